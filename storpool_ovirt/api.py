@@ -1,0 +1,346 @@
+"""The StorPool API: the official binding with our own rule of retries, typed replies and our errors.
+
+Calls, paths and bodies are those of `storpool.spapi.Api`; its retries are off (`transientRetries=0`), as it repeats
+any POST after a reset connection, also a create that may have taken effect.  Here only what is safe to repeat is
+repeated; `volumes.py` repeats a create by looking for what the first try may have made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import io
+import itertools
+import random
+import re
+import sys
+import time
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, TypeVar
+
+from storpool_ovirt import config, errors, names
+from storpool_ovirt.deadline import Deadline
+
+# One request: longer than any call of ours takes on a healthy cluster, short enough to try again within a deadline.
+REQUEST_SECONDS = 30.0
+# How long failures are tried over: the official binding gives a failover of the management service 31 s.
+RETRY_SECONDS = 31.0
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 5.0
+
+_T = TypeVar("_T")
+_CLIENT_IN_DESCR = re.compile(r"is open at client (\d+)")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`, `SnapshotSummary`)."""
+
+    kind: str
+    global_id: str
+    name: str
+    size_bytes: int
+    tags: Mapping[str, str]
+    template: str
+    made_from: str | None
+    dying: bool
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`)."""
+
+    name: str
+    global_id: str | None
+    client_id: int
+    access_mode: str
+
+    def is_of(self, global_id: str, name: str | None) -> bool:
+        """Tell whether this is an attachment of that object; older releases give no global id but a name."""
+        if self.global_id is not None:
+            return self.global_id == global_id
+        return self.name in (names.address(global_id), name)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template's space for client data: replication is already accounted (`VolumeTemplateStatusDesc.stored`)."""
+
+    name: str
+    capacity_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class ClientStatus:
+    """How far a client has come with the cluster's configuration (`storpool.sptypes.ClientConfigStatus`)."""
+
+    client_id: int
+    client_generation: int
+    status: str
+
+
+def binding() -> types.ModuleType:
+    """Return `storpool.spapi`, loaded without `confget`.
+
+    Only the binding's configuration reader needs confget; with pyparsing it is half of the import time, and under
+    cinderlib, which puts a false pyparsing in place, it cannot be imported at all.  A stand-in loads the real one at
+    first use, so the binding stays whole for whoever shares this process.  The binding also greets on stderr when
+    simplejson is absent; Engine would read that.
+    """
+    if "storpool.spapi" not in sys.modules and "confget" not in sys.modules:
+        stand_in = types.ModuleType("confget")
+        stand_in.__getattr__ = lambda name: getattr(importlib.import_module("confget"), name)  # type: ignore[method-assign]
+        sys.modules["confget"] = stand_in
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module("storpool.spapi")
+        finally:
+            del sys.modules["confget"]
+    return importlib.import_module("storpool.spapi")
+
+
+class Client:
+    """One cluster's API for one process.  `calls` counts the requests.
+
+    Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable
+    or DeadlineExceeded; `repeat=False` says that an ambiguous failure must come back to the caller.
+    """
+
+    def __init__(
+        self,
+        settings: config.Api,
+        deadline: Deadline,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        self._sleep = sleep
+        self._jitter = jitter
+        self._binding = binding()
+        self._pin_is_proven = False
+        self.calls = 0
+
+    @property
+    def address(self) -> str:
+        """Where the API is, for messages."""
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def volume(self, address: str) -> Volume:
+        """Return one volume by `~globalId` or name (`Volume/{v}`)."""
+        return self._one("volume", "volumeList", address)
+
+    def snapshot(self, address: str) -> Volume:
+        """Return one snapshot by `~globalId` or name (`Snapshot/{s}`)."""
+        return self._one("snapshot", "snapshotList", address)
+
+    def volume_create(self, body: Mapping[str, object]) -> str:
+        """Create a volume (`VolumeCreateDesc`) and return its global id.  Not repeated here."""
+        return self._new_id("volume", "volumeCreate", "globalId", str(body["name"]), (body,))
+
+    def volume_snapshot(self, address: str, body: Mapping[str, object]) -> str:
+        """Snapshot a volume (`VolumeSnapshotDesc`) and return the snapshot's global id.  Not repeated here."""
+        return self._new_id("volume", "snapshotCreate", "snapshotGlobalId", address, (address, body))
+
+    def volume_update(self, address: str, body: Mapping[str, object]) -> int:
+        """Change a volume (`VolumeUpdateDesc`, absolute values only) and return the cluster's new generation."""
+        data = self._call("volume", "volumeUpdate", address, (address, body))
+        return int(data.get("generation", 0)) if isinstance(data, dict) else 0
+
+    def volume_delete(self, address: str) -> None:
+        """Delete a volume; InUse when it is attached anywhere (`VolumeDelete/{v}` without `onAttached`)."""
+        self._call("volume", "volumeDelete", address, (address,))
+
+    def snapshot_delete(self, address: str) -> None:
+        """Delete a snapshot; volumes made from it keep their data (`SnapshotDelete/{s}`)."""
+        self._call("snapshot", "snapshotDelete", address, (address,))
+
+    def attachments(self) -> list[Attachment]:
+        """Return all attachments of the cluster (`AttachmentsList`)."""
+        return self._list("cluster", "attachmentsList", (), _attachment)
+
+    def reassign(self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str) -> None:
+        """Attach and detach in one atomic request (`VolumesReassignWait`); `attach_timeout` in seconds."""
+        body = {"reassign": list(items), "attachTimeout": attach_timeout}
+        self._call("volume", "volumesReassignWait", what, (body,))
+
+    def clients(self) -> list[ClientStatus]:
+        """Return how far each client has come with the configuration (`ClientsConfigDump`)."""
+        return self._list("client", "clientsConfigDump", (), _client_status)
+
+    def client_wait(self, client_id: int) -> list[ClientStatus]:
+        """Wait until a client has the cluster's configuration of now (`ClientConfigWait/{clientId}`)."""
+        return self._list("client", "clientConfigWait", (client_id,), _client_status)
+
+    def templates(self) -> list[Template]:
+        """Return each template's capacity and free space in bytes (`VolumeTemplatesStatus`)."""
+        return self._list("cluster", "volumeTemplatesStatus", (), _template)
+
+    def pause(self, attempt: int) -> None:
+        """Wait a little, longer with each attempt, with jitter; DeadlineExceeded when there is no time for it."""
+        self._sleep(min(self._pause_seconds(attempt), self._deadline.left(f"the StorPool API at {self.address}")))
+
+    def check_cluster(self, global_id: str, name: str) -> None:
+        """Raise WrongCluster when an object does not live in the pinned cluster; ask nobody."""
+        pinned = self._settings.cluster_id
+        if pinned is not None and names.cluster_of(global_id) != pinned:
+            raise errors.WrongCluster(
+                name,
+                f"lives in StorPool cluster {names.cluster_of(global_id)}, the domain is pinned to {pinned}",
+                "use the storage domain of that cluster",
+            )
+
+    def _pause_seconds(self, attempt: int) -> float:
+        return min(FIRST_PAUSE_SECONDS * 2.0**attempt, LONGEST_PAUSE_SECONDS) * (0.5 + self._jitter())
+
+    def _one(self, kind: str, method: str, address: str) -> Volume:
+        found = self._list(kind, method, (address,), lambda raw: _volume(kind, raw))
+        if len(found) != 1:
+            raise self._nonsense(method, f"{len(found)} entries in place of one")
+        return found[0]
+
+    def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
+        data = self._call(kind, method, name, args, repeat=False)
+        global_id = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(global_id, str) or not names.GLOBAL_ID.match(global_id):
+            # It was made, but we do not know what: the caller looks for it by name.
+            raise self._nonsense(method, f"no {key}")
+        self.check_cluster(global_id, name)
+        return global_id
+
+    def _list(
+        self, kind: str, method: str, args: tuple[object, ...], parse: Callable[[Mapping[str, Any]], _T]
+    ) -> list[_T]:
+        data = self._call(kind, method, " ".join(map(str, args)), args)
+        try:
+            return [parse(raw) for raw in data]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._nonsense(method, f"a part is missing or of another type ({error})") from error
+
+    def _call(self, kind: str, method: str, name: str, args: tuple[object, ...], repeat: bool = True) -> Any:
+        """Call the binding's `method` until it answers, while a repetition is safe and time is left."""
+        patience = self._deadline.within(RETRY_SECONDS)
+        for attempt in itertools.count():
+            left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
+            try:
+                return self._call_once(kind, method, name, args, min(left, REQUEST_SECONDS))
+            except errors.ApiUnavailable as error:
+                seconds = self._pause_seconds(attempt)
+                if (error.ambiguous and not repeat) or patience.remaining() <= seconds:
+                    raise
+                self._sleep(seconds)
+        raise AssertionError("unreachable: the loop has no end")
+
+    def _call_once(self, kind: str, method: str, name: str, args: tuple[object, ...], timeout: float) -> Any:
+        self.calls += 1
+        pinned = self._settings.cluster_id
+        api = self._binding.Api(
+            host=self._settings.host,
+            port=self._settings.port,
+            auth=self._settings.token.reveal(),
+            timeout=timeout,
+            transientRetries=0,
+            multiCluster=self._settings.multicluster,
+        )
+        try:
+            return getattr(api, method)(
+                *args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True
+            )
+        except self._binding.ApiError as error:
+            if error.transient:
+                raise self._unavailable(method, f"{error.name}: {error.desc}", ambiguous=True) from error
+            if pinned and method != "servicesList":
+                self._prove_pin(error)
+            raise _translated(error, kind, method, name, self.address) from error
+        except self._binding.InvalidArgumentError as error:
+            raise errors.InputError(
+                f"the request {method}", f"is not valid ({names.shown(str(error), 200)})"
+            ) from error
+        except ConnectionRefusedError as error:
+            raise self._unavailable(method, "connection refused", ambiguous=False) from error
+        except (OSError, http.client.HTTPException) as error:
+            unsent = isinstance(error, OSError) and error.__class__.__name__ == "gaierror"
+            raise self._unavailable(method, _why(error), ambiguous=not unsent) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # What the binding raises on a proxy's page or an error object without its parts (not JSON, no "error").
+            raise self._nonsense(method, "it is not what StorPool sends") from error
+
+    def _prove_pin(self, answer: Exception) -> None:
+        """Raise WrongCluster unless the pinned cluster answers: "does not exist" from another one means nothing.
+
+        Every request goes to `RemoteCommand/~<cluster id>/`, which a cluster takes for itself or hands on to that
+        cluster; one that does not know it refuses with an error whose name is not documented.
+        """
+        if self._pin_is_proven:
+            return
+        try:
+            self._call_once("cluster", "servicesList", "", (), min(REQUEST_SECONDS, self._deadline.left("StorPool")))
+        except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
+            pinned = self._settings.cluster_id
+            raise errors.WrongCluster(
+                f"the StorPool API at {self.address}",
+                f"does not reach cluster {pinned} that the domain is pinned to",
+                f"correct sp_api_http_host or sp_cluster_id ({error})",
+            ) from answer
+        self._pin_is_proven = True
+
+    def _unavailable(self, method: str, why: str, ambiguous: bool) -> errors.ApiUnavailable:
+        return errors.ApiUnavailable(self.address, method, why, ambiguous)
+
+    def _nonsense(self, method: str, why: str) -> errors.ApiUnavailable:
+        return self._unavailable(method, f"an answer that cannot be read: {why}", ambiguous=True)
+
+
+def _volume(kind: str, raw: Mapping[str, Any]) -> Volume:
+    name = str(raw["name"])
+    # A snapshot that is being deleted stays in the lists with a name that starts with "*" (`SnapshotSummary.deleted`).
+    dying = name.startswith("*") or bool(raw.get("deleted"))
+    return Volume(
+        kind=kind,
+        global_id=str(raw["globalId"]),
+        name=name,
+        size_bytes=int(raw["size"]),
+        tags=dict(raw.get("tags") or {}),
+        template=str(raw["templateName"]),
+        made_from=raw.get("createdFromGlobalId") or None,
+        dying=dying,
+    )
+
+
+def _attachment(raw: Mapping[str, Any]) -> Attachment:
+    return Attachment(str(raw["volume"]), raw.get("globalId"), int(raw["client"]), str(raw["rights"]))
+
+
+def _template(raw: Mapping[str, Any]) -> Template:
+    return Template(str(raw["name"]), int(raw["stored"]["capacity"]), int(raw["stored"]["free"]))
+
+
+def _client_status(raw: Mapping[str, Any]) -> ClientStatus:
+    return ClientStatus(int(raw["id"]), int(raw["clientGeneration"]), str(raw["configStatus"]))
+
+
+def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:
+    """Return our error for StorPool's: the one place that knows its error names (`storpool.spapi.ApiError.name`)."""
+    descr = str(error.desc)
+    shown = name or method
+    if error.name == "objectDoesNotExist":
+        return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
+    if error.name == "objectExists":
+        return errors.Exists(shown, f"exists already ({descr})")
+    if error.name == "busy" or (error.name == "invalidParam" and "is open at" in descr):
+        # Older releases say invalidParam for an open device and tell it only in the text.
+        return errors.InUse(shown, tuple(f"client {number}" for number in _CLIENT_IN_DESCR.findall(descr)))
+    if error.name == "invalidParam" and "No such client registered" in descr:
+        return errors.NotFound("client", f"for {shown}", f"in the StorPool cluster at {address}: check SP_OURID")
+    if error.name == "insufficientResources":
+        return errors.NoSpace(shown, descr)
+    return errors.Rejected(f"{method} {name}".strip(), str(error.name), descr)
+
+
+def _why(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
+    return names.shown(str(text), 120).strip('"')

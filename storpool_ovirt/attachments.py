@@ -1,0 +1,207 @@
+"""What lives on hosts: attachments, made and undone one volume at a time, and never by force.
+
+StorPool's list is the truth.  The helper on a host calls `attach` and `detach`; Engine's side only `release`s what is
+closed before it deletes, and waits for hosts after it has grown a volume.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable
+
+from storpool_ovirt import api, errors, log, names
+from storpool_ovirt.deadline import Deadline
+
+LOCK_FOLDER = "/run/storpool-ovirt"
+# Another attach or detach of the same volume on this host is waited for as long as it may take itself.
+LOCK_SECONDS = 20.0
+# StorPool waits this long for a client that is away; without the parameter it would wait for ever (`attachTimeout`).
+ATTACH_TIMEOUT_SECONDS = 15
+# From StorPool's answer to the link in /dev: its own client makes it before it answers, udev may be slower.
+DEVICE_SECONDS = 10.0
+# A VM that has just stopped closes its disks within moments.
+CLOSE_SECONDS = 5.0
+# What an attach keeps back of its time so that it can undo itself.
+UNDO_SECONDS = 8.0
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Target:
+    """A volume or snapshot to attach or detach.  `name` helps where older releases list no global ids."""
+
+    global_id: str
+    name: str | None
+    kind: str = "volume"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name or names.address(self.global_id)}"
+
+
+@dataclass(frozen=True)
+class HostSide:
+    """What an attach needs of the host: who it is, where its folders are, and the clock."""
+
+    client_id: int
+    root: str
+    deadline: Deadline
+    log: log.Log
+    sleep: Callable[[float], None] = time.sleep
+
+
+def attach(client: api.Client, host: HostSide, target: Target, access_mode: str) -> str:
+    """Attach to this host, wait for the device and return its path as this host sees it; `access_mode` is rw or ro.
+
+    Attaching what is attached already, with the same mode, is a success.  Raises NotFound (volume or client),
+    Conflict (attached here with the other mode), DeviceMissing, Locked; after a failure nothing of it is left.
+    """
+    path = names.device_path(target.global_id)
+    with _locked(host, target):
+        before = _here(client, host, target)
+        if before is not None and before.access_mode != access_mode:
+            raise errors.Conflict(
+                str(target),
+                f"is attached to client {host.client_id} with mode {before.access_mode}, not {access_mode}",
+                "detach it first",
+            )
+        try:
+            item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
+            client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
+            _wait_for_node(host, host.root + path)
+        except errors.Error:
+            if before is None:
+                _silent_detach(client, host, target)
+            raise
+        if before is None:
+            host.log.line(
+                "attached", target=target, global_id=target.global_id, client=host.client_id, mode=access_mode
+            )
+    return path
+
+
+def detach(client: api.Client, host: HostSide, target: Target) -> None:
+    """Detach from this host; what is not attached or does not exist is a success.
+
+    Raises InUse when the device is still open after a short wait: a detach may come for the host where the VM runs
+    (a migration that failed), so it is never forced.
+    """
+    with _locked(host, target):
+        if _try_detach(client, host, target):
+            host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
+
+
+def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[int, str]) -> list[api.Attachment]:
+    """Detach these from every host in one atomic request, if all are closed; return what was attached.
+
+    Raises InUse naming the hosts when one is open; nothing has changed then.
+    """
+    listed = client.attachments()
+    held = {target: [each for each in listed if each.is_of(target.global_id, target.name)] for target in targets}
+    items = [
+        {target.kind: names.address(target.global_id), "detach": [each.client_id for each in each_held], "force": False}
+        for target, each_held in held.items()
+        if each_held
+    ]
+    if items:
+        try:
+            client.reassign(items, ATTACH_TIMEOUT_SECONDS, ", ".join(str(target) for target in targets))
+        except errors.InUse as error:
+            raise errors.InUse(error.name, _named(error.holders, host_names)) from error
+    return [attachment for each_held in held.values() for attachment in each_held]
+
+
+def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
+    """Wait until every running host that has this attached knows the configuration of `generation`; return the others.
+
+    One question to all clients is enough where all are up to date; only else it is asked who has the volume.
+    """
+    if not _behind(client.clients(), generation):
+        return []
+    attached = {each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)}
+    behind = _behind(client.clients(), generation)
+    for client_id in sorted(attached & {each.client_id for each in behind if each.status != "down"}):
+        client.client_wait(client_id)
+    return sorted(attached & {each.client_id for each in behind if each.status == "down"})
+
+
+def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.ClientStatus]:
+    return [each for each in clients if each.client_generation < generation]
+
+
+def _try_detach(client: api.Client, host: HostSide, target: Target) -> bool:
+    """Return whether there was anything to detach; wait a little for a device that is about to be closed."""
+    closing = host.deadline.within(CLOSE_SECONDS)
+    item = {target.kind: names.address(target.global_id), "detach": [host.client_id], "force": False}
+    while True:
+        try:
+            client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
+        except errors.NotFound:
+            return False
+        except errors.InUse as error:
+            if closing.remaining() <= 0:
+                holders = error.holders or (f"client {host.client_id}",)
+                raise errors.InUse(str(target), holders) from error
+        except (errors.Rejected, errors.Conflict):
+            # Whether a detach of what is not attached is an error is not documented: the list decides.
+            if _here(client, host, target) is not None:
+                raise
+            return False
+        else:
+            return True
+        host.sleep(min(0.5, closing.remaining() + POLL_SECONDS))
+
+
+def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
+    host.deadline.extend(UNDO_SECONDS)
+    try:
+        undone = _try_detach(client, host, target)
+    except errors.Error as error:
+        host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
+    else:
+        host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)
+
+
+def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment | None:
+    for each in client.attachments():
+        if each.client_id == host.client_id and each.is_of(target.global_id, target.name):
+            return each
+    return None
+
+
+def _wait_for_node(host: HostSide, path: str) -> None:
+    waiting = host.deadline.within(DEVICE_SECONDS)
+    while not os.path.exists(path):  # noqa: PTH110  pathlib is an import that the hot path can spare
+        if waiting.remaining() <= 0:
+            raise errors.DeviceMissing(path, DEVICE_SECONDS)
+        host.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _locked(host: HostSide, target: Target) -> Iterator[None]:
+    """Hold this volume against other attaches and detaches on this host: Vdsm itself has no lock."""
+    folder = host.root + LOCK_FOLDER
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+    file = os.open(f"{folder}/{target.global_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        waiting = host.deadline.within(LOCK_SECONDS)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if waiting.remaining() <= 0:
+                    raise errors.Locked(f"{target} on this host", LOCK_SECONDS) from error
+                host.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(file)
+
+
+def _named(holders: Sequence[str], host_names: Mapping[int, str]) -> tuple[str, ...]:
+    known = {f"client {client_id}": f"client {client_id} ({name})" for client_id, name in host_names.items()}
+    return tuple(known.get(holder, holder) for holder in holders)

@@ -1,0 +1,397 @@
+"""Settings: the options of a storage domain, completed from /etc/storpool.conf.
+
+`OPTIONS` is the one place where an option lives.  storpool.conf is read by the rules of StorPool's own reader
+(`storpool.spconfig.SPConfig` over `confget`), which is not used here because it drags in `confget` and `pyparsing`:
+half of the official binding's import time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
+
+from storpool_ovirt import errors, names
+
+CONF_FILE = "/etc/storpool.conf"
+CONF_FOLDER = "/etc/storpool.conf.d"
+ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
+
+# The official reader lets exactly these come from the environment (`storpool.spconfig.ENV_OVERRIDE`).
+ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
+
+API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
+DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended
+CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
+
+_SECTION = re.compile(r"\s*\[\s*([^\]]+?)\s*\]\s*\Z")
+_VARIABLE = re.compile(r"\s*([^\s=]+)\s*=\s*(.*?)(\s*)(\\?)\Z")
+_HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
+_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
+
+
+class Secret:
+    """A text that is never shown: its `repr` and `str` are masked, `reveal` is called where it is used."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the secret itself, for the one place that sends it."""
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True)
+class Api:
+    """How to reach one StorPool cluster.  `cluster_id` pins it: every request is addressed to that cluster."""
+
+    host: str
+    port: int
+    token: Secret
+    multicluster: bool = False
+    cluster_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a storage domain's driver options say."""
+
+    api: Api
+    template: str | None
+    deadline_seconds: float
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a host's own storpool.conf says: its cluster and its client id there (`SP_OURID`)."""
+
+    api: Api
+    client_id: int
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the mapping database is.  Its `str` has no password in it."""
+
+    host: str
+    port: int
+    user: str
+    password: Secret
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.host}:{self.port}"
+
+
+def _host(text: str) -> str:
+    if "://" in text or not _HOST.match(text):
+        raise ValueError("is not a host name or address", "give it alone, without http:// and without a port")
+    return text
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise ValueError("is out of range", f"give a number from {low:g} to {high:g}")
+        return number
+
+    return parse
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
+        raise ValueError("is not a port", "give a number from 1 to 65535")
+    return int(text)
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+    except KeyError:
+        raise ValueError("is neither true nor false", "give true or false") from None
+
+
+def _token(text: str) -> Secret:
+    if not _TOKEN.match(text):
+        raise ValueError("is not a token", "give the value of SP_AUTH_TOKEN, without blanks or line breaks")
+    return Secret(text)
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError("is not an absolute path", "give the full path of a file that holds only the token")
+    return text
+
+
+def _pattern(pattern: re.Pattern[str], advice: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not pattern.match(text):
+            raise ValueError("is not valid", advice)
+        return text
+
+    return parse
+
+
+class Option(NamedTuple):
+    """One driver option: its name, how it is read, where it comes from when absent, and why one would set it."""
+
+    name: str
+    parse: Callable[[str], Any]
+    conf_key: str | None
+    default: str | None
+    meaning: str
+
+
+OPTIONS = (
+    Option("sp_api_http_host", _host, "SP_API_HTTP_HOST", None, "address of the StorPool API, best the floating one"),
+    Option("sp_api_http_port", _port, "SP_API_HTTP_PORT", str(API_PORT), "port of the StorPool API"),
+    Option(
+        "sp_auth_token", _token, "SP_AUTH_TOKEN", None, "API token; every local user of Engine's machine can see it"
+    ),
+    Option(
+        "sp_auth_token_file", _path, None, None, "file with the token alone: it stays out of argv and of Engine's log"
+    ),
+    Option(
+        "sp_template",
+        _pattern(names.TEMPLATE, "give the name of a StorPool template (letters, digits, _ and -)"),
+        None,
+        None,
+        "template of new volumes; without it the cluster's default placement",
+    ),
+    Option("sp_multicluster", _boolean, None, "false", "true where several clusters form one name space"),
+    Option(
+        "sp_cluster_id",
+        _pattern(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
+        None,
+        None,
+        "pins the cluster: every verb refuses another one, also after a change of address",
+    ),
+    Option("sp_deadline", _number(1, DEADLINE_SECONDS), None, f"{DEADLINE_SECONDS:g}", "seconds until a verb gives up"),
+)
+
+
+def root() -> str:
+    """Return the folder that stands for this host's `/`, or an empty text on a real host."""
+    return os.environ.get(ROOT_VARIABLE, "").rstrip("/")
+
+
+def parse_driver_json(text: str) -> dict[str, object]:
+    """Return the driver options that Engine passes as one JSON object; raise ConfigError when it is none."""
+    advice = "it must be one JSON object with the domain's driver options"
+    try:
+        options = json.loads(text)
+    except (ValueError, RecursionError):
+        raise errors.ConfigError("the driver options argument", "is not JSON", advice) from None
+    if not isinstance(options, dict):
+        raise errors.ConfigError("the driver options argument", "is not a JSON object", advice)
+    return options
+
+
+def parse_database_url(url: str) -> Database:
+    """Return where the database is that Engine names as `postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE`.
+
+    Engine fills its template without quoting anything (oVirt's ManagedBlockExecutor), so a password may hold `@`, `:`
+    and `/`: the last `@` ends it, the first `:` ends the user.  Raises InputError without the password in its text.
+    """
+    scheme, _, rest = url.partition("://")
+    credentials, at, location = rest.rpartition("@")
+    user, colon, password = credentials.partition(":")
+    server, slash, name = location.partition("/")
+    host, port_colon, port = server.rpartition(":")
+    well_formed = scheme.split("+")[0] in ("postgresql", "postgres") and at and colon and slash and port_colon
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
+    if not (well_formed and user and host and name and is_port and (user + host + name).isprintable()):
+        raise errors.InputError(
+            "the database URL argument", "is not valid", "give postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
+    return Database(host.strip("[]"), int(port), user, Secret(password), name)
+
+
+def domain(options: Mapping[str, object], root: str = "") -> Domain:
+    """Return the settings of a storage domain; what `options` lack comes from storpool.conf, unknown keys are ignored.
+
+    Raises ConfigError naming the option and what to do; never with a secret in its text.
+    """
+    given = {option.name: _given(option, options) for option in OPTIONS}
+    if given["sp_auth_token"] is None and given["sp_auth_token_file"] is not None:
+        given["sp_auth_token"] = _token_from(given["sp_auth_token_file"])
+    missing = [option for option in OPTIONS if option.conf_key and given[option.name] is None]
+    conf = storpool_conf(root, optional=not any(option.default is None for option in missing)) if missing else {}
+    for option in OPTIONS:
+        if given[option.name] is None:
+            text = conf.get(option.conf_key, option.default) if option.conf_key else option.default
+            if text is not None:
+                given[option.name] = _parsed(option, text, f"{option.conf_key} in {CONF_FILE}")
+    for option in missing:
+        if given[option.name] is None:
+            raise errors.ConfigError(
+                f"driver option {option.name}", "is missing", f"set it, or {option.conf_key} in {CONF_FILE}"
+            )
+    api = Api(
+        given["sp_api_http_host"],
+        given["sp_api_http_port"],
+        given["sp_auth_token"],
+        given["sp_multicluster"],
+        given["sp_cluster_id"],
+    )
+    return Domain(api, given["sp_template"], given["sp_deadline"])
+
+
+def host(root: str = "", node: str | None = None) -> Host:
+    """Return the settings of the host that this process runs on; raise ConfigError when storpool.conf lacks one."""
+    conf = storpool_conf(root, node=node)
+    host_option, port_option, token_option = OPTIONS[:3]
+    values = []
+    for option in (host_option, port_option, token_option):
+        text = conf.get(option.conf_key or "", option.default)
+        if text is None:
+            raise errors.ConfigError(f"{option.conf_key}", f"is missing in {root}{CONF_FILE}", "set it on this host")
+        values.append(_parsed(option, text, f"{option.conf_key} in {root}{CONF_FILE}"))
+    our_id = conf.get("SP_OURID")
+    if our_id is None:
+        where = f"the section [{node or os.uname().nodename}] of {root}{CONF_FILE}"
+        raise errors.ConfigError("SP_OURID", f"is missing in {where}", "every host needs its own client id there")
+    if not (our_id.isascii() and our_id.isdigit() and 0 < int(our_id) <= CLIENT_ID_MAX):
+        raise errors.ConfigError(f"SP_OURID in {root}{CONF_FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}")
+    return Host(Api(*values), int(our_id))
+
+
+def host_names(root: str = "") -> dict[int, str]:
+    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them; never raises."""
+    try:
+        sections = [parse_conf(text, path) for path, text in _conf_texts(root, optional=True)]
+    except errors.ConfigError:
+        return {}
+    return {
+        int(keys["SP_OURID"]): section
+        for file in sections
+        for section, keys in file.items()
+        if section and keys.get("SP_OURID", "").isdigit()
+    }
+
+
+def storpool_conf(root: str = "", node: str | None = None, optional: bool = False) -> dict[str, str]:
+    """Return the effective keys of storpool.conf for this host (`node`: another host's section).
+
+    As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden ones; per file
+    the keys before any section, then the host's own section; the environment wins.
+    """
+    section = node or os.uname().nodename
+    keys: dict[str, str] = {}
+    for path, text in _conf_texts(root, optional):
+        file = parse_conf(text, path)
+        keys.update(file[""])
+        keys.update(file.get(section, {}))
+    keys.update({key: os.environ[key] for key in ENVIRONMENT_KEYS if key in os.environ})
+    return keys
+
+
+def parse_conf(text: str, path: str) -> dict[str, dict[str, str]]:
+    """Return the sections of one file ("" = before any section); raise ConfigError with the number of a bad line.
+
+    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues it.
+    """
+    sections: dict[str, dict[str, str]] = {"": {}}
+    section, name, value = "", "", ""
+    continued = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if continued:
+            continued = line.endswith("\\")
+            value += line[:-1] if continued else line.rstrip()
+            if not continued:
+                sections[section][name] = value
+            continue
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            continue
+        head = _SECTION.match(line)
+        if head:
+            section = head.group(1)
+            sections.setdefault(section, {})
+            continue
+        variable = _VARIABLE.match(line)
+        if not variable:
+            raise errors.ConfigError(f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it")
+        name, value, blanks, continuation = variable.groups()
+        continued = bool(continuation)
+        if continued:
+            value += blanks
+        else:
+            sections[section][name] = value
+    return sections
+
+
+def _conf_texts(root: str, optional: bool) -> list[tuple[str, str]]:
+    folder = root + CONF_FOLDER
+    try:
+        dropped_in = sorted(name for name in os.listdir(folder) if name.endswith(".conf") and name[0] != ".")  # noqa: PTH208
+    except OSError:
+        dropped_in = []
+    texts = []
+    for path in (root + CONF_FILE, *(f"{folder}/{name}" for name in dropped_in)):
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123  pathlib is an import that the hot path can spare
+                texts.append((path, file.read()))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            if optional:
+                continue
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise errors.ConfigError(path, f"cannot be read ({why})", "make it readable for this user") from error
+    return texts
+
+
+def _given(option: Option, options: Mapping[str, object]) -> Any:
+    value = options.get(option.name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if not isinstance(value, (str, int, float)):
+        raise errors.ConfigError(f"driver option {option.name}", "is not a plain value", "give a text or a number")
+    return _parsed(option, str(value).strip(), f"driver option {option.name}")
+
+
+def _parsed(option: Option, text: str, where: str) -> Any:
+    try:
+        return option.parse(text)
+    except ValueError as error:
+        why, advice = error.args
+        shown = "" if option.parse is _token else f" ({names.shown(text)})"
+        raise errors.ConfigError(where, f"{why}{shown}", advice) from None
+
+
+def _token_from(path: str) -> Secret:
+    where = f"the file {path} (driver option sp_auth_token_file)"
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            text = file.read().strip()
+    except OSError as error:
+        raise errors.ConfigError(
+            where, f"cannot be read ({error.strerror})", "make it readable for this user"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError(where, "is not text", "it must hold the token alone") from error
+    try:
+        return _token(text)
+    except ValueError as error:
+        raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None

@@ -1,0 +1,63 @@
+"""How much time is left: one limit per process, asked by everything that waits.
+
+Engine counts its own time-out only after our output has ended and never kills us, and a guest may be frozen while we
+work, so each program ends by itself.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Callable
+
+from storpool_ovirt import errors
+
+
+class Deadline:
+    """A moment on a monotonic clock.  The clock is a parameter so that tests need not wait."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def left(self, what: str) -> float:
+        """Return the seconds that are left (more than 0); raise DeadlineExceeded naming `what` when there are none."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise errors.DeadlineExceeded(what, self.seconds)
+        return left
+
+    def remaining(self) -> float:
+        """Return the seconds that are left, 0 when there are none."""
+        return max(0.0, self._end - self._clock())
+
+    def within(self, seconds: float) -> Deadline:
+        """Return a limit of `seconds` from now that does not reach beyond this one."""
+        return Deadline(min(seconds, self.remaining()), self._clock)
+
+    def extend(self, seconds: float) -> None:
+        """Give `seconds` more than there are, for an undo that must still run."""
+        self._end = max(self._end, self._clock()) + seconds
+
+
+@contextmanager
+def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[None]:
+    """Break off whatever blocks in this process `grace_seconds` after the deadline.
+
+    The net below all other limits: a peer that sends one byte now and then resets every socket time-out.
+    """
+
+    def expired(_signum: int, _frame: FrameType | None) -> None:
+        raise errors.DeadlineExceeded(what, deadline.seconds)
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, deadline.left(what) + grace_seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,366 @@
+"""oVirt's disks: what each of Engine's verbs means for the tree of volumes and snapshots that one disk is.
+
+Any id may name any node of a tree, whatever Engine calls it; the id alone decides (a snapshot that was taken while a
+preview was active is later named together with the disk's first id).  Order of every change: lock the disk, write the
+intent, act, write the result.  A verb that is repeated finds the intent and finishes it.  The source of each rule is
+Engine's own flows, told in docs/verbs.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from storpool_ovirt import api, attachments, config, errors, log, mapping, names, volumes
+
+GIB = 1 << 30
+ADAPTER = "storpool"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a verb works with: the domain's settings, the cluster, the mapping, the log, and where `/` is."""
+
+    domain: config.Domain
+    client: api.Client
+    mapping: mapping.Mapping
+    log: log.Log
+    root: str
+
+
+def create(engine: Engine, uuid: str, size_bytes: int) -> None:
+    """Make the empty volume of a new disk.  Repeated with the same size it is a success, with another a Conflict."""
+    node = mapping.Node(uuid, "volume", uuid, None, size_bytes, mapping.PLANNED, active=uuid)
+    plan = _plan(engine, node, template=engine.domain.template)
+    with engine.mapping.locked(uuid):
+        _make_volume(engine, node, plan)
+
+
+def clone(engine: Engine, source: str, uuid: str) -> None:
+    """Make a new disk with the data that the volume or snapshot `source` has now."""
+    found = _known(engine, source)
+    with engine.mapping.locked(uuid, shared=found.root):
+        origin = _live(engine, source)
+        node = mapping.Node(uuid, "volume", uuid, source, origin.size_bytes, mapping.PLANNED, active=uuid)
+        _make_volume(engine, node, _plan(engine, node, origin, engine.domain.template))
+
+
+def snapshot(engine: Engine, volume: str) -> str:
+    """Freeze the volume as it is now and return the new snapshot's id."""
+    with _locked_tree(engine, volume):
+        origin = _live(engine, volume)
+        if origin.kind != "volume":
+            raise errors.Conflict(f"{volume}", "is a snapshot", "only a volume can be snapshotted")
+        node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
+        plan = _plan(engine, node)
+        engine.mapping.plan(node)
+        with _forgotten_when_refused(engine, node):
+            global_id = volumes.snapshot(engine.client, _global_id(origin), plan)
+        engine.mapping.complete(node.uuid, global_id)
+        engine.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
+        return node.uuid
+
+
+def preview(engine: Engine, snapshot: str) -> str:
+    """Make a volume from a snapshot for its disk, at least as large as the disk is now, and return its id.
+
+    It becomes the disk's active volume until it is deleted (undo) or another takes its place.
+    """
+    with _locked_tree(engine, snapshot):
+        origin = _live(engine, snapshot)
+        tree = {node.uuid: node for node in engine.mapping.tree(origin.root)}
+        before = tree[origin.root].active or origin.root
+        current = tree.get(before, origin)
+        size_bytes = max(origin.size_bytes, current.size_bytes)
+        node = mapping.Node(_new_uuid(), "volume", origin.root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
+        plan = _plan(engine, node, origin)
+        engine.mapping.plan(node)
+        with _forgotten_when_refused(engine, node):
+            global_id = volumes.create(engine.client, plan)
+        engine.mapping.complete_preview(node.uuid, global_id, origin.root)
+        engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=origin.root)
+        return node.uuid
+
+
+def extend(engine: Engine, uuid: str, size_bytes: int) -> None:
+    """Give the disk this size (bytes, absolute): the volume that is active where the disk itself is named.
+
+    The same size is a success, a smaller one a Conflict.  Hosts that have it attached know the size on return.
+    """
+    with _locked_tree(engine, uuid):
+        named = _known(engine, uuid)
+        node = _live(engine, named.active if named.uuid == named.root and named.active else uuid)
+        if node.kind != "volume":
+            raise errors.Conflict(uuid, "is a snapshot", "only a volume can grow")
+        if size_bytes < node.size_bytes:
+            raise errors.Conflict(
+                f"volume {node.uuid}",
+                f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+                "a volume cannot shrink",
+            )
+        generation = volumes.grow(engine.client, _global_id(node), size_bytes)
+        engine.mapping.resize(node.uuid, size_bytes)
+        engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
+        if node.connected:
+            pending = attachments.wait_for_hosts(engine.client, generation, _target(node))
+            if pending:
+                engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
+
+
+def delete(engine: Engine, uuid: str) -> None:
+    """Delete a node: the whole tree where `uuid` is a disk, else that volume or snapshot alone; unknown is a success.
+
+    Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as before then.
+    """
+    found = engine.mapping.node(uuid)
+    if found is None:
+        _refuse_unmapped(engine, uuid)
+        return
+    with engine.mapping.locked(found.root):
+        tree = engine.mapping.tree(found.root)
+        doomed = tree if found.root == uuid else [node for node in tree if node.uuid == uuid]
+        _delete_nodes(engine, doomed)
+        gone = [node.uuid for node in doomed]
+        _activate_previous(engine, tree, gone)
+        engine.mapping.forget(gone)
+
+
+def remove(engine: Engine, uuid: str) -> None:
+    """Delete one node, volume or snapshot, and nothing else of its tree; unknown is a success.
+
+    A disk's own first volume goes only when another one is active; its id stays known, as the disk has it.
+    """
+    found = engine.mapping.node(uuid)
+    if found is None:
+        _refuse_unmapped(engine, uuid)
+        return
+    if found.uuid != found.root:
+        with engine.mapping.locked(found.root):
+            tree = engine.mapping.tree(found.root)
+            doomed = [node for node in tree if node.uuid == uuid]
+            _delete_nodes(engine, doomed)
+            _activate_previous(engine, tree, [uuid])
+            engine.mapping.forget([uuid])
+        return
+    with engine.mapping.locked(found.root):
+        tree = engine.mapping.tree(found.root)
+        root = next(node for node in tree if node.uuid == uuid)
+        if root.active in (None, uuid):
+            raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
+        if root.state != mapping.REMOVED:
+            _delete_nodes(engine, [root])
+            engine.mapping.mark([uuid], mapping.REMOVED)
+
+
+def connection(engine: Engine, uuid: str) -> dict[str, object]:
+    """Return how a host reaches this node: the same for every host and for ever, as Vdsm compares it with what it has.
+
+    Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
+    """
+    node = _live(engine, uuid)
+    read = engine.client.volume if node.kind == "volume" else engine.client.snapshot
+    read(names.address(_global_id(node)))
+    if node.kind == "volume":
+        root = node if node.uuid == node.root else engine.mapping.node(node.root)
+        if not node.connected or root is None or root.active != uuid:
+            engine.mapping.connect(uuid, node.root)
+    mode = "rw" if node.kind == "volume" else "ro"
+    data = {"volume": uuid, "global_id": _global_id(node), "access_mode": mode}
+    return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
+
+
+def stats(engine: Engine) -> dict[str, object]:
+    """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
+    template = volumes.capacity(engine.client, engine.domain.template)
+    if template is None:
+        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
+    return {
+        "total_capacity_gb": template.capacity_bytes // GIB,
+        "free_capacity_gb": template.free_bytes // GIB,
+        "template": template.name,
+    }
+
+
+def _make_volume(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
+    there = engine.mapping.plan(node)
+    global_id = None
+    if there is not None:
+        _check_repeat(there, node)
+        if there.state == mapping.LIVE:
+            engine.client.volume(names.address(_global_id(there)))
+            return
+        global_id = volumes.find(engine.client, "volume", plan)
+    if global_id is None:
+        with _forgotten_when_refused(engine, node):
+            global_id = volumes.create(engine.client, plan)
+    engine.mapping.complete(node.uuid, global_id)
+    engine.log.line(
+        "volume_created", volume=node.uuid, global_id=global_id, size_bytes=node.size_bytes, source=node.source or "-"
+    )
+
+
+def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
+    """Raise Conflict unless the row that is there was written for the same create."""
+    if there.state in (mapping.DELETING, mapping.REMOVED):
+        raise errors.Conflict(f"volume {node.uuid}", "is being deleted", "an id cannot be used again")
+    same_create = (there.kind, there.root, there.source) == (node.kind, node.root, node.source)
+    if not same_create:
+        what = f"from {there.source}" if there.source else "as an empty volume"
+        raise errors.Conflict(f"{there.kind} {node.uuid}", f"was created {what}", "the same id cannot be used twice")
+    if there.size_bytes != node.size_bytes:
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            f"exists with {there.size_bytes} bytes in place of {node.size_bytes}",
+            "the same id cannot be used for another size",
+        )
+
+
+@contextmanager
+def _forgotten_when_refused(engine: Engine, node: mapping.Node) -> Iterator[None]:
+    """Take the intent back when StorPool said a clear no; keep it when nobody knows what was made."""
+    try:
+        yield
+    except (
+        errors.Conflict, errors.NotFound, errors.NoSpace, errors.Rejected, errors.WrongCluster, errors.InputError
+    ):  # fmt: skip
+        engine.mapping.forget([node.uuid])
+        raise
+
+
+def _delete_nodes(engine: Engine, doomed: list[mapping.Node]) -> None:
+    """Delete these objects, volumes before snapshots; all or none where one is open."""
+    ours = [_resolved(engine, node) for node in doomed if node.state != mapping.REMOVED]
+    present = [(node, global_id) for node, global_id in ours if global_id is not None]
+    there = [
+        (node, global_id)
+        for node, global_id in present
+        if node.kind == "snapshot" or volumes.owned(engine.client, global_id, _tags(engine, node))
+    ]
+    if len([node for node, _ in there if node.kind == "volume"]) > 1:
+        # Several devices: none may go while another is open, so all are let go in one atomic request first.
+        _release(engine, there)
+    engine.mapping.mark([node.uuid for node in doomed], mapping.DELETING)
+    left = {node.uuid for node, _ in there if node.state == mapping.LIVE}
+    for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
+        try:
+            _delete_object(engine, node, global_id)
+        except errors.InUse:
+            engine.mapping.mark(sorted(left), mapping.LIVE)
+            raise
+        left.discard(node.uuid)
+
+
+def _delete_object(engine: Engine, node: mapping.Node, global_id: str) -> None:
+    drop = volumes.delete if node.kind == "volume" else volumes.delete_snapshot
+    try:
+        drop(engine.client, global_id)
+    except errors.InUse:
+        _release(engine, [(node, global_id)])
+        drop(engine.client, global_id)
+    engine.log.line(f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root)
+
+
+def _release(engine: Engine, objects: list[tuple[mapping.Node, str]]) -> None:
+    targets = [attachments.Target(global_id, names.object_name(node.uuid), node.kind) for node, global_id in objects]
+    for each in attachments.release(engine.client, targets, config.host_names(engine.root)):
+        engine.log.line("released", target=each.name, client=each.client_id, reason="delete")
+
+
+def _resolved(engine: Engine, node: mapping.Node) -> tuple[mapping.Node, str | None]:
+    """Return the node with the global id of its object; an intent whose result is not known is looked up by name."""
+    if node.global_id is not None:
+        engine.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
+        return node, node.global_id
+    plan = volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
+    return node, volumes.find(engine.client, node.kind, plan)
+
+
+def _activate_previous(engine: Engine, tree: list[mapping.Node], gone: list[str]) -> None:
+    """Where the active volume went, the one that it had replaced is active again."""
+    nodes = {node.uuid: node for node in tree}
+    root = nodes.get(tree[0].root)
+    if root is None or root.uuid in gone or root.active not in gone:
+        return
+    active: str | None = root.active
+    while active is not None and active in gone:
+        active = nodes[active].replaced if active in nodes else None
+    if active is None or active not in nodes:
+        active = root.uuid
+    engine.mapping.activate(root.uuid, active)
+
+
+def _refuse_unmapped(engine: Engine, uuid: str) -> None:
+    """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose it silently."""
+    for read in (engine.client.volume, engine.client.snapshot):
+        try:
+            there = read(names.object_name(uuid))
+        except errors.NotFound:
+            continue
+        raise errors.Conflict(
+            f"{there.kind} {there.name} ({there.global_id})",
+            "exists in StorPool but not in the mapping database",
+            "was the database restored or replaced? nothing was deleted",
+        )
+
+
+@contextmanager
+def _locked_tree(engine: Engine, uuid: str) -> Iterator[None]:
+    with engine.mapping.locked(_known(engine, uuid).root):
+        yield
+
+
+def _known(engine: Engine, uuid: str) -> mapping.Node:
+    node = engine.mapping.node(uuid)
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+    return node
+
+
+def _live(engine: Engine, uuid: str) -> mapping.Node:
+    """Return the row of an object that exists; raise NotFound or Conflict with the reason when it does not."""
+    node = _known(engine, uuid)
+    if node.state == mapping.PLANNED:
+        raise errors.Conflict(f"{node.kind} {uuid}", "was never finished", "repeat what made it, or delete it")
+    if node.state in (mapping.DELETING, mapping.REMOVED):
+        raise errors.NotFound(node.kind, uuid, "any more: it was deleted, or a delete of it has begun")
+    engine.client.check_cluster(_global_id(node), f"{node.kind} {uuid}")
+    return node
+
+
+def _global_id(node: mapping.Node) -> str:
+    if node.global_id is None:
+        raise errors.Conflict(f"{node.kind} {node.uuid}", "has no object in StorPool yet", "repeat what made it")
+    return node.global_id
+
+
+def _target(node: mapping.Node) -> attachments.Target:
+    return attachments.Target(_global_id(node), names.object_name(node.uuid), node.kind)
+
+
+def _tags(engine: Engine, node: mapping.Node) -> dict[str, str]:
+    return names.tags(node.uuid, engine.mapping.location, node.root)
+
+
+def _plan(
+    engine: Engine, node: mapping.Node, origin: mapping.Node | None = None, template: str | None = None
+) -> volumes.Plan:
+    """Return what is to be made in the cluster for a row; a snapshot takes size and source from its volume."""
+    if node.kind == "snapshot":
+        return volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
+    source = _global_id(origin) if origin is not None else None
+    from_snapshot = origin is not None and origin.kind == "snapshot"
+    return volumes.Plan(
+        names.object_name(node.uuid),
+        _tags(engine, node),
+        node.size_bytes,
+        template,
+        parent=source if from_snapshot else None,
+        base_on=None if from_snapshot else source,
+    )
+
+
+def _new_uuid() -> str:
+    import uuid
+
+    return str(uuid.uuid4())

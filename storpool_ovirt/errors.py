@@ -1,0 +1,186 @@
+"""The errors of this project.
+
+A class is a question that a caller asks; an instance stores facts; its text is one sentence made from them.
+
+    Error
+    +-- InputError            is it my input?  nothing was changed
+    |   +-- ConfigError       ... in the options or in storpool.conf?
+    +-- NotFound              is there no such object?
+    +-- WrongCluster          is it in another StorPool cluster than the one that is pinned?
+    +-- Conflict              does the id exist with other arguments, another owner, another state?
+    |   +-- Exists            ... is only the name taken (StorPool's `objectExists`)?
+    +-- InUse                 does a host hold the device open?
+    +-- Locked                does another operation hold the object?
+    +-- NoSpace               does the cluster or a client have no room for it?
+    +-- Rejected              did StorPool say no for another reason?
+    +-- Unavailable           may it work later?
+    |   +-- ApiUnavailable    ... the StorPool API; `ambiguous`: the request may have taken effect
+    |   +-- DatabaseUnavailable
+    |   +-- DeadlineExceeded  ... our own time was up
+    +-- DeviceMissing         did StorPool attach, but no device node appeared?
+
+Errors of the libraries below are translated once, at their border: `api.py` (StorPool), `mapping.py` (PostgreSQL).
+"""
+
+from __future__ import annotations
+
+
+class Error(Exception):
+    """Anything that we report; the text is one clear sentence."""
+
+
+class InputError(Error):
+    """An argument is wrong.  `what` names it, `why` says what is wrong, `advice` what to do."""
+
+    def __init__(self, what: str, why: str, advice: str = "") -> None:
+        super().__init__(what, why, advice)
+        self.what, self.why, self.advice = what, why, advice
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.why}" + (f": {self.advice}" if self.advice else "")
+
+
+class ConfigError(InputError):
+    """An option of the storage domain, or /etc/storpool.conf, is wrong or missing."""
+
+
+class NotFound(Error):
+    """There is no such object.  `kind` is volume, snapshot, disk, client or template."""
+
+    def __init__(self, kind: str, name: str, where: str = "") -> None:
+        super().__init__(kind, name, where)
+        self.kind, self.name, self.where = kind, name, where
+
+    def __str__(self) -> str:
+        return f"there is no {self.kind} {self.name}" + (f" {self.where}" if self.where else "")
+
+
+class Conflict(Error):
+    """The object exists, but it is not what was asked for."""
+
+    def __init__(self, name: str, why: str, advice: str = "") -> None:
+        super().__init__(name, why, advice)
+        self.name, self.why, self.advice = name, why, advice
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.why}" + (f": {self.advice}" if self.advice else "")
+
+
+class Exists(Conflict):
+    """StorPool has an object of this name already; whose it is, is not yet known."""
+
+
+class WrongCluster(Error):
+    """The object or the API belongs to another StorPool cluster than `sp_cluster_id` says."""
+
+    def __init__(self, name: str, why: str, advice: str) -> None:
+        super().__init__(name, why, advice)
+        self.name, self.why, self.advice = name, why, advice
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.why}: {self.advice}"
+
+
+class InUse(Error):
+    """A host holds the device open.  `holders` are client ids, or host names where storpool.conf tells them."""
+
+    def __init__(self, name: str, holders: tuple[str, ...]) -> None:
+        super().__init__(name, holders)
+        self.name, self.holders = name, holders
+
+    def __str__(self) -> str:
+        where = ", ".join(self.holders) or "a host that StorPool did not name"
+        return f"{self.name} is open at {where}: stop what uses the device there, then try again"
+
+
+class Locked(Error):
+    """Another operation holds the object; it did not end within `waited_seconds`."""
+
+    def __init__(self, name: str, waited_seconds: float) -> None:
+        super().__init__(name, waited_seconds)
+        self.name, self.waited_seconds = name, waited_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"another operation works on {self.name} and did not end within {self.waited_seconds:.0f} s: "
+            "wait for it, then try again"
+        )
+
+
+class NoSpace(Error):
+    """StorPool has no room for what was asked (its error `insufficientResources`)."""
+
+    def __init__(self, name: str, descr: str) -> None:
+        super().__init__(name, descr)
+        self.name, self.descr = name, descr
+
+    def __str__(self) -> str:
+        return f"StorPool has no room for {self.name} ({self.descr}): free space or choose another template"
+
+
+class Rejected(Error):
+    """StorPool refused a call; `name` and `descr` are its own words (`storpool.spapi.ApiError`)."""
+
+    def __init__(self, call: str, name: str, descr: str) -> None:
+        super().__init__(call, name, descr)
+        self.call, self.name, self.descr = call, name, descr
+
+    def __str__(self) -> str:
+        return f"StorPool refused {self.call}: {self.name}: {self.descr}"
+
+
+class Unavailable(Error):
+    """It may work later; nothing says that the request itself is wrong."""
+
+
+class ApiUnavailable(Unavailable):
+    """The StorPool API at `address` did not give a usable answer to `call`.
+
+    `ambiguous`: the request may have taken effect, so only what is safe to repeat may be repeated.
+    """
+
+    def __init__(self, address: str, call: str, why: str, ambiguous: bool) -> None:
+        super().__init__(address, call, why, ambiguous)
+        self.address, self.call, self.why, self.ambiguous = address, call, why, ambiguous
+
+    def __str__(self) -> str:
+        return (
+            f"the StorPool API at {self.address} gave no usable answer to {self.call} ({self.why}): "
+            "check the address, the network and the StorPool management service, then try again"
+        )
+
+
+class DatabaseUnavailable(Unavailable):
+    """The mapping database did not do what was asked; `where` has no password in it."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        return f"the mapping database {self.where} is not usable ({self.why}): check PostgreSQL and Engine's settings"
+
+
+class DeadlineExceeded(Unavailable):
+    """Our own time was up while waiting for `what`."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(what, seconds)
+        self.what, self.seconds = what, seconds
+
+    def __str__(self) -> str:
+        return f"waited for {self.what}, but the time limit of {self.seconds:g} s was up: try again"
+
+
+class DeviceMissing(Error):
+    """StorPool attached the volume, but its device node did not appear on this host."""
+
+    def __init__(self, path: str, waited_seconds: float) -> None:
+        super().__init__(path, waited_seconds)
+        self.path, self.waited_seconds = path, waited_seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} did not appear within {self.waited_seconds:g} s of attaching: "
+            "check the storpool_block service and udev on this host"
+        )

@@ -1,0 +1,84 @@
+"""The log: one line for each change of the world, with the correlation id.
+
+    2026-11-20T11:22:33.123Z storpool-adapter[4711] <correlation id> volume_create volume=... global_id=...
+
+It goes to a file (appended in one write, so that lines of processes that run at once never mix; logrotate needs no
+signal as each process opens it anew), else to syslog.  Never to stdout or stderr: Engine and Vdsm read those.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+# Shorter texts are words that occur by chance; masking them would make messages unreadable.
+SHORTEST_SECRET = 6
+
+
+class Log:
+    """Where one process writes its lines."""
+
+    def __init__(self, program: str, path: str | None) -> None:
+        self._program = program
+        self._file = _opened(path)
+        self._secrets: list[str] = []
+        self.correlation_id = "-"
+
+    @property
+    def descriptor(self) -> int | None:
+        """The open file, so that a door can point stderr at it; None where lines go to syslog."""
+        return self._file
+
+    def hide(self, secret: str) -> None:
+        """Mask this text wherever it would be written: the last net under words that others chose."""
+        if len(secret) >= SHORTEST_SECRET:
+            self._secrets.append(secret)
+
+    def masked(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def line(self, event: str, **facts: object) -> None:
+        """Write one line: what happened, and the facts as `key=value`.  A log that fails never fails the work."""
+        text = " ".join([self.correlation_id, event, *(f"{key}={_value(fact)}" for key, fact in facts.items())])
+        text = self.masked(text)
+        if self._file is None:
+            _to_syslog(self._program, text)
+            return
+        now = time.time()
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+        try:
+            os.write(self._file, f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode("utf-8", "backslashreplace"))
+        except OSError:
+            _to_syslog(self._program, text)
+
+    def trace(self) -> None:
+        """Write the exception that is being handled, a line for each of its lines."""
+        import traceback
+
+        for line in traceback.format_exc().splitlines():
+            self.line("trace", at=line)
+
+
+def _opened(path: str | None) -> int | None:
+    if path is None:
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError:
+        return None
+
+
+def _to_syslog(program: str, text: str) -> None:
+    import syslog
+
+    syslog.openlog(program, syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_INFO, text)
+
+
+def _value(fact: object) -> str:
+    text = str(fact)
+    plain = text.isprintable() and text.isascii()
+    return text if plain and text and " " not in text else '"' + text.encode("unicode_escape").decode("ascii") + '"'

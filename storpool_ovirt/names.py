@@ -1,0 +1,90 @@
+"""Ids, names, tags and device paths: built and parsed here and nowhere else.
+
+A StorPool object is addressed by `~<globalId>` once that is known; its name is only the key that makes a create
+repeatable, its tags say who owns it.  Patterns and limits are those of the official binding (`storpool.sptypes`:
+VolumeName, GlobalVolumeId, VolumeTagName, VolumeTagValue); the limit of name and tags together is StorPool's
+knowledge base ("the name of a volume including tags cannot exceed 200 bytes").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from storpool_ovirt import errors
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+\Z")
+CLUSTER_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\Z")
+TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
+NIL_UUID = "00000000-0000-0000-0000-000000000000"
+
+NAME_AND_TAGS_MAX_BYTES = 200
+
+TAG_PLATFORM = "virt"
+PLATFORM = "ovirt"
+TAG_UUID = "ovirt-uuid"
+TAG_LOCATION = "ovirt-loc"
+TAG_ROOT = "ovirt-root"
+
+DEVICE_FOLDER = "/dev/storpool-byid"
+
+
+def uuid(text: str, what: str) -> str:
+    """Return `text` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError naming `what`."""
+    lowered = text.lower()
+    if not UUID.match(lowered):
+        raise errors.InputError(what, f"is not a UUID ({shown(text)})", "give the id as oVirt prints it")
+    if lowered == NIL_UUID:
+        # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never names an object.
+        raise errors.InputError(what, "is the empty UUID", "no object has this id")
+    return lowered
+
+
+def object_name(uuid: str) -> str:
+    """Return the StorPool name of the object that oVirt knows as `uuid`."""
+    return f"ovirt--{uuid}"
+
+
+def tags(uuid: str, location: str, root: str) -> dict[str, str]:
+    """Return the complete tags of an object of ours: platform, own id, Engine's location, and the disk it belongs to.
+
+    The root is tagged only where it differs from the object itself, so that a mapping that is lost can be made anew.
+    """
+    owner = {TAG_PLATFORM: PLATFORM, TAG_UUID: uuid, TAG_LOCATION: location}
+    return owner if root == uuid else {**owner, TAG_ROOT: root}
+
+
+def check_length(name: str, tags: Mapping[str, str]) -> None:
+    """Raise InputError when name and tags together are longer than StorPool takes."""
+    length = len(name.encode()) + sum(len(key.encode()) + len(value.encode()) for key, value in tags.items())
+    if length >= NAME_AND_TAGS_MAX_BYTES:
+        raise errors.InputError(
+            f"the name {name} with its tags", f"has {length} bytes", f"StorPool takes {NAME_AND_TAGS_MAX_BYTES - 1}"
+        )
+
+
+def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
+    """Tell whether an object with these tags was made for `uuid` by the Engine of this location."""
+    return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (PLATFORM, uuid, location)
+
+
+def address(global_id: str) -> str:
+    """Return how the API addresses an object by its global id (`storpool.sptypes.VolumeNameOrGlobalId`)."""
+    return f"~{global_id}"
+
+
+def cluster_of(global_id: str) -> str:
+    """Return the cluster part of a global id: `bgu4.n` of `bgu4.n.a1z`."""
+    return global_id.rsplit(".", 1)[0]
+
+
+def device_path(global_id: str) -> str:
+    """Return the path of the device node's link, the same on every host."""
+    return f"{DEVICE_FOLDER}/{global_id}"
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """Return foreign text fit for one line of an error: printable ASCII, quoted, bounded."""
+    printable = text.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()
+    return f'"{printable[:limit]}..."' if len(printable) > limit else f'"{printable}"'

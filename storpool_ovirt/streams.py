@@ -1,0 +1,40 @@
+"""The standard streams of a program that another program reads.
+
+Engine reads stdout and stderr as one stream and takes the first line that fits; Vdsm wants one JSON document on
+stdout and nothing else.  So both descriptors are taken away before anything is imported that may speak, and one
+function writes the answer, last.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class Answer:
+    """The real stdout and stderr, kept aside; what any library writes goes to `aside` (the log) or nowhere."""
+
+    def __init__(self, aside: int | None) -> None:
+        self._out, self._err = os.dup(1), os.dup(2)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (1, 2):
+            os.dup2(nowhere if aside is None else aside, descriptor)
+        os.close(nowhere)
+
+    def give(self, line: str, error: bool = False) -> None:
+        """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any more."""
+        rest = line.encode("utf-8", "backslashreplace") + b"\n"
+        while rest:
+            rest = rest[os.write(self._err if error else self._out, rest) :]
+
+
+def close_stdin() -> None:
+    """Put /dev/null in the place of stdin: Engine's is a pipe that is never written and never closed."""
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    if nowhere:
+        os.close(nowhere)
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks and other control characters: an answer is one line."""
+    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())

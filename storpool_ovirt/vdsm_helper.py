@@ -1,0 +1,125 @@
+"""managedvolume-helper-storpool: the program that Vdsm runs as root to attach and detach on its host.
+
+    managedvolume-helper-storpool attach < {"connection_info": {...}}
+    managedvolume-helper-storpool detach < {"vol_id": ..., "connection_info": {...}, "path": ..., "attachment": {...}}
+
+Vdsm's roll-back of a failed attach sends detach without `vol_id` and `path`.  The answer is exactly one JSON object on
+stdout (`{}` for detach) with exit code 0, or one sentence on stderr with exit code 1 (oVirt's vdsm, managedvolume.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storpool_ovirt import config, errors, log, names, streams
+from storpool_ovirt.deadline import Deadline, enforced
+
+PROGRAM = "managedvolume-helper-storpool"
+LOG_FILE = "/var/log/vdsm/storpool-helper.log"
+# Vdsm has no limit of its own; Engine gives up after 180 s and may send the next call while we still work.
+DEADLINE_SECONDS = 45.0
+LAST_SECONDS = 10.0  # for an undo, beyond the deadline: all in all less than a minute
+STDIN_MAX_BYTES = 1 << 20
+USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What `connect_volume` printed for a volume, as far as a host needs it."""
+
+    volume: str
+    global_id: str
+    access_mode: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Attach or detach one volume and answer; return the exit code, 0 or 1."""
+    arguments = list(sys.argv if argv is None else argv)
+    journal = log.Log(PROGRAM, config.root() + LOG_FILE)
+    answer = streams.Answer(journal.descriptor)
+    started = time.monotonic()
+    try:
+        payload = _run(arguments, journal)
+    except errors.Error as error:
+        payload, failed = journal.masked(str(error)), True
+    except ImportError as error:
+        payload, failed = f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python", True
+    except Exception as error:
+        # The door: a bug too is one sentence for Vdsm, and its trace is in the log.
+        payload, failed = f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host", True
+        journal.trace()
+    else:
+        failed = False
+    if failed:
+        took = f"{time.monotonic() - started:.3f}"
+        journal.line("helper_failed", action=" ".join(arguments[1:2]), reason=payload, seconds=took)
+    try:
+        answer.give(streams.one_line(payload), error=failed)
+    except OSError as error:
+        journal.line("answer_not_delivered", action=" ".join(arguments[1:2]), reason=error)
+        failed = True
+    return int(failed)
+
+
+def parse_connection(text: bytes) -> Connection:
+    """Return the connection info out of any of the shapes in which Vdsm sends it; raise InputError when it is none."""
+    try:
+        request = json.loads(text.decode())
+    except (ValueError, RecursionError):
+        raise errors.InputError("stdin", "is not JSON", USAGE) from None
+    info = request.get("connection_info") if isinstance(request, dict) else None
+    data = info.get("data") if isinstance(info, dict) else None
+    if not isinstance(info, dict) or not isinstance(data, dict):
+        raise errors.InputError(
+            "stdin", 'has no "connection_info" with "data"', "Vdsm sends what connect_volume printed"
+        )
+    if info.get("driver_volume_type") != "storpool":
+        raise errors.InputError("driver_volume_type", "is not storpool", "this helper attaches StorPool volumes only")
+    return Connection(
+        names.uuid(_text(data, "volume"), "data.volume"),
+        _checked(
+            data, "global_id", names.GLOBAL_ID.match(_text(data, "global_id")) is not None, "a StorPool global id"
+        ),
+        _checked(data, "access_mode", _text(data, "access_mode") in ("rw", "ro"), "rw or ro"),
+    )
+
+
+def _run(argv: Sequence[str], journal: log.Log) -> str:
+    action = argv[1] if len(argv) == 2 else None
+    if action not in ("attach", "detach"):
+        raise errors.InputError("the action", "is neither attach nor detach", USAGE)
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, f"{action} to end", LAST_SECONDS):
+        connection = parse_connection(sys.stdin.buffer.read(STDIN_MAX_BYTES))
+        root = config.root()
+        host = config.host(root)
+        journal.hide(host.api.token.reveal())
+
+        from storpool_ovirt import api, attachments
+
+        client = api.Client(host.api, deadline)
+        side = attachments.HostSide(host.client_id, root, deadline, journal)
+        kind = "volume" if connection.access_mode == "rw" else "snapshot"
+        target = attachments.Target(connection.global_id, names.object_name(connection.volume), kind)
+        if action == "detach":
+            attachments.detach(client, side, target)
+            return "{}"
+        return json.dumps({"type": "block", "path": attachments.attach(client, side, target, connection.access_mode)})
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise errors.InputError(f"data.{key}", "is missing or not a text", "Vdsm sends what connect_volume printed")
+    return value
+
+
+def _checked(data: Mapping[str, Any], key: str, valid: bool, what: str) -> str:
+    if not valid:
+        raise errors.InputError(f"data.{key}", f"is not {what}", "Vdsm sends what connect_volume printed")
+    return _text(data, key)

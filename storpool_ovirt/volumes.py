@@ -1,0 +1,157 @@
+"""What lives in the cluster: volumes and snapshots, made once, found again, deleted only when they are ours.
+
+Callers name objects and own tags (`names.py`); they decide about trees and intents.  Nothing here touches hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Callable
+
+from storpool_ovirt import api, errors, names
+
+# After an ambiguous failure: look, then try again.  The deadline ends it earlier.
+CREATE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: the name is the key that makes a create repeatable, the tags say who owns it.
+
+    `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is empty.
+    """
+
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    size_bytes: int | None = None
+    template: str | None = None
+    parent: str | None = None
+    base_on: str | None = None
+
+
+def create(client: api.Client, plan: Plan) -> str:
+    """Make the volume of `plan` unless it is there already, and return its global id.
+
+    Raises Conflict when the name belongs to something else, NoSpace, NotFound (template, parent or source).
+    """
+    names.check_length(plan.name, plan.tags)
+    body: dict[str, object] = {"name": plan.name, "tags": dict(plan.tags)}
+    if plan.size_bytes is not None:
+        body["size"] = plan.size_bytes
+    if plan.template is not None:
+        body["template"] = plan.template
+    if plan.parent is not None:
+        body["parent"] = names.address(plan.parent)
+    if plan.base_on is not None:
+        body["baseOn"] = names.address(plan.base_on)
+    return _made(client, lambda: client.volume_create(body), client.volume, plan)
+
+
+def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
+    """Freeze the volume with global id `volume_id` as the snapshot of `plan`, once, and return its global id."""
+    names.check_length(plan.name, plan.tags)
+    body = {"name": plan.name, "tags": dict(plan.tags)}
+    address = names.address(volume_id)
+    return _made(client, lambda: client.volume_snapshot(address, body), client.snapshot, plan, made_from=volume_id)
+
+
+def find(client: api.Client, kind: str, plan: Plan) -> str | None:
+    """Return the global id of what an earlier try made of `plan`; None when there is nothing of that name."""
+    return _found(client.volume if kind == "volume" else client.snapshot, plan, None)
+
+
+def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
+    """Give the volume this size (bytes, absolute, never smaller) and return the cluster's generation of that change."""
+    return client.volume_update(names.address(global_id), {"size": size_bytes})
+
+
+def owned(client: api.Client, global_id: str, tags: Mapping[str, str]) -> bool:
+    """Tell whether the volume still exists; raise Conflict when it does not carry these tags."""
+    try:
+        volume = client.volume(names.address(global_id))
+    except errors.NotFound:
+        return False
+    _check_owner(volume, tags)
+    return True
+
+
+def delete(client: api.Client, global_id: str) -> None:
+    """Delete a volume; absent is fine.  Raises InUse when it is attached to a host."""
+    try:
+        client.volume_delete(names.address(global_id))
+    except errors.NotFound:
+        return
+
+
+def delete_snapshot(client: api.Client, global_id: str) -> None:
+    """Delete a snapshot; absent is fine.  What was made from it keeps its data."""
+    try:
+        client.snapshot_delete(names.address(global_id))
+    except errors.NotFound:
+        return
+
+
+def capacity(client: api.Client, template: str | None) -> api.Template | None:
+    """Return the space of a template; without a name, that of the largest, as templates may share disks.
+
+    None when the cluster has no template at all; NotFound when it has not this one.
+    """
+    templates = client.templates()
+    if template is None:
+        return max(templates, key=lambda each: each.capacity_bytes, default=None)
+    for each in templates:
+        if each.name == template:
+            return each
+    raise errors.NotFound("template", template, f"in the StorPool cluster at {client.address}: check sp_template")
+
+
+def _made(
+    client: api.Client,
+    post: Callable[[], str],
+    read: Callable[[str], api.Volume],
+    plan: Plan,
+    made_from: str | None = None,
+) -> str:
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            return post()
+        except errors.Exists as error:
+            found = _found(read, plan, made_from)
+            if found is None:
+                # The name belongs to the other kind: volumes and snapshots share one name space.
+                raise errors.Conflict(plan.name, "belongs to an object of another kind", "choose another id") from error
+            return found
+        except errors.ApiUnavailable as error:
+            if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
+                raise
+            found = _found(read, plan, made_from)
+            if found is not None:
+                return found
+            client.pause(attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None) -> str | None:
+    try:
+        there = read(plan.name)
+    except errors.NotFound:
+        return None
+    _check_owner(there, plan.tags)
+    if plan.size_bytes is not None and there.size_bytes != plan.size_bytes:
+        why = f"exists with {there.size_bytes} bytes in place of {plan.size_bytes}"
+        raise errors.Conflict(plan.name, why, "the same id cannot be used for another size")
+    if made_from is not None and there.made_from not in (None, made_from):
+        why = f"exists as a snapshot of {there.made_from} in place of {made_from}"
+        raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
+    return there.global_id
+
+
+def _check_owner(there: api.Volume, tags: Mapping[str, str]) -> None:
+    foreign = sorted(key for key, value in tags.items() if there.tags.get(key) != value)
+    if foreign:
+        raise errors.Conflict(
+            f"{there.name} ({there.global_id})",
+            f"does not carry our tags ({', '.join(foreign)})",
+            "it belongs to another owner and is left alone",
+        )

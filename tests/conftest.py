@@ -1,0 +1,13 @@
+"""What all tests share: the stage (see stage_fixtures.py) and hypothesis profiles."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["stage_fixtures"]
+
+# Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.
+settings.register_profile(
+    "default", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")

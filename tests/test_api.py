@@ -1,0 +1,198 @@
+"""api.py: the official binding with our rule of retries, typed replies and our errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Callable
+
+import pytest
+from canned_api import CLOSE, RESET, Answer, answering, ok, refused
+
+from storpool_ovirt import api, config, errors
+from storpool_ovirt.deadline import Deadline
+
+VOLUME = {
+    "name": "ovirt--x", "globalId": "abcd.e.1", "size": 1 << 30, "tags": {"virt": "ovirt"}, "templateName": "nvme",
+    "id": 1, "parentName": "", "parentVolumeId": 0,
+}  # fmt: skip
+CREATED = {"ok": True, "generation": 2, "globalId": "abcd.e.1"}
+BODY = {"name": "ovirt--x", "size": 1 << 30}
+
+
+class Time:
+    """A clock that moves only when the client sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def deadline(self, seconds: float) -> Deadline:
+        """A deadline on this clock."""
+        return Deadline(seconds, lambda: self.now)
+
+
+def client(port: int, time: Time, seconds: float = 100, **settings: object) -> api.Client:
+    """A client of the canned server."""
+    api_settings = config.Api("127.0.0.1", port, config.Secret("42"), **settings)  # type: ignore[arg-type]
+    return api.Client(api_settings, time.deadline(seconds), time.sleep, lambda: 0.5)
+
+
+def test_a_reply_becomes_a_typed_value() -> None:
+    """A volume's reply is an array of one ([spapi] Volume/{v}); what is read of it is plain and typed."""
+    with answering([ok([VOLUME])]) as server:
+        volume = client(server.port, Time()).volume("~abcd.e.1")
+    assert volume == api.Volume("volume", "abcd.e.1", "ovirt--x", 1 << 30, {"virt": "ovirt"}, "nvme", None, False)
+    assert server.requests[0].path == "/ctrl/1.0/Volume/~abcd.e.1"
+    assert server.requests[0].authorization == "Storpool v1:42"
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({}, "/ctrl/1.0/VolumeCreate"),
+        ({"multicluster": True}, "/ctrl/1.0/MultiCluster/VolumeCreate"),
+        ({"cluster_id": "abcd.e"}, "/ctrl/1.0/RemoteCommand/~abcd.e/VolumeCreate"),
+        ({"multicluster": True, "cluster_id": "abcd.e"}, "/ctrl/1.0/RemoteCommand/~abcd.e/MultiCluster/VolumeCreate"),
+    ],
+)
+def test_a_pinned_domain_addresses_its_cluster(settings: dict[str, object], path: str) -> None:
+    """T77: with `sp_cluster_id` every request names the cluster that must take it."""
+    with answering([ok(CREATED)]) as server:
+        assert client(server.port, Time(), **settings).volume_create(BODY) == "abcd.e.1"
+    assert server.requests[0].path == path
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (refused("objectDoesNotExist"), errors.NotFound),
+        (refused("objectExists"), errors.Exists),
+        (refused("busy", "'x' is open at client 19"), errors.InUse),
+        (refused("invalidParam", "'x' is open at client 19"), errors.InUse),
+        (refused("invalidParam", "No such client registered"), errors.NotFound),
+        (refused("invalidParam", "bad size"), errors.Rejected),
+        (refused("insufficientResources"), errors.NoSpace),
+        (refused("somethingNew"), errors.Rejected),
+        ((200, {"error": {"name": "busy", "descr": "attached"}}), errors.InUse),
+        ((404, {"error": {}}), errors.Rejected),
+    ],
+)
+def test_each_error_of_storpool_has_its_class(answer: Answer, error: type[errors.Error]) -> None:
+    """[spapi] An error object with any HTTP status, also 200, is an error; its name decides its class."""
+    with answering([answer]) as server, pytest.raises(error) as raised:
+        client(server.port, Time()).volume_delete("~abcd.e.1")
+    assert len(server.requests) == 1, "a clear no is not asked again"
+    assert str(raised.value).isprintable()
+    if isinstance(raised.value, errors.InUse) and "19" in str(answer):
+        assert raised.value.holders == ("client 19",)
+
+
+NONSENSE: list[Answer] = [
+    (502, b"<html>Bad Gateway</html>"), (500, b""), (200, b"not json"), (200, {"generation": 1}), (200, []), (200, 5),
+    (503, {"error": "text"}), (500, {"no": "error"}), (200, b"\xff\xfe"), CLOSE, RESET,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", NONSENSE, ids=str)
+def test_nonsense_is_asked_again_where_that_is_safe(answer: Answer) -> None:
+    """T41, T73: a proxy's page, half an answer or a reset connection is tried over for reads, deletes and updates."""
+    calls: list[Callable[[api.Client], object]] = [
+        lambda each: each.volume("~abcd.e.1"),
+        lambda each: each.volume_update("~abcd.e.1", {"size": 1 << 30}),
+        lambda each: each.volume_delete("~abcd.e.1"),
+    ]
+    for call in calls:
+        with answering([answer, answer, ok([VOLUME])]) as server:
+            time = Time()
+            call(client(server.port, time))
+            assert len(server.requests) == 3
+            assert len({(each.method, each.path, each.body) for each in server.requests}) == 1, "byte for byte the same"
+            assert time.slept == sorted(time.slept), "each pause is longer"
+
+
+@pytest.mark.parametrize("answer", [*NONSENSE, refused("x", transient=True)], ids=str)
+def test_a_create_is_never_just_sent_again(answer: Answer) -> None:
+    """T87: after a failure that may have taken effect a create comes back to the caller, who looks first."""
+    with answering([answer, ok(CREATED)]) as server, pytest.raises(errors.ApiUnavailable) as raised:
+        client(server.port, Time()).volume_create(BODY)
+    assert raised.value.ambiguous
+    assert len(server.requests) == 1
+
+
+def test_a_transient_error_is_asked_again_with_the_same_body() -> None:
+    """[spapi] `transient: true` invites a repetition; the body is byte for byte the same."""
+    with answering([refused("x", transient=True), ok({"ok": True, "generation": 7})]) as server:
+        assert client(server.port, Time()).volume_update("~abcd.e.1", {"size": 1 << 31}) == 7
+    first, second = server.requests
+    assert first == second
+    assert json.loads(first.body) == {"size": 1 << 31}
+
+
+def test_a_refused_connection_is_tried_over_and_then_told() -> None:
+    """T73: a failover of the management service is sat out; a service that stays away is one sentence in time."""
+    with answering([CLOSE]) as server:
+        port = server.port
+    time = Time()
+    with pytest.raises(errors.ApiUnavailable, match="connection refused") as raised:
+        client(port, time).volume_create(BODY)
+    assert not raised.value.ambiguous
+    assert 20 < time.now <= api.RETRY_SECONDS
+    time = Time()
+    with pytest.raises(errors.ApiUnavailable, match="connection refused"):
+        client(port, time, seconds=3).volume_create(BODY)
+    assert time.now <= 3
+
+
+def test_an_unknown_host_is_told_at_once() -> None:
+    """A name that does not resolve is a mistake in the options, and no request was sent."""
+    time = Time()
+    settings = config.Api("name.invalid", 81, config.Secret("42"))
+    with pytest.raises(errors.ApiUnavailable) as raised:
+        api.Client(settings, time.deadline(1), time.sleep, lambda: 0.5).templates()
+    assert not raised.value.ambiguous
+
+
+def test_does_not_exist_is_not_believed_from_another_cluster() -> None:
+    """T77: what an unconnected cluster answers to RemoteCommand is not documented; "gone" must not mean "deleted"."""
+    with answering([refused("objectDoesNotExist")]) as server, pytest.raises(errors.WrongCluster, match="abcd.e"):
+        client(server.port, Time(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
+    assert [each.path.rsplit("/", 1)[1] for each in server.requests] == ["~abcd.e.1", "ServicesList"]
+    with answering([refused("objectDoesNotExist"), ok({})]) as server, pytest.raises(errors.NotFound):
+        client(server.port, Time(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
+
+
+def test_attachments_are_matched_by_global_id_or_by_name() -> None:
+    """[sptypes] AttachmentDesc.globalId is optional: without it the name, or `~globalId` of an unnamed one, decides."""
+    raw = [
+        {"volume": "ovirt--x", "snapshot": False, "client": 1, "rights": "rw", "pos": 0, "globalId": "abcd.e.1"},
+        {"volume": "ovirt--y", "snapshot": False, "client": 2, "rights": "ro", "pos": 0},
+        {"volume": "~abcd.e.3", "snapshot": False, "client": 3, "rights": "rw", "pos": 0},
+    ]
+    with answering([ok(raw)]) as server:
+        one, two, three = client(server.port, Time()).attachments()
+    assert one.is_of("abcd.e.1", None)
+    assert not one.is_of("abcd.e.2", "ovirt--x"), "a name that was taken over does not count against an id"
+    assert two.is_of("abcd.e.2", "ovirt--y")
+    assert three.is_of("abcd.e.3", "ovirt--z")
+
+
+def test_the_binding_stays_whole_for_others_in_the_process() -> None:
+    """Held back, confget is loaded when the binding's own reader first wants it; nothing is printed meanwhile."""
+    code = """
+from storpool_ovirt import api
+import sys
+spapi = api.binding()
+assert "confget" not in sys.modules
+from storpool import spconfig
+assert spconfig.SPConfig(missing_ok=True)["SP_API_HTTP_PORT"]
+assert "confget" in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,212 @@
+"""config.py: driver options and storpool.conf."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storpool_ovirt import config, errors
+
+NODE = platform.node()
+PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in config.ENVIRONMENT_KEYS:
+        monkeypatch.delenv(key, raising=False)
+
+
+def conf(root: Path, text: str, **more: str) -> str:
+    """Write storpool.conf and files of storpool.conf.d below `root`, and return it as config takes it."""
+    folder = root / "etc" / "storpool.conf.d"
+    folder.mkdir(parents=True)
+    (root / "etc" / "storpool.conf").write_text(text)
+    for name, content in more.items():
+        (folder / f"{name}.conf").write_text(content)
+    return str(root)
+
+
+def test_host_and_token_are_enough(tmp_path: Path) -> None:
+    """A domain with host and token alone works: StorPool's default port, the cluster's own default placement."""
+    domain = config.domain(PLAIN, str(tmp_path))
+    assert (domain.api.host, domain.api.port, domain.template) == ("10.1.2.3", 81, None)
+    assert (domain.api.multicluster, domain.api.cluster_id, domain.deadline_seconds) == (False, None, 100.0)
+
+
+def test_what_is_missing_comes_from_storpool_conf(tmp_path: Path) -> None:
+    """Without options the cluster is the one that /etc/storpool.conf of Engine's machine names."""
+    root = conf(tmp_path, "SP_API_HTTP_HOST=10.9.9.9\nSP_API_HTTP_PORT=8181\nSP_AUTH_TOKEN=42424242\n")
+    domain = config.domain({"sp_template": "nvme"}, root)
+    assert (domain.api.host, domain.api.port, domain.api.token) == ("10.9.9.9", 8181, config.Secret("42424242"))
+    assert config.domain(PLAIN, root).api.host == "10.1.2.3", "an option wins"
+
+
+def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
+    """The token file keeps the token out of argv; a token that is given as well wins."""
+    path = tmp_path / "token"
+    path.write_text("  987654321\n")
+    options = {"sp_api_http_host": "h", "sp_auth_token_file": str(path)}
+    assert config.domain(options, str(tmp_path)).api.token == config.Secret("987654321")
+    assert config.domain({**options, "sp_auth_token": "1"}, str(tmp_path)).api.token == config.Secret("1")
+
+
+def test_unknown_keys_are_ignored_and_values_may_be_texts() -> None:
+    """Engine adds `volume_backend_name`, and REST can send texts only."""
+    domain = config.domain(
+        {**PLAIN, "adapter": "storpool", "volume_backend_name": "x", "sp_api_http_port": "8080",
+         "sp_multicluster": "true", "sp_cluster_id": "bgu4.n", "sp_deadline": "30", "sp_template": "hdd-3"}
+    )  # fmt: skip
+    assert domain.api == config.Api("10.1.2.3", 8080, config.Secret(PLAIN["sp_auth_token"]), True, "bgu4.n")
+    assert (domain.template, domain.deadline_seconds) == ("hdd-3", 30.0)
+    assert config.domain({**PLAIN, "sp_api_http_port": 8080, "sp_multicluster": True}).api.multicluster
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({}, "driver option sp_api_http_host is missing: set it, or SP_API_HTTP_HOST in /etc/storpool.conf"),
+        ({"sp_api_http_host": "h"}, "driver option sp_auth_token is missing"),
+        ({**PLAIN, "sp_api_http_host": "http://h"}, "is not a host name or address"),
+        ({**PLAIN, "sp_api_http_host": "h h"}, "is not a host name or address"),
+        ({**PLAIN, "sp_api_http_host": ["h"]}, "is not a plain value"),
+        ({**PLAIN, "sp_api_http_port": "0"}, "is not a port"),
+        ({**PLAIN, "sp_api_http_port": "65536"}, "is not a port"),
+        ({**PLAIN, "sp_api_http_port": "8١"}, "is not a port"),
+        ({**PLAIN, "sp_auth_token": "a b\n"}, "is not a token"),
+        ({**PLAIN, "sp_template": "a b"}, "give the name of a StorPool template"),
+        ({**PLAIN, "sp_multicluster": "maybe"}, "is neither true nor false"),
+        ({**PLAIN, "sp_cluster_id": "bgu4"}, "give the id as SP_CLUSTER_ID has it"),
+        ({**PLAIN, "sp_deadline": "1000"}, "give a number from 1 to 100"),
+        ({**PLAIN, "sp_deadline": "nan"}, "give a number from 1 to 100"),
+        ({"sp_api_http_host": "h", "sp_auth_token_file": "token"}, "is not an absolute path"),
+        ({"sp_api_http_host": "h", "sp_auth_token_file": "/nonexistent/token"}, "cannot be read"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, options: dict[str, object], sentence: str) -> None:
+    """T75: what is wrong and what to do, in one line, with no token in it."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.domain(options, str(tmp_path))
+    assert sentence in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert "a b" not in str(raised.value) or "sp_template" in options
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1", "[" * 100_000])
+def test_driver_options_that_are_no_object_are_refused(text: str) -> None:
+    """Engine passes one JSON object; anything else is one sentence."""
+    with pytest.raises(errors.ConfigError, match="the driver options argument is not"):
+        config.parse_driver_json(text)
+
+
+def test_a_secret_never_shows_itself() -> None:
+    """T75: neither `repr` nor `str` of settings has the token."""
+    domain = config.domain(PLAIN)
+    assert PLAIN["sp_auth_token"] not in repr(domain) + str(domain) + f"{domain.api.token}"
+
+
+def test_a_host_knows_itself(tmp_path: Path) -> None:
+    """The client id is SP_OURID of the host's own section."""
+    text = f"SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n[{NODE}]\nSP_OURID=7\n[other]\nSP_OURID=8\n"
+    root = conf(tmp_path, text)
+    assert config.host(root) == config.Host(config.Api("h", 81, config.Secret("1")), 7)
+    assert config.host(root, node="other").client_id == 8
+    assert config.host_names(root) == {7: NODE, 8: "other"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("SP_AUTH_TOKEN=1\nSP_OURID=1", "SP_API_HTTP_HOST is missing"),
+        ("SP_API_HTTP_HOST=h\nSP_OURID=1", "SP_AUTH_TOKEN is missing"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1", "SP_OURID is missing in the section"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=65536", "is not a client id"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=x", "is not a client id"),
+        ("nonsense", "line 1 of"),
+    ],
+)
+def test_a_host_without_its_settings_says_so(tmp_path: Path, text: str, sentence: str) -> None:
+    """An unknown host is an error, never a default client."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.host(conf(tmp_path, text))
+    assert sentence in str(raised.value)
+
+
+WORDS = st.sampled_from(["SP_OURID", "SP_AUTH_TOKEN", "SP_X", "a.b", "1"])
+VALUES = st.text(alphabet="ab1 #;=[]%\\\t\"'.:-", max_size=12)
+LINES = st.one_of(
+    st.builds("{}={}".format, WORDS, VALUES),
+    st.builds(" {} = {} ".format, WORDS, VALUES),
+    st.builds("{}=".format, WORDS),
+    st.sampled_from(["", "  ", "# c", "; c", "  # c=d", f"[{NODE}]", f"[ {NODE} ]", f"  [{NODE}]  ", "[other]"]),
+)
+# The official reader refuses a file whose last line has no end; ours reads it.
+FILES = st.lists(LINES, max_size=8).map(lambda lines: "".join(f"{line}\n" for line in lines))
+
+
+@given(FILES, FILES)
+def test_storpool_conf_reads_as_with_the_official_reader(first: str, second: str) -> None:
+    """[spconfig] Whatever is in the files, our reader has the same keys and values as StorPool's own, or both refuse."""
+    import tempfile
+
+    from storpool import spconfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "etc").mkdir()
+        conf(root / "r", first, b=second)
+        (root / "r/etc/storpool.conf.d/.hidden.conf").write_text("HIDDEN=1")
+
+        class Official(spconfig.SPConfig):  # type: ignore[misc, no-any-unimported]
+            PATH_CONFIG = str(root / "r/etc/storpool.conf")
+            PATH_CONFIG_DIR = str(root / "r/etc/storpool.conf.d")
+
+        try:
+            official = dict(Official(use_env=False).items())
+        except spconfig.SPConfigException:
+            official = None
+        try:
+            ours = config.storpool_conf(str(root / "r"))
+        except errors.ConfigError:
+            ours = None
+    if official is None or ours is None:
+        assert ours is official is None, (first, second)
+    else:
+        assert {**spconfig.DEFAULTS, **ours} == official
+
+
+def test_the_environment_wins_as_with_the_official_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[spconfig] SP_AUTH_TOKEN, SP_API_HTTP_HOST and SP_API_HTTP_PORT of the environment win over the files."""
+    monkeypatch.setenv("SP_API_HTTP_HOST", "from-environment")
+    root = conf(tmp_path, "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n")
+    assert config.storpool_conf(root)["SP_API_HTTP_HOST"] == "from-environment"
+
+
+PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
+
+
+@given(PASSWORDS, st.integers(1, 65535))
+def test_a_database_url_is_read_whatever_the_password(password: str, port: int) -> None:
+    """Engine puts the password into the URL unquoted: any of `@ : / ? # % [ ]` may be in it."""
+    url = f"postgresql+psycopg2://ovirt_managedblock:{password}@localhost:{port}/ovirt_managedblock"
+    database = config.parse_database_url(url)
+    assert database.password.reveal() == password
+    assert (database.user, database.host, database.port) == ("ovirt_managedblock", "localhost", port)
+    assert str(database) == f"ovirt_managedblock at localhost:{port}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "x", "postgresql://", "postgresql://u:secret@h/db", "postgresql://u@h:1/db", "mysql://u:secret@h:1/db",
+     "postgresql://u:secret@h:x/db", "postgresql://u:secret@h:1", "postgresql://u:secret@:1/db",
+     "postgresql://u:secret@h:99999/db", "postgresql://u:secret@h:1/d\nb"],
+)  # fmt: skip
+def test_a_bad_database_url_is_refused_without_its_password(url: str) -> None:
+    """T75: the sentence tells the form, never what was given."""
+    with pytest.raises(errors.InputError, match="USER:PASSWORD@HOST:PORT/DATABASE") as raised:
+        config.parse_database_url(url)
+    assert "secret" not in str(raised.value)

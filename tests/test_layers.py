@@ -1,0 +1,101 @@
+"""The layers: a file imports only files on lower floors, and the hot path starts with nothing that it does not need."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import storpool_ovirt
+
+PACKAGE = Path(storpool_ovirt.__file__).parent
+
+FLOORS = {
+    "errors": 0, "names": 0, "deadline": 0, "log": 0, "streams": 0,
+    "config": 1, "api": 1,
+    "volumes": 2, "attachments": 2, "mapping": 2,
+    "disks": 3,
+    "engine_adapter": 4, "vdsm_helper": 4, "admin": 4,
+}  # fmt: skip
+# Packages that stand beside the house: they start its programs or stand in for what is outside, and import none of it.
+BESIDE = ("simulator", "demo")
+# What must not be needed to start the adapter and the helper (they are waited for, and a guest may be frozen).
+FORBIDDEN = ("cinder", "cinderlib", "os_brick", "eventlet", "oslo_config", "confget", "pyparsing", "werkzeug", "click",
+             "rich", "sqlalchemy", "storpool_ovirt.simulator", "storpool_ovirt.demo")  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of storpool_ovirt that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "storpool_ovirt":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("storpool_ovirt."):
+            found.add((node.module or "").split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("storpool_ovirt.")}
+    return found
+
+
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_lower_floors(module: str) -> None:
+    """Imports go down, or sideways without a cycle; a module that is not in the list has no place in the house yet."""
+    floor = FLOORS[module]
+    for other in imports(PACKAGE / f"{module}.py"):
+        if module == "admin" and other == "demo":
+            continue
+        assert FLOORS[other] <= floor, f"{module} imports {other}"
+        if FLOORS[other] == floor:
+            assert module not in imports(PACKAGE / f"{other}.py"), f"{module} and {other} import each other"
+
+
+@pytest.mark.parametrize("package", BESIDE)
+def test_what_stands_beside_the_house_imports_none_of_it(package: str) -> None:
+    """The simulator must be able to contradict the product, and the demo starts programs as oVirt does."""
+    for path in (PACKAGE / package).rglob("*.py"):
+        assert imports(path) <= {package}, path.name
+
+
+@pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper"])
+def test_the_hot_path_starts_without_what_it_does_not_need(program: str) -> None:
+    """With OpenStack, the simulator, confget and the tools' libraries blocked, each program and its work can be loaded."""
+    code = f"""
+import sys
+for name in {FORBIDDEN!r}:
+    sys.modules[name] = None
+del sys.modules["confget"]
+import storpool_ovirt.{program}
+from storpool_ovirt import api, attachments
+if {program!r} == "engine_adapter":
+    from storpool_ovirt import disks, mapping
+else:
+    assert "psycopg2" not in sys.modules, "a host has no database"
+api.binding()
+assert sys.modules.get("confget") is None and sys.modules.get("pyparsing") is None
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "the binding's greeting must not reach Engine"
+
+
+def test_importing_a_module_does_no_work() -> None:
+    """Importing reads no file of ours, opens no connection and leaves the streams and signals alone."""
+    code = """
+import builtins, socket, signal, sys
+import storpool_ovirt.errors
+opened = []
+real = builtins.open
+builtins.open = lambda *args, **kw: (opened.append(args[0]), real(*args, **kw))[1]
+socket.socket.connect = None
+import storpool_ovirt.engine_adapter, storpool_ovirt.vdsm_helper, storpool_ovirt.disks
+assert not [name for name in opened if "storpool" in str(name) and not str(name).endswith(".py")], opened
+assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

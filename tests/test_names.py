@@ -1,0 +1,63 @@
+"""names.py: ids, names, tags and device paths."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storpool_ovirt import errors, names
+
+ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
+
+
+@given(st.uuids())
+def test_ids_round_trip_through_names_and_tags(value: uuid.UUID) -> None:
+    """T33: whatever id oVirt chooses, its name and tags lead back to it and to no other."""
+    text = str(value)
+    if text == names.NIL_UUID:
+        return
+    assert names.uuid(text.upper(), "volume id") == text
+    assert names.object_name(text) == f"ovirt--{text}"
+    tags = names.tags(text, "0123abcd", text)
+    assert names.is_ours(tags, text, "0123abcd")
+    assert not names.is_ours(tags, text, "0123abce")
+    assert not names.is_ours({**tags, "ovirt-uuid": ID}, text, "0123abcd") or text == ID
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_no_uuid_is_refused_in_one_printable_line(text: str) -> None:
+    """Text that is not an id becomes one sentence, whatever characters it has."""
+    try:
+        names.uuid(text, "volume id")
+    except errors.InputError as error:
+        assert str(error).isprintable()
+        assert str(error).isascii()
+    else:
+        assert uuid.UUID(text)
+
+
+def test_the_empty_uuid_is_refused() -> None:
+    """Engine stores the empty UUID where a snapshot has no answer; acting on it would hit nothing or the wrong thing."""
+    with pytest.raises(errors.InputError, match="empty UUID"):
+        names.uuid(names.NIL_UUID, "volume id")
+
+
+def test_name_and_tags_of_every_object_fit() -> None:
+    """T5: name and tags of the longest object that we make stay under StorPool's 200 bytes, and more is refused."""
+    tags = names.tags(ID, "0123abcd", "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10")
+    assert set(tags) == {"virt", "ovirt-uuid", "ovirt-loc", "ovirt-root"}
+    names.check_length(names.object_name(ID), tags)
+    with pytest.raises(errors.InputError, match="StorPool takes 199"):
+        names.check_length("x" * 200, {})
+    with pytest.raises(errors.InputError, match="StorPool takes 199"):
+        names.check_length(names.object_name(ID), {**tags, "x": "y" * 60})
+
+
+def test_the_device_path_depends_on_identity_alone() -> None:
+    """T34: the same global id has the same path on every host and in every state."""
+    assert names.device_path("dyo8.b.d") == "/dev/storpool-byid/dyo8.b.d"
+    assert names.address("dyo8.b.d") == "~dyo8.b.d"
+    assert names.cluster_of("dyo8.b.d") == "dyo8.b"
