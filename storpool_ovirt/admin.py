@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("storpool_ovirt"):
             raise  # not a library of somebody else's: this installation is broken, and the trace tells where
-        return _complain(f"{error.name} is not installed: run  pip install 'storpool-ovirt[{DEMO_EXTRA}]'")
+        return _complain(
+            f"{(error.name or '').partition('.')[0]} is not installed: run  pip install 'storpool-ovirt[{DEMO_EXTRA}]'"
+        )
     except Exception as error:
         if not hasattr(error, "format_message"):  # click.ClickException: what was typed is not a command of ours
             raise

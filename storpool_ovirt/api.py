@@ -140,7 +140,7 @@ class Client:
 
     def volume_create(self, body: Mapping[str, object]) -> str:
         """Create a volume (`VolumeCreateDesc`) and return its global id.  Not repeated here."""
-        return self._new_id("volume", "volumeCreate", "globalId", str(body["name"]), (body,))
+        return self._new_id("source or template for", "volumeCreate", "globalId", str(body["name"]), (body,))
 
     def volume_snapshot(self, address: str, body: Mapping[str, object]) -> str:
         """Snapshot a volume (`VolumeSnapshotDesc`) and return the snapshot's global id.  Not repeated here."""

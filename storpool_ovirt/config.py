@@ -336,6 +336,8 @@ def parse_conf(text: str, path: str) -> dict[str, dict[str, str]]:
             value += blanks
         else:
             sections[section][name] = value
+    if continued:
+        raise errors.ConfigError(f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it")
     return sections
 
 

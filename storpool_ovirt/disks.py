@@ -31,35 +31,31 @@ class Engine:
 
 def create(engine: Engine, uuid: str, size_bytes: int) -> None:
     """Make the empty volume of a new disk.  Repeated with the same size it is a success, with another a Conflict."""
+    engine.mapping.lock(uuid)
     node = mapping.Node(uuid, "volume", uuid, None, size_bytes, mapping.PLANNED, active=uuid)
-    plan = _plan(engine, node, template=engine.domain.template)
-    with engine.mapping.locked(uuid):
-        _make_volume(engine, node, plan)
+    _make_disk(engine, node, _plan(engine, node, template=engine.domain.template))
 
 
 def clone(engine: Engine, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
-    found = _known(engine, source)
-    with engine.mapping.locked(uuid, shared=found.root):
-        origin = _live(engine, source)
-        node = mapping.Node(uuid, "volume", uuid, source, origin.size_bytes, mapping.PLANNED, active=uuid)
-        _make_volume(engine, node, _plan(engine, node, origin, engine.domain.template))
+    engine.mapping.lock(uuid, shared=_known(engine, source).root)
+    origin = _live(engine, source)
+    node = mapping.Node(uuid, "volume", uuid, source, origin.size_bytes, mapping.PLANNED, active=uuid)
+    _make_disk(engine, node, _plan(engine, node, origin, engine.domain.template))
 
 
 def snapshot(engine: Engine, volume: str) -> str:
     """Freeze the volume as it is now and return the new snapshot's id."""
-    with _locked_tree(engine, volume):
-        origin = _live(engine, volume)
-        if origin.kind != "volume":
-            raise errors.Conflict(f"{volume}", "is a snapshot", "only a volume can be snapshotted")
-        node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
-        plan = _plan(engine, node)
-        engine.mapping.plan(node)
-        with _forgotten_when_refused(engine, node):
-            global_id = volumes.snapshot(engine.client, _global_id(origin), plan)
-        engine.mapping.complete(node.uuid, global_id)
-        engine.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
-        return node.uuid
+    engine.mapping.lock(_known(engine, volume).root)
+    origin = _live(engine, volume)
+    _check_volume(origin, "be snapshotted")
+    node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
+    engine.mapping.plan(node)
+    with _forgotten_when_refused(engine, node):
+        global_id = volumes.snapshot(engine.client, _global_id(origin), _plan(engine, node))
+    engine.mapping.complete(node.uuid, global_id)
+    engine.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
+    return node.uuid
 
 
 def preview(engine: Engine, snapshot: str) -> str:
@@ -67,20 +63,19 @@ def preview(engine: Engine, snapshot: str) -> str:
 
     It becomes the disk's active volume until it is deleted (undo) or another takes its place.
     """
-    with _locked_tree(engine, snapshot):
-        origin = _live(engine, snapshot)
-        tree = {node.uuid: node for node in engine.mapping.tree(origin.root)}
-        before = tree[origin.root].active or origin.root
-        current = tree.get(before, origin)
-        size_bytes = max(origin.size_bytes, current.size_bytes)
-        node = mapping.Node(_new_uuid(), "volume", origin.root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
-        plan = _plan(engine, node, origin)
-        engine.mapping.plan(node)
-        with _forgotten_when_refused(engine, node):
-            global_id = volumes.create(engine.client, plan)
-        engine.mapping.complete_preview(node.uuid, global_id, origin.root)
-        engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=origin.root)
-        return node.uuid
+    root = _known(engine, snapshot).root
+    engine.mapping.lock(root)
+    origin = _live(engine, snapshot)
+    tree = {node.uuid: node for node in engine.mapping.tree(root)}
+    before = tree[root].active or root
+    size_bytes = max(origin.size_bytes, tree[before].size_bytes if before in tree else 0)
+    node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
+    engine.mapping.plan(node)
+    with _forgotten_when_refused(engine, node):
+        global_id = volumes.create(engine.client, _plan(engine, node, origin))
+    engine.mapping.complete_preview(node.uuid, global_id, root)
+    engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root)
+    return node.uuid
 
 
 def extend(engine: Engine, uuid: str, size_bytes: int) -> None:
@@ -88,24 +83,23 @@ def extend(engine: Engine, uuid: str, size_bytes: int) -> None:
 
     The same size is a success, a smaller one a Conflict.  Hosts that have it attached know the size on return.
     """
-    with _locked_tree(engine, uuid):
-        named = _known(engine, uuid)
-        node = _live(engine, named.active if named.uuid == named.root and named.active else uuid)
-        if node.kind != "volume":
-            raise errors.Conflict(uuid, "is a snapshot", "only a volume can grow")
-        if size_bytes < node.size_bytes:
-            raise errors.Conflict(
-                f"volume {node.uuid}",
-                f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
-                "a volume cannot shrink",
-            )
-        generation = volumes.grow(engine.client, _global_id(node), size_bytes)
-        engine.mapping.resize(node.uuid, size_bytes)
-        engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
-        if node.connected:
-            pending = attachments.wait_for_hosts(engine.client, generation, _target(node))
-            if pending:
-                engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
+    engine.mapping.lock(_known(engine, uuid).root)
+    named = _known(engine, uuid)
+    node = _live(engine, named.active if named.uuid == named.root and named.active else uuid)
+    _check_volume(node, "grow")
+    if size_bytes < node.size_bytes:
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+            "a volume cannot shrink",
+        )
+    generation = volumes.grow(engine.client, _global_id(node), size_bytes)
+    engine.mapping.resize(node.uuid, size_bytes)
+    engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
+    if node.connected:
+        pending = attachments.wait_for_hosts(engine.client, generation, _target(node))
+        if pending:
+            engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
 
 
 def delete(engine: Engine, uuid: str) -> None:
@@ -113,17 +107,8 @@ def delete(engine: Engine, uuid: str) -> None:
 
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as before then.
     """
-    found = engine.mapping.node(uuid)
-    if found is None:
-        _refuse_unmapped(engine, uuid)
-        return
-    with engine.mapping.locked(found.root):
-        tree = engine.mapping.tree(found.root)
-        doomed = tree if found.root == uuid else [node for node in tree if node.uuid == uuid]
-        _delete_nodes(engine, doomed)
-        gone = [node.uuid for node in doomed]
-        _activate_previous(engine, tree, gone)
-        engine.mapping.forget(gone)
+    tree = _locked_tree(engine, uuid)
+    _delete_nodes(engine, tree, tree if tree and tree[0].root == uuid else [each for each in tree if each.uuid == uuid])
 
 
 def remove(engine: Engine, uuid: str) -> None:
@@ -131,26 +116,12 @@ def remove(engine: Engine, uuid: str) -> None:
 
     A disk's own first volume goes only when another one is active; its id stays known, as the disk has it.
     """
-    found = engine.mapping.node(uuid)
-    if found is None:
-        _refuse_unmapped(engine, uuid)
-        return
-    if found.uuid != found.root:
-        with engine.mapping.locked(found.root):
-            tree = engine.mapping.tree(found.root)
-            doomed = [node for node in tree if node.uuid == uuid]
-            _delete_nodes(engine, doomed)
-            _activate_previous(engine, tree, [uuid])
-            engine.mapping.forget([uuid])
-        return
-    with engine.mapping.locked(found.root):
-        tree = engine.mapping.tree(found.root)
-        root = next(node for node in tree if node.uuid == uuid)
+    tree = _locked_tree(engine, uuid)
+    named = [each for each in tree if each.uuid == uuid]
+    for root in [each for each in named if each.root == uuid]:
         if root.active in (None, uuid):
             raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
-        if root.state != mapping.REMOVED:
-            _delete_nodes(engine, [root])
-            engine.mapping.mark([uuid], mapping.REMOVED)
+    _delete_nodes(engine, tree, named, keep_root=True)
 
 
 def connection(engine: Engine, uuid: str) -> dict[str, object]:
@@ -182,7 +153,7 @@ def stats(engine: Engine) -> dict[str, object]:
     }
 
 
-def _make_volume(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
+def _make_disk(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
     there = engine.mapping.plan(node)
     global_id = None
     if there is not None:
@@ -228,19 +199,18 @@ def _forgotten_when_refused(engine: Engine, node: mapping.Node) -> Iterator[None
         raise
 
 
-def _delete_nodes(engine: Engine, doomed: list[mapping.Node]) -> None:
-    """Delete these objects, volumes before snapshots; all or none where one is open."""
-    ours = [_resolved(engine, node) for node in doomed if node.state != mapping.REMOVED]
-    present = [(node, global_id) for node, global_id in ours if global_id is not None]
-    there = [
-        (node, global_id)
-        for node, global_id in present
-        if node.kind == "snapshot" or volumes.owned(engine.client, global_id, _tags(engine, node))
-    ]
+def _delete_nodes(
+    engine: Engine, tree: list[mapping.Node], doomed: list[mapping.Node], keep_root: bool = False
+) -> None:
+    """Delete these objects of a tree, volumes before snapshots, and their rows; all or none where one is open."""
+    if not doomed:
+        return
+    there = [(node, global_id) for node, global_id in _resolved(engine, doomed) if _is_there(engine, node, global_id)]
     if len([node for node, _ in there if node.kind == "volume"]) > 1:
         # Several devices: none may go while another is open, so all are let go in one atomic request first.
         _release(engine, there)
-    engine.mapping.mark([node.uuid for node in doomed], mapping.DELETING)
+    gone = [node.uuid for node in doomed]
+    engine.mapping.mark(gone, mapping.DELETING)
     left = {node.uuid for node, _ in there if node.state == mapping.LIVE}
     for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
         try:
@@ -249,6 +219,11 @@ def _delete_nodes(engine: Engine, doomed: list[mapping.Node]) -> None:
             engine.mapping.mark(sorted(left), mapping.LIVE)
             raise
         left.discard(node.uuid)
+    _activate_previous(engine, tree, gone)
+    roots = [node.uuid for node in doomed if keep_root and node.uuid == node.root]
+    if roots:
+        engine.mapping.mark(roots, mapping.REMOVED)
+    engine.mapping.forget([uuid for uuid in gone if uuid not in roots])
 
 
 def _delete_object(engine: Engine, node: mapping.Node, global_id: str) -> None:
@@ -267,13 +242,23 @@ def _release(engine: Engine, objects: list[tuple[mapping.Node, str]]) -> None:
         engine.log.line("released", target=each.name, client=each.client_id, reason="delete")
 
 
-def _resolved(engine: Engine, node: mapping.Node) -> tuple[mapping.Node, str | None]:
-    """Return the node with the global id of its object; an intent whose result is not known is looked up by name."""
-    if node.global_id is not None:
-        engine.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
-        return node, node.global_id
-    plan = volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
-    return node, volumes.find(engine.client, node.kind, plan)
+def _resolved(engine: Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mapping.Node, str]]:
+    """Yield each node with the global id of its object; an intent whose result is not known is looked up by name."""
+    for node in nodes:
+        if node.state == mapping.REMOVED:
+            continue
+        global_id = node.global_id
+        if global_id is None:
+            plan = volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
+            global_id = volumes.find(engine.client, node.kind, plan)
+        if global_id is not None:
+            engine.client.check_cluster(global_id, f"{node.kind} {node.uuid}")
+            yield node, global_id
+
+
+def _is_there(engine: Engine, node: mapping.Node, global_id: str) -> bool:
+    """Tell whether a volume still exists and is ours; a snapshot's delete itself tells, and takes no data with it."""
+    return node.kind == "snapshot" or volumes.owned(engine.client, global_id, _tags(engine, node))
 
 
 def _activate_previous(engine: Engine, tree: list[mapping.Node], gone: list[str]) -> None:
@@ -304,10 +289,19 @@ def _refuse_unmapped(engine: Engine, uuid: str) -> None:
         )
 
 
-@contextmanager
-def _locked_tree(engine: Engine, uuid: str) -> Iterator[None]:
-    with engine.mapping.locked(_known(engine, uuid).root):
-        yield
+def _locked_tree(engine: Engine, uuid: str) -> list[mapping.Node]:
+    """Lock the disk that this node belongs to and return its tree; empty when there is no such node."""
+    found = engine.mapping.node(uuid)
+    if found is None:
+        _refuse_unmapped(engine, uuid)
+        return []
+    engine.mapping.lock(found.root)
+    return engine.mapping.tree(found.root)
+
+
+def _check_volume(node: mapping.Node, what: str) -> None:
+    if node.kind != "volume":
+        raise errors.Conflict(f"{node.kind} {node.uuid}", f"cannot {what}", "only a volume can")
 
 
 def _known(engine: Engine, uuid: str) -> mapping.Node:

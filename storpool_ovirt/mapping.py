@@ -146,14 +146,13 @@ class Mapping:
         """Return all rows of a disk, oldest first."""
         return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
 
-    @contextmanager
-    def locked(self, *uuids: str, shared: str | None = None) -> Iterator[None]:
-        """Hold these disks (ids of roots) against all other operations; `shared` only against changes.
+    def lock(self, root: str, shared: str | None = None) -> None:
+        """Hold a disk (by its root's id) against all other operations, and the disk `shared` against changes.
 
-        The lock is PostgreSQL's and ends with the connection, so a process that dies holds nothing.  Raises Locked
-        when another operation does not end in time.
+        The lock is PostgreSQL's and lasts until this mapping is closed, also by the death of its process.  Raises
+        Locked when another operation does not end in time.
         """
-        wanted = dict.fromkeys(uuids, "pg_advisory_lock")
+        wanted = {root: "pg_advisory_lock"}
         if shared is not None:
             wanted.setdefault(shared, "pg_advisory_lock_shared")
         for uuid in sorted(wanted):
@@ -161,7 +160,6 @@ class Mapping:
                 self._rows(f"SELECT {wanted[uuid]}(%s)", _lock_key(uuid))
             except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected) as error:
                 raise errors.Locked(f"disk {uuid}", min(LOCK_SECONDS, self._deadline.seconds)) from error
-        yield
 
     def plan(self, node: Node) -> Node | None:
         """Write the intent to make `node`; return the row that was there already, if any, and change nothing then."""

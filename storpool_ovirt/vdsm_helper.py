@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except errors.Error as error:
         payload, failed = journal.masked(str(error)), True
     except ImportError as error:
-        payload, failed = f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python", True
+        payload, failed = (
+            f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python",
+            True,
+        )
     except Exception as error:
         # The door: a bug too is one sentence for Vdsm, and its trace is in the log.
         payload, failed = f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host", True

@@ -48,7 +48,10 @@ def test_a_part_never_reaches_beyond_the_whole() -> None:
 def test_what_blocks_is_broken_off() -> None:
     """T73: a wait that nothing else ends is ended by the last net, and the alarm is put back as it was."""
     before = signal.getsignal(signal.SIGALRM)
-    with pytest.raises(errors.DeadlineExceeded, match="the verb to end"), enforced(Deadline(0.01), "the verb to end", 0):
+    with (
+        pytest.raises(errors.DeadlineExceeded, match="the verb to end"),
+        enforced(Deadline(0.01), "the verb to end", 0),
+    ):
         threading.Event().wait(30)
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -112,10 +112,7 @@ def test_a_missing_argument_is_one_sentence(adapter: Adapter, verb: str) -> None
 def bad_arguments() -> list[tuple[str, int, str]]:
     """Each argument of each verb with each kind of bad text that is not good for it."""
     return [
-        (verb, position, kind)
-        for verb, arguments in GOOD.items()
-        for position in range(len(arguments))
-        for kind in BAD
+        (verb, position, kind) for verb, arguments in GOOD.items() for position in range(len(arguments)) for kind in BAD
     ]
 
 

@@ -64,7 +64,7 @@ def test_what_stands_beside_the_house_imports_none_of_it(package: str) -> None:
 
 @pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper"])
 def test_the_hot_path_starts_without_what_it_does_not_need(program: str) -> None:
-    """With OpenStack, the simulator, confget and the tools' libraries blocked, each program and its work can be loaded."""
+    """With OpenStack, the simulator, confget and the tools' libraries blocked, each program can be loaded and work."""
     code = f"""
 import sys
 for name in {FORBIDDEN!r}:

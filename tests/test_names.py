@@ -40,7 +40,7 @@ def test_whatever_is_no_uuid_is_refused_in_one_printable_line(text: str) -> None
 
 
 def test_the_empty_uuid_is_refused() -> None:
-    """Engine stores the empty UUID where a snapshot has no answer; acting on it would hit nothing or the wrong thing."""
+    """Engine stores the empty UUID where a verb gave no answer; acting on it would hit nothing, or the wrong thing."""
     with pytest.raises(errors.InputError, match="empty UUID"):
         names.uuid(names.NIL_UUID, "volume id")
 

@@ -19,16 +19,19 @@ A, B = "d.n.a", "d.n.b"
 
 @pytest.fixture
 def files(tmp_path: Path) -> storage.Storage:
+    """Data files in a folder of their own."""
     return storage.Storage(tmp_path / "data")
 
 
 def fill(files: storage.Storage, global_id: str, at: int, content: bytes) -> None:
+    """Write as a host does."""
     with files.path(global_id).open("r+b") as file:
         file.seek(at)
         file.write(content)
 
 
 def read(files: storage.Storage, global_id: str) -> bytes:
+    """All of it."""
     return files.path(global_id).read_bytes()
 
 

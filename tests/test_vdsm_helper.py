@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 
@@ -27,7 +27,7 @@ TOKEN = "1556560560218011653"
 CONF = f"SP_API_HTTP_HOST=127.0.0.1\nSP_API_HTTP_PORT=1\nSP_AUTH_TOKEN={TOKEN}\n[{os.uname().nodename}]\nSP_OURID=1\n"
 
 
-def run(root: Path, *argv: str, stdin: bytes, conf: Optional[str] = CONF) -> subprocess.CompletedProcess[bytes]:
+def run(root: Path, *argv: str, stdin: bytes, conf: str | None = CONF) -> subprocess.CompletedProcess[bytes]:
     """Run the installed program as Vdsm does, on a host that is a folder."""
     if conf is not None:
         (root / "etc").mkdir(exist_ok=True)

@@ -1,0 +1,210 @@
+"""What disks should be after each verb: a model of their trees, data and attachments, in plain Python.
+
+It knows the promises (an id alone decides; a repeat is a success; all or nothing where a device is open) and nothing of
+how the product keeps them.  Expectations are told before a verb runs (`refusal`), effects are applied after it.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Optional, Union
+
+GIB = 1 << 30
+BLOCK = 512
+# Where tests write: at the ends of each GiB that a disk may have, so that growing and cutting are seen.
+OFFSETS = (0, 4096, GIB - BLOCK, GIB, 2 * GIB - BLOCK, 2 * GIB, 3 * GIB - BLOCK, 4 * GIB - BLOCK)
+
+PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
+
+Argument = Union[str, int]
+
+
+@dataclass
+class Node:
+    """A volume or a snapshot of a disk's tree.
+
+    `size_bytes` is what the mapping says and `real_bytes` what StorPool says: they differ only after a verb died.
+    `exists` tells whether StorPool has the object.
+    """
+
+    uuid: str
+    kind: str
+    root: str
+    source: str | None
+    size_bytes: int
+    state: str = LIVE
+    connected: bool = False
+    active: str | None = None
+    replaced: str | None = None
+    exists: bool = True
+    real_bytes: int = 0
+    global_id: str | None = None
+    data: dict[int, int] = field(default_factory=dict)
+
+    def row(self) -> tuple[object, ...]:
+        """Return the mapping's row of this node."""
+        where = (self.uuid, self.kind, self.root, self.source, self.size_bytes, self.state)
+        return (*where, self.global_id, self.connected, self.active, self.replaced)
+
+    def read(self) -> dict[int, int]:
+        """Return the byte that each block of the device is full of; what was never written reads zeros."""
+        return {offset: self.data.get(offset, 0) for offset in OFFSETS if offset < self.real_bytes}
+
+
+class Model:
+    """All disks.  `open` are devices that hosts hold; `foreign` are ids whose names others have taken."""
+
+    def __init__(self, foreign: frozenset[str]) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.attached: set[tuple[str, int]] = set()
+        self.open: set[tuple[str, int]] = set()
+        self.foreign = foreign
+
+    def tree(self, root: str) -> list[Node]:
+        """Return the nodes of a disk."""
+        return [node for node in self.nodes.values() if node.root == root]
+
+    def active(self, uuid: str) -> str:
+        """Return the volume that is meant where this id is to grow: a disk's own id means its active one."""
+        node = self.nodes[uuid]
+        return node.active or uuid if node.uuid == node.root else uuid
+
+    def doomed(self, verb: str, uuid: str) -> list[Node]:
+        """Return the nodes that go with this id."""
+        node = self.nodes.get(uuid)
+        if node is None:
+            return []
+        return self.tree(uuid) if verb == "delete" and node.root == uuid else [node]
+
+    def refusal(self, verb: str, *arguments: Argument) -> str | None:
+        """Name the class of the error that a verb has to raise; None where it has to succeed."""
+        uuid = str(arguments[0])
+        if verb == "create":
+            return self._taken(uuid, None, int(arguments[1]))
+        if verb == "clone":
+            return self._not_live(uuid) or self._taken(str(arguments[1]), uuid, None)
+        if verb in ("delete", "remove"):
+            return self._not_deletable(verb, uuid)
+        if verb == "extend" and uuid in self.nodes:
+            uuid = self.active(uuid)
+        refused = self._not_live(uuid)
+        if refused is None and verb in ("snapshot", "extend") and self.nodes[uuid].kind == "snapshot":
+            return "Conflict"
+        if refused is None and verb == "extend" and int(arguments[1]) < self.nodes[uuid].size_bytes:
+            return "Conflict"
+        return refused
+
+    def touched(self, verb: str, *arguments: Argument) -> set[str]:
+        """Return the ids whose rows and objects a verb may change, beside what it makes under a new id."""
+        uuid = str(arguments[0])
+        if verb == "clone":
+            return {str(arguments[1])}
+        if verb in ("delete", "remove"):
+            return {node.uuid for node in self.doomed(verb, uuid)} | self._roots(uuid)
+        if verb == "extend" and uuid in self.nodes:
+            return {self.active(uuid)}
+        return {uuid} | (self._roots(uuid) if verb in ("preview", "connection") else set())
+
+    def apply(self, verb: str, *arguments: Argument, made: str = "") -> None:
+        """Do what a verb does when it succeeds; `made` is the id that it returned."""
+        uuid = str(arguments[0])
+        if verb == "create":
+            self._make_disk(uuid, None, int(arguments[1]), {})
+        elif verb == "clone":
+            source = self.nodes[uuid]
+            self._make_disk(str(arguments[1]), uuid, source.size_bytes, source.data, source.real_bytes)
+        elif verb == "snapshot":
+            self.nodes[made] = self.from_source(made, "snapshot", uuid)
+        elif verb == "preview":
+            self._preview(uuid, made)
+        elif verb == "extend":
+            node = self.nodes[self.active(uuid)]
+            node.size_bytes = int(arguments[1])
+            node.real_bytes = max(node.real_bytes, node.size_bytes)
+        elif verb == "connection":
+            self._connect(self.nodes[uuid])
+        else:
+            self._delete(verb, uuid)
+
+    def from_source(self, uuid: str, kind: str, source: str) -> Node:
+        """Return a new node of the tree that `source` is in, with the data that it has now."""
+        origin = self.nodes[source]
+        data = copy.copy(origin.data)
+        return Node(
+            uuid, kind, origin.root, source, origin.size_bytes, real_bytes=origin.real_bytes, data=data,
+        )  # fmt: skip
+
+    def _roots(self, uuid: str) -> set[str]:
+        return {self.nodes[uuid].root} if uuid in self.nodes else set()
+
+    def _not_live(self, uuid: str) -> str | None:
+        node = self.nodes.get(uuid)
+        if node is None or node.state in (DELETING, REMOVED):
+            return "NotFound"
+        return "Conflict" if node.state == PLANNED else None
+
+    def _taken(self, uuid: str, source: str | None, size_bytes: int | None) -> str | None:
+        node = self.nodes.get(uuid)
+        if node is None:
+            return "Conflict" if uuid in self.foreign else None
+        same = (node.kind, node.root, node.source) == ("volume", uuid, source) and node.state in (PLANNED, LIVE)
+        return None if same and size_bytes in (None, node.size_bytes) else "Conflict"
+
+    def _not_deletable(self, verb: str, uuid: str) -> str | None:
+        if uuid in self.foreign:
+            return "Conflict"
+        node = self.nodes.get(uuid)
+        if verb == "remove" and node is not None and node.uuid == node.root and node.active in (None, uuid):
+            return "Conflict"
+        doomed = {node.uuid for node in self.doomed(verb, uuid)}
+        return "InUse" if any(holder in doomed for holder, _ in self.open) else None
+
+    def _make_disk(
+        self, uuid: str, source: str | None, size_bytes: int, data: dict[int, int], real_bytes: int = 0
+    ) -> None:
+        there = self.nodes.get(uuid)
+        if there is None or not there.exists:
+            real_bytes = max(size_bytes, real_bytes)
+            self.nodes[uuid] = Node(
+                uuid, "volume", uuid, source, size_bytes, active=uuid, real_bytes=real_bytes, data=copy.copy(data),
+            )  # fmt: skip
+        else:
+            there.state = LIVE
+
+    def _preview(self, source: str, made: str) -> None:
+        node = self.from_source(made, "volume", source)
+        root = self.nodes[node.root]
+        node.replaced = root.active or root.uuid
+        current = self.nodes.get(node.replaced)
+        node.size_bytes = max(node.size_bytes, current.size_bytes if current else 0)
+        node.real_bytes = max(node.real_bytes, node.size_bytes)
+        self.nodes[made] = node
+        root.active = made
+
+    def _connect(self, node: Node) -> None:
+        if node.kind == "volume":
+            node.connected = True
+            self.nodes[node.root].active = node.uuid
+
+    def _delete(self, verb: str, uuid: str) -> None:
+        node = self.nodes.get(uuid)
+        if node is None:
+            return
+        gone = {each.uuid for each in self.doomed(verb, uuid)}
+        root = self.nodes[node.root]
+        if root.active in gone and root.uuid not in gone:
+            root.active = self._previous(root, gone)
+        self.attached = {(each, client_id) for each, client_id in self.attached if each not in gone}
+        if verb == "remove" and uuid == root.uuid:
+            root.state, root.exists = REMOVED, False
+            return
+        for each in gone:
+            del self.nodes[each]
+
+    def _previous(self, root: Node, gone: set[str]) -> str:
+        """Return what the active volume had replaced, if that is still there; else the disk's first volume."""
+        active: Optional[str] = root.active
+        while active in gone:
+            active = self.nodes[active].replaced if active is not None else None
+        return active if active in self.nodes else root.uuid

@@ -1,0 +1,259 @@
+"""A stage that the tests of one module share, and the questions that they ask of it.
+
+A pytest plugin, named in conftest.py behind stage_fixtures.  Starting a simulator costs more than most tests: each test
+works with ids of its own, and faults and switches are taken back after each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import stat
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
+
+import pytest
+from stage_fixtures import Stage, make_stage
+
+if TYPE_CHECKING:
+    from storpool_ovirt.demo.database import Database
+    from storpool_ovirt.demo.engine import Engine, Result
+    from storpool_ovirt.demo.simulator import Simulator
+    from storpool_ovirt.demo.vdsm import HelperRun
+
+GIB = 1 << 30
+FACTS = ("globalId", "name", "size", "tags", "templateName")  # of an object: what never changes by itself
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """A disk with a snapshot and a volume that previews it."""
+
+    disk: str
+    snapshot: str
+    preview: str
+
+
+@pytest.fixture(scope="module")
+def module_stage(tmp_path_factory: pytest.TempPathFactory, database_server: Database) -> Iterator[Stage]:
+    """Give the stage that the tests of a module share: two hosts, an Engine with one storage domain."""
+    from storpool_ovirt.demo import simulator
+
+    folder = tmp_path_factory.mktemp("stage")
+    database = database_server.fresh(f"shared_{uuid.uuid4().hex[:8]}")
+    with simulator.running(folder / "simulator", {number: folder / f"host{number}" for number in (1, 2)}) as process:
+        yield make_stage(folder, database, process)
+    database.drop()
+
+
+@pytest.fixture
+def shared(module_stage: Stage) -> Iterator[Stage]:
+    """Give the module's stage with nothing wrong in it, and no calls counted yet."""
+    switches = module_stage.simulator.control("GET", "switches")
+    module_stage.simulator.clear_calls()
+    yield module_stage
+    module_stage.simulator.clear_faults()
+    module_stage.simulator.set_switches(**switches)
+    for client_id in module_stage.hosts:
+        module_stage.simulator.set_client(client_id, status="running", open=[])
+
+
+@pytest.fixture(scope="module")
+def tree(module_stage: Stage) -> Tree:
+    """Give a disk of 1 GiB with a snapshot and a preview: for tests that change nothing of it."""
+    return make_tree(module_stage.engine)
+
+
+def make_tree(engine: Engine) -> Tree:
+    """Make a disk of 1 GiB, a snapshot of it and a preview of that."""
+    disk = make_disk(engine)
+    snapshot = engine.run("create_snapshot", disk).guid()
+    return Tree(disk, snapshot, engine.run("create_volume_from_snapshot", disk, snapshot).guid())
+
+
+def make_disk(engine: Engine, size_gib: int = 1) -> str:
+    """Make a disk and return its id."""
+    disk = new_id()
+    engine.run("create_volume", disk, str(size_gib)).require()
+    return disk
+
+
+def new_id() -> str:
+    """Return an id as Engine makes it."""
+    return str(uuid.uuid4())
+
+
+def engine_with(stage: Stage, *, environment: Optional[dict[str, str]] = None, **options: Optional[str]) -> Engine:
+    """Return the same Engine with other driver options (None: without this one)."""
+    from storpool_ovirt.demo import children, engine
+
+    given = {**stage.engine.options, **options}
+    return engine.Engine(
+        stage.engine.folder,
+        children.find("storpool-adapter"),
+        {key: value for key, value in given.items() if value is not None},
+        stage.database.url,
+        environment=environment,
+    )
+
+
+def answered(result: Result) -> str:
+    """Check that a verb answered with exactly one line and exit code 0, and return the payload."""
+    head, end = f"{result.correlation_id}:".encode(), b"\n"
+    assert result.output.startswith(head), result
+    assert result.output.endswith(end), result
+    assert result.output.count(end) == 1, result
+    assert result.returncode == 0, result
+    return result.output[len(head) : -len(end)].decode()
+
+
+def refused(result: Result) -> str:
+    """Check that a verb refused with exit code 1 and exactly one sentence for a human, and return it."""
+    assert result.returncode == 1, result
+    line = result.output.decode()
+    assert line.startswith("error:"), line
+    assert line.endswith("\n")
+    sentence = line[len("error:") : -1]
+    return _checked_sentence(sentence)
+
+
+def helper_refused(run: HelperRun) -> str:
+    """Check that the helper refused with exit code 1, an empty stdout and one sentence on stderr, and return it."""
+    assert (run.returncode, run.stdout) == (1, b""), run
+    line = run.stderr.decode()
+    assert line.endswith("\n")
+    return _checked_sentence(line[:-1])
+
+
+def _checked_sentence(sentence: str) -> str:
+    assert sentence.isprintable(), "one line"
+    assert 20 < len(sentence) < 600
+    for never in ("Traceback", "internal error", "  ", "None"):
+        assert never not in sentence, sentence
+    return sentence
+
+
+def queries(simulator: Simulator) -> list[str]:
+    """List the queries since the last call of this, oldest first."""
+    asked = [call["query"] for call in simulator.calls()]
+    simulator.clear_calls()
+    return asked
+
+
+def writes(simulator: Simulator) -> list[dict[str, Any]]:
+    """List the calls since the last clear_calls that could have changed something."""
+    return [call for call in simulator.calls() if call["method"] == "POST"]
+
+
+def volumes(simulator: Simulator) -> dict[str, dict[str, Any]]:
+    """List the volumes by the id that oVirt knows, with their facts that must not change by themselves."""
+    return {_uuid(each): {name: each[name] for name in FACTS} for each in simulator.api("VolumesList")}
+
+
+def snapshots(simulator: Simulator) -> dict[str, dict[str, Any]]:
+    """List the snapshots that are not being deleted by the id that oVirt knows."""
+    living = (each for each in simulator.api("SnapshotsList") if not each["deleted"] and not each["transient"])
+    return {_uuid(each): {name: each[name] for name in FACTS} for each in living}
+
+
+def _uuid(entry: dict[str, Any]) -> str:
+    uuid_: str = entry["tags"].get("ovirt-uuid", entry["name"])
+    return uuid_
+
+
+def attached(simulator: Simulator, global_id: Optional[str] = None) -> set[tuple[str, int, str]]:
+    """List who has what attached how: (global id, client id, rights), of one object or of all."""
+    rows = simulator.api("AttachmentsList")
+    return {(each["globalId"], each["client"], each["rights"]) for each in rows if global_id in (None, each["globalId"])}
+
+
+def state(simulator: Simulator) -> list[Any]:
+    """Return everything in the cluster, to be compared before and after."""
+    return [volumes(simulator), snapshots(simulator), attached(simulator)]
+
+
+def rows(database: Database) -> list[tuple[Any, ...]]:
+    """Return the mapping, to be compared before and after."""
+    return sql(database, "SELECT * FROM storpool_ovirt.node ORDER BY uuid")
+
+
+def sql(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    """Run one statement as Engine's database role."""
+    connection = database.connect()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def attach(stage: Stage, client_id: int, volume: str) -> Path:
+    """Attach a volume to a host with the two programs, and return the device on this machine."""
+    host = stage.hosts[client_id]
+    info = stage.engine.run("connect_volume", volume, json.dumps(host.connector_info)).map()
+    return host.local(host.attach(info)["path"])
+
+
+def connection_info(stage: Stage, volume: str) -> dict[str, Any]:
+    """Return what connect_volume prints for a volume."""
+    return stage.engine.run("connect_volume", volume, "{}").map()
+
+
+def write(device: Path, data: bytes, offset: int = 0) -> None:
+    """Write to a device as a guest does, down to the storage."""
+    import os
+
+    descriptor = os.open(device, os.O_WRONLY)
+    try:
+        assert os.pwrite(descriptor, data, offset) == len(data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(device: Path, length: int, offset: int = 0) -> bytes:
+    """Read from a device, past the page cache where it is a block device."""
+    import os
+
+    descriptor = os.open(device, os.O_RDONLY)
+    try:
+        if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
+
+
+def at_once(*jobs: Callable[[], _T]) -> list[_T]:
+    """Run these at the same time and return their results in order."""
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def verb_arguments(tree: Tree) -> dict[str, Sequence[str]]:
+    """Return good arguments for each of the twelve verbs, with the objects of a tree and new ids."""
+    return {
+        "create_volume": (new_id(), "1"),
+        "delete_volume": (tree.disk,),
+        "connect_volume": (tree.disk, '{"host":"host1.example"}'),
+        "disconnect_volume": (tree.disk,),
+        "extend_volume": (tree.disk, "2"),
+        "save_device": (tree.disk, '{"path":"/dev/x"}'),
+        "get_connection_info": (tree.disk,),
+        "storage_stats": ("true",),
+        "clone_volume": (tree.disk, new_id()),
+        "create_snapshot": (tree.disk,),
+        "remove_snapshot": (tree.snapshot, tree.disk),
+        "create_volume_from_snapshot": (tree.disk, tree.snapshot),
+    }
+
+
+VERBS = tuple(verb_arguments(Tree("", "", "")))
+IDLE = ("disconnect_volume", "save_device")  # they change nothing and ask nobody
+"""Verbs that succeed without the cluster and the database."""
+BUSY = tuple(verb for verb in VERBS if verb not in IDLE)

@@ -1,0 +1,168 @@
+"""attachments.py: attach, detach and release, through HTTP against the simulator, on hosts that are folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from core_fixtures import GIB, Core
+
+from storpool_ovirt import attachments, errors, names, volumes
+from storpool_ovirt.deadline import Deadline
+
+TAGS = {"virt": "ovirt"}
+
+
+@pytest.fixture
+def target(core: Core) -> attachments.Target:
+    """A volume in the cluster."""
+    made = volumes.create(core.client(), volumes.Plan("ovirt--x", TAGS, GIB))
+    core.queries()
+    return attachments.Target(made, "ovirt--x")
+
+
+def attached(core: Core) -> set[tuple[str, int, str]]:
+    """What StorPool lists: name, client, mode."""
+    return {(each.name, each.client_id, each.access_mode) for each in core.client().attachments()}
+
+
+def device(core: Core, client_id: int, target: attachments.Target) -> Path:
+    """Where the device of a target is on this machine."""
+    return Path(core.root(client_id) + names.device_path(target.global_id))
+
+
+def test_attach_returns_a_device_that_is_there(core: Core, target: attachments.Target) -> None:
+    """T11: the path is the same on every host, the device exists when attach returns, a repetition is a success."""
+    for client_id in (1, 2, 1):
+        path = attachments.attach(core.client(), core.host(client_id), target, "rw")
+        assert path == f"/dev/storpool-byid/{target.global_id}"
+        assert device(core, client_id, target).stat().st_size == GIB
+    assert attached(core) == {("ovirt--x", 1, "rw"), ("ovirt--x", 2, "rw")}
+
+
+def test_attach_with_another_mode_is_refused(core: Core, target: attachments.Target) -> None:
+    """T12: what is attached here read-write is not silently made read-only, nor the other way round."""
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    with pytest.raises(errors.Conflict, match="with mode rw, not ro"):
+        attachments.attach(core.client(), core.host(1), target, "ro")
+    assert attached(core) == {("ovirt--x", 1, "rw")}
+
+
+def test_attach_of_what_is_not_there_is_an_error(core: Core, target: attachments.Target) -> None:
+    """T14: an unknown volume and an unknown client are NotFound, and nothing is attached."""
+    with pytest.raises(errors.NotFound):
+        attachments.attach(core.client(), core.host(1), attachments.Target("sim.a.zzz", None), "rw")
+    with pytest.raises(errors.NotFound, match="client"):
+        attachments.attach(core.client(), core.host(99), target, "rw")
+    assert attached(core) == set()
+
+
+def test_a_snapshot_is_attached_read_only(core: Core, target: attachments.Target) -> None:
+    """[sptypes] The rights of a snapshot are always ro."""
+    frozen = volumes.snapshot(core.client(), target.global_id, volumes.Plan("ovirt--s", TAGS))
+    snapshot = attachments.Target(frozen, "ovirt--s", "snapshot")
+    attachments.attach(core.client(), core.host(1), snapshot, "ro")
+    assert attached(core) == {("ovirt--s", 1, "ro")}
+    attachments.detach(core.client(), core.host(1), snapshot)
+    assert attached(core) == set()
+
+
+@pytest.mark.parametrize("expiry", ["error_keep", "error_undo"])
+def test_a_client_that_is_down_leaves_nothing(core: Core, target: attachments.Target, expiry: str) -> None:
+    """[sptypes] attachTimeout: after it an attach fails, and what StorPool may have kept of it is taken back."""
+    core.simulator.switches.set({"attach_timeout_expiry": expiry})
+    core.set_client(1, status="down")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attachments, "ATTACH_TIMEOUT_SECONDS", 1)
+        with pytest.raises(errors.Error):
+            attachments.attach(core.client(), core.host(1), target, "rw")
+    assert attached(core) == set()
+
+
+def test_a_device_that_does_not_appear_is_undone(core: Core, target: attachments.Target) -> None:
+    """A host on which the link never comes gets a clear error, and the attachment is taken back."""
+    host = attachments.HostSide(1, core.root(2), Deadline(2), core.log)
+    with pytest.raises(errors.DeviceMissing, match="storpool_block"):
+        attachments.attach(core.client(), host, target, "rw")
+    assert attached(core) == set()
+
+
+@pytest.mark.parametrize("detach_absent", ["ok", "error"])
+def test_detach_of_what_is_not_attached_is_a_success(
+    core: Core, target: attachments.Target, detach_absent: str
+) -> None:
+    """T16, T36: not attached, or no such volume: nothing to do, whatever StorPool answers to it."""
+    core.simulator.switches.set({"detach_absent": detach_absent})
+    attachments.attach(core.client(), core.host(2), target, "rw")
+    attachments.detach(core.client(), core.host(1), target)
+    attachments.detach(core.client(), core.host(1), attachments.Target("sim.a.zzz", "ovirt--z"))
+    assert attached(core) == {("ovirt--x", 2, "rw")}
+
+
+@pytest.mark.parametrize("busy_error", ["busy", "invalidParam"])
+def test_an_open_device_is_never_detached(core: Core, target: attachments.Target, busy_error: str) -> None:
+    """A device that somebody holds open stays: newer and older releases of StorPool say so with different names."""
+    core.simulator.switches.set({"busy_error": busy_error})
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    with device(core, 1, target).open("rb"), pytest.raises(errors.InUse, match="open at client 1"):
+        attachments.detach(core.client(), core.host(1, seconds=0.5), target)
+    assert attached(core) == {("ovirt--x", 1, "rw")}
+    attachments.detach(core.client(), core.host(1), target)
+    assert attached(core) == set()
+    bodies = [str(each.body) for each in core.simulator.calls.list()]
+    assert not any("'force': True" in body for body in bodies)
+
+
+def test_a_device_that_is_being_closed_is_waited_for(core: Core, target: attachments.Target) -> None:
+    """A VM that has just ended closes its disks within moments: the detach waits for that, a little."""
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    holder = os.open(device(core, 1, target), os.O_RDONLY)
+    closed = []
+
+    def sleep(_seconds: float) -> None:
+        if not closed:
+            os.close(holder)
+            closed.append(True)
+
+    host = attachments.HostSide(1, core.root(1), Deadline(20), core.log, sleep)
+    attachments.detach(core.client(), host, target)
+    assert closed
+    assert attached(core) == set()
+
+
+def test_release_is_all_or_nothing(core: Core, target: attachments.Target) -> None:
+    """T9: of several volumes with one of them open none is detached, and the host is named as storpool.conf does."""
+    other_id = volumes.create(core.client(), volumes.Plan("ovirt--y", TAGS, GIB))
+    other = attachments.Target(other_id, "ovirt--y")
+    for each, client_id in ((target, 1), (target, 2), (other, 3)):
+        attachments.attach(core.client(), core.host(client_id), each, "rw")
+    before = attached(core)
+    with device(core, 3, other).open("rb"), pytest.raises(errors.InUse, match=r"client 3 \(h3\.example\)"):
+        attachments.release(core.client(), [target, other], {3: "h3.example"})
+    assert attached(core) == before
+    released = attachments.release(core.client(), [target, other], {})
+    assert {(each.name, each.client_id) for each in released} == {("ovirt--x", 1), ("ovirt--x", 2), ("ovirt--y", 3)}
+    assert attached(core) == set()
+
+
+def test_the_lock_of_a_volume_is_waited_for_and_named(core: Core, target: attachments.Target) -> None:
+    """Vdsm has no lock: an attach waits for a detach of the same volume, and says so when it does not end."""
+    host = attachments.HostSide(1, core.root(1), Deadline(0.3), core.log)
+    with attachments._locked(core.host(1), target), pytest.raises(errors.Locked, match="on this host"):
+        attachments.attach(core.client(), host, target, "rw")
+    attachments.attach(core.client(), core.host(1), target, "rw")
+
+
+def test_after_growth_running_hosts_are_waited_for_and_others_are_named(core: Core, target: attachments.Target) -> None:
+    """[spapi] ClientConfigWait: hosts that have the volume know its new size; one that is down is told as pending."""
+    for client_id in (1, 2):
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    core.queries()
+    generation = volumes.grow(core.client(), target.global_id, 2 * GIB)
+    assert attachments.wait_for_hosts(core.client(), generation, target) == []
+    assert core.queries() == ("VolumeUpdate", "ClientsConfigDump"), "one question where all hosts are up to date"
+    core.set_client(2, status="down")
+    generation = volumes.grow(core.client(), target.global_id, 3 * GIB)
+    assert attachments.wait_for_hosts(core.client(), generation, target) == [2]
+    assert device(core, 1, target).stat().st_size == 3 * GIB
