@@ -32,7 +32,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 
 _T = TypeVar("_T")
-_CLIENT_IN_DESCR = re.compile(r"is open at client (\d+)")
+_OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,10 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
         return errors.Exists(shown, f"exists already ({descr})")
     if error.name == "busy" or (error.name == "invalidParam" and "is open at" in descr):
         # Older releases say invalidParam for an open device and tell it only in the text.
-        return errors.InUse(shown, tuple(f"client {number}" for number in _CLIENT_IN_DESCR.findall(descr)))
+        found = _OPEN_IN_DESCR.findall(descr)
+        return errors.InUse(
+            found[0][0] if found and found[0][0] else shown, tuple(f"client {number}" for _, number in found)
+        )
     if error.name == "invalidParam" and "No such client registered" in descr:
         return errors.NotFound("client", f"for {shown}", f"in the StorPool cluster at {address}: check SP_OURID")
     if error.name == "insufficientResources":

@@ -1,8 +1,6 @@
 """Settings: the options of a storage domain, completed from /etc/storpool.conf.
 
-`OPTIONS` is the one place where an option lives.  storpool.conf is read by the rules of StorPool's own reader
-(`storpool.spconfig.SPConfig` over `confget`), which is not used here because it drags in `confget` and `pyparsing`:
-half of the official binding's import time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
+`OPTIONS` is the one place where an option lives.  A value is parsed once, here, and is plain and typed from there on.
 """
 
 from __future__ import annotations
@@ -14,21 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, storpool_conf
 
-CONF_FILE = "/etc/storpool.conf"
-CONF_FOLDER = "/etc/storpool.conf.d"
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
-
-# The official reader lets exactly these come from the environment (`storpool.spconfig.ENV_OVERRIDE`).
-ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended
 CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 
-_SECTION = re.compile(r"\s*\[\s*([^\]]+?)\s*\]\s*\Z")
-_VARIABLE = re.compile(r"\s*([^\s=]+)\s*=\s*(.*?)(\s*)(\\?)\Z")
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
 
@@ -234,16 +225,16 @@ def domain(options: Mapping[str, object], root: str = "") -> Domain:
     if given["sp_auth_token"] is None and given["sp_auth_token_file"] is not None:
         given["sp_auth_token"] = _token_from(given["sp_auth_token_file"])
     missing = [option for option in OPTIONS if option.conf_key and given[option.name] is None]
-    conf = storpool_conf(root, optional=not any(option.default is None for option in missing)) if missing else {}
+    conf = storpool_conf.read(root, optional=not any(option.default is None for option in missing)) if missing else {}
     for option in OPTIONS:
         if given[option.name] is None:
             text = conf.get(option.conf_key, option.default) if option.conf_key else option.default
             if text is not None:
-                given[option.name] = _parsed(option, text, f"{option.conf_key} in {CONF_FILE}")
+                given[option.name] = _parsed(option, text, f"{option.conf_key} in {storpool_conf.FILE}")
     for option in missing:
         if given[option.name] is None:
             raise errors.ConfigError(
-                f"driver option {option.name}", "is missing", f"set it, or {option.conf_key} in {CONF_FILE}"
+                f"driver option {option.name}", "is missing", f"set it, or {option.conf_key} in {storpool_conf.FILE}"
             )
     api = Api(
         given["sp_api_http_host"],
@@ -257,109 +248,25 @@ def domain(options: Mapping[str, object], root: str = "") -> Domain:
 
 def host(root: str = "", node: str | None = None) -> Host:
     """Return the settings of the host that this process runs on; raise ConfigError when storpool.conf lacks one."""
-    conf = storpool_conf(root, node=node)
+    conf = storpool_conf.read(root, node=node)
     host_option, port_option, token_option = OPTIONS[:3]
     values = []
     for option in (host_option, port_option, token_option):
         text = conf.get(option.conf_key or "", option.default)
         if text is None:
-            raise errors.ConfigError(f"{option.conf_key}", f"is missing in {root}{CONF_FILE}", "set it on this host")
-        values.append(_parsed(option, text, f"{option.conf_key} in {root}{CONF_FILE}"))
+            raise errors.ConfigError(
+                f"{option.conf_key}", f"is missing in {root}{storpool_conf.FILE}", "set it on this host"
+            )
+        values.append(_parsed(option, text, f"{option.conf_key} in {root}{storpool_conf.FILE}"))
     our_id = conf.get("SP_OURID")
     if our_id is None:
-        where = f"the section [{node or os.uname().nodename}] of {root}{CONF_FILE}"
+        where = f"the section [{node or os.uname().nodename}] of {root}{storpool_conf.FILE}"
         raise errors.ConfigError("SP_OURID", f"is missing in {where}", "every host needs its own client id there")
     if not (our_id.isascii() and our_id.isdigit() and 0 < int(our_id) <= CLIENT_ID_MAX):
-        raise errors.ConfigError(f"SP_OURID in {root}{CONF_FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}")
+        raise errors.ConfigError(
+            f"SP_OURID in {root}{storpool_conf.FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}"
+        )
     return Host(Api(*values), int(our_id))
-
-
-def host_names(root: str = "") -> dict[int, str]:
-    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them; never raises."""
-    try:
-        sections = [parse_conf(text, path) for path, text in _conf_texts(root, optional=True)]
-    except errors.ConfigError:
-        return {}
-    return {
-        int(keys["SP_OURID"]): section
-        for file in sections
-        for section, keys in file.items()
-        if section and keys.get("SP_OURID", "").isdigit()
-    }
-
-
-def storpool_conf(root: str = "", node: str | None = None, optional: bool = False) -> dict[str, str]:
-    """Return the effective keys of storpool.conf for this host (`node`: another host's section).
-
-    As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden ones; per file
-    the keys before any section, then the host's own section; the environment wins.
-    """
-    section = node or os.uname().nodename
-    keys: dict[str, str] = {}
-    for path, text in _conf_texts(root, optional):
-        file = parse_conf(text, path)
-        keys.update(file[""])
-        keys.update(file.get(section, {}))
-    keys.update({key: os.environ[key] for key in ENVIRONMENT_KEYS if key in os.environ})
-    return keys
-
-
-def parse_conf(text: str, path: str) -> dict[str, dict[str, str]]:
-    """Return the sections of one file ("" = before any section); raise ConfigError with the number of a bad line.
-
-    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues it.
-    """
-    sections: dict[str, dict[str, str]] = {"": {}}
-    section, name, value = "", "", ""
-    continued = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if continued:
-            continued = line.endswith("\\")
-            value += line[:-1] if continued else line.rstrip()
-            if not continued:
-                sections[section][name] = value
-            continue
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;":
-            continue
-        head = _SECTION.match(line)
-        if head:
-            section = head.group(1)
-            sections.setdefault(section, {})
-            continue
-        variable = _VARIABLE.match(line)
-        if not variable:
-            raise errors.ConfigError(f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it")
-        name, value, blanks, continuation = variable.groups()
-        continued = bool(continuation)
-        if continued:
-            value += blanks
-        else:
-            sections[section][name] = value
-    if continued:
-        raise errors.ConfigError(f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it")
-    return sections
-
-
-def _conf_texts(root: str, optional: bool) -> list[tuple[str, str]]:
-    folder = root + CONF_FOLDER
-    try:
-        dropped_in = sorted(name for name in os.listdir(folder) if name.endswith(".conf") and name[0] != ".")  # noqa: PTH208
-    except OSError:
-        dropped_in = []
-    texts = []
-    for path in (root + CONF_FILE, *(f"{folder}/{name}" for name in dropped_in)):
-        try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123  pathlib is an import that the hot path can spare
-                texts.append((path, file.read()))
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            if optional:
-                continue
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise errors.ConfigError(path, f"cannot be read ({why})", "make it readable for this user") from error
-    return texts
 
 
 def _given(option: Option, options: Mapping[str, object]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from storpool_ovirt import api, attachments, config, errors, log, mapping, names, volumes
+from storpool_ovirt import api, attachments, config, errors, log, mapping, names, storpool_conf, volumes
 
 GIB = 1 << 30
 ADAPTER = "storpool"
@@ -238,7 +238,7 @@ def _delete_object(engine: Engine, node: mapping.Node, global_id: str) -> None:
 
 def _release(engine: Engine, objects: list[tuple[mapping.Node, str]]) -> None:
     targets = [attachments.Target(global_id, names.object_name(node.uuid), node.kind) for node, global_id in objects]
-    for each in attachments.release(engine.client, targets, config.host_names(engine.root)):
+    for each in attachments.release(engine.client, targets, storpool_conf.host_names(engine.root)):
         engine.log.line("released", target=each.name, client=each.client_id, reason="delete")
 
 

@@ -168,7 +168,9 @@ def _uuid(entry: dict[str, Any]) -> str:
 def attached(simulator: Simulator, global_id: Optional[str] = None) -> set[tuple[str, int, str]]:
     """List who has what attached how: (global id, client id, rights), of one object or of all."""
     rows = simulator.api("AttachmentsList")
-    return {(each["globalId"], each["client"], each["rights"]) for each in rows if global_id in (None, each["globalId"])}
+    return {
+        (each["globalId"], each["client"], each["rights"]) for each in rows if global_id in (None, each["globalId"])
+    }
 
 
 def state(simulator: Simulator) -> list[Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, storpool_conf
 
 NODE = platform.node()
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
@@ -18,7 +17,7 @@ PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in config.ENVIRONMENT_KEYS:
+    for key in storpool_conf.ENVIRONMENT_KEYS:
         monkeypatch.delenv(key, raising=False)
 
 
@@ -116,7 +115,7 @@ def test_a_host_knows_itself(tmp_path: Path) -> None:
     root = conf(tmp_path, text)
     assert config.host(root) == config.Host(config.Api("h", 81, config.Secret("1")), 7)
     assert config.host(root, node="other").client_id == 8
-    assert config.host_names(root) == {7: NODE, 8: "other"}
+    assert storpool_conf.host_names(root) == {7: NODE, 8: "other"}
 
 
 @pytest.mark.parametrize(
@@ -135,65 +134,6 @@ def test_a_host_without_its_settings_says_so(tmp_path: Path, text: str, sentence
     with pytest.raises(errors.ConfigError) as raised:
         config.host(conf(tmp_path, text))
     assert sentence in str(raised.value)
-
-
-WORDS = st.sampled_from(["SP_OURID", "SP_AUTH_TOKEN", "SP_X", "a.b", "1"])
-VALUES = st.text(alphabet="ab1 #;=[]%\\\t\"'.:-", max_size=12)
-LINES = st.one_of(
-    st.builds("{}={}".format, WORDS, VALUES),
-    st.builds(" {} = {} ".format, WORDS, VALUES),
-    st.builds("{}=".format, WORDS),
-    st.sampled_from(["", "  ", "# c", "; c", "  # c=d", f"[{NODE}]", f"[ {NODE} ]", f"  [{NODE}]  ", "[other]"]),
-)
-FILES = st.lists(LINES, max_size=8).map(lambda lines: "".join(f"{line}\n" for line in lines))
-
-
-def official(root: Path, backend: str) -> dict[str, str] | None:
-    """Read the configuration below `root` with StorPool's own reader; None where it refuses."""
-    import confget
-    from storpool import spconfig
-
-    class Official(spconfig.SPConfig):  # type: ignore[misc, no-any-unimported]
-        PATH_CONFIG = str(root / "etc/storpool.conf")
-        PATH_CONFIG_DIR = str(root / "etc/storpool.conf.d")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(confget.BACKENDS, "ini", confget.BACKENDS[backend])
-        try:
-            keys = dict(Official(use_env=False).items())
-        except spconfig.SPConfigException:
-            return None
-    return {key: value for key, value in keys.items() if spconfig.DEFAULTS.get(key) != value}
-
-
-@given(FILES, FILES)
-def test_storpool_conf_reads_as_with_the_official_reader(first: str, second: str) -> None:
-    """[spconfig] Where StorPool's own reader reads the files, ours has the same keys and values.
-
-    The official one has two parsers, which differ in corners (two backslashes in a row, a last line without an end,
-    blanks on an empty continuation): there ours refuses or reads as one of them.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "root"
-        root.mkdir()
-        conf(root, first, b=second)
-        (root / "etc/storpool.conf.d/.hidden.conf").write_text("HIDDEN=1\n")
-        strict, lenient = official(root, "ini-pyp"), official(root, "ini-regex")
-        try:
-            ours = config.storpool_conf(str(root))
-        except errors.ConfigError:
-            ours = None
-    if strict is not None and strict == lenient:
-        assert ours == strict
-    elif ours is not None:
-        assert ours in (strict, lenient)
-
-
-def test_the_environment_wins_as_with_the_official_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[spconfig] SP_AUTH_TOKEN, SP_API_HTTP_HOST and SP_API_HTTP_PORT of the environment win over the files."""
-    monkeypatch.setenv("SP_API_HTTP_HOST", "from-environment")
-    root = conf(tmp_path, "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n")
-    assert config.storpool_conf(root)["SP_API_HTTP_HOST"] == "from-environment"
 
 
 PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)

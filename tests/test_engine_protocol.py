@@ -13,8 +13,28 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from shared_stage import (
-    GIB, IDLE, Tree, answered, at_once, attach, attached, connection_info, engine_with, make_disk, make_tree, new_id,
-    queries, read, refused, rows, snapshots, sql, state, verb_arguments, volumes, write,
+    GIB,
+    IDLE,
+    Tree,
+    answered,
+    at_once,
+    attach,
+    attached,
+    connection_info,
+    engine_with,
+    make_disk,
+    make_tree,
+    new_id,
+    queries,
+    read,
+    refused,
+    rows,
+    snapshots,
+    sql,
+    state,
+    verb_arguments,
+    volumes,
+    write,
 )  # fmt: skip
 from stage_fixtures import Stage
 
@@ -246,19 +266,18 @@ def test_any_node_of_a_tree_in_any_place(shared: Stage) -> None:
     tree, other = make_tree(engine), make_disk(engine)
     for node, mode in ((tree.disk, "rw"), (tree.preview, "rw"), (tree.snapshot, "ro")):
         assert connection_info(shared, node)["data"]["access_mode"] == mode
+    for node in (tree.preview, tree.snapshot):
         clone = new_id()
         answered(engine.run("clone_volume", node, clone))
         assert volumes(cluster)[clone]["size"] == GIB
     of_preview = engine.run("create_snapshot", tree.preview).guid()
     made = [
-        engine.run("create_volume_from_snapshot", beside, node).guid()
-        for beside in (tree.disk, other, NOWHERE)
-        for node in (of_preview, tree.preview)
+        engine.run("create_volume_from_snapshot", *ids).guid()
+        for ids in ((tree.disk, of_preview), (NOWHERE, of_preview), (other, tree.preview))
     ]
-    assert len({*made}) == 6
-    for volume in made:
-        answered(engine.run("remove_snapshot", volume, other))
-    answered(engine.run("remove_snapshot", of_preview, tree.disk))
+    assert set(made) <= {*volumes(cluster)}
+    for node in (*made, of_preview):
+        answered(engine.run("remove_snapshot", node, other))
     assert not {*made, of_preview} & {*volumes(cluster), *snapshots(cluster)}
     assert {tree.disk, tree.preview, tree.snapshot, other} <= {*volumes(cluster), *snapshots(cluster)}
 

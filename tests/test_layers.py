@@ -15,7 +15,7 @@ PACKAGE = Path(storpool_ovirt.__file__).parent
 
 FLOORS = {
     "errors": 0, "names": 0, "deadline": 0, "log": 0, "streams": 0,
-    "config": 1, "api": 1,
+    "storpool_conf": 0, "config": 1, "api": 1,
     "volumes": 2, "attachments": 2, "mapping": 2,
     "disks": 3,
     "engine_adapter": 4, "vdsm_helper": 4, "admin": 4,
