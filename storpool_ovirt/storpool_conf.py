@@ -1,7 +1,7 @@
 """/etc/storpool.conf: read by the rules of StorPool's own reader (`storpool.spconfig.SPConfig` over `confget`).
 
-That reader is not used itself because it drags in `confget` and `pyparsing`: half of the official binding's import time,
-and cinderlib puts a false `pyparsing` in place on which `confget` dies.
+That reader is not used itself because it drags in `confget` and `pyparsing`: half of the official binding's import
+time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
 """
 
 from __future__ import annotations
