@@ -8,7 +8,7 @@ Engine's own flows, told in docs/verbs.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -97,9 +97,7 @@ def extend(engine: Engine, uuid: str, size_bytes: int) -> None:
     engine.mapping.resize(node.uuid, size_bytes)
     engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
     if node.connected:
-        pending = attachments.wait_for_hosts(engine.client, generation, _target(node))
-        if pending:
-            engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
+        _silent_wait(engine, node, generation)
 
 
 def delete(engine: Engine, uuid: str) -> None:
@@ -130,8 +128,7 @@ def connection(engine: Engine, uuid: str) -> dict[str, object]:
     Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
     """
     node = _live(engine, uuid)
-    read = engine.client.volume if node.kind == "volume" else engine.client.snapshot
-    read(names.address(_global_id(node)))
+    volumes.check(engine.client, node.kind, _global_id(node), _tags(engine, node))
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
@@ -159,7 +156,7 @@ def _make_disk(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
     if there is not None:
         _check_repeat(there, node)
         if there.state == mapping.LIVE:
-            engine.client.volume(names.address(_global_id(there)))
+            volumes.check(engine.client, "volume", _global_id(there), plan.tags)
             return
         global_id = volumes.find(engine.client, "volume", plan)
     if global_id is None:
@@ -195,7 +192,7 @@ def _forgotten_when_refused(engine: Engine, node: mapping.Node) -> Iterator[None
     except (
         errors.Conflict, errors.NotFound, errors.NoSpace, errors.Rejected, errors.WrongCluster, errors.InputError
     ):  # fmt: skip
-        engine.mapping.forget([node.uuid])
+        _silent_write(engine, engine.mapping.forget, [node.uuid])
         raise
 
 
@@ -216,7 +213,7 @@ def _delete_nodes(
         try:
             _delete_object(engine, node, global_id)
         except errors.InUse:
-            engine.mapping.mark(sorted(left), mapping.LIVE)
+            _silent_write(engine, engine.mapping.mark, sorted(left), mapping.LIVE)
             raise
         left.discard(node.uuid)
     _activate_previous(engine, tree, gone)
@@ -224,6 +221,25 @@ def _delete_nodes(
     if roots:
         engine.mapping.mark(roots, mapping.REMOVED)
     engine.mapping.forget([uuid for uuid in gone if uuid not in roots])
+
+
+def _silent_write(engine: Engine, write: Callable[..., None], *args: object) -> None:
+    """Undo in the mapping after a failure, which stays the one that is told; what cannot be undone stays an intent."""
+    try:
+        write(*args)
+    except errors.Error as error:
+        engine.log.line("undo_failed", reason=error)
+
+
+def _silent_wait(engine: Engine, node: mapping.Node, generation: int) -> None:
+    """Wait for hosts to see a new size: the volume has it already, so a host that does not come along fails nothing."""
+    try:
+        pending = attachments.wait_for_hosts(engine.client, generation, _target(node))
+    except errors.Error as error:
+        engine.log.line("size_pending", volume=node.uuid, reason=error)
+    else:
+        if pending:
+            engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
 
 
 def _delete_object(engine: Engine, node: mapping.Node, global_id: str) -> None:
@@ -258,7 +274,13 @@ def _resolved(engine: Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mappi
 
 def _is_there(engine: Engine, node: mapping.Node, global_id: str) -> bool:
     """Tell whether a volume still exists and is ours; a snapshot's delete itself tells, and takes no data with it."""
-    return node.kind == "snapshot" or volumes.owned(engine.client, global_id, _tags(engine, node))
+    if node.kind == "snapshot":
+        return True
+    try:
+        volumes.check(engine.client, node.kind, global_id, _tags(engine, node))
+    except errors.NotFound:
+        return False
+    return True
 
 
 def _activate_previous(engine: Engine, tree: list[mapping.Node], gone: list[str]) -> None:

@@ -66,9 +66,14 @@ def _opened(path: str | None) -> int | None:
     if path is None:
         return None
     try:
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if os.geteuid() == 0:
+            # Run by hand as root, the program must not take the log away from the user that Engine runs it as.
+            folder = os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120  pathlib is an import to be spared
+            os.fchown(file, folder.st_uid, folder.st_gid)
     except OSError:
         return None
+    return file
 
 
 def _to_syslog(program: str, text: str) -> None:

@@ -66,14 +66,10 @@ def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
     return client.volume_update(names.address(global_id), {"size": size_bytes})
 
 
-def owned(client: api.Client, global_id: str, tags: Mapping[str, str]) -> bool:
-    """Tell whether the volume still exists; raise Conflict when it does not carry these tags."""
-    try:
-        volume = client.volume(names.address(global_id))
-    except errors.NotFound:
-        return False
-    _check_owner(volume, tags)
-    return True
+def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
+    """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not carry these tags."""
+    read = client.volume if kind == "volume" else client.snapshot
+    _check_owner(read(names.address(global_id)), tags)
 
 
 def delete(client: api.Client, global_id: str) -> None:

@@ -48,7 +48,7 @@ def test_a_foreign_object_of_that_name_is_left_alone(core: Core, kind: str) -> N
     with pytest.raises(errors.Conflict):
         volumes.create(core.client(), PLAN)
     with pytest.raises(errors.Conflict):
-        volumes.owned(core.client(), source, TAGS)
+        volumes.check(core.client(), "volume", source, TAGS)
     assert core.objects() == before
 
 
@@ -112,7 +112,8 @@ def test_deleting_what_is_gone_is_a_success(core: Core) -> None:
         volumes.delete(core.client(), made)
         volumes.delete_snapshot(core.client(), frozen)
     volumes.delete(core.client(), "sim.a.zzz")
-    assert not volumes.owned(core.client(), made, TAGS)
+    with pytest.raises(errors.NotFound):
+        volumes.check(core.client(), "volume", made, TAGS)
     assert core.objects() == {}
 
 
