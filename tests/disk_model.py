@@ -34,7 +34,6 @@ class Node:
     source: str | None
     size_bytes: int
     state: str = LIVE
-    connected: bool = False
     active: str | None = None
     replaced: str | None = None
     exists: bool = True
@@ -43,9 +42,9 @@ class Node:
     data: dict[int, int] = field(default_factory=dict)
 
     def row(self) -> tuple[object, ...]:
-        """Return the mapping's row of this node."""
+        """Return the mapping's row of this node, without what is only a hint (`connected`) or a record."""
         where = (self.uuid, self.kind, self.root, self.source, self.size_bytes, self.state)
-        return (*where, self.global_id, self.connected, self.active, self.replaced)
+        return (*where, self.global_id, self.active, self.replaced)
 
     def read(self) -> dict[int, int]:
         """Return the byte that each block of the device is full of; what was never written reads zeros."""
@@ -184,7 +183,6 @@ class Model:
 
     def _connect(self, node: Node) -> None:
         if node.kind == "volume":
-            node.connected = True
             self.nodes[node.root].active = node.uuid
 
     def _delete(self, verb: str, uuid: str) -> None:

@@ -33,8 +33,8 @@ OTHERS_LOCATION = "ffffffff"
 
 _MORTAL = frozenset(module.__file__ for module in (disks, volumes, attachments))
 _ROW = (
-    "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected, active::text,"
-    " replaced::text FROM storpool_ovirt.node ORDER BY created_at"
+    "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text, replaced::text"
+    " FROM storpool_ovirt.node ORDER BY created_at"
 )
 
 

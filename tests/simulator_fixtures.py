@@ -8,18 +8,28 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from storpool_ovirt import simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TOKEN = "4711"
 GIB = 1 << 30
 LIMIT_SECONDS = 20  # nothing in these tests takes that long
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens soon."""
+    end = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        threading.Event().wait(0.005)
 
 
 class RefusedError(Exception):

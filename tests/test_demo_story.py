@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,16 +22,14 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give the demo a folder for temporary files that any user may enter, so that the database's are there too."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    for part in (folder, *folder.parents):
-        if part.stat().st_uid == os.getuid() and part.stat().st_mode & 0o777 == 0o700:
-            part.chmod(0o711)
-    monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setenv("COLUMNS", "100")
-    return folder
+    with tempfile.TemporaryDirectory(prefix="storpool-ovirt-test-") as name:  # pytest's own are closed to others
+        folder = Path(name)
+        folder.chmod(0o711)
+        monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setenv("COLUMNS", "100")
+        yield folder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from shared_stage import (
@@ -25,6 +25,7 @@ from shared_stage import (
     make_disk,
     make_tree,
     new_id,
+    plain_arguments,
     queries,
     read,
     refused,
@@ -58,16 +59,6 @@ BUDGET: dict[str, list[str]] = {
     "remove_snapshot": ["SnapshotDelete"],
     "create_volume_from_snapshot": ["VolumeCreate"],
 }
-
-
-def plain_arguments(engine: Engine, verb: str) -> Sequence[str]:
-    """Return good arguments for one verb, with just the objects made that it needs: a disk is plain where it can be."""
-    if verb in ("create_volume", "storage_stats"):
-        return verb_arguments(Tree("", "", ""))[verb]
-    disk = make_disk(engine)
-    named = verb in ("remove_snapshot", "create_volume_from_snapshot")
-    snapshot = engine.run("create_snapshot", disk).guid() if named else ""
-    return verb_arguments(Tree(disk, snapshot, ""))[verb]
 
 
 @pytest.mark.parametrize("verb", BUDGET)
@@ -261,7 +252,7 @@ def test_what_is_made_from_something_is_not_smaller(shared: Stage) -> None:
 
 
 def test_any_node_of_a_tree_in_any_place(shared: Stage) -> None:
-    """D2: the id alone decides, whatever stands beside it: disk, snapshot and preview where Engine calls it anything."""
+    """D2: the id alone decides, whatever stands beside it and whatever Engine calls it: disk, snapshot, preview."""
     engine, cluster = shared.engine, shared.simulator
     tree, other = make_tree(engine), make_disk(engine)
     for node, mode in ((tree.disk, "rw"), (tree.preview, "rw"), (tree.snapshot, "ro")):
@@ -293,7 +284,7 @@ def test_what_makes_no_sense_for_a_node_is_refused(shared: Stage, tree: Tree) ->
 
 
 def test_extend_by_the_disks_id_grows_the_active_volume(shared: Stage) -> None:
-    """Engine names the disk after a committed preview too: the previewed volume grows, and after an undo the old one."""
+    """Engine names the disk after a preview too: the previewed volume grows, and after an undo the old one."""
     tree = make_tree(shared.engine)
     shared.engine.run("extend_volume", tree.disk, "2").require()
     sizes = {name: each["size"] // GIB for name, each in volumes(shared.simulator).items()}

@@ -148,16 +148,6 @@ def test_an_attached_snapshot_that_is_closed_goes(shared: Stage) -> None:
     assert nothing_forced(shared.simulator)
 
 
-def test_two_open_hosts_are_both_named(shared: Stage) -> None:
-    """T9: whoever has to stop something learns of every host where the device is open, not of the first one alone."""
-    disk = make_disk(shared.engine)
-    for client_id in shared.hosts:
-        attach(shared, client_id, disk)
-        declare_open(shared, client_id, disk)
-    sentence = refused(shared.engine.run("delete_volume", disk))
-    assert "client 1" in sentence or "client 2" in sentence
-
-
 def test_deletes_at_once_all_succeed(shared: Stage) -> None:
     """T8, T19: a verb and its timed-out predecessor overlap: both deletes succeed, also of a part of the tree."""
     tree = make_tree(shared.engine)

@@ -833,7 +833,7 @@ def test_a_slow_host_can_be_cut_off_at_once(loop: Rig) -> None:
     """What is on its long way when its host is forced off fails at once and never lands (T80)."""
     loop.devices.delay(1, 3600)
     with opened(loop.show(1)) as fd:
-        os.pwrite(fd, b"late", 0)
+        os.pwrite(fd, b"late" * BLOCK, 0)  # whole pages: for a part of one the kernel would read it first
         loop.devices.hide(1, V, cut=True)
         with pytest.raises(OSError, match="Input/output"):
             os.fsync(fd)

@@ -1,0 +1,28 @@
+# The two commands.  PYTHON=python3.12 make ... chooses another Python (3.9 or newer, with venv).
+
+PYTHON ?= python3
+VENV := .venv
+INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
+NEEDS := setup.py requirements/constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool
+	@$(VENV)/bin/storpool-ovirt demo
+
+test: $(VENV)/tox.stamp  ## all that CI runs; tox.ini names the parts
+	@PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run-parallel --parallel 2 --parallel-no-spinner
+
+clean:
+	rm -rf $(VENV) .tox .demo build dist *.egg-info
+
+$(VENV)/demo.stamp: $(VENV)/bin/pip $(NEEDS)
+	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/tox.stamp: $(VENV)/bin/pip $(NEEDS)
+	$(INSTALL) tox
+	@touch $@
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)

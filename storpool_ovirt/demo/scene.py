@@ -1,0 +1,136 @@
+"""Where the story plays: a simulator with two hosts, a PostgreSQL, an Engine; each call becomes a row on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from storpool_ovirt.demo import children, database, engine, flows, guest, interruption, simulator, vdsm
+from storpool_ovirt.demo.screen import Screen
+
+CORRELATION_ID = "demo"
+CLIENT_IDS = (1, 2)
+ADAPTER = "storpool-adapter"
+HELPER = "managedvolume-helper-storpool"
+
+
+class Scene:
+    """The means of the story.  `guests` are stopped when it ends, whatever happens."""
+
+    def __init__(
+        self, folder: Path, screen: Screen, watch: interruption.Watch, cluster: simulator.Simulator, database_url: str
+    ) -> None:
+        self.folder = folder
+        self.screen = screen
+        self.cluster = cluster
+        self._watch = watch
+        self._numbers = itertools.count(1)
+        self._labels = Labels()
+        self.calls = {"oVirt": 0, "StorPool": 0}
+        self._guests: list[guest.Guest] = []
+        caller = engine.Engine(
+            folder / "engine", children.find(ADAPTER), cluster.driver_options(), database_url, observe=self._show_verb
+        )
+        self.domain = flows.Domain(caller, correlation_id=CORRELATION_ID)
+        self.hosts = {client_id: self._host(client_id) for client_id in CLIENT_IDS}
+
+    def step(self, title: str) -> None:
+        """Begin a step of the story; raises interruption.Interrupted."""
+        self._watch.check()
+        self.screen.step(title)
+
+    def device(self, host: vdsm.Host, device: dict[str, Any]) -> Path:
+        """Return the path that a VM on this host opens: Vdsm's link, as Engine writes it into the domain."""
+        return host.local(device["managed_path"])
+
+    def start_guest(self, device: Path, *, new_disk: bool = False) -> guest.Guest:
+        """Start a virtual machine on a device, and prepare its disk first if that is new."""
+        machine = guest.suited_to(device, self.folder / f"guest{next(self._numbers)}")
+        self._guests.append(machine)
+        if new_disk:
+            machine.prepare(device)
+        machine.start(device)
+        return machine
+
+    def stop_guests(self) -> None:
+        """Stop those that still run."""
+        for machine in reversed(self._guests):
+            machine.stop()
+
+    def device_links(self) -> int:
+        """Count the devices that hosts still have."""
+        return sum(len(list((host.root / "dev").glob("storpool-byid/*"))) for host in self.hosts.values())
+
+    def _host(self, client_id: int) -> vdsm.Host:
+        def show(run: vdsm.HelperRun) -> None:
+            self._show(f"Vdsm {client_id}", run.verb, run.seconds)
+
+        name = f"host{client_id}.example"
+        return vdsm.Host(self.cluster.hosts[client_id], children.find(HELPER), name=name, observe=show)
+
+    def _show_verb(self, result: engine.Result) -> None:
+        self._show("Engine", self._labels.shown(result), result.seconds)
+
+    def _show(self, who: str, asked: str, seconds: float) -> None:
+        records = self.cluster.calls()
+        self.cluster.clear_calls()
+        self.calls["oVirt"] += 1
+        self.calls["StorPool"] += len(records)
+        self.screen.call(who, asked, [_told(record) for record in records], seconds)
+        self._watch.check()
+
+
+class Labels:
+    """Short names for ids, given as the objects are made: the disk D, the clone C, snapshots S1.., previews V1.. ."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, str] = {}
+        self._counters = {letter: itertools.count(1) for letter in "SV"}
+
+    def shown(self, result: engine.Result) -> str:
+        """Show a verb with its arguments, JSON left out, and with the id that it answered."""
+        if result.verb == "create_volume":
+            self._labels[result.arguments[0]] = "D"
+        elif result.verb == "clone_volume":
+            self._labels[result.arguments[1]] = "C"
+        words = [self._labels.get(word, word) for word in result.arguments if word[:1] != "{" and word != "true"]
+        return " ".join([result.verb, *words]) + self._answered(result)
+
+    def _answered(self, result: engine.Result) -> str:
+        letter = {"create_snapshot": "S", "create_volume_from_snapshot": "V"}.get(result.verb)
+        if letter is None or not result.succeeded:
+            return ""
+        label = self._labels[result.answer or ""] = f"{letter}{next(self._counters[letter])}"
+        return f": {label}"
+
+
+@contextlib.contextmanager
+def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[Scene]:
+    """Start everything, and stop and remove everything in the end."""
+    with contextlib.ExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="storpool-ovirt-demo-")))
+        given = closing.enter_context(database.running(folder))
+        watch.check()
+        hosts = {client_id: folder / f"host{client_id}" for client_id in CLIENT_IDS}
+        cluster = closing.enter_context(simulator.running(folder / "storpool", hosts, devices=devices))
+        watch.check()
+        scene = Scene(folder, screen, watch, cluster, given.url)
+        closing.callback(scene.stop_guests)
+        yield scene
+
+
+def _told(record: dict[str, Any]) -> str:
+    """Show one call of StorPool's API: what was called, and who got or lost a volume."""
+    body = record["body"]
+    items = body.get("reassign", []) if isinstance(body, dict) else body if isinstance(body, list) else []
+    keys = ("rw", "ro", "detach", "force")
+    changes = [f"{key}:{_listed(item[key])}" for item in items for key in keys if item.get(key)]
+    return " ".join([record["query"], *changes])
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,22 @@
+"""A stand-in for a StorPool cluster: its API over HTTP, its data as files, its devices on hosts that are folders.
+
+``running(...)`` has one inside this process, ``main`` is the command ``storpool-simulator``.  It follows the API as
+far as public sources show it; docs/simulator.md tells what is simulated and what is not.  It never imports the product,
+which it must be able to contradict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storpool_ovirt.simulator.embedded import Simulator, running
+from storpool_ovirt.simulator.errors import StartError
+
+__all__ = ["Simulator", "StartError", "main", "running"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command ``storpool-simulator``; returns its exit code."""
+    from storpool_ovirt.simulator import cli
+
+    return cli.main(argv)

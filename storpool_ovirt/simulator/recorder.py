@@ -1,0 +1,51 @@
+"""What was called: a record of the API's calls, for tests that count them."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+KEPT = 100_000  # our own limit: a simulator that runs for weeks must not grow without end
+
+
+@dataclass
+class Record:
+    """One call; ``status`` is None until it is answered, and for ever when it never is."""
+
+    method: str
+    query: str
+    path: str
+    body: Any
+    status: int | None = None
+    at: float = field(default_factory=time.time)
+
+
+class Recorder:
+    """The records since the last ``clear``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: collections.deque[Record] = collections.deque(maxlen=KEPT)
+
+    def add(self, record: Record) -> Record:
+        """Keep a call."""
+        with self._lock:
+            self._records.append(record)
+        return record
+
+    def list(self) -> list[Record]:
+        """All of them, oldest first."""
+        with self._lock:
+            return [*self._records]
+
+    def queries(self) -> tuple[str, ...]:
+        """Their queries, oldest first."""
+        return tuple(record.query for record in self.list())
+
+    def clear(self) -> None:
+        """Forget them."""
+        with self._lock:
+            self._records.clear()
