@@ -23,7 +23,7 @@ setup(
         "simulator": SIMULATOR,
         "cinder": ["cinder", "os-brick", "oslo.config"],
         "demo": DEMO,
-        "dev": [*DEMO, "pytest>=8", "hypothesis>=6", "mypy>=1.10", "ruff>=0.6", "types-psycopg2"],
+        "dev": [*DEMO, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "mypy>=1.10", "ruff>=0.6", "types-psycopg2"],
     },
     entry_points={
         "console_scripts": [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ CLOSE_SECONDS = 5.0
 # What an attach keeps back of its time so that it can undo itself.
 UNDO_SECONDS = 8.0
 POLL_SECONDS = 0.05
+# The kernel counts a block device's size in these, whatever its sectors are (Documentation/ABI/stable/sysfs-block).
+SYSFS_SECTOR_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class HostSide:
     deadline: Deadline
     log: log.Log
     sleep: Callable[[float], None] = time.sleep
+    lock_folder: str = LOCK_FOLDER
 
 
 def attach(client: api.Client, host: HostSide, target: Target, access_mode: str) -> str:
@@ -93,6 +97,23 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
     with _locked(host, target):
         if _try_detach(client, host, target):
             host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
+
+
+def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
+    """Wait until the device on this host is as large as the volume is in StorPool, and return its size in bytes.
+
+    Raises NotFound when it is not attached here, DeadlineExceeded when this host does not see the new size in time.
+    """
+    expected = client.volume(names.address(target.global_id)).size_bytes
+    path = host.root + names.device_path(target.global_id)
+    waiting = host.deadline.within(DEVICE_SECONDS)
+    while True:
+        size = _device_size(path)
+        if size >= expected:
+            return size
+        if waiting.remaining() <= 0:
+            raise errors.DeadlineExceeded(f"{path} to grow from {size} to {expected} bytes", waiting.seconds)
+        host.sleep(POLL_SECONDS)
 
 
 def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[int, str]) -> list[api.Attachment]:
@@ -181,12 +202,28 @@ def _wait_for_node(host: HostSide, path: str) -> None:
         host.sleep(POLL_SECONDS)
 
 
+def _device_size(path: str) -> int:
+    """Return the size of a device in bytes without opening it: an open device could not be detached meanwhile."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  pathlib is an import that the hot path can spare
+        if not stat.S_ISBLK(status.st_mode):
+            return status.st_size
+        device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+        with open(f"/sys/dev/block/{device}/size", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read()) * SYSFS_SECTOR_BYTES
+    except FileNotFoundError as error:
+        raise errors.NotFound("device", path, "on this host: attach the volume first") from error
+
+
 @contextmanager
 def _locked(host: HostSide, target: Target) -> Iterator[None]:
     """Hold this volume against other attaches and detaches on this host: Vdsm itself has no lock."""
-    folder = host.root + LOCK_FOLDER
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-    file = os.open(f"{folder}/{target.global_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    folder = host.root + host.lock_folder
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+        file = os.open(f"{folder}/{target.global_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise errors.ConfigError(f"the folder of locks {folder}", f"cannot be used ({error.strerror})") from error
     try:
         waiting = host.deadline.within(LOCK_SECONDS)
         while True:

@@ -203,8 +203,8 @@ def _delete_nodes(
     if not doomed:
         return
     there = [(node, global_id) for node, global_id in _resolved(engine, doomed) if _is_there(engine, node, global_id)]
-    if len([node for node, _ in there if node.kind == "volume"]) > 1:
-        # Several devices: none may go while another is open, so all are let go in one atomic request first.
+    if len(there) > 1:
+        # None may go while another one's device is open, so all are let go in one atomic request first.
         _release(engine, there)
     gone = [node.uuid for node in doomed]
     engine.mapping.mark(gone, mapping.DELETING)

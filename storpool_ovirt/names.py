@@ -84,6 +84,16 @@ def device_path(global_id: str) -> str:
     return f"{DEVICE_FOLDER}/{global_id}"
 
 
+def global_id_of(path: str, root: str = "") -> str | None:
+    """Return the global id of the device node that `device_path` named, with or without the host's root before it.
+
+    None for any other path, also where it leads to the same device.
+    """
+    folder, _, global_id = path.rpartition("/")
+    is_node = folder in (DEVICE_FOLDER, root + DEVICE_FOLDER) and GLOBAL_ID.match(global_id)
+    return global_id if is_node else None
+
+
 def shown(text: str, limit: int = 60) -> str:
     """Return foreign text fit for one line of an error: printable ASCII, quoted, bounded."""
     printable = text.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()

@@ -1,10 +1,10 @@
-"""What all tests share: the stage (stage_fixtures.py, shared_stage.py, core_fixtures.py) and hypothesis profiles."""
+"""What all tests share: the stage (stage_fixtures.py, shared_stage.py ...) and hypothesis profiles."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["core_fixtures", "stage_fixtures", "shared_stage"]
+pytest_plugins = ["core_fixtures", "stage_fixtures", "shared_stage", "helper_stage"]
 
 # Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.
 settings.register_profile(

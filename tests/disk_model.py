@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Union
 
 GIB = 1 << 30
 BLOCK = 512
@@ -24,7 +24,7 @@ Argument = Union[str, int]
 class Node:
     """A volume or a snapshot of a disk's tree.
 
-    `size_bytes` is what the mapping says and `real_bytes` what StorPool says: they differ only after a verb died.
+    `size_bytes` is what the mapping says and `real_bytes` what StorPool has: they differ only after a verb died.
     `exists` tells whether StorPool has the object.
     """
 
@@ -90,7 +90,7 @@ class Model:
         refused = self._not_live(uuid)
         if refused is None and verb in ("snapshot", "extend") and self.nodes[uuid].kind == "snapshot":
             return "Conflict"
-        if refused is None and verb == "extend" and int(arguments[1]) < self.nodes[uuid].size_bytes:
+        if refused is None and verb == "extend" and int(arguments[1]) < self.nodes[uuid].real_bytes:
             return "Conflict"
         return refused
 
@@ -202,7 +202,7 @@ class Model:
 
     def _previous(self, root: Node, gone: set[str]) -> str:
         """Return what the active volume had replaced, if that is still there; else the disk's first volume."""
-        active: Optional[str] = root.active
+        active = root.active
         while active in gone:
             active = self.nodes[active].replaced if active is not None else None
         return active if active in self.nodes else root.uuid

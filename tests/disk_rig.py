@@ -1,4 +1,4 @@
-"""What the stateful test of disks drives: the product's verbs in this process, against a real PostgreSQL and a simulator.
+"""What the stateful test of disks drives: verbs in this process, against a real PostgreSQL and a simulator.
 
 Every verb gets a mapping and a client of its own, as in the adapter, where it is a process.  Time is a number, so that
 patience costs none.  A process that dies is an exception that nothing catches, raised before the n-th line that a verb
@@ -227,8 +227,19 @@ class Rig:
             self._simulator.faults.add(fault.kind, query=fault.query, times=fault.times)
         try:
             yield
+        except Death:
+            self._close_locks()
+            raise
         finally:
             self._simulator.faults.clear()
+
+    def _close_locks(self) -> None:
+        """Close the lock files that were open when a process died, as its kernel does."""
+        for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  the listing's own descriptor is gone after it
+            with contextlib.suppress(OSError):
+                path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+                if path.startswith(str(self._folder)) and path.endswith(".lock"):
+                    os.close(int(descriptor))
 
     def _api(self, query: str, body: object = None) -> Any:
         return self._ask("GET" if body is None else "POST", f"/ctrl/1.0/{query}", body)["data"]

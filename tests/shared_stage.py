@@ -7,6 +7,7 @@ works with ids of its own, and faults and switches are taken back after each.
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
 import os
 import stat
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from storpool_ovirt.demo.database import Database
     from storpool_ovirt.demo.engine import Engine, Result
     from storpool_ovirt.demo.simulator import Simulator
-    from storpool_ovirt.demo.vdsm import HelperRun
 
 GIB = 1 << 30
 FACTS = ("globalId", "name", "size", "tags", "templateName")  # of an object: what never changes by itself
@@ -119,18 +119,11 @@ def refused(result: Result) -> str:
     assert line.startswith("error:"), line
     assert line.endswith("\n")
     sentence = line[len("error:") : -1]
-    return _checked_sentence(sentence)
+    return check_sentence(sentence)
 
 
-def helper_refused(run: HelperRun) -> str:
-    """Check that the helper refused with exit code 1, an empty stdout and one sentence on stderr, and return it."""
-    assert (run.returncode, run.stdout) == (1, b""), run
-    line = run.stderr.decode()
-    assert line.endswith("\n")
-    return _checked_sentence(line[:-1])
-
-
-def _checked_sentence(sentence: str) -> str:
+def check_sentence(sentence: str) -> str:
+    """Check that this is one line in words that a human understands, and return it."""
     assert sentence.isprintable(), "one line"
     assert 20 < len(sentence) < 600
     for never in ("Traceback", "internal error"):
@@ -177,6 +170,16 @@ def attached(simulator: Simulator, global_id: str | None = None) -> set[tuple[st
 def state(simulator: Simulator) -> list[Any]:
     """Return everything in the cluster, to be compared before and after."""
     return [volumes(simulator), snapshots(simulator), attached(simulator)]
+
+
+def post(simulator: Simulator, query: str, body: Any) -> None:
+    """Change something in the cluster as an administrator would."""
+    connection = http.client.HTTPConnection(simulator.address, simulator.port, timeout=10)
+    headers = {"Authorization": f"Storpool v1:{simulator.token}"}
+    connection.request("POST", f"/ctrl/1.0/{query}", json.dumps(body), headers)
+    reply = connection.getresponse()
+    assert reply.status == 200, reply.read()
+    connection.close()
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
@@ -260,6 +263,17 @@ def plain_arguments(engine: Engine, verb: str) -> Sequence[str]:
     named = verb in ("remove_snapshot", "create_volume_from_snapshot")
     snapshot = engine.run("create_snapshot", disk).guid() if named else ""
     return verb_arguments(Tree(disk, snapshot, ""))[verb]
+
+
+def every_verb(engine: Engine) -> None:
+    """Run each of the twelve verbs once, with success: a disk's whole life."""
+    disk = new_id()
+    tree = Tree(disk, "", "")
+    answered(engine.run("create_volume", disk, "1"))
+    tree = Tree(disk, engine.run("create_snapshot", disk).guid(), "")
+    first, last = ("create_volume", "create_snapshot"), ("remove_snapshot", "delete_volume")
+    for verb in (*(verb for verb in VERBS if verb not in first + last), *last):
+        answered(engine.run(verb, *verb_arguments(tree)[verb]))
 
 
 VERBS = tuple(verb_arguments(Tree("", "", "")))

@@ -175,3 +175,30 @@ def world(folder: Path, **options: Any) -> Iterator[World]:
     }
     with simulator.running(folder / "state", **given) as running:
         yield World(running, folder)
+
+
+def refused(peer: World, query: str, body: Any = None) -> RefusedError:
+    """The error of a POST that must fail, and must not change the generation."""
+    before = peer.simulator.cluster.generation
+    try:
+        peer.post(query, body)
+    except RefusedError as error:
+        assert peer.simulator.cluster.generation == before
+        return error
+    raise AssertionError(f"{query} was not refused")
+
+
+def content(peer: World, key: str, length: int) -> bytes:
+    """What a volume or snapshot holds at its beginning."""
+    entry = peer.simulator.cluster.catalog.find(key)
+    assert entry is not None
+    with peer.simulator.cluster.files.path(entry.global_id).open("rb") as data:
+        return data.read(length)
+
+
+def fill(peer: World, key: str, data: bytes) -> None:
+    """Write to a volume as a host does."""
+    global_id = peer.volume(key)["globalId"]
+    peer.reassign({"volume": key, "rw": [1]})
+    peer.write(1, global_id, data)
+    peer.reassign({"volume": key, "detach": [1]})

@@ -61,6 +61,8 @@ faults = st.one_of(
 )
 numbers = st.integers(0, 999)  # picks one of what there is at that moment
 sizes_gib = st.integers(1, 4)
+offsets = st.sampled_from(OFFSETS)
+octets = st.integers(1, 255)
 
 
 class Disks(RuleBasedStateMachine):
@@ -78,13 +80,14 @@ class Disks(RuleBasedStateMachine):
         self.sound = False
         self.rig: Rig | None = None
 
-    @initialize(variant=variants)
-    def start(self, variant: dict[str, Any]) -> None:
-        """A new cluster, of one of the kinds that StorPool may be."""
+    @initialize(variant=variants, gib=sizes_gib)
+    def start(self, variant: dict[str, Any], gib: int) -> None:
+        """A new cluster, of one of the kinds that StorPool may be, and a disk."""
         folder = self.folder / str(next(self.folders))
         folder.mkdir()
         self.rig = Rig(folder, self.database, FOREIGN, **variant)
         self.foreign = self.rig.see().foreign
+        self.ask("create", DISKS[0], gib * GIB)
 
     # What Engine asks
 
@@ -146,14 +149,15 @@ class Disks(RuleBasedStateMachine):
     # What hosts do
 
     @precondition(lambda self: self.model.nodes)
-    @rule(number=numbers, client_id=st.sampled_from(CLIENTS), fault=faults)
-    def connect_and_attach(self, number: int, client_id: int, fault: Fault | None) -> None:
-        """A VM starts, or is migrated to here."""
+    @rule(number=numbers, client_id=st.sampled_from(CLIENTS), fault=faults, offset=offsets, byte=octets)
+    def connect_and_attach(self, number: int, client_id: int, fault: Fault | None, offset: int, byte: int) -> None:
+        """A VM starts, or is migrated to here; it reads and writes."""
         uuid = choose([*self.model.nodes], number)
         self.ask("connection", uuid)
         if self.model.refusal("connection", uuid) is None:
             self.attach(uuid, client_id, fault)
             self.check_data(uuid, client_id)
+            self.write_block(uuid, client_id, offset, byte)
 
     @precondition(lambda self: self.described)
     @rule(number=numbers, client_id=st.sampled_from(CLIENTS), fault=faults)
@@ -202,17 +206,10 @@ class Disks(RuleBasedStateMachine):
         self.model.open ^= {(uuid, client_id)}
 
     @precondition(lambda self: self.writable())
-    @rule(number=numbers, offset=st.sampled_from(OFFSETS), byte=st.integers(1, 255))
+    @rule(number=numbers, offset=offsets, byte=octets)
     def write(self, number: int, offset: int, byte: int) -> None:
         """A guest writes: to this volume alone, whatever was made from it or before it."""
-        uuid, client_id = choose(self.writable(), number)
-        node = self.model.nodes[uuid]
-        if offset < node.real_bytes:
-            self.log("write", uuid, client_id, offset, byte)
-            with self.the_rig.device(client_id, self.global_id(uuid)).open("r+b") as device:
-                device.seek(offset)
-                device.write(bytes([byte]) * BLOCK)
-            node.data[offset] = byte
+        self.write_block(*choose(self.writable(), number), offset, byte)
 
     @precondition(lambda self: self.model.attached)
     @rule(number=numbers)
@@ -246,7 +243,7 @@ class Disks(RuleBasedStateMachine):
             name: (node.kind, node.global_id or seen.things[name].global_id) for name, node in expected.items()
         }
         for name, node in expected.items():
-            assert seen.things[name].size_bytes == node.real_bytes >= node.size_bytes, name
+            assert seen.things[name].size_bytes == node.real_bytes, name
             assert seen.things[name].tags == mandatory_tags(node, seen.location), name
         assert seen.attached == {
             (self.global_id(uuid), client_id, "rw" if model[uuid].kind == "volume" else "ro")
@@ -286,7 +283,7 @@ class Disks(RuleBasedStateMachine):
     def ask(self, verb: str, *arguments: Argument, fault: Fault | None = None, again: bool = False) -> None:
         """Run a verb and hold its outcome against the model; `again`: repeat it when it was given up on."""
         if FOREIGN in arguments and fault is not None and fault.kind in GIVEN_UP:
-            fault = None  # an intent for a name that another Engine has cannot be finished, nor taken back
+            fault = None  # an intent that can never be carried out: a case of its own, not one of these lives
         self.log(verb, *arguments, fault)
         refusal = self.model.refusal(verb, *arguments)
         touched = self.model.touched(verb, *arguments)
@@ -333,6 +330,15 @@ class Disks(RuleBasedStateMachine):
         data = {"volume": uuid, "global_id": node.global_id, "access_mode": mode}
         assert answer == {"adapter": "storpool", "driver_volume_type": "storpool", "data": data}
         self.described[uuid] = answer["data"]
+
+    def write_block(self, uuid: str, client_id: int, offset: int, byte: int) -> None:
+        """Fill a block of a volume with this byte, through the device of a host, if there are such."""
+        if (uuid, client_id) in self.writable() and offset < self.model.nodes[uuid].real_bytes:
+            self.log("write", uuid, client_id, offset, byte)
+            with self.the_rig.device(client_id, self.global_id(uuid)).open("r+b") as device:
+                device.seek(offset)
+                device.write(bytes([byte]) * BLOCK)
+            self.model.nodes[uuid].data[offset] = byte
 
     def check_data(self, uuid: str, client_id: int) -> None:
         """What a host reads is what was written to this node or to what it was made from."""
@@ -417,11 +423,13 @@ class Disks(RuleBasedStateMachine):
 
     def any_id(self, number: int) -> str:
         """An id of any node, or one that means nothing to this Engine."""
-        return choose([*self.model.nodes, UNKNOWN, FOREIGN], number)
+        strange = {0: UNKNOWN, 1: FOREIGN}.get(number % 20)
+        return strange or choose([*self.model.nodes] or [UNKNOWN], number)
 
     def target(self, number: int) -> str:
         """An id for a new disk: mostly one of those that disks get, at times one of another node."""
-        return choose([*DISKS, *DISKS, FOREIGN, *self.model.nodes], number)
+        strange = {0: FOREIGN, 1: self.any_id(number // 20)}.get(number % 20)
+        return strange or choose([*DISKS], number)
 
     def previewed(self) -> list[Node]:
         """The volumes that were made from another node of their disk."""

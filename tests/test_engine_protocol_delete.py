@@ -5,8 +5,6 @@ The verbs' bytes and budgets are in test_engine_protocol.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from shared_stage import (
     answered,
@@ -16,6 +14,7 @@ from shared_stage import (
     make_disk,
     make_tree,
     new_id,
+    post,
     refused,
     rows,
     snapshots,
@@ -188,7 +187,7 @@ def test_what_is_gone_from_the_cluster_is_forgotten(shared: Stage) -> None:
     """T7: somebody deleted a disk's volume and snapshot by hand: the verb is a success and its rows go."""
     tree = make_tree(shared.engine)
     for query, node in (("VolumeDelete", tree.disk), ("SnapshotDelete", tree.snapshot)):
-        post(shared, f"{query}/~{global_id(shared, node)}", {})
+        post(shared.simulator, f"{query}/~{global_id(shared, node)}", {})
     assert answered(shared.engine.run("delete_volume", tree.disk)) == ""
     assert tree.preview not in volumes(shared.simulator)
     assert not [row for row in rows(shared.database) if tree.disk in row]
@@ -197,24 +196,11 @@ def test_what_is_gone_from_the_cluster_is_forgotten(shared: Stage) -> None:
 # Whose is it (T76)
 
 
-def post(stage: Stage, query: str, body: dict[str, Any]) -> None:
-    """Change something in the cluster as an administrator would."""
-    import http.client
-    import json
-
-    connection = http.client.HTTPConnection(stage.simulator.address, stage.simulator.port, timeout=10)
-    headers = {"Authorization": f"Storpool v1:{stage.simulator.token}"}
-    connection.request("POST", f"/ctrl/1.0/{query}", json.dumps(body), headers)
-    reply = connection.getresponse()
-    assert reply.status == 200, reply.read()
-    connection.close()
-
-
 @pytest.mark.parametrize("tag", ["virt", "ovirt-uuid", "ovirt-loc"])
 def test_a_volume_whose_tags_were_changed_is_not_deleted(shared: Stage, tag: str) -> None:
     """T76: an object that somebody has made his own is left alone, with everything that belongs to it."""
     tree = make_tree(shared.engine)
-    post(shared, f"VolumeUpdate/~{global_id(shared, tree.disk)}", {"tags": {tag: "other"}})
+    post(shared.simulator, f"VolumeUpdate/~{global_id(shared, tree.disk)}", {"tags": {tag: "other"}})
     before = {*volumes(shared.simulator), *snapshots(shared.simulator)}, rows(shared.database)
     shared.simulator.clear_calls()
     assert tag in refused(shared.engine.run("delete_volume", tree.disk))
@@ -229,9 +215,13 @@ def test_another_engines_object_of_the_same_name_is_left_alone(shared: Stage, ki
     disk, theirs = make_disk(shared.engine), new_id()
     tags = {"virt": "ovirt", "ovirt-uuid": theirs, "ovirt-loc": "ffffffff"}
     if kind == "volume":
-        post(shared, "VolumeCreate", {"name": f"ovirt--{theirs}", "size": 1 << 30, "template": "hybrid", "tags": tags})
+        post(
+            shared.simulator,
+            "VolumeCreate",
+            {"name": f"ovirt--{theirs}", "size": 1 << 30, "template": "hybrid", "tags": tags},
+        )
     else:
-        post(shared, f"VolumeSnapshot/~{global_id(shared, disk)}", {"name": f"ovirt--{theirs}", "tags": tags})
+        post(shared.simulator, f"VolumeSnapshot/~{global_id(shared, disk)}", {"name": f"ovirt--{theirs}", "tags": tags})
     before = state(shared.simulator), rows(shared.database)
     for verb, arguments in {
         "create_volume": (theirs, "1"),

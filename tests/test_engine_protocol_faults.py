@@ -11,6 +11,7 @@ from typing import Any
 
 import canned_api
 import pytest
+from helper_stage import wait_for_call
 from shared_stage import (
     BUSY,
     GIB,
@@ -307,14 +308,6 @@ def test_every_verb_ends_in_time_with_postgresql_broken(
         assert answered(engine.run("create_volume", disk, "1")) == ""
         assert [each["name"] for each in volumes(shared.simulator).values()].count(f"ovirt--{disk}") == 1
         assert answered(engine.run("delete_volume", disk)) == ""
-
-
-def wait_for_call(stage: Stage, query: str) -> None:
-    """Return as soon as the simulator has been asked this."""
-    for _ in range(3000):
-        if query in [call["query"] for call in stage.simulator.calls()]:
-            return
-    raise AssertionError(query)
 
 
 def test_a_disk_that_another_verb_works_on(shared: Stage, hasty: Engine) -> None:

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from simulator_fixtures import GIB, LIMIT_SECONDS, RefusedError, World, until, world
 
+from storpool_ovirt.simulator.devices import DeviceError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster with a volume v and its snapshot s."""
-    with world(tmp_path) as running:
+@pytest.fixture(params=["file", "loop"])
+def peer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A cluster with a volume v and its snapshot s, and with each kind of devices that this machine allows."""
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(world(tmp_path, devices=request.param))
+        except DeviceError as problem:
+            pytest.skip(str(problem))
         running.create("v")
         running.snapshot("v", "s")
         yield running
@@ -86,7 +92,8 @@ def test_a_snapshot_is_read_only(peer: World) -> None:
     "item",
     [
         {"rw": [1]}, {"volume": "v", "snapshot": "s", "ro": [1]}, {"volume": "v", "rw": [0]},
-        {"volume": "v", "rw": "1"}, {"volume": "v", "rw": [4096]}, {"volume": "v", "rw": ["x"]}, {"volume": "v", "rw": [True]}, "v",
+        {"volume": "v", "rw": "1"}, {"volume": "v", "rw": [4096]}, {"volume": "v", "rw": ["x"]},
+        {"volume": "v", "rw": [True]}, "v",
         {"volume": "v", "detach": "none"}, {"volume": "v", "force": "yes"}, {"volume": "v", "rw": [1], "ro": [1]},
         {"volume": "v", "unknown": 1}, {"snapshot": "s", "mcMode": "move"},
     ],

@@ -1,11 +1,11 @@
-"""The model: volumes, snapshots, their tree and their end, templates, space, buckets, the clock."""
+"""The model: names, data, sizes, inheritance and tags of volumes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import GIB, RefusedError, World, world
+from simulator_fixtures import GIB, World, content, fill, refused, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,31 +19,6 @@ def peer(tmp_path: Path) -> Iterator[World]:
     """A cluster to call."""
     with world(tmp_path) as running:
         yield running
-
-
-def refused(peer: World, query: str, body: Any = None) -> RefusedError:
-    """The error of a POST that must fail, and must not change the generation."""
-    before = peer.simulator.cluster.generation
-    with pytest.raises(RefusedError) as caught:
-        peer.post(query, body)
-    assert peer.simulator.cluster.generation == before
-    return caught.value
-
-
-def content(peer: World, key: str, length: int = len(DATA)) -> bytes:
-    """What a volume or snapshot holds at its beginning."""
-    entry = peer.simulator.cluster.catalog.find(key)
-    assert entry is not None
-    with peer.simulator.cluster.files.path(entry.global_id).open("rb") as data:
-        return data.read(length)
-
-
-def fill(peer: World, key: str, data: bytes = DATA) -> None:
-    """Write to a volume as a host does."""
-    global_id = peer.volume(key)["globalId"]
-    peer.reassign({"volume": key, "rw": [1]})
-    peer.write(1, global_id, data)
-    peer.reassign({"volume": key, "detach": [1]})
 
 
 # names
@@ -130,10 +105,10 @@ def test_global_ids_are_never_used_again(peer: World) -> None:
 def test_a_new_volume_reads_zeros(peer: World) -> None:
     """A new volume shows nothing of what was there before, also after a delete of the same name (T27)."""
     peer.create("v")
-    fill(peer, "v")
+    fill(peer, "v", DATA)
     peer.post("VolumeDelete/v")
     peer.create("v")
-    assert content(peer, "v") == bytes(len(DATA))
+    assert content(peer, "v", len(DATA)) == bytes(len(DATA))
 
 
 def test_a_snapshot_is_a_point_in_time(peer: World) -> None:
@@ -143,7 +118,11 @@ def test_a_snapshot_is_a_point_in_time(peer: World) -> None:
     peer.snapshot("v", "s")
     fill(peer, "v", OTHER)
     peer.create("new", size=2 * GIB, parent="s")
-    assert (content(peer, "s"), content(peer, "v"), content(peer, "new")) == (DATA, OTHER, DATA)
+    assert (content(peer, "s", len(DATA)), content(peer, "v", len(DATA)), content(peer, "new", len(DATA))) == (
+        DATA,
+        OTHER,
+        DATA,
+    )
     assert peer.volume("new")["size"] == 2 * GIB
 
 
@@ -153,7 +132,7 @@ def test_a_clone_of_a_volume_has_its_data(peer: World) -> None:
     fill(peer, "v", DATA)
     reply = peer.post("VolumeCreate", {"name": "c", "baseOn": "v"})
     fill(peer, "v", OTHER)
-    assert content(peer, "c") == DATA
+    assert content(peer, "c", len(DATA)) == DATA
     assert peer.shot(reply["autoName"])["transient"] is True
 
 
@@ -167,7 +146,7 @@ def test_a_revert_brings_the_data_back(peer: World) -> None:
     peer.post("VolumeUpdate/v", {"size": 2 * GIB})
     peer.post("VolumeRevert/v", {"toSnapshot": f"~{s}"})
     volume = peer.volume("v")
-    assert content(peer, "v") == DATA
+    assert content(peer, "v", len(DATA)) == DATA
     assert (volume["globalId"], volume["size"], volume["tags"]) == (v, 2 * GIB, {"virt": "ovirt"})
     assert volume["parentName"] == "s"
     assert peer.shot("later")["parentName"] == "s"
@@ -176,11 +155,11 @@ def test_a_revert_brings_the_data_back(peer: World) -> None:
 def test_a_frozen_volume_is_a_snapshot(peer: World) -> None:
     """VolumeFreeze makes a snapshot of the same name and id and data [sptypes]."""
     v = peer.create("v")
-    fill(peer, "v")
+    fill(peer, "v", DATA)
     peer.post("VolumeFreeze/v", {"deleteAfter": 100})
     assert peer.get("VolumesList") == []
     assert peer.shot("v")["globalId"] == v
-    assert content(peer, "v") == DATA
+    assert content(peer, "v", len(DATA)) == DATA
 
 
 def test_an_attached_volume_is_not_frozen(peer: World) -> None:
@@ -231,11 +210,11 @@ def test_policy_comes_from_the_nearest_source(peer: World) -> None:
 def test_a_template_may_have_a_parent(peer: World) -> None:
     """A volume of a template with a parent is made from that snapshot [sptypes]."""
     peer.create("v")
-    fill(peer, "v")
+    fill(peer, "v", DATA)
     peer.snapshot("v", "golden")
     peer.post("VolumeTemplateCreate", {"name": "t", "parent": "golden"})
     peer.post("VolumeCreate", {"name": "w", "template": "t"})
-    assert content(peer, "w") == DATA
+    assert content(peer, "w", len(DATA)) == DATA
     assert peer.volume("w")["parentName"] == "golden"
 
 
@@ -291,260 +270,3 @@ def test_an_update_counts_the_merged_tags(peer: World) -> None:
     peer.create("v", tags={"a": "x" * 150})
     assert refused(peer, "VolumeUpdate/v", {"tags": {"b": "x" * 50}}).name == "invalidParam"
     peer.post("VolumeUpdate/v", {"tags": {"a": "", "b": "x" * 150}})
-
-
-# the tree
-
-
-def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: World) -> None:
-    """The snapshot becomes the volume's parent, the old parent the snapshot's [spapi]."""
-    peer.create("v")
-    peer.snapshot("v", "one")
-    peer.snapshot("v", "two")
-    peer.create("child", parent="one")
-    assert peer.volume("v")["parentName"] == "two"
-    assert peer.shot("two")["parentName"] == "one"
-    assert [one["name"] for one in peer.get("VolumeListSnapshots/v")] == ["two", "one"]
-    assert (peer.shot("two")["onVolume"], peer.shot("one")["onVolume"]) == ("v", "child")
-
-
-def test_a_volume_is_rebased_on_an_ancestor(peer: World) -> None:
-    """VolumeRebase takes an ancestor or nothing, and refuses what is no ancestor [spapi]."""
-    peer.create("v")
-    peer.snapshot("v", "one")
-    peer.snapshot("v", "two")
-    peer.create("w")
-    peer.snapshot("w", "stranger")
-    assert refused(peer, "VolumeRebase/v", {"parentName": "stranger"}).name == "invalidParam"
-    peer.post("VolumeRebase/v", {"parentName": "one"})
-    assert peer.volume("v")["parentName"] == "one"
-    peer.post("VolumeRebase/v", {})
-    assert peer.volume("v")["parentName"] == ""
-
-
-def test_snapshots_survive_their_volume(peer: World) -> None:
-    """VolumeDelete leaves the snapshots, with their data [kb] [addon] [pve]."""
-    peer.create("v")
-    fill(peer, "v")
-    peer.snapshot("v", "s")
-    peer.post("VolumeDelete/v")
-    assert peer.names() == {"s"}
-    assert content(peer, "s") == DATA
-    assert peer.shot("s")["onVolume"] == "-"
-
-
-# the end of snapshots
-
-
-def test_a_snapshot_lingers_while_it_is_deleted(peer: World) -> None:
-    """SnapshotDelete answers at once; *name with deleted:true is listed until it is gone; the name is free [sptest]."""
-    peer.create("v")
-    s = peer.snapshot("v", "s")
-    peer.post("SnapshotDelete/s")
-    (doomed,) = peer.get("SnapshotsList")
-    assert (doomed["name"], doomed["deleted"], doomed["deleteBlocked"]) == ("*s", True, "pending")
-    peer.snapshot("v", "s")
-    assert refused(peer, "VolumeCreate", {"parent": f"~{s}"}).name == "objectDoesNotExist"
-    peer.control("POST", "clock", {"advance": 2})
-    assert peer.names() == {"v", "s"}
-    assert peer.volume("v")["parentName"] == "s"
-    assert peer.shot("s")["parentName"] == ""
-
-
-def test_an_unnamed_snapshot_is_marked_too(peer: World) -> None:
-    """Also a snapshot without a name begins with * while it is deleted: pve skips those [pve]."""
-    v = peer.create("")
-    s = peer.post(f"VolumeSnapshot/~{v}")["snapshotGlobalId"]
-    peer.post(f"SnapshotDeleteById/{s}")
-    (doomed,) = peer.get("SnapshotsList")
-    assert doomed["name"] == f"*{s}"
-
-
-def test_several_children_block_a_delete(peer: World) -> None:
-    """A snapshot with several children stays with deleteBlocked until one is left [sptypes]."""
-    peer.create("v")
-    fill(peer, "v")
-    peer.snapshot("v", "s")
-    peer.create("child", parent="s")
-    peer.post("SnapshotDelete/s")
-    peer.control("POST", "clock", {"advance": 1000})
-    assert peer.shot("*s")["deleteBlocked"] == "multiple children"
-    peer.post("VolumeDelete/v")
-    assert peer.names() == {"child"}
-    assert (peer.volume("child")["parentName"], content(peer, "child")) == ("", DATA)
-
-
-def test_a_bound_snapshot_goes_with_its_children(peer: World) -> None:
-    """A bound snapshot is collected once it has no child and no attachment [sptypes]."""
-    peer.create("v")
-    peer.snapshot("v", "s", bind=True)
-    peer.reassign({"snapshot": "s", "ro": [1]})
-    peer.post("VolumeDelete/v")
-    peer.control("POST", "clock", {"advance": 1000})
-    assert peer.names() == {"s"}
-    peer.reassign({"snapshot": "s", "detach": "all"})
-    peer.control("POST", "clock", {"advance": 1000})
-    assert peer.names() == set()
-
-
-def test_binding_a_childless_snapshot_collects_it(peer: World) -> None:
-    """bind:true by an update is the same as at the creation; bind:false unbinds [sptypes]."""
-    peer.create("v")
-    peer.snapshot("v", "s", bind=True)
-    peer.post("SnapshotUpdate/s", {"bind": False})
-    peer.post("VolumeDelete/v")
-    assert peer.names() == {"s"}
-    peer.post("SnapshotUpdate/s", {"bind": True})
-    peer.control("POST", "clock", {"advance": 1000})
-    assert peer.names() == set()
-
-
-def test_a_transient_snapshot_goes_by_itself(peer: World) -> None:
-    """The snapshot of a clone is visible for a while, cannot be used, and is collected with both children [sptypes]."""
-    peer.create("v")
-    peer.post("VolumeCreate", {"name": "c", "baseOn": "v"})
-    (transient,) = peer.get("SnapshotsList")
-    assert (transient["transient"], transient["autoName"]) == (True, True)
-    assert refused(peer, "VolumeCreate", {"parent": transient["name"]}).name == "invalidParam"
-    item = {"snapshot": transient["name"], "ro": [1]}
-    assert refused(peer, "VolumesReassignWait", {"reassign": [item]}).name == "invalidParam"
-    peer.control("POST", "clock", {"advance": 2})
-    assert peer.get("SnapshotsList") == []
-    assert peer.volume("v")["parentName"] == peer.volume("c")["parentName"] == ""
-
-
-def test_a_snapshot_is_deleted_on_its_date(peer: World) -> None:
-    """deleteAfter and targetDeleteDate are honoured by the cluster's clock, which tests advance [sptypes] [addon]."""
-    now = int(peer.simulator.cluster.now())
-    peer.create("v")
-    peer.snapshot("v", "after", deleteAfter=100)
-    peer.snapshot("v", "date", targetDeleteDate=now + 200)
-    peer.snapshot("v", "kept", deleteAfter=100)
-    peer.post("SnapshotUpdate/kept", {"deleteAfter": 0})
-    assert peer.shot("after")["targetDeleteDate"] == now + 100
-    peer.control("POST", "clock", {"advance": 150})
-    assert peer.names() == {"v", "*after", "date", "kept"}
-    peer.control("POST", "clock", {"advance": 51})
-    assert peer.names() == {"v", "*date", "kept"}
-
-
-def test_a_date_in_the_past_is_refused(peer: World) -> None:
-    """targetDeleteDate can not be set in the past [sptypes]."""
-    peer.create("v")
-    assert refused(peer, "VolumeSnapshot/v", {"targetDeleteDate": 1}).name == "invalidParam"
-
-
-def test_an_attached_snapshot_waits_for_its_detach(peer: World) -> None:
-    """A scheduled delete of an attached snapshot happens after the detach [inf]."""
-    peer.create("v")
-    peer.snapshot("v", "s", deleteAfter=10)
-    peer.reassign({"snapshot": "s", "ro": [1]})
-    peer.control("POST", "clock", {"advance": 100})
-    assert "s" in peer.names()
-    peer.reassign({"snapshot": "s", "detach": "all"})
-    peer.control("POST", "clock", {"advance": 5})
-    peer.control("POST", "clock", {"advance": 5})
-    assert peer.names() == {"v"}
-
-
-def test_automatic_names(peer: World) -> None:
-    """A snapshot without a name is called <volume>@<serial> and says so [kb] [sptest]."""
-    peer.create("v")
-    for body in ({}, {"name": ""}):
-        reply = peer.post("VolumeSnapshot/v", body)
-        shot = peer.shot(f"~{reply['snapshotGlobalId']}")
-        assert shot["name"] == reply["autoName"] == f"v@{reply['snapshotVisibleVolumeId']}"
-        assert shot["autoName"] is True
-
-
-# templates, space
-
-
-def test_a_template_is_found_by_name(peer: World) -> None:
-    """Describe of an unknown template is objectDoesNotExist, a second create objectExists [cs]."""
-    with pytest.raises(RefusedError, match="objectDoesNotExist"):
-        peer.get("VolumeTemplateDescribe/x")
-    assert refused(peer, "VolumeTemplateCreate", {"name": "nvme"}).name == "objectExists"
-    assert refused(peer, "VolumeTemplateUpdate/nvme", {"rename": "hdd"}).name == "objectExists"
-    assert refused(peer, "VolumeTemplateCreate", {}).name == "invalidParam"
-
-
-def test_a_template_change_reaches_volumes_only_when_propagated(peer: World) -> None:
-    """propagate applies a template's change to the volumes and snapshots that it has [sptypes]."""
-    peer.create("v", template="nvme")
-    peer.post("VolumeTemplateUpdate/nvme", {"iops": 10})
-    assert peer.volume("v")["iops"] == "-"
-    peer.post("VolumeTemplateUpdate/nvme", {"iops": 20, "propagate": True})
-    assert peer.volume("v")["iops"] == 20
-
-
-def test_volumes_outlive_their_template(peer: World) -> None:
-    """After VolumeTemplateDelete its volumes have no template [inf]."""
-    peer.create("v", template="nvme")
-    peer.post("VolumeTemplateDelete/nvme")
-    assert peer.volume("v")["templateName"] == ""
-
-
-def test_a_template_tells_what_is_left(peer: World) -> None:
-    """stored.free is the capacity without the data that is written; snapshots do not count it twice [pve] [sptypes]."""
-    peer.create("v", template="nvme")
-    peer.reassign({"volume": "v", "rw": [1]})
-    peer.write(1, peer.volume("v")["globalId"], bytes([1]) * (1 << 20))
-
-    def free() -> int:
-        return next(int(one["stored"]["free"]) for one in peer.get("VolumeTemplatesStatus") if one["name"] == "nvme")
-
-    assert free() == 100 * GIB - (1 << 20)
-    peer.snapshot("v", "s")
-    assert free() == 100 * GIB - (1 << 20)
-    assert {one["name"]: one["storedSize"] for one in peer.get("VolumesSpace")} == {"v": 0}
-    assert {one["name"]: one["spaceUsed"] for one in peer.get("VolumesSpace")} == {"v": 1 << 20}
-    assert {one["name"]: one["storedSize"] for one in peer.get("SnapshotsSpace")} == {"s": 1 << 20}
-
-
-def test_a_template_counts_its_objects(peer: World) -> None:
-    """VolumeTemplatesStatus counts volumes, snapshots and those being removed, with their sizes [sptypes]."""
-    peer.create("v", template="nvme")
-    peer.snapshot("v", "s")
-    peer.snapshot("v", "t")
-    peer.create("w", template="nvme")
-    peer.snapshot("w", "u")
-    peer.post("SnapshotDelete/s")
-    peer.post("VolumeDelete/w")
-    (one,) = [one for one in peer.get("VolumeTemplatesStatus") if one["name"] == "nvme"]
-    assert (one["volumesCount"], one["snapshotsCount"], one["removingSnapshotsCount"]) == (1, 3, 1)
-    assert (one["size"], one["totalSize"]) == (GIB, 3 * GIB)
-    assert (one["snapshotsWithChildrenSize"], one["snapshotsWithoutChildrenSize"]) == (2 * GIB, GIB)
-
-
-def test_no_space(peer: World) -> None:
-    """A create or a growth beyond the template's free space is insufficientResources [csi]."""
-    error = refused(peer, "VolumeCreate", {"name": "v", "size": 101 * GIB, "template": "nvme"})
-    assert (error.name, error.status) == ("insufficientResources", 507)
-    peer.create("v", size=100 * GIB, template="nvme")
-    assert refused(peer, "VolumeUpdate/v", {"sizeAdd": 101 * GIB}).name == "insufficientResources"
-
-
-# key-value store, generation
-
-
-def test_a_bucket_is_changed_by_version(peer: World) -> None:
-    """Every change of a bucket makes a new version; a stale one is refused; an empty value deletes [sptypes]."""
-    peer.post("KV/Create/b")
-    assert refused(peer, "KV/Create/b").name == "objectExists"
-    peer.post("KV/Set/b", {"set": {"a": "1", "b": "2"}})
-    error = refused(peer, "KV/Set/b", {"runIfVersionIs": 0, "set": {"a": "9"}})
-    assert (error.name, error.status) == ("runIfVersionIsMismatch", 409)
-    peer.post("KV/Set/b", {"runIfVersionIs": 1, "set": {"a": ""}})
-    assert peer.get("KV/List/b") == {"name": "b", "version": 2, "pairs": {"b": "2"}}
-    with pytest.raises(RefusedError, match="objectDoesNotExist"):
-        peer.get("KV/Get/b/a")
-    assert refused(peer, "KV/Set/b", {"set": {"a": 1}}).name == "invalidParam"
-
-
-def test_the_generation_grows_with_each_change(peer: World) -> None:
-    """Each successful change has a larger generation, reads leave it [sptypes]."""
-    peer.create("v")
-    before = peer.post("VolumeUpdate/v", {"tags": {"a": "b"}})["generation"]
-    peer.get("VolumesList")
-    assert peer.post("VolumeUpdate/v", {"tags": {"a": "c"}})["generation"] == before + 1

@@ -688,6 +688,7 @@ class Writer:
 
 def test_a_snapshot_under_a_running_writer_is_a_point_in_time(loop: Rig) -> None:
     """A snapshot holds a prefix of what the writer wrote, and the writer sees no error (T47)."""
+    put(loop.show(1), b"f" * SIZE)  # so that a copy takes longer than the writer's turn
     with Writer(loop.show(1)) as writer:
         for number in range(10):
             before = writer.count

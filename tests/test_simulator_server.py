@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, RefusedError, World, world
+from simulator_fixtures import LIMIT_SECONDS, TOKEN, RefusedError, World, world
+from storpool import spapi
 
-from storpool_ovirt import simulator
-from storpool_ovirt.simulator import calls
+from storpool_ovirt.simulator import calls, faults, switches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -203,7 +202,8 @@ def test_the_clock_is_advanced(peer: World) -> None:
         ("POST", "faults", {"kind": "delay", "query": 7}), ("POST", "faults", {"kind": "delay", "unknown": 1}),
         ("POST", "faults", "{"), ("POST", "clients/x", {"status": "down"}), ("POST", "clients/0", {}),
         ("POST", "clients/1", {"status": "up"}), ("POST", "clients/1", {"open": "x"}),
-        ("POST", "clients/1", {"unknown": 1}), ("POST", "clock", {}), ("POST", "clock", {"advance": -1}),
+        ("POST", "clients/1", {"unknown": 1}), ("POST", "clients/1", {"delay": 1}),
+        ("POST", "clients/1", {"delay": -1}), ("POST", "clock", {}), ("POST", "clock", {"advance": -1}),
         ("POST", "clock", {"advance": "1"}), ("POST", "clock", {"advance": 1, "unknown": 1}),
         ("GET", "unknown", None), ("PUT", "faults", None), ("POST", "switches", []),
     ],
@@ -217,107 +217,6 @@ def test_a_bad_control_request(peer: World, method: str, noun: str, body: Any) -
     assert peer.control("GET", "faults") == []
 
 
-# the command
-
-READY = {"address", "host", "port", "cluster_id", "devices"}
-
-
-def start(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
-    """The command as a user starts it."""
-    arguments = ["--token", TOKEN, "--state", str(tmp_path / "state"), "--devices", "file", *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "storpool_ovirt.simulator", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command(tmp_path: Path, number: signal.Signals) -> None:
-    """It prints one JSON line when it is ready, serves, and ends with 0 on SIGTERM and SIGINT."""
-    host = tmp_path / "host"
-    options = ["--template", "nvme:10T", "--template", "hdd", "--host", f"5={host}", "--cluster-id", "ab.c"]
-    options += ["--cluster-name", "one", "--switch", "linger=0", "--switch", "update_name=true"]
-    process = start(tmp_path, *options)
-    try:
-        assert process.stdout is not None
-        ready = json.loads(process.stdout.readline())
-        assert set(ready) == READY
-        assert (ready["cluster_id"], ready["devices"]) == ("ab.c", "file")
-        peer = Caller(ready["host"], ready["port"])
-        capacities = {one["name"]: one["stored"]["capacity"] for one in peer.get("VolumeTemplatesStatus")}
-        assert capacities == {"nvme": 10 << 40, "hdd": 100 << 40}
-        assert set(peer.get("ServicesList")["clients"]) == {"5"}
-        assert peer.control("GET", "switches")["linger"] == "0"
-        config = (host / "etc" / "storpool.conf").read_text()
-        assert f"SP_API_HTTP_PORT={ready['port']}" in config
-        process.send_signal(number)
-        out, err = process.communicate(timeout=LIMIT_SECONDS)
-        assert (out, err, process.returncode) == ("", "", 0)
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--listen", "nonsense"], ["--listen", "127.0.0.1:99999"], ["--template", "a b"], ["--template", "t:big"],
-        ["--template", "t:0G"], ["--host", "x=y"], ["--host", "0=y"], ["--host", "1="], ["--switch", "strict"],
-        ["--switch", "strict=maybe"], ["--switch", "no=1"], ["--cluster-id", "x"], ["--cluster-name", "a b"],
-        ["--devices", "tape"], ["--unknown"], ["extra"], ["--host", "1=a", "--host", "1=b"],
-    ],
-    ids=" ".join,
-)  # fmt: skip
-def test_a_bad_option(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
-    """A wrong option is one clear sentence on stderr and exit code 2."""
-    arguments = ["--token", "T", "--state", str(tmp_path / "state"), *options]
-    assert simulator.main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("storpool-simulator: ")
-    assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("missing", ["--token", "--state"])
-def test_a_missing_option(tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str) -> None:
-    """Token and state must be given."""
-    options = {"--token": "T", "--state": str(tmp_path)}
-    del options[missing]
-    assert simulator.main([word for option in options.items() for word in option]) == 2
-    assert missing in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken(peer: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A start that cannot be is one sentence and exit code 1: port taken, state in use, other cluster's state."""
-    address = f"{peer.host}:{peer.port}"
-    base = ["--token", "T", "--devices", "file"]
-    assert simulator.main([*base, "--state", str(tmp_path / "other"), "--listen", address]) == 1
-    assert "cannot listen on" in capsys.readouterr().err
-    assert simulator.main([*base, "--state", str(tmp_path / "state")]) == 1
-    assert "in use by another simulator" in capsys.readouterr().err
-
-
-def test_the_state_of_another_cluster(tmp_path: Path) -> None:
-    """A state folder belongs to one cluster id."""
-    with world(tmp_path, cluster_id="ab.c"):
-        pass
-    with pytest.raises(simulator.StartError, match=r"ab\.c"), world(tmp_path, cluster_id="ab.d"):
-        pass
-    with world(tmp_path) as peer:
-        assert peer.simulator.cluster_id == "ab.c"
-
-
-def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
-    """A volume whose data file is gone stops the start: data is never replaced silently."""
-    with world(tmp_path) as peer:
-        path = peer.simulator.cluster.files.path(peer.create("v", size=GIB))
-    path.unlink()
-    with pytest.raises(simulator.StartError, match="data file of v is missing"), world(tmp_path):
-        pass
-
-
 def test_it_does_not_import_the_product() -> None:
     """The simulator must be able to contradict the product: it imports nothing of it."""
     code = (
@@ -326,3 +225,22 @@ def test_it_does_not_import_the_product() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_page_lists_all_calls_and_switches() -> None:
+    """docs/simulator.md names every call, served or not, every switch with its values, and every kind of fault."""
+    page = (Path(__file__).parent.parent / "docs" / "simulator.md").read_text()
+    served, missing = page.split("## What is not simulated")
+    for query in calls.TABLE.values():
+        mark = " M" if query.multi_cluster and query.name != "VolumesAndSnapshotsList" else ""
+        wanted = f"`{query.name}`{mark}" if query.plain else f"`{query.name}` (M only)"
+        assert wanted in served, query.name
+    for method in vars(spapi.Api).values():
+        path = getattr(getattr(method, "spDoc", None), "path", "")
+        name = path.replace("/ctrl/1.0/", "").replace("MultiCluster/", "").split("/{")[0]
+        assert not name or (name in calls.TABLE) != (f"`{name}`" in missing), name
+    for switch in switches.SWITCHES.values():
+        values = " ".join(f"`{value}`" for value in switch.values) or f"`{switch.default}`, any number"
+        assert f"| `{switch.name}` | {values} | {switch.meaning} |" in page
+    for kind in faults.KINDS:
+        assert f"| `{kind}` |" in page

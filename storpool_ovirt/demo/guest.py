@@ -83,8 +83,8 @@ class FileSystem:
     def start(self, device: Path) -> None:
         """Mount it."""
         self.folder.mkdir(exist_ok=True)
-        self._device = device
         _run("mount", str(device.resolve()), str(self.folder))
+        self._device = device
 
     def write(self, name: str) -> str:
         """Write a file and have it on the device."""

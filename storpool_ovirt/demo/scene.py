@@ -19,19 +19,26 @@ HELPER = "managedvolume-helper-storpool"
 
 
 class Scene:
-    """The means of the story.  `guests` are stopped when it ends, whatever happens."""
+    """The means of the story.  What is started for it is stopped by `closing` when it ends, whatever happens."""
 
-    def __init__(
-        self, folder: Path, screen: Screen, watch: interruption.Watch, cluster: simulator.Simulator, database_url: str
+    def __init__(  # noqa: PLR0913  # all that a scene is made of
+        self,
+        folder: Path,
+        screen: Screen,
+        watch: interruption.Watch,
+        *,
+        cluster: simulator.Simulator,
+        database_url: str,
+        closing: contextlib.ExitStack,
     ) -> None:
         self.folder = folder
         self.screen = screen
         self.cluster = cluster
         self._watch = watch
+        self._closing = closing
         self._numbers = itertools.count(1)
         self._labels = Labels()
         self.calls = {"oVirt": 0, "StorPool": 0}
-        self._guests: list[guest.Guest] = []
         caller = engine.Engine(
             folder / "engine", children.find(ADAPTER), cluster.driver_options(), database_url, observe=self._show_verb
         )
@@ -50,16 +57,11 @@ class Scene:
     def start_guest(self, device: Path, *, new_disk: bool = False) -> guest.Guest:
         """Start a virtual machine on a device, and prepare its disk first if that is new."""
         machine = guest.suited_to(device, self.folder / f"guest{next(self._numbers)}")
-        self._guests.append(machine)
+        self._closing.callback(machine.stop)
         if new_disk:
             machine.prepare(device)
         machine.start(device)
         return machine
-
-    def stop_guests(self) -> None:
-        """Stop those that still run."""
-        for machine in reversed(self._guests):
-            machine.stop()
 
     def device_links(self) -> int:
         """Count the devices that hosts still have."""
@@ -118,9 +120,7 @@ def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[S
         hosts = {client_id: folder / f"host{client_id}" for client_id in CLIENT_IDS}
         cluster = closing.enter_context(simulator.running(folder / "storpool", hosts, devices=devices))
         watch.check()
-        scene = Scene(folder, screen, watch, cluster, given.url)
-        closing.callback(scene.stop_guests)
-        yield scene
+        yield Scene(folder, screen, watch, cluster=cluster, database_url=given.url, closing=closing)
 
 
 def _told(record: dict[str, Any]) -> str:

@@ -159,9 +159,12 @@ class Simulator:
         """Ask the control port; raises Refused and OSError."""
         return self._request(method, f"{CONTROL}/{path}", body)
 
-    def api(self, query: str) -> Any:
-        """Ask the API as a program that is not under test would, with a GET; raises Refused and OSError."""
-        return self._request("GET", f"{API}/{query}")["data"]
+    def api(self, query: str, body: Any = None) -> Any:
+        """Ask the API as a program that is not under test would: a GET, or a POST if there is a body.
+
+        Raises Refused and OSError.
+        """
+        return self._request("GET" if body is None else "POST", f"{API}/{query}", body)["data"]
 
     def objects(self, *, being_deleted: bool = False) -> dict[str, int]:
         """Count what is in the cluster: volumes, snapshots, attachments.
@@ -192,7 +195,7 @@ class Simulator:
             said = self.log.read_text(encoding="utf-8", errors="replace")
             raise NoStart(f"{line.decode(errors='replace')}{said}") from error
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(self.address, self.port, timeout=REQUEST_LIMIT_SECONDS)
         with contextlib.closing(connection):
             headers = {"Authorization": f"Storpool v1:{self.token}", "Content-Type": "application/json"}

@@ -112,9 +112,7 @@ def set_client(cluster: Cluster, client_id: int, *, running: bool | None, opened
 
 def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
     catalog = cluster.catalog
-    entry = catalog.snapshot(item.target, living=True) if item.snapshot else catalog.volume(item.target)
-    if entry.transient:  # may be collected at any time [sptypes]
-        raise errors.InvalidParamError(f"Snapshot '{item.target}' can not be attached or detached.")
+    entry = catalog.usable_snapshot(item.target) if item.snapshot else catalog.volume(item.target)
     current = catalog.attached(entry.global_id)
     wanted = {**dict.fromkeys(item.rw, False), **dict.fromkeys(item.ro, True)}
     leaving = set(current) if item.detach is None else set(item.detach)

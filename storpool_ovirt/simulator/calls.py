@@ -119,10 +119,16 @@ def _volume_acquire(call: Call) -> None:
     call.volume()
 
 
-def _rebase(call: Call, find: Callable[[Call], Entry]) -> None:
+def _volume_rebase(call: Call) -> None:
     parent = requests.rebase(call.fields())
     with call.cluster.lock:
-        snapshots.rebase(call.cluster, find(call), parent)
+        snapshots.rebase(call.cluster, call.volume(), parent)
+
+
+def _snapshot_rebase(call: Call) -> None:
+    parent = requests.rebase(call.fields())
+    with call.cluster.lock:
+        snapshots.rebase(call.cluster, call.cluster.catalog.usable_snapshot(call.name), parent)
 
 
 def _abandon_disk(call: Call) -> None:
@@ -277,8 +283,8 @@ _TABLE = (
     _post("VolumeDelete", _volume_delete, 1, multi_cluster=True),
     _post("VolumeRevert", _volume_revert, 1, multi_cluster=True),
     _post("VolumeFreeze", _volume_freeze, 1, multi_cluster=True),
-    _post("VolumeRebase", lambda call: _rebase(call, Call.volume), 1),
-    _post("SnapshotRebase", lambda call: _rebase(call, Call.snapshot), 1),
+    _post("VolumeRebase", _volume_rebase, 1),
+    _post("SnapshotRebase", _snapshot_rebase, 1),
     _post("VolumeAbandonDisk", _abandon_disk, 1),
     Query("VolumeAcquire", "POST", _volume_acquire, 1, plain=False, multi_cluster=True),
     _listed("SnapshotsList", views.snapshot_list),

@@ -99,11 +99,20 @@ class Catalog:
             raise errors.NoSuchObjectError(f"Volume '{key}' does not exist.")
         return entry
 
-    def snapshot(self, key: str, *, living: bool = False) -> Entry:
-        """A snapshot by its name or ``~gid``, if need be one that is not being deleted; NoSuchObjectError."""
+    def snapshot(self, key: str) -> Entry:
+        """A snapshot by its name or ``~gid``; NoSuchObjectError."""
         entry = self.find(key)
-        if entry is None or not entry.snapshot or (living and entry.deleted):
+        if entry is None or not entry.snapshot:
             raise errors.NoSuchObjectError(f"Snapshot '{key}' does not exist.")
+        return entry
+
+    def usable_snapshot(self, key: str) -> Entry:
+        """A snapshot that is neither being deleted nor transient, which may be collected at any time [sptypes]."""
+        entry = self.snapshot(key)
+        if entry.deleted:
+            raise errors.NoSuchObjectError(f"Snapshot '{key}' does not exist any more.")
+        if entry.transient:
+            raise errors.InvalidParamError(f"Snapshot '{key}' is transient.")
         return entry
 
     def check_free(self, name: str | None, owner: Entry | None = None) -> None:

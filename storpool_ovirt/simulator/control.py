@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Callable
 
-from storpool_ovirt.simulator import attachments, errors, faults, objects, recorder
+from storpool_ovirt.simulator import attachments, devices, errors, faults, objects, recorder
 from storpool_ovirt.simulator.cluster import Cluster
 
 _ROOT = "/simulator/"
@@ -62,21 +62,31 @@ class Control:
 
     def _set_client(self, name: str, body: Any) -> None:
         facts = _object(body)
-        status, opened = facts.pop("status", None), facts.pop("open", None)
+        status, opened, delay = (facts.pop(key, None) for key in ("status", "open", "delay"))
         if not name.isdigit() or not 1 <= int(name) <= objects.MAX_CLIENT_ID:
             raise errors.InvalidParamError(f"a client id is a number from 1 to {objects.MAX_CLIENT_ID}, not '{name}'")
         if status not in (None, "running", "down"):
             raise errors.InvalidParamError(f"'status' is 'running' or 'down', not '{status}'")
         if opened is not None and not (isinstance(opened, list) and all(isinstance(one, str) for one in opened)):
             raise errors.InvalidParamError("'open' is a list of global ids")
+        if delay is not None and not _is_seconds(delay):
+            raise errors.InvalidParamError("'delay' is a number of seconds of at least 0")
         _nothing_left(facts)
+        if delay is not None:
+            self._delay(int(name), delay)
         running = None if status is None else status == "running"
         attachments.set_client(self._cluster, int(name), running=running, opened=opened)
+
+    def _delay(self, client_id: int, seconds: float) -> None:
+        try:
+            self._cluster.devices.delay(client_id, seconds)
+        except devices.DeviceError as problem:
+            raise errors.InvalidParamError(str(problem)) from problem
 
     def _advance(self, body: Any) -> Any:
         facts = _object(body)
         seconds = facts.pop("advance", None)
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
+        if not _is_seconds(seconds):
             raise errors.InvalidParamError("'advance' is a number of seconds of at least 0")
         _nothing_left(facts)
         return {"now": self._cluster.advance(seconds)}
@@ -90,6 +100,10 @@ def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise errors.InvalidParamError("the body is a JSON object")
     return dict(body)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
 
 def _nothing_left(facts: dict[str, Any]) -> None:

@@ -21,6 +21,9 @@ PROGRAM = "storpool_ovirt.simulator.block"  # not imported here: it would be the
 START_SECONDS = 20.0  # our choice: a start takes 0.3 s, and waits at most half of this for a predecessor's end
 ANSWER_SECONDS = 60.0  # our choice: the longest wait is for a volume that is held while it is copied
 PACKAGES = Path(__file__).resolve().parents[2]
+INSTALLED = frozenset(
+    {"site-packages", "dist-packages"}
+)  # found without help, and wrong in front of the standard library
 
 
 class LoopNodes:
@@ -120,7 +123,9 @@ class LoopNodes:
 
     def _spawn(self) -> None:
         arguments = ["--state", str(self._state), "--linger", str(self._linger_seconds)]
-        path = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
+        environment = dict(os.environ)
+        if PACKAGES.name not in INSTALLED:
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
         log_fd = os.open(self._state / blockcontrol.LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(log_fd, "ab") as log:
             self._child = subprocess.Popen(
@@ -128,7 +133,7 @@ class LoopNodes:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": path},
+                env=environment,
                 start_new_session=True,  # what ends the API, like Ctrl-C in its terminal, is not for the data path
             )
         assert self._child.stdout is not None  # noqa: S101 -- for the type checker
@@ -165,9 +170,9 @@ class LoopNodes:
         return connection, answer
 
     def _wait_until_gone(self) -> None:
-        if self._child is not None:
-            self._child.wait(START_SECONDS)
         try:
+            if self._child is not None:
+                self._child.wait(START_SECONDS)
             os.close(blockcontrol.lock(self._state_fd, START_SECONDS))
-        except TimeoutError as problem:
+        except (TimeoutError, subprocess.TimeoutExpired) as problem:
             raise nodes.DeviceError(f"process {self._pid}, the data path: {problem}") from problem

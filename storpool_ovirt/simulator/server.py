@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 128  # as werkzeug's own servers
-_POLL_SECONDS = 0.05  # how long the accept loop may take to notice that it is to end
+_POLL_SECONDS = 0.02  # how long the accept loop may take to notice that it is to end
 
 
 class Server:

@@ -29,10 +29,7 @@ def create_group(cluster: Cluster, group: Sequence[tuple[str, requests.SnapshotC
         if len({volume.global_id for volume in volumes}) != len(volumes):
             raise errors.InvalidParamError("VolumesGroupSnapshot: a volume is named twice.")
         with cluster.devices.quiesce([volume.global_id for volume in volumes]):
-            return [
-                (volume, make(cluster, change, volume, request))
-                for volume, (_, request) in zip(volumes, group)
-            ]
+            return [(volume, make(cluster, change, volume, request)) for volume, (_, request) in zip(volumes, group)]
 
 
 def make(
@@ -71,9 +68,7 @@ def make(
 def update(cluster: Cluster, key: str, request: requests.SnapshotUpdate) -> None:
     """SnapshotUpdate: name, template, policy, tags, bound or not, when to delete."""
     with cluster.change() as change:
-        old = cluster.catalog.snapshot(key)
-        if old.deleted:
-            raise errors.InvalidParamError(f"Snapshot '{key}' is being deleted.")
+        old = cluster.catalog.usable_snapshot(key)
         new = replace(old, **changed_policy(cluster, request.template, request.policy))
         new = renamed(cluster, new, request.rename)
         new = replace(new, tags=policy.updated_tags(cluster, new.tags, request.tags))

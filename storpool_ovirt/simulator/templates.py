@@ -45,7 +45,7 @@ def delete(cluster: Cluster, name: str) -> None:
 def _with(cluster: Cluster, template: Template, request: requests.TemplateDesc) -> Template:
     template = replace(template, **policy.explicit(cluster, request.policy))
     if request.parent is not None:
-        parent_id = cluster.catalog.snapshot(request.parent, living=True).global_id if request.parent else None
+        parent_id = cluster.catalog.usable_snapshot(request.parent).global_id if request.parent else None
         template = replace(template, parent_id=parent_id)
     if request.size_bytes is not None:
         template = replace(template, size_bytes=request.size_bytes)

@@ -85,9 +85,7 @@ def revert(cluster: Cluster, key: str, request: requests.Revert) -> None:
     with cluster.lock:
         with cluster.change():
             old = cluster.catalog.volume(key)
-            snapshot = cluster.catalog.snapshot(request.to_snapshot, living=True)
-            if snapshot.transient:
-                raise errors.InvalidParamError(f"Snapshot '{request.to_snapshot}' is transient.")
+            snapshot = cluster.catalog.usable_snapshot(request.to_snapshot)
             _check_revertable(cluster, old)
             new = replace(old, parent_id=snapshot.global_id)
             if request.revert_size or cluster.switches["revert_size"] == "snapshot":
@@ -118,12 +116,9 @@ def _check_revertable(cluster: Cluster, volume: Entry) -> None:
 
 def _parent(cluster: Cluster, request: requests.VolumeCreate, template: Template | None) -> Entry | None:
     if request.parent:
-        parent = cluster.catalog.snapshot(request.parent, living=True)
-        if parent.transient:  # may be collected at any time [sptypes]
-            raise errors.InvalidParamError(f"Snapshot '{request.parent}' is transient.")
-        return parent
+        return cluster.catalog.usable_snapshot(request.parent)
     if template is not None and template.parent_id is not None:
-        return cluster.catalog.snapshot(f"~{template.parent_id}", living=True)
+        return cluster.catalog.usable_snapshot(f"~{template.parent_id}")
     return None
 
 

@@ -1,0 +1,217 @@
+"""An os-brick connector for StorPool: os-brick's words on one side, `storpool_ovirt.attachments` on the other.
+
+The contract is that of os-brick's `initiator/initiator_connector.py` (InitiatorConnector) and `utils.py` (the two
+decorators for encrypted volumes).  What a caller says about a volume (`connection_properties`) is the connection info
+of our Cinder driver, or that of the upstream one:
+
+    {"volume": Cinder's id, "access_mode": "rw" or "ro", "client_id": 7, "global_id": "bgu4.n.a1z"}
+
+`global_id` is missing in upstream's, and the volume is then found by its name.  Callers add `device_path`.  Which
+client this host is, it knows itself (`SP_OURID` in its storpool.conf): `client_id` is only compared with that.
+
+docs/connector.md tells how a host comes to use it, and what differs from os-brick's own StorPool connector.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from os_brick import exception, utils
+from os_brick.initiator.connectors import base
+from oslo_concurrency import lockutils
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from cinder_driver import names as cinder_names
+from storpool_ovirt import api, attachments, config, errors, log, names, storpool_conf
+from storpool_ovirt.deadline import Deadline
+
+# Longer than any attach takes on a healthy cluster; Nova and Cinder wait 60 s for an answer (`rpc_response_timeout`).
+DEADLINE_SECONDS = 45.0
+
+LOG = logging.getLogger(__name__)
+
+_CLASSES = (
+    (errors.ConfigError, exception.BrickException),
+    (errors.InputError, exception.InvalidParameterValue),
+    (errors.NotFound, exception.NotFound),
+    (errors.DeviceMissing, exception.VolumeDeviceNotFound),
+    (errors.InUse, exception.VolumePathNotRemoved),
+    (errors.Error, exception.BrickException),
+)
+
+
+class StorPoolConnector(base.BaseLinuxConnector):
+    """Attaches StorPool volumes to this host and detaches them; keeps nothing between two calls.
+
+    Every method raises `os_brick.exception.BrickException`, or one of its subclasses: InvalidParameterValue (what was
+    said about the volume), NotFound, VolumeDeviceNotFound (attached, but no device node: undone), VolumePathNotRemoved
+    (open, so not detached).
+    """
+
+    @staticmethod
+    def get_connector_properties(root_helper: str | None, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG004
+        """Return this host's StorPool client id for the driver; nothing on a host that is no StorPool client.
+
+        os-brick collects these from every connector, so a host without StorPool must not fail here.
+        """
+        try:
+            return {"storpool_client_id": config.host(config.root()).client_id}
+        except errors.ConfigError as error:
+            LOG.debug("this host is no StorPool client: %s", error)
+            return {}
+
+    @utils.connect_volume_prepare_result
+    def connect_volume(self, connection_properties: Mapping[str, Any]) -> dict[str, str]:
+        """Attach the volume to this host, wait for its device, and return `{"type": "block", "path": ...}`.
+
+        Attaching what is attached already with the same mode is a success; after a failure nothing of it is left.
+        """
+        with _as_os_brick_errors():
+            mode = connection_properties.get("access_mode")
+            if mode not in ("rw", "ro"):
+                raise errors.InputError("access_mode", f"is neither rw nor ro ({names.shown(str(mode))})")
+            host = _Host()
+            host.check_is_meant(connection_properties.get("client_id"))
+            target = host.target(connection_properties)
+            return {"type": "block", "path": host.root + attachments.attach(host.client, host.side, target, mode)}
+
+    @utils.connect_volume_undo_prepare_result(unlink_after=True)
+    def disconnect_volume(
+        self,
+        connection_properties: Mapping[str, Any],
+        device_info: Mapping[str, Any] | None = None,
+        force: bool = False,
+        ignore_errors: bool = False,
+    ) -> None:
+        """Detach the volume from this host; what is not attached, or does not exist, is a success.
+
+        A device that is open stays, after a short wait, whatever `force` says.  os-brick means by it that a failed
+        flush is no obstacle: here is nothing to flush, as the kernel writes everything back when the last user closes
+        a device.  With `force` and `ignore_errors` a failure is logged and not raised.
+
+        `device_info` is what connect_volume returned.  os-brick's own clean-up (`connect_volume_prepare_result`) has
+        that in the place of `connection_properties` and nothing else; Nova gives None and `device_path`.
+        """
+        with _as_os_brick_errors(ignore=force and ignore_errors):
+            host = _Host()
+            path = utils.get_dev_path(connection_properties, device_info) or connection_properties.get("path") or ""
+            try:
+                target = host.target(connection_properties, path)
+            except errors.NotFound as error:
+                LOG.info("nothing to detach: %s", error)
+                return
+            attachments.detach(host.client, host.side, target)
+
+    @utils.connect_volume_undo_prepare_result
+    def extend_volume(self, connection_properties: Mapping[str, Any]) -> int:
+        """Wait until this host sees the size that the volume has in StorPool; return the device's size in bytes.
+
+        os-brick lets a connector return None when that fails; we raise, as a size that is not new would be believed.
+        """
+        with _as_os_brick_errors():
+            host = _Host()
+            target = host.target(connection_properties, utils.get_dev_path(connection_properties, None))
+            return attachments.wait_for_size(host.client, host.side, target)
+
+    def get_volume_paths(self, connection_properties: Mapping[str, Any]) -> list[str]:
+        """Return the path that connect_volume returned, in a list, while it exists; else an empty list."""
+        with _as_os_brick_errors():
+            host = _Host()
+            try:
+                target = host.target(connection_properties, utils.get_dev_path(connection_properties, None))
+            except errors.NotFound:
+                return []
+            path = host.root + names.device_path(target.global_id)
+            return [path] if os.path.exists(path) else []  # noqa: PTH110
+
+    def get_search_path(self) -> str:
+        """Return the folder that has a link for each attached volume; get_all_available_volumes lists it."""
+        return config.root() + names.DEVICE_FOLDER
+
+
+class _Host:
+    """This host for one call: who it is, its cluster, and how it finds a volume."""
+
+    def __init__(self) -> None:
+        self.root = config.root()
+        settings = config.host(self.root)
+        deadline = Deadline(DEADLINE_SECONDS)
+        self.client = api.Client(settings.api, deadline)
+        self.side = attachments.HostSide(
+            settings.client_id, self.root, deadline, _Journal(), lock_folder=_lock_folder()
+        )
+
+    def check_is_meant(self, client_id: object) -> None:
+        """Raise InputError when the driver described another client of StorPool than this host is."""
+        if client_id is not None and str(client_id) != str(self.side.client_id):
+            raise errors.InputError(
+                f"client_id {names.shown(str(client_id))}",
+                f"is not this host, which is client {self.side.client_id}",
+                "correct SP_OURID in this host's section of storpool.conf, here and where Cinder runs",
+            )
+
+    def target(self, properties: Mapping[str, Any], path: str = "") -> attachments.Target:
+        """Return which volume is meant: by its device path, else by its global id, else by its name.
+
+        Raises InputError when they contradict each other or are missing, NotFound when there is none of that name.
+        """
+        volume, global_id = properties.get("volume"), properties.get("global_id")
+        if global_id is not None and not (isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)):
+            raise errors.InputError("global_id", f"is not one of StorPool's ({names.shown(str(global_id))})")
+        attached = names.global_id_of(path, self.root)
+        if attached and global_id and attached != global_id:
+            raise errors.InputError(
+                f"the device path {names.shown(path)}", f"is not that of volume {names.address(global_id)}"
+            )
+        name = self._name(volume) if volume else None
+        known = attached or global_id
+        if known:
+            return attachments.Target(known, name)
+        if name is None:
+            raise errors.InputError("the connection info", "names no volume", "it needs volume, global_id or a path")
+        found = self.client.volume(name)
+        return attachments.Target(found.global_id, name)
+
+    def _name(self, volume: object) -> str:
+        return cinder_names.volume_name(cinder_names.prefix(storpool_conf.read(self.root)), str(volume))
+
+
+class _Journal(log.Log):
+    """Changes of the world, told to the log of the program that uses os-brick."""
+
+    def __init__(self) -> None:
+        super().__init__("os-brick", None)
+
+    def line(self, event: str, **facts: object) -> None:
+        LOG.info("%s %s", event, " ".join(f"{key}={fact}" for key, fact in facts.items()))
+
+
+def _lock_folder() -> str:
+    """Return where the locks are: root's are those of the Vdsm helper, other users have os-brick's folder.
+
+    `[os_brick] lock_path` is `[oslo_concurrency] lock_path` unless set (os-brick's opts.py; releases before it have
+    only the latter).
+    """
+    if os.geteuid() == 0:
+        return attachments.LOCK_FOLDER
+    folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(cfg.CONF)
+    if not folder:
+        raise errors.ConfigError("lock_path", "is not set", "set it in the section [oslo_concurrency]")
+    return f"{folder}/storpool-{os.geteuid()}"
+
+
+@contextmanager
+def _as_os_brick_errors(ignore: bool = False) -> Iterator[None]:
+    """Turn our errors into os-brick's; `ignore` logs them instead."""
+    try:
+        yield
+    except errors.Error as error:
+        if ignore:
+            LOG.warning("ignored, as asked: %s", error)
+            return
+        theirs = next(theirs for ours, theirs in _CLASSES if isinstance(error, ours))
+        raise theirs(str(error)) from error
