@@ -15,6 +15,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     +-- Rejected              did StorPool say no for another reason?
     +-- Unavailable           may it work later?
     |   +-- ApiUnavailable    ... the StorPool API; `ambiguous`: the request may have taken effect
+    |   +-- AddressUnknown    ... the name of the StorPool API cannot be resolved
     |   +-- DatabaseUnavailable
     |   +-- DeadlineExceeded  ... our own time was up
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
@@ -148,6 +149,17 @@ class ApiUnavailable(Unavailable):
             f"the StorPool API at {self.address} gave no usable answer to {self.call} ({self.why}): "
             "check the address, the network and the StorPool management service, then try again"
         )
+
+
+class AddressUnknown(Unavailable):
+    """The name of the StorPool API cannot be resolved: a mistake in the settings, or a name server that is away."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(address, why)
+        self.address, self.why = address, why
+
+    def __str__(self) -> str:
+        return f"the StorPool API's address {self.address} cannot be resolved ({self.why}): correct it or the DNS"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.NoSpace("volume x", "12 GiB too few"),
     errors.Rejected("VolumeCreate", "invalidParam", "bad name"),
     errors.ApiUnavailable("127.0.0.1:81", "VolumeCreate", "refused", ambiguous=False),
+    errors.AddressUnknown("name.invalid:81", "Name or service not known"),
     errors.DatabaseUnavailable("db at localhost:5432", "refused"),
     errors.DeadlineExceeded("the API", 100),
     errors.DeviceMissing("/dev/storpool-byid/a.b.c", 10),
