@@ -8,11 +8,23 @@ which it must be able to contradict.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from storpool_ovirt.simulator.embedded import Simulator, running
 from storpool_ovirt.simulator.errors import StartError
 
+if TYPE_CHECKING:
+    from storpool_ovirt.simulator.embedded import Simulator, running
+
 __all__ = ["Simulator", "StartError", "main", "running"]
+
+
+def __getattr__(name: str) -> Any:
+    # The data path is a process of its own: it must not wait for the HTTP server to be loaded.
+    if name in ("Simulator", "running"):
+        from storpool_ovirt.simulator import embedded
+
+        return getattr(embedded, name)
+    raise AttributeError(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
