@@ -27,11 +27,12 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "storpool-adapter = storpool_ovirt.engine_adapter:main",
-            "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:main",
+            "storpool-adapter = storpool_ovirt.engine_adapter:run",
+            "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
             "storpool-ovirt = storpool_ovirt.admin:main",
             "storpool-simulator = storpool_ovirt.simulator:main",
         ],
+        "oslo.config.opts": ["cinder_driver = cinder_driver.options:list_opts"],
     },
     classifiers=[
         "Operating System :: POSIX :: Linux",

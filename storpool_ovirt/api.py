@@ -14,6 +14,7 @@ import io
 import itertools
 import random
 import re
+import socket
 import sys
 import time
 import types
@@ -32,6 +33,7 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 
 _T = TypeVar("_T")
+_IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
 _OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
 
 
@@ -47,6 +49,7 @@ class Volume:
     template: str
     made_from: str | None
     dying: bool
+    transient: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Template:
     name: str
     capacity_bytes: int
     free_bytes: int
+    provisioned_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ def binding() -> types.ModuleType:
 class Client:
     """One cluster's API for one process.  `calls` counts the requests.
 
-    Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable
-    or DeadlineExceeded; `repeat=False` says that an ambiguous failure must come back to the caller.
+    Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable,
+    AddressUnknown or DeadlineExceeded; `repeat=False` says that an ambiguous failure must come back to the caller.
     """
 
     def __init__(
@@ -148,8 +152,9 @@ class Client:
 
     def volume_update(self, address: str, body: Mapping[str, object]) -> int:
         """Change a volume (`VolumeUpdateDesc`, absolute values only) and return the cluster's new generation."""
-        data = self._call("volume", "volumeUpdate", address, (address, body))
-        return int(data.get("generation", 0)) if isinstance(data, dict) else 0
+        kind = "volume or template" if "template" in body else "volume"
+        data = self._call(kind, "volumeUpdate", address, (address, body))
+        return int(data.get("generation", 0))
 
     def volume_delete(self, address: str) -> None:
         """Delete a volume; InUse when it is attached anywhere (`VolumeDelete/{v}` without `onAttached`)."""
@@ -158,6 +163,33 @@ class Client:
     def snapshot_delete(self, address: str) -> None:
         """Delete a snapshot; volumes made from it keep their data (`SnapshotDelete/{s}`)."""
         self._call("snapshot", "snapshotDelete", address, (address,))
+
+    def volume_revert(self, address: str, snapshot_address: str) -> None:
+        """Give a volume the data of a snapshot; what it holds now is lost (`VolumeRevert/{v}`)."""
+        self._call("volume or snapshot", "volumeRevert", address, (address, {"toSnapshot": snapshot_address}))
+
+    def snapshot_update(self, address: str, body: Mapping[str, object]) -> None:
+        """Change a snapshot (`SnapshotUpdateDesc`, absolute values only)."""
+        self._call("snapshot", "snapshotUpdate", address, (address, body))
+
+    def group_snapshot(self, body: Mapping[str, object], what: str) -> dict[str, str]:
+        """Snapshot several volumes at one moment (`GroupSnapshotsSpec`); all of them or none.  Not repeated here.
+
+        Returns the global id of each new snapshot by that of its volume.
+        """
+        data = self._call("volume", "snapshotCreateGroup", what, (body,), repeat=False)
+        try:
+            return {str(each["volumeGlobalId"]): str(each["snapshotGlobalId"]) for each in data["snapshots"]}
+        except (KeyError, TypeError) as error:
+            raise self._nonsense("snapshotCreateGroup", f"a part is missing ({error})") from error
+
+    def volumes(self) -> list[Volume]:
+        """Return all volumes of the cluster (`VolumesList`)."""
+        return self._list("cluster", "volumesList", (), lambda raw: _volume("volume", raw))
+
+    def snapshots(self) -> list[Volume]:
+        """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`)."""
+        return self._list("cluster", "snapshotsList", (), lambda raw: _volume("snapshot", raw))
 
     def attachments(self) -> list[Attachment]:
         """Return all attachments of the cluster (`AttachmentsList`)."""
@@ -205,7 +237,7 @@ class Client:
 
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._call(kind, method, name, args, repeat=False)
-        global_id = data.get(key) if isinstance(data, dict) else None
+        global_id = data.get(key)
         if not isinstance(global_id, str) or not names.GLOBAL_ID.match(global_id):
             # It was made, but we do not know what: the caller looks for it by name.
             raise self._nonsense(method, f"no {key}")
@@ -246,10 +278,9 @@ class Client:
             transientRetries=0,
             multiCluster=self._settings.multicluster,
         )
+        call = getattr(api, method)
         try:
-            return getattr(api, method)(
-                *args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True
-            )
+            data = call(*args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True)
         except self._binding.ApiError as error:
             if error.transient:
                 raise self._unavailable(method, f"{error.name}: {error.desc}", ambiguous=True) from error
@@ -262,12 +293,17 @@ class Client:
             ) from error
         except ConnectionRefusedError as error:
             raise self._unavailable(method, "connection refused", ambiguous=False) from error
+        except socket.gaierror as error:
+            raise errors.AddressUnknown(self.address, _why(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            unsent = isinstance(error, OSError) and error.__class__.__name__ == "gaierror"
-            raise self._unavailable(method, _why(error), ambiguous=not unsent) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._unavailable(method, _why(error), ambiguous=True) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # What the binding raises on a proxy's page or an error object without its parts (not JSON, no "error").
             raise self._nonsense(method, "it is not what StorPool sends") from error
+        if call.spDoc.method == "POST" and not (isinstance(data, dict) and data.get("ok") is True):
+            # `storpool.spapi.ApiOk`: without it nothing says that anything was done.
+            raise self._nonsense(method, 'no "ok"')
+        return data
 
     def _prove_pin(self, answer: Exception) -> None:
         """Raise WrongCluster unless the pinned cluster answers: "does not exist" from another one means nothing.
@@ -308,6 +344,7 @@ def _volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         template=str(raw["templateName"]),
         made_from=raw.get("createdFromGlobalId") or None,
         dying=dying,
+        transient=bool(raw.get("transient")),
     )
 
 
@@ -316,7 +353,8 @@ def _attachment(raw: Mapping[str, Any]) -> Attachment:
 
 
 def _template(raw: Mapping[str, Any]) -> Template:
-    return Template(str(raw["name"]), int(raw["stored"]["capacity"]), int(raw["stored"]["free"]))
+    stored = raw["stored"]
+    return Template(str(raw["name"]), int(stored["capacity"]), int(stored["free"]), int(raw.get("size", 0)))
 
 
 def _client_status(raw: Mapping[str, Any]) -> ClientStatus:
@@ -331,8 +369,8 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
         return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
     if error.name == "objectExists":
         return errors.Exists(shown, f"exists already ({descr})")
-    if error.name == "busy" or (error.name == "invalidParam" and "is open at" in descr):
-        # Older releases say invalidParam for an open device and tell it only in the text.
+    if error.name == "busy" or (error.name == "invalidParam" and _IN_USE_IN_DESCR.search(descr)):
+        # Older releases say invalidParam for what is open or attached and tell it only in the text.
         found = _OPEN_IN_DESCR.findall(descr)
         return errors.InUse(
             found[0][0] if found and found[0][0] else shown, tuple(f"client {number}" for _, number in found)

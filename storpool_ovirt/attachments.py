@@ -77,6 +77,10 @@ def attach(client: api.Client, host: HostSide, target: Target, access_mode: str)
             item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
             _wait_for_node(host, host.root + path)
+        except errors.DeviceMissing:
+            # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
+            _silent_detach(client, host, target)
+            raise
         except errors.Error:
             if before is None:
                 _silent_detach(client, host, target)
@@ -137,17 +141,18 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
 
 
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
-    """Wait until every running host that has this attached knows the configuration of `generation`; return the others.
+    """Wait until every running host that has this attached knows the configuration of `generation`.
 
-    One question to all clients is enough where all are up to date; only else it is asked who has the volume.
+    Returns the clients that are down and do not know it: they may have it attached.  One question to all clients is
+    enough where the running ones are up to date; only else it is asked who has the volume.
     """
-    if not _behind(client.clients(), generation):
-        return []
-    attached = {each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)}
     behind = _behind(client.clients(), generation)
-    for client_id in sorted(attached & {each.client_id for each in behind if each.status != "down"}):
-        client.client_wait(client_id)
-    return sorted(attached & {each.client_id for each in behind if each.status == "down"})
+    running = {each.client_id for each in behind if each.status != "down"}
+    if running:
+        attached = {each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)}
+        for client_id in sorted(attached & running):
+            client.client_wait(client_id)
+    return sorted(each.client_id for each in behind if each.status == "down")
 
 
 def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.ClientStatus]:
@@ -209,7 +214,7 @@ def _device_size(path: str) -> int:
         if not stat.S_ISBLK(status.st_mode):
             return status.st_size
         device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-        with open(f"/sys/dev/block/{device}/size", encoding="ascii") as file:  # noqa: PTH123
+        with open(f"/sys/dev/block/{device}/size", "rb") as file:  # noqa: PTH123
             return int(file.read()) * SYSFS_SECTOR_BYTES
     except FileNotFoundError as error:
         raise errors.NotFound("device", path, "on this host: attach the volume first") from error

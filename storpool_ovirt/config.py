@@ -15,6 +15,7 @@ from typing import Any, Callable, NamedTuple
 from storpool_ovirt import errors, names, storpool_conf
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
+PREFIX = "sp_"
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended
@@ -216,34 +217,39 @@ def parse_database_url(url: str) -> Database:
     return Database(host.strip("[]"), int(port), user, Secret(password), name)
 
 
-def domain(options: Mapping[str, object], root: str = "") -> Domain:
+def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) -> Domain:
     """Return the settings of a storage domain; what `options` lack comes from storpool.conf, unknown keys are ignored.
 
-    Raises ConfigError naming the option and what to do; never with a secret in its text.
+    `prefix` begins the names of the options where they are not oVirt's.  Raises ConfigError naming the option and what
+    to do; never with a secret in its text.
     """
-    given = {option.name: _given(option, options) for option in OPTIONS}
-    if given["sp_auth_token"] is None and given["sp_auth_token_file"] is not None:
-        given["sp_auth_token"] = _token_from(given["sp_auth_token_file"])
-    missing = [option for option in OPTIONS if option.conf_key and given[option.name] is None]
-    conf = storpool_conf.read(root, optional=not any(option.default is None for option in missing)) if missing else {}
-    for option in OPTIONS:
-        if given[option.name] is None:
+    table = {
+        option.name[len(PREFIX) :]: option._replace(name=prefix + option.name[len(PREFIX) :]) for option in OPTIONS
+    }
+    given = {key: _given(option, options) for key, option in table.items()}
+    if given["auth_token"] is None and given["auth_token_file"] is not None:
+        given["auth_token"] = _token_from(given["auth_token_file"], table["auth_token_file"].name)
+    missing = {key: option for key, option in table.items() if option.conf_key and given[key] is None}
+    optional = all(option.default is not None for option in missing.values())
+    conf = storpool_conf.read(root, optional=optional) if missing else {}
+    for key, option in table.items():
+        if given[key] is None:
             text = conf.get(option.conf_key, option.default) if option.conf_key else option.default
             if text is not None:
-                given[option.name] = _parsed(option, text, f"{option.conf_key} in {storpool_conf.FILE}")
-    for option in missing:
-        if given[option.name] is None:
+                given[key] = _parsed(option, text, f"{option.conf_key} in {storpool_conf.FILE}")
+    for key, option in missing.items():
+        if given[key] is None:
             raise errors.ConfigError(
                 f"driver option {option.name}", "is missing", f"set it, or {option.conf_key} in {storpool_conf.FILE}"
             )
     api = Api(
-        given["sp_api_http_host"],
-        given["sp_api_http_port"],
-        given["sp_auth_token"],
-        given["sp_multicluster"],
-        given["sp_cluster_id"],
+        given["api_http_host"],
+        given["api_http_port"],
+        given["auth_token"],
+        given["multicluster"],
+        given["cluster_id"],
     )
-    return Domain(api, given["sp_template"], given["sp_deadline"])
+    return Domain(api, given["template"], given["deadline"])
 
 
 def host(root: str = "", node: str | None = None) -> Host:
@@ -289,8 +295,8 @@ def _parsed(option: Option, text: str, where: str) -> Any:
         raise errors.ConfigError(where, f"{why}{shown}", advice) from None
 
 
-def _token_from(path: str) -> Secret:
-    where = f"the file {path} (driver option sp_auth_token_file)"
+def _token_from(path: str, option_name: str) -> Secret:
+    where = f"the file {path} (driver option {option_name})"
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123
             text = file.read().strip()

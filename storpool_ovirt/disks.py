@@ -10,12 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storpool_ovirt import api, attachments, config, errors, log, mapping, names, storpool_conf, volumes
 
 GIB = 1 << 30
 ADAPTER = "storpool"
+# StorPool said a clear no: the call that raised one of these has changed nothing.
+_REFUSALS = (
+    errors.Conflict, errors.NotFound, errors.NoSpace, errors.Rejected, errors.WrongCluster, errors.InputError,
+    errors.InUse,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def preview(engine: Engine, snapshot: str) -> str:
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
     engine.mapping.plan(node)
     with _forgotten_when_refused(engine, node):
-        global_id = volumes.create(engine.client, _plan(engine, node, origin))
+        global_id = _create_from(engine, node, _plan(engine, node, origin))
     engine.mapping.complete_preview(node.uuid, global_id, root)
     engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root)
     return node.uuid
@@ -88,13 +93,15 @@ def extend(engine: Engine, uuid: str, size_bytes: int) -> None:
     node = _live(engine, named.active if named.uuid == named.root and named.active else uuid)
     _check_volume(node, "grow")
     if size_bytes < node.size_bytes:
-        raise errors.Conflict(
-            f"volume {node.uuid}",
-            f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
-            "a volume cannot shrink",
-        )
-    generation = volumes.grow(engine.client, _global_id(node), size_bytes)
+        _check_growth(engine, node, size_bytes)
+    # The intent first: what is made from this volume later is made as large as its row says, which must never be less
+    # than the volume itself.
     engine.mapping.resize(node.uuid, size_bytes)
+    try:
+        generation = volumes.grow(engine.client, _global_id(node), size_bytes)
+    except _REFUSALS:
+        _silent_write(engine, engine.mapping.resize, node.uuid, node.size_bytes)
+        raise
     engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
     if node.connected:
         _silent_wait(engine, node, generation)
@@ -158,14 +165,31 @@ def _make_disk(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
         if there.state == mapping.LIVE:
             volumes.check(engine.client, "volume", _global_id(there), plan.tags)
             return
-        global_id = volumes.find(engine.client, "volume", plan)
+        with _forgotten_when_refused(engine, node):
+            global_id = volumes.find(engine.client, "volume", replace(plan, size_bytes=there.size_bytes))
+        if global_id is None and there.size_bytes != node.size_bytes:
+            engine.mapping.resize(node.uuid, node.size_bytes)  # the source of a clone has grown since the first try
     if global_id is None:
         with _forgotten_when_refused(engine, node):
-            global_id = volumes.create(engine.client, plan)
+            global_id = _create_from(engine, node, plan)
     engine.mapping.complete(node.uuid, global_id)
     engine.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, size_bytes=node.size_bytes, source=node.source or "-"
     )
+
+
+def _create_from(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> str:
+    """Make a volume; where its origin is larger than the mapping knows (grown by hand), as large as that one is."""
+    try:
+        return volumes.create(engine.client, plan)
+    except errors.Rejected:
+        read = engine.client.snapshot if plan.parent else engine.client.volume
+        origin = plan.parent or plan.base_on
+        size_bytes = read(names.address(origin)).size_bytes if origin else 0
+        if size_bytes <= (plan.size_bytes or 0):
+            raise
+    engine.mapping.resize(node.uuid, size_bytes)
+    return volumes.create(engine.client, replace(plan, size_bytes=size_bytes))
 
 
 def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
@@ -176,7 +200,7 @@ def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
     if not same_create:
         what = f"from {there.source}" if there.source else "as an empty volume"
         raise errors.Conflict(f"{there.kind} {node.uuid}", f"was created {what}", "the same id cannot be used twice")
-    if there.size_bytes != node.size_bytes:
+    if node.source is None and there.size_bytes != node.size_bytes:
         raise errors.Conflict(
             f"volume {node.uuid}",
             f"exists with {there.size_bytes} bytes in place of {node.size_bytes}",
@@ -189,9 +213,7 @@ def _forgotten_when_refused(engine: Engine, node: mapping.Node) -> Iterator[None
     """Take the intent back when StorPool said a clear no; keep it when nobody knows what was made."""
     try:
         yield
-    except (
-        errors.Conflict, errors.NotFound, errors.NoSpace, errors.Rejected, errors.WrongCluster, errors.InputError
-    ):  # fmt: skip
+    except _REFUSALS:
         _silent_write(engine, engine.mapping.forget, [node.uuid])
         raise
 
@@ -207,12 +229,12 @@ def _delete_nodes(
         # None may go while another one's device is open, so all are let go in one atomic request first.
         _release(engine, there)
     gone = [node.uuid for node in doomed]
-    engine.mapping.mark(gone, mapping.DELETING)
-    left = {node.uuid for node, _ in there if node.state == mapping.LIVE}
+    left = {node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)}
+    engine.mapping.mark(sorted(left), mapping.DELETING)
     for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
         try:
             _delete_object(engine, node, global_id)
-        except errors.InUse:
+        except _REFUSALS:
             _silent_write(engine, engine.mapping.mark, sorted(left), mapping.LIVE)
             raise
         left.discard(node.uuid)
@@ -266,7 +288,11 @@ def _resolved(engine: Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mappi
         global_id = node.global_id
         if global_id is None:
             plan = volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
-            global_id = volumes.find(engine.client, node.kind, plan)
+            try:
+                global_id = volumes.find(engine.client, node.kind, plan)
+            except errors.Conflict as error:
+                # The name is another owner's: the intent was never carried out, and nothing of it is there to delete.
+                engine.log.line("intent_dropped", node=node.uuid, reason=error)
         if global_id is not None:
             engine.client.check_cluster(global_id, f"{node.kind} {node.uuid}")
             yield node, global_id
@@ -319,6 +345,17 @@ def _locked_tree(engine: Engine, uuid: str) -> list[mapping.Node]:
         return []
     engine.mapping.lock(found.root)
     return engine.mapping.tree(found.root)
+
+
+def _check_growth(engine: Engine, node: mapping.Node, size_bytes: int) -> None:
+    """Raise Conflict when the volume is larger; its row may name a size that an extend that died never gave it."""
+    there = engine.client.volume(names.address(_global_id(node)))
+    if size_bytes < there.size_bytes:
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            f"has {there.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+            "a volume cannot shrink",
+        )
 
 
 def _check_volume(node: mapping.Node, what: str) -> None:

@@ -91,6 +91,8 @@ def opened(address: config.Database, deadline: Deadline, correlation_id: str) ->
     waiting = _Wait(deadline.within(CONNECT_SECONDS), f"the mapping database {address}")
     psycopg2.extensions.set_wait_callback(waiting)
     try:
+        # The server gives up on a lock before our own time is up, so that the reason is told and not only the time.
+        lock_seconds = min(LOCK_SECONDS, 0.8 * deadline.left("the mapping database"))
         with _translated(address):
             connection = psycopg2.connect(
                 host=address.host,
@@ -99,7 +101,7 @@ def opened(address: config.Database, deadline: Deadline, correlation_id: str) ->
                 password=address.password.reveal(),
                 dbname=address.name,
                 application_name="storpool-ovirt",
-                options=f"-c lock_timeout={int(1000 * min(LOCK_SECONDS, deadline.left('the database')))}",
+                options=f"-c lock_timeout={int(1000 * lock_seconds)}",
             )
         waiting.deadline = deadline
         try:
@@ -127,7 +129,9 @@ class Mapping:
     def prepare(self) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or old."""
         try:
-            version, self.location = self._rows("SELECT version, location FROM storpool_ovirt.meta")[0]
+            version, self.location = self._rows(
+                "SELECT version, location FROM storpool_ovirt.meta", through=(psycopg2.errors.UndefinedTable,)
+            )[0]
         except psycopg2.errors.UndefinedTable:
             version = 0
         if version < len(MIGRATIONS):
@@ -155,10 +159,11 @@ class Mapping:
         wanted = {root: "pg_advisory_lock"}
         if shared is not None:
             wanted.setdefault(shared, "pg_advisory_lock_shared")
+        taken = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
         for uuid in sorted(wanted):
             try:
-                self._rows(f"SELECT {wanted[uuid]}(%s)", _lock_key(uuid))
-            except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected) as error:
+                self._rows(f"SELECT {wanted[uuid]}(%s)", _lock_key(uuid), through=taken)
+            except taken as error:
                 raise errors.Locked(f"disk {uuid}", min(LOCK_SECONDS, self._deadline.seconds)) from error
 
     def plan(self, node: Node) -> Node | None:
@@ -241,9 +246,9 @@ class Mapping:
             cursor.execute("COMMIT")
         _, self.location = self._rows("SELECT version, location FROM storpool_ovirt.meta")[0]
 
-    def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, *args: object, through: tuple[type[Exception], ...] = ()) -> list[tuple[Any, ...]]:
         self.statements += 1
-        with _translated(self._address), self._connection.cursor() as cursor:
+        with _translated(self._address, through), self._connection.cursor() as cursor:
             cursor.execute(sql, args)
             return cursor.fetchall() if cursor.description else []
 
@@ -266,11 +271,11 @@ class _Wait:
 
 
 @contextmanager
-def _translated(address: config.Database) -> Iterator[None]:
-    """Turn psycopg2's errors into ours; those that a caller here asks about pass through."""
+def _translated(address: config.Database, through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn psycopg2's errors into ours; those that the caller asks about pass through."""
     try:
         yield
-    except (psycopg2.errors.UndefinedTable, psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
+    except through:
         raise
     except psycopg2.Error as error:
         reason = (str(error).strip().splitlines() or [error.__class__.__name__])[0]

@@ -88,6 +88,17 @@ def host_names(root: str = "") -> dict[int, str]:
     }
 
 
+def client_id(host: str, root: str = "") -> str | None:
+    """Return `SP_OURID` of a host's own section, None when no section names it; raise ConfigError for a bad file.
+
+    A value before all sections is nobody's: taken for a host that has no section it would name another one.
+    """
+    found = None
+    for path, text in _texts(root, optional=False):
+        found = parse(text, path).get(host or "?", {}).get("SP_OURID", found)
+    return found
+
+
 def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
     folder = root + FOLDER
     try:

@@ -5,7 +5,7 @@ Callers name objects and own tags (`names.py`); they decide about trees and inte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -20,6 +20,7 @@ class Plan:
     """What is to be made: the name is the key that makes a create repeatable, the tags say who owns it.
 
     `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is empty.
+    `replication` is for clusters without templates.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Plan:
     template: str | None = None
     parent: str | None = None
     base_on: str | None = None
+    replication: int | None = None
 
 
 def create(client: api.Client, plan: Plan) -> str:
@@ -41,6 +43,8 @@ def create(client: api.Client, plan: Plan) -> str:
         body["size"] = plan.size_bytes
     if plan.template is not None:
         body["template"] = plan.template
+    if plan.replication is not None:
+        body["replication"] = plan.replication
     if plan.parent is not None:
         body["parent"] = names.address(plan.parent)
     if plan.base_on is not None:
@@ -56,6 +60,41 @@ def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
     return _made(client, lambda: client.volume_snapshot(address, body), client.snapshot, plan, made_from=volume_id)
 
 
+def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str]:
+    """Freeze several volumes at one moment, all or none; return the snapshots' global ids in the order of `members`.
+
+    A member is a volume's global id and the plan of its snapshot.  Raises Conflict when a name belongs to something
+    else, NotFound when a volume is missing.
+    """
+    for _, plan in members:
+        names.check_length(plan.name, plan.tags)
+    body = {
+        "volumes": [
+            {"volume": names.address(volume_id), "name": plan.name, "tags": dict(plan.tags)}
+            for volume_id, plan in members
+        ]
+    }
+    what = ", ".join(plan.name for _, plan in members)
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            made = client.group_snapshot(body, what)
+        except errors.Exists as error:
+            found = _found_group(client, members)
+            if found is None:
+                raise errors.Conflict(what, "exists in part, or as something else", "choose another id") from error
+            return found
+        except errors.ApiUnavailable as error:
+            if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
+                raise
+            found = _found_group(client, members)
+            if found is not None:
+                return found
+            client.pause(attempt)
+        else:
+            return [made[volume_id] for volume_id, _ in members]
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
 def find(client: api.Client, kind: str, plan: Plan) -> str | None:
     """Return the global id of what an earlier try made of `plan`; None when there is nothing of that name."""
     return _found(client.volume if kind == "volume" else client.snapshot, plan, None)
@@ -64,6 +103,49 @@ def find(client: api.Client, kind: str, plan: Plan) -> str | None:
 def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
     """Give the volume this size (bytes, absolute, never smaller) and return the cluster's generation of that change."""
     return client.volume_update(names.address(global_id), {"size": size_bytes})
+
+
+def change(  # noqa: PLR0913  one request, so one call
+    client: api.Client,
+    there: api.Volume,
+    *,
+    name: str | None = None,
+    size_bytes: int | None = None,
+    template: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> int:
+    """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it or nothing.
+
+    An empty tag value removes the tag (StorPool's own Cinder patches rely on it).  Returns the cluster's generation of
+    the change, 0 for a snapshot.  Raises Exists when another object has the name.
+    """
+    wanted = {"rename": name, "size": size_bytes, "template": template, "tags": dict(tags) if tags else None}
+    body = {key: value for key, value in wanted.items() if value is not None}
+    if not body:
+        return 0
+    address = names.address(there.global_id)
+    try:
+        if there.kind == "volume":
+            return client.volume_update(address, body)
+        client.snapshot_update(address, body)
+    except errors.Exists:
+        # A repetition after a lost answer finds its own work.
+        read = client.volume if there.kind == "volume" else client.snapshot
+        if name is None or read(address).name != name:
+            raise
+    return 0
+
+
+def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
+    """Give the volume the data of the snapshot and let it keep its size; no host may have it attached meanwhile.
+
+    Whether StorPool keeps the size is not documented, so it is looked at and put right.
+    """
+    address = names.address(volume_id)
+    before = client.volume(address)
+    client.volume_revert(address, names.address(snapshot_id))
+    if client.volume(address).size_bytes < before.size_bytes:
+        grow(client, volume_id, before.size_bytes)
 
 
 def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
@@ -96,10 +178,15 @@ def capacity(client: api.Client, template: str | None) -> api.Template | None:
     templates = client.templates()
     if template is None:
         return max(templates, key=lambda each: each.capacity_bytes, default=None)
+    return named_template(templates, template, client.address)
+
+
+def named_template(templates: Sequence[api.Template], name: str, where: str) -> api.Template:
+    """Return the template of this name; raise NotFound when there is none, `where` is the API's address."""
     for each in templates:
-        if each.name == template:
+        if each.name == name:
             return each
-    raise errors.NotFound("template", template, f"in the StorPool cluster at {client.address}: check sp_template")
+    raise errors.NotFound("template", name, f"in the StorPool cluster at {where}: check sp_template")
 
 
 def _made(
@@ -141,6 +228,11 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
         why = f"exists as a snapshot of {there.made_from} in place of {made_from}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
     return there.global_id
+
+
+def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str] | None:
+    found = [_found(client.snapshot, plan, volume_id) for volume_id, plan in members]
+    return None if None in found else [each for each in found if each is not None]
 
 
 def _check_owner(there: api.Volume, tags: Mapping[str, str]) -> None:

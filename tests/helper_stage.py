@@ -6,17 +6,20 @@ A pytest plugin, named in conftest.py behind shared_stage.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from shared_stage import attached, check_sentence, connection_info, make_disk
+from shared_stage import GIB, attached, check_sentence, new_id, post, snapshots, volumes
 from stage_fixtures import Stage
 
 if TYPE_CHECKING:
     from storpool_ovirt.demo.vdsm import HelperRun, Host
 
 Info = dict[str, Any]
+
+CALL_SECONDS = 20.0  # until a program that was just started has made its call, on a machine that is busy
 
 # The installed program with its limits cut, for what would else be minutes of waiting.
 HASTY = """#!{python}
@@ -32,10 +35,27 @@ sys.exit(vdsm_helper.main())
 
 @pytest.fixture
 def info(shared: Stage) -> Info:
-    """Give the connection info of a new disk."""
-    info = connection_info(shared, make_disk(shared.engine))
+    """Give the connection info of a new volume of 1 GiB."""
+    volume = new_id()
+    made = {"name": f"ovirt--{volume}", "size": GIB, "template": "hybrid", "tags": {"ovirt-uuid": volume}}
+    post(shared.simulator, "VolumeCreate", made)
+    info = info_of(volume, volumes(shared.simulator)[volume]["globalId"], "rw")
     shared.simulator.clear_calls()
     return info
+
+
+def info_of(volume: str, global_id: str, access_mode: str) -> Info:
+    """Return the connection info that connect_volume prints for this object."""
+    data = {"volume": volume, "global_id": global_id, "access_mode": access_mode}
+    return {"adapter": "storpool", "driver_volume_type": "storpool", "data": data}
+
+
+def snapshot_info(stage: Stage, info: Info) -> Info:
+    """Return the connection info of a new snapshot of the volume."""
+    snapshot = new_id()
+    made = {"name": f"ovirt--{snapshot}", "tags": {"ovirt-uuid": snapshot}}
+    post(stage.simulator, f"VolumeSnapshot/~{info['data']['global_id']}", made)
+    return info_of(snapshot, snapshots(stage.simulator)[snapshot]["globalId"], "ro")
 
 
 @pytest.fixture
@@ -85,10 +105,11 @@ def refused(run: HelperRun) -> str:
     return check_sentence(line[:-1])
 
 
-def wait_for_call(stage: Stage, query: str, *, answered: bool = False) -> None:
-    """Return as soon as the simulator has been asked this (`answered`: has answered it)."""
-    for _ in range(3000):
-        for call in stage.simulator.calls():
-            if call["query"] == query and (call["status"] is not None or not answered):
-                return
-    raise AssertionError(query)
+def wait_for_call(stage: Stage, query: str, *, times: int = 1, answered: bool = False) -> None:
+    """Return as soon as the simulator has been asked this so often (`answered`: has answered it)."""
+    end = time.monotonic() + CALL_SECONDS
+    while time.monotonic() < end:
+        asked = [call for call in stage.simulator.calls() if call["query"] == query]
+        if sum(call["status"] is not None or not answered for call in asked) >= times:
+            return
+    raise AssertionError(f"no {times} calls {query} within {CALL_SECONDS} s")

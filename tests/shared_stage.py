@@ -88,7 +88,7 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def engine_with(stage: Stage, *, environment: dict[str, str] | None = None, **options: str | None) -> Engine:
+def engine_with(stage: Stage, **options: str | None) -> Engine:
     """Return the same Engine with other driver options (None: without this one)."""
     from storpool_ovirt.demo import children, engine
 
@@ -98,7 +98,6 @@ def engine_with(stage: Stage, *, environment: dict[str, str] | None = None, **op
         children.find("storpool-adapter"),
         {key: value for key, value in given.items() if value is not None},
         stage.database.url,
-        environment=environment,
     )
 
 

@@ -103,18 +103,26 @@ NONSENSE: list[Answer] = [
 @pytest.mark.parametrize("answer", NONSENSE, ids=str)
 def test_nonsense_is_asked_again_where_that_is_safe(answer: Answer) -> None:
     """T41, T73: a proxy's page, half an answer or a reset connection is tried over for reads, deletes and updates."""
-    calls: list[Callable[[api.Client], object]] = [
-        lambda each: each.volume("~abcd.e.1"),
-        lambda each: each.volume_update("~abcd.e.1", {"size": 1 << 30}),
-        lambda each: each.volume_delete("~abcd.e.1"),
+    done = ok({"ok": True, "generation": 2})
+    calls: list[tuple[Callable[[api.Client], object], Answer]] = [
+        (lambda each: each.volume("~abcd.e.1"), ok([VOLUME])),
+        (lambda each: each.volume_update("~abcd.e.1", {"size": 1 << 30}), done),
+        (lambda each: each.volume_delete("~abcd.e.1"), done),
     ]
-    for call in calls:
-        with answering([answer, answer, ok([VOLUME])]) as server:
+    for call, good in calls:
+        with answering([answer, answer, good]) as server:
             time = Time()
             call(client(server.port, time))
             assert len(server.requests) == 3
             assert len({(each.method, each.path, each.body) for each in server.requests}) == 1, "byte for byte the same"
             assert time.slept == sorted(time.slept), "each pause is longer"
+
+
+@pytest.mark.parametrize("data", [None, {}, {"ok": False}, {"ok": "true"}, [], "ok"], ids=str)
+def test_a_change_without_ok_did_not_happen(data: object) -> None:
+    """[spapi] ApiOk: every reply to a POST has `ok: true`; without it nothing says that anything was done."""
+    with answering([ok(data)]) as server, pytest.raises(errors.ApiUnavailable, match='no "ok"'):
+        client(server.port, Time(), seconds=1).volume_delete("~abcd.e.1")
 
 
 @pytest.mark.parametrize("answer", [*NONSENSE, refused("x", transient=True)], ids=str)

@@ -166,3 +166,44 @@ def test_after_growth_running_hosts_are_waited_for_and_others_are_named(core: Co
     generation = volumes.grow(core.client(), target.global_id, 3 * GIB)
     assert attachments.wait_for_hosts(core.client(), generation, target) == [2]
     assert device(core, 1, target).stat().st_size == 3 * GIB
+
+
+def test_growth_is_waited_for_on_this_host(core: Core, target: attachments.Target) -> None:
+    """The size that is returned is the device's own; it is asked for until it is the new one."""
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    link = device(core, 1, target)
+    stale = core.folder / "stale"
+    stale.write_bytes(b"old")
+    link.unlink()
+    link.symlink_to(stale)
+    slept = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        os.truncate(stale, GIB)
+
+    host = attachments.HostSide(1, core.root(1), Deadline(20), core.log, sleep)
+    assert attachments.wait_for_size(core.client(), host, target) == GIB
+    assert slept
+
+
+def test_growth_that_does_not_come_is_an_error(core: Core, target: attachments.Target) -> None:
+    """The wait has a limit, and its error tells the path, the old size and the new one; never the old size alone."""
+    with pytest.raises(errors.NotFound, match="attach the volume first"):
+        attachments.wait_for_size(core.client(), core.host(1), target)
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    link = device(core, 1, target)
+    link.unlink()
+    link.write_bytes(b"old")
+    with pytest.raises(errors.DeadlineExceeded, match=f"grow from 3 to {GIB} bytes"):
+        attachments.wait_for_size(core.client(), core.host(1, seconds=0.5), target)
+
+
+def test_a_folder_of_locks_that_cannot_be_used_is_named(core: Core, target: attachments.Target) -> None:
+    """Without its lock an attach does nothing, and says where the lock should be."""
+    (core.folder / "host1" / "run").write_text("in the way")
+    with pytest.raises(errors.ConfigError, match=r"folder of locks .*/host1/run/storpool-ovirt cannot be used"):
+        attachments.attach(core.client(), core.host(1), target, "rw")
+    host = attachments.HostSide(1, core.root(1), Deadline(20), core.log, lock_folder="/tmp/locks")
+    attachments.attach(core.client(), host, target, "rw")
+    assert (core.folder / "host1/tmp/locks" / f"{target.global_id}.lock").exists()

@@ -112,13 +112,12 @@ def test_connection_info_is_the_same_for_ever(shared: Stage) -> None:
     assert all(isinstance(value, str) for value in info["data"].values())
 
 
-def test_connection_info_survives_a_restart_of_the_cluster(stage: Stage) -> None:
+def test_connection_info_survives_a_restart_of_the_cluster(shared: Stage, tree: Tree) -> None:
     """The same volume has the same connection info after StorPool's management was killed and started again."""
-    disk = make_disk(stage.engine)
-    before = answered(stage.engine.run("connect_volume", disk, "{}"))
-    stage.simulator.kill()
-    stage.simulator.start()
-    assert answered(stage.engine.run("connect_volume", disk, "{}")) == before
+    before = answered(shared.engine.run("connect_volume", tree.disk, "{}"))
+    shared.simulator.kill()
+    shared.simulator.start()
+    assert answered(shared.engine.run("connect_volume", tree.disk, "{}")) == before
 
 
 def test_connect_changes_nothing_in_the_cluster(shared: Stage, tree: Tree) -> None:
@@ -165,6 +164,15 @@ def test_an_id_that_a_clone_has_is_refused_and_the_other_way_round(shared: Stage
     refused(shared.engine.run("clone_volume", first, second))
     refused(shared.engine.run("clone_volume", first, first))
     assert (state(shared.simulator), rows(shared.database)) == before
+
+
+def test_the_same_clone_again_after_its_source_has_grown(shared: Stage) -> None:
+    """T1: "same" is the same source and the same new id; that the source is larger now makes it no other clone."""
+    source, clone = make_disk(shared.engine), new_id()
+    answered(shared.engine.run("clone_volume", source, clone))
+    answered(shared.engine.run("extend_volume", source, "2"))
+    assert answered(shared.engine.run("clone_volume", source, clone)) == ""
+    assert volumes(shared.simulator)[clone]["size"] == GIB
 
 
 def test_extend_to_the_same_size_succeeds_and_to_a_smaller_one_fails(shared: Stage) -> None:
@@ -270,11 +278,16 @@ def test_extend_by_the_disks_id_grows_the_active_volume(shared: Stage) -> None:
     assert volumes(shared.simulator)[tree.disk]["size"] == 3 * GIB
 
 
-@pytest.mark.parametrize("hosts", [(1,), (1, 2)])
-def test_extend_of_an_attached_disk(shared: Stage, hosts: tuple[int, ...]) -> None:
-    """T38: the devices have the new size when the verb ends; one call, and at most one more for each attached host."""
+@pytest.mark.parametrize(("hosts", "down"), [((1,), ()), ((1, 2), ()), ((1,), (2,))])
+def test_extend_of_an_attached_disk(shared: Stage, hosts: tuple[int, ...], down: tuple[int, ...]) -> None:
+    """T38: the devices have the new size when the verb ends; one call, and at most one more for each attached host.
+
+    A host that is down, as hosts are in maintenance, and does not have the disk, costs nothing.
+    """
     disk = make_disk(shared.engine)
     devices = [attach(shared, host, disk) for host in hosts]
+    for host in down:
+        shared.simulator.set_client(host, status="down")
     queries(shared.simulator)
     answered(shared.engine.run("extend_volume", disk, "2"))
     asked = queries(shared.simulator)

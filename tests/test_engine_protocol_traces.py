@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 
 import pytest
+from helper_stage import wait_for_call
 from shared_stage import (
     GIB,
     IDLE,
@@ -32,7 +34,7 @@ from shared_stage import (
     volumes,
     write,
 )
-from stage_fixtures import Stage
+from stage_fixtures import Stage, make_stage
 
 from storpool_ovirt.demo.database import Database
 from storpool_ovirt.demo.simulator import Simulator
@@ -85,29 +87,30 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
     assert line.startswith("verb_failed verb=connect_volume ")
 
 
-def test_nothing_secret_is_anywhere(stage: Stage) -> None:
+def test_nothing_secret_is_anywhere(shared: Stage) -> None:
     """T75: neither token nor database password is in output, log, tags or table, after successes and failures."""
     outputs: list[bytes] = []
-    stage.engine.observe = lambda result: outputs.append(result.output)
-    every_verb(stage.engine)
-    disk = make_disk(stage.engine)
-    attach(stage, 1, disk)
-    stage.engine.run("create_volume", disk, "9")
-    stage.engine.options["sp_api_http_port"] = "1"
-    stage.engine.options["sp_deadline"] = "1"
-    stage.engine.run("create_volume", new_id(), "1")
-    stage.engine.database_url = stage.engine.database_url.replace(f"/{stage.database.name}", "/nowhere")
-    stage.engine.run("create_volume", new_id(), "1")
-    logs = [path.read_text() for path in stage.folder.glob("engine/log/**/*.log")]
+    engine = engine_with(shared)
+    engine.observe = lambda result: outputs.append(result.output)
+    every_verb(engine)
+    disk = make_disk(engine)
+    attach(shared, 1, disk)
+    engine.run("create_volume", disk, "9")
+    engine.options.update(sp_api_http_port="1", sp_deadline="1")
+    engine.run("create_volume", new_id(), "1")
+    engine.database_url = engine.database_url.replace(f"/{shared.database.name}", "/nowhere")
+    engine.run("create_volume", new_id(), "1")
+    logs = [path.read_text() for path in engine.log_folder.glob("**/*.log")]
     objects = json.dumps(
-        [stage.simulator.api(query) for query in ("VolumesList", "SnapshotsList", "AttachmentsList")]
-        + [call["body"] for call in stage.simulator.calls()]
+        [shared.simulator.api(query) for query in ("VolumesList", "SnapshotsList", "AttachmentsList")]
+        + [call["body"] for call in shared.simulator.calls()]
     )
-    table = repr(rows(stage.database))
+    table = repr(rows(shared.database))
     assert logs
+    assert len(outputs) == 16
     for text in (*map(repr, outputs), *logs, objects, table):
-        assert stage.simulator.token not in text
-        assert stage.database.password not in text
+        assert shared.simulator.token not in text
+        assert shared.database.password not in text
 
 
 def test_the_token_may_be_in_a_file(shared: Stage) -> None:
@@ -143,32 +146,38 @@ def test_without_a_template_the_cluster_decides(shared: Stage) -> None:
 # The database
 
 
-def test_other_tables_and_schemas_are_left_alone(stage: Stage) -> None:
+@pytest.fixture
+def fresh(shared: Stage, database: Database) -> Stage:
+    """Give the shared cluster with a database that no verb has seen yet."""
+    return make_stage(shared.folder, database, shared.simulator)
+
+
+def test_other_tables_and_schemas_are_left_alone(fresh: Stage) -> None:
     """Our tables live in a schema of their own; whatever else is in Engine's database stays as it is."""
-    sql(stage.database, "CREATE TABLE volumes (id text, node text); INSERT INTO volumes VALUES ('a', 'b')")
-    sql(stage.database, "CREATE TABLE meta (version text)")
-    sql(stage.database, "CREATE SCHEMA cinder; CREATE TABLE cinder.node (uuid text)")
+    sql(fresh.database, "CREATE TABLE volumes (id text, node text); INSERT INTO volumes VALUES ('a', 'b')")
+    sql(fresh.database, "CREATE TABLE meta (version text)")
+    sql(fresh.database, "CREATE SCHEMA cinder; CREATE TABLE cinder.node (uuid text)")
     made = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN "
     listed = f"{made} ('pg_catalog', 'information_schema')"
-    before = {*sql(stage.database, listed)}
-    make_disk(stage.engine)
-    assert {*sql(stage.database, listed)} - before == {("storpool_ovirt", "meta"), ("storpool_ovirt", "node")}
-    assert sql(stage.database, "SELECT * FROM volumes") == [("a", "b")]
-    assert sql(stage.database, "SELECT count(*) FROM meta") == [(0,)]
+    before = {*sql(fresh.database, listed)}
+    make_disk(fresh.engine)
+    assert {*sql(fresh.database, listed)} - before == {("storpool_ovirt", "meta"), ("storpool_ovirt", "node")}
+    assert sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
+    assert sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]
 
 
-def test_first_use_by_many_processes_makes_the_tables_once(stage: Stage) -> None:
+def test_first_use_by_many_processes_makes_the_tables_once(fresh: Stage) -> None:
     """Eight first verbs at once: all succeed, the tables were made once, all objects have one location."""
     disks = [new_id() for _ in range(8)]
 
     def create(disk: str) -> Callable[[], str]:
-        return lambda: answered(stage.engine.run("create_volume", disk, "1"))
+        return lambda: answered(fresh.engine.run("create_volume", disk, "1"))
 
     assert at_once(*map(create, disks)) == [""] * 8
-    [(_, location)] = sql(stage.database, "SELECT version, location FROM storpool_ovirt.meta")
+    [(_, location)] = sql(fresh.database, "SELECT version, location FROM storpool_ovirt.meta")
     assert re.fullmatch("[0-9a-f]{8}", location)
-    assert {each["tags"]["ovirt-loc"] for each in volumes(stage.simulator).values()} == {location}
-    assert {*volumes(stage.simulator)} == {*disks}
+    made = volumes(fresh.simulator)
+    assert {made[disk]["tags"]["ovirt-loc"] for disk in disks} == {location}
 
 
 def test_the_password_has_every_character_that_breaks_urls(shared: Stage, database_server: Database) -> None:
@@ -224,3 +233,21 @@ def test_two_creates_of_one_id_at_once_make_one_volume(shared: Stage) -> None:
     [won] = [result for result in results if result.returncode == 0]
     assert volumes(shared.simulator)[disk]["size"] == int(won.arguments[1]) * GIB
     assert len(global_ids(shared.simulator) - before) == 2
+
+
+def test_many_clones_of_one_template_at_once(shared: Stage) -> None:
+    """1.9: VMs that are made of one template at once do not wait for each other, nor does who only reads wait."""
+    template, clones = make_disk(shared.engine), [new_id() for _ in range(3)]
+    run = shared.engine.run
+
+    def release() -> None:
+        wait_for_call(shared, "VolumeCreate", times=3)
+        answered(run("get_connection_info", template))
+        shared.simulator.clear_faults()
+
+    shared.simulator.clear_calls()
+    shared.simulator.inject("delay", query="VolumeCreate", seconds=60, times=3)
+    jobs = [partial(run, "clone_volume", template, clone) for clone in clones]
+    *made, _ = at_once(*jobs, release)
+    assert [answered(result) for result in made if result] == [""] * 3
+    assert {*clones} <= {*volumes(shared.simulator)}

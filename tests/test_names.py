@@ -61,3 +61,13 @@ def test_the_device_path_depends_on_identity_alone() -> None:
     assert names.device_path("dyo8.b.d") == "/dev/storpool-byid/dyo8.b.d"
     assert names.address("dyo8.b.d") == "~dyo8.b.d"
     assert names.cluster_of("dyo8.b.d") == "dyo8.b"
+
+
+def test_a_device_path_leads_back_to_its_identity() -> None:
+    """Only the link by global id does, with a host's root before it or without; any other path says nothing."""
+    for root in ("", "/hosts/h1"):
+        assert names.global_id_of(names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+        assert names.global_id_of(root + names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+    for path in ("", "/dev/sp-3", "/dev/storpool/os--volume-1", "/dev/storpool-byid/", "/dev/storpool-byid/.x",
+                 "/hosts/h2/dev/storpool-byid/dyo8.b.d", "dyo8.b.d"):  # fmt: skip
+        assert names.global_id_of(path, "/hosts/h1") is None

@@ -14,24 +14,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helper_stage import Info, answered, attach, detach, device, on_hosts, refused, wait_for_call
-from shared_stage import GIB, at_once, attached, connection_info, make_disk, new_id, queries, read, write
+from helper_stage import (
+    Info,
+    answered,
+    attach,
+    detach,
+    device,
+    info_of,
+    on_hosts,
+    refused,
+    snapshot_info,
+    wait_for_call,
+)
+from shared_stage import GIB, at_once, attached, connection_info, make_disk, new_id, post, queries, read, write
 from stage_fixtures import Stage, opened
 
 from storpool_ovirt.demo import children
 from storpool_ovirt.demo.vdsm import HelperRun, Host
 
-
-def snapshot_info(stage: Stage, info: Info) -> Info:
-    """Return the connection info of a new snapshot of the volume."""
-    return connection_info(stage, stage.engine.run("create_snapshot", info["data"]["volume"]).guid())
-
-
 # What Vdsm gets
 
 
-def test_attach_and_detach_answer_one_document(shared: Stage, info: Info) -> None:
+def test_attach_and_detach_answer_one_document(shared: Stage) -> None:
     """4.3, 4.4: exactly the bytes that Vdsm reads, a device that is there with its size, and few API calls."""
+    disk = make_disk(shared.engine)
+    info = connection_info(shared, disk)
+    assert info == info_of(disk, info["data"]["global_id"], "rw"), "what the other tests here take for it"
+    queries(shared.simulator)
     path = f"/dev/storpool-byid/{info['data']['global_id']}"
     assert answered(attach(shared.host1, info)) == f'{{"type": "block", "path": "{path}"}}\n'.encode()
     assert queries(shared.simulator) == ["AttachmentsList", "VolumesReassignWait"]
@@ -144,7 +153,7 @@ def test_detach_of_what_is_not_attached(shared: Stage, info: Info, absent: str) 
 def test_detach_after_the_volume_was_deleted(shared: Stage, info: Info) -> None:
     """T16: Engine has deleted the disk meanwhile: nothing is left to detach."""
     answered(attach(shared.host1, info))
-    shared.engine.run("delete_volume", info["data"]["volume"]).require()
+    post(shared.simulator, f"MultiCluster/VolumeDelete/~{info['data']['global_id']}", {"onAttached": "detach"})
     assert answered(detach(shared.host1, info)) == b"{}\n"
 
 
@@ -212,8 +221,8 @@ def test_attach_and_detach_of_one_volume_take_turns(shared: Stage, info: Info) -
 
 
 def test_different_volumes_do_not_wait_for_each_other(shared: Stage, info: Info) -> None:
-    """The lock is one for each volume: a slow attach of one does not hold up another."""
-    other = connection_info(shared, make_disk(shared.engine))
+    """The lock is one for each volume: a slow attach of one does not hold up another, nor that of its snapshot."""
+    other = snapshot_info(shared, info)
     shared.simulator.clear_calls()
     shared.simulator.inject("delay", query="VolumesReassignWait", seconds=60)
 
