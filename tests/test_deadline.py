@@ -18,6 +18,7 @@ class Clock:
         self.now = 0.0
 
     def __call__(self) -> float:
+        """Tell the time."""
         return self.now
 
 
@@ -28,7 +29,7 @@ def test_time_runs_out_with_the_name_of_what_was_waited_for() -> None:
     clock.now = 4
     assert deadline.left("the API") == 6
     clock.now = 10
-    with pytest.raises(errors.DeadlineExceeded, match="waited for the API, .* 10 s"):
+    with pytest.raises(errors.DeadlineExceeded, match=r"waited for the API, .* 10 s"):
         deadline.left("the API")
     assert deadline.remaining() == 0
 
