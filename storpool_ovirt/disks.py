@@ -165,8 +165,11 @@ def _make_disk(engine: Engine, node: mapping.Node, plan: volumes.Plan) -> None:
         if there.state == mapping.LIVE:
             volumes.check(engine.client, "volume", _global_id(there), plan.tags)
             return
-        with _forgotten_when_refused(engine, node):
+        try:
             global_id = volumes.find(engine.client, "volume", replace(plan, size_bytes=there.size_bytes))
+        except errors.Foreign:
+            _silent_write(engine, engine.mapping.forget, [node.uuid])
+            raise
         if global_id is None and there.size_bytes != node.size_bytes:
             engine.mapping.resize(node.uuid, node.size_bytes)  # the source of a clone has grown since the first try
     if global_id is None:
@@ -290,7 +293,7 @@ def _resolved(engine: Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mappi
             plan = volumes.Plan(names.object_name(node.uuid), _tags(engine, node))
             try:
                 global_id = volumes.find(engine.client, node.kind, plan)
-            except errors.Conflict as error:
+            except errors.Foreign as error:
                 # The name is another owner's: the intent was never carried out, and nothing of it is there to delete.
                 engine.log.line("intent_dropped", node=node.uuid, reason=error)
         if global_id is not None:

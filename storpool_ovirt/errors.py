@@ -9,6 +9,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     +-- WrongCluster          is it in another StorPool cluster than the one that is pinned?
     +-- Conflict              does the id exist with other arguments, another owner, another state?
     |   +-- Exists            ... is only the name taken (StorPool's `objectExists`)?
+    |   +-- Foreign           ... is it another owner's?
     +-- InUse                 does a host hold the device open?
     +-- Locked                does another operation hold the object?
     +-- NoSpace               does the cluster or a client have no room for it?
@@ -69,6 +70,10 @@ class Conflict(Error):
 
 class Exists(Conflict):
     """StorPool has an object of this name already; whose it is, is not yet known."""
+
+
+class Foreign(Conflict):
+    """The object does not carry our tags: it is another owner's, and is left alone."""
 
 
 class WrongCluster(Error):

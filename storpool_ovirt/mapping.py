@@ -92,7 +92,8 @@ def opened(address: config.Database, deadline: Deadline, correlation_id: str) ->
     psycopg2.extensions.set_wait_callback(waiting)
     try:
         # The server gives up on a lock before our own time is up, so that the reason is told and not only the time.
-        lock_seconds = min(LOCK_SECONDS, 0.8 * deadline.left("the mapping database"))
+        left = deadline.left("the mapping database")
+        limits = {"lock_timeout": min(LOCK_SECONDS, 0.8 * left), "statement_timeout": left}
         with _translated(address):
             connection = psycopg2.connect(
                 host=address.host,
@@ -101,7 +102,7 @@ def opened(address: config.Database, deadline: Deadline, correlation_id: str) ->
                 password=address.password.reveal(),
                 dbname=address.name,
                 application_name="storpool-ovirt",
-                options=f"-c lock_timeout={int(1000 * lock_seconds)}",
+                options=" ".join(f"-c {name}={int(1000 * seconds)}" for name, seconds in limits.items()),
             )
         waiting.deadline = deadline
         try:

@@ -208,7 +208,13 @@ def _made(
         except errors.ApiUnavailable as error:
             if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
                 raise
-            found = _found(read, plan, made_from)
+            try:
+                found = _found(read, plan, made_from)
+            except errors.Conflict:
+                raise
+            except errors.Error as unseen:
+                # Not knowing what was made is the worse news: a clear no to the look must not be taken for one to it.
+                raise error from unseen
             if found is not None:
                 return found
             client.pause(attempt)
@@ -238,7 +244,7 @@ def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> lis
 def _check_owner(there: api.Volume, tags: Mapping[str, str]) -> None:
     foreign = sorted(key for key, value in tags.items() if there.tags.get(key) != value)
     if foreign:
-        raise errors.Conflict(
+        raise errors.Foreign(
             f"{there.name} ({there.global_id})",
             f"does not carry our tags ({', '.join(foreign)})",
             "it belongs to another owner and is left alone",

@@ -169,3 +169,14 @@ def test_the_sample_under_etc_has_every_option() -> None:
     assert named == [option.name for option in config.OPTIONS]
     for option in config.OPTIONS:
         assert f"# {option.meaning}\n" in sample
+
+
+def test_options_of_another_house_have_its_prefix(tmp_path: Path) -> None:
+    """The Cinder driver reads the same options under names of its own, and its errors say those."""
+    root = conf(tmp_path, "SP_AUTH_TOKEN=1\n")
+    domain = config.domain({"x_api_http_host": "a", "x_template": "t", "sp_template": "u"}, root, "x_")
+    assert (domain.api.host, domain.api.token.reveal(), domain.template) == ("a", "1", "t")
+    with pytest.raises(errors.ConfigError, match="driver option x_api_http_host is missing"):
+        config.domain({}, root, "x_")
+    with pytest.raises(errors.ConfigError, match="driver option x_auth_token_file"):
+        config.domain({"x_api_http_host": "a", "x_auth_token_file": "/no/such"}, root, "x_")

@@ -158,3 +158,12 @@ def test_an_intent_for_a_name_that_others_have_can_be_taken_back(rig: Rig) -> No
         rig.verb("create", FOREIGN, GIB, fault=Fault("refuse"))
     rig.verb("delete", FOREIGN)
     assert (rig.see().rows, rig.see().foreign) == ({}, before)
+
+
+def test_an_intent_outlives_a_repetition_that_storpool_refuses(rig: Rig) -> None:
+    """T71: a first try whose result nobody knows, then one that StorPool refuses: the disk can still be deleted."""
+    die_after(rig, lambda: f"ovirt--{DISK}" in rig.see().things, "create", DISK, GIB)
+    with pytest.raises(errors.Rejected):
+        rig.verb("create", DISK, GIB, fault=Fault("error_200", query="Volume"))
+    rig.verb("delete", DISK)
+    assert rig.see().things == {}

@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.NotFound("volume", "~a.b.c", "in the StorPool cluster at 127.0.0.1:81"),
     errors.Conflict("volume x", "exists with 1 byte", "use another id"),
     errors.Exists("ovirt--x", "exists already"),
+    errors.Foreign("ovirt--x", "does not carry our tags", "it is left alone"),
     errors.WrongCluster("volume x", "lives elsewhere", "use the other domain"),
     errors.InUse("volume x", ("client 1", "client 2")),
     errors.InUse("volume x", ()),

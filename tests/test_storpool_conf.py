@@ -88,3 +88,13 @@ def test_the_environment_wins_as_with_the_official_reader(tmp_path: Path, monkey
     monkeypatch.setenv("SP_API_HTTP_HOST", "from-environment")
     root = conf(tmp_path, "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n")
     assert storpool_conf.read(root)["SP_API_HTTP_HOST"] == "from-environment"
+
+
+def test_a_host_is_who_its_own_section_says(tmp_path: Path) -> None:
+    """[spconfig] SP_OURID of a host's section; later files win; what stands before all sections is nobody's."""
+    root = conf(tmp_path, "SP_OURID=1\n[a]\nSP_OURID=2\n[b]\nSP_X=y\n", more="[a]\nSP_OURID=3\n[b]\nSP_Y=z\n")
+    assert [storpool_conf.client_id(host, root) for host in ("a", "b", "c", "")] == ["3", None, None, None]
+    assert storpool_conf.client_id("a", str(tmp_path / "nothing")) is None
+    (tmp_path / "etc" / "storpool.conf").write_text("?\n")
+    with pytest.raises(errors.ConfigError, match="line 1 of"):
+        storpool_conf.client_id("a", root)

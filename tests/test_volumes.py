@@ -65,6 +65,16 @@ def test_a_lost_answer_makes_no_second_volume(core: Core, kind: str) -> None:
     assert core.queries()[:2] == ("VolumeSnapshot", "Snapshot"), "it looked before it tried again"
 
 
+def test_a_look_that_is_refused_does_not_hide_that_something_may_be_there(core: Core) -> None:
+    """T87: the create took effect, its answer was lost and the look is refused: the caller learns that nobody knows."""
+    core.simulator.faults.add("reset_after", query="VolumeCreate")
+    core.simulator.faults.add("error_200", query="Volume", name="unauthorized")
+    with pytest.raises(errors.ApiUnavailable) as raised:
+        volumes.create(core.client(), PLAN)
+    assert raised.value.ambiguous
+    assert volumes.find(core.client(), "volume", PLAN) is not None
+
+
 def test_a_snapshot_name_is_used_for_one_source(core: Core) -> None:
     """T17: same name and source is one snapshot; the name for another source is a conflict."""
     first = volumes.create(core.client(), PLAN)
@@ -134,3 +144,109 @@ def test_a_name_with_tags_that_are_too_long_is_refused_before_anything_is_sent(c
     with pytest.raises(errors.InputError, match="StorPool takes 199"):
         volumes.create(core.client(), volumes.Plan("x" * 100, {"tag": "y" * 100}, GIB))
     assert core.queries() == ()
+
+
+def test_a_change_is_one_request(core: Core) -> None:
+    """T87: name, size, template and tags in one request; nothing to change is none."""
+    made = volumes.create(core.client(), PLAN)
+    there = core.client().volume(names.address(made))
+    core.queries()
+    assert volumes.change(core.client(), there) == 0
+    assert core.queries() == ()
+    generation = volumes.change(
+        core.client(), there, name="new", size_bytes=2 * GIB, template="hdd", tags={"ovirt-loc": "", "a": "b"}
+    )
+    assert core.queries() == ("VolumeUpdate",)
+    assert generation > 0
+    after = core.client().volume("new")
+    assert (after.global_id, after.size_bytes, after.template) == (made, 2 * GIB, "hdd")
+    assert after.tags == {key: value for key, value in {**TAGS, "a": "b"}.items() if key != "ovirt-loc"}
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient"])
+@pytest.mark.parametrize("what", ["volume", "snapshot"])
+def test_a_rename_whose_answer_was_lost_is_found_as_done(core: Core, what: str, kind: str) -> None:
+    """T40, T87: a repetition finds its own work; a name that another object has is Exists."""
+    made = volumes.create(core.client(), PLAN)
+    volumes.create(core.client(), volumes.Plan("taken", {}, GIB))
+    frozen = volumes.snapshot(core.client(), made, SNAPSHOT)
+    there = core.client().volume(PLAN.name) if what == "volume" else core.client().snapshot(names.address(frozen))
+    core.simulator.faults.add(kind, query="VolumeUpdate" if what == "volume" else "SnapshotUpdate")
+    volumes.change(core.client(), there, name="new")
+    assert core.objects()["new"].global_id == there.global_id
+    with pytest.raises(errors.Exists):
+        volumes.change(core.client(), there, name="taken")
+
+
+def test_a_missing_template_is_not_a_missing_volume(core: Core) -> None:
+    """The sentence does not say that the volume is gone."""
+    made = volumes.create(core.client(), PLAN)
+    with pytest.raises(errors.NotFound, match="volume or template"):
+        volumes.change(core.client(), core.client().volume(names.address(made)), template="missing")
+
+
+@pytest.mark.parametrize("revert_size", ["keep", "snapshot"])
+def test_a_revert_keeps_the_size(core: Core, revert_size: str) -> None:
+    """What StorPool does with the size is not documented: ours does not depend on it."""
+    core.simulator.switches.set({"revert_size": revert_size})
+    made = volumes.create(core.client(), PLAN)
+    frozen = volumes.snapshot(core.client(), made, SNAPSHOT)
+    volumes.grow(core.client(), made, 2 * GIB)
+    volumes.revert(core.client(), made, frozen)
+    assert core.objects()[PLAN.name].size_bytes == 2 * GIB
+    with pytest.raises(errors.NotFound):
+        volumes.revert(core.client(), made, "sim.a.zzz")
+
+
+def members(core: Core) -> list[tuple[str, volumes.Plan]]:
+    """Make two volumes, and plan a snapshot of each."""
+    made = [volumes.create(core.client(), volumes.Plan(name, TAGS, GIB)) for name in ("a", "b")]
+    return [(each, volumes.Plan(f"of-{each}", {"of": each})) for each in made]
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"])
+def test_a_group_snapshot_is_made_once(core: Core, kind: str) -> None:
+    """T21, T87: for one set of names there is one set of snapshots, in the order of the members."""
+    group = members(core)
+    core.simulator.faults.add(kind, query="VolumesGroupSnapshot", seconds=0.1)
+    made = volumes.group_snapshot(core.client(), group)
+    assert volumes.group_snapshot(core.client(), group) == made
+    there = core.objects()
+    assert [there[plan.name].global_id for _, plan in group] == made
+    assert [there[plan.name].made_from for _, plan in group] == [volume_id for volume_id, _ in group]
+    assert len(there) == 4
+
+
+def test_a_group_snapshot_fails_whole(core: Core) -> None:
+    """T21: a member that is gone, or a name that is taken, leaves nothing behind."""
+    group = members(core)
+    before = core.objects()
+    with pytest.raises(errors.NotFound):
+        volumes.group_snapshot(core.client(), [*group, ("sim.a.zzz", volumes.Plan("of-none"))])
+    assert core.objects() == before
+    volumes.create(core.client(), volumes.Plan(group[1][1].name, {}, GIB))
+    before = core.objects()
+    with pytest.raises(errors.Conflict):
+        volumes.group_snapshot(core.client(), group)
+    assert core.objects() == before
+
+
+def test_replication_is_for_what_has_no_template(core: Core) -> None:
+    """[sptypes] VolumePolicyDesc.replication: sent where a plan says so, never else."""
+    core.simulator.switches.set({"default_placement": "false"})
+    with pytest.raises(errors.Rejected):
+        volumes.create(core.client(), volumes.Plan("a", {}, GIB))
+    volumes.create(core.client(), volumes.Plan("a", {}, GIB, replication=2))
+    assert core.simulator.calls.list()[-1].body["replication"] == 2
+
+
+def test_lists_tell_what_is_transient(core: Core) -> None:
+    """[sptypes] SnapshotSummary.transient: a snapshot of StorPool's own, which comes and goes with a clone."""
+    made = volumes.create(core.client(), PLAN)
+    volumes.snapshot(core.client(), made, SNAPSHOT)
+    volumes.create(core.client(), volumes.Plan("clone", TAGS, GIB, base_on=made))
+    assert {each.name for each in core.client().volumes()} == {PLAN.name, "clone"}
+    assert sorted((each.transient, each.name == SNAPSHOT.name) for each in core.client().snapshots()) == [
+        (False, True),
+        (True, False),
+    ]
