@@ -5,13 +5,24 @@ VENV := .venv
 INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 NEEDS := setup.py requirements/constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test test-cinder cinderlib-functional clean
 
 demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool
 	@$(VENV)/bin/storpool-ovirt demo
 
 test: $(VENV)/tox.stamp  ## all that CI runs; tox.ini names the parts
 	@PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run-parallel --parallel 2 --parallel-no-spinner
+
+test-cinder: $(VENV)/tox.stamp  ## the Cinder driver and the os-brick connector on four OpenStack releases
+	@PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run -e cinder-yoga,cinder-2023,cinder-2026,cinder-newest
+
+RELEASES ?= yoga 2023 2026
+
+cinderlib-functional: $(VENV)/tox.stamp  ## cinderlib's own functional tests on our driver; root, for loop devices
+	@for release in $(RELEASES); do \
+		PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run --quiet -e cinder-$$release \
+			-- tests/cinder/cinderlib_functional.py || exit; \
+	done
 
 clean:
 	rm -rf $(VENV) .tox .demo build dist *.egg-info

@@ -6,10 +6,15 @@ initiator/storpool_utils.py), so that volumes which those made go on working, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 DEFAULT_PREFIX = "os"
+
+_OPENSTACKS = re.compile(
+    r"(.+?)--(?:volume|(?:snap|clone)--none--snapshot)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+)
 
 
 def prefix(conf: Mapping[str, str]) -> str:
@@ -25,3 +30,20 @@ def volume_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
 def snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
     """Return the StorPool name of the snapshot that Cinder knows as `id`."""
     return f"{prefix}--snap--none--snapshot-{id}"
+
+
+def clone_snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
+    """Return the name of the snapshot that the volume `id` is made from when a whole group is cloned."""
+    return f"{prefix}--clone--none--snapshot-{id}"
+
+
+def prefix_of(name: str) -> str | None:
+    """Return the prefix of a name that some OpenStack gave, None for any other name."""
+    found = _OPENSTACKS.match(name)
+    return found.group(1) if found else None
+
+
+def volume_id(prefix: str, name: str) -> str | None:
+    """Return the id of the volume that has this StorPool name; None for a name that is not ours."""
+    head = f"{prefix}--volume-"
+    return name[len(head) :] if name.startswith(head) and len(name) > len(head) else None

@@ -14,8 +14,10 @@ import pytest
 
 from storpool_ovirt.demo import database, postgres
 
+# A shell without job control starts what is in the background with SIGINT ignored; these tests may run in one.
 TEST_PROCESS = """
-import pathlib, sys
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from storpool_ovirt.demo import database
 with database.running(pathlib.Path(sys.argv[1])) as server:
     print(server.port, server.server.process.data, flush=True)

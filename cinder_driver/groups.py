@@ -1,0 +1,101 @@
+"""Groups of volumes: snapshots of one moment (`VolumesGroupSnapshot`), and what is made from them.
+
+Only for group types with `consistent_group_snapshot_enabled`; Cinder does all others itself, one volume at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cinder import exception
+from oslo_log import log as logging
+
+from cinder_driver import failures, names
+from cinder_driver.session import Session
+from storpool_ovirt import api, errors, volumes
+from storpool_ovirt import names as storpool_names
+
+LOG = logging.getLogger(__name__)
+
+Updates = list[dict[str, Any]]
+
+
+def snapshot(session: Session, snapshots: Sequence[Any]) -> None:
+    """Make these snapshots of different volumes at one moment: all of them or none."""
+    members = [(session.volume(each["volume"]).global_id, session.snapshot_plan(each)) for each in snapshots]
+    if members:
+        with failures.of():
+            volumes.group_snapshot(session.client, members)
+
+
+def delete(objects: Sequence[Any], delete_one: Callable[[Any], None]) -> tuple[dict[str, Any], Updates]:
+    """Delete each object and return Cinder's updates of group and members; one failure does not stop the others."""
+    updates = []
+    for each in objects:
+        try:
+            delete_one(each)
+        except exception.CinderException as error:
+            LOG.error("group_member_not_deleted id=%s reason=%s", each["id"], error)  # noqa: TRY400  its sentence says it
+            updates.append({"id": each["id"], "status": "error_deleting"})
+        else:
+            updates.append({"id": each["id"], "status": "deleted"})
+    failed = any(each["status"] != "deleted" for each in updates)
+    return {"status": "error_deleting" if failed else "deleted"}, updates
+
+
+def create_from_snapshots(session: Session, made: Sequence[Any], snapshots: Sequence[Any]) -> None:
+    """Make each volume from its snapshot (`snapshot_id`); after a failure none of them is left."""
+    by_id = {each["id"]: each for each in snapshots}
+    sources = [session.snapshot(by_id[volume["snapshot_id"]]) for volume in made]
+    _create_all(session, made, sources)
+
+
+def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence[Any]) -> None:
+    """Make each volume from its source (`source_volid`), all as of one moment; after a failure none of them is left.
+
+    The moment is a group snapshot that is gone at the end.
+    """
+    by_id = {each["id"]: each for each in sources}
+    members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]
+    if not members:
+        return
+    plans = [
+        (source.global_id, volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"])))
+        for source, volume in members
+    ]
+    with failures.of():
+        frozen = volumes.group_snapshot(session.client, plans)
+    try:
+        with failures.of():
+            parents = [session.client.snapshot(storpool_names.address(each)) for each in frozen]
+        _create_all(session, made, parents)
+    finally:
+        for each in frozen:
+            _silent_delete_snapshot(session, each)
+
+
+def _create_all(session: Session, made: Sequence[Any], parents: Sequence[api.Volume]) -> None:
+    done: list[Any] = []
+    try:
+        for volume, parent in zip(made, parents):
+            session.create(volume, parent=parent)
+            done.append(volume)
+    except exception.CinderException:
+        for volume in reversed(done):
+            _silent_delete_volume(session, volume)
+        raise
+
+
+def _silent_delete_volume(session: Session, volume: Any) -> None:
+    try:
+        session.delete_volume(volume)
+    except exception.CinderException as error:
+        LOG.warning("group_volume_left id=%s reason=%s", volume["id"], error)
+
+
+def _silent_delete_snapshot(session: Session, global_id: str) -> None:
+    try:
+        volumes.delete_snapshot(session.client, global_id)
+    except errors.Error as error:
+        LOG.warning("group_clone_snapshot_left global_id=%s reason=%s", global_id, error)

@@ -1,0 +1,140 @@
+"""Volumes and snapshots that exist in StorPool and come under Cinder's care: found, checked, and given Cinder's name.
+
+A reference is `{"source-name": NAME}` or `{"source-id": GLOBAL_ID}`.  Leaving Cinder's care changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cinder import exception
+from cinder.volume import volume_utils
+
+from cinder_driver import failures, names, specs
+from cinder_driver.session import GIB, Session, size_gib
+from storpool_ovirt import api, errors, volumes
+from storpool_ovirt import names as storpool_names
+
+
+def find(session: Session, kind: str, reference: Mapping[str, str]) -> api.Volume:
+    """Return what the reference names; raise ManageExistingInvalidReference when it cannot be managed."""
+    address = _address(reference)
+    read = session.client.volume if kind == "volume" else session.client.snapshot
+    try:
+        there = read(address)
+    except (errors.NotFound, errors.InputError) as error:
+        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=str(error)) from error
+    except errors.Error as error:
+        raise exception.VolumeBackendAPIException(data=str(error)) from error
+    reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(session, there)
+    if reason:
+        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
+    return there
+
+
+def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> str:
+    """Give the volume Cinder's name, its type's QoS class and whole GiB in one request; return its global id."""
+    there = find(session, "volume", reference)
+    volume_type = volume["volume_type"] if volume["volume_type_id"] else None
+    wanted = ((volume_type["extra_specs"] or {}) if volume_type else {}).get(specs.TEMPLATE)
+    if wanted and wanted != there.template:
+        reason = f"the volume is in template {there.template}, the type asks for {wanted}"
+        raise exception.ManageExistingVolumeTypeMismatch(reason=reason)
+    size_bytes = size_gib(there.size_bytes) * GIB
+    with failures.of(volume=volume["id"]):
+        volumes.change(
+            session.client,
+            there,
+            name=session.volume_name(volume),
+            size_bytes=size_bytes if size_bytes != there.size_bytes else None,
+            tags=specs.of_volume(session.settings, volume).tags,
+        )
+    return there.global_id
+
+
+def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str]) -> str:
+    """Give the snapshot Cinder's name and return its global id; it must be one of the snapshot's volume."""
+    there = find(session, "snapshot", reference)
+    source = session.volume(snapshot["volume"])
+    if there.made_from not in (None, source.global_id):
+        reason = f"it is a snapshot of {there.made_from}, not of {source.name}"
+        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
+    with failures.of(snapshot=snapshot["id"]):
+        volumes.change(session.client, there, name=session.snapshot_name(snapshot))
+    return there.global_id
+
+
+def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return all volumes of the cluster as Cinder lists what it could manage."""
+    with failures.of():
+        there = session.client.volumes()
+        attached = _attached(session)
+    cinder_ids = {session.volume_name(each): each["id"] for each in known}
+    return [_entry(session, each, cinder_ids, attached) for each in there if not each.dying]
+
+
+def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return all snapshots of the cluster as Cinder lists what it could manage."""
+    with failures.of():
+        there = session.client.snapshots()
+        name_of = {each.global_id: each.name for each in session.client.volumes()}
+        attached = _attached(session)
+    cinder_ids = {session.snapshot_name(each): each["id"] for each in known}
+    return [
+        {
+            **_entry(session, each, cinder_ids, attached),
+            "source_reference": {"source-name": name_of.get(each.made_from or "", each.made_from or "")},
+        }
+        for each in there
+        if not (each.dying or each.transient)
+    ]
+
+
+def _entry(session: Session, there: api.Volume, cinder_ids: Mapping[str, str], attached: set[str]) -> dict[str, Any]:
+    cinder_id = cinder_ids.get(there.name)
+    reason = "already managed" if cinder_id else _reason_not_safe(session, there, attached)
+    return {
+        "reference": {"source-name": there.name},
+        "size": size_gib(there.size_bytes),
+        "safe_to_manage": reason is None,
+        "reason_not_safe": reason,
+        "cinder_id": cinder_id,
+        "extra_info": f"global id {there.global_id}, template {there.template or '-'}",
+    }
+
+
+def _reason_not_safe(session: Session, there: api.Volume, attached: set[str]) -> str | None:
+    platform = there.tags.get(storpool_names.TAG_PLATFORM)
+    if platform:
+        return f"it belongs to {platform} (tag {storpool_names.TAG_PLATFORM})"
+    if names.prefix_of(there.name) not in (None, session.settings.prefix):
+        return f"its name is that of another OpenStack (prefix {names.prefix_of(there.name)}): rename it first"
+    if there.dying or there.transient:
+        return "StorPool is about to remove it"
+    if attached & {there.global_id, there.name}:
+        return "it is attached to a host"
+    return None
+
+
+def _already_managed(session: Session, there: api.Volume) -> str | None:
+    cinder_id = names.volume_id(session.settings.prefix, there.name) if there.kind == "volume" else None
+    if cinder_id and volume_utils.check_already_managed_volume(cinder_id):
+        return f"Cinder manages it already as {cinder_id}"
+    return None
+
+
+def _attached(session: Session) -> set[str]:
+    """Return global ids, or names in older releases, of what is attached anywhere."""
+    with failures.of():
+        return {each.global_id or each.name for each in session.client.attachments()}
+
+
+def _address(reference: Mapping[str, str]) -> str:
+    name, global_id = reference.get("source-name"), reference.get("source-id")
+    if name:
+        return name
+    if global_id and storpool_names.GLOBAL_ID.match(global_id.lstrip("~")):
+        return storpool_names.address(global_id.lstrip("~"))
+    reason = 'it needs {"source-name": NAME} or {"source-id": GLOBAL_ID}'
+    raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)

@@ -1,0 +1,107 @@
+"""The driver's options in cinder.conf or in a storage domain's driver options, completed from /etc/storpool.conf.
+
+`storpool_template` and `storpool_replication` are the upstream driver's; the others are those of oVirt's adapter
+(`storpool_ovirt.config.OPTIONS`) with `storpool_` in place of `sp_`, and are read by the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from oslo_config import cfg
+
+from cinder_driver import names
+from storpool_ovirt import config, errors, storpool_conf
+
+PREFIX = "storpool_"
+
+# `storpool.sptypes.VolumeName` without the rest of our names, `VolumeTagValue`.
+_VOLUME_PREFIX = re.compile(r"[A-Za-z0-9_\-.:]{1,64}\Z")
+_QOS_CLASS = re.compile(r"[A-Za-z0-9_\-.:]{1,64}\Z")
+
+_SHARED = {PREFIX + option.name[len(config.PREFIX) :]: option for option in config.OPTIONS}
+
+
+def _shared(name: str) -> str:
+    option = _SHARED[name]
+    otherwise = f", else {option.default}" if option.default else ""
+    source = f" ({option.conf_key} in storpool.conf{otherwise})" if option.conf_key else ""
+    return option.meaning[0].upper() + option.meaning[1:] + source + "."
+
+
+OPTIONS: list[cfg.Opt] = [
+    cfg.HostAddressOpt("storpool_api_http_host", help=_shared("storpool_api_http_host")),
+    cfg.PortOpt("storpool_api_http_port", min=1, help=_shared("storpool_api_http_port")),
+    cfg.StrOpt("storpool_auth_token", secret=True, help="API token (SP_AUTH_TOKEN in storpool.conf)."),
+    cfg.StrOpt("storpool_auth_token_file", help="File that holds the API token alone: it is in no cinder.conf then."),
+    cfg.StrOpt(
+        "storpool_template",
+        help="Template of volumes whose type has no extra spec storpool_template; "
+        "without it the QoS class or the cluster decides where they are placed.",
+    ),
+    cfg.StrOpt(
+        "storpool_volume_prefix",
+        help=f"What the names of all volumes begin with ({names.PREFIX_KEY} in storpool.conf, else "
+        f"{names.DEFAULT_PREFIX}); hosts with os-brick's own connector need the same value in their storpool.conf.",
+    ),
+    cfg.StrOpt(
+        "storpool_qos_class",
+        help="QoS class (tag qc, for StorPool's storpool_qos) of volumes whose type has no storpool:qos_class.",
+    ),
+    cfg.IntOpt(
+        "storpool_replication",
+        default=3,
+        min=1,
+        max=3,
+        help="Copies of a new volume where neither a template nor a QoS class says it.",
+    ),
+    cfg.BoolOpt("storpool_multicluster", help=_shared("storpool_multicluster")),
+    cfg.StrOpt("storpool_cluster_id", help="Pins the cluster: another one refuses every request (like bgu4.n)."),
+    cfg.FloatOpt(
+        "storpool_deadline",
+        min=1,
+        max=config.DEADLINE_SECONDS,
+        help=f"Seconds until an operation gives up ({config.DEADLINE_SECONDS:g} if not set).",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one backend's options say."""
+
+    api: config.Api
+    template: str | None
+    deadline_seconds: float
+    prefix: str
+    qos_class: str | None
+    replication: int
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """Return the options for oslo-config-generator; they belong into the section of the backend."""
+    return [("backend_defaults", OPTIONS)]
+
+
+def settings(configuration: Any) -> Settings:
+    """Return the settings of a backend (`cinder.volume.configuration.Configuration`); raise ConfigError."""
+    root = config.root()
+    given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
+    domain = config.domain(given, root, PREFIX)
+    prefix = given["storpool_volume_prefix"] or names.prefix(storpool_conf.read(root, optional=True))
+    return Settings(
+        api=domain.api,
+        template=domain.template,
+        deadline_seconds=domain.deadline_seconds,
+        prefix=_checked("storpool_volume_prefix", prefix, _VOLUME_PREFIX),
+        qos_class=_checked("storpool_qos_class", given["storpool_qos_class"] or None, _QOS_CLASS),
+        replication=given["storpool_replication"] or 3,
+    )
+
+
+def _checked(name: str, value: Any, pattern: re.Pattern[str]) -> Any:
+    if value is not None and not pattern.match(value):
+        raise errors.ConfigError(f"driver option {name}", "is not valid", "give letters, digits and any of _ - . :")
+    return value

@@ -1,0 +1,109 @@
+"""One operation of Cinder on one cluster: a client with a deadline, and Cinder's objects as StorPool's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cinder_driver import failures, names, options, specs
+from storpool_ovirt import api, attachments, errors, volumes
+from storpool_ovirt.deadline import Deadline
+
+GIB = 1 << 30
+
+# Says what a volume was made from, so that a repeated create never takes another volume for its own.
+TAG_SOURCE = "cinder-source"
+
+
+class Session:
+    """The client and the names for one operation."""
+
+    def __init__(self, settings: options.Settings, seconds: float | None = None) -> None:
+        self.settings = settings
+        self.client = api.Client(settings.api, Deadline(seconds or settings.deadline_seconds))
+
+    def volume_name(self, volume: Any) -> str:
+        """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the name of its copy."""
+        return names.volume_name(self.settings.prefix, volume["name_id"])
+
+    def snapshot_name(self, snapshot: Any) -> str:
+        """Return the name of a snapshot in StorPool."""
+        return names.snapshot_name(self.settings.prefix, snapshot["id"])
+
+    def volume(self, volume: Any) -> api.Volume:
+        """Return a Cinder volume as StorPool has it; raise VolumeNotFound."""
+        with failures.of(volume=volume["id"]):
+            return self.client.volume(self.volume_name(volume))
+
+    def find_volume(self, volume: Any) -> api.Volume | None:
+        """Return a Cinder volume as StorPool has it, None when it is gone; raises our own errors."""
+        try:
+            return self.client.volume(self.volume_name(volume))
+        except errors.NotFound:
+            return None
+
+    def snapshot(self, snapshot: Any) -> api.Volume:
+        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound."""
+        with failures.of(snapshot=snapshot["id"]):
+            return self.client.snapshot(self.snapshot_name(snapshot))
+
+    def create(self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None) -> str:
+        """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return its global id."""
+        policy = specs.of_volume(self.settings, volume)
+        source = parent or base_on
+        # A template of the volume's type counts for copies too: the scheduler chose its pool.
+        by_itself = source is None and policy.template is None and policy.qos_class is None
+        plan = volumes.Plan(
+            name=self.volume_name(volume),
+            tags={**policy.tags, **({TAG_SOURCE: source.global_id} if source else {})},
+            size_bytes=size_bytes(volume["size"]),
+            template=policy.template,
+            parent=parent.global_id if parent else None,
+            base_on=base_on.global_id if base_on else None,
+            replication=self.settings.replication if by_itself else None,
+        )
+        with failures.of(volume=volume["id"]):
+            return volumes.create(self.client, plan)
+
+    def snapshot_plan(self, snapshot: Any, tags: Mapping[str, str] | None = None) -> volumes.Plan:
+        """Return what is to be made for a Cinder snapshot."""
+        return volumes.Plan(self.snapshot_name(snapshot), tags or {})
+
+    def delete_volume(self, volume: Any) -> None:
+        """Delete a volume; absent is fine, a closed device is let go of, an open one is VolumeIsBusy and stays."""
+        name = self.volume_name(volume)
+        with failures.of(volume=volume["id"]):
+            self._delete("volume", name)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        """Delete a snapshot; absent is fine, a closed device is let go of, an open one is SnapshotIsBusy and stays."""
+        with failures.of(snapshot=snapshot["id"]):
+            self._delete("snapshot", self.snapshot_name(snapshot))
+
+    def _delete(self, kind: str, name: str) -> None:
+        try:
+            there = self.client.volume(name) if kind == "volume" else self.client.snapshot(name)
+        except errors.NotFound:
+            return
+        delete = volumes.delete if kind == "volume" else volumes.delete_snapshot
+        try:
+            delete(self.client, there.global_id)
+        except errors.InUse:
+            # Attached, perhaps to a host that died: open or not is what StorPool answers to the detach.
+            attachments.release(self.client, [target(there)], {})
+            delete(self.client, there.global_id)
+
+
+def size_bytes(gib: int) -> int:
+    """Return Cinder's size (GiB) in bytes."""
+    return int(gib) * GIB
+
+
+def size_gib(size_bytes: int) -> int:
+    """Return a size as Cinder counts it: whole GiB, rounded up."""
+    return -(-size_bytes // GIB)
+
+
+def target(there: api.Volume) -> attachments.Target:
+    """Return how attachments of this object are found and changed."""
+    return attachments.Target(there.global_id, there.name, there.kind)

@@ -1,0 +1,59 @@
+"""What a volume type asks of StorPool: the template and the QoS class.
+
+`storpool_template` is the upstream driver's extra spec, `storpool:qos_class` that of StorPool's own patches for Cinder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cinder_driver import options
+
+TEMPLATE = "storpool_template"
+QOS_CLASS = "storpool:qos_class"
+TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Where a volume shall live and how fast it may be."""
+
+    template: str | None
+    qos_class: str | None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of a new object with this policy."""
+        return {} if self.qos_class is None else {TAG_QOS_CLASS: self.qos_class}
+
+
+def of_volume(settings: options.Settings, volume: Any) -> Policy:
+    """Return the policy of a volume: that of its type, completed by the backend's options."""
+    volume_type = volume["volume_type"] if volume["volume_type_id"] else None
+    return of_type(settings, volume_type)
+
+
+def of_type(settings: options.Settings, volume_type: Any) -> Policy:
+    """Return the policy of a volume type (None: a volume without a type)."""
+    extra_specs: Mapping[str, str] = (volume_type["extra_specs"] or {}) if volume_type else {}
+    return Policy(extra_specs.get(TEMPLATE) or settings.template, extra_specs.get(QOS_CLASS) or settings.qos_class)
+
+
+def refused_difference(diff: Mapping[str, Any]) -> str | None:
+    """Return what of a change of type cannot be done in place, None when all of it can.
+
+    `diff` is that of cinder.volume.volume_types.volume_types_diff: each entry is a pair, old and new.
+    """
+    changed = {key for key, (old, new) in (diff.get("extra_specs") or {}).items() if old != new}
+    if any(old != new for old, new in (diff.get("encryption") or {}).values()):
+        return "encryption"
+    qos_specs = diff.get("qos_specs") or {}
+    consumers = set(qos_specs.get("consumer") or ())
+    if consumers - {None, "front-end"} and any(old != new for old, new in qos_specs.values()):
+        return "QoS specs for the back-end"
+    foreign = sorted(
+        key for key in changed - {TEMPLATE, QOS_CLASS} if key == "volume_backend_name" or key.startswith("storpool")
+    )
+    return f"extra spec {foreign[0]}" if foreign else None

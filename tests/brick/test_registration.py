@@ -1,0 +1,195 @@
+"""registration.py and the command: os-brick's factory in fresh processes of a Python of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+import brick_rig
+import pytest
+from core_fixtures import GIB, Core
+from os_brick.initiator import connector as factory
+
+from cinder_driver import __main__ as command
+from cinder_driver import registration
+from storpool_ovirt import volumes
+
+PROJECT = Path(registration.__file__).parent.parent
+LOOK = "from os_brick.initiator import connector; print(connector.get_connector_mapping('x86_64')['STORPOOL'])"
+
+# What Vdsm's own helper does for a volume without `adapter` (oVirt's vdsm, managedvolume-helper).
+VDSM = """
+import json, sys
+from os_brick.initiator import connector
+data = json.loads(sys.argv[1])
+props = connector.get_connector_properties(None, None, True, True)
+made = connector.InitiatorConnector.factory(
+    "storpool", None, use_multipath=props["multipath"], device_scan_attempts=3, conn=props)
+attachment = made.connect_volume(data)
+read = open(attachment["path"]).read(4)
+print(json.dumps([type(made).__module__, props.get("storpool_client_id"), attachment, read]))
+made.disconnect_volume(data, attachment, force=False, ignore_errors=False)
+"""
+
+
+# The stock connector of older releases imports StorPool's binding, which says this where simplejson is absent.
+BINDINGS_GREETING = "simplejson unavailable, fall-back to standard python json\n"
+
+
+@dataclass
+class Python:
+    """A Python with libraries of its own, which are those of this one and this project."""
+
+    folder: Path
+
+    @property
+    def site_packages(self) -> Path:
+        """Where its .pth files are."""
+        (found,) = self.folder.glob("lib/python*/site-packages")
+        return found
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it in a fresh process."""
+        return subprocess.run(
+            [str(self.folder / "bin" / "python"), *arguments],
+            env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore", **environment},
+            capture_output=True, text=True, timeout=120, check=False, cwd="/",
+        )  # fmt: skip
+
+    def command(self, action: str) -> tuple[int, str, str]:
+        """Run the command with one action: exit code, stdout, stderr."""
+        done = self.run("-m", "cinder_driver", action)
+        return done.returncode, done.stdout, done.stderr
+
+    def said(self, code: str, **environment: str) -> str:
+        """Run code that has to succeed without a word on stderr."""
+        done = self.run("-c", code, **environment)
+        assert (done.returncode, done.stderr.replace(BINDINGS_GREETING, "")) == (0, ""), done
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Python:
+    """Give a Python on which nothing is registered."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "python")], check=True)
+    made = Python(tmp_path / "python")
+    paths = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(PROJECT)]
+    (made.site_packages / "0-libraries.pth").write_text("\n".join(dict.fromkeys(paths)) + "\n")
+    return made
+
+
+def test_the_command_registers_for_all_processes_to_come(python: Python) -> None:
+    """install, status and remove say what a fresh process gets, and their exit codes tell whether it is as asked."""
+    file = python.site_packages / command.FILE
+    assert python.said(LOOK) == registration.STOCK
+    assert python.command("status")[0] == 1
+    code, out, err = python.command("install")
+    assert (code, err) == (0, "")
+    assert out.endswith(f"os-brick's connector for storpool is {registration.CONNECTOR} ({file})\n")
+    assert python.said(LOOK) == registration.CONNECTOR
+    assert python.command("install") == (0, out, "")
+    assert python.command("status") == (0, out, "")
+    assert python.command("remove")[0] == 0
+    assert (file.exists(), python.said(LOOK)) == (False, registration.STOCK)
+    assert python.command("remove")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_told(python: Python) -> None:
+    """The command says which file it could not write, in one sentence."""
+    done = python.run("-m", "cinder_driver", "install", "--folder", "/proc/nowhere")
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"/proc/nowhere/{command.FILE} cannot be changed (No such file or directory): run this as its owner\n"
+    )
+
+
+def test_python_starts_as_before(python: Python) -> None:
+    """The registration loads two small modules at a start of Python, and nothing of os-brick."""
+    loaded = "import sys; print(*sorted(sys.modules))"
+    before = set(python.said(loaded).split())
+    python.command("install")
+    assert set(python.said(loaded).split()) - before <= {"cinder_driver", "cinder_driver.registration", "__future__"}
+
+
+def test_a_package_that_was_removed_leaves_no_noise(python: Python) -> None:
+    """When only the .pth file is left, Python starts without a word, and os-brick has its own connector again."""
+    python.command("install")
+    (python.site_packages / "0-libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    libraries = {path.name for path in Path(sysconfig.get_path("purelib")).iterdir()}
+    if "cinder_driver" in libraries:
+        pytest.skip("this project is installed in site-packages itself: it cannot be removed for one test")
+    assert python.said(LOOK) == registration.STOCK
+
+
+def test_the_registration_survives_an_upgrade_of_os_brick(python: Python) -> None:
+    """Another os_brick that comes first on the path is registered with as well: nothing of ours lies in its files."""
+    python.command("install")
+    upgraded = python.site_packages / "os_brick"
+    (upgraded / "initiator").mkdir(parents=True)
+    (upgraded / "__init__.py").touch()
+    (upgraded / "initiator" / "__init__.py").touch()
+    (upgraded / "initiator" / "connector.py").write_text(
+        "_connector_mapping_linux = {'STORPOOL': 'new.Class'}\nunix_connector_list = ['new.Class']\n"
+        "def get_connector_mapping(arch=None):\n    return _connector_mapping_linux\n"
+    )
+    assert python.said(f"{LOOK}; print(connector.unix_connector_list)").split("\n") == [
+        registration.CONNECTOR,
+        f"['new.Class', '{registration.CONNECTOR}']",
+    ]
+
+
+def test_register_is_repeatable_and_replaces_the_stock_connector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process: the factory's class and the list of those that are asked for properties, each once."""
+    monkeypatch.setattr(factory, "_connector_mapping_linux", dict(factory._connector_mapping_linux))
+    monkeypatch.setattr(factory, "unix_connector_list", list(factory.unix_connector_list))
+    for register in (registration.register, registration.arm, registration.register):
+        register()
+        assert factory.unix_connector_list.count(registration.CONNECTOR) == 1
+        assert registration.STOCK not in factory.unix_connector_list
+    made = factory.InitiatorConnector.factory("storpool", None, use_multipath=False, device_scan_attempts=3, conn={})
+    assert f"{type(made).__module__}.{type(made).__name__}" == registration.CONNECTOR
+
+
+def test_arming_twice_adds_one_finder(python: Python) -> None:
+    """Every import asks each finder once: there is never more than one of ours."""
+    code = (
+        "import sys; from cinder_driver import registration as r; r.arm(); r.arm(); "
+        "print(sum(type(each).__module__ == r.__name__ for each in sys.meta_path)); r.register(); r.arm(); " + LOOK
+    )
+    assert python.said(code) == f"1\n{registration.CONNECTOR}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as Vdsm's helper does")
+def test_vdsms_own_helper_gets_our_connector(python: Python, tmp_path: Path) -> None:
+    """oVirt's stock path: exactly the calls of Vdsm's default helper, in a fresh process, on a registered host."""
+    python.command("install")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # Programs of a host that this machine may lack: os-brick asks for both before it looks at StorPool.
+    for name, text in (("sudo", 'exec "$@"'), ("multipathd", "echo path checker states:")):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    root = tmp_path / "host1"
+    with brick_rig.cluster(tmp_path, root) as core:
+        info = _volume(core)
+        environment = {
+            "STORPOOL_OVIRT_ROOT": str(root),
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        done = python.run("-c", VDSM, json.dumps(info), **environment)
+        assert done.returncode == 0, done.stderr
+        path = f"{root}/dev/storpool-byid/{info['global_id']}"
+        assert json.loads(done.stdout) == ["cinder_driver.connector", 1, {"type": "block", "path": path}, "\0" * 4]
+        assert core.client().attachments() == []
+        assert core.queries().count("VolumesReassignWait") == 2
+
+
+def _volume(core: Core) -> brick_rig.Info:
+    global_id = volumes.create(core.client(), volumes.Plan("os--volume-v1", {}, GIB))
+    return {"client_id": 1, "volume": "v1", "access_mode": "rw", "global_id": global_id}
