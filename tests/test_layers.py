@@ -40,6 +40,17 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def imported_packages(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+    return found
+
+
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 
 
@@ -60,6 +71,17 @@ def test_what_stands_beside_the_house_imports_none_of_it(package: str) -> None:
     """The simulator must be able to contradict the product, and the demo starts programs as oVirt does."""
     for path in (PACKAGE / package).rglob("*.py"):
         assert imports(path) <= {package}, path.name
+
+
+def test_openstack_is_known_in_one_place() -> None:
+    """Only cinder_driver imports Cinder, os-brick and oslo; of the house it uses what stands below oVirt's words."""
+    openstack = {"cinder", "cinderlib", "os_brick", "oslo_config", "oslo_log", "oslo_concurrency", "oslo_utils"}
+    for path in PACKAGE.rglob("*.py"):
+        assert not imported_packages(path) & {*openstack, "cinder_driver"}, path.name
+    for path in (PACKAGE.parent / "cinder_driver").glob("*.py"):
+        used = imports(path)
+        assert all(FLOORS[module] <= FLOORS["volumes"] for module in used), path.name
+        assert "mapping" not in used, "the mapping is the adapter's"
 
 
 @pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper"])
