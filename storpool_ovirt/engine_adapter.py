@@ -152,11 +152,11 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
     with enforced(deadline, "the verb to end", GRACE_SECONDS):
         # From here on the database driver and StorPool's binding are needed; what ends before is spared them.
-        from storpool_ovirt import api, disks, mapping
+        from storpool_ovirt import api, disks, mapping, trees
 
         with mapping.opened(database, deadline, journal.correlation_id) as opened:
             client = api.Client(domain.api, deadline)
-            engine = disks.Engine(domain, client, opened, journal, config.root())
+            engine = trees.Engine(domain, client, opened, journal, config.root())
             result = getattr(disks, verb.does)(engine, *arguments)
     took = f"{time.monotonic() - started:.3f}"
     journal.line("verb_done", verb=argv[1], api=client.calls, sql=opened.statements, seconds=took)

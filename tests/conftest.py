@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "flow_stage"]
+pytest_plugins = ["host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "flow_stage"]
 
 # Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.
 settings.register_profile(

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storpool_ovirt import api, attachments, config, disks, log, mapping, names, simulator, volumes
+from storpool_ovirt import api, attachments, config, disks, log, mapping, names, removal, simulator, trees, volumes
 from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CLIENTS = (1, 2, 3)
 OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
 
-_MORTAL = frozenset(module.__file__ for module in (disks, volumes, attachments))
+_MORTAL = frozenset(module.__file__ for module in (disks, removal, volumes, attachments))
 _ROW = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text, replaced::text"
     " FROM storpool_ovirt.node ORDER BY created_at"
@@ -149,7 +149,7 @@ class Rig:
             domain = config.Domain(settings, self._variant["template"], 90)
             with mapping.opened(self._address, deadline, "test") as opened:
                 client = self._client(settings, deadline)
-                engine = disks.Engine(domain, client, opened, self._log, str(self._folder))
+                engine = trees.Engine(domain, client, opened, self._log, str(self._folder))
                 with _dying(fault):
                     return getattr(disks, name)(engine, *arguments)
 

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
 import pytest
+from host_files import NODE, conf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storpool_ovirt import config, errors, storpool_conf
 
-NODE = platform.node()
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in storpool_conf.ENVIRONMENT_KEYS:
-        monkeypatch.delenv(key, raising=False)
-
-
-def conf(root: Path, text: str, **more: str) -> str:
-    """Write storpool.conf and files of storpool.conf.d below `root`, and return it as config takes it."""
-    folder = root / "etc" / "storpool.conf.d"
-    folder.mkdir(parents=True)
-    (root / "etc" / "storpool.conf").write_text(text)
-    for name, content in more.items():
-        (folder / f"{name}.conf").write_text(content)
-    return str(root)
 
 
 def test_host_and_token_are_enough(tmp_path: Path) -> None:

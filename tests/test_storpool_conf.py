@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from pathlib import Path
 
 import pytest
+from host_files import NODE, conf
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storpool_ovirt import errors, storpool_conf
-
-NODE = platform.node()
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key in storpool_conf.ENVIRONMENT_KEYS:
-        monkeypatch.delenv(key, raising=False)
-
-
-def conf(root: Path, text: str, **more: str) -> str:
-    """Write storpool.conf and files of storpool.conf.d below `root`, and return it as config takes it."""
-    folder = root / "etc" / "storpool.conf.d"
-    folder.mkdir(parents=True)
-    (root / "etc" / "storpool.conf").write_text(text)
-    for name, content in more.items():
-        (folder / f"{name}.conf").write_text(content)
-    return str(root)
-
 
 WORDS = st.sampled_from(["SP_OURID", "SP_AUTH_TOKEN", "SP_X", "a.b", "1"])
 VALUES = st.text(alphabet="ab1 #;=[]%\\\t\"'.:-", max_size=12)

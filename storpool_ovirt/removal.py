@@ -1,0 +1,117 @@
+"""What a delete takes: whole disks or single nodes, all or nothing where a device is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from storpool_ovirt import attachments, errors, mapping, names, storpool_conf, trees, volumes
+
+
+def locked_tree(engine: trees.Engine, uuid: str) -> list[mapping.Node]:
+    """Lock the disk that this node belongs to and return its tree; empty when there is no such node."""
+    found = engine.mapping.node(uuid)
+    if found is None:
+        _refuse_unmapped(engine, uuid)
+        return []
+    engine.mapping.lock(found.root)
+    return engine.mapping.tree(found.root)
+
+
+def delete_nodes(
+    engine: trees.Engine, tree: list[mapping.Node], doomed: list[mapping.Node], keep_root: bool = False
+) -> None:
+    """Delete these objects of a tree, volumes before snapshots, and their rows; all or none where one is open."""
+    if not doomed:
+        return
+    there = [(node, global_id) for node, global_id in _resolved(engine, doomed) if _is_there(engine, node, global_id)]
+    if len(there) > 1:
+        # None may go while another one's device is open, so all are let go in one atomic request first.
+        _release(engine, there)
+    gone = [node.uuid for node in doomed]
+    left = {node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)}
+    engine.mapping.mark(sorted(left), mapping.DELETING)
+    for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
+        try:
+            _delete_object(engine, node, global_id)
+        except trees.REFUSALS:
+            trees.silent_write(engine, engine.mapping.mark, sorted(left), mapping.LIVE)
+            raise
+        left.discard(node.uuid)
+    _activate_previous(engine, tree, gone)
+    roots = [node.uuid for node in doomed if keep_root and node.uuid == node.root]
+    if roots:
+        engine.mapping.mark(roots, mapping.REMOVED)
+    engine.mapping.forget([uuid for uuid in gone if uuid not in roots])
+
+
+def _delete_object(engine: trees.Engine, node: mapping.Node, global_id: str) -> None:
+    drop = volumes.delete if node.kind == "volume" else volumes.delete_snapshot
+    try:
+        drop(engine.client, global_id)
+    except errors.InUse:
+        _release(engine, [(node, global_id)])
+        drop(engine.client, global_id)
+    engine.log.line(f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root)
+
+
+def _release(engine: trees.Engine, objects: list[tuple[mapping.Node, str]]) -> None:
+    targets = [attachments.Target(global_id, names.object_name(node.uuid), node.kind) for node, global_id in objects]
+    for each in attachments.release(engine.client, targets, storpool_conf.host_names(engine.root)):
+        engine.log.line("released", target=each.name, client=each.client_id, reason="delete")
+
+
+def _resolved(engine: trees.Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mapping.Node, str]]:
+    """Yield each node with the global id of its object; an intent whose result is not known is looked up by name."""
+    for node in nodes:
+        if node.state == mapping.REMOVED:
+            continue
+        global_id = node.global_id
+        if global_id is None:
+            plan = volumes.Plan(names.object_name(node.uuid), trees.tags(engine, node))
+            try:
+                global_id = volumes.find(engine.client, node.kind, plan)
+            except errors.Foreign as error:
+                # The name is another owner's: the intent was never carried out, and nothing of it is there to delete.
+                engine.log.line("intent_dropped", node=node.uuid, reason=error)
+        if global_id is not None:
+            engine.client.check_cluster(global_id, f"{node.kind} {node.uuid}")
+            yield node, global_id
+
+
+def _is_there(engine: trees.Engine, node: mapping.Node, global_id: str) -> bool:
+    """Tell whether a volume still exists and is ours; a snapshot's delete itself tells, and takes no data with it."""
+    if node.kind == "snapshot":
+        return True
+    try:
+        volumes.check(engine.client, node.kind, global_id, trees.tags(engine, node))
+    except errors.NotFound:
+        return False
+    return True
+
+
+def _activate_previous(engine: trees.Engine, tree: list[mapping.Node], gone: list[str]) -> None:
+    """Where the active volume went, the one that it had replaced is active again."""
+    nodes = {node.uuid: node for node in tree}
+    root = nodes.get(tree[0].root)
+    if root is None or root.uuid in gone or root.active not in gone:
+        return
+    active: str | None = root.active
+    while active is not None and active in gone:
+        active = nodes[active].replaced if active in nodes else None
+    if active is None or active not in nodes:
+        active = root.uuid
+    engine.mapping.activate(root.uuid, active)
+
+
+def _refuse_unmapped(engine: trees.Engine, uuid: str) -> None:
+    """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose it silently."""
+    for read in (engine.client.volume, engine.client.snapshot):
+        try:
+            there = read(names.object_name(uuid))
+        except errors.NotFound:
+            continue
+        raise errors.Conflict(
+            f"{there.kind} {there.name} ({there.global_id})",
+            "exists in StorPool but not in the mapping database",
+            "was the database restored or replaced? nothing was deleted",
+        )

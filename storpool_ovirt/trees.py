@@ -1,0 +1,72 @@
+"""A disk's tree, as the verbs meet it: the tools of one verb, and the rows of the nodes that it names.
+
+What the verbs do is in `disks.py`, what a delete takes is in `removal.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storpool_ovirt import api, attachments, config, errors, log, mapping, names
+
+# StorPool said a clear no: the call that raised one of these has changed nothing.
+REFUSALS = (
+    errors.Conflict, errors.NotFound, errors.NoSpace, errors.Rejected, errors.WrongCluster, errors.InputError,
+    errors.InUse,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a verb works with: the domain's settings, the cluster, the mapping, the log, and where `/` is."""
+
+    domain: config.Domain
+    client: api.Client
+    mapping: mapping.Mapping
+    log: log.Log
+    root: str
+
+
+def known(engine: Engine, uuid: str) -> mapping.Node:
+    """Return the row of this id, whatever its state; raise NotFound when there is none."""
+    node = engine.mapping.node(uuid)
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+    return node
+
+
+def live(engine: Engine, uuid: str) -> mapping.Node:
+    """Return the row of an object that exists; raise NotFound or Conflict with the reason when it does not."""
+    node = known(engine, uuid)
+    if node.state == mapping.PLANNED:
+        raise errors.Conflict(f"{node.kind} {uuid}", "was never finished", "repeat what made it, or delete it")
+    if node.state in (mapping.DELETING, mapping.REMOVED):
+        raise errors.NotFound(node.kind, uuid, "any more: it was deleted, or a delete of it has begun")
+    engine.client.check_cluster(global_id(node), f"{node.kind} {uuid}")
+    return node
+
+
+def global_id(node: mapping.Node) -> str:
+    """Return the global id of a node's object; raise Conflict when none was ever seen."""
+    if node.global_id is None:
+        raise errors.Conflict(f"{node.kind} {node.uuid}", "has no object in StorPool yet", "repeat what made it")
+    return node.global_id
+
+
+def target(node: mapping.Node) -> attachments.Target:
+    """Return how `attachments` names the node's object."""
+    return attachments.Target(global_id(node), names.object_name(node.uuid), node.kind)
+
+
+def tags(engine: Engine, node: mapping.Node) -> dict[str, str]:
+    """Return the complete tags of the node's object: what makes it ours."""
+    return names.tags(node.uuid, engine.mapping.location, node.root)
+
+
+def silent_write(engine: Engine, write: Callable[..., None], *args: object) -> None:
+    """Undo in the mapping after a failure, which stays the one that is told; what cannot be undone stays an intent."""
+    try:
+        write(*args)
+    except errors.Error as error:
+        engine.log.line("undo_failed", reason=error)
