@@ -488,19 +488,6 @@ def test_a_loop_device_over_a_plain_file_holds_it(file: Rig, loop: Rig) -> None:
         run("losetup", "-d", made.stdout.strip())
 
 
-def test_looking_for_holders_is_quick(rig: Rig) -> None:
-    """A detach must not be slow because the host runs many programs: 20 ms for each 100 of them at most, best of 5."""
-    rig.show(1)
-    programs = sum(1 for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208
-
-    def seconds() -> float:
-        before = time.thread_time()  # not the clock on the wall: other tests may be running
-        rig.devices.holders(1, V)
-        return time.thread_time() - before
-
-    assert min(seconds() for _ in range(5)) < 0.02 * max(1.0, programs / 100)
-
-
 # cutting off
 
 

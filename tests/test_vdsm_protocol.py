@@ -9,7 +9,6 @@ import json
 import os
 import stat
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -273,10 +272,3 @@ def test_each_change_is_one_line_in_the_log_and_nothing_secret(shared: Stage, ha
     assert all(info["data"]["volume"] in line for line in lines)
     for text in (log.read_bytes(), *(run.stdout + run.stderr for run in (*attach_twice, failed, detached))):
         assert shared.simulator.token.encode() not in text
-
-
-def test_it_is_quick(shared: Stage, info: Info) -> None:
-    """Engine gives up after 180 s: an attach on a healthy cluster takes a moment."""
-    began = time.monotonic()
-    answered(attach(shared.host1, info))
-    assert time.monotonic() - began < 10
