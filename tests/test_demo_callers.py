@@ -62,7 +62,7 @@ def asked(host: vdsm.Host) -> list[tuple[str, Any]]:
     return [(verb, json.loads(sent)) for verb, _, sent in (line.partition(" ") for line in lines)]
 
 
-# What Engine takes from the output (contract 1.7 and 10.1)
+# What Engine takes from the output (its ManagedBlockExecutor)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_answer_that_is_no_guid_fails_a_verb_that_owes_one(make_engine: MakeEngi
         make_engine(f'echo "$4:{answer}"').run("create_snapshot", "d").guid()
 
 
-# How Engine runs and waits (contract 1.2, 1.6 and 10.1)
+# How Engine runs and waits (its ManagedBlockExecutor)
 
 
 def test_arguments_folder_environment_and_pipes_are_engines(make_engine: MakeEngine, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_started_verb_can_be_killed_half_way(make_engine: MakeEngine) -> None:
     assert process.returncode == -9
 
 
-# How Vdsm runs a helper, and what it remembers (contract 4.3 to 4.5 and 10.2)
+# How Vdsm runs a helper, and what it remembers (its managedvolume.py)
 
 
 def test_helper_gets_one_word_and_json_and_owes_one_document(make_host: MakeHost) -> None:
@@ -367,7 +367,7 @@ def test_failed_detach_keeps_everything(make_host: MakeHost) -> None:
     assert host.local("/run/vdsm/managedvolumes/5d_d").is_symlink()
 
 
-# Flows: the calls, their order and their ids (contract 3)
+# Flows: the calls, their order and their ids
 
 FLOW_ADAPTER = r"""
 case $1 in
@@ -444,7 +444,7 @@ def test_run_stop_and_migrations_ask_in_engines_order(domain: flows.Domain, host
 
 
 def test_snapshots_previews_and_commits_name_what_engine_names(domain: flows.Domain, log: Log) -> None:
-    """The worked sequence of contract 3.12: at its end remove_snapshot comes with the id of a volume."""
+    """The worked sequence of previews and commits: at its end remove_snapshot comes with the id of a volume."""
     disk = flows.create_disk(domain, 1)
     d = disk.id
     s1, s2 = flows.create_snapshot(domain, disk), flows.create_snapshot(domain, disk)

@@ -1,4 +1,4 @@
-"""Engine's flows replayed step by step with real data: contract section 3, by the programs that Engine and Vdsm run.
+"""Engine's flows replayed step by step with real data, by the programs that Engine and Vdsm run.
 
 After each the cluster must hold exactly what it held before: fixture `play`.  Snapshots and previews are in
 test_flows_snapshots.py.

@@ -1,4 +1,4 @@
-"""Engine's flows with snapshots, previews and commits, replayed with real data: contract sections 3.10 to 3.13.
+"""Engine's flows with snapshots, previews and commits, replayed with real data.
 
 After each the cluster must hold exactly what it held before: fixture `play`.
 """

@@ -1,8 +1,8 @@
 """oVirt Engine's way to run an adapter: one process for each verb, and what Engine takes from its output.
 
-The rules are those of the contract's section 1, measured with Engine's own executor class: same argv, working folder,
-environment and pipes, the same reading of the output and the same order of waiting.  Only one thing is kinder than
-Engine: a call that would hang for ever is given up after a limit and the process is killed.
+The rules are those of oVirt's ManagedBlockExecutor (docs/verbs.md), measured with that class: same argv, working
+folder, environment and pipes, the same reading of the output and the same order of waiting.  Only one thing is kinder
+than Engine: a call that would hang for ever is given up after a limit and the process is killed.
 """
 
 from __future__ import annotations

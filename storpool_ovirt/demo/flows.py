@@ -1,4 +1,4 @@
-"""What Engine does for each action of an administrator: its calls in its order with its ids (contract, section 3).
+"""What Engine does for each action of an administrator: its calls in its order with its ids, read from its sources.
 
 These look wrong in places, and are meant to: a migration calls disconnect_volume, which names no host, while the
 destination runs; a commit may call remove_snapshot with the id of a volume; a deleted disk is named by its own id

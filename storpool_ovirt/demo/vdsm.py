@@ -1,8 +1,9 @@
 """Vdsm's way to run a helper, and what Vdsm keeps in mind about managed volumes.
 
-Written from the contract's section 4 in our own words; a host is a folder here.  It keeps what matters to a helper: one
-row for each volume with its connection information, the run link that the VM opens, the order of the steps, which step
-is undone by which, and that there is no lock and no time limit (but the one that tests need to end).
+What oVirt's vdsm does in managedvolume.py (docs/host.md), in our own words; a host is a folder here.  It keeps what
+matters to a helper: one row for each volume with its connection information, the run link that the VM opens, the order
+of the steps, which step is undone by which, and that there is no lock and no time limit (but the one that tests need
+to end).
 """
 
 from __future__ import annotations
