@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, TypeVar
 
 from storpool_ovirt import api, errors, names
+
+_T = TypeVar("_T")
 
 # After an ambiguous failure: look, then try again.  The deadline ends it earlier.
 CREATE_ATTEMPTS = 5
@@ -49,7 +51,9 @@ def create(client: api.Client, plan: Plan) -> str:
         body["parent"] = names.address(plan.parent)
     if plan.base_on is not None:
         body["baseOn"] = names.address(plan.base_on)
-    return _made(client, lambda: client.volume_create(body), client.volume, plan)
+    return _made(
+        client, lambda: client.volume_create(body), lambda: _found(client.volume, plan, None), _other_kind(plan)
+    )
 
 
 def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
@@ -57,7 +61,12 @@ def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
     names.check_length(plan.name, plan.tags)
     body = {"name": plan.name, "tags": dict(plan.tags)}
     address = names.address(volume_id)
-    return _made(client, lambda: client.volume_snapshot(address, body), client.snapshot, plan, made_from=volume_id)
+    return _made(
+        client,
+        lambda: client.volume_snapshot(address, body),
+        lambda: _found(client.snapshot, plan, volume_id),
+        _other_kind(plan),
+    )
 
 
 def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str]:
@@ -75,29 +84,18 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
         ]
     }
     what = ", ".join(plan.name for _, plan in members)
-    for attempt in range(CREATE_ATTEMPTS):
-        try:
-            made = client.group_snapshot(body, what)
-        except errors.Exists as error:
-            found = _found_group(client, members)
-            if found is None:
-                raise errors.Conflict(what, "exists in part, or as something else", "choose another id") from error
-            return found
-        except errors.ApiUnavailable as error:
-            if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
-                raise
-            found = _found_group(client, members)
-            if found is not None:
-                return found
-            client.pause(attempt)
-        else:
-            return [made[volume_id] for volume_id, _ in members]
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def post() -> list[str]:
+        made = client.group_snapshot(body, what)
+        return [made[volume_id] for volume_id, _ in members]
+
+    taken = errors.Conflict(what, "exists in part, or as something else", "choose another id")
+    return _made(client, post, lambda: _found_group(client, members), taken)
 
 
 def find(client: api.Client, kind: str, plan: Plan) -> str | None:
     """Return the global id of what an earlier try made of `plan`; None when there is nothing of that name."""
-    return _found(client.volume if kind == "volume" else client.snapshot, plan, None)
+    return _found(_reader(client, kind), plan, None)
 
 
 def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
@@ -130,8 +128,7 @@ def change(  # noqa: PLR0913  one request, so one call
         client.snapshot_update(address, body)
     except errors.Exists:
         # A repetition after a lost answer finds its own work.
-        read = client.volume if there.kind == "volume" else client.snapshot
-        if name is None or read(address).name != name:
+        if name is None or _reader(client, there.kind)(address).name != name:
             raise
     return 0
 
@@ -150,8 +147,7 @@ def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
 
 def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
     """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not carry these tags."""
-    read = client.volume if kind == "volume" else client.snapshot
-    _check_owner(read(names.address(global_id)), tags)
+    _check_owner(_reader(client, kind)(names.address(global_id)), tags)
 
 
 def delete(client: api.Client, global_id: str) -> None:
@@ -189,27 +185,24 @@ def named_template(templates: Sequence[api.Template], name: str, where: str) -> 
     raise errors.NotFound("template", name, f"in the StorPool cluster at {where}: check sp_template")
 
 
-def _made(
-    client: api.Client,
-    post: Callable[[], str],
-    read: Callable[[str], api.Volume],
-    plan: Plan,
-    made_from: str | None = None,
-) -> str:
+def _made(client: api.Client, post: Callable[[], _T], look: Callable[[], _T | None], taken: errors.Conflict) -> _T:
+    """Create once: after an ambiguous failure look for what the try may have made, and only else try again.
+
+    `taken` is raised when the name exists but `look` finds nothing of ours under it.
+    """
     for attempt in range(CREATE_ATTEMPTS):
         try:
             return post()
         except errors.Exists as error:
-            found = _found(read, plan, made_from)
+            found = look()
             if found is None:
-                # The name belongs to the other kind: volumes and snapshots share one name space.
-                raise errors.Conflict(plan.name, "belongs to an object of another kind", "choose another id") from error
+                raise taken from error
             return found
         except errors.ApiUnavailable as error:
             if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
                 raise
             try:
-                found = _found(read, plan, made_from)
+                found = look()
             except errors.Conflict:
                 raise
             except errors.Error as unseen:
@@ -219,6 +212,15 @@ def _made(
                 return found
             client.pause(attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _other_kind(plan: Plan) -> errors.Conflict:
+    # Volumes and snapshots share one name space.
+    return errors.Conflict(plan.name, "belongs to an object of another kind", "choose another id")
+
+
+def _reader(client: api.Client, kind: str) -> Callable[[str], api.Volume]:
+    return client.volume if kind == "volume" else client.snapshot
 
 
 def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None) -> str | None:

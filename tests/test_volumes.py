@@ -217,6 +217,17 @@ def test_a_group_snapshot_is_made_once(core: Core, kind: str) -> None:
     assert len(there) == 4
 
 
+def test_a_group_whose_look_is_refused_is_told_as_unknown(core: Core) -> None:
+    """T87, T21: the group was made, its answer lost and the look is refused: the caller learns that nobody knows."""
+    group = members(core)
+    core.simulator.faults.add("reset_after", query="VolumesGroupSnapshot")
+    core.simulator.faults.add("error_200", query="Snapshot", name="unauthorized")
+    with pytest.raises(errors.ApiUnavailable) as raised:
+        volumes.group_snapshot(core.client(), group)
+    assert raised.value.ambiguous
+    assert len(volumes.group_snapshot(core.client(), group)) == len(group)
+
+
 def test_a_group_snapshot_fails_whole(core: Core) -> None:
     """T21: a member that is gone, or a name that is taken, leaves nothing behind."""
     group = members(core)
