@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from storpool_ovirt import attachments, errors, mapping, names, removal, trees, volumes
+from storpool_ovirt import attachments, errors, mapping, names, recovery, removal, trees, volumes
 
 GIB = 1 << 30
 ADAPTER = "storpool"
@@ -27,21 +27,20 @@ def create(engine: trees.Engine, uuid: str, size_bytes: int) -> None:
 
 def clone(engine: trees.Engine, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
-    engine.mapping.lock(uuid, shared=trees.known(engine, source).root)
-    origin = trees.live(engine, source)
+    origin = trees.checked(engine, _locked_source(engine, source, uuid))
     node = mapping.Node(uuid, "volume", uuid, source, origin.size_bytes, mapping.PLANNED, active=uuid)
     _make_disk(engine, node, _plan(engine, node, origin, engine.domain.template))
 
 
 def snapshot(engine: trees.Engine, volume: str) -> str:
     """Freeze the volume as it is now and return the new snapshot's id."""
-    engine.mapping.lock(trees.known(engine, volume).root)
-    origin = trees.live(engine, volume)
+    origin = trees.checked(engine, recovery.locked(engine, volume))
     _check_volume(origin, "be snapshotted")
     node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
-    engine.mapping.plan(node)
+    plan = _plan(engine, node)
+    engine.mapping.plan(node, _told(node, plan))
     with _forgotten_when_refused(engine, node):
-        global_id = volumes.snapshot(engine.client, trees.global_id(origin), _plan(engine, node))
+        global_id = volumes.snapshot(engine.client, trees.global_id(origin), plan)
     engine.mapping.complete(node.uuid, global_id)
     engine.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
     return node.uuid
@@ -52,16 +51,16 @@ def preview(engine: trees.Engine, snapshot: str) -> str:
 
     It becomes the disk's active volume until it is deleted (undo) or another takes its place.
     """
-    root = trees.known(engine, snapshot).root
-    engine.mapping.lock(root)
-    origin = trees.live(engine, snapshot)
+    origin = trees.checked(engine, recovery.locked(engine, snapshot))
+    root = origin.root
     tree = {node.uuid: node for node in engine.mapping.tree(root)}
     before = tree[root].active or root
     size_bytes = max(origin.size_bytes, tree[before].size_bytes if before in tree else 0)
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
-    engine.mapping.plan(node)
+    plan = _plan(engine, node, origin)
+    engine.mapping.plan(node, _told(node, plan))
     with _forgotten_when_refused(engine, node):
-        global_id = _create_from(engine, node, _plan(engine, node, origin))
+        global_id = _create_from(engine, node, plan)
     engine.mapping.complete_preview(node.uuid, global_id, root)
     engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root)
     return node.uuid
@@ -72,20 +71,19 @@ def extend(engine: trees.Engine, uuid: str, size_bytes: int) -> None:
 
     The same size is a success, a smaller one a Conflict.  Hosts that have it attached know the size on return.
     """
-    engine.mapping.lock(trees.known(engine, uuid).root)
-    named = trees.known(engine, uuid)
-    node = trees.live(engine, named.active if named.uuid == named.root and named.active else uuid)
+    node = recovery.locked(engine, uuid)
+    if node.uuid == node.root and node.active not in (None, uuid):
+        node = trees.known(engine, str(node.active))
+    trees.checked(engine, node)
     _check_volume(node, "grow")
-    if size_bytes < node.size_bytes:
-        _check_growth(engine, node, size_bytes)
-    # The intent first: what is made from this volume later is made as large as its row says, which must never be less
-    # than the volume itself.
-    engine.mapping.resize(node.uuid, size_bytes)
+    _check_growth(node, size_bytes)
+    engine.mapping.begin_growth(node, size_bytes)
     try:
         generation = volumes.grow(engine.client, trees.global_id(node), size_bytes)
     except trees.REFUSALS:
-        trees.silent_write(engine, engine.mapping.resize, node.uuid, node.size_bytes)
+        trees.silent_take_back(engine, mapping.unchanged())
         raise
+    engine.mapping.complete_growth(node.uuid, size_bytes)
     engine.log.line("volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes)
     if node.connected:
         _silent_wait(engine, node, generation)
@@ -96,9 +94,9 @@ def delete(engine: trees.Engine, uuid: str) -> None:
 
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as before then.
     """
-    tree = removal.locked_tree(engine, uuid)
+    tree = recovery.locked_tree(engine, uuid, whole=True)
     whole = bool(tree) and tree[0].root == uuid
-    removal.delete_nodes(engine, tree, tree if whole else [each for each in tree if each.uuid == uuid])
+    removal.delete_nodes(engine, uuid, tree, tree if whole else [each for each in tree if each.uuid == uuid])
 
 
 def remove(engine: trees.Engine, uuid: str) -> None:
@@ -106,12 +104,12 @@ def remove(engine: trees.Engine, uuid: str) -> None:
 
     A disk's own first volume goes only when another one is active; its id stays known, as the disk has it.
     """
-    tree = removal.locked_tree(engine, uuid)
+    tree = recovery.locked_tree(engine, uuid)
     named = [each for each in tree if each.uuid == uuid]
     for root in [each for each in named if each.root == uuid]:
         if root.active in (None, uuid):
             raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
-    removal.delete_nodes(engine, tree, named, keep_root=True)
+    removal.delete_nodes(engine, uuid, tree, named)
 
 
 def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
@@ -119,7 +117,10 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 
     Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
     """
-    node = trees.live(engine, uuid)
+    node = trees.known(engine, uuid)
+    if node.pending and recovery.concerns(engine, node):
+        node = recovery.locked(engine, uuid)
+    trees.checked(engine, node)
     volumes.check(engine.client, node.kind, trees.global_id(node), trees.tags(engine, node))
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
@@ -142,24 +143,29 @@ def stats(engine: trees.Engine) -> dict[str, object]:
     }
 
 
+def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node:
+    """Hold what is cloned against changes only, so that many clones of it run at once, and the new disk whole."""
+    origin = trees.known(engine, source)
+    if not origin.pending:
+        engine.mapping.lock(uuid, shared=origin.root)
+        return trees.known(engine, source)
+    for disk in sorted({uuid, origin.root}):
+        engine.mapping.lock(disk)
+    return recovery.settled(engine, source)
+
+
 def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> None:
-    there = engine.mapping.plan(node)
-    global_id = None
+    there = engine.mapping.plan(node, _told(node, plan))
+    if there is not None and there.pending:
+        recovery.settle_disk(engine, node.uuid, node.uuid)
+        there = engine.mapping.plan(node, _told(node, plan))
     if there is not None:
         _check_repeat(there, node)
-        if there.state == mapping.LIVE:
-            volumes.check(engine.client, "volume", trees.global_id(there), plan.tags)
-            return
-        try:
-            global_id = volumes.find(engine.client, "volume", replace(plan, size_bytes=there.size_bytes))
-        except errors.Foreign:
-            trees.silent_write(engine, engine.mapping.forget, [node.uuid])
-            raise
-        if global_id is None and there.size_bytes != node.size_bytes:
-            engine.mapping.resize(node.uuid, node.size_bytes)  # the source of a clone has grown since the first try
-    if global_id is None:
-        with _forgotten_when_refused(engine, node):
-            global_id = _create_from(engine, node, plan)
+        volumes.check(engine.client, "volume", trees.global_id(there), plan.tags)
+        engine.mapping.begin_again(there, _told(there, plan))
+        return
+    with _forgotten_when_refused(engine, node):
+        global_id = _create_from(engine, node, plan)
     engine.mapping.complete(node.uuid, global_id)
     engine.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, size_bytes=node.size_bytes, source=node.source or "-"
@@ -176,7 +182,7 @@ def _create_from(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -
         size_bytes = read(names.address(origin)).size_bytes if origin else 0
         if size_bytes <= (plan.size_bytes or 0):
             raise
-    engine.mapping.resize(node.uuid, size_bytes)
+    engine.mapping.write(mapping.resized(node.uuid, size_bytes))
     return volumes.create(engine.client, replace(plan, size_bytes=size_bytes))
 
 
@@ -202,7 +208,7 @@ def _forgotten_when_refused(engine: trees.Engine, node: mapping.Node) -> Iterato
     try:
         yield
     except trees.REFUSALS:
-        trees.silent_write(engine, engine.mapping.forget, [node.uuid])
+        trees.silent_take_back(engine, mapping.forgotten([node.uuid]))
         raise
 
 
@@ -217,13 +223,11 @@ def _silent_wait(engine: trees.Engine, node: mapping.Node, generation: int) -> N
             engine.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
 
 
-def _check_growth(engine: trees.Engine, node: mapping.Node, size_bytes: int) -> None:
-    """Raise Conflict when the volume is larger; its row may name a size that an extend that died never gave it."""
-    there = engine.client.volume(names.address(trees.global_id(node)))
-    if size_bytes < there.size_bytes:
+def _check_growth(node: mapping.Node, size_bytes: int) -> None:
+    if size_bytes < node.size_bytes:
         raise errors.Conflict(
             f"volume {node.uuid}",
-            f"has {there.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+            f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
             "a volume cannot shrink",
         )
 
@@ -249,6 +253,11 @@ def _plan(
         parent=source if from_snapshot else None,
         base_on=None if from_snapshot else source,
     )
+
+
+def _told(node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
+    """Return what the journal tells of what is to be made."""
+    return {"kind": node.kind, **asdict(plan)}
 
 
 def _new_uuid() -> str:

@@ -9,17 +9,22 @@ ManagedBlockExecutor, whose rules docs/verbs.md tells).
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
 
 from storpool_ovirt import config, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
+
+if TYPE_CHECKING:
+    from storpool_ovirt.journal import Journal
 
 PROGRAM = "storpool-adapter"
 LOG_FOLDER = "/var/log/ovirt-engine"
@@ -31,6 +36,8 @@ MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit number
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 1.0
 GRACE_SECONDS = 0.5
+# To tell the journal of a failure when the time is up.
+NOTE_SECONDS = 0.3
 
 
 class Argument(NamedTuple):
@@ -108,31 +115,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # a process that lives for a tenth of a second leaves nothing to collect: this saves a tenth of it
     arguments = list(sys.argv if argv is None else argv)
     streams.close_stdin()
-    journal = log.Log(PROGRAM, log_path())
-    answer = streams.Answer(journal.descriptor)
-    verb = arguments[1] if len(arguments) > 1 else ""
-    prefix = "error"
+    lines = log.Log(PROGRAM, log_path())
+    answer = streams.Answer(lines.descriptor)
+    event = "verb_failed"
     try:
-        payload = _run(arguments, journal)
-        # Engine takes a line that begins with "error" for one and cuts six characters: such an id would be cut wrong.
-        prefix = prefix if journal.correlation_id.startswith("error") else journal.correlation_id
-        code = 0
+        _run(arguments, lines, answer)
+    except errors.NotDelivered as error:
+        event, reason = "answer_not_delivered", str(error)
     except errors.Error as error:
-        payload, code = str(error), 1
+        reason = str(error)
     except ImportError as error:
-        payload, code = f"a library is missing or broken ({error}): install storpool-ovirt[engine] for this Python", 1
+        reason = f"a library is missing or broken ({error}): install storpool-ovirt[engine] for this Python"
     except Exception as error:
         # The door: a bug too is one sentence for Engine, and its trace is in the log.
-        payload, code = f"internal error {error.__class__.__name__}: see {log_path()} on Engine's machine", 1
-        journal.trace()
-    if code:
-        journal.line("verb_failed", verb=verb, reason=payload, seconds=f"{time.monotonic() - started:.3f}")
-    try:
-        answer.give(f"{prefix}:{streams.one_line(journal.masked(payload))}")
-    except OSError as error:
-        journal.line("answer_not_delivered", verb=verb, reason=error)
-        code = 1
-    return code
+        reason = f"internal error {error.__class__.__name__}: see {log_path()} on Engine's machine"
+        lines.trace()
+    else:
+        return 0
+    verb = arguments[1] if len(arguments) > 1 else ""
+    lines.line(event, verb=verb, reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    if not answer.given:
+        with contextlib.suppress(errors.NotDelivered):
+            _give(answer, "error", reason, lines)
+    return 1
 
 
 def log_path() -> str:
@@ -140,30 +145,73 @@ def log_path() -> str:
     return f"{os.environ.get('ENGINE_LOG') or config.root() + LOG_FOLDER}/managedblock/{PROGRAM}.log"
 
 
-def _run(argv: Sequence[str], journal: log.Log) -> str:
-    """Parse the arguments, run the verb and return the payload."""
+def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
+    """Parse the arguments, run the verb and give its answer."""
     started = time.monotonic()
-    verb, options, database, arguments = _parse(argv, journal)
+    verb, options, database, arguments = _parse(argv, lines)
     domain = config.domain(options, config.root())
-    journal.hide(domain.api.token.reveal())
-    journal.hide(database.password.reveal())
+    lines.hide(domain.api.token.reveal())
+    lines.hide(database.password.reveal())
+    # Engine takes a line that begins with "error" for one and cuts six characters: such an id would be cut wrong.
+    prefix = "error" if lines.correlation_id.startswith("error") else lines.correlation_id
     if verb.does is None:
-        return ""
+        _give(answer, prefix, "", lines)
+        return
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
     with enforced(deadline, "the verb to end", GRACE_SECONDS):
         # From here on the database driver and StorPool's binding are needed; what ends before is spared them.
-        from storpool_ovirt import api, disks, mapping, trees
+        from storpool_ovirt import api, disks, journal, mapping, trees
 
-        with mapping.opened(database, deadline, journal.correlation_id) as opened:
+        caller = journal.Caller(lines.correlation_id, argv[1], tuple(argv[5:]))
+        with mapping.opened(database, deadline, caller) as opened:
             client = api.Client(domain.api, deadline)
-            engine = trees.Engine(domain, client, opened, journal, config.root())
-            result = getattr(disks, verb.does)(engine, *arguments)
+            engine = trees.Engine(domain, client, opened, lines, config.root())
+            with _journaled(opened.journal, deadline, lines):
+                result = getattr(disks, verb.does)(engine, *arguments)
+                payload = result if isinstance(result, str) else json.dumps(result) if result is not None else ""
+                _give(answer, prefix, payload, lines)
+            _record(opened.journal, database, deadline)
     took = f"{time.monotonic() - started:.3f}"
-    journal.line("verb_done", verb=argv[1], api=client.calls, sql=opened.statements, seconds=took)
-    return result if isinstance(result, str) else json.dumps(result) if result is not None else ""
+    lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, seconds=took)
 
 
-def _parse(argv: Sequence[str], journal: log.Log) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:
+def _give(answer: streams.Answer, prefix: str, payload: str, lines: log.Log) -> None:
+    try:
+        answer.give(f"{prefix}:{streams.one_line(lines.masked(payload))}")
+    except OSError as error:
+        raise errors.NotDelivered(str(error)) from error
+
+
+@contextmanager
+def _journaled(book: Journal, deadline: Deadline, lines: log.Log) -> Iterator[None]:
+    """Tell the journal of a verb that did not end well: what it began may have taken effect all the same."""
+    try:
+        yield
+    except Exception as error:
+        deadline.extend(NOTE_SECONDS)
+        undelivered = isinstance(error, errors.NotDelivered)
+        try:
+            book.failed("undelivered" if undelivered else "failed", lines.masked(str(error)))
+        except errors.Error as unwritten:
+            lines.line("failure_not_recorded", reason=unwritten)
+        raise
+
+
+def _record(book: Journal, database: config.Database, deadline: Deadline) -> None:
+    """Write that Engine has the answer, through a new connection if the first one broke just now.
+
+    Where that fails the exit code is 1: Engine drops the answer then, and the journal is right.
+    """
+    from storpool_ovirt import mapping
+
+    try:
+        book.delivered()
+    except errors.DatabaseUnavailable:
+        with mapping.opened(database, deadline, book.caller, book.own) as again:
+            again.journal.delivered()
+
+
+def _parse(argv: Sequence[str], lines: log.Log) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:
     for position, text in enumerate(argv[1:], 1):
         try:
             text.encode()
@@ -177,7 +225,7 @@ def _parse(argv: Sequence[str], journal: log.Log) -> tuple[Verb, dict[str, objec
     if not CORRELATION_ID.match(correlation_id):
         why = f"is not valid ({names.shown(correlation_id)})"
         raise errors.InputError("the correlation id argument", why, "give 1 to 50 of the characters 0-9 a-z A-Z _ -")
-    journal.correlation_id = correlation_id
+    lines.correlation_id = correlation_id
     verb = VERBS.get(name)
     if verb is None:
         raise errors.InputError(f"the verb {names.shown(name)}", "does not exist", f"the verbs are {', '.join(VERBS)}")

@@ -20,6 +20,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     |   +-- DatabaseUnavailable
     |   +-- DeadlineExceeded  ... our own time was up
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
+    +-- NotDelivered          was the work done, but did nobody read the answer?
 
 Errors of the libraries below are translated once, at their border: `api.py` (StorPool), `mapping.py` (PostgreSQL).
 """
@@ -100,16 +101,17 @@ class InUse(Error):
 
 
 class Locked(Error):
-    """Another operation holds the object; it did not end within `waited_seconds`."""
+    """Another operation holds the object; it did not end within `waited_seconds`.  `holder` says which, if known."""
 
-    def __init__(self, name: str, waited_seconds: float) -> None:
-        super().__init__(name, waited_seconds)
-        self.name, self.waited_seconds = name, waited_seconds
+    def __init__(self, name: str, waited_seconds: float, holder: str = "") -> None:
+        super().__init__(name, waited_seconds, holder)
+        self.name, self.waited_seconds, self.holder = name, waited_seconds, holder
 
     def __str__(self) -> str:
         return (
-            f"another operation works on {self.name} and did not end within {self.waited_seconds:.0f} s: "
-            "wait for it, then try again"
+            f"another operation works on {self.name} and did not end within {self.waited_seconds:.0f} s"
+            + (f" ({self.holder})" if self.holder else "")
+            + ": wait for it, then try again"
         )
 
 
@@ -201,3 +203,14 @@ class DeviceMissing(Error):
             f"{self.path} did not appear within {self.waited_seconds:g} s of attaching: "
             "check the storpool_block service and udev on this host"
         )
+
+
+class NotDelivered(Error):
+    """The answer could not be written: whoever called is not there any more."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"nobody read the answer ({self.why}): the caller does not know that the work is done"

@@ -7,41 +7,46 @@ from collections.abc import Iterator
 from storpool_ovirt import attachments, errors, mapping, names, storpool_conf, trees, volumes
 
 
-def locked_tree(engine: trees.Engine, uuid: str) -> list[mapping.Node]:
-    """Lock the disk that this node belongs to and return its tree; empty when there is no such node."""
-    found = engine.mapping.node(uuid)
-    if found is None:
-        _refuse_unmapped(engine, uuid)
-        return []
-    engine.mapping.lock(found.root)
-    return engine.mapping.tree(found.root)
+def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doomed: list[mapping.Node]) -> None:
+    """Delete these objects of a tree, volumes before snapshots, and their rows; all or none where one is open.
 
-
-def delete_nodes(
-    engine: trees.Engine, tree: list[mapping.Node], doomed: list[mapping.Node], keep_root: bool = False
-) -> None:
-    """Delete these objects of a tree, volumes before snapshots, and their rows; all or none where one is open."""
+    `named` is the id that Engine uses for them.
+    """
     if not doomed:
         return
     there = [(node, global_id) for node, global_id in _resolved(engine, doomed) if _is_there(engine, node, global_id)]
     if len(there) > 1:
         # None may go while another one's device is open, so all are let go in one atomic request first.
         _release(engine, there)
-    gone = [node.uuid for node in doomed]
-    left = {node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)}
-    engine.mapping.mark(sorted(left), mapping.DELETING)
-    for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
+    left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
+    engine.mapping.begin_delete(named, tree[0].root, left)
+    for count, (node, global_id) in enumerate(sorted(there, key=lambda pair: pair[0].kind, reverse=True)):
         try:
             _delete_object(engine, node, global_id)
         except trees.REFUSALS:
-            trees.silent_write(engine, engine.mapping.mark, sorted(left), mapping.LIVE)
+            # With a part of it gone already, the journal keeps what was begun: the next verb looks what is left.
+            if count == 0:
+                trees.silent_take_back(engine, mapping.marked(left, mapping.LIVE))
             raise
-        left.discard(node.uuid)
-    _activate_previous(engine, tree, gone)
-    roots = [node.uuid for node in doomed if keep_root and node.uuid == node.root]
-    if roots:
-        engine.mapping.mark(roots, mapping.REMOVED)
-    engine.mapping.forget([uuid for uuid in gone if uuid not in roots])
+    forget(engine, tree, [node.uuid for node in doomed], last=True)
+    if len(doomed) == len(tree) and any(node.pending for node in tree):
+        engine.mapping.journal.undo_disk(tree[0].root)
+
+
+def forget(engine: trees.Engine, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:
+    """Write that these nodes of a tree are gone (`last`: and that this was our operation).
+
+    The disk's id stays known as long as anything of it is left.
+    """
+    activate_previous(engine, tree, gone)
+    root = tree[0].root
+    if root in gone and len(gone) < len(tree):
+        engine.mapping.write(mapping.marked([root], mapping.REMOVED))
+        gone = [uuid for uuid in gone if uuid != root]
+    if last:
+        engine.mapping.complete_delete(gone)
+    else:
+        engine.mapping.write(mapping.forgotten(gone))
 
 
 def _delete_object(engine: trees.Engine, node: mapping.Node, global_id: str) -> None:
@@ -89,10 +94,10 @@ def _is_there(engine: trees.Engine, node: mapping.Node, global_id: str) -> bool:
     return True
 
 
-def _activate_previous(engine: trees.Engine, tree: list[mapping.Node], gone: list[str]) -> None:
+def activate_previous(engine: trees.Engine, tree: list[mapping.Node], gone: list[str]) -> None:
     """Where the active volume went, the one that it had replaced is active again."""
     nodes = {node.uuid: node for node in tree}
-    root = nodes.get(tree[0].root)
+    root = nodes.get(tree[0].root) if tree else None
     if root is None or root.uuid in gone or root.active not in gone:
         return
     active: str | None = root.active
@@ -100,10 +105,10 @@ def _activate_previous(engine: trees.Engine, tree: list[mapping.Node], gone: lis
         active = nodes[active].replaced if active in nodes else None
     if active is None or active not in nodes:
         active = root.uuid
-    engine.mapping.activate(root.uuid, active)
+    engine.mapping.write(mapping.activated(root.uuid, active))
 
 
-def _refuse_unmapped(engine: trees.Engine, uuid: str) -> None:
+def refuse_unmapped(engine: trees.Engine, uuid: str) -> None:
     """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose it silently."""
     for read in (engine.client.volume, engine.client.snapshot):
         try:

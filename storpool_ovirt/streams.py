@@ -11,10 +11,14 @@ import os
 
 
 class Answer:
-    """The real stdout and stderr, kept aside; what any library writes goes to `aside` (the log) or nowhere."""
+    """The real stdout and stderr, kept aside; what any library writes goes to `aside` (the log) or nowhere.
+
+    `given`: a line was written, or at least begun.
+    """
 
     def __init__(self, aside: int | None) -> None:
         self._out, self._err = os.dup(1), os.dup(2)
+        self.given = False
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(nowhere if aside is None else aside, descriptor)
@@ -22,6 +26,7 @@ class Answer:
 
     def give(self, line: str, error: bool = False) -> None:
         """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any more."""
+        self.given = True
         rest = line.encode("utf-8", "backslashreplace") + b"\n"
         while rest:
             rest = rest[os.write(self._err if error else self._out, rest) :]

@@ -5,10 +5,11 @@ What the verbs do is in `disks.py`, what a delete takes is in `removal.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
+from typing import Callable
 
-from storpool_ovirt import api, attachments, config, errors, log, mapping, names
+from storpool_ovirt import api, attachments, config, errors, journal, log, mapping, names
 
 # StorPool said a clear no: the call that raised one of these has changed nothing.
 REFUSALS = (
@@ -19,13 +20,14 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Engine:
-    """What a verb works with: the domain's settings, the cluster, the mapping, the log, and where `/` is."""
+    """What a verb works with: the domain's settings, the cluster, the mapping, the log, where `/` is, and the clock."""
 
     domain: config.Domain
     client: api.Client
     mapping: mapping.Mapping
     log: log.Log
     root: str
+    sleep: Callable[[float], None] = time.sleep
 
 
 def known(engine: Engine, uuid: str) -> mapping.Node:
@@ -36,14 +38,13 @@ def known(engine: Engine, uuid: str) -> mapping.Node:
     return node
 
 
-def live(engine: Engine, uuid: str) -> mapping.Node:
-    """Return the row of an object that exists; raise NotFound or Conflict with the reason when it does not."""
-    node = known(engine, uuid)
+def checked(engine: Engine, node: mapping.Node) -> mapping.Node:
+    """Return the row of an object if that exists; raise NotFound or Conflict with the reason when it does not."""
     if node.state == mapping.PLANNED:
-        raise errors.Conflict(f"{node.kind} {uuid}", "was never finished", "repeat what made it, or delete it")
+        raise errors.Conflict(f"{node.kind} {node.uuid}", "was never finished", "repeat what made it, or delete it")
     if node.state in (mapping.DELETING, mapping.REMOVED):
-        raise errors.NotFound(node.kind, uuid, "any more: it was deleted, or a delete of it has begun")
-    engine.client.check_cluster(global_id(node), f"{node.kind} {uuid}")
+        raise errors.NotFound(node.kind, node.uuid, "any more: it was deleted, or a delete of it has begun")
+    engine.client.check_cluster(global_id(node), f"{node.kind} {node.uuid}")
     return node
 
 
@@ -64,9 +65,9 @@ def tags(engine: Engine, node: mapping.Node) -> dict[str, str]:
     return names.tags(node.uuid, engine.mapping.location, node.root)
 
 
-def silent_write(engine: Engine, write: Callable[..., None], *args: object) -> None:
-    """Undo in the mapping after a failure, which stays the one that is told; what cannot be undone stays an intent."""
+def silent_take_back(engine: Engine, change: journal.Change) -> None:
+    """Take an intent back after a failure, which stays the one that is told; what cannot be undone stays an intent."""
     try:
-        write(*args)
+        engine.mapping.take_back(change)
     except errors.Error as error:
         engine.log.line("undo_failed", reason=error)

@@ -51,6 +51,15 @@ class Node:
         return {offset: self.data.get(offset, 0) for offset in OFFSETS if offset < self.real_bytes}
 
 
+@dataclass(frozen=True)
+class Pending:
+    """What an operation left that died: `kind` is make, grow or drop."""
+
+    kind: str
+    disk: str
+    uuid: str
+
+
 class Model:
     """All disks.  `open` are devices that hosts hold; `foreign` are ids whose names others have taken."""
 
@@ -59,6 +68,7 @@ class Model:
         self.attached: set[tuple[str, int]] = set()
         self.open: set[tuple[str, int]] = set()
         self.foreign = foreign
+        self.pending: list[Pending] = []
 
     def tree(self, root: str) -> list[Node]:
         """Return the nodes of a disk."""
@@ -75,6 +85,36 @@ class Model:
         if node is None:
             return []
         return self.tree(uuid) if verb == "delete" and node.root == uuid else [node]
+
+    def meets(self, verb: str, *arguments: Argument) -> list[tuple[str, str]]:
+        """Return the disks on which a verb puts right what died, each with the id that it names there."""
+        uuid = str(arguments[0])
+        node = self.nodes.get(uuid)
+        met = [(node.root, uuid)] if node is not None else []
+        if verb == "connection" and node is not None:
+            made = any((each.kind, each.uuid) == ("make", uuid) for each in self.pending)
+            met = met if made or node.state == DELETING else []
+        if (verb == "delete" and node is not None and node.root == uuid) or (
+            verb == "create" and node not in self.tree(uuid)
+        ):
+            met = []
+        if verb == "clone" and node is not None and str(arguments[1]) in self.nodes:
+            met.append((str(arguments[1]), str(arguments[1])))
+        return [pair for pair in met if any(each.disk == pair[0] for each in self.pending)]
+
+    def settle(self, disk: str, named: str) -> None:
+        """Do what the next verb does about operations that died on this disk, of which it names a node."""
+        for each in [each for each in self.pending if each.disk == disk]:
+            node = self.nodes.get(each.uuid)
+            if each.kind == "drop":
+                if self._lost(each):
+                    continue
+                self._restore(disk)
+            elif each.kind == "grow" and node is not None:
+                node.size_bytes = node.real_bytes
+            elif each.kind == "make" and node is not None:
+                self._finish_or_undo(node, known=each.uuid in (named, disk))
+            self.pending.remove(each)
 
     def refusal(self, verb: str, *arguments: Argument) -> str | None:
         """Name the class of the error that a verb has to raise; None where it has to succeed."""
@@ -134,6 +174,37 @@ class Model:
             uuid, kind, origin.root, source, origin.size_bytes, real_bytes=origin.real_bytes, data=data,
         )  # fmt: skip
 
+    def _lost(self, drop: Pending) -> bool:
+        """Tell whether the delete of a whole disk has taken the volume that the VM writes."""
+        root = self.nodes.get(drop.disk)
+        active = self.nodes.get(root.active or root.uuid) if root is not None else None
+        return drop.uuid == drop.disk and active is not None and active.state == DELETING and not active.exists
+
+    def _restore(self, disk: str) -> None:
+        doomed = [node for node in self.tree(disk) if node.state == DELETING]
+        gone = {node.uuid for node in doomed if not node.exists and node.global_id is not None}
+        root = self.nodes.get(disk)
+        if root is not None and disk not in gone and root.active in gone:
+            root.active = self._previous(root, gone)
+        for node in doomed:
+            node.state = LIVE if node.global_id is not None else PLANNED
+        for uuid in gone:
+            if uuid == disk and len(gone) < len(self.tree(disk)):
+                self.nodes[disk].state = REMOVED
+            else:
+                del self.nodes[uuid]
+
+    def _finish_or_undo(self, node: Node, known: bool) -> None:
+        if known and node.state != PLANNED:
+            return
+        if known and node.exists:
+            node.state, node.size_bytes = LIVE, node.real_bytes
+            return
+        root = self.nodes[node.root]
+        if root.active == node.uuid and root is not node:
+            root.active = self._previous(root, {node.uuid})
+        del self.nodes[node.uuid]
+
     def _roots(self, uuid: str) -> set[str]:
         return {self.nodes[uuid].root} if uuid in self.nodes else set()
 
@@ -191,6 +262,8 @@ class Model:
             return
         gone = {each.uuid for each in self.doomed(verb, uuid)}
         root = self.nodes[node.root]
+        if gone == {each.uuid for each in self.tree(root.uuid)}:
+            self.pending = [each for each in self.pending if each.disk != root.uuid]
         if root.active in gone and root.uuid not in gone:
             root.active = self._previous(root, gone)
         self.attached = {(each, client_id) for each, client_id in self.attached if each not in gone}

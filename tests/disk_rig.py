@@ -16,11 +16,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storpool_ovirt import api, attachments, config, disks, log, mapping, names, removal, simulator, trees, volumes
+from storpool_ovirt import (
+    api,
+    attachments,
+    config,
+    disks,
+    journal,
+    log,
+    mapping,
+    names,
+    recovery,
+    removal,
+    simulator,
+    trees,
+    volumes,
+)  # fmt: skip
 from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
     from storpool_ovirt.demo.database import Database
@@ -31,11 +45,12 @@ CLIENTS = (1, 2, 3)
 OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
 
-_MORTAL = frozenset(module.__file__ for module in (disks, removal, volumes, attachments))
+_MORTAL = frozenset(module.__file__ for module in (disks, recovery, removal, volumes, attachments))
 _ROW = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text, replaced::text"
     " FROM storpool_ovirt.node ORDER BY created_at"
 )
+_PENDING = "SELECT kind, disk::text, node::text FROM storpool_ovirt.operation WHERE state <> 'undone' ORDER BY id"
 
 
 class Death(BaseException):
@@ -44,12 +59,16 @@ class Death(BaseException):
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """What goes wrong while a verb runs: a fault of the simulator, or (`lines`) the death of the process."""
+    """What goes wrong while a verb runs: a fault of the simulator, or the death of the process.
+
+    It dies before the n-th line (`lines`), or before the first one at which `when` is true.
+    """
 
     kind: str
     query: str | None = None
     times: int = 1
     lines: int = 0
+    when: Callable[[], bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +83,17 @@ class Thing:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What there is: rows by id, objects of ours by name, attachments, and everything that is somebody else's."""
+    """What there is: rows by id, objects of ours by name, attachments, and everything that is somebody else's.
+
+    `pending` is what the journal has open: kind, disk and node of each.
+    """
 
     location: str
     rows: dict[str, tuple[Any, ...]]
     things: dict[str, Thing]
     attached: set[tuple[str, int, str]]
     foreign: list[Any]
+    pending: list[tuple[str, str, str]]
 
 
 class Clock:
@@ -103,9 +126,9 @@ class Rig:
         for client_id in CLIENTS:
             Path(self.root(client_id)).mkdir()
         self._base = database.connect()
-        with mapping.opened(self._address, Deadline(20), "rig") as opened:
+        with mapping.opened(self._address, Deadline(20), journal.Caller("rig")) as opened:
             self.location = opened.location
-        self._base.cursor().execute("TRUNCATE storpool_ovirt.node")
+        self._base.cursor().execute("TRUNCATE storpool_ovirt.node, storpool_ovirt.operation")
         self._start()
         self._make_foreign()
 
@@ -147,11 +170,13 @@ class Rig:
                 self._simulator.cluster_id if self._variant["pinned"] else None,
             )
             domain = config.Domain(settings, self._variant["template"], 90)
-            with mapping.opened(self._address, deadline, "test") as opened:
+            with mapping.opened(self._address, deadline, journal.Caller("test", name)) as opened:
                 client = self._client(settings, deadline)
-                engine = trees.Engine(domain, client, opened, self._log, str(self._folder))
+                engine = trees.Engine(domain, client, opened, self._log, str(self._folder), self._clock.sleep)
                 with _dying(fault):
-                    return getattr(disks, name)(engine, *arguments)
+                    answer = getattr(disks, name)(engine, *arguments)
+                opened.journal.delivered()
+                return answer
 
     def attach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> str:
         """Attach on a host what `connection` described, as the helper does; return the device's path there."""
@@ -174,13 +199,16 @@ class Rig:
         ours = [each for each in living if each["tags"].get("ovirt-loc") == self.location]
         cursor = self._base.cursor()
         cursor.execute(_ROW)
+        rows = {row[0]: row for row in cursor.fetchall()}
+        cursor.execute(_PENDING)
         global_ids = {each["globalId"] for each in ours}
         return Seen(
             self.location,
-            {row[0]: row for row in cursor.fetchall()},
+            rows,
             {each["name"]: _thing(each) for each in ours},
             {(each["globalId"], each["client"], each["rights"]) for each in lists[2] if each["globalId"] in global_ids},
             [each for each in (*living, *lists[2]) if each["globalId"] not in global_ids],
+            cursor.fetchall(),
         )
 
     def forced(self) -> list[Any]:
@@ -267,7 +295,7 @@ def _dying(fault: Fault | None) -> Iterator[None]:
     def line(_frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
         left -= event == "line"
-        if left <= 0:
+        if fault.when() if fault.when else left <= 0:
             raise Death
         return line
 

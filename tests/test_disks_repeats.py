@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Callable
 
 import pytest
@@ -51,14 +50,10 @@ def attach(rig: Rig, uuid: str, open_there: bool = False) -> None:
         rig.declare(1)
 
 
-def die_after(rig: Rig, done: Callable[[], bool], *verb: object) -> None:
+def die_after(rig: Rig, done: Callable[[], bool], verb: str, *arguments: object) -> None:
     """Have a verb die at the first line where StorPool has done what it was asked."""
-    name, *arguments = verb
-    for lines in itertools.count(1):
-        with pytest.raises(Death):
-            rig.verb(str(name), *arguments, fault=Fault("death", lines=lines))
-        if done():
-            return
+    with pytest.raises(Death):
+        rig.verb(verb, *arguments, fault=Fault("death", when=done))
 
 
 @pytest.mark.parametrize("refusal", ["busy", "invalidParam"])

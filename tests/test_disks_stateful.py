@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import disk_aftermath
 import pytest
-from disk_model import BLOCK, GIB, LIVE, OFFSETS, Argument, Model, Node
+from disk_model import BLOCK, GIB, LIVE, OFFSETS, Argument, Model, Node, Pending
 from disk_rig import CLIENTS, Death, Fault, Rig, Seen
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
@@ -262,6 +262,7 @@ class Disks(RuleBasedStateMachine):
         for uuid, client_id in self.model.attached:
             assert self.rig.device(client_id, self.global_id(uuid)).stat().st_size == model[uuid].real_bytes
         assert seen.foreign == self.foreign
+        assert {*seen.pending} == {(each.kind, each.disk, each.uuid) for each in self.model.pending}
         assert self.rig.forced() == []
         self.sound = True
 
@@ -295,6 +296,8 @@ class Disks(RuleBasedStateMachine):
         if FOREIGN in arguments and fault is not None and fault.kind in GIVEN_UP:
             fault = None  # an intent that can never be carried out: a case of its own, not one of these lives
         self.log(verb, *arguments, fault)
+        if self.settle(verb, *arguments) and fault is not None and fault.kind in GIVEN_UP:
+            fault = None  # what dies while it puts right what died: test_disks_deaths.py
         refusal = self.model.refusal(verb, *arguments)
         touched = self.model.touched(verb, *arguments)
         try:
@@ -305,7 +308,9 @@ class Disks(RuleBasedStateMachine):
             if named(error) == refusal:
                 return
             self.log("  gave up:", repr(error))
-            disk_aftermath.adopt(self.model, self.the_rig.see(), touched, verb, *arguments)
+            seen = self.the_rig.see()
+            disk_aftermath.adopt(self.model, seen, touched, verb, *arguments)
+            self.model.pending = [Pending(*each) for each in seen.pending]
             if again:
                 self.ask(verb, *arguments)
             return
@@ -313,6 +318,21 @@ class Disks(RuleBasedStateMachine):
         self.model.apply(verb, *arguments, made=answer if isinstance(answer, str) else "")
         if verb == "connection":
             self.check_description(str(arguments[0]), answer)
+
+    def settle(self, verb: str, *arguments: Argument) -> bool:
+        """Tell the model that a verb puts right what died on the disks that it meets; false when nothing had died."""
+        settled = False
+        while met := self.model.meets(verb, *arguments):
+            disk, named_there = met[0]
+            self.log("  settled:", disk)
+            before = [*self.model.pending]
+            self.model.settle(disk, named_there)
+            if self.model.pending == before:
+                return settled
+            settled = True
+            if verb == "clone" and self.model.refusal("connection", str(arguments[0])) is not None:
+                return True
+        return settled
 
     def attach(self, uuid: str, client_id: int, fault: Fault | None) -> None:
         """Attach what was described; a failure leaves nothing of it."""

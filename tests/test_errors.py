@@ -19,6 +19,7 @@ EXAMPLES = [
     errors.InUse("volume x", ("client 1", "client 2")),
     errors.InUse("volume x", ()),
     errors.Locked("disk x", 30),
+    errors.Locked("disk x", 30, "delete_volume, process 7"),
     errors.NoSpace("volume x", "12 GiB too few"),
     errors.Rejected("VolumeCreate", "invalidParam", "bad name"),
     errors.ApiUnavailable("127.0.0.1:81", "VolumeCreate", "refused", ambiguous=False),
@@ -26,6 +27,7 @@ EXAMPLES = [
     errors.DatabaseUnavailable("db at localhost:5432", "refused"),
     errors.DeadlineExceeded("the API", 100),
     errors.DeviceMissing("/dev/storpool-byid/a.b.c", 10),
+    errors.NotDelivered("Broken pipe"),
 ]
 
 

@@ -1,0 +1,245 @@
+"""The journal: which changes are under way, which died half-way, and whose answer Engine never got.
+
+Before its first side effect an operation has one row: who (correlation id, verb, arguments, process), what (the object
+with its planned name, tags, parent and size) and until when.  The row goes when Engine has the answer.  So a row that
+is left, and whose process is gone, is a fact: Engine believes that the verb failed (it takes an answer only from a
+process that ended with exit code 0).
+
+    running -> done -> (no row: the answer was delivered)
+       |         `---> undelivered   nobody read the answer
+       |-> failed                    Engine was told of a failure that may have taken effect all the same
+       `-> (no row: StorPool said a clear no)
+    undone: another took it back; kept for a while, as a request that was under way may still take effect
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from storpool_ovirt import database, errors
+
+MAKE, GROW, DROP = "make", "grow", "drop"
+RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undelivered", "undone"
+# How long what was taken back is remembered: no request is under way for so long.
+KEEP_DAYS = 7
+
+# The server, its timeline and the table that a row was written in.  A row that came back with a backup has other ones:
+# what it tells is older than what Engine did since.
+_INCARNATION = (
+    "(SELECT system_identifier FROM pg_control_system()) || '/' || (SELECT timeline_id FROM pg_control_checkpoint())"
+    " || '/' || 'storpool_ovirt.operation'::regclass::oid"
+)
+_SELECT = (
+    "SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note, process,"
+    f" incarnation = {_INCARNATION}, extract(epoch FROM clock_timestamp() - started_at)::float,"
+    " extract(epoch FROM until - clock_timestamp())::float FROM storpool_ovirt.operation"
+)
+
+
+class Caller(NamedTuple):
+    """Who runs this process: what Engine gave it, and the process itself."""
+
+    correlation_id: str
+    verb: str = "-"
+    arguments: tuple[str, ...] = ()
+
+
+class Intent(NamedTuple):
+    """What is to be done: to MAKE, GROW or DROP a node of a disk; `plan` is what the journal tells of it."""
+
+    kind: str
+    disk: str
+    node: str
+    plan: Mapping[str, object]
+
+
+class Own(NamedTuple):
+    """The operation of this process."""
+
+    id: int
+    kind: str
+    node: str
+
+
+class Change(NamedTuple):
+    """A statement that changes the mapping, to be carried out together with an entry in the journal."""
+
+    sql: str
+    args: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row.  `left_seconds` is the time that its process still had; `proved`: written in this very database."""
+
+    id: int
+    correlation_id: str
+    verb: str
+    arguments: tuple[str, ...]
+    kind: str
+    disk: str
+    node: str
+    plan: Mapping[str, object]
+    state: str
+    note: str
+    process: str
+    proved: bool
+    age_seconds: float
+    left_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.verb} (correlation id {self.correlation_id})"
+
+    def is_alive(self) -> bool:
+        """Tell whether its process still runs: on this machine it is looked for, elsewhere its time decides."""
+        machine, pid, _ = self.process.split(":")
+        here, own_pid, _ = process().split(":")
+        if machine != here:
+            return self.left_seconds > 0
+        # Our own process is at one operation at a time: what it left before is over.
+        return pid != own_pid and _identity(pid) == self.process
+
+
+class Journal:
+    """The journal as one process keeps it: at most one operation of its own at a time."""
+
+    def __init__(self, session: database.Session, caller: Caller, own: Own | None = None) -> None:
+        self._session = session
+        self.caller = caller
+        self.own = own
+
+    def begin(self, intent: Intent, change: Change | None = None, *, only_if_changed: bool = False) -> bool:
+        """Write what is about to be done, and carry out `change` with it.
+
+        False, and nothing is written, when it is `only_if_changed` and the change (with RETURNING) met no row.
+        """
+        first = f"WITH change AS ({change.sql}) " if change else ""
+        where = " WHERE EXISTS (SELECT FROM change)" if only_if_changed else ""
+        rows = self._session.rows(
+            f"{first}INSERT INTO storpool_ovirt.operation"
+            " (correlation_id, verb, arguments, kind, disk, node, plan, process, incarnation, until)"
+            f" SELECT %s, %s, %s::text[], %s, %s::uuid, %s::uuid, %s::jsonb, %s, {_INCARNATION},"
+            f" clock_timestamp() + make_interval(secs => %s){where} RETURNING id",
+            *(change.args if change else ()),
+            self.caller.correlation_id, self.caller.verb, list(self.caller.arguments), intent.kind,
+            intent.disk, intent.node, json.dumps(intent.plan), process(), self._session.deadline.remaining(),
+        )  # fmt: skip
+        if rows:
+            self.own = Own(rows[0][0], intent.kind, intent.node)
+        return bool(rows)
+
+    def finish(self, change: Change) -> None:
+        """Write that our operation is done, together with its result in the mapping."""
+        self._with(change, "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s")
+
+    def take_back(self, change: Change) -> None:
+        """Forget our operation, which has had no effect, together with what was planned in the mapping."""
+        self._with(change, "DELETE FROM storpool_ovirt.operation WHERE id = %s")
+        self.own = None
+
+    def delivered(self) -> None:
+        """Write that Engine has the answer: nothing is open any more, also of earlier tries to make the same object."""
+        if self.own is None:
+            return
+        self._session.rows(
+            "DELETE FROM storpool_ovirt.operation WHERE id = %s OR (%s AND node = %s)"
+            " OR (state = 'undone' AND until < clock_timestamp() - make_interval(days => %s))",
+            self.own.id, self.own.kind == MAKE, self.own.node, KEEP_DAYS,
+        )  # fmt: skip
+        self.own = None
+
+    def failed(self, state: str, note: str) -> None:
+        """Write how our operation ended, when it did not end well: FAILED or UNDELIVERED."""
+        if self.own is not None:
+            self._session.rows(
+                "UPDATE storpool_ovirt.operation SET state = %s, note = %s WHERE id = %s", state, note, self.own.id
+            )
+
+    def of_disk(self, disk: str) -> list[Operation]:
+        """Return what is open on a disk, oldest first, but for our own operation."""
+        own = self.own.id if self.own else 0
+        return self._operations("WHERE disk = %s AND id <> %s AND state <> 'undone' ORDER BY id", disk, own)
+
+    def all(self) -> list[Operation]:
+        """Return every row, oldest first."""
+        return self._operations("ORDER BY id")
+
+    def close(self, operation: Operation, change: Change) -> None:
+        """Forget an operation of another process, together with its result in the mapping."""
+        self._session.rows(
+            f"WITH closed AS (DELETE FROM storpool_ovirt.operation WHERE id = %s) {change.sql}",
+            operation.id, *change.args,
+        )  # fmt: skip
+
+    def undo(self, operation: Operation, change: Change) -> None:
+        """Write that another process' operation was taken back, together with what that means for the mapping."""
+        self._session.rows(
+            f"WITH undone AS (UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s) {change.sql}",
+            operation.id, *change.args,
+        )  # fmt: skip
+
+    def undo_disk(self, disk: str) -> None:
+        """Write that whatever was open on a disk is over, as the disk is gone."""
+        own = self.own.id if self.own else 0
+        self._session.rows(
+            "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE disk = %s AND id <> %s", disk, own
+        )
+
+    def deleted(self, uuid: str) -> None:
+        """Forget the deletes of an object that is gone: Engine asks again because it got no answer."""
+        self._session.rows(
+            "DELETE FROM storpool_ovirt.operation WHERE node = %s AND kind = 'drop'"
+            " AND state IN ('done', 'undelivered')",
+            uuid,
+        )
+
+    def lock(self, disk: str, shared: bool = False) -> None:
+        """Hold a disk (by its root's id) until the connection ends.  Raises Locked, naming who holds it."""
+        if not self._session.lock(disk, shared):
+            raise errors.Locked(
+                f"disk {disk}", min(database.LOCK_SECONDS, self._session.deadline.seconds), self._holder(disk)
+            )
+
+    def _holder(self, disk: str) -> str:
+        key = database.lock_key(disk) & ((1 << 64) - 1)
+        rows = self._session.rows(
+            "SELECT verb, correlation_id, process, to_char(started_at AT TIME ZONE 'UTC', 'HH24:MI:SS')"
+            " FROM pg_locks JOIN storpool_ovirt.operation ON backend = pid"
+            " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = %s AND objid::bigint = %s"
+            " ORDER BY id DESC LIMIT 1",
+            key >> 32, key & 0xFFFFFFFF,
+        )  # fmt: skip
+        if not rows:
+            return ""
+        verb, correlation_id, by, since = rows[0]
+        return f"{verb} with correlation id {correlation_id}, process {by.split(':')[1]}, since {since} UTC"
+
+    def _with(self, change: Change, entry: str) -> None:
+        if self.own is None:
+            self._session.rows(change.sql, *change.args)
+            return
+        self._session.rows(f"WITH entry AS ({entry}) {change.sql}", self.own.id, *change.args)
+
+    def _operations(self, where: str, *args: object) -> list[Operation]:
+        rows = self._session.rows(f"{_SELECT} {where}", *args)
+        return [Operation(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in rows]
+
+
+def process() -> str:
+    """Return who this process is: the machine's boot, the pid, and when it was started (a pid is used again)."""
+    return _identity(str(os.getpid()))
+
+
+def _identity(pid: str) -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123  pathlib is an import
+            boot = file.read().strip()
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123  that is spared
+            # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
+            return f"{boot}:{pid}:{file.read().rpartition(')')[2].split()[19]}"
+    except OSError:
+        return f"-:{pid}:0"

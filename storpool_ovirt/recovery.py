@@ -1,0 +1,205 @@
+"""What operations left that died: finished or undone by the next verb that meets them, under the disk's lock.
+
+The journal tells what was begun and by whom.  What Engine chose the id of (a disk) is finished where StorPool has it;
+what only a dead process knew the id of (a snapshot, a preview) is undone, as Engine can never name it.  A size is read
+from StorPool.  A delete is undone as far as its objects are still there: Engine was never told that they are gone.
+"""
+
+from __future__ import annotations
+
+from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees, volumes
+
+POLL_SECONDS = 0.2
+
+
+def locked(engine: trees.Engine, uuid: str) -> mapping.Node:
+    """Lock the disk that this node belongs to, put right what dead operations left on it, and return the node.
+
+    Raises NotFound, Locked.
+    """
+    engine.mapping.lock(trees.known(engine, uuid).root)
+    return settled(engine, uuid)
+
+
+def settled(engine: trees.Engine, uuid: str) -> mapping.Node:
+    """Put right what dead operations left on a disk that we hold; return its node `uuid`.  Raises NotFound."""
+    node = trees.known(engine, uuid)
+    if not node.pending:
+        return node
+    settle_disk(engine, node.root, uuid)
+    return trees.known(engine, uuid)
+
+
+def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[mapping.Node]:
+    """Lock the disk that this node belongs to and return its tree; empty when there is no such node.
+
+    `whole`: where the disk itself is named, what dead operations left on it is not put right, as all of it is to go.
+    """
+    found = engine.mapping.node(uuid)
+    if found is None:
+        removal.refuse_unmapped(engine, uuid)
+        engine.mapping.journal.deleted(uuid)
+        return []
+    engine.mapping.lock(found.root)
+    tree = engine.mapping.tree(found.root)
+    if any(node.pending for node in tree):
+        operations = open_on(engine, found.root)
+        if not (whole and found.root == uuid):
+            for operation in operations:
+                settle(engine, operation, uuid)
+            tree = engine.mapping.tree(found.root)
+    return tree
+
+
+def concerns(engine: trees.Engine, node: mapping.Node) -> bool:
+    """Tell whether something is open on this very node that a verb has to put right which only reads."""
+    operations = engine.mapping.journal.of_disk(node.root)
+    made = any(each.node == node.uuid and each.kind == journal.MAKE for each in operations)
+    return made or node.state == mapping.DELETING
+
+
+def settle_disk(engine: trees.Engine, disk: str, named: str | None = None) -> None:
+    """Finish or undo everything that dead operations left on a disk that we hold."""
+    for operation in open_on(engine, disk):
+        settle(engine, operation, named)
+
+
+def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
+    """Return what dead operations left on a disk that we hold.
+
+    Its lock can be lost before its process ends (PostgreSQL was restarted): that one is waited for.  Raises Locked.
+    """
+    waiting = engine.mapping.session.deadline.within(database.LOCK_SECONDS)
+    while True:
+        operations = engine.mapping.journal.of_disk(disk)
+        alive = [operation for operation in operations if operation.is_alive()]
+        if not alive:
+            return operations
+        if waiting.remaining() <= POLL_SECONDS:
+            raise errors.Locked(f"disk {disk}", waiting.seconds, str(alive[0]))
+        engine.sleep(POLL_SECONDS)
+
+
+def settle(engine: trees.Engine, operation: journal.Operation, named: str | None = None) -> str:
+    """Finish or undo one dead operation on a disk that we hold, and return what was done, in words.
+
+    `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to.
+    """
+    if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
+        engine.mapping.journal.close(operation, mapping.unchanged())
+        done = "known"
+    elif operation.kind == journal.GROW:
+        done = _read_size(engine, operation)
+    elif operation.kind == journal.DROP:
+        done = _keep_what_is_there(engine, operation)
+    elif _is_known(engine, operation, named):
+        done = _finish(engine, operation)
+    else:
+        done = _undo(engine, operation)
+    engine.log.line("operation_settled", verb=operation.verb, of=operation.correlation_id, node=operation.node,
+                    disk=operation.disk, age=f"{operation.age_seconds:.0f}", done=done)  # fmt: skip
+    return done
+
+
+def made(engine: trees.Engine, operation: journal.Operation) -> api.Volume | None:
+    """Return what an operation made, if StorPool has it; by its global id where that is known, else by its name.
+
+    Raises Foreign when it does not carry our tags.
+    """
+    node = engine.mapping.node(operation.node)
+    known = names.address(node.global_id) if node is not None and node.global_id else None
+    read = engine.client.snapshot if operation.plan.get("kind") == "snapshot" else engine.client.volume
+    try:
+        there = read(known or names.object_name(operation.node))
+    except errors.NotFound:
+        return None
+    if not names.is_ours(there.tags, operation.node, engine.mapping.location):
+        if known is None:
+            return None  # the name is another owner's: ours was never made
+        raise errors.Foreign(f"{there.name} ({there.global_id})", "does not carry our tags", "it is left alone")
+    return None if there.dying else there
+
+
+def _is_known(engine: trees.Engine, operation: journal.Operation, named: str | None) -> bool:
+    """Tell whether Engine knows the object all the same."""
+    if not operation.proved:
+        return True  # a row of a restored backup tells nothing of what Engine learnt since
+    if named is not None and operation.node in (named, operation.disk):
+        return True
+    # Whoever has made a snapshot of a disk, or described it to a host, knows the disk.
+    tree = engine.mapping.tree(operation.disk)
+    own = [node for node in tree if node.uuid == operation.node]
+    return any(node.connected for node in own) or (operation.node == operation.disk and len(tree) > len(own))
+
+
+def _finish(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Complete the row where the object is there, drop it where not."""
+    book = engine.mapping.journal
+    node = engine.mapping.node(operation.node)
+    if node is None or node.state != mapping.PLANNED:
+        book.close(operation, mapping.unchanged())
+        return "known"
+    there = made(engine, operation)
+    if there is None:
+        book.undo(operation, mapping.forgotten([operation.node]))
+        return "undone: nothing was made"
+    if there.size_bytes != node.size_bytes:
+        engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    book.close(operation, mapping.completed(node.uuid, there.global_id))
+    return "finished"
+
+
+def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Delete what nobody knows the id of, and its row."""
+    try:
+        there = made(engine, operation)
+        if there is not None:
+            drop = volumes.delete if there.kind == "volume" else volumes.delete_snapshot
+            drop(engine.client, there.global_id)
+            engine.log.line(f"{there.kind}_deleted", **{there.kind: operation.node}, global_id=there.global_id,
+                            disk=operation.disk, reason="its id was never delivered")  # fmt: skip
+    except (errors.InUse, errors.Foreign) as error:
+        engine.log.line("undo_refused", node=operation.node, reason=error)
+        return f"left: {error}"
+    removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
+    engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
+    return "undone"
+
+
+def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Write the size that the volume has."""
+    node = engine.mapping.node(operation.node)
+    change = mapping.unchanged()
+    if node is not None and node.global_id is not None:
+        try:
+            there = engine.client.volume(names.address(node.global_id))
+            change = mapping.resized(node.uuid, there.size_bytes)
+        except errors.NotFound:
+            pass
+    engine.mapping.journal.close(operation, change)
+    return "size read"
+
+
+def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Take a delete back for what StorPool still has, unless a whole disk was to go and has lost its volume."""
+    tree = engine.mapping.tree(operation.disk)
+    doomed = [node for node in tree if node.state == mapping.DELETING]
+    gone = [node.uuid for node in doomed if not _is_there(engine, node)]
+    root = next((node for node in tree if node.uuid == operation.disk), None)
+    if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
+        return "left: the disk has lost its volume, delete it again"
+    if gone:
+        removal.forget(engine, tree, gone)
+    kept = [node.uuid for node in doomed if node.uuid not in gone]
+    engine.mapping.journal.close(operation, mapping.marked(kept, mapping.LIVE))
+    return f"delete taken back for {len(kept)} of {len(doomed)} objects"
+
+
+def _is_there(engine: trees.Engine, node: mapping.Node) -> bool:
+    if node.global_id is None:
+        return True  # only planned: its own entry tells
+    read = engine.client.volume if node.kind == "volume" else engine.client.snapshot
+    try:
+        return not read(names.address(node.global_id)).dying
+    except errors.NotFound:
+        return False
