@@ -39,7 +39,11 @@ _OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`, `SnapshotSummary`)."""
+    """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`, `SnapshotSummary`).
+
+    `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in seconds since 1970,
+    `serial` orders what was made in the same second.
+    """
 
     kind: str
     global_id: str
@@ -50,6 +54,9 @@ class Volume:
     made_from: str | None
     dying: bool
     transient: bool = False
+    parent: str = ""
+    created_at: float = 0.0
+    serial: int = 0
 
 
 @dataclass(frozen=True)
@@ -345,6 +352,9 @@ def _volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         made_from=raw.get("createdFromGlobalId") or None,
         dying=dying,
         transient=bool(raw.get("transient")),
+        parent=str(raw.get("parentName") or ""),
+        created_at=float(raw.get("creationTimestamp") or 0),
+        serial=int(raw.get("visibleVolumeId") or 0),
     )
 
 

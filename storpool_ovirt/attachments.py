@@ -140,6 +140,22 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
     return [attachment for each_held in held.values() for attachment in each_held]
 
 
+def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[int]]:
+    """Detach this from each host where it is closed; return the clients that let go, and those where it is open."""
+    gone: list[int] = []
+    still: list[int] = []
+    for each in client.attachments():
+        if each.is_of(target.global_id, target.name):
+            item = {target.kind: names.address(target.global_id), "detach": [each.client_id], "force": False}
+            try:
+                client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
+            except errors.InUse:
+                still.append(each.client_id)
+            else:
+                gone.append(each.client_id)
+    return gone, still
+
+
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
     """Wait until every running host that has this attached knows the configuration of `generation`.
 

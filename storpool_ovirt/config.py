@@ -16,6 +16,7 @@ from storpool_ovirt import errors, names, storpool_conf
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
+ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended
@@ -183,6 +184,11 @@ OPTIONS = (
 def root() -> str:
     """Return the folder that stands for this host's `/`, or an empty text on a real host."""
     return os.environ.get(ROOT_VARIABLE, "").rstrip("/")
+
+
+def engine_log(program: str) -> str:
+    """Return where a program of Engine's machine writes its log: Engine tells its folder in its environment."""
+    return f"{os.environ.get('ENGINE_LOG') or root() + ENGINE_LOG_FOLDER}/managedblock/{program}.log"
 
 
 def parse_driver_json(text: str) -> dict[str, object]:

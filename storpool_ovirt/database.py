@@ -77,6 +77,8 @@ MIGRATIONS = (
     COMMENT ON COLUMN storpool_ovirt.operation.plan IS 'what is to be made: name, tags, size, parent';
     COMMENT ON COLUMN storpool_ovirt.operation.incarnation IS
         'the server and table that the row was written in: a row of a restored backup proves nothing';
+    ALTER TABLE storpool_ovirt.node DROP CONSTRAINT node_check,
+        ADD CONSTRAINT node_has_object CHECK (state <> 'live' OR global_id IS NOT NULL);
     INSERT INTO storpool_ovirt.operation
         (correlation_id, verb, arguments, kind, disk, node, plan, process, incarnation, started_at, until)
         SELECT correlation_id, 'verb of an older version', '{}', CASE state WHEN 'planned' THEN 'make' ELSE 'drop' END,
@@ -87,10 +89,11 @@ MIGRATIONS = (
 
 
 @contextmanager
-def opened(address: config.Database, deadline: Deadline) -> Iterator[Session]:
-    """Connect, make or migrate the tables where needed, and close at the end; all within the deadline.
+def opened(address: config.Database, deadline: Deadline, make: bool = True) -> Iterator[Session]:
+    """Connect, make or migrate the tables where needed (and wanted: `make`), and close at the end, within the deadline.
 
-    Raises DatabaseUnavailable; DeadlineExceeded when the server does not answer in time.
+    Raises DatabaseUnavailable; NotFound where there are no tables and none are to be made; DeadlineExceeded when the
+    server does not answer in time.
     """
     # With a wait callback psycopg2 never blocks inside libpq, so a server that hangs cannot outlast our deadline.
     waiting = _Wait(deadline.within(CONNECT_SECONDS), f"the mapping database {address}")
@@ -110,7 +113,7 @@ def opened(address: config.Database, deadline: Deadline) -> Iterator[Session]:
         try:
             connection.autocommit = True
             session = Session(connection, address, deadline)
-            session.prepare()
+            session.prepare(make)
             yield session
         finally:
             connection.close()
@@ -123,12 +126,12 @@ class Session:
 
     def __init__(self, connection: Any, address: config.Database, deadline: Deadline) -> None:
         self._connection = connection
-        self._address = address
+        self.address = address
         self.deadline = deadline
         self.statements = 0
         self.location = ""
 
-    def prepare(self) -> None:
+    def prepare(self, make: bool = True) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or old."""
         try:
             version, self.location = self.rows(
@@ -136,11 +139,17 @@ class Session:
             )[0]
         except psycopg2.errors.UndefinedTable:
             version = 0
+        if version < len(MIGRATIONS) and not make:
+            raise errors.NotFound(
+                "mapping", f"of version {len(MIGRATIONS)}",
+                f"in {self.address}: no verb has run here yet, or the database was lost, and storpool-ovirt rebuild"
+                " makes its tables again from the tags",
+            )  # fmt: skip
         if version < len(MIGRATIONS):
             self._migrate()
         elif version > len(MIGRATIONS):
             raise errors.DatabaseUnavailable(
-                str(self._address),
+                str(self.address),
                 f"its tables have version {version}, this program knows {len(MIGRATIONS)}: upgrade it",
             )
 
@@ -164,7 +173,7 @@ class Session:
     def rows(self, sql: str, *args: object, through: tuple[type[Exception], ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement, in a transaction of its own, and return its rows.  Raises DatabaseUnavailable."""
         self.statements += 1
-        with _translated(self._address, through), self._connection.cursor() as cursor:
+        with _translated(self.address, through), self._connection.cursor() as cursor:
             cursor.execute(sql, args)
             return cursor.fetchall() if cursor.description else []
 
@@ -178,7 +187,7 @@ class Session:
             self.rows("ROLLBACK")
 
     def _migrate(self) -> None:
-        with _translated(self._address), self._connection.cursor() as cursor:
+        with _translated(self.address), self._connection.cursor() as cursor:
             # One transaction under a lock: of many first verbs at once one makes the tables, the others find them.
             cursor.execute("BEGIN")
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(SCHEMA),))

@@ -38,7 +38,7 @@ def snapshot(engine: trees.Engine, volume: str) -> str:
     _check_volume(origin, "be snapshotted")
     node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
     plan = _plan(engine, node)
-    engine.mapping.plan(node, _told(node, plan))
+    engine.mapping.plan(node, _told(engine, node, plan))
     with _forgotten_when_refused(engine, node):
         global_id = volumes.snapshot(engine.client, trees.global_id(origin), plan)
     engine.mapping.complete(node.uuid, global_id)
@@ -58,7 +58,7 @@ def preview(engine: trees.Engine, snapshot: str) -> str:
     size_bytes = max(origin.size_bytes, tree[before].size_bytes if before in tree else 0)
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
     plan = _plan(engine, node, origin)
-    engine.mapping.plan(node, _told(node, plan))
+    engine.mapping.plan(node, _told(engine, node, plan))
     with _forgotten_when_refused(engine, node):
         global_id = _create_from(engine, node, plan)
     engine.mapping.complete_preview(node.uuid, global_id, root)
@@ -155,14 +155,14 @@ def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node
 
 
 def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> None:
-    there = engine.mapping.plan(node, _told(node, plan))
+    there = engine.mapping.plan(node, _told(engine, node, plan))
     if there is not None and there.pending:
         recovery.settle_disk(engine, node.uuid, node.uuid)
-        there = engine.mapping.plan(node, _told(node, plan))
+        there = engine.mapping.plan(node, _told(engine, node, plan))
     if there is not None:
         _check_repeat(there, node)
         volumes.check(engine.client, "volume", trees.global_id(there), plan.tags)
-        engine.mapping.begin_again(there, _told(there, plan))
+        engine.mapping.begin_again(there, _told(engine, there, plan))
         return
     with _forgotten_when_refused(engine, node):
         global_id = _create_from(engine, node, plan)
@@ -255,9 +255,9 @@ def _plan(
     )
 
 
-def _told(node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
-    """Return what the journal tells of what is to be made."""
-    return {"kind": node.kind, **asdict(plan)}
+def _told(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
+    """Return what the journal tells of what is to be made, and through which API: one mapping may serve several."""
+    return {"kind": node.kind, **asdict(plan), "api": engine.client.address}
 
 
 def _new_uuid() -> str:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from storpool_ovirt.journal import Journal
 
 PROGRAM = "storpool-adapter"
-LOG_FOLDER = "/var/log/ovirt-engine"
 USAGE = f"run it as Engine does: {PROGRAM} VERB DRIVER_JSON DATABASE_URL CORRELATION_ID [ARGUMENT...]"
 
 # What Engine lets through as a correlation id (its ValidationUtils); it may begin with "-", "_" or "error".
@@ -115,7 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.disable()  # a process that lives for a tenth of a second leaves nothing to collect: this saves a tenth of it
     arguments = list(sys.argv if argv is None else argv)
     streams.close_stdin()
-    lines = log.Log(PROGRAM, log_path())
+    path = config.engine_log(PROGRAM)
+    lines = log.Log(PROGRAM, path)
     answer = streams.Answer(lines.descriptor)
     event = "verb_failed"
     try:
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"a library is missing or broken ({error}): install storpool-ovirt[engine] for this Python"
     except Exception as error:
         # The door: a bug too is one sentence for Engine, and its trace is in the log.
-        reason = f"internal error {error.__class__.__name__}: see {log_path()} on Engine's machine"
+        reason = f"internal error {error.__class__.__name__}: see {path} on Engine's machine"
         lines.trace()
     else:
         return 0
@@ -138,11 +138,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(errors.NotDelivered):
             _give(answer, "error", reason, lines)
     return 1
-
-
-def log_path() -> str:
-    """Return where the log is: Engine tells its log folder in its children's environment."""
-    return f"{os.environ.get('ENGINE_LOG') or config.root() + LOG_FOLDER}/managedblock/{PROGRAM}.log"
 
 
 def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
@@ -172,7 +167,8 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
                 _give(answer, prefix, payload, lines)
             _record(opened.journal, database, deadline)
     took = f"{time.monotonic() - started:.3f}"
-    lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, seconds=took)
+    lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, loc=opened.location,
+               seconds=took)  # fmt: skip
 
 
 def _give(answer: streams.Answer, prefix: str, payload: str, lines: log.Log) -> None:

@@ -12,6 +12,7 @@ import collections.abc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from storpool_ovirt import config, database
 from storpool_ovirt.deadline import Deadline
@@ -50,13 +51,24 @@ class Node:
     pending: bool = False
 
 
-@contextmanager
-def opened(address: config.Database, deadline: Deadline, caller: Caller, own: Own | None = None) -> Iterator[Mapping]:
-    """Open the database for one process and close it at the end; `own` is its operation, when it comes back.
+class Record(NamedTuple):
+    """A row, and which request made it how long ago."""
 
-    Raises what `database.opened` raises.
+    node: Node
+    correlation_id: str
+    age_seconds: float
+
+
+@contextmanager
+def opened(
+    address: config.Database, deadline: Deadline, caller: Caller, own: Own | None = None, make: bool = True
+) -> Iterator[Mapping]:
+    """Open the database for one process and close it at the end.
+
+    `own` is its operation, when it comes back; tables that are missing or old are made, or not (`make`).  Raises what
+    `database.opened` raises.
     """
-    with database.opened(address, deadline) as session:
+    with database.opened(address, deadline, make) as session:
         yield Mapping(session, Journal(session, caller, own))
 
 
@@ -76,9 +88,12 @@ class Mapping:
         """Return all rows of a disk, oldest first."""
         return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
 
-    def all(self) -> list[Node]:
-        """Return the rows of all disks, oldest first."""
-        return self._nodes("ORDER BY created_at, uuid")
+    def records(self) -> list[Record]:
+        """Return the rows of all disks with what is known of their making, oldest first."""
+        made = "correlation_id, extract(epoch FROM clock_timestamp() - created_at)::float"
+        select = _SELECT.replace(" FROM storpool_ovirt.node", f", {made} FROM storpool_ovirt.node")
+        rows = self.session.rows(f"{select} ORDER BY created_at, uuid")
+        return [Record(Node(*row[:-2]), *row[-2:]) for row in rows]
 
     def lock(self, root: str, shared: str | None = None) -> None:
         """Hold a disk (by its root's id) against all other operations, and the disk `shared` against changes.
@@ -143,6 +158,23 @@ class Mapping:
     def take_back(self, change: Change) -> None:
         """Write that what we began had no effect."""
         self.journal.take_back(change)
+
+    def adopt(self, node: Node, created_at: float) -> bool:
+        """Write the row of an object that was found in the cluster; false when its id has one."""
+        rows = self.session.rows(
+            "INSERT INTO storpool_ovirt.node"
+            " (uuid, kind, root, source, size_bytes, state, global_id, connected, active, replaced, correlation_id,"
+            " created_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING RETURNING 1",
+            node.uuid, node.kind, node.root, node.source, node.size_bytes, node.state, node.global_id, node.connected,
+            node.active, node.replaced, self.journal.caller.correlation_id, created_at,
+        )  # fmt: skip
+        return bool(rows)
+
+    def relocate(self, location: str) -> None:
+        """Write the location that this Engine's objects carry."""
+        self.session.rows("UPDATE storpool_ovirt.meta SET location = %s", location)
+        self.location = location
 
     def write(self, change: Change) -> None:
         """Write a change that is a part of a larger one, or only the mapping's own."""

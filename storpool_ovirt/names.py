@@ -19,6 +19,7 @@ CLUSTER_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\Z")
 TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
+NAME_PREFIX = "ovirt--"
 NAME_AND_TAGS_MAX_BYTES = 200
 
 TAG_PLATFORM = "virt"
@@ -43,7 +44,13 @@ def uuid(text: str, what: str) -> str:
 
 def object_name(uuid: str) -> str:
     """Return the StorPool name of the object that oVirt knows as `uuid`."""
-    return f"ovirt--{uuid}"
+    return f"{NAME_PREFIX}{uuid}"
+
+
+def uuid_of(name: str) -> str | None:
+    """Return the id in a name that `object_name` made; None for any other name."""
+    uuid = name[len(NAME_PREFIX) :]
+    return uuid if name.startswith(NAME_PREFIX) and UUID.match(uuid) else None
 
 
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:

@@ -87,7 +87,7 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
     """
     if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
         engine.mapping.journal.close(operation, mapping.unchanged())
-        done = "known"
+        done = "closed"
     elif operation.kind == journal.GROW:
         done = _read_size(engine, operation)
     elif operation.kind == journal.DROP:
@@ -138,15 +138,15 @@ def _finish(engine: trees.Engine, operation: journal.Operation) -> str:
     node = engine.mapping.node(operation.node)
     if node is None or node.state != mapping.PLANNED:
         book.close(operation, mapping.unchanged())
-        return "known"
+        return "closed: Engine knows it"
     there = made(engine, operation)
     if there is None:
         book.undo(operation, mapping.forgotten([operation.node]))
-        return "undone: nothing was made"
+        return "taken back: nothing was made"
     if there.size_bytes != node.size_bytes:
         engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
     book.close(operation, mapping.completed(node.uuid, there.global_id))
-    return "finished"
+    return "finished: it exists"
 
 
 def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
@@ -163,7 +163,7 @@ def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
         return f"left: {error}"
     removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
     engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
-    return "undone"
+    return "taken back: deleted" if there is not None else "taken back: nothing was made"
 
 
 def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:

@@ -67,9 +67,9 @@ def test_a_delete_that_is_taken_back_restores_what_was(database: Database) -> No
         there.complete(ID, "sim.a.1")
         there.plan(node(OTHER), {})
         there.begin_delete(ID, ID, [ID, OTHER])
-        assert {each.state for each in there.all()} == {"deleting"}
+        assert {each.node.state for each in there.records()} == {"deleting"}
         there.take_back(mapping.marked([ID, OTHER], mapping.LIVE))
-        assert {each.uuid: each.state for each in there.all()} == {ID: "live", OTHER: "planned"}
+        assert {each.node.uuid: each.node.state for each in there.records()} == {ID: "live", OTHER: "planned"}
         there.write(mapping.forgotten([ID, OTHER]))
         assert there.node(ID) is None
 

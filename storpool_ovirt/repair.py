@@ -1,0 +1,209 @@
+"""Reconcile: carries out what the audit is sure of, one step at a time, and reads every precondition again before it.
+
+It deletes only objects that carry this Engine's location, are past the grace period, and whose id Engine never learnt,
+or that an administrator has named.  It forces nothing: what a host holds open stays, and is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Callable
+
+from storpool_ovirt import (
+    api,
+    attachments,
+    audit,
+    errors,
+    journal,
+    mapping,
+    names,
+    recovery,
+    removal,
+    trees,
+    volumes,
+)
+
+NOTHING = "nothing to do any more"
+
+
+def plan(report: audit.Report) -> list[audit.Finding]:
+    """Return the findings that reconcile mends: it has an action for them, and they are past the grace period."""
+    return [each for each in report.findings if each.action and audit.is_old(each, report.grace_seconds)]
+
+
+def carry_out(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+    """Do one step, under the disk's lock, if all that it rests on is still so; return what was done, in words.
+
+    Raises what the API and the mapping raise; nothing was deleted then that is not told.
+    """
+    with _held(engine, action.disk):
+        return _STEPS[action.kind](engine, action, grace_seconds)
+
+
+def remove(engine: trees.Engine, target: str, grace_seconds: float, dry_run: bool = False) -> str:
+    """Delete the object `~globalId` that the mapping does not know, or forget the row of an id whose object is gone.
+
+    Raises Conflict, NotFound or InUse with the reason when it is not such a thing; nothing has changed then.
+    """
+    if target.startswith("~"):
+        return _remove_object(engine, target, grace_seconds, dry_run)
+    node = trees.known(engine, names.uuid(target, "the id"))
+    with _held(engine, node.root):
+        return _remove_row(engine, node.uuid, dry_run)
+
+
+def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
+    """Detach an object from every host where it is closed; return what was done, in words."""
+    node = trees.known(engine, names.uuid(uuid, "the id"))
+    target = trees.target(node)
+    if dry_run:
+        held = [each.client_id for each in engine.client.attachments() if each.is_of(target.global_id, target.name)]
+        return f"would detach {target} where it is closed, of {_clients(held)}"
+    with _held(engine, node.root):
+        return _detached(engine, target)
+
+
+def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+    operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
+    if operation is None or operation.age_seconds < grace_seconds:
+        return NOTHING
+    done = recovery.settle(engine, operation)
+    if operation.kind == journal.DROP and done.startswith("left"):
+        tree = engine.mapping.tree(action.disk)
+        removal.delete_nodes(engine, action.disk, tree, tree)
+        engine.mapping.journal.delivered()
+        return f"deleted what was left of disk {action.disk}"
+    return done
+
+
+def _delete(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+    """Delete what was made after its operation had been taken back."""
+    undone = any(
+        each.id == action.number and each.state == journal.UNDONE and each.proved and each.age_seconds >= grace_seconds
+        for each in engine.mapping.journal.all()
+    )
+    if not undone or engine.mapping.node(action.uuid) is not None:
+        return NOTHING
+    there = _read(engine, names.address(action.global_id))
+    _delete_ours(engine, there, action.uuid)
+    return f"deleted {there.kind} {there.name} (~{there.global_id})"
+
+
+def _detach(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+    node = trees.known(engine, action.uuid)
+    root = trees.known(engine, node.root)
+    if node.kind != "volume" or (root.active or root.uuid) == node.uuid:
+        return NOTHING
+    return _detached(engine, trees.target(node))
+
+
+def _retag(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+    node = trees.known(engine, action.uuid)
+    there = _read(engine, names.address(trees.global_id(node)))
+    if there.tags.get(names.TAG_LOCATION) != engine.mapping.location:
+        return NOTHING
+    if there.tags.get(names.TAG_UUID, node.uuid) != node.uuid:
+        return NOTHING
+    volumes.change(engine.client, there, tags=trees.tags(engine, node))
+    engine.log.line("tags_written", node=node.uuid, global_id=there.global_id)
+    return "wrote its tags"
+
+
+def _resize(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+    node = trees.known(engine, action.uuid)
+    if node.pending or node.state != mapping.LIVE:
+        return NOTHING
+    there = _read(engine, names.address(trees.global_id(node)))
+    engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    engine.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
+    return f"wrote {there.size_bytes >> 30} GiB in the mapping"
+
+
+_STEPS: dict[str, Callable[[trees.Engine, audit.Action, float], str]] = {
+    audit.SETTLE: _settle,
+    audit.DELETE: _delete,
+    audit.DETACH: _detach,
+    audit.RETAG: _retag,
+    audit.RESIZE: _resize,
+}
+
+
+def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry_run: bool) -> str:
+    there = _read(engine, address)
+    uuid = there.tags.get(names.TAG_UUID, "")
+    _check_ours(engine, there, uuid)
+    with _held(engine, there.tags.get(names.TAG_ROOT, uuid)):
+        if any(each.node.global_id == there.global_id for each in engine.mapping.records()):
+            raise errors.Conflict(f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt")
+        age_seconds = time.time() - there.created_at
+        if age_seconds < grace_seconds:
+            raise errors.Conflict(
+                f"{there.kind} {address}", f"is only {age_seconds:.0f} s old", "wait for the grace period to end"
+            )
+        if dry_run:
+            return f"would delete {there.kind} {there.name} ({address})"
+        _delete_ours(engine, there, uuid)
+    return f"deleted {there.kind} {there.name} ({address})"
+
+
+def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
+    node = recovery.settled(engine, uuid)
+    try:
+        there = _read(engine, names.address(trees.global_id(node)))
+    except errors.NotFound:
+        if dry_run:
+            return f"would forget {node.kind} {uuid}"
+        removal.forget(engine, engine.mapping.tree(node.root), [uuid])
+        engine.log.line("row_forgotten", node=uuid, global_id=node.global_id, disk=node.root)
+        return f"forgot {node.kind} {uuid}"
+    raise errors.Conflict(f"{there.kind} {uuid} (~{there.global_id})", "is there", "delete its disk in oVirt")
+
+
+def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
+    """Delete an object without a row.  Attached to any host it is in use: InUse."""
+    _check_ours(engine, there, uuid)
+    (volumes.delete if there.kind == "volume" else volumes.delete_snapshot)(engine.client, there.global_id)
+    engine.log.line(f"{there.kind}_deleted", **{there.kind: uuid}, global_id=there.global_id, reason="reconcile")
+
+
+def _check_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
+    if not uuid or not names.is_ours(there.tags, uuid, engine.mapping.location):
+        raise errors.Foreign(
+            f"{there.kind} {there.name} (~{there.global_id})",
+            f"does not carry the tags of this Engine (location {engine.mapping.location})",
+            "it is another owner's and is left alone",
+        )
+
+
+def _detached(engine: trees.Engine, target: attachments.Target) -> str:
+    gone, still = attachments.detach_closed(engine.client, target)
+    for client_id in gone:
+        engine.log.line("released", target=target.name, client=client_id, reason="reconcile")
+    done = f"detached {target} from {_clients(gone)}"
+    return f"{done}; it is open at {_clients(still)}" if still else done
+
+
+def _clients(client_ids: list[int]) -> str:
+    return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"
+
+
+def _read(engine: trees.Engine, address: str) -> api.Volume:
+    """Return a volume or a snapshot by `~globalId`; raise NotFound when there is none, or it is being deleted."""
+    try:
+        there = engine.client.volume(address)
+    except errors.NotFound:
+        there = engine.client.snapshot(address)
+    if there.dying:
+        raise errors.NotFound(there.kind, address, "any more: StorPool is about to drop it")
+    return there
+
+
+@contextmanager
+def _held(engine: trees.Engine, disk: str) -> Iterator[None]:
+    engine.mapping.lock(disk)
+    try:
+        yield
+    finally:
+        engine.mapping.session.unlock(disk)

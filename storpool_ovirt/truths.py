@@ -1,0 +1,110 @@
+"""Three truths side by side: the mapping with its journal, the cluster by its tags, and what hosts have attached.
+
+They cannot be read at one moment, so the database is read before and after the cluster: a disk on which anything
+happened between, or on which an operation is under way, is `busy` and nothing is said of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from storpool_ovirt import api, journal, mapping, names, trees
+
+
+@dataclass(frozen=True)
+class View:
+    """What was seen.  Objects are by global id; `clusters` are the ids of the clusters that the API listed."""
+
+    location: str
+    records: Mapping[str, mapping.Record]
+    operations: tuple[journal.Operation, ...]
+    things: Mapping[str, api.Volume]
+    attachments: tuple[api.Attachment, ...]
+    clients: Mapping[int, str]
+    clusters: frozenset[str]
+    busy: frozenset[str]
+    now: float
+    api_address: str
+    database: str
+
+    def here(self, node: mapping.Node) -> bool:
+        """Tell whether a node's object belongs to a cluster that was looked at: one mapping may serve several."""
+        return node.global_id is None or not self.clusters or names.cluster_of(node.global_id) in self.clusters
+
+    def tree(self, root: str) -> list[mapping.Node]:
+        """Return the rows of a disk, oldest first."""
+        return [record.node for record in self.records.values() if record.node.root == root]
+
+    @cached_property
+    def ours(self) -> dict[str, list[api.Volume]]:
+        """The objects that carry this Engine's location, by the id that their tag names."""
+        found: dict[str, list[api.Volume]] = {}
+        for thing in self.things.values():
+            if names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location):
+                found.setdefault(thing.tags[names.TAG_UUID], []).append(thing)
+        return found
+
+    @cached_property
+    def _held(self) -> dict[str, list[api.Attachment]]:
+        held: dict[str, list[api.Attachment]] = {}
+        for each in self.attachments:
+            held.setdefault(each.global_id or each.name.lstrip("~"), []).append(each)
+        return held
+
+    def holders(self, global_id: str, name: str) -> list[api.Attachment]:
+        """Return who has an object attached; older releases list no global ids, but names."""
+        return [*self._held.get(global_id, []), *self._held.get(name, [])]
+
+
+def look(engine: trees.Engine) -> View:
+    """Read all three.  Raises what the mapping and the API raise."""
+    before = _database(engine)
+    things = {each.global_id: each for each in living(engine)}
+    attachments = tuple(engine.client.attachments())
+    clients = {each.client_id: each.status for each in engine.client.clients()}
+    records, operations = _database(engine)
+    pinned = engine.domain.api.cluster_id
+    return View(
+        location=engine.mapping.location,
+        records=records,
+        operations=operations,
+        things=things,
+        attachments=attachments,
+        clients=clients,
+        clusters=frozenset({names.cluster_of(each) for each in things} | ({pinned} if pinned else set())),
+        busy=_busy(before, (records, operations)),
+        now=time.time(),
+        api_address=engine.client.address,
+        database=str(engine.mapping.session.address),
+    )
+
+
+def living(engine: trees.Engine) -> list[api.Volume]:
+    """Return all volumes and snapshots but those that StorPool itself is about to drop."""
+    listed = [*engine.client.volumes(), *engine.client.snapshots()]
+    return [each for each in listed if not (each.dying or each.transient)]
+
+
+_Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]
+
+
+def _database(engine: trees.Engine) -> _Base:
+    with engine.mapping.session.snapshot():
+        records = {record.node.uuid: record for record in engine.mapping.records()}
+        return records, tuple(engine.mapping.journal.all())
+
+
+def _busy(before: _Base, after: _Base) -> frozenset[str]:
+    roots = set()
+    for first, second in ((before, after), (after, before)):
+        for uuid, record in first[0].items():
+            other = second[0].get(uuid)
+            if other is None or other.node != record.node:
+                roots.add(record.node.root)
+        seen = {(operation.id, operation.state) for operation in second[1]}
+        roots |= {each.disk for each in first[1] if (each.id, each.state) not in seen}
+    roots |= {each.disk for each in after[1] if each.state != journal.UNDONE and each.is_alive()}
+    return frozenset(roots)
