@@ -106,7 +106,7 @@ def remove(engine: trees.Engine, uuid: str) -> None:
     """
     tree = recovery.locked_tree(engine, uuid)
     named = [each for each in tree if each.uuid == uuid]
-    for root in [each for each in named if each.root == uuid]:
+    for root in [each for each in named if each.root == uuid and each.state != mapping.REMOVED]:
         if root.active in (None, uuid):
             raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
     removal.delete_nodes(engine, uuid, tree, named)
@@ -125,6 +125,8 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
+            # Under the lock, so that no delete of it is under way: a disk's active volume must be there.
+            trees.checked(engine, recovery.locked(engine, uuid))
             engine.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": trees.global_id(node), "access_mode": mode}

@@ -36,12 +36,16 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
     `whole`: where the disk itself is named, what dead operations left on it is not put right, as all of it is to go.
     """
     found = engine.mapping.node(uuid)
+    engine.mapping.lock(found.root if found is not None else uuid)
     if found is None:
+        found = engine.mapping.node(uuid)  # it was made while we waited
+        if found is not None and found.root != uuid:
+            engine.mapping.lock(found.root)
+    tree = engine.mapping.tree(found.root) if found is not None else []
+    if found is None or not tree:
         removal.refuse_unmapped(engine, uuid)
         engine.mapping.journal.deleted(uuid)
         return []
-    engine.mapping.lock(found.root)
-    tree = engine.mapping.tree(found.root)
     if any(node.pending for node in tree):
         operations = open_on(engine, found.root)
         if not (whole and found.root == uuid):

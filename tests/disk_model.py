@@ -225,7 +225,8 @@ class Model:
         if uuid in self.foreign:
             return "Conflict"
         node = self.nodes.get(uuid)
-        if verb == "remove" and node is not None and node.uuid == node.root and node.active in (None, uuid):
+        gone = node is None or node.state == REMOVED
+        if verb == "remove" and not gone and node.uuid == node.root and node.active in (None, uuid):
             return "Conflict"
         doomed = {node.uuid for node in self.doomed(verb, uuid)}
         return "InUse" if any(holder in doomed for holder, _ in self.open) else None
