@@ -27,8 +27,10 @@ from storpool_ovirt.deadline import Deadline
 
 # One request: longer than any call of ours takes on a healthy cluster, short enough to try again within a deadline.
 REQUEST_SECONDS = 30.0
-# How long failures are tried over: the official binding gives a failover of the management service 31 s.
-RETRY_SECONDS = 31.0
+# How long failures are tried over: the official binding gives a failover of the management service 31 s in all, which
+# one of 30 s just misses when its last pause is a long one.
+RETRY_SECONDS = 45.0
+LAST_TRY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -268,8 +270,8 @@ class Client:
             try:
                 return self._call_once(kind, method, name, args, min(left, REQUEST_SECONDS))
             except errors.ApiUnavailable as error:
-                seconds = self._pause_seconds(attempt)
-                if (error.ambiguous and not repeat) or patience.remaining() <= seconds:
+                seconds = min(self._pause_seconds(attempt), patience.remaining() - LAST_TRY_SECONDS)
+                if (error.ambiguous and not repeat) or seconds <= 0:
                     raise
                 self._sleep(seconds)
         raise AssertionError("unreachable: the loop has no end")

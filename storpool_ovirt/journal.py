@@ -183,11 +183,13 @@ class Journal:
         )  # fmt: skip
 
     def undo_disk(self, disk: str) -> None:
-        """Write that whatever was open on a disk is over, as the disk is gone."""
+        """Write that whatever was open on a disk is over, as the disk is gone; what was to be made may still come."""
         own = self.own.id if self.own else 0
         self._session.rows(
-            "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE disk = %s AND id <> %s", disk, own
-        )
+            "WITH over AS (DELETE FROM storpool_ovirt.operation WHERE disk = %s AND id <> %s AND kind <> 'make')"
+            " UPDATE storpool_ovirt.operation SET state = 'undone' WHERE disk = %s AND id <> %s AND kind = 'make'",
+            disk, own, disk, own,
+        )  # fmt: skip
 
     def deleted(self, uuid: str) -> None:
         """Forget the deletes of an object that is gone: Engine asks again because it got no answer."""

@@ -166,8 +166,12 @@ def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
         engine.log.line("undo_refused", node=operation.node, reason=error)
         return f"left: {error}"
     removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
+    if there is not None:
+        engine.mapping.journal.close(operation, mapping.forgotten([operation.node]))
+        return "taken back: deleted"
+    # The request of a process that was killed may still be on its way: what it makes then is known for what it is.
     engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
-    return "taken back: deleted" if there is not None else "taken back: nothing was made"
+    return "taken back: nothing was made"
 
 
 def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:
