@@ -99,7 +99,7 @@ def _wrong_cluster(view: truths.View) -> Finding | None:
 
 def _operations(view: truths.View) -> Iterator[Finding]:
     for operation in view.operations:
-        if operation.disk not in view.busy and operation.plan.get("api", view.api_address) == view.api_address:
+        if operation.disk not in view.busy:
             found = _made(view, operation) if operation.kind == journal.MAKE else _changed(view, operation)
             if found is not None:
                 yield found
@@ -124,6 +124,13 @@ def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
     if operation.state == journal.UNDONE and thing is not None:
         why += ", was taken back, and took effect after that all the same"
         action = Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id)
+    if thing is None and operation.plan.get("api", view.api_address) != view.api_address:
+        where = f"it went to the StorPool API at {operation.plan['api']}, not to this one"
+        mend = (
+            "if that is another cluster, audit it with the options of its domain; else"
+            f" storpool-ovirt reconcile --remove {operation.node} forgets it"
+        )
+        return Finding(kind, INFO, what, operation.node, operation.disk, f"{why}; {where}", mend, operation.age_seconds)
     mend = "storpool-ovirt reconcile" + (" deletes it" if thing is not None else " forgets it")
     if severity == INFO or not operation.proved:
         mend = "storpool-ovirt reconcile closes the entry"

@@ -35,7 +35,7 @@ MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit number
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 1.0
 GRACE_SECONDS = 0.5
-# To tell the journal of a failure when the time is up.
+# To tell the journal how it ended, also when the time is up.
 NOTE_SECONDS = 0.3
 
 
@@ -200,6 +200,7 @@ def _record(book: Journal, database: config.Database, deadline: Deadline) -> Non
     """
     from storpool_ovirt import mapping
 
+    deadline.extend(NOTE_SECONDS)  # a verb may have used all of its time and succeeded
     try:
         book.delivered()
     except errors.DatabaseUnavailable:

@@ -149,7 +149,14 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
 
 
 def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
-    node = recovery.settled(engine, uuid)
+    node = trees.known(engine, uuid)
+    if node.state == mapping.PLANNED and dry_run:
+        return f"would forget {node.kind} {uuid}, unless StorPool has it"
+    if node.pending:
+        recovery.settle_disk(engine, node.root, uuid)
+        if engine.mapping.node(uuid) is None:
+            return f"forgot {node.kind} {uuid}"
+        node = trees.known(engine, uuid)
     try:
         there = _read(engine, names.address(trees.global_id(node)))
     except errors.NotFound:

@@ -4,7 +4,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "flow_stage"]
+pytest_plugins = [
+    "host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "flow_stage", "fault_summary",
+]  # fmt: skip
 
 # Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.
 settings.register_profile(

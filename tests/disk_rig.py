@@ -160,23 +160,28 @@ class Rig:
 
     def verb(self, name: str, *arguments: Any, fault: Fault | None = None) -> Any:
         """Run a verb of `disks` and return its answer; raises what it raises, or Death."""
-        with self._troubled(fault):
-            deadline = Deadline(90, self._clock)
-            settings = config.Api(
-                self._simulator.host,
-                self._simulator.port,
-                config.Secret(TOKEN),
-                self._variant["multicluster"],
-                self._simulator.cluster_id if self._variant["pinned"] else None,
-            )
-            domain = config.Domain(settings, self._variant["template"], 90)
-            with mapping.opened(self._address, deadline, journal.Caller("test", name)) as opened:
-                client = self._client(settings, deadline)
-                engine = trees.Engine(domain, client, opened, self._log, str(self._folder), self._clock.sleep)
-                with _dying(fault):
-                    answer = getattr(disks, name)(engine, *arguments)
-                opened.journal.delivered()
-                return answer
+        with self._troubled(fault), self.engine(name) as engine:
+            with _dying(fault):
+                answer = getattr(disks, name)(engine, *arguments)
+            engine.mapping.journal.delivered()
+            return answer
+
+    @contextlib.contextmanager
+    def engine(self, verb: str, address: config.Database | None = None, make: bool = True) -> Iterator[trees.Engine]:
+        """Give what a verb works with, as the adapter does."""
+        deadline = Deadline(90, self._clock)
+        settings = config.Api(
+            self._simulator.host,
+            self._simulator.port,
+            config.Secret(TOKEN),
+            self._variant["multicluster"],
+            self._simulator.cluster_id if self._variant["pinned"] else None,
+        )
+        domain = config.Domain(settings, self._variant["template"], 90)
+        caller = journal.Caller("test", verb)
+        with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
+            client = self._client(settings, deadline)
+            yield trees.Engine(domain, client, opened, self._log, str(self._folder), self._clock.sleep)
 
     def attach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> str:
         """Attach on a host what `connection` described, as the helper does; return the device's path there."""
