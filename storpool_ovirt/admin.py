@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -37,14 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # not a library of somebody else's: this installation is broken, and the trace tells where
         extra = "demo" if "demo" in arguments[1:2] else "admin"
         return _complain(
-            f"{(error.name or '').partition('.')[0]} is not installed: run  pip install 'storpool-ovirt[{extra}]'"
+            f"{(error.name or '').partition('.')[0]} is not installed: run  pip install 'storpool-ovirt[{extra}]'",
+            code=UNKNOWN if "audit" in arguments[1:2] else 1,
         )
     except errors.Error as error:
         return _complain(str(error), code=UNKNOWN if "audit" in arguments[1:2] else 1)
     except Exception as error:
+        if type(error).__name__ == "Abort":  # click's, for Ctrl-C
+            return _complain("interrupted: what was done is done, run it again for the rest", code=130)
         if not hasattr(error, "format_message"):  # click.ClickException: what was typed is not a command of ours
             raise
-        return _complain(error.format_message(), code=2)
+        return _complain(error.format_message(), code=UNKNOWN if "audit" in arguments[1:2] else 2)
     return code
 
 
@@ -94,21 +97,22 @@ def _commands() -> click.Group:
     @_all(where)
     @grace
     @dry_run
-    @click.option("--remove", multiple=True, metavar="ID", help="Delete the unmapped object ~GLOBALID, or forget the"
-                  " row UUID whose object is gone.")  # fmt: skip
+    @click.option("--remove", multiple=True, metavar="ID", help="Delete the unmapped object ~GLOBALID or the left-over"
+                  " UUID, or forget the row UUID whose object is gone.")  # fmt: skip
+    @click.option("--keep", multiple=True, metavar="UUID", help="Close the entry of this object: oVirt lists it.")
     @click.option("--detach", multiple=True, metavar="UUID", help="Detach this object from every host where it is"
                   " closed.")  # fmt: skip
     def reconcile(  # noqa: PLR0913, PLR0917  what its command line takes
         database: str | None, options: str | None, grace: float, dry_run: bool, remove: tuple[str, ...],
-        detach: tuple[str, ...],
+        keep: tuple[str, ...], detach: tuple[str, ...],
     ) -> int:  # fmt: skip
         """Mend what the audit is sure of, or just what is named; every precondition is read again before each step.
 
         It deletes only objects with this Engine's location tag that are past the grace period, and forces nothing.
         """
         with _engine("reconcile", database, options) as engine:
-            if remove or detach:
-                return _named_steps(engine, remove, detach, 60 * grace, dry_run)
+            if remove or keep or detach:
+                return _named_steps(engine, {"remove": remove, "keep": keep, "detach": detach}, 60 * grace, dry_run)
             return _reconcile(engine, 60 * grace, dry_run)
 
     @group.command()
@@ -163,13 +167,15 @@ def _reconcile(engine: trees.Engine, grace_seconds: float, dry_run: bool) -> int
 
 
 def _named_steps(
-    engine: trees.Engine, remove: Sequence[str], detach: Sequence[str], grace_seconds: float, dry_run: bool
+    engine: trees.Engine, targets: Mapping[str, Sequence[str]], grace_seconds: float, dry_run: bool
 ) -> int:
     from storpool_ovirt import repair
 
-    for target in remove:
+    for target in targets["remove"]:
         _print(repair.remove(engine, target, grace_seconds, dry_run))
-    for uuid in detach:
+    for uuid in targets["keep"]:
+        _print(repair.keep(engine, uuid, dry_run))
+    for uuid in targets["detach"]:
         _print(repair.detach(engine, uuid, dry_run))
     return 0
 

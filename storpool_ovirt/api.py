@@ -117,7 +117,9 @@ def binding() -> types.ModuleType:
 
 
 class Client:
-    """One cluster's API for one process.  `calls` counts the requests.
+    """One cluster's API for one process.
+
+    `calls` counts the requests, `unanswered` those that are not repeated here and whose result is not known.
 
     Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable,
     AddressUnknown or DeadlineExceeded; `repeat=False` says that an ambiguous failure must come back to the caller.
@@ -137,6 +139,7 @@ class Client:
         self._binding = binding()
         self._pin_is_proven = False
         self.calls = 0
+        self.unanswered = 0
 
     @property
     def address(self) -> str:
@@ -246,11 +249,13 @@ class Client:
 
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._call(kind, method, name, args, repeat=False)
+        self.unanswered += 1  # until its global id is known to be ours
         global_id = data.get(key)
         if not isinstance(global_id, str) or not names.GLOBAL_ID.match(global_id):
             # It was made, but we do not know what: the caller looks for it by name.
             raise self._nonsense(method, f"no {key}")
         self.check_cluster(global_id, name)
+        self.unanswered -= 1
         return global_id
 
     def _list(
@@ -272,6 +277,7 @@ class Client:
             except errors.ApiUnavailable as error:
                 seconds = min(self._pause_seconds(attempt), patience.remaining() - LAST_TRY_SECONDS)
                 if (error.ambiguous and not repeat) or seconds <= 0:
+                    self.unanswered += error.ambiguous and not repeat
                     raise
                 self._sleep(seconds)
         raise AssertionError("unreachable: the loop has no end")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import api, journal, mapping, names, truths
+from storpool_ovirt import api, journal, mapping, names, recovery, truths
 
 GIB = 1 << 30
 # What is younger may still be under way: a request that was sent by a dead process, a disk between two calls of Engine.
@@ -84,12 +84,14 @@ def is_old(finding: Finding, grace_seconds: float) -> bool:
 def _wrong_cluster(view: truths.View) -> Finding | None:
     """Return the one finding when not a single object of ours is there: then nothing else means anything."""
     live = [record.node for record in view.records.values() if record.node.state == mapping.LIVE]
-    known = {node.global_id for node in live}
-    if len(live) < 2 or known & view.things.keys() or view.ours:
+    here = [node for node in live if view.here(node)]
+    known = {node.global_id for node in here}
+    if view.ours or known & view.things.keys() or (len(here) < 2 and (view.clusters or not live)):
         return None
     return Finding(
         CLUSTER, CRITICAL, f"the StorPool cluster at {view.api_address}", "", "",
-        f"none of the {len(live)} objects of the mapping is there, and nothing carries our location {view.location}",
+        f"none of the {len(here or live)} objects of the mapping is there, and nothing carries our location"
+        f" {view.location}",
         "check sp_api_http_host and sp_cluster_id, and that this is the mapping database of this Engine",
     )  # fmt: skip
 
@@ -99,10 +101,22 @@ def _wrong_cluster(view: truths.View) -> Finding | None:
 
 def _operations(view: truths.View) -> Iterator[Finding]:
     for operation in view.operations:
-        if operation.disk not in view.busy:
+        if operation.state != journal.UNDONE and operation.left_seconds < 0 and operation.is_alive():
+            yield _hung(operation)
+        elif operation.disk not in view.busy and view.is_here(operation.disk):
             found = _made(view, operation) if operation.kind == journal.MAKE else _changed(view, operation)
             if found is not None:
                 yield found
+
+
+def _hung(operation: journal.Operation) -> Finding:
+    pid = operation.process.split(":")[1]
+    return Finding(
+        UNFINISHED, WARNING, f"disk {operation.disk}", operation.node, operation.disk,
+        f"{operation} runs as process {pid} long after its time, and may hold the disk",
+        f"look at process {pid} on Engine's machine; when it is killed, the next verb puts things right",
+        operation.age_seconds,
+    )  # fmt: skip
 
 
 def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
@@ -113,17 +127,13 @@ def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
         return None
     kind, severity = LEAK, WARNING
     why = _ending(operation)
-    if record is not None and _is_used(view, record.node, operation):
-        kind, severity, why = UNFINISHED, INFO, f"{why}; the disk is in use all the same"
+    if record is not None and recovery.is_known(view.tree(operation.disk), operation):
+        kind, severity, why = UNFINISHED, INFO, f"{why}; it is in use all the same"
     elif operation.state in (journal.DONE, journal.UNDELIVERED):
         kind = UNDELIVERED
     elif thing is None:
         kind = UNFINISHED
     what = _named(str(operation.plan.get("kind", "object")), operation.node, thing)
-    action = Action(SETTLE, operation.node, operation.disk, number=operation.id)
-    if operation.state == journal.UNDONE and thing is not None:
-        why += ", was taken back, and took effect after that all the same"
-        action = Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id)
     if thing is None and operation.plan.get("api", view.api_address) != view.api_address:
         where = f"it went to the StorPool API at {operation.plan['api']}, not to this one"
         mend = (
@@ -131,9 +141,19 @@ def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
             f" storpool-ovirt reconcile --remove {operation.node} forgets it"
         )
         return Finding(kind, INFO, what, operation.node, operation.disk, f"{why}; {where}", mend, operation.age_seconds)
+    action: Action | None = Action(SETTLE, operation.node, operation.disk, number=operation.id)
+    if operation.state == journal.UNDONE and thing is not None:
+        why += ", was taken back, and took effect after that all the same"
+        action = Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id)
     mend = "storpool-ovirt reconcile" + (" deletes it" if thing is not None else " forgets it")
-    if severity == INFO or not operation.proved:
+    if severity == INFO:
         mend = "storpool-ovirt reconcile closes the entry"
+    elif not operation.proved or (thing is not None and not _is_alone(view, thing)):
+        action = None
+        mend = (
+            f"does oVirt list it? if so, storpool-ovirt reconcile --keep {operation.node} closes the entry; if not,"
+            f" storpool-ovirt reconcile --remove {operation.node} deletes it"
+        )
     return Finding(kind, severity, what, operation.node, operation.disk, why, mend, operation.age_seconds, action)
 
 
@@ -170,12 +190,20 @@ def _ending(operation: journal.Operation) -> str:
     return f"{who}{restored} {ending}"
 
 
-def _is_used(view: truths.View, node: mapping.Node, operation: journal.Operation) -> bool:
-    """Tell whether Engine has used the object since, so that it knows it (`recovery.settle` has the same rule)."""
-    return (
-        not operation.proved
-        or node.connected
-        or (operation.node == operation.disk and len(view.tree(operation.disk)) > 1)
+def _is_alone(view: truths.View, thing: api.Volume) -> bool:
+    """Tell whether nothing speaks for it that somebody has used the object since: else a person has to decide.
+
+    Objects of ours that nobody explains are the sign of a database that is older than the cluster.
+    """
+    if view.unmapped:
+        return False
+    stands = (thing.name, f"~{thing.global_id}")
+    # The volume that a snapshot was made of stands on it, and so do that volume's later snapshots.
+    family = (thing.global_id, thing.made_from) if thing.kind == "snapshot" else (thing.global_id,)
+    return not any(
+        each.made_from == thing.global_id
+        or (each.parent in stands and each.global_id not in family and each.made_from not in family[1:])
+        for each in view.things.values()
     )
 
 
@@ -186,24 +214,62 @@ def _rows(view: truths.View) -> Iterator[Finding]:
     pending = {each.disk for each in view.operations if each.state != journal.UNDONE}
     for record in view.records.values():
         node = record.node
-        if node.state != mapping.LIVE or node.root in view.busy | pending or not view.here(node):
+        if node.root in view.busy | pending or not view.here(node) or node.state == mapping.REMOVED:
             continue
+        if node.state != mapping.LIVE:
+            yield _astray(record)
+            continue
+        if node.root not in view.records:
+            yield _rootless(record)
         thing = view.things.get(node.global_id or "")
         if thing is None:
-            yield _ghost(record)
+            yield _ghost(view, record)
             continue
         yield from _drifts(view, record, thing)
 
 
-def _ghost(record: mapping.Record) -> Finding:
+def _astray(record: mapping.Record) -> Finding:
     node = record.node
     return Finding(
-        GHOST, CRITICAL if node.kind == "volume" else WARNING, f"{node.kind} {node.uuid} (~{node.global_id})",
-        node.uuid, node.root,
-        f"StorPool does not have it any more; it was made by the request {record.correlation_id}",
-        "was it deleted by hand? if StorPool's trash still has it, restore it there; else delete the disk or the"
-        f" snapshot in oVirt, or storpool-ovirt reconcile --remove {node.uuid} forgets it",
+        UNFINISHED, WARNING, f"{node.kind} {node.uuid}", node.uuid, node.root,
+        f"its row is {node.state}, and nothing in the journal tells why",
+        f"storpool-ovirt reconcile --remove {node.uuid} looks for the object, and keeps or forgets the row",
         record.age_seconds,
+    )  # fmt: skip
+
+
+def _rootless(record: mapping.Record) -> Finding:
+    node = record.node
+    return Finding(
+        UNFINISHED, WARNING, f"{node.kind} {node.uuid}", node.uuid, node.root,
+        "the row of its disk is missing: a rebuild was interrupted", "storpool-ovirt rebuild", record.age_seconds,
+    )  # fmt: skip
+
+
+def _ghost(view: truths.View, record: mapping.Record) -> Finding:
+    node = record.node
+    late = any(
+        each.kind == journal.DROP and each.state == journal.UNDONE and node.uuid in str(each.plan.get("nodes"))
+        for each in view.operations
+    )
+    cause = "a delete of it that had been taken back took effect after that" if late else (
+        f"StorPool does not have it any more; it was made by the request {record.correlation_id}"
+    )  # fmt: skip
+    others = [each for each in view.tree(node.root) if each.kind == "volume" and each.uuid != node.uuid]
+    mend = "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
+    if node.kind == "snapshot":
+        mend += f"delete the snapshot in oVirt, or storpool-ovirt reconcile --remove {node.uuid} forgets it"
+    elif others or node.root in view.unmapped:
+        # The disk lives on in another volume: deleting it in oVirt would delete that one.
+        mend = (
+            "the disk has other volumes, so do not delete it in oVirt: storpool-ovirt rebuild, then"
+            f" storpool-ovirt reconcile --remove {node.uuid} forgets this one"
+        )
+    else:
+        mend += f"delete the disk in oVirt, or storpool-ovirt reconcile --remove {node.uuid} forgets it"
+    return Finding(
+        GHOST, CRITICAL if node.kind == "volume" else WARNING, f"{node.kind} {node.uuid} (~{node.global_id})",
+        node.uuid, node.root, cause, mend, record.age_seconds,
     )  # fmt: skip
 
 
@@ -231,7 +297,8 @@ def _drifts(view: truths.View, record: mapping.Record, thing: api.Volume) -> Ite
     if thing.size_bytes != node.size_bytes:
         yield Finding(
             SIZE, WARNING, what, node.uuid, node.root,
-            f"it has {_gib(thing.size_bytes)}, the mapping says {_gib(node.size_bytes)}: it was resized by hand",
+            f"it has {_gib(thing.size_bytes)}, the mapping says {_gib(node.size_bytes)}: it was resized"
+            " by hand, or by a request that came late",
             "storpool-ovirt reconcile writes the size in the mapping; extend the disk in oVirt to what it has, so that"
             " Engine shows it too", record.age_seconds, Action(RESIZE, node.uuid, node.root, thing.global_id),
         )  # fmt: skip
@@ -242,15 +309,9 @@ def _drifts(view: truths.View, record: mapping.Record, thing: api.Volume) -> Ite
 
 def _objects(view: truths.View) -> Iterator[Finding]:
     mapped = {record.node.global_id for record in view.records.values()}
-    journaled = {each.node for each in view.operations if each.kind == journal.MAKE}
-    for uuid, things in view.ours.items():
-        root = next((each.tags.get(names.TAG_ROOT, uuid) for each in things), uuid)
-        if root in view.busy or (uuid in journaled and uuid not in view.records):
-            continue
+    for root, things in view.unmapped.items():
         for thing in things:
-            planned = uuid in view.records and view.records[uuid].node.global_id is None
-            if thing.global_id not in mapped and not planned:
-                yield _unmapped(view, uuid, root, thing)
+            yield _unmapped(view, thing.tags[names.TAG_UUID], root, thing)
     for thing in view.things.values():
         uuid = names.uuid_of(thing.name) or ""
         if uuid and thing.global_id not in mapped and thing.tags.get(names.TAG_LOCATION) != view.location:
@@ -268,8 +329,12 @@ def _unmapped(view: truths.View, uuid: str, root: str, thing: api.Volume) -> Fin
     mend = f"storpool-ovirt reconcile --remove ~{thing.global_id} deletes it, if it is not needed"
     if not twice:
         mend = f"storpool-ovirt rebuild takes it into the mapping, if oVirt still has the disk; else {mend}"
-    return Finding(UNMAPPED, CRITICAL if twice else WARNING, _named(thing.kind, uuid, thing), uuid, root, cause, mend,
-                   max(0.0, view.now - thing.created_at))  # fmt: skip
+    held = view.holders(thing.global_id, thing.name)
+    if held:
+        cause += f"; {', '.join(f'client {each.client_id}' for each in held)} has it attached"
+    severity = CRITICAL if twice or held else WARNING
+    age_seconds = max(0.0, view.now - thing.created_at)
+    return Finding(UNMAPPED, severity, _named(thing.kind, uuid, thing), uuid, root, cause, mend, age_seconds)
 
 
 def _foreign(view: truths.View, uuid: str, thing: api.Volume) -> Finding | None:
@@ -306,12 +371,7 @@ def _held(view: truths.View, record: mapping.Record, held: list[api.Attachment])
     where = ", ".join(f"client {each.client_id}" for each in held)
     root = view.records.get(node.root)
     if node.kind == "volume" and root is not None and (root.node.active or node.root) != node.uuid:
-        yield Finding(
-            ATTACHMENT, WARNING, what, node.uuid, node.root,
-            f"{where} has it attached, but the VM's volume is {root.node.active}",
-            "storpool-ovirt reconcile detaches it where it is closed", None,
-            Action(DETACH, node.uuid, node.root, node.global_id or ""),
-        )  # fmt: skip
+        yield _inactive(view, node, what, where, str(root.node.active))
     for each in held:
         if view.clients.get(each.client_id, "down") == "down":
             yield Finding(
@@ -326,6 +386,26 @@ def _held(view: truths.View, record: mapping.Record, held: list[api.Attachment])
             f"{where} have it attached: a migration under way, a shareable disk, or what a failed migration left",
             f"if it should not be so: storpool-ovirt reconcile --detach {node.uuid} detaches it where it is closed",
         )  # fmt: skip
+
+
+def _inactive(view: truths.View, node: mapping.Node, what: str, where: str, active: str) -> Finding:
+    """A volume that is attached and is not the one that the VM writes; or the mapping is wrong about which that is."""
+    record = view.records.get(active)
+    other = record is not None and record.node.global_id is not None and view.holders(
+        record.node.global_id, names.object_name(active))  # fmt: skip
+    if other:
+        return Finding(
+            ATTACHMENT, WARNING, what, node.uuid, node.root,
+            f"{where} has it attached, but the VM's volume is {active}",
+            "storpool-ovirt reconcile detaches it where it is closed", None,
+            Action(DETACH, node.uuid, node.root, node.global_id or ""),
+        )  # fmt: skip
+    return Finding(
+        ATTACHMENT, INFO, what, node.uuid, node.root,
+        f"{where} has it attached; the mapping takes {active} for the VM's volume, which no host has",
+        "a copy left it attached, or the mapping is older than the cluster: the next connect_volume, or"
+        " storpool-ovirt rebuild, puts it right",
+    )  # fmt: skip
 
 
 # Words and look-ups

@@ -10,7 +10,7 @@ import hashlib
 import os
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -133,17 +133,21 @@ class Session:
 
     def prepare(self, make: bool = True) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or old."""
-        try:
-            version, self.location = self.rows(
+        version = 0
+        with suppress(psycopg2.errors.UndefinedTable):
+            rows = self.rows(
                 "SELECT version, location FROM storpool_ovirt.meta", through=(psycopg2.errors.UndefinedTable,)
-            )[0]
-        except psycopg2.errors.UndefinedTable:
-            version = 0
+            )
+            if not rows:
+                raise errors.DatabaseUnavailable(str(self.address), "its table storpool_ovirt.meta is empty")
+            version, self.location = rows[0]
         if version < len(MIGRATIONS) and not make:
             raise errors.NotFound(
                 "mapping", f"of version {len(MIGRATIONS)}",
-                f"in {self.address}: no verb has run here yet, or the database was lost, and storpool-ovirt rebuild"
-                " makes its tables again from the tags",
+                f"in {self.address}: "
+                + (f"it has version {version}, which the next verb brings up to date" if version else
+                   "no verb has run here yet, or the database was lost, and storpool-ovirt rebuild makes its tables"
+                   " again from the tags"),
             )  # fmt: skip
         if version < len(MIGRATIONS):
             self._migrate()
@@ -178,13 +182,26 @@ class Session:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Let the statements inside take effect together, or not at all."""
+        self.rows("BEGIN")
+        try:
+            yield
+        except BaseException:
+            with suppress(errors.Error):
+                self.rows("ROLLBACK")
+            raise
+        self.rows("COMMIT")
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let the statements inside see the tables at one moment, and change nothing."""
         self.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield
         finally:
-            self.rows("ROLLBACK")
+            with suppress(errors.Error):
+                self.rows("ROLLBACK")
 
     def _migrate(self) -> None:
         with _translated(self.address), self._connection.cursor() as cursor:
@@ -228,11 +245,12 @@ class _Wait:
             select.select(reading, writing, [], self.deadline.left(self._what))
 
 
-def _settings(deadline: Deadline) -> dict[str, int]:
+def _settings(deadline: Deadline) -> dict[str, object]:
     # The server gives up on a lock before our own time is up, so that the reason is told and not only the time.
     left = deadline.left("the mapping database")
     limits = {"lock_timeout": min(LOCK_SECONDS, 0.8 * left), "statement_timeout": left}
-    return {**{name: int(1000 * seconds) for name, seconds in limits.items()}, **KEEPALIVE}
+    # What the journal tells must outlive a crash of the server, whatever the server does for others.
+    return {**{name: int(1000 * seconds) for name, seconds in limits.items()}, **KEEPALIVE, "synchronous_commit": "on"}
 
 
 @contextmanager

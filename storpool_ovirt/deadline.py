@@ -39,6 +39,10 @@ class Deadline:
         """Return a limit of `seconds` from now that does not reach beyond this one."""
         return Deadline(min(seconds, self.remaining()), self._clock)
 
+    def after(self, seconds: float) -> Deadline:
+        """Return a limit of `seconds` from now, whatever is left of this one: for what has to be written at the end."""
+        return Deadline(seconds, self._clock)
+
     def extend(self, seconds: float) -> None:
         """Give `seconds` more than there are, for an undo that must still run."""
         self._end = max(self._end, self._clock()) + seconds

@@ -54,7 +54,7 @@ def preview(engine: trees.Engine, snapshot: str) -> str:
     origin = trees.checked(engine, recovery.locked(engine, snapshot))
     root = origin.root
     tree = {node.uuid: node for node in engine.mapping.tree(root)}
-    before = tree[root].active or root
+    before = (tree[root].active if root in tree else None) or root
     size_bytes = max(origin.size_bytes, tree[before].size_bytes if before in tree else 0)
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
     plan = _plan(engine, node, origin)
@@ -158,13 +158,15 @@ def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node
 
 def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> None:
     there = engine.mapping.plan(node, _told(engine, node, plan))
+    claimed = there is not None and there.pending and recovery.is_claimed(engine, node.uuid)
     if there is not None and there.pending:
         recovery.settle_disk(engine, node.uuid, node.uuid)
         there = engine.mapping.plan(node, _told(engine, node, plan))
     if there is not None:
         _check_repeat(there, node)
         volumes.check(engine.client, "volume", trees.global_id(there), plan.tags)
-        engine.mapping.begin_again(there, _told(engine, there, plan))
+        if claimed:
+            engine.mapping.begin_again(there, _told(engine, there, plan))
         return
     with _forgotten_when_refused(engine, node):
         global_id = _create_from(engine, node, plan)

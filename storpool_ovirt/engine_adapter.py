@@ -17,7 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
 
 from storpool_ovirt import config, errors, log, names, streams
@@ -33,10 +33,11 @@ USAGE = f"run it as Engine does: {PROGRAM} VERB DRIVER_JSON DATABASE_URL CORRELA
 CORRELATION_ID = re.compile(r"[0-9a-zA-Z_-]{1,50}\Z")
 MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit numbers of bytes
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 3.0
 GRACE_SECONDS = 0.5
 # To tell the journal how it ended, also when the time is up.
 NOTE_SECONDS = 0.3
+RECORD_SECONDS = 1.0
 
 
 class Argument(NamedTuple):
@@ -153,19 +154,20 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
         _give(answer, prefix, "", lines)
         return
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
-    with enforced(deadline, "the verb to end", GRACE_SECONDS):
-        # From here on the database driver and StorPool's binding are needed; what ends before is spared them.
-        from storpool_ovirt import api, disks, journal, mapping, trees
+    with ExitStack() as stack:
+        with enforced(deadline, "the verb to end", GRACE_SECONDS):
+            # From here on the database driver and StorPool's binding are needed; what ends before is spared them.
+            from storpool_ovirt import api, disks, journal, mapping, trees
 
-        caller = journal.Caller(lines.correlation_id, argv[1], tuple(argv[5:]))
-        with mapping.opened(database, deadline, caller) as opened:
+            caller = journal.Caller(lines.correlation_id, argv[1], tuple(argv[5:]))
+            opened = stack.enter_context(mapping.opened(database, deadline, caller))
             client = api.Client(domain.api, deadline)
             engine = trees.Engine(domain, client, opened, lines, config.root())
             with _journaled(opened.journal, deadline, lines):
                 result = getattr(disks, verb.does)(engine, *arguments)
                 payload = result if isinstance(result, str) else json.dumps(result) if result is not None else ""
                 _give(answer, prefix, payload, lines)
-            _record(opened.journal, database, deadline)
+        _record(opened.journal, database, deadline, lines)
     took = f"{time.monotonic() - started:.3f}"
     lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, loc=opened.location,
                seconds=took)  # fmt: skip
@@ -176,6 +178,8 @@ def _give(answer: streams.Answer, prefix: str, payload: str, lines: log.Log) -> 
         answer.give(f"{prefix}:{streams.one_line(lines.masked(payload))}")
     except OSError as error:
         raise errors.NotDelivered(str(error)) from error
+    if answer.is_abandoned():
+        raise errors.NotDelivered("the other end was closed")
 
 
 @contextmanager
@@ -193,19 +197,28 @@ def _journaled(book: Journal, deadline: Deadline, lines: log.Log) -> Iterator[No
         raise
 
 
-def _record(book: Journal, database: config.Database, deadline: Deadline) -> None:
-    """Write that Engine has the answer, through a new connection if the first one broke just now.
+def _record(book: Journal, database: config.Database, deadline: Deadline, lines: log.Log) -> None:
+    """Write that Engine has the answer; through a new connection if the first one broke just now.
 
-    Where that fails the exit code is 1: Engine drops the answer then, and the journal is right.
+    Where that fails nobody knows whether it is written, so it is claimed once more that Engine has no answer, and made
+    true by the exit code 1, for which Engine drops it.
     """
     from storpool_ovirt import mapping
 
     deadline.extend(NOTE_SECONDS)  # a verb may have used all of its time and succeeded
     try:
         book.delivered()
-    except errors.DatabaseUnavailable:
-        with mapping.opened(database, deadline, book.caller, book.own) as again:
+    except errors.Error as error:
+        lines.line("delivery_not_recorded", reason=error)
+    else:
+        return
+    try:
+        with mapping.opened(database, deadline.after(RECORD_SECONDS), book.caller, book.own) as again:
             again.journal.delivered()
+    except errors.Error as error:
+        with mapping.opened(database, deadline.after(RECORD_SECONDS), book.caller, book.own) as again:
+            again.journal.claim_again(lines.masked(str(error)))
+        raise
 
 
 def _parse(argv: Sequence[str], lines: log.Log) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:

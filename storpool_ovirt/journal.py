@@ -28,10 +28,10 @@ RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undel
 KEEP_DAYS = 7
 
 # The server, its timeline and the table that a row was written in.  A row that came back with a backup has other ones:
-# what it tells is older than what Engine did since.
+# what it tells is older than what Engine did since.  (An image of the whole server has the same: see `recovery.py`.)
 _INCARNATION = (
-    "(SELECT system_identifier FROM pg_control_system()) || '/' || (SELECT timeline_id FROM pg_control_checkpoint())"
-    " || '/' || 'storpool_ovirt.operation'::regclass::oid"
+    "(SELECT system_identifier FROM pg_control_system()) || '/'"
+    " || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || 'storpool_ovirt.operation'::regclass::oid"
 )
 _SELECT = (
     "SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note, process,"
@@ -61,8 +61,7 @@ class Own(NamedTuple):
     """The operation of this process."""
 
     id: int
-    kind: str
-    node: str
+    intent: Intent
 
 
 class Change(NamedTuple):
@@ -129,17 +128,29 @@ class Journal:
             intent.disk, intent.node, json.dumps(intent.plan), process(), self._session.deadline.remaining(),
         )  # fmt: skip
         if rows:
-            self.own = Own(rows[0][0], intent.kind, intent.node)
+            self.own = Own(rows[0][0], intent)
         return bool(rows)
 
     def finish(self, change: Change) -> None:
         """Write that our operation is done, together with its result in the mapping."""
         self._with(change, "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s")
 
+    def give_up(self, change: Change) -> None:
+        """Write that our operation is over without a result, though a request of it may still take effect."""
+        self._with(change, "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s")
+        self.own = None
+
     def take_back(self, change: Change) -> None:
         """Forget our operation, which has had no effect, together with what was planned in the mapping."""
         self._with(change, "DELETE FROM storpool_ovirt.operation WHERE id = %s")
         self.own = None
+
+    def claim_again(self, note: str) -> None:
+        """Write our operation once more as one whose answer Engine did not get: nobody knows what became of its row."""
+        own, self.own = self.own, None
+        if own is not None:
+            self.begin(own.intent)
+            self.failed(UNDELIVERED, note)
 
     def delivered(self) -> None:
         """Write that Engine has the answer: nothing is open any more, also of earlier tries to make the same object."""
@@ -148,7 +159,7 @@ class Journal:
         self._session.rows(
             "DELETE FROM storpool_ovirt.operation WHERE id = %s OR (%s AND node = %s)"
             " OR (state = 'undone' AND until < clock_timestamp() - make_interval(days => %s))",
-            self.own.id, self.own.kind == MAKE, self.own.node, KEEP_DAYS,
+            self.own.id, self.own.intent.kind == MAKE, self.own.intent.node, KEEP_DAYS,
         )  # fmt: skip
         self.own = None
 
@@ -211,7 +222,8 @@ class Journal:
         rows = self._session.rows(
             "SELECT verb, correlation_id, process, to_char(started_at AT TIME ZONE 'UTC', 'HH24:MI:SS')"
             " FROM pg_locks JOIN storpool_ovirt.operation ON backend = pid"
-            " WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND classid::bigint = %s AND objid::bigint = %s"
+            " WHERE state = 'running' AND locktype = 'advisory' AND granted AND objsubid = 1"
+            " AND classid::bigint = %s AND objid::bigint = %s"
             " ORDER BY id DESC LIMIT 1",
             key >> 32, key & 0xFFFFFFFF,
         )  # fmt: skip
@@ -232,7 +244,7 @@ class Journal:
 
 
 def process() -> str:
-    """Return who this process is: the machine's boot, the pid, and when it was started (a pid is used again)."""
+    """Return who this process is: the machine's boot and name space, the pid, and its start (a pid is used again)."""
     return _identity(str(os.getpid()))
 
 
@@ -242,6 +254,8 @@ def _identity(pid: str) -> str:
             boot = file.read().strip()
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123  that is spared
             # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
-            return f"{boot}:{pid}:{file.read().rpartition(')')[2].split()[19]}"
+            started = file.read().rpartition(")")[2].split()[19]
+        space = os.readlink("/proc/self/ns/pid")[5:-1]  # noqa: PTH115  as above
     except OSError:
         return f"-:{pid}:0"
+    return f"{boot}/{space}:{pid}:{started}"

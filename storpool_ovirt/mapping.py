@@ -120,7 +120,7 @@ class Mapping:
         return None if planned else self.node(node.uuid)
 
     def begin_again(self, node: Node, plan: collections.abc.Mapping[str, object]) -> None:
-        """Write that `node`, which is there, was asked for again: this answer too may be lost."""
+        """Write that `node`, whose first answer was lost, was asked for again: this answer too may be lost."""
         self.journal.begin(Intent(MAKE, node.root, node.uuid, plan))
         self.journal.finish(unchanged())
 
@@ -154,10 +154,6 @@ class Mapping:
     def complete_delete(self, uuids: Sequence[str]) -> None:
         """Delete the rows of what is gone."""
         self.journal.finish(forgotten(uuids))
-
-    def take_back(self, change: Change) -> None:
-        """Write that what we began had no effect."""
-        self.journal.take_back(change)
 
     def adopt(self, node: Node, created_at: float) -> bool:
         """Write the row of an object that was found in the cluster; false when its id has one."""

@@ -7,8 +7,9 @@ and the next connect_volume corrects it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from storpool_ovirt import api, errors, journal, mapping, names, trees, truths, volumes
 
@@ -25,13 +26,14 @@ class Location:
 
 @dataclass(frozen=True)
 class Plan:
-    """The rows to write, with the time of their objects' making; `retagged` objects get the new location's tag.
+    """The rows to write for each disk, with the time of their objects' making.
 
-    `active` are disks whose row is there, and the volume of theirs, found now, that is in use.
+    `active` are disks whose row is there and tells another volume than the one in use; `retagged` objects get the
+    location's tag.
     """
 
     location: str
-    rows: tuple[tuple[mapping.Node, float], ...]
+    disks: tuple[tuple[tuple[mapping.Node, float], ...], ...]
     active: tuple[tuple[str, str], ...]
     retagged: tuple[api.Volume, ...]
     left_out: tuple[str, ...]
@@ -66,32 +68,50 @@ def plan(view: truths.View, location: str | None = None) -> Plan:
         )
     mapped = {record.node.global_id for record in view.records.values()}
     claimed = {each.node for each in view.operations if each.kind == journal.MAKE}
+    retagged = [
+        each for each in view.things.values()
+        if each.tags.get(names.TAG_LOCATION) != wanted
+        and (each.global_id in mapped or each.tags.get(names.TAG_LOCATION) == view.location)
+    ]  # fmt: skip
     by_uuid, left_out = _objects(replace(view, location=wanted), mapped, claimed)
-    rows = _rows(view, by_uuid)
-    retagged = (
-        () if wanted == view.location else tuple(each for each in view.things.values() if each.global_id in mapped)
+    found = _Found(view, by_uuid)
+    disks = {*found.members, *({record.node.root for record in view.records.values()} - view.busy)}
+    planned = [_disk(found, disk) for disk in sorted(disks) if view.is_here(disk)]
+    return Plan(
+        wanted,
+        tuple(tuple(rows) for rows, _ in planned if rows),
+        tuple(active for _, active in planned if active is not None),
+        tuple(retagged),
+        tuple(left_out),
     )
-    return Plan(wanted, tuple(rows), tuple(_newly_active(view, rows)), retagged, tuple(left_out))
 
 
 def carry_out(engine: trees.Engine, plan: Plan) -> int:
-    """Write the rows and return how many; those whose object vanished meanwhile are taken back."""
+    """Write the rows, a disk's all at once, and return how many; those whose object has vanished are not written."""
     for thing in plan.retagged:
         volumes.change(engine.client, thing, tags={names.TAG_LOCATION: plan.location})
     if plan.location != engine.mapping.location:
         engine.mapping.relocate(plan.location)
         engine.log.line("location_changed", location=plan.location, retagged=len(plan.retagged))
-    written = [node for node, created_at in plan.rows if engine.mapping.adopt(node, created_at)]
     there = {each.global_id for each in truths.living(engine)}
+    written = 0
+    for rows in plan.disks:
+        with engine.mapping.session.transaction():
+            for node, created_at in rows:
+                if node.global_id is None or node.global_id in there:
+                    written += _write(engine, node, created_at)
     for root, uuid in plan.active:
-        engine.mapping.write(mapping.activated(root, uuid))
-    vanished = [node.uuid for node in written if node.global_id and node.global_id not in there]
-    if vanished:
-        engine.mapping.write(mapping.forgotten(vanished))
-    for node in written:
-        if node.uuid not in vanished:
-            engine.log.line("row_rebuilt", node=node.uuid, kind=node.kind, disk=node.root, global_id=node.global_id)
-    return len(written) - len(vanished)
+        if any(node.uuid == uuid and node.global_id in there for node in engine.mapping.tree(root)):
+            engine.mapping.write(mapping.activated(root, uuid))
+            engine.log.line("activated", disk=root, volume=uuid)
+    return written
+
+
+def _write(engine: trees.Engine, node: mapping.Node, created_at: float) -> bool:
+    new = engine.mapping.adopt(node, created_at)
+    if new:
+        engine.log.line("row_rebuilt", node=node.uuid, kind=node.kind, disk=node.root, global_id=node.global_id)
+    return new
 
 
 def _objects(view: truths.View, mapped: set[str | None], claimed: set[str]) -> tuple[dict[str, api.Volume], list[str]]:
@@ -115,28 +135,84 @@ def _objects(view: truths.View, mapped: set[str | None], claimed: set[str]) -> t
     return by_uuid, left_out
 
 
-def _rows(view: truths.View, by_uuid: Mapping[str, api.Volume]) -> list[tuple[mapping.Node, float]]:
-    uuids = {each.global_id: uuid for uuid, each in by_uuid.items()}
-    uuids.update({record.node.global_id: uuid for uuid, record in view.records.items() if record.node.global_id})
-    by_name = {each.name: each for each in view.things.values()}
-    trees_of: dict[str, list[str]] = {}
-    for uuid, thing in by_uuid.items():
-        trees_of.setdefault(_root_of(thing), []).append(uuid)
-    rows = []
-    for root, members in trees_of.items():
-        nodes = {}
-        for uuid in members:
-            thing = by_uuid[uuid]
-            source = uuids.get(_origin(view, by_name, thing) or "")
-            nodes[uuid] = mapping.Node(
-                uuid, thing.kind, root, source, thing.size_bytes, mapping.LIVE, thing.global_id,
-                connected=thing.kind == "volume",
-            )  # fmt: skip
-        rows += _with_active(view, root, nodes, by_uuid)
-    return rows
+@dataclass(frozen=True)
+class _Found:
+    """The objects that get a row, by id, and what there is beside them."""
+
+    view: truths.View
+    by_uuid: Mapping[str, api.Volume]
+
+    @cached_property
+    def members(self) -> dict[str, dict[str, api.Volume]]:
+        """The objects by disk."""
+        disks: dict[str, dict[str, api.Volume]] = {}
+        for uuid, thing in self.by_uuid.items():
+            disks.setdefault(_root_of(thing), {})[uuid] = thing
+        return disks
+
+    @cached_property
+    def uuids(self) -> dict[str, str]:
+        """The ids of all objects, of those that have a row too, by global id."""
+        records = self.view.records.items()
+        known = {record.node.global_id: uuid for uuid, record in records if record.node.global_id}
+        return {**known, **{each.global_id: uuid for uuid, each in self.by_uuid.items()}}
 
 
-def _origin(view: truths.View, by_name: Mapping[str, api.Volume], thing: api.Volume) -> str | None:
+def _disk(found: _Found, root: str) -> tuple[list[tuple[mapping.Node, float]], tuple[str, str] | None]:
+    """Return the rows that one disk lacks, and its active volume where its row tells another one."""
+    view = found.view
+    old = {node.uuid: node for node in view.tree(root) if node.state == mapping.LIVE}
+    new = found.members.get(root, {})
+    things = {**{uuid: view.things.get(node.global_id or "") for uuid, node in old.items()}, **new}
+    made = {uuid: (thing.created_at, thing.serial) for uuid, thing in things.items() if thing is not None}
+    in_order = sorted((uuid for uuid in made if _kind(things[uuid]) == "volume"), key=lambda uuid: made[uuid])
+    active = _active(view, things, in_order, _told(view, root), set(new))
+    rows = [(_node(found, uuid, root, in_order), made[uuid][0]) for uuid in new]
+    if root in new:
+        rows = [(replace(node, active=active or root) if node.uuid == root else node, at) for node, at in rows]
+    elif root not in view.records and made:
+        size_bytes = max(thing.size_bytes for thing in things.values() if thing is not None)
+        gone = mapping.Node(root, "volume", root, None, size_bytes, mapping.REMOVED, active=active)
+        rows.append((gone, min(made.values())[0]))
+    elif active is not None and active != _told(view, root):
+        return rows, (root, active)
+    return rows, None
+
+
+def _told(view: truths.View, root: str) -> str | None:
+    record = view.records.get(root)
+    return (record.node.active or root) if record is not None else None
+
+
+def _kind(thing: api.Volume | None) -> str:
+    return thing.kind if thing is not None else ""
+
+
+def _active(
+    view: truths.View, things: Mapping[str, api.Volume | None], in_order: Sequence[str], told: str | None, new: set[str]
+) -> str | None:
+    """Return the volume that is in use: the only one that a host has, else the newest if that was found now."""
+    attached = [
+        uuid for uuid in in_order if (thing := things[uuid]) is not None and view.holders(thing.global_id, thing.name)
+    ]
+    if len(attached) == 1:
+        return attached[0]
+    newest = in_order[-1] if in_order else None
+    return newest if told is None or newest in new else told
+
+
+def _node(found: _Found, uuid: str, root: str, in_order: Sequence[str]) -> mapping.Node:
+    thing = found.by_uuid[uuid]
+    source = found.uuids.get(_origin(found.view, thing) or "")
+    before = in_order[: in_order.index(uuid)] if thing.kind == "volume" else []
+    replaced = (before[-1] if before else root) if thing.kind == "volume" and uuid != root else None
+    return mapping.Node(
+        uuid, thing.kind, root, source, thing.size_bytes, mapping.LIVE, thing.global_id,
+        connected=thing.kind == "volume", replaced=replaced,
+    )  # fmt: skip
+
+
+def _origin(view: truths.View, thing: api.Volume) -> str | None:
     """Return the global id of what an object was made from: a snapshot's volume, a volume's snapshot.
 
     A volume stands on the last snapshot that was made of it: behind those of its own is what it was made from.
@@ -146,50 +222,10 @@ def _origin(view: truths.View, by_name: Mapping[str, api.Volume], thing: api.Vol
     parent: api.Volume | None = thing
     for _ in range(len(view.things)):  # a bound, in case that the list tells a circle
         name = parent.parent if parent is not None else ""
-        parent = by_name.get(name) or view.things.get(name.lstrip("~"))
+        parent = view.named(name)
         if parent is None or parent.made_from != thing.global_id:
             break
     return parent.global_id if parent is not None else None
-
-
-def _with_active(
-    view: truths.View, root: str, nodes: dict[str, mapping.Node], by_uuid: Mapping[str, api.Volume]
-) -> list[tuple[mapping.Node, float]]:
-    """Complete a disk's rows: its root, its active volume, and which volume each preview had replaced."""
-    made = {uuid: (by_uuid[uuid].created_at, by_uuid[uuid].serial) for uuid in nodes}
-    in_order = sorted((uuid for uuid in nodes if nodes[uuid].kind == "volume"), key=lambda uuid: made[uuid])
-    before = root
-    for uuid in in_order:
-        if uuid != root:
-            nodes[uuid] = replace(nodes[uuid], replaced=before)
-            before = uuid
-    if root in nodes:
-        nodes[root] = replace(nodes[root], active=_active(view, nodes, in_order) or root)
-    elif root not in view.records:
-        size_bytes = max(node.size_bytes for node in nodes.values())
-        active = _active(view, nodes, in_order)
-        nodes[root] = mapping.Node(root, "volume", root, None, size_bytes, mapping.REMOVED, active=active)
-    first = min(created_at for created_at, _ in made.values())
-    return [(node, made[uuid][0] if uuid in made else first) for uuid, node in nodes.items()]
-
-
-def _newly_active(view: truths.View, rows: Sequence[tuple[mapping.Node, float]]) -> Iterator[tuple[str, str]]:
-    """Yield each disk of the mapping that has got a volume since, with the volume that is in use."""
-    volumes_of: dict[str, dict[str, mapping.Node]] = {}
-    for node, _ in rows:
-        if node.kind == "volume" and node.root in view.records:
-            volumes_of.setdefault(node.root, {})[node.uuid] = node
-    for root, nodes in volumes_of.items():
-        active = _active(view, nodes, [*nodes])
-        if active is not None:
-            yield root, active
-
-
-def _active(view: truths.View, nodes: Mapping[str, mapping.Node], in_order: Sequence[str]) -> str | None:
-    attached = [
-        uuid for uuid in in_order if view.holders(nodes[uuid].global_id or "", names.object_name(uuid))
-    ]  # fmt: skip
-    return attached[0] if len(attached) == 1 else in_order[-1] if in_order else None
 
 
 def _root_of(thing: api.Volume) -> str:

@@ -3,13 +3,22 @@
 The journal tells what was begun and by whom.  What Engine chose the id of (a disk) is finished where StorPool has it;
 what only a dead process knew the id of (a snapshot, a preview) is undone, as Engine can never name it.  A size is read
 from StorPool.  A delete is undone as far as its objects are still there: Engine was never told that they are gone.
+
+Nothing is deleted for an entry that may be older than what Engine knows: one of a restored backup, or an old one (an
+image of the whole server that is put back brings entries along that look like new ones, but for their age).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees, volumes
 
 POLL_SECONDS = 0.2
+# A verb that takes back what died does so while it is fresh; what is older is left to the audit.
+FRESH_SECONDS = 3600.0
+# A request of a dead process may take effect for so long (`api.REQUEST_SECONDS`): only then is it known what it left.
+LATE_SECONDS = 30.0
 
 
 def locked(engine: trees.Engine, uuid: str) -> mapping.Node:
@@ -50,7 +59,10 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         operations = open_on(engine, found.root)
         if not (whole and found.root == uuid):
             for operation in operations:
-                settle(engine, operation, uuid)
+                if (operation.kind, operation.node) == (journal.DROP, uuid):
+                    engine.mapping.journal.close(operation, mapping.unchanged())  # it is what is going on now
+                else:
+                    settle(engine, operation, uuid)
             tree = engine.mapping.tree(found.root)
     return tree
 
@@ -60,6 +72,11 @@ def concerns(engine: trees.Engine, node: mapping.Node) -> bool:
     operations = engine.mapping.journal.of_disk(node.root)
     made = any(each.node == node.uuid and each.kind == journal.MAKE for each in operations)
     return made or node.state == mapping.DELETING
+
+
+def is_claimed(engine: trees.Engine, uuid: str) -> bool:
+    """Tell whether an earlier try to make this disk has not delivered its answer."""
+    return any((each.kind, each.node) == (journal.MAKE, uuid) for each in engine.mapping.journal.of_disk(uuid))
 
 
 def settle_disk(engine: trees.Engine, disk: str, named: str | None = None) -> None:
@@ -95,11 +112,17 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
     elif operation.kind == journal.GROW:
         done = _read_size(engine, operation)
     elif operation.kind == journal.DROP:
+        if named is not None:
+            _wait_for_late_requests(engine, operation)
         done = _keep_what_is_there(engine, operation)
-    elif _is_known(engine, operation, named):
+    elif is_known(engine.mapping.tree(operation.disk), operation, named):
         done = _finish(engine, operation)
+    elif not operation.proved:
+        done = _finish(engine, operation, keep=True)
+    elif named is not None and operation.age_seconds > FRESH_SECONDS:
+        done = _set_aside(engine, operation)
     else:
-        done = _undo(engine, operation)
+        done = undo(engine, operation)
     engine.log.line("operation_settled", verb=operation.verb, of=operation.correlation_id, node=operation.node,
                     disk=operation.disk, age=f"{operation.age_seconds:.0f}", done=done)  # fmt: skip
     return done
@@ -124,36 +147,18 @@ def made(engine: trees.Engine, operation: journal.Operation) -> api.Volume | Non
     return None if there.dying else there
 
 
-def _is_known(engine: trees.Engine, operation: journal.Operation, named: str | None) -> bool:
-    """Tell whether Engine knows the object all the same."""
-    if not operation.proved:
-        return True  # a row of a restored backup tells nothing of what Engine learnt since
+def is_known(tree: Sequence[mapping.Node], operation: journal.Operation, named: str | None = None) -> bool:
+    """Tell whether Engine knows what an operation made, all the same.
+
+    Whoever names an object, or has described it to a host, knows it; a disk is known by whoever knows anything of it.
+    """
     if named is not None and operation.node in (named, operation.disk):
         return True
-    # Whoever has made a snapshot of a disk, or described it to a host, knows the disk.
-    tree = engine.mapping.tree(operation.disk)
     own = [node for node in tree if node.uuid == operation.node]
     return any(node.connected for node in own) or (operation.node == operation.disk and len(tree) > len(own))
 
 
-def _finish(engine: trees.Engine, operation: journal.Operation) -> str:
-    """Complete the row where the object is there, drop it where not."""
-    book = engine.mapping.journal
-    node = engine.mapping.node(operation.node)
-    if node is None or node.state != mapping.PLANNED:
-        book.close(operation, mapping.unchanged())
-        return "closed: Engine knows it"
-    there = made(engine, operation)
-    if there is None:
-        book.undo(operation, mapping.forgotten([operation.node]))
-        return "taken back: nothing was made"
-    if there.size_bytes != node.size_bytes:
-        engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
-    book.close(operation, mapping.completed(node.uuid, there.global_id))
-    return "finished: it exists"
-
-
-def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
+def undo(engine: trees.Engine, operation: journal.Operation) -> str:
     """Delete what nobody knows the id of, and its row."""
     try:
         there = made(engine, operation)
@@ -162,8 +167,9 @@ def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
             drop(engine.client, there.global_id)
             engine.log.line(f"{there.kind}_deleted", **{there.kind: operation.node}, global_id=there.global_id,
                             disk=operation.disk, reason="its id was never delivered")  # fmt: skip
-    except (errors.InUse, errors.Foreign) as error:
+    except trees.REFUSALS as error:
         engine.log.line("undo_refused", node=operation.node, reason=error)
+        _set_aside(engine, operation)
         return f"left: {error}"
     removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
     if there is not None:
@@ -172,6 +178,45 @@ def _undo(engine: trees.Engine, operation: journal.Operation) -> str:
     # The request of a process that was killed may still be on its way: what it makes then is known for what it is.
     engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
     return "taken back: nothing was made"
+
+
+def _set_aside(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Leave what was made to the audit, but let no VM's disk be what Engine does not know."""
+    removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
+    return "left to the audit"
+
+
+def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = False) -> str:
+    """Complete the row where the object is there, drop it where not; `keep` the entry for the audit."""
+    book = engine.mapping.journal
+    node = engine.mapping.node(operation.node)
+    if node is None or node.global_id is not None:
+        if keep:
+            return "left to the audit"
+        book.close(operation, mapping.unchanged())
+        return "closed: Engine knows it"
+    there = made(engine, operation)
+    if there is None:
+        book.undo(operation, mapping.forgotten([operation.node]))
+        return "taken back: nothing was made"
+    if there.size_bytes != node.size_bytes:
+        engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    change = mapping.completed(node.uuid, there.global_id)
+    if keep:
+        engine.mapping.write(change)
+    else:
+        book.close(operation, change)
+    return "finished: it exists"
+
+
+def _wait_for_late_requests(engine: trees.Engine, operation: journal.Operation) -> None:
+    """Wait until no request of a delete that died can take effect any more.  Raises Locked if that is too long."""
+    seconds = LATE_SECONDS - operation.age_seconds
+    if seconds <= 0:
+        return
+    if engine.mapping.session.deadline.remaining() < 2 * seconds:
+        raise errors.Locked(f"disk {operation.disk}", operation.age_seconds, f"{operation} died half-way")
+    engine.sleep(seconds)
 
 
 def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:
@@ -199,7 +244,8 @@ def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> s
     if gone:
         removal.forget(engine, tree, gone)
     kept = [node.uuid for node in doomed if node.uuid not in gone]
-    engine.mapping.journal.close(operation, mapping.marked(kept, mapping.LIVE))
+    # Kept in the journal as taken back: should a late request delete one of them, the audit knows the cause.
+    engine.mapping.journal.undo(operation, mapping.marked(kept, mapping.LIVE))
     return f"delete taken back for {len(kept)} of {len(doomed)} objects"
 
 

@@ -22,6 +22,7 @@ from storpool_ovirt import (
     recovery,
     removal,
     trees,
+    truths,
     volumes,
 )
 
@@ -43,15 +44,29 @@ def carry_out(engine: trees.Engine, action: audit.Action, grace_seconds: float) 
 
 
 def remove(engine: trees.Engine, target: str, grace_seconds: float, dry_run: bool = False) -> str:
-    """Delete the object `~globalId` that the mapping does not know, or forget the row of an id whose object is gone.
+    """Delete what an administrator names and Engine does not know, or forget a row whose object is gone.
 
-    Raises Conflict, NotFound or InUse with the reason when it is not such a thing; nothing has changed then.
+    `target` is `~globalId` of an object that the mapping does not know, or the id of what an operation that died has
+    left, or of a row without an object.  Raises Conflict, NotFound or InUse with the reason when it is not such a
+    thing; nothing has changed then.
     """
     if target.startswith("~"):
         return _remove_object(engine, target, grace_seconds, dry_run)
     node = trees.known(engine, names.uuid(target, "the id"))
     with _held(engine, node.root):
         return _remove_row(engine, node.uuid, dry_run)
+
+
+def keep(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
+    """Close the journal's entries on an object that Engine knows, as an administrator says."""
+    node = trees.known(engine, names.uuid(uuid, "the id"))
+    with _held(engine, node.root):
+        open_here = [each for each in recovery.open_on(engine, node.root) if each.node == node.uuid]
+        if dry_run:
+            return f"would close {len(open_here)} entries on {node.kind} {uuid}"
+        for operation in open_here:
+            recovery.settle(engine, operation, node.uuid)
+    return f"closed {len(open_here)} entries on {node.kind} {uuid}"
 
 
 def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
@@ -69,9 +84,16 @@ def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
     operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
     if operation is None or operation.age_seconds < grace_seconds:
         return NOTHING
+    tree = engine.mapping.tree(action.disk)
+    for node in tree:
+        _check_cluster(engine, node)
     done = recovery.settle(engine, operation)
     if operation.kind == journal.DROP and done.startswith("left"):
-        tree = engine.mapping.tree(action.disk)
+        if not operation.proved:
+            raise errors.Conflict(
+                f"disk {action.disk}", "has lost its volume, and its entry comes from a restored backup",
+                "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
+            )  # fmt: skip
         removal.delete_nodes(engine, action.disk, tree, tree)
         engine.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
@@ -135,7 +157,9 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
     uuid = there.tags.get(names.TAG_UUID, "")
     _check_ours(engine, there, uuid)
     with _held(engine, there.tags.get(names.TAG_ROOT, uuid)):
-        if any(each.node.global_id == there.global_id for each in engine.mapping.records()):
+        records = engine.mapping.records()
+        if any(there.global_id == each.node.global_id or (each.node.uuid == uuid and each.node.global_id is None)
+               for each in records):  # fmt: skip
             raise errors.Conflict(f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt")
         age_seconds = time.time() - there.created_at
         if age_seconds < grace_seconds:
@@ -150,15 +174,15 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
 
 def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     node = trees.known(engine, uuid)
-    if node.state == mapping.PLANNED and dry_run:
-        return f"would forget {node.kind} {uuid}, unless StorPool has it"
-    if node.pending:
-        recovery.settle_disk(engine, node.root, uuid)
-        if engine.mapping.node(uuid) is None:
-            return f"forgot {node.kind} {uuid}"
-        node = trees.known(engine, uuid)
+    operations = recovery.open_on(engine, node.root)
+    claim = next((each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)), None)
+    if claim is not None and not recovery.is_known(engine.mapping.tree(node.root), claim):
+        return f"would delete {node.kind} {uuid}" if dry_run else f"{node.kind} {uuid}: {recovery.undo(engine, claim)}"
+    if node.global_id is None:
+        return f"would look for {node.kind} {uuid}" if dry_run else _find(engine, node)
+    _check_cluster(engine, node)
     try:
-        there = _read(engine, names.address(trees.global_id(node)))
+        there = _read(engine, names.address(node.global_id))
     except errors.NotFound:
         if dry_run:
             return f"would forget {node.kind} {uuid}"
@@ -166,6 +190,32 @@ def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
         engine.log.line("row_forgotten", node=uuid, global_id=node.global_id, disk=node.root)
         return f"forgot {node.kind} {uuid}"
     raise errors.Conflict(f"{there.kind} {uuid} (~{there.global_id})", "is there", "delete its disk in oVirt")
+
+
+def _find(engine: trees.Engine, node: mapping.Node) -> str:
+    """Complete the row of an object that was never seen, or forget it."""
+    plan = volumes.Plan(names.object_name(node.uuid), trees.tags(engine, node))
+    global_id = volumes.find(engine.client, node.kind, plan)
+    if global_id is None:
+        engine.mapping.write(mapping.forgotten([node.uuid]))
+        return f"forgot {node.kind} {node.uuid}: nothing was made"
+    engine.mapping.write(mapping.completed(node.uuid, global_id))
+    return f"found {node.kind} {node.uuid} (~{global_id})"
+
+
+def _check_cluster(engine: trees.Engine, node: mapping.Node) -> None:
+    """Raise WrongCluster unless this API serves the cluster of an object: else "does not exist" means nothing."""
+    if node.global_id is None:
+        return
+    cluster = names.cluster_of(node.global_id)
+    served = {engine.domain.api.cluster_id} if engine.domain.api.cluster_id else {
+        names.cluster_of(each.global_id) for each in truths.living(engine)
+    }  # fmt: skip
+    if cluster not in served:
+        raise errors.WrongCluster(
+            f"{node.kind} {node.uuid}", f"lives in StorPool cluster {cluster}, and this API shows none of it",
+            "give the options of its storage domain with --options",
+        )  # fmt: skip
 
 
 def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:

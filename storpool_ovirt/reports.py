@@ -72,7 +72,7 @@ def step(finding: audit.Finding) -> str:
 
 def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
     """Yield what a rebuild will write."""
-    nodes = [node for node, _ in plan.rows]
+    nodes = [node for rows in plan.disks for node, _ in rows]
     disks = {node.root for node in nodes}
     volumes = sum(node.kind == "volume" for node in nodes)
     yield (
@@ -81,6 +81,8 @@ def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
     )
     if plan.retagged:
         yield f"{len(plan.retagged)} objects of the mapping get the tag of this location"
+    if plan.active:
+        yield f"{len(plan.active)} disks whose VM writes another volume than the mapping says are corrected"
     for reason in plan.left_out:
         yield f"left out: {reason}"
 

@@ -67,7 +67,9 @@ def tags(engine: Engine, node: mapping.Node) -> dict[str, str]:
 
 def silent_take_back(engine: Engine, change: journal.Change) -> None:
     """Take an intent back after a failure, which stays the one that is told; what cannot be undone stays an intent."""
+    book = engine.mapping.journal
     try:
-        engine.mapping.take_back(change)
+        # An earlier try whose answer never came may still take effect, whatever StorPool said to a later one.
+        (book.give_up if engine.client.unanswered else book.take_back)(change)
     except errors.Error as error:
         engine.log.line("undo_failed", reason=error)

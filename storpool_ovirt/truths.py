@@ -32,11 +32,37 @@ class View:
 
     def here(self, node: mapping.Node) -> bool:
         """Tell whether a node's object belongs to a cluster that was looked at: one mapping may serve several."""
-        return node.global_id is None or not self.clusters or names.cluster_of(node.global_id) in self.clusters
+        return node.global_id is None or names.cluster_of(node.global_id) in self.clusters
+
+    def is_here(self, disk: str) -> bool:
+        """Tell whether a disk belongs to a cluster that was looked at, as far as any of its objects tells."""
+        return all(self.here(node) for node in self.tree(disk))
+
+    @cached_property
+    def _trees(self) -> dict[str, list[mapping.Node]]:
+        found: dict[str, list[mapping.Node]] = {}
+        for record in self.records.values():
+            found.setdefault(record.node.root, []).append(record.node)
+        return found
 
     def tree(self, root: str) -> list[mapping.Node]:
         """Return the rows of a disk, oldest first."""
-        return [record.node for record in self.records.values() if record.node.root == root]
+        return self._trees.get(root, [])
+
+    @cached_property
+    def unmapped(self) -> dict[str, list[api.Volume]]:
+        """The objects of this Engine's location that neither the mapping nor the journal explains, by disk."""
+        mapped = {record.node.global_id for record in self.records.values()}
+        planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
+        made = {each.node for each in self.operations if each.kind == journal.MAKE}
+        found: dict[str, list[api.Volume]] = {}
+        for uuid, things in self.ours.items():
+            for thing in things:
+                root = thing.tags.get(names.TAG_ROOT, uuid)
+                explained = uuid in planned or (uuid in made and uuid not in self.records) or root in self.busy
+                if thing.global_id not in mapped and not explained:
+                    found.setdefault(root, []).append(thing)
+        return found
 
     @cached_property
     def ours(self) -> dict[str, list[api.Volume]]:
@@ -46,6 +72,14 @@ class View:
             if names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location):
                 found.setdefault(thing.tags[names.TAG_UUID], []).append(thing)
         return found
+
+    @cached_property
+    def _by_name(self) -> dict[str, api.Volume]:
+        return {each.name: each for each in self.things.values()}
+
+    def named(self, name: str) -> api.Volume | None:
+        """Return the object of a name or `~globalId`."""
+        return self._by_name.get(name) or self.things.get(name.lstrip("~"))
 
     @cached_property
     def _held(self) -> dict[str, list[api.Attachment]]:

@@ -68,7 +68,7 @@ def test_a_delete_that_is_taken_back_restores_what_was(database: Database) -> No
         there.plan(node(OTHER), {})
         there.begin_delete(ID, ID, [ID, OTHER])
         assert {each.node.state for each in there.records()} == {"deleting"}
-        there.take_back(mapping.marked([ID, OTHER], mapping.LIVE))
+        there.journal.take_back(mapping.marked([ID, OTHER], mapping.LIVE))
         assert {each.node.uuid: each.node.state for each in there.records()} == {ID: "live", OTHER: "planned"}
         there.write(mapping.forgotten([ID, OTHER]))
         assert there.node(ID) is None
