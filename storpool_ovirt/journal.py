@@ -171,9 +171,11 @@ class Journal:
             )
 
     def of_disk(self, disk: str) -> list[Operation]:
-        """Return what is open on a disk, oldest first, but for our own operation."""
+        """Return what is open on a disk, or was taken back and may still come, oldest first; but not our own."""
         own = self.own.id if self.own else 0
-        return self._operations("WHERE disk = %s AND id <> %s AND state <> 'undone' ORDER BY id", disk, own)
+        return self._operations(
+            "WHERE disk = %s AND id <> %s AND (state <> 'undone' OR kind = 'make') ORDER BY id", disk, own
+        )
 
     def all(self) -> list[Operation]:
         """Return every row, oldest first."""

@@ -19,6 +19,8 @@ POLL_SECONDS = 0.2
 FRESH_SECONDS = 3600.0
 # A request of a dead process may take effect for so long (`api.REQUEST_SECONDS`): only then is it known what it left.
 LATE_SECONDS = 30.0
+# When nothing of it can come any more, however long a request was queued somewhere.
+LATEST_SECONDS = 600.0
 
 
 def locked(engine: trees.Engine, uuid: str) -> mapping.Node:
@@ -57,7 +59,11 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         return []
     if any(node.pending for node in tree):
         operations = open_on(engine, found.root)
-        if not (whole and found.root == uuid):
+        if whole and found.root == uuid:
+            for operation in operations:
+                if operation.state == journal.UNDONE:
+                    settle(engine, operation, uuid)
+        else:
             for operation in operations:
                 if (operation.kind, operation.node) == (journal.DROP, uuid):
                     engine.mapping.journal.close(operation, mapping.unchanged())  # it is what is going on now
@@ -70,13 +76,18 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
 def concerns(engine: trees.Engine, node: mapping.Node) -> bool:
     """Tell whether something is open on this very node that a verb has to put right which only reads."""
     operations = engine.mapping.journal.of_disk(node.root)
-    made = any(each.node == node.uuid and each.kind == journal.MAKE for each in operations)
+    made = any((each.node, each.kind) == (node.uuid, journal.MAKE) and _is_open(each) for each in operations)
     return made or node.state == mapping.DELETING
 
 
 def is_claimed(engine: trees.Engine, uuid: str) -> bool:
     """Tell whether an earlier try to make this disk has not delivered its answer."""
-    return any((each.kind, each.node) == (journal.MAKE, uuid) for each in engine.mapping.journal.of_disk(uuid))
+    operations = engine.mapping.journal.of_disk(uuid)
+    return any((each.kind, each.node) == (journal.MAKE, uuid) and _is_open(each) for each in operations)
+
+
+def _is_open(operation: journal.Operation) -> bool:
+    return operation.state != journal.UNDONE
 
 
 def settle_disk(engine: trees.Engine, disk: str, named: str | None = None) -> None:
@@ -93,7 +104,7 @@ def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
     waiting = engine.mapping.session.deadline.within(database.LOCK_SECONDS)
     while True:
         operations = engine.mapping.journal.of_disk(disk)
-        alive = [operation for operation in operations if operation.is_alive()]
+        alive = [each for each in operations if each.state != journal.UNDONE and each.is_alive()]
         if not alive:
             return operations
         if waiting.remaining() <= POLL_SECONDS:
@@ -106,7 +117,9 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
 
     `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to.
     """
-    if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
+    if operation.state == journal.UNDONE:
+        done = _take_late(engine, operation)
+    elif operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
         engine.mapping.journal.close(operation, mapping.unchanged())
         done = "closed"
     elif operation.kind == journal.GROW:
@@ -178,6 +191,17 @@ def undo(engine: trees.Engine, operation: journal.Operation) -> str:
     # The request of a process that was killed may still be on its way: what it makes then is known for what it is.
     engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
     return "taken back: nothing was made"
+
+
+def _take_late(engine: trees.Engine, operation: journal.Operation) -> str:
+    """Delete what came after its operation had been taken back; forget the entry when nothing can come any more."""
+    known = engine.mapping.node(operation.node) is not None
+    if not known and operation.proved and made(engine, operation) is not None:
+        return undo(engine, operation)
+    if not known and operation.age_seconds < LATEST_SECONDS:
+        return "nothing has come so far"
+    engine.mapping.journal.close(operation, mapping.unchanged())
+    return "closed"
 
 
 def _set_aside(engine: trees.Engine, operation: journal.Operation) -> str:

@@ -167,12 +167,14 @@ class Rig:
             return answer
 
     @contextlib.contextmanager
-    def engine(self, verb: str, address: config.Database | None = None, make: bool = True) -> Iterator[trees.Engine]:
+    def engine(
+        self, verb: str, address: config.Database | None = None, make: bool = True, port: int | None = None
+    ) -> Iterator[trees.Engine]:
         """Give what a verb works with, as the adapter does."""
         deadline = Deadline(90, self._clock)
         settings = config.Api(
             self._simulator.host,
-            self._simulator.port,
+            port or self._simulator.port,
             config.Secret(TOKEN),
             self._variant["multicluster"],
             self._simulator.cluster_id if self._variant["pinned"] else None,

@@ -140,7 +140,7 @@ class World(disk_rig.Rig):
     def administrator(self, scene: Scene) -> Iterator[trees.Engine]:
         """Give what the administrator's commands work with, on the scene's database.  NotFound without tables."""
         address = config.parse_database_url(self._databases[scene.first].url)
-        with self.engine("reconcile", address, make=False) as engine:
+        with self.engine("reconcile", address, make=False, port=self.wires.api_port) as engine:
             yield engine
 
     def check_bystanders(self, seen: Look | None = None) -> None:

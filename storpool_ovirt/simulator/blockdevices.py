@@ -131,7 +131,13 @@ class BlockDevices:
 
     def _resize(self, attached: _Attachment, size_bytes: int) -> None:
         self.files.change(attached.file, size_bytes, attached.file.read_only)
-        os.stat(attached.file.name, dir_fd=self.files.folder_fd)  # has the kernel ask for the size again
+        # Has the kernel ask for the size again, under the lock that writes take too: it drops the answer to a stat that
+        # a write overtakes, and what is beyond the old size could not be read.
+        opened = os.open(attached.file.name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self.files.folder_fd)
+        try:
+            os.lseek(opened, 0, os.SEEK_END)
+        finally:
+            os.close(opened)
         loop.follow_size(attached.loop.path)
 
     def _set_read_only(self, attached: _Attachment, read_only: bool) -> None:
