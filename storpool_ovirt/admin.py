@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable
@@ -46,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(error).__name__ == "Abort":  # click's, for Ctrl-C
             return _complain("interrupted: what was done is done, run it again for the rest", code=130)
         if not hasattr(error, "format_message"):  # click.ClickException: what was typed is not a command of ours
-            raise
+            if "audit" not in arguments[1:2]:
+                raise
+            traceback.print_exc()
+            return UNKNOWN
         return _complain(error.format_message(), code=UNKNOWN if "audit" in arguments[1:2] else 2)
     return code
 

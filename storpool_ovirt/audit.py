@@ -123,7 +123,7 @@ def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
     """What was to be made: a disk, a snapshot or a preview that Engine does not know of."""
     record = view.records.get(operation.node)
     thing = _thing_of(view, operation.node, record)
-    if operation.state == journal.UNDONE and (thing is None or record is not None):
+    if operation.state == journal.UNDONE and (thing is None or record is not None or not operation.proved):
         return None
     kind, severity = LEAK, WARNING
     why = _ending(operation)
@@ -221,6 +221,8 @@ def _rows(view: truths.View) -> Iterator[Finding]:
             continue
         if node.root not in view.records:
             yield _rootless(record)
+        if node.active is not None and node.active not in view.records:
+            yield _inactive_root(record)
         thing = view.things.get(node.global_id or "")
         if thing is None:
             yield _ghost(view, record)
@@ -243,6 +245,15 @@ def _rootless(record: mapping.Record) -> Finding:
     return Finding(
         UNFINISHED, WARNING, f"{node.kind} {node.uuid}", node.uuid, node.root,
         "the row of its disk is missing: a rebuild was interrupted", "storpool-ovirt rebuild", record.age_seconds,
+    )  # fmt: skip
+
+
+def _inactive_root(record: mapping.Record) -> Finding:
+    node = record.node
+    return Finding(
+        UNFINISHED, WARNING, f"{node.kind} {node.uuid}", node.uuid, node.root,
+        f"its VM's volume is told to be {node.active}, which the mapping does not know",
+        "storpool-ovirt rebuild, or the next start of the VM, puts it right", record.age_seconds,
     )  # fmt: skip
 
 
@@ -278,6 +289,8 @@ def _drifts(view: truths.View, record: mapping.Record, thing: api.Volume) -> Ite
     what = _named(node.kind, node.uuid, thing)
     wanted = names.tags(node.uuid, view.location, node.root)
     wrong = sorted(key for key, value in wanted.items() if thing.tags.get(key) != value)
+    if node.uuid == node.root and thing.tags.get(names.TAG_ROOT, node.root) not in ("", node.root):
+        wrong.append(names.TAG_ROOT)
     if wrong:
         mine = thing.tags.get(names.TAG_LOCATION) == view.location
         mine = mine and thing.tags.get(names.TAG_UUID, node.uuid) == node.uuid

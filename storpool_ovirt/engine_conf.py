@@ -42,7 +42,11 @@ def _database(prefix: str, keys: dict[str, str], folder: str) -> config.Database
         if not keys.get(prefix + key):
             raise errors.ConfigError(prefix + key, f"is missing in {folder}", "was engine-setup interrupted?")
     host, port, user, password, name = (keys[prefix + key] for key in KEYS)
-    return config.parse_database_url(f"postgresql://{user}:{password}@{host}:{port}/{name}")
+    try:
+        return config.parse_database_url(f"postgresql://{user}:{password}@{host}:{port}/{name}")
+    except errors.InputError as error:
+        wrong = prefix + ("PORT" if not port.isdigit() else "HOST, _USER or _DATABASE")
+        raise errors.ConfigError(wrong, f"has a wrong value in {folder}", "correct it, or give --database") from error
 
 
 def _parsed(text: str) -> dict[str, str]:

@@ -206,11 +206,9 @@ class Journal:
 
     def deleted(self, uuid: str) -> None:
         """Forget the deletes of an object that is gone: Engine asks again because it got no answer."""
-        self._session.rows(
-            "DELETE FROM storpool_ovirt.operation WHERE node = %s AND kind = 'drop'"
-            " AND state IN ('done', 'undelivered')",
-            uuid,
-        )
+        for operation in self._operations("WHERE node = %s AND kind = 'drop'", uuid):
+            if not operation.is_alive():
+                self.close(operation, Change("SELECT 1"))
 
     def lock(self, disk: str, shared: bool = False) -> None:
         """Hold a disk (by its root's id) until the connection ends.  Raises Locked, naming who holds it."""

@@ -67,7 +67,7 @@ def plan(view: truths.View, location: str | None = None) -> Plan:
             " --location",
         )
     mapped = {record.node.global_id for record in view.records.values()}
-    claimed = {each.node for each in view.operations if each.kind == journal.MAKE}
+    claimed = {each.node for each in view.operations if each.kind == journal.MAKE and each.proved}
     retagged = [
         each for each in view.things.values()
         if each.tags.get(names.TAG_LOCATION) != wanted
@@ -172,7 +172,7 @@ def _disk(found: _Found, root: str) -> tuple[list[tuple[mapping.Node, float]], t
         rows = [(replace(node, active=active or root) if node.uuid == root else node, at) for node, at in rows]
     elif root not in view.records and made:
         size_bytes = max(thing.size_bytes for thing in things.values() if thing is not None)
-        gone = mapping.Node(root, "volume", root, None, size_bytes, mapping.REMOVED, active=active)
+        gone = mapping.Node(root, "volume", root, None, size_bytes, mapping.REMOVED, active=active or root)
         rows.append((gone, min(made.values())[0]))
     elif active is not None and active != _told(view, root):
         return rows, (root, active)
@@ -220,10 +220,10 @@ def _origin(view: truths.View, thing: api.Volume) -> str | None:
     if thing.kind == "snapshot":
         return thing.made_from
     parent: api.Volume | None = thing
-    for _ in range(len(view.things)):  # a bound, in case that the list tells a circle
+    for _ in range(len(view.things) + len(view.fleeting)):  # a bound, in case that the list tells a circle
         name = parent.parent if parent is not None else ""
         parent = view.named(name)
-        if parent is None or parent.made_from != thing.global_id:
+        if parent is None or not (parent.transient or parent.made_from == thing.global_id):
             break
     return parent.global_id if parent is not None else None
 

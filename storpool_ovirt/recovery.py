@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees, volumes
+from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees
 
 POLL_SECONDS = 0.2
 # A verb that takes back what died does so while it is fresh; what is older is left to the audit.
@@ -176,8 +176,7 @@ def undo(engine: trees.Engine, operation: journal.Operation) -> str:
     try:
         there = made(engine, operation)
         if there is not None:
-            drop = volumes.delete if there.kind == "volume" else volumes.delete_snapshot
-            drop(engine.client, there.global_id)
+            removal.drop_unused(engine, there)
             engine.log.line(f"{there.kind}_deleted", **{there.kind: operation.node}, global_id=there.global_id,
                             disk=operation.disk, reason="its id was never delivered")  # fmt: skip
     except trees.REFUSALS as error:
@@ -225,6 +224,8 @@ def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = Fal
         return "taken back: nothing was made"
     if there.size_bytes != node.size_bytes:
         engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    if node.kind == "volume" and node.uuid != node.root:
+        engine.mapping.write(mapping.activated(node.root, node.uuid))
     change = mapping.completed(node.uuid, there.global_id)
     if keep:
         engine.mapping.write(change)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storpool_ovirt import attachments, errors, mapping, names, storpool_conf, trees, volumes
+from storpool_ovirt import api, attachments, errors, mapping, names, storpool_conf, trees, volumes
 
 
 def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doomed: list[mapping.Node]) -> None:
@@ -31,6 +31,16 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
     forget(engine, tree, [node.uuid for node in doomed], last=True)
     if len(doomed) == len(tree) and any(node.pending for node in tree):
         engine.mapping.journal.undo_disk(tree[0].root)
+
+
+def drop_unused(engine: trees.Engine, there: api.Volume) -> None:
+    """Delete an object that no host may have; raise InUse naming those that have it, open or not."""
+    try:
+        (volumes.delete if there.kind == "volume" else volumes.delete_snapshot)(engine.client, there.global_id)
+    except errors.InUse as error:
+        held = [each.client_id for each in engine.client.attachments() if each.is_of(there.global_id, there.name)]
+        holders = error.holders or tuple(f"client {client_id}" for client_id in held)
+        raise errors.InUse(f"{there.kind} {there.name} (~{there.global_id})", holders) from error
 
 
 def forget(engine: trees.Engine, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:

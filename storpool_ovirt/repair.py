@@ -97,6 +97,8 @@ def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
         removal.delete_nodes(engine, action.disk, tree, tree)
         engine.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
+    if done.startswith("left"):
+        raise errors.Conflict(f"{operation.plan.get('kind', 'object')} {operation.node}", f"was {done}")
     return done
 
 
@@ -128,7 +130,8 @@ def _retag(engine: trees.Engine, action: audit.Action, _grace_seconds: float) ->
         return NOTHING
     if there.tags.get(names.TAG_UUID, node.uuid) != node.uuid:
         return NOTHING
-    volumes.change(engine.client, there, tags=trees.tags(engine, node))
+    strange = {names.TAG_ROOT: ""} if node.uuid == node.root and names.TAG_ROOT in there.tags else {}
+    volumes.change(engine.client, there, tags={**trees.tags(engine, node), **strange})
     engine.log.line("tags_written", node=node.uuid, global_id=there.global_id)
     return "wrote its tags"
 
@@ -221,7 +224,7 @@ def _check_cluster(engine: trees.Engine, node: mapping.Node) -> None:
 def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
     """Delete an object without a row.  Attached to any host it is in use: InUse."""
     _check_ours(engine, there, uuid)
-    (volumes.delete if there.kind == "volume" else volumes.delete_snapshot)(engine.client, there.global_id)
+    removal.drop_unused(engine, there)
     engine.log.line(f"{there.kind}_deleted", **{there.kind: uuid}, global_id=there.global_id, reason="reconcile")
 
 

@@ -16,12 +16,16 @@ from storpool_ovirt import api, journal, mapping, names, trees
 
 @dataclass(frozen=True)
 class View:
-    """What was seen.  Objects are by global id; `clusters` are the ids of the clusters that the API listed."""
+    """What was seen.  Objects are by global id; `clusters` are the ids of the clusters that the API listed.
+
+    `fleeting` are those that StorPool itself is about to drop: other objects may still stand on them.
+    """
 
     location: str
     records: Mapping[str, mapping.Record]
     operations: tuple[journal.Operation, ...]
     things: Mapping[str, api.Volume]
+    fleeting: Mapping[str, api.Volume]
     attachments: tuple[api.Attachment, ...]
     clients: Mapping[int, str]
     clusters: frozenset[str]
@@ -54,7 +58,7 @@ class View:
         """The objects of this Engine's location that neither the mapping nor the journal explains, by disk."""
         mapped = {record.node.global_id for record in self.records.values()}
         planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
-        made = {each.node for each in self.operations if each.kind == journal.MAKE}
+        made = {each.node for each in self.operations if each.kind == journal.MAKE and each.proved}
         found: dict[str, list[api.Volume]] = {}
         for uuid, things in self.ours.items():
             for thing in things:
@@ -75,11 +79,12 @@ class View:
 
     @cached_property
     def _by_name(self) -> dict[str, api.Volume]:
-        return {each.name: each for each in self.things.values()}
+        return {each.name: each for each in (*self.fleeting.values(), *self.things.values())}
 
     def named(self, name: str) -> api.Volume | None:
         """Return the object of a name or `~globalId`."""
-        return self._by_name.get(name) or self.things.get(name.lstrip("~"))
+        global_id = name.lstrip("~")
+        return self._by_name.get(name) or self.things.get(global_id) or self.fleeting.get(global_id)
 
     @cached_property
     def _held(self) -> dict[str, list[api.Attachment]]:
@@ -96,7 +101,8 @@ class View:
 def look(engine: trees.Engine) -> View:
     """Read all three.  Raises what the mapping and the API raise."""
     before = _database(engine)
-    things = {each.global_id: each for each in living(engine)}
+    listed = [*engine.client.volumes(), *engine.client.snapshots()]
+    things = {each.global_id: each for each in listed if not _is_fleeting(each)}
     attachments = tuple(engine.client.attachments())
     clients = {each.client_id: each.status for each in engine.client.clients()}
     records, operations = _database(engine)
@@ -106,6 +112,7 @@ def look(engine: trees.Engine) -> View:
         records=records,
         operations=operations,
         things=things,
+        fleeting={each.global_id: each for each in listed if _is_fleeting(each)},
         attachments=attachments,
         clients=clients,
         clusters=frozenset({names.cluster_of(each) for each in things} | ({pinned} if pinned else set())),
@@ -118,8 +125,11 @@ def look(engine: trees.Engine) -> View:
 
 def living(engine: trees.Engine) -> list[api.Volume]:
     """Return all volumes and snapshots but those that StorPool itself is about to drop."""
-    listed = [*engine.client.volumes(), *engine.client.snapshots()]
-    return [each for each in listed if not (each.dying or each.transient)]
+    return [each for each in (*engine.client.volumes(), *engine.client.snapshots()) if not _is_fleeting(each)]
+
+
+def _is_fleeting(thing: api.Volume) -> bool:
+    return thing.dying or thing.transient
 
 
 _Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]
