@@ -174,8 +174,10 @@ class Journal:
         """Return what is open on a disk, or was taken back and may still come, oldest first; but not our own."""
         own = self.own.id if self.own else 0
         return self._operations(
-            "WHERE disk = %s AND id <> %s AND (state <> 'undone' OR kind = 'make') ORDER BY id", disk, own
-        )
+            "WHERE disk = %s AND id <> %s AND (state <> 'undone' OR kind = 'make' AND note <> 'nothing came')"
+            " ORDER BY id",
+            disk, own,
+        )  # fmt: skip
 
     def all(self) -> list[Operation]:
         """Return every row, oldest first."""
@@ -194,6 +196,10 @@ class Journal:
             f"WITH undone AS (UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s) {change.sql}",
             operation.id, *change.args,
         )  # fmt: skip
+
+    def nothing_came(self, operation: Operation) -> None:
+        """Write that what was taken back has not taken effect after all: only the audit needs the entry from now on."""
+        self._session.rows("UPDATE storpool_ovirt.operation SET note = 'nothing came' WHERE id = %s", operation.id)
 
     def undo_disk(self, disk: str) -> None:
         """Write that whatever was open on a disk is over, as the disk is gone; what was to be made may still come."""

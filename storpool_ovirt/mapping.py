@@ -23,7 +23,7 @@ PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 _SELECT = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected, active::text,"
     " replaced::text, EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND (operation.state <> 'undone'"
-    " OR operation.kind = 'make'))"
+    " OR operation.kind = 'make' AND operation.note <> 'nothing came'))"
     " FROM storpool_ovirt.node"
 )
 _MARK = (

@@ -19,8 +19,6 @@ POLL_SECONDS = 0.2
 FRESH_SECONDS = 3600.0
 # A request of a dead process may take effect for so long (`api.REQUEST_SECONDS`): only then is it known what it left.
 LATE_SECONDS = 30.0
-# When nothing of it can come any more, however long a request was queued somewhere.
-LATEST_SECONDS = 600.0
 
 
 def locked(engine: trees.Engine, uuid: str) -> mapping.Node:
@@ -62,7 +60,7 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         if whole and found.root == uuid:
             for operation in operations:
                 if operation.state == journal.UNDONE:
-                    settle(engine, operation, uuid)
+                    _take_late(engine, operation, at_once=True)
         else:
             for operation in operations:
                 if (operation.kind, operation.node) == (journal.DROP, uuid):
@@ -118,8 +116,8 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
     `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to.
     """
     if operation.state == journal.UNDONE:
-        done = _take_late(engine, operation)
-    elif operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
+        return _take_late(engine, operation)
+    if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
         engine.mapping.journal.close(operation, mapping.unchanged())
         done = "closed"
     elif operation.kind == journal.GROW:
@@ -192,15 +190,22 @@ def undo(engine: trees.Engine, operation: journal.Operation) -> str:
     return "taken back: nothing was made"
 
 
-def _take_late(engine: trees.Engine, operation: journal.Operation) -> str:
-    """Delete what came after its operation had been taken back; forget the entry when nothing can come any more."""
-    known = engine.mapping.node(operation.node) is not None
-    if not known and operation.proved and made(engine, operation) is not None:
+def _take_late(engine: trees.Engine, operation: journal.Operation, at_once: bool = False) -> str:
+    """Delete what came after its operation had been taken back.
+
+    It is looked for once, when nothing can come any more; `at_once` where the disk that it belongs to is to go.
+    """
+    over = operation.age_seconds >= LATE_SECONDS
+    if engine.mapping.node(operation.node) is not None:
+        engine.mapping.journal.close(operation, mapping.unchanged())
+        return "closed: it was made again"
+    if not (over or at_once):
+        return "may still come"
+    if operation.proved and made(engine, operation) is not None:
         return undo(engine, operation)
-    if not known and operation.age_seconds < LATEST_SECONDS:
-        return "nothing has come so far"
-    engine.mapping.journal.close(operation, mapping.unchanged())
-    return "closed"
+    if over:
+        engine.mapping.journal.nothing_came(operation)
+    return "nothing came"
 
 
 def _set_aside(engine: trees.Engine, operation: journal.Operation) -> str:
