@@ -103,10 +103,15 @@ def _operations(view: truths.View) -> Iterator[Finding]:
     for operation in view.operations:
         if operation.state != journal.UNDONE and operation.left_seconds < 0 and operation.is_alive():
             yield _hung(operation)
-        elif operation.disk not in view.busy and view.is_here(operation.disk):
+        elif operation.disk not in view.busy and _is_here(view, operation):
             found = _made(view, operation) if operation.kind == journal.MAKE else _changed(view, operation)
             if found is not None:
                 yield found
+
+
+def _is_here(view: truths.View, operation: journal.Operation) -> bool:
+    cluster = operation.plan.get("cluster")
+    return view.is_here(operation.disk) and (not cluster or not view.clusters or cluster in view.clusters)
 
 
 def _hung(operation: journal.Operation) -> Finding:
@@ -148,7 +153,7 @@ def _made(view: truths.View, operation: journal.Operation) -> Finding | None:
     mend = "storpool-ovirt reconcile" + (" deletes it" if thing is not None else " forgets it")
     if severity == INFO:
         mend = "storpool-ovirt reconcile closes the entry"
-    elif not operation.proved or (thing is not None and not _is_alone(view, thing)):
+    elif not operation.proved or (thing is not None and not is_alone(view, thing)):
         action = None
         mend = (
             f"does oVirt list it? if so, storpool-ovirt reconcile --keep {operation.node} closes the entry; if not,"
@@ -169,6 +174,9 @@ def _changed(view: truths.View, operation: journal.Operation) -> Finding | None:
         again = "extend it in oVirt once more" if operation.kind == journal.GROW else "delete it in oVirt once more"
         mend = f"{again}, so that Engine shows what is true; storpool-ovirt reconcile closes the entry"
         return Finding(UNDELIVERED, INFO, *facts, mend, operation.age_seconds, action)
+    if operation.kind == journal.DROP and view.unmapped:
+        mend = "repeat it in oVirt; storpool-ovirt reconcile does nothing while there are unmapped objects"
+        return Finding(UNFINISHED, WARNING, *facts, mend, operation.age_seconds)
     mend = "repeat it in oVirt; or storpool-ovirt reconcile, which " + (
         "reads the size" if operation.kind == journal.GROW
         else "keeps what StorPool still has, or ends the delete where the disk has lost its volume"
@@ -190,7 +198,7 @@ def _ending(operation: journal.Operation) -> str:
     return f"{who}{restored} {ending}"
 
 
-def _is_alone(view: truths.View, thing: api.Volume) -> bool:
+def is_alone(view: truths.View, thing: api.Volume) -> bool:
     """Tell whether nothing speaks for it that somebody has used the object since: else a person has to decide.
 
     Objects of ours that nobody explains are the sign of a database that is older than the cluster.

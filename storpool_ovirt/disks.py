@@ -160,7 +160,7 @@ def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> 
     there = engine.mapping.plan(node, _told(engine, node, plan))
     claimed = there is not None and there.pending and recovery.is_claimed(engine, node.uuid)
     if there is not None and there.pending:
-        recovery.settle_disk(engine, node.uuid, node.uuid)
+        recovery.settle_disk(engine, node.uuid, node.uuid, again=True)
         there = engine.mapping.plan(node, _told(engine, node, plan))
     if there is not None:
         _check_repeat(there, node)
@@ -260,8 +260,9 @@ def _plan(
 
 
 def _told(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
-    """Return what the journal tells of what is to be made, and through which API: one mapping may serve several."""
-    return {"kind": node.kind, **asdict(plan), "api": engine.client.address}
+    """Return what the journal tells of what is to be made, and in which cluster: one mapping may serve several."""
+    api = engine.domain.api
+    return {"kind": node.kind, **asdict(plan), "api": engine.client.address, "cluster": api.cluster_id}
 
 
 def _new_uuid() -> str:

@@ -227,8 +227,9 @@ class Journal:
         key = database.lock_key(disk) & ((1 << 64) - 1)
         rows = self._session.rows(
             "SELECT verb, correlation_id, process, to_char(started_at AT TIME ZONE 'UTC', 'HH24:MI:SS')"
-            " FROM pg_locks JOIN storpool_ovirt.operation ON backend = pid"
-            " WHERE state = 'running' AND locktype = 'advisory' AND granted AND objsubid = 1"
+            " FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN storpool_ovirt.operation"
+            " ON backend = pid AND started_at >= backend_start AND operation.state = 'running'"
+            " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
             " AND classid::bigint = %s AND objid::bigint = %s"
             " ORDER BY id DESC LIMIT 1",
             key >> 32, key & 0xFFFFFFFF,

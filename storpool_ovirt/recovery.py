@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees
+from storpool_ovirt.journal import FAILED, RUNNING
 
 POLL_SECONDS = 0.2
 # A verb that takes back what died does so while it is fresh; what is older is left to the audit.
@@ -57,16 +58,16 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         return []
     if any(node.pending for node in tree):
         operations = open_on(engine, found.root)
+        check_cluster(engine, tree, operations)
         if whole and found.root == uuid:
             for operation in operations:
                 if operation.state == journal.UNDONE:
                     _take_late(engine, operation, at_once=True)
         else:
-            for operation in operations:
-                if (operation.kind, operation.node) == (journal.DROP, uuid):
-                    engine.mapping.journal.close(operation, mapping.unchanged())  # it is what is going on now
-                else:
-                    settle(engine, operation, uuid)
+            same = [each for each in operations if (each.kind, each.node) == (journal.DROP, uuid)]
+            for operation in same:
+                engine.mapping.journal.close(operation, mapping.unchanged())  # it is what is going on now
+            _settle_all(engine, [each for each in operations if each not in same], uuid)
             tree = engine.mapping.tree(found.root)
     return tree
 
@@ -88,10 +89,11 @@ def _is_open(operation: journal.Operation) -> bool:
     return operation.state != journal.UNDONE
 
 
-def settle_disk(engine: trees.Engine, disk: str, named: str | None = None) -> None:
+def settle_disk(engine: trees.Engine, disk: str, named: str, again: bool = False) -> None:
     """Finish or undo everything that dead operations left on a disk that we hold."""
-    for operation in open_on(engine, disk):
-        settle(engine, operation, named)
+    operations = open_on(engine, disk)
+    check_cluster(engine, engine.mapping.tree(disk), operations)
+    _settle_all(engine, operations, named, again)
 
 
 def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
@@ -110,10 +112,27 @@ def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
         engine.sleep(POLL_SECONDS)
 
 
-def settle(engine: trees.Engine, operation: journal.Operation, named: str | None = None) -> str:
+def check_cluster(engine: trees.Engine, tree: Sequence[mapping.Node], operations: Sequence[journal.Operation]) -> None:
+    """Raise WrongCluster when a disk lives in another cluster than the pinned one: what is seen here means nothing."""
+    for node in tree:
+        if node.global_id is not None:
+            engine.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
+    pinned = engine.domain.api.cluster_id
+    for operation in operations:
+        cluster = operation.plan.get("cluster")
+        if pinned and cluster and cluster != pinned:
+            raise errors.WrongCluster(
+                f"disk {operation.disk}",
+                f"was begun in StorPool cluster {cluster}, the domain is pinned to {pinned}",
+                "use the storage domain of that cluster",
+            )
+
+
+def settle(engine: trees.Engine, operation: journal.Operation, named: str | None = None, again: bool = False) -> str:
     """Finish or undo one dead operation on a disk that we hold, and return what was done, in words.
 
-    `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to.
+    `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to; `again`: it is about
+    to be made once more.
     """
     if operation.state == journal.UNDONE:
         return _take_late(engine, operation)
@@ -123,11 +142,9 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
     elif operation.kind == journal.GROW:
         done = _read_size(engine, operation)
     elif operation.kind == journal.DROP:
-        if named is not None:
-            _wait_for_late_requests(engine, operation)
         done = _keep_what_is_there(engine, operation)
     elif is_known(engine.mapping.tree(operation.disk), operation, named):
-        done = _finish(engine, operation)
+        done = _finish(engine, operation, again=again)
     elif not operation.proved:
         done = _finish(engine, operation, keep=True)
     elif named is not None and operation.age_seconds > FRESH_SECONDS:
@@ -169,8 +186,8 @@ def is_known(tree: Sequence[mapping.Node], operation: journal.Operation, named: 
     return any(node.connected for node in own) or (operation.node == operation.disk and len(tree) > len(own))
 
 
-def undo(engine: trees.Engine, operation: journal.Operation) -> str:
-    """Delete what nobody knows the id of, and its row."""
+def undo(engine: trees.Engine, operation: journal.Operation, here: bool = False) -> str:
+    """Delete what nobody knows the id of, and its row; `here`: it is certain that this is its cluster."""
     try:
         there = made(engine, operation)
         if there is not None:
@@ -181,6 +198,8 @@ def undo(engine: trees.Engine, operation: journal.Operation) -> str:
         engine.log.line("undo_refused", node=operation.node, reason=error)
         _set_aside(engine, operation)
         return f"left: {error}"
+    if there is None and not here and _is_elsewhere(engine, operation):
+        return "left: it may be in another cluster"
     removal.activate_previous(engine, engine.mapping.tree(operation.disk), [operation.node])
     if there is not None:
         engine.mapping.journal.close(operation, mapping.forgotten([operation.node]))
@@ -214,8 +233,11 @@ def _set_aside(engine: trees.Engine, operation: journal.Operation) -> str:
     return "left to the audit"
 
 
-def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = False) -> str:
-    """Complete the row where the object is there, drop it where not; `keep` the entry for the audit."""
+def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = False, again: bool = False) -> str:
+    """Complete the row where the object is there, drop it where not.
+
+    `keep` the entry for the audit; `again`: the same is about to be made once more.
+    """
     book = engine.mapping.journal
     node = engine.mapping.node(operation.node)
     if node is None or node.global_id is not None:
@@ -224,6 +246,8 @@ def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = Fal
         book.close(operation, mapping.unchanged())
         return "closed: Engine knows it"
     there = made(engine, operation)
+    if there is None and _is_elsewhere(engine, operation) and not again:
+        return "left: it may be in another cluster"
     if there is None:
         book.undo(operation, mapping.forgotten([operation.node]))
         return "taken back: nothing was made"
@@ -239,14 +263,21 @@ def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = Fal
     return "finished: it exists"
 
 
-def _wait_for_late_requests(engine: trees.Engine, operation: journal.Operation) -> None:
-    """Wait until no request of a delete that died can take effect any more.  Raises Locked if that is too long."""
-    seconds = LATE_SECONDS - operation.age_seconds
-    if seconds <= 0:
-        return
-    if engine.mapping.session.deadline.remaining() < 2 * seconds:
-        raise errors.Locked(f"disk {operation.disk}", operation.age_seconds, f"{operation} died half-way")
-    engine.sleep(seconds)
+def _is_elsewhere(engine: trees.Engine, operation: journal.Operation) -> bool:
+    """Tell whether an operation went to another address, so that "does not exist" here may mean nothing."""
+    return operation.plan.get("api", engine.client.address) != engine.client.address
+
+
+def _settle_all(engine: trees.Engine, operations: Sequence[journal.Operation], named: str, again: bool = False) -> None:
+    """Settle these, when no request of a delete among them can take effect any more.  Raises Locked if that is long."""
+    deletes = [each for each in operations if each.kind == journal.DROP and each.state in (RUNNING, FAILED)]
+    seconds = LATE_SECONDS - min((each.age_seconds for each in deletes), default=LATE_SECONDS)
+    if seconds > 0:
+        if engine.mapping.session.deadline.remaining() < 2 * seconds:
+            raise errors.Locked(f"disk {deletes[0].disk}", LATE_SECONDS - seconds, f"{deletes[0]} died half-way")
+        engine.sleep(seconds)
+    for operation in operations:
+        settle(engine, operation, named, again)
 
 
 def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:

@@ -6,8 +6,7 @@ or that an administrator has named.  It forces nothing: what a host holds open s
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Callable
 
@@ -62,10 +61,11 @@ def keep(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
     node = trees.known(engine, names.uuid(uuid, "the id"))
     with _held(engine, node.root):
         open_here = [each for each in recovery.open_on(engine, node.root) if each.node == node.uuid]
+        _check_clusters(engine, node.root, open_here)
         if dry_run:
             return f"would close {len(open_here)} entries on {node.kind} {uuid}"
         for operation in open_here:
-            recovery.settle(engine, operation, node.uuid)
+            _told(operation, recovery.settle(engine, operation, node.uuid))
     return f"closed {len(open_here)} entries on {node.kind} {uuid}"
 
 
@@ -84,9 +84,9 @@ def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
     operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
     if operation is None or operation.age_seconds < grace_seconds:
         return NOTHING
+    _check_clusters(engine, action.disk, [operation])
+    _check_explained(engine, operation)
     tree = engine.mapping.tree(action.disk)
-    for node in tree:
-        _check_cluster(engine, node)
     done = recovery.settle(engine, operation)
     if operation.kind == journal.DROP and done.startswith("left"):
         if not operation.proved:
@@ -97,9 +97,7 @@ def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
         removal.delete_nodes(engine, action.disk, tree, tree)
         engine.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
-    if done.startswith("left"):
-        raise errors.Conflict(f"{operation.plan.get('kind', 'object')} {operation.node}", f"was {done}")
-    return done
+    return _told(operation, done)
 
 
 def _delete(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
@@ -164,7 +162,7 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
         if any(there.global_id == each.node.global_id or (each.node.uuid == uuid and each.node.global_id is None)
                for each in records):  # fmt: skip
             raise errors.Conflict(f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt")
-        age_seconds = time.time() - there.created_at
+        age_seconds = engine.now() - there.created_at
         if age_seconds < grace_seconds:
             raise errors.Conflict(
                 f"{there.kind} {address}", f"is only {age_seconds:.0f} s old", "wait for the grace period to end"
@@ -178,12 +176,14 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
 def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     node = trees.known(engine, uuid)
     operations = recovery.open_on(engine, node.root)
+    _check_clusters(engine, node.root, operations)
     claim = next((each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)), None)
     if claim is not None and not recovery.is_known(engine.mapping.tree(node.root), claim):
-        return f"would delete {node.kind} {uuid}" if dry_run else f"{node.kind} {uuid}: {recovery.undo(engine, claim)}"
+        if dry_run:
+            return f"would delete {node.kind} {uuid}"
+        return f"{node.kind} {uuid}: {_told(claim, recovery.undo(engine, claim, here=True))}"
     if node.global_id is None:
         return f"would look for {node.kind} {uuid}" if dry_run else _find(engine, node)
-    _check_cluster(engine, node)
     try:
         there = _read(engine, names.address(node.global_id))
     except errors.NotFound:
@@ -206,19 +206,37 @@ def _find(engine: trees.Engine, node: mapping.Node) -> str:
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 
-def _check_cluster(engine: trees.Engine, node: mapping.Node) -> None:
-    """Raise WrongCluster unless this API serves the cluster of an object: else "does not exist" means nothing."""
-    if node.global_id is None:
-        return
-    cluster = names.cluster_of(node.global_id)
-    served = {engine.domain.api.cluster_id} if engine.domain.api.cluster_id else {
-        names.cluster_of(each.global_id) for each in truths.living(engine)
-    }  # fmt: skip
-    if cluster not in served:
+def _check_clusters(engine: trees.Engine, disk: str, operations: Sequence[journal.Operation]) -> None:
+    """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means nothing."""
+    pinned = engine.domain.api.cluster_id
+    served = {pinned} if pinned else {names.cluster_of(each.global_id) for each in truths.living(engine)}
+    known = {names.cluster_of(node.global_id) for node in engine.mapping.tree(disk) if node.global_id}
+    known |= {str(each.plan["cluster"]) for each in operations if each.plan.get("cluster")}
+    for cluster in sorted(known - served):
         raise errors.WrongCluster(
-            f"{node.kind} {node.uuid}", f"lives in StorPool cluster {cluster}, and this API shows none of it",
+            f"disk {disk}", f"lives in StorPool cluster {cluster}, and this API shows none of it",
             "give the options of its storage domain with --options",
         )  # fmt: skip
+
+
+def _check_explained(engine: trees.Engine, operation: journal.Operation) -> None:
+    """Raise Conflict when the cluster tells that it is younger than the entry: then a person decides what may go."""
+    if operation.kind == journal.GROW:
+        return
+    view = truths.look(engine)
+    there = recovery.made(engine, operation) if operation.kind == journal.MAKE else None
+    if view.unmapped or (there is not None and not audit.is_alone(view, there)):
+        raise errors.Conflict(
+            f"disk {operation.disk}", "is not touched while there are objects that nobody explains",
+            "was the database restored? run storpool-ovirt audit, and rebuild first",
+        )  # fmt: skip
+
+
+def _told(operation: journal.Operation, done: str) -> str:
+    """Return what was done; raise Conflict when nothing was."""
+    if done.startswith("left"):
+        raise errors.Conflict(f"{operation.plan.get('kind', 'object')} {operation.node}", f"was {done}")
+    return done
 
 
 def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:

@@ -28,6 +28,7 @@ class Engine:
     log: log.Log
     root: str
     sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.time
 
 
 def known(engine: Engine, uuid: str) -> mapping.Node:

@@ -6,7 +6,6 @@ happened between, or on which an operation is under way, is `busy` and nothing i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -117,7 +116,7 @@ def look(engine: trees.Engine) -> View:
         clients=clients,
         clusters=frozenset({names.cluster_of(each) for each in things} | ({pinned} if pinned else set())),
         busy=_busy(before, (records, operations)),
-        now=time.time(),
+        now=engine.now(),
         api_address=engine.client.address,
         database=str(engine.mapping.session.address),
     )
