@@ -53,6 +53,9 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
             engine.mapping.lock(found.root)
     tree = engine.mapping.tree(found.root) if found is not None else []
     if found is None or not tree:
+        for operation in engine.mapping.journal.of_disk(uuid):
+            if operation.state == journal.UNDONE:
+                _take_late(engine, operation, at_once=True)
         removal.refuse_unmapped(engine, uuid)
         engine.mapping.journal.deleted(uuid)
         return []

@@ -34,13 +34,18 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
 
 
 def drop_unused(engine: trees.Engine, there: api.Volume) -> None:
-    """Delete an object that no host may have; raise InUse naming those that have it, open or not."""
+    """Delete an object that no host may have; raise InUse or Conflict naming those that have it open, or attached."""
     try:
         (volumes.delete if there.kind == "volume" else volumes.delete_snapshot)(engine.client, there.global_id)
     except errors.InUse as error:
+        if error.holders:
+            raise
         held = [each.client_id for each in engine.client.attachments() if each.is_of(there.global_id, there.name)]
-        holders = error.holders or tuple(f"client {client_id}" for client_id in held)
-        raise errors.InUse(f"{there.kind} {there.name} (~{there.global_id})", holders) from error
+        raise errors.Conflict(
+            f"{there.kind} {there.name} (~{there.global_id})",
+            f"is attached to {', '.join(f'client {client_id}' for client_id in held) or 'a host'}",
+            "detach it there with the StorPool CLI, if nothing uses it",
+        ) from error
 
 
 def forget(engine: trees.Engine, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:

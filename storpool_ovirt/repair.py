@@ -15,7 +15,9 @@ from storpool_ovirt import (
     attachments,
     audit,
     errors,
+    findings,
     journal,
+    leftovers,
     mapping,
     names,
     recovery,
@@ -23,17 +25,17 @@ from storpool_ovirt import (
     trees,
     truths,
     volumes,
-)
+)  # fmt: skip
 
 NOTHING = "nothing to do any more"
 
 
-def plan(report: audit.Report) -> list[audit.Finding]:
+def plan(report: audit.Report) -> list[findings.Finding]:
     """Return the findings that reconcile mends: it has an action for them, and they are past the grace period."""
-    return [each for each in report.findings if each.action and audit.is_old(each, report.grace_seconds)]
+    return [each for each in report.findings if each.action and findings.is_old(each, report.grace_seconds)]
 
 
-def carry_out(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+def carry_out(engine: trees.Engine, action: findings.Action, grace_seconds: float) -> str:
     """Do one step, under the disk's lock, if all that it rests on is still so; return what was done, in words.
 
     Raises what the API and the mapping raise; nothing was deleted then that is not told.
@@ -62,10 +64,14 @@ def keep(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
     with _held(engine, node.root):
         open_here = [each for each in recovery.open_on(engine, node.root) if each.node == node.uuid]
         _check_clusters(engine, node.root, open_here)
+        if node.global_id is None and all(recovery.made(engine, each) is None for each in open_here):
+            raise errors.NotFound(node.kind, uuid, "in StorPool: it was never made; delete it in oVirt")
         if dry_run:
             return f"would close {len(open_here)} entries on {node.kind} {uuid}"
         for operation in open_here:
             _told(operation, recovery.settle(engine, operation, node.uuid))
+        if node.kind == "volume" and open_here:
+            engine.mapping.write(mapping.activated(node.root, node.uuid))
     return f"closed {len(open_here)} entries on {node.kind} {uuid}"
 
 
@@ -80,7 +86,7 @@ def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
         return _detached(engine, target)
 
 
-def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float) -> str:
     operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
     if operation is None or operation.age_seconds < grace_seconds:
         return NOTHING
@@ -100,7 +106,7 @@ def _settle(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
     return _told(operation, done)
 
 
-def _delete(engine: trees.Engine, action: audit.Action, grace_seconds: float) -> str:
+def _delete(engine: trees.Engine, action: findings.Action, grace_seconds: float) -> str:
     """Delete what was made after its operation had been taken back."""
     undone = any(
         each.id == action.number and each.state == journal.UNDONE and each.proved and each.age_seconds >= grace_seconds
@@ -113,7 +119,7 @@ def _delete(engine: trees.Engine, action: audit.Action, grace_seconds: float) ->
     return f"deleted {there.kind} {there.name} (~{there.global_id})"
 
 
-def _detach(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+def _detach(engine: trees.Engine, action: findings.Action, _grace_seconds: float) -> str:
     node = trees.known(engine, action.uuid)
     root = trees.known(engine, node.root)
     if node.kind != "volume" or (root.active or root.uuid) == node.uuid:
@@ -121,7 +127,7 @@ def _detach(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -
     return _detached(engine, trees.target(node))
 
 
-def _retag(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+def _retag(engine: trees.Engine, action: findings.Action, _grace_seconds: float) -> str:
     node = trees.known(engine, action.uuid)
     there = _read(engine, names.address(trees.global_id(node)))
     if there.tags.get(names.TAG_LOCATION) != engine.mapping.location:
@@ -134,7 +140,7 @@ def _retag(engine: trees.Engine, action: audit.Action, _grace_seconds: float) ->
     return "wrote its tags"
 
 
-def _resize(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -> str:
+def _resize(engine: trees.Engine, action: findings.Action, _grace_seconds: float) -> str:
     node = trees.known(engine, action.uuid)
     if node.pending or node.state != mapping.LIVE:
         return NOTHING
@@ -144,12 +150,12 @@ def _resize(engine: trees.Engine, action: audit.Action, _grace_seconds: float) -
     return f"wrote {there.size_bytes >> 30} GiB in the mapping"
 
 
-_STEPS: dict[str, Callable[[trees.Engine, audit.Action, float], str]] = {
-    audit.SETTLE: _settle,
-    audit.DELETE: _delete,
-    audit.DETACH: _detach,
-    audit.RETAG: _retag,
-    audit.RESIZE: _resize,
+_STEPS: dict[str, Callable[[trees.Engine, findings.Action, float], str]] = {
+    findings.SETTLE: _settle,
+    findings.DELETE: _delete,
+    findings.DETACH: _detach,
+    findings.RETAG: _retag,
+    findings.RESIZE: _resize,
 }
 
 
@@ -177,11 +183,16 @@ def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     node = trees.known(engine, uuid)
     operations = recovery.open_on(engine, node.root)
     _check_clusters(engine, node.root, operations)
-    claim = next((each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)), None)
+    claims = [each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)]
+    claim = next((each for each in claims if each.state != journal.UNDONE), None)
     if claim is not None and not recovery.is_known(engine.mapping.tree(node.root), claim):
         if dry_run:
             return f"would delete {node.kind} {uuid}"
-        return f"{node.kind} {uuid}: {_told(claim, recovery.undo(engine, claim, here=True))}"
+        done = _told(claim, recovery.undo(engine, claim, here=True))
+        for each in claims:
+            if each is not claim:
+                engine.mapping.journal.close(each, mapping.unchanged())
+        return f"{node.kind} {uuid}: {done}"
     if node.global_id is None:
         return f"would look for {node.kind} {uuid}" if dry_run else _find(engine, node)
     try:
@@ -225,7 +236,7 @@ def _check_explained(engine: trees.Engine, operation: journal.Operation) -> None
         return
     view = truths.look(engine)
     there = recovery.made(engine, operation) if operation.kind == journal.MAKE else None
-    if view.unmapped or (there is not None and not audit.is_alone(view, there)):
+    if view.unmapped or (there is not None and not leftovers.is_alone(view, there)):
         raise errors.Conflict(
             f"disk {operation.disk}", "is not touched while there are objects that nobody explains",
             "was the database restored? run storpool-ovirt audit, and rebuild first",

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Iterator
 
-from storpool_ovirt import audit, journal, rebuild
+from storpool_ovirt import audit, findings, journal, rebuild
 
 # The exit codes that monitoring plug-ins use (Monitoring Plugins Development Guidelines).
-EXIT_CODES = {audit.INFO: 0, audit.WARNING: 1, audit.CRITICAL: 2}
+EXIT_CODES = {findings.INFO: 0, findings.WARNING: 1, findings.CRITICAL: 2}
 UNKNOWN = 3
 
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -46,7 +46,7 @@ def document(report: audit.Report) -> str:
             "cause": each.cause,
             "age_seconds": None if each.age_seconds is None else round(each.age_seconds),
             "mend": each.mend,
-            "reconcile": each.action.kind if each.action and audit.is_old(each, report.grace_seconds) else None,
+            "reconcile": each.action.kind if each.action and findings.is_old(each, report.grace_seconds) else None,
         }
         for each in report.findings
     ]
@@ -65,7 +65,7 @@ def document(report: audit.Report) -> str:
     )
 
 
-def step(finding: audit.Finding) -> str:
+def step(finding: findings.Finding) -> str:
     """Return what reconcile is about to mend, and why."""
     return f"{finding.kind}: {finding.what}{_age(finding)}\n  why:  {finding.cause}\n  plan: {finding.mend}"
 
@@ -87,17 +87,17 @@ def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
         yield f"left out: {reason}"
 
 
-def _lines(finding: audit.Finding, grace_seconds: float) -> Iterator[str]:
+def _lines(finding: findings.Finding, grace_seconds: float) -> Iterator[str]:
     yield f"{finding.severity.upper():8} {finding.kind}: {finding.what}{_age(finding)}"
     if finding.disk and finding.disk != finding.uuid:
         yield f"         of disk {finding.disk}"
     yield f"         why:  {finding.cause}"
     yield f"         mend: {finding.mend}"
-    if finding.action and not audit.is_old(finding, grace_seconds):
+    if finding.action and not findings.is_old(finding, grace_seconds):
         yield f"         reconcile waits until it is {span(grace_seconds)} old"
 
 
-def _age(finding: audit.Finding) -> str:
+def _age(finding: findings.Finding) -> str:
     return "" if finding.age_seconds is None else f", {span(finding.age_seconds)} old"
 
 
@@ -114,7 +114,7 @@ def _verdict(report: audit.Report) -> str:
         return "OK: mapping, cluster and hosts agree"
     counted = [
         f"{sum(each.severity == severity for each in report.findings)} {severity}"
-        for severity in (audit.CRITICAL, audit.WARNING, audit.INFO)
+        for severity in (findings.CRITICAL, findings.WARNING, findings.INFO)
     ]
     return f"{report.severity.upper()}: {', '.join(counted)}"
 

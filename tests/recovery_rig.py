@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any
 import disk_rig
 import pytest
 
-from storpool_ovirt import api, audit, config, errors, journal, mapping, rebuild, repair, simulator, trees, truths
+from storpool_ovirt import (
+    api,
+    audit,
+    config,
+    errors,
+    findings,
+    journal,
+    mapping,
+    rebuild,
+    repair,
+    simulator,
+    trees,
+    truths,
+)
 from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -184,7 +197,7 @@ class Rig(disk_rig.Rig):
         with pytest.raises(errors.ApiUnavailable):
             self.verb(verb, uuid, fault=disk_rig.Fault("reset_before", query=f"{kind}Delete", times=50))
 
-    def audit(self, **options: Any) -> list[audit.Finding]:
+    def audit(self, **options: Any) -> list[findings.Finding]:
         """Return what the audit finds, with no grace period."""
         with self.administrator(**options) as engine:
             return list(audit.report(truths.look(engine), 0).findings)

@@ -9,7 +9,7 @@ import recovery_rig
 from disk_rig import Death
 from recovery_rig import CLONE, DISK, GIB, Rig
 
-from storpool_ovirt import audit, disks, mapping, names, volumes
+from storpool_ovirt import disks, findings, mapping, names, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,7 @@ def test_a_ghost_of_a_disk_with_other_volumes_is_not_deleted_in_ovirt(rig: Rig, 
     rig.api(f"VolumeDelete/~{rig.global_id(DISK)}", {})
     if not known:
         forget(rig, preview)
-    ghost = next(each for each in rig.audit() if each.kind == audit.GHOST)
+    ghost = next(each for each in rig.audit() if each.kind == findings.GHOST)
     assert "do not delete it in oVirt" in ghost.mend
     assert "delete the disk in oVirt" not in ghost.mend
     rig.rebuild()
@@ -211,7 +211,7 @@ def test_an_attached_disk_without_a_row_is_critical(rig: Rig) -> None:
     rig.attach(1, rig.verb("connection", DISK)["data"])
     forget(rig)
     (finding,) = rig.audit()
-    assert (finding.kind, finding.severity) == (audit.UNMAPPED, audit.CRITICAL)
+    assert (finding.kind, finding.severity) == (findings.UNMAPPED, findings.CRITICAL)
     assert "client 1" in finding.cause
     rig.rebuild()
     assert rig.audit() == []

@@ -9,7 +9,7 @@ import recovery_rig
 from disk_rig import Fault
 from recovery_rig import CLONE, DISK, GIB, OTHER_CLUSTER, Rig
 
-from storpool_ovirt import api, audit, disks, errors, repair, truths
+from storpool_ovirt import api, audit, disks, errors, findings, repair, truths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ def test_a_cluster_that_lost_everything_is_critical(rig: Rig) -> None:
     for uuid in (DISK, CLONE):
         rig.api(f"VolumeDelete/~{rig.global_id(uuid)}", {})
     (finding,) = rig.audit()
-    assert (finding.kind, finding.severity) == (audit.CLUSTER, audit.CRITICAL)
+    assert (finding.kind, finding.severity) == (findings.CLUSTER, findings.CRITICAL)
     assert rig.reconcile().done == []
 
 
@@ -194,7 +194,7 @@ def test_another_spelling_of_the_address_hides_no_leak(rig: Rig) -> None:
     """T72: what a died operation made is named, however the API's address is written, and reconcile deletes it."""
     snapshot = planned_snapshot(rig)
     (finding,) = rig.audit(host="localhost")
-    assert (finding.kind, finding.uuid) == (audit.LEAK, snapshot)
+    assert (finding.kind, finding.uuid) == (findings.LEAK, snapshot)
     assert len(rig.reconcile(host="localhost").done) == 1
     assert rig.uuids() == {DISK}
     assert rig.audit() == []

@@ -11,7 +11,7 @@ import pytest
 import recovery_rig
 from recovery_rig import CLONE, DISK, GIB, Rig
 
-from storpool_ovirt import audit, database, errors, journal
+from storpool_ovirt import database, errors, findings, journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_a_process_of_another_name_space_is_unknown_until_its_time_is_up(rig: Ri
             rig.verb("extend", DISK, 2 * GIB)
         assert leak in rig.uuids()
     else:
-        assert [finding.kind for finding in rig.audit()] == [audit.LEAK]
+        assert [finding.kind for finding in rig.audit()] == [findings.LEAK]
         rig.verb("extend", DISK, 2 * GIB)
         assert rig.uuids() == {DISK}
 

@@ -10,7 +10,7 @@ import recovery_rig
 from disk_rig import Death, Fault
 from recovery_rig import CLONE, DISK, GIB, Rig
 
-from storpool_ovirt import api, audit, errors, recovery
+from storpool_ovirt import api, errors, findings, recovery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def test_a_delete_that_comes_too_late_is_named_as_such(rig: Rig, killed: str) ->
     rig.verb("connection", DISK)
     rig.api(f"VolumeDelete/~{killed}", {})
     (finding,) = rig.audit()
-    assert finding.kind == audit.GHOST
+    assert finding.kind == findings.GHOST
     assert "delete of it that had been taken back" in finding.cause
     rig.verb("delete", DISK)
     assert rig.audit() == []
@@ -102,7 +102,7 @@ def test_a_create_that_comes_too_late_is_named_and_deleted(rig: Rig, monkeypatch
     tags = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": rig.location}
     rig.api("VolumeCreate", {"name": f"ovirt--{DISK}", "size": planned[4], "template": "hybrid", "tags": tags})
     (finding,) = rig.audit()
-    assert finding.kind == audit.LEAK
+    assert finding.kind == findings.LEAK
     assert "took effect after that" in finding.cause
     rig.reconcile()
     assert rig.uuids() == set()
@@ -130,7 +130,7 @@ def test_a_refusal_after_a_lost_request_forgets_nothing(rig: Rig, monkeypatch: p
     with rig.administrator() as engine:
         engine.client.volume_snapshot(*late[0])
     (finding,) = rig.audit()
-    assert finding.kind == audit.LEAK
+    assert finding.kind == findings.LEAK
     rig.reconcile()
     assert rig.uuids() == {DISK}
 

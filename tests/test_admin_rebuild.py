@@ -1,0 +1,148 @@
+"""`storpool-ovirt rebuild`, and how the command finds the database and the API: words and exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import shared_stage
+from admin_site import Site, complained, opened_site, told
+from disk_rig import TOKEN
+from host_files import NODE
+from test_engine_conf import SETUP, lines, write
+
+from storpool_ovirt import admin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from stage_fixtures import Stage
+
+
+@pytest.fixture
+def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+    """Give a stage with empty tables and an empty cluster."""
+    with opened_site(shared, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def disk(site: Site) -> str:
+    """Give a disk of 1 GiB."""
+    return shared_stage.make_disk(site.stage.engine)
+
+
+# Rebuild
+
+
+def test_a_lost_mapping_is_rebuilt(site: Site, disk: str) -> None:
+    """T85: the locations are named, a dry run writes nothing, and the next audit is well."""
+    site.stage.engine.run("create_snapshot", disk).require()
+    before, location = shared_stage.rows(site.stage.database), site.location()
+    shared_stage.sql(site.stage.database, "DROP SCHEMA storpool_ovirt CASCADE")
+    assert "storpool-ovirt rebuild makes its tables again" in complained(site.run("audit"), 3)
+    assert f"the locations there are: {location} (1 disks)" in complained(site.run("rebuild"), 1)
+    assert "location deadbeef has no object" in complained(site.run("rebuild", "--location", "deadbeef"), 1)
+    plan = f"location {location}: 1 volumes and 1 snapshots of 1 disks to take in"
+    assert told(site.run("rebuild", "--location", location, "--dry-run"), 0) == [plan]
+    assert shared_stage.rows(site.stage.database) == []
+    written = [plan, "2 rows written: now run storpool-ovirt audit"]
+    assert told(site.run("rebuild", "--location", location), 0) == written
+    after = shared_stage.rows(site.stage.database)
+    assert [row[:7] for row in after] == [row[:7] for row in before]
+    assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
+
+
+# Where the database and the API are
+
+
+def test_engines_files_tell_where_everything_is(site: Site, disk: str) -> None:
+    """On Engine's machine nothing needs to be given: Engine's own file and storpool.conf are read."""
+    there = site.stage.database
+    password = "".join(f"\\{char}" if char in ':\\"$' else char for char in there.password)
+    facts = {"HOST": there.host, "PORT": str(there.port), "USER": there.user, "DATABASE": there.name}
+    write(site.folder, **{SETUP: lines("CINDERLIB_DB_", PASSWORD=password, **facts)})
+    simulator = site.stage.simulator
+    (site.folder / "etc" / "storpool.conf").write_text(
+        f"SP_API_HTTP_HOST={simulator.address}\nSP_API_HTTP_PORT={simulator.port}\n[{NODE}]\nSP_OURID=9\n"
+        f"SP_AUTH_TOKEN={simulator.token}\n"
+    )
+    head, _, verdict = told(site.run("audit", told=False), 0)
+    assert f"mapping {there.name} at" in head
+    assert verdict.startswith("OK")
+    assert disk in shared_stage.volumes(simulator)
+
+
+def test_without_any_of_it_the_sentence_says_what_to_give(site: Site) -> None:
+    """T75: storpool.conf first, then the database; exit code 3 for who could not look."""
+    assert "storpool.conf" in complained(site.run("audit", told=False), 3)
+    (site.folder / "etc").mkdir()
+    (site.folder / "etc" / "storpool.conf").write_text("SP_API_HTTP_HOST=127.0.0.1\nSP_AUTH_TOKEN=1234567\n")
+    assert complained(site.run("audit", told=False), 3).endswith("run this on Engine's machine, or give --database")
+    assert complained(site.run("reconcile", told=False), 1).endswith("give --database")
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a wrong token": ({"sp_auth_token": TOKEN}, "unauthorized"),
+    "no address": ({"sp_api_http_host": "http://x"}, "driver option sp_api_http_host is not a host name"),
+    "another cluster": ({"sp_cluster_id": "zz.z"}, "does not reach cluster zz.z"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_option_is_one_sentence(site: Site, what: str) -> None:
+    """T75: without a trace and without the token."""
+    options, said = WRONG[what]
+    path = site.folder / "wrong.json"
+    path.write_text(json.dumps({**site.stage.engine.options, **options}))
+    sentence = complained(site.run("audit", "--options", str(path)), 3)
+    assert said.lower() in sentence.lower()
+    assert TOKEN not in sentence
+
+
+@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("[]", "not a JSON object"), ("{", "not JSON")])
+def test_a_file_of_options_that_is_none_is_one_sentence(site: Site, text: str | None, said: str) -> None:
+    """T75: the sentence says what is wrong with it."""
+    path = site.folder / "wrong.json"
+    if text is not None:
+        path.write_text(text)
+    assert said in complained(site.run("audit", "--options", str(path)), 3)
+
+
+@pytest.mark.parametrize("wrong", ["password", "port", "no URL"])
+def test_a_database_that_is_not_there_is_one_sentence(site: Site, wrong: str) -> None:
+    """T75: without the password."""
+    there = site.stage.database
+    url = {
+        "password": f"postgresql://{there.user}:guessed@{there.host}:{there.port}/{there.name}_no",
+        "port": f"postgresql://{there.user}:guessed@{there.host}:1/{there.name}",
+        "no URL": "guessed@nowhere",
+    }[wrong]
+    sentence = complained(site.run("audit", "--database", url), 3)
+    assert "guessed" not in sentence
+    assert "database" in sentence
+
+
+@pytest.mark.parametrize("arguments", [("audit", "--grace", "-1"), ("audit", "x"), ("reconcile", "--remove")])
+def test_what_was_typed_wrong_is_a_usage_error(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence; the words are those of the command line's library."""
+    assert admin.main(["storpool-ovirt", *arguments]) in (2, 3)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_a_wrong_option_of_an_audit_is_not_critical() -> None:
+    """T72: 2 is monitoring's word for a lost disk; who could not look says 3."""
+    assert admin.main(["storpool-ovirt", "audit", "--no-such-option"]) == 3
+
+
+@pytest.mark.parametrize("verb", ["audit", "reconcile", "rebuild"])
+def test_help_tells_the_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What --database, --options and --dry-run take."""
+    assert admin.main(["storpool-ovirt", verb, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--database" in said
+    assert "--options" in said
+    assert ("--dry-run" in said) == (verb != "audit")

@@ -1,0 +1,119 @@
+"""engine_conf.py: where engine-setup says that the mapping database is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storpool_ovirt import engine_conf, errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETUP = "10-setup-managedblock-database.conf"
+CINDERLIB = "10-setup-cinderlib-database.conf"
+
+
+def lines(prefix: str = "MANAGEDBLOCK_DB_", **facts: str) -> str:
+    """Return the lines that engine-setup writes."""
+    told = {"HOST": "localhost", "PORT": "5432", "USER": "block", "PASSWORD": "secret", "DATABASE": "mapping", **facts}
+    return "".join(f'{prefix}{key}="{value}"\n' for key, value in told.items())
+
+
+def write(root: Path, **files: str) -> str:
+    """Write files of Engine's configuration; return the folder that stands for `/`."""
+    folder = root / "etc" / "ovirt-engine" / "engine.conf.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return str(root)
+
+
+@pytest.mark.parametrize(("name", "prefix"), [(SETUP, "MANAGEDBLOCK_DB_"), (CINDERLIB, "CINDERLIB_DB_")])
+def test_the_address_is_read(tmp_path: Path, name: str, prefix: str) -> None:
+    """Engine's keys of today, and those of 4.5.7 and older."""
+    text = "# written by engine-setup\n\n" + lines(prefix) + f"{prefix}SECURED=False\n"
+    there = engine_conf.database(write(tmp_path, **{name: text}))
+    assert (str(there), there.user, there.password.reveal()) == ("mapping at localhost:5432", "block", "secret")
+
+
+def test_todays_keys_win(tmp_path: Path) -> None:
+    """An Engine that was upgraded has both files."""
+    files = {SETUP: lines(DATABASE="new"), "99-old.conf": lines("CINDERLIB_DB_", DATABASE="old")}
+    assert engine_conf.database(write(tmp_path, **files)).name == "new"
+
+
+def test_a_later_file_wins(tmp_path: Path) -> None:
+    """By name, as Engine reads them; what is no .conf counts for nothing."""
+    later = {"20-mine.conf": "MANAGEDBLOCK_DB_PORT=5433\n", "30-mine.conf.rpmsave": "MANAGEDBLOCK_DB_PORT=5434\n"}
+    assert engine_conf.database(write(tmp_path, **{SETUP: lines()}, **later)).port == 5433
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r"a\:b\\c", r"a:b\c"),
+        (r"\"quoted\"", '"quoted"'),
+        (r"\$HOME", "$HOME"),
+        ("p@ss:w/rd@%41", "p@ss:w/rd@%41"),
+        ("with = and # and  blanks", "with = and # and  blanks"),
+        ("'", "'"),
+    ],
+)
+def test_a_password_is_what_was_escaped(tmp_path: Path, written: str, meant: str) -> None:
+    """A backslash takes the meaning from what follows it."""
+    there = engine_conf.database(write(tmp_path, **{SETUP: lines(PASSWORD=written)}))
+    assert there.password.reveal() == meant
+
+
+@given(password=st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20))
+def test_any_password_survives(tmp_path_factory: pytest.TempPathFactory, password: str) -> None:
+    """Whatever engine-setup's generator or an administrator chose."""
+    escaped = "".join(f"\\{char}" if char in ':\\"$' else char for char in password)
+    root = write(tmp_path_factory.mktemp("root"), **{SETUP: lines(PASSWORD=escaped)})
+    assert engine_conf.database(root).password.reveal() == password
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing\n", lines("OTHER_DB_"), "#" + lines()])
+def test_no_database_is_a_clear_error(tmp_path: Path, text: str | None) -> None:
+    """Where there is no Engine, the sentence says what to give."""
+    root = str(tmp_path) if text is None else write(tmp_path, **{SETUP: text})
+    with pytest.raises(
+        errors.ConfigError, match=r"is not told in .*: run this on Engine's machine, or give --database"
+    ):
+        engine_conf.database(root)
+
+
+@pytest.mark.parametrize("key", ["PORT", "USER", "PASSWORD", "DATABASE"])
+@pytest.mark.parametrize("how", ["absent", "empty"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str, how: str) -> None:
+    """An engine-setup that was interrupted leaves half of it."""
+    text = lines(**{key: ""})
+    if how == "absent":
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.endswith('=""\n'))
+    with pytest.raises(errors.ConfigError, match=f"MANAGEDBLOCK_DB_{key} is missing in"):
+        engine_conf.database(write(tmp_path, **{SETUP: text}))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The sentence says as whom to run."""
+    root = write(tmp_path)
+    (tmp_path / "etc" / "ovirt-engine" / "engine.conf.d" / SETUP).mkdir()
+    with pytest.raises(errors.ConfigError, match=rf"{SETUP} cannot be read \(.*\): run this as root or as the user ov"):
+        engine_conf.database(root)
+
+
+def test_a_port_that_is_none_is_told_without_the_password(tmp_path: Path) -> None:
+    """What is wrong is never told with the secret beside it."""
+    with pytest.raises(errors.InputError) as failure:
+        engine_conf.database(write(tmp_path, **{SETUP: lines(PORT="postgres")}))
+    assert "secret" not in str(failure.value)
+
+
+def test_a_wrong_value_is_told_with_its_key(tmp_path: Path) -> None:
+    """The administrator reads which file to correct."""
+    with pytest.raises(errors.InputError, match="MANAGEDBLOCK_DB_PORT"):
+        engine_conf.database(write(tmp_path, **{SETUP: lines(PORT="postgres")}))

@@ -1,0 +1,226 @@
+"""rebuild.py beside what is there: an older backup, another location, and what is never taken in."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import disk_rig
+import pytest
+from disk_model import GIB
+from disk_rig import OTHERS_LOCATION, Death, Fault
+from rebuilding import back_up, check_equal, flow, left_out, lose, restore, rows, run
+from yard import CLONE, DISK, FOREIGN, OTHER, Yard, fresh, opened_yard
+
+from storpool_ovirt import disks, errors, rebuild, truths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from storpool_ovirt.demo.database import Database
+
+
+@pytest.fixture(scope="module")
+def module_database(database_server: Database) -> Iterator[Database]:
+    """Give the database of this module."""
+    with fresh(database_server) as made:
+        yield made
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+    """Give a cluster, an Engine and an administrator, and a disk."""
+    with opened_yard(module_database, tmp_path) as made:
+        made.verb("create", DISK, GIB)
+        yield made
+
+
+# A backup that is older than the cluster
+
+
+def test_what_a_restored_backup_lacks_is_taken_in(yard: Yard) -> None:
+    """T85, T62: snapshots, previews and disks that were made since are there again, as they were."""
+    back_up(yard)
+    flow(yard)
+    before = rows(yard)
+    restore(yard)
+    yard.reconcile()
+    run(yard)
+    check_equal(yard, before)
+    assert yard.report().findings == ()
+
+
+def test_what_a_restored_backup_has_too_much_is_a_ghost(yard: Yard) -> None:
+    """T85: rows of what was deleted since stay, and the audit tells which; a person decides."""
+    snapshot = yard.verb("snapshot", DISK)
+    yard.verb("create", OTHER, GIB)
+    back_up(yard)
+    yard.verb("delete", OTHER)
+    yard.verb("remove", snapshot)
+    restore(yard)
+    run(yard)
+    assert {each.uuid: each.kind for each in yard.report().findings} == {OTHER: "ghost", snapshot: "ghost"}
+    for uuid in (OTHER, snapshot):
+        yard.verb("delete", uuid)
+    assert yard.report().findings == ()
+
+
+def test_the_last_of_the_previews_since_a_backup_is_the_active_one(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T85, T62: in the order of their making, whatever their ids are; the first replaced what was active."""
+    first, last = "b" + CLONE[1:], "a" + CLONE[1:]
+    snapshot = yard.verb("snapshot", DISK)
+    before = yard.verb("preview", snapshot)
+    back_up(yard)
+    monkeypatch.setattr(disks, "_new_uuid", iter((first, last)).__next__)
+    yard.verb("preview", snapshot)
+    yard.verb("preview", snapshot)
+    wanted = rows(yard)
+    assert (wanted[first]["replaced"], wanted[DISK]["active"]) == (before, last)
+    restore(yard)
+    run(yard)
+    check_equal(yard, wanted)
+
+
+def test_a_volume_that_a_host_has_attached_stays_the_active_one(yard: Yard) -> None:
+    """T85: a left-over that the backup does not know is no reason to take the VM's volume for another."""
+    snapshot = yard.verb("snapshot", DISK)
+    yard.shut(DISK)
+    back_up(yard)
+    yard.verb("preview", snapshot)
+    yard.verb("connection", DISK)
+    restore(yard)
+    run(yard)
+    assert rows(yard)[DISK]["active"] == DISK
+
+
+# Locations
+
+
+def test_without_the_old_location_the_locations_there_are_are_named(yard: Yard) -> None:
+    """T85: a new database has a new location, and nothing of that is in the cluster."""
+    yard.verb("create", OTHER, GIB)
+    lost = lose(yard)
+    with pytest.raises(errors.Conflict, match=rf"has no object in this cluster.*{lost} \(2 disks\)") as failure:
+        run(yard)
+    assert f"{OTHERS_LOCATION} (1 disks)" in str(failure.value)
+    assert "--location" in str(failure.value)
+
+
+def test_a_wrong_location_changes_nothing(yard: Yard) -> None:
+    """T76, T85: a location that nothing carries is not taken."""
+    lose(yard)
+    with yard.engine():
+        before = yard.world()
+    with pytest.raises(errors.Conflict, match="location deadbeef has no object"):
+        run(yard, "deadbeef")
+    assert yard.world() == before
+
+
+def test_disks_that_were_made_since_the_loss_are_kept(yard: Yard) -> None:
+    """T85, T79: they get the old location's tag, and all is one Engine's again."""
+    snapshot, _ = flow(yard)
+    before = rows(yard)
+    lost = lose(yard)
+    new = "a" + DISK[1:]
+    yard.verb("create", new, GIB)
+    made = yard.verb("snapshot", new)
+    run(yard, lost)
+    check_equal(yard, {**before, **{uuid: rows(yard)[uuid] for uuid in (new, made)}})
+    assert {thing.tags["ovirt-loc"] for thing in yard.see().things.values()} == {lost}
+    assert yard.report().findings == ()
+    yard.verb("remove", snapshot)
+    yard.verb("delete", new)
+
+
+def test_a_merge_that_dies_anywhere_is_ended_by_the_next(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T71, T85: wherever it stops, running it again ends the same."""
+    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {rebuild.__file__})
+    flow(yard)
+    before = rows(yard)
+    lost = lose(yard)
+    new = "a" + DISK[1:]
+    yard.verb("create", new, GIB)
+    for lines in itertools.count(1, 3):
+        try:
+            run(yard, lost, Fault("death", lines=lines))
+        except Death:
+            continue
+        break
+    check_equal(yard, {**before, new: rows(yard)[new]})
+    assert yard.report().findings == ()
+
+
+def test_what_died_under_the_new_location_is_found_after_a_merge(yard: Yard) -> None:
+    """T71, T85: the object of an open entry gets the old location too, so the repeated verb knows it for ours."""
+    lost = lose(yard)
+    with yard.engine() as engine:
+        yard.location = engine.mapping.location
+    yard.die_made("create", OTHER, GIB)
+    run(yard, lost)
+    yard.verb("create", OTHER, GIB)
+    assert yard.see().things[f"ovirt--{OTHER}"].tags["ovirt-loc"] == lost
+    assert yard.report().findings == ()
+
+
+# What is never taken in
+
+
+def test_what_a_dead_verb_made_is_not_taken_in(yard: Yard) -> None:
+    """T72: Engine does not know it, and the audit tells it as a leak."""
+    yard.die_planned("clone", DISK, CLONE)
+    yard.verb("delete", CLONE)
+    yard.by_hand(CLONE)
+    (why,) = left_out(yard)
+    assert why.startswith(f"{CLONE}: an operation that died made it")
+    run(yard)
+    assert CLONE not in rows(yard)
+    assert [each.kind for each in yard.report().findings] == ["leak"]
+
+
+def test_two_objects_of_one_id_are_not_taken_in(yard: Yard) -> None:
+    """T61, T85: which of the two is the disk, a person decides."""
+    yard.by_hand(OTHER)
+    yard.by_hand(OTHER, name="a-copy")
+    yard.by_hand(DISK, name="another-copy")
+    assert [why.partition(":")[0] for why in left_out(yard)] == sorted([DISK, OTHER])
+    run(yard)
+    assert set(rows(yard)) == {DISK}
+
+
+def test_an_object_whose_tags_name_no_id_is_not_taken_in(yard: Yard) -> None:
+    """A tag that somebody set by hand is no id of oVirt."""
+    address = yard.by_hand("disk7", name="mine")
+    assert left_out(yard) == (f"{address}: its tags name no id of oVirt",)
+
+
+def test_what_another_engine_has_is_never_taken_in(yard: Yard) -> None:
+    """T76, T85: the cluster is shared, and its object is left as it is."""
+    before = yard.see().foreign
+    run(yard, lose(yard))
+    assert FOREIGN not in rows(yard)
+    assert yard.see().foreign == before
+
+
+def test_an_object_that_vanishes_meanwhile_is_not_taken_in(yard: Yard) -> None:
+    """T85: a row without an object would be a ghost."""
+    yard.verb("create", OTHER, GIB)
+    lost = lose(yard)
+    with yard.engine("rebuild") as engine:
+        plan = rebuild.plan(truths.look(engine), lost)
+        yard.ask(f"VolumeDelete/ovirt--{OTHER}", {})
+        assert rebuild.carry_out(engine, plan) == 1
+        yard.location = lost
+    assert set(rows(yard)) == {DISK}
+
+
+def test_a_verb_that_runs_meanwhile_has_written_its_row(yard: Yard) -> None:
+    """T71, T85: the row that is there first stays."""
+    yard.verb("create", OTHER, GIB)
+    yard.sql("DELETE FROM storpool_ovirt.node WHERE uuid = %s", OTHER)
+    with yard.engine("rebuild") as engine:
+        plan = rebuild.plan(truths.look(engine))
+        yard.verb("create", OTHER, GIB, fault=Fault("transient", "VolumeCreate"))
+        before = rows(yard)
+        assert rebuild.carry_out(engine, plan) == 0
+    assert rows(yard) == before

@@ -1,0 +1,214 @@
+"""repair.py: what an administrator names is looked at as closely as what the audit found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from disk_model import GIB
+from disk_rig import OTHERS_VOLUME
+from rebuilding import run
+from yard import CLONE, DISK, FOREIGN, OTHER, Yard, fresh, opened_yard
+
+from storpool_ovirt import errors, recovery, repair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from storpool_ovirt.demo.database import Database
+
+
+@pytest.fixture(scope="module")
+def module_database(database_server: Database) -> Iterator[Database]:
+    """Give the database of this module."""
+    with fresh(database_server) as made:
+        yield made
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+    """Give a cluster, an Engine and an administrator, and a disk."""
+    with opened_yard(module_database, tmp_path) as made:
+        made.verb("create", DISK, GIB)
+        yield made
+
+
+def named(yard: Yard, step: Callable[..., str], target: str, grace: float | None = 0.0, dry_run: bool = False) -> str:
+    """Do a step that an administrator names."""
+    with yard.engine("reconcile") as engine:
+        return step(engine, target, *([] if grace is None else [grace]), dry_run)
+
+
+def test_an_unmapped_object_is_removed(yard: Yard) -> None:
+    """The administrator has decided that it is not needed."""
+    address = yard.by_hand(OTHER)
+    before = yard.world()
+    assert named(yard, repair.remove, address, dry_run=True) == f"would delete volume ovirt--{OTHER} ({address})"
+    assert yard.world() == before
+    assert named(yard, repair.remove, address) == f"deleted volume ovirt--{OTHER} ({address})"
+    assert set(yard.see().things) == {f"ovirt--{DISK}"}
+
+
+def test_a_ghost_is_forgotten(yard: Yard) -> None:
+    """The row of a disk that StorPool has lost goes; what else there is of its tree stays known."""
+    snapshot = yard.verb("snapshot", DISK)
+    yard.ask(f"VolumeDelete/{yard.address(DISK)}", {})
+    before = yard.world()
+    assert named(yard, repair.remove, DISK, dry_run=True) == f"would forget volume {DISK}"
+    assert yard.world() == before
+    assert named(yard, repair.remove, DISK) == f"forgot volume {DISK}"
+    assert {uuid: row[5] for uuid, row in yard.see().rows.items()} == {DISK: "removed", snapshot: "live"}
+    assert yard.report().findings == ()
+
+
+def test_a_dry_run_puts_nothing_right(yard: Yard) -> None:
+    """Only told: also where something died on the same disk."""
+    yard.verb("create", OTHER, GIB)
+    snapshot = yard.verb("snapshot", OTHER)
+    yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
+    yard.die_made("snapshot", OTHER)
+    before = yard.world()
+    assert named(yard, repair.remove, snapshot, dry_run=True) == f"would forget snapshot {snapshot}"
+    assert yard.world() == before
+
+
+Refusal = tuple["str | Callable[[Yard], str]", float, type[Exception], str]
+REFUSED: dict[str, Refusal] = {
+    "an unknown id": (OTHER, 0, errors.NotFound, OTHER),
+    "no id": ("disk7", 0, errors.InputError, "is not a UUID"),
+    "an unknown object": ("~sim.a.zzz", 0, errors.NotFound, "sim.a.zzz"),
+    "an object of the mapping": (lambda yard: yard.address(DISK), 0, errors.Conflict, "is in the mapping"),
+    "a row whose object is there": (DISK, 0, errors.Conflict, "is there: delete its disk in oVirt"),
+    "another Engine's": (lambda _: f"~ovirt--{FOREIGN}", 0, errors.Error, ""),
+    "another platform's": (lambda _: f"~{OTHERS_VOLUME}", 0, errors.Error, ""),
+    "a young object": (lambda yard: yard.by_hand(OTHER), 3600, errors.Conflict, "wait for the grace period"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_may_not_be_removed_is_refused(yard: Yard, what: str, dry_run: bool) -> None:
+    """T76: nothing changes, and the reason is told."""
+    target, grace, error, said = REFUSED[what]
+    address = target(yard) if callable(target) else target
+    if address[1:] in (OTHERS_VOLUME, f"ovirt--{FOREIGN}"):
+        address, error, said = f"~{yard.ask('Volume/' + address[1:])[0]['globalId']}", errors.Foreign, "left alone"
+    before = yard.world()
+    with pytest.raises(error, match=said):
+        named(yard, repair.remove, address, grace, dry_run)
+    assert yard.world() == before
+
+
+def test_an_attached_object_is_not_removed(yard: Yard) -> None:
+    """T9: in use somewhere, it is needed."""
+    address = yard.by_hand(OTHER)
+    yard.hold(address)
+    before = yard.world()
+    with pytest.raises(errors.InUse):
+        named(yard, repair.remove, address)
+    assert yard.world() == before
+
+
+def test_an_object_is_detached_by_its_id(yard: Yard) -> None:
+    """Where it is closed; where it is open is told; without a word of force."""
+    yard.shut(DISK, 1, declared_open=True)
+    yard.shut(DISK, 2)
+    before = yard.world()
+    would = named(yard, repair.detach, DISK, None, dry_run=True)
+    assert would.endswith("where it is closed, of client 1, client 2")
+    assert yard.world() == before
+    assert named(yard, repair.detach, DISK, None).endswith("from client 2; it is open at client 1")
+    assert {client_id for _, client_id, _ in yard.see().attached} == {1}
+    assert yard.forced() == []
+
+
+@pytest.mark.parametrize(("target", "error"), [(OTHER, errors.NotFound), ("x", errors.InputError)])
+def test_what_has_no_row_is_not_detached(yard: Yard, target: str, error: type[Exception]) -> None:
+    """T76: only what is this Engine's."""
+    with pytest.raises(error):
+        named(yard, repair.detach, target, None)
+
+
+# What an operation that died has left
+
+
+def restored_leak(yard: Yard) -> str:
+    """Make a snapshot that an entry of a restored backup speaks of."""
+    made = yard.die_made("snapshot", DISK)
+    yard.restored()
+    return made
+
+
+def test_what_ovirt_lists_is_kept(yard: Yard) -> None:
+    """T85: the entry is closed, the row completed, and nothing is open or told any more."""
+    made = restored_leak(yard)
+    before = yard.world()
+    assert named(yard, repair.keep, made, None, dry_run=True) == f"would close 1 entries on snapshot {made}"
+    assert yard.world() == before
+    assert named(yard, repair.keep, made, None) == f"closed 1 entries on snapshot {made}"
+    assert yard.see().rows[made][5] == "live"
+    assert (yard.operations(), yard.report().findings) == ([], ())
+    yard.verb("preview", made)
+
+
+def test_what_ovirt_does_not_list_is_removed(yard: Yard) -> None:
+    """T72, T85: an administrator's word is the proof that a restored entry is not."""
+    made = restored_leak(yard)
+    before = yard.world()
+    assert named(yard, repair.remove, made, dry_run=True) == f"would delete snapshot {made}"
+    assert yard.world() == before
+    assert named(yard, repair.remove, made) == f"snapshot {made}: taken back: deleted"
+    assert set(yard.see().things) == {f"ovirt--{DISK}"}
+    assert (yard.operations(), yard.report().findings) == ([], ())
+
+
+def test_a_preview_that_is_kept_is_the_active_volume(yard: Yard) -> None:
+    """T82, T85: a verb had set it aside; oVirt lists it, so what grows with the disk is it again."""
+    preview = yard.undelivered("preview", yard.verb("snapshot", DISK))
+    yard.age(recovery.FRESH_SECONDS)
+    yard.verb("extend", DISK, GIB)
+    named(yard, repair.keep, preview, None)
+    yard.verb("extend", DISK, 2 * GIB)
+    assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
+
+
+def test_a_leak_that_a_host_has_is_not_said_to_be_removed(yard: Yard) -> None:
+    """T9, T72: what was named and is still there is a failure, with the reason."""
+    yard.hold(f"ovirt--{yard.die_made('clone', DISK, CLONE)}")
+    with pytest.raises(errors.Error, match="client 2"):
+        named(yard, repair.remove, CLONE)
+    assert f"ovirt--{CLONE}" in yard.see().things
+
+
+def test_what_ovirt_lists_and_was_never_made_is_told(yard: Yard) -> None:
+    """T72, T85: oVirt lists a snapshot that StorPool does not have, and the administrator reads it."""
+    yard.die_planned("snapshot", DISK)
+    made = yard.operations()[0].node
+    yard.restored()
+    assert "nothing was made" in named(yard, repair.keep, made, None)
+    assert made not in yard.see().rows
+
+
+def test_of_what_was_removed_nothing_is_open(yard: Yard) -> None:
+    """T72: also where an earlier try to make it had been taken back."""
+    yard.die_planned("clone", DISK, CLONE)
+    yard.verb("delete", CLONE)
+    yard.undelivered("clone", DISK, CLONE)
+    named(yard, repair.remove, CLONE)
+    assert set(yard.see().things) == {f"ovirt--{DISK}"}
+    assert yard.report().findings == ()
+
+
+def test_what_a_rebuild_took_in_is_no_left_over(yard: Yard) -> None:
+    """T76, T85: oVirt lists it, whatever a restored entry says of it: as any row whose object is there, it stays."""
+    yard.die_planned("snapshot", DISK)
+    made = str(yard.operations()[0].node)
+    yard.verb("extend", DISK, GIB)
+    yard.ask(f"VolumeSnapshot/{yard.address(DISK)}", {"name": f"ovirt--{made}", "tags": yard.tags(made, DISK)})
+    yard.restored()
+    run(yard)
+    assert yard.see().rows[made][5] == "live"
+    with pytest.raises(errors.Conflict, match="is there"):
+        named(yard, repair.remove, made)
+    assert f"ovirt--{made}" in yard.see().things
