@@ -125,8 +125,10 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
-            # Under the lock, so that no delete of it is under way: a disk's active volume must be there.
-            trees.checked(engine, recovery.locked(engine, uuid))
+            # Under the lock, so that no delete of it is under way: a disk's active volume must be there.  It is shared,
+            # as clones of a template may take long and do no harm.
+            engine.mapping.journal.lock(node.root, shared=True)
+            trees.checked(engine, trees.known(engine, uuid))
             engine.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": trees.global_id(node), "access_mode": mode}

@@ -36,7 +36,7 @@ def text(report: audit.Report) -> Iterator[str]:
 
 def document(report: audit.Report) -> str:
     """Return the same as one JSON document."""
-    findings = [
+    found = [
         {
             "kind": each.kind,
             "severity": each.severity,
@@ -59,7 +59,7 @@ def document(report: audit.Report) -> str:
             "looked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.now)),
             "grace_seconds": report.grace_seconds,
             "counts": _counts(report),
-            "findings": findings,
+            "findings": found,
         },
         indent=2,
     )

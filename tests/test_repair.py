@@ -103,7 +103,7 @@ def test_a_late_object_that_a_host_holds_is_told_and_kept(yard: Yard) -> None:
     """T9: also where it has no row."""
     address = late(yard)
     yard.hold(address)
-    with pytest.raises(errors.InUse):
+    with pytest.raises(errors.Conflict, match="client 2"):
         yard.reconcile()
     assert f"ovirt--{CLONE}" in yard.see().things
 

@@ -105,7 +105,7 @@ def test_an_attached_object_is_not_removed(yard: Yard) -> None:
     address = yard.by_hand(OTHER)
     yard.hold(address)
     before = yard.world()
-    with pytest.raises(errors.InUse):
+    with pytest.raises(errors.Conflict, match="client 2"):
         named(yard, repair.remove, address)
     assert yard.world() == before
 
@@ -186,8 +186,9 @@ def test_what_ovirt_lists_and_was_never_made_is_told(yard: Yard) -> None:
     yard.die_planned("snapshot", DISK)
     made = yard.operations()[0].node
     yard.restored()
-    assert "nothing was made" in named(yard, repair.keep, made, None)
-    assert made not in yard.see().rows
+    with pytest.raises(errors.NotFound, match="it was never made; delete it in oVirt"):
+        named(yard, repair.keep, made, None)
+    assert [each.node for each in yard.operations()] == [made], "and the audit goes on to name it"
 
 
 def test_of_what_was_removed_nothing_is_open(yard: Yard) -> None:
