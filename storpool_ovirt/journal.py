@@ -25,7 +25,7 @@ from storpool_ovirt import database, errors
 MAKE, GROW, DROP = "make", "grow", "drop"
 RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undelivered", "undone"
 # How long what was taken back is remembered: no request is under way for so long.
-KEEP_DAYS = 7
+KEEP_DAYS = 1
 
 # The server, its timeline and the table that a row was written in.  A row that came back with a backup has other ones:
 # what it tells is older than what Engine did since.  (An image of the whole server has the same: see `recovery.py`.)

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
     "host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "flow_stage", "fault_summary",
+    "yard_fixtures",
 ]  # fmt: skip
 
 # Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import shared_stage
-from admin_site import Site, complained, opened_site, told
+from admin_site import Site, complained, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from stage_fixtures import Stage
-
-
-@pytest.fixture
-def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
-    """Give a stage with empty tables and an empty cluster."""
-    with opened_site(shared, tmp_path) as made:
-        yield made
+    pass
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import shared_stage
-from admin_site import Site, complained, opened_site, told
+from admin_site import Site, complained, told
 from disk_rig import TOKEN
 from host_files import NODE
 from test_engine_conf import SETUP, lines, write
@@ -15,17 +15,7 @@ from test_engine_conf import SETUP, lines, write
 from storpool_ovirt import admin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from stage_fixtures import Stage
-
-
-@pytest.fixture
-def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
-    """Give a stage with empty tables and an empty cluster."""
-    with opened_site(shared, tmp_path) as made:
-        yield made
+    pass
 
 
 @pytest.fixture

@@ -8,30 +8,21 @@ import pytest
 from disk_model import GIB
 from disk_rig import Fault
 from one_finding import check, only
-from yard import DISK, FOREIGN, OTHER, Yard, fresh, opened_yard
+from yard import DISK, FOREIGN, OTHER, Yard
 
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from storpool_ovirt.demo.database import Database
 
 
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
-
-
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+def yard(yard: Yard) -> Yard:
     """Give a cluster, an Engine and an administrator, and a disk."""
-    with opened_yard(module_database, tmp_path) as made:
-        made.verb("create", DISK, GIB)
-        yield made
+    yard.verb("create", DISK, GIB)
+    return yard
 
 
 def test_a_volume_that_was_deleted_by_hand_is_a_ghost(yard: Yard) -> None:

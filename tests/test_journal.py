@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from disk_model import GIB
 from disk_rig import Fault
-from yard import CLONE, DISK, Yard, fresh, opened_yard
+from yard import CLONE, DISK, Yard
 
 from storpool_ovirt import disks, engine_adapter, errors, journal, mapping
 from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
+    pass
 
 CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
     "create": lambda _: (CLONE, GIB),
@@ -34,20 +31,6 @@ CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
 KINDS = {"extend": "grow", "remove": "drop", "delete": "drop"}
 # What this process says of itself, and then waits for the end of its stdin.
 TELL = "import sys; from storpool_ovirt import journal; print(journal.process(), flush=True); sys.stdin.read()"
-
-
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
-
-
-@pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
-    """Give a cluster, an Engine and an administrator."""
-    with opened_yard(module_database, tmp_path) as made:
-        yield made
 
 
 def gone_wrong(yard: Yard, error: Exception | None, fault: Fault | None = None) -> journal.Operation:
@@ -135,7 +118,7 @@ def test_what_was_given_up_is_remembered(yard: Yard) -> None:
 
 
 def test_what_was_taken_back_is_remembered_and_then_forgotten(yard: Yard) -> None:
-    """T72: a request under way may still take effect; a week later none does."""
+    """T72: a request under way may still take effect; a day later none does."""
     yard.verb("create", DISK, GIB)
     yard.die_planned("snapshot", DISK)
     yard.verb("extend", DISK, GIB)

@@ -11,10 +11,9 @@ from histories import History
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from rebuilding import check_equal, flow, lose, rows, run
-from yard import CLONE, DISK, OTHER, Yard, fresh, opened_yard
+from yard import CLONE, DISK, OTHER, Yard, opened_yard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from storpool_ovirt.demo.database import Database
@@ -31,19 +30,11 @@ moves = st.lists(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
-
-
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+def yard(yard: Yard) -> Yard:
     """Give a cluster, an Engine and an administrator, and a disk."""
-    with opened_yard(module_database, tmp_path) as made:
-        made.verb("create", DISK, GIB)
-        yield made
+    yard.verb("create", DISK, GIB)
+    return yard
 
 
 def test_a_lost_mapping_is_made_again_as_it_was(module_database: Database, tmp_path: Path) -> None:

@@ -10,30 +10,19 @@ import pytest
 from disk_model import GIB
 from disk_rig import OTHERS_LOCATION, Death, Fault
 from rebuilding import back_up, check_equal, flow, left_out, lose, restore, rows, run
-from yard import CLONE, DISK, FOREIGN, OTHER, Yard, fresh, opened_yard
+from yard import CLONE, DISK, FOREIGN, OTHER, Yard
 
 from storpool_ovirt import disks, errors, rebuild, truths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
-
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
+    pass
 
 
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+def yard(yard: Yard) -> Yard:
     """Give a cluster, an Engine and an administrator, and a disk."""
-    with opened_yard(module_database, tmp_path) as made:
-        made.verb("create", DISK, GIB)
-        yield made
+    yard.verb("create", DISK, GIB)
+    return yard
 
 
 # A backup that is older than the cluster

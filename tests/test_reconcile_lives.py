@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import pytest
 from disk_rig import Fault
 from histories import History
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from yard import Yard, fresh, opened_yard
+from yard import Yard, opened_yard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from storpool_ovirt.demo.database import Database
@@ -39,13 +37,6 @@ steps = st.lists(
     ),
     min_size=4, max_size=14,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
 
 
 def test_whatever_died_reconcile_leaves_what_engine_knows_and_nothing_else(

@@ -8,27 +8,10 @@ import disk_rig
 import pytest
 from disk_model import GIB
 from disk_rig import Death, Fault
-from yard import CLONE, DISK, OTHER, Yard, fresh, opened_yard
+from yard import CLONE, DISK, OTHER, Yard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
-
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
-
-
-@pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
-    """Give a cluster, an Engine and an administrator."""
-    with opened_yard(module_database, tmp_path) as made:
-        yield made
+    from collections.abc import Callable
 
 
 DYING: dict[str, tuple[str, ...]] = {

@@ -8,30 +8,19 @@ import pytest
 from disk_model import GIB
 from disk_rig import OTHERS_VOLUME
 from rebuilding import run
-from yard import CLONE, DISK, FOREIGN, OTHER, Yard, fresh, opened_yard
+from yard import CLONE, DISK, FOREIGN, OTHER, Yard
 
 from storpool_ovirt import errors, recovery, repair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
-
-@pytest.fixture(scope="module")
-def module_database(database_server: Database) -> Iterator[Database]:
-    """Give the database of this module."""
-    with fresh(database_server) as made:
-        yield made
+    from collections.abc import Callable
 
 
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+def yard(yard: Yard) -> Yard:
     """Give a cluster, an Engine and an administrator, and a disk."""
-    with opened_yard(module_database, tmp_path) as made:
-        made.verb("create", DISK, GIB)
-        yield made
+    yard.verb("create", DISK, GIB)
+    return yard
 
 
 def named(yard: Yard, step: Callable[..., str], target: str, grace: float | None = 0.0, dry_run: bool = False) -> str:

@@ -1,0 +1,47 @@
+"""Fixtures of the tests of recovery, audit, reconcile and rebuild (yard.py), and of the command (admin_site.py).
+
+A pytest plugin, named in conftest.py; imports are inside, for environments without the simulator's requirements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from admin_site import Site
+    from stage_fixtures import Stage
+    from yard import Yard
+
+    from storpool_ovirt.demo.database import Database
+
+
+@pytest.fixture(scope="module")
+def module_database(database_server: Database) -> Iterator[Database]:
+    """Give the database of this module."""
+    from yard import fresh
+
+    with fresh(database_server) as made:
+        yield made
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+    """Give a cluster, an Engine and an administrator."""
+    from yard import opened_yard
+
+    with opened_yard(module_database, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+    """Give a stage with empty tables and an empty cluster."""
+    from admin_site import opened_site
+
+    with opened_site(shared, tmp_path) as made:
+        yield made
