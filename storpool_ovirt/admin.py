@@ -62,7 +62,7 @@ def _commands() -> click.Group:
     @click.group(help=__doc__)
     def group() -> None: ...
 
-    @group.command()
+    @group.command(short_help="a disk's whole life on a StorPool simulator")
     @click.option(
         "--devices", type=click.Choice(["auto", "loop", "file"]), default="auto", show_default=True,
         help="What the hosts see: real block devices (loop, needs root) or plain files.",
@@ -85,7 +85,7 @@ def _commands() -> click.Group:
     )  # fmt: skip
     dry_run = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 
-    @group.command()
+    @group.command(short_help="hold mapping, cluster and hosts against each other")
     @_all(where)
     @grace
     @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -97,7 +97,7 @@ def _commands() -> click.Group:
         with _engine("audit", database, options) as engine:
             return _audit(engine, 60 * grace, as_json)
 
-    @group.command()
+    @group.command(short_help="mend what the audit is sure of, or what is named")
     @_all(where)
     @grace
     @dry_run
@@ -119,7 +119,7 @@ def _commands() -> click.Group:
                 return _named_steps(engine, {"remove": remove, "keep": keep, "detach": detach}, 60 * grace, dry_run)
             return _reconcile(engine, 60 * grace, dry_run)
 
-    @group.command()
+    @group.command(short_help="make a lost mapping again from the tags")
     @_all(where)
     @dry_run
     @click.option("--location", metavar="LOCATION", help="The location of the lost database, as the tags have it.")
