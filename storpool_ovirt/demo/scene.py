@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from storpool_ovirt.demo.screen import Screen
 CORRELATION_ID = "demo"
 CLIENT_IDS = (1, 2)
 ADAPTER = "storpool-adapter"
+ADMIN = "storpool-ovirt"
 HELPER = "managedvolume-helper-storpool"
 
 
@@ -35,6 +38,7 @@ class Scene:
         self.screen = screen
         self.cluster = cluster
         self._watch = watch
+        self._database_url = database_url
         self._closing = closing
         self._numbers = itertools.count(1)
         self._labels = Labels()
@@ -62,6 +66,19 @@ class Scene:
             machine.prepare(device)
         machine.start(device)
         return machine
+
+    def administer(self, verb: str, *arguments: str) -> list[str]:
+        """Run the administrator's command and return what it says, line by line."""
+        options = self.folder / "options.json"
+        options.write_text(json.dumps(self.cluster.driver_options()), encoding="utf-8")
+        said = subprocess.run(
+            [children.find(ADMIN), verb, "--database", self._database_url, "--options", options, *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=self.domain.engine.environment,
+        )  # fmt: skip
+        self.calls["StorPool"] += len(self.cluster.calls())
+        self.cluster.clear_calls()
+        self._watch.check()
+        return [line for line in (said.stdout + said.stderr).splitlines() if line] or ["nothing"]
 
     def device_links(self) -> int:
         """Count the devices that hosts still have."""

@@ -13,6 +13,7 @@ from storpool_ovirt.demo.screen import Screen
 GIB = 1 << 30
 SIZE_GIB, GROWN_GIB = 1, 2
 BACKGROUND_SECONDS = 60  # of the simulator's clock: StorPool deletes snapshots in the background
+ANSWER_SECONDS = 60.0  # ours, for a verb that takes a tenth of a second
 INTERRUPTED = 128  # what a shell adds to the number of the signal
 
 
@@ -83,6 +84,7 @@ class _Story:
         self._write(vm, "postcard")
         self._refused_delete(disk)
         self._stop(disk, vm)
+        self._lost_answer(disk)
         self._delete(disk, clone)
 
     def _create(self) -> Disk:
@@ -186,6 +188,23 @@ class _Story:
         self.stage.screen.quote("Engine", f"is refused: {reason}")
         if not host.local(host.rows[disk.active]["path"]).exists():
             raise Wrong(f"the refused delete took the device away from {host.name}")
+
+    def _lost_answer(self, disk: Disk) -> None:
+        """Engine goes away before it has read a snapshot's id: nobody knows it, but the journal does."""
+        self.stage.step("Lose the answer to a snapshot, and mend it")
+        caller = self.domain.engine
+        with caller.started("create_snapshot", disk.active, correlation_id="lost") as process:
+            if process.stdout:
+                process.stdout.close()
+            process.wait(ANSWER_SECONDS)
+        found = self.stage.administer("audit")
+        self.stage.screen.quote("Admin", next((line for line in found if "undelivered" in line), "finds nothing"))
+        done = self.stage.administer("reconcile", "--grace", "0")
+        self.stage.screen.quote("Admin", f"storpool-ovirt reconcile: {done[-1]}")
+        verdict = self.stage.administer("audit")[-1]
+        self.stage.screen.quote("Admin", f"storpool-ovirt audit: {verdict}")
+        if not verdict.startswith("OK"):
+            raise Wrong("the audit should find nothing any more")
 
     def _delete(self, *disks: Disk) -> None:
         self.stage.step("Delete the disk, and its clone")
