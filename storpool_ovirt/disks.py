@@ -137,6 +137,7 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 
 def stats(engine: trees.Engine) -> dict[str, object]:
     """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
+    engine.mapping.journal.check()
     template = volumes.capacity(engine.client, engine.domain.template)
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}

@@ -111,6 +111,10 @@ class Journal:
         self.caller = caller
         self.own = own
 
+    def check(self) -> None:
+        """Prove that entries can be written: what they tell of the server, our role may be forbidden to ask."""
+        self._session.rows(f"SELECT {_INCARNATION}")
+
     def begin(self, intent: Intent, change: Change | None = None, *, only_if_changed: bool = False) -> bool:
         """Write what is about to be done, and carry out `change` with it.
 

@@ -125,3 +125,10 @@ def test_no_space_for_the_log(stage: Stage) -> None:
         answered(stage.engine.run(verb, *arguments[verb]))
     assert refused(stage.engine.run("connect_volume", new_id(), "{}"))
     assert sql(stage.database, OPEN) == []
+
+
+def test_a_role_that_may_not_ask_which_server_it_is_cannot_add_a_domain(own: Stage) -> None:
+    """T24: what the journal needs is proved when a domain is added, not when the first disk is."""
+    with contextlib.closing(own.database.server._admin.connect(own.database.name)) as administrator:
+        administrator.cursor().execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    assert "permission denied for function pg_control_system" in refused(own.engine.run("storage_stats", "true"))
