@@ -8,7 +8,6 @@ function writes the answer, last.
 from __future__ import annotations
 
 import os
-import select
 
 
 class Answer:
@@ -31,12 +30,6 @@ class Answer:
         rest = line.encode("utf-8", "backslashreplace") + b"\n"
         while rest:
             rest = rest[os.write(self._err if error else self._out, rest) :]
-
-    def is_abandoned(self) -> bool:
-        """Tell whether nobody holds the other end of stdout any more, so that what was written is lost."""
-        poll = select.poll()
-        poll.register(self._out, 0)
-        return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def close_stdin() -> None:
