@@ -105,8 +105,8 @@ def remove(engine: trees.Engine, uuid: str) -> None:
     A disk's own first volume goes only when another one is active; its id stays known, as the disk has it.
     """
     tree = recovery.locked_tree(engine, uuid)
-    named = [each for each in tree if each.uuid == uuid]
-    for root in [each for each in named if each.root == uuid and each.state != mapping.REMOVED]:
+    named = [each for each in tree if each.uuid == uuid and each.state != mapping.REMOVED]
+    for root in [each for each in named if each.root == uuid]:
         if root.active in (None, uuid):
             raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
     removal.delete_nodes(engine, uuid, tree, named)

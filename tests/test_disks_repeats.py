@@ -162,3 +162,16 @@ def test_an_intent_outlives_a_repetition_that_storpool_refuses(rig: Rig) -> None
         rig.verb("create", DISK, GIB, fault=Fault("error_200", query="Volume"))
     rig.verb("delete", DISK)
     assert rig.see().things == {}
+
+
+def test_a_removed_disk_is_removed_again_without_being_forgotten(rig: Rig) -> None:
+    """T18: its first volume is gone, and the preview in its place too: its id stays known until it is deleted."""
+    rig.verb("create", DISK, GIB)
+    volume = rig.verb("preview", rig.verb("snapshot", DISK))
+    rig.verb("remove", DISK)
+    rig.verb("delete", volume)
+    before = rig.see()
+    rig.verb("remove", DISK)
+    assert rig.see() == before
+    rig.verb("delete", DISK)
+    assert (rig.see().rows, rig.see().things) == ({}, {})
