@@ -148,6 +148,8 @@ class Model:
     def apply(self, verb: str, *arguments: Argument, made: str = "") -> None:
         """Do what a verb does when it succeeds; `made` is the id that it returned."""
         uuid = str(arguments[0])
+        made_disk = {"create": uuid, "clone": str(arguments[-1])}.get(verb)
+        self.pending = [each for each in self.pending if each.uuid != made_disk]
         if verb == "create":
             self._make_disk(uuid, None, int(arguments[1]), {})
         elif verb == "clone":

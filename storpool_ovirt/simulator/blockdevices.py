@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MOUNT = "block.fuse"
 
 
+RESIZE_TRIES = 1000  # each is overtaken only while a write ends in just that moment
+
+
 @dataclass(frozen=True)
 class Wanted:
     """How a device is to be."""
@@ -135,7 +138,10 @@ class BlockDevices:
         # a write overtakes, and what is beyond the old size could not be read.
         opened = os.open(attached.file.name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self.files.folder_fd)
         try:
-            os.lseek(opened, 0, os.SEEK_END)
+            for _ in range(RESIZE_TRIES):
+                if os.lseek(opened, 0, os.SEEK_END) == size_bytes:
+                    break
+                os.stat(attached.file.name, dir_fd=self.files.folder_fd)
         finally:
             os.close(opened)
         loop.follow_size(attached.loop.path)
