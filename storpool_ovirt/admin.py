@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable
 
-from storpool_ovirt import config, errors, log
+from storpool_ovirt import config, errors, findings, log
 from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _Decorator = Callable[[_F], _F]
 PROGRAM = "storpool-ovirt"
 # What a look at a large cluster and the repair of a bad day take, with room to spare.
 DEADLINE_SECONDS = 600.0
-GRACE_MINUTES = 15.0
 # Monitoring takes this exit code for "could not look".
 UNKNOWN = 3
 
@@ -31,6 +30,7 @@ UNKNOWN = 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit code."""
     arguments = list(sys.argv if argv is None else argv)
+    audits = arguments[1:2] == ["audit"]
     try:
         code: int = _commands().main(arguments[1:], prog_name=PROGRAM, standalone_mode=False) or 0
     except ModuleNotFoundError as error:
@@ -39,19 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = "demo" if "demo" in arguments[1:2] else "admin"
         return _complain(
             f"{(error.name or '').partition('.')[0]} is not installed: run  pip install 'storpool-ovirt[{extra}]'",
-            code=UNKNOWN if "audit" in arguments[1:2] else 1,
+            code=UNKNOWN if audits else 1,
         )
     except errors.Error as error:
-        return _complain(str(error), code=UNKNOWN if "audit" in arguments[1:2] else 1)
+        return _complain(str(error), code=UNKNOWN if audits else 1)
     except Exception as error:
         if type(error).__name__ == "Abort":  # click's, for Ctrl-C
             return _complain("interrupted: what was done is done, run it again for the rest", code=130)
         if not hasattr(error, "format_message"):  # click.ClickException: what was typed is not a command of ours
-            if "audit" not in arguments[1:2]:
+            if not audits:
                 raise
             traceback.print_exc()
             return UNKNOWN
-        return _complain(error.format_message(), code=UNKNOWN if "audit" in arguments[1:2] else 2)
+        return _complain(error.format_message(), code=UNKNOWN if audits else 2)
     return code
 
 
@@ -80,8 +80,8 @@ def _commands() -> click.Group:
                      " /etc/storpool.conf does not tell all of them."),
     )  # fmt: skip
     grace = click.option(
-        "--grace", type=click.FloatRange(min=0), default=GRACE_MINUTES, show_default=True, metavar="MINUTES",
-        help="What is younger may still be under way, and is left alone.",
+        "--grace", type=click.FloatRange(min=0), default=findings.GRACE_SECONDS / 60, show_default=True,
+        metavar="MINUTES", help="What is younger may still be under way, and is left alone.",
     )  # fmt: skip
     dry_run = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 

@@ -127,11 +127,7 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
     """
     listed = client.attachments()
     held = {target: [each for each in listed if each.is_of(target.global_id, target.name)] for target in targets}
-    items = [
-        {target.kind: names.address(target.global_id), "detach": [each.client_id for each in each_held], "force": False}
-        for target, each_held in held.items()
-        if each_held
-    ]
+    items = [_let_go(target, [each.client_id for each in each_held]) for target, each_held in held.items() if each_held]
     if items:
         try:
             client.reassign(items, ATTACH_TIMEOUT_SECONDS, ", ".join(str(target) for target in targets))
@@ -144,16 +140,19 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     """Detach this from each host where it is closed; return the clients that let go, and those where it is open."""
     gone: list[int] = []
     still: list[int] = []
-    for each in client.attachments():
-        if each.is_of(target.global_id, target.name):
-            item = {target.kind: names.address(target.global_id), "detach": [each.client_id], "force": False}
-            try:
-                client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
-            except errors.InUse:
-                still.append(each.client_id)
-            else:
-                gone.append(each.client_id)
+    for client_id in holders(client, target):
+        try:
+            client.reassign([_let_go(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
+        except errors.InUse:
+            still.append(client_id)
+        else:
+            gone.append(client_id)
     return gone, still
+
+
+def holders(client: api.Client, target: Target) -> list[int]:
+    """Return the clients that have this attached, open or closed."""
+    return [each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)]
 
 
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
@@ -165,10 +164,14 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     behind = _behind(client.clients(), generation)
     running = {each.client_id for each in behind if each.status != "down"}
     if running:
-        attached = {each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)}
-        for client_id in sorted(attached & running):
+        for client_id in sorted(running.intersection(holders(client, target))):
             client.client_wait(client_id)
     return sorted(each.client_id for each in behind if each.status == "down")
+
+
+def _let_go(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
+    """Return the item of a reassign that detaches this from clients where it is closed (`storpool.sptypes`)."""
+    return {target.kind: names.address(target.global_id), "detach": list(client_ids), "force": False}
 
 
 def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.ClientStatus]:
@@ -178,7 +181,7 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
 def _try_detach(client: api.Client, host: HostSide, target: Target) -> bool:
     """Return whether there was anything to detach; wait a little for a device that is about to be closed."""
     closing = host.deadline.within(CLOSE_SECONDS)
-    item = {target.kind: names.address(target.global_id), "detach": [host.client_id], "force": False}
+    item = _let_go(target, [host.client_id])
     while True:
         try:
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))

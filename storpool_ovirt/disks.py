@@ -184,9 +184,8 @@ def _create_from(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -
     try:
         return volumes.create(engine.client, plan)
     except errors.Rejected:
-        read = engine.client.snapshot if plan.parent else engine.client.volume
-        origin = plan.parent or plan.base_on
-        size_bytes = read(names.address(origin)).size_bytes if origin else 0
+        kind, origin = ("snapshot", plan.parent) if plan.parent else ("volume", plan.base_on)
+        size_bytes = volumes.read(engine.client, kind, names.address(origin)).size_bytes if origin else 0
         if size_bytes <= (plan.size_bytes or 0):
             raise
     engine.mapping.write(mapping.resized(node.uuid, size_bytes))

@@ -28,7 +28,7 @@ GIB = 1 << 30
 
 def of_rows(view: truths.View) -> Iterator[Finding]:
     """Yield rows without the right object."""
-    pending = {each.disk for each in view.operations if each.state != journal.UNDONE}
+    pending = {each.disk for each in view.operations if each.is_open}
     for record in view.records.values():
         node = record.node
         if node.root in view.busy | pending or not view.here(node) or node.state == mapping.REMOVED:

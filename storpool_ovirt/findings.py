@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_ovirt import api
+if TYPE_CHECKING:
+    from storpool_ovirt import api
 
 # What is younger may still be under way: a request that was sent by a dead process, a disk between two calls of Engine.
 GRACE_SECONDS = 900.0

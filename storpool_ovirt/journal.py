@@ -33,6 +33,8 @@ _INCARNATION = (
     "(SELECT system_identifier FROM pg_control_system()) || '/'"
     " || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || 'storpool_ovirt.operation'::regclass::oid"
 )
+# What the next verb on a disk has to look at: what is open, and what was taken back and may still come.
+PENDING = "(operation.state <> 'undone' OR operation.kind = 'make' AND operation.note <> 'nothing came')"
 _SELECT = (
     "SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note, process,"
     f" incarnation = {_INCARNATION}, extract(epoch FROM clock_timestamp() - started_at)::float,"
@@ -92,6 +94,11 @@ class Operation:
 
     def __str__(self) -> str:
         return f"{self.verb} (correlation id {self.correlation_id})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has ended it yet."""
+        return self.state != UNDONE
 
     def is_alive(self) -> bool:
         """Tell whether its process still runs: on this machine it is looked for, elsewhere its time decides."""
@@ -177,11 +184,7 @@ class Journal:
     def of_disk(self, disk: str) -> list[Operation]:
         """Return what is open on a disk, or was taken back and may still come, oldest first; but not our own."""
         own = self.own.id if self.own else 0
-        return self._operations(
-            "WHERE disk = %s AND id <> %s AND (state <> 'undone' OR kind = 'make' AND note <> 'nothing came')"
-            " ORDER BY id",
-            disk, own,
-        )  # fmt: skip
+        return self._operations(f"WHERE disk = %s AND id <> %s AND {PENDING} ORDER BY id", disk, own)
 
     def all(self) -> list[Operation]:
         """Return every row, oldest first."""

@@ -11,7 +11,7 @@ from storpool_ovirt.findings import DELETE, INFO, LEAK, SETTLE, UNDELIVERED, UNF
 def of_operations(view: truths.View) -> Iterator[Finding]:
     """Yield what operations left, and those that hang."""
     for operation in view.operations:
-        if operation.state != journal.UNDONE and operation.left_seconds < 0 and operation.is_alive():
+        if operation.is_open and operation.left_seconds < 0 and operation.is_alive():
             yield _hung(operation)
         elif operation.disk not in view.busy and _is_here(view, operation):
             found = _made(view, operation) if operation.kind == journal.MAKE else _changed(view, operation)

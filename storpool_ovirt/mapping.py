@@ -16,14 +16,13 @@ from typing import NamedTuple
 
 from storpool_ovirt import config, database
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.journal import DROP, GROW, MAKE, Caller, Change, Intent, Journal, Own
+from storpool_ovirt.journal import DROP, GROW, MAKE, PENDING, Caller, Change, Intent, Journal, Own
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
 _SELECT = (
-    "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected, active::text,"
-    " replaced::text, EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND (operation.state <> 'undone'"
-    " OR operation.kind = 'make' AND operation.note <> 'nothing came'))"
+    "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected, active::text,"  # noqa: S608  a constant of ours
+    f" replaced::text, EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING})"
     " FROM storpool_ovirt.node"
 )
 _MARK = (

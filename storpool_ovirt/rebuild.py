@@ -21,7 +21,6 @@ class Location:
     name: str
     disks: int
     objects: int
-    newest_at: float
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,7 @@ def locations(view: truths.View) -> list[Location]:
     for thing in view.things.values():
         if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM and names.TAG_LOCATION in thing.tags:
             found.setdefault(thing.tags[names.TAG_LOCATION], []).append(thing)
-    all_of = [
-        Location(name, len({_root_of(each) for each in things}), len(things), max(each.created_at for each in things))
-        for name, things in found.items()
-    ]
+    all_of = [Location(name, len({_root_of(each) for each in things}), len(things)) for name, things in found.items()]
     return sorted(all_of, key=lambda each: (-each.objects, each.name))
 
 

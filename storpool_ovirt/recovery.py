@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees
+from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees, volumes
 from storpool_ovirt.journal import FAILED, RUNNING
 
 POLL_SECONDS = 0.2
@@ -53,9 +53,7 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
             engine.mapping.lock(found.root)
     tree = engine.mapping.tree(found.root) if found is not None else []
     if found is None or not tree:
-        for operation in engine.mapping.journal.of_disk(uuid):
-            if operation.state == journal.UNDONE:
-                _take_late(engine, operation, at_once=True)
+        _take_all_late(engine, engine.mapping.journal.of_disk(uuid))
         removal.refuse_unmapped(engine, uuid)
         engine.mapping.journal.deleted(uuid)
         return []
@@ -63,9 +61,7 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         operations = open_on(engine, found.root)
         check_cluster(engine, tree, operations)
         if whole and found.root == uuid:
-            for operation in operations:
-                if operation.state == journal.UNDONE:
-                    _take_late(engine, operation, at_once=True)
+            _take_all_late(engine, operations)
         else:
             same = [each for each in operations if (each.kind, each.node) == (journal.DROP, uuid)]
             for operation in same:
@@ -78,18 +74,14 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
 def concerns(engine: trees.Engine, node: mapping.Node) -> bool:
     """Tell whether something is open on this very node that a verb has to put right which only reads."""
     operations = engine.mapping.journal.of_disk(node.root)
-    made = any((each.node, each.kind) == (node.uuid, journal.MAKE) and _is_open(each) for each in operations)
+    made = any((each.node, each.kind) == (node.uuid, journal.MAKE) and each.is_open for each in operations)
     return made or node.state == mapping.DELETING
 
 
 def is_claimed(engine: trees.Engine, uuid: str) -> bool:
     """Tell whether an earlier try to make this disk has not delivered its answer."""
     operations = engine.mapping.journal.of_disk(uuid)
-    return any((each.kind, each.node) == (journal.MAKE, uuid) and _is_open(each) for each in operations)
-
-
-def _is_open(operation: journal.Operation) -> bool:
-    return operation.state != journal.UNDONE
+    return any((each.kind, each.node) == (journal.MAKE, uuid) and each.is_open for each in operations)
 
 
 def settle_disk(engine: trees.Engine, disk: str, named: str, again: bool = False) -> None:
@@ -107,7 +99,7 @@ def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
     waiting = engine.mapping.session.deadline.within(database.LOCK_SECONDS)
     while True:
         operations = engine.mapping.journal.of_disk(disk)
-        alive = [each for each in operations if each.state != journal.UNDONE and each.is_alive()]
+        alive = [each for each in operations if each.is_open and each.is_alive()]
         if not alive:
             return operations
         if waiting.remaining() <= POLL_SECONDS:
@@ -137,7 +129,7 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
     `named` is the id that Engine uses now: it knows that object, and the disk that it belongs to; `again`: it is about
     to be made once more.
     """
-    if operation.state == journal.UNDONE:
+    if not operation.is_open:
         return _take_late(engine, operation)
     if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
         engine.mapping.journal.close(operation, mapping.unchanged())
@@ -166,9 +158,9 @@ def made(engine: trees.Engine, operation: journal.Operation) -> api.Volume | Non
     """
     node = engine.mapping.node(operation.node)
     known = names.address(node.global_id) if node is not None and node.global_id else None
-    read = engine.client.snapshot if operation.plan.get("kind") == "snapshot" else engine.client.volume
+    kind = "snapshot" if operation.plan.get("kind") == "snapshot" else "volume"
     try:
-        there = read(known or names.object_name(operation.node))
+        there = volumes.read(engine.client, kind, known or names.object_name(operation.node))
     except errors.NotFound:
         return None
     if not names.is_ours(there.tags, operation.node, engine.mapping.location):
@@ -210,6 +202,13 @@ def undo(engine: trees.Engine, operation: journal.Operation, here: bool = False)
     # The request of a process that was killed may still be on its way: what it makes then is known for what it is.
     engine.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
     return "taken back: nothing was made"
+
+
+def _take_all_late(engine: trees.Engine, operations: Sequence[journal.Operation]) -> None:
+    """Delete what came after all of what was taken back on a disk that is to go."""
+    for operation in operations:
+        if not operation.is_open:
+            _take_late(engine, operation, at_once=True)
 
 
 def _take_late(engine: trees.Engine, operation: journal.Operation, at_once: bool = False) -> str:
@@ -316,8 +315,7 @@ def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> s
 def _is_there(engine: trees.Engine, node: mapping.Node) -> bool:
     if node.global_id is None:
         return True  # only planned: its own entry tells
-    read = engine.client.volume if node.kind == "volume" else engine.client.snapshot
     try:
-        return not read(names.address(node.global_id)).dying
+        return not volumes.read(engine.client, node.kind, names.address(node.global_id)).dying
     except errors.NotFound:
         return False

@@ -36,11 +36,11 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
 def drop_unused(engine: trees.Engine, there: api.Volume) -> None:
     """Delete an object that no host may have; raise InUse or Conflict naming those that have it open, or attached."""
     try:
-        (volumes.delete if there.kind == "volume" else volumes.delete_snapshot)(engine.client, there.global_id)
+        _drop(engine, there.kind, there.global_id)
     except errors.InUse as error:
         if error.holders:
             raise
-        held = [each.client_id for each in engine.client.attachments() if each.is_of(there.global_id, there.name)]
+        held = attachments.holders(engine.client, attachments.Target(there.global_id, there.name, there.kind))
         raise errors.Conflict(
             f"{there.kind} {there.name} (~{there.global_id})",
             f"is attached to {', '.join(f'client {client_id}' for client_id in held) or 'a host'}",
@@ -65,13 +65,16 @@ def forget(engine: trees.Engine, tree: list[mapping.Node], gone: list[str], last
 
 
 def _delete_object(engine: trees.Engine, node: mapping.Node, global_id: str) -> None:
-    drop = volumes.delete if node.kind == "volume" else volumes.delete_snapshot
     try:
-        drop(engine.client, global_id)
+        _drop(engine, node.kind, global_id)
     except errors.InUse:
         _release(engine, [(node, global_id)])
-        drop(engine.client, global_id)
+        _drop(engine, node.kind, global_id)
     engine.log.line(f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root)
+
+
+def _drop(engine: trees.Engine, kind: str, global_id: str) -> None:
+    (volumes.delete if kind == "volume" else volumes.delete_snapshot)(engine.client, global_id)
 
 
 def _release(engine: trees.Engine, objects: list[tuple[mapping.Node, str]]) -> None:

@@ -80,7 +80,7 @@ def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
     node = trees.known(engine, names.uuid(uuid, "the id"))
     target = trees.target(node)
     if dry_run:
-        held = [each.client_id for each in engine.client.attachments() if each.is_of(target.global_id, target.name)]
+        held = attachments.holders(engine.client, target)
         return f"would detach {target} where it is closed, of {_clients(held)}"
     with _held(engine, node.root):
         return _detached(engine, target)
@@ -92,7 +92,6 @@ def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float)
         return NOTHING
     _check_clusters(engine, action.disk, [operation])
     _check_explained(engine, operation)
-    tree = engine.mapping.tree(action.disk)
     done = recovery.settle(engine, operation)
     if operation.kind == journal.DROP and done.startswith("left"):
         if not operation.proved:
@@ -100,6 +99,7 @@ def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float)
                 f"disk {action.disk}", "has lost its volume, and its entry comes from a restored backup",
                 "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
             )  # fmt: skip
+        tree = engine.mapping.tree(action.disk)
         removal.delete_nodes(engine, action.disk, tree, tree)
         engine.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
@@ -184,7 +184,7 @@ def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     operations = recovery.open_on(engine, node.root)
     _check_clusters(engine, node.root, operations)
     claims = [each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)]
-    claim = next((each for each in claims if each.state != journal.UNDONE), None)
+    claim = next((each for each in claims if each.is_open), None)
     if claim is not None and not recovery.is_known(engine.mapping.tree(node.root), claim):
         if dry_run:
             return f"would delete {node.kind} {uuid}"

@@ -6,11 +6,10 @@ import json
 import time
 from collections.abc import Iterator
 
-from storpool_ovirt import audit, findings, journal, rebuild
+from storpool_ovirt import audit, findings, rebuild
 
 # The exit codes that monitoring plug-ins use (Monitoring Plugins Development Guidelines).
 EXIT_CODES = {findings.INFO: 0, findings.WARNING: 1, findings.CRITICAL: 2}
-UNKNOWN = 3
 
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -130,5 +129,5 @@ def _counts(report: audit.Report) -> dict[str, int]:
         "attachments": sum(each.global_id in known for each in view.attachments),
         "busy": len(view.busy),
         "elsewhere": sum(not view.here(node) for node in nodes),
-        "operations": sum(each.state != journal.UNDONE for each in view.operations),
+        "operations": sum(each.is_open for each in view.operations),
     }

@@ -149,5 +149,5 @@ def _busy(before: _Base, after: _Base) -> frozenset[str]:
                 roots.add(record.node.root)
         seen = {(operation.id, operation.state) for operation in second[1]}
         roots |= {each.disk for each in first[1] if (each.id, each.state) not in seen}
-    roots |= {each.disk for each in after[1] if each.state != journal.UNDONE and each.is_alive()}
+    roots |= {each.disk for each in after[1] if each.is_open and each.is_alive()}
     return frozenset(roots)

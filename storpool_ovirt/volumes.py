@@ -128,7 +128,7 @@ def change(  # noqa: PLR0913  one request, so one call
         client.snapshot_update(address, body)
     except errors.Exists:
         # A repetition after a lost answer finds its own work.
-        if name is None or _reader(client, there.kind)(address).name != name:
+        if name is None or read(client, there.kind, address).name != name:
             raise
     return 0
 
@@ -145,9 +145,14 @@ def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
         grow(client, volume_id, before.size_bytes)
 
 
+def read(client: api.Client, kind: str, address: str) -> api.Volume:
+    """Return a volume or a snapshot by `~globalId` or name; raise NotFound when there is none of this kind."""
+    return _reader(client, kind)(address)
+
+
 def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
     """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not carry these tags."""
-    _check_owner(_reader(client, kind)(names.address(global_id)), tags)
+    _check_owner(read(client, kind, names.address(global_id)), tags)
 
 
 def delete(client: api.Client, global_id: str) -> None:

@@ -1,7 +1,5 @@
 """What all tests share: the stage (stage_fixtures.py, shared_stage.py ...) and hypothesis profiles."""
 
-import os
-
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -9,8 +7,7 @@ pytest_plugins = [
     "yard_fixtures",
 ]  # fmt: skip
 
-# Machines that run tests are slow and shared: a slow example is no failure.  CI always runs the same examples.
-settings.register_profile(
-    "default", deadline=None, derandomize=bool(os.environ.get("CI")), suppress_health_check=[HealthCheck.too_slow]
-)
+# Machines that run tests are slow and shared: a slow example is no failure.  The examples are the same each time, so
+# that a failure tells about the change at hand; for others there is pytest --hypothesis-seed=NUMBER.
+settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
-import pytest
 import shared_stage
 from admin_site import Site, complained, told
-
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def disk(site: Site) -> str:
-    """Give a disk of 1 GiB."""
-    return shared_stage.make_disk(site.stage.engine)
-
 
 # Audit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import shared_stage
@@ -13,16 +13,6 @@ from host_files import NODE
 from test_engine_conf import SETUP, lines, write
 
 from storpool_ovirt import admin
-
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def disk(site: Site) -> str:
-    """Give a disk of 1 GiB."""
-    return shared_stage.make_disk(site.stage.engine)
-
 
 # Rebuild
 

@@ -6,26 +6,17 @@ import json
 from typing import TYPE_CHECKING, Callable
 
 import pytest
-import recovery_rig
 from disk_rig import TOKEN
 from recovery_rig import CLONE, DISK, GIB, Rig
 
 from storpool_ovirt import admin, disks, errors, repair, truths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from storpool_ovirt.demo.database import Database
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from disk_model import GIB
 from disk_rig import Fault
@@ -12,15 +10,7 @@ from yard import CLONE, DISK, OTHER, Yard
 
 from storpool_ovirt import errors
 
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 @pytest.mark.parametrize("verb", ["snapshot", "clone"])

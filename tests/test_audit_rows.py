@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from storpool_ovirt.demo.database import Database
 
 
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def test_a_volume_that_was_deleted_by_hand_is_a_ghost(yard: Yard) -> None:

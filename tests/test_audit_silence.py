@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from disk_model import GIB
 from disk_rig import OTHERS_VOLUME
 from one_finding import check, only
 from yard import CLONE, DISK, FOREIGN, OTHER, Yard
 
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def test_a_healthy_system_gives_no_warning(yard: Yard) -> None:

@@ -473,6 +473,7 @@ def test_random_lives_of_disks(database: Database, tmp_path: Path) -> None:
         settings=settings(
             max_examples=int(lives or LIVES),
             stateful_step_count=STEPS,
+            derandomize=not lives,
             phases=[Phase.generate, Phase.shrink] if lives else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from disk_model import GIB
@@ -15,9 +15,6 @@ from yard import CLONE, DISK, Yard
 
 from storpool_ovirt import disks, engine_adapter, errors, journal, mapping
 from storpool_ovirt.deadline import Deadline
-
-if TYPE_CHECKING:
-    pass
 
 CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
     "create": lambda _: (CLONE, GIB),

@@ -30,11 +30,7 @@ moves = st.lists(
 )  # fmt: skip
 
 
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def test_a_lost_mapping_is_made_again_as_it_was(module_database: Database, tmp_path: Path) -> None:

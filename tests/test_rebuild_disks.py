@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import recovery_rig
@@ -11,20 +11,7 @@ from recovery_rig import CLONE, DISK, GIB, Rig
 
 from storpool_ovirt import disks, findings, mapping, names, volumes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
 LAST, FIRST = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "92")
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 def forget(rig: Rig, *uuids: str) -> None:

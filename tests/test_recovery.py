@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import pytest
 from disk_model import GIB
 from yard import CLONE, DISK, OTHER, Yard
 
 from storpool_ovirt import errors, journal, recovery
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_a_disk_whose_create_died_is_finished_by_its_repetition(yard: Yard) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from disk_model import GIB
 from yard import DISK, Yard
 
 from storpool_ovirt import errors, journal, recovery
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.mark.parametrize("grown", [True, False])

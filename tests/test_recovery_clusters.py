@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 import pytest
-import recovery_rig
 from disk_rig import Fault
 from recovery_rig import CLONE, DISK, GIB, OTHER_CLUSTER, Rig
 
 from storpool_ovirt import api, audit, disks, errors, findings, repair, truths
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 def lost_disk(rig: Rig) -> str:

@@ -8,25 +8,15 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import recovery_rig
 from recovery_rig import CLONE, DISK, GIB, Rig
 
 from storpool_ovirt import database, errors, findings, journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from storpool_ovirt.demo.database import Database
 
 CHILD = "from storpool_ovirt import journal; print(journal.process(), flush=True); input()"
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 @contextlib.contextmanager

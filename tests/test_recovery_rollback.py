@@ -13,20 +13,12 @@ from recovery_rig import CLONE, DISK, GIB, Rig
 from storpool_ovirt import errors, recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from storpool_ovirt.demo.database import Database
 
 TIMELINE = "SELECT lpad(to_hex(timeline_id), 8, '0') FROM pg_control_checkpoint()"
 HOUR = recovery.FRESH_SECONDS / 3600
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 def test_an_image_brings_back_an_entry_of_a_disk_that_is_in_use(rig: Rig) -> None:

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-import recovery_rig
 from disk_rig import Death, Fault
 from recovery_rig import CLONE, DISK, GIB, Rig
 
 from storpool_ovirt import api, errors, findings, recovery
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from storpool_ovirt.demo.database import Database
-
 MANY_LINES = 400
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator."""
-    with recovery_rig.standing(tmp_path, database) as rig:
-        yield rig
 
 
 # Requests that come late

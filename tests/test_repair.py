@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import disk_rig
 import pytest
@@ -13,15 +12,7 @@ from yard import CLONE, DISK, OTHER, Yard
 
 from storpool_ovirt import errors, repair
 
-if TYPE_CHECKING:
-    pass
-
-
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def late(yard: Yard) -> str:

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@pytest.fixture
-def yard(yard: Yard) -> Yard:
-    """Give a cluster, an Engine and an administrator, and a disk."""
-    yard.verb("create", DISK, GIB)
-    return yard
+pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def named(yard: Yard, step: Callable[..., str], target: str, grace: float | None = 0.0, dry_run: bool = False) -> str:

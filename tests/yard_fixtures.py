@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from admin_site import Site
+    from recovery_rig import Rig
     from stage_fixtures import Stage
     from yard import Yard
 
@@ -36,6 +37,32 @@ def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
 
     with opened_yard(module_database, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def a_disk(yard: Yard) -> str:
+    """Give the yard a disk, and return its id: for modules whose tests all need one."""
+    from yard import DISK, GIB
+
+    yard.verb("create", DISK, GIB)
+    return DISK
+
+
+@pytest.fixture
+def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
+    """Give a cluster, an Engine and an administrator, with a database that may come back from a backup."""
+    import recovery_rig
+
+    with recovery_rig.standing(tmp_path, database) as standing:
+        yield standing
+
+
+@pytest.fixture
+def disk(site: Site) -> str:
+    """Give the site a disk of 1 GiB."""
+    import shared_stage
+
+    return shared_stage.make_disk(site.stage.engine)
 
 
 @pytest.fixture
