@@ -121,6 +121,8 @@ class Rig:
         self._foreign_id = foreign_id
         self._log = log.Log("test", str(folder / "verbs.log"))
         self._running = contextlib.ExitStack()
+        # An address of this process alone, so that a restart finds its port free: who comes back elsewhere is another.
+        self._listen = (f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", 0)
         self._clock = Clock()
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
@@ -229,9 +231,10 @@ class Rig:
         self._simulator = self._running.enter_context(
             simulator.running(
                 self._folder / "state", token=TOKEN, templates={TEMPLATE: None}, hosts=hosts,
-                switches=self._variant["switches"],
+                switches=self._variant["switches"], listen=self._listen,
             )
         )  # fmt: skip
+        self._listen = (self._simulator.host, self._simulator.port)
 
     def _make_foreign(self) -> None:
         mine = {"virt": "ovirt", "ovirt-uuid": self._foreign_id, "ovirt-loc": OTHERS_LOCATION}

@@ -297,7 +297,7 @@ class Disks(RuleBasedStateMachine):
             fault = None  # an intent that can never be carried out: a case of its own, not one of these lives
         self.log(verb, *arguments, fault)
         if self.settle(verb, *arguments) and fault is not None and fault.kind in GIVEN_UP:
-            fault = None  # what dies while it puts right what died: test_disks_deaths.py
+            fault = None  # what dies while it puts right what died: test_recovery_again.py
         refusal = self.model.refusal(verb, *arguments)
         touched = self.model.touched(verb, *arguments)
         try:
