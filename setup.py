@@ -30,6 +30,7 @@ setup(
         "console_scripts": [
             "storpool-adapter = storpool_ovirt.engine_adapter:run",
             "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
+            "storpool-vm-hook = storpool_ovirt.vm_hook:run",
             "storpool-ovirt = storpool_ovirt.admin:main",
             "storpool-simulator = storpool_ovirt.simulator:main",
         ],

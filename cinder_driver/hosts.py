@@ -41,7 +41,7 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
 
 def holding(client: api.Client, target: attachments.Target) -> list[int]:
     """Return the clients that have it attached (`AttachmentsList`)."""
-    return [each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)]
+    return attachments.holders(client, target)
 
 
 def release(client: api.Client, target: attachments.Target, clients: Sequence[int]) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
-DEFAULT_PREFIX = "os"
+from storpool_ovirt import storpool_conf
 
 _OPENSTACKS = re.compile(
     r"(.+?)--(?:volume|(?:snap|clone)--none--snapshot)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
@@ -19,7 +18,7 @@ _OPENSTACKS = re.compile(
 
 def prefix(conf: Mapping[str, str]) -> str:
     """Return the prefix that storpool.conf (its effective keys) gives to all names of one OpenStack."""
-    return conf.get(PREFIX_KEY) or DEFAULT_PREFIX
+    return storpool_conf.openstack_prefix(conf)
 
 
 def volume_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word

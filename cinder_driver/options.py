@@ -43,8 +43,9 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.StrOpt(
         "storpool_volume_prefix",
-        help=f"What the names of all volumes begin with ({names.PREFIX_KEY} in storpool.conf, else "
-        f"{names.DEFAULT_PREFIX}); hosts with os-brick's own connector need the same value in their storpool.conf.",
+        help=f"What the names of all volumes begin with ({storpool_conf.OPENSTACK_PREFIX_KEY} in storpool.conf, else "
+        f"{storpool_conf.OPENSTACK_PREFIX}); hosts with os-brick's own connector need the same value in their"
+        " storpool.conf.",
     ),
     cfg.StrOpt(
         "storpool_qos_class",

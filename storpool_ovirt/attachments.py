@@ -76,7 +76,7 @@ def attach(client: api.Client, host: HostSide, target: Target, access_mode: str)
         try:
             item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
-            _wait_for_node(host, host.root + path)
+            wait_for_device(host, target.global_id)
         except errors.DeviceMissing:
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
             _silent_detach(client, host, target)
@@ -155,6 +155,16 @@ def holders(client: api.Client, target: Target) -> list[int]:
     return [each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)]
 
 
+def wait_for_device(host: HostSide, global_id: str) -> None:
+    """Wait for the device node of an object on this host; raise DeviceMissing when it does not come in time."""
+    path = host.root + names.device_path(global_id)
+    waiting = host.deadline.within(DEVICE_SECONDS)
+    while not os.path.exists(path):  # noqa: PTH110  pathlib is an import that the hot path can spare
+        if waiting.remaining() <= 0:
+            raise errors.DeviceMissing(path, DEVICE_SECONDS)
+        host.sleep(POLL_SECONDS)
+
+
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
     """Wait until every running host that has this attached knows the configuration of `generation`.
 
@@ -216,14 +226,6 @@ def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment 
         if each.client_id == host.client_id and each.is_of(target.global_id, target.name):
             return each
     return None
-
-
-def _wait_for_node(host: HostSide, path: str) -> None:
-    waiting = host.deadline.within(DEVICE_SECONDS)
-    while not os.path.exists(path):  # noqa: PTH110  pathlib is an import that the hot path can spare
-        if waiting.remaining() <= 0:
-            raise errors.DeviceMissing(path, DEVICE_SECONDS)
-        host.sleep(POLL_SECONDS)
 
 
 def _device_size(path: str) -> int:

@@ -70,10 +70,11 @@ class Domain:
 
 @dataclass(frozen=True)
 class Host:
-    """What a host's own storpool.conf says: its cluster and its client id there (`SP_OURID`)."""
+    """What a host's own storpool.conf says: its cluster, its client id there, and what names of Cinder's begin with."""
 
     api: Api
     client_id: int
+    openstack_prefix: str = storpool_conf.OPENSTACK_PREFIX
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,7 @@ def host(root: str = "", node: str | None = None) -> Host:
         raise errors.ConfigError(
             f"SP_OURID in {root}{storpool_conf.FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}"
         )
-    return Host(Api(*values), int(our_id))
+    return Host(Api(*values), int(our_id), storpool_conf.openstack_prefix(conf))
 
 
 def _given(option: Option, options: Mapping[str, object]) -> Any:

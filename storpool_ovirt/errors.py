@@ -18,6 +18,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     |   +-- ApiUnavailable    ... the StorPool API; `ambiguous`: the request may have taken effect
     |   +-- AddressUnknown    ... the name of the StorPool API cannot be resolved
     |   +-- DatabaseUnavailable
+    |   +-- ClientDown        ... StorPool's client on a host
     |   +-- DeadlineExceeded  ... our own time was up
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
@@ -178,6 +179,17 @@ class DatabaseUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return f"the mapping database {self.where} is not usable ({self.why}): check PostgreSQL and Engine's settings"
+
+
+class ClientDown(Unavailable):
+    """StorPool's client on this host is down (`storpool.sptypes.ClientConfigStatus`): it can use no volume."""
+
+    def __init__(self, client_id: int) -> None:
+        super().__init__(client_id)
+        self.client_id = client_id
+
+    def __str__(self) -> str:
+        return f"StorPool's client {self.client_id} on this host is down: start its service storpool_block"
 
 
 class DeadlineExceeded(Unavailable):

@@ -76,6 +76,18 @@ def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
     return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (PLATFORM, uuid, location)
 
 
+def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:
+    """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever Engine it has.
+
+    The tags tell it; volumes of the Cinder driver, ours or upstream's, have it in their name
+    (os-brick's initiator/storpool_utils.py).
+    """
+    if tags.get(TAG_PLATFORM) == PLATFORM and UUID.match(tags.get(TAG_UUID, "")):
+        return tags[TAG_UUID]
+    head, _, uuid = name.rpartition("--volume-")
+    return uuid if head == openstack_prefix and UUID.match(uuid) else None
+
+
 def address(global_id: str) -> str:
     """Return how the API addresses an object by its global id (`storpool.sptypes.VolumeNameOrGlobalId`)."""
     return f"~{global_id}"

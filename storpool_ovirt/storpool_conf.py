@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from storpool_ovirt import errors
 
@@ -16,6 +17,10 @@ FOLDER = "/etc/storpool.conf.d"
 
 # The official reader lets exactly these come from the environment (`storpool.spconfig.ENV_OVERRIDE`).
 ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
+
+# What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
+OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
+OPENSTACK_PREFIX = "os"
 
 _SECTION = re.compile(r"\s*\[\s*([^\]]+?)\s*\]\s*\Z")
 _VARIABLE = re.compile(r"\s*([^\s=]+)\s*=\s*(.*?)(\s*)(\\?)\Z")
@@ -88,6 +93,11 @@ def host_names(root: str = "") -> dict[int, str]:
     }
 
 
+def openstack_prefix(keys: Mapping[str, str]) -> str:
+    """Return what the names of Cinder's volumes begin with, by the effective keys of storpool.conf."""
+    return keys.get(OPENSTACK_PREFIX_KEY) or OPENSTACK_PREFIX
+
+
 def client_id(host: str, root: str = "") -> str | None:
     """Return `SP_OURID` of a host's own section, None when no section names it; raise ConfigError for a bad file.
 
@@ -116,5 +126,14 @@ def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
             if optional:
                 continue
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise errors.ConfigError(path, f"cannot be read ({why})", "make it readable for this user") from error
+            raise errors.ConfigError(path, f"cannot be read ({why})", f"make it readable for {_user()}") from error
     return texts
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name}"
+    except KeyError:
+        return f"the user with id {os.geteuid()}"

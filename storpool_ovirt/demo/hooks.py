@@ -1,0 +1,137 @@
+"""Vdsm's way to run hooks, and what it hands to them.
+
+What oVirt's vdsm does in common/hooks.py, and Engine in LibvirtVmXmlBuilder (docs/host.md), in our own words: every
+executable in the folder of a point, in the order of their names, with the XML in a file that they may change.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+from storpool_ovirt.demo import vdsm
+
+FOLDER = "/usr/libexec/vdsm/hooks"
+BEFORE_VM_START, BEFORE_DISK_HOTPLUG, BEFORE_VDSM_START = "before_vm_start", "before_disk_hotplug", "before_vdsm_start"
+HOOK_ERROR = 1500
+LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit
+STOP = 2  # the exit code after which no other hook runs
+
+
+@dataclass(frozen=True)
+class HookRun:
+    """One run of one hook."""
+
+    script: Path
+    returncode: int | None
+    stderr: str
+    seconds: float
+
+
+@dataclass
+class Hooks:
+    """The hooks of a host.  `user` runs them (vdsm on a real host); `observe` is called with each run."""
+
+    host: vdsm.Host
+    user: int | None = None
+    observe: Callable[[HookRun], None] | None = None
+    runs: list[HookRun] = field(default_factory=list)
+
+    def install(self, point: str, program: Path, name: str = "50_storpool") -> Path:
+        """Link a program into the folder of a point, as an administrator does."""
+        link = self.host.local(f"{FOLDER}/{point}/{name}")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(program)
+        return link
+
+    def before_vm_start(self, document: str, vm_id: str = "") -> str:
+        """Run the hooks before a VM starts and return the XML that it starts with; raises VdsmError: it does not."""
+        return self.run(BEFORE_VM_START, document, vm_id)
+
+    def before_disk_hotplug(self, document: str, vm_id: str = "") -> str:
+        """Run the hooks before a disk is plugged; raises VdsmError: it is not."""
+        return self.run(BEFORE_DISK_HOTPLUG, document, vm_id)
+
+    def run(self, point: str, document: str = "", vm_id: str = "", *, must_succeed: bool = True) -> str:
+        """Run the hooks of a point and return the document as they left it; raises VdsmError with the last stderr."""
+        failed: list[HookRun] = []
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "hook.xml"
+            file.write_text(document, encoding="utf-8")
+            if self.user is not None:
+                for path in (folder, file):
+                    os.chown(path, self.user, -1)
+            for script in self._scripts(point):
+                run = self._run(script, file, vm_id)
+                if run.returncode != 0:
+                    failed.append(run)
+                if run.returncode == STOP:
+                    break
+            if failed and must_succeed:
+                raise vdsm.VdsmError(HOOK_ERROR, failed[-1].stderr)
+            return file.read_text(encoding="utf-8")
+
+    def _scripts(self, point: str) -> Sequence[Path]:
+        folder = self.host.local(f"{FOLDER}/{point}")
+        found = folder.iterdir() if folder.exists() else ()
+        return sorted(each for each in found if each.is_file() and os.access(each, os.X_OK) and each.name[0] != ".")
+
+    def _run(self, script: Path, file: Path, vm_id: str) -> HookRun:
+        began = time.monotonic()
+        environment = {**self.host.environment, "_hook_domxml": str(file), "vmId": vm_id}
+        with subprocess.Popen(
+            [script], cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, start_new_session=True, user=self.user, group=self.user,
+            extra_groups=None if self.user is None else [],
+        ) as process:  # fmt: skip
+            returncode: int | None
+            try:
+                _, stderr = process.communicate(timeout=LIMIT_SECONDS)
+                returncode = process.returncode
+            except subprocess.TimeoutExpired:
+                process.kill()
+                _, stderr = process.communicate()
+                returncode = None
+            except BaseException:
+                process.kill()
+                raise
+        run = HookRun(script, returncode, stderr.decode(errors="replace"), time.monotonic() - began)
+        self.runs.append(run)
+        if self.observe:
+            self.observe(run)
+        return run
+
+
+def disk_xml(device: dict[str, Any], name: str = "vda", *, shareable: bool = False, managed: bool = True) -> str:
+    """Return the element that Engine writes for what Vdsm's attach returned; `managed`: since cluster level 4.7."""
+    path = device["managed_path"] if managed else device["path"]
+    shared = "<shareable/>" if shareable else ""
+    return (
+        f'<disk type="block" device="disk" snapshot="no"><driver name="qemu" type="raw" cache="none"'
+        f' error_policy="stop"/><source dev={quoteattr(path)}><seclabel model="dac" type="none" relabel="no"/></source>'
+        f'<target dev="{name}" bus="virtio"/><serial>{device["vol_id"]}</serial>{shared}</disk>'
+    )
+
+
+def domain_xml(*disks: str, vm_id: str = "") -> str:
+    """Return a domain with these disks, with as much around them as a reader could stumble over."""
+    vm_id = vm_id or str(uuid.uuid4())
+    cdrom = (
+        '<disk type="file" device="cdrom"><source file=""/><target dev="sdc" bus="sata"/><readonly/>'
+        "<address bus='0' type='drive' unit='2'/></disk>"
+    )
+    return (
+        f"<?xml version='1.0' encoding='UTF-8'?>\n"
+        f'<domain type="kvm" xmlns:ovirt-vm="http://ovirt.org/vm/1.0"><name>vm-{vm_id[:8]}</name><uuid>{vm_id}</uuid>'
+        f"<memory>1048576</memory><metadata><ovirt-vm:vm><ovirt-vm:device devtype='disk' name='vda'>"
+        f"<ovirt-vm:managed type='bool'>true</ovirt-vm:managed></ovirt-vm:device></ovirt-vm:vm></metadata>"
+        f"<devices><emulator>text</emulator>{cdrom}{''.join(disks)}<memballoon model='virtio'/></devices></domain>\n"
+    )

@@ -1,0 +1,70 @@
+"""Which StorPool object a path on this host leads to, whatever links are between.
+
+A VM's disk is named by Vdsm's run link, by StorPool's own links or by the device itself; on an older cluster level it
+is the path that the helper returned (oVirt's LibvirtVmXmlBuilder, vdsm's managedvolume.py).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from storpool_ovirt import errors, names
+
+RUN_FOLDER = "/run/vdsm/managedvolumes"
+NAMES_FOLDER = "/dev/storpool"
+LINKS_MAX = 16
+
+
+def global_id(path: str, root: str = "") -> str | None:
+    """Return the global id of the StorPool object that a VM gets under this path; None when it is none of StorPool's.
+
+    A link whose device is not there (yet) names it too.  Raises NotFound where a path should lead to a device of
+    StorPool or of oVirt's managed volumes, but does not: nobody can tell whose disk that is.
+    """
+    here = root + path
+    for _ in range(LINKS_MAX):
+        found = names.global_id_of(here, root)
+        if found is not None:
+            return found
+        try:
+            target = os.readlink(here)  # noqa: PTH115  pathlib is an import that the hot path can spare
+        except OSError:
+            break
+        here = os.path.normpath(os.path.join(os.path.dirname(here), target))  # noqa: PTH118, PTH120
+    found = _same_device(here, root)
+    if found is None and (path.startswith(f"{NAMES_FOLDER}/") or _is_run_link_missing(path, root)):
+        raise errors.NotFound("device", path, "on this host: Engine attaches the disk first")
+    return found
+
+
+def volume_of_run_link(path: str) -> str | None:
+    """Return the id of oVirt's volume in the path of a run link (`<domain>_<volume>`), None for any other path."""
+    folder, _, name = path.rpartition("/")
+    uuid = name.rpartition("_")[2]
+    return uuid if folder == RUN_FOLDER and names.UUID.match(uuid) else None
+
+
+def _is_run_link_missing(path: str, root: str) -> bool:
+    return path.startswith(f"{RUN_FOLDER}/") and not os.path.lexists(root + path)
+
+
+def _same_device(path: str, root: str) -> str | None:
+    """Return the global id whose node is the very device (or, in the simulator, the very file) of `path`."""
+    try:
+        wanted = _identity(path)
+        nodes = os.listdir(root + names.DEVICE_FOLDER)  # noqa: PTH208
+    except OSError:
+        return None
+    for name in nodes:
+        try:
+            if names.GLOBAL_ID.match(name) and _identity(f"{root}{names.DEVICE_FOLDER}/{name}") == wanted:
+                return name
+        except OSError:
+            continue  # it went away while we looked
+    return None
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    status = os.stat(path)  # noqa: PTH116
+    return (status.st_rdev,) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)

@@ -1,0 +1,75 @@
+"""Disks in libvirt's XML, as Vdsm hands it to a hook: a whole domain, or the one disk that is plugged.
+
+Read as a stream with the parser of the standard library alone, as a VM's start waits for it; nothing here can write.
+The elements are those of libvirt's domain format (formatdomain: "Hard drives, floppy disks, CDROMs").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from xml.parsers import expat
+
+from storpool_ovirt import errors
+
+DOMAIN, DISK = "domain", "disk"
+_DISK_PLACES = (["domain", "devices", "disk"], ["disk"])
+_ADVICE = "it must be what Vdsm hands to a hook"
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a VM that has a path on its host."""
+
+    path: str
+    shareable: bool = False
+
+
+def disks(document: bytes, expected: str) -> list[Disk]:
+    """Return the disks of a document whose root is `expected` (DOMAIN or DISK); those without a path are left out.
+
+    Raises InputError when it is not XML or something else.
+    """
+    reader = _Reader(expected)
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    try:
+        parser.Parse(document, True)
+    except expat.ExpatError as error:
+        raise errors.InputError("the XML of the hook", f"cannot be read ({error})", _ADVICE) from None
+    return reader.found
+
+
+class _Reader:
+    """Follows the elements: a disk is one at its place, its source one directly below it (not that of a backing)."""
+
+    def __init__(self, expected: str) -> None:
+        self.found: list[Disk] = []
+        self._expected = expected
+        self._open: list[str] = []
+        self._disk: dict[str, Any] | None = None
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._open and name != self._expected:
+            raise errors.InputError("the XML of the hook", f"is no <{self._expected}>", _ADVICE)
+        self._open.append(name)
+        if self._open in _DISK_PLACES:
+            self._disk = {}
+        elif self._disk is not None and self._open[:-1] in _DISK_PLACES:
+            if name == "source":
+                self._disk["path"] = attributes.get("dev") or attributes.get("file") or ""
+            elif name == "shareable":
+                self._disk["shareable"] = True
+
+    def end(self, _name: str) -> None:
+        if self._disk is not None and self._open in _DISK_PLACES:
+            if self._disk.get("path"):
+                self.found.append(Disk(**self._disk))
+            self._disk = None
+        self._open.pop()
+
+
+def _refuse_doctype(*_arguments: object) -> None:
+    raise errors.InputError("the XML of the hook", "has a document type", "libvirt's has none")

@@ -1,0 +1,124 @@
+"""storpool-vm-hook: the program that Vdsm runs before a VM starts and before a disk is plugged into a running one.
+
+It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user vdsm, and makes this
+host the only one that has the VM's StorPool disks; shareable ones, and other vendors', are left alone.  Where it cannot
+be sure of that, the VM does not start: exit code 2 and one sentence, last on stderr (oVirt's vdsm, common/hooks.py).
+It never runs for the destination of a migration, where two hosts have a disk by right.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from storpool_ovirt import config, device_paths, domain_xml, errors, log, names, streams
+from storpool_ovirt.deadline import Deadline, enforced
+
+PROGRAM = "storpool-vm-hook"
+LOG_FILE = "/var/log/vdsm/storpool-hook.log"
+# Vdsm has no limit: the VM would stay "waiting for launch" as long as we hang.
+DEADLINE_SECONDS = 45.0
+LAST_SECONDS = 10.0
+XML_MAX_BYTES = 16 << 20
+XML_VARIABLE = "_hook_domxml"
+REFUSED = 2  # Vdsm runs no other hook after this one, and does not start the VM
+# What Vdsm hands to a hook at each point.  At no other point may anything be taken from another host.
+POINTS = {"before_vm_start": domain_xml.DOMAIN, "before_disk_hotplug": domain_xml.DISK}
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, as the VM waits for it."""
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take the disks of the VM that is about to start; return the exit code, 0 or 2."""
+    gc.disable()  # as in the helper: nothing of a process that lives for a tenth of a second is worth collecting
+    arguments = list(sys.argv if argv is None else argv)
+    journal = log.Log(PROGRAM, config.root() + LOG_FILE)
+    answer = streams.Answer(journal.descriptor)
+    streams.close_stdin()
+    journal.correlation_id = os.environ.get("vmId", "-")  # noqa: SIM112  Vdsm's name
+    started = time.monotonic()
+    try:
+        _run(arguments, journal)
+    except errors.Error as error:
+        reason = journal.masked(str(error))
+    except ImportError as error:
+        reason = f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"
+    except Exception as error:
+        # The door: a bug too refuses the start, and its trace is in the log.
+        reason = f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host"
+        journal.trace()
+    else:
+        return 0
+    journal.line("start_refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    try:
+        answer.give(streams.one_line(f"StorPool: {reason}"), error=True)
+    except OSError as error:
+        journal.line("answer_not_delivered", reason=error)
+    return REFUSED
+
+
+def _run(argv: Sequence[str], journal: log.Log) -> None:
+    expected = _expected(argv)
+    root = config.root()
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
+        wanted = _wanted(domain_xml.disks(_document(), expected), root)
+        if not wanted:
+            return
+        host = config.host(root)
+        journal.hide(host.api.token.reveal())
+
+        from storpool_ovirt import api, attachments, fencing
+
+        client = api.Client(host.api, deadline)
+        side = attachments.HostSide(host.client_id, root, deadline, journal)
+        found = [fencing.target(client, global_id, uuid, host.openstack_prefix) for global_id, uuid in wanted.items()]
+        targets = [target for target in found if target is not None]
+        if targets:
+            fencing.take(client, side, targets)
+            journal.line("disks_taken", disks=",".join(each.global_id for each in targets), client=host.client_id)
+
+
+def _expected(argv: Sequence[str]) -> str:
+    """Return the root element of what Vdsm hands over at this point; raise InputError at any other one."""
+    point = os.path.basename(os.path.dirname(argv[0]))  # noqa: PTH119, PTH120
+    if point not in POINTS or len(argv) != 1:
+        raise errors.InputError(
+            PROGRAM, f"was not started as one of Vdsm's hooks {' and '.join(POINTS)}",
+            f"link it into those folders of Vdsm only, and let Vdsm run it ({names.shown(argv[0], 120)})",
+        )  # fmt: skip
+    return POINTS[point]
+
+
+def _document() -> bytes:
+    path = os.environ.get(XML_VARIABLE)
+    if not path:
+        raise errors.InputError(f"the environment variable {XML_VARIABLE}", "is not set", "let Vdsm run this hook")
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  never for writing: what we leave is what Vdsm starts
+            document = file.read(XML_MAX_BYTES + 1)
+    except OSError as error:
+        raise errors.InputError(path, f"cannot be read ({error.strerror})", "let Vdsm run this hook") from error
+    if len(document) > XML_MAX_BYTES:
+        raise errors.InputError(path, f"has more than {XML_MAX_BYTES} bytes", "it is no domain of libvirt's")
+    return document
+
+
+def _wanted(disks: Sequence[domain_xml.Disk], root: str) -> dict[str, str | None]:
+    """Return the StorPool objects among these disks, each with the id that oVirt has for it where the path tells it."""
+    wanted: dict[str, str | None] = {}
+    for disk in disks:
+        # Files of other storage are not even looked at: theirs may be a server that does not answer.
+        if disk.shareable or not disk.path.startswith(("/dev/", "/run/")):
+            continue
+        global_id = device_paths.global_id(disk.path, root)
+        if global_id is not None:
+            wanted[global_id] = device_paths.volume_of_run_link(disk.path) or wanted.get(global_id)
+    return wanted
