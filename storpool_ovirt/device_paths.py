@@ -22,6 +22,7 @@ def global_id(path: str, root: str = "") -> str | None:
     A link whose device is not there (yet) names it too.  Raises NotFound where a path should lead to a device of
     StorPool or of oVirt's managed volumes, but does not: nobody can tell whose disk that is.
     """
+    path = _plain(path)
     here = root + path
     for _ in range(LINKS_MAX):
         found = names.global_id_of(here, root)
@@ -40,9 +41,20 @@ def global_id(path: str, root: str = "") -> str | None:
 
 def volume_of_run_link(path: str) -> str | None:
     """Return the id of oVirt's volume in the path of a run link (`<domain>_<volume>`), None for any other path."""
-    folder, _, name = path.rpartition("/")
+    folder, _, name = _plain(path).rpartition("/")
     uuid = name.rpartition("_")[2]
     return uuid if folder == RUN_FOLDER and names.UUID.match(uuid) else None
+
+
+def may_be_ours(path: str) -> bool:
+    """Tell whether a path is worth a look: what is not below /dev or /run may be on a server that does not answer."""
+    return _plain(path).startswith(("/dev/", "/run/"))
+
+
+def _plain(path: str) -> str:
+    path = os.path.normpath(path)
+    path = path[1:] if path.startswith("//") else path  # which POSIX, and so normpath, leaves alone
+    return path[len("/var") :] if path.startswith("/var/run/") else path
 
 
 def _is_run_link_missing(path: str, root: str) -> bool:

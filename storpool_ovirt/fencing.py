@@ -20,12 +20,15 @@ DOWN = "down"
 def take(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> list[api.Attachment]:
     """Make this host the only one that has these volumes, read-write, and return what others had until then.
 
-    All or nothing; the devices are here on return.  Raises ClientDown before anything is taken when this host could
-    not use them; Conflict when somebody has one afterwards, DeadlineExceeded when a running client has not learnt in
-    time that it lost one, DeviceMissing.
+    All or nothing; the devices are here on return.  Raises ClientDown or DeviceMissing before anything is taken when
+    it is seen that this host could not use them; Conflict when somebody has one afterwards, DeadlineExceeded when a
+    running client has not learnt in time that it lost one, DeviceMissing where a device was attached only now.
     """
     _check_up(client, host.client_id)
     before = _held(client, targets)
+    for target in targets:
+        if any(each.client_id == host.client_id and each.is_of(target.global_id, target.name) for each in before):
+            attachments.wait_for_device(host, target.global_id)
     others = [each for each in before if each.client_id != host.client_id]
     items = [_only_here(target, host.client_id) for target in targets]
     client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, ", ".join(map(str, targets)))

@@ -79,13 +79,15 @@ def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:
     """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever Engine it has.
 
-    The tags tell it; volumes of the Cinder driver, ours or upstream's, have it in their name
-    (os-brick's initiator/storpool_utils.py).
+    The tags tell it; where they got lost (a revert by hand takes them), and for volumes of the Cinder driver, ours or
+    upstream's, the name does (os-brick's initiator/storpool_utils.py).
     """
-    if tags.get(TAG_PLATFORM) == PLATFORM and UUID.match(tags.get(TAG_UUID, "")):
-        return tags[TAG_UUID]
+    if tags.get(TAG_PLATFORM, PLATFORM) != PLATFORM:
+        return None
+    if TAG_UUID in tags:
+        return tags[TAG_UUID] if UUID.match(tags[TAG_UUID]) else None
     head, _, uuid = name.rpartition("--volume-")
-    return uuid if head == openstack_prefix and UUID.match(uuid) else None
+    return uuid if head == openstack_prefix and UUID.match(uuid) else uuid_of(name)
 
 
 def address(global_id: str) -> str:

@@ -83,7 +83,8 @@ def _run(argv: Sequence[str], journal: log.Log) -> None:
         targets = [target for target in found if target is not None]
         if targets:
             fencing.take(client, side, targets)
-            journal.line("disks_taken", disks=",".join(each.global_id for each in targets), client=host.client_id)
+        journal.line("disks_alone", disks=",".join(each.global_id for each in targets) or "-", client=host.client_id,
+                     left_alone=",".join(wanted.keys() - {each.global_id for each in targets}) or "-")  # fmt: skip
 
 
 def _expected(argv: Sequence[str]) -> str:
@@ -115,8 +116,7 @@ def _wanted(disks: Sequence[domain_xml.Disk], root: str) -> dict[str, str | None
     """Return the StorPool objects among these disks, each with the id that oVirt has for it where the path tells it."""
     wanted: dict[str, str | None] = {}
     for disk in disks:
-        # Files of other storage are not even looked at: theirs may be a server that does not answer.
-        if disk.shareable or not disk.path.startswith(("/dev/", "/run/")):
+        if disk.shareable or not device_paths.may_be_ours(disk.path):
             continue
         global_id = device_paths.global_id(disk.path, root)
         if global_id is not None:

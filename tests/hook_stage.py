@@ -5,13 +5,17 @@ A pytest plugin, named in conftest.py behind helper_stage.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from shared_stage import attached, check_sentence, volumes
+from shared_stage import attached, check_sentence
 from stage_fixtures import Stage
 
 if TYPE_CHECKING:
@@ -21,6 +25,16 @@ if TYPE_CHECKING:
     from storpool_ovirt.demo.hooks import HookRun, Hooks
     from storpool_ovirt.demo.vdsm import Host
 
+# The installed program with its limits cut, for what would else be a minute of waiting.
+HASTY = """#!{python}
+import sys
+from storpool_ovirt import api, attachments, fencing, vm_hook
+vm_hook.DEADLINE_SECONDS, vm_hook.LAST_SECONDS = 3.0, 1.0
+attachments.ATTACH_TIMEOUT_SECONDS, attachments.DEVICE_SECONDS, fencing.BEHIND_SECONDS = 1, 0.5, 0.5
+api.REQUEST_SECONDS, api.RETRY_SECONDS = 0.8, 0.8
+sys.exit(vm_hook.main())
+"""
+LIMIT_SECONDS = 60.0
 POINTS = ("before_vm_start", "before_disk_hotplug")
 
 
@@ -53,16 +67,94 @@ class Starts:
 
         return hooks.domain_xml(*(hooks.disk_xml(each, f"vd{at:c}", **looks) for at, each in enumerate(devices, 97)))
 
+    def global_id(self, disk: Disk) -> str:
+        """Return the global id of a disk's active object."""
+        return str(self._listed(f"ovirt--{disk.active}")["globalId"])
+
     def on_hosts(self, disk: Disk) -> set[tuple[int, str]]:
         """List the clients that have a disk's active volume, and how."""
-        global_id = volumes(self.stage.simulator)[disk.active]["globalId"]
-        return {(client_id, rights) for _, client_id, rights in attached(self.stage.simulator, global_id)}
+        found = attached(self.stage.simulator, self.global_id(disk))
+        return {(client_id, rights) for _, client_id, rights in found}
+
+    def clients_of(self, name: str) -> set[int]:
+        """List the clients that have an object of this name."""
+        return {client_id for _, client_id, _ in attached(self.stage.simulator, self._listed(name)["globalId"])}
 
     def device(self, host: int, disk: Disk) -> Path:
         """Return a disk's device on a host."""
-        return self.stage.hosts[host].local(
-            f"/dev/storpool-byid/{volumes(self.stage.simulator)[disk.active]['globalId']}"
-        )
+        return self.stage.hosts[host].local(f"/dev/storpool-byid/{self.global_id(disk)}")
+
+    @contextlib.contextmanager
+    def writing(self, host: int, disk: Disk) -> Iterator[Writer]:
+        """Hold a disk open on a host, as a VM does."""
+        writer = Writer(self.device(host, disk))
+        try:
+            yield writer
+        finally:
+            writer.stop()
+
+    def run_link(self, disk: Disk) -> str:
+        """Return the path under which a VM gets a disk, the same on every host."""
+        from storpool_ovirt.demo import vdsm
+
+        return f"{vdsm.RUN_FOLDER}/{self.stage.domain.id}_{disk.active}"
+
+    def vm(self, *disks: Disk) -> str:
+        """Return the domain of a VM with these disks."""
+        return self.xml(*({"managed_path": self.run_link(disk), "vol_id": disk.id} for disk in disks))
+
+    def run_by_hand(self, host: int, file: Path, point: str = "before_vm_start") -> subprocess.CompletedProcess[str]:
+        """Run the hook of a point with this XML, and nothing around it."""
+        with self.popen(host, file, point) as process:
+            stdout, stderr = process.communicate(timeout=LIMIT_SECONDS)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout.decode(), stderr.decode())
+
+    @contextlib.contextmanager
+    def popen(
+        self, host: int, file: Path, point: str = "before_vm_start", stderr: int = subprocess.PIPE
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the hook of a point with this XML; kill it at the end if it still runs."""
+        own = self.stage.hosts[host]
+        process = subprocess.Popen(
+            [own.local(f"/usr/libexec/vdsm/hooks/{point}/50_storpool")], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=stderr, env={**own.environment, "_hook_domxml": str(file)},
+        )  # fmt: skip
+        try:
+            with process:
+                yield process
+        finally:
+            process.kill()
+
+    @contextlib.contextmanager
+    def starting(self, host: int, *disks: Disk) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the hook for a VM with these disks; kill it at the end if it still runs."""
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+            file.write(self.vm(*disks))
+            file.flush()
+            with self.popen(host, Path(file.name)) as process:
+                try:
+                    yield process
+                finally:
+                    process.kill()
+
+    @contextlib.contextmanager
+    def conf(self, host: int, **keys: str | None) -> Iterator[Path]:
+        """Have other values in a host's storpool.conf, or none, for as long as this lasts."""
+        path = self.stage.hosts[host].local("/etc/storpool.conf")
+        before = path.read_text()
+        lines = [line for line in before.splitlines() if line.partition("=")[0] not in keys]
+        given = {key: value for key, value in keys.items() if value is not None}
+        path.write_text("\n".join([*lines, *(f"{key}={value}" for key, value in given.items())]))
+        try:
+            yield path
+        finally:
+            path.write_text(before)
+
+    def _listed(self, name: str) -> Any:
+        cluster = self.stage.simulator
+        listed = [*cluster.api("VolumesList"), *cluster.api("SnapshotsList")]
+        [found] = [each for each in listed if each["name"] == name]
+        return found
 
 
 def refused(hooks: Hooks) -> str:
@@ -85,9 +177,37 @@ def installed(host: Host, program: Path | None = None, user: int | None = None) 
     return made
 
 
+@contextlib.contextmanager
+def replaced(host: Host, program: Path) -> Iterator[Hooks]:
+    """Have another program in the place of the hook, for as long as this lasts."""
+    from storpool_ovirt.demo import hooks
+
+    links = [host.local(f"{hooks.FOLDER}/{point}/50_storpool") for point in POINTS]
+    before = [link.readlink() for link in links]
+    for link in links:
+        link.unlink()
+        link.symlink_to(program)
+    try:
+        yield hooks.Hooks(host)
+    finally:
+        for link, target in zip(links, before):
+            link.unlink()
+            link.symlink_to(target)
+
+
 @pytest.fixture(scope="module")
 def _hooks(module_stage: Stage) -> dict[int, Hooks]:
     return {number: installed(host) for number, host in module_stage.hosts.items()}
+
+
+@pytest.fixture
+def hasty(starts: Starts, tmp_path: Path) -> Iterator[Hooks]:
+    """Give the hooks of host 2 with one that gives up much sooner in the place of the installed one."""
+    program = tmp_path / "hasty-hook"
+    program.write_text(HASTY.format(python=sys.executable))
+    program.chmod(0o755)
+    with replaced(starts.stage.host2, program) as hooks:
+        yield hooks
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""domain_xml.py: which disks of a domain have a path on the host, and which of them are shareable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storpool_ovirt import domain_xml, errors
+from storpool_ovirt.domain_xml import DISK, DOMAIN, Disk
+
+DEVICE = "<disk type='block'><source dev='/dev/a'/><target dev='vda'/></disk>"
+
+
+def domain(*devices: str) -> bytes:
+    """Return a domain with these devices."""
+    return f"<domain type='kvm'><name>vm</name><devices>{''.join(devices)}</devices></domain>".encode()
+
+
+def test_disks_of_a_domain() -> None:
+    """Block devices and files are named by their path, whatever else the domain has; shareable ones are marked."""
+    document = domain(
+        "<disk type='block' device='disk'><driver/><source dev='/dev/a'><seclabel model='dac'/></source></disk>",
+        "<interface type='bridge'><source bridge='ovirtmgmt'/></interface>",
+        "<disk type='file' device='disk'><source file='/rhev/x'/><shareable/></disk>",
+    )
+    assert domain_xml.disks(document, DOMAIN) == [Disk("/dev/a"), Disk("/rhev/x", shareable=True)]
+
+
+def test_what_has_no_path_is_left_out() -> None:
+    """A network disk, an empty drive, and the sources of a chain below a disk are no disks of this host's."""
+    document = domain(
+        "<disk type='network'><source protocol='rbd' name='pool/image'><host name='a'/></source></disk>",
+        "<disk type='file' device='cdrom'><target dev='sdc'/><readonly/></disk>",
+        "<disk type='file' device='cdrom'><source file=''/></disk>",
+        "<disk type='file'><source file='/top'/><backingStore type='block'><source dev='/dev/below'/><shareable/>"
+        "</backingStore></disk>",
+        "<hostdev><source><disk><source dev='/dev/none'/></disk></source></hostdev>",
+    )
+    assert domain_xml.disks(document, DOMAIN) == [Disk("/top")]
+
+
+def test_one_disk() -> None:
+    """What Vdsm hands over before a disk is plugged is the element alone."""
+    assert domain_xml.disks(DEVICE.encode(), DISK) == [Disk("/dev/a")]
+
+
+def test_escapes_and_encodings() -> None:
+    """A path is what libvirt means by it."""
+    document = "<disk><source dev='/dev/a&amp;b&#x63;é'/></disk>"
+    assert domain_xml.disks(document.encode(), DISK) == [Disk("/dev/a&bcé")]
+    latin = f"<?xml version='1.0' encoding='ISO-8859-1'?>{document}".encode("latin-1")
+    assert domain_xml.disks(latin, DISK) == [Disk("/dev/a&bcé")]
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (b"", "cannot be read"),
+        (b"<domain>", "cannot be read"),
+        (b"not XML", "cannot be read"),
+        (domain(DEVICE)[:-3], "cannot be read"),
+        (domain(DEVICE) + b"<domain/>", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (DEVICE.encode(), "is no <domain>"),
+        (b"<!DOCTYPE domain [<!ENTITY a 'b'>]><domain/>", "has a document type"),
+    ],
+)
+def test_what_is_no_domain_is_refused(document: bytes, why: str) -> None:
+    """Nobody guesses at half a document: a disk that is not seen is a disk that is not taken."""
+    with pytest.raises(errors.InputError, match=why):
+        domain_xml.disks(document, DOMAIN)
+
+
+PATHS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z"), exclude_characters="<&'\""), min_size=1)
+
+
+@given(st.lists(st.tuples(PATHS, st.booleans())))
+def test_every_disk_is_found(disks: list[tuple[str, bool]]) -> None:
+    """None is lost and none is invented, in whatever order they come."""
+    elements = [
+        f"<disk><source dev='{path}'/>{'<shareable/>' if shared else ''}</disk><controller/>" for path, shared in disks
+    ]
+    assert domain_xml.disks(domain(*elements), DOMAIN) == [Disk(path, shared) for path, shared in disks]
