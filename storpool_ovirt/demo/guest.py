@@ -57,6 +57,10 @@ class Guest(Protocol):
         """Tell how large the device is now."""
         ...
 
+    def struggle(self) -> str:
+        """Write once more where the disk may have been taken away, and stop; return what came of it, in words."""
+        ...
+
     def stop(self) -> None:
         """Close the device; to stop a stopped one is fine."""
 
@@ -114,6 +118,16 @@ class FileSystem:
         with (self._device or self.folder).open("rb") as device:
             return device.seek(0, os.SEEK_END)
 
+    def struggle(self) -> str:
+        """Write a file, and unmount what is left."""
+        try:
+            self.write("struggle")
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            self.stop()
+        return "and succeeds"
+
     def stop(self) -> None:
         """Unmount it: all that was written is on the device, and nothing holds it open."""
         if self._device is not None:
@@ -166,6 +180,18 @@ class Pattern:
     def device_bytes(self) -> int:
         """Ask for the size of the file."""
         return self._opened().seek(0, os.SEEK_END)
+
+    def struggle(self) -> str:
+        """Write at the beginning: a plain file that was taken away can be written, and nobody will ever read it."""
+        try:
+            device = self._opened()
+            device.seek(0)
+            device.write(b"struggle")
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            self.stop()
+        return "to nobody"
 
     def stop(self) -> None:
         """Close it."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from storpool_ovirt.demo import children, database, engine, flows, guest, interruption, simulator, vdsm
+from storpool_ovirt.demo import children, database, engine, flows, guest, hooks, interruption, simulator, vdsm
 from storpool_ovirt.demo.screen import Screen
 
 CORRELATION_ID = "demo"
@@ -19,6 +19,7 @@ CLIENT_IDS = (1, 2)
 ADAPTER = "storpool-adapter"
 ADMIN = "storpool-ovirt"
 HELPER = "managedvolume-helper-storpool"
+HOOK = "storpool-vm-hook"
 
 
 class Scene:
@@ -48,6 +49,7 @@ class Scene:
         )
         self.domain = flows.Domain(caller, correlation_id=CORRELATION_ID)
         self.hosts = {client_id: self._host(client_id) for client_id in CLIENT_IDS}
+        self._hooks = {client_id: self._hooks_of(client_id, host) for client_id, host in self.hosts.items()}
 
     def step(self, title: str) -> None:
         """Begin a step of the story; raises interruption.Interrupted."""
@@ -57,6 +59,12 @@ class Scene:
     def device(self, host: vdsm.Host, device: dict[str, Any]) -> Path:
         """Return the path that a VM on this host opens: Vdsm's link, as Engine writes it into the domain."""
         return host.local(device["managed_path"])
+
+    def run_vm(self, client_id: int, disk: flows.Disk) -> dict[str, Any]:
+        """Do what comes before a VM with this disk runs on a host: Engine's calls, then Vdsm's hooks."""
+        [device] = flows.run_vm(self.domain, self.hosts[client_id], disk)
+        self._hooks[client_id].before_vm_start(hooks.domain_xml(hooks.disk_xml(device)))
+        return device
 
     def start_guest(self, device: Path, *, new_disk: bool = False) -> guest.Guest:
         """Start a virtual machine on a device, and prepare its disk first if that is new."""
@@ -90,6 +98,14 @@ class Scene:
 
         name = f"host{client_id}.example"
         return vdsm.Host(self.cluster.hosts[client_id], children.find(HELPER), name=name, observe=show)
+
+    def _hooks_of(self, client_id: int, host: vdsm.Host) -> hooks.Hooks:
+        def show(run: hooks.HookRun) -> None:
+            self._show(f"Vdsm {client_id}", f"hook {run.script.parent.name}", run.seconds)
+
+        made = hooks.Hooks(host, observe=show)
+        made.install(hooks.BEFORE_VM_START, children.find(HOOK))
+        return made
 
     def _show_verb(self, result: engine.Result) -> None:
         self._show("Engine", self._labels.shown(result), result.seconds)

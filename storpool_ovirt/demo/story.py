@@ -82,6 +82,7 @@ class _Story:
         self._extend(disk, vm)
         vm = self._migrate(disk, vm)
         self._write(vm, "postcard")
+        vm = self._lose_host(disk, vm)
         self._refused_delete(disk)
         self._stop(disk, vm)
         self._lost_answer(disk)
@@ -97,9 +98,9 @@ class _Story:
 
     def _run(self, title: str, host_number: int, disk: Disk, *, new_disk: bool = False) -> Guest:
         self.stage.step(title)
-        host = self.stage.hosts[host_number]
-        [device] = flows.run_vm(self.domain, host, disk)
-        vm = self.stage.start_guest(self.stage.device(host, device), new_disk=new_disk)
+        device = self.stage.run_vm(host_number, disk)
+        path = self.stage.device(self.stage.hosts[host_number], device)
+        vm = self.stage.start_guest(path, new_disk=new_disk)
         if new_disk:
             self.stage.screen.note("Guest", vm.makes, device["path"])
         self._check(vm)
@@ -175,10 +176,17 @@ class _Story:
             raise Wrong(f"{source.name} still has the device after the migration")
         return vm
 
+    def _lose_host(self, disk: Disk, lost: Guest) -> Guest:
+        """Host 2 hangs with its VM: the hook takes the disk from it, so what hangs there writes nothing any more."""
+        vm = self._run("Lose host 2, and start the VM on host 1", 1, disk)
+        self.stage.screen.note("Guest", "of the lost host wakes up and writes", lost.struggle())
+        self._check(vm)
+        return vm
+
     def _refused_delete(self, disk: Disk) -> None:
         """A disk that is in use stays, and the reason says where it is used."""
         self.stage.step("Delete the disk while the VM uses it")
-        host = self.stage.hosts[2]
+        host = self.stage.hosts[1]
         try:
             flows.delete_disk(self.domain, disk)
         except engine.VerbFailed as refused:
