@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,6 +98,20 @@ def _commands() -> click.Group:
         with _engine("audit", database, options) as engine:
             return _audit(engine, 60 * grace, as_json)
 
+    @group.command(short_help="who has what attached, open or closed, since when and why")
+    @_all(where)
+    @click.option("--client", metavar="ID|HOST", help="Only this client: its SP_OURID, or its host's name.")
+    @click.option("--disk", metavar="UUID", help="Only the disk that this is, or that this snapshot or preview is of.")
+    @click.option("--json", "as_json", is_flag=True, help="For programs.")
+    def attachments(
+        database: str | None, options: str | None, client: str | None, disk: str | None, as_json: bool
+    ) -> int:
+        """List who has what attached, open or closed, since when and why, as far as it can be known; change nothing.
+
+        Open or closed is known only for the host that this runs on, as root.
+        """
+        return _attachments(database, options, client, disk, as_json)
+
     @group.command(short_help="mend what the audit is sure of, or what is named")
     @_all(where)
     @grace
@@ -146,6 +161,24 @@ def _audit(engine: trees.Engine, grace_seconds: float, as_json: bool) -> int:
     report = audit.report(truths.look(engine), grace_seconds)
     _print(reports.document(report) if as_json else "\n".join(reports.text(report)))
     return reports.EXIT_CODES[report.severity]
+
+
+def _attachments(database: str | None, options: str | None, client: str | None, disk: str | None, as_json: bool) -> int:
+    from storpool_ovirt import api, engine_conf, lines, listing
+
+    root = config.root()
+    domain = config.domain(_options(options), root)
+    deadline = Deadline(DEADLINE_SECONDS)
+    try:
+        address = config.parse_database_url(database) if database else engine_conf.database(root)
+    except errors.ConfigError as error:  # a host has none
+        known = listing.Known({}, {}, problem=str(error))
+    else:
+        known = listing.known(address, deadline)
+    found = listing.selected(listing.look(api.Client(domain.api, deadline), known, root), client, disk)
+    now = time.time()
+    _print(lines.document(found, now) if as_json else "\n".join(lines.text(found, now)))
+    return 0
 
 
 def _reconcile(engine: trees.Engine, grace_seconds: float, dry_run: bool) -> int:

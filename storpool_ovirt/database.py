@@ -85,6 +85,16 @@ MIGRATIONS = (
             root, uuid, jsonb_build_object('kind', kind), '-:0:0', '', created_at, created_at
         FROM storpool_ovirt.node WHERE state IN ('planned', 'deleting');
     """,
+    """
+    CREATE TABLE storpool_ovirt.asked (
+        node uuid PRIMARY KEY REFERENCES storpool_ovirt.node ON DELETE CASCADE,
+        hosts jsonb NOT NULL
+    );
+    COMMENT ON TABLE storpool_ovirt.asked IS
+        'for which hosts connect_volume was asked: a hint for people, of which nothing depends';
+    COMMENT ON COLUMN storpool_ovirt.asked.hosts IS
+        'a list of {host, at}, one for each host, newest first; "at" is in seconds since 1970';
+    """,
 )
 
 

@@ -112,12 +112,37 @@ def remove(engine: trees.Engine, uuid: str) -> None:
     removal.delete_nodes(engine, uuid, tree, named)
 
 
+def connect(engine: trees.Engine, uuid: str, connector: object) -> dict[str, object]:
+    """Return `connection`, and note which host asked: `storpool-ovirt attachments` tells from it what is likely.
+
+    `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without its name, too.
+    """
+    return _connection(engine, trees.asked_for(engine, uuid, names.host_of(connector)))
+
+
 def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
     """Return how a host reaches this node: the same for every host and for ever, as Vdsm compares it with what it has.
 
     Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
     """
-    node = trees.known(engine, uuid)
+    return _connection(engine, trees.known(engine, uuid))
+
+
+def stats(engine: trees.Engine) -> dict[str, object]:
+    """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
+    engine.mapping.journal.check()
+    template = volumes.capacity(engine.client, engine.domain.template)
+    if template is None:
+        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
+    return {
+        "total_capacity_gb": template.capacity_bytes // GIB,
+        "free_capacity_gb": template.free_bytes // GIB,
+        "template": template.name,
+    }
+
+
+def _connection(engine: trees.Engine, node: mapping.Node) -> dict[str, object]:
+    uuid = node.uuid
     if node.pending and recovery.concerns(engine, node):
         node = recovery.locked(engine, uuid)
     trees.checked(engine, node)
@@ -133,19 +158,6 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": trees.global_id(node), "access_mode": mode}
     return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
-
-
-def stats(engine: trees.Engine) -> dict[str, object]:
-    """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
-    engine.mapping.journal.check()
-    template = volumes.capacity(engine.client, engine.domain.template)
-    if template is None:
-        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
-    return {
-        "total_capacity_gb": template.capacity_bytes // GIB,
-        "free_capacity_gb": template.free_bytes // GIB,
-        "template": template.name,
-    }
 
 
 def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node:

@@ -204,7 +204,7 @@ def _held(view: truths.View, record: mapping.Record, held: list[api.Attachment])
                 ATTACHMENT, WARNING, what, node.uuid, node.root,
                 f"client {each.client_id} has it attached and is down",
                 f"bring the host with SP_OURID={each.client_id} back; if it is lost for good, make sure that it is off,"
-                " then detach it there by force with the StorPool CLI",
+                f" then storpool-ovirt fence-host {each.client_id}",
             )  # fmt: skip
     if len([each for each in held if each.access_mode == "rw"]) > 1:
         yield Finding(

@@ -88,7 +88,7 @@ SIZE = Argument("size", _size_bytes)
 VERBS: dict[str, Verb] = {
     "create_volume": Verb((VOLUME, SIZE), "create"),
     "delete_volume": Verb((VOLUME,), "delete"),
-    "connect_volume": Verb((VOLUME, Argument("connector info", _object, used=False)), "connection"),
+    "connect_volume": Verb((VOLUME, Argument("connector info", _object)), "connect"),
     "disconnect_volume": Verb((VOLUME,), None),
     "extend_volume": Verb((VOLUME, SIZE), "extend"),
     "save_device": Verb((VOLUME, Argument("device", _object)), None),

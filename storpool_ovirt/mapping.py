@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import collections.abc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import config, database
+from storpool_ovirt import config, database, errors
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.journal import DROP, GROW, MAKE, PENDING, Caller, Change, Intent, Journal, Own
 
@@ -28,6 +28,21 @@ _SELECT = (
 _MARK = (
     "UPDATE storpool_ovirt.node SET state = CASE WHEN global_id IS NULL AND %s = 'live' THEN 'planned' ELSE %s END"
     " WHERE uuid = ANY (%s::uuid[])"
+)
+# How many hosts are kept that a node was asked for: those that have it, and where it was before.
+ASKED_HOSTS = 8
+# A part of the statement that reads the row, as connect_volume is waited for: it waits for nobody (a row that is being
+# changed gets no note) nor for the disk below the database, which only this transaction does without; and it writes
+# nothing where the row is of another cluster than the one that is pinned.
+_NOTE = (
+    "WITH noted AS (INSERT INTO storpool_ovirt.asked AS before (node, hosts)"  # noqa: S608  a constant of ours
+    " SELECT uuid, jsonb_build_array(jsonb_build_object("
+    "'host', %s::text, 'at', round(extract(epoch FROM clock_timestamp())::numeric, 3)))"
+    " FROM storpool_ovirt.node WHERE uuid = %s AND state = 'live' AND global_id LIKE %s"
+    " AND set_config('synchronous_commit', 'off', true) = 'off' FOR KEY SHARE SKIP LOCKED"
+    " ON CONFLICT (node) DO UPDATE SET hosts = (excluded.hosts || coalesce((SELECT jsonb_agg(entry ORDER BY place)"
+    " FROM jsonb_array_elements(before.hosts) WITH ORDINALITY AS older (entry, place)"
+    f" WHERE entry->>'host' IS DISTINCT FROM excluded.hosts->0->>'host'), '[]')) - {ASKED_HOSTS})"
 )
 
 
@@ -59,6 +74,16 @@ class Record(NamedTuple):
     age_seconds: float
 
 
+class Asked(NamedTuple):
+    """When connect_volume was asked last to describe a node for a host; None where Engine did not tell which.
+
+    `at` is in seconds since 1970.  Whether the host attached it, and what for, it does not tell.
+    """
+
+    host: str | None
+    at: float
+
+
 @contextmanager
 def opened(
     address: config.Database, deadline: Deadline, caller: Caller, own: Own | None = None, make: bool = True
@@ -83,6 +108,25 @@ class Mapping:
     def node(self, uuid: str) -> Node | None:
         """Return the row of this id, whatever its state."""
         return next(iter(self._nodes("WHERE uuid = %s", uuid)), None)
+
+    def asked_for(self, uuid: str, host: str | None, cluster: str | None) -> Node | None:
+        """Return the row of this id, and note in the same statement that it was asked for, for which host.
+
+        `cluster` is the pinned one.  A note that cannot be written (a full disk, a database that only reads) is none.
+        """
+        pattern = f"{cluster}.%" if cluster else "%"
+        try:
+            rows = self.session.rows(f"{_NOTE} {_SELECT} WHERE uuid = %s", host, uuid, pattern, uuid)
+        except errors.DatabaseUnavailable:
+            with suppress(errors.DatabaseUnavailable):
+                return self.node(uuid)
+            raise
+        return next((Node(*row) for row in rows), None)
+
+    def asked(self) -> dict[str, list[Asked]]:
+        """Return for which hosts each id was asked, newest first; ids that never were are not in it."""
+        rows = self.session.rows("SELECT node::text, hosts FROM storpool_ovirt.asked")
+        return {uuid: [Asked(each["host"], float(each["at"])) for each in hosts] for uuid, hosts in rows}
 
     def tree(self, root: str) -> list[Node]:
         """Return all rows of a disk, oldest first."""

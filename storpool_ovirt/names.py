@@ -17,6 +17,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+\Z")
 CLUSTER_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\Z")
 TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 NAME_PREFIX = "ovirt--"
@@ -40,6 +41,12 @@ def uuid(text: str, what: str) -> str:
         # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never names an object.
         raise errors.InputError(what, "is the empty UUID", "no object has this id")
     return lowered
+
+
+def host_of(connector: object) -> str | None:
+    """Return the host's name in what it told Engine of itself (os-brick's `get_connector_properties`), None without."""
+    host = connector.get("host") if isinstance(connector, dict) else None
+    return host if isinstance(host, str) and HOST.match(host) else None
 
 
 def object_name(uuid: str) -> str:

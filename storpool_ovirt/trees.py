@@ -33,7 +33,15 @@ class Engine:
 
 def known(engine: Engine, uuid: str) -> mapping.Node:
     """Return the row of this id, whatever its state; raise NotFound when there is none."""
-    node = engine.mapping.node(uuid)
+    return _there(engine.mapping.node(uuid), uuid)
+
+
+def asked_for(engine: Engine, uuid: str, host: str | None) -> mapping.Node:
+    """Return the row of this id as `known` does, and note for which host it was asked for."""
+    return _there(engine.mapping.asked_for(uuid, host, engine.domain.api.cluster_id), uuid)
+
+
+def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
     if node is None:
         raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
     return node

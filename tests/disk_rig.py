@@ -130,7 +130,7 @@ class Rig:
         self._base = database.connect()
         with mapping.opened(self._address, Deadline(20), journal.Caller("rig")) as opened:
             self.location = opened.location
-        self._base.cursor().execute("TRUNCATE storpool_ovirt.node, storpool_ovirt.operation")
+        self._base.cursor().execute("TRUNCATE storpool_ovirt.node, storpool_ovirt.operation CASCADE")
         self._start()
         self._make_foreign()
 

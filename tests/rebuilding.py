@@ -57,7 +57,7 @@ def back_up(yard: Yard) -> None:
 def restore(yard: Yard) -> None:
     """Write the tables back that were saved, as on another server."""
     for table in TABLES:
-        yard.sql(f"TRUNCATE storpool_ovirt.{table}")
+        yard.sql(f"TRUNCATE storpool_ovirt.{table} CASCADE")
         yard.sql(f"INSERT INTO storpool_ovirt.{table} TABLE storpool_ovirt.saved_{table}")
         yard.sql(f"DROP TABLE storpool_ovirt.saved_{table}")
     yard.restored()

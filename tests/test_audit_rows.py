@@ -139,7 +139,9 @@ def test_an_attachment_at_a_host_that_is_down_is_told(yard: Yard) -> None:
     """T72: only a person may force, and only when the host is off for sure."""
     yard.shut(DISK, 2)
     yard._simulator.set_client(2, running=False)
-    check(only(yard), "stale attachment", "warning", None, cause="client 2 has it attached and is down", mend="OURID=2")
+    found = only(yard)
+    check(found, "stale attachment", "warning", None, cause="client 2 has it attached and is down", mend="OURID=2")
+    assert found.mend.endswith("make sure that it is off, then storpool-ovirt fence-host 2")
 
 
 def test_a_wrong_cluster_is_one_critical_finding(yard: Yard, database: Database, tmp_path: Path) -> None:

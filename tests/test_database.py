@@ -117,6 +117,26 @@ def test_what_an_older_version_left_half_done_is_in_the_journal(
     assert rows == [(OTHER, "drop", "running", ""), (ID, "make", "running", "")]
 
 
+def test_a_mapping_from_before_the_notes_gets_their_table(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T66: rows stay, nothing is noted of them yet, and what is noted goes with its row."""
+    from storpool_ovirt import database as tables
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "MIGRATIONS", tables.MIGRATIONS[:2])
+        with opened(database) as session:
+            session.rows(
+                "INSERT INTO storpool_ovirt.node (uuid, kind, root, size_bytes, state, global_id, correlation_id)"
+                " VALUES (%s, 'volume', %s, 1, 'live', 'a.b.c', 'a')", ID, ID,
+            )  # fmt: skip
+    with opened(database) as session:
+        assert session.rows(
+            "SELECT uuid::text, (SELECT count(*) FROM storpool_ovirt.asked) FROM storpool_ovirt.node"
+        ) == [(ID, 0)]
+        session.rows("INSERT INTO storpool_ovirt.asked VALUES (%s, '[]')", ID)
+        session.rows("DELETE FROM storpool_ovirt.node")
+        assert session.rows("SELECT node FROM storpool_ovirt.asked") == []
+
+
 def test_a_failed_migration_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables are made in one transaction: an error in the middle leaves the database as it was."""
     from storpool_ovirt import database as tables

@@ -161,7 +161,7 @@ def test_other_tables_and_schemas_are_left_alone(fresh: Stage) -> None:
     listed = f"{made} ('pg_catalog', 'information_schema')"
     before = {*sql(fresh.database, listed)}
     make_disk(fresh.engine)
-    ours = {("storpool_ovirt", name) for name in ("meta", "node", "operation")}
+    ours = {("storpool_ovirt", name) for name in ("asked", "meta", "node", "operation")}
     assert {*sql(fresh.database, listed)} - before == ours
     assert sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
     assert sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]

@@ -19,6 +19,7 @@ FLOORS = {
     "volumes": 2, "attachments": 2, "fencing": 2, "journal": 2, "mapping": 2,
     "trees": 3, "removal": 3, "recovery": 3, "disks": 3,
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
+    "holders": 3, "purposes": 3, "listing": 3, "lines": 3,
     "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "admin": 4,
 }  # fmt: skip
 # Packages that stand beside the house: they start its programs or stand in for what is outside, and import none of it.

@@ -71,3 +71,19 @@ def test_a_device_path_leads_back_to_its_identity() -> None:
     for path in ("", "/dev/sp-3", "/dev/storpool/os--volume-1", "/dev/storpool-byid/", "/dev/storpool-byid/.x",
                  "/hosts/h2/dev/storpool-byid/dyo8.b.d", "dyo8.b.d"):  # fmt: skip
         assert names.global_id_of(path, "/hosts/h1") is None
+
+
+@pytest.mark.parametrize(
+    ("connector", "host"),
+    [
+        ({"host": "host1.example", "ip": "127.0.0.1"}, "host1.example"),
+        ({"host": "HOST_1-a"}, "HOST_1-a"),
+        *((each, None) for each in (
+            None, {}, [], "host1", {"host": None}, {"host": 7}, {"host": ""}, {"host": "a\0b"}, {"host": "\ud800"},
+            {"host": "a b"}, {"host": "a\n"}, {"host": "-a"}, {"host": "a" * 254},
+        )),
+    ],
+)  # fmt: skip
+def test_a_connector_may_tell_its_host(connector: object, host: str | None) -> None:
+    """What Engine passes may be null or lack the name; what is no host's name is none."""
+    assert names.host_of(connector) == host

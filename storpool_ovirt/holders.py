@@ -1,0 +1,233 @@
+"""Who has StorPool's devices open on this very host: processes, mounted file systems, swap, other devices on top.
+
+StorPool tells who has a volume attached, not whether it is open: that only the host knows.  It is read from /proc and
+/sys, as proc(5) and the kernel's Documentation/ABI describe them; no device is opened, as that alone would make a
+detach fail.  Not seen is a process that has a device only mapped into its memory, or registered in an io_uring.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from storpool_ovirt import names
+
+# The programs that oVirt runs on disks, by the name that the kernel knows them by (15 characters at most).
+EMULATORS = ("qemu-kvm", "qemu-system-")
+COPIERS = ("qemu-img", "qemu-nbd")
+# What others chose (names of VMs, mount points) takes no more of a line.
+PLAIN_MAX = 200
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that has a device open.
+
+    `vm`, `vm_uuid`: the virtual machine that it is.  `arrived`: it was started to take in a VM that runs elsewhere,
+    which its command line tells for as long as it lives.
+    """
+
+    pid: int
+    name: str
+    vm: str | None = None
+    vm_uuid: str | None = None
+    arrived: bool = False
+
+    @property
+    def is_vm(self) -> bool:
+        """Whether it is a virtual machine."""
+        return self.name.startswith(EMULATORS)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is a program that copies disks."""
+        return self.name.startswith(COPIERS)
+
+
+@dataclass
+class Device:
+    """What this host knows of one device.
+
+    `node` is what the link leads to, None where that is missing.  `made_at`: since when the link is there, in seconds
+    since 1970.  `above`: what has it open and is no process, in words.  `seen_all`: nothing was hidden from us.
+    """
+
+    path: str
+    node: str | None
+    made_at: float
+    processes: list[Process] = field(default_factory=list)
+    above: list[str] = field(default_factory=list)
+    seen_all: bool = True
+
+    @property
+    def open(self) -> bool | None:
+        """Whether anything has it open; None when this user is not told."""
+        return True if self.processes or self.above else False if self.seen_all else None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its link is there at this moment."""
+        return os.path.lexists(self.path)
+
+
+@dataclass(frozen=True)
+class Host:
+    """The devices of this host by global id; `blind`: why one that looks closed may be open, "" where it may not."""
+
+    devices: Mapping[str, Device]
+    blind: str = ""
+
+
+def look(root: str = "") -> Host:
+    """Return the devices of this host, each with who has it open.  Raises nothing: what is hidden is said to be.
+
+    `root` is the folder that stands for the host's `/`.
+    """
+    devices: dict[str, Device] = {}
+    numbers: dict[int, Device] = {}
+    for global_id in _listed(root + names.DEVICE_FOLDER):
+        path = root + names.device_path(global_id)
+        with suppress(OSError):  # detached at this moment
+            device = devices[global_id] = Device(path, None, os.lstat(path).st_mtime)
+            facts = os.stat(path)  # noqa: PTH116
+            device.node = os.path.realpath(path)
+            for number in _numbers(facts.st_rdev) if stat.S_ISBLK(facts.st_mode) else ():
+                numbers[number] = device
+    nodes = {device.node: device for device in devices.values() if device.node}
+    for number, device in numbers.items():
+        device.above += _stacked(number)
+    _add_loops(nodes)
+    _add_swaps(nodes)
+    hidden = _add_processes(numbers, nodes)
+    blind = "only root sees the processes of all users" if os.geteuid() else (
+        f"even root may not look into {', '.join(hidden[:3])}" if hidden else ""
+    )  # fmt: skip
+    for device in devices.values():
+        device.seen_all = not blind
+    return Host(devices, blind)
+
+
+def _numbers(number: int) -> Iterator[int]:
+    """Yield a block device's number and those of its partitions."""
+    yield number
+    folder = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    for name in _listed(folder):
+        if _text(f"{folder}/{name}/partition"):
+            major, _, minor = _text(f"{folder}/{name}/dev").partition(":")
+            yield os.makedev(int(major), int(minor))
+
+
+def _stacked(number: int) -> list[str]:
+    """Return the devices that the kernel has on top of one: LVM, multipath, RAID."""
+    found = _listed(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/holders")
+    return [f"{name} ({label})" if (label := _text(f"/sys/block/{name}/dm/name")) else name for name in found]
+
+
+def _add_loops(nodes: Mapping[str, Device]) -> None:
+    for name in _listed("/sys/block"):
+        device = nodes.get(_text(f"/sys/block/{name}/loop/backing_file")) if name.startswith("loop") else None
+        if device is not None:
+            device.above.append(f"loop device {name}")
+
+
+def _add_swaps(nodes: Mapping[str, Device]) -> None:
+    for line in _text("/proc/swaps").splitlines()[1:]:
+        if line.split()[0] in nodes:
+            nodes[line.split()[0]].above.append("swap")
+
+
+def _add_processes(numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> list[str]:
+    """Add the processes and the mounts of their namespaces; return those that we may not look into."""
+    hidden = []
+    namespaces: set[str] = set()
+    for pid in _listed("/proc"):
+        if not pid.isdigit():
+            continue
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            try:
+                for device in _held(pid, numbers, nodes):
+                    device.processes.append(_process(pid))
+                namespace = os.readlink(f"/proc/{pid}/ns/mnt")  # noqa: PTH115
+            except PermissionError:
+                hidden.append(f"pid {pid} ({_plain(_text(f'/proc/{pid}/comm'))})")
+                continue
+            if namespace not in namespaces:
+                namespaces.add(namespace)
+                _add_mounts(pid, numbers, nodes)
+    return hidden
+
+
+def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> list[Device]:
+    held: list[Device] = []
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):  # noqa: PTH208
+        with suppress(FileNotFoundError):
+            target = os.readlink(f"{folder}/{name}")  # noqa: PTH115
+            device = nodes.get(target)
+            # The number decides, as a VM has device nodes of its own.  Only what lies in a /dev is looked at: to ask
+            # for a file on a dead NFS server would hang.
+            if device is None and "/dev/" in target:
+                facts = os.stat(f"{folder}/{name}")  # noqa: PTH116
+                device = numbers.get(facts.st_rdev) if stat.S_ISBLK(facts.st_mode) else None
+            if device is not None and device not in held:
+                held.append(device)
+    return held
+
+
+def _add_mounts(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> None:
+    for line in _text(f"/proc/{pid}/mountinfo").splitlines():
+        fields = line.split()
+        major, _, minor = fields[2].partition(":")
+        # Btrfs has a number of its own, and tells its device by path.
+        source = fields[fields.index("-") + 2]
+        device = numbers.get(os.makedev(int(major), int(minor))) or nodes.get(source)
+        if device is not None and (point := f"file system at {_plain(fields[4])}") not in device.above:
+            device.above.append(point)
+
+
+def _process(pid: str) -> Process:
+    name = _plain(_text(f"/proc/{pid}/comm"))
+    process = Process(int(pid), name)
+    if not process.is_vm:
+        return process
+    arguments = _text(f"/proc/{pid}/cmdline").split("\0")
+    vm, vm_uuid = _vm_name(_option(arguments, "-name")), _option(arguments, "-uuid")
+    return Process(int(pid), name, vm and _plain(vm), vm_uuid and _plain(vm_uuid), "-incoming" in arguments)
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    places = [place for place, each in enumerate(arguments[:-1]) if each in (name, f"-{name}")]
+    return arguments[places[0] + 1] if places else None
+
+
+def _vm_name(option: str | None) -> str | None:
+    """Return the VM's name of `guest=NAME,debug-threads=on`, or of a plain NAME (qemu(1), -name)."""
+    for part in (option or "").replace(",,", "\0").split(","):
+        key, equals, value = part.partition("=")
+        if key == "guest" or not equals:
+            return (value if equals else key).replace("\0", ",") or None
+    return None
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        found = sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return []
+    return [name for name in found if names.GLOBAL_ID.match(name)] if folder.endswith(names.DEVICE_FOLDER) else found
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _plain(text: str) -> str:
+    """Return foreign text fit for a terminal."""
+    return text if text.isprintable() and text.isascii() and len(text) <= PLAIN_MAX else names.shown(text, PLAIN_MAX)
