@@ -31,6 +31,7 @@ setup(
             "storpool-adapter = storpool_ovirt.engine_adapter:run",
             "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
             "storpool-vm-hook = storpool_ovirt.vm_hook:run",
+            "storpool-boot-hook = storpool_ovirt.boot_hook:run",
             "storpool-ovirt = storpool_ovirt.admin:main",
             "storpool-simulator = storpool_ovirt.simulator:main",
         ],

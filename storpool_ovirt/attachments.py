@@ -58,14 +58,21 @@ class HostSide:
     lock_folder: str = LOCK_FOLDER
 
 
-def attach(client: api.Client, host: HostSide, target: Target, access_mode: str) -> str:
+def attach(
+    client: api.Client,
+    host: HostSide,
+    target: Target,
+    access_mode: str,
+    clear_way: Callable[[], None] = lambda: None,
+) -> str:
     """Attach to this host, wait for the device and return its path as this host sees it; `access_mode` is rw or ro.
 
-    Attaching what is attached already, with the same mode, is a success.  Raises NotFound (volume or client),
-    Conflict (attached here with the other mode), DeviceMissing, Locked; after a failure nothing of it is left.
+    `clear_way` is called under the lock, before anything is attached.  Attaching what is attached already, with the
+    same mode, is a success.  Raises NotFound (volume or client), Conflict (attached here with the other mode),
+    DeviceMissing, Locked; after a failure nothing of it is left.
     """
     path = names.device_path(target.global_id)
-    with _locked(host, target):
+    with locked(host, target):
         before = _here(client, host, target)
         if before is not None and before.access_mode != access_mode:
             raise errors.Conflict(
@@ -73,6 +80,7 @@ def attach(client: api.Client, host: HostSide, target: Target, access_mode: str)
                 f"is attached to client {host.client_id} with mode {before.access_mode}, not {access_mode}",
                 "detach it first",
             )
+        clear_way()
         try:
             item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
@@ -98,9 +106,14 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
     Raises InUse when the device is still open after a short wait: a detach may come for the host where the VM runs
     (a migration that failed), so it is never forced.
     """
-    with _locked(host, target):
-        if _try_detach(client, host, target):
-            host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
+    with locked(host, target):
+        detach_within(client, host, target, CLOSE_SECONDS)
+
+
+def detach_within(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> None:
+    """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds` to be closed."""
+    if _try_detach(client, host, target, close_seconds):
+        host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
 
 
 def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
@@ -188,9 +201,9 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
     return [each for each in clients if each.client_generation < generation]
 
 
-def _try_detach(client: api.Client, host: HostSide, target: Target) -> bool:
+def _try_detach(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> bool:
     """Return whether there was anything to detach; wait a little for a device that is about to be closed."""
-    closing = host.deadline.within(CLOSE_SECONDS)
+    closing = host.deadline.within(close_seconds)
     item = _let_go(target, [host.client_id])
     while True:
         try:
@@ -214,7 +227,7 @@ def _try_detach(client: api.Client, host: HostSide, target: Target) -> bool:
 def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
     host.deadline.extend(UNDO_SECONDS)
     try:
-        undone = _try_detach(client, host, target)
+        undone = _try_detach(client, host, target, CLOSE_SECONDS)
     except errors.Error as error:
         host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
     else:
@@ -242,8 +255,11 @@ def _device_size(path: str) -> int:
 
 
 @contextmanager
-def _locked(host: HostSide, target: Target) -> Iterator[None]:
-    """Hold this volume against other attaches and detaches on this host: Vdsm itself has no lock."""
+def locked(host: HostSide, target: Target, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold this volume against other attaches and detaches on this host: Vdsm itself has no lock.
+
+    Raises Locked when another one does not end within `seconds`, ConfigError when there can be no lock.
+    """
     folder = host.root + host.lock_folder
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
@@ -251,14 +267,14 @@ def _locked(host: HostSide, target: Target) -> Iterator[None]:
     except OSError as error:
         raise errors.ConfigError(f"the folder of locks {folder}", f"cannot be used ({error.strerror})") from error
     try:
-        waiting = host.deadline.within(LOCK_SECONDS)
+        waiting = host.deadline.within(seconds)
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError as error:
                 if waiting.remaining() <= 0:
-                    raise errors.Locked(f"{target} on this host", LOCK_SECONDS) from error
+                    raise errors.Locked(f"{target} on this host", seconds) from error
                 host.sleep(POLL_SECONDS)
         yield
     finally:

@@ -114,7 +114,7 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
         host = config.host(root)
         journal.hide(host.api.token.reveal())
 
-        from storpool_ovirt import api, attachments
+        from storpool_ovirt import api, attachments, vdsm_rows
 
         client = api.Client(host.api, deadline)
         side = attachments.HostSide(host.client_id, root, deadline, journal)
@@ -123,7 +123,13 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
         if action == "detach":
             attachments.detach(client, side, target)
             return "{}"
-        return json.dumps({"type": "block", "path": attachments.attach(client, side, target, connection.access_mode)})
+
+        def clear_way() -> None:
+            for name in vdsm_rows.remove_dangling(root, connection.volume, connection.global_id):
+                journal.line("dangling_link_removed", link=name, target=target, global_id=target.global_id)
+
+        path = attachments.attach(client, side, target, connection.access_mode, clear_way)
+        return json.dumps({"type": "block", "path": path})
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

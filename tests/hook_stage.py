@@ -201,7 +201,7 @@ def _hooks(module_stage: Stage) -> dict[int, Hooks]:
 
 
 @pytest.fixture
-def hasty(starts: Starts, tmp_path: Path) -> Iterator[Hooks]:
+def hasty_hook(starts: Starts, tmp_path: Path) -> Iterator[Hooks]:
     """Give the hooks of host 2 with one that gives up much sooner in the place of the installed one."""
     program = tmp_path / "hasty-hook"
     program.write_text(HASTY.format(python=sys.executable))

@@ -149,7 +149,7 @@ def test_release_is_all_or_nothing(core: Core, target: attachments.Target) -> No
 def test_the_lock_of_a_volume_is_waited_for_and_named(core: Core, target: attachments.Target) -> None:
     """Vdsm has no lock: an attach waits for a detach of the same volume, and says so when it does not end."""
     host = attachments.HostSide(1, core.root(1), Deadline(0.3), core.log)
-    with attachments._locked(core.host(1), target), pytest.raises(errors.Locked, match="on this host"):
+    with attachments.locked(core.host(1), target), pytest.raises(errors.Locked, match="on this host"):
         attachments.attach(core.client(), host, target, "rw")
     attachments.attach(core.client(), core.host(1), target, "rw")
 

@@ -1,6 +1,7 @@
 """storpool-vm-hook when it cannot be sure: the VM does not start, in time, with the reason; and what was taken then.
 
-The limits are cut short in a copy of the program (`hasty`); that the real ones are short enough is a test of its own.
+The limits are cut short in a copy of the program (`hasty_hook`); that the real ones are short enough is a test of its
+own.
 """
 
 from __future__ import annotations
@@ -54,45 +55,45 @@ def disk(starts: Starts) -> Disk:
     return made
 
 
-def test_this_hosts_client_is_down(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_this_hosts_client_is_down(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """A host that cannot use the disk takes it from nobody: the VM goes on where it is."""
     starts.stage.simulator.set_client(2, status="down")
     with starts.writing(1, disk) as writer:
-        assert "client 2 on this host is down" in check_refused(starts, hasty, disk)
+        assert "client 2 on this host is down" in check_refused(starts, hasty_hook, disk)
         assert writer.write(1)
 
 
 @pytest.mark.parametrize("kind", ["bad_gateway", "hang", "reset_before"])
 @pytest.mark.parametrize("query", ["Volume", "ClientsConfigDump", "AttachmentsList", "VolumesReassignWait"])
-def test_the_api_does_not_answer(starts: Starts, hasty: Hooks, disk: Disk, kind: str, query: str) -> None:
+def test_the_api_does_not_answer(starts: Starts, hasty_hook: Hooks, disk: Disk, kind: str, query: str) -> None:
     """T73: the API talks nonsense, or nothing, to any of the calls: refused in time, with its address."""
-    sentence = check_refused(starts, hasty, disk, fault={"kind": kind, "query": query, "times": 100})
+    sentence = check_refused(starts, hasty_hook, disk, fault={"kind": kind, "query": query, "times": 100})
     assert f"127.0.0.1:{starts.stage.simulator.port}" in sentence
 
 
-def test_the_api_is_away(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_the_api_is_away(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T73: nobody listens at the API's address: refused in time, with that address."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         with starts.conf(2, SP_API_HTTP_PORT=str(port)):
-            assert f"127.0.0.1:{port} gave no usable answer" in check_refused(starts, hasty, disk)
+            assert f"127.0.0.1:{port} gave no usable answer" in check_refused(starts, hasty_hook, disk)
 
 
 @pytest.mark.parametrize("answer", [canned_api.DRIP, (200, b"<html>"), (200, {"generation": 1, "data": None})],
                          ids=["drip", "page", "null"])  # fmt: skip
 def test_nonsense_is_never_taken_for_an_answer(
-    starts: Starts, hasty: Hooks, disk: Disk, answer: canned_api.Answer
+    starts: Starts, hasty_hook: Hooks, disk: Disk, answer: canned_api.Answer
 ) -> None:
     """T73: with something else at the API's address the start is refused in time."""
     with canned_api.answering([answer]) as canned, starts.conf(2, SP_API_HTTP_PORT=str(canned.port)):
-        check_refused(starts, hasty, disk)
+        check_refused(starts, hasty_hook, disk)
 
 
-def test_the_token_is_wrong(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_the_token_is_wrong(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """The reason is StorPool's own, and the token is not told."""
     with starts.conf(2, SP_AUTH_TOKEN="987654321"):
-        sentence = check_refused(starts, hasty, disk)
+        sentence = check_refused(starts, hasty_hook, disk)
     assert "unauthorized" in sentence
     assert "987654321" not in sentence
 
@@ -107,23 +108,23 @@ def test_the_token_is_wrong(starts: Starts, hasty: Hooks, disk: Disk) -> None:
     ],
 )
 def test_a_host_that_does_not_know_itself(
-    starts: Starts, hasty: Hooks, disk: Disk, conf: dict[str, str | None], said: str
+    starts: Starts, hasty_hook: Hooks, disk: Disk, conf: dict[str, str | None], said: str
 ) -> None:
     """D7: who this host is comes from its own storpool.conf, and no default takes its place."""
     with starts.conf(2, **conf):
-        assert said in check_refused(starts, hasty, disk)
+        assert said in check_refused(starts, hasty_hook, disk)
 
 
-def test_a_disk_that_is_gone(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_a_disk_that_is_gone(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T14: a link that leads to nothing that StorPool has, and no link at all, refuse the start."""
     link = starts.stage.hosts[2].local(starts.run_link(disk))
     link.unlink()
-    assert "Engine attaches the disk first" in check_refused(starts, hasty, disk)
+    assert "Engine attaches the disk first" in check_refused(starts, hasty_hook, disk)
     link.symlink_to(starts.stage.hosts[2].local("/dev/storpool-byid/sim.a.zzzz"))
-    assert "there is no snapshot ~sim.a.zzzz" in check_refused(starts, hasty, disk)
+    assert "there is no snapshot ~sim.a.zzzz" in check_refused(starts, hasty_hook, disk)
 
 
-def test_a_link_to_another_disk(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_a_link_to_another_disk(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T60, T76: the link's name and the volume's tags disagree: none of the VM's disks is taken from anybody."""
     [other] = starts.disks()
     starts.attach(1, other)
@@ -131,41 +132,41 @@ def test_a_link_to_another_disk(starts: Starts, hasty: Hooks, disk: Disk) -> Non
     link = starts.stage.hosts[2].local(starts.run_link(disk))
     link.unlink()
     link.symlink_to(starts.device(2, other))
-    sentence = check_refused(starts, hasty, other, disk)
+    sentence = check_refused(starts, hasty_hook, other, disk)
     assert f"is the disk {disk.id} of this VM but was made for {other.id}" in sentence
 
 
-def test_a_link_to_what_is_not_ovirts(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_a_link_to_what_is_not_ovirts(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T76: oVirt means a volume that carries another orchestrator's tags: it is not taken."""
     post(starts.stage.simulator, f"VolumeUpdate/~{starts.global_id(disk)}", {"tags": {"virt": "cs"}})
-    assert "carries no tags of oVirt" in check_refused(starts, hasty, disk)
+    assert "carries no tags of oVirt" in check_refused(starts, hasty_hook, disk)
     post(starts.stage.simulator, f"VolumeUpdate/~{starts.global_id(disk)}", {"tags": {"virt": "ovirt"}})
 
 
-def test_one_of_several_disks_cannot_be_taken(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_one_of_several_disks_cannot_be_taken(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """All or nothing: where StorPool refuses the request, no disk of the VM is taken."""
     [other] = starts.disks()
     starts.attach(1, other)
     starts.attach(2, other)
-    check_refused(starts, hasty, disk, other, fault={"kind": "error_200", "query": "VolumesReassignWait"})
+    check_refused(starts, hasty_hook, disk, other, fault={"kind": "error_200", "query": "VolumesReassignWait"})
 
 
-def test_a_device_that_is_not_there(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_a_device_that_is_not_there(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """StorPool says that it is attached here, but there is no device: nothing is taken from who can use it."""
     starts.device(2, disk).unlink()
     with starts.writing(1, disk) as writer:
-        assert "did not appear" in check_refused(starts, hasty, disk)
+        assert "did not appear" in check_refused(starts, hasty_hook, disk)
         assert writer.write(1)
 
 
-def test_somebody_attaches_it_meanwhile(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_somebody_attaches_it_meanwhile(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T55: success is read back, not believed: a host that has it again after the request stops the start."""
     cluster = starts.stage.simulator
     cluster.clear_calls()
     cluster.inject("delay", query="VolumesReassignWait", seconds=0.5)
     with starts.starting(2, disk) as hook:
         wait_for_call(starts.stage, "VolumesReassignWait")
-        cluster.inject("delay", query="AttachmentsList", seconds=1.2)
+        cluster.inject("delay", query="AttachmentsList", seconds=0.6)
         wait_for_call(starts.stage, "AttachmentsList", times=2)
         post(cluster, "VolumesReassignWait", {"reassign": [{"volume": f"~{starts.global_id(disk)}", "rw": [1]}]})
         _, stderr = hook.communicate(timeout=LIMIT_SECONDS)
@@ -174,18 +175,18 @@ def test_somebody_attaches_it_meanwhile(starts: Starts, hasty: Hooks, disk: Disk
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "transient", "stop"])
-def test_a_request_whose_answer_is_lost(starts: Starts, hasty: Hooks, disk: Disk, kind: str) -> None:
+def test_a_request_whose_answer_is_lost(starts: Starts, hasty_hook: Hooks, disk: Disk, kind: str) -> None:
     """T87: it is repeated with the same body; the VM starts, and is alone."""
     starts.stage.simulator.clear_calls()
     starts.stage.simulator.inject(kind, query="VolumesReassignWait", **({"seconds": 0.2} if kind == "stop" else {}))
-    hasty.before_vm_start(starts.vm(disk))
+    hasty_hook.before_vm_start(starts.vm(disk))
     assert starts.on_hosts(disk) == {(2, "rw")}
     bodies = [str(call["body"]) for call in starts.stage.simulator.calls() if call["query"] == "VolumesReassignWait"]
     assert len(bodies) > 1
     assert len({*bodies}) == 1
 
 
-def test_a_hook_that_was_frozen_takes_nothing_when_its_time_is_over(starts: Starts, hasty: Hooks, disk: Disk) -> None:
+def test_a_frozen_hook_takes_nothing_when_its_time_is_over(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
     """T52: the host hung in the middle of a start, the VM was started elsewhere; when it wakes up, it does not take it.
 
     SIGSTOP before the request, SIGCONT when the deadline has passed.

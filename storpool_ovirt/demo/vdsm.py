@@ -1,9 +1,9 @@
 """Vdsm's way to run a helper, and what Vdsm keeps in mind about managed volumes.
 
 What oVirt's vdsm does in managedvolume.py (docs/host.md), in our own words; a host is a folder here.  It keeps what
-matters to a helper: one row for each volume with its connection information, the run link that the VM opens, the order
-of the steps, which step is undone by which, and that there is no lock and no time limit (but the one that tests need
-to end).
+matters to a helper: one row for each volume with its connection information, the run link that the VM opens, the udev
+rule (these three in vdsm_rows.py), the order of the steps, which step is undone by which, and that there is no lock and
+no time limit (but the one that tests need to end).
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from storpool_ovirt.demo import vdsm_rows
+
 HELPER_LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit, Engine gives up after 180 s
 DRIVER_TYPES = ("rbd", "iscsi", "lightos", "local", "storpool")
-RUN_FOLDER = "/run/vdsm/managedvolumes"
+RUN_FOLDER = vdsm_rows.RUN_FOLDER
 
 GENERAL_EXCEPTION = 100
 HELPER_FAILED = 926
@@ -80,7 +83,7 @@ class Host:
         self.helper_path = helper_path
         self.name = name
         self.observe = observe
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.rows = vdsm_rows.Rows(self.local(vdsm_rows.DATABASE))
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
@@ -107,17 +110,18 @@ class Host:
         self._refuse_second_attach(vol_id, connection_info)
         attachment: dict[str, Any] | None = None
         try:
-            row = self.rows.setdefault(vol_id, {"vol_id": vol_id, "connection_info": connection_info})
+            if vol_id not in self.rows:
+                self.rows[vol_id] = {"vol_id": vol_id, "connection_info": connection_info}
             attachment = self.attach(connection_info)
             path = attachment["path"]
-            row.update(path=path, attachment=attachment)
+            self._complete_row(vol_id, path, attachment)
             _refuse_unknown_driver(connection_info["driver_volume_type"])
             managed_path = self._add_link(sd_id, vol_id, path)
-            self._trigger_udev(path)
+            self._add_rule(sd_id, vol_id, path)
         except (VdsmError, KeyError, TypeError, OSError) as error:
             if attachment is not None:
                 self._silent_detach({"connection_info": connection_info, "attachment": attachment})
-            self._silent_remove(sd_id, vol_id)
+            self._forget(sd_id, vol_id)
             raise error if isinstance(error, VdsmError) else VdsmError(GENERAL_EXCEPTION, repr(error)) from error
         return {"vol_id": vol_id, "path": path, "managed_path": managed_path, "attachment": attachment}
 
@@ -128,8 +132,7 @@ class Host:
             return
         if "path" in row and self.local(row["path"]).exists():
             self.detach(row)  # a failure leaves everything as it is, to be tried again
-        self.local(_link(sd_id, vol_id)).unlink(missing_ok=True)
-        self.rows.pop(vol_id, None)
+        self._forget(sd_id, vol_id)
 
     def attach(self, connection_info: dict[str, Any]) -> Any:
         """Run the helper's attach and return its answer; raises VdsmError."""
@@ -167,10 +170,8 @@ class Host:
         return path_in(self.root, path)
 
     def reboot(self) -> None:
-        """Lose what a reboot loses: /run.  The rows stay; the devices are the kernel's affair."""
-        folder = self.local(RUN_FOLDER)
-        for link in folder.iterdir() if folder.exists() else ():
-            link.unlink()
+        """Lose what a reboot loses: /run.  Rows and rules stay, and devices, as StorPool attaches them at boot."""
+        shutil.rmtree(self.local("/run"), ignore_errors=True)
 
     def _refuse_second_attach(self, vol_id: str, connection_info: dict[str, Any]) -> None:
         row = self.rows.get(vol_id)
@@ -181,23 +182,32 @@ class Host:
         if "path" in row and self.local(row["path"]).exists():
             raise VdsmError(ALREADY_ATTACHED, f"volume {vol_id} is already attached")
 
+    def _complete_row(self, vol_id: str, path: str, attachment: dict[str, Any]) -> None:
+        row = self.rows.get(vol_id)
+        if row is not None:  # an update of a row that somebody removed meanwhile changes nothing, and nobody notices
+            self.rows[vol_id] = {**row, "path": path, "attachment": attachment}
+
     def _add_link(self, sd_id: str, vol_id: str, path: str) -> str:
-        managed_path = _link(sd_id, vol_id)
+        managed_path = vdsm_rows.link(sd_id, vol_id)
         link = self.local(managed_path)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(self.local(path))  # an old one in the way is an error, and undoes the attach
         return managed_path
 
-    def _trigger_udev(self, path: str) -> None:
+    def _add_rule(self, sd_id: str, vol_id: str, path: str) -> None:
+        file = self.local(vdsm_rows.rule(sd_id, vol_id))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(vdsm_rows.rule_text(path))
         self.local(path).stat()  # udevadm's failure for a path that does not exist
 
     def _silent_detach(self, sent: dict[str, Any]) -> None:
         with contextlib.suppress(VdsmError):
             self.detach(sent)
 
-    def _silent_remove(self, sd_id: str, vol_id: str) -> None:
+    def _forget(self, sd_id: str, vol_id: str) -> None:
+        self.local(vdsm_rows.rule(sd_id, vol_id)).unlink(missing_ok=True)
+        self.local(vdsm_rows.link(sd_id, vol_id)).unlink(missing_ok=True)
         self.rows.pop(vol_id, None)
-        self.local(_link(sd_id, vol_id)).unlink(missing_ok=True)
 
 
 def path_in(root: Path, path: str) -> Path:
@@ -208,7 +218,3 @@ def path_in(root: Path, path: str) -> Path:
 def _refuse_unknown_driver(driver_volume_type: str) -> None:
     if driver_volume_type not in DRIVER_TYPES:
         raise VdsmError(UNSUPPORTED_DRIVER, f"unsupported driver {driver_volume_type}")
-
-
-def _link(sd_id: str, vol_id: str) -> str:
-    return f"{RUN_FOLDER}/{sd_id}_{vol_id}"

@@ -1,0 +1,89 @@
+"""storpool-boot-hook: what Vdsm's hook point before_vdsm_start runs as root, before each start of vdsmd.
+
+It clears what an earlier boot left, so that no stale row of Vdsm blocks a start: see stale.py.  The first run that
+comes to its end does all the work of a boot.  Vdsm runs a hook by its full path, without arguments, drops its stdout,
+logs its stderr and ignores its exit code here, but waits for it without limit (oVirt's vdsm, common/hooks.py): so it
+ends by itself, and never holds up the start of vdsmd with a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from storpool_ovirt import api, attachments, config, errors, log, stale, storpool_conf, streams, vdsm_helper, vdsm_rows
+from storpool_ovirt.deadline import Deadline, enforced
+
+PROGRAM = "storpool-boot-hook"
+# vdsmd waits, and with it the whole host; systemd gives up its start after 90 s.
+DEADLINE_SECONDS = 18.0
+LAST_SECONDS = 8.0
+USAGE = f"run it as Vdsm does: {PROGRAM}, with nothing behind it"
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`."""
+    sys.exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Clear what an earlier boot left; return 0 whatever came of it, 1 for a wrong use."""
+    arguments = list(sys.argv if argv is None else argv)
+    if len(arguments) != 1:
+        streams.Answer(None).give(f"{PROGRAM} takes no arguments: {USAGE}", error=True)
+        return 1
+    # With the helper's lines: who asks why a volume was detached looks there.
+    journal = log.Log(PROGRAM, config.root() + vdsm_helper.LOG_FILE)
+    answer = streams.Answer(journal.descriptor)
+    try:
+        problems = _run(journal)
+    except errors.Error as error:
+        problems = [str(error)]
+    except ImportError as error:
+        problems = [f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"]
+    except Exception as error:
+        # The door: whatever happens here, vdsmd starts.
+        problems = [f"internal error {error.__class__.__name__}: see {vdsm_helper.LOG_FILE} or syslog on this host"]
+        journal.trace()
+    if problems:
+        sentence = journal.masked(streams.one_line(_told(problems)))
+        journal.line("boot_hook_incomplete", reason=sentence)
+        with contextlib.suppress(OSError):
+            answer.give(sentence, error=True)
+    return 0
+
+
+def _run(journal: log.Log) -> list[str]:
+    """Return what could not be done, a sentence each."""
+    root = config.root()
+    if stale.is_done(root):
+        return []
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, "the clearing of an earlier boot's rows", LAST_SECONDS):
+        rows = vdsm_rows.read(root)
+        if not any(row.ours for row in rows) and not os.path.exists(root + storpool_conf.FILE):  # noqa: PTH110
+            return []  # no host of StorPool's
+        sweep = _sweep(root, deadline, journal)
+        sweep.rows(rows)
+        sweep.leftovers()
+        if not sweep.problems:
+            stale.mark_done(root)
+    return sweep.problems
+
+
+def _sweep(root: str, deadline: Deadline, journal: log.Log) -> stale.Sweep:
+    try:
+        host = config.host(root)
+    except errors.ConfigError as error:
+        return stale.Sweep(attachments.HostSide(0, root, deadline, journal), None, error)
+    journal.hide(host.api.token.reveal())
+    side = attachments.HostSide(host.client_id, root, deadline, journal)
+    return stale.Sweep(side, api.Client(host.api, deadline))
+
+
+def _told(problems: Sequence[str]) -> str:
+    more = f" (and {len(problems) - 1} more: see {vdsm_helper.LOG_FILE})" if len(problems) > 1 else ""
+    return f"not all that an earlier boot left is cleared, the next start of vdsmd tries again: {problems[0]}{more}"

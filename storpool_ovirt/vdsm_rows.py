@@ -1,0 +1,205 @@
+"""What Vdsm keeps on this host for each managed volume: a row in its database, a udev rule, a run link.
+
+Rows and rules outlive a reboot, run links do not: a link that leads to a device tells that Vdsm attached the volume
+since this host was started.  Where they are and what they look like is Vdsm's (oVirt's vdsm, managedvolumedb.py,
+managedvolume.py, supervdsm_api/udev.py).  Nothing here is changed but what is named by one volume of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from storpool_ovirt import errors, names
+
+if TYPE_CHECKING:
+    import sqlite3
+
+DATABASE = "/var/lib/vdsm/storage/managedvolume.db"
+RUN_FOLDER = "/run/vdsm/managedvolumes"
+RULES_FOLDER = "/etc/udev/rules.d"
+RULE_PREFIX = "99-vdsm-managed_"
+RULE_SUFFIX = ".rules"
+# Vdsm itself is not there while this is asked; whatever else holds its database (a backup) does so for moments.
+BUSY_SECONDS = 3.0
+
+_MATCHES = "CAST(vol_id AS BLOB) IS ? AND CAST(path AS BLOB) IS ? AND CAST(connection_info AS BLOB) IS ?"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of Vdsm's database, as stored.
+
+    `ours`: it was attached through StorPool.  `global_id` is None where it does not tell, or tells two.
+    """
+
+    stored: tuple[bytes | None, ...]
+    vol_id: str
+    ours: bool
+    global_id: str | None
+    is_snapshot: bool
+
+    def mentions(self, text: str) -> bool:
+        """Tell whether this text is anywhere in the row."""
+        return any(text.encode() in value for value in self.stored if value is not None)
+
+
+def read(root: str) -> list[Row]:
+    """Return all rows; none where Vdsm has no database.  Raises InputError where it cannot be read."""
+    if not os.path.exists(root + DATABASE):  # noqa: PTH110  pathlib is an import that the helper can spare
+        return []
+    with _opened(root) as connection:
+        columns = "vol_id, path, connection_info, attachment"
+        found = connection.execute(f"SELECT {columns} FROM volumes ORDER BY vol_id").fetchall()  # noqa: S608
+    return [_row(stored) for stored in found]
+
+
+def forget(root: str, row: Row) -> None:
+    """Remove the link, the rule and then the row of a volume; a row that has changed since it was read stays.
+
+    The row is the last to go: as long as it is there a repetition finds the rest.  Raises InputError.
+    """
+    try:
+        _remove(root + RUN_FOLDER, row.vol_id, "", "", stat.S_ISLNK)
+        _remove(root + RULES_FOLDER, row.vol_id, RULE_PREFIX, RULE_SUFFIX, stat.S_ISREG)
+    except OSError as error:
+        raise errors.InputError(
+            f"the run link or the udev rule of volume {row.vol_id}", f"cannot be removed ({error.strerror})"
+        ) from error
+    with _opened(root) as connection:
+        connection.execute(f"DELETE FROM volumes WHERE {_MATCHES}", row.stored[:3])  # noqa: S608  # our own text
+
+
+def is_live(root: str, vol_id: str) -> bool:
+    """Tell whether a run link of this volume leads to a device: attached since the host was started, and still so."""
+    with _folder(root + RUN_FOLDER) as folder:
+        targets = [_target(folder, name) for name in _names_of(folder, vol_id)]
+    return any(target and _leads(root, target) for target in targets)
+
+
+def linked(root: str) -> set[str]:
+    """Return the global ids of the devices to which run links lead."""
+    with _folder(root + RUN_FOLDER) as folder:
+        targets = [_target(folder, name) for name in _listed(folder)]
+    found = (names.global_id_of(target, root) for target in targets if target and _leads(root, target))
+    return {global_id for global_id in found if global_id}
+
+
+def remove_dangling(root: str, vol_id: str, global_id: str) -> list[str]:
+    """Remove the run links of this volume that point to its device while that is not there; return their names.
+
+    Vdsm leaves one when a device is taken away from a host that stays up, and fails over it when it attaches the volume
+    again (its os.symlink).  One that cannot be removed is left to Vdsm to complain of.
+    """
+    removed = []
+    with _folder(root + RUN_FOLDER) as folder:
+        for name in _names_of(folder, vol_id):
+            target = _target(folder, name)
+            if target and names.global_id_of(target, root) == global_id and not _leads(root, target):
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=folder)
+                    removed.append(name)
+    return removed
+
+
+def _row(stored: tuple[bytes | None, ...]) -> Row:
+    vol_id, path, connection_info, _ = ((value or b"").decode(errors="replace") for value in stored)
+    info = _parsed(connection_info)
+    data = _object(info.get("data"))
+    on_path = names.global_id_of(path)
+    adapted = info.get("adapter") == "storpool"
+    told = data.get("global_id") if adapted else None
+    named = {each for each in (told, on_path) if isinstance(each, str) and names.GLOBAL_ID.match(each)}
+    return Row(
+        stored=stored,
+        vol_id=vol_id,
+        ours=bool(vol_id) and (adapted or (info.get("driver_volume_type") == "storpool" and on_path is not None)),
+        global_id=named.pop() if len(named) == 1 else None,
+        is_snapshot=adapted and data.get("access_mode") == "ro",
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return _object(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+@contextlib.contextmanager
+def _opened(root: str) -> Iterator[sqlite3.Connection]:
+    """Open Vdsm's database, which is never made here; what was done is kept when the block ends without an error."""
+    import sqlite3
+    from urllib.parse import quote
+
+    where = root + DATABASE
+    try:
+        connection = sqlite3.connect(f"file:{quote(where)}?mode=rw", uri=True, timeout=BUSY_SECONDS)
+        with contextlib.closing(connection), connection:
+            connection.text_factory = bytes  # other vendors' rows may hold anything
+            yield connection
+    except sqlite3.Error as error:
+        raise errors.InputError(
+            f"Vdsm's database {where}",
+            f"cannot be used ({error})",
+            "free or repair it (`vdsm-tool configure` makes a new one), then restart vdsmd",
+        ) from error
+
+
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[int | None]:
+    """Open a folder, None when there is none: what is removed by it is in exactly this folder, whoever moves names."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _listed(folder: int | None) -> list[str]:
+    return [] if folder is None else sorted(os.listdir(folder))  # noqa: PTH208
+
+
+def _names_of(folder: int | None, vol_id: str, prefix: str = "", suffix: str = "") -> list[str]:
+    """Return the names `<prefix><storage domain>_<volume><suffix>` of this volume."""
+    found = []
+    for name in _listed(folder):
+        middle = name[len(prefix) : len(name) - len(suffix)]
+        if name == f"{prefix}{middle}{suffix}" and middle.partition("_")[2] == vol_id:
+            found.append(name)
+    return found
+
+
+def _remove(path: str, vol_id: str, prefix: str, suffix: str, is_kind: Any) -> None:
+    with _folder(path) as folder:
+        for name in _names_of(folder, vol_id, prefix, suffix):
+            with contextlib.suppress(FileNotFoundError):
+                if is_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=folder)
+
+
+def _target(folder: int | None, name: str) -> str | None:
+    """Return where a link points to; None for anything else."""
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return None
+
+
+def _leads(root: str, target: str) -> bool:
+    global_id = names.global_id_of(target, root)
+    path = root + names.device_path(global_id) if global_id else target
+    return os.path.exists(path)  # noqa: PTH110
