@@ -32,6 +32,7 @@ setup(
             "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
             "storpool-vm-hook = storpool_ovirt.vm_hook:run",
             "storpool-boot-hook = storpool_ovirt.boot_hook:run",
+            "fence_storpool = storpool_ovirt.fence_agent:run",
             "storpool-ovirt = storpool_ovirt.admin:main",
             "storpool-simulator = storpool_ovirt.simulator:main",
         ],

@@ -8,10 +8,11 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable
 
-from storpool_ovirt import config, errors, findings, log
-from storpool_ovirt.deadline import Deadline
+from storpool_ovirt import config, errors, findings, log, names
+from storpool_ovirt.deadline import Deadline, enforced
 
 if TYPE_CHECKING:
     import click
@@ -143,6 +144,20 @@ def _commands() -> click.Group:
         with _engine("rebuild", database, options) as engine:
             return _rebuild(engine, location, dry_run)
 
+    @group.command("fence-host", short_help="take everything of oVirt's from a lost host")
+    @click.argument("host", metavar="CLIENT|HOST")
+    @where[1]
+    @dry_run
+    @click.option("--even-if-it-runs", "twice", metavar="HOST", help="Repeat the host: take its disks although it"
+                  " answers StorPool and VMs may run there.")  # fmt: skip
+    def fence_host(host: str, options: str | None, dry_run: bool, twice: str | None) -> int:
+        """Take everything of oVirt's by force from a host that is lost, so that its VMs can start elsewhere.
+
+        HOST is a section of /etc/storpool.conf, CLIENT a client id (SP_OURID). Shareable disks are taken too. It needs
+        no database. It refuses while the host answers StorPool.
+        """
+        return _fence_host(host, options, twice, dry_run)
+
     return group
 
 
@@ -226,6 +241,25 @@ def _rebuild(engine: trees.Engine, location: str | None, dry_run: bool) -> int:
     if dry_run:
         return 0
     _print(f"{rebuild.carry_out(engine, plan)} rows written: now run storpool-ovirt audit")
+    return 0
+
+
+def _fence_host(host: str, options: str | None, twice: str | None, dry_run: bool) -> int:
+    from storpool_ovirt import api, fence_host, storpool_conf
+
+    root = config.root()
+    lines = log.Log(PROGRAM, config.engine_log(PROGRAM))
+    lines.correlation_id = f"fence-host-{os.getpid()}"
+    deadline = Deadline(fence_host.DEADLINE_SECONDS)
+    with enforced(deadline, f"{names.shown(host)} to be fenced", fence_host.LAST_SECONDS):
+        meant = fence_host.named(host, root)
+        # A client id is one cluster's: what other clusters list under the same number is another host.
+        settings = replace(config.domain(_options(options), root).api, multicluster=False)
+        lines.hide(settings.token.reveal())
+        prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
+        told = fence_host.Told(twice, dry_run)
+        for line in fence_host.fence(api.Client(settings, deadline), meant, prefix, told, lines):
+            _print(line)
     return 0
 
 

@@ -60,7 +60,7 @@ def shared(module_stage: Stage) -> Iterator[Stage]:
     module_stage.simulator.clear_faults()
     module_stage.simulator.set_switches(**switches)
     for client_id in module_stage.hosts:
-        module_stage.simulator.set_client(client_id, status="running", open=[])
+        module_stage.simulator.set_client(client_id, status="running", open=[], behind=False)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def test_it_answers_while_the_block_lasts_and_not_after(tmp_path: Path) -> None:
     with simulator.running(tmp_path / "simulator", {1: tmp_path / "host1"}, devices="file") as process:
         assert process.running
         assert process.objects() == {"volumes": 0, "snapshots": 0, "attachments": 0}
-        assert process.clients() == {1: {"status": "running", "open": [], "forced": []}}
+        assert process.clients() == {1: {"status": "running", "behind": False, "open": [], "forced": []}}
         assert (tmp_path / "host1/etc/storpool.conf").exists()
     assert not process.running
     with pytest.raises(ConnectionRefusedError):

@@ -277,3 +277,59 @@ def test_reads_of_hosts_see_each_other(peer: World, v: str) -> None:
     peer.reassign({"volume": "v", "rw": [1, 2]})
     peer.write(1, v, b"shared", at=GIB // 2)
     assert peer.read(2, v, 6, at=GIB // 2) == b"shared"
+
+
+# clients that run and are behind
+
+
+def status_of(peer: World, client_id: int) -> Any:
+    """What ClientsConfigDump tells about a client."""
+    (found,) = [one for one in peer.get("ClientsConfigDump") if one["id"] == client_id]
+    return found
+
+
+def test_a_client_that_is_behind_updates(peer: World) -> None:
+    """A client that runs and takes over nothing is updating, at the generation where it fell behind [sptypes]."""
+    before = status_of(peer, 2)["clientGeneration"]
+    peer.control("POST", "clients/2", {"behind": True})
+    peer.create("w")
+    peer.create("x")
+    two = status_of(peer, 2)
+    assert (two["configStatus"], two["clientGeneration"]) == ("updating", before)
+    assert two["generation"] == status_of(peer, 1)["clientGeneration"] > before
+    assert peer.get("ServicesList")["clients"]["2"]["status"] == "running"
+    assert peer.control("GET", "clients")["2"]["behind"] is True
+    peer.simulator.set_client(2, behind=False)
+    assert (status_of(peer, 2)["configStatus"], status_of(peer, 2)["clientGeneration"]) == ("ok", two["generation"])
+
+
+def test_an_attach_waits_for_a_client_that_is_behind(peer: World, v: str) -> None:
+    """The device appears when the client has caught up, and until then whoever attaches it waits [sptypes] [inf]."""
+    peer.simulator.set_client(2, behind=True)
+    peer.reassign({"volume": "v", "rw": [2]}, wait=0)
+    assert not peer.device(2, v).exists()
+    with pytest.raises(RefusedError, match="timeout"):
+        peer.reassign({"snapshot": "s", "ro": [2]}, wait=1)
+    peer.simulator.set_client(2, behind=False)
+    assert peer.device(2, v).exists()
+
+
+def test_what_is_taken_from_a_client_that_is_behind_is_gone(peer: World, v: str) -> None:
+    """A forced detach takes effect whether the client takes over the configuration or not [inf]."""
+    peer.reassign({"volume": "v", "rw": [2]})
+    peer.simulator.set_client(2, behind=True)
+    peer.reassign({"volume": "v", "detach": [2], "force": True})
+    assert peer.attached() == set()
+    assert not peer.device(2, v).exists()
+
+
+def test_a_client_that_went_down_is_behind_no_more(peer: World) -> None:
+    """What starts reads the whole configuration; while it is down it is where it fell behind [inf]."""
+    peer.simulator.set_client(2, behind=True)
+    seen = status_of(peer, 2)["clientGeneration"]
+    peer.create("w")
+    peer.control("POST", "clients/2", {"status": "down"})
+    assert (status_of(peer, 2)["configStatus"], status_of(peer, 2)["clientGeneration"]) == ("down", seen)
+    peer.control("POST", "clients/2", {"status": "running"})
+    assert status_of(peer, 2)["configStatus"] == "ok"
+    assert peer.control("GET", "clients")["2"]["behind"] is False

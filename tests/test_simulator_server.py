@@ -183,7 +183,9 @@ def test_calls_are_recorded(peer: World) -> None:
 def test_a_client_is_registered_and_changed(peer: World) -> None:
     """Clients can be added, taken down and given open volumes; a client without a folder has no devices."""
     peer.control("POST", "clients/9", {"status": "running", "open": ["abcd.e.1"]})
-    assert peer.control("GET", "clients")["9"] == {"status": "running", "open": ["abcd.e.1"], "forced": []}
+    assert peer.control("GET", "clients")["9"] == {
+        "status": "running", "behind": False, "open": ["abcd.e.1"], "forced": []
+    }  # fmt: skip
     peer.reassign({"volume": "v", "rw": [9]})
     assert peer.attached() == {("v", 9, "rw")}
 
@@ -203,6 +205,7 @@ def test_the_clock_is_advanced(peer: World) -> None:
         ("POST", "faults", "{"), ("POST", "clients/x", {"status": "down"}), ("POST", "clients/0", {}),
         ("POST", "clients/1", {"status": "up"}), ("POST", "clients/1", {"open": "x"}),
         ("POST", "clients/1", {"unknown": 1}), ("POST", "clients/1", {"delay": 1}),
+        ("POST", "clients/1", {"behind": 2}), ("POST", "clients/1", {"behind": True, "status": "down"}),
         ("POST", "clients/1", {"delay": -1}), ("POST", "clock", {}), ("POST", "clock", {"advance": -1}),
         ("POST", "clock", {"advance": "1"}), ("POST", "clock", {"advance": 1, "unknown": 1}),
         ("GET", "unknown", None), ("PUT", "faults", None), ("POST", "switches", []),

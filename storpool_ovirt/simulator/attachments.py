@@ -95,17 +95,29 @@ def check_detached(cluster: Cluster, entry: Entry, name: str = "busy") -> None:
         raise errors.BusyError(descr) if name == "busy" else errors.InvalidParamError(descr)
 
 
-def set_client(cluster: Cluster, client_id: int, *, running: bool | None, opened: Iterable[str] | None) -> None:
-    """What a test tells about a client: up or down, and which volumes count as open there.  Registers a new one."""
+def set_client(
+    cluster: Cluster,
+    client_id: int,
+    *,
+    running: bool | None,
+    opened: Iterable[str] | None,
+    behind: bool | None = None,
+) -> None:
+    """What a test tells about a client: up, behind or down, and what counts as open there.  Registers a new one.
+
+    A client that goes down is behind no more: it reads all of the configuration when it comes up.
+    """
     with cluster.lock:  # until the devices are there: who waits for the client must not wake before
         with cluster.change(quiet=True):
-            client = cluster.catalog.clients.get(client_id)
             if opened is not None:
                 cluster.declared_open[client_id] = {one.lstrip("~") for one in opened}
-            if client is None or (running is not None and running != client.running):
-                up = running is not False
-                cluster.catalog.clients.put(Client(client_id, running=up, generation=cluster.generation))
-        if running:
+            old = cluster.catalog.clients.get(client_id) or Client(client_id, running=True)
+            up = old.running if running is None else running
+            lags = up and (old.behind if behind is None else behind)
+            seen = cluster.generation if old.in_step else old.generation
+            new = Client(client_id, running=up, generation=seen, behind=lags)
+            cluster.catalog.clients.put(new)
+        if new.in_step and (running or behind is False):
             for attachment in cluster.catalog.attached_to(client_id):
                 cluster.show(attachment)
 
@@ -193,4 +205,4 @@ def _part(cluster: Cluster, change: Change, leaving: Sequence[Attachment], *, fo
 
 def _is_up(cluster: Cluster, client_id: int) -> bool:
     client = cluster.catalog.clients.get(client_id)
-    return client is not None and client.running
+    return client is not None and client.in_step

@@ -74,7 +74,7 @@ class Cluster:
             self._take_templates(templates)
             self.hosts = frozenset(hosts)
             for client in [*self.catalog.clients]:
-                self.catalog.clients.put(replace(client, running=client.client_id in self.hosts))
+                self.catalog.clients.put(replace(client, running=client.client_id in self.hosts, behind=False))
             for client_id in hosts:
                 self.catalog.clients.put(Client(client_id, running=True))
         self._heal()
@@ -191,9 +191,9 @@ class Cluster:
     # devices
 
     def show(self, attachment: Attachment) -> None:
-        """Have the device of an attachment in place, when its client is a running host of ours."""
+        """Have the device of an attachment in place, when its client is a running host of ours and not behind."""
         client = self.catalog.clients.get(attachment.client_id)
-        if attachment.client_id not in self.hosts or client is None or not client.running:
+        if attachment.client_id not in self.hosts or client is None or not client.in_step:
             return
         entry = self.catalog.entries.rows[attachment.global_id]
         name = None if entry.name is None else entry.listed_name

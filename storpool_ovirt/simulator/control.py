@@ -54,6 +54,7 @@ class Control:
             return {
                 str(client.client_id): {
                     "status": "running" if client.running else "down",
+                    "behind": client.behind,
                     "open": sorted(self._cluster.declared_open.get(client.client_id, ())),
                     "forced": [global_id for global_id, one in self._cluster.forced if one == client.client_id],
                 }
@@ -62,20 +63,22 @@ class Control:
 
     def _set_client(self, name: str, body: Any) -> None:
         facts = _object(body)
-        status, opened, delay = (facts.pop(key, None) for key in ("status", "open", "delay"))
+        status, opened, delay, behind = (facts.pop(key, None) for key in ("status", "open", "delay", "behind"))
         if not name.isdigit() or not 1 <= int(name) <= objects.MAX_CLIENT_ID:
             raise errors.InvalidParamError(f"a client id is a number from 1 to {objects.MAX_CLIENT_ID}, not '{name}'")
         if status not in (None, "running", "down"):
             raise errors.InvalidParamError(f"'status' is 'running' or 'down', not '{status}'")
         if opened is not None and not (isinstance(opened, list) and all(isinstance(one, str) for one in opened)):
             raise errors.InvalidParamError("'open' is a list of global ids")
+        if not isinstance(behind, (bool, type(None))) or (behind and status == "down"):
+            raise errors.InvalidParamError("'behind' is true or false, and true for a client that runs")
         if delay is not None and not _is_seconds(delay):
             raise errors.InvalidParamError("'delay' is a number of seconds of at least 0")
         _nothing_left(facts)
         if delay is not None:
             self._delay(int(name), delay)
         running = None if status is None else status == "running"
-        attachments.set_client(self._cluster, int(name), running=running, opened=opened)
+        attachments.set_client(self._cluster, int(name), running=running, opened=opened, behind=behind)
 
     def _delay(self, client_id: int, seconds: float) -> None:
         try:

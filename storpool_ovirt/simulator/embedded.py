@@ -49,9 +49,16 @@ class Simulator:
         """What hosts see: ``loop`` or ``file``."""
         return self.cluster.devices.kind
 
-    def set_client(self, client_id: int, *, running: bool | None = None, opened: Iterable[str] | None = None) -> None:
-        """Tell that a client is up or down, and which global ids count as open there beside those that really are."""
-        attachments.set_client(self.cluster, client_id, running=running, opened=opened)
+    def set_client(
+        self,
+        client_id: int,
+        *,
+        running: bool | None = None,
+        opened: Iterable[str] | None = None,
+        behind: bool | None = None,
+    ) -> None:
+        """Tell that a client is up, behind or down, and which global ids count as open beside those that really are."""
+        attachments.set_client(self.cluster, client_id, running=running, opened=opened, behind=behind)
 
     def advance(self, seconds: float) -> float:
         """Let the cluster's time pass."""

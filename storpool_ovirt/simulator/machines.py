@@ -63,13 +63,13 @@ def clients(cluster: Cluster, delays: dict[int, int] | None = None) -> list[View
     """ClientsConfigDump."""
     views = []
     for client in cluster.catalog.clients:
-        seen = cluster.generation if client.running else client.generation
+        seen = cluster.generation if client.in_step else client.generation
         views.append(
             {
                 "id": client.client_id,
                 "generation": cluster.generation,
                 "clientGeneration": seen,
-                "configStatus": "ok" if client.running else "down",
+                "configStatus": ("updating" if client.behind else "ok") if client.running else "down",
                 "delay": (delays or {}).get(client.client_id, 0),
             }
         )
@@ -77,7 +77,7 @@ def clients(cluster: Cluster, delays: dict[int, int] | None = None) -> list[View
 
 
 def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
-    """ClientConfigWait: our clients are up to date whenever they are up; what happens while one is down is a switch."""
+    """ClientConfigWait: clients are up to date when they are up and not behind; while one is down, a switch decides."""
     began = time.monotonic()
     with cluster.lock:
         client = cluster.catalog.clients.get(client_id)

@@ -91,11 +91,21 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Client:
-    """A host that the cluster knows.  ``generation`` is what it had seen when it went down."""
+    """A host that the cluster knows.
+
+    ``behind``: it runs and does not take over the configuration.  ``generation`` is what it had seen when it went down
+    or fell behind.
+    """
 
     client_id: int
     running: bool
     generation: int = 0
+    behind: bool = False
+
+    @property
+    def in_step(self) -> bool:
+        """It is up and takes over every change."""
+        return self.running and not self.behind
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,239 @@
+"""fence_storpool: a fence agent that takes everything of oVirt's from a lost host, as Vdsm and Pacemaker run it.
+
+    agent=fence_storpool                      one option a line on stdin, later ones win, unknown ones are ignored;
+    action=status|on|off|reboot|...           lines with # are comments; or  fence_storpool -o ACTION [-n HOST]
+    port=CLIENT|HOST
+
+The rules are those of ClusterLabs' FenceAgentAPI and of oVirt's vdsm (API.py, fenceNode, which runs it as user vdsm on
+another host): the exit code of status is 0 for on, 2 for off, 1 for unknown; of the others 0 for done, 1 for not.
+"Off" means that the host cannot write to oVirt's disks: nothing here switches a machine off.  Logins and passwords are
+ignored.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Callable, NoReturn
+
+from storpool_ovirt import api, config, errors, fence_host, fence_metadata, fencing, log, names, storpool_conf, streams
+from storpool_ovirt.deadline import Deadline, enforced
+
+PROGRAM = "fence_storpool"
+LOG_FILE = "/var/log/vdsm/storpool-fence.log"
+ON, FAILED, OFF = 0, 1, 2
+DONE = 0
+STDIN_MAX_BYTES = 1 << 16
+# A power agent that runs beside this one needs a moment, and StorPool one more to see that the host is gone.
+POWER_TIMEOUT_SECONDS, POWER_TIMEOUT_MAX_SECONDS = 20.0, 30.0
+POLL_SECONDS = 0.5
+TRUTHS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: `plug` is a client id or a host's name, `name` one that is only ever a name."""
+
+    action: str
+    plug: str | None
+    name: str | None
+    even_if_it_runs: bool
+    wait_seconds: float
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, whatever the interpreter would say after that."""
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one action; return the exit code: 2 only ever says that a host's status is off."""
+    arguments = list(sys.argv if argv is None else argv)[1:]
+    journal = log.Log(PROGRAM, config.root() + LOG_FILE)
+    journal.correlation_id = f"fence-{os.getpid()}"
+    answer = streams.Answer(journal.descriptor)
+    try:
+        code, text = _answer(arguments, journal)
+    except errors.Error as error:
+        code, text = FAILED, journal.masked(str(error))
+    except ImportError as error:
+        code, text = FAILED, f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"
+    except Exception as error:
+        # The door: a bug too is "not done" or "unknown", and its trace is in the log.
+        code, text = FAILED, f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host"
+        journal.trace()
+    if code == FAILED:
+        text = streams.one_line(text)
+        journal.line("fence_failed", reason=text)
+    try:
+        answer.give(text, error=code == FAILED)
+    except OSError as error:
+        journal.line("answer_not_delivered", reason=error)
+    return code
+
+
+def parse(given: Mapping[str, str | None]) -> Request:
+    """Return what the options ask for; raise InputError for an action, a host or a value that cannot be meant."""
+    action = (given.get("action") or given.get("option") or "").lower()
+    if action not in ACTIONS:
+        raise errors.InputError(
+            f"the action {names.shown(action, 20)}", "is not known", f"give one of {', '.join(ACTIONS)}"
+        )
+    plugs = {value for value in (given.get("port"), given.get("plug")) if value}
+    if len(plugs) > 1:
+        raise errors.InputError("port and plug", "name two hosts", "give one of them")
+    name = given.get("nodename") or given.get("ipaddr") or given.get("ip")
+    return Request(action, next(iter(plugs), None), name, _even_if_it_runs(given), _wait_seconds(given))
+
+
+def options(text: str) -> dict[str, str | None]:
+    """Return the known options in the lines of stdin, later ones win; None for one without `=`."""
+    lines = (line.strip() for line in text.splitlines())
+    parts = [line.partition("=") for line in lines if line and line[0] != "#"]
+    given = {key.strip().lower(): value.strip() if equals else None for key, equals, value in parts}
+    return {key: value for key, value in given.items() if key in OPTIONS}
+
+
+def _answer(arguments: Sequence[str], journal: log.Log) -> tuple[int, str]:
+    deadline = Deadline(fence_host.DEADLINE_SECONDS)
+    with enforced(deadline, f"{PROGRAM} to end", fence_host.LAST_SECONDS):
+        request = parse(_from_arguments(arguments) if arguments else options(_stdin()))
+        if request.action == "metadata":
+            return DONE, fence_metadata.document(PROGRAM)
+        root = config.root()
+        site = config.host(root)
+        journal.hide(site.api.token.reveal())
+        return ACTIONS[request.action](_Call(request, root, site, api.Client(site.api, deadline), deadline, journal))
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What an action works with."""
+
+    request: Request
+    root: str
+    site: config.Host
+    client: api.Client
+    deadline: Deadline
+    journal: log.Log
+
+    def host(self) -> fence_host.Host:
+        if self.request.plug:
+            return fence_host.named(self.request.plug, self.root)
+        name = self.request.name
+        if not name or name.isdigit():
+            raise errors.InputError(
+                "the host", "is not given", "set port to its client id or its name in storpool.conf"
+            )
+        return fence_host.named(name, self.root)
+
+
+def _status(call: _Call) -> tuple[int, str]:
+    """On while it may write: an unknown state is not off."""
+    host = call.host()
+    seen = fence_host.look(call.client, host, call.site.openstack_prefix)
+    if seen.ours or (seen.may_run and not call.request.even_if_it_runs):
+        answers = "answers StorPool" if seen.may_run else "is down"
+        return ON, f"Status: ON, {host} {answers} and has {len(seen.ours)} disks of oVirt's"
+    return OFF, f"Status: OFF, {host} has nothing of oVirt's" + ("" if seen.may_run else " and is down")
+
+
+def _off(call: _Call) -> tuple[int, str]:
+    host, even = call.host(), call.request.even_if_it_runs
+    if host.client_id == call.site.client_id:
+        raise errors.InputError(str(host), "is this host, and a host must not fence itself", "ask another one")
+    seen = _when_down(call, host)
+    if seen.may_run and not even:
+        raise fence_host.runs(host, seen, "or set the option even_if_it_runs=1 where that is safe")
+    cleared = fencing.clear(call.client, seen, call.site.openstack_prefix, call.journal)
+    if cleared.now.may_run and not even:
+        raise errors.Conflict(str(host), "came back while its disks were taken", "switch it off and try again")
+    return DONE, fence_host.summary(host, cleared)
+
+
+def _on(call: _Call) -> tuple[int, str]:
+    """There is nothing to give back: a host attaches anew with each start of a VM."""
+    host = call.host()
+    if fencing.status(call.client, host.client_id) is None:
+        raise errors.NotFound("client", str(host.client_id), f"in the StorPool cluster at {call.client.address}")
+    return DONE, f"{host} may attach disks"
+
+
+def _monitor(call: _Call) -> tuple[int, str]:
+    return DONE, f"StorPool answers and knows {len(call.client.clients())} clients"
+
+
+def _list(call: _Call) -> tuple[int, str]:
+    known = storpool_conf.host_names(call.root)
+    return DONE, "\n".join(f"{each.client_id},{known.get(each.client_id, '')}" for each in call.client.clients())
+
+
+ACTIONS: Mapping[str, Callable[[_Call], tuple[int, str]]] = {
+    "status": _status, "on": _on, "off": _off, "reboot": _off, "monitor": _monitor, "list": _list, "metadata": _monitor,
+}  # fmt: skip
+OPTIONS = ("action", "option", "port", "plug", "nodename", "ipaddr", "ip", "even_if_it_runs", "power_timeout")
+FLAGS = {
+    "-o": "action", "--action": "action", "-n": "plug", "--plug": "plug", "--power-timeout": "power_timeout",
+    "--even-if-it-runs": "even_if_it_runs",
+}  # fmt: skip
+
+
+def _when_down(call: _Call, host: fence_host.Host) -> fencing.Seen:
+    """Look at the host once it is down, or when the time for that is over."""
+    seen = fence_host.look(call.client, host, call.site.openstack_prefix)
+    if call.request.even_if_it_runs or not seen.may_run:
+        return seen
+    waiting = call.deadline.within(call.request.wait_seconds)
+    while waiting.remaining() > 0:
+        if fencing.status(call.client, host.client_id) == fencing.DOWN:
+            break
+        time.sleep(min(POLL_SECONDS, waiting.remaining()))
+    return fencing.look(call.client, host.client_id, call.site.openstack_prefix)
+
+
+def _even_if_it_runs(given: Mapping[str, str | None]) -> bool:
+    value = given.get("even_if_it_runs", "")
+    if value == "":
+        return False
+    if value is None or value.lower() not in TRUTHS:
+        raise errors.InputError("even_if_it_runs", "is neither 1 nor 0", "give one of them")
+    return TRUTHS[value.lower()]
+
+
+def _wait_seconds(given: Mapping[str, str | None]) -> float:
+    value = given.get("power_timeout")
+    try:
+        seconds = float(value) if value else POWER_TIMEOUT_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= POWER_TIMEOUT_MAX_SECONDS:
+        raise errors.InputError("power_timeout", "is out of range", f"give 0 to {POWER_TIMEOUT_MAX_SECONDS:g} seconds")
+    return seconds
+
+
+def _from_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
+    rest = list(arguments)
+    given: dict[str, str | None] = {}
+    while rest:
+        flag, equals, value = rest.pop(0).partition("=")
+        if flag not in FLAGS or not (equals or rest):
+            # It is not repeated: it may be a password.
+            raise errors.InputError(
+                "an argument", "is not known or has no value", f"give -o ACTION and -n HOST, see {PROGRAM} -o metadata"
+            )
+        given[FLAGS[flag]] = value if equals else rest.pop(0)
+    return given
+
+
+def _stdin() -> str:
+    try:
+        with open(0, "rb", closefd=False) as file:
+            text = file.read(STDIN_MAX_BYTES + 1)
+    except OSError as error:
+        raise errors.InputError("stdin", f"cannot be read ({error.strerror})", "give an option a line") from error
+    if len(text) > STDIN_MAX_BYTES:
+        raise errors.InputError("stdin", f"has more than {STDIN_MAX_BYTES} bytes", "give an option a line")
+    return text.decode("utf-8", "replace")

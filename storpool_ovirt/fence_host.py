@@ -1,0 +1,130 @@
+"""A lost host: everything of oVirt's is taken from it, for an administrator or a fence agent (docs/fencing.md).
+
+No database is asked: whose an object is, its tags and its name tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storpool_ovirt import api, config, errors, fencing, log, names, storpool_conf
+
+# A person waits, and Engine: all in all less than a minute.
+DEADLINE_SECONDS = 45.0
+LAST_SECONDS = 10.0
+KNOWN_SHOWN = 12  # hosts or clients that an error names
+
+
+@dataclass(frozen=True)
+class Host:
+    """A client of the cluster, with the name that storpool.conf has for its host, and as it was given."""
+
+    client_id: int
+    name: str | None
+    given: str
+
+    def __str__(self) -> str:
+        return f"client {self.client_id}" + (f" ({self.name})" if self.name else "")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What to do beyond looking: `twice` is what was said to be fenced although it runs, `dry_run` changes nothing."""
+
+    twice: str | None = None
+    dry_run: bool = False
+
+
+def named(given: str, root: str = "") -> Host:
+    """Return the host that a client id, or a section of storpool.conf, means; digits are always a client id.
+
+    Raises NotFound, naming the hosts that are known, InputError; ConfigError when storpool.conf cannot be read.
+    """
+    known = storpool_conf.host_names(root)
+    if given.isascii() and given.isdigit():
+        return Host(_client_id(given, f"the client id {names.shown(given, 20)}"), known.get(int(given)), given)
+    our_id = storpool_conf.client_id(given, root) if given else None
+    if our_id is None:
+        hosts = [f"{name} (client {client_id})" for client_id, name in sorted(known.items())]
+        raise errors.NotFound(
+            "host", names.shown(given), f"with SP_OURID in a section of {storpool_conf.FILE}: give a client id"
+            + (f", or one of {_some(hosts)}" if hosts else ""),
+        )  # fmt: skip
+    return Host(_client_id(our_id, f"SP_OURID of {given} in {storpool_conf.FILE}"), given, given)
+
+
+def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, journal: log.Log) -> Sequence[str]:
+    """Take everything of oVirt's from a lost host and return what is to be told, a line each; the last one sums up.
+
+    Raises InputError when `told.twice` names something else, NotFound for a client that the cluster does not know,
+    Conflict while the host may run, unless told twice, and when it has something afterwards.  Nothing has changed
+    then, but in the last case.
+    """
+    if told.twice is not None and told.twice != host.given:
+        raise errors.InputError(
+            f"--even-if-it-runs {names.shown(told.twice)}", f"does not repeat {names.shown(host.given)}",
+            "give the same host twice, or leave the option out",
+        )  # fmt: skip
+    seen = look(client, host, openstack_prefix)
+    if told.dry_run:
+        return _plan(host, seen, told)
+    if seen.may_run and told.twice is None:
+        raise runs(host, seen, f"or tell it twice, with --even-if-it-runs {host.given}")
+    cleared = fencing.clear(client, seen, openstack_prefix, journal)
+    lines = [f"taken: {each}" for each in cleared.taken]
+    lines += [f"gone by itself: {each}" for each in cleared.vanished]
+    return [*lines, *_left_alone(cleared.now), summary(host, cleared)]
+
+
+def look(client: api.Client, host: Host, openstack_prefix: str) -> fencing.Seen:
+    """Tell how a host is and what it has; raise NotFound, naming the clients that there are, for an unknown one."""
+    seen = fencing.look(client, host.client_id, openstack_prefix)
+    if seen.status is None and not seen.ours and not seen.others:
+        known = _some([str(each.client_id) for each in client.clients()]) or "none"
+        where = f"in the StorPool cluster at {client.address}: it knows {known}"
+        raise errors.NotFound("client", str(host).partition(" ")[2], where)
+    return seen
+
+
+def runs(host: Host, seen: fencing.Seen, otherwise: str) -> errors.Conflict:
+    """Return the refusal for a host that may run; `otherwise` is what to do when it cannot be switched off."""
+    return errors.Conflict(
+        str(host),
+        f"answers StorPool (its configuration is {seen.status or 'not listed'}) and has {len(seen.ours)} disks of"
+        " oVirt's, which VMs may be writing there",
+        f"nothing was taken; switch the host off and try again, {otherwise}",
+    )
+
+
+def summary(host: Host, cleared: fencing.Cleared) -> str:
+    """Return one sentence with what is certain now, and what is not."""
+    disks = len(cleared.taken) + len(cleared.vanished)
+    state = "answers StorPool" if cleared.now.may_run else "is down"
+    what = f"no write of that host lands on these {disks} disks any more" if disks else "it had nothing"
+    return (
+        f"{host} has nothing of oVirt's now: {what}; the host {state}, it was not switched off,"
+        " and its disks of other storage are not covered"
+    )
+
+
+def _plan(host: Host, seen: fencing.Seen, told: Told) -> Sequence[str]:
+    would = "would be refused: it answers StorPool" if seen.may_run and told.twice is None else "would be done"
+    lines = [f"would take: {each}" for each in seen.ours]
+    return [*lines, *_left_alone(seen), f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"]
+
+
+def _left_alone(seen: fencing.Seen) -> list[str]:
+    return [f"left alone: {names.shown(name, 200)}, which is not oVirt's" for name in seen.others]
+
+
+def _client_id(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 0 < int(text) <= config.CLIENT_ID_MAX):
+        raise errors.InputError(what, "is not a client id", f"give 1 to {config.CLIENT_ID_MAX}")
+    return int(text)
+
+
+def _some(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:KNOWN_SHOWN]) + (
+        f" and {len(texts) - KNOWN_SHOWN} more" if len(texts) > KNOWN_SHOWN else ""
+    )

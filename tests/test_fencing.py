@@ -1,0 +1,294 @@
+"""fencing.py: who has what, everything taken from one host, a loser that does not learn of it, and who may force."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import canned_api
+import pytest
+from core_fixtures import GIB, TOKEN, Core
+
+import storpool_ovirt
+from storpool_ovirt import api, attachments, config, errors, fencing, names, volumes
+from storpool_ovirt.deadline import Deadline
+
+PREFIX = "os"
+UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
+
+
+def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
+    """Make a volume of oVirt's and attach it."""
+    name = names.object_name(uuid)
+    target = attachments.Target(
+        volumes.create(core.client(), volumes.Plan(name, names.tags(uuid, "loc", uuid), GIB)), name
+    )
+    for client_id in clients:
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    return target
+
+
+def attached(core: Core) -> set[tuple[str, int]]:
+    """What StorPool lists: global id and client."""
+    return {(str(each.global_id), each.client_id) for each in core.client().attachments()}
+
+
+def clear(core: Core, seen: fencing.Seen | None = None) -> fencing.Cleared:
+    """Take everything from client 1."""
+    return fencing.clear(core.client(), seen or fencing.look(core.client(), 1, PREFIX), PREFIX, core.log)
+
+
+# One look
+
+
+def test_a_look_tells_whose_things_are(core: Core) -> None:
+    """T76: by the tags, by the name of the Cinder driver's, and everything else is another's; nothing is changed."""
+    mine = made(core, UUIDS[0], 1, 2)
+    tags = {**names.tags(UUIDS[1], "loc", UUIDS[0])}
+    shot = core.client().volume_snapshot(f"~{mine.global_id}", {"name": names.object_name(UUIDS[1]), "tags": tags})
+    cinders = volumes.create(core.client(), volumes.Plan(f"os--volume-{UUIDS[2]}", {}, GIB))
+    others = volumes.create(core.client(), volumes.Plan("kubernetes", {"virt": "k8s", "ovirt-uuid": UUIDS[3]}, GIB))
+    for item in (
+        {"snapshot": f"~{shot}", "ro": [1]},
+        *({"volume": f"~{each}", "rw": [1]} for each in (cinders, others)),
+    ):
+        core.client().reassign([item], 0, "x")
+    core.queries()
+    seen = fencing.look(core.client(), 1, PREFIX)
+    assert core.queries() == ("ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList")
+    assert {(each.target.global_id, each.target.kind, each.uuid, each.access_mode) for each in seen.ours} == {
+        (mine.global_id, "volume", UUIDS[0], "rw"), (shot, "snapshot", UUIDS[1], "ro"),
+        (cinders, "volume", UUIDS[2], "rw"),
+    }  # fmt: skip
+    assert (seen.others, seen.status, seen.may_run) == (("kubernetes",), "ok", True)
+    assert fencing.look(core.client(), 3, PREFIX).ours == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "may_run"),
+    [({"running": False}, "down", False), ({"running": True}, "ok", True), ({"behind": True}, "updating", True)],
+)
+def test_only_down_is_down(core: Core, state: dict[str, bool], status: str, may_run: bool) -> None:
+    """T54: a client that is updating may run VMs as well as one that is up to date."""
+    core.simulator.set_client(1, **state)
+    seen = fencing.look(core.client(), 1, PREFIX)
+    assert (seen.status, seen.may_run) == (status, may_run)
+    assert fencing.look(core.client(), 99, PREFIX) == fencing.Seen(99, None, (), ())
+    assert fencing.look(core.client(), 99, PREFIX).may_run
+
+
+def canned_volume(name: str) -> dict[str, Any]:
+    """A volume of oVirt's as StorPool lists it."""
+    return {"name": name, "globalId": "a.b.1", "size": GIB, "templateName": "t", "tags": names.tags(UUIDS[0], "l", "r")}
+
+
+def test_what_is_in_neither_list_is_looked_for_again() -> None:
+    """T55: older releases list names without global ids, and a name may change between two lists."""
+    client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
+    old = [{"volume": "old", "client": 1, "rights": "rw"}]
+    new = [{"volume": "new", "client": 1, "rights": "rw"}]
+    answers = [client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
+    with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
+        settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
+        seen = fencing.look(api.Client(settings, Deadline(20)), 1, PREFIX)
+    assert [each.uuid for each in seen.ours] == [UUIDS[0]]
+    assert len(server.requests) == len(answers)
+
+
+def test_what_stays_in_neither_list_is_named() -> None:
+    """T55: after some looks it is told as left alone, so that it does not keep the rest from being taken."""
+    client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
+    stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
+    answers = [client_of, *[stray, [canned_volume("x")], []] * fencing.LOOKS]
+    with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
+        settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
+        seen = fencing.look(api.Client(settings, Deadline(20)), 1, PREFIX)
+    assert (seen.ours, seen.others) == ((), ("stray",))
+    assert len(server.requests) == len(answers)
+
+
+# Everything of one host
+
+
+def test_clear_takes_everything_of_one_host(core: Core) -> None:
+    """T63, T57: from that host only; what was taken, and how the host is now, is returned; the log has a line each."""
+    first, second = made(core, UUIDS[0], 1, 2), made(core, UUIDS[1], 1)
+    core.simulator.set_client(1, running=False)
+    cleared = clear(core)
+    assert {each.uuid for each in cleared.taken} == {UUIDS[0], UUIDS[1]}
+    assert (cleared.vanished, cleared.now) == ((), fencing.Seen(1, "down", (), ()))
+    assert attached(core) == {(first.global_id, 2)}
+    logged = Path(core.folder / "test.log").read_text()
+    for target in (first, second):
+        assert f"taken volume={target.name} global_id={target.global_id}" in logged
+
+
+def test_clear_takes_nothing_that_was_not_looked_at(core: Core) -> None:
+    """T55: what is attached after the look is not taken blindly, but told."""
+    made(core, UUIDS[0], 1)
+    core.simulator.set_client(1, running=False)
+    seen = fencing.look(core.client(), 1, PREFIX)
+    core.simulator.set_client(1, running=True)
+    late = made(core, UUIDS[1], 1)
+    with pytest.raises(errors.Conflict, match=f"still has volume {UUIDS[1]} .*somebody attached it meanwhile"):
+        clear(core, seen)
+    assert attached(core) == {(late.global_id, 1)}
+
+
+def test_clear_stops_when_the_host_is_back(core: Core) -> None:
+    """T54: after a refusal it looks again, and a host that answers by then is left alone."""
+    gone, stays = made(core, UUIDS[0], 1), made(core, UUIDS[1], 1)
+    core.simulator.set_client(1, running=False)
+    seen = fencing.look(core.client(), 1, PREFIX)
+    core.simulator.set_client(1, running=True)
+    attachments.detach(core.client(), core.host(1), gone)
+    core.client().volume_delete(f"~{gone.global_id}")
+    with pytest.raises(errors.Conflict, match="it answers StorPool again"):
+        clear(core, seen)
+    assert attached(core) == {(stays.global_id, 1)}
+
+
+def test_a_refusal_that_lasts_is_told(core: Core) -> None:
+    """T55: nothing is taken, the reason is StorPool's, and it ends after some tries."""
+    made(core, UUIDS[0], 1)
+    core.simulator.faults.add(
+        "error_200", query="VolumesReassignWait", times=100, name="invalidParam", descr="no force"
+    )
+    with pytest.raises(errors.Conflict, match=r"StorPool refused to take it .*no force"):
+        clear(core)
+    assert core.queries().count("VolumesReassignWait") == 1 + fencing.LOOKS
+    assert len(attached(core)) == 1
+
+
+def test_expel_takes_just_these(core: Core) -> None:
+    """T55: the named ones, open or not; nothing at all is a success too."""
+    first, second = made(core, UUIDS[0], 1), made(core, UUIDS[1], 1)
+    core.simulator.set_client(1, opened=[first.global_id])
+    fencing.expel(core.client(), 1, [first])
+    fencing.expel(core.client(), 1, [])
+    assert attached(core) == {(second.global_id, 1)}
+
+
+# A host that runs and does not learn that it lost a disk
+
+
+class Clock:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept = 0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.slept += 1
+
+
+def side(core: Core, clock: Clock) -> attachments.HostSide:
+    """Host 2 with that clock."""
+    return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
+
+
+def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
+    """T46: the one that lost the disk runs and does not take that over: the start is refused, naming it."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+    with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn that its disks were taken away"):
+        fencing.take(core.client(), side(core, clock), [target])
+    assert fencing.BEHIND_SECONDS <= clock.now < fencing.BEHIND_SECONDS + 1
+    assert attached(core) == {(target.global_id, 2)}
+
+
+@pytest.mark.parametrize("change", [{"behind": False}, {"running": False}], ids=["catches up", "goes down"])
+def test_a_start_goes_on_when_the_loser_knows(core: Core, change: dict[str, bool]) -> None:
+    """T46: once it has caught up, or StorPool says that it is down, the start goes on."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.slept == 3:
+            core.simulator.set_client(1, **change)
+
+    took = fencing.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [target])
+    assert [each.client_id for each in took] == [1]
+    assert clock.slept == 3
+
+
+def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
+    """T46: a loser that follows, but is always a step behind a busy cluster, knows of this start's request."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        core.simulator.set_client(1, behind=False)
+        core.simulator.set_client(1, behind=True)
+        volumes.create(core.client(), volumes.Plan(f"x{clock.slept}", {}, GIB))
+
+    fencing.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [target])
+    assert clock.slept == 1
+
+
+def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
+    """T57: only who lost something has to know it."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(3, behind=True)
+    fencing.take(core.client(), side(core, clock), [target])
+    assert clock.slept == 0
+
+
+# Who may force
+
+PACKAGE = Path(storpool_ovirt.__file__).parent
+PRODUCT = [*PACKAGE.glob("*.py"), *(PACKAGE.parent / "cinder_driver").glob("*.py")]
+FORCES = ("force", "detachForce")
+
+
+def forced(tree: ast.AST) -> list[int]:
+    """Return the lines where something could be forced: the words in data or as an argument, but `"force": False`."""
+    allowed = {
+        id(key)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values)
+        if isinstance(value, ast.Constant) and value.value is False
+    }
+    words = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in FORCES and id(node) not in allowed
+    ]
+    arguments = [
+        node.value.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg in FORCES
+        and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+    ]  # fmt: skip
+    return words + arguments
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('{"force": False}', 0), ('{"force": True}', 1), ('{"force": x}', 1), ('a["force"] = 1', 1),
+        ("f(force=True)", 1),
+        ('{"onAttached": "detachForce"}', 1), ("dict(force=y)", 1), ("f(force=False)", 0), ('"by force"', 0),
+    ],
+)  # fmt: skip
+def test_the_search_for_force_finds_it(code: str, found: int) -> None:
+    """T46: the test below sees each way to write it."""
+    assert len(forced(ast.parse(code))) == found
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_force_is_sent_from_one_place(path: Path) -> None:
+    """T46: `force` with any value but False, and onAttached's forced detach, are in fencing.py and nowhere else."""
+    assert bool(forced(ast.parse(path.read_text()))) == (path == PACKAGE / "fencing.py")
