@@ -207,10 +207,16 @@ class Client:
         """Return all attachments of the cluster (`AttachmentsList`)."""
         return self._list("cluster", "attachmentsList", (), _attachment)
 
-    def reassign(self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str) -> None:
-        """Attach and detach in one atomic request (`VolumesReassignWait`); `attach_timeout` in seconds."""
+    def reassign(
+        self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str, repeat: bool = True
+    ) -> int:
+        """Attach and detach in one atomic request (`VolumesReassignWait`) and return the cluster's new generation.
+
+        `attach_timeout` is in seconds; the generation is 0 where StorPool does not tell it.
+        """
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
-        self._call("volume", "volumesReassignWait", what, (body,))
+        data = self._call("volume", "volumesReassignWait", what, (body,), repeat)
+        return int(data.get("generation", 0))
 
     def clients(self) -> list[ClientStatus]:
         """Return how far each client has come with the configuration (`ClientsConfigDump`)."""

@@ -87,11 +87,11 @@ def attach(
             wait_for_device(host, target.global_id)
         except errors.DeviceMissing:
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
-            _silent_detach(client, host, target)
+            silent_detach(client, host, target)
             raise
         except errors.Error:
             if before is None:
-                _silent_detach(client, host, target)
+                silent_detach(client, host, target)
             raise
         if before is None:
             host.log.line(
@@ -114,6 +114,17 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds` to be closed."""
     if _try_detach(client, host, target, close_seconds):
         host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
+
+
+def silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
+    """Undo an attach to this host; a failure is logged, and stays the smaller one.  Takes up to UNDO_SECONDS more."""
+    host.deadline.extend(UNDO_SECONDS)
+    try:
+        undone = _try_detach(client, host, target, CLOSE_SECONDS)
+    except errors.Error as error:
+        host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
+    else:
+        host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)
 
 
 def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
@@ -222,16 +233,6 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
         else:
             return True
         host.sleep(min(0.5, closing.remaining() + POLL_SECONDS))
-
-
-def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
-    host.deadline.extend(UNDO_SECONDS)
-    try:
-        undone = _try_detach(client, host, target, CLOSE_SECONDS)
-    except errors.Error as error:
-        host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
-    else:
-        host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)
 
 
 def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment | None:

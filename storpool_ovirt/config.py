@@ -259,9 +259,12 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     return Domain(api, given["template"], given["deadline"])
 
 
-def host(root: str = "", node: str | None = None) -> Host:
-    """Return the settings of the host that this process runs on; raise ConfigError when storpool.conf lacks one."""
-    conf = storpool_conf.read(root, node=node)
+def host(root: str = "", node: str | None = None, environment: bool = True) -> Host:
+    """Return the settings of the host that this process runs on; raise ConfigError when storpool.conf lacks one.
+
+    `environment`: keys of storpool.conf may come from there too, as StorPool's own reader has it.
+    """
+    conf = storpool_conf.read(root, node=node, environment=environment)
     host_option, port_option, token_option = OPTIONS[:3]
     values = []
     for option in (host_option, port_option, token_option):

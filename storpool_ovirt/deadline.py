@@ -59,6 +59,7 @@ def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[No
         raise errors.DeadlineExceeded(what, deadline.seconds)
 
     before = signal.signal(signal.SIGALRM, expired)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # whoever started us may have blocked it
     signal.setitimer(signal.ITIMER_REAL, deadline.left(what) + grace_seconds)
     try:
         yield

@@ -6,7 +6,9 @@ is the path that the helper returned (oVirt's LibvirtVmXmlBuilder, vdsm's manage
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 
 from storpool_ovirt import errors, names
@@ -14,29 +16,41 @@ from storpool_ovirt import errors, names
 RUN_FOLDER = "/run/vdsm/managedvolumes"
 NAMES_FOLDER = "/dev/storpool"
 LINKS_MAX = 16
+# What StorPool's client calls its devices (StorPool's knowledge base; README of oVirt's vendors excludes the same names
+# from multipath).
+_KERNEL_NAME = re.compile(r"/dev/sp-[0-9]+\Z")
 
 
 def global_id(path: str, root: str = "") -> str | None:
     """Return the global id of the StorPool object that a VM gets under this path; None when it is none of StorPool's.
 
     A link whose device is not there (yet) names it too.  Raises NotFound where a path should lead to a device of
-    StorPool or of oVirt's managed volumes, but does not: nobody can tell whose disk that is.
+    StorPool's or of oVirt's managed volumes but nobody can tell to which, Conflict where it leads to two,
+    InputError where it cannot be looked at.
     """
     path = _plain(path)
-    here = root + path
+    here, is_storpools = root + path, False
     for _ in range(LINKS_MAX):
-        found = names.global_id_of(here, root)
+        name = here[len(root) :] if here.startswith(f"{root}/") else here
+        found = names.global_id_of(name)
         if found is not None:
             return found
+        is_storpools = is_storpools or name.startswith(f"{NAMES_FOLDER}/") or _KERNEL_NAME.match(name) is not None
+        if not (is_storpools or may_be_ours(name)):
+            return None  # a link led out of the folders of devices: what is there is not even looked at
         try:
             target = os.readlink(here)  # noqa: PTH115  pathlib is an import that the hot path can spare
         except OSError:
             break
         here = os.path.normpath(os.path.join(os.path.dirname(here), target))  # noqa: PTH118, PTH120
-    found = _same_device(here, root)
-    if found is None and (path.startswith(f"{NAMES_FOLDER}/") or _is_run_link_missing(path, root)):
-        raise errors.NotFound("device", path, "on this host: Engine attaches the disk first")
-    return found
+    same = _same_device(here, root)
+    if len(same) > 1:
+        raise errors.Conflict(
+            f"the device {path}", f"has the names of two volumes, {' and '.join(same)}", "reboot the host"
+        )
+    if not same and (is_storpools or _is_run_link_missing(path, root)):
+        raise errors.NotFound("device", path, "on this host that is known by its id: Engine attaches the disk first")
+    return same[0] if same else None
 
 
 def volume_of_run_link(path: str) -> str | None:
@@ -47,8 +61,8 @@ def volume_of_run_link(path: str) -> str | None:
 
 
 def may_be_ours(path: str) -> bool:
-    """Tell whether a path is worth a look: what is not below /dev or /run may be on a server that does not answer."""
-    return _plain(path).startswith(("/dev/", "/run/"))
+    """Tell whether a path is worth a look: others may be on a server that does not answer."""
+    return _plain(path).startswith(("/dev/", f"{RUN_FOLDER}/"))
 
 
 def _plain(path: str) -> str:
@@ -61,20 +75,23 @@ def _is_run_link_missing(path: str, root: str) -> bool:
     return path.startswith(f"{RUN_FOLDER}/") and not os.path.lexists(root + path)
 
 
-def _same_device(path: str, root: str) -> str | None:
-    """Return the global id whose node is the very device (or, in the simulator, the very file) of `path`."""
+def _same_device(path: str, root: str) -> list[str]:
+    """Return the global ids whose node is the very device (or, in the simulator, the very file) of `path`."""
     try:
         wanted = _identity(path)
         nodes = os.listdir(root + names.DEVICE_FOLDER)  # noqa: PTH208
-    except OSError:
-        return None
-    for name in nodes:
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise errors.InputError(f"the device {path}", f"cannot be looked at ({error.strerror})") from error
+    found = []
+    for name in sorted(nodes):
         try:
             if names.GLOBAL_ID.match(name) and _identity(f"{root}{names.DEVICE_FOLDER}/{name}") == wanted:
-                return name
-        except OSError:
+                found.append(name)
+        except FileNotFoundError:
             continue  # it went away while we looked
-    return None
+    return found
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -19,9 +19,10 @@ _ADVICE = "it must be what Vdsm hands to a hook"
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of a VM that has a path on its host."""
+    """A disk of a VM that has a path on its host.  `serial` is the id of oVirt's disk (oVirt's LibvirtVmXmlBuilder)."""
 
     path: str
+    serial: str | None = None
     shareable: bool = False
 
 
@@ -34,6 +35,7 @@ def disks(document: bytes, expected: str) -> list[Disk]:
     parser = expat.ParserCreate()
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(document, True)
@@ -60,8 +62,14 @@ class _Reader:
         elif self._disk is not None and self._open[:-1] in _DISK_PLACES:
             if name == "source":
                 self._disk["path"] = attributes.get("dev") or attributes.get("file") or ""
+            elif name == "serial":
+                self._disk["serial"] = ""
             elif name == "shareable":
                 self._disk["shareable"] = True
+
+    def text(self, data: str) -> None:
+        if self._disk is not None and self._open[:-1] in _DISK_PLACES and self._open[-1] == "serial":
+            self._disk["serial"] += data
 
     def end(self, _name: str) -> None:
         if self._disk is not None and self._open in _DISK_PLACES:

@@ -1,9 +1,9 @@
-"""One writer: disks are taken away from other hosts, or from a lost one.  The only place that ever sends `force`.
+"""Force: what takes a disk away from a host whether it is open or not.  The only place that ever asks for it.
 
-A start of a VM is the one moment at which its disks may have no other host: Engine starts a VM elsewhere after a host
-was lost, and nobody takes the disk from that host (docs/fencing.md).  StorPool does it in one atomic request: an item
-with `detach: "all"`, `rw: [me]` and `force` makes this host the only one (`storpool.sptypes.VolumeReassignDesc`; so do
-StorPool's plugin for Proxmox VE and its patches for Nova at a start).
+Two may: the start of a VM (`only_here`, for taking.py), as Engine starts a VM elsewhere after a host was lost and
+nobody takes the disk from that host, and who says that a host is lost (`clear`).  An item with `detach: "all"`,
+`rw: [me]` and `force` makes a host the only one at once (`storpool.sptypes.VolumeReassignDesc`; StorPool's plugin for
+Proxmox VE and its patches for Nova do so at a start).  docs/fencing.md has the argument.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from storpool_ovirt import api, attachments, errors, log, names
 
-# A client that runs learns in milliseconds that a disk was taken from it; one that hangs is soon said to be down.
-BEHIND_SECONDS = 10.0
 DOWN = "down"
 # An object may go away between a list and the next request: so often it is looked again.
 LOOKS = 3
@@ -58,44 +56,6 @@ class Cleared:
     taken: tuple[Held, ...]
     vanished: tuple[Held, ...]
     now: Seen
-
-
-def take(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> list[api.Attachment]:
-    """Make this host the only one that has these volumes, read-write, and return what others had until then.
-
-    All or nothing; the devices are here on return.  Raises ClientDown or DeviceMissing before anything is taken when
-    it is seen that this host could not use them; Conflict when somebody has one afterwards, DeadlineExceeded when a
-    running client has not learnt in time that it lost one, DeviceMissing where a device was attached only now.
-    """
-    _check_up(client, host.client_id)
-    before = _held(client, targets)
-    for target in targets:
-        if any(each.client_id == host.client_id and each.is_of(target.global_id, target.name) for each in before):
-            attachments.wait_for_device(host, target.global_id)
-    others = [each for each in before if each.client_id != host.client_id]
-    items = [_only_here(target, host.client_id) for target in targets]
-    client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, ", ".join(map(str, targets)))
-    _check_alone(client, host.client_id, targets)
-    for each in others:
-        host.log.line("taken", volume=each.name, global_id=each.global_id, client=each.client_id, by=host.client_id)
-    _wait_for_losers(client, host, sorted({each.client_id for each in others}))
-    for target in targets:
-        attachments.wait_for_device(host, target.global_id)
-    return others
-
-
-def expel(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> None:
-    """Take these from a client by force, open or not, all in one request; none of them is there any more on return.
-
-    Raises Conflict when one is.
-    """
-    if targets:
-        _tear_off(client, client_id, targets)
-    left = [each for each in _held(client, targets) if each.client_id == client_id]
-    if left:
-        raise errors.Conflict(
-            f"client {client_id}", f"still has {', '.join(each.name for each in left)}", "run it again"
-        )
 
 
 def status(client: api.Client, client_id: int) -> str | None:
@@ -147,38 +107,23 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Lo
         came_back = now.may_run > seen.may_run
         why = f"StorPool refused to take it ({refused})" if refused else "somebody attached it meanwhile"
         advice = "it answers StorPool again: look at that host before you try again" if came_back else "run it again"
-        raise errors.Conflict(f"client {client_id}", f"still has {_some(now.ours)}", f"{why}, {advice}")
+        raise errors.Conflict(f"client {client_id}", f"still has {some(now.ours)}", f"{why}, {advice}")
     return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
 
 
-def target(client: api.Client, global_id: str, uuid: str | None, openstack_prefix: str) -> attachments.Target | None:
-    """Return the volume of a VM that may be taken from others; None for a snapshot, and for what is not oVirt's.
+def only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
+    """Return the item of a reassign that makes a client the only one that has a volume, whoever has it open."""
+    return {target.kind: names.address(target.global_id), "rw": [client_id], "detach": "all", "force": True}
 
-    `uuid` is the id that oVirt has for it.  Raises Foreign when it was made for something else, NotFound.
-    """
-    try:
-        there = client.volume(names.address(global_id))
-    except errors.NotFound:
-        if client.snapshot(names.address(global_id)).dying:
-            raise
-        return None  # nobody can write to it
-    made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
-    if uuid is not None and made_for != uuid:
-        whose = f"was made for {made_for}" if made_for else "carries no tags of oVirt"
-        raise errors.Foreign(
-            f"{there.kind} {there.name} (~{there.global_id})", f"is the disk {uuid} of this VM but {whose}",
-            "nothing was taken from anybody, see storpool-ovirt audit",
-        )  # fmt: skip
-    return attachments.Target(global_id, there.name) if made_for is not None else None
+
+def some(things: Sequence[object]) -> str:
+    """Return the first few of these, for a sentence."""
+    return ", ".join(map(str, things[:SHOWN])) + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
 
 
 def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> None:
     items = [{each.kind: names.address(each.global_id), "detach": [client_id], "force": True} for each in targets]
-    client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, _some([each.name or each for each in targets]))
-
-
-def _some(things: Sequence[object]) -> str:
-    return ", ".join(map(str, things[:SHOWN])) + (" ..." if len(things) > SHOWN else "")
+    client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some([each.name or each for each in targets]))
 
 
 def _tear_off_all(
@@ -204,56 +149,3 @@ def _owner(there: api.Volume | None, openstack_prefix: str) -> str | None:
     if there is None or there.dying:
         return None
     return names.ovirt_id(there.name, there.tags, openstack_prefix)
-
-
-def _only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
-    return {target.kind: names.address(target.global_id), "rw": [client_id], "detach": "all", "force": True}
-
-
-def _held(client: api.Client, targets: Sequence[attachments.Target]) -> list[api.Attachment]:
-    listed = client.attachments()
-    return [each for each in listed if any(each.is_of(target.global_id, target.name) for target in targets)]
-
-
-def _check_up(client: api.Client, client_id: int) -> None:
-    word = status(client, client_id)
-    if word is None:
-        raise errors.NotFound("client", str(client_id), f"in the StorPool cluster at {client.address}: check SP_OURID")
-    if word == DOWN:
-        raise errors.ClientDown(client_id)
-
-
-def _check_alone(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> None:
-    """Read back who has what: the list is the truth, whatever was answered."""
-    held = _held(client, targets)
-    for target in targets:
-        has = [(each.client_id, each.access_mode) for each in held if each.is_of(target.global_id, target.name)]
-        if has != [(client_id, "rw")]:
-            told = ", ".join(f"client {number} ({mode})" for number, mode in has) or "nobody"
-            raise errors.Conflict(
-                str(target),
-                f"should be client {client_id}'s alone, but {told} has it",
-                "somebody attaches it too",
-            )
-
-
-def _wait_for_losers(client: api.Client, host: attachments.HostSide, losers: Sequence[int]) -> None:
-    """Wait until each client that lost something knows it, or is down: a client that hangs may believe otherwise."""
-    if not losers:
-        return
-    waiting = host.deadline.within(BEHIND_SECONDS)
-    newest = 0
-    while True:
-        clients = client.clients()
-        # What comes later need not be waited for: in a busy cluster there is always something.
-        newest = newest or max((each.client_generation for each in clients), default=0)
-        behind = [
-            each.client_id for each in clients
-            if each.client_id in losers and each.status != DOWN and each.client_generation < newest
-        ]  # fmt: skip
-        if not behind:
-            return
-        if waiting.remaining() <= 0:
-            who = ", ".join(f"client {client_id}" for client_id in behind)
-            raise errors.DeadlineExceeded(f"{who} to learn that its disks were taken away", waiting.seconds)
-        host.sleep(attachments.POLL_SECONDS)

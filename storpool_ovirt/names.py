@@ -89,12 +89,22 @@ def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str |
     The tags tell it; where they got lost (a revert by hand takes them), and for volumes of the Cinder driver, ours or
     upstream's, the name does (os-brick's initiator/storpool_utils.py).
     """
-    if tags.get(TAG_PLATFORM, PLATFORM) != PLATFORM:
+    if is_foreign(tags):
         return None
     if TAG_UUID in tags:
         return tags[TAG_UUID] if UUID.match(tags[TAG_UUID]) else None
     head, _, uuid = name.rpartition("--volume-")
     return uuid if head == openstack_prefix and UUID.match(uuid) else uuid_of(name)
+
+
+def is_foreign(tags: Mapping[str, str]) -> bool:
+    """Tell whether the tags say that an object is another orchestrator's."""
+    return tags.get(TAG_PLATFORM, PLATFORM) != PLATFORM
+
+
+def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
+    """Tell whether a tag or a name that only we give says that an object is oVirt's."""
+    return not is_foreign(tags) and (TAG_UUID in tags or uuid_of(name) is not None)
 
 
 def address(global_id: str) -> str:

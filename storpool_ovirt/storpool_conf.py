@@ -26,11 +26,12 @@ _SECTION = re.compile(r"\s*\[\s*([^\]]+?)\s*\]\s*\Z")
 _VARIABLE = re.compile(r"\s*([^\s=]+)\s*=\s*(.*?)(\s*)(\\?)\Z")
 
 
-def read(root: str = "", node: str | None = None, optional: bool = False) -> dict[str, str]:
+def read(root: str = "", node: str | None = None, optional: bool = False, environment: bool = True) -> dict[str, str]:
     """Return the effective keys of storpool.conf for this host (`node`: another host's section).
 
     As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden ones; per file
-    the keys before any section, then the host's own section; the environment wins.
+    the keys before any section, then the host's own section; the environment wins, unless it is
+    somebody else's (`environment`).
     """
     section = node or os.uname().nodename
     keys: dict[str, str] = {}
@@ -38,7 +39,8 @@ def read(root: str = "", node: str | None = None, optional: bool = False) -> dic
         file = parse(text, path)
         keys.update(file[""])
         keys.update(file.get(section, {}))
-    keys.update({key: os.environ[key] for key in ENVIRONMENT_KEYS if key in os.environ})
+    if environment:
+        keys.update({key: os.environ[key] for key in ENVIRONMENT_KEYS if key in os.environ})
     return keys
 
 
@@ -89,7 +91,7 @@ def host_names(root: str = "") -> dict[int, str]:
         int(keys["SP_OURID"]): section
         for file in sections
         for section, keys in file.items()
-        if section and keys.get("SP_OURID", "").isdigit()
+        if section and keys.get("SP_OURID", "").isascii() and keys.get("SP_OURID", "").isdigit()
     }
 
 

@@ -17,12 +17,15 @@ class Answer:
     """
 
     def __init__(self, aside: int | None) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            _open_if_closed(descriptor, nowhere)
         self._out, self._err = os.dup(1), os.dup(2)
         self.given = False
-        nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(nowhere if aside is None else aside, descriptor)
-        os.close(nowhere)
+        if nowhere > 2:
+            os.close(nowhere)
 
     def give(self, line: str, error: bool = False) -> None:
         """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any more."""
@@ -30,6 +33,14 @@ class Answer:
         rest = line.encode("utf-8", "backslashreplace") + b"\n"
         while rest:
             rest = rest[os.write(self._err if error else self._out, rest) :]
+
+
+def _open_if_closed(descriptor: int, nowhere: int) -> None:
+    """Have something there: whoever started us may have left it closed, and the next file would take its place."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.dup2(nowhere, descriptor)
 
 
 def close_stdin() -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 from storpool_ovirt import config, device_paths, domain_xml, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
@@ -21,8 +21,8 @@ from storpool_ovirt.deadline import Deadline, enforced
 PROGRAM = "storpool-vm-hook"
 LOG_FILE = "/var/log/vdsm/storpool-hook.log"
 # Vdsm has no limit: the VM would stay "waiting for launch" as long as we hang.
-DEADLINE_SECONDS = 45.0
-LAST_SECONDS = 10.0
+DEADLINE_SECONDS = 40.0
+LAST_SECONDS = 1.0  # a process that was stopped in between takes nothing when it goes on after its time
 XML_MAX_BYTES = 16 << 20
 XML_VARIABLE = "_hook_domxml"
 REFUSED = 2  # Vdsm runs no other hook after this one, and does not start the VM
@@ -64,27 +64,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return REFUSED
 
 
+def take_disks(  # noqa: PLR0913  the facts of one start
+    document: bytes,
+    expected: str,
+    root: str,
+    deadline: Deadline,
+    journal: log.Log,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Make this host the only one that has the StorPool disks that the XML names; nothing is asked when there is none.
+
+    `document` is what Vdsm hands over, `expected` its root element, `root` the folder that stands for the host's `/`.
+    Raises what domain_xml, device_paths, config and taking raise: then the VM must not start.
+    """
+    disks = []
+    for disk in domain_xml.disks(document, expected):
+        # Files of other storage are not even looked at: theirs may be a server that does not answer.
+        global_id = device_paths.global_id(disk.path, root) if device_paths.may_be_ours(disk.path) else None
+        if global_id is not None:
+            disks.append((global_id, disk))
+    if not disks:
+        return
+    # The environment holds a VM's custom properties too: none of them may say where the API is.
+    host = config.host(root, environment=False)
+    journal.hide(host.api.token.reveal())
+
+    from storpool_ovirt import api, attachments, taking
+
+    side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
+    taken = taking.take(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
+    journal.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-", client=host.client_id,
+                 left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
+
+
 def _run(argv: Sequence[str], journal: log.Log) -> None:
     expected = _expected(argv)
-    root = config.root()
     deadline = Deadline(DEADLINE_SECONDS)
     with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
-        wanted = _wanted(domain_xml.disks(_document(), expected), root)
-        if not wanted:
-            return
-        host = config.host(root)
-        journal.hide(host.api.token.reveal())
-
-        from storpool_ovirt import api, attachments, fencing
-
-        client = api.Client(host.api, deadline)
-        side = attachments.HostSide(host.client_id, root, deadline, journal)
-        found = [fencing.target(client, global_id, uuid, host.openstack_prefix) for global_id, uuid in wanted.items()]
-        targets = [target for target in found if target is not None]
-        if targets:
-            fencing.take(client, side, targets)
-        journal.line("disks_alone", disks=",".join(each.global_id for each in targets) or "-", client=host.client_id,
-                     left_alone=",".join(wanted.keys() - {each.global_id for each in targets}) or "-")  # fmt: skip
+        take_disks(_document(), expected, config.root(), deadline, journal)
 
 
 def _expected(argv: Sequence[str]) -> str:
@@ -110,15 +128,3 @@ def _document() -> bytes:
     if len(document) > XML_MAX_BYTES:
         raise errors.InputError(path, f"has more than {XML_MAX_BYTES} bytes", "it is no domain of libvirt's")
     return document
-
-
-def _wanted(disks: Sequence[domain_xml.Disk], root: str) -> dict[str, str | None]:
-    """Return the StorPool objects among these disks, each with the id that oVirt has for it where the path tells it."""
-    wanted: dict[str, str | None] = {}
-    for disk in disks:
-        if disk.shareable or not device_paths.may_be_ours(disk.path):
-            continue
-        global_id = device_paths.global_id(disk.path, root)
-        if global_id is not None:
-            wanted[global_id] = device_paths.volume_of_run_link(disk.path) or wanted.get(global_id)
-    return wanted

@@ -85,7 +85,8 @@ class Site:
     def volume(self, *clients: int, ovirt: bool = True, name: str = "") -> str:
         """Make a volume, oVirt's or another's, attach it, and return its global id."""
         uuid_ = str(uuid.uuid4())
-        tags = {"virt": "ovirt", "ovirt-uuid": uuid_, "ovirt-loc": "loc"} if ovirt else {"virt": "kubernetes"}
+        others = {} if name else {"virt": "kubernetes"}
+        tags = {"virt": "ovirt", "ovirt-uuid": uuid_, "ovirt-loc": "loc"} if ovirt else others
         name = name or (f"ovirt--{uuid_}" if ovirt else f"other-{uuid_}")
         made = {"name": name, "size": GIB, "template": "hybrid", "tags": tags}
         global_id = str(self.stage.simulator.api("VolumeCreate", made)["globalId"])

@@ -111,13 +111,19 @@ class Starts:
 
     @contextlib.contextmanager
     def popen(
-        self, host: int, file: Path, point: str = "before_vm_start", stderr: int = subprocess.PIPE
+        self,
+        host: int,
+        file: Path,
+        point: str = "before_vm_start",
+        stderr: int = subprocess.PIPE,
+        environment: dict[str, str] | None = None,
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Start the hook of a point with this XML; kill it at the end if it still runs."""
         own = self.stage.hosts[host]
         process = subprocess.Popen(
             [own.local(f"/usr/libexec/vdsm/hooks/{point}/50_storpool")], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=stderr, env={**own.environment, "_hook_domxml": str(file)},
+            stdout=subprocess.PIPE, stderr=stderr,
+            env={**own.environment, "_hook_domxml": str(file), **(environment or {})},
         )  # fmt: skip
         try:
             with process:

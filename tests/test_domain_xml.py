@@ -27,6 +27,14 @@ def test_disks_of_a_domain() -> None:
     assert domain_xml.disks(document, DOMAIN) == [Disk("/dev/a"), Disk("/rhev/x", shareable=True)]
 
 
+def test_the_serial_tells_ovirts_disk() -> None:
+    """Engine writes the id of its disk there, whichever volume of it the VM gets; a serial elsewhere is another's."""
+    disk = "<disk><source dev='/dev/a'/><serial>5b8e-<![CDATA[4a0e]]></serial></disk>"
+    assert domain_xml.disks(domain("<sysinfo><serial>x</serial></sysinfo>", disk), DOMAIN) == [
+        Disk("/dev/a", serial="5b8e-4a0e")
+    ]
+
+
 def test_what_has_no_path_is_left_out() -> None:
     """A network disk, an empty drive, and the sources of a chain below a disk are no disks of this host's."""
     document = domain(
@@ -81,4 +89,4 @@ def test_every_disk_is_found(disks: list[tuple[str, bool]]) -> None:
     elements = [
         f"<disk><source dev='{path}'/>{'<shareable/>' if shared else ''}</disk><controller/>" for path, shared in disks
     ]
-    assert domain_xml.disks(domain(*elements), DOMAIN) == [Disk(path, shared) for path, shared in disks]
+    assert domain_xml.disks(domain(*elements), DOMAIN) == [Disk(path, shareable=shared) for path, shared in disks]

@@ -1,9 +1,8 @@
-"""fencing.py: who has what, everything taken from one host, a loser that does not learn of it, and who may force."""
+"""fencing.py: who has what, everything taken from one host, and who may force."""
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -160,89 +159,6 @@ def test_a_refusal_that_lasts_is_told(core: Core) -> None:
         clear(core)
     assert core.queries().count("VolumesReassignWait") == 1 + fencing.LOOKS
     assert len(attached(core)) == 1
-
-
-def test_expel_takes_just_these(core: Core) -> None:
-    """T55: the named ones, open or not; nothing at all is a success too."""
-    first, second = made(core, UUIDS[0], 1), made(core, UUIDS[1], 1)
-    core.simulator.set_client(1, opened=[first.global_id])
-    fencing.expel(core.client(), 1, [first])
-    fencing.expel(core.client(), 1, [])
-    assert attached(core) == {(second.global_id, 1)}
-
-
-# A host that runs and does not learn that it lost a disk
-
-
-class Clock:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept = 0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-        self.slept += 1
-
-
-def side(core: Core, clock: Clock) -> attachments.HostSide:
-    """Host 2 with that clock."""
-    return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
-
-
-def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
-    """T46: the one that lost the disk runs and does not take that over: the start is refused, naming it."""
-    target, clock = made(core, UUIDS[0], 1), Clock()
-    core.simulator.set_client(1, behind=True)
-    with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn that its disks were taken away"):
-        fencing.take(core.client(), side(core, clock), [target])
-    assert fencing.BEHIND_SECONDS <= clock.now < fencing.BEHIND_SECONDS + 1
-    assert attached(core) == {(target.global_id, 2)}
-
-
-@pytest.mark.parametrize("change", [{"behind": False}, {"running": False}], ids=["catches up", "goes down"])
-def test_a_start_goes_on_when_the_loser_knows(core: Core, change: dict[str, bool]) -> None:
-    """T46: once it has caught up, or StorPool says that it is down, the start goes on."""
-    target, clock = made(core, UUIDS[0], 1), Clock()
-    core.simulator.set_client(1, behind=True)
-
-    def sleep(seconds: float) -> None:
-        clock.sleep(seconds)
-        if clock.slept == 3:
-            core.simulator.set_client(1, **change)
-
-    took = fencing.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [target])
-    assert [each.client_id for each in took] == [1]
-    assert clock.slept == 3
-
-
-def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
-    """T46: a loser that follows, but is always a step behind a busy cluster, knows of this start's request."""
-    target, clock = made(core, UUIDS[0], 1), Clock()
-    core.simulator.set_client(1, behind=True)
-
-    def sleep(seconds: float) -> None:
-        clock.sleep(seconds)
-        core.simulator.set_client(1, behind=False)
-        core.simulator.set_client(1, behind=True)
-        volumes.create(core.client(), volumes.Plan(f"x{clock.slept}", {}, GIB))
-
-    fencing.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [target])
-    assert clock.slept == 1
-
-
-def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
-    """T57: only who lost something has to know it."""
-    target, clock = made(core, UUIDS[0], 1), Clock()
-    core.simulator.set_client(3, behind=True)
-    fencing.take(core.client(), side(core, clock), [target])
-    assert clock.slept == 0
 
 
 # Who may force

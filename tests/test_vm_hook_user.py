@@ -84,5 +84,6 @@ def test_the_user_of_vdsm(folder: Path, program: Path) -> None:
             own.before_vm_start(document)
         assert f"{conf} cannot be read (Permission denied): make it readable for user {USER}" in refused(own)
         os.chown(conf, -1, pwd.getpwnam(USER).pw_gid)
+        own.read_only = True
         assert own.before_vm_start(document) == document
         assert own.runs[-1].stderr == ""

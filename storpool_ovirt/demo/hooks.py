@@ -38,12 +38,16 @@ class HookRun:
 
 @dataclass
 class Hooks:
-    """The hooks of a host.  `user` runs them (vdsm on a real host); `observe` is called with each run."""
+    """The hooks of a host.  `user` runs them (vdsm on a real host); `observe` is called with each run.
+
+    `read_only`: the XML cannot be written, which Vdsm never does: who has not opened it for writing has not changed it.
+    """
 
     host: vdsm.Host
     user: int | None = None
     observe: Callable[[HookRun], None] | None = None
     runs: list[HookRun] = field(default_factory=list)
+    read_only: bool = False
 
     def install(self, point: str, program: Path, name: str = "50_storpool") -> Path:
         """Link a program into the folder of a point, as an administrator does."""
@@ -69,6 +73,8 @@ class Hooks:
             if self.user is not None:
                 for path in (folder, file):
                     os.chown(path, self.user, -1)
+            if self.read_only:
+                file.chmod(0o400)
             for script in self._scripts(point):
                 run = self._run(script, file, vm_id)
                 if run.returncode != 0:

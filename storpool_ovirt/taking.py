@@ -1,0 +1,252 @@
+"""A start: a host makes the disks of a VM its own alone, before the guest runs.
+
+StorPool does it in one atomic request (`fencing.only_here`).  Whatever cannot be proved, before or after it, is an
+error, and the VM must not start: docs/fencing.md tells why each step is where it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, fencing, names
+
+# A client that runs learns in milliseconds that a disk was taken from it; one that hangs is soon said to be down.
+BEHIND_SECONDS = 10.0
+# StorPool's list may come from an instance of its management that is a moment behind.
+LIST_SECONDS = 2.0
+
+Pairs = Sequence["tuple[str, domain_xml.Disk]"]
+
+
+class Taken(NamedTuple):
+    """What `take` made this host's own, and the global ids of what it left alone."""
+
+    targets: Sequence[attachments.Target]
+    left_alone: Sequence[str]
+
+
+class _Judged(NamedTuple):
+    """A volume of a VM.  `proved`: oVirt made it for this VM; else nothing says whose it is."""
+
+    target: attachments.Target
+    proved: bool
+
+
+def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack_prefix: str) -> Taken:
+    """Make this host the only one that has these disks (each with its global id), read-write; all of them or none.
+
+    Shareable disks, snapshots and what is others' are left alone, but must be what the VM means too.  The devices are
+    here on return.  Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is taken; afterwards
+    Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
+    """
+    _check_each_once(disks)
+    judged = [found for global_id, disk in disks for found in _judged(client, global_id, disk, openstack_prefix)]
+    if judged:
+        _check_up(client, host.client_id)
+    before = client.attachments() if judged else []
+    for found in judged:
+        if not found.proved:
+            _check_nobody_else(host.client_id, found.target, before)
+    targets = [found.target for found in judged if found.proved]
+    if targets:
+        for target in targets:
+            _have_device(client, host, target, before)
+        _take(client, host, targets, before)
+    kept = {target.global_id for target in targets}
+    return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
+
+
+def _check_each_once(disks: Pairs) -> None:
+    seen: dict[str, str] = {}
+    for global_id, disk in disks:
+        if global_id in seen:
+            raise errors.Conflict(
+                f"the StorPool object {names.address(global_id)}",
+                f"is two disks of this VM, {seen[global_id]} and {disk.path}",
+                "one of these links is wrong",
+            )
+        seen[global_id] = disk.path
+
+
+def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack_prefix: str) -> list[_Judged]:
+    """Return the volume that is to be taken, or nothing where nobody loses anything; raise Foreign, NotFound."""
+    there = _read(client, global_id)
+    made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
+    uuid = device_paths.volume_of_run_link(disk.path)
+    if uuid is not None and made_for != uuid:
+        whose = f"was made for {made_for}" if made_for else "carries no tags of oVirt"
+        raise errors.Foreign(
+            f"{there.kind} {there.name} (~{there.global_id})", f"is the disk {uuid} of this VM but {whose}",
+            "nothing was taken from anybody, see storpool-ovirt audit",
+        )  # fmt: skip
+    if disk.shareable or there.kind != "volume" or names.is_foreign(there.tags):
+        return []
+    # Cinder's names are OpenStack's too: such a volume is oVirt's where oVirt says so, by its link or its serial.
+    proved = made_for is not None and (
+        uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
+    )
+    return [_Judged(attachments.Target(global_id, there.name), proved)]
+
+
+def _read(client: api.Client, global_id: str) -> api.Volume:
+    address = names.address(global_id)
+    try:
+        return client.volume(address)
+    except errors.NotFound as missing:
+        try:
+            there = client.snapshot(address)
+        except errors.NotFound:
+            raise errors.NotFound("volume or snapshot", address, missing.where) from missing
+        if there.dying:
+            raise errors.NotFound("snapshot", address, "any more: it is being deleted") from missing
+        return there
+
+
+def _check_up(client: api.Client, client_id: int) -> None:
+    word = fencing.status(client, client_id)
+    if word is None:
+        raise errors.NotFound("client", str(client_id), f"in the StorPool cluster at {client.address}: check SP_OURID")
+    if word == fencing.DOWN:
+        raise errors.ClientDown(client_id)
+
+
+def _check_nobody_else(client_id: int, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
+    others = sorted({each.client_id for each in _of([target], before)} - {client_id})
+    if others:
+        raise errors.Foreign(
+            str(target), f"is attached to {_clients(others)} too, and neither its tags nor the VM tell whose it is",
+            "detach it there, or mark the disk as shareable",
+        )  # fmt: skip
+
+
+def _have_device(
+    client: api.Client, host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]
+) -> None:
+    """See that this host can use a volume before it is taken from anybody: attach it without force if it is not."""
+    if any(each.client_id == host.client_id for each in _of([target], before)):
+        attachments.wait_for_device(host, target.global_id)
+        return
+    own = {target.kind: names.address(target.global_id), "rw": [host.client_id]}
+    client.reassign([own], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
+    host.log.line("attached", target=target, global_id=target.global_id, client=host.client_id, mode="rw")
+    try:
+        attachments.wait_for_device(host, target.global_id)
+    except errors.DeviceMissing:
+        attachments.silent_detach(client, host, target)
+        raise
+
+
+def _take(
+    client: api.Client,
+    host: attachments.HostSide,
+    targets: Sequence[attachments.Target],
+    before: Sequence[api.Attachment],
+) -> None:
+    lost = [each for each in _of(targets, before) if each.client_id != host.client_id]
+    generation = _request(client, host, targets, lost)
+    for each in lost:
+        host.log.line("taken", volume=each.name, global_id=each.global_id, client=each.client_id, by=host.client_id)
+    _check_alone(client, host, targets)
+    _wait_for_clients(client, host, generation, {each.client_id for each in lost})
+    for target in targets:
+        attachments.wait_for_device(host, target.global_id)
+
+
+def _request(
+    client: api.Client,
+    host: attachments.HostSide,
+    targets: Sequence[attachments.Target],
+    lost: Sequence[api.Attachment],
+) -> int:
+    """Send the request until its effect is seen; return the cluster's generation, 0 where that was not told.
+
+    It is repeated by looking: who has a volume now and had it not before came after us, and keeps it.
+    """
+    items = [fencing.only_here(target, host.client_id) for target in targets]
+    patience = host.deadline.within(api.RETRY_SECONDS)
+    for attempt in itertools.count():
+        try:
+            return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, fencing.some(targets), repeat=False)
+        except errors.ApiUnavailable:
+            if patience.remaining() <= 0:
+                raise
+            client.pause(attempt)
+        now = _of(targets, client.attachments())
+        if _is_alone(now, targets, host.client_id):
+            return 0
+        _check_no_newcomer(now, lost, host.client_id)
+    raise AssertionError("unreachable: the loop has no end")
+
+
+def _check_no_newcomer(now: Sequence[api.Attachment], lost: Sequence[api.Attachment], client_id: int) -> None:
+    known = {(each.global_id, each.name, each.client_id) for each in lost}
+    for each in now:
+        if each.client_id != client_id and (each.global_id, each.name, each.client_id) not in known:
+            raise errors.Conflict(
+                f"volume {each.name}", f"was attached to client {each.client_id} while it was taken for this host",
+                "the VM may run there: nothing more is taken",
+            )  # fmt: skip
+
+
+def _check_alone(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> None:
+    """Read back who has what: the list is the truth, whatever was answered."""
+    waiting = host.deadline.within(LIST_SECONDS)
+    while True:
+        held = _of(targets, client.attachments())
+        if _is_alone(held, targets, host.client_id):
+            return
+        if waiting.remaining() <= 0:
+            break
+        host.sleep(attachments.POLL_SECONDS)
+    for target in targets:
+        has = _of([target], held)
+        if not _is_alone(has, [target], host.client_id):
+            told = ", ".join(f"client {each.client_id} ({each.access_mode})" for each in has) or "nobody"
+            raise errors.Conflict(
+                str(target), f"should be client {host.client_id}'s alone, but those who have it are: {told}",
+                "it was taken, and somebody attaches it too; see storpool-ovirt attachments",
+            )  # fmt: skip
+
+
+def _wait_for_clients(client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]) -> None:
+    """Wait until each client that runs has taken the change over: one that hangs may believe that it still has it.
+
+    Who lost something must have; for others, which may have lost it in a start that failed, it is waited no longer
+    than this, as one host that hangs must not keep the VMs of all others down.
+    """
+    waiting = host.deadline.within(BEHIND_SECONDS)
+    while True:
+        clients = client.clients()
+        # What comes later need not be waited for: in a busy cluster there is always something.
+        generation = generation or max((each.client_generation for each in clients), default=0)
+        running = [each for each in clients if each.status != fencing.DOWN]
+        behind = sorted(each.client_id for each in running if each.client_generation < generation)
+        if not behind:
+            return
+        if waiting.remaining() <= 0:
+            break
+        host.sleep(attachments.POLL_SECONDS)
+    host.log.line("clients_behind", clients=",".join(map(str, behind)), generation=generation)
+    losing = losers.intersection(behind)
+    if losing:
+        raise errors.DeadlineExceeded(
+            f"{_clients(sorted(losing))} to learn that disks were taken from it", waiting.seconds
+        )
+
+
+def _of(targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]) -> list[api.Attachment]:
+    return [each for each in listed if any(each.is_of(target.global_id, target.name) for target in targets)]
+
+
+def _is_alone(held: Sequence[api.Attachment], targets: Sequence[attachments.Target], client_id: int) -> bool:
+    """Tell whether each of these has exactly one attachment, of this client, read-write."""
+    return len(held) == len(targets) and all(
+        [(each.client_id, each.access_mode) for each in _of([target], held)] == [(client_id, "rw")]
+        for target in targets
+    )
+
+
+def _clients(client_ids: Sequence[int]) -> str:
+    return ", ".join(f"client {client_id}" for client_id in client_ids)

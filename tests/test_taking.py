@@ -1,0 +1,283 @@
+"""taking.py: a start takes disks whole or not at all, repeats by looking, and waits for who has to know."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable
+
+import pytest
+from core_fixtures import GIB, Core
+
+from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, names, taking, volumes
+from storpool_ovirt.deadline import Deadline
+
+UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
+SD = "0" * 8 + "-0000-4000-8000-" + "0" * 12
+
+
+def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
+    """Make a volume of oVirt's and attach it."""
+    name = names.object_name(uuid)
+    plan = volumes.Plan(name, names.tags(uuid, "loc", uuid), GIB)
+    target = attachments.Target(volumes.create(core.client(), plan), name)
+    for client_id in clients:
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    return target
+
+
+def attached(core: Core) -> set[tuple[str, int]]:
+    """What StorPool lists: global id and client."""
+    return {(str(each.global_id), each.client_id) for each in core.client().attachments()}
+
+
+def disk(target: attachments.Target, uuid: str | None = None, **facts: Any) -> tuple[str, domain_xml.Disk]:
+    """Return a disk of a VM: by its run link where oVirt's id for it is given, else by its global id."""
+    path = f"{device_paths.RUN_FOLDER}/{SD}_{uuid}" if uuid else names.device_path(target.global_id)
+    return target.global_id, domain_xml.Disk(path, **facts)
+
+
+class Clock:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept = 0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.slept += 1
+
+
+def side(core: Core, clock: Clock) -> attachments.HostSide:
+    """Host 2 with that clock."""
+    return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
+
+
+def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
+    """T46: the one that lost the disk runs and does not take that over: the start is refused, naming it."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+    with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn that disks were taken from it"):
+        taking.take(core.client(), side(core, clock), [disk(target)], "os")
+    assert taking.BEHIND_SECONDS <= clock.now < taking.BEHIND_SECONDS + 1
+    assert attached(core) == {(target.global_id, 2)}
+
+
+@pytest.mark.parametrize("change", [{"behind": False}, {"running": False}], ids=["catches up", "goes down"])
+def test_a_start_goes_on_when_the_loser_knows(core: Core, change: dict[str, bool]) -> None:
+    """T46: once it has caught up, or StorPool says that it is down, the start goes on."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.slept == 3:
+            core.simulator.set_client(1, **change)
+
+    taken = taking.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os")
+    assert [each.global_id for each in taken.targets] == [target.global_id]
+    assert clock.slept == 3
+
+
+def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
+    """T46: a loser that follows, but is always a step behind a busy cluster, knows of this start's request."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        core.simulator.set_client(1, behind=False)
+        core.simulator.set_client(1, behind=True)
+        volumes.create(core.client(), volumes.Plan(f"x{clock.slept}", {}, GIB))
+
+    taking.take(core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os")
+    assert clock.slept == 1
+
+
+def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
+    """T57: who lost nothing that we know of is waited for a while, as it may have in a start that failed; then not."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(3, behind=True)
+    taking.take(core.client(), side(core, clock), [disk(target)], "os")
+    assert taking.BEHIND_SECONDS <= clock.now < taking.BEHIND_SECONDS + 1
+    assert attached(core) == {(target.global_id, 2)}
+
+
+def test_a_loser_that_is_down_is_not_waited_for(core: Core) -> None:
+    """T46, T54: the host is lost, and StorPool says so: the start goes on at once."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, running=False)
+    taking.take(core.client(), side(core, clock), [disk(target)], "os")
+    assert clock.slept == 0
+
+
+def test_the_start_after_a_refused_one_waits_too(core: Core) -> None:
+    """T46: the loser of a start that was refused is in no list any more; it is waited for all the same."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    core.simulator.set_client(1, behind=True)
+    with pytest.raises(errors.DeadlineExceeded):
+        taking.take(core.client(), side(core, clock), [disk(target)], "os")
+    before = clock.now
+    taking.take(core.client(), side(core, clock), [disk(target)], "os")
+    assert clock.now - before >= taking.BEHIND_SECONDS
+
+
+# Requests that are answered late, or not
+
+
+def during(core: Core, query: str, act: Callable[[], None], answer: bool = False) -> api.Client:
+    """Return a client that does something right before a query, and may lose its answer."""
+    client = core.client()
+    real = client.reassign if query == "reassign" else client.attachments
+    done = []
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if done:
+            return real(*args, **kwargs)
+        done.append(True)
+        if answer:
+            real(*args, **kwargs)
+            act()
+            raise errors.ApiUnavailable(client.address, query, "reset", ambiguous=True)
+        act()
+        return real(*args, **kwargs)
+
+    setattr(client, query, called)
+    return client
+
+
+def test_a_repeat_takes_nothing_from_who_came_later(core: Core) -> None:
+    """T88: the answer is lost, and before the repeat the VM was started elsewhere: that host keeps its disk."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+
+    def start_on_3() -> None:
+        taking.take(core.client(), core.host(3), [disk(target)], "os")
+
+    client = during(core, "reassign", start_on_3, answer=True)
+    # The first call attaches without force; it is the second that takes.
+    attachments.attach(core.client(), core.host(2), target, "rw")
+    with pytest.raises(errors.Conflict, match="was attached to client 3 while it was taken"):
+        taking.take(client, side(core, clock), [disk(target)], "os")
+    assert attached(core) == {(target.global_id, 3)}
+
+
+def test_a_lost_answer_is_found_in_the_list(core: Core) -> None:
+    """T87: the request took effect, so it is not sent again."""
+    target, clock = made(core, UUIDS[0], 1, 2), Clock()
+    client = during(core, "reassign", lambda: None, answer=True)
+    core.queries()
+    taking.take(client, side(core, clock), [disk(target)], "os")
+    assert core.queries().count("VolumesReassignWait") == 1
+    assert attached(core) == {(target.global_id, 2)}
+
+
+# What is a VM's, and what is not
+
+
+def test_a_disk_that_is_not_attached_here_is_first_attached_without_force(core: Core) -> None:
+    """A host whose device never comes takes a disk from nobody, and leaves no attachment of its own."""
+    target, clock = made(core, UUIDS[0], 1), Clock()
+    lost = dataclasses.replace(side(core, clock), root=str(core.folder / "nowhere"))
+    with pytest.raises(errors.DeviceMissing):
+        taking.take(core.client(), lost, [disk(target)], "os")
+    assert attached(core) == {(target.global_id, 1)}
+
+
+def test_one_volume_as_two_disks(core: Core) -> None:
+    """T60: two paths of a VM that lead to one object are a mistake, whichever of them is right."""
+    target = made(core, UUIDS[0], 1)
+    for pair in ((UUIDS[0], UUIDS[1]), (UUIDS[1], UUIDS[0]), (UUIDS[0], None)):
+        with pytest.raises(errors.Conflict, match="is two disks of this VM"):
+            taking.take(core.client(), core.host(2), [disk(target, uuid) for uuid in pair], "os")
+    assert attached(core) == {(target.global_id, 1)}
+
+
+@pytest.mark.parametrize("shareable", [True, False])
+def test_a_link_to_another_volume(core: Core, shareable: bool) -> None:
+    """T60, T81: what is not taken must be what the VM means too: two VMs would write one disk."""
+    target = made(core, UUIDS[0], 1)
+    with pytest.raises(errors.Foreign, match=f"is the disk {UUIDS[1]} of this VM but was made for {UUIDS[0]}"):
+        taking.take(core.client(), core.host(2), [disk(target, UUIDS[1], shareable=shareable)], "os")
+
+
+def bare(core: Core, name: str, tags: dict[str, str], *clients: int) -> attachments.Target:
+    """Make a volume with this name and these tags, and attach it."""
+    target = attachments.Target(volumes.create(core.client(), volumes.Plan(name, tags, GIB)), name)
+    for client_id in clients:
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    return target
+
+
+@pytest.mark.parametrize("name", ["renamed", f"os--volume-{UUIDS[1]}"])
+def test_what_may_be_anybodys(core: Core, name: str) -> None:
+    """T76: neither tags nor the VM tell whose it is: left alone where nobody else has it, else refused."""
+    target = bare(core, name, {}, 2)
+    assert taking.take(core.client(), core.host(2), [disk(target)], "os") == ([], [target.global_id])
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    with pytest.raises(errors.Foreign, match="is attached to client 1 too, and neither its tags nor the VM tell"):
+        taking.take(core.client(), core.host(2), [disk(target)], "os")
+    assert attached(core) == {(target.global_id, 1), (target.global_id, 2)}
+
+
+@pytest.mark.parametrize("how", ["link", "serial"])
+def test_volumes_of_cinders_are_ovirts_where_ovirt_says_so(core: Core, how: str) -> None:
+    """T80: the VM's link, or the serial that Engine gives the disk, tells that the name is oVirt's."""
+    target = bare(core, f"os--volume-{UUIDS[1]}", {}, 1, 2)
+    mine = disk(target, UUIDS[1]) if how == "link" else disk(target, serial=UUIDS[1])
+    taking.take(core.client(), core.host(2), [mine], "os")
+    assert attached(core) == {(target.global_id, 2)}
+
+
+def test_another_orchestrators(core: Core) -> None:
+    """S6: what carries another platform's tag is left alone, whoever has it."""
+    target = bare(core, "x", {"virt": "cs"}, 1, 2)
+    assert taking.take(core.client(), core.host(2), [disk(target)], "os").targets == []
+    assert len(attached(core)) == 2
+
+
+def test_a_snapshot_that_is_being_deleted(core: Core) -> None:
+    """T14: it will be gone when the guest reads it."""
+    target = made(core, UUIDS[0])
+    core.simulator.switches.set({"linger": "3600"})
+    shot = core.client().volume_snapshot(f"~{target.global_id}", {"name": "x"})
+    core.client().snapshot_delete(f"~{shot}")
+    with pytest.raises(errors.NotFound):
+        taking.take(core.client(), core.host(2), [disk(attachments.Target(shot, "x", "snapshot"))], "os")
+
+
+NO_ID = {"volume": f"ovirt--{UUIDS[0]}", "snapshot": False, "client": 2, "rights": "rw", "pos": 0}
+
+
+@pytest.mark.parametrize(
+    ("listed", "passes"),
+    [([NO_ID], True), ([{**NO_ID, "rights": "ro"}], False), ([], False), ([NO_ID, {**NO_ID, "client": 1}], False)],
+    ids=["alone", "read-only", "nobody", "two"],
+)
+def test_what_the_list_says_decides(core: Core, listed: list[dict[str, Any]], passes: bool) -> None:
+    """T55: whatever was answered; older releases list names and no global ids."""
+    target, clock = made(core, UUIDS[0], 2), Clock()
+    client = core.client()
+    parsed = [api.Attachment(each["volume"], None, each["client"], each["rights"]) for each in listed]
+    before = client.attachments()
+    answers = iter([before])
+    client.attachments = lambda: next(answers, parsed)  # type: ignore[method-assign]
+    if passes:
+        taking.take(client, side(core, clock), [disk(target)], "os")
+    else:
+        with pytest.raises(errors.Conflict, match="should be client 2's alone"):
+            taking.take(client, side(core, clock), [disk(target)], "os")
+
+
+def test_many_disks_are_one_sentence(core: Core) -> None:
+    """A refusal of a VM with many disks names a few of them."""
+    targets = [made(core, f"{number:08x}-1111-4111-8111-111111111111", 1) for number in range(12)]
+    core.simulator.faults.add("error_200", query="VolumesReassignWait")
+    with pytest.raises(errors.Rejected) as refused:
+        taking.take(core.client(), core.host(1), [disk(each) for each in targets], "os")
+    assert len(str(refused.value)) < 400
+    assert "and 9 more" in str(refused.value)
