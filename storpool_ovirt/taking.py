@@ -58,6 +58,22 @@ def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack
     return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
 
 
+def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
+    """Raise Conflict when a client does not have one of these any more; shareable ones are never taken away."""
+    wanted = [(global_id, disk) for global_id, disk in disks if not disk.shareable]
+    listed = client.attachments() if wanted else []
+    mine = [each for each in listed if each.client_id == client_id]
+    for global_id, disk in wanted:
+        # Older releases list names only.
+        name = None if all(each.global_id for each in mine) else _read(client, global_id).name
+        if not any(each.is_of(global_id, name) for each in mine):
+            raise errors.Conflict(
+                f"the disk {disk.path} ({names.address(global_id)})",
+                f"was taken from client {client_id}, on which its VM runs",
+                "the VM was started elsewhere: stop it here",
+            )
+
+
 def _check_each_once(disks: Pairs) -> None:
     seen: dict[str, str] = {}
     for global_id, disk in disks:

@@ -1,9 +1,10 @@
-"""storpool-vm-hook: the program that Vdsm runs before a VM starts and before a disk is plugged into a running one.
+"""storpool-vm-hook: the program that Vdsm runs before a VM starts, before a disk is plugged, and before a VM leaves.
 
 It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user vdsm, and makes this
-host the only one that has the VM's StorPool disks; shareable ones, and other vendors', are left alone.  Where it cannot
-be sure of that, the VM does not start: exit code 2 and one sentence, last on stderr (oVirt's vdsm, common/hooks.py).
-It never runs for the destination of a migration, where two hosts have a disk by right.
+host the only one that has the VM's StorPool disks; shareable ones, and other vendors', are left alone.  Linked into
+hooks/before_vm_migrate_source it only looks: a VM whose disk was taken away, and that has not noticed, must not open it
+anew on another host.  Where it cannot be sure, Vdsm's work ends there: exit code 2 and one sentence, last on stderr
+(oVirt's vdsm, common/hooks.py).  It never runs for a migration's destination, where two hosts have a disk by right.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Callable, NoReturn
+from typing import Callable, NamedTuple, NoReturn
 
 from storpool_ovirt import config, device_paths, domain_xml, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
@@ -25,9 +26,7 @@ DEADLINE_SECONDS = 40.0
 LAST_SECONDS = 1.0  # a process that was stopped in between takes nothing when it goes on after its time
 XML_MAX_BYTES = 16 << 20
 XML_VARIABLE = "_hook_domxml"
-REFUSED = 2  # Vdsm runs no other hook after this one, and does not start the VM
-# What Vdsm hands to a hook at each point.  At no other point may anything be taken from another host.
-POINTS = {"before_vm_start": domain_xml.DOMAIN, "before_disk_hotplug": domain_xml.DISK}
+REFUSED = 2  # Vdsm runs no other hook after this one, and does not go on
 
 
 def run() -> NoReturn:
@@ -36,7 +35,7 @@ def run() -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take the disks of the VM that is about to start; return the exit code, 0 or 2."""
+    """Do what is to be done at this point of Vdsm's; return the exit code, 0 or 2."""
     gc.disable()  # as in the helper: nothing of a process that lives for a tenth of a second is worth collecting
     arguments = list(sys.argv if argv is None else argv)
     journal = log.Log(PROGRAM, config.root() + LOG_FILE)
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         journal.trace()
     else:
         return 0
-    journal.line("start_refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    journal.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
     try:
         answer.give(streams.one_line(f"StorPool: {reason}"), error=True)
     except OSError as error:
@@ -78,42 +77,89 @@ def take_disks(  # noqa: PLR0913  the facts of one start
     `document` is what Vdsm hands over, `expected` its root element, `root` the folder that stands for the host's `/`.
     Raises what domain_xml, device_paths, config and taking raise: then the VM must not start.
     """
-    disks = []
+    disks = _storpools(document, expected, root)
+    if disks:
+        host = _host(root, journal)
+
+        from storpool_ovirt import api, attachments, taking
+
+        side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
+        taken = taking.take(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
+        journal.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
+                     client=host.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
+
+
+def check_disks(  # noqa: PLR0913  as take_disks
+    document: bytes,
+    expected: str,
+    root: str,
+    deadline: Deadline,
+    journal: log.Log,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Check that this host still has the StorPool disks of a VM that is about to leave; nothing is changed.
+
+    Arguments and errors as those of `take_disks`: then the VM must not be migrated.
+    """
+    disks = _storpools(document, expected, root)
+    if disks:
+        host = _host(root, journal)
+
+        from storpool_ovirt import api, taking
+
+        taking.check_held(api.Client(host.api, deadline, sleep), host.client_id, disks)
+
+
+class Point(NamedTuple):
+    """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
+
+    root: str
+    act: Callable[[bytes, str, str, Deadline, log.Log], None]
+
+
+# At no other point may anything be taken from another host.
+POINTS = {
+    "before_vm_start": Point(domain_xml.DOMAIN, take_disks),
+    "before_disk_hotplug": Point(domain_xml.DISK, take_disks),
+    "before_vm_migrate_source": Point(domain_xml.DOMAIN, check_disks),
+}
+
+
+def _run(argv: Sequence[str], journal: log.Log) -> None:
+    point = _point(argv)
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
+        point.act(_document(), point.root, config.root(), deadline, journal)
+
+
+def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:
+    """Return the disks that lead to objects of StorPool, each with its global id."""
+    found = []
     for disk in domain_xml.disks(document, expected):
         # Files of other storage are not even looked at: theirs may be a server that does not answer.
         global_id = device_paths.global_id(disk.path, root) if device_paths.may_be_ours(disk.path) else None
         if global_id is not None:
-            disks.append((global_id, disk))
-    if not disks:
-        return
+            found.append((global_id, disk))
+    return found
+
+
+def _host(root: str, journal: log.Log) -> config.Host:
     # The environment holds a VM's custom properties too: none of them may say where the API is.
     host = config.host(root, environment=False)
     journal.hide(host.api.token.reveal())
-
-    from storpool_ovirt import api, attachments, taking
-
-    side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
-    taken = taking.take(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
-    journal.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-", client=host.client_id,
-                 left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
+    return host
 
 
-def _run(argv: Sequence[str], journal: log.Log) -> None:
-    expected = _expected(argv)
-    deadline = Deadline(DEADLINE_SECONDS)
-    with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
-        take_disks(_document(), expected, config.root(), deadline, journal)
-
-
-def _expected(argv: Sequence[str]) -> str:
-    """Return the root element of what Vdsm hands over at this point; raise InputError at any other one."""
-    point = os.path.basename(os.path.dirname(argv[0]))  # noqa: PTH119, PTH120
-    if point not in POINTS or len(argv) != 1:
+def _point(argv: Sequence[str]) -> Point:
+    """Return what is done at the point whose folder we are linked into; raise InputError at any other one."""
+    folder = os.path.basename(os.path.dirname(argv[0]))  # noqa: PTH119, PTH120
+    if folder not in POINTS or len(argv) != 1:
         raise errors.InputError(
-            PROGRAM, f"was not started as one of Vdsm's hooks {' and '.join(POINTS)}",
+            PROGRAM, f"was not started as one of Vdsm's hooks {', '.join(POINTS)}",
             f"link it into those folders of Vdsm only, and let Vdsm run it ({names.shown(argv[0], 120)})",
         )  # fmt: skip
-    return POINTS[point]
+    return POINTS[folder]
 
 
 def _document() -> bytes:

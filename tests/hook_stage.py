@@ -35,7 +35,7 @@ api.REQUEST_SECONDS, api.RETRY_SECONDS = 0.8, 0.8
 sys.exit(vm_hook.main())
 """
 LIMIT_SECONDS = 60.0
-POINTS = ("before_vm_start", "before_disk_hotplug")
+POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
 
 
 @dataclasses.dataclass

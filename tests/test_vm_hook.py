@@ -9,10 +9,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hook_stage import Starts, Writer
+from hook_stage import Starts, Writer, refused
 from shared_stage import new_id, post, queries, volumes
 
-from storpool_ovirt.demo import flows, hooks
+from storpool_ovirt.demo import flows, hooks, vdsm
 
 CALLS = ["ClientsConfigDump", "AttachmentsList", "VolumesReassignWait", "AttachmentsList", "ClientsConfigDump"]
 """Of every start, beside one Volume for each disk."""
@@ -194,6 +194,25 @@ def test_snapshots_are_nobodys_to_take(starts: Starts) -> None:
     starts.attach(1, disk)
     starts.hooks[2].before_vm_start(starts.xml(*starts.attach(2, disk)))
     assert starts.clients_of(f"ovirt--{snapshot}") == {1, 2}
+
+
+def test_before_a_migration_the_source_only_looks(starts: Starts) -> None:
+    """T45: a VM that has its disks may leave, for one call that changes nothing; one that lost a disk may not."""
+    shared, own = starts.disks(2)
+    devices = starts.attach(1, shared, own)
+    document = hooks.domain_xml(hooks.disk_xml(devices[0], shareable=True), hooks.disk_xml(devices[1], "vdb"))
+    with starts.writing(1, own) as vm:
+        starts.attach(2, own)
+        starts.stage.simulator.clear_calls()
+        assert starts.hooks[1].before_vm_migrate_source(document) == document
+        assert queries(starts.stage.simulator) == ["AttachmentsList"]
+        assert vm.write(1)
+        gone = [{"volume": f"~{starts.global_id(disk)}", "detach": [1], "force": True} for disk in (shared, own)]
+        post(starts.stage.simulator, "VolumesReassignWait", {"reassign": gone})
+        with pytest.raises(vdsm.VdsmError):
+            starts.hooks[1].before_vm_migrate_source(document)
+    assert "was taken from client 1, on which its VM runs" in refused(starts.hooks[1])
+    assert starts.on_hosts(own) == {(2, "rw")}
 
 
 def test_the_hook_writes_one_line_for_each_change(starts: Starts) -> None:

@@ -220,7 +220,7 @@ def test_at_any_other_point_nothing_is_taken(starts: Starts, disk: Disk, tmp_pat
     starts.hooks[2].install(point, starts.hooks[2].host.local("/usr/libexec/vdsm/hooks/before_vm_start/50_storpool"))
     done = starts.run_by_hand(2, file, point)
     assert done.returncode == vm_hook.REFUSED
-    assert "was not started as one of Vdsm's hooks before_vm_start and before_disk_hotplug" in done.stderr
+    assert "was not started as one of Vdsm's hooks before_vm_start, before_disk_hotplug" in done.stderr
     assert starts.on_hosts(disk) == {(1, "rw"), (2, "rw")}
 
 

@@ -20,7 +20,8 @@ from xml.sax.saxutils import quoteattr
 from storpool_ovirt.demo import vdsm
 
 FOLDER = "/usr/libexec/vdsm/hooks"
-BEFORE_VM_START, BEFORE_DISK_HOTPLUG, BEFORE_VDSM_START = "before_vm_start", "before_disk_hotplug", "before_vdsm_start"
+BEFORE_VM_START, BEFORE_DISK_HOTPLUG = "before_vm_start", "before_disk_hotplug"
+BEFORE_VM_MIGRATE_SOURCE = "before_vm_migrate_source"
 HOOK_ERROR = 1500
 LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit
 STOP = 2  # the exit code after which no other hook runs
@@ -63,6 +64,10 @@ class Hooks:
     def before_disk_hotplug(self, document: str, vm_id: str = "") -> str:
         """Run the hooks before a disk is plugged; raises VdsmError: it is not."""
         return self.run(BEFORE_DISK_HOTPLUG, document, vm_id)
+
+    def before_vm_migrate_source(self, document: str, vm_id: str = "") -> str:
+        """Run the hooks on a migration's source before it begins; raises VdsmError: it does not."""
+        return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id)
 
     def run(self, point: str, document: str = "", vm_id: str = "", *, must_succeed: bool = True) -> str:
         """Run the hooks of a point and return the document as they left it; raises VdsmError with the last stderr."""

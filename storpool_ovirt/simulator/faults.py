@@ -91,10 +91,15 @@ class Faults:
         with self._lock:
             return list(self._waiting)
 
-    def clear(self) -> None:
-        """Forget them all, wake up whoever is delayed or hangs, and accept connects again."""
+    def forget(self) -> None:
+        """Forget those that have not struck yet; who is delayed or hangs stays so."""
         with self._lock:
             self._waiting.clear()
+
+    def clear(self) -> None:
+        """Forget them all, wake up whoever is delayed or hangs, and accept connects again."""
+        self.forget()
+        with self._lock:
             self._cleared.set()
             self._cleared = threading.Event()
         self._doors.open()
