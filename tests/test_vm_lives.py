@@ -46,7 +46,6 @@ lives = st.lists(
 HAPPENED = (
     "started", "stopped", "host lost", "host rebooted", "host came back as it was", "write of who lost it refused",
     "lost host's write refused", "migrated", "migration failed", "migration refused by the destination",
-    "migration of a VM without its disk refused by the source",
     "both sides of a migration wrote", "shareable disk written by two", "hot-plugged", "hot-unplugged",
     "late attach took effect", "stray attach took effect", "late detach", "repeated call", "two starts at once",
     "frozen: attach", "frozen: reading", "frozen: before the request", "frozen: request on its way",
