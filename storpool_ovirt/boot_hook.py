@@ -8,13 +8,24 @@ ends by itself, and never holds up the start of vdsmd with a failure.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from storpool_ovirt import api, attachments, config, errors, log, stale, storpool_conf, streams, vdsm_helper, vdsm_rows
+from storpool_ovirt import (
+    api,
+    attachments,
+    config,
+    door,
+    errors,
+    log,
+    stale,
+    storpool_conf,
+    streams,
+    vdsm_helper,
+    vdsm_rows,
+)
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "storpool-boot-hook"
@@ -38,21 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # With the helper's lines: who asks why a volume was detached looks there.
     journal = log.Log(PROGRAM, config.root() + vdsm_helper.LOG_FILE)
     answer = streams.Answer(journal.descriptor)
-    try:
-        problems = _run(journal)
-    except errors.Error as error:
-        problems = [str(error)]
-    except ImportError as error:
-        problems = [f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"]
-    except Exception as error:
-        # The door: whatever happens here, vdsmd starts.
-        problems = [f"internal error {error.__class__.__name__}: see {vdsm_helper.LOG_FILE} or syslog on this host"]
-        journal.trace()
-    if problems:
+    done, reason = door.guarded(lambda: _run(journal), journal, vdsm_helper.LOG_FILE)
+    problems = [reason] if done is None else done
+    if problems:  # whatever happened, vdsmd starts
         sentence = journal.masked(streams.one_line(_told(problems)))
         journal.line("boot_hook_incomplete", reason=sentence)
-        with contextlib.suppress(OSError):
-            answer.give(sentence, error=True)
+        door.delivered(answer, sentence, journal, error=True)
     return 0
 
 

@@ -19,7 +19,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, NoReturn
 
-from storpool_ovirt import api, config, errors, fence_host, fence_metadata, fencing, log, names, storpool_conf, streams
+from storpool_ovirt import (
+    api,
+    config,
+    door,
+    errors,
+    fence_host,
+    fence_metadata,
+    fencing,
+    log,
+    names,
+    storpool_conf,
+    streams,
+)
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "fence_storpool"
@@ -55,23 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal = log.Log(PROGRAM, config.root() + LOG_FILE)
     journal.correlation_id = f"fence-{os.getpid()}"
     answer = streams.Answer(journal.descriptor)
-    try:
-        code, text = _answer(arguments, journal)
-    except errors.Error as error:
-        code, text = FAILED, journal.masked(str(error))
-    except ImportError as error:
-        code, text = FAILED, f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"
-    except Exception as error:
-        # The door: a bug too is "not done" or "unknown", and its trace is in the log.
-        code, text = FAILED, f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host"
-        journal.trace()
+    done, reason = door.guarded(lambda: _answer(arguments, journal), journal, LOG_FILE)
+    code, text = done or (FAILED, reason)
     if code == FAILED:
         text = streams.one_line(text)
         journal.line("fence_failed", reason=text)
-    try:
-        answer.give(text, error=code == FAILED)
-    except OSError as error:
-        journal.line("answer_not_delivered", reason=error)
+    door.delivered(answer, text, journal, error=code == FAILED)
     return code
 
 

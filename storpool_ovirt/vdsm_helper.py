@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from storpool_ovirt import config, errors, log, names, streams
+from storpool_ovirt import config, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "managedvolume-helper-storpool"
@@ -54,30 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal = log.Log(PROGRAM, config.root() + LOG_FILE)
     answer = streams.Answer(journal.descriptor)
     started = time.monotonic()
-    try:
-        payload = _run(arguments, journal)
-    except errors.Error as error:
-        payload, failed = journal.masked(str(error)), True
-    except ImportError as error:
-        payload, failed = (
-            f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python",
-            True,
-        )
-    except Exception as error:
-        # The door: a bug too is one sentence for Vdsm, and its trace is in the log.
-        payload, failed = f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host", True
-        journal.trace()
-    else:
-        failed = False
-    if failed:
+    payload, reason = door.guarded(lambda: _run(arguments, journal), journal, LOG_FILE)
+    action = " ".join(arguments[1:2])
+    if payload is None:
         took = f"{time.monotonic() - started:.3f}"
-        journal.line("helper_failed", action=" ".join(arguments[1:2]), reason=payload, seconds=took)
-    try:
-        answer.give(streams.one_line(payload), error=failed)
-    except OSError as error:
-        journal.line("answer_not_delivered", action=" ".join(arguments[1:2]), reason=error)
-        failed = True
-    return int(failed)
+        journal.line("helper_failed", action=action, reason=reason, seconds=took)
+        door.delivered(answer, reason, journal, error=True, action=action)
+        return 1
+    return int(not door.delivered(answer, payload, journal, action=action))
 
 
 def parse_connection(text: bytes) -> Connection:

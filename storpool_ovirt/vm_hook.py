@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import Callable, NamedTuple, NoReturn
 
-from storpool_ovirt import config, device_paths, domain_xml, errors, log, names, streams
+from storpool_ovirt import config, device_paths, domain_xml, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "storpool-vm-hook"
@@ -43,23 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     streams.close_stdin()
     journal.correlation_id = os.environ.get("vmId", "-")  # noqa: SIM112  Vdsm's name
     started = time.monotonic()
-    try:
-        _run(arguments, journal)
-    except errors.Error as error:
-        reason = journal.masked(str(error))
-    except ImportError as error:
-        reason = f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"
-    except Exception as error:
-        # The door: a bug too refuses the start, and its trace is in the log.
-        reason = f"internal error {error.__class__.__name__}: see {LOG_FILE} or syslog on this host"
-        journal.trace()
-    else:
+    _, reason = door.guarded(lambda: _run(arguments, journal), journal, LOG_FILE)
+    if not reason:
         return 0
     journal.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
-    try:
-        answer.give(streams.one_line(f"StorPool: {reason}"), error=True)
-    except OSError as error:
-        journal.line("answer_not_delivered", reason=error)
+    door.delivered(answer, f"StorPool: {reason}", journal, error=True)
     return REFUSED
 
 
