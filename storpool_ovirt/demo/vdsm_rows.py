@@ -50,8 +50,8 @@ class Rows(MutableMapping[str, dict[str, Any]]):
         stored = {**row, **{name: json.dumps(row[name]).encode() for name in DOCUMENTS if name in row}}
         self._ask(
             "INSERT OR REPLACE INTO volumes"
-            " VALUES (?1, ?2, ?3, ?4, ?5, CASE WHEN ?2 NOT NULL THEN datetime('now') END)",
-            *(vol_id, *(stored.get(name) for name in COLUMNS)),
+            " VALUES (?, ?, ?, ?, ?, CASE WHEN ? NOT NULL THEN datetime('now') END)",
+            *(vol_id, *(stored.get(name) for name in COLUMNS), stored.get("path")),
         )
 
     def __delitem__(self, vol_id: str) -> None:
