@@ -87,13 +87,18 @@ class Template:
     provisioned_bytes: int = 0
 
 
+# StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
+DOWN = "down"
+
+
 @dataclass(frozen=True)
 class ClientStatus:
-    """How far a client has come with the cluster's configuration (`storpool.sptypes.ClientConfigStatus`)."""
+    """How far a client has come with the cluster's configuration, which is of `generation` (`ClientConfigStatus`)."""
 
     client_id: int
     client_generation: int
     status: str
+    generation: int = 0
 
 
 def binding() -> types.ModuleType:
@@ -382,7 +387,8 @@ def _template(raw: Mapping[str, Any]) -> Template:
 
 
 def _client_status(raw: Mapping[str, Any]) -> ClientStatus:
-    return ClientStatus(int(raw["id"]), int(raw["clientGeneration"]), str(raw["configStatus"]))
+    seen = int(raw["clientGeneration"])
+    return ClientStatus(int(raw["id"]), seen, str(raw["configStatus"]), int(raw.get("generation", seen)))
 
 
 def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:

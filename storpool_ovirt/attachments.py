@@ -87,11 +87,11 @@ def attach(
             wait_for_device(host, target.global_id)
         except errors.DeviceMissing:
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
-            silent_detach(client, host, target)
+            _silent_detach(client, host, target)
             raise
         except errors.Error:
             if before is None:
-                silent_detach(client, host, target)
+                _silent_detach(client, host, target)
             raise
         if before is None:
             host.log.line(
@@ -114,17 +114,6 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds` to be closed."""
     if _try_detach(client, host, target, close_seconds):
         host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
-
-
-def silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
-    """Undo an attach to this host; a failure is logged, and stays the smaller one.  Takes up to UNDO_SECONDS more."""
-    host.deadline.extend(UNDO_SECONDS)
-    try:
-        undone = _try_detach(client, host, target, CLOSE_SECONDS)
-    except errors.Error as error:
-        host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
-    else:
-        host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)
 
 
 def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
@@ -196,11 +185,11 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     enough where the running ones are up to date; only else it is asked who has the volume.
     """
     behind = _behind(client.clients(), generation)
-    running = {each.client_id for each in behind if each.status != "down"}
+    running = {each.client_id for each in behind if each.status != api.DOWN}
     if running:
         for client_id in sorted(running.intersection(holders(client, target))):
             client.client_wait(client_id)
-    return sorted(each.client_id for each in behind if each.status == "down")
+    return sorted(each.client_id for each in behind if each.status == api.DOWN)
 
 
 def _let_go(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
@@ -233,6 +222,16 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
         else:
             return True
         host.sleep(min(0.5, closing.remaining() + POLL_SECONDS))
+
+
+def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
+    host.deadline.extend(UNDO_SECONDS)
+    try:
+        undone = _try_detach(client, host, target, CLOSE_SECONDS)
+    except errors.Error as error:
+        host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
+    else:
+        host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)
 
 
 def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment | None:

@@ -27,7 +27,7 @@ class Disk:
 
 
 def disks(document: bytes, expected: str) -> list[Disk]:
-    """Return the disks of a document whose root is `expected` (DOMAIN or DISK); those without a path are left out.
+    """Return the disks of a document whose root is `expected` (DOMAIN or DISK), but what has no path, and no cdroms.
 
     Raises InputError when it is not XML or something else.
     """
@@ -52,6 +52,7 @@ class _Reader:
         self._expected = expected
         self._open: list[str] = []
         self._disk: dict[str, Any] | None = None
+        self._is_cdrom = False
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._open and name != self._expected:
@@ -59,6 +60,7 @@ class _Reader:
         self._open.append(name)
         if self._open in _DISK_PLACES:
             self._disk = {}
+            self._is_cdrom = attributes.get("device") == "cdrom"
         elif self._disk is not None and self._open[:-1] in _DISK_PLACES:
             if name == "source":
                 self._disk["path"] = attributes.get("dev") or attributes.get("file") or ""
@@ -73,7 +75,7 @@ class _Reader:
 
     def end(self, _name: str) -> None:
         if self._disk is not None and self._open in _DISK_PLACES:
-            if self._disk.get("path"):
+            if self._disk.get("path") and not self._is_cdrom:  # which nobody can write
                 self.found.append(Disk(**self._disk))
             self._disk = None
         self._open.pop()

@@ -199,7 +199,7 @@ def _held(view: truths.View, record: mapping.Record, held: list[api.Attachment])
     if node.kind == "volume" and root is not None and (root.node.active or node.root) != node.uuid:
         yield _inactive(view, node, what, where, str(root.node.active))
     for each in held:
-        if view.clients.get(each.client_id, "down") == "down":
+        if view.clients.get(each.client_id, api.DOWN) == api.DOWN:
             yield Finding(
                 ATTACHMENT, WARNING, what, node.uuid, node.root,
                 f"client {each.client_id} has it attached and is down",

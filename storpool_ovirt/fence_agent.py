@@ -122,14 +122,24 @@ class _Call:
     journal: log.Log
 
     def host(self) -> fence_host.Host:
-        if self.request.plug:
-            return fence_host.named(self.request.plug, self.root)
         name = self.request.name
+        if self.request.plug:
+            return self._agreed(fence_host.named(self.request.plug, self.root), name or "")
         if not name or name.isdigit():
             raise errors.InputError(
                 "the host", "is not given", "set port to its client id or its name in storpool.conf"
             )
         return fence_host.named(name, self.root)
+
+    def _agreed(self, host: fence_host.Host, name: str) -> fence_host.Host:
+        """Refuse a port that is another host's than the one that the address names: one of them is a typing mistake."""
+        for client_id, known in storpool_conf.host_names(self.root).items():
+            if known == name and client_id != host.client_id != self.site.client_id:
+                raise errors.InputError(
+                    "the host", f"is {host} by its port and {name} (client {client_id}) by its address",
+                    "correct one of them in the host's power management",
+                )  # fmt: skip
+        return host
 
 
 def _status(call: _Call) -> tuple[int, str]:
@@ -139,6 +149,7 @@ def _status(call: _Call) -> tuple[int, str]:
     if seen.ours or (seen.may_run and not call.request.even_if_it_runs):
         answers = "answers StorPool" if seen.may_run else "is down"
         return ON, f"Status: ON, {host} {answers} and has {len(seen.ours)} disks of oVirt's"
+    fencing.check_all_known(seen)
     return OFF, f"Status: OFF, {host} has nothing of oVirt's" + ("" if seen.may_run else " and is down")
 
 
@@ -189,7 +200,7 @@ def _when_down(call: _Call, host: fence_host.Host) -> fencing.Seen:
         return seen
     waiting = call.deadline.within(call.request.wait_seconds)
     while waiting.remaining() > 0:
-        if fencing.status(call.client, host.client_id) == fencing.DOWN:
+        if fencing.status(call.client, host.client_id) == api.DOWN:
             break
         time.sleep(min(POLL_SECONDS, waiting.remaining()))
     return fencing.look(call.client, host.client_id, call.site.openstack_prefix)

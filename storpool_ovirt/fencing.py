@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from storpool_ovirt import api, attachments, errors, log, names
 
-DOWN = "down"
 # An object may go away between a list and the next request: so often it is looked again.
 LOOKS = 3
+# Looks, with growing pauses of some seconds in all, until a client that runs has taken over that its disks were taken.
+KNOWN_LOOKS = 6
 SHOWN = 3  # objects that an error names
 
 
@@ -33,7 +34,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client has at one moment: oVirt's objects, and the names of others'.
+    """What a client has at one moment: oVirt's objects, the names of others', and of what is in no list.
 
     `status` is StorPool's word for the client (`storpool.sptypes.ClientConfigStatus`), None where it knows no such one.
     """
@@ -42,11 +43,12 @@ class Seen:
     status: str | None
     ours: tuple[Held, ...]
     others: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
     @property
     def may_run(self) -> bool:
         """Whether VMs may run on that host: only what StorPool says to be down is taken for down."""
-        return self.status != DOWN
+        return self.status != api.DOWN
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,27 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
         found = {**{each.name: each for each in objects}, **{names.address(each.global_id): each for each in objects}}
         pairs = [(each, found.get(names.address(each.global_id) if each.global_id else each.name)) for each in listed]
         if all(there for _, there in pairs) or attempt == LOOKS - 1:
-            break  # else it was renamed or deleted between the two lists
-    held = [(each, there, _owner(there, openstack_prefix)) for each, there in pairs]
-    ours = [
-        Held(attachments.Target(there.global_id, there.name, there.kind), uuid, each.access_mode)
-        for each, there, uuid in held
-        if there and uuid
-    ]
-    return Seen(client_id, word, tuple(ours), tuple(each.name for each, _, uuid in held if not uuid))
+            break
+        client.pause(attempt)  # it was renamed or deleted between the two lists, or these are a moment behind
+    ours: list[Held] = []
+    others: list[str] = []
+    unknown: list[str] = []
+    for each, there in pairs:
+        held = _held_as(each, there, openstack_prefix)
+        if held is not None:
+            ours.append(held)
+        else:
+            (others if there else unknown).append(each.name)
+    return Seen(client_id, word, tuple(ours), tuple(others), tuple(unknown))
+
+
+def check_all_known(seen: Seen) -> None:
+    """Raise Conflict when a client has something of which nobody can tell whose it is."""
+    if seen.unknown:
+        raise errors.Conflict(
+            f"client {seen.client_id}", f"has {some(seen.unknown)}, which is in no list of volumes and snapshots",
+            "nobody can tell whose it is, run it again",
+        )  # fmt: skip
 
 
 def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Log) -> Cleared:
@@ -90,16 +105,18 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Lo
 
     `seen` is the look on which it was decided.  One request for all; where that is refused, as one has just been
     deleted or detached, one for each.  On return the list, not an answer, says that nothing of oVirt's is there.
-    Raises Conflict when something is: it was attached meanwhile, or StorPool refuses, or the client was down and runs.
+    Raises Conflict when something is: it was attached meanwhile, or StorPool refuses, or the client was down and runs;
+    also when nobody can tell whose something is, or a client that runs does not take over that it lost its disks.
     """
-    client_id, now = seen.client_id, seen
+    client_id, now, generation = seen.client_id, seen, 0
     taken: list[Held] = []
     refused: errors.Error | None = None
     for attempt in range(LOOKS):
         if not now.ours or now.may_run > seen.may_run:
             break
         batches = [[each] for each in now.ours] if attempt else [list(now.ours)]
-        refused = _tear_off_all(client, client_id, batches, journal, taken)
+        refused, reached = _tear_off_all(client, client_id, batches, journal, taken)
+        generation = max(generation, reached)
         now = look(client, client_id, openstack_prefix)
         if refused is None:
             break
@@ -108,6 +125,9 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Lo
         why = f"StorPool refused to take it ({refused})" if refused else "somebody attached it meanwhile"
         advice = "it answers StorPool again: look at that host before you try again" if came_back else "run it again"
         raise errors.Conflict(f"client {client_id}", f"still has {some(now.ours)}", f"{why}, {advice}")
+    check_all_known(now)
+    if taken and now.may_run:
+        _check_it_knows(client, client_id, generation)
     return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
 
 
@@ -121,19 +141,22 @@ def some(things: Sequence[object]) -> str:
     return ", ".join(map(str, things[:SHOWN])) + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
 
 
-def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> None:
+def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> int:
     items = [{each.kind: names.address(each.global_id), "detach": [client_id], "force": True} for each in targets]
-    client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some([each.name or each for each in targets]))
+    return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some([each.name or each for each in targets]))
 
 
 def _tear_off_all(
     client: api.Client, client_id: int, batches: Sequence[Sequence[Held]], journal: log.Log, taken: list[Held]
-) -> errors.Error | None:
-    """Take these, a request for each batch; return the last refusal: only the list tells whether it matters."""
-    refused = None
+) -> tuple[errors.Error | None, int]:
+    """Take these, a request for each batch; return the last refusal, and the cluster's generation then.
+
+    Only the list tells whether a refusal matters.
+    """
+    refused, generation = None, 0
     for batch in batches:
         try:
-            _tear_off(client, client_id, [each.target for each in batch])
+            generation = _tear_off(client, client_id, [each.target for each in batch])
         except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
             refused = error
             continue
@@ -141,11 +164,38 @@ def _tear_off_all(
         for each in batch:
             facts = {"volume": each.target.name, "global_id": each.target.global_id, "uuid": each.uuid}
             journal.line("taken", **facts, client=client_id)
-    return refused
+    return refused, generation
 
 
-def _owner(there: api.Volume | None, openstack_prefix: str) -> str | None:
-    """Return oVirt's id for it; None for others', for what is in no list, and for a snapshot that is being deleted."""
-    if there is None or there.dying:
-        return None
-    return names.ovirt_id(there.name, there.tags, openstack_prefix)
+def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:
+    """Raise Conflict when a client that runs does not take over in time what was changed."""
+    for attempt in range(KNOWN_LOOKS):
+        clients = client.clients()
+        generation = generation or max((each.generation for each in clients), default=0)
+        if not any(
+            each.client_id == client_id and each.status != api.DOWN and each.client_generation < generation
+            for each in clients
+        ):
+            return
+        client.pause(attempt)
+    raise errors.Conflict(
+        f"client {client_id}", "runs, and does not take over that its disks were taken from it",
+        "StorPool has them as detached; switch the host off before they are used elsewhere",
+    )  # fmt: skip
+
+
+def _held_as(each: api.Attachment, there: api.Volume | None, openstack_prefix: str) -> Held | None:
+    """Return what is oVirt's; where no list has it, the name that only oVirt's objects have tells it."""
+    if there is None:
+        uuid, global_id = names.uuid_of(each.name), each.global_id
+        kind = "volume" if each.access_mode == "rw" else "snapshot"
+        return (
+            Held(attachments.Target(global_id, each.name, kind), uuid, each.access_mode) if uuid and global_id else None
+        )
+    owner = _owner(there, openstack_prefix)
+    return Held(attachments.Target(there.global_id, there.name, there.kind), owner, each.access_mode) if owner else None
+
+
+def _owner(there: api.Volume, openstack_prefix: str) -> str | None:
+    """Return oVirt's id for it; None for others', and for a snapshot that is being deleted."""
+    return None if there.dying else names.ovirt_id(there.name, there.tags, openstack_prefix)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from storpool_ovirt import holders, listing, reports
+from storpool_ovirt import api, holders, listing, reports
 
 _OPEN = {True: "open", False: "closed", None: "unknown"}
 
@@ -136,7 +136,7 @@ def _object(each: listing.Entry) -> dict[str, Any]:
 
 
 def _down(found: listing.Listing) -> Iterable[tuple[int, str | None]]:
-    return [(each, found.hosts.get(each)) for each, status in sorted(found.clients.items()) if status == "down"]
+    return [(each, found.hosts.get(each)) for each, status in sorted(found.clients.items()) if status == api.DOWN]
 
 
 def _stamp(at: float) -> str:

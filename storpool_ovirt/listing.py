@@ -180,7 +180,7 @@ class _Joint:
 
     def _side(self, client_id: int, times: Mapping[int, float]) -> purposes.Side:
         host = self.hosts.get(client_id)
-        down = self.clients.get(client_id, "down") == "down"
+        down = self.clients.get(client_id) == api.DOWN
         return purposes.Side(host or f"client {client_id}", down, times.get(client_id))
 
     def _times(self, asked: Sequence[mapping.Asked], rows: Sequence[api.Attachment]) -> dict[int, float]:

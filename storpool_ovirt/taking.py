@@ -7,13 +7,17 @@ error, and the VM must not start: docs/fencing.md tells why each step is where i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, fencing, names
 
-# A client that runs learns in milliseconds that a disk was taken from it; one that hangs is soon said to be down.
-BEHIND_SECONDS = 10.0
+# A client that runs learns in milliseconds that a disk was taken from it; one that hangs, or whose host was just
+# switched off, is said to be down after a while.
+LOSER_SECONDS = 25.0
+# Others may have lost it in a start that was refused: not longer, as one that hangs must not delay all starts by much.
+BYSTANDER_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 0.5
 # StorPool's list may come from an instance of its management that is a moment behind.
 LIST_SECONDS = 2.0
 
@@ -38,8 +42,8 @@ def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack
     """Make this host the only one that has these disks (each with its global id), read-write; all of them or none.
 
     Shareable disks, snapshots and what is others' are left alone, but must be what the VM means too.  The devices are
-    here on return.  Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is taken; afterwards
-    Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
+    here on return.  Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed;
+    afterwards Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
     """
     _check_each_once(disks)
     judged = [found for global_id, disk in disks for found in _judged(client, global_id, disk, openstack_prefix)]
@@ -52,7 +56,7 @@ def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack
     targets = [found.target for found in judged if found.proved]
     if targets:
         for target in targets:
-            _have_device(client, host, target, before)
+            _check_here(host, target, before)
         _take(client, host, targets, before)
     kept = {target.global_id for target in targets}
     return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
@@ -124,7 +128,7 @@ def _check_up(client: api.Client, client_id: int) -> None:
     word = fencing.status(client, client_id)
     if word is None:
         raise errors.NotFound("client", str(client_id), f"in the StorPool cluster at {client.address}: check SP_OURID")
-    if word == fencing.DOWN:
+    if word == api.DOWN:
         raise errors.ClientDown(client_id)
 
 
@@ -137,21 +141,16 @@ def _check_nobody_else(client_id: int, target: attachments.Target, before: Seque
         )  # fmt: skip
 
 
-def _have_device(
-    client: api.Client, host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]
-) -> None:
-    """See that this host can use a volume before it is taken from anybody: attach it without force if it is not."""
-    if any(each.client_id == host.client_id for each in _of([target], before)):
-        attachments.wait_for_device(host, target.global_id)
-        return
-    own = {target.kind: names.address(target.global_id), "rw": [host.client_id]}
-    client.reassign([own], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
-    host.log.line("attached", target=target, global_id=target.global_id, client=host.client_id, mode="rw")
-    try:
-        attachments.wait_for_device(host, target.global_id)
-    except errors.DeviceMissing:
-        attachments.silent_detach(client, host, target)
-        raise
+def _check_here(host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
+    """See that this host can use a volume before it is taken from anybody.
+
+    It was attached here just now: where it is not any more, somebody took it, and may run the VM.
+    """
+    if not any(each.client_id == host.client_id for each in _of([target], before)):
+        raise errors.Conflict(
+            str(target), f"is not attached to client {host.client_id} any more", "somebody took it: start the VM again"
+        )
+    attachments.wait_for_device(host, target.global_id)
 
 
 def _take(
@@ -208,14 +207,10 @@ def _check_no_newcomer(now: Sequence[api.Attachment], lost: Sequence[api.Attachm
 
 def _check_alone(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> None:
     """Read back who has what: the list is the truth, whatever was answered."""
-    waiting = host.deadline.within(LIST_SECONDS)
-    while True:
+    for _ in _polls(host, LIST_SECONDS):
         held = _of(targets, client.attachments())
         if _is_alone(held, targets, host.client_id):
             return
-        if waiting.remaining() <= 0:
-            break
-        host.sleep(attachments.POLL_SECONDS)
     for target in targets:
         has = _of([target], held)
         if not _is_alone(has, [target], host.client_id):
@@ -229,27 +224,33 @@ def _check_alone(client: api.Client, host: attachments.HostSide, targets: Sequen
 def _wait_for_clients(client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]) -> None:
     """Wait until each client that runs has taken the change over: one that hangs may believe that it still has it.
 
-    Who lost something must have; for others, which may have lost it in a start that failed, it is waited no longer
-    than this, as one host that hangs must not keep the VMs of all others down.
+    Who lost something must have; for others, which may have lost it in a start that was refused, it is not waited long.
     """
-    waiting = host.deadline.within(BEHIND_SECONDS)
-    while True:
+    for waited in _polls(host, LOSER_SECONDS):
         clients = client.clients()
         # What comes later need not be waited for: in a busy cluster there is always something.
-        generation = generation or max((each.client_generation for each in clients), default=0)
-        running = [each for each in clients if each.status != fencing.DOWN]
-        behind = sorted(each.client_id for each in running if each.client_generation < generation)
-        if not behind:
-            return
-        if waiting.remaining() <= 0:
+        generation = generation or max((each.generation for each in clients), default=0)
+        running = [each for each in clients if each.status != api.DOWN]
+        behind = {each.client_id for each in running if each.client_generation < generation}
+        if not behind or (not behind & losers and waited >= BYSTANDER_SECONDS):
             break
-        host.sleep(attachments.POLL_SECONDS)
-    host.log.line("clients_behind", clients=",".join(map(str, behind)), generation=generation)
-    losing = losers.intersection(behind)
-    if losing:
-        raise errors.DeadlineExceeded(
-            f"{_clients(sorted(losing))} to learn that disks were taken from it", waiting.seconds
-        )
+    if behind:
+        host.log.line("clients_behind", clients=",".join(map(str, sorted(behind))), generation=generation)
+    if behind & losers:
+        who = _clients(sorted(behind & losers))
+        raise errors.DeadlineExceeded(f"{who} to learn that disks were taken from it", LOSER_SECONDS)
+
+
+def _polls(host: attachments.HostSide, seconds: float) -> Iterator[float]:
+    """Yield how long it has been, with growing pauses, for about so long; at least once."""
+    waiting = host.deadline.within(seconds)
+    pause = attachments.POLL_SECONDS
+    while True:
+        yield waiting.seconds - waiting.remaining()
+        if waiting.remaining() <= 0:
+            return
+        host.sleep(min(pause, waiting.remaining() + attachments.POLL_SECONDS))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def _of(targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]) -> list[api.Attachment]:

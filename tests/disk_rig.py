@@ -114,15 +114,17 @@ class Clock:
 class Rig:
     """A cluster with three hosts and two objects that are not ours, and an Engine that calls verbs."""
 
-    def __init__(self, folder: Path, database: Database, foreign_id: str, **variant: Any) -> None:
+    def __init__(
+        self, folder: Path, database: Database, foreign_id: str, host: str = "127.0.0.1", **variant: Any
+    ) -> None:
         self._folder = folder
         self._address = config.parse_database_url(database.url)
         self._variant = variant
         self._foreign_id = foreign_id
         self._log = log.Log("test", str(folder / "verbs.log"))
         self._running = contextlib.ExitStack()
-        # An address of this process alone, so that a restart finds its port free: who comes back elsewhere is another.
-        self._listen = (f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}", 0)
+        self._host = host
+        self._listen = (host, 0)
         self._clock = Clock()
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
@@ -234,7 +236,8 @@ class Rig:
                 switches=self._variant["switches"], listen=self._listen,
             )
         )  # fmt: skip
-        self._listen = (self._simulator.host, self._simulator.port)
+        # Who comes back elsewhere is another cluster, so the port stays; but others take ports of the common address.
+        self._listen = (self._host, 0 if self._host == "127.0.0.1" else self._simulator.port)
 
     def _make_foreign(self) -> None:
         mine = {"virt": "ovirt", "ovirt-uuid": self._foreign_id, "ovirt-loc": OTHERS_LOCATION}

@@ -34,6 +34,7 @@ _OPEN = (
     " WHERE state <> 'undone' ORDER BY id"
 )
 _META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
+LOOKS = 5
 _SHARE = ("globalId", "client", "rights", "snapshot")
 _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "createdFromGlobalId")
 
@@ -205,8 +206,7 @@ class World(disk_rig.Rig):
 
     def _look(self, first: bool) -> Look:
         """Look at everything; the rows are those of both databases where the scene is on the empty one."""
-        lists = {kind: self._api(query) for kind, query in (("volume", "VolumesList"), ("snapshot", "SnapshotsList"))}
-        every = {each["name"]: each for listed in lists.values() for each in listed}
+        lists, every = self._lists()
         objects = {
             each["globalId"]: {
                 **{name: each[name] for name in _FACTS if name in each},
@@ -222,6 +222,18 @@ class World(disk_rig.Rig):
         operations = [each for base in bases for each in self._rows(base, _OPEN)]
         attached = [{name: each[name] for name in _SHARE} for each in self._api("AttachmentsList")]
         return Look({row["uuid"]: row for row in rows}, objects, attached, operations)
+
+    def _lists(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        """List volumes and snapshots, and all of them by name: of one moment, though it takes two calls."""
+        for _ in range(LOOKS):
+            lists = {
+                kind: self._api(query) for kind, query in (("volume", "VolumesList"), ("snapshot", "SnapshotsList"))
+            }
+            every = {each["name"]: each for listed in lists.values() for each in listed}
+            parents = {each["parentName"] for each in every.values()}
+            if all(name in every or not name.startswith("*") for name in parents):
+                return lists, every
+        raise AssertionError(f"what is about to vanish vanished between two lists, {LOOKS} times")
 
     def _rows(self, connection: Any, query: str) -> list[dict[str, Any]]:
         cursor = connection.cursor()

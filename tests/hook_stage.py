@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 # The installed program with its limits cut, for what would else be a minute of waiting.
 HASTY = """#!{python}
 import sys
-from storpool_ovirt import api, attachments, fencing, vm_hook
+from storpool_ovirt import api, attachments, taking, vm_hook
 vm_hook.DEADLINE_SECONDS, vm_hook.LAST_SECONDS = 3.0, 1.0
-attachments.ATTACH_TIMEOUT_SECONDS, attachments.DEVICE_SECONDS, fencing.BEHIND_SECONDS = 1, 0.5, 0.5
+attachments.ATTACH_TIMEOUT_SECONDS, attachments.DEVICE_SECONDS, taking.LOSER_SECONDS = 1, 0.5, 0.5
 api.REQUEST_SECONDS, api.RETRY_SECONDS = 0.8, 0.8
 sys.exit(vm_hook.main())
 """

@@ -94,7 +94,9 @@ class Disks(RuleBasedStateMachine):
         """A new cluster, of one of the kinds that StorPool may be, and a disk."""
         folder = self.folder / str(next(self.folders))
         folder.mkdir()
-        self.rig = Rig(folder, self.database, FOREIGN, **variant)
+        # An address of this process alone, so that a restart finds its port free.
+        host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+        self.rig = Rig(folder, self.database, FOREIGN, host, **variant)
         self.foreign = self.rig.see().foreign
         self.ask("create", DISKS[0], gib * GIB)
 

@@ -36,11 +36,12 @@ def test_the_serial_tells_ovirts_disk() -> None:
 
 
 def test_what_has_no_path_is_left_out() -> None:
-    """A network disk, an empty drive, and the sources of a chain below a disk are no disks of this host's."""
+    """A network disk, a cdrom, and the sources of a chain below a disk are no disks that could be taken."""
     document = domain(
         "<disk type='network'><source protocol='rbd' name='pool/image'><host name='a'/></source></disk>",
         "<disk type='file' device='cdrom'><target dev='sdc'/><readonly/></disk>",
         "<disk type='file' device='cdrom'><source file=''/></disk>",
+        "<disk type='block' device='cdrom'><source dev='/dev/storpool/iso'/><readonly/></disk>",
         "<disk type='file'><source file='/top'/><backingStore type='block'><source dev='/dev/below'/><shareable/>"
         "</backingStore></disk>",
         "<hostdev><source><disk><source dev='/dev/none'/></disk></source></hostdev>",

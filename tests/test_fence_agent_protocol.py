@@ -230,3 +230,11 @@ def test_nothing_secret_is_told(scene: Site) -> None:
         said = scene.agent(text=text)
         assert not [secret for secret in scene.secrets() if secret in said.stdout + said.stderr]
     assert not [secret for secret in scene.secrets() if secret in scene.agent_log()]
+
+
+def test_a_port_that_is_not_the_address(scene: Site) -> None:
+    """T57: a typing mistake in the power management would cut another host off: both are named, nothing is done."""
+    scene.lose()
+    said = told(ask(scene, "off", port="3"), 1)
+    assert "is client 3" in said
+    assert "host1.example (client 1) by its address" in said

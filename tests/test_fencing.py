@@ -96,15 +96,17 @@ def test_what_is_in_neither_list_is_looked_for_again() -> None:
     assert len(server.requests) == len(answers)
 
 
-def test_what_stays_in_neither_list_is_named() -> None:
-    """T55: after some looks it is told as left alone, so that it does not keep the rest from being taken."""
+def test_what_is_in_no_list_is_nobodys_guess() -> None:
+    """T54, T55: after some looks it is told as unknown: neither oVirt's nor another's, and no fence is done with it."""
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
     answers = [client_of, *[stray, [canned_volume("x")], []] * fencing.LOOKS]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
         settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
         seen = fencing.look(api.Client(settings, Deadline(20)), 1, PREFIX)
-    assert (seen.ours, seen.others) == ((), ("stray",))
+    assert (seen.ours, seen.others, seen.unknown) == ((), (), ("stray",))
+    with pytest.raises(errors.Conflict, match="has stray, which is in no list of volumes and snapshots"):
+        fencing.check_all_known(seen)
     assert len(server.requests) == len(answers)
 
 

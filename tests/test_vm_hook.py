@@ -75,16 +75,16 @@ def test_both_ways_in_which_engine_names_a_disk(starts: Starts, managed: bool) -
     assert starts.on_hosts(disk) == {(2, "rw")}
 
 
-def test_a_disk_that_lost_its_attachment_is_attached(starts: Starts) -> None:
-    """T86: between Vdsm's attach and the start somebody took it away: the VM starts with it all the same."""
+def test_a_disk_that_was_taken_before_the_start(starts: Starts) -> None:
+    """T56: between Vdsm's attach and the start another host took it: it is not taken back, and Engine starts anew."""
     [disk] = starts.disks()
     devices = starts.attach(1, disk)
-    gone = {"volume": f"~{starts.global_id(disk)}", "detach": "all", "force": True}
-    post(starts.stage.simulator, "VolumesReassignWait", {"reassign": [gone]})
-    assert not starts.device(1, disk).exists()
-    starts.hooks[1].before_vm_start(starts.xml(*devices))
-    assert starts.on_hosts(disk) == {(1, "rw")}
-    assert starts.device(1, disk).exists()
+    starts.start(2, disk)
+    with starts.writing(2, disk) as vm:
+        with pytest.raises(vdsm.VdsmError):
+            starts.hooks[1].before_vm_start(starts.xml(*devices))
+        assert "is not attached to client 1 any more: somebody took it" in refused(starts.hooks[1])
+        assert vm.write(1)
 
 
 def test_a_disk_that_is_plugged_into_a_running_vm(starts: Starts) -> None:

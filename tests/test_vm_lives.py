@@ -213,7 +213,7 @@ def test_a_vm_that_lost_its_disk_is_not_migrated(site: Site, hooked: bool) -> No
     with living(site) as life:
         vm, late = life.vms[1], site.hosts[3]
         devices = flows.run_vm(life.domain, late, *vm.disks)
-        frozen = site.freeze(late, "start", ("AttachmentsList",), lambda _: life.start(vm, late, devices) and None)
+        frozen = site.freeze(late, "start", ("VolumesReassignWait",), lambda _: life.start(vm, late, devices) and None)
         assert frozen is not None
         source = running(life, vm, site.hosts[2])
         site.thaw([frozen])  # Engine had given it up, but it was in time: the disk is taken from the VM on host 2

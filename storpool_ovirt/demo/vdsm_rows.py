@@ -49,8 +49,7 @@ class Rows(MutableMapping[str, dict[str, Any]]):
             self._make()
         stored = {**row, **{name: json.dumps(row[name]).encode() for name in DOCUMENTS if name in row}}
         self._ask(
-            "INSERT OR REPLACE INTO volumes"
-            " VALUES (?, ?, ?, ?, ?, CASE WHEN ? NOT NULL THEN datetime('now') END)",
+            "INSERT OR REPLACE INTO volumes VALUES (?, ?, ?, ?, ?, CASE WHEN ? NOT NULL THEN datetime('now') END)",
             *(vol_id, *(stored.get(name) for name in COLUMNS), stored.get("path")),
         )
 
