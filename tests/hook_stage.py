@@ -229,12 +229,17 @@ class Writer:
     """A VM as far as storage sees it: a process's open device, to which it writes."""
 
     def __init__(self, device: Path) -> None:
+        self._device = device
         self._descriptor = os.open(device, os.O_RDWR | os.O_SYNC)
 
     def write(self, octet: int) -> bool:
-        """Write a block at the beginning, down to the storage; false when that fails."""
+        """Write a block at the beginning, down to the storage; false when it does not get there.
+
+        Where a plain file stands in for the device, one that was taken away can be written, and leads nowhere.
+        """
         try:
-            return os.pwrite(self._descriptor, bytes([octet]) * 4096, 0) == 4096
+            written = os.pwrite(self._descriptor, bytes([octet]) * 4096, 0) == 4096
+            return written and os.path.samestat(os.fstat(self._descriptor), self._device.stat())
         except OSError:
             return False
 

@@ -295,14 +295,17 @@ def test_without_vdsm(starts: Starts) -> None:
 
 def test_two_hosts_start_the_same_vm(starts: Starts, disk: Disk) -> None:
     """T53: whatever was believed, one host has it in the end, and nobody else can write."""
+    if not starts.device(1, disk).is_block_device():
+        pytest.skip("a plain file cannot be taken from one host while another one has it open; loop devices need root")
     with (
         starts.writing(1, disk) as first,
         starts.writing(2, disk) as second,
         starts.starting(1, disk) as one,
         starts.starting(2, disk) as two,
     ):
-        codes = {hook.wait(timeout=LIMIT_SECONDS) for hook in (one, two)}
-        assert codes <= {0, vm_hook.REFUSED}
+        said = [hook.communicate(timeout=LIMIT_SECONDS)[1] for hook in (one, two)]
+        assert {one.returncode, two.returncode} <= {0, vm_hook.REFUSED}
+        assert 0 in (one.returncode, two.returncode), said
         assert len(starts.on_hosts(disk)) == 1
         assert [first.write(1), second.write(2)].count(True) <= 1
 
