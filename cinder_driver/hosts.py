@@ -8,7 +8,7 @@ from typing import Any
 
 from cinder import exception
 
-from storpool_ovirt import api, attachments, config, errors, names, storpool_conf
+from storpool_ovirt import api, attachments, config, errors, storpool_conf
 
 # What our os-brick connector reports of its host (its own SP_OURID).
 CLIENT_ID = "storpool_client_id"
@@ -51,9 +51,8 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
     """
     open_at: list[str] = []
     for client_id in clients:
-        item = {target.kind: names.address(target.global_id), "detach": [client_id], "force": False}
         try:
-            client.reassign([item], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign([attachments.let_go(target, [client_id])], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.InUse as error:
             open_at.extend(error.holders or (f"client {client_id}",))
     if open_at:

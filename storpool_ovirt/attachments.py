@@ -140,7 +140,7 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
     """
     listed = client.attachments()
     held = {target: [each for each in listed if each.is_of(target.global_id, target.name)] for target in targets}
-    items = [_let_go(target, [each.client_id for each in each_held]) for target, each_held in held.items() if each_held]
+    items = [let_go(target, [each.client_id for each in each_held]) for target, each_held in held.items() if each_held]
     if items:
         try:
             client.reassign(items, ATTACH_TIMEOUT_SECONDS, ", ".join(str(target) for target in targets))
@@ -155,7 +155,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     still: list[int] = []
     for client_id in holders(client, target):
         try:
-            client.reassign([_let_go(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign([let_go(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.InUse:
             still.append(client_id)
         else:
@@ -192,7 +192,7 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     return sorted(each.client_id for each in behind if each.status == api.DOWN)
 
 
-def _let_go(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
+def let_go(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
     """Return the item of a reassign that detaches this from clients where it is closed (`storpool.sptypes`)."""
     return {target.kind: names.address(target.global_id), "detach": list(client_ids), "force": False}
 
@@ -204,7 +204,7 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
 def _try_detach(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> bool:
     """Return whether there was anything to detach; wait a little for a device that is about to be closed."""
     closing = host.deadline.within(close_seconds)
-    item = _let_go(target, [host.client_id])
+    item = let_go(target, [host.client_id])
     while True:
         try:
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))

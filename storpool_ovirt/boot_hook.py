@@ -23,7 +23,6 @@ from storpool_ovirt import (
     stale,
     storpool_conf,
     streams,
-    vdsm_helper,
     vdsm_rows,
 )
 from storpool_ovirt.deadline import Deadline, enforced
@@ -46,10 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(arguments) != 1:
         streams.Answer(None).give(f"{PROGRAM} takes no arguments: {USAGE}", error=True)
         return 1
-    # With the helper's lines: who asks why a volume was detached looks there.
-    journal = log.Log(PROGRAM, config.root() + vdsm_helper.LOG_FILE)
+    journal = log.Log(PROGRAM, config.root() + config.HELPER_LOG)
     answer = streams.Answer(journal.descriptor)
-    done, reason = door.guarded(lambda: _run(journal), journal, vdsm_helper.LOG_FILE)
+    done, reason = door.guarded(lambda: _run(journal), journal, config.HELPER_LOG)
     problems = [reason] if done is None else done
     if problems:  # whatever happened, vdsmd starts
         sentence = journal.masked(streams.one_line(_told(problems)))
@@ -87,5 +85,5 @@ def _sweep(root: str, deadline: Deadline, journal: log.Log) -> stale.Sweep:
 
 
 def _told(problems: Sequence[str]) -> str:
-    more = f" (and {len(problems) - 1} more: see {vdsm_helper.LOG_FILE})" if len(problems) > 1 else ""
+    more = f" (and {len(problems) - 1} more: see {config.HELPER_LOG})" if len(problems) > 1 else ""
     return f"not all that an earlier boot left is cleared, the next start of vdsmd tries again: {problems[0]}{more}"

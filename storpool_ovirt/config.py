@@ -17,6 +17,8 @@ from storpool_ovirt import errors, names, storpool_conf
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
 ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
+# Of the helper and the boot hook: who asks why a volume was detached finds all of it in one place.
+HELPER_LOG = "/var/log/vdsm/storpool-helper.log"
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended

@@ -13,7 +13,6 @@ import stat
 
 from storpool_ovirt import errors, names
 
-RUN_FOLDER = "/run/vdsm/managedvolumes"
 NAMES_FOLDER = "/dev/storpool"
 LINKS_MAX = 16
 # What StorPool's client calls its devices (StorPool's knowledge base; README of oVirt's vendors excludes the same names
@@ -46,7 +45,7 @@ def global_id(path: str, root: str = "") -> str | None:
     same = _same_device(here, root)
     if len(same) > 1:
         raise errors.Conflict(
-            f"the device {path}", f"has the names of two volumes, {' and '.join(same)}", "reboot the host"
+            f"the device {path}", f"has the ids of two volumes, {' and '.join(same)}", "one of these links is wrong"
         )
     if not same and (is_storpools or _is_run_link_missing(path, root)):
         raise errors.NotFound("device", path, "on this host that is known by its id: Engine attaches the disk first")
@@ -57,12 +56,12 @@ def volume_of_run_link(path: str) -> str | None:
     """Return the id of oVirt's volume in the path of a run link (`<domain>_<volume>`), None for any other path."""
     folder, _, name = _plain(path).rpartition("/")
     uuid = name.rpartition("_")[2]
-    return uuid if folder == RUN_FOLDER and names.UUID.match(uuid) else None
+    return uuid if folder == names.RUN_FOLDER and names.UUID.match(uuid) else None
 
 
 def may_be_ours(path: str) -> bool:
     """Tell whether a path is worth a look: others may be on a server that does not answer."""
-    return _plain(path).startswith(("/dev/", f"{RUN_FOLDER}/"))
+    return _plain(path).startswith(("/dev/", f"{names.RUN_FOLDER}/"))
 
 
 def _plain(path: str) -> str:
@@ -72,7 +71,7 @@ def _plain(path: str) -> str:
 
 
 def _is_run_link_missing(path: str, root: str) -> bool:
-    return path.startswith(f"{RUN_FOLDER}/") and not os.path.lexists(root + path)
+    return path.startswith(f"{names.RUN_FOLDER}/") and not os.path.lexists(root + path)
 
 
 def _same_device(path: str, root: str) -> list[str]:

@@ -49,7 +49,7 @@ def named(given: str, root: str = "") -> Host:
         hosts = [f"{name} (client {client_id})" for client_id, name in sorted(known.items())]
         raise errors.NotFound(
             "host", names.shown(given), f"with SP_OURID in a section of {storpool_conf.FILE}: give a client id"
-            + (f", or one of {_some(hosts)}" if hosts else ""),
+            + (f", or one of {fencing.some(hosts, KNOWN_SHOWN)}" if hosts else ""),
         )  # fmt: skip
     return Host(_client_id(our_id, f"SP_OURID of {given} in {storpool_conf.FILE}"), given, given)
 
@@ -81,7 +81,7 @@ def look(client: api.Client, host: Host, openstack_prefix: str) -> fencing.Seen:
     """Tell how a host is and what it has; raise NotFound, naming the clients that there are, for an unknown one."""
     seen = fencing.look(client, host.client_id, openstack_prefix)
     if seen.status is None and not seen.ours and not seen.others:
-        known = _some([str(each.client_id) for each in client.clients()]) or "none"
+        known = fencing.some([str(each.client_id) for each in client.clients()], KNOWN_SHOWN) or "none"
         where = f"in the StorPool cluster at {client.address}: it knows {known}"
         raise errors.NotFound("client", str(host).partition(" ")[2], where)
     return seen
@@ -122,9 +122,3 @@ def _client_id(text: str, what: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 0 < int(text) <= config.CLIENT_ID_MAX):
         raise errors.InputError(what, "is not a client id", f"give 1 to {config.CLIENT_ID_MAX}")
     return int(text)
-
-
-def _some(texts: Sequence[str]) -> str:
-    return ", ".join(texts[:KNOWN_SHOWN]) + (
-        f" and {len(texts) - KNOWN_SHOWN} more" if len(texts) > KNOWN_SHOWN else ""
-    )

@@ -136,9 +136,20 @@ def only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
     return {target.kind: names.address(target.global_id), "rw": [client_id], "detach": "all", "force": True}
 
 
-def some(things: Sequence[object]) -> str:
+def some(things: Sequence[object], shown: int = SHOWN) -> str:
     """Return the first few of these, for a sentence."""
-    return ", ".join(map(str, things[:SHOWN])) + (f" and {len(things) - SHOWN} more" if len(things) > SHOWN else "")
+    return ", ".join(map(str, things[:shown])) + (f" and {len(things) - shown} more" if len(things) > shown else "")
+
+
+def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
+    """Return the clients that run and do not know the configuration of `generation`, and that generation.
+
+    0 stands for the cluster's of now.
+    """
+    clients = client.clients()
+    generation = generation or max((each.generation for each in clients), default=0)
+    running = (each for each in clients if each.status != api.DOWN)
+    return {each.client_id for each in running if each.client_generation < generation}, generation
 
 
 def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> int:
@@ -170,12 +181,8 @@ def _tear_off_all(
 def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:
     """Raise Conflict when a client that runs does not take over in time what was changed."""
     for attempt in range(KNOWN_LOOKS):
-        clients = client.clients()
-        generation = generation or max((each.generation for each in clients), default=0)
-        if not any(
-            each.client_id == client_id and each.status != api.DOWN and each.client_generation < generation
-            for each in clients
-        ):
+        late, generation = behind(client, generation)
+        if client_id not in late:
             return
         client.pause(attempt)
     raise errors.Conflict(

@@ -30,6 +30,8 @@ TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
+# Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm, managedvolume.py).
+RUN_FOLDER = "/run/vdsm/managedvolumes"
 
 
 def uuid(text: str, what: str) -> str:

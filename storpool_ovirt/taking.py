@@ -227,11 +227,8 @@ def _wait_for_clients(client: api.Client, host: attachments.HostSide, generation
     Who lost something must have; for others, which may have lost it in a start that was refused, it is not waited long.
     """
     for waited in _polls(host, LOSER_SECONDS):
-        clients = client.clients()
         # What comes later need not be waited for: in a busy cluster there is always something.
-        generation = generation or max((each.generation for each in clients), default=0)
-        running = [each for each in clients if each.status != api.DOWN]
-        behind = {each.client_id for each in running if each.client_generation < generation}
+        behind, generation = fencing.behind(client, generation)
         if not behind or (not behind & losers and waited >= BYSTANDER_SECONDS):
             break
     if behind:

@@ -22,7 +22,6 @@ from storpool_ovirt import config, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "managedvolume-helper-storpool"
-LOG_FILE = "/var/log/vdsm/storpool-helper.log"
 # Vdsm has no limit of its own; Engine gives up after 180 s and may send the next call while we still work.
 DEADLINE_SECONDS = 45.0
 LAST_SECONDS = 10.0  # for an undo, beyond the deadline: all in all less than a minute
@@ -51,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Attach or detach one volume and answer; return the exit code, 0 or 1."""
     gc.disable()  # as in the adapter: a process that lives for a tenth of a second leaves nothing to collect
     arguments = list(sys.argv if argv is None else argv)
-    journal = log.Log(PROGRAM, config.root() + LOG_FILE)
+    journal = log.Log(PROGRAM, config.root() + config.HELPER_LOG)
     answer = streams.Answer(journal.descriptor)
     started = time.monotonic()
-    payload, reason = door.guarded(lambda: _run(arguments, journal), journal, LOG_FILE)
+    payload, reason = door.guarded(lambda: _run(arguments, journal), journal, config.HELPER_LOG)
     action = " ".join(arguments[1:2])
     if payload is None:
         took = f"{time.monotonic() - started:.3f}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import sqlite3
 
 DATABASE = "/var/lib/vdsm/storage/managedvolume.db"
-RUN_FOLDER = "/run/vdsm/managedvolumes"
 RULES_FOLDER = "/etc/udev/rules.d"
 RULE_PREFIX = "99-vdsm-managed_"
 RULE_SUFFIX = ".rules"
@@ -65,7 +64,7 @@ def forget(root: str, row: Row) -> None:
     The row is the last to go: as long as it is there a repetition finds the rest.  Raises InputError.
     """
     try:
-        _remove(root + RUN_FOLDER, row.vol_id, "", "", stat.S_ISLNK)
+        _remove(root + names.RUN_FOLDER, row.vol_id, "", "", stat.S_ISLNK)
         _remove(root + RULES_FOLDER, row.vol_id, RULE_PREFIX, RULE_SUFFIX, stat.S_ISREG)
     except OSError as error:
         raise errors.InputError(
@@ -77,14 +76,14 @@ def forget(root: str, row: Row) -> None:
 
 def is_live(root: str, vol_id: str) -> bool:
     """Tell whether a run link of this volume leads to a device: attached since the host was started, and still so."""
-    with _folder(root + RUN_FOLDER) as folder:
+    with _folder(root + names.RUN_FOLDER) as folder:
         targets = [_target(folder, name) for name in _names_of(folder, vol_id)]
     return any(target and _leads(root, target) for target in targets)
 
 
 def linked(root: str) -> set[str]:
     """Return the global ids of the devices to which run links lead."""
-    with _folder(root + RUN_FOLDER) as folder:
+    with _folder(root + names.RUN_FOLDER) as folder:
         targets = [_target(folder, name) for name in _listed(folder)]
     found = (names.global_id_of(target, root) for target in targets if target and _leads(root, target))
     return {global_id for global_id in found if global_id}
@@ -97,7 +96,7 @@ def remove_dangling(root: str, vol_id: str, global_id: str) -> list[str]:
     again (its os.symlink).  One that cannot be removed is left to Vdsm to complain of.
     """
     removed = []
-    with _folder(root + RUN_FOLDER) as folder:
+    with _folder(root + names.RUN_FOLDER) as folder:
         for name in _names_of(folder, vol_id):
             target = _target(folder, name)
             if target and names.global_id_of(target, root) == global_id and not _leads(root, target):

@@ -14,10 +14,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Callable, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Callable, NamedTuple, NoReturn
 
 from storpool_ovirt import config, device_paths, domain_xml, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
+
+if TYPE_CHECKING:
+    from storpool_ovirt import api, attachments, taking
 
 PROGRAM = "storpool-vm-hook"
 LOG_FILE = "/var/log/vdsm/storpool-hook.log"
@@ -51,66 +54,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     return REFUSED
 
 
-def take_disks(  # noqa: PLR0913  the facts of one start
+def handle(  # noqa: PLR0913  the facts of one moment of a VM
+    point: str,
     document: bytes,
-    expected: str,
     root: str,
     deadline: Deadline,
     journal: log.Log,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Make this host the only one that has the StorPool disks that the XML names; nothing is asked when there is none.
+    """Do what is to be done at a point of Vdsm's for the VM in `document`; nothing is asked when no disk is StorPool's.
 
-    `document` is what Vdsm hands over, `expected` its root element, `root` the folder that stands for the host's `/`.
-    Raises what domain_xml, device_paths, config and taking raise: then the VM must not start.
+    `root` is the folder that stands for the host's `/`.  Raises what domain_xml, device_paths, config and taking
+    raise: then Vdsm must not go on.
     """
+    expected, act = POINTS[point]
     disks = _storpools(document, expected, root)
     if disks:
-        host = _host(root, journal)
+        # The environment holds a VM's custom properties too: none of them may say where the API is.
+        host = config.host(root, environment=False)
+        journal.hide(host.api.token.reveal())
 
-        from storpool_ovirt import api, attachments, taking
+        from storpool_ovirt import api, attachments
 
         side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
-        taken = taking.take(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
-        journal.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
-                     client=host.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
+        act(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
 
 
-def check_disks(  # noqa: PLR0913  as take_disks
-    document: bytes,
-    expected: str,
-    root: str,
-    deadline: Deadline,
-    journal: log.Log,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Check that this host still has the StorPool disks of a VM that is about to leave; nothing is changed.
+def _take(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:
+    from storpool_ovirt import taking
 
-    Arguments and errors as those of `take_disks`: then the VM must not be migrated.
-    """
-    disks = _storpools(document, expected, root)
-    if disks:
-        host = _host(root, journal)
+    taken = taking.take(client, side, disks, openstack_prefix)
+    side.log.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
+                  client=side.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
 
-        from storpool_ovirt import api, taking
 
-        taking.check_held(api.Client(host.api, deadline, sleep), host.client_id, disks)
+def _look(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, _openstack_prefix: str) -> None:
+    from storpool_ovirt import taking
+
+    taking.check_held(client, side.client_id, disks)
 
 
 class Point(NamedTuple):
     """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
 
     root: str
-    act: Callable[[bytes, str, str, Deadline, log.Log], None]
+    act: Callable[[api.Client, attachments.HostSide, taking.Pairs, str], None]
 
 
 # At no other point may anything be taken from another host.
 POINTS = {
-    "before_vm_start": Point(domain_xml.DOMAIN, take_disks),
-    "before_disk_hotplug": Point(domain_xml.DISK, take_disks),
-    "before_vm_migrate_source": Point(domain_xml.DOMAIN, check_disks),
+    "before_vm_start": Point(domain_xml.DOMAIN, _take),
+    "before_disk_hotplug": Point(domain_xml.DISK, _take),
+    "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
 }
 
 
@@ -118,7 +114,7 @@ def _run(argv: Sequence[str], journal: log.Log) -> None:
     point = _point(argv)
     deadline = Deadline(DEADLINE_SECONDS)
     with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
-        point.act(_document(), point.root, config.root(), deadline, journal)
+        handle(point, _document(), config.root(), deadline, journal)
 
 
 def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:
@@ -132,22 +128,15 @@ def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, dom
     return found
 
 
-def _host(root: str, journal: log.Log) -> config.Host:
-    # The environment holds a VM's custom properties too: none of them may say where the API is.
-    host = config.host(root, environment=False)
-    journal.hide(host.api.token.reveal())
-    return host
-
-
-def _point(argv: Sequence[str]) -> Point:
-    """Return what is done at the point whose folder we are linked into; raise InputError at any other one."""
+def _point(argv: Sequence[str]) -> str:
+    """Return the point whose folder we are linked into; raise InputError at any other one."""
     folder = os.path.basename(os.path.dirname(argv[0]))  # noqa: PTH119, PTH120
     if folder not in POINTS or len(argv) != 1:
         raise errors.InputError(
             PROGRAM, f"was not started as one of Vdsm's hooks {', '.join(POINTS)}",
             f"link it into those folders of Vdsm only, and let Vdsm run it ({names.shown(argv[0], 120)})",
         )  # fmt: skip
-    return POINTS[folder]
+    return folder
 
 
 def _document() -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
+
+import programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +31,7 @@ def using(folder: Path, device: Path, *arguments: str, name: str = "qemu-kvm") -
     folder.mkdir(exist_ok=True)
     program = folder / name
     if not program.exists():
-        program.write_text(_SOURCE.format(python=sys.executable))
-        program.chmod(0o755)
+        programs.written(program, _SOURCE)
     command = [str(program), *arguments, str(device)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:

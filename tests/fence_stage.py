@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 from shared_stage import GIB, attached, post, read
 
@@ -181,10 +182,7 @@ class Site:
 
     def hasty(self, module: str) -> Path:
         """Return one of the programs with its limits cut."""
-        program = self.folder / f"hasty-{module}"
-        program.write_text(HASTY.format(python=sys.executable, module=module))
-        program.chmod(0o755)
-        return program
+        return programs.written(self.folder / f"hasty-{module}", HASTY, module=module)
 
     def log(self) -> str:
         """Return what the verb wrote to its log."""

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
+from helper_stage import HASTY
 from shared_stage import attached, post, read, snapshots, state, volumes
 from stage_fixtures import Stage, make_stage
 
@@ -89,6 +91,16 @@ class Play:
 
         guest.stop()
         flows.stop_vm(self.domain, disk)
+
+    def fails_to_finish_migration(self, disk: Disk, folder: Path) -> None:
+        """Have Engine take a migration from host 1 for done while the VM still runs there: both hosts keep the disk."""
+        from storpool_ovirt.demo import flows, vdsm
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.host1, "helper_path", programs.written(folder / "hasty-helper", HASTY))
+            with pytest.raises(vdsm.VdsmError, match="is open at client 1"):
+                flows.finish_migration(self.domain, disk)
+        assert self.on_hosts(disk.id) == {1, 2}
 
     def reads(self, disk: Disk, *places: str) -> bool:
         """Look at the disk's active volume on host 2, as an administrator would: whether it has these pieces."""

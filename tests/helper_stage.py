@@ -5,11 +5,11 @@ A pytest plugin, named in conftest.py behind shared_stage.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 from shared_stage import GIB, attached, check_sentence, new_id, post, snapshots, volumes
 from stage_fixtures import Stage
@@ -63,10 +63,7 @@ def hasty(shared: Stage, tmp_path: Path) -> Host:
     """Give host 1 with a helper that gives up much sooner."""
     from storpool_ovirt.demo import vdsm
 
-    program = tmp_path / "hasty-helper"
-    program.write_text(HASTY.format(python=sys.executable))
-    program.chmod(0o755)
-    return vdsm.Host(shared.host1.root, program, name=shared.host1.name)
+    return vdsm.Host(shared.host1.root, programs.written(tmp_path / "hasty-helper", HASTY), name=shared.host1.name)
 
 
 def attach(host: Host, info: Info) -> HelperRun:

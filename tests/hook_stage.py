@@ -9,11 +9,11 @@ import contextlib
 import dataclasses
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 from shared_stage import attached, check_sentence
 from stage_fixtures import Stage
@@ -209,10 +209,7 @@ def _hooks(module_stage: Stage) -> dict[int, Hooks]:
 @pytest.fixture
 def hasty_hook(starts: Starts, tmp_path: Path) -> Iterator[Hooks]:
     """Give the hooks of host 2 with one that gives up much sooner in the place of the installed one."""
-    program = tmp_path / "hasty-hook"
-    program.write_text(HASTY.format(python=sys.executable))
-    program.chmod(0o755)
-    with replaced(starts.stage.host2, program) as hooks:
+    with replaced(starts.stage.host2, programs.written(tmp_path / "hasty-hook", HASTY)) as hooks:
         yield hooks
 
 

@@ -14,7 +14,7 @@ from flow_stage import Play
 from helper_stage import info_of
 from shared_stage import attached, new_id, post, volumes
 
-from storpool_ovirt import stale, vdsm_rows
+from storpool_ovirt import names, stale, vdsm_rows
 
 # All that the hook does to the world, as Python tells it before it is done: a call of the API (a connection each), a
 # file that is removed, the marker and the locks that are made, and Vdsm's database being opened.
@@ -63,7 +63,7 @@ def leave(play: Play) -> list[dict[str, Any]]:
     for info in infos[:2]:
         path = f"/dev/storpool-byid/{info['data']['global_id']}"
         boot_stage.put_row(play.host1, info["data"]["volume"], info, path)
-    dangling = play.host1.local(f"{vdsm_rows.RUN_FOLDER}/{boot_stage.SD}_{infos[1]['data']['volume']}")
+    dangling = play.host1.local(f"{names.RUN_FOLDER}/{boot_stage.SD}_{infos[1]['data']['volume']}")
     dangling.parent.mkdir(parents=True)
     dangling.symlink_to(play.host1.local(f"/dev/storpool-byid/{infos[1]['data']['global_id']}"))
     boot_stage.put_row(play.host1, new_id(), boot_stage.RBD, "/dev/rbd/x")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
+import programs
 import pytest
 from shared_stage import answered, make_disk, new_id, refused, snapshots, sql, volumes
 from stage_fixtures import Stage, make_stage
@@ -97,8 +97,7 @@ def check_mended(stage: Stage, disk: str) -> None:
 def changed(stage: Stage, folder: Path, change: str) -> demo_engine.Engine:
     """Return an Engine whose adapter is the installed program with a change."""
     program = folder / "changed-adapter"
-    program.write_text(PROGRAM.format(python=sys.executable, change=change))
-    program.chmod(0o755)
+    programs.written(program, PROGRAM, change=change)
     return demo_engine.Engine(folder / "changed", program, stage.engine.options, stage.database.url)
 
 

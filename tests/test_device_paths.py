@@ -93,6 +93,13 @@ def test_a_device_that_leaves_while_it_is_looked_for(host: Path) -> None:
     assert device_paths.global_id("/dev/sp-3", str(host)) == GLOBAL_ID
 
 
+def test_a_device_with_two_ids(host: Path) -> None:
+    """A link by id that was left from another volume: nobody can tell whose the device is."""
+    (host / "dev/storpool-byid/sim.a.a").symlink_to("../sp-3")
+    with pytest.raises(errors.Conflict, match=r"has the ids of two volumes, sim\.a\.a and sim\.a\.b"):
+        device_paths.global_id("/dev/sp-3", str(host))
+
+
 def test_volume_of_a_run_link() -> None:
     """The link's name tells which volume oVirt means; no other path does."""
     assert device_paths.volume_of_run_link(RUN_LINK) == VOLUME

@@ -6,13 +6,11 @@ test_flows_snapshots.py.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flow_stage import BOTH, PIECE, Guest, Play, told
-from helper_stage import HASTY
 from shared_stage import GIB, post, read, state, volumes
 
 from storpool_ovirt.demo import flows, vdsm
@@ -194,14 +192,7 @@ def test_migration_that_engine_takes_for_a_success(play: Play, tmp_path: Path) -
     disk = flows.create_disk(play.domain, 1)
     guest = play.start(disk, play.host1)
     flows.start_migration(play.domain, play.host2, disk)
-    program = tmp_path / "hasty-helper"
-    program.write_text(HASTY.format(python=sys.executable))
-    program.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(play.host1, "helper_path", program)
-        with pytest.raises(vdsm.VdsmError, match="is open at client 1"):
-            flows.finish_migration(play.domain, disk)
-    assert play.on_hosts(disk.id) == {1, 2}
+    play.fails_to_finish_migration(disk, tmp_path)
     guest.write(0, "still at the source")
     assert guest.read(0) == "still at the source"
     guest.stop()

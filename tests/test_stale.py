@@ -15,7 +15,7 @@ from boot_stage import kept, quiet, start_vdsmd, told
 from flow_stage import BOTH, Guest, Play
 from shared_stage import attached, new_id, post, queries, volumes
 
-from storpool_ovirt import vdsm_rows
+from storpool_ovirt import names, vdsm_rows
 from storpool_ovirt.demo import flows
 from storpool_ovirt.demo.flows import Disk
 from storpool_ovirt.demo.vdsm import ALREADY_ATTACHED, CONNECTION_MISMATCH, VdsmError
@@ -154,7 +154,7 @@ def test_the_second_run_of_a_boot_changes_nothing(fresh: Play, left: Disk) -> No
     quiet(start_vdsmd(fresh.host1))
     guest = fresh.start(left, fresh.host1)
     guest.stop()
-    for link in boot_stage.files(fresh.host1, vdsm_rows.RUN_FOLDER):
+    for link in boot_stage.files(fresh.host1, names.RUN_FOLDER):
         link.unlink()
     before, there = kept(fresh.host1), attached(fresh.cluster)
     fresh.cluster.clear_calls()

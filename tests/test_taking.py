@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 from core_fixtures import GIB, Core
 
-from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, names, taking, volumes
+from storpool_ovirt import api, attachments, domain_xml, errors, names, taking, volumes
 from storpool_ovirt.deadline import Deadline
 
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
@@ -32,7 +32,7 @@ def attached(core: Core) -> set[tuple[str, int]]:
 
 def disk(target: attachments.Target, uuid: str | None = None, **facts: Any) -> tuple[str, domain_xml.Disk]:
     """Return a disk of a VM: by its run link where oVirt's id for it is given, else by its global id."""
-    path = f"{device_paths.RUN_FOLDER}/{SD}_{uuid}" if uuid else names.device_path(target.global_id)
+    path = f"{names.RUN_FOLDER}/{SD}_{uuid}" if uuid else names.device_path(target.global_id)
     return target.global_id, domain_xml.Disk(path, **facts)
 
 

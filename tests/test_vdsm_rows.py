@@ -11,7 +11,7 @@ from typing import Any
 import boot_stage
 import pytest
 
-from storpool_ovirt import errors, vdsm_rows
+from storpool_ovirt import errors, names, vdsm_rows
 from storpool_ovirt.demo.vdsm import Host
 
 VOL = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -43,7 +43,7 @@ def device(host: Host) -> Path:
 
 def link(host: Host, target: str | Path, name: str = LINK) -> Path:
     """Make a run link."""
-    made = host.local(f"{vdsm_rows.RUN_FOLDER}/{name}")
+    made = host.local(f"{names.RUN_FOLDER}/{name}")
     made.parent.mkdir(parents=True, exist_ok=True)
     made.symlink_to(target)
     return made
@@ -113,7 +113,7 @@ def test_forget_takes_link_rule_and_row_of_one_volume(host: Host) -> None:
     link(host, "/dev/rbd/x", f"{boot_stage.SD}_{OTHER}")
     link(host, "/dev/rbd/x", f"{boot_stage.SD}_{VOL}x")
     link(host, "/dev/rbd/x", VOL)
-    host.local(f"{vdsm_rows.RUN_FOLDER}/file_{VOL}").touch()
+    host.local(f"{names.RUN_FOLDER}/file_{VOL}").touch()
     for name in (f"{boot_stage.SD}_{VOL}.rules", f"99-vdsm-managed_{boot_stage.SD}_{VOL}.rules.bak", "50-udev.rules"):
         host.local(f"{vdsm_rows.RULES_FOLDER}/{name}").write_text("stays")
     before = boot_stage.kept(host)
@@ -172,10 +172,10 @@ def test_only_a_dangling_link_of_this_volume_and_device_is_removed(host: Host) -
     link(host, PATH, f"{boot_stage.SD}_{OTHER}")
     link(host, "/dev/storpool-byid/dyo8.b.e", f"a_{VOL}")
     link(host, f"/dev/mapper/{GID}", f"b_{VOL}")
-    host.local(f"{vdsm_rows.RUN_FOLDER}/c_{VOL}").write_text("a file")
-    host.local(f"{vdsm_rows.RUN_FOLDER}/d_{VOL}").mkdir()
+    host.local(f"{names.RUN_FOLDER}/c_{VOL}").write_text("a file")
+    host.local(f"{names.RUN_FOLDER}/d_{VOL}").mkdir()
     assert vdsm_rows.remove_dangling(root, VOL, GID) == [LINK]
-    left = {entry.name for entry in boot_stage.files(host, vdsm_rows.RUN_FOLDER)}
+    left = {entry.name for entry in boot_stage.files(host, names.RUN_FOLDER)}
     assert left == {f"{boot_stage.SD}_{OTHER}", *(f"{letter}_{VOL}" for letter in "abcd")}
 
 
@@ -184,7 +184,7 @@ def test_a_folder_that_is_a_link_is_not_followed(host: Host, tmp_path: Path) -> 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / LINK).symlink_to(PATH)
-    folder = host.local(vdsm_rows.RUN_FOLDER)
+    folder = host.local(names.RUN_FOLDER)
     folder.parent.mkdir(parents=True)
     folder.symlink_to(elsewhere)
     assert vdsm_rows.remove_dangling(str(host.root), VOL, GID) == []

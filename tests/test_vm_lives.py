@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vm_lives import Qemu, Vm
-    from vm_lives_site import LiveHost
+    from vm_lives_site import Frozen, LiveHost
 
 PARTS, LIVES = 5, 200
 ON_FILES = 40
@@ -211,11 +211,7 @@ def test_a_vm_that_lost_its_disk_is_not_migrated(site: Site, hooked: bool) -> No
     Without that hook two hosts write.
     """
     with living(site) as life:
-        vm, late = life.vms[1], site.hosts[3]
-        devices = flows.run_vm(life.domain, late, *vm.disks)
-        frozen = site.freeze(late, "start", ("VolumesReassignWait",), lambda _: life.start(vm, late, devices) and None)
-        assert frozen is not None
-        source = running(life, vm, site.hosts[2])
+        vm, frozen, source = started_meanwhile(life)
         site.thaw([frozen])  # Engine had given it up, but it was in time: the disk is taken from the VM on host 2
         moved = flows.start_migration(life.domain, site.hosts[1], *vm.disks)
         if hooked:
@@ -235,11 +231,7 @@ def test_what_a_late_take_does_to_a_vm_that_runs(site: Site) -> None:
     No request of StorPool's can be told to be void when something else was there first.
     """
     with living(site) as life:
-        vm, late = life.vms[1], site.hosts[3]
-        devices = flows.run_vm(life.domain, late, *vm.disks)
-        frozen = site.freeze(late, "start", ("VolumesReassignWait",), lambda _: life.start(vm, late, devices) and None)
-        assert frozen is not None
-        runs = running(life, vm, site.hosts[2])
+        _, frozen, runs = started_meanwhile(life)
         frozen.clock.now += vm_lives_starts.LONG
         site.thaw([frozen])
         life.check()
@@ -256,6 +248,15 @@ def living(site: Site) -> Iterator[Life]:
         yield life
     finally:
         life.end()
+
+
+def started_meanwhile(life: Life) -> tuple[Vm, Frozen, Qemu]:
+    """Freeze a start on host 3 with its request on the way, and have the VM started on host 2."""
+    vm, late = life.vms[1], life.site.hosts[3]
+    devices = flows.run_vm(life.domain, late, *vm.disks)
+    frozen = life.site.freeze(late, "start", ("VolumesReassignWait",), lambda _: life.start(vm, late, devices) and None)
+    assert frozen is not None
+    return vm, frozen, running(life, vm, life.site.hosts[2])
 
 
 def running(life: Life, vm: Vm, host: LiveHost) -> Qemu:

@@ -5,11 +5,9 @@ The guest writes numbered blocks all the time.  After each test the cluster hold
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-from helper_stage import HASTY
 from vm_fixtures import VIRTUAL, Machines
 from vm_machine import Machine
 
@@ -112,14 +110,7 @@ def test_engine_takes_a_migration_for_done(machines: Machines, tmp_path: Path) -
     disk = flows.create_disk(play.domain, 1)
     source = machines.writing(play.host1, disk)
     flows.start_migration(play.domain, play.host2, disk)
-    program = tmp_path / "hasty-helper"
-    program.write_text(HASTY.format(python=sys.executable))
-    program.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(play.host1, "helper_path", program)
-        with pytest.raises(vdsm.VdsmError, match="is open at client 1"):
-            flows.finish_migration(play.domain, disk)
-    assert play.on_hosts(disk.id) == {1, 2}
+    play.fails_to_finish_migration(disk, tmp_path)
     machines.goes_on(source, disk)
     play.host2.detach_volume(play.domain.id, disk.active)
     disk.attached_to, disk.destination = play.host1, None

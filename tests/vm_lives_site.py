@@ -208,11 +208,8 @@ class Site:
     def hook(self, host: LiveHost, point: str, document: str) -> None:
         """Do what the hook does at a point of Vdsm's; raises errors.Error: what comes behind it does not happen."""
         clock = self.clock()
-        act: Any = vm_hook.POINTS[point].act
-        act(
-            document.encode(), vm_hook.POINTS[point].root, str(host.root),
-            Deadline(vm_hook.DEADLINE_SECONDS, clock), self._journal, sleep=clock.sleep,
-        )  # fmt: skip
+        deadline = Deadline(vm_hook.DEADLINE_SECONDS, clock)
+        vm_hook.handle(point, document.encode(), str(host.root), deadline, self._journal, sleep=clock.sleep)
 
     def reassign(self, *items: dict[str, Any]) -> None:
         """Send a request of nobody's: one that was on its way for long, or the end of a life."""

@@ -32,6 +32,24 @@ def find(name: str) -> Path:
     return Path(found).absolute()
 
 
+def communicate(
+    process: subprocess.Popen[bytes], sent: bytes | None, limit_seconds: float
+) -> tuple[int | None, bytes, bytes]:
+    """Send a child its stdin and wait for its end; return its exit status, stdout and stderr.
+
+    The status is None where it did not end within the limit and was killed.
+    """
+    try:
+        stdout, stderr = process.communicate(sent, limit_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None, *process.communicate()
+    except BaseException:
+        process.kill()
+        raise
+    return process.returncode, stdout, stderr
+
+
 def end(
     process: subprocess.Popen[bytes], number: signal.Signals, limit_seconds: float = STOP_LIMIT_SECONDS
 ) -> int | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from storpool_ovirt.demo import vdsm
+from storpool_ovirt.demo import children, vdsm
 
 FOLDER = "/usr/libexec/vdsm/hooks"
 BEFORE_VM_START, BEFORE_DISK_HOTPLUG = "before_vm_start", "before_disk_hotplug"
@@ -69,7 +69,7 @@ class Hooks:
         """Run the hooks on a migration's source before it begins; raises VdsmError: it does not."""
         return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id)
 
-    def run(self, point: str, document: str = "", vm_id: str = "", *, must_succeed: bool = True) -> str:
+    def run(self, point: str, document: str = "", vm_id: str = "") -> str:
         """Run the hooks of a point and return the document as they left it; raises VdsmError with the last stderr."""
         failed: list[HookRun] = []
         with tempfile.TemporaryDirectory() as folder:
@@ -86,7 +86,7 @@ class Hooks:
                     failed.append(run)
                 if run.returncode == STOP:
                     break
-            if failed and must_succeed:
+            if failed:
                 raise vdsm.VdsmError(HOOK_ERROR, failed[-1].stderr)
             return file.read_text(encoding="utf-8")
 
@@ -103,17 +103,7 @@ class Hooks:
             stderr=subprocess.PIPE, start_new_session=True, user=self.user, group=self.user,
             extra_groups=None if self.user is None else [],
         ) as process:  # fmt: skip
-            returncode: int | None
-            try:
-                _, stderr = process.communicate(timeout=LIMIT_SECONDS)
-                returncode = process.returncode
-            except subprocess.TimeoutExpired:
-                process.kill()
-                _, stderr = process.communicate()
-                returncode = None
-            except BaseException:
-                process.kill()
-                raise
+            returncode, _, stderr = children.communicate(process, None, LIMIT_SECONDS)
         run = HookRun(script, returncode, stderr.decode(errors="replace"), time.monotonic() - began)
         self.runs.append(run)
         if self.observe:

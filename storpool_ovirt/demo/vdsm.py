@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from storpool_ovirt.demo import vdsm_rows
+from storpool_ovirt.demo import children, vdsm_rows
 
 HELPER_LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit, Engine gives up after 180 s
 DRIVER_TYPES = ("rbd", "iscsi", "lightos", "local", "storpool")
@@ -149,17 +149,7 @@ class Host:
             [self.helper_path, verb], cwd="/", env=self.environment, umask=0o022, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         ) as process:  # fmt: skip
-            returncode: int | None
-            try:
-                stdout, stderr = process.communicate(json.dumps(sent).encode(), limit_seconds)
-                returncode = process.returncode
-            except subprocess.TimeoutExpired:
-                process.kill()
-                stdout, stderr = process.communicate()
-                returncode = None
-            except BaseException:
-                process.kill()
-                raise
+            returncode, stdout, stderr = children.communicate(process, json.dumps(sent).encode(), limit_seconds)
         run = HelperRun(verb, sent, returncode, stdout, stderr, time.monotonic() - began)
         if self.observe:
             self.observe(run)
