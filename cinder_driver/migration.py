@@ -49,8 +49,7 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
     if new.template is None and old.template is not None:
         LOG.info("retype_refused volume=%s because=no request takes a volume out of its template", volume["id"])
         return False
-    # All tags, so that it does not matter whether StorPool merges them or replaces the old ones.
-    tags = {**there.tags, specs.TAG_QOS_CLASS: new.qos_class or ""}
+    tags = {specs.TAG_QOS_CLASS: new.qos_class or ""}
     with failures.of(volume=volume["id"]):
         volumes.change(
             session.client,

@@ -114,10 +114,12 @@ def change(  # noqa: PLR0913  one request, so one call
 ) -> int:
     """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it or nothing.
 
-    An empty tag value removes the tag (StorPool's own Cinder patches rely on it).  Returns the cluster's generation of
-    the change, 0 for a snapshot.  Raises Exists when another object has the name.
+    `tags` are those that change; the others of `there` are sent along, as StorPool's update may replace all of them.
+    An empty value removes a tag (StorPool's own Cinder patches rely on it).  Returns the cluster's generation of the
+    change, 0 for a snapshot.  Raises Exists when another object has the name.
     """
-    wanted = {"rename": name, "size": size_bytes, "template": template, "tags": dict(tags) if tags else None}
+    retagged = {**there.tags, **tags} if tags else None
+    wanted = {"rename": name, "size": size_bytes, "template": template, "tags": retagged}
     body = {key: value for key, value in wanted.items() if value is not None}
     if not body:
         return 0

@@ -163,6 +163,22 @@ def test_a_change_is_one_request(core: Core) -> None:
     assert after.tags == {key: value for key, value in {**TAGS, "a": "b"}.items() if key != "ovirt-loc"}
 
 
+@pytest.mark.parametrize("what", ["volume", "snapshot"])
+@pytest.mark.parametrize("tag_update", ["merge", "replace"])
+def test_a_change_of_one_tag_keeps_the_others(core: Core, tag_update: str, what: str) -> None:
+    """T79: whether StorPool merges the tags of an update or replaces all by them, what was not named stays."""
+    core.simulator.switches.set({"tag_update": tag_update})
+    made = volumes.create(core.client(), PLAN)
+    frozen = volumes.snapshot(core.client(), made, SNAPSHOT)
+    address = names.address(made if what == "volume" else frozen)
+    there = volumes.read(core.client(), what, address)
+    volumes.change(core.client(), there, tags={"ovirt-loc": "ffffffff", "a": "b"})
+    after = volumes.read(core.client(), what, address)
+    assert after.tags == {**there.tags, "ovirt-loc": "ffffffff", "a": "b"}
+    volumes.change(core.client(), after, tags={"a": ""})
+    assert "a" not in {key for key, value in volumes.read(core.client(), what, address).tags.items() if value}
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient"])
 @pytest.mark.parametrize("what", ["volume", "snapshot"])
 def test_a_rename_whose_answer_was_lost_is_found_as_done(core: Core, what: str, kind: str) -> None:
