@@ -14,13 +14,10 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Callable, NamedTuple, NoReturn
+from typing import Callable, NoReturn
 
-from storpool_ovirt import config, device_paths, domain_xml, door, errors, log, names, streams
+from storpool_ovirt import config, device_paths, domain_xml, door, errors, log, names, streams, vm_points
 from storpool_ovirt.deadline import Deadline, enforced
-
-if TYPE_CHECKING:
-    from storpool_ovirt import api, attachments, taking
 
 PROGRAM = "storpool-vm-hook"
 LOG_FILE = "/var/log/vdsm/storpool-hook.log"
@@ -68,46 +65,10 @@ def handle(  # noqa: PLR0913  the facts of one moment of a VM
     `root` is the folder that stands for the host's `/`.  Raises what domain_xml, device_paths, config and taking
     raise: then Vdsm must not go on.
     """
-    expected, act = POINTS[point]
-    disks = _storpools(document, expected, root)
+    disks = _storpools(document, vm_points.POINTS[point].root, root)
     if disks:
         # The environment holds a VM's custom properties too: none of them may say where the API is.
-        host = config.host(root, environment=False)
-        journal.hide(host.api.token.reveal())
-
-        from storpool_ovirt import api, attachments
-
-        side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
-        act(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
-
-
-def _take(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:
-    from storpool_ovirt import taking
-
-    taken = taking.take(client, side, disks, openstack_prefix)
-    side.log.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
-                  client=side.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
-
-
-def _look(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, _openstack_prefix: str) -> None:
-    from storpool_ovirt import taking
-
-    taking.check_held(client, side.client_id, disks)
-
-
-class Point(NamedTuple):
-    """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
-
-    root: str
-    act: Callable[[api.Client, attachments.HostSide, taking.Pairs, str], None]
-
-
-# At no other point may anything be taken from another host.
-POINTS = {
-    "before_vm_start": Point(domain_xml.DOMAIN, _take),
-    "before_disk_hotplug": Point(domain_xml.DISK, _take),
-    "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
-}
+        vm_points.act(point, disks, config.host(root, environment=False), root, deadline, journal, sleep)
 
 
 def _run(argv: Sequence[str], journal: log.Log) -> None:
@@ -131,9 +92,9 @@ def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, dom
 def _point(argv: Sequence[str]) -> str:
     """Return the point whose folder we are linked into; raise InputError at any other one."""
     folder = os.path.basename(os.path.dirname(argv[0]))  # noqa: PTH119, PTH120
-    if folder not in POINTS or len(argv) != 1:
+    if folder not in vm_points.POINTS or len(argv) != 1:
         raise errors.InputError(
-            PROGRAM, f"was not started as one of Vdsm's hooks {', '.join(POINTS)}",
+            PROGRAM, f"was not started as one of Vdsm's hooks {', '.join(vm_points.POINTS)}",
             f"link it into those folders of Vdsm only, and let Vdsm run it ({names.shown(argv[0], 120)})",
         )  # fmt: skip
     return folder

@@ -21,6 +21,7 @@ FLOORS = {
     "trees": 3, "removal": 3, "recovery": 3, "disks": 3,
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
     "holders": 3, "purposes": 3, "listing": 3, "lines": 3, "stale": 3, "fence_host": 3,
+    "vm_points": 3,
     "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "boot_hook": 4, "fence_agent": 4, "admin": 4,
 }  # fmt: skip
 # Packages that stand beside the house: they start its programs or stand in for what is outside, and import none of it.

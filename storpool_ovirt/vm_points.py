@@ -1,0 +1,65 @@
+"""What is done at each point of Vdsm's for the StorPool disks of a VM, by whoever may use the host's token.
+
+`before_vm_start` and `before_disk_hotplug` make this host the only one that has them; `before_vm_migrate_source` only
+looks.  At no other point may anything be taken from another host.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from storpool_ovirt import config, domain_xml, log
+from storpool_ovirt.deadline import Deadline
+
+if TYPE_CHECKING:
+    from storpool_ovirt import api, attachments, taking
+
+
+def act(  # noqa: PLR0913  the facts of one moment of a VM
+    point: str,
+    disks: taking.Pairs,
+    host: config.Host,
+    root: str,
+    deadline: Deadline,
+    journal: log.Log,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Do what is to be done at a point for these disks, each with its global id, with the host's own settings.
+
+    `root` is the folder that stands for the host's `/`.  Raises what `taking` raises: then Vdsm must not go on.
+    """
+    journal.hide(host.api.token.reveal())
+
+    from storpool_ovirt import api, attachments
+
+    side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
+    POINTS[point].act(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
+
+
+def _take(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:
+    from storpool_ovirt import taking
+
+    taken = taking.take(client, side, disks, openstack_prefix)
+    side.log.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
+                  client=side.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
+
+
+def _look(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, _openstack_prefix: str) -> None:
+    from storpool_ovirt import taking
+
+    taking.check_held(client, side.client_id, disks)
+
+
+class Point(NamedTuple):
+    """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
+
+    root: str
+    act: Callable[[api.Client, attachments.HostSide, taking.Pairs, str], None]
+
+
+POINTS = {
+    "before_vm_start": Point(domain_xml.DOMAIN, _take),
+    "before_disk_hotplug": Point(domain_xml.DISK, _take),
+    "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
+}
