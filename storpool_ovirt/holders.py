@@ -229,5 +229,5 @@ def _text(path: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return foreign text fit for a terminal."""
-    return text if text.isprintable() and text.isascii() and len(text) <= PLAIN_MAX else names.shown(text, PLAIN_MAX)
+    """Return foreign text fit for a terminal: whole, where it can be seen and is not too long."""
+    return text if text.isprintable() and len(text) <= PLAIN_MAX else names.shown(text, PLAIN_MAX)

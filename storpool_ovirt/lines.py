@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -28,25 +27,22 @@ def text(found: listing.Listing, now: float) -> Iterator[str]:
     yield from _tail(found)
 
 
-def document(found: listing.Listing, now: float) -> str:
-    """Return the same as one JSON document."""
+def document(found: listing.Listing, now: float) -> dict[str, Any]:
+    """Return the same as facts for one JSON document."""
     known = found.known
-    return json.dumps(
-        {
-            "api": found.api_address,
-            "database": known.database or None,
-            "location": known.location or None,
-            "database_problem": known.problem or None,
-            "looked_at": _stamp(now),
-            "this_client": found.here,
-            "blind": found.blind or None,
-            "clients_down": [client_id for client_id, _ in _down(found)],
-            "attachments": [_object(each) for each in found.entries],
-            "stray_devices": [each.path for each in found.strays],
-            "others": found.others,
-        },
-        indent=2,
-    )
+    return {
+        "api": found.api_address,
+        "database": known.database or None,
+        "location": known.location or None,
+        "database_problem": known.problem or None,
+        "looked_at": _stamp(now),
+        "this_client": found.here,
+        "blind": found.blind or None,
+        "clients_down": [client_id for client_id, _ in _down(found)],
+        "attachments": [_object(each) for each in found.entries],
+        "stray_devices": [each.path for each in found.strays],
+        "others": found.others,
+    }
 
 
 def _head(found: listing.Listing) -> Iterator[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from storpool_ovirt import audit, findings, rebuild
 
@@ -33,8 +33,8 @@ def text(report: audit.Report) -> Iterator[str]:
     yield _verdict(report)
 
 
-def document(report: audit.Report) -> str:
-    """Return the same as one JSON document."""
+def document(report: audit.Report) -> dict[str, Any]:
+    """Return the same as facts for one JSON document."""
     found = [
         {
             "kind": each.kind,
@@ -50,18 +50,15 @@ def document(report: audit.Report) -> str:
         for each in report.findings
     ]
     view = report.view
-    return json.dumps(
-        {
-            "severity": report.severity if report.findings else "ok",
-            "location": view.location,
-            "api": view.api_address,
-            "looked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.now)),
-            "grace_seconds": report.grace_seconds,
-            "counts": _counts(report),
-            "findings": found,
-        },
-        indent=2,
-    )
+    return {
+        "severity": report.severity if report.findings else "ok",
+        "location": view.location,
+        "api": view.api_address,
+        "looked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.now)),
+        "grace_seconds": report.grace_seconds,
+        "counts": _counts(report),
+        "findings": found,
+    }
 
 
 def step(finding: findings.Finding) -> str:

@@ -16,13 +16,14 @@ PACKAGE = Path(storpool_ovirt.__file__).parent
 FLOORS = {
     "errors": 0, "names": 0, "domain_xml": 0, "device_paths": 0, "fence_metadata": 0, "deadline": 0,
     "log": 0, "streams": 0, "storpool_conf": 0, "config": 1, "api": 1, "database": 1, "engine_conf": 1,
-    "vdsm_rows": 1, "door": 1,
+    "vdsm_rows": 1, "door": 1, "console": 1,
     "volumes": 2, "attachments": 2, "fencing": 2, "taking": 2, "journal": 2, "mapping": 2,
     "trees": 3, "removal": 3, "recovery": 3, "disks": 3,
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
     "holders": 3, "purposes": 3, "listing": 3, "lines": 3, "stale": 3, "fence_host": 3,
     "vm_points": 3,
-    "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "boot_hook": 4, "fence_agent": 4, "admin": 4,
+    "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "boot_hook": 4, "fence_agent": 4,
+    "admin_work": 4, "admin_look": 4, "admin_mend": 4, "admin_hosts": 4, "admin": 4,
 }  # fmt: skip
 # Packages that stand beside the house: they start its programs or stand in for what is outside, and import none of it.
 BESIDE = ("simulator", "demo")

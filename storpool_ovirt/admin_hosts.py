@@ -1,0 +1,44 @@
+"""The commands of `storpool-ovirt` that act on what hosts have: fence-host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import click
+
+from storpool_ovirt import admin_work, config, console, names
+from storpool_ovirt.admin_work import DRY_RUN, OPTIONS
+from storpool_ovirt.deadline import Deadline, enforced
+
+
+@click.command("fence-host", short_help="take everything of oVirt's from a lost host")
+@click.argument("host", metavar="CLIENT|HOST")
+@admin_work.all_of((OPTIONS, DRY_RUN))
+@click.option("--even-if-it-runs", "twice", metavar="HOST", help="Repeat the host: take its disks although it"
+              " answers StorPool and VMs may run there.")  # fmt: skip
+@click.pass_obj
+def fence_host(out: console.Console, host: str, options: str | None, dry_run: bool, twice: str | None) -> int:
+    """Take everything of oVirt's by force from a host that is lost, so that its VMs can start elsewhere.
+
+    HOST is a section of /etc/storpool.conf, CLIENT a client id (SP_OURID). Shareable disks are taken too. It needs
+    no database. It refuses while the host answers StorPool.
+    """
+    from storpool_ovirt import api, fence_host, storpool_conf
+
+    root = config.root()
+    out.log.correlation_id = f"fence-host-{os.getpid()}"
+    deadline = Deadline(fence_host.DEADLINE_SECONDS)
+    with enforced(deadline, f"{names.shown(host)} to be fenced", fence_host.LAST_SECONDS):
+        meant = fence_host.named(host, root)
+        # A client id is one cluster's: what other clusters list under the same number is another host.
+        settings = replace(config.domain(admin_work.options(options), root).api, multicluster=False)
+        out.hide(settings.token.reveal())
+        prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
+        told = fence_host.Told(twice, dry_run)
+        for line in fence_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log):
+            out.say(line)
+    return 0
+
+
+COMMANDS = (fence_host,)

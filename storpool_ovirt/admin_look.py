@@ -1,0 +1,76 @@
+"""The commands of `storpool-ovirt` that only look: audit and attachments."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from storpool_ovirt import admin_work, config, console, errors
+from storpool_ovirt.admin_work import DATABASE, GRACE, JSON, LOOK_SECONDS, OPTIONS, Where
+
+
+@click.command(short_help="hold mapping, cluster and hosts against each other")
+@admin_work.all_of((DATABASE, OPTIONS, GRACE, JSON, admin_work.limit(LOOK_SECONDS)))
+@click.pass_obj
+def audit(  # noqa: PLR0913, PLR0917  what its command line takes
+    out: console.Console, database: str | None, options: str | None, grace: float, as_json: bool, limit: float
+) -> int:
+    """Hold the mapping, the cluster and the hosts against each other, and change nothing.
+
+    The exit code is 0 when they agree, 1 for a warning, 2 for something critical, 3 when it could not look.
+    """
+    from storpool_ovirt import audit, reports, truths
+
+    with admin_work.engine(out, "audit", Where(database, options, limit)) as engine:
+        report = audit.report(truths.look(engine), 60 * grace)
+    if as_json:
+        out.document(reports.document(report))
+    else:
+        out.say("\n".join(reports.text(report)))
+    return reports.EXIT_CODES[report.severity]
+
+
+@click.command(short_help="who has what attached, open or closed, since when and why")
+@admin_work.all_of((DATABASE, OPTIONS))
+@click.option("--client", metavar="ID|HOST", help="Only this client: its SP_OURID, or its host's name.")
+@click.option("--disk", metavar="UUID", help="Only the disk that this is, or that this snapshot or preview is of.")
+@admin_work.all_of((JSON, admin_work.limit(LOOK_SECONDS)))
+@click.pass_obj
+def attachments(  # noqa: PLR0913, PLR0917  what its command line takes
+    out: console.Console, database: str | None, options: str | None, client: str | None, disk: str | None,
+    as_json: bool, limit: float,
+) -> int:  # fmt: skip
+    """List who has what attached, open or closed, since when and why, as far as it can be known; change nothing.
+
+    Open or closed is known only for the host that this runs on, as root.
+    """
+    from storpool_ovirt import api, lines, listing
+
+    root = config.root()
+    with admin_work.limited(limit, "the end of attachments") as deadline:
+        domain = config.domain(admin_work.options(options), root)
+        out.hide(domain.api.token.reveal())
+        try:
+            address = _database(out, database, root)
+        except errors.ConfigError as error:  # a host has none
+            known = listing.Known({}, {}, problem=str(error))
+        else:
+            known = listing.known(address, deadline)
+        found = listing.selected(listing.look(api.Client(domain.api, deadline), known, root), client, disk)
+    if as_json:
+        out.document(lines.document(found, time.time()))
+    else:
+        out.say("\n".join(lines.text(found, time.time())))
+    return 0
+
+
+def _database(out: console.Console, url: str | None, root: str) -> config.Database:
+    from storpool_ovirt import engine_conf
+
+    address = config.parse_database_url(url) if url else engine_conf.database(root)
+    out.hide(address.password.reveal())
+    return address
+
+
+COMMANDS = (audit, attachments)

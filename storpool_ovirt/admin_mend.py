@@ -1,0 +1,99 @@
+"""The commands of `storpool-ovirt` that put the mapping and the cluster right: reconcile and rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from storpool_ovirt import admin_work, console, errors
+from storpool_ovirt.admin_work import DATABASE, DRY_RUN, GRACE, MEND_SECONDS, OPTIONS, Where
+
+if TYPE_CHECKING:
+    from storpool_ovirt import trees
+
+
+@click.command(short_help="mend what the audit is sure of, or what is named")
+@admin_work.all_of((DATABASE, OPTIONS, GRACE, DRY_RUN))
+@click.option("--remove", multiple=True, metavar="ID", help="Delete the unmapped object ~GLOBALID or the left-over"
+              " UUID, or forget the row UUID whose object is gone.")  # fmt: skip
+@click.option("--keep", multiple=True, metavar="UUID", help="Close the entry of this object: oVirt lists it.")
+@click.option("--detach", multiple=True, metavar="UUID", help="Detach this object from every host where it is"
+              " closed.")  # fmt: skip
+@admin_work.limit(MEND_SECONDS)
+@click.pass_obj
+def reconcile(  # noqa: PLR0913, PLR0917  what its command line takes
+    out: console.Console, database: str | None, options: str | None, grace: float, dry_run: bool,
+    remove: tuple[str, ...], keep: tuple[str, ...], detach: tuple[str, ...], limit: float,
+) -> int:  # fmt: skip
+    """Mend what the audit is sure of, or just what is named; every precondition is read again before each step.
+
+    It deletes only objects with this Engine's location tag that are past the grace period, and forces nothing.
+    """
+    with admin_work.engine(out, "reconcile", Where(database, options, limit)) as engine:
+        if remove or keep or detach:
+            return _named_steps(out, engine, {"remove": remove, "keep": keep, "detach": detach}, 60 * grace, dry_run)
+        return _reconcile(out, engine, 60 * grace, dry_run)
+
+
+@click.command(short_help="make a lost mapping again from the tags")
+@admin_work.all_of((DATABASE, OPTIONS, DRY_RUN))
+@click.option("--location", metavar="LOCATION", help="The location of the lost database, as the tags have it.")
+@admin_work.limit(MEND_SECONDS)
+@click.pass_obj
+def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
+    out: console.Console, database: str | None, options: str | None, dry_run: bool, location: str | None, limit: float
+) -> int:
+    """Make the mapping again from the tags, when the database was lost or restored from an older backup."""
+    from storpool_ovirt import rebuild, reports, truths
+
+    with admin_work.engine(out, "rebuild", Where(database, options, limit)) as engine:
+        plan = rebuild.plan(truths.look(engine), location)
+        for line in reports.rebuilding(plan):
+            out.say(line)
+        if not dry_run:
+            out.say(f"{rebuild.carry_out(engine, plan)} rows written: now run storpool-ovirt audit")
+    return 0
+
+
+def _reconcile(out: console.Console, engine: trees.Engine, grace_seconds: float, dry_run: bool) -> int:
+    from storpool_ovirt import audit, repair, reports, truths
+
+    report = audit.report(truths.look(engine), grace_seconds)
+    todo = repair.plan(report)
+    failed = 0
+    for finding in todo:
+        out.say(reports.step(finding))
+        if finding.action is None or dry_run:
+            continue
+        try:
+            out.say(f"  done: {repair.carry_out(engine, finding.action, grace_seconds)}")
+        except (errors.NotDelivered, errors.DeadlineExceeded):
+            raise
+        except errors.Error as error:
+            failed += 1
+            out.say(f"  not done: {error}")
+    others = len(report.findings) - len(todo)
+    done = "would be mended" if dry_run else f"mended, {failed} not"
+    out.say(f"{len(todo) - failed} {done}; {others} for you to look at: storpool-ovirt audit" if others
+            else f"{len(todo) - failed} {done}")  # fmt: skip
+    return 1 if failed else 0
+
+
+def _named_steps(
+    out: console.Console, engine: trees.Engine, targets: Mapping[str, Sequence[str]], grace_seconds: float,
+    dry_run: bool,
+) -> int:  # fmt: skip
+    from storpool_ovirt import repair
+
+    for target in targets["remove"]:
+        out.say(repair.remove(engine, target, grace_seconds, dry_run))
+    for uuid in targets["keep"]:
+        out.say(repair.keep(engine, uuid, dry_run))
+    for uuid in targets["detach"]:
+        out.say(repair.detach(engine, uuid, dry_run))
+    return 0
+
+
+COMMANDS = (reconcile, rebuild)

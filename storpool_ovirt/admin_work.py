@@ -1,0 +1,106 @@
+"""What the commands of `storpool-ovirt` have in common: their options, their limit, and what they work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+
+import click
+
+from storpool_ovirt import config, console, errors, findings
+from storpool_ovirt.deadline import Deadline, enforced
+
+if TYPE_CHECKING:
+    from storpool_ovirt import trees
+
+_F = Callable[..., Any]
+_Decorator = Callable[[_F], _F]
+
+# What a look at a large cluster takes, and the repair of a bad day, with room to spare.
+LOOK_SECONDS = 100.0
+MEND_SECONDS = 600.0
+# What blocks beyond the limit is broken off so much later: who waits for a reply gets to say which.
+LAST_SECONDS = 5.0
+
+
+class Where(NamedTuple):
+    """Where the administrator says that things are, and for how long they may be waited for."""
+
+    database: str | None
+    options: str | None
+    limit_seconds: float
+
+
+DATABASE = click.option(
+    "--database", metavar="URL", help="The mapping database, if this is not Engine's machine:"
+    " postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+)  # fmt: skip
+OPTIONS = click.option(
+    "--options", metavar="FILE", help="The storage domain's driver options as a JSON object, where"
+    " /etc/storpool.conf does not tell all of them.",
+)  # fmt: skip
+GRACE = click.option(
+    "--grace", type=click.FloatRange(min=0), default=findings.GRACE_SECONDS / 60, show_default=True,
+    metavar="MINUTES", help="What is younger may still be under way, and is left alone.",
+)  # fmt: skip
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+def limit(seconds: float) -> _Decorator:
+    """Return the option with which a command's time is limited; `seconds` is what it has without."""
+    return click.option(
+        "--limit", type=click.FloatRange(min=1, max=86400), default=seconds, show_default=True, metavar="SECONDS",
+        help="Give up after this time.",
+    )  # fmt: skip
+
+
+def all_of(decorators: Sequence[_Decorator]) -> _Decorator:
+    """Return several options as one."""
+
+    def decorate(function: _F) -> _F:
+        for each in reversed(decorators):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+@contextmanager
+def limited(seconds: float, what: str) -> Iterator[Deadline]:
+    """Give the limit of one command, and break it off when something blocks beyond that."""
+    deadline = Deadline(seconds)
+    with enforced(deadline, what, LAST_SECONDS):
+        yield deadline
+
+
+@contextmanager
+def engine(out: console.Console, verb: str, where: Where) -> Iterator[trees.Engine]:
+    """Give what the verbs of disks work with, for the cluster and the database that an administrator means."""
+    from storpool_ovirt import api, engine_conf, journal, mapping, trees
+
+    root = config.root()
+    with limited(where.limit_seconds, f"the end of {verb}") as deadline:
+        domain = config.domain(options(where.options), root)
+        out.hide(domain.api.token.reveal())
+        address = config.parse_database_url(where.database) if where.database else engine_conf.database(root)
+        out.hide(address.password.reveal())
+        out.log.correlation_id = f"{verb}-{os.getpid()}"
+        caller = journal.Caller(out.log.correlation_id, verb)
+        with mapping.opened(address, deadline, caller, make=verb == "rebuild") as opened:
+            yield trees.Engine(domain, api.Client(domain.api, deadline), opened, out.log, root)
+
+
+def options(path: str | None) -> dict[str, object]:
+    """Return the driver options of a file; raise ConfigError when there is no such file, or no options in it."""
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123  as in config.py
+            return config.parse_driver_json(file.read())
+    except OSError as error:
+        raise errors.ConfigError(f"the file {path}", f"cannot be read ({error.strerror})", "check --options") from error
+    except UnicodeDecodeError as error:
+        raise errors.ConfigError(f"the file {path}", "is not UTF-8", "check --options") from error

@@ -1,0 +1,147 @@
+"""The standard streams of `storpool-ovirt`: people and programs read them, and they may be full, closed or ASCII only.
+
+What is written has no secret in it, and no control character but line breaks.  An output that nobody can take ends
+the command with an exit code of its own; it never ends in a trace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, TextIO
+
+from storpool_ovirt import config, errors, log, streams
+
+
+class Console:
+    """Where one run of the command writes.  `as_json`: a program reads it, also what went wrong."""
+
+    def __init__(self, program: str, as_json: bool = False) -> None:
+        self._program = program
+        self._as_json = as_json
+        self._secrets: list[str] = []
+        self._log: log.Log | None = None
+        self._unread = ""  # why nobody reads stdout
+        if sys.stdout is None:
+            self._unread = "stdout is closed"
+        _fill_holes()
+        for stream in (sys.stdout, sys.stderr):
+            # Names are written as they are; a terminal that has no such characters gets their numbers.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+
+    @property
+    def log_file(self) -> str:
+        """Where the log is, unless it is in syslog."""
+        return config.engine_log(self._program)
+
+    @property
+    def log(self) -> log.Log:
+        """The command's log, opened when it is first needed: some commands need none, and some users may not."""
+        if self._log is None:
+            self._log = log.Log(self._program, self.log_file)
+            for secret in self._secrets:
+                self._log.hide(secret)
+        return self._log
+
+    def hide(self, *secrets: str) -> None:
+        """Mask these in all that is written from now on, to the log too."""
+        self._secrets += [each for each in secrets if len(each) >= log.SHORTEST_SECRET]
+        if self._log is not None:
+            for secret in secrets:
+                self._log.hide(secret)
+
+    def check(self) -> None:
+        """Raise NotDelivered when there is no stdout: a command whose result nobody can read is not begun."""
+        if self._unread:
+            raise errors.NotDelivered(self._unread)
+
+    def say(self, text: str) -> None:
+        """Write lines to stdout; raise NotDelivered when they cannot be written."""
+        self._write("\n".join(_visible(line) for line in self._masked(text).split("\n")))
+
+    def document(self, facts: dict[str, Any]) -> None:
+        """Write one JSON document, with all names in it whole; what cannot be seen is written with JSON's escapes."""
+        text = json.dumps(_map(facts, self._masked), indent=2, ensure_ascii=not _takes_all(sys.stdout))
+        self._write("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
+
+    def complain(self, sentence: str, code: int) -> int:
+        """Write why the command failed, on stderr or as a document, and return the exit code."""
+        line = streams.one_line(self._masked(sentence))
+        if self._as_json:
+            try:
+                self.document({"error": line})
+            except errors.NotDelivered:
+                pass  # then on stderr
+            else:
+                return code
+        try:
+            sys.stderr.write(f"{self._program}: {line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):
+            _give_up(sys.stderr)
+        return code
+
+    def close(self) -> None:
+        """Write what others left in the streams; where that cannot be, let it go: Python would end with a trace."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):
+                _give_up(stream)
+
+    def _write(self, text: str) -> None:
+        self.check()
+        try:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            self._unread = getattr(error, "strerror", None) or str(error)
+            _give_up(sys.stdout)
+            raise errors.NotDelivered(self._unread) from error
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _visible(text: str) -> str:
+    """Return foreign text as it is, but with each character that cannot be seen (control, bidi) as its number."""
+    return text if text.isprintable() else "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )  # fmt: skip
+
+
+def _takes_all(stream: TextIO) -> bool:
+    return (stream.encoding or "").lower().replace("-", "") == "utf8" if stream is not None else True
+
+
+def _map(value: Any, change: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _map(each, change) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_map(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _fill_holes() -> None:
+    """Have something at all three descriptors: the next socket would take the place of one that is closed."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    while nowhere <= 2:
+        nowhere = os.dup(nowhere)
+    os.close(nowhere)
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what a stream still has to nowhere (Python's documentation on SIGPIPE): its flush at exit would fail too."""
+    try:
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+        stream.flush()
+    except (OSError, ValueError):
+        return
