@@ -76,12 +76,22 @@ class Console:
                 pass  # then on stderr
             else:
                 return code
-        try:
-            sys.stderr.write(f"{self._program}: {line}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError, AttributeError):
-            _give_up(sys.stderr)
+        if sys.stderr is not None:
+            try:
+                sys.stderr.write(f"{self._program}: {line}\n")
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                _give_up(sys.stderr)
         return code
+
+    def unread(self) -> str:
+        """Return why what others wrote to stdout cannot be read, "" where it can."""
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            self._unread = _reason(error)
+        return self._unread
 
     def close(self) -> None:
         """Write what others left in the streams; where that cannot be, let it go: Python would end with a trace."""
@@ -98,7 +108,7 @@ class Console:
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
         except (OSError, ValueError) as error:
-            self._unread = getattr(error, "strerror", None) or str(error)
+            self._unread = _reason(error)
             _give_up(sys.stdout)
             raise errors.NotDelivered(self._unread) from error
 
@@ -106,6 +116,10 @@ class Console:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _visible(text: str) -> str:
