@@ -43,7 +43,7 @@ def _run(arguments: Sequence[str], out: console.Console) -> int:
 def _failed(out: console.Console, error: BaseException, verb: str) -> int:
     """Tell why a command did not do its work; return the exit code."""
     refused, misused = (UNKNOWN, UNKNOWN) if verb == "audit" else (1, 2)
-    unread = out.unread()
+    unread = out.unread(error)
     if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
         return out.complain(f"the output could not be written ({unread or 'nobody reads it'})", UNKNOWN)
     if isinstance(error, errors.Error):

@@ -6,12 +6,15 @@ the command with an exit code of its own; it never ends in a trace.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from typing import Any, TextIO
 
 from storpool_ovirt import config, errors, log, streams
+
+_UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
 class Console:
@@ -84,12 +87,12 @@ class Console:
                 _give_up(sys.stderr)
         return code
 
-    def unread(self) -> str:
-        """Return why what others wrote to stdout cannot be read, "" where it can."""
-        try:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except (OSError, ValueError) as error:
+    def unread(self, error: BaseException) -> str:
+        """Return why stdout cannot be read, "" where it can; `error` ended the command, which may be that of a write.
+
+        What others write (click's help) fails without a word of ours, and no file has such an error in our own work.
+        """
+        if isinstance(error, OSError) and error.errno in _UNWRITTEN and error.filename is None:
             self._unread = _reason(error)
         return self._unread
 
