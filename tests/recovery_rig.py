@@ -125,13 +125,9 @@ class Rig(disk_rig.Rig):
         self._base = database.connect()
 
     def state(self) -> list[Any]:
-        """Return everything that a command could have changed: the tables, the objects, the attachments.
-
-        What was deleted before goes from the lists by itself after a while.
-        """
+        """Return everything that a command could have changed: the tables, the objects, the attachments."""
         lists = ("VolumesList", "SnapshotsList", "AttachmentsList")
-        things = [[one for one in self.api(each) if not one.get("deleted")] for each in lists]
-        return [[row for (row,) in self.sql(each)] for each in _STATE] + things
+        return [[row for (row,) in self.sql(each)] for each in _STATE] + [self.api(each) for each in lists]
 
     def operations(self) -> list[tuple[str, str, str]]:
         """Return kind, node and state of every entry of the journal."""
