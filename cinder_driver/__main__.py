@@ -11,6 +11,7 @@ os-brick keeps it.
 from __future__ import annotations
 
 import argparse
+import os
 import site
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cinder_driver import registration
+from storpool_ovirt import rights, text
 
 FILE = "storpool-os-brick.pth"
 # Where this package was removed by hand, the file must not print an error at every start of Python.
@@ -36,16 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     path = (given.folder or _site_packages()) / FILE
     try:
-        if given.action == "install":
-            path.write_text(LINE)
-        elif given.action == "remove":
-            path.unlink(missing_ok=True)
+        with rights.taken(rights.of(str(path))):  # a virtual environment may be another user's
+            if given.action == "install":
+                _write(path)
+            elif given.action == "remove":
+                path.unlink(missing_ok=True)
     except OSError as error:
         print(f"{path} cannot be changed ({error.strerror}): run this as its owner", file=sys.stderr)  # noqa: T201
         return 1
     connector = _connector()
     print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({path})")  # noqa: T201
     return int((connector == registration.CONNECTOR) == (given.action == "remove"))
+
+
+def _write(path: Path) -> None:
+    with open(rights.opened(str(path), os.O_WRONLY | os.O_CREAT, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.truncate()
+        file.write(LINE)
 
 
 def _site_packages() -> Path:
@@ -58,7 +67,7 @@ def _site_packages() -> Path:
 def _connector() -> str:
     """Return which class a new process gets, or why it gets none."""
     done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else f"not there ({done.stderr.strip().splitlines()[-1]})"
+    return done.stdout.strip() if done.returncode == 0 else f"not there ({text.lines(done.stderr.strip())[-1]})"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import errors, names, storpool_conf
+from storpool_ovirt import errors, names, rights, storpool_conf, text
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
@@ -21,8 +21,9 @@ ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
 HELPER_LOG = "/var/log/vdsm/storpool-helper.log"
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
+PORT_MAX = (1 << 16) - 1
 DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only after our output has ended
-CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
+CLIENT_ID_MAX = storpool_conf.CLIENT_ID_MAX
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
@@ -100,22 +101,20 @@ def _host(text: str) -> str:
 
 
 def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = float("nan")
-        if not low <= number <= high:
+    def parse(given: str) -> float:
+        number = text.decimal(given)
+        if number is None or not low <= number <= high:
             raise ValueError("is out of range", f"give a number from {low:g} to {high:g}")
         return number
 
     return parse
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
-        raise ValueError("is not a port", "give a number from 1 to 65535")
-    return int(text)
+def _port(given: str) -> int:
+    port = text.number(given, 1, PORT_MAX)
+    if port is None:
+        raise ValueError("is not a port", f"give a number from 1 to {PORT_MAX}")
+    return port
 
 
 def _boolean(text: str) -> bool:
@@ -218,12 +217,12 @@ def parse_database_url(url: str) -> Database:
     server, slash, name = location.partition("/")
     host, port_colon, port = server.rpartition(":")
     well_formed = scheme.split("+")[0] in ("postgresql", "postgres") and at and colon and slash and port_colon
-    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16
-    if not (well_formed and user and host and name and is_port and (user + host + name).isprintable()):
+    number = text.number(port, 1, PORT_MAX)
+    if not (well_formed and user and host and name and number and (user + host + name).isprintable()):
         raise errors.InputError(
             "the database URL argument", "is not valid", "give postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
         )
-    return Database(host.strip("[]"), int(port), user, Secret(password), name)
+    return Database(host.strip("[]"), number, user, Secret(password), name)
 
 
 def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) -> Domain:
@@ -243,9 +242,9 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     conf = storpool_conf.read(root, optional=optional) if missing else {}
     for key, option in table.items():
         if given[key] is None:
-            text = conf.get(option.conf_key, option.default) if option.conf_key else option.default
-            if text is not None:
-                given[key] = _parsed(option, text, f"{option.conf_key} in {storpool_conf.FILE}")
+            value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
+            if value is not None:
+                given[key] = _parsed(option, value, f"{option.conf_key} in {storpool_conf.FILE}")
     for key, option in missing.items():
         if given[key] is None:
             raise errors.ConfigError(
@@ -270,21 +269,22 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
     host_option, port_option, token_option = OPTIONS[:3]
     values = []
     for option in (host_option, port_option, token_option):
-        text = conf.get(option.conf_key or "", option.default)
-        if text is None:
+        value = conf.get(option.conf_key or "", option.default)
+        if value is None:
             raise errors.ConfigError(
                 f"{option.conf_key}", f"is missing in {root}{storpool_conf.FILE}", "set it on this host"
             )
-        values.append(_parsed(option, text, f"{option.conf_key} in {root}{storpool_conf.FILE}"))
+        values.append(_parsed(option, value, f"{option.conf_key} in {root}{storpool_conf.FILE}"))
     our_id = conf.get("SP_OURID")
     if our_id is None:
         where = f"the section [{node or os.uname().nodename}] of {root}{storpool_conf.FILE}"
         raise errors.ConfigError("SP_OURID", f"is missing in {where}", "every host needs its own client id there")
-    if not (our_id.isascii() and our_id.isdigit() and 0 < int(our_id) <= CLIENT_ID_MAX):
+    client_id = text.number(our_id, 1, CLIENT_ID_MAX)
+    if client_id is None:
         raise errors.ConfigError(
             f"SP_OURID in {root}{storpool_conf.FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}"
         )
-    return Host(Api(*values), int(our_id), storpool_conf.openstack_prefix(conf))
+    return Host(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
 
 
 def _given(option: Option, options: Mapping[str, object]) -> Any:
@@ -295,7 +295,7 @@ def _given(option: Option, options: Mapping[str, object]) -> Any:
         value = str(value).lower()
     if not isinstance(value, (str, int, float)):
         raise errors.ConfigError(f"driver option {option.name}", "is not a plain value", "give a text or a number")
-    return _parsed(option, str(value).strip(), f"driver option {option.name}")
+    return _parsed(option, text.stripped(str(value)), f"driver option {option.name}")
 
 
 def _parsed(option: Option, text: str, where: str) -> Any:
@@ -310,15 +310,12 @@ def _parsed(option: Option, text: str, where: str) -> Any:
 def _token_from(path: str, option_name: str) -> Secret:
     where = f"the file {path} (driver option {option_name})"
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            text = file.read().strip()
+        content = text.decoded(rights.read(path), where, may_have_mark=True)
     except OSError as error:
         raise errors.ConfigError(
-            where, f"cannot be read ({error.strerror})", "make it readable for this user"
+            where, f"cannot be read ({error.strerror})", "make it a file that this user can read"
         ) from error
-    except UnicodeDecodeError as error:
-        raise errors.ConfigError(where, "is not text", "it must hold the token alone") from error
     try:
-        return _token(text)
+        return _token(text.stripped(content))
     except ValueError as error:
         raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, text
 from storpool_ovirt.deadline import Deadline
 
 SCHEMA = "storpool_ovirt"
@@ -271,7 +271,7 @@ def _translated(address: config.Database, through: tuple[type[Exception], ...] =
     except through:
         raise
     except psycopg2.Error as error:
-        reason = (str(error).strip().splitlines() or [error.__class__.__name__])[0]
+        reason = next((line for line in text.lines(str(error)) if line.strip()), error.__class__.__name__)
         raise errors.DatabaseUnavailable(str(address), reason) from error
 
 

@@ -31,6 +31,7 @@ from storpool_ovirt import (
     names,
     storpool_conf,
     streams,
+    text,
 )
 from storpool_ovirt.deadline import Deadline, enforced
 
@@ -68,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal.correlation_id = f"fence-{os.getpid()}"
     answer = streams.Answer(journal.descriptor)
     done, reason = door.guarded(lambda: _answer(arguments, journal), journal, LOG_FILE)
-    code, text = done or (FAILED, reason)
+    code, said = done or (FAILED, reason)
     if code == FAILED:
-        text = streams.one_line(text)
-        journal.line("fence_failed", reason=text)
-    door.delivered(answer, text, journal, error=code == FAILED)
+        said = streams.one_line(said)
+        journal.line("fence_failed", reason=said)
+    door.delivered(answer, said, journal, error=code == FAILED)
     return code
 
 
@@ -90,12 +91,16 @@ def parse(given: Mapping[str, str | None]) -> Request:
     return Request(action, next(iter(plugs), None), name, _even_if_it_runs(given), _wait_seconds(given))
 
 
-def options(text: str) -> dict[str, str | None]:
-    """Return the known options in the lines of stdin, later ones win; None for one without `=`."""
-    lines = (line.strip() for line in text.splitlines())
+def options(given: str) -> dict[str, str | None]:
+    """Return the known options in the lines of stdin, later ones win; None for one without `=`.
+
+    Everything but the end of a line belongs to its value: a password may hold any other character.
+    """
+    lines = (line.strip(text.BLANKS) for line in text.lines(given))
     parts = [line.partition("=") for line in lines if line and line[0] != "#"]
-    given = {key.strip().lower(): value.strip() if equals else None for key, equals, value in parts}
-    return {key: value for key, value in given.items() if key in OPTIONS}
+    named = ((key.strip(text.BLANKS).lower(), equals, value.strip(text.BLANKS)) for key, equals, value in parts)
+    found = {key: value if equals else None for key, equals, value in named}
+    return {key: value for key, value in found.items() if key in OPTIONS}
 
 
 def _answer(arguments: Sequence[str], journal: log.Log) -> tuple[int, str]:
@@ -217,11 +222,8 @@ def _even_if_it_runs(given: Mapping[str, str | None]) -> bool:
 
 def _wait_seconds(given: Mapping[str, str | None]) -> float:
     value = given.get("power_timeout")
-    try:
-        seconds = float(value) if value else POWER_TIMEOUT_SECONDS
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= POWER_TIMEOUT_MAX_SECONDS:
+    seconds = text.decimal(value) if value else POWER_TIMEOUT_SECONDS
+    if seconds is None or seconds > POWER_TIMEOUT_MAX_SECONDS:
         raise errors.InputError("power_timeout", "is out of range", f"give 0 to {POWER_TIMEOUT_MAX_SECONDS:g} seconds")
     return seconds
 
@@ -243,9 +245,9 @@ def _from_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
 def _stdin() -> str:
     try:
         with open(0, "rb", closefd=False) as file:
-            text = file.read(STDIN_MAX_BYTES + 1)
+            data = file.read(STDIN_MAX_BYTES + 1)
     except OSError as error:
         raise errors.InputError("stdin", f"cannot be read ({error.strerror})", "give an option a line") from error
-    if len(text) > STDIN_MAX_BYTES:
+    if len(data) > STDIN_MAX_BYTES:
         raise errors.InputError("stdin", f"has more than {STDIN_MAX_BYTES} bytes", "give an option a line")
-    return text.decode("utf-8", "replace")
+    return data.decode("utf-8-sig", "replace")

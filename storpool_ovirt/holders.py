@@ -8,6 +8,7 @@ detach fail.  Not seen is a process that has a device only mapped into its memor
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -134,9 +135,10 @@ def _add_loops(nodes: Mapping[str, Device]) -> None:
 
 
 def _add_swaps(nodes: Mapping[str, Device]) -> None:
-    for line in _text("/proc/swaps").splitlines()[1:]:
-        if line.split()[0] in nodes:
-            nodes[line.split()[0]].above.append("swap")
+    for line in _kernel_lines("/proc/swaps")[1:]:
+        path = re.split("[ \t]", line, maxsplit=1)[0]
+        if path in nodes:
+            nodes[path].above.append("swap")
 
 
 def _add_processes(numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> list[str]:
@@ -178,8 +180,8 @@ def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) 
 
 
 def _add_mounts(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> None:
-    for line in _text(f"/proc/{pid}/mountinfo").splitlines():
-        fields = line.split()
+    for line in _kernel_lines(f"/proc/{pid}/mountinfo"):
+        fields = line.split(" ")
         major, _, minor = fields[2].partition(":")
         # Btrfs has a number of its own, and tells its device by path.
         source = fields[fields.index("-") + 2]
@@ -221,11 +223,20 @@ def _listed(folder: str) -> list[str]:
 
 
 def _text(path: str) -> str:
+    """Return what the kernel tells in a file, without the end of its last line; nothing where it does not."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            return file.read().strip()
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as file:  # noqa: PTH123
+            return file.read().removesuffix("\n")
     except OSError:
         return ""
+
+
+def _kernel_lines(path: str) -> list[str]:
+    """Return the lines of a file of the kernel's.
+
+    It writes blanks and the ends of lines in names as \\040 and \\012 (proc(5)); every other character is the name's.
+    """
+    return [line for line in _text(path).split("\n") if line]
 
 
 def _plain(text: str) -> str:

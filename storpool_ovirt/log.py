@@ -3,13 +3,16 @@
     2026-11-20T11:22:33.123Z storpool-adapter[4711] <correlation id> volume_create volume=... global_id=...
 
 It goes to a file (appended in one write, so that lines of processes that run at once never mix; logrotate needs no
-signal as each process opens it anew), else to syslog.  Never to stdout or stderr: Engine and Vdsm read those.
+signal as each process opens it anew), else to syslog: where its folder is missing, and where what has its name is no
+plain file that the user of that folder may write.  Never to stdout or stderr: Engine and Vdsm read those.
 """
 
 from __future__ import annotations
 
 import os
 import time
+
+from storpool_ovirt import rights, text
 
 # Shorter texts are words that occur by chance; masking them would make messages unreadable.
 SHORTEST_SECRET = 6
@@ -58,22 +61,15 @@ class Log:
         """Write the exception that is being handled, a line for each of its lines."""
         import traceback
 
-        for line in traceback.format_exc().splitlines():
+        for line in text.lines(traceback.format_exc()):
             self.line("trace", at=line)
 
 
 def _opened(path: str | None) -> int | None:
-    if path is None:
-        return None
     try:
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        if os.geteuid() == 0:
-            # Run by hand as root, the program must not take the log away from the user that Engine runs it as.
-            folder = os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120  pathlib is an import to be spared
-            os.fchown(file, folder.st_uid, folder.st_gid)
+        return None if path is None else rights.appended(path)
     except OSError:
         return None
-    return file
 
 
 def _to_syslog(program: str, text: str) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, rights, text
 
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
@@ -22,8 +22,15 @@ ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 OPENSTACK_PREFIX = "os"
 
-_SECTION = re.compile(r"\s*\[\s*([^\]]+?)\s*\]\s*\Z")
-_VARIABLE = re.compile(r"\s*([^\s=]+)\s*=\s*(.*?)(\s*)(\\?)\Z")
+CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
+
+# Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only the blank and the tab
+# are blank, but at the end of a value and of a section's name all that `str.rstrip` takes off.
+_SECTION = re.compile(r"\[[ \t]*([^ \t\]][^\]]*)\][ \t]*\Z")
+_VARIABLE = re.compile(r"([^ \t\[#;=]+)[ \t]*=[ \t]*(.*)\Z", re.DOTALL)
+
+# As many hosts as a cluster has clients, and some keys for each.
+_MAX_BYTES = 4 << 20
 
 
 def read(root: str = "", node: str | None = None, optional: bool = False, environment: bool = True) -> dict[str, str]:
@@ -35,8 +42,8 @@ def read(root: str = "", node: str | None = None, optional: bool = False, enviro
     """
     section = node or os.uname().nodename
     keys: dict[str, str] = {}
-    for path, text in _texts(root, optional):
-        file = parse(text, path)
+    for path, content in _texts(root, optional):
+        file = parse(content, path)
         keys.update(file[""])
         keys.update(file.get(section, {}))
     if environment:
@@ -44,37 +51,33 @@ def read(root: str = "", node: str | None = None, optional: bool = False, enviro
     return keys
 
 
-def parse(text: str, path: str) -> dict[str, dict[str, str]]:
+def parse(content: str, path: str) -> dict[str, dict[str, str]]:
     """Return the sections of one file ("" = before any section); raise ConfigError with the number of a bad line.
 
-    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues it.
+    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues it.  What confget
+    refuses is refused, but for two things: the last line needs no end, and two backslashes in a row are two.
     """
     sections: dict[str, dict[str, str]] = {"": {}}
     section, name, value = "", "", ""
     continued = False
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.lines(content), 1):
+        rest = line.lstrip(text.BLANKS)
         if continued:
-            continued = line.endswith("\\")
-            value += line[:-1] if continued else line.rstrip()
-            if not continued:
-                sections[section][name] = value
+            value += line[: len(line) - len(rest)]
+        elif not rest or rest[0] in "#;":
             continue
-        stripped = line.strip()
-        if not stripped or stripped[0] in "#;":
-            continue
-        head = _SECTION.match(line)
-        if head:
-            section = head.group(1)
+        elif head := _SECTION.match(rest):
+            section = head.group(1).rstrip()
             sections.setdefault(section, {})
             continue
-        variable = _VARIABLE.match(line)
-        if not variable:
-            raise errors.ConfigError(f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it")
-        name, value, blanks, continuation = variable.groups()
-        continued = bool(continuation)
-        if continued:
-            value += blanks
+        elif variable := _VARIABLE.match(rest):
+            name, rest = variable.groups()
+            value = ""
         else:
+            raise errors.ConfigError(f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it")
+        continued = rest.endswith("\\")
+        value += rest[:-1] if continued else rest.rstrip()
+        if not continued:
             sections[section][name] = value
     if continued:
         raise errors.ConfigError(f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it")
@@ -84,15 +87,12 @@ def parse(text: str, path: str) -> dict[str, dict[str, str]]:
 def host_names(root: str = "") -> dict[int, str]:
     """Return the hosts' names by client id, as far as the sections of storpool.conf tell them; never raises."""
     try:
-        sections = [parse(text, path) for path, text in _texts(root, optional=True)]
+        sections = [parse(content, path) for path, content in _texts(root, optional=True)]
     except errors.ConfigError:
         return {}
-    return {
-        int(keys["SP_OURID"]): section
-        for file in sections
-        for section, keys in file.items()
-        if section and keys.get("SP_OURID", "").isascii() and keys.get("SP_OURID", "").isdigit()
-    }
+    named = [(section, keys.get("SP_OURID", "")) for file in sections for section, keys in file.items() if section]
+    found = [(text.number(our_id, 1, CLIENT_ID_MAX), section) for section, our_id in named]
+    return {client_id: section for client_id, section in found if client_id is not None}
 
 
 def openstack_prefix(keys: Mapping[str, str]) -> str:
@@ -106,8 +106,8 @@ def client_id(host: str, root: str = "") -> str | None:
     A value before all sections is nobody's: taken for a host that has no section it would name another one.
     """
     found = None
-    for path, text in _texts(root, optional=False):
-        found = parse(text, path).get(host or "?", {}).get("SP_OURID", found)
+    for path, content in _texts(root, optional=False):
+        found = parse(content, path).get(host or "?", {}).get("SP_OURID", found)
     return found
 
 
@@ -120,15 +120,16 @@ def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
     texts = []
     for path in (root + FILE, *(f"{folder}/{name}" for name in dropped_in)):
         try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123  pathlib is an import that the hot path can spare
-                texts.append((path, file.read()))
+            texts.append((path, text.decoded(rights.read(path, _MAX_BYTES), path)))
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            if optional:
-                continue
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise errors.ConfigError(path, f"cannot be read ({why})", f"make it readable for {_user()}") from error
+        except OSError as error:
+            if not optional:
+                advice = f"make it readable for {_user()}"
+                raise errors.ConfigError(path, f"cannot be read ({error.strerror})", advice) from error
+        except errors.ConfigError:
+            if not optional:
+                raise
     return texts
 
 
