@@ -338,10 +338,12 @@ class StorPoolDriver(driver.VolumeDriver):
         self, cinder_volumes: Any, marker: Any, limit: int, offset: int, sort_keys: Any, sort_dirs: Any
     ) -> list[dict[str, Any]]:
         """List the volumes of the cluster, with the reason where one cannot be managed."""
-        found = managed.manageable_volumes(self._session(), cinder_volumes)
+        session = self._session()
+        found = managed.manageable_volumes(session, cinder_volumes)
         page: list[dict[str, Any]] = volume_utils.paginate_entries_list(
             found, marker, limit, offset, sort_keys, sort_dirs
         )
+        managed.mark_managed(session, "volume", page)
         return page
 
     def unmanage(self, volume: Any) -> None:
@@ -360,10 +362,12 @@ class StorPoolDriver(driver.VolumeDriver):
         self, cinder_snapshots: Any, marker: Any, limit: int, offset: int, sort_keys: Any, sort_dirs: Any
     ) -> list[dict[str, Any]]:
         """List the snapshots of the cluster, with the reason where one cannot be managed."""
-        found = managed.manageable_snapshots(self._session(), cinder_snapshots)
+        session = self._session()
+        found = managed.manageable_snapshots(session, cinder_snapshots)
         page: list[dict[str, Any]] = volume_utils.paginate_entries_list(
             found, marker, limit, offset, sort_keys, sort_dirs
         )
+        managed.mark_managed(session, "snapshot", page)
         return page
 
     def unmanage_snapshot(self, snapshot: Any) -> None:

@@ -23,8 +23,14 @@ def of(*, volume: str | None = None, snapshot: str | None = None) -> Iterator[No
         raise _translated(error, volume, snapshot) from error
 
 
+def told(error: object) -> str:
+    """Return what an error says as one sentence for Cinder: a line, bounded, whatever StorPool or a proxy wrote."""
+    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(error))
+    return text if len(text) <= 1000 else text[:990] + "..."
+
+
 def _translated(error: errors.Error, volume: str | None, snapshot: str | None) -> exception.CinderException:
-    text = str(error)
+    text = told(error)
     if isinstance(error, (errors.InUse, errors.Locked)):
         if snapshot is not None:
             return exception.SnapshotIsBusy(text, snapshot_name=snapshot)

@@ -8,25 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cinder import exception
-from cinder.volume import volume_utils
+from cinder import context, exception, objects
 
-from cinder_driver import failures, names, specs
+from cinder_driver import failures, names, owners, specs
 from cinder_driver.session import GIB, Session, size_gib
 from storpool_ovirt import api, errors, volumes
 from storpool_ovirt import names as storpool_names
 
+# Databases take a thousand parameters and more in one query (SQLite: 999).
+_IDS_IN_A_QUERY = 500
 
-def find(session: Session, kind: str, reference: Mapping[str, str]) -> api.Volume:
+
+def find(session: Session, kind: str, reference: Any) -> api.Volume:
     """Return what the reference names; raise ManageExistingInvalidReference when it cannot be managed."""
     address = _address(reference)
     read = session.client.volume if kind == "volume" else session.client.snapshot
     try:
         there = read(address)
     except (errors.NotFound, errors.InputError) as error:
-        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=str(error)) from error
+        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=failures.told(error)) from error
     except errors.Error as error:
-        raise exception.VolumeBackendAPIException(data=str(error)) from error
+        raise exception.VolumeBackendAPIException(data=failures.told(error)) from error
     reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(session, there)
     if reason:
         raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
@@ -66,16 +68,21 @@ def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str])
 
 
 def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return all volumes of the cluster as Cinder lists what it could manage."""
+    """Return the volumes of the cluster as Cinder lists what it could manage; those of oVirt's adapter are not listed.
+
+    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of the entries to be shown.
+    """
     with failures.of():
         there = session.client.volumes()
         attached = _attached(session)
     cinder_ids = {session.volume_name(each): each["id"] for each in known}
-    return [_entry(session, each, cinder_ids, attached) for each in there if not each.dying]
+    return [
+        _entry(session, each, cinder_ids, attached) for each in there if not (each.dying or owners.is_ovirts(each))
+    ]
 
 
 def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return all snapshots of the cluster as Cinder lists what it could manage."""
+    """Return the snapshots of the cluster as Cinder lists what it could manage; not those of oVirt's adapter."""
     with failures.of():
         there = session.client.snapshots()
         name_of = {each.global_id: each.name for each in session.client.volumes()}
@@ -87,8 +94,21 @@ def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[st
             "source_reference": {"source-name": name_of.get(each.made_from or "", each.made_from or "")},
         }
         for each in there
-        if not (each.dying or each.transient)
+        if not (each.dying or each.transient or owners.is_ovirts(each))
     ]
+
+
+def mark_managed(session: Session, kind: str, entries: Sequence[dict[str, Any]]) -> None:
+    """Tell of what Cinder has on another backend that it is managed already; `entries` are those of one page."""
+    ids = {}
+    for each in entries:
+        if each["safe_to_manage"]:
+            ids[each["reference"]["source-name"]] = _cinder_id(session, kind, each["reference"]["source-name"])
+    managed = _managed_by_name_id(kind, [each for each in ids.values() if each])
+    for each in entries:
+        cinder_id = managed.get(ids.get(each["reference"]["source-name"]) or "")
+        if cinder_id:
+            each.update(safe_to_manage=False, reason_not_safe="already managed", cinder_id=cinder_id)
 
 
 def _entry(session: Session, there: api.Volume, cinder_ids: Mapping[str, str], attached: set[str]) -> dict[str, Any]:
@@ -105,11 +125,9 @@ def _entry(session: Session, there: api.Volume, cinder_ids: Mapping[str, str], a
 
 
 def _reason_not_safe(session: Session, there: api.Volume, attached: set[str]) -> str | None:
-    platform = there.tags.get(storpool_names.TAG_PLATFORM)
-    if platform:
-        return f"it belongs to {platform} (tag {storpool_names.TAG_PLATFORM})"
-    if names.prefix_of(there.name) not in (None, session.settings.prefix):
-        return f"its name is that of another OpenStack (prefix {names.prefix_of(there.name)}): rename it first"
+    reason = owners.other_than_cinder(there, session.settings.prefix)
+    if reason:
+        return reason
     if there.dying or there.transient:
         return "StorPool is about to remove it"
     if attached & {there.global_id, there.name}:
@@ -118,10 +136,35 @@ def _reason_not_safe(session: Session, there: api.Volume, attached: set[str]) ->
 
 
 def _already_managed(session: Session, there: api.Volume) -> str | None:
-    cinder_id = names.volume_id(session.settings.prefix, there.name) if there.kind == "volume" else None
-    if cinder_id and volume_utils.check_already_managed_volume(cinder_id):
-        return f"Cinder manages it already as {cinder_id}"
-    return None
+    found = _cinder_id(session, there.kind, there.name)
+    cinder_id = _managed_by_name_id(there.kind, [found]).get(found) if found else None
+    return f"Cinder manages it already as {cinder_id}" if cinder_id else None
+
+
+def _cinder_id(session: Session, kind: str, name: str) -> str | None:
+    """Return the id in the name of what Cinder had, or has: `unmanage` leaves the name as it is."""
+    found = (names.volume_id if kind == "volume" else names.snapshot_id)(session.settings.prefix, name)
+    return found if found and storpool_names.UUID.match(found) else None
+
+
+def _managed_by_name_id(kind: str, ids: Sequence[str]) -> dict[str, str]:
+    """Return Cinder's own id of each object that its database has, on whichever backend, by the id in its name.
+
+    Those differ for a migrated volume (`_name_id`), which is why `volume_utils.check_already_managed_volume` does not
+    see it.
+    """
+    if not ids:
+        return {}
+    admin = context.get_admin_context()
+    if kind == "snapshot":
+        return {each: each for each in ids if objects.Snapshot.exists(admin, each)}
+    found = [
+        each
+        for column in ("id", "_name_id")
+        for start in range(0, len(ids), _IDS_IN_A_QUERY)
+        for each in objects.VolumeList.get_all(admin, filters={column: list(ids[start : start + _IDS_IN_A_QUERY])})
+    ]
+    return {each.name_id: each.id for each in found}
 
 
 def _attached(session: Session) -> set[str]:
@@ -130,11 +173,12 @@ def _attached(session: Session) -> set[str]:
         return {each.global_id or each.name for each in session.client.attachments()}
 
 
-def _address(reference: Mapping[str, str]) -> str:
-    name, global_id = reference.get("source-name"), reference.get("source-id")
-    if name:
-        return name
-    if global_id and storpool_names.GLOBAL_ID.match(global_id.lstrip("~")):
-        return storpool_names.address(global_id.lstrip("~"))
+def _address(reference: Any) -> str:
+    if isinstance(reference, Mapping):
+        name, global_id = reference.get("source-name"), reference.get("source-id")
+        if name and isinstance(name, str):
+            return name
+        if isinstance(global_id, str) and storpool_names.GLOBAL_ID.match(global_id.lstrip("~")):
+            return storpool_names.address(global_id.lstrip("~"))
     reason = 'it needs {"source-name": NAME} or {"source-id": GLOBAL_ID}'
     raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)

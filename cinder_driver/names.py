@@ -44,5 +44,13 @@ def prefix_of(name: str) -> str | None:
 
 def volume_id(prefix: str, name: str) -> str | None:
     """Return the id of the volume that has this StorPool name; None for a name that is not ours."""
-    head = f"{prefix}--volume-"
+    return _rest(volume_name(prefix, ""), name)
+
+
+def snapshot_id(prefix: str, name: str) -> str | None:
+    """Return the id of the snapshot that has this StorPool name; None for a name that is not ours."""
+    return _rest(snapshot_name(prefix, ""), name)
+
+
+def _rest(head: str, name: str) -> str | None:
     return name[len(head) :] if name.startswith(head) and len(name) > len(head) else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cinder_driver import failures, names, options, specs
+from cinder_driver import failures, names, options, owners, specs
 from storpool_ovirt import api, attachments, errors, volumes
 from storpool_ovirt.deadline import Deadline
 
@@ -31,21 +31,21 @@ class Session:
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
 
     def volume(self, volume: Any) -> api.Volume:
-        """Return a Cinder volume as StorPool has it; raise VolumeNotFound."""
+        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or what says that it is another owner's."""
         with failures.of(volume=volume["id"]):
-            return self.client.volume(self.volume_name(volume))
+            return self._own(self.client.volume, self.volume_name(volume))
 
     def find_volume(self, volume: Any) -> api.Volume | None:
         """Return a Cinder volume as StorPool has it, None when it is gone; raises our own errors."""
         try:
-            return self.client.volume(self.volume_name(volume))
+            return self._own(self.client.volume, self.volume_name(volume))
         except errors.NotFound:
             return None
 
     def snapshot(self, snapshot: Any) -> api.Volume:
-        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound."""
+        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or what says that it is another owner's."""
         with failures.of(snapshot=snapshot["id"]):
-            return self.client.snapshot(self.snapshot_name(snapshot))
+            return self._own(self.client.snapshot, self.snapshot_name(snapshot))
 
     def create(self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None) -> str:
         """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return its global id."""
@@ -80,9 +80,12 @@ class Session:
         with failures.of(snapshot=snapshot["id"]):
             self._delete("snapshot", self.snapshot_name(snapshot))
 
+    def _own(self, read: Callable[[str], api.Volume], name: str) -> api.Volume:
+        return owners.check(read(name), name, self.settings.prefix)
+
     def _delete(self, kind: str, name: str) -> None:
         try:
-            there = self.client.volume(name) if kind == "volume" else self.client.snapshot(name)
+            there = self._own(self.client.volume if kind == "volume" else self.client.snapshot, name)
         except errors.NotFound:
             return
         delete = volumes.delete if kind == "volume" else volumes.delete_snapshot

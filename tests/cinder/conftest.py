@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core_fixtures import Core
-    from driver_rig import Backend
+    from driver_rig import Backend, Database
 
 MISSING = ""
 
@@ -59,6 +59,15 @@ def backend(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(root))
     with driver_rig.backend(core) as started:
         yield started
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """Give Cinder's database, empty."""
+    import driver_rig
+
+    with driver_rig.database(tmp_path) as made:
+        yield made
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cinder import exception, objects
+from cinder import exception
 from core_fixtures import GIB
-from driver_rig import Backend, snapshot, volume, volume_type
+from driver_rig import Backend, Database, snapshot, volume, volume_type
 
 from storpool_ovirt import names, volumes
 
@@ -15,12 +15,7 @@ REFERENCE = {"source-name": "old"}
 ALL = {"marker": None, "limit": 100, "offset": 0, "sort_keys": ["size"], "sort_dirs": ["asc"]}
 
 
-@pytest.fixture(autouse=True)
-def _database(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Stand in for Cinder's database: the ids of its volumes."""
-    known: set[str] = set()
-    monkeypatch.setattr(objects.Volume, "exists", lambda _context, volume_id: volume_id in known)
-    return known
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
@@ -47,9 +42,14 @@ def test_a_volume_is_taken_over(backend: Backend, old: str, by: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reference", [{"source-name": "missing"}, {"source-id": "x.y.z"}, {"source-id": "?"}, {}, {"source-name": "a/b"}]
+    "reference",
+    [
+        {"source-name": "missing"}, {"source-id": "x.y.z"}, {"source-id": "?"}, {}, {"source-name": "a/b"},
+        "a text", None, ["old"], {"source-name": 7}, {"source-name": ["old"]}, {"source-id": 7}, {"source-name": ""},
+        {"source-name": "old\0"}, {"source-name": "x" * 5000}, {"source-name": "d\u00edsk"}, {"source-id": "~"},
+    ],
 )
-def test_a_reference_that_names_nothing_is_told(backend: Backend, reference: dict[str, str]) -> None:
+def test_a_reference_that_names_nothing_is_told(backend: Backend, reference: Any) -> None:
     """[interface] ManageExistingInvalidReference, with the reason."""
     with pytest.raises(exception.ManageExistingInvalidReference):
         backend.driver.manage_existing_get_size(volume(), reference)
@@ -57,13 +57,13 @@ def test_a_reference_that_names_nothing_is_told(backend: Backend, reference: dic
         backend.driver.manage_existing_snapshot_get_size(snapshot(volume()), reference)
 
 
-def test_what_others_own_or_use_is_left_alone(backend: Backend, _database: set[str], old: str) -> None:
+def test_what_others_own_or_use_is_left_alone(backend: Backend, database: Database, old: str) -> None:
     """Not what another platform made, not what a host has, not what Cinder has already."""
     uuid = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
     volumes.create(backend.core.client(), volumes.Plan("ovirts", names.tags(uuid, "0123abcd", uuid), GIB))
     mine = volume()
     backend.driver.create_volume(mine)
-    _database.add(mine.id)
+    database.volume(mine.id)
     backend.core.client().reassign([{"volume": "old", "rw": [1]}], 5, "old")
     others = f"blue--volume-{uuid}"
     volumes.create(backend.core.client(), volumes.Plan(others, {}, GIB))
@@ -124,6 +124,31 @@ def test_a_snapshot_is_taken_over_by_its_own_volume(backend: Backend) -> None:
     assert backend.there()[f"os--snap--none--snapshot-{mine.id}"].global_id == by_hand
 
 
+def test_what_cinder_has_elsewhere_is_not_taken_away(backend: Backend, database: Database) -> None:
+    """A volume of another backend of this cluster, also one with the name of its copy (`_name_id`), and a snapshot."""
+    mine, migrated = volume(), volume(_name_id="6c2ff4b0-7a8d-4a4e-8d1c-1f2c3d4e5f60")
+    frozen = snapshot(mine)
+    for each in (mine, migrated):
+        backend.driver.create_volume(each)
+        database.volume(each.id, each._name_id)
+    backend.driver.create_snapshot(frozen)
+    database.snapshot(frozen.id, mine.id)
+    before = backend.there()
+    for each in (mine, migrated):
+        with pytest.raises(exception.ManageExistingInvalidReference, match=f"already as {each.id}"):
+            backend.driver.manage_existing(volume(), {"source-name": f"os--volume-{each.name_id}"})
+    for of in (mine, migrated):
+        with pytest.raises(exception.ManageExistingInvalidReference, match=f"already as {frozen.id}"):
+            reference = {"source-name": f"os--snap--none--snapshot-{frozen.id}"}
+            backend.driver.manage_existing_snapshot(snapshot(of), reference)
+    assert backend.there() == before
+    assert listed(backend.driver.get_manageable_volumes([], **ALL)) == {
+        f"os--volume-{each.name_id}": (False, "already managed", each.id) for each in (mine, migrated)
+    }
+    name = f"os--snap--none--snapshot-{frozen.id}"
+    assert listed(backend.driver.get_manageable_snapshots([], **ALL)) == {name: (False, "already managed", frozen.id)}
+
+
 def listed(found: list[dict[str, Any]]) -> dict[str, tuple[bool, str | None, str | None]]:
     """Return what was listed, by name: safe to manage, why not, Cinder's id."""
     return {
@@ -145,12 +170,11 @@ def test_what_could_be_managed_is_listed_with_reasons(backend: Backend, old: str
     assert listed(found) == {
         "old": (True, None, None),
         "child": (True, None, None),
-        "ovirts": (False, "it belongs to ovirt (tag virt)", None),
         f"os--volume-{mine.id}": (False, "already managed", mine.id),
         f"os--volume-{migrated.name_id}": (False, "already managed", migrated.id),
     }
-    assert [each["size"] for each in found] == [1, 1, 2, 2, 5]
-    assert backend.driver.get_manageable_volumes([mine], **{**ALL, "limit": 1, "offset": 4}) == found[4:]
+    assert [each["size"] for each in found] == [1, 1, 2, 2]
+    assert backend.driver.get_manageable_volumes([mine], **{**ALL, "limit": 1, "offset": 3}) == found[3:]
 
 
 def test_snapshots_that_could_be_managed_are_listed(backend: Backend, old: str) -> None:
