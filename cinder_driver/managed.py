@@ -70,15 +70,13 @@ def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str])
 def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the volumes of the cluster as Cinder lists what it could manage; those of oVirt's adapter are not listed.
 
-    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of the entries to be shown.
+    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of those to be shown.
     """
     with failures.of():
         there = session.client.volumes()
         attached = _attached(session)
     cinder_ids = {session.volume_name(each): each["id"] for each in known}
-    return [
-        _entry(session, each, cinder_ids, attached) for each in there if not (each.dying or owners.is_ovirts(each))
-    ]
+    return [_entry(session, each, cinder_ids, attached) for each in there if not (each.dying or owners.is_ovirts(each))]
 
 
 def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:

@@ -6,24 +6,29 @@ name is Cinder's unless something says that it was handed to somebody else; ever
 
 from __future__ import annotations
 
+import re
+
 from cinder_driver import names
 from storpool_ovirt import api, errors
 from storpool_ovirt import names as storpool_names
 
-# `virt` is the tag by which orchestrators know their own; the others are those of oVirt's adapter.
-_TAGS = (
+# What no object of Cinder's has.  By `virt` orchestrators know their own; the others are those of oVirt's adapter.
+TAGS = (
     storpool_names.TAG_PLATFORM,
     storpool_names.TAG_UUID,
     storpool_names.TAG_LOCATION,
     storpool_names.TAG_ROOT,
 )
 
+# Also with something after it: who puts a disk aside by a longer name has not given it to Cinder.
+_OVIRTS = re.compile(re.escape(storpool_names.NAME_PREFIX) + r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
 
 def is_ovirts(there: api.Volume) -> bool:
     """Tell whether an object is the adapter's: by its name or by any of its tags, as a revert by hand takes those."""
     if there.tags.get(storpool_names.TAG_PLATFORM) == storpool_names.PLATFORM:
         return True
-    return storpool_names.uuid_of(there.name.lower()) is not None or any(tag in there.tags for tag in _TAGS[1:])
+    return _OVIRTS.match(there.name) is not None or any(tag in there.tags for tag in TAGS[1:])
 
 
 def other_than_cinder(there: api.Volume, prefix: str) -> str | None:
@@ -33,7 +38,7 @@ def other_than_cinder(there: api.Volume, prefix: str) -> str | None:
         shown = platform if platform.isascii() and platform.isprintable() else storpool_names.shown(platform)
         return f"it belongs to {shown} (tag {storpool_names.TAG_PLATFORM})"
     if is_ovirts(there):
-        tag = next((tag for tag in _TAGS if tag in there.tags), None)
+        tag = next((tag for tag in TAGS if tag in there.tags), None)
         return f"it belongs to ovirt ({f'tag {tag}' if tag else 'by its name'})"
     if names.prefix_of(there.name) not in (None, prefix):
         return f"its name is that of another OpenStack (prefix {names.prefix_of(there.name)}): rename it first"

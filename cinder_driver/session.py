@@ -31,7 +31,7 @@ class Session:
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
 
     def volume(self, volume: Any) -> api.Volume:
-        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or what says that it is another owner's."""
+        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another owner's."""
         with failures.of(volume=volume["id"]):
             return self._own(self.client.volume, self.volume_name(volume))
 
@@ -43,7 +43,7 @@ class Session:
             return None
 
     def snapshot(self, snapshot: Any) -> api.Volume:
-        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or what says that it is another owner's."""
+        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or that it is another owner's."""
         with failures.of(snapshot=snapshot["id"]):
             return self._own(self.client.snapshot, self.snapshot_name(snapshot))
 
@@ -61,13 +61,14 @@ class Session:
             parent=parent.global_id if parent else None,
             base_on=base_on.global_id if base_on else None,
             replication=self.settings.replication if by_itself else None,
+            never=owners.TAGS if source else (*owners.TAGS, TAG_SOURCE),
         )
         with failures.of(volume=volume["id"]):
             return volumes.create(self.client, plan)
 
     def snapshot_plan(self, snapshot: Any, tags: Mapping[str, str] | None = None) -> volumes.Plan:
         """Return what is to be made for a Cinder snapshot."""
-        return volumes.Plan(self.snapshot_name(snapshot), tags or {})
+        return volumes.Plan(self.snapshot_name(snapshot), tags or {}, never=owners.TAGS)
 
     def delete_volume(self, volume: Any) -> None:
         """Delete a volume; absent is fine, a closed device is let go of, an open one is VolumeIsBusy and stays."""

@@ -22,7 +22,8 @@ class Plan:
     """What is to be made: the name is the key that makes a create repeatable, the tags say who owns it.
 
     `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is empty.
-    `replication` is for clusters without templates.
+    `replication` is for clusters without templates.  What has a tag of `never` is another owner's, or made of another
+    source, although it has the name.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Plan:
     parent: str | None = None
     base_on: str | None = None
     replication: int | None = None
+    never: tuple[str, ...] = ()
 
 
 def create(client: api.Client, plan: Plan) -> str:
@@ -235,7 +237,7 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
         there = read(plan.name)
     except errors.NotFound:
         return None
-    _check_owner(there, plan.tags)
+    _check_owner(there, plan.tags, plan.never)
     if plan.size_bytes is not None and there.size_bytes != plan.size_bytes:
         why = f"exists with {there.size_bytes} bytes in place of {plan.size_bytes}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another size")
@@ -250,8 +252,15 @@ def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> lis
     return None if None in found else [each for each in found if each is not None]
 
 
-def _check_owner(there: api.Volume, tags: Mapping[str, str]) -> None:
+def _check_owner(there: api.Volume, tags: Mapping[str, str], never: Sequence[str] = ()) -> None:
     foreign = sorted(key for key, value in tags.items() if there.tags.get(key) != value)
+    others = sorted(key for key in never if key in there.tags)
+    if others:
+        raise errors.Foreign(
+            f"{there.name} ({there.global_id})",
+            f"has a tag that ours never has ({', '.join(others)})",
+            "it belongs to another owner, or has other data, and is left alone",
+        )
     if foreign:
         raise errors.Foreign(
             f"{there.name} ({there.global_id})",

@@ -44,9 +44,22 @@ def test_a_volume_is_taken_over(backend: Backend, old: str, by: str) -> None:
 @pytest.mark.parametrize(
     "reference",
     [
-        {"source-name": "missing"}, {"source-id": "x.y.z"}, {"source-id": "?"}, {}, {"source-name": "a/b"},
-        "a text", None, ["old"], {"source-name": 7}, {"source-name": ["old"]}, {"source-id": 7}, {"source-name": ""},
-        {"source-name": "old\0"}, {"source-name": "x" * 5000}, {"source-name": "d\u00edsk"}, {"source-id": "~"},
+        {"source-name": "missing"},
+        {"source-id": "x.y.z"},
+        {"source-id": "?"},
+        {},
+        {"source-name": "a/b"},
+        "a text",
+        None,
+        ["old"],
+        {"source-name": 7},
+        {"source-name": ["old"]},
+        {"source-id": 7},
+        {"source-name": ""},
+        {"source-name": "old\0"},
+        {"source-name": "x" * 5000},
+        {"source-name": "d\u00edsk"},
+        {"source-id": "~"},
     ],
 )
 def test_a_reference_that_names_nothing_is_told(backend: Backend, reference: Any) -> None:

@@ -200,20 +200,23 @@ def test_nothing_of_ovirts_is_listed(scene: Scene) -> None:
     """get_manageable_volumes and _snapshots: what the adapter made is not for Cinder's lists, others have a reason."""
     client = scene.backend.core.client()
     of = scene.backend.stored(scene.volume).global_id
-    for name, tags, _ in NOT_TAKEN.values():
-        label = name if name not in scene.backend.there() else f"{name}-2"
-        tags = tags if label == name else names.tags(UUID, "ffffffff", UUID)
-        volumes.create(client, volumes.Plan(label, tags, GIB))
-        volumes.snapshot(client, of, volumes.Plan(f"{label}.s", tags))
+    others = {"vm-7-disk-1": {"virt": "pve"}, f"blue--volume-{UUID}": {}, f"blue--snap--none--snapshot-{UUID}": {}}
+    ovirts = {f"ovirt--{UUID}": {}, f"ovirt--{UUID}.old": {}, "restored": {"ovirt-root": UUID}, "x": {"virt": "ovirt"}}
+    for kind in ("volume", "snapshot"):
+        for name, tags in {**others, **ovirts}.items():
+            label = name.replace(UUID, UUID[:-1] + "2") if kind == "volume" else name
+            label = f"{kind}-{name}" if label == name and UUID not in name else label
+            if kind == "volume":
+                volumes.create(client, volumes.Plan(label, tags, GIB))
+            else:
+                volumes.snapshot(client, of, volumes.Plan(label, tags))
     page = {"marker": None, "limit": 100, "offset": 0, "sort_keys": ["size"], "sort_dirs": ["asc"]}
-    others = {"vm-7-disk-1", f"blue--volume-{UUID}", f"blue--snap--none--snapshot-{UUID}"}
-    for found, own in (
-        (scene.driver.get_manageable_volumes([], **page), {scene.names()[0], f"os--volume-{scene.bystander.id}"}),
-        (scene.driver.get_manageable_snapshots([], **page), {scene.names()[1]}),
-    ):
-        listed = {each["reference"]["source-name"].removesuffix(".s"): each["reason_not_safe"] for each in found}
-        assert set(listed) == others | own
-        assert all(listed[name] for name in others)
+    own = {*scene.names(), f"os--volume-{scene.bystander.id}"}
+    found = scene.driver.get_manageable_volumes([], **page) + scene.driver.get_manageable_snapshots([], **page)
+    listed = {each["reference"]["source-name"]: each["reason_not_safe"] for each in found}
+    assert len(listed) == 2 * len(others) + len(own)
+    assert {name for name, reason in listed.items() if reason is None} == own
+    assert not any("ovirt" in name or "restored" in name for name in listed)
 
 
 @pytest.mark.parametrize("prefix", ["os", "blue"])
