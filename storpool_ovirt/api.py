@@ -87,6 +87,14 @@ class Template:
     provisioned_bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A value of the key-value store, and the version of its bucket, which grows with each change."""
+
+    value: str
+    version: int
+
+
 # StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
 DOWN = "down"
 
@@ -150,6 +158,10 @@ class Client:
     def address(self) -> str:
         """Where the API is, for messages."""
         return f"{self._settings.host}:{self._settings.port}"
+
+    def limited(self, deadline: Deadline) -> Client:
+        """Return a client of the same cluster with another limit, for what must not eat the whole of this one's."""
+        return Client(self._settings, deadline, self._sleep, self._jitter)
 
     def volume(self, address: str) -> Volume:
         """Return one volume by `~globalId` or name (`Volume/{v}`)."""
@@ -234,6 +246,25 @@ class Client:
     def templates(self) -> list[Template]:
         """Return each template's capacity and free space in bytes (`VolumeTemplatesStatus`)."""
         return self._list("cluster", "volumeTemplatesStatus", (), _template)
+
+    def pair(self, bucket: str, key: str) -> Pair:
+        """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key is absent."""
+        data = self._call("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))
+        try:
+            return Pair(str(data["pairs"][key]), int(data["version"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._nonsense("kvsGet", f"a part is missing or of another type ({error})") from error
+
+    def bucket_create(self, bucket: str) -> None:
+        """Make a bucket of the key-value store (`KV/Create`); Exists when there is one."""
+        self._call("bucket", "kvsCreate", bucket, (bucket,))
+
+    def pair_set(self, bucket: str, key: str, value: str, version: int | None = None) -> None:
+        """Write one pair (`KV/Set`; an empty value deletes it); Rejected when the bucket is of another `version`."""
+        body: dict[str, object] = {"set": {key: value}}
+        if version is not None:
+            body["runIfVersionIs"] = version
+        self._call("bucket", "kvsUpdate", bucket, (bucket, body))
 
     def pause(self, attempt: int) -> None:
         """Wait a little, longer with each attempt, with jitter; DeadlineExceeded when there is no time for it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from storpool_ovirt import attachments, errors, mapping, names, recovery, removal, trees, volumes
+from storpool_ovirt import attachments, claims, errors, mapping, names, recovery, removal, trees, volumes
 
 GIB = 1 << 30
 ADAPTER = "storpool"
@@ -130,8 +130,9 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 
 def stats(engine: trees.Engine) -> dict[str, object]:
     """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
-    engine.mapping.journal.check()
+    database = engine.mapping.journal.check()
     template = volumes.capacity(engine.client, engine.domain.template)
+    claims.note(engine, database)
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
     return {

@@ -118,9 +118,13 @@ class Journal:
         self.caller = caller
         self.own = own
 
-    def check(self) -> None:
-        """Prove that entries can be written: what they tell of the server, our role may be forbidden to ask."""
-        self._session.rows(f"SELECT {_INCARNATION}")
+    def check(self) -> str:
+        """Prove that entries can be written: what they tell of the server, our role may be forbidden to ask.
+
+        Returns the server's own id (`pg_control_system`): a copy of the whole server has the same, a dump has not.
+        """
+        told: str = self._session.rows(f"SELECT {_INCARNATION}")[0][0]
+        return told.partition("/")[0]
 
     def begin(self, intent: Intent, change: Change | None = None, *, only_if_changed: bool = False) -> bool:
         """Write what is about to be done, and carry out `change` with it.

@@ -146,6 +146,19 @@ class Rig(disk_rig.Rig):
         """Return the ids of the objects of ours."""
         return {name[len("ovirt--") :] for name in self.see().things}
 
+    def calls(self) -> list[str]:
+        """Return the paths of all requests so far."""
+        return [record.path for record in self._simulator.calls.list()]
+
+    @contextlib.contextmanager
+    def trouble(self, kind: str, **more: Any) -> Iterator[None]:
+        """Have a fault of the simulator's wait for the calls inside."""
+        self._simulator.faults.add(kind, **more)
+        try:
+            yield
+        finally:
+            self._simulator.faults.clear()
+
     def save(self) -> Saved:
         """Return rows and journal as a backup has them."""
         return [
