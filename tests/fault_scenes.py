@@ -124,8 +124,9 @@ def save_device(world: World) -> Scene:
     return Scene(("save_device", disk, json.dumps({"path": "/dev/x"})), {"disk": disk})
 
 
-def storage_stats(_: World) -> Scene:
-    """Ask for the capacity."""
+def storage_stats(world: World) -> Scene:
+    """Ask for the capacity for the first time, so that the Engine's claim of its location is written."""
+    world.unclaimed()
     return Scene(("storage_stats", "true"))
 
 

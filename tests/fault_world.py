@@ -18,7 +18,7 @@ import shared_stage
 from wire_talks import Strike
 from wires import Wires
 
-from storpool_ovirt import config
+from storpool_ovirt import claims, config
 from storpool_ovirt.demo import children, engine
 
 if TYPE_CHECKING:
@@ -128,6 +128,11 @@ class World(disk_rig.Rig):
         """Attach a volume to host 1, which holds it closed; return its id."""
         self.attach(1, self.verb("connection", uuid)["data"])
         return uuid
+
+    def unclaimed(self) -> None:
+        """Forget which Engine has the location."""
+        if claims.BUCKET in self._api("KV")["buckets"]:
+            self._api(f"KV/Delete/{claims.BUCKET}", {})
 
     def without_tables(self) -> None:
         """Make the empty database empty again."""
