@@ -26,7 +26,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cinder_driver import names as cinder_names
-from storpool_ovirt import api, attachments, config, errors, log, names, storpool_conf
+from storpool_ovirt import api, attachments, config, errors, log, names, presence, storpool_conf
 from storpool_ovirt.deadline import Deadline
 
 # Longer than any attach takes on a healthy cluster; Nova and Cinder wait 60 s for an answer (`rpc_response_timeout`).
@@ -35,7 +35,7 @@ DEADLINE_SECONDS = 45.0
 LOG = logging.getLogger(__name__)
 
 _CLASSES = (
-    (errors.ConfigError, exception.BrickException),
+    ((errors.ConfigError, errors.Unseen), exception.BrickException),
     (errors.InputError, exception.InvalidParameterValue),
     (errors.NotFound, exception.NotFound),
     (errors.DeviceMissing, exception.VolumeDeviceNotFound),
@@ -126,7 +126,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
             except errors.NotFound:
                 return []
             path = host.root + names.device_path(target.global_id)
-            return [path] if os.path.exists(path) else []  # noqa: PTH110
+            return [path] if presence.there(path) else []
 
     def get_search_path(self) -> str:
         """Return the folder that has a link for each attached volume; get_all_available_volumes lists it."""

@@ -229,10 +229,11 @@ class Client:
     ) -> int:
         """Attach and detach in one atomic request (`VolumesReassignWait`) and return the cluster's new generation.
 
-        `attach_timeout` is in seconds; the generation is 0 where StorPool does not tell it.
+        `attach_timeout` is in seconds; the generation is 0 where StorPool does not tell it.  `what` names the objects,
+        each with its kind.
         """
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
-        data = self._call("volume", "volumesReassignWait", what, (body,), repeat)
+        data = self._call("", "volumesReassignWait", what, (body,), repeat)
         return int(data.get("generation", 0))
 
     def clients(self) -> list[ClientStatus]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Callable
 
-from storpool_ovirt import api, errors, log, names
+from storpool_ovirt import api, errors, log, names, presence
 from storpool_ovirt.deadline import Deadline
 
 LOCK_FOLDER = "/run/storpool-ovirt"
@@ -25,6 +25,8 @@ LOCK_SECONDS = 20.0
 ATTACH_TIMEOUT_SECONDS = 15
 # From StorPool's answer to the link in /dev: its own client makes it before it answers, udev may be slower.
 DEVICE_SECONDS = 10.0
+# From StorPool's answer to the end of the link in /dev, which udev may take down later.
+GONE_SECONDS = 2.0
 # A VM that has just stopped closes its disks within moments.
 CLOSE_SECONDS = 5.0
 # What an attach keeps back of its time so that it can undo itself.
@@ -69,7 +71,7 @@ def attach(
 
     `clear_way` is called under the lock, before anything is attached.  Attaching what is attached already, with the
     same mode, is a success.  Raises NotFound (volume or client), Conflict (attached here with the other mode),
-    DeviceMissing, Locked; after a failure nothing of it is left.
+    DeviceMissing, Unseen (the device cannot be looked at), Locked; after a failure nothing of it is left.
     """
     path = names.device_path(target.global_id)
     with locked(host, target):
@@ -85,7 +87,7 @@ def attach(
             item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
             wait_for_device(host, target.global_id)
-        except errors.DeviceMissing:
+        except (errors.DeviceMissing, errors.Unseen):
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
             _silent_detach(client, host, target)
             raise
@@ -104,7 +106,8 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
     """Detach from this host; what is not attached or does not exist is a success.
 
     Raises InUse when the device is still open after a short wait: a detach may come for the host where the VM runs
-    (a migration that failed), so it is never forced.
+    (a migration that failed), so it is never forced.  Conflict when StorPool has nothing to detach and the device is
+    here all the same; NotFound when it does not know this client.
     """
     with locked(host, target):
         detach_within(client, host, target, CLOSE_SECONDS)
@@ -114,12 +117,33 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds` to be closed."""
     if _try_detach(client, host, target, close_seconds):
         host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
+    elif stays(host, target, GONE_SECONDS):
+        raise still_here(target)
+
+
+def stays(host: HostSide, target: Target, seconds: float = 0.0) -> bool:
+    """Tell whether this host has a device of an object, also after so many seconds.  Raises Unseen."""
+    path = host.root + names.device_path(target.global_id)
+    waiting = host.deadline.within(seconds)
+    while presence.there(path):
+        if waiting.remaining() <= 0:
+            return True
+        host.sleep(POLL_SECONDS)
+    return False
+
+
+def still_here(target: Target) -> errors.Conflict:
+    """Return the error for a device of which StorPool says that it is not attached here."""
+    return errors.Conflict(
+        str(target), "has a device here though StorPool lists none", "check SP_OURID and the cluster"
+    )
 
 
 def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
     """Wait until the device on this host is as large as the volume is in StorPool, and return its size in bytes.
 
-    Raises NotFound when it is not attached here, DeadlineExceeded when this host does not see the new size in time.
+    Raises NotFound when it is not attached here, Unseen when the device cannot be looked at, DeadlineExceeded when this
+    host does not see the new size in time.
     """
     expected = client.volume(names.address(target.global_id)).size_bytes
     path = host.root + names.device_path(target.global_id)
@@ -169,10 +193,13 @@ def holders(client: api.Client, target: Target) -> list[int]:
 
 
 def wait_for_device(host: HostSide, global_id: str) -> None:
-    """Wait for the device node of an object on this host; raise DeviceMissing when it does not come in time."""
+    """Wait for the device node of an object on this host; raise DeviceMissing when it does not come in time.
+
+    Unseen, at once, where nobody can tell whether it is there: waiting mends no folder.
+    """
     path = host.root + names.device_path(global_id)
     waiting = host.deadline.within(DEVICE_SECONDS)
-    while not os.path.exists(path):  # noqa: PTH110  pathlib is an import that the hot path can spare
+    while not presence.there(path):
         if waiting.remaining() <= 0:
             raise errors.DeviceMissing(path, DEVICE_SECONDS)
         host.sleep(POLL_SECONDS)
@@ -208,7 +235,9 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
     while True:
         try:
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
-        except errors.NotFound:
+        except errors.NotFound as missing:
+            if missing.kind == "client":
+                raise  # who this host is, is wrong: that tells nothing of the volume
             return False
         except errors.InUse as error:
             if closing.remaining() <= 0:
@@ -250,8 +279,10 @@ def _device_size(path: str) -> int:
         device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
         with open(f"/sys/dev/block/{device}/size", "rb") as file:  # noqa: PTH123
             return int(file.read()) * SYSFS_SECTOR_BYTES
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise errors.NotFound("device", path, "on this host: attach the volume first") from error
+    except OSError as error:
+        raise presence.unseen(path, error) from error
 
 
 @contextmanager

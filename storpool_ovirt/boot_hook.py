@@ -1,14 +1,15 @@
 """storpool-boot-hook: what Vdsm's hook point before_vdsm_start runs as root, before each start of vdsmd.
 
 It clears what an earlier boot left, so that no stale row of Vdsm blocks a start: see stale.py.  The first run that
-comes to its end does all the work of a boot.  Vdsm runs a hook by its full path, without arguments, drops its stdout,
-logs its stderr and ignores its exit code here, but waits for it without limit (oVirt's vdsm, common/hooks.py): so it
-ends by itself, and never holds up the start of vdsmd with a failure.
+comes to its end does all the work of a boot; later ones only clear rows whose device was taken away since.
+
+Vdsm runs a hook by its full path, without arguments, drops its stdout, logs its stderr and ignores its exit code here,
+but waits for it without limit (oVirt's vdsm, common/hooks.py): so it ends by itself, and never holds up the start of
+vdsmd with a failure.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -20,6 +21,7 @@ from storpool_ovirt import (
     door,
     errors,
     log,
+    presence,
     stale,
     storpool_conf,
     streams,
@@ -59,18 +61,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(journal: log.Log) -> list[str]:
     """Return what could not be done, a sentence each."""
     root = config.root()
-    if stale.is_done(root):
-        return []
     deadline = Deadline(DEADLINE_SECONDS)
     with enforced(deadline, "the clearing of an earlier boot's rows", LAST_SECONDS):
         rows = vdsm_rows.read(root)
-        if not any(row.ours for row in rows) and not os.path.exists(root + storpool_conf.FILE):  # noqa: PTH110
+        if stale.is_done(root):
+            lost = [row for row in rows if stale.is_stale(root, row, later=True)]
+            return _cleared(lost, root, deadline, journal) if lost else []
+        if not any(row.ours for row in rows) and not presence.there(root + storpool_conf.FILE):
             return []  # no host of StorPool's
         sweep = _sweep(root, deadline, journal)
         sweep.rows(rows)
         sweep.leftovers()
         if not sweep.problems:
             stale.mark_done(root)
+    return sweep.problems
+
+
+def _cleared(lost: Sequence[vdsm_rows.Row], root: str, deadline: Deadline, journal: log.Log) -> list[str]:
+    sweep = _sweep(root, deadline, journal)
+    sweep.later = True
+    sweep.rows(lost)
     return sweep.problems
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, presence
 
 NAMES_FOLDER = "/dev/storpool"
 LINKS_MAX = 16
@@ -24,8 +24,8 @@ def global_id(path: str, root: str = "") -> str | None:
     """Return the global id of the StorPool object that a VM gets under this path; None when it is none of StorPool's.
 
     A link whose device is not there (yet) names it too.  Raises NotFound where a path should lead to a device of
-    StorPool's or of oVirt's managed volumes but nobody can tell to which, Conflict where it leads to two,
-    InputError where it cannot be looked at.
+    StorPool's or of oVirt's managed volumes but nobody can tell to which, Conflict where it leads to two, Unseen where
+    it cannot be looked at.
     """
     path = _plain(path)
     here, is_storpools = root + path, False
@@ -37,17 +37,18 @@ def global_id(path: str, root: str = "") -> str | None:
         is_storpools = is_storpools or name.startswith(f"{NAMES_FOLDER}/") or _KERNEL_NAME.match(name) is not None
         if not (is_storpools or may_be_ours(name)):
             return None  # a link led out of the folders of devices: what is there is not even looked at
-        try:
-            target = os.readlink(here)  # noqa: PTH115  pathlib is an import that the hot path can spare
-        except OSError:
+        target = presence.target(here)
+        if target is None:
             break
         here = os.path.normpath(os.path.join(os.path.dirname(here), target))  # noqa: PTH118, PTH120
-    same = _same_device(here, root)
+    is_managed = path.startswith(f"{names.RUN_FOLDER}/")
+    device = _identity(here, in_circles_is_absent=not (is_storpools or is_managed))
+    same = _same_device(device, root, is_storpools) if device else []
     if len(same) > 1:
         raise errors.Conflict(
             f"the device {path}", f"has the ids of two volumes, {' and '.join(same)}", "one of these links is wrong"
         )
-    if not same and (is_storpools or _is_run_link_missing(path, root)):
+    if not same and (is_storpools or (is_managed and not presence.named(root + path))):
         raise errors.NotFound("device", path, "on this host that is known by its id: Engine attaches the disk first")
     return same[0] if same else None
 
@@ -70,29 +71,32 @@ def _plain(path: str) -> str:
     return path[len("/var") :] if path.startswith("/var/run/") else path
 
 
-def _is_run_link_missing(path: str, root: str) -> bool:
-    return path.startswith(f"{names.RUN_FOLDER}/") and not os.path.lexists(root + path)
+def _same_device(device: tuple[int, ...], root: str, is_storpools: bool) -> list[str]:
+    """Return the global ids whose node is this very device (or, in the simulator, this very file).
 
-
-def _same_device(path: str, root: str) -> list[str]:
-    """Return the global ids whose node is the very device (or, in the simulator, the very file) of `path`."""
-    try:
-        wanted = _identity(path)
-        nodes = os.listdir(root + names.DEVICE_FOLDER)  # noqa: PTH208
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            return []
-        raise errors.InputError(f"the device {path}", f"cannot be looked at ({error.strerror})") from error
-    found = []
-    for name in sorted(nodes):
+    A link by id that leads nowhere, or in a circle, is no device's.  One that cannot be looked at matters only to a
+    device that is StorPool's by its name, and has no other link: a VM without one starts whatever lies there.
+    """
+    found, unseen = [], None
+    for name in presence.listed(root + names.DEVICE_FOLDER):
         try:
-            if names.GLOBAL_ID.match(name) and _identity(f"{root}{names.DEVICE_FOLDER}/{name}") == wanted:
+            if names.GLOBAL_ID.match(name) and _identity(f"{root}{names.DEVICE_FOLDER}/{name}") == device:
                 found.append(name)
-        except FileNotFoundError:
-            continue  # it went away while we looked
+        except errors.Unseen as error:
+            unseen = error
+    if unseen is not None and is_storpools and not found:
+        raise unseen
     return found
 
 
-def _identity(path: str) -> tuple[int, ...]:
-    status = os.stat(path)  # noqa: PTH116
+def _identity(path: str, in_circles_is_absent: bool = True) -> tuple[int, ...] | None:
+    """Return what tells a device from others, None where there is none; raise Unseen where nobody can tell."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP and in_circles_is_absent:
+            return None
+        raise presence.unseen(path, error) from error
     return (status.st_rdev,) if stat.S_ISBLK(status.st_mode) else (status.st_dev, status.st_ino)

@@ -5,6 +5,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     Error
     +-- InputError            is it my input?  nothing was changed
     |   +-- ConfigError       ... in the options or in storpool.conf?
+    |   +-- Unseen            ... something on this host that cannot be looked at?
     +-- NotFound              is there no such object?
     +-- WrongCluster          is it in another StorPool cluster than the one that is pinned?
     +-- Conflict              does the id exist with other arguments, another owner, another state?
@@ -48,15 +49,19 @@ class ConfigError(InputError):
     """An option of the storage domain, or /etc/storpool.conf, is wrong or missing."""
 
 
+class Unseen(InputError):
+    """A file or folder of this host that cannot be looked at: nobody can tell whether something is there."""
+
+
 class NotFound(Error):
-    """There is no such object.  `kind` is volume, snapshot, disk, client or template."""
+    """There is no such object.  `kind` is volume, snapshot, disk, client or template; empty where the name has it."""
 
     def __init__(self, kind: str, name: str, where: str = "") -> None:
         super().__init__(kind, name, where)
         self.kind, self.name, self.where = kind, name, where
 
     def __str__(self) -> str:
-        return f"there is no {self.kind} {self.name}" + (f" {self.where}" if self.where else "")
+        return " ".join(word for word in ("there is no", self.kind, self.name, self.where) if word)
 
 
 class Conflict(Error):

@@ -154,7 +154,7 @@ def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
 
 def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> int:
     items = [{each.kind: names.address(each.global_id), "detach": [client_id], "force": True} for each in targets]
-    return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some([each.name or each for each in targets]))
+    return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets))
 
 
 def _tear_off_all(

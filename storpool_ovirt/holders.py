@@ -7,14 +7,15 @@ detach fail.  Not seen is a process that has a device only mapped into its memor
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from storpool_ovirt import names
+from storpool_ovirt import errors, names, presence
 
 # The programs that oVirt runs on disks, by the name that the kernel knows them by (15 characters at most).
 EMULATORS = ("qemu-kvm", "qemu-system-")
@@ -70,16 +71,23 @@ class Device:
 
     @property
     def is_there(self) -> bool:
-        """Whether its link is there at this moment."""
-        return os.path.lexists(self.path)
+        """Whether its link is there at this moment, as far as anybody can tell."""
+        try:
+            return presence.named(self.path)
+        except errors.Unseen:
+            return True
 
 
 @dataclass(frozen=True)
 class Host:
-    """The devices of this host by global id; `blind`: why one that looks closed may be open, "" where it may not."""
+    """The devices of this host by global id; `blind`: why one that looks closed may be open, "" where it may not.
+
+    `all_listed`: what is not among the devices has none here.
+    """
 
     devices: Mapping[str, Device]
     blind: str = ""
+    all_listed: bool = True
 
 
 def look(root: str = "") -> Host:
@@ -89,63 +97,80 @@ def look(root: str = "") -> Host:
     """
     devices: dict[str, Device] = {}
     numbers: dict[int, Device] = {}
-    for global_id in _listed(root + names.DEVICE_FOLDER):
-        path = root + names.device_path(global_id)
-        with suppress(OSError):  # detached at this moment
-            device = devices[global_id] = Device(path, None, os.lstat(path).st_mtime)
-            facts = os.stat(path)  # noqa: PTH116
-            device.node = os.path.realpath(path)
-            for number in _numbers(facts.st_rdev) if stat.S_ISBLK(facts.st_mode) else ():
-                numbers[number] = device
+    hidden: list[str] = []
+    for global_id in filter(names.GLOBAL_ID.match, _listed(root + names.DEVICE_FOLDER, hidden)):
+        _add_device(root + names.device_path(global_id), global_id, devices, numbers, hidden)
+    unlisted = list(hidden)
     nodes = {device.node: device for device in devices.values() if device.node}
     for number, device in numbers.items():
-        device.above += _stacked(number)
-    _add_loops(nodes)
-    _add_swaps(nodes)
-    hidden = _add_processes(numbers, nodes)
-    blind = "only root sees the processes of all users" if os.geteuid() else (
-        f"even root may not look into {', '.join(hidden[:3])}" if hidden else ""
-    )  # fmt: skip
+        device.above += _stacked(number, hidden)
+    _add_loops(nodes, hidden)
+    _add_swaps(nodes, hidden)
+    _add_processes(numbers, nodes, hidden)
+    blind = _blind(unlisted, hidden)
     for device in devices.values():
         device.seen_all = not blind
-    return Host(devices, blind)
+    return Host(devices, blind, not unlisted)
 
 
-def _numbers(number: int) -> Iterator[int]:
+def _blind(unlisted: Sequence[str], hidden: Sequence[str]) -> str:
+    """Return why something that looks closed, or absent, may not be so."""
+    if os.geteuid() and not unlisted:
+        return "only root sees the processes of all users"
+    who = "this user" if os.geteuid() else "even root"
+    return f"{who} may not look into {', '.join((unlisted or hidden)[:3])}" if hidden else ""
+
+
+def _add_device(
+    path: str, global_id: str, devices: dict[str, Device], numbers: dict[int, Device], hidden: list[str]
+) -> None:
+    try:
+        device = devices[global_id] = Device(path, None, os.lstat(path).st_mtime)
+        facts = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):  # detached at this moment, or a link that leads nowhere
+            hidden.append(_why(path, error))
+        return
+    device.node = os.path.realpath(path)
+    for number in _numbers(facts.st_rdev, hidden) if stat.S_ISBLK(facts.st_mode) else ():
+        numbers[number] = device
+
+
+def _numbers(number: int, hidden: list[str]) -> Iterator[int]:
     """Yield a block device's number and those of its partitions."""
     yield number
     folder = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
-    for name in _listed(folder):
-        if _text(f"{folder}/{name}/partition"):
-            major, _, minor = _text(f"{folder}/{name}/dev").partition(":")
+    for name in _listed(folder, hidden):
+        if _text(f"{folder}/{name}/partition", hidden):
+            major, _, minor = _text(f"{folder}/{name}/dev", hidden).partition(":")
             yield os.makedev(int(major), int(minor))
 
 
-def _stacked(number: int) -> list[str]:
+def _stacked(number: int, hidden: list[str]) -> list[str]:
     """Return the devices that the kernel has on top of one: LVM, multipath, RAID."""
-    found = _listed(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/holders")
-    return [f"{name} ({label})" if (label := _text(f"/sys/block/{name}/dm/name")) else name for name in found]
+    found = _listed(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/holders", hidden)
+    labels = {name: _text(f"/sys/block/{name}/dm/name", hidden) for name in found}
+    return [f"{name} ({label})" if label else name for name, label in labels.items()]
 
 
-def _add_loops(nodes: Mapping[str, Device]) -> None:
-    for name in _listed("/sys/block"):
-        device = nodes.get(_text(f"/sys/block/{name}/loop/backing_file")) if name.startswith("loop") else None
+def _add_loops(nodes: Mapping[str, Device], hidden: list[str]) -> None:
+    for name in _listed("/sys/block", hidden):
+        device = nodes.get(_text(f"/sys/block/{name}/loop/backing_file", hidden)) if name.startswith("loop") else None
         if device is not None:
             device.above.append(f"loop device {name}")
 
 
-def _add_swaps(nodes: Mapping[str, Device]) -> None:
-    for line in _kernel_lines("/proc/swaps")[1:]:
+def _add_swaps(nodes: Mapping[str, Device], hidden: list[str]) -> None:
+    for line in _kernel_lines("/proc/swaps", hidden)[1:]:
         path = re.split("[ \t]", line, maxsplit=1)[0]
         if path in nodes:
             nodes[path].above.append("swap")
 
 
-def _add_processes(numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> list[str]:
-    """Add the processes and the mounts of their namespaces; return those that we may not look into."""
-    hidden = []
+def _add_processes(numbers: Mapping[int, Device], nodes: Mapping[str, Device], hidden: list[str]) -> None:
+    """Add the processes and the mounts of their namespaces; note those that we may not look into."""
     namespaces: set[str] = set()
-    for pid in _listed("/proc"):
+    for pid in _listed("/proc", hidden):
         if not pid.isdigit():
             continue
         with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
@@ -153,13 +178,14 @@ def _add_processes(numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -
                 for device in _held(pid, numbers, nodes):
                     device.processes.append(_process(pid))
                 namespace = os.readlink(f"/proc/{pid}/ns/mnt")  # noqa: PTH115
-            except PermissionError:
+            except (FileNotFoundError, ProcessLookupError):
+                raise
+            except OSError:
                 hidden.append(f"pid {pid} ({_plain(_text(f'/proc/{pid}/comm'))})")
                 continue
             if namespace not in namespaces:
                 namespaces.add(namespace)
-                _add_mounts(pid, numbers, nodes)
-    return hidden
+                _add_mounts(pid, numbers, nodes, hidden)
 
 
 def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> list[Device]:
@@ -179,8 +205,8 @@ def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) 
     return held
 
 
-def _add_mounts(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) -> None:
-    for line in _kernel_lines(f"/proc/{pid}/mountinfo"):
+def _add_mounts(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device], hidden: list[str]) -> None:
+    for line in _kernel_lines(f"/proc/{pid}/mountinfo", hidden):
         fields = line.split(" ")
         major, _, minor = fields[2].partition(":")
         # Btrfs has a number of its own, and tells its device by path.
@@ -214,29 +240,40 @@ def _vm_name(option: str | None) -> str | None:
     return None
 
 
-def _listed(folder: str) -> list[str]:
+def _listed(folder: str, hidden: list[str]) -> list[str]:
+    """Return the names in a folder, none where it is not there; note one that we may not look into."""
     try:
-        found = sorted(os.listdir(folder))  # noqa: PTH208
-    except OSError:
+        return presence.listed(folder)
+    except errors.Unseen as error:
+        hidden.append(f"{error.what}, which {error.why}")
         return []
-    return [name for name in found if names.GLOBAL_ID.match(name)] if folder.endswith(names.DEVICE_FOLDER) else found
 
 
-def _text(path: str) -> str:
-    """Return what the kernel tells in a file, without the end of its last line; nothing where it does not."""
+def _text(path: str, hidden: list[str] | None = None) -> str:
+    """Return what the kernel tells in a file, without the end of its last line; nothing where it is not there.
+
+    One that we may not look into is noted.
+    """
     try:
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:  # noqa: PTH123
             return file.read().removesuffix("\n")
-    except OSError:
+    except OSError as error:
+        # A process that has ended, or is about to, has no mounts (EINVAL).
+        if hidden is not None and error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESRCH, errno.EINVAL):
+            hidden.append(_why(path, error))
         return ""
 
 
-def _kernel_lines(path: str) -> list[str]:
+def _why(path: str, error: OSError) -> str:
+    return f"{path} ({error.strerror})"
+
+
+def _kernel_lines(path: str, hidden: list[str]) -> list[str]:
     """Return the lines of a file of the kernel's.
 
     It writes blanks and the ends of lines in names as \\040 and \\012 (proc(5)); every other character is the name's.
     """
-    return [line for line in _text(path).split("\n") if line]
+    return [line for line in _text(path, hidden).split("\n") if line]
 
 
 def _plain(text: str) -> str:

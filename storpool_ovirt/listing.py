@@ -112,7 +112,7 @@ def look(client: api.Client, known: Known, root: str) -> Listing:
     for each in listed:
         held.setdefault(_global_id(each, by_name), []).append(each)
     had, have = ({_global_id(each, by_name) for each in seen if each.client_id == here} for seen in (before, listed))
-    joint = _Joint(known, clients, hosts, here, devices, had)
+    joint = _Joint(known, clients, hosts, here, devices, had, host.all_listed)
     ours = {global_id: sorted(rows, key=_client_of) for global_id, rows in held.items() if global_id in things}
     entries = [joint.entry(things[global_id], each, rows) for global_id, rows in ours.items() for each in rows]
     return Listing(
@@ -146,7 +146,10 @@ def selected(listing: Listing, client: str | None, uuid: str | None) -> Listing:
 
 @dataclass(frozen=True)
 class _Joint:
-    """What is put together for each attachment.  `had`: what this host had before it was looked at, by global id."""
+    """What is put together for each attachment.  `had`: what this host had before it was looked at, by global id.
+
+    `all_listed`: what is not among the devices has none here.
+    """
 
     known: Known
     clients: Mapping[int, str]
@@ -154,6 +157,7 @@ class _Joint:
     here: int | None
     devices: Mapping[str, holders.Device]
     had: Set[str]
+    all_listed: bool
 
     def entry(self, thing: Thing, mine: api.Attachment, rows: Sequence[api.Attachment]) -> Entry:
         """Return one attachment with all that is known of it."""
@@ -165,7 +169,7 @@ class _Joint:
         free = [each for each in asked if each.at not in times.values() and each.host]
         here = mine.client_id == self.here
         device = self.devices.get(thing.global_id) if here else None
-        missing = here and thing.global_id in self.had and (device is None or device.node is None)
+        missing = here and self.all_listed and thing.global_id in self.had and (device is None or device.node is None)
         facts = purposes.Facts(
             side, [sides[each] for each in writers],
             [str(each.host) for each in free if side.asked_at is not None and each.at > side.asked_at],

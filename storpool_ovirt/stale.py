@@ -10,6 +10,9 @@ to arrive.  Of any other row StorPool is asked to detach the volume, never by fo
 
 Then attachments of this host that have a device here, and no row and no link, are detached where the volume is ours and
 closed.
+
+That is for the first start of vdsmd in a boot.  At a later one VMs may run, and only rows whose device was taken away
+since (a run link that leads nowhere, or none) go, where StorPool itself says that nothing is attached.
 """
 
 from __future__ import annotations
@@ -18,38 +21,37 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from storpool_ovirt import api, attachments, errors, names, vdsm_rows
+from storpool_ovirt import api, attachments, errors, names, presence, vdsm_rows
 
 MARKER = f"{attachments.LOCK_FOLDER}/boot-hook.done"
 # An attach or a detach that outlived the Vdsm that asked for it: most take a second.
 LOCK_SECONDS = 5.0
-# From StorPool's answer to the end of the link in /dev, which udev may take down later.
-GONE_SECONDS = 2.0
 
 
 @dataclass
 class Sweep:
     """One round over this host.  `client` is None while StorPool cannot be asked, `doubt` then says why.
 
-    `problems` is what stays though it should not, each a sentence.
+    `problems` is what stays though it should not, each a sentence.  `later`: vdsmd was here before in this boot.
     """
 
     host: attachments.HostSide
     client: api.Client | None
     doubt: errors.Error | None = None
     problems: list[str] = field(default_factory=list)
+    later: bool = False
 
     def rows(self, rows: Sequence[vdsm_rows.Row]) -> None:
         """Clear these rows, where they are ours and of an earlier boot."""
         for row in rows:
-            if row.ours and not vdsm_rows.is_live(self.host.root, row.vol_id):
-                try:
+            try:
+                if is_stale(self.host.root, row, self.later):
                     self._clear(row)
-                except errors.InputError as error:  # files of this host: the next row would meet the same
-                    self._stays(row.vol_id, error)
-                    break
-                except errors.Error as error:
-                    self._stays(row.vol_id, error)
+            except errors.InputError as error:  # files of this host: the next row would meet the same
+                self._stays(row.vol_id, error)
+                break
+            except errors.Error as error:
+                self._stays(row.vol_id, error)
         if self.doubt is not None:
             self._add(self.doubt)
 
@@ -71,21 +73,26 @@ class Sweep:
         kind = "snapshot" if row.is_snapshot else "volume"
         target = attachments.Target(row.global_id, _name(row.vol_id), kind)
         with attachments.locked(self.host, target, LOCK_SECONDS):
+            if self.later and not is_stale(self.host.root, row, self.later):
+                return  # an attach that was under way has ended
             doubt = self._ask(target)
-            if self._is_there(target, GONE_SECONDS if doubt is None else 0.0):
-                raise doubt or errors.Conflict(
-                    str(target), "has a device here though StorPool lists none", "check SP_OURID and the cluster"
-                )
+            if doubt is not None and self.later:
+                raise doubt  # a VM may run: a device that is away for a moment is no proof
+            if attachments.stays(self.host, target, attachments.GONE_SECONDS if doubt is None else 0.0):
+                raise doubt or attachments.still_here(target)
             vdsm_rows.forget(self.host.root, row)
             self.host.log.line("stale_row_removed", volume=row.vol_id, global_id=row.global_id, asked=doubt is None)
 
     def _ask(self, target: attachments.Target) -> errors.Error | None:
-        """Ask StorPool to detach; return why nobody knows whether it is detached, None when it is.  Raises InUse."""
+        """Ask StorPool to detach; return why nobody knows whether it is detached, None when it is.
+
+        Raises InUse, Conflict and Unseen, for what is known to stay.
+        """
         if self.client is None:
             return self.doubt
         try:
             attachments.detach_within(self.client, self.host, target, 0.0)
-        except errors.InUse:
+        except (errors.InUse, errors.Conflict, errors.Unseen):
             raise
         except errors.Error as error:
             if isinstance(error, errors.Unavailable):
@@ -104,7 +111,7 @@ class Sweep:
             for thing in things
             if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM
             # Without a device it blocks nobody, and with a wrong SP_OURID it would be another host's.
-            and os.path.exists(self.host.root + names.device_path(thing.global_id))  # noqa: PTH110
+            and presence.there(self.host.root + names.device_path(thing.global_id))
             and any(each.is_of(thing.global_id, thing.name) for each in here)
         ]
 
@@ -127,15 +134,6 @@ class Sweep:
             except errors.InUse:
                 self.host.log.line("open_without_a_row", target=target, global_id=target.global_id)
 
-    def _is_there(self, target: attachments.Target, seconds: float) -> bool:
-        path = self.host.root + names.device_path(target.global_id)
-        waiting = self.host.deadline.within(seconds)
-        while os.path.exists(path):  # noqa: PTH110
-            if waiting.remaining() <= 0:
-                return True
-            self.host.sleep(attachments.POLL_SECONDS)
-        return False
-
     def _stays(self, vol_id: str, error: errors.Error) -> None:
         self.host.log.line("stale_row_stays", volume=vol_id, reason=error)
         self._add(error)
@@ -145,9 +143,21 @@ class Sweep:
             self.problems.append(str(error))
 
 
+def is_stale(root: str, row: vdsm_rows.Row, later: bool) -> bool:
+    """Tell whether a row is ours and nothing here uses its volume; raise Unseen where nobody can tell.
+
+    `later`: as long as there is a device, a VM may use it.
+    """
+    if not row.ours or vdsm_rows.is_live(root, row.vol_id):
+        return False
+    if not later:
+        return True
+    return row.global_id is not None and not presence.there(root + names.device_path(row.global_id))
+
+
 def is_done(root: str) -> bool:
-    """Tell whether a sweep was brought to its end since this host was started."""
-    return os.path.exists(root + MARKER)  # noqa: PTH110
+    """Tell whether a sweep was brought to its end since this host was started; raise Unseen when nobody can."""
+    return presence.there(root + MARKER)
 
 
 def mark_done(root: str) -> None:

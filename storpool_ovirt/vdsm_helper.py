@@ -108,7 +108,12 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
             return "{}"
 
         def clear_way() -> None:
-            for name in vdsm_rows.remove_dangling(root, connection.volume, connection.global_id):
+            try:
+                removed = vdsm_rows.remove_dangling(root, connection.volume, connection.global_id)
+            except errors.Unseen as error:
+                journal.line("dangling_links_not_seen", target=target, reason=error)
+                return  # what is wrong with its links Vdsm will say
+            for name in removed:
                 journal.line("dangling_link_removed", link=name, target=target, global_id=target.global_id)
 
         path = attachments.attach(client, side, target, connection.access_mode, clear_way)

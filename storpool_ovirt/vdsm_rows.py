@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, presence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,7 +50,7 @@ class Row:
 
 def read(root: str) -> list[Row]:
     """Return all rows; none where Vdsm has no database.  Raises InputError where it cannot be read."""
-    if not os.path.exists(root + DATABASE):  # noqa: PTH110  pathlib is an import that the helper can spare
+    if not presence.there(root + DATABASE):
         return []
     with _opened(root) as connection:
         columns = "vol_id, path, connection_info, attachment"
@@ -75,7 +75,10 @@ def forget(root: str, row: Row) -> None:
 
 
 def is_live(root: str, vol_id: str) -> bool:
-    """Tell whether a run link of this volume leads to a device: attached since the host was started, and still so."""
+    """Tell whether a run link of this volume leads to a device: attached since the host was started, and still so.
+
+    Raises Unseen where links or devices cannot be looked at, as `linked` and `remove_dangling` do.
+    """
     with _folder(root + names.RUN_FOLDER) as folder:
         targets = [_target(folder, name) for name in _names_of(folder, vol_id)]
     return any(target and _leads(root, target) for target in targets)
@@ -156,12 +159,17 @@ def _opened(root: str) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def _folder(path: str) -> Iterator[int | None]:
-    """Open a folder, None when there is none: what is removed by it is in exactly this folder, whoever moves names."""
+    """Open a folder, None when there is none: what is removed by it is in exactly this folder, whoever moves names.
+
+    A folder that cannot be opened, and a link in its place, are no missing folder: Unseen.
+    """
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         yield None
         return
+    except OSError as error:
+        raise presence.unseen(path, error) from error
     try:
         yield folder
     finally:
@@ -169,7 +177,7 @@ def _folder(path: str) -> Iterator[int | None]:
 
 
 def _listed(folder: int | None) -> list[str]:
-    return [] if folder is None else sorted(os.listdir(folder))  # noqa: PTH208
+    return [] if folder is None else presence.listed(folder)
 
 
 def _names_of(folder: int | None, vol_id: str, prefix: str = "", suffix: str = "") -> list[str]:
@@ -191,14 +199,11 @@ def _remove(path: str, vol_id: str, prefix: str, suffix: str, is_kind: Any) -> N
 
 
 def _target(folder: int | None, name: str) -> str | None:
-    """Return where a link points to; None for anything else."""
-    try:
-        return os.readlink(name, dir_fd=folder)
-    except OSError:
-        return None
+    """Return where a link in an open folder points to; None for anything else."""
+    return None if folder is None else presence.target(name, folder)
 
 
 def _leads(root: str, target: str) -> bool:
     global_id = names.global_id_of(target, root)
-    path = root + names.device_path(global_id) if global_id else target
-    return os.path.exists(path)  # noqa: PTH110
+    path = root + names.device_path(global_id) if global_id else os.path.join(root + names.RUN_FOLDER, target)  # noqa: PTH118
+    return presence.there(path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import faulty_files
 import pytest
 
 from storpool_ovirt import device_paths, errors
@@ -91,6 +94,77 @@ def test_a_device_that_leaves_while_it_is_looked_for(host: Path) -> None:
     """A link by id that dangles does not stop the search."""
     (host / "dev/storpool-byid/sim.a.a").symlink_to("../sp-gone")
     assert device_paths.global_id("/dev/sp-3", str(host)) == GLOBAL_ID
+
+
+def in_a_circle(host: Path, global_id: str = "sim.a.ring") -> Path:
+    """Make a link by id that leads to itself."""
+    ring = host / "dev/storpool-byid" / global_id
+    ring.symlink_to(ring)
+    return ring
+
+
+def test_a_bad_link_that_nobody_uses(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link by id that leads in a circle, or that cannot be looked at, refuses no VM that does not use it: neither one
+    whose disks are others', nor one whose device has a good link.
+    """
+    ring = in_a_circle(host)
+    link(host, RUN_LINK, host / "dev/other/disk")
+    for code in (0, *faulty_files.ERRORS):
+        with monkeypatch.context() as patch:
+            if code:
+                faulty_files.inject(patch, ring, code)
+            assert device_paths.global_id("/dev/other/disk", str(host)) is None
+            assert device_paths.global_id(RUN_LINK, str(host)) is None
+            assert device_paths.global_id("/dev/sp-3", str(host)) == GLOBAL_ID
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+def test_a_device_of_storpools_whose_link_may_be_the_bad_one(
+    host: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A device that is StorPool's by its name and has no good link: the sentence names the bad one and the reason; a
+    circle is no device's, so that there is none.
+    """
+    (host / "dev/sp-4").touch()
+    ring = in_a_circle(host)
+    with pytest.raises(errors.NotFound, match=r"there is no device /dev/sp-4 on this host"):
+        device_paths.global_id("/dev/sp-4", str(host))
+    faulty_files.inject(monkeypatch, ring, code)
+    expected = errors.NotFound if code == errno.ELOOP else errors.Unseen
+    with pytest.raises(expected) as raised:
+        device_paths.global_id("/dev/sp-4", str(host))
+    assert code == errno.ELOOP or f"{ring} cannot be looked at ({os.strerror(code)})" in str(raised.value)
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+@pytest.mark.parametrize(
+    ("place", "path", "named"),
+    [
+        ("dev/storpool-byid", "/dev/sp-3", "dev/storpool-byid"),
+        ("dev/storpool-byid", "/dev/other/disk", "dev/storpool-byid"),
+        ("dev/storpool/", "/dev/storpool/ovirt--name", "dev/storpool/ovirt--name"),
+        ("run/vdsm", RUN_LINK, RUN_LINK[1:]),
+        ("dev/other", "/dev/other/disk", "dev/other/disk"),
+    ],
+)
+def test_a_folder_that_cannot_be_looked_at(  # noqa: PLR0917  what is broken, and what is said of it
+    host: Path, monkeypatch: pytest.MonkeyPatch, place: str, path: str, named: str, code: int
+) -> None:
+    """Nobody can tell whether the disk is StorPool's: the start is refused, and the sentence names what cannot be
+    looked at, and why.
+    """
+    link(host, RUN_LINK, "/dev/storpool-byid/sim.a.b")
+    faulty_files.inject(monkeypatch, host / place if place[-1] != "/" else f"{host}/{place}", code)
+    with pytest.raises(errors.Unseen) as raised:
+        device_paths.global_id(path, str(host))
+    assert f"{host}/{named} cannot be looked at ({os.strerror(code)})" in str(raised.value)
+
+
+def test_a_managed_volume_whose_link_leads_in_a_circle(host: Path) -> None:
+    """Such a run link is refused with the true cause, and not taken for another vendor's."""
+    link(host, RUN_LINK, host / RUN_LINK[1:])
+    with pytest.raises(errors.Unseen, match=r"cannot be looked at \(Too many levels of symbolic links\)"):
+        device_paths.global_id(RUN_LINK, str(host))
 
 
 def test_a_device_with_two_ids(host: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import faulty_files
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     root = write(tmp_path)
     (tmp_path / "etc" / "ovirt-engine" / "engine.conf.d" / SETUP).mkdir()
     with pytest.raises(errors.ConfigError, match=rf"{SETUP} cannot be read \(.*\): run this as root or as the user ov"):
+        engine_conf.database(root)
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+def test_a_folder_that_cannot_be_looked_at_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """It is not said that Engine keeps no database: the sentence names the folder, the reason, and as whom to run."""
+    root = write(tmp_path, **{SETUP: lines()})
+    faulty_files.inject(monkeypatch, f"{root}{engine_conf.FOLDER}", code)
+    with pytest.raises(errors.ConfigError, match=r"engine\.conf\.d cannot be read \(.*\): run this as root or as"):
         engine_conf.database(root)
 
 

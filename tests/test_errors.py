@@ -11,6 +11,8 @@ from storpool_ovirt import errors
 EXAMPLES = [
     errors.InputError("the size argument", "is not a size", "give whole GiB"),
     errors.ConfigError("driver option sp_template", "is not valid"),
+    errors.Unseen("/dev/storpool-byid", "cannot be looked at (Permission denied)", "correct that"),
+    errors.NotFound("", "volume x, snapshot y", "in the StorPool cluster at 127.0.0.1:81"),
     errors.NotFound("volume", "~a.b.c", "in the StorPool cluster at 127.0.0.1:81"),
     errors.Conflict("volume x", "exists with 1 byte", "use another id"),
     errors.Exists("ovirt--x", "exists already"),
@@ -49,6 +51,9 @@ def test_each_error_is_one_sentence_with_its_facts(error: errors.Error) -> None:
     """An error stores facts, and each fact that is a text is in its sentence, which has no line break."""
     text = str(error)
     assert text.isprintable()
+    words = text.split()
+    assert all(word != following for word, following in zip(words, words[1:])), text
+    assert "  " not in text
     for fact in error.args:
         if isinstance(fact, str):
             assert fact in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import faulty_files
 import pytest
 from device_users import VM, VM_UUID, everything_is_seen, using
 
@@ -233,3 +235,35 @@ def test_a_partition_counts(tmp_path: Path) -> None:
         link(tmp_path, device)
         with using(tmp_path / "bin", partition) as pid:
             assert [each.pid for each in only(tmp_path).processes] == [pid]
+
+
+# What may not be looked into
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+@pytest.mark.parametrize("place", ["dev/storpool-byid", "/sys/block", "/proc/swaps", "/proc/self"])
+def test_what_cannot_be_looked_into_is_not_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int
+) -> None:
+    """A folder of devices, of /sys or of /proc that does not open: no device is called closed, or missing, and it is
+    told what hides it.
+    """
+    plain(tmp_path)
+    here = place.replace("self", str(os.getpid()))
+    hidden = tmp_path / here if not here.startswith("/") else Path(here)
+    faulty_files.inject(monkeypatch, hidden, code)
+    host = holders.look(str(tmp_path))
+    assert host.all_listed == (place != "dev/storpool-byid")
+    assert all(device.open is None for device in host.devices.values())
+    if not os.geteuid() or not host.all_listed:
+        told = f"pid {os.getpid()} " if "/proc/" in here and "swaps" not in here else str(hidden)
+        assert f"may not look into {told}" in host.blind or told in host.blind
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+def test_one_device_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Its link leads in a circle: it has no device; for any other reason nobody can say so."""
+    plain(tmp_path)
+    faulty_files.inject(monkeypatch, tmp_path / "dev" / "storpool-byid" / GLOBAL_ID, code)
+    host = holders.look(str(tmp_path))
+    assert host.all_listed == (code == errno.ELOOP)

@@ -14,7 +14,7 @@ import storpool_ovirt
 PACKAGE = Path(storpool_ovirt.__file__).parent
 
 FLOORS = {
-    "errors": 0, "names": 0, "domain_xml": 0, "device_paths": 0, "fence_metadata": 0, "deadline": 0,
+    "errors": 0, "names": 0, "presence": 0, "domain_xml": 0, "device_paths": 0, "fence_metadata": 0, "deadline": 0,
     "log": 0, "streams": 0, "storpool_conf": 0, "config": 1, "api": 1, "database": 1, "engine_conf": 1,
     "vdsm_rows": 1, "door": 1, "console": 1,
     "text": 0, "rights": 0,

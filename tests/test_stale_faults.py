@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import boot_stage
+import faulty_files
 import pytest
 from boot_fixtures import NOTHING, crash, runs_again
 from boot_stage import kept, quiet, start_vdsmd, told
 from flow_stage import Play
 from helper_stage import info_of, wait_for_call
-from shared_stage import at_once, attached, new_id
+from shared_stage import at_once, attached, new_id, queries
 
-from storpool_ovirt import stale, vdsm_rows
+from storpool_ovirt import names, stale, vdsm_rows
 from storpool_ovirt.demo import flows
 from storpool_ovirt.demo.flows import Disk
 from storpool_ovirt.demo.vdsm import HelperRun
@@ -89,6 +92,56 @@ def test_a_locked_database(fresh: Play, left: Disk, tmp_path: Path) -> None:
         connection.execute("BEGIN EXCLUSIVE")
         assert "database is locked" in told(start_vdsmd(fresh.host1, boot_stage.hasty(tmp_path)))
     assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
+    quiet(start_vdsmd(fresh.host1))
+    runs_again(fresh, left)
+
+
+# The host cannot be looked at
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+@pytest.mark.parametrize("place", [names.DEVICE_FOLDER, names.RUN_FOLDER, vdsm_rows.DATABASE])
+def test_a_live_row_is_not_taken_for_a_stale_one(
+    fresh: Play, vm_disk: Disk, tmp_path: Path, place: str, code: int
+) -> None:
+    """T50, T86: a VM that is about to start, and devices, run links or rows that cannot be read at this moment: nobody
+    is asked to detach, all stays, the sentence names the path and the reason, and the boot is not marked as done.
+    """
+    flows.run_vm(fresh.domain, fresh.host1, vm_disk)
+    before, there = kept(fresh.host1), attached(fresh.cluster)
+    fresh.cluster.clear_calls()
+    program = boot_stage.wrapped(tmp_path, faulty_files.program(fresh.host1.local(place), code))
+    sentence = told(start_vdsmd(fresh.host1, program))
+    assert f"cannot be looked at ({os.strerror(code)})" in sentence
+    assert str(fresh.host1.local(place)) in sentence
+    assert not [query for query in queries(fresh.cluster) if query.startswith("VolumesReassign")]
+    assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
+    assert not stale.is_done(str(fresh.host1.root))
+    quiet(start_vdsmd(fresh.host1))
+    assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
+    flows.stop_vm(fresh.domain, vm_disk)
+
+
+def test_a_marker_that_cannot_be_looked_at(fresh: Play, left: Disk, tmp_path: Path) -> None:
+    """Whether the work of this boot is done nobody can tell: nothing is done, and it is told."""
+    before, there = kept(fresh.host1), attached(fresh.cluster)
+    program = boot_stage.wrapped(tmp_path, faulty_files.program(fresh.host1.local(stale.MARKER), errno.EIO))
+    assert "boot-hook.done cannot be looked at" in told(start_vdsmd(fresh.host1, program))
+    assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
+    assert left.active in fresh.host1.rows
+
+
+def test_a_refused_detach_is_none(fresh: Play, left: Disk, tmp_path: Path) -> None:
+    """T50: StorPool refuses, and its list shows nothing (it may be a moment old): the device is here all the same, so
+    row, rule and attachment stay.
+    """
+    before, there = kept(fresh.host1), attached(fresh.cluster)
+    fresh.cluster.inject("error_200", query="VolumesReassignWait", name="invalidParam", descr="not now")
+    old = "from storpool_ovirt import api\napi.Client.attachments = lambda self: []"
+    sentence = told(start_vdsmd(fresh.host1, boot_stage.wrapped(tmp_path, old)))
+    assert "has a device here though StorPool lists none" in sentence
+    assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
+    assert not stale.is_done(str(fresh.host1.root))
     quiet(start_vdsmd(fresh.host1))
     runs_again(fresh, left)
 

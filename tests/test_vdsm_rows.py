@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import boot_stage
+import faulty_files
 import pytest
 
 from storpool_ovirt import errors, names, vdsm_rows
@@ -180,14 +182,56 @@ def test_only_a_dangling_link_of_this_volume_and_device_is_removed(host: Host) -
 
 
 def test_a_folder_that_is_a_link_is_not_followed(host: Host, tmp_path: Path) -> None:
-    """The folder belongs to an ordinary user: who puts a link in its place leads root nowhere."""
+    """The folder belongs to an ordinary user: who puts a link in its place leads root nowhere, and it is not taken for
+    an empty one: the row stays.
+    """
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / LINK).symlink_to(PATH)
     folder = host.local(names.RUN_FOLDER)
     folder.parent.mkdir(parents=True)
     folder.symlink_to(elsewhere)
-    assert vdsm_rows.remove_dangling(str(host.root), VOL, GID) == []
+    root = str(host.root)
+    with pytest.raises(errors.InputError, match="managedvolumes cannot be looked at"):
+        vdsm_rows.remove_dangling(root, VOL, GID)
     boot_stage.put_row(host, VOL, OURS, PATH)
-    vdsm_rows.forget(str(host.root), vdsm_rows.read(str(host.root))[0])
+    with pytest.raises(errors.InputError, match="managedvolumes cannot be looked at"):
+        vdsm_rows.forget(root, vdsm_rows.read(root)[0])
     assert (elsewhere / LINK).is_symlink()
+    assert [*host.rows] == [VOL]
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+@pytest.mark.parametrize("place", [vdsm_rows.DATABASE, names.RUN_FOLDER, names.DEVICE_FOLDER, vdsm_rows.RULES_FOLDER])
+def test_what_cannot_be_looked_at_is_not_absent(
+    host: Host, monkeypatch: pytest.MonkeyPatch, place: str, code: int
+) -> None:
+    """A database, a folder of links, of devices or of rules that cannot be read: no row, no link and no device is taken
+    for missing, and nothing is removed.
+    """
+    root = str(host.root)
+    device(host)
+    link(host, PATH)
+    boot_stage.put_row(host, VOL, OURS, PATH)
+    [row], before = vdsm_rows.read(root), boot_stage.kept(host)
+    with monkeypatch.context() as patch:
+        faulty_files.inject(patch, host.local(place), code)
+        asked = {
+            vdsm_rows.DATABASE: [lambda: vdsm_rows.read(root)],
+            names.RUN_FOLDER: [
+                lambda: vdsm_rows.is_live(root, VOL), lambda: vdsm_rows.linked(root),
+                lambda: vdsm_rows.remove_dangling(root, VOL, GID), lambda: vdsm_rows.forget(root, row),
+            ],
+            names.DEVICE_FOLDER: [
+                lambda: vdsm_rows.is_live(root, VOL), lambda: vdsm_rows.linked(root),
+                lambda: vdsm_rows.remove_dangling(root, VOL, GID),
+            ],
+            vdsm_rows.RULES_FOLDER: [lambda: vdsm_rows.forget(root, row)],
+        }[place]  # fmt: skip
+        for ask in asked:
+            with pytest.raises(errors.InputError, match=f"cannot be looked at .{os.strerror(code)}"):
+                ask()
+    after = boot_stage.kept(host)
+    assert after["rows"] == before["rows"]
+    assert after["rules"] == before["rules"]
+    assert after["links"] == ({} if place == vdsm_rows.RULES_FOLDER else before["links"])
