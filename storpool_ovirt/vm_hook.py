@@ -16,7 +16,19 @@ import time
 from collections.abc import Sequence
 from typing import Callable, NoReturn
 
-from storpool_ovirt import config, device_paths, domain_xml, door, errors, log, names, streams, vm_points
+from storpool_ovirt import (
+    config,
+    device_paths,
+    domain_xml,
+    door,
+    doorway,
+    errors,
+    log,
+    names,
+    streams,
+    vm_points,
+    vm_request,
+)
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "storpool-vm-hook"
@@ -26,6 +38,7 @@ DEADLINE_SECONDS = 40.0
 LAST_SECONDS = 1.0  # a process that was stopped in between takes nothing when it goes on after its time
 XML_MAX_BYTES = 16 << 20
 XML_VARIABLE = "_hook_domxml"
+HOOKS_FOLDER = "/usr/libexec/vdsm/hooks"
 REFUSED = 2  # Vdsm runs no other hook after this one, and does not go on
 
 
@@ -38,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what is to be done at this point of Vdsm's; return the exit code, 0 or 2."""
     gc.disable()  # as in the helper: nothing of a process that lives for a tenth of a second is worth collecting
     arguments = list(sys.argv if argv is None else argv)
-    journal = log.Log(PROGRAM, config.root() + LOG_FILE)
+    root = _root(arguments[0])
+    journal = log.Log(PROGRAM, root + LOG_FILE)
     answer = streams.Answer(journal.descriptor)
     streams.close_stdin()
     journal.correlation_id = os.environ.get("vmId", "-")  # noqa: SIM112  Vdsm's name
     started = time.monotonic()
-    _, reason = door.guarded(lambda: _run(arguments, journal), journal, LOG_FILE)
+    _, reason = door.guarded(lambda: _run(arguments, root, journal), journal, LOG_FILE)
     if not reason:
         return 0
     journal.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
@@ -66,16 +80,57 @@ def handle(  # noqa: PLR0913  the facts of one moment of a VM
     raise: then Vdsm must not go on.
     """
     disks = _storpools(document, vm_points.POINTS[point].root, root)
-    if disks:
+    if not disks:
+        return
+    closed = _asked(vm_request.Request(point, journal.correlation_id, disks), root, deadline)
+    if not closed:
+        journal.line("way", by="root")
+        return
+    host = _own_settings(root, closed)
+    journal.line("way", by="itself", why=closed)
+    vm_points.act(point, disks, host, root, deadline, journal, sleep)
+
+
+def _asked(request: vm_request.Request, root: str, deadline: Deadline) -> str:
+    """Have root do it and return ""; or return why it is not to be asked."""
+    if os.geteuid() == 0:
+        return "it is root's already"
+    return doorway.ask(vm_request.write(request), root, deadline)
+
+
+def _own_settings(root: str, closed: str) -> config.Host:
+    """Return what storpool.conf says, where this user may read it; `closed` tells why root could not be asked."""
+    try:
         # The environment holds a VM's custom properties too: none of them may say where the API is.
-        vm_points.act(point, disks, config.host(root, environment=False), root, deadline, journal, sleep)
+        return config.host(root, environment=False)
+    except errors.ConfigError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        raise errors.ConfigError(
+            error.what, f"{error.why} and root cannot be asked ({closed})",
+            f"install etc/sudoers.d/storpool-ovirt and {doorway.DOOR}, or {error.advice} (docs/security.md)",
+        ) from error  # fmt: skip
 
 
-def _run(argv: Sequence[str], journal: log.Log) -> None:
+def _root(program: str) -> str:
+    """Return the folder that stands for the host's `/`: that which is named, where this hook is linked in it.
+
+    A VM's custom properties are in the environment too.
+    """
+    root = config.root()
+    return root if program.startswith(f"{root}{HOOKS_FOLDER}/") else ""
+
+
+def _run(argv: Sequence[str], root: str, journal: log.Log) -> None:
     point = _point(argv)
+    if config.root() != root:
+        raise errors.InputError(
+            f"{config.ROOT_VARIABLE} in the environment", "names a folder in which this hook is not linked",
+            "take it out of the VM's custom properties",
+        )  # fmt: skip
     deadline = Deadline(DEADLINE_SECONDS)
     with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
-        handle(point, _document(), config.root(), deadline, journal)
+        handle(point, _document(), root, deadline, journal)
 
 
 def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:

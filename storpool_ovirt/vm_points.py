@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from storpool_ovirt import api, attachments, taking
 
 
-def act(  # noqa: PLR0913  the facts of one moment of a VM
+def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
     point: str,
     disks: taking.Pairs,
     host: config.Host,

@@ -23,7 +23,8 @@ FLOORS = {
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
     "holders": 3, "purposes": 3, "listing": 3, "lines": 3, "stale": 3, "fence_host": 3,
     "vm_points": 3,
-    "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "boot_hook": 4, "fence_agent": 4,
+    "vm_request": 1, "doorway": 1,
+    "engine_adapter": 4, "vdsm_helper": 4, "vm_hook": 4, "vm_door": 4, "boot_hook": 4, "fence_agent": 4,
     "admin_work": 4, "admin_look": 4, "admin_mend": 4, "admin_hosts": 4, "admin": 4,
 }  # fmt: skip
 # Packages that stand beside the house: they start its programs or stand in for what is outside, and import none of it.
@@ -90,7 +91,7 @@ def test_openstack_is_known_in_one_place() -> None:
         assert "mapping" not in used, "the mapping is the adapter's"
 
 
-@pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper", "boot_hook"])
+@pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper", "boot_hook", "vm_hook", "vm_door"])
 def test_the_hot_path_starts_without_what_it_does_not_need(program: str) -> None:
     """With OpenStack, the simulator, confget and the tools' libraries blocked, each program can be loaded and work."""
     code = f"""
@@ -110,6 +111,20 @@ assert sys.modules.get("confget") is None and sys.modules.get("pyparsing") is No
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "the binding's greeting must not reach Engine"
+
+
+def test_a_hook_that_asks_root_needs_little() -> None:
+    """Who has no token needs nothing that talks to StorPool, and no module that takes as long as all of the rest."""
+    code = """
+import sys
+import storpool_ovirt.vm_hook
+for name in ("storpool", "storpool_ovirt.api", "storpool_ovirt.attachments", "storpool_ovirt.taking", "http.client",
+             "socket", "ssl", "email", "subprocess", "threading"):
+    assert name not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False,
+                          env={"PYTHONPATH": str(PACKAGE.parent)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_importing_a_module_does_no_work() -> None:

@@ -226,6 +226,7 @@ def test_the_hook_writes_one_line_for_each_change(starts: Starts) -> None:
     lines = [line.split("] ", 1)[1] for line in log.read_text().splitlines()]
     global_id = starts.global_id(disk)
     assert lines == [
+        f'{vm_id} way by=itself why="it is root\'s already"',
         f"{vm_id} taken volume=ovirt--{disk.id} global_id={global_id} client=1 by=2",
         f"{vm_id} disks_alone disks={global_id} client=2 left_alone=-",
     ]
