@@ -1,7 +1,8 @@
 """Force: what takes a disk away from a host whether it is open or not.  The only place that ever asks for it.
 
-Two may: the start of a VM (`only_here`, for taking.py), as Engine starts a VM elsewhere after a host was lost and
-nobody takes the disk from that host, and who says that a host is lost (`clear`).  An item with `detach: "all"`,
+Three may: the start of a VM (`only_here`, for taking.py), as Engine starts a VM elsewhere after a host was lost and
+nobody takes the disk from that host; a plug, from hosts that are down (`torn_off`, for plugging.py); and who says that
+a host is lost (`clear`).  An item with `detach: "all"`,
 `rw: [me]` and `force` makes a host the only one at once (`storpool.sptypes.VolumeReassignDesc`; StorPool's plugin for
 Proxmox VE and its patches for Nova do so at a start).  docs/fencing.md has the argument.
 """
@@ -136,6 +137,11 @@ def only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
     return {target.kind: names.address(target.global_id), "rw": [client_id], "detach": "all", "force": True}
 
 
+def torn_off(target: attachments.Target, client_ids: Sequence[int]) -> dict[str, object]:
+    """Return the item of a reassign that takes an object from these clients, whether they have it open or not."""
+    return {target.kind: names.address(target.global_id), "detach": list(client_ids), "force": True}
+
+
 def some(things: Sequence[object], shown: int = SHOWN) -> str:
     """Return the first few of these, for a sentence."""
     return ", ".join(map(str, things[:shown])) + (f" and {len(things) - shown} more" if len(things) > shown else "")
@@ -153,7 +159,7 @@ def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
 
 
 def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> int:
-    items = [{each.kind: names.address(each.global_id), "detach": [client_id], "force": True} for each in targets]
+    items = [torn_off(each, [client_id]) for each in targets]
     return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets))
 
 

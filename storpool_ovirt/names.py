@@ -28,6 +28,10 @@ PLATFORM = "ovirt"
 TAG_UUID = "ovirt-uuid"
 TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
+# Several VMs may have this volume at once; absent: nobody knows.  Its 12 bytes are counted by `check_length`: a disk's
+# own volume then uses 127 of 199, a preview's 173.
+TAG_SHARED = "ovirt-share"
+SHARED = "1"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm, managedvolume.py).
@@ -107,6 +111,11 @@ def is_foreign(tags: Mapping[str, str]) -> bool:
 def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
     """Tell whether a tag or a name that only we give says that an object is oVirt's."""
     return not is_foreign(tags) and (TAG_UUID in tags or uuid_of(name) is not None)
+
+
+def is_shared(tags: Mapping[str, str]) -> bool:
+    """Tell whether the tags say that oVirt has a disk as shareable; where they do not, nobody knows."""
+    return tags.get(TAG_SHARED) == SHARED
 
 
 def address(global_id: str) -> str:

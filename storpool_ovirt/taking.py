@@ -1,7 +1,7 @@
 """A start: a host makes the disks of a VM its own alone, before the guest runs.
 
 StorPool does it in one atomic request (`fencing.only_here`).  Whatever cannot be proved, before or after it, is an
-error, and the VM must not start: docs/fencing.md tells why each step is where it is.
+error, and the VM must not start: docs/fencing.md tells why each step is where it is.  A plug is in `plugging.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, fencing, names
+from storpool_ovirt import api, attachments, device_paths, domain_xml, errors, fencing, names, sharing
 
 # A client that runs learns in milliseconds that a disk was taken from it; one that hangs, or whose host was just
 # switched off, is said to be down after a while.
@@ -31,43 +31,69 @@ class Taken(NamedTuple):
     left_alone: Sequence[str]
 
 
-class _Judged(NamedTuple):
-    """A volume of a VM.  `proved`: oVirt made it for this VM; else nothing says whose it is."""
+class Judged(NamedTuple):
+    """A volume of a VM as StorPool has it.
 
-    target: attachments.Target
+    `uuid` is oVirt's id for it; `proved`: oVirt made it for this VM, else nothing says whose it is.  `is_wanted_shared`
+    says what the XML of the VM says.
+    """
+
+    there: api.Volume
+    uuid: str | None
     proved: bool
+    is_wanted_shared: bool
+
+    @property
+    def target(self) -> attachments.Target:
+        """How `attachments` names it."""
+        return attachments.Target(self.there.global_id, self.there.name)
 
 
 def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack_prefix: str) -> Taken:
     """Make this host the only one that has these disks (each with its global id), read-write; all of them or none.
 
     Shareable disks, snapshots and what is others' are left alone, but must be what the VM means too.  The devices are
-    here on return.  Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed;
-    afterwards Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
+    here on return.  The XML of a start is right about what is shareable, and so will be the mark (`sharing.py`).
+    Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed; afterwards Conflict when
+    somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
     """
-    _check_each_once(disks)
-    judged = [found for global_id, disk in disks for found in _judged(client, global_id, disk, openstack_prefix)]
-    if judged:
-        _check_up(client, host.client_id)
-    before = client.attachments() if judged else []
-    for found in judged:
+    check_each_once(disks)
+    judged = judge(client, disks, openstack_prefix)
+    single = [found for found in judged if not found.is_wanted_shared]
+    if single:
+        check_up(client, host.client_id)
+    before = client.attachments() if single else []
+    for found in single:
         if not found.proved:
-            _check_nobody_else(host.client_id, found.target, before)
-    targets = [found.target for found in judged if found.proved]
+            check_nobody_else(host.client_id, found.target, before)
+    proved = [found for found in single if found.proved]
+    for found in proved:
+        check_here(host, found.target, before)
+    for found in proved:
+        sharing.unmark(client, found.there, host.log)
+    targets = [found.target for found in proved]
     if targets:
-        for target in targets:
-            _check_here(host, target, before)
         _take(client, host, targets, before)
+    for found in judged:
+        if found.is_wanted_shared and found.proved:
+            sharing.silent_mark(client, found.there, host.log)
+    return taken(targets, disks)
+
+
+def taken(targets: Sequence[attachments.Target], disks: Pairs) -> Taken:
+    """Return what was made this host's own, and what of these disks was not."""
     kept = {target.global_id for target in targets}
     return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
 
 
 def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
-    """Raise Conflict when a client does not have one of these any more; shareable ones are never taken away."""
-    wanted = [(global_id, disk) for global_id, disk in disks if not disk.shareable]
-    listed = client.attachments() if wanted else []
-    mine = [each for each in listed if each.client_id == client_id]
-    for global_id, disk in wanted:
+    """Raise Conflict when a client does not have one of these any more.
+
+    Shareable ones too: who says that a host is lost takes them as well, and a guest that has not stopped at the errors
+    would write what it remembers to the disk that it opens anew.
+    """
+    mine = [each for each in client.attachments() if each.client_id == client_id]
+    for global_id, disk in disks:
         # Older releases list names only.
         name = None if all(each.global_id for each in mine) else _read(client, global_id).name
         if not any(each.is_of(global_id, name) for each in mine):
@@ -78,7 +104,8 @@ def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
             )
 
 
-def _check_each_once(disks: Pairs) -> None:
+def check_each_once(disks: Pairs) -> None:
+    """Raise Conflict when two disks lead to one object."""
     seen: dict[str, str] = {}
     for global_id, disk in disks:
         if global_id in seen:
@@ -90,7 +117,12 @@ def _check_each_once(disks: Pairs) -> None:
         seen[global_id] = disk.path
 
 
-def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack_prefix: str) -> list[_Judged]:
+def judge(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Judged]:
+    """Return the volumes among these of which somebody may lose something; raise Foreign, NotFound."""
+    return [found for global_id, disk in disks for found in _judged(client, global_id, disk, openstack_prefix)]
+
+
+def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack_prefix: str) -> list[Judged]:
     """Return the volume that is to be taken, or nothing where nobody loses anything; raise Foreign, NotFound."""
     there = _read(client, global_id)
     made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
@@ -101,13 +133,13 @@ def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack
             f"{there.kind} {there.name} (~{there.global_id})", f"is the disk {uuid} of this VM but {whose}",
             "nothing was taken from anybody, see storpool-ovirt audit",
         )  # fmt: skip
-    if disk.shareable or there.kind != "volume" or names.is_foreign(there.tags):
+    if there.kind != "volume" or names.is_foreign(there.tags):
         return []
     # Cinder's names are OpenStack's too: such a volume is oVirt's where oVirt says so, by its link or its serial.
     proved = made_for is not None and (
         uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
     )
-    return [_Judged(attachments.Target(global_id, there.name), proved)]
+    return [Judged(there, made_for, proved, disk.shareable)]
 
 
 def _read(client: api.Client, global_id: str) -> api.Volume:
@@ -124,7 +156,8 @@ def _read(client: api.Client, global_id: str) -> api.Volume:
         return there
 
 
-def _check_up(client: api.Client, client_id: int) -> None:
+def check_up(client: api.Client, client_id: int) -> None:
+    """Raise NotFound when StorPool does not know this host's client, ClientDown when it has no contact with it."""
     word = fencing.status(client, client_id)
     if word is None:
         raise errors.NotFound("client", str(client_id), f"in the StorPool cluster at {client.address}: check SP_OURID")
@@ -132,8 +165,9 @@ def _check_up(client: api.Client, client_id: int) -> None:
         raise errors.ClientDown(client_id)
 
 
-def _check_nobody_else(client_id: int, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
-    others = sorted({each.client_id for each in _of([target], before)} - {client_id})
+def check_nobody_else(client_id: int, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
+    """Raise Foreign when others have what may be anybody's."""
+    others = sorted({each.client_id for each in held_of([target], before)} - {client_id})
     if others:
         raise errors.Foreign(
             str(target), f"is attached to {_clients(others)} too, and neither its tags nor the VM tell whose it is",
@@ -141,12 +175,12 @@ def _check_nobody_else(client_id: int, target: attachments.Target, before: Seque
         )  # fmt: skip
 
 
-def _check_here(host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
+def check_here(host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]) -> None:
     """See that this host can use a volume before it is taken from anybody.
 
     It was attached here just now: where it is not any more, somebody took it, and may run the VM.
     """
-    if not any(each.client_id == host.client_id for each in _of([target], before)):
+    if not any(each.client_id == host.client_id for each in held_of([target], before)):
         raise errors.Conflict(
             str(target), f"is not attached to client {host.client_id} any more", "somebody took it: start the VM again"
         )
@@ -159,12 +193,12 @@ def _take(
     targets: Sequence[attachments.Target],
     before: Sequence[api.Attachment],
 ) -> None:
-    lost = [each for each in _of(targets, before) if each.client_id != host.client_id]
+    lost = [each for each in held_of(targets, before) if each.client_id != host.client_id]
     generation = _request(client, host, targets, lost)
     for each in lost:
         host.log.line("taken", volume=each.name, global_id=each.global_id, client=each.client_id, by=host.client_id)
-    _check_alone(client, host, targets)
-    _wait_for_clients(client, host, generation, {each.client_id for each in lost})
+    check_alone(client, host, targets)
+    wait_for_clients(client, host, generation, {each.client_id for each in lost})
     for target in targets:
         attachments.wait_for_device(host, target.global_id)
 
@@ -188,7 +222,7 @@ def _request(
             if patience.remaining() <= 0:
                 raise
             client.pause(attempt)
-        now = _of(targets, client.attachments())
+        now = held_of(targets, client.attachments())
         if _is_alone(now, targets, host.client_id):
             return 0
         _check_no_newcomer(now, lost, host.client_id)
@@ -205,14 +239,14 @@ def _check_no_newcomer(now: Sequence[api.Attachment], lost: Sequence[api.Attachm
             )  # fmt: skip
 
 
-def _check_alone(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> None:
+def check_alone(client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]) -> None:
     """Read back who has what: the list is the truth, whatever was answered."""
     for _ in _polls(host, LIST_SECONDS):
-        held = _of(targets, client.attachments())
+        held = held_of(targets, client.attachments())
         if _is_alone(held, targets, host.client_id):
             return
     for target in targets:
-        has = _of([target], held)
+        has = held_of([target], held)
         if not _is_alone(has, [target], host.client_id):
             told = ", ".join(f"client {each.client_id} ({each.access_mode})" for each in has) or "nobody"
             raise errors.Conflict(
@@ -221,7 +255,7 @@ def _check_alone(client: api.Client, host: attachments.HostSide, targets: Sequen
             )  # fmt: skip
 
 
-def _wait_for_clients(client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]) -> None:
+def wait_for_clients(client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]) -> None:
     """Wait until each client that runs has taken the change over: one that hangs may believe that it still has it.
 
     Who lost something must have; for others, which may have lost it in a start that was refused, it is not waited long.
@@ -250,14 +284,15 @@ def _polls(host: attachments.HostSide, seconds: float) -> Iterator[float]:
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def _of(targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]) -> list[api.Attachment]:
+def held_of(targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]) -> list[api.Attachment]:
+    """Return the attachments of these among what is listed."""
     return [each for each in listed if any(each.is_of(target.global_id, target.name) for target in targets)]
 
 
 def _is_alone(held: Sequence[api.Attachment], targets: Sequence[attachments.Target], client_id: int) -> bool:
     """Tell whether each of these has exactly one attachment, of this client, read-write."""
     return len(held) == len(targets) and all(
-        [(each.client_id, each.access_mode) for each in _of([target], held)] == [(client_id, "rw")]
+        [(each.client_id, each.access_mode) for each in held_of([target], held)] == [(client_id, "rw")]
         for target in targets
     )
 

@@ -1,7 +1,8 @@
 """storpool-vm-hook: the program that Vdsm runs before a VM starts, before a disk is plugged, and before a VM leaves.
 
 It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user vdsm, and makes this
-host the only one that has the VM's StorPool disks; shareable ones, and other vendors', are left alone.  Linked into
+host the only one that has the VM's StorPool disks; shareable ones, and other vendors', are left alone.  A start takes
+them by force (`taking.py`), a plug only from hosts that are down (`plugging.py`).  Linked into
 hooks/before_vm_migrate_source it only looks: a VM whose disk was taken away, and that has not noticed, must not open it
 anew on another host.  Where it cannot be sure, Vdsm's work ends there: exit code 2 and one sentence, last on stderr
 (oVirt's vdsm, common/hooks.py).  It never runs for a migration's destination, where two hosts have a disk by right.

@@ -1,7 +1,7 @@
 """What is done at each point of Vdsm's for the StorPool disks of a VM, by whoever may use the host's token.
 
 `before_vm_start` and `before_disk_hotplug` make this host the only one that has them; `before_vm_migrate_source` only
-looks.  At no other point may anything be taken from another host.
+looks.  At no other point may anything be taken from another host, and by force from one that is up at a start alone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,16 @@ def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
 def _take(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:
     from storpool_ovirt import taking
 
-    taken = taking.take(client, side, disks, openstack_prefix)
+    _tell(side, taking.take(client, side, disks, openstack_prefix))
+
+
+def _plug(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:
+    from storpool_ovirt import plugging
+
+    _tell(side, plugging.take(client, side, disks, openstack_prefix))
+
+
+def _tell(side: attachments.HostSide, taken: taking.Taken) -> None:
     side.log.line("disks_alone", disks=",".join(each.global_id for each in taken.targets) or "-",
                   client=side.client_id, left_alone=",".join(taken.left_alone) or "-")  # fmt: skip
 
@@ -60,6 +69,6 @@ class Point(NamedTuple):
 
 POINTS = {
     "before_vm_start": Point(domain_xml.DOMAIN, _take),
-    "before_disk_hotplug": Point(domain_xml.DISK, _take),
+    "before_disk_hotplug": Point(domain_xml.DISK, _plug),
     "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
 }

@@ -18,7 +18,7 @@ FLOORS = {
     "log": 0, "streams": 0, "storpool_conf": 0, "config": 1, "api": 1, "database": 1, "engine_conf": 1,
     "vdsm_rows": 1, "door": 1, "console": 1,
     "text": 0, "rights": 0,
-    "volumes": 2, "attachments": 2, "fencing": 2, "taking": 2, "journal": 2, "mapping": 2,
+    "volumes": 2, "attachments": 2, "fencing": 2, "sharing": 2, "taking": 2, "plugging": 2, "journal": 2, "mapping": 2,
     "trees": 3, "claims": 3, "removal": 3, "recovery": 3, "disks": 3,
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
     "holders": 3, "purposes": 3, "listing": 3, "lines": 3, "stale": 3, "fence_host": 3,

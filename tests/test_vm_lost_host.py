@@ -180,7 +180,7 @@ def test_a_plugged_disk_is_taken_from_the_lost_host(machines: Machines, vdsm_hoo
     new = machines.writing(play.host2, root)
     for disk in lost.disks:
         device = flows.hot_plug(play.domain, play.host2, disk)
-        vdsm_hooks[2].before_disk_hotplug(hooks.disk_xml(device, "vdb"))
+        vdsm_hooks[2].before_disk_hotplug(hooks.plug_xml(device))
         assert play.on_hosts(disk.id) == {2}
     taken = machines.stream(lost.data)
     for disk in lost.disks:

@@ -139,10 +139,8 @@ class Life:
         if not self.hooked:
             return
         volumes = [self._by_uuid[device["vol_id"]] for device in devices]
-        if point == hooks.BEFORE_DISK_HOTPLUG:
-            document = hooks.disk_xml(devices[0], shareable=volumes[0].shareable)
-        else:
-            document = domain(devices, volumes)
+        plug = point == hooks.BEFORE_DISK_HOTPLUG
+        document = hooks.plug_xml(devices[0]) if plug else domain(devices, volumes)
         self.site.hook(host, point, document)
         self.counts["hook passed"] += 1
 

@@ -112,13 +112,31 @@ class Hooks:
 
 
 def disk_xml(device: dict[str, Any], name: str = "vda", *, shareable: bool = False, managed: bool = True) -> str:
-    """Return the element that Engine writes for what Vdsm's attach returned; `managed`: since cluster level 4.7."""
+    """Return the element that a VM starts with, as Engine writes it for what Vdsm's attach returned.
+
+    `managed`: since cluster level 4.7.  It has no error_policy, which Engine writes for other kinds of disks alone.
+    """
     path = device["managed_path"] if managed else device["path"]
     shared = "<shareable/>" if shareable else ""
     return (
-        f'<disk type="block" device="disk" snapshot="no"><driver name="qemu" type="raw" cache="none"'
-        f' error_policy="stop"/><source dev={quoteattr(path)}><seclabel model="dac" type="none" relabel="no"/></source>'
-        f'<target dev="{name}" bus="virtio"/><serial>{device["vol_id"]}</serial>{shared}</disk>'
+        f'<disk snapshot="no" type="block" device="disk"><target dev="{name}" bus="virtio"/>'
+        f'<source dev={quoteattr(path)}><seclabel model="dac" type="none" relabel="no"/></source>'
+        f'<driver name="qemu" cache="none" type="raw"/><serial>{device["vol_id"]}</serial>{shared}</disk>'
+    )
+
+
+def plug_xml(device: dict[str, Any], name: str = "vdb", *, managed: bool = True) -> str:
+    """Return the element that is plugged: Vdsm makes it anew from its own Drive (virt/vmdevices/storage.py, getXML).
+
+    It never has `<shareable/>` for a managed disk, as Drive takes that from `shared` in Engine's metadata alone, and
+    always an error_policy.
+    """
+    path = device["managed_path"] if managed else device["path"]
+    return (
+        f'<disk device="disk" snapshot="no" type="block">\n    <source dev={quoteattr(path)}>\n'
+        f'        <seclabel model="dac" relabel="no" type="none" />\n    </source>\n'
+        f'    <target bus="virtio" dev="{name}" />\n    <serial>{device["vol_id"]}</serial>\n'
+        f'    <driver cache="none" error_policy="stop" io="native" name="qemu" type="raw" />\n</disk>\n'
     )
 
 
