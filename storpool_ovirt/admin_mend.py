@@ -1,4 +1,4 @@
-"""The commands of `storpool-ovirt` that put the mapping and the cluster right: reconcile and rebuild."""
+"""The commands of `storpool-ovirt` that put the mapping and the cluster right: reconcile, mend and rebuild."""
 
 from __future__ import annotations
 
@@ -35,6 +35,29 @@ def reconcile(  # noqa: PLR0913, PLR0917  what its command line takes
         if remove or keep or detach:
             return _named_steps(out, engine, {"remove": remove, "keep": keep, "detach": detach}, 60 * grace, dry_run)
         return _reconcile(out, engine, 60 * grace, dry_run)
+
+
+@click.command(short_help="make a disk and its object agree after a change by hand")
+@click.argument("disk", metavar="DISK")
+@click.argument("global_id", metavar="[~GLOBALID]", required=False)
+@admin_work.all_of((DATABASE, OPTIONS, DRY_RUN, admin_work.limit(MEND_SECONDS)))
+@click.pass_obj
+def mend(  # noqa: PLR0913, PLR0917  what its command line takes
+    out: console.Console, disk: str, global_id: str | None, database: str | None, options: str | None, dry_run: bool,
+    limit: float,
+) -> int:  # fmt: skip
+    """Put a disk right whose volume was reverted, restored, renamed, resized or retagged by hand.
+
+    DISK is the id of a disk, a snapshot or a preview. The object is looked for by the global id in the mapping, then
+    by its name, then by its tags; ~GLOBALID tells which one it is where that leaves a doubt. Its tags and its name are
+    written, and its global id and size in the mapping.
+    """
+    from storpool_ovirt import mend
+
+    with admin_work.engine(out, "mend", Where(database, options, limit)) as engine:
+        for line in mend.mend(engine, disk, global_id, dry_run):
+            out.say(line)
+    return 0
 
 
 @click.command(short_help="make a lost mapping again from the tags")
@@ -96,4 +119,4 @@ def _named_steps(
     return 0
 
 
-COMMANDS = (reconcile, rebuild)
+COMMANDS = (reconcile, mend, rebuild)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from storpool_ovirt import api, findings, journal, mapping, names, truths
+from storpool_ovirt import api, candidates, findings, journal, mapping, names, truths
 from storpool_ovirt.findings import (
     ATTACHMENT,
     CRITICAL,
     DETACH,
-    FOREIGN,
     GHOST,
     INFO,
     RESIZE,
@@ -17,7 +16,6 @@ from storpool_ovirt.findings import (
     SIZE,
     TAGS,
     UNFINISHED,
-    UNMAPPED,
     WARNING,
     Action,
     Finding,
@@ -76,107 +74,96 @@ def _inactive_root(record: mapping.Record) -> Finding:
 
 def _ghost(view: truths.View, record: mapping.Record) -> Finding:
     node = record.node
-    late = any(
-        each.kind == journal.DROP and each.state == journal.UNDONE and node.uuid in str(each.plan.get("nodes"))
-        for each in view.operations
-    )
-    cause = "a delete of it that had been taken back took effect after that" if late else (
-        f"StorPool does not have it any more; it was made by the request {record.correlation_id}"
-    )  # fmt: skip
-    others = [each for each in view.tree(node.root) if each.kind == "volume" and each.uuid != node.uuid]
-    mend = "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
-    if node.kind == "snapshot":
-        mend += f"delete the snapshot in oVirt, or storpool-ovirt reconcile --remove {node.uuid} forgets it"
-    elif others or node.root in view.unmapped:
-        # The disk lives on in another volume: deleting it in oVirt would delete that one.
-        mend = (
-            "the disk has other volumes, so do not delete it in oVirt: storpool-ovirt rebuild, then"
-            f" storpool-ovirt reconcile --remove {node.uuid} forgets this one"
-        )
-    else:
-        mend += f"delete the disk in oVirt, or storpool-ovirt reconcile --remove {node.uuid} forgets it"
+    found = view.candidates(node).best
+    cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
     return Finding(
         GHOST, CRITICAL if node.kind == "volume" else WARNING, f"{node.kind} {node.uuid} (~{node.global_id})",
         node.uuid, node.root, cause, mend, record.age_seconds,
     )  # fmt: skip
 
 
+def _moved(node: mapping.Node, found: tuple[api.Volume, ...]) -> tuple[str, str]:
+    """What has the name or the tags of a lost object: it was reverted or restored by hand."""
+    choice = "" if len(found) == 1 else " ~GLOBALID, with the id of the right one,"
+    where = "StorPool has it under another global id" if found[0].name == names.object_name(node.uuid) else (
+        "StorPool does not have it under its name any more, and what carries its tags may be it"
+    )  # fmt: skip
+    return (
+        f"{where}: {candidates.those(found)}; it was reverted or restored by hand",
+        f"storpool-ovirt mend {node.uuid}{choice} puts it right",
+    )
+
+
+def _loss(view: truths.View, record: mapping.Record) -> str:
+    late = any(
+        each.kind == journal.DROP and each.state == journal.UNDONE
+        and record.node.uuid in str(each.plan.get("nodes"))
+        for each in view.operations
+    )  # fmt: skip
+    if late:
+        return "a delete of it that had been taken back took effect after that"
+    return f"StorPool does not have it any more; it was made by the request {record.correlation_id}"
+
+
+def _after_loss(view: truths.View, node: mapping.Node) -> str:
+    forgets = f"storpool-ovirt reconcile --remove {node.uuid} forgets"
+    mend = "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
+    if node.kind == "snapshot":
+        return f"{mend}delete the snapshot in oVirt, or {forgets} it"
+    others = [each for each in view.tree(node.root) if each.kind == "volume" and each.uuid != node.uuid]
+    if others or node.root in view.unmapped:
+        # The disk lives on in another volume: deleting it in oVirt would delete that one.
+        return (
+            f"the disk has other volumes, so do not delete it in oVirt: storpool-ovirt rebuild, then {forgets} this one"
+        )
+    return f"{mend}delete the disk in oVirt, or {forgets} it"
+
+
 def _drifts(view: truths.View, record: mapping.Record, thing: api.Volume) -> Iterator[Finding]:
     node = record.node
     what = findings.named(node.kind, node.uuid, thing)
-    wanted = names.tags(node.uuid, view.location, node.root)
-    wrong = sorted(key for key, value in wanted.items() if thing.tags.get(key) != value)
-    if node.uuid == node.root and thing.tags.get(names.TAG_ROOT, node.root) not in ("", node.root):
-        wrong.append(names.TAG_ROOT)
+    wrong = candidates.wrong_tags(thing, node, view.location)
     if wrong:
-        mine = thing.tags.get(names.TAG_LOCATION) == view.location
-        mine = mine and thing.tags.get(names.TAG_UUID, node.uuid) == node.uuid
-        yield Finding(
-            TAGS, WARNING, what, node.uuid, node.root, f"somebody changed its tags ({', '.join(wrong)})",
-            "storpool-ovirt reconcile writes them again" if mine else
-            f"if it is this Engine's disk: set {', '.join(f'{key}={value}' for key, value in wanted.items())} with the"
-            f" StorPool CLI on ~{thing.global_id}; until then no verb touches it",
-            record.age_seconds, Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
-        )  # fmt: skip
+        yield _tags(view, record, thing, wrong)
+    if candidates.owner(thing, view.location):
+        return  # whatever it is like, it is not ours to mend
     if thing.name != names.object_name(node.uuid):
         yield Finding(
             TAGS, INFO, what, node.uuid, node.root, f"somebody renamed it to {names.shown(thing.name)}",
-            f"rename ~{thing.global_id} to {names.object_name(node.uuid)} with the StorPool CLI: a lost answer is found"
-            " by its name", record.age_seconds,
+            f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a lost answer is found by"
+            " its name", record.age_seconds,
         )  # fmt: skip
     if thing.size_bytes != node.size_bytes:
         yield Finding(
             SIZE, WARNING, what, node.uuid, node.root,
-            f"it has {_gib(thing.size_bytes)}, the mapping says {_gib(node.size_bytes)}: it was resized"
-            " by hand, or by a request that came late",
-            "storpool-ovirt reconcile writes the size in the mapping; extend the disk in oVirt to what it has, so that"
-            " Engine shows it too", record.age_seconds, Action(RESIZE, node.uuid, node.root, thing.global_id),
+            f"it has {gib(thing.size_bytes)}, the mapping says {gib(node.size_bytes)}: it was resized, reverted or"
+            " restored by hand, or by a request that came late",
+            f"storpool-ovirt mend {node.uuid}, or reconcile, writes the size in the mapping; extend the disk in oVirt"
+            " to what it has, so that Engine shows it too",
+            record.age_seconds, Action(RESIZE, node.uuid, node.root, thing.global_id),
         )  # fmt: skip
 
 
-def of_objects(view: truths.View) -> Iterator[Finding]:
-    """Yield objects without a row."""
-    mapped = {record.node.global_id for record in view.records.values()}
-    for root, things in view.unmapped.items():
-        for thing in things:
-            yield _unmapped(view, thing.tags[names.TAG_UUID], root, thing)
-    for thing in view.things.values():
-        uuid = names.uuid_of(thing.name) or ""
-        if uuid and thing.global_id not in mapped and thing.tags.get(names.TAG_LOCATION) != view.location:
-            found = _foreign(view, uuid, thing)
-            if found is not None:
-                yield found
-
-
-def _unmapped(view: truths.View, uuid: str, root: str, thing: api.Volume) -> Finding:
-    twice = uuid in view.records
-    cause = "the mapping has another object for this id" if twice else (
-        "it carries our tags, but the mapping does not know it: the database was restored from an older backup, or"
-        " it was copied by hand"
-    )  # fmt: skip
-    mend = f"storpool-ovirt reconcile --remove ~{thing.global_id} deletes it, if it is not needed"
-    if not twice:
-        mend = f"storpool-ovirt rebuild takes it into the mapping, if oVirt still has the disk; else {mend}"
-    held = view.holders(thing.global_id, thing.name)
-    if held:
-        cause += f"; {', '.join(f'client {each.client_id}' for each in held)} has it attached"
-    severity = CRITICAL if twice or held else WARNING
-    age_seconds = max(0.0, view.now - thing.created_at)
-    return Finding(UNMAPPED, severity, findings.named(thing.kind, uuid, thing), uuid, root, cause, mend, age_seconds)
-
-
-def _foreign(view: truths.View, uuid: str, thing: api.Volume) -> Finding | None:
-    """What has a name of ours and is another's: told only where it takes the place of ours, or belongs to nobody."""
-    owner = thing.tags.get(names.TAG_LOCATION)
-    taken = uuid in view.records
-    if not taken and owner:
-        return None  # another Engine's disk in a cluster that both use
-    why = f"belongs to the Engine of location {owner}" if owner else "carries no location"
+def _tags(view: truths.View, record: mapping.Record, thing: api.Volume, wrong: Mapping[str, str]) -> Finding:
+    node = record.node
+    mine = thing.tags.get(names.TAG_LOCATION) == view.location
+    choice = ""
+    if candidates.other_id(thing, node.uuid):
+        mine, choice = False, f" ~{thing.global_id}"
+    mend = f"storpool-ovirt mend {node.uuid}{choice} writes them again"
+    other = candidates.owner(thing, view.location)
+    if other:
+        mine = False
+        wanted = ", ".join(f"{key}={value}" for key, value in wrong.items())
+        mend = (
+            f"it belongs to {other} now; if it is this Engine's disk: set {wanted} with the StorPool CLI on"
+            f" ~{thing.global_id}, then storpool-ovirt mend {node.uuid}; until then no verb touches it"
+        )
     return Finding(
-        FOREIGN, WARNING if taken else INFO, findings.named(thing.kind, uuid, thing), uuid, uuid,
-        f"it has a name of ours, but {why}" + (", and the mapping has this id" if taken else ""),
-        "nothing here touches it; rename or delete it with the StorPool CLI if it is not needed",
-        max(0.0, view.now - thing.created_at),
+        TAGS, WARNING, findings.named(node.kind, node.uuid, thing), node.uuid, node.root,
+        f"somebody changed its tags ({', '.join(sorted(wrong))})",
+        f"{mend}, and so does reconcile" if mine else mend,
+        record.age_seconds, Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
     )  # fmt: skip
 
 
@@ -234,5 +221,6 @@ def _inactive(view: truths.View, node: mapping.Node, what: str, where: str, acti
     )  # fmt: skip
 
 
-def _gib(size_bytes: int) -> str:
+def gib(size_bytes: int) -> str:
+    """Return a size as people read it."""
     return f"{size_bytes / GIB:g} GiB"

@@ -111,7 +111,8 @@ def _ending(operation: journal.Operation) -> str:
 def is_alone(view: truths.View, thing: api.Volume) -> bool:
     """Tell whether nothing speaks for it that somebody has used the object since: else a person has to decide.
 
-    Objects of ours that nobody explains are the sign of a database that is older than the cluster.
+    Objects of ours that nobody explains are the sign of a database that is older than the cluster.  What others made of
+    it with copied tags keeps its data whatever becomes of the object, and says nothing of oVirt.
     """
     if view.unmapped:
         return False
@@ -122,6 +123,7 @@ def is_alone(view: truths.View, thing: api.Volume) -> bool:
         each.made_from == thing.global_id
         or (each.parent in stands and each.global_id not in family and each.made_from not in family[1:])
         for each in view.things.values()
+        if not view.is_kept(each)
     )
 
 

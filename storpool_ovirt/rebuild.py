@@ -7,11 +7,11 @@ and the next connect_volume corrects it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from storpool_ovirt import api, errors, journal, mapping, names, trees, truths, volumes
+from storpool_ovirt import api, candidates, errors, journal, mapping, names, trees, truths, volumes
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,21 @@ def plan(view: truths.View, location: str | None = None) -> Plan:
             f"the locations there are: {there}; the old one is in the adapter's log (verb_done ... loc=): give it with"
             " --location",
         )
-    mapped = {record.node.global_id for record in view.records.values()}
     claimed = {each.node for each in view.operations if each.kind == journal.MAKE and each.proved}
-    retagged = [
-        each for each in view.things.values()
-        if each.tags.get(names.TAG_LOCATION) != wanted
-        and (each.global_id in mapped or each.tags.get(names.TAG_LOCATION) == view.location)
-    ]  # fmt: skip
-    by_uuid, left_out = _objects(replace(view, location=wanted), mapped, claimed)
+    by_uuid, left_out = _objects(replace(view, location=wanted), claimed)
     found = _Found(view, by_uuid)
     disks = {*found.members, *({record.node.root for record in view.records.values()} - view.busy)}
     planned = [_disk(found, disk) for disk in sorted(disks) if view.is_here(disk)]
+    left_out += [
+        f"{candidates.said(each)}: the mapping has it, but it belongs to {other} now"
+        for each in _mapped(view)
+        if (other := candidates.owner(each, view.location)) and candidates.owner(each, wanted)
+    ]
     return Plan(
         wanted,
         tuple(tuple(rows) for rows, _ in planned if rows),
         tuple(active for _, active in planned if active is not None),
-        tuple(retagged),
+        tuple(_retagged(view, wanted)),
         tuple(left_out),
     )
 
@@ -110,24 +109,49 @@ def _write(engine: trees.Engine, node: mapping.Node, created_at: float) -> bool:
     return new
 
 
-def _objects(view: truths.View, mapped: set[str | None], claimed: set[str]) -> tuple[dict[str, api.Volume], list[str]]:
+def _retagged(view: truths.View, location: str) -> Iterator[api.Volume]:
+    """Yield what gets the tag of the location: what the mapping has, and what this Engine made with another one.
+
+    What the tags say is another owner's by now stays that one's, also where the mapping has it.
+    """
+    named = [each for things in view.ours.values() for each in things if each.global_id not in view.mapped]
+    for thing in (*_mapped(view), *named):
+        if thing.tags.get(names.TAG_LOCATION, "") != location and not candidates.owner(thing, view.location):
+            yield thing
+
+
+def _mapped(view: truths.View) -> list[api.Volume]:
+    return [view.things[global_id] for global_id in sorted(view.mapped & view.things.keys())]
+
+
+def _objects(view: truths.View, claimed: set[str]) -> tuple[dict[str, api.Volume], list[str]]:
     """Return the objects to take in by id, and the reasons for those that are left out."""
     by_uuid: dict[str, api.Volume] = {}
     left_out = []
     for uuid, things in sorted(view.ours.items()):
-        new = [each for each in things if each.global_id not in mapped]
+        new = [each for each in things if each.global_id not in view.mapped]
         if not new:
             continue
         if not names.UUID.match(uuid) or not names.UUID.match(_root_of(new[0])):
             left_out.append(f"~{new[0].global_id}: its tags name no id of oVirt")
         elif uuid in claimed:
             left_out.append(f"{uuid}: an operation that died made it, and Engine does not know it (see audit)")
-        elif len(things) > 1 or uuid in view.records:
+        elif uuid in view.records:
+            was = view.records[uuid].node.global_id
             left_out.append(
-                f"{uuid}: there are two objects of this id: {', '.join(f'~{each.global_id}' for each in things)}"
+                f"{uuid}: the mapping has ~{was} for it, and not {candidates.those(new)}: storpool-ovirt mend {uuid}"
             )
+        elif len(new) > 1:
+            left_out.append(f"{uuid}: there are two objects of this id: {candidates.those(new)}")
         else:
             by_uuid[uuid] = new[0]
+    known = {*by_uuid, *view.ours, *view.records}
+    for uuid, things in sorted(view.kept.items()):
+        if uuid not in known:
+            left_out.append(
+                f"{candidates.those(things)}: the tags are those of {uuid or 'no id'}, the name is not, so others keep"
+                f" it; if it is the disk, rename it to {names.object_name(uuid)} and run this again"
+            )
     return by_uuid, left_out
 
 

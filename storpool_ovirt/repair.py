@@ -6,24 +6,22 @@ or that an administrator has named.  It forces nothing: what a host holds open s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Callable
 
 from storpool_ovirt import (
     api,
     attachments,
     audit,
+    candidates,
+    checks,
     errors,
     findings,
     journal,
-    leftovers,
     mapping,
     names,
     recovery,
     removal,
     trees,
-    truths,
     volumes,
 )  # fmt: skip
 
@@ -40,7 +38,7 @@ def carry_out(engine: trees.Engine, action: findings.Action, grace_seconds: floa
 
     Raises what the API and the mapping raise; nothing was deleted then that is not told.
     """
-    with _held(engine, action.disk):
+    with checks.held(engine, action.disk):
         return _STEPS[action.kind](engine, action, grace_seconds)
 
 
@@ -54,16 +52,16 @@ def remove(engine: trees.Engine, target: str, grace_seconds: float, dry_run: boo
     if target.startswith("~"):
         return _remove_object(engine, target, grace_seconds, dry_run)
     node = trees.known(engine, names.uuid(target, "the id"))
-    with _held(engine, node.root):
+    with checks.held(engine, node.root):
         return _remove_row(engine, node.uuid, dry_run)
 
 
 def keep(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
     """Close the journal's entries on an object that Engine knows, as an administrator says."""
     node = trees.known(engine, names.uuid(uuid, "the id"))
-    with _held(engine, node.root):
+    with checks.held(engine, node.root):
         open_here = [each for each in recovery.open_on(engine, node.root) if each.node == node.uuid]
-        _check_clusters(engine, node.root, open_here)
+        checks.clusters(engine, node.root, open_here)
         if node.global_id is None and all(recovery.made(engine, each) is None for each in open_here):
             raise errors.NotFound(node.kind, uuid, "in StorPool: it was never made; delete it in oVirt")
         if dry_run:
@@ -82,7 +80,7 @@ def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
     if dry_run:
         held = attachments.holders(engine.client, target)
         return f"would detach {target} where it is closed, of {_clients(held)}"
-    with _held(engine, node.root):
+    with checks.held(engine, node.root):
         return _detached(engine, target)
 
 
@@ -90,8 +88,8 @@ def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float)
     operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
     if operation is None or operation.age_seconds < grace_seconds:
         return NOTHING
-    _check_clusters(engine, action.disk, [operation])
-    _check_explained(engine, operation)
+    checks.clusters(engine, action.disk, [operation])
+    checks.explained(engine, operation)
     done = recovery.settle(engine, operation)
     if operation.kind == journal.DROP and done.startswith("left"):
         if not operation.proved:
@@ -114,7 +112,7 @@ def _delete(engine: trees.Engine, action: findings.Action, grace_seconds: float)
     )
     if not undone or engine.mapping.node(action.uuid) is not None:
         return NOTHING
-    there = _read(engine, names.address(action.global_id))
+    there = checks.read(engine, names.address(action.global_id))
     _delete_ours(engine, there, action.uuid)
     return f"deleted {there.kind} {there.name} (~{there.global_id})"
 
@@ -129,13 +127,13 @@ def _detach(engine: trees.Engine, action: findings.Action, _grace_seconds: float
 
 def _retag(engine: trees.Engine, action: findings.Action, _grace_seconds: float) -> str:
     node = trees.known(engine, action.uuid)
-    there = _read(engine, names.address(trees.global_id(node)))
-    if there.tags.get(names.TAG_LOCATION) != engine.mapping.location:
+    there = checks.read(engine, names.address(trees.global_id(node)))
+    location = engine.mapping.location
+    if there.tags.get(names.TAG_LOCATION) != location or candidates.owner(there, location):
         return NOTHING
-    if there.tags.get(names.TAG_UUID, node.uuid) != node.uuid:
+    if candidates.other_id(there, node.uuid):
         return NOTHING
-    strange = {names.TAG_ROOT: ""} if node.uuid == node.root and names.TAG_ROOT in there.tags else {}
-    volumes.change(engine.client, there, tags={**trees.tags(engine, node), **strange})
+    volumes.change(engine.client, there, tags=candidates.wrong_tags(there, node, location))
     engine.log.line("tags_written", node=node.uuid, global_id=there.global_id)
     return "wrote its tags"
 
@@ -144,7 +142,9 @@ def _resize(engine: trees.Engine, action: findings.Action, _grace_seconds: float
     node = trees.known(engine, action.uuid)
     if node.pending or node.state != mapping.LIVE:
         return NOTHING
-    there = _read(engine, names.address(trees.global_id(node)))
+    there = checks.read(engine, names.address(trees.global_id(node)))
+    if candidates.owner(there, engine.mapping.location):
+        return NOTHING
     engine.mapping.write(mapping.resized(node.uuid, there.size_bytes))
     engine.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
     return f"wrote {there.size_bytes >> 30} GiB in the mapping"
@@ -160,10 +160,10 @@ _STEPS: dict[str, Callable[[trees.Engine, findings.Action, float], str]] = {
 
 
 def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry_run: bool) -> str:
-    there = _read(engine, address)
+    there = checks.read(engine, address)
     uuid = there.tags.get(names.TAG_UUID, "")
-    _check_ours(engine, there, uuid)
-    with _held(engine, there.tags.get(names.TAG_ROOT, uuid)):
+    checks.ours(engine, there, uuid)
+    with checks.held(engine, there.tags.get(names.TAG_ROOT, uuid)):
         records = engine.mapping.records()
         if any(there.global_id == each.node.global_id or (each.node.uuid == uuid and each.node.global_id is None)
                for each in records):  # fmt: skip
@@ -182,7 +182,7 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
 def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     node = trees.known(engine, uuid)
     operations = recovery.open_on(engine, node.root)
-    _check_clusters(engine, node.root, operations)
+    checks.clusters(engine, node.root, operations)
     claims = [each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)]
     claim = next((each for each in claims if each.is_open), None)
     if claim is not None and not recovery.is_known(engine.mapping.tree(node.root), claim):
@@ -196,8 +196,9 @@ def _remove_row(engine: trees.Engine, uuid: str, dry_run: bool) -> str:
     if node.global_id is None:
         return f"would look for {node.kind} {uuid}" if dry_run else _find(engine, node)
     try:
-        there = _read(engine, names.address(node.global_id))
+        there = checks.read(engine, names.address(node.global_id))
     except errors.NotFound:
+        checks.gone(engine, node)
         if dry_run:
             return f"would forget {node.kind} {uuid}"
         removal.forget(engine, engine.mapping.tree(node.root), [uuid])
@@ -217,32 +218,6 @@ def _find(engine: trees.Engine, node: mapping.Node) -> str:
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 
-def _check_clusters(engine: trees.Engine, disk: str, operations: Sequence[journal.Operation]) -> None:
-    """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means nothing."""
-    pinned = engine.domain.api.cluster_id
-    served = {pinned} if pinned else {names.cluster_of(each.global_id) for each in truths.living(engine)}
-    known = {names.cluster_of(node.global_id) for node in engine.mapping.tree(disk) if node.global_id}
-    known |= {str(each.plan["cluster"]) for each in operations if each.plan.get("cluster")}
-    for cluster in sorted(known - served):
-        raise errors.WrongCluster(
-            f"disk {disk}", f"lives in StorPool cluster {cluster}, and this API shows none of it",
-            "give the options of its storage domain with --options",
-        )  # fmt: skip
-
-
-def _check_explained(engine: trees.Engine, operation: journal.Operation) -> None:
-    """Raise Conflict when the cluster tells that it is younger than the entry: then a person decides what may go."""
-    if operation.kind == journal.GROW:
-        return
-    view = truths.look(engine)
-    there = recovery.made(engine, operation) if operation.kind == journal.MAKE else None
-    if view.unmapped or (there is not None and not leftovers.is_alone(view, there)):
-        raise errors.Conflict(
-            f"disk {operation.disk}", "is not touched while there are objects that nobody explains",
-            "was the database restored? run storpool-ovirt audit, and rebuild first",
-        )  # fmt: skip
-
-
 def _told(operation: journal.Operation, done: str) -> str:
     """Return what was done; raise Conflict when nothing was."""
     if done.startswith("left"):
@@ -252,18 +227,9 @@ def _told(operation: journal.Operation, done: str) -> str:
 
 def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
     """Delete an object without a row.  Attached to any host it is in use: InUse."""
-    _check_ours(engine, there, uuid)
+    checks.ours(engine, there, uuid)
     removal.drop_unused(engine, there)
     engine.log.line(f"{there.kind}_deleted", **{there.kind: uuid}, global_id=there.global_id, reason="reconcile")
-
-
-def _check_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
-    if not uuid or not names.is_ours(there.tags, uuid, engine.mapping.location):
-        raise errors.Foreign(
-            f"{there.kind} {there.name} (~{there.global_id})",
-            f"does not carry the tags of this Engine (location {engine.mapping.location})",
-            "it is another owner's and is left alone",
-        )
 
 
 def _detached(engine: trees.Engine, target: attachments.Target) -> str:
@@ -276,23 +242,3 @@ def _detached(engine: trees.Engine, target: attachments.Target) -> str:
 
 def _clients(client_ids: list[int]) -> str:
     return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"
-
-
-def _read(engine: trees.Engine, address: str) -> api.Volume:
-    """Return a volume or a snapshot by `~globalId`; raise NotFound when there is none, or it is being deleted."""
-    try:
-        there = engine.client.volume(address)
-    except errors.NotFound:
-        there = engine.client.snapshot(address)
-    if there.dying:
-        raise errors.NotFound(there.kind, address, "any more: StorPool is about to drop it")
-    return there
-
-
-@contextmanager
-def _held(engine: trees.Engine, disk: str) -> Iterator[None]:
-    engine.mapping.lock(disk)
-    try:
-        yield
-    finally:
-        engine.mapping.session.unlock(disk)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from storpool_ovirt import api, journal, mapping, names, trees
+from storpool_ovirt import api, candidates, journal, mapping, names, trees
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,13 @@ class View:
         return self._trees.get(root, [])
 
     @cached_property
+    def mapped(self) -> frozenset[str]:
+        """The global ids of all rows."""
+        return frozenset(each.node.global_id for each in self.records.values() if each.node.global_id is not None)
+
+    @cached_property
     def unmapped(self) -> dict[str, list[api.Volume]]:
-        """The objects of this Engine's location that neither the mapping nor the journal explains, by disk."""
-        mapped = {record.node.global_id for record in self.records.values()}
+        """The objects of this Engine, by tags and name, that neither the mapping nor the journal explains, by disk."""
         planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
         made = {each.node for each in self.operations if each.kind == journal.MAKE and each.proved}
         found: dict[str, list[api.Volume]] = {}
@@ -63,18 +67,46 @@ class View:
             for thing in things:
                 root = thing.tags.get(names.TAG_ROOT, uuid)
                 explained = uuid in planned or (uuid in made and uuid not in self.records) or root in self.busy
-                if thing.global_id not in mapped and not explained:
+                if thing.global_id not in self.mapped and not explained:
                     found.setdefault(root, []).append(thing)
         return found
 
     @cached_property
     def ours(self) -> dict[str, list[api.Volume]]:
-        """The objects that carry this Engine's location, by the id that their tag names."""
+        """This Engine's objects by tags, and by name or a row, by the id that their tag names."""
+        return {uuid: own for uuid, things in self._tagged.items() if (own := [
+            each for each in things if each.global_id in self.mapped or candidates.is_named(each)
+        ])}  # fmt: skip
+
+    @cached_property
+    def kept(self) -> dict[str, list[api.Volume]]:
+        """What carries this Engine's tags and is kept by others, by the id that its tag names: no verb touches it."""
+        return {uuid: others for uuid, things in self._tagged.items() if (others := [
+            each for each in things if each.global_id not in self.mapped and not candidates.is_named(each)
+        ])}  # fmt: skip
+
+    @cached_property
+    def _tagged(self) -> dict[str, list[api.Volume]]:
         found: dict[str, list[api.Volume]] = {}
         for thing in self.things.values():
             if names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location):
                 found.setdefault(thing.tags[names.TAG_UUID], []).append(thing)
         return found
+
+    @cached_property
+    def _kept_ids(self) -> frozenset[str]:
+        return frozenset(each.global_id for things in self.kept.values() for each in things)
+
+    def is_kept(self, thing: api.Volume) -> bool:
+        """Tell whether an object carries this Engine's tags, and is kept by others."""
+        return thing.global_id in self._kept_ids
+
+    def candidates(self, node: mapping.Node) -> candidates.Candidates:
+        """Return what may be the object of a row."""
+        named = self._by_name.get(names.object_name(node.uuid))
+        near = [self.things.get(node.global_id or ""), named, *self.kept.get(node.uuid, [])]
+        living = {each.global_id: each for each in near if each is not None and each.global_id in self.things}
+        return candidates.of(living.values(), node, self.location)
 
     @cached_property
     def _by_name(self) -> dict[str, api.Volume]:

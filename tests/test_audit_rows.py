@@ -44,7 +44,7 @@ def test_a_delete_that_was_taken_back_and_took_effect_is_the_cause_of_a_ghost(ya
     check(only(yard), "ghost", "warning", None, cause=cause, mend=f"--remove {snapshot} forgets it")
 
 
-@pytest.mark.parametrize("change", [{"ovirt-root": OTHER}, {"virt": "cs"}, {"ovirt-uuid": ""}])
+@pytest.mark.parametrize("change", [{"ovirt-root": OTHER}, {"virt": ""}, {"ovirt-uuid": ""}])
 def test_tags_that_somebody_changed_are_written_again(yard: Yard, change: dict[str, str]) -> None:
     """T72, T79: an object with our location and no other id is ours."""
     preview = yard.verb("preview", yard.verb("snapshot", DISK))
@@ -54,13 +54,20 @@ def test_tags_that_somebody_changed_are_written_again(yard: Yard, change: dict[s
     assert (found.uuid, found.disk) == (preview, DISK)
 
 
-@pytest.mark.parametrize("change", [{"ovirt-loc": "ffffffff"}, {"ovirt-loc": ""}, {"ovirt-uuid": OTHER}])
-def test_tags_that_make_it_anothers_are_left_to_a_person(yard: Yard, change: dict[str, str]) -> None:
+@pytest.mark.parametrize(("tag", "value"), [("ovirt-loc", "ffffffff"), ("virt", "pve")])
+def test_tags_that_make_it_anothers_are_left_to_a_person(yard: Yard, tag: str, value: str) -> None:
     """T76: whose it is, only a person knows; the tags to set are told."""
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {tag: value}})
+    right = yard.tags(DISK)[tag]
+    check(only(yard), "tag drift", "warning", None, cause=f"({tag})", mend=f"set {tag}={right} with the StorPool CLI")
+
+
+@pytest.mark.parametrize(("change", "choice"), [({"ovirt-loc": ""}, ""), ({"ovirt-uuid": OTHER}, " ~")])
+def test_tags_that_a_revert_took_are_for_mend(yard: Yard, change: dict[str, str], choice: str) -> None:
+    """T72: the command is named, with the object where its tag names another disk."""
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": change})
-    found = [each for each in yard.report().findings if each.kind == "tag drift"]
-    mend = f"ovirt-uuid={DISK}, ovirt-loc={yard.location}"
-    check(found[0], "tag drift", "warning", None, cause=f"({next(iter(change))})", mend=mend)
+    mend = f"storpool-ovirt mend {DISK}{choice}"
+    check(only(yard), "tag drift", "warning", None, cause=f"({next(iter(change))})", mend=mend)
 
 
 def test_an_object_with_the_root_of_another_disk_is_told(yard: Yard) -> None:
@@ -72,7 +79,7 @@ def test_an_object_with_the_root_of_another_disk_is_told(yard: Yard) -> None:
 def test_an_object_that_was_renamed_is_told(yard: Yard) -> None:
     """T72: nothing breaks, but a lost answer would not be found."""
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"rename": "mine"})
-    check(only(yard), "tag drift", "info", None, cause='renamed it to "mine"', mend=f"to ovirt--{DISK} with the")
+    check(only(yard), "tag drift", "info", None, cause='renamed it to "mine"', mend=f"storpool-ovirt mend {DISK} names")
 
 
 def test_an_object_that_was_resized_is_told(yard: Yard) -> None:
@@ -93,9 +100,12 @@ def test_an_object_of_ours_without_a_row_is_unmapped(yard: Yard) -> None:
 
 def test_a_second_object_of_an_id_is_critical(yard: Yard) -> None:
     """T72, T61: which of the two has the data, nobody can tell from here."""
-    address = yard.by_hand(DISK, name="a-copy")
-    found = only(yard)
+    was = yard.address(DISK)
+    yard.ask(f"VolumeUpdate/{was}", {"rename": "mine"})
+    address = yard.by_hand(DISK)
+    found = next(each for each in yard.report().findings if each.kind == "unmapped")
     check(found, "unmapped", "critical", None, cause="has another object for this id", mend=f"--remove {address} del")
+    assert f"storpool-ovirt mend {DISK} {address}" in found.mend
 
 
 def test_a_name_that_belongs_to_nobody_is_only_told(yard: Yard) -> None:

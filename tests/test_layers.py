@@ -21,6 +21,7 @@ FLOORS = {
     "volumes": 2, "attachments": 2, "fencing": 2, "sharing": 2, "taking": 2, "plugging": 2, "journal": 2, "mapping": 2,
     "trees": 3, "claims": 3, "removal": 3, "recovery": 3, "disks": 3,
     "truths": 3, "findings": 3, "leftovers": 3, "drifts": 3, "audit": 3, "repair": 3, "rebuild": 3, "reports": 3,
+    "candidates": 3, "rowless": 3, "checks": 3, "mend": 3,
     "holders": 3, "purposes": 3, "listing": 3, "lines": 3, "stale": 3, "fence_host": 3,
     "vm_points": 3,
     "vm_request": 1, "doorway": 1,

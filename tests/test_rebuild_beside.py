@@ -159,18 +159,20 @@ def test_what_a_dead_verb_made_is_not_taken_in(yard: Yard) -> None:
 
 
 def test_two_objects_of_one_id_are_not_taken_in(yard: Yard) -> None:
-    """T61, T85: which of the two is the disk, a person decides."""
-    yard.by_hand(OTHER)
-    yard.by_hand(OTHER, name="a-copy")
-    yard.by_hand(DISK, name="another-copy")
-    assert [why.partition(":")[0] for why in left_out(yard)] == sorted([DISK, OTHER])
-    run(yard)
-    assert set(rows(yard)) == {DISK}
+    """T61, T85: which of the two is the disk, a person decides: the row stays."""
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"rename": "mine"})
+    yard.by_hand(DISK)
+    (why,) = left_out(yard)
+    assert why.startswith(f"{DISK}: the mapping has {yard.address(DISK)} for it")
+    assert why.endswith(f"storpool-ovirt mend {DISK}")
+    before = rows(yard)
+    assert run(yard) == 0
+    assert rows(yard) == before
 
 
 def test_an_object_whose_tags_name_no_id_is_not_taken_in(yard: Yard) -> None:
     """A tag that somebody set by hand is no id of oVirt."""
-    address = yard.by_hand("disk7", name="mine")
+    address = yard.by_hand("disk7")
     assert left_out(yard) == (f"{address}: its tags name no id of oVirt",)
 
 

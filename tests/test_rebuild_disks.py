@@ -258,11 +258,15 @@ def test_an_interrupted_change_of_location_goes_on(rig: Rig, monkeypatch: pytest
     assert locations(rig) == dict.fromkeys((CLONE, LAST, DISK), old)
 
 
-def test_an_object_of_the_mapping_with_another_location_is_retagged(rig: Rig) -> None:
-    """T79: what an earlier run left behind gets the location in the next one, with --location or without."""
+@pytest.mark.parametrize("location", ["bbbbbbbb", ""])
+def test_an_object_of_the_mapping_with_another_location_is_anothers(rig: Rig, location: str) -> None:
+    """T76, T79: what was handed to another Engine stays its own; one without a location gets ours again."""
     rig.verb("create", DISK, GIB)
-    tags = {names.TAG_LOCATION: "bbbbbbbb"}
     rig.verb("create", CLONE, GIB)
-    rig.api(f"VolumeUpdate/~{rig.global_id(CLONE)}", {"tags": tags})
+    rig.api(f"VolumeUpdate/~{rig.global_id(CLONE)}", {"tags": {names.TAG_LOCATION: location}})
+    left_out = rig.plan().left_out
+    assert [why.endswith("but it belongs to the Engine of location bbbbbbbb now") for why in left_out] == (
+        [True] if location else []
+    )
     rig.rebuild()
-    assert locations(rig) == dict.fromkeys((CLONE, DISK), rig.location)
+    assert locations(rig) == {CLONE: location or rig.location, DISK: rig.location}

@@ -148,14 +148,14 @@ def test_a_stale_attachment_is_detached_where_it_is_closed(yard: Yard, is_open: 
 def test_tags_are_written_again(yard: Yard) -> None:
     """T79: all of them, and nothing else of the object."""
     before = yard.see()
-    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"ovirt-uuid": "", "virt": "cs"}})
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"ovirt-uuid": "", "virt": ""}})
     assert yard.reconcile() == ["wrote its tags"]
     assert yard.see() == before
 
 
 def test_tags_of_what_became_anothers_are_left(yard: Yard) -> None:
     """T76: between the look and the step it got another owner."""
-    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"virt": "cs"}})
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"virt": ""}})
     todo = repair.plan(yard.report())
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"ovirt-loc": "ffffffff"}})
     before = yard.world()
