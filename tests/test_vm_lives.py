@@ -158,7 +158,7 @@ def test_a_take_in_two_requests_lets_two_hosts_write(site: Site, monkeypatch: py
         return whole(client, items, attach_timeout, what, repeat)
 
     monkeypatch.setattr(api.Client, "reassign", in_two)
-    monkeypatch.setattr(taking, "_check_alone", lambda *_: None)  # the look at the list afterwards sees it
+    monkeypatch.setattr(taking, "check_alone", lambda *_: None)  # the look at the list afterwards sees it
     race = vm_lives_steps.TABLE.index(vm_lives_starts.race)
     with pytest.raises(TwoWriters):
         for number in range(SOON):
