@@ -91,7 +91,8 @@ def attach(
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay attached for ever.
             _silent_detach(client, host, target)
             raise
-        except errors.Error:
+        except BaseException:
+            # Whatever it is, a bug, a signal: Vdsm is told that it failed, so nothing of it may stay.
             if before is None:
                 _silent_detach(client, host, target)
             raise
@@ -257,7 +258,7 @@ def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
     host.deadline.extend(UNDO_SECONDS)
     try:
         undone = _try_detach(client, host, target, CLOSE_SECONDS)
-    except errors.Error as error:
+    except Exception as error:  # silent: the first failure is the one that is told
         host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
     else:
         host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)

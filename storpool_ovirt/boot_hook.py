@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     done, reason = door.guarded(lambda: _run(journal), journal, config.HELPER_LOG)
     problems = [reason] if done is None else done
     if problems:  # whatever happened, vdsmd starts
-        sentence = journal.masked(streams.one_line(_told(problems)))
+        sentence = journal.sentence(_told(problems))
         journal.line("boot_hook_incomplete", reason=sentence)
         door.delivered(answer, sentence, journal, error=True)
     return 0

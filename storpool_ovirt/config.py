@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import errors, names, rights, storpool_conf, text
+from storpool_ovirt import documents, errors, names, rights, storpool_conf, text
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
@@ -26,6 +26,11 @@ DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only aft
 CLIENT_ID_MAX = storpool_conf.CLIENT_ID_MAX
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
+# What an option with a secret looks like in JSON, however the rest of it does.
+_SECRET_OPTION = re.compile(
+    r'"[^"]{0,100}?(?:token|password|secret)"\s{0,9}:\s{0,9}("(?:[^"\\]|\\.){0,9999}"?|[0-9a-zA-Z.+-]{1,9999})', re.I
+)
+_LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
 
 
@@ -94,8 +99,19 @@ class Database:
         return f"{self.name} at {self.host}:{self.port}"
 
 
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be given to the system, or a server: half a character can not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _host(text: str) -> str:
-    if "://" in text or not _HOST.match(text):
+    # A resolver refuses what is no name, in words of its own; the dot at the end of a whole name is no part of it.
+    parts = text[:-1].split(".") if text.endswith(".") else text.split(".")
+    if "://" in text or not _HOST.match(text) or not all(0 < len(part) <= _LABEL_MAX for part in parts):
         raise ValueError("is not a host name or address", "give it alone, without http:// and without a port")
     return text
 
@@ -131,7 +147,7 @@ def _token(text: str) -> Secret:
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/") or "\0" in text:
+    if not text.startswith("/") or "\0" in text or not _is_utf8(text):
         raise ValueError("is not an absolute path", "give the full path of a file that holds only the token")
     return text
 
@@ -196,10 +212,7 @@ def engine_log(program: str) -> str:
 def parse_driver_json(text: str) -> dict[str, object]:
     """Return the driver options that Engine passes as one JSON object; raise ConfigError when it is none."""
     advice = "it must be one JSON object with the domain's driver options"
-    try:
-        options = json.loads(text)
-    except (ValueError, RecursionError):
-        raise errors.ConfigError("the driver options argument", "is not JSON", advice) from None
+    options = documents.parse(text, "the driver options argument", advice, errors.ConfigError)
     if not isinstance(options, dict):
         raise errors.ConfigError("the driver options argument", "is not a JSON object", advice)
     return options
@@ -215,14 +228,28 @@ def parse_database_url(url: str) -> Database:
     credentials, at, location = rest.rpartition("@")
     user, colon, password = credentials.partition(":")
     server, slash, name = location.partition("/")
-    host, port_colon, port = server.rpartition(":")
+    host, port_colon, port_text = server.rpartition(":")
     well_formed = scheme.split("+")[0] in ("postgresql", "postgres") and at and colon and slash and port_colon
-    number = text.number(port, 1, PORT_MAX)
-    if not (well_formed and user and host and name and number and (user + host + name).isprintable()):
+    port = text.number(port_text, 1, PORT_MAX)
+    readable = (user + host + name).isprintable() and "\0" not in password and _is_utf8(password)
+    if not (well_formed and user and host and name and port and readable):
         raise errors.InputError(
             "the database URL argument", "is not valid", "give postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
         )
-    return Database(host.strip("[]"), number, user, Secret(password), name)
+    return Database(host.strip("[]"), port, user, Secret(password), name)
+
+
+def secrets_in(argument: str) -> Iterator[str]:
+    """Yield what may be a secret in an argument of Engine's, well-formed or not, also one in a wrong place."""
+    for found in _SECRET_OPTION.finditer(argument):
+        raw = found.group(1).strip('"')
+        yield raw
+        with contextlib.suppress(errors.InputError):
+            yield documents.parse(f'"{raw}"', "", "")
+    scheme, separator, rest = argument.partition("://")
+    if separator and scheme.isprintable() and " " not in scheme:
+        credentials, at, _ = rest.rpartition("@")
+        yield (credentials if at else rest).partition(":")[2]
 
 
 def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) -> Domain:

@@ -15,6 +15,10 @@ from typing import Callable
 
 from storpool_ovirt import errors
 
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# The alarm comes again: the first one may fall into an undo, which keeps all failures to itself.
+AGAIN_SECONDS = 2.0
+
 
 class Deadline:
     """A moment on a monotonic clock.  The clock is a parameter so that tests need not wait."""
@@ -50,19 +54,28 @@ class Deadline:
 
 @contextmanager
 def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[None]:
-    """Break off whatever blocks in this process `grace_seconds` after the deadline.
+    """Break off whatever blocks in this process `grace_seconds` after the deadline, and what is to be undone then.
 
-    The net below all other limits: a peer that sends one byte now and then resets every socket time-out.
+    The net below all other limits: a peer that sends one byte now and then resets every socket time-out.  A signal that
+    asks the process to end does the same, so that it is undone what can be, and an answer is given.
     """
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
         raise errors.DeadlineExceeded(what, deadline.seconds)
 
-    before = signal.signal(signal.SIGALRM, expired)
+    def told(signum: int, _frame: FrameType | None) -> None:
+        raise errors.Interrupted(what, signal.Signals(signum).name)
+
+    seconds = deadline.left(what) + grace_seconds
+    # What was started with one of these ignored (nohup) goes on ignoring it.
+    ending = [each for each in ENDING_SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, told) for each in ending}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expired)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # whoever started us may have blocked it
-    signal.setitimer(signal.ITIMER_REAL, deadline.left(what) + grace_seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

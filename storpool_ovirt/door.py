@@ -1,6 +1,6 @@
-"""What the programs of a host have in common: whatever happens inside comes out as one sentence.
+"""What the programs have in common: whatever happens inside comes out as one sentence.
 
-Vdsm runs them and reads what they write; a trace is for the log.
+Engine and Vdsm run them and read what they write; a trace is for the log.
 """
 
 from __future__ import annotations
@@ -10,21 +10,37 @@ from typing import Callable, TypeVar
 from storpool_ovirt import errors, log, streams
 
 _T = TypeVar("_T")
+# What a program turns into a sentence: Ctrl-C before there is a limit, and so a handler, is no Exception.
+FAILURES = (Exception, KeyboardInterrupt)
 
 
 def guarded(work: Callable[[], _T], journal: log.Log, log_file: str) -> tuple[_T | None, str]:
     """Do it; return what came of it and "", or None and why it failed, in one sentence without secrets."""
     try:
         return work(), ""
-    except errors.Error as error:
-        reason = journal.masked(str(error))
-    except ImportError as error:
-        reason = f"a library is missing or broken ({error}): install storpool-ovirt[host] for this Python"
-    except Exception as error:
-        # A bug too is one sentence for Vdsm, and its trace is in the log.
-        reason = f"internal error {error.__class__.__name__}: see {log_file} or syslog on this host"
+    except FAILURES as error:
+        return None, reason(error, journal, f"{log_file} or syslog on this host", "host")
+
+
+def reason(error: BaseException, journal: log.Log, log_place: str, extra: str) -> str:
+    """Return why a program failed, in one sentence without secrets; the trace of a bug goes to the log.
+
+    `log_place` is where that is, `extra` what of storpool-ovirt the program needs installed.
+    """
+    if isinstance(error, errors.Error):
+        return journal.sentence(error)
+    if isinstance(error, ImportError):
+        advice = f"install storpool-ovirt[{extra}] for this Python"
+        return journal.sentence(f"a library is missing or broken ({error}): {advice}")
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted before it was done: try again"
+    if isinstance(error, MemoryError):
+        return "this machine has not enough memory left: free some, then try again"
+    try:
         journal.trace()
-    return None, streams.one_line(reason)
+    except Exception as untold:  # what cannot be told any more must not hide that it failed
+        journal.line("trace_lost", reason=untold.__class__.__name__)
+    return f"internal error {error.__class__.__name__}: see {log_place}"
 
 
 def delivered(answer: streams.Answer, text: str, journal: log.Log, *, error: bool = False, **facts: object) -> bool:

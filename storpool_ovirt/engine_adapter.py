@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
 
-from storpool_ovirt import config, errors, log, names, streams
+from storpool_ovirt import config, documents, door, errors, log, names, sentences, streams, text
 from storpool_ovirt.deadline import Deadline, enforced
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit number
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 3.0
 GRACE_SECONDS = 0.5
+TOLD_MAX = 200  # of an argument in the journal, for people: ids and sizes are shorter
 # To tell the journal how it ended, also when the time is up.
 NOTE_SECONDS = 0.3
 RECORD_SECONDS = 1.0
@@ -55,26 +56,24 @@ class Verb(NamedTuple):
     does: str | None
 
 
-def _size_bytes(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= MAX_GIB):
-        raise errors.InputError(what, f"is not a size ({names.shown(text)})", f"give whole GiB from 1 to {MAX_GIB}")
-    return int(text) << 30
+def _size_bytes(given: str, what: str) -> int:
+    size_gib = text.number(given, 1, MAX_GIB)
+    if size_gib is None:
+        raise errors.InputError(what, f"is not a size ({names.shown(given)})", f"give whole GiB from 1 to {MAX_GIB}")
+    return size_gib << 30
 
 
-def _object(text: str, what: str) -> object:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = text
+def _object(given: str, what: str) -> object:
+    value = documents.parse(given, what, "Engine passes what the host reported")
     if not (isinstance(value, dict) or value is None):
         raise errors.InputError(what, "is not a JSON object", "Engine passes what the host reported")
     return value
 
 
-def _refresh(text: str, what: str) -> bool:
-    if text not in ("true", "false"):
-        raise errors.InputError(what, f"is neither true nor false ({names.shown(text)})", "Engine passes true")
-    return text == "true"
+def _refresh(given: str, what: str) -> bool:
+    if given not in ("true", "false"):
+        raise errors.InputError(what, f"is neither true nor false ({names.shown(given)})", "Engine passes true")
+    return given == "true"
 
 
 VOLUME = Argument("volume id", names.uuid)
@@ -118,26 +117,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = config.engine_log(PROGRAM)
     lines = log.Log(PROGRAM, path)
     answer = streams.Answer(lines.descriptor)
-    event = "verb_failed"
     try:
+        _hide_what_engine_gave(arguments, lines)
         _run(arguments, lines, answer)
-    except errors.NotDelivered as error:
-        event, reason = "answer_not_delivered", str(error)
-    except errors.Error as error:
-        reason = str(error)
-    except ImportError as error:
-        reason = f"a library is missing or broken ({error}): install storpool-ovirt[engine] for this Python"
-    except Exception as error:
-        # The door: a bug too is one sentence for Engine, and its trace is in the log.
-        reason = f"internal error {error.__class__.__name__}: see {path} on Engine's machine"
-        lines.trace()
+    except door.FAILURES as error:
+        # A bug too is one sentence for Engine, and its trace is in the log.
+        event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
+        reason = door.reason(error, lines, f"{path} on Engine's machine", "engine")
     else:
         return 0
     verb = arguments[1] if len(arguments) > 1 else ""
     lines.line(event, verb=verb, reason=reason, seconds=f"{time.monotonic() - started:.3f}")
     if not answer.given:
         with contextlib.suppress(errors.NotDelivered):
-            _give(answer, "error", reason, lines)
+            _give(answer, "error", reason)
     return 1
 
 
@@ -151,7 +144,7 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
     # Engine takes a line that begins with "error" for one and cuts six characters: such an id would be cut wrong.
     prefix = "error" if lines.correlation_id.startswith("error") else lines.correlation_id
     if verb.does is None:
-        _give(answer, prefix, "", lines)
+        _give(answer, prefix, "")
         return
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
     with ExitStack() as stack:
@@ -159,23 +152,32 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
             # From here on the database driver and StorPool's binding are needed; what ends before is spared them.
             from storpool_ovirt import api, disks, journal, mapping, trees
 
-            caller = journal.Caller(lines.correlation_id, argv[1], tuple(argv[5:]))
+            told = tuple(sentences.shortened(sentences.visible(lines.masked(each)), TOLD_MAX) for each in argv[5:])
+            caller = journal.Caller(lines.masked(lines.correlation_id), argv[1], told)
             opened = stack.enter_context(mapping.opened(database, deadline, caller))
             client = api.Client(domain.api, deadline)
             engine = trees.Engine(domain, client, opened, lines, config.root())
             with _journaled(opened.journal, deadline, lines):
                 result = getattr(disks, verb.does)(engine, *arguments)
                 payload = result if isinstance(result, str) else json.dumps(result) if result is not None else ""
-                _give(answer, prefix, payload, lines)
+                _give(answer, prefix, payload)
         _record(opened.journal, database, deadline, lines)
     took = f"{time.monotonic() - started:.3f}"
     lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, loc=opened.location,
                seconds=took)  # fmt: skip
 
 
-def _give(answer: streams.Answer, prefix: str, payload: str, lines: log.Log) -> None:
+def _hide_what_engine_gave(argv: Sequence[str], lines: log.Log) -> None:
+    """Hide the secrets in the arguments before any of them is looked at: one in a wrong place is shown in an error."""
+    for argument in argv[1:]:
+        for secret in config.secrets_in(argument):
+            lines.hide(secret)
+
+
+def _give(answer: streams.Answer, prefix: str, payload: str) -> None:
+    """Write the line: a sentence after "error", or the payload of a success as it is, which a program reads."""
     try:
-        answer.give(f"{prefix}:{streams.one_line(lines.masked(payload))}")
+        answer.give(f"{prefix}:{payload}")
     except OSError as error:
         raise errors.NotDelivered(str(error)) from error
 
@@ -185,12 +187,12 @@ def _journaled(book: Journal, deadline: Deadline, lines: log.Log) -> Iterator[No
     """Tell the journal of a verb that did not end well: what it began may have taken effect all the same."""
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
         deadline.extend(NOTE_SECONDS)
         undelivered = isinstance(error, errors.NotDelivered)
         try:
-            book.failed("undelivered" if undelivered else "failed", lines.masked(str(error)))
-        except errors.Error as unwritten:
+            book.failed("undelivered" if undelivered else "failed", lines.sentence(error))
+        except Exception as unwritten:  # the failure itself is the one that is told
             lines.line("failure_not_recorded", reason=unwritten)
         raise
 
@@ -215,14 +217,14 @@ def _record(book: Journal, database: config.Database, deadline: Deadline, lines:
             again.journal.delivered()
     except errors.Error as error:
         with mapping.opened(database, deadline.after(RECORD_SECONDS), book.caller, book.own) as again:
-            again.journal.claim_again(lines.masked(str(error)))
+            again.journal.claim_again(lines.sentence(error))
         raise
 
 
 def _parse(argv: Sequence[str], lines: log.Log) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:
-    for position, text in enumerate(argv[1:], 1):
+    for position, argument in enumerate(argv[1:], 1):
         try:
-            text.encode()
+            argument.encode()
         except UnicodeEncodeError:
             raise errors.InputError(f"argument {position}", "is not UTF-8", USAGE) from None
     head = ("verb", "driver options", "database URL", "correlation id")
@@ -244,7 +246,7 @@ def _parse(argv: Sequence[str], lines: log.Log) -> tuple[Verb, dict[str, object]
     options = config.parse_driver_json(options_text)
     database = config.parse_database_url(url)
     parsed = [
-        (each.used, each.parse(text, f"the {each.name} argument of {name}"))
-        for each, text in zip(verb.arguments, texts)
+        (each.used, each.parse(given, f"the {each.name} argument of {name}"))
+        for each, given in zip(verb.arguments, texts)
     ]
     return verb, options, database, [value for used, value in parsed if used]

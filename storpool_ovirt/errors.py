@@ -21,6 +21,7 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     |   +-- DatabaseUnavailable
     |   +-- ClientDown        ... StorPool's client on a host
     |   +-- DeadlineExceeded  ... our own time was up
+    |   +-- Interrupted       ... somebody told the program to end
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
@@ -206,6 +207,17 @@ class DeadlineExceeded(Unavailable):
 
     def __str__(self) -> str:
         return f"waited for {self.what}, but the time limit of {self.seconds:g} s was up: try again"
+
+
+class Interrupted(Unavailable):
+    """The program was told to end, by a signal (`SIGTERM`), before it was done."""
+
+    def __init__(self, what: str, signal_name: str) -> None:
+        super().__init__(what, signal_name)
+        self.what, self.signal_name = what, signal_name
+
+    def __str__(self) -> str:
+        return f"waited for {self.what}, but was told to end ({self.signal_name}): try again"
 
 
 class DeviceMissing(Error):

@@ -71,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     done, reason = door.guarded(lambda: _answer(arguments, journal), journal, LOG_FILE)
     code, said = done or (FAILED, reason)
     if code == FAILED:
-        said = streams.one_line(said)
         journal.line("fence_failed", reason=said)
     door.delivered(answer, said, journal, error=code == FAILED)
     return code

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import time
 
-from storpool_ovirt import rights, text
+from storpool_ovirt import rights, sentences, text
 
-# Shorter texts are words that occur by chance; masking them would make messages unreadable.
-SHORTEST_SECRET = 6
+# Facts may be lists of many objects; more than this of one is of no use to a reader.
+FACT_MAX = 4000
 
 
 class Log:
@@ -24,7 +24,7 @@ class Log:
     def __init__(self, program: str, path: str | None) -> None:
         self._program = program
         self._file = _opened(path)
-        self._secrets: list[str] = []
+        self._secrets = sentences.Secrets()
         self.correlation_id = "-"
 
     @property
@@ -34,19 +34,20 @@ class Log:
 
     def hide(self, secret: str) -> None:
         """Mask this text wherever it would be written: the last net under words that others chose."""
-        if len(secret) >= SHORTEST_SECRET:
-            self._secrets.append(secret)
+        self._secrets.hide(secret)
 
     def masked(self, text: str) -> str:
         """Return the text without the secrets."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return self._secrets.masked(text)
+
+    def sentence(self, said: object) -> str:
+        """Return what is said (an error, or a text) as a sentence for whoever reads it: without secrets, one line."""
+        return sentences.fit(self.masked(str(said)))
 
     def line(self, event: str, **facts: object) -> None:
         """Write one line: what happened, and the facts as `key=value`.  A log that fails never fails the work."""
-        text = " ".join([self.correlation_id, event, *(f"{key}={_value(fact)}" for key, fact in facts.items())])
-        text = self.masked(text)
+        told = (f"{key}={_value(self.masked(str(fact)))}" for key, fact in facts.items())
+        text = " ".join([sentences.visible(self.masked(self.correlation_id)), event, *told])
         if self._file is None:
             _to_syslog(self._program, text)
             return
@@ -79,7 +80,8 @@ def _to_syslog(program: str, text: str) -> None:
     syslog.syslog(syslog.LOG_INFO, text)
 
 
-def _value(fact: object) -> str:
-    text = str(fact)
-    plain = text.isprintable() and text.isascii()
-    return text if plain and text and " " not in text else '"' + text.encode("unicode_escape").decode("ascii") + '"'
+def _value(text: str) -> str:
+    if text.isprintable() and text.isascii() and text and not any(each in text for each in ' "'):
+        return sentences.shortened(text, FACT_MAX)
+    quoted = sentences.visible(text.replace("\\", "\\\\").replace('"', '\\"'))
+    return f'"{sentences.shortened(quoted, FACT_MAX)}"'

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, sentences
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+\Z")
 CLUSTER_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\Z")
 TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
-HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}\Z")
+HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
 NAME_PREFIX = "ovirt--"
@@ -52,7 +52,10 @@ def uuid(text: str, what: str) -> str:
 def host_of(connector: object) -> str | None:
     """Return the host's name in what it told Engine of itself (os-brick's `get_connector_properties`), None without."""
     host = connector.get("host") if isinstance(connector, dict) else None
-    return host if isinstance(host, str) and HOST.match(host) else None
+    if not isinstance(host, str) or not 0 < len(host) <= HOST_MAX or host[0] == "-":
+        return None
+    # Of any script: the kernel takes what an administrator sets.
+    return host if host.isprintable() and " " not in host else None
 
 
 def object_name(uuid: str) -> str:
@@ -144,6 +147,7 @@ def global_id_of(path: str, root: str = "") -> str | None:
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Return foreign text fit for one line of an error: printable ASCII, quoted, bounded."""
-    printable = text.encode("ascii", "backslashreplace").decode().encode("unicode_escape").decode()
-    return f'"{printable[:limit]}..."' if len(printable) > limit else f'"{printable}"'
+    """Return foreign text fit for one line of an error: quoted, bounded, what is not seen is escaped."""
+    # The first characters are enough: a text may have millions.
+    printable = sentences.visible(text[: limit + 1].replace("\\", "\\\\"))
+    return f'"{printable[:limit]}{sentences.CUT}"' if len(printable) > limit else f'"{printable}"'

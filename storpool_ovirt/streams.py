@@ -49,8 +49,3 @@ def close_stdin() -> None:
     os.dup2(nowhere, 0)
     if nowhere:
         os.close(nowhere)
-
-
-def one_line(text: str) -> str:
-    """Return text without line breaks and other control characters: an answer is one line."""
-    return text if text.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in text).split())

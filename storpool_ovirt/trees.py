@@ -80,5 +80,5 @@ def silent_take_back(engine: Engine, change: journal.Change) -> None:
     try:
         # An earlier try whose answer never came may still take effect, whatever StorPool said to a later one.
         (book.give_up if engine.client.unanswered else book.take_back)(change)
-    except errors.Error as error:
+    except Exception as error:
         engine.log.line("undo_failed", reason=error)

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from storpool_ovirt import config, door, errors, log, names, streams
+from storpool_ovirt import config, documents, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
 
 PROGRAM = "managedvolume-helper-storpool"
@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_connection(text: bytes) -> Connection:
     """Return the connection info out of any of the shapes in which Vdsm sends it; raise InputError when it is none."""
     try:
-        request = json.loads(text.decode())
-    except (ValueError, RecursionError):
-        raise errors.InputError("stdin", "is not JSON", USAGE) from None
+        request = documents.parse(text.decode(), "stdin", USAGE)
+    except UnicodeDecodeError:
+        raise errors.InputError("stdin", "is not JSON: it is not UTF-8", USAGE) from None
     info = request.get("connection_info") if isinstance(request, dict) else None
     data = info.get("data") if isinstance(info, dict) else None
     if not isinstance(info, dict) or not isinstance(data, dict):

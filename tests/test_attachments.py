@@ -88,6 +88,44 @@ def test_a_device_that_does_not_appear_is_undone(core: Core, target: attachments
     assert attached(core) == set()
 
 
+@pytest.mark.parametrize(
+    "unexpected",
+    [ZeroDivisionError(), MemoryError(), RecursionError(), KeyboardInterrupt(), UnicodeDecodeError("x", b"", 0, 1, "x"),
+     errors.DeadlineExceeded("attach to end", 1), errors.Interrupted("attach to end", "SIGTERM")],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+@pytest.mark.parametrize("was_attached", [False, True])
+def test_an_attach_that_breaks_in_the_middle_is_undone(
+    core: Core, target: attachments.Target, unexpected: BaseException, was_attached: bool
+) -> None:
+    """Whatever it is that breaks it, a bug or a signal; what was attached before stays."""
+    if was_attached:
+        attachments.attach(core.client(), core.host(1), target, "rw")
+
+    def sleep(_seconds: float) -> None:
+        assert attached(core) == {("ovirt--x", 1, "rw")}
+        raise unexpected
+
+    host = attachments.HostSide(1, core.root(2), Deadline(20), core.log, sleep)  # a device never appears there
+    with pytest.raises(type(unexpected)):
+        attachments.attach(core.client(), host, target, "rw")
+    assert attached(core) == ({("ovirt--x", 1, "rw")} if was_attached else set())
+
+
+def test_an_undo_never_hides_the_first_failure(core: Core, target: attachments.Target) -> None:
+    """It is silent whatever happens in it: the log tells."""
+    client = core.client()
+
+    def sleep(_seconds: float) -> None:
+        client.reassign = None  # type: ignore[method-assign, assignment]
+        raise ZeroDivisionError
+
+    host = attachments.HostSide(1, core.root(2), Deadline(20), core.log, sleep)
+    with pytest.raises(ZeroDivisionError):
+        attachments.attach(client, host, target, "rw")
+    assert "attach_not_undone" in (core.folder / "test.log").read_text()
+
+
 @pytest.mark.parametrize("detach_absent", ["ok", "error"])
 def test_detach_of_what_is_not_attached_is_a_success(
     core: Core, target: attachments.Target, detach_absent: str

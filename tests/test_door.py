@@ -39,15 +39,20 @@ def test_what_works_comes_through(journal: log.Log) -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "traced"),
     [
-        (errors.NotFound("volume", "token-1234\nx"), "there is no volume *** x", False),
+        (errors.NotFound("volume", "token-1234\nx"), r"there is no volume ***\nx", False),
+        (MemoryError(), "this machine has not enough memory left: free some, then try again", False),
+        (KeyboardInterrupt(), "it was interrupted before it was done: try again", False),
+        (RecursionError("x"), f"internal error RecursionError: see {LOG_FILE} or syslog on this host", True),
+        (ImportError("token-1234"),
+         "a library is missing or broken (***): install storpool-ovirt[host] for this Python", False),
         (ImportError("x"), "a library is missing or broken (x): install storpool-ovirt[host] for this Python", False),
         (ZeroDivisionError("token-1234"), f"internal error ZeroDivisionError: see {LOG_FILE} or syslog on this host",
          True),
     ],
-    ids=["ours", "import", "bug"],
+    ids=["ours", "memory", "Ctrl-C", "depth", "library", "import", "bug"],
 )  # fmt: skip
 def test_what_fails_is_one_sentence(
-    journal: log.Log, tmp_path: Path, error: Exception, reason: str, traced: bool
+    journal: log.Log, tmp_path: Path, error: BaseException, reason: str, traced: bool
 ) -> None:
     """T75: no secret, no line break, and a trace only for a bug, in the log."""
     assert door.guarded(raising(error), journal, LOG_FILE) == (None, reason)
@@ -56,10 +61,21 @@ def test_what_fails_is_one_sentence(
     assert "token-1234" not in written
 
 
-def test_an_end_that_is_asked_for_is_no_failure(journal: log.Log) -> None:
-    """A signal that ends the process is not turned into an answer."""
-    with pytest.raises(KeyboardInterrupt):
-        door.guarded(raising(KeyboardInterrupt()), journal, LOG_FILE)
+def test_a_trace_that_cannot_be_told_hides_nothing(
+    journal: log.Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no memory for the trace there is still a sentence."""
+    monkeypatch.setattr(journal, "trace", raising(MemoryError()))
+    assert door.guarded(raising(ZeroDivisionError()), journal, LOG_FILE)[1].startswith("internal error ZeroDivision")
+    assert "trace_lost reason=MemoryError" in (tmp_path / "x.log").read_text()
+
+
+def test_a_sentence_is_never_longer_than_one_is_read(journal: log.Log) -> None:
+    """T75: a reason of another's is cut in the middle, after the secrets in it were masked."""
+    said = door.guarded(raising(errors.Rejected("VolumeCreate", "x", "token-1234 " * 100_000)), journal, LOG_FILE)[1]
+    assert len(said) <= 1000
+    assert "are left out" in said
+    assert "token" not in said
 
 
 def test_an_answer_that_nobody_reads(journal: log.Log, tmp_path: Path) -> None:

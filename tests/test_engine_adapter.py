@@ -5,6 +5,7 @@ What the verbs do is in test_engine_protocol.py.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -174,6 +175,18 @@ def test_a_database_that_is_down_is_one_sentence(adapter: Adapter, verb: str) ->
     """T24: with PostgreSQL down each verb that needs it fails, and says which database is meant."""
     sentence = refusal(adapter.run(verb, json.dumps(OPTIONS), URL, "corr-1", *GOOD[verb]))
     assert "ovirt_managedblock at 127.0.0.1:1" in sentence
+
+
+def test_a_secret_in_a_wrong_place_is_masked(adapter: Adapter) -> None:
+    """T75: arguments in another order, or broken off, are told without what is secret in them, also in the log."""
+    argv = ["create_volume", json.dumps(OPTIONS), URL, "corr-1", ID, "1"]
+    for first, second in itertools.combinations(range(len(argv)), 2):
+        swapped = list(argv)
+        swapped[first], swapped[second] = swapped[second], swapped[first]
+        for cut in (swapped, [each[:-9] if each.startswith("{") else each for each in swapped]):
+            said = adapter.run(*cut).stdout.decode() + adapter.log.read_text()
+            assert not [secret for secret in (TOKEN[:10], PASSWORD[:6], "cret/1") if secret in said], cut
+    assert "***" in adapter.log.read_text()
 
 
 def test_the_log_has_the_failure_and_no_secret(adapter: Adapter) -> None:

@@ -28,6 +28,7 @@ EXAMPLES = [
     errors.AddressUnknown("name.invalid:81", "Name or service not known"),
     errors.DatabaseUnavailable("db at localhost:5432", "refused"),
     errors.DeadlineExceeded("the API", 100),
+    errors.Interrupted("the API", "SIGTERM"),
     errors.ClientDown(3),
     errors.DeviceMissing("/dev/storpool-byid/a.b.c", 10),
     errors.NotDelivered("Broken pipe"),

@@ -15,7 +15,8 @@ PACKAGE = Path(storpool_ovirt.__file__).parent
 
 FLOORS = {
     "errors": 0, "names": 0, "presence": 0, "domain_xml": 0, "device_paths": 0, "fence_metadata": 0, "deadline": 0,
-    "log": 0, "streams": 0, "storpool_conf": 0, "config": 1, "api": 1, "database": 1, "engine_conf": 1,
+    "log": 0, "streams": 0, "sentences": 0, "documents": 0,
+    "storpool_conf": 0, "config": 1, "api": 1, "database": 1, "engine_conf": 1,
     "vdsm_rows": 1, "door": 1, "console": 1,
     "text": 0, "rights": 0,
     "volumes": 2, "attachments": 2, "fencing": 2, "sharing": 2, "taking": 2, "plugging": 2, "journal": 2, "mapping": 2,

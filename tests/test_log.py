@@ -27,7 +27,13 @@ def test_a_fact_cannot_make_a_second_line(tmp_path: Path) -> None:
     journal.line("verb_failed", reason="a\nb\r\x1b[31mc\udc80")
     lines = (tmp_path / "a.log").read_text().splitlines()
     assert len(lines) == 1
-    assert r"a\nb\r\x1b[31mc" in lines[0]
+    assert r"a\nb\r\x1b[31mc\udc80" in lines[0]
+    journal.correlation_id = "vm\n2026 forged"
+    journal.line("event", reason='x" verdict="fine', name="Größe 虚", path="C:\\x y", long="z" * 100_000)
+    line = (tmp_path / "a.log").read_text().splitlines()[1]
+    assert r"vm\n2026 forged event" in line
+    assert r'reason="x\" verdict=\"fine" name="Größe 虚" path="C:\\x y" long=zzz' in line
+    assert len(line) < 5000
 
 
 def test_secrets_are_masked_wherever_they_stand(tmp_path: Path) -> None:
@@ -37,6 +43,13 @@ def test_secrets_are_masked_wherever_they_stand(tmp_path: Path) -> None:
     journal.line("verb_failed", reason="bad header Storpool v1:1556560560218011653!")
     assert "1556560560218011653" not in (tmp_path / "a.log").read_text()
     assert journal.masked("x1556560560218011653y") == "x***y"
+    assert journal.sentence(ValueError("1556560560218011653\n")) == "***"
+    journal.hide("pa ss\"\\word'ä")
+    journal.correlation_id = "1556560560218011653"
+    journal.line("verb_failed", reason='it is "pa ss"\\word\'ä"', again=repr("pa ss\"\\word'ä"))
+    written = (tmp_path / "a.log").read_text()
+    assert "1556560560218011653" not in written
+    assert "ss" not in written
 
 
 def test_a_log_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) -> None:

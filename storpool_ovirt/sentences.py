@@ -1,0 +1,152 @@
+"""Sentences for people: without secrets, on one line, not too long.
+
+Whatever a program says (but the payload of a success, which is for a program) comes through `Secrets.masked` and `fit`,
+in this order: a cut or an escape in the middle of a secret must not hide it from the mask.
+"""
+
+from __future__ import annotations
+
+import re
+
+# What Engine keeps of an error in its log and shows in its events is a line; nobody reads more of one.
+SENTENCE_MAX = 1000
+# What a longer text is cut to where it stands within a sentence ends with this.
+CUT = "..."
+MASK = "***"
+
+# Shorter texts are words and numbers that occur by chance, and a mask over them would tell more than it hides.
+SHORTEST_SECRET = 3
+# From here on a secret is looked for inside words too.
+SHORTEST_INSIDE = 6
+# Less of a secret that somebody has cut off is not worth a search.
+SHORTEST_PREFIX = 4
+
+# The forms in which a character may stand that is neither a letter nor a digit: as it is, after any number of
+# backslashes, doubled (SQL, format strings), percent-encoded, or escaped as Python, JSON and XML do.
+_XML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
+_SHORT_ESCAPES = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\0": "0"}
+# An escape may be cut too: some characters of one are left then.
+_CUT_ESCAPE = re.compile(r"[\\%&#xuU0-9a-fA-F'\"]{0,9}")
+# Without one of these in a text, no other form of a secret is in it.
+_SIGNS_OF_ESCAPES = re.compile(r"[\\%&+'\"]")
+
+
+class Secrets:
+    """What must not be read by anybody: each text in all the forms in which libraries print it."""
+
+    def __init__(self) -> None:
+        self._forms: list[_Forms] = []
+
+    def hide(self, secret: str) -> None:
+        """Mask this text from now on.  One of a word's length is masked where it is a word of its own."""
+        if len(secret) >= SHORTEST_SECRET and all(secret != each.secret for each in self._forms):
+            self._forms.append(_Forms(secret))
+            self._forms.sort(key=lambda each: -len(each.secret))  # one may be a part of another
+
+    def masked(self, text: str) -> str:
+        """Return the text without the secrets."""
+        for each in self._forms:
+            text = each.masked(text)
+        return text
+
+
+class _Forms:
+    """One secret: made into patterns only when a text may have more than the plain form of it."""
+
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self._is_plain = secret.isascii() and secret.isalnum()
+        self._escaped: re.Pattern[str] | None = None
+        self._characters: list[re.Pattern[str]] = []
+
+    def masked(self, text: str) -> str:
+        if len(self.secret) < SHORTEST_INSIDE:
+            text = re.sub(rf"(?<![\w-]){re.escape(self.secret)}(?![\w-])", MASK, text)
+        else:
+            text = text.replace(self.secret, MASK)
+        if not self._is_plain and (_SIGNS_OF_ESCAPES.search(text) or not text.isascii()):
+            text = self._without_escaped(text)
+        return self._without_cut(text) if CUT in text else text
+
+    def _without_escaped(self, text: str) -> str:
+        if self._escaped is None:
+            pattern = "".join(map(_forms_of_character, self.secret))
+            around = (r"(?<![\w-])", r"(?![\w-])") if len(self.secret) < SHORTEST_INSIDE else ("", "")
+            self._escaped = re.compile(pattern.join(around))
+        return self._escaped.sub(MASK, text)
+
+    def _without_cut(self, text: str) -> str:
+        """Mask what was left of the secret where a library, or `names.shown`, cut a text in the middle of it."""
+        if not self._characters:
+            self._characters = [re.compile(_forms_of_character(each)) for each in self.secret]
+        first, *rest = text.split(CUT)
+        parts = [first]
+        for part in rest:
+            parts[-1] = self._without_prefix(parts[-1])
+            parts.append(part)
+        return CUT.join(parts)
+
+    def _without_prefix(self, text: str) -> str:
+        for start in range(max(0, len(text) - 12 * len(self.secret)), len(text) - SHORTEST_PREFIX + 1):
+            place, count = start, 0
+            for character in self._characters:
+                found = character.match(text, place)
+                if found is None:
+                    break
+                place, count = found.end(), count + 1
+            if count >= SHORTEST_PREFIX and _CUT_ESCAPE.fullmatch(text, place):
+                return text[:start] + MASK
+        return text
+
+
+def _forms_of_character(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    encoded = character.encode("utf-8", "surrogatepass")
+    utf16 = character.encode("utf-16-be", "surrogatepass").hex()
+    forms = [
+        rf"\\*{re.escape(character)}",
+        "".join(f"%(?:{byte:02x}|{byte:02X})" for byte in encoded),
+        "".join(rf"\\+x(?:{byte:02x}|{byte:02X})" for byte in encoded),
+        "".join(rf"\\+u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})" for at in range(0, len(utf16), 4)),
+        rf"\\+U(?:{ord(character):08x}|{ord(character):08X})",
+        rf"&#(?:{ord(character)}|[xX]0*(?:{ord(character):x}|{ord(character):X}));",
+    ]
+    if ord(character) < 1 << 8:
+        forms.append(rf"\\+x(?:{ord(character):02x}|{ord(character):02X})")
+        forms.append(rf"\\+{ord(character):03o}")
+    if character in "'\"%&":
+        forms.insert(0, rf"{character}{{2}}")
+    if character in _XML_NAMES:
+        forms.append(f"&{_XML_NAMES[character]};")
+    if character in _SHORT_ESCAPES:
+        forms.append(rf"\\+{_SHORT_ESCAPES[character]}")
+    if character == "\\":
+        forms.insert(0, r"\\+")
+    if character == " ":
+        forms.append(r"\+")
+    return f"(?:{'|'.join(forms)})"
+
+
+def visible(text: str) -> str:
+    """Return the text on one line: what is not seen (control characters, changes of direction) is escaped.
+
+    Letters of all scripts stay as they are, so a name is whole; no character is lost.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def fit(text: str, limit: int = SENTENCE_MAX) -> str:
+    """Return a text without secrets as one sentence: visible, and not longer than `limit` characters."""
+    return shortened(visible(text.strip()) or "no reason was given", limit)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters: a longer one is cut in the middle, and says so."""
+    if len(text) <= limit:
+        return text
+    note = f" {CUT} {len(text) - limit} characters and more are left out {CUT} "
+    kept = limit - len(note)
+    return f"{text[: kept - kept // 3]}{note}{text[-(kept // 3) :]}"
