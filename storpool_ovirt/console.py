@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-from storpool_ovirt import config, errors, log, streams
+from storpool_ovirt import config, errors, log, sentences
 
 _UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
@@ -23,7 +23,8 @@ class Console:
     def __init__(self, program: str, as_json: bool = False) -> None:
         self._program = program
         self._as_json = as_json
-        self._secrets: list[str] = []
+        self._secrets = sentences.Secrets()
+        self._hidden: list[str] = []
         self._log: log.Log | None = None
         self._unread = ""  # why nobody reads stdout
         if sys.stdout is None:
@@ -44,15 +45,16 @@ class Console:
         """The command's log, opened when it is first needed: some commands need none, and some users may not."""
         if self._log is None:
             self._log = log.Log(self._program, self.log_file)
-            for secret in self._secrets:
+            for secret in self._hidden:
                 self._log.hide(secret)
         return self._log
 
     def hide(self, *secrets: str) -> None:
         """Mask these in all that is written from now on, to the log too."""
-        self._secrets += [each for each in secrets if len(each) >= log.SHORTEST_SECRET]
-        if self._log is not None:
-            for secret in secrets:
+        self._hidden += secrets
+        for secret in secrets:
+            self._secrets.hide(secret)
+            if self._log is not None:
                 self._log.hide(secret)
 
     def check(self) -> None:
@@ -62,16 +64,16 @@ class Console:
 
     def say(self, text: str) -> None:
         """Write lines to stdout; raise NotDelivered when they cannot be written."""
-        self._write("\n".join(_visible(line) for line in self._masked(text).split("\n")))
+        self._write("\n".join(sentences.visible(line) for line in self._secrets.masked(text).split("\n")))
 
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with JSON's escapes."""
-        text = json.dumps(_map(facts, self._masked), indent=2, ensure_ascii=not _takes_all(sys.stdout))
+        text = json.dumps(_map(facts, self._secrets.masked), indent=2, ensure_ascii=not _takes_all(sys.stdout))
         self._write("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
 
     def complain(self, sentence: str, code: int) -> int:
         """Write why the command failed, on stderr or as a document, and return the exit code."""
-        line = streams.one_line(self._masked(sentence))
+        line = sentences.fit(self._secrets.masked(sentence))
         if self._as_json:
             try:
                 self.document({"error": line})
@@ -115,21 +117,9 @@ class Console:
             _give_up(sys.stdout)
             raise errors.NotDelivered(self._unread) from error
 
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _visible(text: str) -> str:
-    """Return foreign text as it is, but with each character that cannot be seen (control, bidi) as its number."""
-    return text if text.isprintable() else "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )  # fmt: skip
 
 
 def _takes_all(stream: TextIO) -> bool:
