@@ -10,7 +10,7 @@ import select
 import signal
 from typing import NamedTuple
 
-from storpool_ovirt import errors, streams
+from storpool_ovirt import errors, sentences
 from storpool_ovirt.deadline import Deadline
 
 DOOR = "/usr/libexec/storpool-ovirt/storpool-vm-door"
@@ -140,4 +140,4 @@ def _written(stream: int, data: bytes) -> bytes:
 
 
 def _words(text: bytes) -> str:
-    return streams.one_line(text.decode("utf-8", "backslashreplace")).strip()
+    return sentences.visible(text.decode("utf-8", "backslashreplace").strip())
