@@ -5,7 +5,11 @@ VENV := .venv
 INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 NEEDS := setup.py requirements/constraints.txt
 
-.PHONY: demo test test-cinder cinderlib-functional clean
+COMPILE := $(VENV)/bin/uv --quiet --no-config pip compile --universal --python-version 3.9 --upgrade --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command 'make requirements' \
+	--constraint requirements/constraints.txt setup.py requirements/build.in
+
+.PHONY: demo test test-cinder cinderlib-functional requirements clean
 
 demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool
 	@$(VENV)/bin/storpool-ovirt demo
@@ -23,6 +27,11 @@ cinderlib-functional: $(VENV)/tox.stamp  ## cinderlib's own functional tests on 
 		PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run --quiet -e cinder-$$release \
 			-- tests/cinder/cinderlib_functional.py || exit; \
 	done
+
+requirements: $(VENV)/bin/pip  ## the versions and hashes of what README installs; requirements/README.md
+	$(INSTALL) uv
+	$(COMPILE) --extra engine --extra admin --output-file requirements/engine.txt >/dev/null
+	$(COMPILE) --extra host --output-file requirements/host.txt >/dev/null
 
 clean:
 	rm -rf $(VENV) .tox .demo build dist *.egg-info
