@@ -1,8 +1,15 @@
 """The StorPool API: the official binding with our own rule of retries, typed replies and our errors.
 
-Calls, paths and bodies are those of `storpool.spapi.Api`; its retries are off (`transientRetries=0`), as it repeats
-any POST after a reset connection, also a create that may have taken effect.  Here only what is safe to repeat is
-repeated; `volumes.py` repeats a create by looking for what the first try may have made.
+Calls, paths and bodies are those of `storpool.spapi.Api`; its retries are off, as it repeats any POST after a reset
+connection, also a create that may have taken effect.  Here only what is safe to repeat is repeated; `volumes.py`
+repeats a create by looking for what the first try may have made.
+
+**No answer is older than what this client knows.**  Every reply carries the cluster's `generation`, which grows with
+each change.  The management service has instances, and one that answers a reading call may be a moment behind (after a
+failover, longer).  So a reading call that is answered from before anything that this client was told is asked again.
+That covers what this process did itself.  Who has to know what *others* did calls `be_current` first: one write, which
+only the instance that is active can carry out, and after it no reading call is answered from before that moment.
+"Does not exist" is believed from a reading call only after such a barrier.
 """
 
 from __future__ import annotations
@@ -12,18 +19,20 @@ import http.client
 import importlib
 import io
 import itertools
+import json
 import random
 import re
-import socket
 import sys
 import time
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import config, errors, names, replies, wire
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.replies import DOWN, Attachment, ClientStatus, Pair, Template, Volume
+
+__all__ = ["DOWN", "Attachment", "Client", "ClientStatus", "Pair", "Template", "Volume", "binding"]
 
 # One request: longer than any call of ours takes on a healthy cluster, short enough to try again within a deadline.
 REQUEST_SECONDS = 30.0
@@ -33,80 +42,15 @@ RETRY_SECONDS = 45.0
 LAST_TRY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
+# Where the barrier is written: one key of a bucket of the key-value store that is ours alone (`storpool.sptypes`,
+# KeyValueBucketSetDesc).
+BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
+# So long a barrier serves the questions that come right after it: each of them is one question to the same moment.
+MOMENT_SECONDS = 1.0
 
 _T = TypeVar("_T")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
 _OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`, `SnapshotSummary`).
-
-    `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in seconds since 1970,
-    `serial` orders what was made in the same second.
-    """
-
-    kind: str
-    global_id: str
-    name: str
-    size_bytes: int
-    tags: Mapping[str, str]
-    template: str
-    made_from: str | None
-    dying: bool
-    transient: bool = False
-    parent: str = ""
-    created_at: float = 0.0
-    serial: int = 0
-
-
-@dataclass(frozen=True)
-class Attachment:
-    """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`)."""
-
-    name: str
-    global_id: str | None
-    client_id: int
-    access_mode: str
-
-    def is_of(self, global_id: str, name: str | None) -> bool:
-        """Tell whether this is an attachment of that object; older releases give no global id but a name."""
-        if self.global_id is not None:
-            return self.global_id == global_id
-        return self.name in (names.address(global_id), name)
-
-
-@dataclass(frozen=True)
-class Template:
-    """A template's space for client data: replication is already accounted (`VolumeTemplateStatusDesc.stored`)."""
-
-    name: str
-    capacity_bytes: int
-    free_bytes: int
-    provisioned_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A value of the key-value store, and the version of its bucket, which grows with each change."""
-
-    value: str
-    version: int
-
-
-# StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
-DOWN = "down"
-
-
-@dataclass(frozen=True)
-class ClientStatus:
-    """How far a client has come with the cluster's configuration, which is of `generation` (`ClientConfigStatus`)."""
-
-    client_id: int
-    client_generation: int
-    status: str
-    generation: int = 0
 
 
 def binding() -> types.ModuleType:
@@ -150,7 +94,12 @@ class Client:
         self._sleep = sleep
         self._jitter = jitter
         self._binding = binding()
+        self._api = _over_wire(self._binding, settings)
         self._pin_is_proven = False
+        self._patience_seconds = RETRY_SECONDS
+        # The newest generation that was seen, and until when a barrier counts as one of this moment.
+        self._floor = 0
+        self._moment: Deadline | None = None
         self.calls = 0
         self.unanswered = 0
 
@@ -162,6 +111,27 @@ class Client:
     def limited(self, deadline: Deadline) -> Client:
         """Return a client of the same cluster with another limit, for what must not eat the whole of this one's."""
         return Client(self._settings, deadline, self._sleep, self._jitter)
+
+    @property
+    def generation(self) -> int:
+        """The cluster's generation that this client knows of: no reading call is answered from before it."""
+        return self._floor
+
+    def be_current(self) -> None:
+        """See that no later reading call is answered from before this moment.
+
+        It is a write to StorPool's key-value store, as only the active instance of the management service carries one
+        out; where that refuses it (a release without the store) its answer is one of this moment all the same.  A
+        domain of several clusters has no barrier: their generations are not comparable, and it is not documented whose
+        a reply to a `MultiCluster/` call carries.
+        """
+        if self._compares:
+            self._set_barrier()
+            self._moment = self._deadline.after(MOMENT_SECONDS)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Try failures over for no longer than this from now on: where somebody waits who can correct the settings."""
+        self._patience_seconds = seconds
 
     def volume(self, address: str) -> Volume:
         """Return one volume by `~globalId` or name (`Volume/{v}`)."""
@@ -182,8 +152,7 @@ class Client:
     def volume_update(self, address: str, body: Mapping[str, object]) -> int:
         """Change a volume (`VolumeUpdateDesc`, absolute values only) and return the cluster's new generation."""
         kind = "volume or template" if "template" in body else "volume"
-        data = self._call(kind, "volumeUpdate", address, (address, body))
-        return int(data.get("generation", 0))
+        return self._generation("volumeUpdate", self._call(kind, "volumeUpdate", address, (address, body)))
 
     def volume_delete(self, address: str) -> None:
         """Delete a volume; InUse when it is attached anywhere (`VolumeDelete/{v}` without `onAttached`)."""
@@ -207,22 +176,19 @@ class Client:
         Returns the global id of each new snapshot by that of its volume.
         """
         data = self._call("volume", "snapshotCreateGroup", what, (body,), repeat=False)
-        try:
-            return {str(each["volumeGlobalId"]): str(each["snapshotGlobalId"]) for each in data["snapshots"]}
-        except (KeyError, TypeError) as error:
-            raise self._nonsense("snapshotCreateGroup", f"a part is missing ({error})") from error
+        return self._read("snapshotCreateGroup", replies.group, data)
 
     def volumes(self) -> list[Volume]:
         """Return all volumes of the cluster (`VolumesList`)."""
-        return self._list("cluster", "volumesList", (), lambda raw: _volume("volume", raw))
+        return self._list("cluster", "volumesList", (), lambda raw: replies.volume("volume", raw))
 
     def snapshots(self) -> list[Volume]:
         """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`)."""
-        return self._list("cluster", "snapshotsList", (), lambda raw: _volume("snapshot", raw))
+        return self._list("cluster", "snapshotsList", (), lambda raw: replies.volume("snapshot", raw))
 
     def attachments(self) -> list[Attachment]:
         """Return all attachments of the cluster (`AttachmentsList`)."""
-        return self._list("cluster", "attachmentsList", (), _attachment)
+        return self._list("cluster", "attachmentsList", (), replies.attachment)
 
     def reassign(
         self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str, repeat: bool = True
@@ -234,27 +200,24 @@ class Client:
         """
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
         data = self._call("", "volumesReassignWait", what, (body,), repeat)
-        return int(data.get("generation", 0))
+        return self._generation("volumesReassignWait", data)
 
     def clients(self) -> list[ClientStatus]:
         """Return how far each client has come with the configuration (`ClientsConfigDump`)."""
-        return self._list("client", "clientsConfigDump", (), _client_status)
+        return self._list("client", "clientsConfigDump", (), replies.client_status)
 
     def client_wait(self, client_id: int) -> list[ClientStatus]:
         """Wait until a client has the cluster's configuration of now (`ClientConfigWait/{clientId}`)."""
-        return self._list("client", "clientConfigWait", (client_id,), _client_status)
+        return self._list("client", "clientConfigWait", (client_id,), replies.client_status)
 
     def templates(self) -> list[Template]:
         """Return each template's capacity and free space in bytes (`VolumeTemplatesStatus`)."""
-        return self._list("cluster", "volumeTemplatesStatus", (), _template)
+        return self._list("cluster", "volumeTemplatesStatus", (), replies.template)
 
     def pair(self, bucket: str, key: str) -> Pair:
         """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key is absent."""
         data = self._call("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))
-        try:
-            return Pair(str(data["pairs"][key]), int(data["version"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise self._nonsense("kvsGet", f"a part is missing or of another type ({error})") from error
+        return self._read("kvsGet", lambda raw: replies.pair(raw, key), data)
 
     def bucket_create(self, bucket: str) -> None:
         """Make a bucket of the key-value store (`KV/Create`); Exists when there is one."""
@@ -284,8 +247,28 @@ class Client:
     def _pause_seconds(self, attempt: int) -> float:
         return min(FIRST_PAUSE_SECONDS * 2.0**attempt, LONGEST_PAUSE_SECONDS) * (0.5 + self._jitter())
 
+    @property
+    def _compares(self) -> bool:
+        return not self._settings.multicluster
+
+    def _set_barrier(self) -> None:
+        with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Rejected):
+            try:
+                self.pair_set(BUCKET, BARRIER_KEY, f"{time.time():.6f}")
+            except errors.NotFound:  # the first time in a cluster; making it is a write like any other
+                self.bucket_create(BUCKET)
+
     def _one(self, kind: str, method: str, address: str) -> Volume:
-        found = self._list(kind, method, (address,), lambda raw: _volume(kind, raw))
+        try:
+            return self._only(kind, method, address)
+        except errors.NotFound:
+            if not self._compares or (self._moment is not None and self._moment.remaining() > 0):
+                raise
+        self.be_current()
+        return self._only(kind, method, address)
+
+    def _only(self, kind: str, method: str, address: str) -> Volume:
+        found = self._list(kind, method, (address,), lambda raw: replies.volume(kind, raw))
         if len(found) != 1:
             raise self._nonsense(method, f"{len(found)} entries in place of one")
         return found[0]
@@ -293,26 +276,30 @@ class Client:
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._call(kind, method, name, args, repeat=False)
         self.unanswered += 1  # until its global id is known to be ours
-        global_id = data.get(key)
-        if not isinstance(global_id, str) or not names.GLOBAL_ID.match(global_id):
-            # It was made, but we do not know what: the caller looks for it by name.
-            raise self._nonsense(method, f"no {key}")
+        # Where it is no id, the object was made, but we do not know which: the caller looks for it by name.
+        global_id = str(self._read(method, lambda raw: replies.global_id(raw, key), data))
         self.check_cluster(global_id, name)
         self.unanswered -= 1
         return global_id
+
+    def _generation(self, method: str, data: Any) -> int:
+        return self._read(method, lambda raw: replies.number(raw, "generation", 0), data)
 
     def _list(
         self, kind: str, method: str, args: tuple[object, ...], parse: Callable[[Mapping[str, Any]], _T]
     ) -> list[_T]:
         data = self._call(kind, method, " ".join(map(str, args)), args)
+        return [self._read(method, parse, each) for each in self._read(method, replies.entries, data)]
+
+    def _read(self, method: str, parse: Callable[[Any], _T], data: Any) -> _T:
         try:
-            return [parse(raw) for raw in data]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._nonsense(method, f"a part is missing or of another type ({error})") from error
+            return parse(data)
+        except replies.Odd as error:
+            raise self._nonsense(method, str(error)) from error
 
     def _call(self, kind: str, method: str, name: str, args: tuple[object, ...], repeat: bool = True) -> Any:
         """Call the binding's `method` until it answers, while a repetition is safe and time is left."""
-        patience = self._deadline.within(RETRY_SECONDS)
+        patience = self._deadline.within(self._patience_seconds)
         for attempt in itertools.count():
             left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
             try:
@@ -328,19 +315,15 @@ class Client:
     def _call_once(self, kind: str, method: str, name: str, args: tuple[object, ...], timeout: float) -> Any:
         self.calls += 1
         pinned = self._settings.cluster_id
-        api = self._binding.Api(
-            host=self._settings.host,
-            port=self._settings.port,
-            auth=self._settings.token.reveal(),
-            timeout=timeout,
-            transientRetries=0,
-            multiCluster=self._settings.multicluster,
-        )
-        call = getattr(api, method)
+        call = getattr(self._api, method)
+        reads = call.spDoc.method == "GET"
+        self._api.seconds = timeout
         try:
             data = call(*args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True)
+            self._check_age(method, reads)
         except self._binding.ApiError as error:
-            if error.transient:
+            self._check_age(method, reads)
+            if error.transient is True:
                 raise self._unavailable(method, f"{error.name}: {error.desc}", ambiguous=True) from error
             if pinned and method != "servicesList":
                 self._prove_pin(error)
@@ -349,19 +332,29 @@ class Client:
             raise errors.InputError(
                 f"the request {method}", f"is not valid ({names.shown(str(error), 200)})"
             ) from error
-        except ConnectionRefusedError as error:
-            raise self._unavailable(method, "connection refused", ambiguous=False) from error
-        except socket.gaierror as error:
+        except wire.UnknownName as error:
             raise errors.AddressUnknown(self.address, _why(error)) from error
+        except wire.Unreachable as error:
+            raise self._unavailable(method, _why(error), ambiguous=False) from error
         except (OSError, http.client.HTTPException) as error:
             raise self._unavailable(method, _why(error), ambiguous=True) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            # What the binding raises on a proxy's page or an error object without its parts (not JSON, no "error").
+            # A proxy's page, an answer that is cut off, an error object without its parts.
             raise self._nonsense(method, "it is not what StorPool sends") from error
-        if call.spDoc.method == "POST" and not (isinstance(data, dict) and data.get("ok") is True):
+        if not reads and not (isinstance(data, dict) and data.get("ok") is True):
             # `storpool.spapi.ApiOk`: without it nothing says that anything was done.
             raise self._nonsense(method, 'no "ok"')
         return data
+
+    def _check_age(self, method: str, reads: bool) -> None:
+        """Raise ApiUnavailable for an answer to a reading call that is older than what this client knows."""
+        generation = self._api.generation
+        if not self._compares or not generation:  # where none is told, nothing can be compared
+            return
+        if reads and generation < self._floor:
+            why = f"it is of generation {generation}, before {self._floor}: that instance is behind"
+            raise self._unavailable(method, why, ambiguous=False)
+        self._floor = max(self._floor, generation)
 
     def _prove_pin(self, answer: Exception) -> None:
         """Raise WrongCluster unless the pinned cluster answers: "does not exist" from another one means nothing.
@@ -389,38 +382,41 @@ class Client:
         return self._unavailable(method, f"an answer that cannot be read: {why}", ambiguous=True)
 
 
-def _volume(kind: str, raw: Mapping[str, Any]) -> Volume:
-    name = str(raw["name"])
-    # A snapshot that is being deleted stays in the lists with a name that starts with "*" (`SnapshotSummary.deleted`).
-    dying = name.startswith("*") or bool(raw.get("deleted"))
-    return Volume(
-        kind=kind,
-        global_id=str(raw["globalId"]),
-        name=name,
-        size_bytes=int(raw["size"]),
-        tags=dict(raw.get("tags") or {}),
-        template=str(raw["templateName"]),
-        made_from=raw.get("createdFromGlobalId") or None,
-        dying=dying,
-        transient=bool(raw.get("transient")),
-        parent=str(raw.get("parentName") or ""),
-        created_at=float(raw.get("creationTimestamp") or 0),
-        serial=int(raw.get("visibleVolumeId") or 0),
-    )
+def _over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
+    """Return an object with all methods of `storpool.spapi.Api`, with its paths and its checks, over our wire.
+
+    `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it told none.
+    """
+    there = wire.Wire(settings.host, settings.port)
+    headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
+
+    class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
+        seconds = 0.0
+        generation = 0
+
+        def __call__(  # what all of the binding's methods call; the names are its own
+            self,
+            method: str,
+            multiCluster: bool,  # noqa: N803
+            query: str,
+            json: Any = None,
+            clusterName: str | None = None,  # noqa: N803
+        ) -> Any:
+            self.generation = 0
+            path = spapi._format_path(query, multiCluster and settings.multicluster, clusterName=clusterName)
+            answer = there.request(method, path, _body(spapi.clear_none(json)), headers, self.seconds)
+            reply = replies.document(answer.body)
+            self.generation = replies.number(reply, "generation", 0)
+            if answer.status != http.client.OK or "error" in reply:
+                replies.part(reply, "error")
+                raise spapi.ApiError(answer.status, reply)
+            return reply["data"]
+
+    return OverWire()
 
 
-def _attachment(raw: Mapping[str, Any]) -> Attachment:
-    return Attachment(str(raw["volume"]), raw.get("globalId"), int(raw["client"]), str(raw["rights"]))
-
-
-def _template(raw: Mapping[str, Any]) -> Template:
-    stored = raw["stored"]
-    return Template(str(raw["name"]), int(stored["capacity"]), int(stored["free"]), int(raw.get("size", 0)))
-
-
-def _client_status(raw: Mapping[str, Any]) -> ClientStatus:
-    seen = int(raw["clientGeneration"])
-    return ClientStatus(int(raw["id"]), seen, str(raw["configStatus"]), int(raw.get("generation", seen)))
+def _body(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
 
 
 def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:

@@ -77,6 +77,9 @@ def attach(
     with locked(host, target):
         before = _here(client, host, target)
         if before is not None and before.access_mode != access_mode:
+            client.be_current()  # it may have been so a moment ago
+            before = _here(client, host, target)
+        if before is not None and before.access_mode != access_mode:
             raise errors.Conflict(
                 str(target),
                 f"is attached to client {host.client_id} with mode {before.access_mode}, not {access_mode}",
@@ -146,6 +149,7 @@ def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
     Raises NotFound when it is not attached here, Unseen when the device cannot be looked at, DeadlineExceeded when this
     host does not see the new size in time.
     """
+    client.be_current()  # somebody else has just let it grow
     expected = client.volume(names.address(target.global_id)).size_bytes
     path = host.root + names.device_path(target.global_id)
     waiting = host.deadline.within(DEVICE_SECONDS)
@@ -176,6 +180,7 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
 
 def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[int]]:
     """Detach this from each host where it is closed; return the clients that let go, and those where it is open."""
+    client.be_current()
     gone: list[int] = []
     still: list[int] = []
     for client_id in holders(client, target):
@@ -245,7 +250,8 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
                 holders = error.holders or (f"client {host.client_id}",)
                 raise errors.InUse(str(target), holders) from error
         except (errors.Rejected, errors.Conflict):
-            # Whether a detach of what is not attached is an error is not documented: the list decides.
+            # Whether a detach of what is not attached is an error is not documented: the list decides, as it is now.
+            client.be_current()
             if _here(client, host, target) is not None:
                 raise
             return False

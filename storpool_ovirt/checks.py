@@ -78,6 +78,7 @@ def held(engine: trees.Engine, disk: str) -> Iterator[None]:
     """Hold a disk until the end of the block.  Raises Locked."""
     engine.mapping.lock(disk)
     try:
+        engine.client.be_current()  # each precondition is read as of now
         yield
     finally:
         engine.mapping.session.unlock(disk)

@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from storpool_ovirt import attachments, claims, errors, mapping, names, recovery, removal, trees, volumes
 
 GIB = 1 << 30
+STATS_SECONDS = 8.0
 ADAPTER = "storpool"
 
 
@@ -131,6 +132,8 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 def stats(engine: trees.Engine) -> dict[str, object]:
     """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all parts work."""
     database = engine.mapping.journal.check()
+    # While a domain is added somebody waits who can correct its address; a failover is known by the next time.
+    engine.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(engine.client, engine.domain.template)
     claims.note(engine, database)
     if template is None:

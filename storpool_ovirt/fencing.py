@@ -69,8 +69,10 @@ def status(client: api.Client, client_id: int) -> str | None:
 def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
     """Tell how a client is and what it has; changes nothing.
 
-    Its status is read first, so what a client attaches that has just come up is in the list.
+    It is how it is now, not as an instance of the management knows it that is behind.  The status is read first, so
+    what a client attaches that has just come up is in the list.
     """
+    client.be_current()
     word = status(client, client_id)
     for attempt in range(LOOKS):
         listed = [each for each in client.attachments() if each.client_id == client_id]

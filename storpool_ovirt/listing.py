@@ -97,6 +97,7 @@ def known(address: config.Database, deadline: Deadline) -> Known:
 
 def look(client: api.Client, known: Known, root: str) -> Listing:
     """Read everything.  Raises what the API raises."""
+    client.be_current()
     before = client.attachments()
     objects = {each.global_id: each for each in (*client.volumes(), *client.snapshots())}
     clients = {each.client_id: each.status for each in client.clients()}

@@ -73,6 +73,7 @@ def _let_go(
             # Whether a detach of what was just let go of is an error is not documented: the list decides.
             if patience.remaining() <= 0:
                 raise
+            client.be_current()  # what is looked at must not be from before that request
         held = client.attachments()
     return losers, generation
 

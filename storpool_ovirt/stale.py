@@ -60,6 +60,7 @@ class Sweep:
         if self.client is None:
             return
         try:
+            self.client.be_current()
             for target in self._unknown(self.client):
                 self._let_go(self.client, target)
         except errors.Error as error:

@@ -20,6 +20,7 @@ BYSTANDER_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 0.5
 # StorPool's list may come from an instance of its management that is a moment behind.
 LIST_SECONDS = 2.0
+READ_ALONE_MAX = 6
 
 Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
@@ -52,8 +53,9 @@ class Judged(NamedTuple):
 def take(client: api.Client, host: attachments.HostSide, disks: Pairs, openstack_prefix: str) -> Taken:
     """Make this host the only one that has these disks (each with its global id), read-write; all of them or none.
 
-    Shareable disks, snapshots and what is others' are left alone, but must be what the VM means too.  The devices are
-    here on return.  The XML of a start is right about what is shareable, and so will be the mark (`sharing.py`).
+    The client must be current (`api.Client.be_current`).  Shareable disks, snapshots and what is others' are left
+    alone, but must be what the VM means too.  The devices are here on return.  The XML of a start is right about what
+    is shareable, and so will be the mark (`sharing.py`).
     Raises Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed; afterwards Conflict when
     somebody has one, DeadlineExceeded when a client that lost one has not learnt it in time.
     """
@@ -89,6 +91,7 @@ def taken(targets: Sequence[attachments.Target], disks: Pairs) -> Taken:
 def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
     """Raise Conflict when a client does not have one of these any more.
 
+    The client must be current (`api.Client.be_current`): an answer from before it was taken would let the VM go.
     Shareable ones too: who says that a host is lost takes them as well, and a guest that has not stopped at the errors
     would write what it remembers to the disk that it opens anew.
     """
@@ -119,12 +122,12 @@ def check_each_once(disks: Pairs) -> None:
 
 def judge(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Judged]:
     """Return the volumes among these of which somebody may lose something; raise Foreign, NotFound."""
-    return [found for global_id, disk in disks for found in _judged(client, global_id, disk, openstack_prefix)]
+    there = _all_read(client, [global_id for global_id, _ in disks])
+    return [found for global_id, disk in disks for found in _judged(there[global_id], disk, openstack_prefix)]
 
 
-def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack_prefix: str) -> list[Judged]:
-    """Return the volume that is to be taken, or nothing where nobody loses anything; raise Foreign, NotFound."""
-    there = _read(client, global_id)
+def _judged(there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str) -> list[Judged]:
+    """Return the volume that is to be taken, or nothing where nobody loses anything; raise Foreign."""
     made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
     uuid = device_paths.volume_of_run_link(disk.path)
     if uuid is not None and made_for != uuid:
@@ -140,6 +143,18 @@ def _judged(client: api.Client, global_id: str, disk: domain_xml.Disk, openstack
         uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
     )
     return [Judged(there, made_for, proved, disk.shareable)]
+
+
+def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Volume]:
+    """Return these objects by global id; raise NotFound.
+
+    One by one where they are few: of a cluster with 20,000 volumes a list is large.  Where they are many, and a call
+    takes a second, the time of a start would not suffice for as many calls.
+    """
+    if len(global_ids) <= READ_ALONE_MAX:
+        return {global_id: _read(client, global_id) for global_id in global_ids}
+    listed = {each.global_id: each for each in client.volumes()}
+    return {global_id: listed.get(global_id) or _read(client, global_id) for global_id in global_ids}
 
 
 def _read(client: api.Client, global_id: str) -> api.Volume:
@@ -222,6 +237,7 @@ def _request(
             if patience.remaining() <= 0:
                 raise
             client.pause(attempt)
+            client.be_current()  # what is looked at must not be from before that request
         now = held_of(targets, client.attachments())
         if _is_alone(now, targets, host.client_id):
             return 0

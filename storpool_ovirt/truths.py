@@ -132,6 +132,7 @@ class View:
 def look(engine: trees.Engine) -> View:
     """Read all three.  Raises what the mapping and the API raise."""
     before = _database(engine)
+    engine.client.be_current()  # what an instance that is behind does not list is neither lost nor free
     listed = [*engine.client.volumes(), *engine.client.snapshots()]
     things = {each.global_id: each for each in listed if not _is_fleeting(each)}
     attachments = tuple(engine.client.attachments())
@@ -155,7 +156,8 @@ def look(engine: trees.Engine) -> View:
 
 
 def living(engine: trees.Engine) -> list[api.Volume]:
-    """Return all volumes and snapshots but those that StorPool itself is about to drop."""
+    """Return all volumes and snapshots but those that StorPool itself is about to drop, as of now."""
+    engine.client.be_current()
     return [each for each in (*engine.client.volumes(), *engine.client.snapshots()) if not _is_fleeting(each)]
 
 

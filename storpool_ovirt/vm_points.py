@@ -34,7 +34,10 @@ def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
     from storpool_ovirt import api, attachments
 
     side = attachments.HostSide(host.client_id, root, deadline, journal, sleep)
-    POINTS[point].act(api.Client(host.api, deadline, sleep), side, disks, host.openstack_prefix)
+    client = api.Client(host.api, deadline, sleep)
+    # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may run the VM.
+    client.be_current()
+    POINTS[point].act(client, side, disks, host.openstack_prefix)
 
 
 def _take(client: api.Client, side: attachments.HostSide, disks: taking.Pairs, openstack_prefix: str) -> None:

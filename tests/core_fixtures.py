@@ -83,4 +83,7 @@ def core(tmp_path: Path) -> Iterator[Core]:
         folder.mkdir()
     templates = {"nvme": 100 * GIB, "hdd": None}
     with simulator.running(tmp_path / "state", token=TOKEN, templates=templates, hosts=hosts) as running:
-        yield Core(running, tmp_path)
+        made = Core(running, tmp_path)
+        made.client().be_current()  # the bucket for it is there, as in any cluster that has been used
+        made.queries()
+        yield made

@@ -15,7 +15,8 @@ def only(yard: Yard) -> findings.Finding:
     before = yard.world()
     yard.queries()
     (found,) = yard.report().findings
-    assert all(query.startswith("GET ") for query in yard.queries())
+    # The barrier of `api.Client.be_current` writes a key of ours that nobody reads.
+    assert all(query.startswith(("GET ", "POST KV/Set", "POST KV/Create")) for query in yard.queries())
     assert yard.world() == before
     return found
 

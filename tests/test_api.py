@@ -8,7 +8,7 @@ import sys
 from typing import Callable
 
 import pytest
-from canned_api import CLOSE, RESET, Answer, answering, ok, refused
+from canned_api import CLOSE, RESET, Answer, Canned, answering, ok, refused
 
 from storpool_ovirt import api, config, errors
 from storpool_ovirt.deadline import Deadline
@@ -204,3 +204,148 @@ assert "confget" in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def of(generation: int, answer: Answer) -> Answer:
+    """The same answer, of that generation."""
+    status, content = answer
+    return int(status), {**content, "generation": generation}  # type: ignore[dict-item]
+
+
+def paths(server: Canned) -> list[str]:
+    """Return what was called."""
+    return [each.path.removeprefix("/ctrl/1.0/") for each in server.requests]
+
+
+OK = ok({"ok": True, "generation": 1})
+ATTACHED = [{"volume": "v", "snapshot": False, "client": 1, "rights": "rw", "pos": 0, "globalId": "abcd.e.1"}]
+
+
+def test_no_answer_is_older_than_what_was_told_before() -> None:
+    """T55: a list from before our own change, or from before another list, is asked for again until it is newer."""
+    answers = [of(7, OK), of(6, ok([])), of(6, ok([])), of(7, ok(ATTACHED)), of(5, ok([])), of(9, ok([]))]
+    with answering(answers) as server:
+        there = client(server.port, Time())
+        there.reassign([{"volume": "~abcd.e.1", "rw": [1]}], 0, "v")
+        assert len(there.attachments()) == 1
+        assert there.attachments() == []
+        assert there.generation == 9
+
+
+def test_a_refusal_is_of_a_moment_too() -> None:
+    """What StorPool refused tells how far the cluster has come; "does not exist" from before that is asked again."""
+    answers = [of(7, refused("busy")), of(6, refused("objectDoesNotExist")), of(7, ok([VOLUME]))]
+    with answering(answers) as server:
+        there = client(server.port, Time())
+        with pytest.raises(errors.InUse):
+            there.volume_delete("~abcd.e.1")
+        assert there.volume("~abcd.e.1").global_id == "abcd.e.1"
+
+
+def test_an_instance_that_stays_behind_is_no_answer() -> None:
+    """It is told for what it is, within the limit: nothing is concluded from it."""
+    time = Time()
+    with answering([of(7, OK), of(6, ok([]))]) as server:
+        there = client(server.port, time)
+        there.volume_delete("~abcd.e.1")
+        with pytest.raises(errors.ApiUnavailable, match="generation 6, before 7: that instance is behind"):
+            there.attachments()
+    assert time.now <= api.RETRY_SECONDS
+
+
+def test_the_barrier_is_one_write() -> None:
+    """After it no reading call is answered from before it; the bucket is made where there is none."""
+    with answering([of(7, OK), of(3, ok([])), of(7, ok(ATTACHED))]) as server:
+        there = client(server.port, Time())
+        there.be_current()
+        assert len(there.attachments()) == 1
+    assert paths(server)[0] == "KV/Set/storpool-ovirt"
+    with answering([of(7, refused("objectDoesNotExist")), of(8, OK), of(7, ok([])), of(8, ok([]))]) as server:
+        there = client(server.port, Time())
+        there.be_current()
+        there.attachments()
+    assert paths(server) == ["KV/Set/storpool-ovirt", "KV/Create/storpool-ovirt", *["AttachmentsList"] * 2]
+
+
+def test_a_release_without_the_store_has_a_barrier_all_the_same() -> None:
+    """Its refusal is an answer of this moment."""
+    with answering([of(7, refused("unknownQuery")), of(3, ok([])), of(7, ok([]))]) as server:
+        there = client(server.port, Time())
+        there.be_current()
+        there.attachments()
+        assert there.generation == 7
+
+
+def test_does_not_exist_is_believed_after_a_barrier_only() -> None:
+    """T55: an instance that is behind does not know what was made a moment ago; it is asked again behind a barrier."""
+    missing = refused("objectDoesNotExist")
+    with answering([of(3, missing), of(7, OK), of(3, missing), of(7, ok([VOLUME]))]) as server:
+        assert client(server.port, Time()).volume("ovirt--x").global_id == "abcd.e.1"
+    with answering([of(3, missing), of(7, OK), of(7, missing)]) as server, pytest.raises(errors.NotFound):
+        client(server.port, Time()).volume("ovirt--x")
+    assert paths(server) == ["Volume/ovirt--x", "KV/Set/storpool-ovirt", "Volume/ovirt--x"]
+
+
+def test_questions_of_one_moment_share_a_barrier() -> None:
+    """Whether an id is a volume or a snapshot is one question; some time later it is another one."""
+    missing = refused("objectDoesNotExist")
+    time = Time()
+    with answering([OK, missing]) as server:
+        there = client(server.port, time)
+        there.be_current()
+        for read in (there.volume, there.snapshot):
+            with pytest.raises(errors.NotFound):
+                read("ovirt--x")
+        assert len(server.requests) == 3
+        time.now += 2
+        with pytest.raises(errors.NotFound):
+            there.volume("ovirt--x")
+    assert [path.partition("/")[0] for path in paths(server)[3:]] == ["Volume", "KV", "KV", "Volume"]
+
+
+def test_a_domain_of_several_clusters_compares_nothing() -> None:
+    """Generations of different clusters cannot be compared, so no answer is taken for old."""
+    with answering([of(700, OK), of(3, ok([]))]) as server:
+        there = client(server.port, Time(), multicluster=True)
+        there.volume_delete("~abcd.e.1")
+        there.be_current()
+        assert there.attachments() == []
+    assert paths(server) == ["MultiCluster/VolumeDelete/~abcd.e.1", "MultiCluster/AttachmentsList"]
+
+
+ODD = [
+    None, 7, "text", [], [None], [[]], {}, [{}], [{**VOLUME, "size": None}], [{**VOLUME, "size": 1e999}],
+    [{**VOLUME, "size": -1}], [{**VOLUME, "size": True}], [{**VOLUME, "size": "1"}], [{**VOLUME, "size": 1 << 64}],
+    [{**VOLUME, "size": 1.5}], [{**VOLUME, "globalId": None}], [{**VOLUME, "globalId": "../../etc"}],
+    [{**VOLUME, "globalId": "a.b.c\n"}], [{**VOLUME, "name": 5}], [{**VOLUME, "name": "x" * 5000}],
+    [{**VOLUME, "name": "\ud800"}], [{**VOLUME, "tags": []}], [{**VOLUME, "tags": {"virt": 1}}],
+    [{**VOLUME, "templateName": {}}], [{**VOLUME, "createdFromGlobalId": "?"}], [{**VOLUME, "creationTimestamp": "x"}],
+    [VOLUME, VOLUME],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", ODD, ids=lambda data: str(data)[-40:])
+def test_an_odd_reply_is_one_clear_error(data: object) -> None:
+    """T73: a number, an id or a text that is none travels no further than the place where it is read."""
+    with answering([ok(data)]) as server, pytest.raises(errors.ApiUnavailable, match="an answer that cannot be read"):
+        client(server.port, Time(), seconds=1).volume("~abcd.e.1")
+
+
+ODD_BODIES = [
+    '{"generation": 1e999, "data": []}', '{"generation": null}', '{"generation": 1}', "\ufeff[]", "<html>", "",
+    '{"generation": ' + "9" * 5000 + ', "data": []}', '{"a":' * 9999,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ODD_BODIES, ids=lambda body: body[-20:])
+def test_an_odd_envelope_is_one_clear_error(body: str) -> None:
+    """Whatever it is, it is not what StorPool sends."""
+    with answering([(200, body)]) as server, pytest.raises(errors.ApiUnavailable, match="cannot be read"):
+        client(server.port, Time(), seconds=1).attachments()
+
+
+@pytest.mark.parametrize("error", [None, [], "busy", {"name": None}, {"name": 5, "descr": []}, {"transient": "false"}])
+def test_an_odd_refusal_is_one_of_our_errors(error: object) -> None:
+    """An error object without its parts, or with odd ones, is never taken for a success or for a transient error."""
+    with answering([(400, {"error": error, "generation": 1})]) as server, pytest.raises(errors.Error):
+        client(server.port, Time(), seconds=1).volume_delete("~abcd.e.1")

@@ -8,7 +8,7 @@ import sys
 import pytest
 from fence_stage import LIMIT_SECONDS, LOST, NAMES, OTHER, SECTIONS, Site
 from fence_words import done, refused
-from shared_stage import state, write, writes
+from shared_stage import queries, state, write, writes
 
 from storpool_ovirt import names
 
@@ -65,9 +65,9 @@ def test_it_asks_the_cluster_once_for_all_disks(scene: Site) -> None:
     scene.stage.simulator.clear_calls()
     done(scene.fence("1"))
     look = ["ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList"]
-    calls = scene.stage.simulator.calls()
-    assert [each["query"] for each in calls] == [*look, "VolumesReassignWait", *look[:2]]
-    items = calls[4]["body"]["reassign"]
+    [request] = writes(scene.stage.simulator)
+    items = request["body"]["reassign"]
+    assert queries(scene.stage.simulator) == ["KV/Set", *look, "VolumesReassignWait", "KV/Set", *look[:2]]
     assert {each["volume"] for each in items} == {f"~{disk}" for disk in disks}
     assert all((each["detach"], each["force"]) == ([LOST], True) for each in items)
 

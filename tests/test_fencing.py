@@ -16,6 +16,8 @@ from storpool_ovirt.deadline import Deadline
 
 PREFIX = "os"
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
+# What a write answers.
+DONE = {"ok": True, "generation": 7}
 
 
 def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
@@ -56,7 +58,7 @@ def test_a_look_tells_whose_things_are(core: Core) -> None:
         core.client().reassign([item], 0, "x")
     core.queries()
     seen = fencing.look(core.client(), 1, PREFIX)
-    assert core.queries() == ("ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList")
+    assert core.queries() == ("KV/Set", "ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList")
     assert {(each.target.global_id, each.target.kind, each.uuid, each.access_mode) for each in seen.ours} == {
         (mine.global_id, "volume", UUIDS[0], "rw"), (shot, "snapshot", UUIDS[1], "ro"),
         (cinders, "volume", UUIDS[2], "rw"),
@@ -88,7 +90,7 @@ def test_what_is_in_neither_list_is_looked_for_again() -> None:
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     old = [{"volume": "old", "client": 1, "rights": "rw"}]
     new = [{"volume": "new", "client": 1, "rights": "rw"}]
-    answers = [client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
+    answers = [DONE, client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
         settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
         seen = fencing.look(api.Client(settings, Deadline(20)), 1, PREFIX)
@@ -100,7 +102,7 @@ def test_what_is_in_no_list_is_nobodys_guess() -> None:
     """T54, T55: after some looks it is told as unknown: neither oVirt's nor another's, and no fence is done with it."""
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
-    answers = [client_of, *[stray, [canned_volume("x")], []] * fencing.LOOKS]
+    answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * fencing.LOOKS]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
         settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
         seen = fencing.look(api.Client(settings, Deadline(20)), 1, PREFIX)

@@ -255,3 +255,37 @@ def _reachable(peer: World) -> bool:
 def _ignored(peer: World, method: str, query: str, body: Any) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
         peer.raw(method, f"/ctrl/1.0/{query}", body)
+
+
+def test_an_instance_that_is_behind(peer: World) -> None:
+    """A reading call is answered from so many changes ago, its generation too; a change is never made in the past."""
+    global_id = peer.create("v")
+    peer.reassign({"volume": "v", "rw": [1]})
+    now = peer.raw("GET", "/ctrl/1.0/AttachmentsList").json
+    peer.reassign({"volume": "v", "rw": [2], "detach": [1]})
+    inject(peer, kind="old", query="AttachmentsList", changes=1)
+    assert peer.raw("GET", "/ctrl/1.0/AttachmentsList").json == now
+    assert peer.attached() == {("v", 2, "rw")}
+    inject(peer, kind="old", changes=2, times=2)
+    assert peer.get("AttachmentsList") == []
+    peer.post(f"VolumeUpdate/~{global_id}", {"rename": "w"})
+    assert peer.names() == {"w"}
+    inject(peer, kind="old", changes=99, times=3)
+    with pytest.raises(RefusedError, match="objectDoesNotExist"):
+        peer.volume("w")
+    assert peer.get("VolumesList") == []
+    assert peer.raw("GET", "/ctrl/1.0/AttachmentsList").json["generation"] < now["generation"]
+    assert peer.attached() == {("w", 2, "rw")}
+
+
+def test_the_past_has_everything_that_was_there(peer: World) -> None:
+    """What was deleted since, snapshots, parents and tags are listed as they were."""
+    peer.create("v", tags={"a": "1"})
+    peer.snapshot("v")
+    before = [peer.get(query) for query in ("VolumesList", "SnapshotsList")]
+    peer.post("VolumeUpdate/v", {"tags": {"a": "2"}, "size": 2 * GIB})
+    peer.post("SnapshotDelete/s")
+    peer.post("VolumeDelete/v")
+    inject(peer, kind="old", changes=3, times=2)
+    assert [peer.get(query) for query in ("VolumesList", "SnapshotsList")] == before
+    assert peer.get("VolumesList") == []

@@ -47,6 +47,7 @@ EXPECTED = {
     "own_device": {"keep": "ok", "reattach": "busy"},
     "overprovision": {"true": "ok", "false": "insufficientResources"},
     "list_order": {"created": "v w", "reversed": "w v"},
+    "lag": {"0": "v w, v w, v w", "50": ", v w, "},
     "linger": {"0": "v", "50": "*s v"},
 }
 
@@ -334,6 +335,13 @@ def _list_order(peer: World) -> str:
     """[inf]."""
     peer.create("w")
     return " ".join(one["name"] for one in peer.get("VolumesList"))
+
+
+@scene
+def _lag(peer: World) -> str:
+    """[inf]: an instance of the management service that is behind after a failover."""
+    peer.create("w")
+    return ", ".join(" ".join(one["name"] for one in peer.get("VolumesList")) for _ in range(3))
 
 
 @scene

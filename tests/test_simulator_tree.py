@@ -44,7 +44,7 @@ class Tree(RuleBasedStateMachine):
         before = dict(self.cluster.catalog.entries.rows), dict(self.cluster.catalog.attachments.rows)
         try:
             call = calls.Call(query, self.cluster, args, body, multi_cluster=False)
-            data: dict[str, Any] = calls.answer(calls.TABLE[query], call)
+            data: dict[str, Any] = calls.answer(calls.TABLE[query], call)[0]
         except errors.ApiError:
             assert before == (self.cluster.catalog.entries.rows, self.cluster.catalog.attachments.rows)
             return None

@@ -38,7 +38,7 @@ def test_a_vm_starts_at_once_after_a_reboot(fresh: Play, vm_disk: Disk) -> None:
     fresh.cluster.clear_calls()
     quiet(start_vdsmd(fresh.host1))
     assert forced(fresh) == []
-    assert queries(fresh.cluster) == ["VolumesReassignWait", "AttachmentsList"]
+    assert queries(fresh.cluster) == ["VolumesReassignWait", "KV/Set", "AttachmentsList"]
     assert kept(fresh.host1) == NOTHING
     assert fresh.on_hosts(vm_disk.active) == set()
     runs_again(fresh, vm_disk)
@@ -120,7 +120,7 @@ def test_vms_that_run_at_the_first_run_keep_everything(fresh: Play, vm_disk: Dis
     before, there = kept(fresh.host1), attached(fresh.cluster)
     fresh.cluster.clear_calls()
     quiet(start_vdsmd(fresh.host1))
-    assert queries(fresh.cluster) == ["AttachmentsList"]
+    assert queries(fresh.cluster) == ["KV/Set", "AttachmentsList"]
     assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
     guest.write(0, "goes on")
     assert guest.read(0) == "goes on"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hook_stage import Starts, Writer, refused
-from shared_stage import new_id, post, queries, volumes
+from shared_stage import new_id, post, queries, volumes, writes
 
 from storpool_ovirt.demo import flows, hooks, vdsm
 
@@ -26,9 +26,8 @@ def test_a_start_leaves_the_disks_to_this_host_alone(starts: Starts) -> None:
     writers = [Writer(starts.device(1, disk)) for disk in disks]
     starts.stage.simulator.clear_calls()
     starts.hooks[2].before_vm_start(starts.xml(*devices))
-    calls = starts.stage.simulator.calls()
-    assert [call["query"] for call in calls] == ["Volume", "Volume", *CALLS]
-    [request] = [call["body"] for call in calls if call["query"] == "VolumesReassignWait"]
+    [request] = [call["body"] for call in writes(starts.stage.simulator)]
+    assert queries(starts.stage.simulator) == ["KV/Set", "Volume", "Volume", *CALLS]
     assert request["reassign"] == [
         {"volume": f"~{starts.global_id(disk)}", "rw": [2], "detach": "all", "force": True} for disk in disks
     ]
@@ -47,7 +46,7 @@ def test_an_ordinary_start(starts: Starts) -> None:
     with starts.writing(1, disk) as writer:
         queries(starts.stage.simulator)
         starts.hooks[1].before_vm_start(starts.xml(*devices))
-        assert queries(starts.stage.simulator) == ["Volume", *CALLS]
+        assert queries(starts.stage.simulator) == ["KV/Set", "Volume", *CALLS]
         assert writer.write(1)
     assert starts.on_hosts(disk) == {(1, "rw")}
 
@@ -183,7 +182,7 @@ def test_snapshots_are_nobodys_to_take(starts: Starts) -> None:
 
 @pytest.mark.parametrize("fenced", [False, True], ids=["its own", "shareable"])
 def test_before_a_migration_the_source_only_looks(starts: Starts, fenced: bool) -> None:
-    """T45: a VM that has its disks may leave, for one call that changes nothing; one that lost a disk may not.
+    """T45: a VM that has its disks may leave, for calls that change nothing; one that lost a disk may not.
 
     A shareable one is lost by a fence: a guest that goes on after the errors would write to it anew elsewhere.
     """
@@ -194,7 +193,7 @@ def test_before_a_migration_the_source_only_looks(starts: Starts, fenced: bool) 
         starts.attach(2, own)
         starts.stage.simulator.clear_calls()
         assert starts.hooks[1].before_vm_migrate_source(document) == document
-        assert queries(starts.stage.simulator) == ["AttachmentsList"]
+        assert queries(starts.stage.simulator) == ["KV/Set", "AttachmentsList"]
         assert vm.write(1)
     gone = {"volume": f"~{starts.global_id([own, shared][fenced])}", "detach": [1], "force": True}
     post(starts.stage.simulator, "VolumesReassignWait", {"reassign": [gone]})

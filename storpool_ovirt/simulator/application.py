@@ -7,6 +7,7 @@ Path: ``/ctrl/1.0/[RemoteCommand/<name or ~cid>/][MultiCluster/]<Query>[/<argume
 from __future__ import annotations
 
 import hmac
+import itertools
 import json
 import logging
 from collections.abc import Iterable
@@ -71,6 +72,7 @@ class Application:
         self._faults = injected
         self._recorder = calls_made
         self._connections = connections
+        self._turns = itertools.count()
         self._control = control.Control(cluster, injected, calls_made)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -105,7 +107,9 @@ class Application:
             return self._refusal(error)
         fault = self._faults.take(target.query)
         if fault is None:
-            return self._answer(request, target)
+            return self._answer(request, target, self._instance(target))
+        if fault.kind == "old":
+            return self._answer(request, target, self._instance(target, fault.changes))
         if fault.kind in ("transient", "error_200"):
             return self._injected_error(fault)
         if fault.kind == "bad_gateway":
@@ -114,7 +118,7 @@ class Application:
             self._faults.pause(fault.seconds)
         if fault.kind in ("hang", "reset_before"):
             raise DroppedError(reset=fault.kind == "reset_before")
-        response = self._answer(request, target)
+        response = self._answer(request, target, self._cluster)
         if fault.kind in faults.CLOSING:
             self._faults.shut(fault)
         if fault.kind in ("reset_after", "stop"):
@@ -128,19 +132,33 @@ class Application:
             return self._refusal(error)
         return self._refusal(errors.ApiError(descr, name=fault.name or "invalidParam", status=200), fixed=True)
 
-    def _answer(self, request: Request, target: _Target) -> Response:
+    def _instance(self, target: _Target, behind: int | None = None) -> Cluster:
+        """The cluster as the instance knows it that answers a call: a reading one may be so many changes behind.
+
+        Without a fault it is the switch that says how many, for every other call.  Who waits for a client waits for
+        the present.
+        """
+        query = calls.TABLE.get(target.query)
+        if query is None or query.method != "GET" or target.query == "ClientConfigWait":
+            return self._cluster
+        if behind is None:
+            behind = self._cluster.switches.number("lag") if next(self._turns) % 2 == 0 else 0
+        return self._cluster.as_it_was(behind) if behind else self._cluster
+
+    def _answer(self, request: Request, target: _Target, cluster: Cluster) -> Response:
         try:
-            return self._success(self._data(request, target))
+            data, generation = self._data(request, target, cluster)
+            return _reply({"generation": generation, "data": data})
         except errors.ApiError as error:
-            return self._refusal(error)
+            return self._refusal(error, cluster=cluster)
         except devices.DeviceError as error:
             return self._refusal(errors.ApiError(str(error), name="internalError", status=500))
         except Exception as error:
             _log.exception("%s failed", target.query)
             return self._refusal(errors.ApiError(f"{type(error).__name__}: {error}", name="internalError", status=500))
 
-    def _data(self, request: Request, target: _Target) -> Any:
-        meta = self._cluster.catalog.meta
+    def _data(self, request: Request, target: _Target, cluster: Cluster) -> tuple[Any, int]:
+        meta = cluster.catalog.meta
         if target.cluster not in (None, meta.cluster_name, f"~{meta.cluster_id}"):
             name = self._cluster.switches["unknown_cluster_error"]
             raise errors.ApiError(f"Cluster '{target.cluster}' is not connected.", name=name, status=404)
@@ -150,11 +168,13 @@ class Application:
             args = (*args[: query.arity - 1], "/".join(args[query.arity - 1 :]))
         if len(args) != query.arity or not all(args):
             raise self._unknown(f"{target.query} takes {query.arity} names in its path.", 404)
-        call = calls.Call(target.query, self._cluster, args, self._parsed_body(request), target.multi_cluster)
+        call = calls.Call(target.query, cluster, args, self._parsed_body(request), target.multi_cluster)
+        data, generation = calls.answer(query, call)
         if not target.all_clusters:
-            return calls.answer(query, call)
-        response = {"data": calls.answer(query, call), "generation": self._cluster.generation}
-        return {"clusters": [{"clusterId": meta.cluster_id, "clusterName": meta.cluster_name, "response": response}]}
+            return data, generation
+        response = {"data": data, "generation": generation}
+        row = {"clusterId": meta.cluster_id, "clusterName": meta.cluster_name, "response": response}
+        return {"clusters": [row]}, generation
 
     def _query(self, method: str, target: _Target) -> calls.Query:
         query = calls.TABLE.get(target.query)
@@ -190,13 +210,10 @@ class Application:
             name = self._cluster.switches["unauthorized_error"]
             raise errors.ApiError("The authorization token is missing or wrong.", name=name, status=401)
 
-    def _success(self, data: Any) -> Response:
-        return _reply({"generation": self._cluster.generation, "data": data})
-
-    def _refusal(self, error: errors.ApiError, *, fixed: bool = False) -> Response:
+    def _refusal(self, error: errors.ApiError, *, fixed: bool = False, cluster: Cluster | None = None) -> Response:
         facts = {"name": error.name, "descr": error.descr, "transient": error.transient}
         status = error.status if fixed or self._cluster.switches["error_status"] == "by_name" else 500
-        return _reply({"error": facts, "generation": self._cluster.generation}, status)
+        return _reply({"error": facts, "generation": (cluster or self._cluster).generation}, status)
 
 
 def _target(rest: str) -> _Target:

@@ -72,14 +72,18 @@ class Query:
     multi_cluster: bool = False
 
 
-def answer(query: Query, call: Call) -> Any:
-    """The ``data`` of the reply: of a POST it has ``ok`` and ``generation`` beside what the call returns [spapi]."""
+def answer(query: Query, call: Call) -> tuple[Any, int]:
+    """The ``data`` of the reply, and the generation that it is of.
+
+    Of a POST the data has ``ok`` and ``generation`` beside what the call returns [spapi].
+    """
     call.cluster.tend()
     if query.method == "GET":
         with call.cluster.lock:
-            return query.handle(call)
+            return query.handle(call), call.cluster.generation
     extra = query.handle(call)
-    return {"ok": True, "generation": call.cluster.generation, **(extra or {})}
+    generation = call.cluster.generation
+    return {"ok": True, "generation": generation, **(extra or {})}, generation
 
 
 # volumes

@@ -7,7 +7,7 @@ objects that have to be looked at by some moment (scheduled deletes, doomed and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +57,13 @@ class Catalog:
         self._on_client: dict[int, dict[int, str]] = {}
         self._calendar: list[tuple[float, str]] = []
 
+    @property
+    def _tables(self) -> tuple[tables.Table[Any, Any], ...]:
+        """In the order in which they can be read: what others name comes first."""
+        return (
+            self.metas, self.templates, self.clients, self.buckets, self.work, self.entries, self.attachments,
+        )  # fmt: skip
+
     # the cluster as a whole
 
     @property
@@ -71,20 +78,27 @@ class Catalog:
 
     def load(self, store: state.Store) -> bool:
         """Take in what is on disk; False when there is nothing."""
-        kinds: list[tuple[tables.Table[Any, Any], Any]] = [
-            (self.metas, Meta),
-            (self.templates, Template),
-            (self.clients, Client),
-            (self.buckets, Bucket),
-            (self.work, Work),
-            (self.entries, Entry),
-            (self.attachments, Attachment),
-        ]
-        for table, row_type in kinds:
+        types = (Meta, Template, Client, Bucket, Work, Entry, Attachment)
+        for table, row_type in zip(self._tables, types):
             rows = [row_type(**row) for row in store.read(table.kind)]
             for row in sorted(rows, key=lambda row: row.number) if table is self.entries else rows:
                 table.load(row)
         return bool(self.metas.rows)
+
+    def as_before(self, changes: Iterable[Sequence[tuple[str, Any, Any]]]) -> Catalog:
+        """A copy as it was before these changes, given newest first as ``Journal.before`` tells them."""
+        rows = {table.kind: dict(table.rows) for table in self._tables}
+        for change in changes:
+            for kind, key, row in reversed(change):
+                rows[kind].pop(key, None)
+                if row is not None:
+                    rows[kind][key] = row
+        then = Catalog()
+        for table in then._tables:
+            found = rows[table.kind].values()
+            for row in sorted(found, key=lambda row: row.number) if table is then.entries else found:
+                table.load(row)
+        return then
 
     # volumes and snapshots
 

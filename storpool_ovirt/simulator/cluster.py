@@ -6,19 +6,21 @@ with a Cluster.  Nothing here knows HTTP.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Callable
+from typing import Any, Callable
 
 from storpool_ovirt.simulator import catalog, devices, errors, objects, state, storage, switches
 from storpool_ovirt.simulator.objects import Attachment, Client, Entry, Meta, Template
 
 _log = logging.getLogger(__name__)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+PAST_CHANGES = 256  # our own limit: as far back as an instance of the management can be behind here
 
 
 class Change:
@@ -50,6 +52,7 @@ class Cluster:
         self.declared_open: dict[int, set[str]] = {}
         self.forced: list[tuple[str, int]] = []
         self.closed = False
+        self._past: collections.deque[tuple[int, list[tuple[str, Any, Any]]]] = collections.deque(maxlen=PAST_CHANGES)
         self._store = store
         self._wall_clock = wall_clock
 
@@ -128,6 +131,7 @@ class Cluster:
         with self.lock:
             self._check_open()
             change = Change()
+            before = self.catalog.metas.rows.get(0)
             try:
                 yield change
                 self._collect(change)
@@ -140,6 +144,8 @@ class Cluster:
                 for undo in reversed(change.undo):
                     _silent(undo)
                 raise
+            if before is not None:  # else it has just been made: there is no past
+                self._past.append((before.generation, self.catalog.journal.before()))
             self.catalog.journal.forget()
             for step in change.after:
                 step()
@@ -187,6 +193,18 @@ class Cluster:
             rest, digit = divmod(rest, len(_DIGITS))
             digits = _DIGITS[digit] + digits
         return number, f"{self.catalog.meta.cluster_id}.{digits}"
+
+    # the past
+
+    def as_it_was(self, changes: int) -> Cluster:
+        """This cluster as an instance of its management knows it that is so many changes behind: only for reading.
+
+        Not further back than ``PAST_CHANGES``, nor than the start.
+        """
+        with self.lock:
+            wanted = self.generation - changes
+            undone = [rows for generation, rows in reversed(self._past) if generation >= wanted]
+            return _Past(self, self.catalog.as_before(undone))
 
     # devices
 
@@ -277,6 +295,20 @@ class Cluster:
                     self.catalog.look_at(global_id, now + 1)  # it may be detached by then
                 else:
                     self.doom(entry)
+
+
+class _Past(Cluster):
+    """What was so: nothing becomes due in it, and nothing is measured."""
+
+    def __init__(self, cluster: Cluster, then: catalog.Catalog) -> None:
+        self.__dict__.update(vars(cluster))
+        self.catalog = then
+
+    def tend(self) -> None:
+        """What is due is the business of the present."""
+
+    def measure_attached(self) -> None:
+        """Nothing is measured in the past."""
 
 
 def _silent(undo: Callable[[], None]) -> None:

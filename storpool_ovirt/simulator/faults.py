@@ -18,6 +18,7 @@ KINDS = (
     "bad_gateway",  # 502 with a page that is not JSON; nothing happens
     "delay",  # the call is made after some seconds
     "hang",  # the call is never made; the connection is closed without an answer after some seconds
+    "old",  # a reading call is answered from some changes ago, by an instance of the management that is behind
     "reset_before",  # RST; nothing happens
     "reset_after",  # the call is made once, then RST in place of the answer
     "refuse",  # connects are refused for some seconds; calls under way are answered
@@ -37,6 +38,7 @@ class Fault:
     seconds: float = 0
     name: str | None = None
     descr: str | None = None
+    changes: int = 1
 
 
 class Doors(Protocol):
@@ -59,7 +61,7 @@ class Faults:
         self._cleared = threading.Event()
 
     def add(self, kind: str, **facts: object) -> None:
-        """Add a fault behind the others; the facts are ``query, times, seconds, name, descr``.  InvalidParamError.
+        """Add a fault behind the others; the facts are the fields of ``Fault``.  InvalidParamError.
 
         ``refuse`` and ``stop`` without a query happen now; when this returns, connects are refused.
         """
@@ -118,14 +120,17 @@ def _parse(given: Mapping[str, object]) -> Fault:
         raise errors.InvalidParamError(f"'kind' is one of {', '.join(KINDS)}, not '{kind}'")
     seconds = given.get("seconds", _DEFAULT_SECONDS.get(str(kind), 0.0))
     times = given.get("times", 1)
+    changes = given.get("changes", 1)
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
         raise errors.InvalidParamError("'seconds' is a number of at least 0")
     if not isinstance(times, int) or isinstance(times, bool) or times < 1:
         raise errors.InvalidParamError("'times' is an integer of at least 1")
+    if not isinstance(changes, int) or isinstance(changes, bool) or changes < 1:
+        raise errors.InvalidParamError("'changes' is an integer of at least 1")
     texts: dict[str, str | None] = {}
     for key in ("query", "name", "descr"):
         value = given.get(key)
         if value is not None and not isinstance(value, str):
             raise errors.InvalidParamError(f"'{key}' is a string")
         texts[key] = value
-    return Fault(str(kind), texts["query"], times, float(seconds), texts["name"], texts["descr"])
+    return Fault(str(kind), texts["query"], times, float(seconds), texts["name"], texts["descr"], changes)

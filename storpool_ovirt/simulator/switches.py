@@ -17,7 +17,7 @@ _BOOLEAN = ("true", "false")
 
 @dataclass(frozen=True)
 class Switch:
-    """One uncertain point.  ``values`` is empty for a number of seconds; the first value is the default."""
+    """One uncertain point.  ``values`` is empty for a number; the first value is the default."""
 
     name: str
     values: tuple[str, ...]
@@ -64,6 +64,7 @@ _ALL = (
     _choice("own_device", ("keep", "reattach"), "detach:all with rw:[me]: my open device is left alone [pve], or not"),
     _choice("overprovision", _BOOLEAN, "sizes may exceed the template's capacity in sum (thin provisioning)"),
     _choice("list_order", ("created", "reversed"), "order of lists; nothing is promised"),
+    Switch("lag", (), "0", "every other reading call is answered from so many changes ago: an instance that is behind"),
     Switch("linger", (), "1", "seconds for which deleted and transient snapshots stay visible [sptest]"),
 )
 SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _ALL}
@@ -87,6 +88,10 @@ class Switches:
     def seconds(self, name: str) -> float:
         """The value of a switch that is a number of seconds."""
         return float(self._values[name])
+
+    def number(self, name: str) -> int:
+        """The value of a switch that is a whole number."""
+        return int(float(self._values[name]))
 
     def items(self) -> dict[str, str]:
         """All values by name."""
@@ -113,4 +118,4 @@ def _checked(name: str, value: object) -> str:
             return text
     except ValueError:
         pass
-    raise errors.InvalidParamError(f"switch '{name}' is a number of seconds, not '{text}'")
+    raise errors.InvalidParamError(f"switch '{name}' is a number of at least 0, not '{text}'")

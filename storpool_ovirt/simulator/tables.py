@@ -35,6 +35,10 @@ class Journal:
         rows = ((kind, key, table.now(key), before) for (kind, key), (table, before) in self._before.items())
         return [(kind, _text(key), row) for kind, key, row, before in rows if row != before]
 
+    def before(self) -> list[tuple[str, Hashable, object]]:
+        """The touched rows as they were before the change: kind, key, row or None."""
+        return [(kind, key, before) for (kind, key), (_, before) in self._before.items()]
+
     def forget(self) -> None:
         """The change is written; begin a new one."""
         self._before.clear()
