@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Callable
 
-from storpool_ovirt import api, errors, log, names, presence
+from storpool_ovirt import api, errors, log, names, presence, rights
 from storpool_ovirt.deadline import Deadline
 
 LOCK_FOLDER = "/run/storpool-ovirt"
@@ -300,8 +300,7 @@ def locked(host: HostSide, target: Target, seconds: float = LOCK_SECONDS) -> Ite
     """
     folder = host.root + host.lock_folder
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
-        file = os.open(f"{folder}/{target.global_id}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = rights.private(folder, f"{target.global_id}.lock")
     except OSError as error:
         raise errors.ConfigError(f"the folder of locks {folder}", f"cannot be used ({error.strerror})") from error
     try:
