@@ -51,7 +51,9 @@ def remove(root: str, row: Values) -> None:
 
 
 def _apart(work: Callable[[], bytes], where: str) -> bytes:
-    import sqlite3  # noqa: F401  before the child is made, which may not be able to read it
+    # Before there is a child, which may not read where Python's modules lie.
+    import sqlite3  # noqa: F401
+    import urllib.parse  # noqa: F401
 
     try:
         return apart.done(work, rights.of(where), LIMIT_SECONDS)
