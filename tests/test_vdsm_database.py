@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,14 +22,17 @@ ROW = (b"v", b"p", b"{}", None)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Give where the database would be, in a folder that is another user's where that can be made."""
-    file = Path(f"{tmp_path}{vdsm_database.FILE}")
-    file.parent.mkdir(parents=True)
-    for folder in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
-        folder.chmod(0o755)
-    own(file.parent)
-    return file
+def file() -> Iterator[Path]:
+    """Give where the database would be, in a folder that is another user's where that can be made.
+
+    Not below pytest's folders, which are root's alone.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        file = Path(f"{folder}{vdsm_database.FILE}")
+        file.parent.mkdir(parents=True)
+        own(file.parent)
+        yield file
 
 
 def own(path: Path) -> None:
@@ -172,9 +176,9 @@ def test_a_trigger_is_not_carried_out(file: Path) -> None:
 
 
 @needs_root
-def test_root_has_no_more_rights_there_than_the_owner(file: Path, tmp_path: Path) -> None:
+def test_root_has_no_more_rights_there_than_the_owner(file: Path) -> None:
     """A link to a database, or a folder, that the owner may not read is refused, and nothing is made of root's."""
-    secret = tmp_path / "secret"
+    secret = Path(root(file), "secret")
     secret.mkdir(mode=0o700)
     made(secret / "a.db")
     (secret / "a.db").chmod(0o600)
