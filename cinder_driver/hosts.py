@@ -8,7 +8,7 @@ from typing import Any
 
 from cinder import exception
 
-from storpool_ovirt import api, attachments, config, errors, storpool_conf
+from storpool_ovirt import api, attachments, config, errors, storpool_conf, text
 
 # What our os-brick connector reports of its host (its own SP_OURID).
 CLIENT_ID = "storpool_client_id"
@@ -32,11 +32,11 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
                 reported = storpool_conf.client_id(platform.node(), root)
         except errors.ConfigError as error:
             raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} ({error})") from error
-    text = str(reported)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= config.CLIENT_ID_MAX):
+    number = text.number(str(reported), 1, config.CLIENT_ID_MAX)
+    if number is None:
         missing = f"{CLIENT_ID}, and {storpool_conf.FILE} has no section [{host}] with SP_OURID from 1 to 4095"
         raise exception.InvalidConnectorException(missing=missing)
-    return int(text)
+    return number
 
 
 def holding(client: api.Client, target: attachments.Target) -> list[int]:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
 
-from storpool_ovirt import apart, errors, rights
+from storpool_ovirt import apart, errors, presence, rights
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,7 +70,7 @@ def _rows(where: str) -> bytes:
     if not _is_there(where):
         return b""
     # What a crash left in a journal is brought to an end first, which is writing.
-    writes = any(os.path.exists(where + suffix) for suffix in _BESIDE)  # noqa: PTH110
+    writes = any(presence.there(where + suffix) for suffix in _BESIDE)
     columns = ", ".join(f"CAST({each} AS BLOB)" for each in _COLUMNS)
     with _opened(where, "rw" if writes else "ro", ("PRAGMA query_only = ON",)) as connection:
         query = f"SELECT {columns} FROM volumes ORDER BY vol_id LIMIT {MAX_ROWS + 1}"  # noqa: S608  our own text

@@ -111,6 +111,15 @@ def test_a_log_belongs_to_the_user_of_its_folder(place: Place, program: Program)
     assert len(log.read_text()) > len(before) > 0 or program.name == "storpool-ovirt"
 
 
+@pytest.mark.parametrize("program", PROGRAMS, ids=[each.name for each in PROGRAMS])
+def test_a_folder_that_is_missing_is_not_made(place: Place, program: Program) -> None:
+    """As on Engine's machine before 4.5.8: the lines go to syslog, and the work is done."""
+    log = place.log(program)
+    log.parent.rmdir()
+    place.run(program)
+    assert not log.parent.exists()
+
+
 def _leads(place: Place, log: Path, what: str) -> None:
     """Put in the place of a log, or of its folder, what whoever owns that folder can put there."""
     if what == "link":

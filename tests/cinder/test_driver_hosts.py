@@ -46,6 +46,8 @@ def test_a_host_that_says_its_client_id_needs_no_section(backend: Backend, made:
         {"host": "host1.example.com", "storpool_client_id": 0},
         {"host": "host1.example.com", "storpool_client_id": "seven"},
         {"host": "host1.example.com", "storpool_client_id": 4096},
+        {"host": "host1.example.com", "storpool_client_id": "1" * 5000},
+        {"host": "host1.example.com", "storpool_client_id": "²"},
     ],
 )
 def test_b2_b3_u14_an_unknown_host_is_an_error(backend: Backend, made: Any, asked: dict[str, Any]) -> None:
