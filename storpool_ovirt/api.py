@@ -214,6 +214,10 @@ class Client:
         """Return each template's capacity and free space in bytes (`VolumeTemplatesStatus`)."""
         return self._list("cluster", "volumeTemplatesStatus", (), replies.template)
 
+    def template_parent(self, name: str) -> str:
+        """Return the snapshot that a template's new volumes stand on, "" where they are empty (`TemplateDesc`)."""
+        return str(self._call("template", "volumeTemplateDescribe", name, (name,)).get("parentName") or "")
+
     def pair(self, bucket: str, key: str) -> Pair:
         """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key is absent."""
         data = self._call("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))

@@ -10,9 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-from storpool_ovirt import attachments, claims, errors, mapping, names, recovery, removal, trees, volumes
+from storpool_ovirt import (
+    attachments,
+    claims,
+    errors,
+    mapping,
+    names,
+    ownership,
+    recovery,
+    removal,
+    trees,
+    volumes,
+)  # fmt: skip
 
 GIB = 1 << 30
 STATS_SECONDS = 8.0
@@ -29,7 +40,8 @@ def create(engine: trees.Engine, uuid: str, size_bytes: int) -> None:
 def clone(engine: trees.Engine, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
     origin = trees.checked(engine, _locked_source(engine, source, uuid))
-    node = mapping.Node(uuid, "volume", uuid, source, origin.size_bytes, mapping.PLANNED, active=uuid)
+    size_bytes = _size_of(engine, origin)
+    node = mapping.Node(uuid, "volume", uuid, source, size_bytes, mapping.PLANNED, active=uuid)
     _make_disk(engine, node, _plan(engine, node, origin, engine.domain.template))
 
 
@@ -37,6 +49,7 @@ def snapshot(engine: trees.Engine, volume: str) -> str:
     """Freeze the volume as it is now and return the new snapshot's id."""
     origin = trees.checked(engine, recovery.locked(engine, volume))
     _check_volume(origin, "be snapshotted")
+    ownership.proved(engine, origin)
     node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
     plan = _plan(engine, node)
     engine.mapping.plan(node, _told(engine, node, plan))
@@ -56,12 +69,12 @@ def preview(engine: trees.Engine, snapshot: str) -> str:
     root = origin.root
     tree = {node.uuid: node for node in engine.mapping.tree(root)}
     before = (tree[root].active if root in tree else None) or root
-    size_bytes = max(origin.size_bytes, tree[before].size_bytes if before in tree else 0)
+    size_bytes = max(_size_of(engine, origin), tree[before].size_bytes if before in tree else 0)
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
     plan = _plan(engine, node, origin)
     engine.mapping.plan(node, _told(engine, node, plan))
     with _forgotten_when_refused(engine, node):
-        global_id = _create_from(engine, node, plan)
+        global_id = volumes.create(engine.client, plan)
     engine.mapping.complete_preview(node.uuid, global_id, root)
     engine.log.line("volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root)
     return node.uuid
@@ -78,6 +91,7 @@ def extend(engine: trees.Engine, uuid: str, size_bytes: int) -> None:
     trees.checked(engine, node)
     _check_volume(node, "grow")
     _check_growth(node, size_bytes)
+    ownership.proved(engine, node)
     engine.mapping.begin_growth(node, size_bytes)
     try:
         generation = volumes.grow(engine.client, trees.global_id(node), size_bytes)
@@ -103,13 +117,13 @@ def delete(engine: trees.Engine, uuid: str) -> None:
 def remove(engine: trees.Engine, uuid: str) -> None:
     """Delete one node, volume or snapshot, and nothing else of its tree; unknown is a success.
 
-    A disk's own first volume goes only when another one is active; its id stays known, as the disk has it.
+    The volume that the disk's VM writes is not among them: only `delete` takes it.  Of a disk's own first volume the id
+    stays known, as the disk has it.
     """
     tree = recovery.locked_tree(engine, uuid)
     named = [each for each in tree if each.uuid == uuid and each.state != mapping.REMOVED]
-    for root in [each for each in named if each.root == uuid]:
-        if root.active in (None, uuid):
-            raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
+    if named and uuid in {each.active or each.uuid for each in tree if each.uuid == each.root}:
+        raise errors.Conflict(f"volume {uuid}", "is the active volume of its disk", "delete the disk itself")
     removal.delete_nodes(engine, uuid, tree, named)
 
 
@@ -150,7 +164,7 @@ def _connection(engine: trees.Engine, node: mapping.Node) -> dict[str, object]:
     if node.pending and recovery.concerns(engine, node):
         node = recovery.locked(engine, uuid)
     trees.checked(engine, node)
-    volumes.check(engine.client, node.kind, trees.global_id(node), trees.tags(engine, node))
+    ownership.proved(engine, node)
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
@@ -183,29 +197,21 @@ def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> 
         there = engine.mapping.plan(node, _told(engine, node, plan))
     if there is not None:
         _check_repeat(there, node)
-        volumes.check(engine.client, "volume", trees.global_id(there), plan.tags)
+        ownership.proved(engine, there)
         if claimed:
             engine.mapping.begin_again(there, _told(engine, there, plan))
         return
     with _forgotten_when_refused(engine, node):
-        global_id = _create_from(engine, node, plan)
+        global_id = volumes.create(engine.client, plan)
     engine.mapping.complete(node.uuid, global_id)
     engine.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, size_bytes=node.size_bytes, source=node.source or "-"
     )
 
 
-def _create_from(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> str:
-    """Make a volume; where its origin is larger than the mapping knows (grown by hand), as large as that one is."""
-    try:
-        return volumes.create(engine.client, plan)
-    except errors.Rejected:
-        kind, origin = ("snapshot", plan.parent) if plan.parent else ("volume", plan.base_on)
-        size_bytes = volumes.read(engine.client, kind, names.address(origin)).size_bytes if origin else 0
-        if size_bytes <= (plan.size_bytes or 0):
-            raise
-    engine.mapping.write(mapping.resized(node.uuid, size_bytes))
-    return volumes.create(engine.client, replace(plan, size_bytes=size_bytes))
+def _size_of(engine: trees.Engine, origin: mapping.Node) -> int:
+    """Return how large a copy of an object of ours has to be: it may have been grown by hand."""
+    return max(origin.size_bytes, ownership.proved(engine, origin).size_bytes)
 
 
 def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
@@ -274,6 +280,8 @@ def _plan(
         template,
         parent=source if from_snapshot else None,
         base_on=None if from_snapshot else source,
+        # Engine chose a disk's id, and may use it again for another create; a preview's was chosen for this plan.
+        source_tag=names.TAG_SOURCE if node.uuid == node.root else "",
     )
 
 

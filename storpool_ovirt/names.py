@@ -32,6 +32,8 @@ TAG_ROOT = "ovirt-root"
 # own volume then uses 127 of 199, a preview's 173.
 TAG_SHARED = "ovirt-share"
 SHARED = "1"
+# What a disk was cloned from (a global id): a clone whose answer was lost is told from an empty disk of that id by it.
+TAG_SOURCE = "ovirt-src"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm, managedvolume.py).

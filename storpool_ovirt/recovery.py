@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storpool_ovirt import api, database, errors, journal, mapping, names, removal, trees, volumes
+from storpool_ovirt import api, database, errors, journal, mapping, names, ownership, removal, trees, volumes
 from storpool_ovirt.journal import FAILED, RUNNING
 
 POLL_SECONDS = 0.2
@@ -53,8 +53,11 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
             engine.mapping.lock(found.root)
     tree = engine.mapping.tree(found.root) if found is not None else []
     if found is None or not tree:
-        _take_all_late(engine, engine.mapping.journal.of_disk(uuid))
+        operations = open_on(engine, uuid)
+        _take_all_late(engine, operations)
         removal.refuse_unmapped(engine, uuid)
+        if any(each.is_open for each in operations):
+            engine.mapping.journal.undo_disk(uuid)  # a delete of the disk died before it could write this
         engine.mapping.journal.deleted(uuid)
         return []
     if any(node.pending for node in tree):
@@ -154,20 +157,36 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
 def made(engine: trees.Engine, operation: journal.Operation) -> api.Volume | None:
     """Return what an operation made, if StorPool has it; by its global id where that is known, else by its name.
 
-    Raises Foreign when it does not carry our tags.
+    Raises Foreign when it is another owner's now, Conflict when something else is in its place.
     """
     node = engine.mapping.node(operation.node)
-    known = names.address(node.global_id) if node is not None and node.global_id else None
+    if node is not None and node.global_id is not None:
+        try:
+            return ownership.proved(engine, node)
+        except errors.NotFound:
+            return None
     kind = "snapshot" if operation.plan.get("kind") == "snapshot" else "volume"
     try:
-        there = volumes.read(engine.client, kind, known or names.object_name(operation.node))
+        there = volumes.read(engine.client, kind, names.object_name(operation.node))
+        ownership.check(engine, there, mapping.Node(operation.node, kind, operation.disk, None, 0, mapping.PLANNED))
+        volumes.check_source(engine.client, there, _planned(operation))
     except errors.NotFound:
         return None
-    if not names.is_ours(there.tags, operation.node, engine.mapping.location):
-        if known is None:
-            return None  # the name is another owner's: ours was never made
-        raise errors.Foreign(f"{there.name} ({there.global_id})", "does not carry our tags", "it is left alone")
+    except errors.Conflict as error:  # the name is another owner's, or another operation's: ours was never made
+        engine.log.line("not_made", node=operation.node, of=operation.correlation_id, reason=error)
+        return None
     return None if there.dying else there
+
+
+def _planned(operation: journal.Operation) -> volumes.Plan:
+    """Return what an operation was to make, as far as its entry tells what that is made of."""
+    told = {key: operation.plan.get(key) for key in ("parent", "base_on", "template")}
+    parent, base_on, template = (value if isinstance(value, str) else None for value in told.values())
+    tag = operation.plan.get("source_tag")
+    return volumes.Plan(
+        names.object_name(operation.node), template=template, parent=parent, base_on=base_on,
+        source_tag=tag if isinstance(tag, str) else "",
+    )  # fmt: skip
 
 
 def is_known(tree: Sequence[mapping.Node], operation: journal.Operation, named: str | None = None) -> bool:
@@ -288,10 +307,9 @@ def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:
     change = mapping.unchanged()
     if node is not None and node.global_id is not None:
         try:
-            there = engine.client.volume(names.address(node.global_id))
-            change = mapping.resized(node.uuid, there.size_bytes)
-        except errors.NotFound:
-            pass
+            change = mapping.resized(node.uuid, ownership.proved(engine, node).size_bytes)
+        except (errors.NotFound, errors.Conflict) as error:
+            engine.log.line("size_not_read", node=node.uuid, reason=error)
     engine.mapping.journal.close(operation, change)
     return "size read"
 
@@ -300,7 +318,8 @@ def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> s
     """Take a delete back for what StorPool still has, unless a whole disk was to go and has lost its volume."""
     tree = engine.mapping.tree(operation.disk)
     doomed = [node for node in tree if node.state == mapping.DELETING]
-    gone = [node.uuid for node in doomed if not _is_there(engine, node)]
+    # What is only planned has an entry of its own that tells.
+    gone = [node.uuid for node in doomed if node.global_id is not None and ownership.is_gone(engine, node)]
     root = next((node for node in tree if node.uuid == operation.disk), None)
     if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
         return "left: the disk has lost its volume, delete it again"
@@ -310,12 +329,3 @@ def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> s
     # Kept in the journal as taken back: should a late request delete one of them, the audit knows the cause.
     engine.mapping.journal.undo(operation, mapping.marked(kept, mapping.LIVE))
     return f"delete taken back for {len(kept)} of {len(doomed)} objects"
-
-
-def _is_there(engine: trees.Engine, node: mapping.Node) -> bool:
-    if node.global_id is None:
-        return True  # only planned: its own entry tells
-    try:
-        return not volumes.read(engine.client, node.kind, names.address(node.global_id)).dying
-    except errors.NotFound:
-        return False

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from storpool_ovirt import api, attachments, errors, mapping, names, storpool_conf, trees, volumes
+from storpool_ovirt import api, attachments, errors, mapping, names, ownership, storpool_conf, trees, volumes
 
 
 def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doomed: list[mapping.Node]) -> None:
-    """Delete these objects of a tree, volumes before snapshots, and their rows; all or none where one is open.
+    """Delete these objects of a tree, volumes before snapshots, and their rows.
 
-    `named` is the id that Engine uses for them.
+    None of them goes where one is open, or another owner's.  `named` is the id that Engine uses for them.
     """
     if not doomed:
         return
-    there = [(node, global_id) for node, global_id in _resolved(engine, doomed) if _is_there(engine, node, global_id)]
+    there = ownership.proved_all(engine, doomed)
     if len(there) > 1:
         # None may go while another one's device is open, so all are let go in one atomic request first.
         _release(engine, there)
@@ -81,35 +79,6 @@ def _release(engine: trees.Engine, objects: list[tuple[mapping.Node, str]]) -> N
     targets = [attachments.Target(global_id, names.object_name(node.uuid), node.kind) for node, global_id in objects]
     for each in attachments.release(engine.client, targets, storpool_conf.host_names(engine.root)):
         engine.log.line("released", target=each.name, client=each.client_id, reason="delete")
-
-
-def _resolved(engine: trees.Engine, nodes: list[mapping.Node]) -> Iterator[tuple[mapping.Node, str]]:
-    """Yield each node with the global id of its object; an intent whose result is not known is looked up by name."""
-    for node in nodes:
-        if node.state == mapping.REMOVED:
-            continue
-        global_id = node.global_id
-        if global_id is None:
-            plan = volumes.Plan(names.object_name(node.uuid), trees.tags(engine, node))
-            try:
-                global_id = volumes.find(engine.client, node.kind, plan)
-            except errors.Foreign as error:
-                # The name is another owner's: the intent was never carried out, and nothing of it is there to delete.
-                engine.log.line("intent_dropped", node=node.uuid, reason=error)
-        if global_id is not None:
-            engine.client.check_cluster(global_id, f"{node.kind} {node.uuid}")
-            yield node, global_id
-
-
-def _is_there(engine: trees.Engine, node: mapping.Node, global_id: str) -> bool:
-    """Tell whether a volume still exists and is ours; a snapshot's delete itself tells, and takes no data with it."""
-    if node.kind == "snapshot":
-        return True
-    try:
-        volumes.check(engine.client, node.kind, global_id, trees.tags(engine, node))
-    except errors.NotFound:
-        return False
-    return True
 
 
 def activate_previous(engine: trees.Engine, tree: list[mapping.Node], gone: list[str]) -> None:

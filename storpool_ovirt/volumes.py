@@ -23,7 +23,8 @@ class Plan:
 
     `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is empty.
     `replication` is for clusters without templates.  What has a tag of `never` is another owner's, or made of another
-    source, although it has the name.
+    source, although it has the name.  `source_tag` is the tag that tells what a volume was made of, where its name may
+    be that of an earlier plan with another source; a name that was chosen for this plan alone needs none.
     """
 
     name: str
@@ -34,6 +35,18 @@ class Plan:
     base_on: str | None = None
     replication: int | None = None
     never: tuple[str, ...] = ()
+    source_tag: str = ""
+
+    @property
+    def source(self) -> str | None:
+        """The global id of what it is made of; None for an empty volume."""
+        return self.parent or self.base_on
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The tags that the object gets."""
+        told = {self.source_tag: self.source} if self.source_tag and self.source else {}
+        return {**self.tags, **told}
 
 
 def create(client: api.Client, plan: Plan) -> str:
@@ -41,8 +54,8 @@ def create(client: api.Client, plan: Plan) -> str:
 
     Raises Conflict when the name belongs to something else, NoSpace, NotFound (template, parent or source).
     """
-    names.check_length(plan.name, plan.tags)
-    body: dict[str, object] = {"name": plan.name, "tags": dict(plan.tags)}
+    names.check_length(plan.name, plan.all_tags)
+    body: dict[str, object] = {"name": plan.name, "tags": plan.all_tags}
     if plan.size_bytes is not None:
         body["size"] = plan.size_bytes
     if plan.template is not None:
@@ -53,9 +66,7 @@ def create(client: api.Client, plan: Plan) -> str:
         body["parent"] = names.address(plan.parent)
     if plan.base_on is not None:
         body["baseOn"] = names.address(plan.base_on)
-    return _made(
-        client, lambda: client.volume_create(body), lambda: _found(client.volume, plan, None), _other_kind(plan)
-    )
+    return _made(client, lambda: client.volume_create(body), lambda: _found_volume(client, plan), _other_kind(plan))
 
 
 def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
@@ -97,7 +108,52 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
 
 def find(client: api.Client, kind: str, plan: Plan) -> str | None:
     """Return the global id of what an earlier try made of `plan`; None when there is nothing of that name."""
-    return _found(_reader(client, kind), plan, None)
+    return _found_volume(client, plan) if kind == "volume" else _found(client.snapshot, plan, None)
+
+
+def check_source(client: api.Client, there: api.Volume, plan: Plan) -> None:
+    """Raise Conflict unless it is proved that a volume with the name of `plan` was made of what `plan` says.
+
+    Its tag proves it.  Of one without, StorPool tells the chain of its parents: an empty volume has none but that of
+    its template, a copy of a snapshot stands on that, and a clone on a transient snapshot of its source, for a while.
+    What nothing proves is not taken: it might be an earlier create's, with other data.
+    """
+    if not plan.source_tag or there.kind != "volume":
+        return
+    told = there.tags.get(plan.source_tag)
+    is_right = _stands_on_source(client, there, plan) if told is None else told == plan.source
+    if not is_right:
+        wanted = f"a copy of ~{plan.source}" if plan.source else "empty"
+        raise errors.Conflict(
+            f"volume {there.name} (~{there.global_id})",
+            f"exists with the data of ~{told}" if told else f"exists, and nothing proves that it was made as {wanted}",
+            "the same id cannot be used for another source: choose another id, or delete that volume first",
+        )
+
+
+def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:
+    if not there.parent:
+        return plan.source is None
+    listed = client.snapshots()
+    named = {**{each.name: each for each in listed}, **{names.address(each.global_id): each for each in listed}}
+    name = there.parent
+    while name:
+        parent = named.pop(name, None)
+        if parent is None:
+            return False  # nothing tells
+        if parent.made_from != there.global_id:
+            return _is_source(client, parent, plan)
+        name = parent.parent  # a snapshot of its own, made since
+    return plan.source is None
+
+
+def _is_source(client: api.Client, parent: api.Volume, plan: Plan) -> bool:
+    if plan.parent is not None:
+        return parent.global_id == plan.parent
+    if plan.base_on is not None:
+        return parent.transient and parent.made_from == plan.base_on
+    own = (parent.name, names.address(parent.global_id))
+    return plan.template is not None and client.template_parent(plan.template) in own
 
 
 def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
@@ -245,6 +301,16 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
         why = f"exists as a snapshot of {there.made_from} in place of {made_from}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
     return there.global_id
+
+
+def _found_volume(client: api.Client, plan: Plan) -> str | None:
+    def checked(name: str) -> api.Volume:
+        there = client.volume(name)
+        _check_owner(there, plan.tags, plan.never)
+        check_source(client, there, plan)
+        return there
+
+    return _found(checked, plan, None)
 
 
 def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str] | None:

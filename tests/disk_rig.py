@@ -25,6 +25,7 @@ from storpool_ovirt import (
     log,
     mapping,
     names,
+    ownership,
     recovery,
     removal,
     simulator,
@@ -45,7 +46,7 @@ CLIENTS = (1, 2, 3)
 OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
 
-_MORTAL = frozenset(module.__file__ for module in (disks, recovery, removal, volumes, attachments))
+_MORTAL = frozenset(module.__file__ for module in (disks, recovery, removal, ownership, volumes, attachments))
 _ROW = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text, replaced::text"
     " FROM storpool_ovirt.node ORDER BY created_at"

@@ -32,7 +32,7 @@ def test_a_dead_verb_that_made_nothing_is_unfinished(yard: Yard) -> None:
 def test_a_failed_verb_is_told_in_its_own_words(yard: Yard) -> None:
     """T72: the cause is what Engine was told, with the verb's arguments."""
     with pytest.raises(errors.ApiUnavailable):
-        yard.verb("snapshot", DISK, fault=Fault("refuse"))
+        yard.verb("snapshot", DISK, fault=Fault("reset_before", query="VolumeSnapshot", times=50))
     yard.sql("UPDATE storpool_ovirt.operation SET state = 'failed', note = 'no answer', arguments = '{x}'")
     found = only(yard)
     check(found, "unfinished", "warning", "settle", cause="failed without knowing the result: no answer", mend="forget")

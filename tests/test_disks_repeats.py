@@ -87,7 +87,7 @@ def test_a_delete_that_fails_leaves_rows_of_any_state_as_they_were(rig: Rig) -> 
     rig.verb("remove", DISK)
     rig.verb("remove", snapshot)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb("snapshot", volume, fault=Fault("refuse"))
+        rig.verb("snapshot", volume, fault=Fault("reset_before", query="VolumeSnapshot", times=50))
     attach(rig, volume, open_there=True)
     before = rig.see()
     with pytest.raises(errors.InUse):
@@ -141,7 +141,7 @@ def test_an_extend_that_never_reached_storpool_does_not_bind_the_next_one(rig: R
     """T20: whether a size is smaller than the volume's, the volume itself decides."""
     rig.verb("create", DISK, GIB)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb("extend", DISK, 4 * GIB, fault=Fault("refuse"))
+        rig.verb("extend", DISK, 4 * GIB, fault=Fault("reset_before", query="VolumeUpdate", times=50))
     rig.verb("extend", DISK, 2 * GIB)
     assert rig.see().things[f"ovirt--{DISK}"].size_bytes == rig.see().rows[DISK][4] == 2 * GIB
 

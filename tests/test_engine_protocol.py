@@ -38,14 +38,14 @@ BUDGET: dict[str, list[str]] = {
     "delete_volume": ["Volume", "VolumeDelete"],
     "connect_volume": ["Volume"],
     "disconnect_volume": [],
-    "extend_volume": ["VolumeUpdate"],
+    "extend_volume": ["Volume", "VolumeUpdate"],
     "save_device": [],
     "get_connection_info": ["Volume"],
     "storage_stats": ["VolumeTemplatesStatus", "KV/Get"],
-    "clone_volume": ["VolumeCreate"],
-    "create_snapshot": ["VolumeSnapshot"],
-    "remove_snapshot": ["SnapshotDelete"],
-    "create_volume_from_snapshot": ["VolumeCreate"],
+    "clone_volume": ["Volume", "VolumeCreate"],
+    "create_snapshot": ["Volume", "VolumeSnapshot"],
+    "remove_snapshot": ["Snapshot", "SnapshotDelete"],
+    "create_volume_from_snapshot": ["Snapshot", "VolumeCreate"],
 }
 
 

@@ -63,6 +63,7 @@ FLOORS = {
     "lines": 3,
     "listing": 3,
     "mend": 3,
+    "ownership": 3,
     "purposes": 3,
     "rebuild": 3,
     "recovery": 3,

@@ -51,7 +51,7 @@ def grown_disk(rig: Rig) -> str:
     """Have the process die that was to grow a disk."""
     rig.verb("create", DISK, GIB)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb("extend", DISK, 2 * GIB, fault=Fault("refuse"))
+        rig.verb("extend", DISK, 2 * GIB, fault=Fault("reset_before", query="VolumeUpdate", times=50))
     return DISK
 
 

@@ -169,7 +169,7 @@ def test_a_restored_growth_is_read_from_storpool(rig: Rig) -> None:
     """An old entry about a size does no harm: the volume tells what it has."""
     rig.verb("create", DISK, GIB)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb("extend", DISK, 4 * GIB, fault=Fault("refuse"))
+        rig.verb("extend", DISK, 4 * GIB, fault=Fault("reset_before", query="VolumeUpdate", times=50))
     backup = rig.save()
     rig.verb("extend", DISK, 2 * GIB)
     rig.put_back(backup)
