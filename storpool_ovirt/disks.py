@@ -202,7 +202,12 @@ def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> 
             engine.mapping.begin_again(there, _told(engine, there, plan))
         return
     with _forgotten_when_refused(engine, node):
-        global_id = volumes.create(engine.client, plan)
+        try:
+            global_id = volumes.create(engine.client, plan)
+        except errors.Conflict:
+            if not recovery.clear_late(engine, node.uuid):
+                raise
+            global_id = volumes.create(engine.client, plan)
     engine.mapping.complete(node.uuid, global_id)
     engine.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, size_bytes=node.size_bytes, source=node.source or "-"

@@ -61,8 +61,8 @@ def check(engine: trees.Engine, there: api.Volume, node: mapping.Node) -> None:
         other = candidates.owner(there, engine.mapping.location)
         raise errors.Foreign(
             candidates.said(there),
-            f"belongs to {other}" if other else f"does not carry our tags ({', '.join(strange)})",
-            "it is left alone" if other else
+            f"does not carry our tags ({', '.join(strange)})",
+            f"it belongs to {other} and is left alone" if other else
             f"it is left alone until storpool-ovirt mend {node.uuid} puts it right, if it is this Engine's",
         )  # fmt: skip
 

@@ -236,9 +236,12 @@ def _take_late(engine: trees.Engine, operation: journal.Operation, at_once: bool
     It is looked for once, when nothing can come any more; `at_once` where the disk that it belongs to is to go.
     """
     over = operation.age_seconds >= LATE_SECONDS
-    if engine.mapping.node(operation.node) is not None:
+    node = engine.mapping.node(operation.node)
+    if node is not None and node.global_id is not None:
         engine.mapping.journal.close(operation, mapping.unchanged())
         return "closed: it was made again"
+    if node is not None:
+        return "may still come, in place of what is being made"
     if not (over or at_once):
         return "may still come"
     if operation.proved and made(engine, operation) is not None:
@@ -246,6 +249,25 @@ def _take_late(engine: trees.Engine, operation: journal.Operation, at_once: bool
     if over:
         engine.mapping.journal.nothing_came(operation)
     return "nothing came"
+
+
+def clear_late(engine: trees.Engine, disk: str) -> bool:
+    """Delete what came after its operation was taken back, where it has the name that another create of a disk needs.
+
+    Tells whether there was any.  Raises InUse, Conflict where a host has it.
+    """
+    cleared = False
+    for operation in engine.mapping.journal.of_disk(disk):
+        if operation.is_open or not operation.proved or operation.node != disk:
+            continue
+        there = made(engine, operation)
+        if there is not None:
+            removal.drop_unused(engine, there)
+            engine.mapping.journal.close(operation, mapping.unchanged())
+            engine.log.line(f"{there.kind}_deleted", **{there.kind: disk}, global_id=there.global_id, disk=disk,
+                            reason="it came late, for a create that was taken back")  # fmt: skip
+            cleared = True
+    return cleared
 
 
 def _set_aside(engine: trees.Engine, operation: journal.Operation) -> str:

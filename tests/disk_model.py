@@ -228,7 +228,7 @@ class Model:
             return "Conflict"
         node = self.nodes.get(uuid)
         gone = node is None or node.state == REMOVED
-        if verb == "remove" and not gone and node.uuid == node.root and node.active in (None, uuid):
+        if verb == "remove" and not gone and uuid == (self.nodes[node.root].active or node.root):
             return "Conflict"
         doomed = {node.uuid for node in self.doomed(verb, uuid)}
         return "InUse" if any(holder in doomed for holder, _ in self.open) else None

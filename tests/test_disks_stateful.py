@@ -256,7 +256,9 @@ class Disks(RuleBasedStateMachine):
         }
         for name, node in expected.items():
             assert seen.things[name].size_bytes == node.real_bytes, name
-            assert seen.things[name].tags == mandatory_tags(node, seen.location), name
+            tags = dict(seen.things[name].tags)
+            assert (tags.pop("ovirt-src", None) is not None) == (node.uuid == node.root and node.source is not None)
+            assert tags == mandatory_tags(node, seen.location), name
         assert seen.attached == {
             (self.global_id(uuid), client_id, "rw" if model[uuid].kind == "volume" else "ro")
             for uuid, client_id in self.model.attached

@@ -147,6 +147,10 @@ class Yard(disk_rig.Rig):
         """Return how the API addresses the object of an id."""
         return f"~{self.see().rows[uuid][6]}"
 
+    def global_id_of(self, uuid: str) -> str:
+        """Return the global id of the object that has the name of an id."""
+        return self.see().things[f"ovirt--{uuid}"].global_id
+
     def names_of_rows(self) -> set[str]:
         """Return the names of all objects that the mapping says are there."""
         return {f"ovirt--{uuid}" for uuid, row in self.see().rows.items() if row[5] != "removed"}
