@@ -27,6 +27,13 @@ LOCK_SECONDS = 30.0
 # A machine that lost its power never closes its connection: its locks end when the server has asked it this often.
 KEEPALIVE = {"tcp_keepalives_idle": 15, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 
+_POOLER = (
+    "a connection pooler such as PgBouncer is in between, and through it the locks that keep two verbs off one disk may"
+    " hold nothing: give Engine the address of PostgreSQL itself"
+)
+# How PgBouncer refuses what it cannot do for a connection, before it can be known by its number.
+_POOLER_REFUSALS = ("unsupported startup parameter", "statement pooling mode")
+
 # Applied in order, each once; the number of those applied is kept in the table `meta`.  Append, never edit.
 MIGRATIONS = (
     """
@@ -146,11 +153,13 @@ class Session:
         version = 0
         with suppress(psycopg2.errors.UndefinedTable):
             rows = self.rows(
-                "SELECT version, location FROM storpool_ovirt.meta", through=(psycopg2.errors.UndefinedTable,)
-            )
-            if not rows:
+                "SELECT pg_backend_pid(), version, location FROM (SELECT) AS one"
+                " LEFT JOIN storpool_ovirt.meta ON true", through=(psycopg2.errors.UndefinedTable,),
+            )  # fmt: skip
+            self._check_direct(rows[0][0])
+            if rows[0][1] is None:
                 raise errors.DatabaseUnavailable(str(self.address), "its table storpool_ovirt.meta is empty")
-            version, self.location = rows[0]
+            _, version, self.location = rows[0]
         if version < len(MIGRATIONS) and not make:
             raise errors.NotFound(
                 "mapping", f"of version {len(MIGRATIONS)}",
@@ -166,6 +175,16 @@ class Session:
                 str(self.address),
                 f"its tables have version {version}, this program knows {len(MIGRATIONS)}: upgrade it",
             )
+
+    def _check_direct(self, backend: int) -> None:
+        """Raise DatabaseUnavailable where a connection pooler stands in between, so that locks may hold nothing.
+
+        It answers a connection with a number of its own in place of the server process' (PostgreSQL's BackendKeyData).
+        In transaction mode each statement may run in another process, whose locks are not ours; in session mode they
+        would be, but nothing tells the modes apart for certain.
+        """
+        if backend != self._connection.info.backend_pid:
+            raise errors.DatabaseUnavailable(str(self.address), _POOLER)
 
     def lock(self, name: str, shared: bool = False) -> bool:
         """Take the lock of this name until the connection ends, also by the death of its process.
@@ -218,8 +237,9 @@ class Session:
             # One transaction under a lock: of many first verbs at once one makes the tables, the others find them.
             cursor.execute("BEGIN")
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(SCHEMA),))
-            cursor.execute("SELECT to_regclass('storpool_ovirt.meta') IS NOT NULL")
-            there = cursor.fetchone()[0]
+            cursor.execute("SELECT pg_backend_pid(), to_regclass('storpool_ovirt.meta') IS NOT NULL")
+            backend, there = cursor.fetchone()
+            self._check_direct(backend)
             version = 0
             if there:
                 cursor.execute("SELECT version FROM storpool_ovirt.meta")
@@ -270,8 +290,12 @@ def _translated(address: config.Database, through: tuple[type[Exception], ...] =
         yield
     except through:
         raise
+    except UnicodeError as error:
+        raise errors.DatabaseUnavailable(str(address), "it sends text that is not in its own encoding") from error
     except psycopg2.Error as error:
         reason = next((line for line in text.lines(str(error)) if line.strip()), error.__class__.__name__)
+        if any(each in reason for each in _POOLER_REFUSALS):
+            reason = _POOLER
         raise errors.DatabaseUnavailable(str(address), reason) from error
 
 
