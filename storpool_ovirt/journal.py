@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -35,10 +36,15 @@ _INCARNATION = (
 )
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still come.
 PENDING = "(operation.state <> 'undone' OR operation.kind = 'make' AND operation.note <> 'nothing came')"
+# What is dated later than this was written before the database's clock went back; rows that a rebuild made have the
+# time of StorPool's clock, which may be a little ahead.
+_SOON = "clock_timestamp() + interval '1 minute'"
 _SELECT = (
     "SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note, process,"
-    f" incarnation = {_INCARNATION}, extract(epoch FROM clock_timestamp() - started_at)::float,"
-    " extract(epoch FROM until - clock_timestamp())::float FROM storpool_ovirt.operation"
+    f" incarnation = {_INCARNATION}, greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float,"
+    " extract(epoch FROM until - greatest(started_at, clock_timestamp()))::float, started_at <= clock_timestamp(),"
+    f" NOT EXISTS (SELECT FROM storpool_ovirt.operation WHERE started_at > {_SOON})"
+    f" AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE created_at > {_SOON}) FROM storpool_ovirt.operation"
 )
 
 
@@ -75,7 +81,11 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Operation:
-    """One row.  `left_seconds` is the time that its process still had; `proved`: written in this very database."""
+    """One row.  `left_seconds` is the time that its process still had; `proved`: written in this very database.
+
+    Both ages are of the database's clock, which may go back: no age is negative, and none is longer left than it had.
+    `is_past`: it is not dated in the future; `is_clock_sound`: nothing in the tables is.
+    """
 
     id: int
     correlation_id: str
@@ -91,6 +101,8 @@ class Operation:
     proved: bool
     age_seconds: float
     left_seconds: float
+    is_past: bool
+    is_clock_sound: bool
 
     def __str__(self) -> str:
         return f"{self.verb} (correlation id {self.correlation_id})"
@@ -108,6 +120,19 @@ class Operation:
             return self.left_seconds > 0
         # Our own process is at one operation at a time: what it left before is over.
         return pid != own_pid and _identity(pid) == self.process
+
+    def is_fresh(self, seconds: float) -> bool:
+        """Tell whether it is certainly no older than this: an old one must not look new because a clock went back.
+
+        The process tells too, as the time since this machine's start never goes back: an entry is no older than it.
+        """
+        if not self.is_clock_sound or self.age_seconds > seconds:
+            return False
+        machine, _, ticks = self.process.split(":")
+        here = process()
+        if machine != here.split(":")[0] or self.process == here:
+            return True
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK") <= seconds
 
 
 class Journal:

@@ -134,7 +134,7 @@ class Mapping:
 
     def records(self) -> list[Record]:
         """Return the rows of all disks with what is known of their making, oldest first."""
-        made = "correlation_id, extract(epoch FROM clock_timestamp() - created_at)::float"
+        made = "correlation_id, greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float"
         select = _SELECT.replace(" FROM storpool_ovirt.node", f", {made} FROM storpool_ovirt.node")
         rows = self.session.rows(f"{select} ORDER BY created_at, uuid")
         return [Record(Node(*row[:-2]), *row[-2:]) for row in rows]

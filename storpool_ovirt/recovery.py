@@ -11,6 +11,7 @@ image of the whole server that is put back brings entries along that look like n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from storpool_ovirt import api, database, errors, journal, mapping, names, ownership, removal, trees, volumes
 from storpool_ovirt.journal import FAILED, RUNNING
@@ -106,7 +107,11 @@ def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
         if not alive:
             return operations
         if waiting.remaining() <= POLL_SECONDS:
-            raise errors.Locked(f"disk {disk}", waiting.seconds, str(alive[0]))
+            dated = [each for each in alive if each.is_past]
+            if dated or waiting.seconds < LATE_SECONDS:
+                raise errors.Locked(f"disk {disk}", waiting.seconds, str((dated or alive)[0]))
+            # The database's clock has gone back, and nobody knows since when these run: they had time enough now.
+            return [replace(each, age_seconds=waiting.seconds) if each in alive else each for each in operations]
         engine.sleep(POLL_SECONDS)
 
 
@@ -145,7 +150,7 @@ def settle(engine: trees.Engine, operation: journal.Operation, named: str | None
         done = _finish(engine, operation, again=again)
     elif not operation.proved:
         done = _finish(engine, operation, keep=True)
-    elif named is not None and operation.age_seconds > FRESH_SECONDS:
+    elif named is not None and not operation.is_fresh(FRESH_SECONDS):
         done = _set_aside(engine, operation)
     else:
         done = undo(engine, operation)
