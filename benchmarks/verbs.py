@@ -68,9 +68,9 @@ TARGETS = (
     Target("extend_volume, attached", "extend_volume", ("disk", "3"), 3),
     Target("clone_volume", "clone_volume", ("disk", "clone"), 2),
     Target("create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 2),
-    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 2),
+    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0),
-    Target("delete_volume", "delete_volume", ("clone",), 2),
+    Target("delete_volume", "delete_volume", ("clone",), 3),
 )
 
 

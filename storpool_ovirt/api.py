@@ -215,8 +215,9 @@ class Client:
         return self._list("cluster", "volumeTemplatesStatus", (), replies.template)
 
     def template_parent(self, name: str) -> str:
-        """Return the snapshot that a template's new volumes stand on, "" where they are empty (`TemplateDesc`)."""
-        return str(self._call("template", "volumeTemplateDescribe", name, (name,)).get("parentName") or "")
+        """Return the snapshot that a template's new volumes stand on, "" where they are empty (`VolumeTemplateDesc`)."""
+        data = self._call("template", "volumeTemplateDescribe", name, (name,))
+        return self._read("volumeTemplateDescribe", replies.parent, data)
 
     def pair(self, bucket: str, key: str) -> Pair:
         """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key is absent."""

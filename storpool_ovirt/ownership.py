@@ -23,7 +23,7 @@ def proved(engine: trees.Engine, node: mapping.Node) -> api.Volume:
     place, WrongCluster when it lives elsewhere; nothing of it may be changed then.
     """
     global_id = trees.global_id(node)
-    engine.client.check_cluster(global_id, f"{node.kind} {node.uuid}")
+    check_clusters(engine, [node])
     try:
         there = volumes.read(engine.client, node.kind, names.address(global_id))
     except errors.NotFound:
@@ -37,10 +37,18 @@ def proved_all(engine: trees.Engine, nodes: Sequence[mapping.Node]) -> list[tupl
 
     An intent whose result is not known is looked for by its name; where that is another owner's, nothing is there.
     """
+    check_clusters(engine, nodes)
     known = [node for node in nodes if node.global_id is not None]
     listed = _listed(engine, known) if len(known) >= LIST_FROM else {}
     found = [(node, _there(engine, node, listed)) for node in nodes if node.state != mapping.REMOVED]
     return [(node, global_id) for node, global_id in found if global_id is not None]
+
+
+def check_clusters(engine: trees.Engine, nodes: Sequence[mapping.Node]) -> None:
+    """Raise WrongCluster when one of these lives in another cluster than the pinned one; ask nobody."""
+    for node in nodes:
+        if node.global_id is not None:
+            engine.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
 
 
 def is_gone(engine: trees.Engine, node: mapping.Node) -> bool:
@@ -114,7 +122,6 @@ def _there(engine: trees.Engine, node: mapping.Node, listed: dict[tuple[str, str
         there = listed.get((node.kind, node.global_id))
         if there is None:  # not in the list, or there is none: asked for by its id
             return proved(engine, node).global_id
-        engine.client.check_cluster(there.global_id, f"{node.kind} {node.uuid}")
         return _checked(engine, node, there).global_id
     except errors.NotFound:
         return None

@@ -117,9 +117,7 @@ def open_on(engine: trees.Engine, disk: str) -> list[journal.Operation]:
 
 def check_cluster(engine: trees.Engine, tree: Sequence[mapping.Node], operations: Sequence[journal.Operation]) -> None:
     """Raise WrongCluster when a disk lives in another cluster than the pinned one: what is seen here means nothing."""
-    for node in tree:
-        if node.global_id is not None:
-            engine.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
+    ownership.check_clusters(engine, tree)
     pinned = engine.domain.api.cluster_id
     for operation in operations:
         cluster = operation.plan.get("cluster")
@@ -208,6 +206,7 @@ def is_known(tree: Sequence[mapping.Node], operation: journal.Operation, named: 
 def undo(engine: trees.Engine, operation: journal.Operation, here: bool = False) -> str:
     """Delete what nobody knows the id of, and its row; `here`: it is certain that this is its cluster."""
     try:
+        engine.client.be_current()  # what is deleted, or was never made, is so as of now
         there = made(engine, operation)
         if there is not None:
             removal.drop_unused(engine, there)
@@ -261,6 +260,7 @@ def clear_late(engine: trees.Engine, disk: str) -> bool:
 
     Tells whether there was any.  Raises InUse, Conflict where a host has it.
     """
+    engine.client.be_current()
     cleared = False
     for operation in engine.mapping.journal.of_disk(disk):
         if operation.is_open or not operation.proved or operation.node != disk:
@@ -293,6 +293,7 @@ def _finish(engine: trees.Engine, operation: journal.Operation, keep: bool = Fal
             return "left to the audit"
         book.close(operation, mapping.unchanged())
         return "closed: Engine knows it"
+    engine.client.be_current()  # a row that is dropped because nothing was made is dropped for what is so now
     there = made(engine, operation)
     if there is None and _is_elsewhere(engine, operation) and not again:
         return "left: it may be in another cluster"
@@ -343,6 +344,7 @@ def _read_size(engine: trees.Engine, operation: journal.Operation) -> str:
 
 def _keep_what_is_there(engine: trees.Engine, operation: journal.Operation) -> str:
     """Take a delete back for what StorPool still has, unless a whole disk was to go and has lost its volume."""
+    engine.client.be_current()  # no row goes because an object was not there a moment ago
     tree = engine.mapping.tree(operation.disk)
     doomed = [node for node in tree if node.state == mapping.DELETING]
     # What is only planned has an entry of its own that tells.

@@ -12,6 +12,8 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
     """
     if not doomed:
         return
+    ownership.check_clusters(engine, doomed)
+    engine.client.be_current()  # whose they are, and which are there, is read as of now
     there = ownership.proved_all(engine, doomed)
     if len(there) > 1:
         # None may go while another one's device is open, so all are let go in one atomic request first.

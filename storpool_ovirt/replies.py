@@ -187,6 +187,11 @@ def template(raw: Mapping[str, Any]) -> Template:
     return Template(text(raw, "name"), number(stored, "capacity"), number(stored, "free"), number(raw, "size", 0))
 
 
+def parent(raw: object) -> str:
+    """Return the name of the snapshot that a template's volumes stand on; "" where there is none."""
+    return text(mapping(raw), "parentName", "")
+
+
 def client_status(raw: Mapping[str, Any]) -> ClientStatus:
     """Return how far a client has come."""
     seen = number(raw, "clientGeneration")

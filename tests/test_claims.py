@@ -101,7 +101,7 @@ def test_an_administrator_says_which_engine_is_the_one_now(rig: Rig) -> None:
     assert seen(rig, "copy") == ["prod-first"]
 
 
-@pytest.mark.parametrize("value", ["", "no json", "[]", "{}", '{"engine": 1}', '{"engine": {"at": 1e999}}', "9" * 5000])
+@pytest.mark.parametrize("value", ["", "no json", "[]", "{}", '{"engine": 1}', '{"engine": {"at": 1e999}}', "9" * 100])
 def test_a_claim_that_cannot_be_read_is_replaced(rig: Rig, value: str) -> None:
     """What somebody else has written there stops nothing."""
     seen(rig, "prod")

@@ -35,7 +35,7 @@ NOWHERE = "77777777-7777-4777-8777-777777777777"  # an id that nobody has
 
 BUDGET: dict[str, list[str]] = {
     "create_volume": ["VolumeCreate"],
-    "delete_volume": ["Volume", "VolumeDelete"],
+    "delete_volume": ["KV/Set", "Volume", "VolumeDelete"],
     "connect_volume": ["Volume"],
     "disconnect_volume": [],
     "extend_volume": ["Volume", "VolumeUpdate"],
@@ -44,7 +44,7 @@ BUDGET: dict[str, list[str]] = {
     "storage_stats": ["VolumeTemplatesStatus", "KV/Get"],
     "clone_volume": ["Volume", "VolumeCreate"],
     "create_snapshot": ["Volume", "VolumeSnapshot"],
-    "remove_snapshot": ["Snapshot", "SnapshotDelete"],
+    "remove_snapshot": ["KV/Set", "Snapshot", "SnapshotDelete"],
     "create_volume_from_snapshot": ["Snapshot", "VolumeCreate"],
 }
 
