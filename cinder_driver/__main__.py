@@ -15,11 +15,12 @@ import os
 import site
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from cinder_driver import registration
-from storpool_ovirt import rights, text
+from storpool_ovirt import rights
 
 FILE = "storpool-os-brick.pth"
 # Where this package was removed by hand, the file must not print an error at every start of Python.
@@ -27,6 +28,7 @@ LINE = (
     "import sys; exec('try:\\n from cinder_driver import registration\\n"
     "except ImportError:\\n pass\\nelse:\\n registration.arm()')\n"
 )
+LOOK_SECONDS = 60.0  # os-brick with all its libraries takes some seconds on a slow disk
 LOOK = f"from {registration.FACTORY} import _connector_mapping_linux as it; print(it['{registration.PROTOCOL}'])"
 
 
@@ -36,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("action", choices=["install", "status", "remove"])
     parser.add_argument("--folder", type=Path, help="a site-packages folder in place of this Python's own")
     given = parser.parse_args(argv)
-    path = (given.folder or _site_packages()) / FILE
+    path = (given.folder or _site_packages()).absolute() / FILE
     try:
         with rights.taken(rights.of(str(path))):  # a virtual environment may be another user's
             if given.action == "install":
@@ -44,17 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             elif given.action == "remove":
                 path.unlink(missing_ok=True)
     except OSError as error:
-        print(f"{path} cannot be changed ({error.strerror}): run this as its owner", file=sys.stderr)  # noqa: T201
+        why = error.strerror or error.__class__.__name__
+        print(f"{_shown(path)} cannot be changed ({why}): run this as its owner", file=sys.stderr)  # noqa: T201
         return 1
-    connector = _connector()
-    print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({path})")  # noqa: T201
+    connector = _shown(_connector())
+    print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({_shown(path)})")  # noqa: T201
     return int((connector == registration.CONNECTOR) == (given.action == "remove"))
-
-
-def _write(path: Path) -> None:
-    with open(rights.opened(str(path), os.O_WRONLY | os.O_CREAT, 0o644), "w", encoding="utf-8") as file:  # noqa: PTH123
-        file.truncate()
-        file.write(LINE)
 
 
 def _site_packages() -> Path:
@@ -64,10 +61,43 @@ def _site_packages() -> Path:
     return beside if beside in folders else folders[0]
 
 
+def _write(path: Path) -> None:
+    """Put our line there whole or not at all: Python runs the file at every start, also at one that happens now.
+
+    The rename replaces a link that somebody left there, and does not follow it.
+    """
+    file, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)
+    try:
+        with open(file, "w", encoding="ascii") as stream:  # noqa: PTH123  a descriptor
+            stream.write(LINE)
+            os.fchmod(file, 0o644)  # whoever runs this Python reads it, whatever the umask
+            stream.flush()
+            os.fsync(file)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
 def _connector() -> str:
-    """Return which class a new process gets, or why it gets none."""
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else f"not there ({text.lines(done.stderr.strip())[-1]})"
+    """Return which class a new process gets, or why it gets none.
+
+    That process is a service's: it has nothing of this one's environment, nor of the folder that it was started in.
+    """
+    command = [sys.executable, "-I", "-W", "ignore", "-c", LOOK]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LOOK_SECONDS, check=False, cwd="/"
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"not there ({error})"
+    said = (done.stdout if done.returncode == 0 else done.stderr).decode(errors="replace").strip().split("\n")
+    return said[-1] if done.returncode == 0 else f"not there ({said[-1] or f'exit code {done.returncode}'})"
+
+
+def _shown(text: object) -> str:
+    """Return a text on one line: what others wrote may hold anything."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))[:1000]
 
 
 if __name__ == "__main__":

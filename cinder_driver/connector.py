@@ -26,6 +26,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from cinder_driver import names as cinder_names
+from cinder_driver import words
 from storpool_ovirt import api, attachments, config, errors, log, names, presence, storpool_conf
 from storpool_ovirt.deadline import Deadline
 
@@ -61,7 +62,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         try:
             return {"storpool_client_id": config.host(config.root()).client_id}
         except errors.ConfigError as error:
-            LOG.debug("this host is no StorPool client: %s", error)
+            LOG.debug("this host is no StorPool client: %s", words.told(error))
             return {}
 
     @utils.connect_volume_prepare_result
@@ -73,7 +74,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         with _as_os_brick_errors():
             mode = connection_properties.get("access_mode")
             if mode not in ("rw", "ro"):
-                raise errors.InputError("access_mode", f"is neither rw nor ro ({names.shown(str(mode))})")
+                raise errors.InputError("access_mode", f"is neither rw nor ro ({_shown(mode)})")
             host = _Host()
             host.check_is_meant(connection_properties.get("client_id"))
             target = host.target(connection_properties)
@@ -98,11 +99,11 @@ class StorPoolConnector(base.BaseLinuxConnector):
         """
         with _as_os_brick_errors(ignore=force and ignore_errors):
             host = _Host()
-            path = utils.get_dev_path(connection_properties, device_info) or connection_properties.get("path") or ""
+            path = _path(connection_properties, device_info) or connection_properties.get("path") or ""
             try:
                 target = host.target(connection_properties, path)
             except errors.NotFound as error:
-                LOG.info("nothing to detach: %s", error)
+                LOG.info("nothing to detach: %s", words.told(error))
                 return
             attachments.detach(host.client, host.side, target)
 
@@ -114,7 +115,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         """
         with _as_os_brick_errors():
             host = _Host()
-            target = host.target(connection_properties, utils.get_dev_path(connection_properties, None))
+            target = host.target(connection_properties, _path(connection_properties, None))
             return attachments.wait_for_size(host.client, host.side, target)
 
     def get_volume_paths(self, connection_properties: Mapping[str, Any]) -> list[str]:
@@ -122,7 +123,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         with _as_os_brick_errors():
             host = _Host()
             try:
-                target = host.target(connection_properties, utils.get_dev_path(connection_properties, None))
+                target = host.target(connection_properties, _path(connection_properties, None))
             except errors.NotFound:
                 return []
             path = host.root + names.device_path(target.global_id)
@@ -139,6 +140,7 @@ class _Host:
     def __init__(self) -> None:
         self.root = config.root()
         settings = config.host(self.root)
+        words.hide(settings.api.token)
         deadline = Deadline(DEADLINE_SECONDS)
         self.client = api.Client(settings.api, deadline)
         self.side = attachments.HostSide(
@@ -147,37 +149,59 @@ class _Host:
 
     def check_is_meant(self, client_id: object) -> None:
         """Raise InputError when the driver described another client of StorPool than this host is."""
-        if client_id is not None and str(client_id) != str(self.side.client_id):
+        if client_id not in (None, self.side.client_id, str(self.side.client_id)):
             raise errors.InputError(
-                f"client_id {names.shown(str(client_id))}",
+                f"client_id {_shown(client_id)}",
                 f"is not this host, which is client {self.side.client_id}",
                 "correct SP_OURID in this host's section of storpool.conf, here and where Cinder runs",
             )
 
-    def target(self, properties: Mapping[str, Any], path: str = "") -> attachments.Target:
+    def target(self, properties: Mapping[str, Any], path: object = "") -> attachments.Target:
         """Return which volume is meant: by its device path, else by its global id, else by its name.
 
         Raises InputError when they contradict each other or are missing, NotFound when there is none of that name.
         """
         volume, global_id = properties.get("volume"), properties.get("global_id")
         if global_id is not None and not (isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)):
-            raise errors.InputError("global_id", f"is not one of StorPool's ({names.shown(str(global_id))})")
+            raise errors.InputError("global_id", f"is not one of StorPool's ({_shown(global_id)})")
+        if not isinstance(path, str):
+            raise errors.InputError("the device path", f"is not a text ({_shown(path)})")
         attached = names.global_id_of(path, self.root)
         if attached and global_id and attached != global_id:
             raise errors.InputError(
                 f"the device path {names.shown(path)}", f"is not that of volume {names.address(global_id)}"
             )
+        if volume is not None and not isinstance(volume, str):
+            raise errors.InputError("volume", f"is not the id of a volume ({_shown(volume)})")
         name = self._name(volume) if volume else None
         known = attached or global_id
         if known:
             return attachments.Target(known, name)
         if name is None:
             raise errors.InputError("the connection info", "names no volume", "it needs volume, global_id or a path")
+        self.client.be_current()  # "there is none" ends a detach, so it must be as of now
         found = self.client.volume(name)
         return attachments.Target(found.global_id, name)
 
-    def _name(self, volume: object) -> str:
-        return cinder_names.volume_name(cinder_names.prefix(storpool_conf.read(self.root)), str(volume))
+    def _name(self, volume: str) -> str:
+        return cinder_names.volume_name(cinder_names.prefix(storpool_conf.read(self.root)), volume)
+
+
+def _path(properties: Mapping[str, Any], device_info: Mapping[str, Any] | None) -> Any:
+    try:
+        return utils.get_dev_path(properties, device_info)
+    except UnicodeDecodeError as error:
+        raise errors.InputError("the device path", "is not a text (its bytes are not UTF-8)") from error
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _shown(value: object) -> str:
+    # The text of a number of thousands of digits is an error for Python.
+    is_plain = not isinstance(value, int) or abs(value) < 1 << 63
+    return names.shown(str(value)) if is_plain else "a number that is too large"
 
 
 class _Journal(log.Log):
@@ -187,7 +211,7 @@ class _Journal(log.Log):
         super().__init__("os-brick", None)
 
     def line(self, event: str, **facts: object) -> None:
-        LOG.info("%s %s", event, " ".join(f"{key}={fact}" for key, fact in facts.items()))
+        LOG.info("%s %s", event, " ".join(f"{key}={words.told(fact)}" for key, fact in facts.items()))
 
 
 def _lock_folder() -> str:
@@ -196,7 +220,7 @@ def _lock_folder() -> str:
     `[os_brick] lock_path` is `[oslo_concurrency] lock_path` unless set (os-brick's opts.py; releases before it have
     only the latter).
     """
-    if os.geteuid() == 0:
+    if _is_root():
         return attachments.LOCK_FOLDER
     folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(cfg.CONF)
     if not folder:
@@ -211,7 +235,7 @@ def _as_os_brick_errors(ignore: bool = False) -> Iterator[None]:
         yield
     except errors.Error as error:
         if ignore:
-            LOG.warning("ignored, as asked: %s", error)
+            LOG.warning("ignored, as asked: %s", words.told(error))
             return
         theirs = next(theirs for ours, theirs in _CLASSES if isinstance(error, ours))
-        raise theirs(str(error)) from error
+        raise theirs(words.told(error)) from words.cause(error)

@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 
 # At start: an answer comes within a second or not at all, and under cinderlib every verb begins with this question.
 SETUP_SECONDS = 10.0
+# Cinder asks for statistics once a minute, in the thread of all its periodic tasks: one must not wait for the next.
+STATS_SECONDS = 30.0
 # os-brick's name of the connector, and `cinder.common.constants.STORPOOL` where Cinder has it (not in Yoga).
 PROTOCOL = "storpool"
 
@@ -86,7 +88,7 @@ class StorPoolDriver(driver.VolumeDriver):
         return stats
 
     def _update_volume_stats(self, seconds: float | None = None) -> None:
-        session = self._session(seconds)
+        session = self._session(min(seconds or STATS_SECONDS, self._ready().deadline_seconds))
         with failures.of():
             templates = session.client.templates()
             if session.settings.template:
@@ -176,6 +178,7 @@ class StorPoolDriver(driver.VolumeDriver):
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         """Give a volume the data of a snapshot and keep its size; one that a host has open is VolumeIsBusy."""
         session = self._session()
+        session.be_current(volume)  # data are about to be lost: whose the volume is, and who has it, is asked as of now
         source, there = session.snapshot(snapshot), session.volume(volume)
         with failures.of(volume=volume["id"]):
             attachments.release(session.client, [target(there)], {})
@@ -219,12 +222,14 @@ class StorPoolDriver(driver.VolumeDriver):
         """
         session = self._session()
         with failures.of(volume=volume["id"]):
+            # "Nobody has it" lets Cinder give it to another host: that must not be an answer of a moment ago.
+            session.client.be_current()
             there = session.find_volume(volume)
             holders = hosts.holding(session.client, target(there)) if there else []
         if there is None or not holders:
             return False
         if connector is not None:
-            if _is_shared_there(volume, connector):
+            if hosts.is_shared_there(volume, connector):
                 return True
             client_id = hosts.client_id(connector, self._own_names())
             holders = [each for each in holders if each == client_id]
@@ -390,15 +395,3 @@ def _check_is_consistent(group: Any) -> None:
     """Leave groups of other types to Cinder, which does them one volume at a time (NotImplementedError says so)."""
     if not volume_utils.is_group_a_cg_snapshot_type(group):
         raise NotImplementedError
-
-
-def _is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
-    if not volume.get("multiattach", False):
-        return False
-    here = [
-        each
-        for each in volume["volume_attachment"]
-        if each["attach_status"] == "attached"
-        and connector.get("host") in (each["attached_host"], (each["connector"] or {}).get("host"))
-    ]
-    return len(here) > 1

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from cinder import exception
 
+from cinder_driver import words
 from storpool_ovirt import errors
 
 
@@ -20,17 +21,11 @@ def of(*, volume: str | None = None, snapshot: str | None = None) -> Iterator[No
     try:
         yield
     except errors.Error as error:
-        raise _translated(error, volume, snapshot) from error
-
-
-def told(error: object) -> str:
-    """Return what an error says as one sentence for Cinder: a line, bounded, whatever StorPool or a proxy wrote."""
-    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(error))
-    return text if len(text) <= 1000 else text[:990] + "..."
+        raise _translated(error, volume, snapshot) from words.cause(error)
 
 
 def _translated(error: errors.Error, volume: str | None, snapshot: str | None) -> exception.CinderException:
-    text = told(error)
+    text = words.told(error)
     if isinstance(error, (errors.InUse, errors.Locked)):
         if snapshot is not None:
             return exception.SnapshotIsBusy(text, snapshot_name=snapshot)

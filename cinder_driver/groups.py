@@ -5,20 +5,24 @@ Only for group types with `consistent_group_snapshot_enabled`; Cinder does all o
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from cinder import exception
 from oslo_log import log as logging
 
-from cinder_driver import failures, names
-from cinder_driver.session import Session
+from cinder_driver import failures, names, words
+from cinder_driver.session import TAG_SOURCE, Session
 from storpool_ovirt import api, errors, volumes
 from storpool_ovirt import names as storpool_names
 
 LOG = logging.getLogger(__name__)
 
 Updates = list[dict[str, Any]]
+
+# On the snapshots that a copy of a group is made from: one value for each copy.
+TAG_MOMENT = "cinder-moment"
 
 
 def snapshot(session: Session, snapshots: Sequence[Any]) -> None:
@@ -36,7 +40,7 @@ def delete(objects: Sequence[Any], delete_one: Callable[[Any], None]) -> tuple[d
         try:
             delete_one(each)
         except exception.CinderException as error:
-            LOG.error("group_member_not_deleted id=%s reason=%s", each["id"], error)  # noqa: TRY400  its sentence says it
+            LOG.error("group_member_not_deleted id=%s reason=%s", each["id"], words.told(error))  # noqa: TRY400  its sentence says it
             updates.append({"id": each["id"], "status": "error_deleting"})
         else:
             updates.append({"id": each["id"], "status": "deleted"})
@@ -54,48 +58,59 @@ def create_from_snapshots(session: Session, made: Sequence[Any], snapshots: Sequ
 def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence[Any]) -> None:
     """Make each volume from its source (`source_volid`), all as of one moment; after a failure none of them is left.
 
-    The moment is a group snapshot that is gone at the end.
+    The moment is a group snapshot that is gone at the end.  Its tag tells it from one that an earlier try left: that
+    has the names, and older data.
     """
     by_id = {each["id"]: each for each in sources}
     members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]
     if not members:
         return
+    tags = {TAG_MOMENT: secrets.token_hex(8)}
     plans = [
-        (source.global_id, volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"])))
+        (source.global_id, volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags))
         for source, volume in members
     ]
-    with failures.of():
-        frozen = volumes.group_snapshot(session.client, plans)
     try:
         with failures.of():
+            frozen = volumes.group_snapshot(session.client, plans)
             parents = [session.client.snapshot(storpool_names.address(each)) for each in frozen]
         _create_all(session, made, parents)
     finally:
-        for each in frozen:
-            _silent_delete_snapshot(session, each)
+        session.make_time()
+        for _, plan in plans:
+            _silent_delete_snapshot(session, plan)
 
 
 def _create_all(session: Session, made: Sequence[Any], parents: Sequence[api.Volume]) -> None:
-    done: list[Any] = []
+    begun: list[tuple[Any, api.Volume]] = []
     try:
         for volume, parent in zip(made, parents):
+            begun.append((volume, parent))
             session.create(volume, parent=parent)
-            done.append(volume)
-    except exception.CinderException:
-        for volume in reversed(done):
-            _silent_delete_volume(session, volume)
+    except BaseException:
+        # Whatever it was, a thread that is told to end too; the last one may have been made although it failed.
+        session.make_time()
+        for volume, parent in reversed(begun):
+            _silent_delete_volume(session, volume, parent)
         raise
 
 
-def _silent_delete_volume(session: Session, volume: Any) -> None:
+def _silent_delete_volume(session: Session, volume: Any, parent: api.Volume) -> None:
     try:
-        session.delete_volume(volume)
-    except exception.CinderException as error:
-        LOG.warning("group_volume_left id=%s reason=%s", volume["id"], error)
+        there = session.find_volume(volume)
+        # What has the name and was made from something else was there before.
+        if there is not None and there.tags.get(TAG_SOURCE) == parent.global_id:
+            session.delete_volume(volume)
+    except Exception as error:
+        LOG.warning("group_volume_left id=%s reason=%s", volume["id"], words.told(error))
 
 
-def _silent_delete_snapshot(session: Session, global_id: str) -> None:
+def _silent_delete_snapshot(session: Session, plan: volumes.Plan) -> None:
     try:
-        volumes.delete_snapshot(session.client, global_id)
-    except errors.Error as error:
-        LOG.warning("group_clone_snapshot_left global_id=%s reason=%s", global_id, error)
+        there = session.client.snapshot(plan.name)
+        if there.tags.get(TAG_MOMENT) == plan.tags[TAG_MOMENT]:
+            volumes.delete_snapshot(session.client, there.global_id)
+    except errors.NotFound:
+        return
+    except Exception as error:
+        LOG.warning("group_clone_snapshot_left name=%s reason=%s", plan.name, words.told(error))

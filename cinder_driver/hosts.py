@@ -8,10 +8,12 @@ from typing import Any
 
 from cinder import exception
 
-from storpool_ovirt import api, attachments, config, errors, storpool_conf, text
+from cinder_driver import words
+from storpool_ovirt import api, attachments, config, errors, names, storpool_conf, text
 
 # What our os-brick connector reports of its host (its own SP_OURID).
 CLIENT_ID = "storpool_client_id"
+_NEEDS_THE_DEVICE = ("attached", "attaching")  # cinder.objects.fields.VolumeAttachStatus
 
 
 def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
@@ -21,7 +23,7 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
     does.  `own_names` are names of this machine that need not be its node name (Cinder's option `host`).
     """
     reported = connector.get(CLIENT_ID)
-    host = connector.get("host")
+    host = _host_of(connector)
     if reported is None:
         if not host:
             raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} or host")
@@ -31,12 +33,25 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
             if reported is None and host in own_names:
                 reported = storpool_conf.client_id(platform.node(), root)
         except errors.ConfigError as error:
-            raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} ({error})") from error
-    number = text.number(str(reported), 1, config.CLIENT_ID_MAX)
-    if number is None:
-        missing = f"{CLIENT_ID}, and {storpool_conf.FILE} has no section [{host}] with SP_OURID from 1 to 4095"
+            raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} ({words.told(error)})") from words.cause(
+                error
+            )
+    found = _number(reported)
+    if found is None:
+        of = names.shown(host or "")
+        missing = f"{CLIENT_ID}, and {storpool_conf.FILE} has no section of host {of} with SP_OURID from 1 to 4095"
         raise exception.InvalidConnectorException(missing=missing)
-    return number
+    return found
+
+
+def is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
+    """Tell whether more than one attachment of Cinder's needs the volume on the host that `connector` describes.
+
+    Those count too that are about to begin: the device of a guest that just starts is not open yet.
+    """
+    if not volume.get("multiattach", False):
+        return False
+    return sum(_is_there(each, connector) for each in volume["volume_attachment"]) > 1
 
 
 def holding(client: api.Client, target: attachments.Target) -> list[int]:
@@ -55,5 +70,33 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
             client.reassign([attachments.let_go(target, [client_id])], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.InUse as error:
             open_at.extend(error.holders or (f"client {client_id}",))
+        except (errors.Rejected, errors.Conflict):
+            # The host may have let go by itself meanwhile, and whether StorPool takes that for an error is not
+            # documented: the list as it is now decides.
+            client.be_current()
+            if client_id in holding(client, target):
+                raise
     if open_at:
-        raise errors.InUse(str(target), tuple(open_at))
+        raise errors.InUse(str(target), tuple(dict.fromkeys(open_at)))
+
+
+def _number(client_id: object) -> int | None:
+    if isinstance(client_id, int):  # True is none, as it would be client 1
+        return client_id if client_id is not True and 0 < client_id <= config.CLIENT_ID_MAX else None
+    return text.number(client_id, 1, config.CLIENT_ID_MAX) if isinstance(client_id, str) else None
+
+
+def _host_of(connector: Mapping[str, Any]) -> str | None:
+    host = connector.get("host")
+    return host if isinstance(host, str) and host else None
+
+
+def _is_there(attachment: Any, connector: Mapping[str, Any]) -> bool:
+    if attachment["attach_status"] not in _NEEDS_THE_DEVICE:
+        return False
+    its = attachment["connector"] or {}
+    reported = connector.get(CLIENT_ID)
+    if reported is not None and its.get(CLIENT_ID) is not None:
+        return _number(reported) == _number(its[CLIENT_ID])
+    host = _host_of(connector)
+    return host is not None and host in (attachment["attached_host"], its.get("host"))

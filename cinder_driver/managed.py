@@ -10,7 +10,7 @@ from typing import Any
 
 from cinder import context, exception, objects
 
-from cinder_driver import failures, names, owners, specs
+from cinder_driver import failures, names, owners, specs, words
 from cinder_driver.session import GIB, Session, size_gib
 from storpool_ovirt import api, errors, volumes
 from storpool_ovirt import names as storpool_names
@@ -24,11 +24,14 @@ def find(session: Session, kind: str, reference: Any) -> api.Volume:
     address = _address(reference)
     read = session.client.volume if kind == "volume" else session.client.snapshot
     try:
+        session.client.be_current()  # whose it is, and whether a host has it, is asked as of now
         there = read(address)
     except (errors.NotFound, errors.InputError) as error:
-        raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=failures.told(error)) from error
+        raise exception.ManageExistingInvalidReference(
+            existing_ref=reference, reason=words.told(error)
+        ) from words.cause(error)
     except errors.Error as error:
-        raise exception.VolumeBackendAPIException(data=failures.told(error)) from error
+        raise exception.VolumeBackendAPIException(data=words.told(error)) from words.cause(error)
     reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(session, there)
     if reason:
         raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+import platform
 from collections.abc import Mapping
 from typing import Any
 
 from oslo_log import log as logging
 
-from cinder_driver import capacity, failures, names, options, specs
+from cinder_driver import capacity, failures, names, options, specs, words
 from cinder_driver.session import Session
 from storpool_ovirt import errors, volumes
 from storpool_ovirt import names as storpool_names
@@ -16,9 +18,13 @@ LOG = logging.getLogger(__name__)
 
 
 def location(settings: options.Settings) -> str:
-    """Return what tells whether two backends are one cluster with one naming rule (Cinder's `location_info`)."""
+    """Return what tells whether two backends are one cluster with one naming rule (Cinder's `location_info`).
+
+    An address of the machine itself is another cluster on each: a volume would "move" to where it is not.
+    """
     where = settings.api.cluster_id or f"{settings.api.host}:{settings.api.port}"
-    return f"StorPool:{where}:{settings.prefix}"
+    here = f"{platform.node()}:" if settings.api.cluster_id is None and _is_loopback(settings.api.host) else ""
+    return f"StorPool:{here}{where}:{settings.prefix}"
 
 
 def move(session: Session, volume: Any, host: Mapping[str, Any]) -> bool:
@@ -38,6 +44,15 @@ def move(session: Session, volume: Any, host: Mapping[str, Any]) -> bool:
     return True
 
 
+def _is_loopback(host: str) -> bool:
+    name = host.strip("[]").lower().rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.startswith("localhost.") or name.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
 def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]) -> bool:
     """Give a volume the template and the QoS class of another type, in one request; False when that is not possible."""
     refused = specs.refused_difference(diff)
@@ -45,6 +60,8 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
         return False
     old, new = specs.of_volume(session.settings, volume), specs.of_type(session.settings, new_type)
+    if new.qos_class != old.qos_class:
+        session.be_current(volume)  # all tags are written, so none may be one of a moment ago
     there = session.volume(volume)
     if new.template is None and old.template is not None:
         LOG.info("retype_refused volume=%s because=no request takes a volume out of its template", volume["id"])
@@ -77,8 +94,10 @@ def finish(session: Session, volume: Any, new_volume: Any, original_volume_statu
     try:
         volumes.change(session.client, copy, name=wanted)
     except errors.Error as error:
-        LOG.warning("migrated_volume_keeps_its_name volume=%s reason=%s", volume["id"], error)
+        LOG.warning("migrated_volume_keeps_its_name volume=%s reason=%s", volume["id"], words.told(error))
         with failures.of(volume=new_volume["id"]):
+            # It may have been done although the answer was lost: an old look would give Cinder the wrong name.
+            session.client.be_current()
             now = session.client.volume(storpool_names.address(copy.global_id))
         return {"_name_id": None} if now.name == wanted else kept
     return {"_name_id": None}

@@ -6,14 +6,18 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
-from cinder_driver import names
+from cinder_driver import names, words
 from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import names as storpool_names
 
 PREFIX = "storpool_"
 
@@ -89,8 +93,10 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 def settings(configuration: Any) -> Settings:
     """Return the settings of a backend (`cinder.volume.configuration.Configuration`); raise ConfigError."""
     root = config.root()
+    _refuse_unknown(configuration)
     given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
-    domain = config.domain(given, root, PREFIX)
+    domain = config.domain({name: given[name] for name in _SHARED}, root, PREFIX)
+    words.hide(domain.api.token)
     prefix = given["storpool_volume_prefix"] or names.prefix(storpool_conf.read(root, optional=True))
     return Settings(
         api=domain.api,
@@ -100,6 +106,43 @@ def settings(configuration: Any) -> Settings:
         qos_class=_checked("storpool_qos_class", given["storpool_qos_class"] or None, _QOS_CLASS),
         replication=given["storpool_replication"] or 3,
     )
+
+
+def _refuse_unknown(configuration: Any) -> None:
+    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest name.
+
+    oslo.config ignores it, and a volume that is made without the template that was meant is noticed much later.
+    """
+    known = [option.name for option in OPTIONS]
+    for key in sorted(_keys(configuration)):
+        word = key.lower().replace("-", "_")
+        if word.startswith(PREFIX) and key not in known:
+            near = difflib.get_close_matches(word, known, 1, 0.5)
+            advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise errors.ConfigError(f"driver option {storpool_names.shown(key)}", "is not known", advice)
+
+
+def _keys(configuration: Any) -> set[str]:
+    """Return what the backend's options are called where they are set: in files, or in what cinderlib was given.
+
+    cinderlib puts them on the backend's group as attributes (`Backend._get_backend_config`).
+    """
+    group = getattr(configuration, "config_group", None)
+    keys = set(vars(getattr(cfg.CONF, group))) if group else set()
+    for path in (*_files(getattr(cfg.CONF, "config_file", None)), *_files(getattr(cfg.CONF, "config_dirs", None))):
+        sections: dict[str, dict[str, list[str]]] = {}
+        try:
+            cfg.ConfigParser(path, sections).parse()
+        except (OSError, cfg.ParseError, UnicodeError):
+            continue  # Cinder has read it before us, or told what is wrong with it
+        for section in (group, "backend_defaults"):
+            keys.update(sections.get(section or "", {}))
+    return keys
+
+
+def _files(paths: Sequence[str] | None) -> list[str]:
+    found = [Path(path) for path in paths or ()]
+    return [str(file) for path in found for file in (sorted(path.glob("*.conf")) if path.is_dir() else [path])]
 
 
 def _checked(name: str, value: Any, pattern: re.Pattern[str]) -> Any:

@@ -57,7 +57,13 @@ def _follow(loader: Any) -> None:
 
     def load_and_enter(module: ModuleType) -> None:
         load(module)
-        _enter(module)
+        try:
+            _enter(module)
+        except (AttributeError, TypeError) as error:
+            # Another os-brick than those that we know: whatever it does with StorPool, its other protocols must work.
+            import logging
+
+            logging.getLogger(__name__).error("os-brick has no such lists of connectors as we know: %s", error)  # noqa: TRY400
 
     loader.exec_module = load_and_enter
 

@@ -10,6 +10,10 @@ from storpool_ovirt import api, attachments, errors, volumes
 from storpool_ovirt.deadline import Deadline
 
 GIB = 1 << 30
+GIB_MAX = (1 << 33) - 1  # bytes in a signed number of 64 bits (`storpool.sptypes.VolumeSize`)
+
+# What taking back may take when the time of an operation is up.
+UNDO_SECONDS = 20.0
 
 # Says what a volume was made from, so that a repeated create never takes another volume for its own.
 TAG_SOURCE = "cinder-source"
@@ -20,7 +24,12 @@ class Session:
 
     def __init__(self, settings: options.Settings, seconds: float | None = None) -> None:
         self.settings = settings
-        self.client = api.Client(settings.api, Deadline(seconds or settings.deadline_seconds))
+        self._deadline = Deadline(seconds or settings.deadline_seconds)
+        self.client = api.Client(settings.api, self._deadline)
+
+    def make_time(self) -> None:
+        """See that there is time for taking back what was done, however late it is."""
+        self._deadline.extend(max(0.0, UNDO_SECONDS - self._deadline.remaining()))
 
     def volume_name(self, volume: Any) -> str:
         """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the name of its copy."""
@@ -29,6 +38,11 @@ class Session:
     def snapshot_name(self, snapshot: Any) -> str:
         """Return the name of a snapshot in StorPool."""
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
+
+    def be_current(self, volume: Any) -> None:
+        """See that what is read from now on is no answer of a moment ago (`api.Client.be_current`)."""
+        with failures.of(volume=volume["id"]):
+            self.client.be_current()
 
     def volume(self, volume: Any) -> api.Volume:
         """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another owner's."""
@@ -49,11 +63,15 @@ class Session:
 
     def create(self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None) -> str:
         """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return its global id."""
+        with failures.of(volume=volume["id"]):
+            return volumes.create(self.client, self._volume_plan(volume, parent, base_on))
+
+    def _volume_plan(self, volume: Any, parent: api.Volume | None, base_on: api.Volume | None) -> volumes.Plan:
         policy = specs.of_volume(self.settings, volume)
         source = parent or base_on
         # A template of the volume's type counts for copies too: the scheduler chose its pool.
         by_itself = source is None and policy.template is None and policy.qos_class is None
-        plan = volumes.Plan(
+        return volumes.Plan(
             name=self.volume_name(volume),
             tags={**policy.tags, **({TAG_SOURCE: source.global_id} if source else {})},
             size_bytes=size_bytes(volume["size"]),
@@ -63,8 +81,6 @@ class Session:
             replication=self.settings.replication if by_itself else None,
             never=owners.TAGS if source else (*owners.TAGS, TAG_SOURCE),
         )
-        with failures.of(volume=volume["id"]):
-            return volumes.create(self.client, plan)
 
     def snapshot_plan(self, snapshot: Any, tags: Mapping[str, str] | None = None) -> volumes.Plan:
         """Return what is to be made for a Cinder snapshot."""
@@ -85,6 +101,8 @@ class Session:
         return owners.check(read(name), name, self.settings.prefix)
 
     def _delete(self, kind: str, name: str) -> None:
+        # By an answer of a moment ago, what was just made would live for ever, and what was just given away would die.
+        self.client.be_current()
         try:
             there = self._own(self.client.volume if kind == "volume" else self.client.snapshot, name)
         except errors.NotFound:
@@ -99,8 +117,10 @@ class Session:
 
 
 def size_bytes(gib: int) -> int:
-    """Return Cinder's size (GiB) in bytes."""
-    return int(gib) * GIB
+    """Return Cinder's size (GiB) in bytes; raise InputError for what no volume has."""
+    if not 0 < gib <= GIB_MAX:
+        raise errors.InputError("the size", "is not one of a volume", f"give whole GiB from 1 to {GIB_MAX}")
+    return gib * GIB
 
 
 def size_gib(size_bytes: int) -> int:

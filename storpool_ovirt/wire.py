@@ -6,6 +6,7 @@ peer that sends a byte now and then.  `http.client` alone limits each read, and 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import time
@@ -53,8 +54,9 @@ class Wire:
         connection.sock = self._connected(end)
         try:
             connection.request(method, path, body, dict(headers))
-            response = connection.getresponse()
-            answer = Answer(response.status, response.read())
+            # Left open after a failure, an answer that ends with its connection would keep the socket.
+            with contextlib.closing(connection.getresponse()) as response:
+                answer = Answer(response.status, response.read())
         except BaseException:
             self._addresses.append(self._addresses.pop(0))  # the next try begins with another one
             raise

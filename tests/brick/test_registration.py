@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -107,6 +109,99 @@ def test_a_folder_that_cannot_be_written_is_told(python: Python) -> None:
         done.stderr
         == f"/proc/nowhere/{command.FILE} cannot be changed (No such file or directory): run this as its owner\n"
     )
+
+
+def test_a_link_in_the_files_place_is_replaced_not_followed(python: Python, tmp_path: Path) -> None:
+    """What somebody left there as a link, or as a file that others can write, is ours and plain after the install."""
+    file, victim = python.site_packages / command.FILE, tmp_path / "victim"
+    victim.write_text("not ours\n")
+    for leave in (lambda: file.symlink_to(victim), lambda: file.write_text("import sys\n" * 9)):
+        file.unlink(missing_ok=True)
+        leave()
+        if file.is_file() and not file.is_symlink():
+            file.chmod(0o666)
+        assert python.command("install")[0] == 0
+        assert (victim.read_text(), file.read_text(), file.is_symlink()) == ("not ours\n", command.LINE, False)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert sorted(each.name for each in python.site_packages.iterdir()) == ["0-libraries.pth", command.FILE]
+
+
+def test_the_file_is_readable_whatever_the_umask(python: Python, monkeypatch: pytest.MonkeyPatch) -> None:
+    """root's umask may be 077: the services that run this Python are other users."""
+    before = os.umask(0o077)
+    try:
+        assert command.main(["install", "--folder", str(python.site_packages)]) in (
+            0,
+            1,
+        )  # this Python's own may differ
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((python.site_packages / command.FILE).stat().st_mode) == 0o644
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    python: Python, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk: the old file is whole, no piece of the new one lies about, and the sentence says why."""
+    file = python.site_packages / command.FILE
+    file.write_text("old\n")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert command.main(["install", "--folder", str(python.site_packages)]) == 1
+    assert capsys.readouterr().err.endswith("cannot be changed (No space left on device): run this as its owner\n")
+    assert {each.name for each in python.site_packages.iterdir()} == {"0-libraries.pth", command.FILE}
+    assert file.read_text() == "old\n"
+
+
+def test_the_look_takes_nothing_from_where_it_was_started(python: Python, tmp_path: Path) -> None:
+    """Another user's folder, or a variable of the environment, puts no code of its own into what root asks for."""
+    python.command("install")
+    trap = tmp_path / "trap"
+    (trap / "os_brick").mkdir(parents=True)
+    (trap / "os_brick" / "__init__.py").write_text("raise SystemExit('trapped')\n")
+    code = f"import os; os.chdir({str(trap)!r}); from cinder_driver.__main__ import main; exit(main(['status']))"
+    done = python.run("-c", code, PYTHONPATH=str(trap), PYTHONSTARTUP=str(trap / "os_brick" / "__init__.py"))
+    assert (done.returncode, "trapped" in done.stdout + done.stderr) == (0, False), done
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("exit 3", "not there (exit code 3)"),
+        ("echo one >&2; printf 'two\\033[31m\\n' >&2; exit 1", "not there (two\\x1b[31m)"),
+        ("exec sleep 30", "timed out after"),
+    ],
+)
+def test_a_python_that_answers_oddly_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], says: str, told: str
+) -> None:
+    """No words, control characters, or no answer at all: one line, exit code 1, within a limit."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(command, "LOOK_SECONDS", 2.0)
+    assert command.main(["status", "--folder", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert told in out
+    assert out.rstrip("\n").isprintable()
+
+
+def test_an_os_brick_that_we_do_not_know_works_all_the_same(python: Python) -> None:
+    """Its module has other lists than ours: importing it succeeds, and our log says what is missing."""
+    python.command("install")
+    newer = python.site_packages / "os_brick"
+    (newer / "initiator").mkdir(parents=True)
+    (newer / "__init__.py").touch()
+    (newer / "initiator" / "__init__.py").touch()
+    (newer / "initiator" / "connector.py").write_text("CONNECTORS = {'ISCSI': 'their.Class'}\n")
+    done = python.run("-c", "from os_brick.initiator import connector; print(connector.CONNECTORS)")
+    assert (done.returncode, done.stdout) == (0, "{'ISCSI': 'their.Class'}\n"), done
+    assert done.stderr.startswith("os-brick has no such lists of connectors as we know")
+    assert python.command("status")[0] == 1
 
 
 def test_python_starts_as_before(python: Python) -> None:

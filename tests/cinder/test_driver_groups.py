@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import driver_rig
 import pytest
 from cinder import exception
 from cinder.volume import group_types
-from core_fixtures import GIB
+from core_fixtures import GIB, Core
 from driver_rig import Backend, snapshot, volume
 
-from storpool_ovirt import volumes
+from cinder_driver import session
+from storpool_ovirt import api, volumes
 
 CONSISTENT, PLAIN = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -157,3 +159,71 @@ def test_groups_themselves_are_nothing_in_storpool(backend: Backend, members: li
     assert backend.driver.update_group(None, group(), members, []) == (None, None, None)
     assert backend.driver.create_group_snapshot(None, group(), []) == ({"status": "available"}, [])
     assert backend.queries() == ()
+
+
+def test_a_moment_that_an_earlier_try_left_is_not_this_one(backend: Backend, members: list[Any]) -> None:
+    """4.1 D8: a snapshot of the right name and the right volume, but older: an error, never old data as a new copy."""
+    made = [volume(source_volid=each.id) for each in members]
+    left = f"os--clone--none--snapshot-{made[0].id}"
+    volumes.snapshot(backend.core.client(), backend.stored(members[0]).global_id, volumes.Plan(left))
+    before = set(backend.there())
+    with pytest.raises(exception.VolumeBackendAPIException):
+        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+    assert set(backend.there()) == before
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "bad_gateway"])
+@pytest.mark.parametrize("query", ["VolumesGroupSnapshot", "VolumeCreate"])
+def test_what_was_made_although_its_answer_was_lost_goes_too(
+    backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch, query: str, kind: str
+) -> None:
+    """T59: every answer of a call is lost, and so is that to the look: what it made is found at the end, and gone."""
+    before = set(backend.there())
+    made = [volume(source_volid=each.id) for each in members]
+    monkeypatch.setattr(api, "RETRY_SECONDS", 0.5)
+    backend.fault(kind, query, times=10)
+    backend.fault("error_200", "Snapshot" if query == "VolumesGroupSnapshot" else "Volume", times=1)
+    with pytest.raises(exception.CinderException):
+        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+    backend.core.simulator.faults.clear()
+    assert set(backend.there()) <= before
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError, KeyError])
+def test_whatever_ends_a_group_undoes_it(
+    backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    """Also what no sentence of ours is made for, like the end of the thread: the volumes that were made are gone."""
+    before = set(backend.there())
+    made = [volume(source_volid=each.id) for each in members]
+    create = session.Session.create
+
+    def third_time(self: Any, of: Any, **more: Any) -> str:
+        if of is made[2]:
+            raise failure
+        return create(self, of, **more)
+
+    monkeypatch.setattr(session.Session, "create", third_time)
+    with pytest.raises(failure):
+        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+    assert set(backend.there()) == before
+
+
+def test_an_undo_has_time_when_the_operations_is_up(
+    core: Core, backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T59: the limit ends in the middle of the group: what was made is taken back all the same."""
+    before = set(backend.there())
+    with driver_rig.backend(core, storpool_deadline=2.0) as hasty:
+        made = [volume(source_volid=each.id) for each in members]
+        create = session.Session.create
+
+        def slow(self: Any, of: Any, **more: Any) -> str:
+            if of is made[2]:
+                core.simulator.faults.add("hang", query="VolumeCreate", seconds=3)
+            return create(self, of, **more)
+
+        monkeypatch.setattr(session.Session, "create", slow)
+        with pytest.raises(exception.VolumeBackendAPIException):
+            hasty.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+    assert set(backend.there()) == before

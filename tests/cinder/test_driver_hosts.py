@@ -11,6 +11,8 @@ from core_fixtures import Core
 from driver_rig import Backend, attachment, connector, volume
 from oslo_config import cfg
 
+from cinder_driver import hosts
+
 
 @pytest.fixture
 def made(backend: Backend) -> Any:
@@ -47,13 +49,23 @@ def test_a_host_that_says_its_client_id_needs_no_section(backend: Backend, made:
         {"host": "host1.example.com", "storpool_client_id": "seven"},
         {"host": "host1.example.com", "storpool_client_id": 4096},
         {"host": "host1.example.com", "storpool_client_id": "1" * 5000},
-        {"host": "host1.example.com", "storpool_client_id": "²"},
+        {"host": "host1.example.com", "storpool_client_id": 10**5000},
+        {"host": "host1.example.com", "storpool_client_id": -1},
+        {"host": "host1.example.com", "storpool_client_id": True},
+        {"host": "host1.example.com", "storpool_client_id": 1.0},
+        {"host": "host1.example.com", "storpool_client_id": "\u0661"},
+        {"host": "host1.example.com", "storpool_client_id": " 1"},
+        {"host": ["host1.example.com"]},
+        {"host": "evil\n[host1.example.com"},
+        {"host": "x" * 5000},
     ],
 )
 def test_b2_b3_u14_an_unknown_host_is_an_error(backend: Backend, made: Any, asked: dict[str, Any]) -> None:
     """4.1 B2, B3, U14, T14: no client id is guessed: InvalidConnectorException, which Cinder hands to the caller."""
-    with pytest.raises(exception.InvalidConnectorException, match="storpool_client_id"):
+    with pytest.raises(exception.InvalidConnectorException, match="storpool_client_id") as caught:
         backend.driver.validate_connector(asked)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
     with pytest.raises(exception.InvalidConnectorException):
         backend.driver.initialize_connection(made, asked)
 
@@ -61,6 +73,16 @@ def test_b2_b3_u14_an_unknown_host_is_an_error(backend: Backend, made: Any, aske
 def test_b3_a_known_host_is_valid_and_nothing_is_returned(backend: Backend) -> None:
     """4.1 B3: [interface] validate_connector raises or is silent; the manager ignores what it returns."""
     assert backend.driver.validate_connector(connector(1)) is None
+
+
+@pytest.mark.parametrize("name", ["h\u00f4te-7.example.com", "\u4e3b\u673a"])
+def test_a_host_of_any_script_is_known(core: Core, backend: Backend, name: str) -> None:
+    """A section of storpool.conf names it as it is, and the sentence about an unknown one has the name whole."""
+    conf = core.folder / "engine" / "etc" / "storpool.conf"
+    with pytest.raises(exception.InvalidConnectorException, match=name):
+        backend.driver.validate_connector({"host": name})
+    conf.write_text(conf.read_text() + f"[{name}]\nSP_OURID=2\n", encoding="utf-8")
+    backend.driver.validate_connector({"host": name})
 
 
 def test_an_id_before_all_sections_is_nobodys(core: Core, backend: Backend) -> None:
@@ -165,3 +187,60 @@ def test_two_guests_of_one_host_share_a_device(backend: Backend) -> None:
     shared.volume_attachment.objects.pop()
     assert backend.driver.terminate_connection(shared, connector(1)) is False
     assert backend.attached() == set()
+
+
+def test_a_guest_that_begins_needs_the_device_too(backend: Backend) -> None:
+    """Its device is not open yet: to take that as free would pull the disk from under a start."""
+    shared = volume(multiattach=True)
+    backend.driver.create_volume(shared)
+    two = [attachment(shared, "host1.example.com") for _ in range(2)]
+    two[1].attach_status = "attaching"
+    shared.volume_attachment = objects.VolumeAttachmentList(objects=two)
+    global_id = backend.attach(shared, 1)
+    assert backend.driver.terminate_connection(shared, connector(1)) is True
+    assert backend.attached() == {(global_id, 1, "rw")}
+
+
+def test_who_shares_is_told_by_client_id_or_a_name_never_by_none(backend: Backend) -> None:
+    """Attachments without a host are not this host's; one client under two names is one host."""
+    shared = volume(multiattach=True)
+    backend.driver.create_volume(shared)
+    two = [attachment(shared, "host2.example.com") for _ in range(2)]
+    for each in two:
+        each.attached_host, each.connector = None, {"storpool_client_id": 2}
+    shared.volume_attachment = objects.VolumeAttachmentList(objects=two)
+    global_id = backend.attach(shared, 1)
+    backend.attach(shared, 2)
+    assert backend.driver.terminate_connection(shared, {"storpool_client_id": 1}) is False
+    assert backend.attached() == {(global_id, 2, "rw")}
+    assert backend.driver.terminate_connection(shared, {"storpool_client_id": 2, "host": "alias"}) is True
+    assert backend.attached() == {(global_id, 2, "rw")}
+
+
+@pytest.mark.parametrize("detach_absent", ["ok", "error"])
+def test_a_host_that_lets_go_at_the_same_moment_is_detached(
+    backend: Backend, made: Any, monkeypatch: pytest.MonkeyPatch, detach_absent: str
+) -> None:
+    """Between the look and the request the host's own detach was done: whatever StorPool says to ours, it is done."""
+    backend.core.simulator.switches.set({"detach_absent": detach_absent})
+    backend.attach(made, 1)
+    looked = hosts.holding
+
+    def then_it_lets_go(client: Any, target: Any) -> list[int]:
+        found = looked(client, target)
+        if found:
+            backend.core.client().reassign([{"volume": f"~{target.global_id}", "detach": [1]}], 5, "volume")
+        return found
+
+    monkeypatch.setattr(hosts, "holding", then_it_lets_go)
+    assert backend.driver.terminate_connection(made, connector(1)) is False
+    assert backend.attached() == set()
+
+
+def test_a_refusal_is_no_detach(backend: Backend, made: Any) -> None:
+    """T31: StorPool says no and the host has it still: Cinder is told, whichever words the refusal has."""
+    global_id = backend.attach(made, 1)
+    backend.core.simulator.faults.add("error_200", query="VolumesReassignWait", name="invalidParam", descr="no")
+    with pytest.raises(exception.VolumeBackendAPIException, match="refused"):
+        backend.driver.terminate_connection(made, connector(1))
+    assert backend.attached() == {(global_id, 1, "rw")}

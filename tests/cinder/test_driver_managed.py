@@ -34,7 +34,7 @@ def test_a_volume_is_taken_over(backend: Backend, old: str, by: str) -> None:
     assert backend.driver.manage_existing_get_size(made, reference) == 2
     backend.queries()
     assert backend.driver.manage_existing(made, reference) is None
-    assert backend.queries() == ("Volume", "AttachmentsList", "VolumeUpdate")
+    assert [each for each in backend.queries() if each != "KV/Set"] == ["Volume", "AttachmentsList", "VolumeUpdate"]
     there = backend.stored(made)
     assert (there.global_id, there.size_bytes, there.tags) == (old, 2 * GIB, {"owner": "me", "qc": "gold"})
     backend.driver.delete_volume(made)

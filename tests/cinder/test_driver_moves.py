@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from dataclasses import replace
 from typing import Any
 
 import driver_rig
@@ -10,6 +12,7 @@ from cinder import exception
 from core_fixtures import GIB, Core
 from driver_rig import Backend, volume, volume_type
 
+from cinder_driver import migration
 from storpool_ovirt import volumes
 
 HOST = {"host": "engine.example.com@storpool#template_hdd", "capabilities": {}}
@@ -35,7 +38,7 @@ def test_b1_retype_changes_template_and_qos_class_in_one_request(backend: Backen
     backend.driver.create_volume(made)
     backend.queries()
     assert retyped(backend, made, volume_type(template="hdd", qos_class="silver"))
-    assert backend.queries() == ("Volume", "VolumeUpdate")
+    assert [each for each in backend.queries() if each != "KV/Set"] == ["Volume", "VolumeUpdate"]
     there = backend.stored(made)
     assert (there.template, there.tags) == ("hdd", {"qc": "silver"})
 
@@ -223,3 +226,20 @@ def test_a_copy_that_is_missing_is_an_error(backend: Backend) -> None:
     """4.1 D9: never a success about what is not there."""
     with pytest.raises(exception.VolumeNotFound):
         backend.driver.update_migrated_volume(None, volume(), volume(), "available")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "127.3.2.1"])
+def test_an_address_of_the_machine_itself_is_another_cluster_on_each(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Two machines with an API of their own at 127.0.0.1: no volume "moves" to where it is not; a pinned one may."""
+    settings = backend.driver._settings
+    here = migration.location(replace(settings, api=replace(settings.api, host=host)))
+    pinned = migration.location(replace(settings, api=replace(settings.api, host=host, cluster_id="sim.a")))
+    monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+    assert migration.location(replace(settings, api=replace(settings.api, host=host))) != here
+    assert (
+        migration.location(replace(settings, api=replace(settings.api, host="10.1.2.9", cluster_id="sim.a"))) == pinned
+    )
+    away = replace(settings, api=replace(settings.api, host="10.1.2.3"))
+    assert migration.location(away) == f"StorPool:10.1.2.3:{settings.api.port}:os"

@@ -12,6 +12,7 @@ import pytest
 from cinder import exception
 from core_fixtures import GIB, TOKEN, Core
 from driver_rig import Backend, configured, volume
+from oslo_config import cfg
 
 from cinder_driver import driver, options
 
@@ -90,6 +91,38 @@ def test_what_is_wrong_is_told_at_the_start(core: Core, backend: Backend, given:
         start(core, **given)
     assert TOKEN not in str(caught.value)
     assert "two words" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["file", "folder", "backend_defaults", "cinderlib"])
+def test_an_option_that_is_not_known_is_refused_with_the_nearest(
+    core: Core, backend: Backend, tmp_path: Path, where: str
+) -> None:
+    """oslo.config ignores it: volumes would be made without the template that was meant.  Other keys are others'."""
+    options = {"storpool_tempalte": "nvme", "volume_driver": "x", "san_ip": "192.0.2.1"}
+    with configured(core) as made:
+        if where == "cinderlib":
+            for key, value in options.items():
+                setattr(getattr(cfg.CONF, driver_rig.GROUP), key, value)
+            loaded: list[str] = []
+        else:
+            section = where if where == "backend_defaults" else driver_rig.GROUP
+            text = f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in options.items())
+            folder = tmp_path / "conf.d"
+            folder.mkdir()
+            (folder / "cinder.conf").write_text(text)
+            loaded = ["--config-dir", str(folder)] if where == "folder" else ["--config-file", f"{folder}/cinder.conf"]
+        try:
+            if loaded:
+                cfg.CONF(loaded, project="cinder", default_config_files=[], default_config_dirs=[])
+            with pytest.raises(
+                exception.VolumeBackendAPIException, match=r"storpool_tempalte.* do you mean storpool_template"
+            ):
+                made.do_setup(driver_rig.CONTEXT)
+            if loaded:
+                (folder / "cinder.conf").write_text(text.replace("tempalte", "template"))
+                made.do_setup(driver_rig.CONTEXT)
+        finally:
+            cfg.CONF([], project="cinder", default_config_files=[], default_config_dirs=[])  # forgets all of it
 
 
 def test_u16_a_start_is_one_question_and_ends_soon(core: Core, backend: Backend) -> None:
