@@ -253,7 +253,9 @@ def secrets_in(argument: str) -> Iterator[str]:
 
 
 def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) -> Domain:
-    """Return the settings of a storage domain; what `options` lack comes from storpool.conf, unknown keys are ignored.
+    """Return the settings of a storage domain; what `options` lack comes from storpool.conf.
+
+    A key of ours that is not known is refused, keys of others are ignored.
 
     `prefix` begins the names of the options where they are not oVirt's.  Raises ConfigError naming the option and what
     to do; never with a secret in its text.
@@ -261,6 +263,7 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     table = {
         option.name[len(PREFIX) :]: option._replace(name=prefix + option.name[len(PREFIX) :]) for option in OPTIONS
     }
+    _refuse_unknown(options, prefix, [option.name for option in table.values()])
     given = {key: _given(option, options) for key, option in table.items()}
     if given["auth_token"] is None and given["auth_token_file"] is not None:
         given["auth_token"] = _token_from(given["auth_token_file"], table["auth_token_file"].name)
@@ -285,6 +288,22 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["cluster_id"],
     )
     return Domain(api, given["template"], given["deadline"])
+
+
+def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]) -> None:
+    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest name.
+
+    Ignored, it would be found out when the domain has disks, and Engine never lets anybody correct it.  Other keys are
+    for others (`adapter`, what cinderlib reads).
+    """
+    for key in options:
+        word = key.strip().lower().replace("-", "_")
+        if key not in known and word.startswith(prefix):
+            import difflib
+
+            near = difflib.get_close_matches(word, known, 1, 0.5)
+            advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
 
 
 def host(root: str = "", node: str | None = None, environment: bool = True) -> Host:

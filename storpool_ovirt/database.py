@@ -124,6 +124,7 @@ def opened(address: config.Database, deadline: Deadline, make: bool = True) -> I
                 password=address.password.reveal(),
                 dbname=address.name,
                 application_name="storpool-ovirt",
+                client_encoding="UTF8",  # whatever the environment, or the server's settings for a role, say
                 options=" ".join(f"-c {name}={value}" for name, value in _settings(deadline).items()),
             )
         waiting.deadline = deadline
@@ -297,6 +298,14 @@ def _translated(address: config.Database, through: tuple[type[Exception], ...] =
         if any(each in reason for each in _POOLER_REFUSALS):
             reason = _POOLER
         raise errors.DatabaseUnavailable(str(address), reason) from error
+    except UnicodeDecodeError as error:
+        # Before the encoding of a connection is agreed on, a server speaks in that of its own messages.
+        said = error.object.decode("latin-1") if isinstance(error.object, bytes) else str(error)
+        reason = next((line for line in text.lines(said) if line.strip()), "it spoke in an unknown encoding")
+        raise errors.DatabaseUnavailable(str(address), reason) from error
+    except (UnicodeError, LookupError, ValueError) as error:
+        # What psycopg2 raises for an encoding that Python does not have, and for text that no server can hold.
+        raise errors.DatabaseUnavailable(str(address), f"text could not be passed on: {error}") from error
 
 
 def lock_key(name: str) -> int:

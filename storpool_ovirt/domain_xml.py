@@ -14,6 +14,7 @@ from storpool_ovirt import errors
 
 DOMAIN, DISK = "domain", "disk"
 _DISK_PLACES = (["domain", "devices", "disk"], ["disk"])
+DEPTH_MAX = 256  # libvirt's own documents have less than twenty
 _ADVICE = "it must be what Vdsm hands to a hook"
 
 
@@ -39,7 +40,8 @@ def disks(document: bytes, expected: str) -> list[Disk]:
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(document, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        # The last two: an encoding that Python does not have, or that is no plain table of characters.
         raise errors.InputError("the XML of the hook", f"cannot be read ({error})", _ADVICE) from None
     return reader.found
 
@@ -57,6 +59,8 @@ class _Reader:
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._open and name != self._expected:
             raise errors.InputError("the XML of the hook", f"is no <{self._expected}>", _ADVICE)
+        if len(self._open) >= DEPTH_MAX:
+            raise errors.InputError("the XML of the hook", f"is nested deeper than {DEPTH_MAX} elements", _ADVICE)
         self._open.append(name)
         if self._open in _DISK_PLACES:
             self._disk = {}

@@ -79,6 +79,57 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, options: dict[str, objec
     assert "a b" not in str(raised.value) or "sp_template" in options
 
 
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("sp_tempalte", "do you mean sp_template?"), ("sp_clusterid", "do you mean sp_cluster_id?"),
+        ("sp_auth_tokenfile", "do you mean sp_auth_token_file?"), ("SP_TEMPLATE", "do you mean sp_template?"),
+        (" sp_template", "do you mean sp_template?"), ("sp-template", "do you mean sp_template?"),
+        ("sp_api_host", "do you mean sp_api_http_host?"), ("sp_xyzzy", "the options are sp_api_http_host, "),
+        ("sp_", "the options are sp_api_http_host, "), ("sp_tempalte\n\u202e", "do you mean sp_template?"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["x", None, ""])
+def test_an_unknown_option_of_ours_is_refused_and_the_nearest_is_told(key: str, near: str, value: object) -> None:
+    """A domain cannot be edited later: a typing mistake must not be found out when it has disks."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.domain({**PLAIN, key: value})
+    assert "is not known" in str(raised.value)
+    assert near in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "key", ["adapter", "volume_driver", "volume_backend_name", "storpool_template", "spare", "san_ip", ""]
+)
+def test_keys_of_others_are_ignored(key: str) -> None:
+    """What cinderlib reads, and what Engine itself does, may stand beside ours."""
+    assert config.domain({**PLAIN, key: ["x"]}) == config.domain(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sp_api_http_port": "9" * 5000}, {"sp_deadline": "9" * 5000}, {"sp_deadline": "1e1"}, {"sp_deadline": "1_0"},
+     {"sp_deadline": "nan"}, {"sp_api_http_host": "a..b"}, {"sp_api_http_host": "x" * 64}, {"sp_api_http_host": "."},
+     {"sp_api_http_host": "ä"}, {"sp_auth_token": None, "sp_auth_token_file": "/\ud800"}, {"sp_template": "ä"},
+     {"sp_auth_token": "\udc80"}],
+    ids=lambda options: "".join(options)[:30],
+)  # fmt: skip
+def test_odd_values_are_one_sentence(tmp_path: Path, options: dict[str, object]) -> None:
+    """Thousands of digits, half a character, what a resolver would not take: told as the option's mistake."""
+    with pytest.raises(errors.ConfigError, match=list(options)[-1]):
+        config.domain({**PLAIN, **options}, conf(tmp_path, ""))
+
+
+@pytest.mark.parametrize("port", ["9" * 5000, "٣", "1_0", "+1", "0"])
+def test_an_odd_port_of_the_database_is_one_sentence(port: str) -> None:
+    """It is no number; a password that no server can be told is refused as well."""
+    for url in (f"postgresql://u:secret@h:{port}/d", "postgresql://u:sec\0ret@h:1/d", "postgresql://u:sec\ud800@h:1/d"):
+        with pytest.raises(errors.InputError, match="database URL") as raised:
+            config.parse_database_url(url)
+        assert "sec" not in str(raised.value)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1", "[" * 100_000])
 def test_driver_options_that_are_no_object_are_refused(text: str) -> None:
     """Engine passes one JSON object; anything else is one sentence."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 import sys
 import threading
@@ -233,3 +234,42 @@ def test_a_wrong_password_is_one_sentence(database: Database) -> None:
     ):
         pass
     assert "wr@ng" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Passwort-Authentifizierung für Benutzer „x“ fehlgeschlagen".encode("cp1252", "replace"), "für Benutzer"),
+        ("пароль".encode("koi8-r"), "is not usable ("),
+        (b"\xff\xfe\n\xff", "is not usable ("),
+    ],
+)  # fmt: skip
+def test_messages_in_another_encoding_are_told(said: bytes, told: str) -> None:
+    """Before a connection has an encoding, a server speaks in that of its own language: no internal error."""
+    from storpool_ovirt import database as tables
+
+    fields = b"SFATAL\0C28P01\0M" + said + b"\0\0"
+    answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while b"\x00\x03\x00\x00" not in connection.recv(1000):
+                    connection.sendall(b"N")  # neither TLS nor GSS
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        address = config.Database("127.0.0.1", server.getsockname()[1], "x", config.Secret("x"), "x")
+        with pytest.raises(errors.DatabaseUnavailable) as raised, tables.opened(address, Deadline(10)):
+            pass
+        thread.join(10)
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_text_that_no_server_holds_is_an_error_of_ours(database: Database, value: str) -> None:
+    """NUL, half a character: refused by the driver, told as the database's."""
+    with opened(database) as session, pytest.raises(errors.DatabaseUnavailable, match="could not be passed on"):
+        session.rows("SELECT %s", value)

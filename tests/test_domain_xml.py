@@ -91,3 +91,20 @@ def test_every_disk_is_found(disks: list[tuple[str, bool]]) -> None:
         f"<disk><source dev='{path}'/>{'<shareable/>' if shared else ''}</disk><controller/>" for path, shared in disks
     ]
     assert domain_xml.disks(domain(*elements), DOMAIN) == [Disk(path, shareable=shared) for path, shared in disks]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"utf-7", b"nonsense", b"utf-16", b"shift_jis", b"idna", b"zip", b"rot13", b"", b"\xff",
+     b"x" * 100_000],
+)  # fmt: skip
+def test_an_odd_encoding_is_one_sentence(head: bytes) -> None:
+    """What expat raises for an encoding that it or Python does not have is told as what is wrong with the document."""
+    with pytest.raises(errors.InputError, match="the XML of the hook"):
+        domain_xml.disks(b'<?xml version="1.0" encoding="' + head + b'"?><disk/>', domain_xml.DISK)
+
+
+def test_a_document_that_is_nested_without_end_is_refused_at_once() -> None:
+    """Elements within elements cost time that grows with their depth."""
+    with pytest.raises(errors.InputError, match="is nested deeper"):
+        domain_xml.disks(b"<disk>" + b"<a>" * 1_000_000, domain_xml.DISK)
