@@ -40,8 +40,10 @@ def disks(document: bytes, expected: str) -> list[Disk]:
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         parser.Parse(document, True)
-    except (expat.ExpatError, LookupError, ValueError) as error:
-        # The last two: an encoding that Python does not have, or that is no plain table of characters.
+    except (LookupError, ValueError):
+        # Python does not have the encoding, or it is no plain table of characters.
+        raise errors.InputError("the XML of the hook", "is in an encoding that cannot be read", _ADVICE) from None
+    except expat.ExpatError as error:
         raise errors.InputError("the XML of the hook", f"cannot be read ({error})", _ADVICE) from None
     return reader.found
 
