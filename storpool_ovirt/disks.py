@@ -19,6 +19,7 @@ from storpool_ovirt import (
     mapping,
     names,
     ownership,
+    placement,
     recovery,
     removal,
     trees,
@@ -149,6 +150,7 @@ def stats(engine: trees.Engine) -> dict[str, object]:
     # While a domain is added somebody waits who can correct its address; a failover is known by the next time.
     engine.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(engine.client, engine.domain.template)
+    placement.check(engine, lambda uuid: create(engine, uuid, GIB), lambda uuid: delete(engine, uuid))
     claims.note(engine, database)
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}

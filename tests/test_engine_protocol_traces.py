@@ -143,6 +143,35 @@ def test_without_a_template_the_cluster_decides(shared: Stage) -> None:
     assert (made[disk]["templateName"], made[clone]["templateName"]) == ("", "")
 
 
+@pytest.mark.parametrize("has_placement", [True, False])
+def test_a_domain_that_could_make_no_disk_is_refused(database: Database, shared: Stage, has_placement: bool) -> None:
+    """T28: without a template, on a cluster that needs one, storage_stats says so while the domain is added."""
+    stage = make_stage(shared.folder, database, shared.simulator)
+    engine = engine_with(stage, sp_template=None)
+    shared.simulator.set_switches(default_placement=str(has_placement).lower())
+    before = state(shared.simulator)
+    for _ in range(2):
+        shared.simulator.clear_calls()
+        result = engine.run("storage_stats", "true")
+        asked = [call["query"] for call in shared.simulator.calls()]
+        if has_placement:
+            answered(result)
+            assert [each for each in asked if each in ("VolumeCreate", "VolumeDelete")] == [
+                "VolumeCreate",
+                "VolumeDelete",
+            ]
+        else:
+            assert "sp_template is missing" in refused(result)
+        assert state(shared.simulator) == before
+        assert rows(database) == []
+        assert sql(database, "SELECT * FROM storpool_ovirt.operation") == []
+    if has_placement:
+        make_disk(engine)
+        shared.simulator.clear_calls()
+        answered(engine.run("storage_stats", "true"))
+        assert not [call for call in shared.simulator.calls() if "VolumeCreate" in call["query"]], "a disk proves it"
+
+
 # The database
 
 

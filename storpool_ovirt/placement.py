@@ -1,0 +1,55 @@
+"""Where volumes go in a domain without a template: whether StorPool makes any there at all.
+
+Newer clusters have a default placement, others refuse, and no question tells which.  So where no disk proves it, a
+volume is made and deleted again, by the verbs themselves: what is left of it when they die is put right like any disk.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from storpool_ovirt import errors, mapping, names, trees
+
+
+def check(engine: trees.Engine, create: Callable[[str], None], delete: Callable[[str], None]) -> None:
+    """Raise ConfigError when every create would be refused for want of a template.
+
+    `create` and `delete` are the verbs, for an empty disk of this id.  That there is no room now, or that somebody
+    has the name, is no such refusal.
+    """
+    if engine.domain.template is not None or _is_proved(engine):
+        return
+    uuid = _uuid(engine.mapping.location)
+    try:
+        create(uuid)
+    except errors.Rejected as error:
+        raise errors.ConfigError(
+            "driver option sp_template", f"is missing, and StorPool makes no volume without it here ({error.descr})",
+            "give the name of a template",
+        ) from error  # fmt: skip
+    except (errors.NoSpace, errors.Conflict):
+        return
+    engine.mapping.journal.delivered()  # to us: nobody else waits for it
+    delete(uuid)
+
+
+def _is_proved(engine: trees.Engine) -> bool:
+    """Tell whether the newest disk that was made empty is in no template."""
+    made = [record.node for record in engine.mapping.records() if _was_made_empty(record.node)]
+    if not made or made[-1].global_id is None:
+        return False
+    try:
+        return not engine.client.volume(names.address(made[-1].global_id)).template
+    except errors.NotFound:
+        return False
+
+
+def _was_made_empty(node: mapping.Node) -> bool:
+    return node.kind == "volume" and node.state == mapping.LIVE and node.source is None
+
+
+def _uuid(location: str) -> str:
+    """Return an id that is this Engine's, always the same: a repetition finds what is left of the last one."""
+    import uuid
+
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"storpool-ovirt placement {location}"))
