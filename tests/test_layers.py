@@ -64,7 +64,7 @@ FLOORS = {
     "ownership": 3,
     "purposes": 3,
     "rebuild": 3,
-    "recovery": 3,
+    "recovery": 3, "placement": 3,
     "removal": 3,
     "repair": 3,
     "reports": 3,
