@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import click
 
-from storpool_ovirt import config, console, errors, findings
+from storpool_ovirt import config, console, errors, findings, rights, text
 from storpool_ovirt.deadline import Deadline, enforced
 
 if TYPE_CHECKING:
@@ -97,10 +97,9 @@ def options(path: str | None) -> dict[str, object]:
     """Return the driver options of a file; raise ConfigError when there is no such file, or no options in it."""
     if path is None:
         return {}
+    where = f"the file {path}"
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123  as in config.py
-            return config.parse_driver_json(file.read())
+        content = rights.read(path)
     except OSError as error:
-        raise errors.ConfigError(f"the file {path}", f"cannot be read ({error.strerror})", "check --options") from error
-    except UnicodeDecodeError as error:
-        raise errors.ConfigError(f"the file {path}", "is not UTF-8", "check --options") from error
+        raise errors.ConfigError(where, f"cannot be read ({error.strerror})", "check --options") from error
+    return config.parse_driver_json(text.decoded(content, where, may_have_mark=True))

@@ -10,7 +10,7 @@ import select
 import signal
 from typing import NamedTuple
 
-from storpool_ovirt import errors, sentences
+from storpool_ovirt import errors, presence, sentences
 from storpool_ovirt.deadline import Deadline
 
 DOOR = "/usr/libexec/storpool-ovirt/storpool-vm-door"
@@ -34,7 +34,7 @@ def ask(request: bytes, root: str, deadline: Deadline) -> str:
     when it ended without an answer, DeadlineExceeded; what it had begun it then ends within its own limit.
     """
     door = root + DOOR
-    if not os.path.lexists(door):
+    if not presence.named(door):
         return f"{door} is not there"
     try:
         ended = _talk([SUDO, "-n", "--", door], request, deadline)

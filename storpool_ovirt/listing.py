@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from storpool_ovirt import api, config, errors, holders, journal, mapping, names, purposes, storpool_conf
+from storpool_ovirt import api, config, errors, holders, journal, mapping, names, purposes, storpool_conf, text
 from storpool_ovirt.deadline import Deadline
 
 # A database that hangs must not keep the rest of the list from who waits for it.
@@ -251,19 +251,22 @@ def _here(root: str) -> int | None:
         found = storpool_conf.client_id(os.uname().nodename, root)
     except errors.ConfigError:
         return None
-    return int(found) if found and found.isdigit() else None
+    return text.number(found or "", 1, storpool_conf.CLIENT_ID_MAX)
 
 
-def _client(listing: Listing, text: str) -> int:
+def _client(listing: Listing, given: str) -> int:
     there = {*listing.clients, *(each.client_id for each in listing.entries)}
-    if text.isascii() and text.isdigit():
-        if int(text) not in there:
-            raise errors.NotFound("client", text, f"in the StorPool cluster at {listing.api_address}")
-        return int(text)
-    found = [client_id for client_id, name in listing.hosts.items() if _same_host(text, name)]
+    if given.isascii() and given.isdigit():
+        number = text.number(given, 0, storpool_conf.CLIENT_ID_MAX)
+        if number is None or number not in there:
+            raise errors.NotFound(
+                "client", names.shown(given, 20).strip('"'), f"in the StorPool cluster at {listing.api_address}"
+            )
+        return number
+    found = [client_id for client_id, name in listing.hosts.items() if _same_host(given, name)]
     if len(found) != 1:
         raise errors.InputError(
-            f"the host {names.shown(text)}",
+            f"the host {names.shown(given)}",
             f"is {'not in' if not found else 'more than one in'} {storpool_conf.FILE}", "give its SP_OURID",
         )  # fmt: skip
     return found[0]

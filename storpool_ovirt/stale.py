@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from storpool_ovirt import api, attachments, errors, names, presence, vdsm_rows
+from storpool_ovirt import api, attachments, errors, names, presence, rights, vdsm_rows
 
 MARKER = f"{attachments.LOCK_FOLDER}/boot-hook.done"
 # An attach or a detach that outlived the Vdsm that asked for it: most take a second.
@@ -165,8 +165,7 @@ def mark_done(root: str) -> None:
     """Remember until the host is started again that a sweep was brought to its end; raises ConfigError."""
     path = root + MARKER
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(rights.private(*os.path.split(path)))
     except OSError as error:
         raise errors.ConfigError(f"the marker {path}", f"cannot be made ({error.strerror})") from error
 

@@ -13,21 +13,14 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from storpool_ovirt import errors, names, presence
+from storpool_ovirt import errors, names, presence, rights, vdsm_database
 
-if TYPE_CHECKING:
-    import sqlite3
-
-DATABASE = "/var/lib/vdsm/storage/managedvolume.db"
+DATABASE = vdsm_database.FILE
 RULES_FOLDER = "/etc/udev/rules.d"
 RULE_PREFIX = "99-vdsm-managed_"
 RULE_SUFFIX = ".rules"
-# Vdsm itself is not there while this is asked; whatever else holds its database (a backup) does so for moments.
-BUSY_SECONDS = 3.0
-
-_MATCHES = "CAST(vol_id AS BLOB) IS ? AND CAST(path AS BLOB) IS ? AND CAST(connection_info AS BLOB) IS ?"
 
 
 @dataclass(frozen=True)
@@ -50,12 +43,7 @@ class Row:
 
 def read(root: str) -> list[Row]:
     """Return all rows; none where Vdsm has no database.  Raises InputError where it cannot be read."""
-    if not presence.there(root + DATABASE):
-        return []
-    with _opened(root) as connection:
-        columns = "vol_id, path, connection_info, attachment"
-        found = connection.execute(f"SELECT {columns} FROM volumes ORDER BY vol_id").fetchall()  # noqa: S608
-    return [_row(stored) for stored in found]
+    return [_row(stored) for stored in vdsm_database.rows(root)]
 
 
 def forget(root: str, row: Row) -> None:
@@ -70,8 +58,7 @@ def forget(root: str, row: Row) -> None:
         raise errors.InputError(
             f"the run link or the udev rule of volume {row.vol_id}", f"cannot be removed ({error.strerror})"
         ) from error
-    with _opened(root) as connection:
-        connection.execute(f"DELETE FROM volumes WHERE {_MATCHES}", row.stored[:3])  # noqa: S608  # our own text
+    vdsm_database.remove(root, row.stored)
 
 
 def is_live(root: str, vol_id: str) -> bool:
@@ -138,42 +125,23 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(root: str) -> Iterator[sqlite3.Connection]:
-    """Open Vdsm's database, which is never made here; what was done is kept when the block ends without an error."""
-    import sqlite3
-    from urllib.parse import quote
-
-    where = root + DATABASE
-    try:
-        connection = sqlite3.connect(f"file:{quote(where)}?mode=rw", uri=True, timeout=BUSY_SECONDS)
-        with contextlib.closing(connection), connection:
-            connection.text_factory = bytes  # other vendors' rows may hold anything
-            yield connection
-    except sqlite3.Error as error:
-        raise errors.InputError(
-            f"Vdsm's database {where}",
-            f"cannot be used ({error})",
-            "free or repair it (`vdsm-tool configure` makes a new one), then restart vdsmd",
-        ) from error
-
-
-@contextlib.contextmanager
 def _folder(path: str) -> Iterator[int | None]:
     """Open a folder, None when there is none: what is removed by it is in exactly this folder, whoever moves names.
 
-    A folder that cannot be opened, and a link in its place, are no missing folder: Unseen.
+    A folder that cannot be opened, and a link in its place, are no missing folder: Unseen.  What is done in it is done
+    with the rights of whoever could replace it.
     """
-    try:
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        raise presence.unseen(path, error) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(rights.taken(rights.of(path)))
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            raise presence.unseen(path, error) from error
+        stack.callback(os.close, folder)
         yield folder
-    finally:
-        os.close(folder)
 
 
 def _listed(folder: int | None) -> list[str]:

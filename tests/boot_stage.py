@@ -20,9 +20,9 @@ PATIENCE_SECONDS = 90.0  # ours: what vdsmd's own start may take under systemd, 
 SD = "2f9ad2a8-3d0b-4a57-9c3c-6b1f64f4b0de"
 CALL = "from storpool_ovirt import boot_hook; sys.exit(boot_hook.main())"
 HASTY = """
-from storpool_ovirt import boot_hook, stale, vdsm_rows
+from storpool_ovirt import boot_hook, stale, vdsm_database
 boot_hook.DEADLINE_SECONDS, boot_hook.LAST_SECONDS = 2.0, 4.0
-stale.LOCK_SECONDS = vdsm_rows.BUSY_SECONDS = 0.3
+stale.LOCK_SECONDS = vdsm_database.BUSY_SECONDS = 0.3
 """
 RBD = {"driver_volume_type": "rbd", "data": {"name": "rbd/volume", "keyring": None}}
 

@@ -192,6 +192,7 @@ def test_one_client_or_one_disk(site: Site, disk: str) -> None:
     ("arguments", "code", "words"),
     [
         (("--client", "77"), 1, "there is no client 77 in the StorPool cluster"),
+        (("--client", "1" * 5000), 1, "there is no client 11111111111111111111... in the StorPool cluster"),
         (("--client", "nohost"), 1, 'the host "nohost" is not in /etc/storpool.conf: give its SP_OURID'),
         (("--disk", "x"), 1, 'the disk\'s id is not a UUID ("x")'),
         (("--disk", NOWHERE), 1, f"there is no disk {NOWHERE} of oVirt's"),

@@ -17,12 +17,13 @@ from shared_stage import attached, new_id, post, volumes
 from storpool_ovirt import names, stale, vdsm_rows
 
 # All that the hook does to the world, as Python tells it before it is done: a call of the API (a connection each), a
-# file that is removed, the marker and the locks that are made, and Vdsm's database being opened.
+# file that is removed, the marker and the locks that are made, and the child that opens Vdsm's database.
 MORTAL = """
 import os, signal
-left = [int(os.environ["KILL_BEFORE"])]
+left, hook = [int(os.environ["KILL_BEFORE"])], os.getpid()
 def watch(event, arguments):
-    if event in ("socket.connect", "os.remove", "os.mkdir", "sqlite3.connect", "fcntl.flock"):
+    events = ("socket.connect", "os.remove", "os.mkdir", "os.fork", "fcntl.flock")
+    if event in events and os.getpid() == hook:
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)

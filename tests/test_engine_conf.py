@@ -78,6 +78,63 @@ def test_any_password_survives(tmp_path_factory: pytest.TempPathFactory, passwor
     assert engine_conf.database(root).password.reveal() == password
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("K=plain", "plain"), ("K=", ""), ("  K=indented", "indented"), ("K=two words", "two"),
+        ('K="two words"', "two words"), ('K="a\\"b\\"c"', 'a"b"c'), ('K="a#b"', "a#b"), ("K=a#b", "a"),
+        ('K="a#b"# comment', "a#b"), ('K="a#b" # comment', "a#b"), ('K="a"b"c d"', "abc d"), ('K="open', "open"),
+        ('K="pre ${A} ${B} ${NONE} suf"', "pre 1 2 3  suf"), ("K=${A}${B}", "12 3"), (r'K="\${A}"', "${A}"),
+        ("K=a\tb", "a\tb"), ("K='a b'", "'a"), ("K=a\\", "a"), (r"K=a\ b", "a b"), ("K==", "="),
+        ("K=a\vb\fc\x85d\u2028K=e", "a\vb\fc\x85d\u2028K=e"), ("#K=x\nK=y", "y"), ("K=1\r\nK=2\rK=3", "3"),
+        ("K=${K}\nK=a${K}", "a"),
+    ],
+)  # fmt: skip
+def test_a_line_means_what_engine_reads(tmp_path: Path, line: str, meant: str) -> None:
+    """Quotes, backslashes, variables, comments: the examples of Engine's own reader, and what could be mistaken."""
+    first = "A=1\nB='2 3'\nB=\"2 3\"\n"
+    text = first + line + "\n" + lines(PASSWORD="is ${K}")
+    assert engine_conf.database(write(tmp_path, **{SETUP: text})).password.reveal() == f"is {meant}"
+
+
+@pytest.mark.parametrize("line", ["nonsense", "A B=1", "export A=1", "A-B=1", "A=$B", "A=a$", "A=${B", "\xa0A=1"])
+def test_a_line_that_stops_engine_is_told_without_what_it_says(tmp_path: Path, line: str) -> None:
+    """Engine does not start with it; the sentence names file and line, never the line itself."""
+    text = f"OK=1\n{line.replace('1', 'secret')}\n{lines()}"
+    with pytest.raises(errors.ConfigError, match=rf"line 2 of .*{SETUP} is not KEY=value as Engine reads it") as raised:
+        engine_conf.database(write(tmp_path, **{SETUP: text}))
+    assert "secret" not in str(raised.value)
+
+
+def test_engines_own_files_come_first(tmp_path: Path) -> None:
+    """Its defaults, engine.conf, then the folder; variables of the first are known in the last."""
+    root = write(tmp_path, **{SETUP: lines(DATABASE="${NAME}", PORT="${PORT}")})
+    for path, text in {engine_conf.DEFAULTS: "NAME=a\nPORT=1\n", engine_conf.FILE: 'NAME="b"\n'}.items():
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text(text)
+    assert (engine_conf.database(root).name, engine_conf.database(root).port) == ("b", 1)
+
+
+@pytest.mark.parametrize(("encoding", "why"), [("utf-16", "is UTF-16"), ("utf-8-sig", "begins with a byte order mark")])
+def test_another_encoding_is_named(tmp_path: Path, encoding: str, why: str) -> None:
+    """Engine would not start with such a file either."""
+    root = write(tmp_path, **{SETUP: ""})
+    (tmp_path / engine_conf.FOLDER[1:] / SETUP).write_bytes(lines().encode(encoding))
+    with pytest.raises(errors.ConfigError, match=f"{SETUP} {why}"):
+        engine_conf.database(root)
+
+
+def test_latin_1_matters_only_where_it_is_read(tmp_path: Path) -> None:
+    """Engine reads a comment in Latin-1 too; a password it reads as another one, so that is told."""
+    root = write(tmp_path, **{SETUP: lines()})
+    path = tmp_path / engine_conf.FOLDER[1:] / SETUP
+    path.write_bytes("# für\n".encode("latin-1") + lines().encode())
+    assert engine_conf.database(root).name == "mapping"
+    path.write_bytes(lines(PASSWORD="für").encode("latin-1"))
+    with pytest.raises(errors.ConfigError, match="MANAGEDBLOCK_DB_PASSWORD is not UTF-8 in"):
+        engine_conf.database(root)
+
+
 @pytest.mark.parametrize("text", [None, "", "# nothing\n", lines("OTHER_DB_"), "#" + lines()])
 def test_no_database_is_a_clear_error(tmp_path: Path, text: str | None) -> None:
     """Where there is no Engine, the sentence says what to give."""

@@ -34,7 +34,7 @@ NOBODY = 65534
         "action=status\nport=1\nunknown=x\nnonsense\n=\nlanplus=\n", "action=status\nip=host1.example\n",
         "action=status\nipaddr=10.0.0.1\nport=host1.example\nsecure=yes", "ACTION=status\nPort=1\n",
         "action=status\nport=1\nplug=1\n", "action=status\nport=\nplug=1\n", "action=status\nport=1\npasswd=a=b\n",
-        "action=status\noption=off\nport=1\n",
+        "action=status\noption=off\nport=1\n", "\ufeffaction=status\nport=1\n", "action=status\rport=1\r",
     ],
     ids=repr,
 )  # fmt: skip
@@ -137,6 +137,22 @@ def test_bad_input_is_exit_code_1(scene: Site, case: str, action: str) -> None:
 def test_bad_arguments_are_exit_code_1(scene: Site, arguments: tuple[str, ...]) -> None:
     """T54, T75: one sentence that does not repeat what may be a password."""
     assert SECRET not in told(scene.agent(arguments=arguments), UNKNOWN)
+
+
+@pytest.mark.parametrize("trap", "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\0")
+def test_a_password_is_one_option(trap: str) -> None:
+    """T54: whatever is in it, nothing of it is another option, and nothing is taken off a value that is meant."""
+    given = fence_agent.options(f"action=status\npasswd=x{trap}action=off{trap}port=2\nport={trap}1{trap}\n")
+    assert given == {"action": "status", "port": f"{trap}1{trap}"}
+    assert fence_agent.options(f"{trap}action=off\n{trap}#action=off\n") == {}
+
+
+def test_a_password_with_a_form_feed_cuts_nobody_off(scene: Site) -> None:
+    """T54: as the program reads it: status is what was asked."""
+    scene.volume(LOST)
+    scene.lose()
+    told(scene.agent(text="action=status\nport=1\npasswd=x\x0caction=off\x85action=on\n"), ON)
+    assert len(scene.has(LOST)) == 1
 
 
 def test_bytes_that_are_no_text(scene: Site) -> None:

@@ -213,6 +213,27 @@ def test_a_mounted_file_system_is_told(tmp_path: Path, block: Path) -> None:
     assert (found.open, found.above, found.processes) == (True, [f"file system at {point}"], [])
 
 
+@pytest.mark.parametrize(
+    "name", ["a\rb", "a\x85b", "a\u2028 b", "a\u3000b\x1c", "a\n1 1 1:1 / / - x /dev/sda"], ids=ascii
+)
+def test_the_name_of_a_mount_makes_no_line_of_its_own(tmp_path: Path, name: str) -> None:
+    """T66: any user may mount where they like in a namespace of theirs: no name of theirs stops the look at others."""
+    point = tmp_path / "mnt" / name
+    point.mkdir(parents=True)
+    script = 'mount -t tmpfs none "$0" && echo mounted && read _'
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", script, point], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            if child.stdout.readline() != "mounted\n":
+                pytest.skip("only root may mount here")
+            with using(tmp_path / "bin", plain(tmp_path)) as pid:
+                assert [each.pid for each in only(tmp_path).processes] == [pid]
+        finally:
+            child.communicate("\n", timeout=60)
+
+
 def test_a_device_on_top_is_told(tmp_path: Path, block: Path) -> None:
     """T66: a loop device over it has it open, and no process does."""
     with loop(block) as above:

@@ -15,6 +15,7 @@ PACKAGE = Path(storpool_ovirt.__file__).parent
 
 # A line each, so that two changes at once do not meet.
 FLOORS = {
+    "apart": 0,
     "deadline": 0,
     "device_paths": 0,
     "documents": 0,
@@ -38,6 +39,7 @@ FLOORS = {
     "door": 1,
     "doorway": 1,
     "engine_conf": 1,
+    "vdsm_database": 1,
     "vdsm_rows": 1,
     "vm_request": 1,
     "attachments": 2,

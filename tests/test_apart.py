@@ -1,0 +1,93 @@
+"""apart.py: a child with another user's rights, a limit, and bytes as its only answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+
+import pytest
+
+from storpool_ovirt import apart, errors, rights
+from storpool_ovirt.deadline import Deadline, enforced
+
+USER = rights.User(54321, 54322)
+
+
+def hang() -> bytes:
+    """Take no signal that Python would have to handle."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while True:
+        time.sleep(60)
+
+
+def fail() -> bytes:
+    """Raise what a file raises that may not be read."""
+    raise OSError(errno.EACCES, "may not")
+
+
+def die() -> bytes:
+    """End as whoever has used up the memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return b""
+
+
+def children() -> bool:
+    """Tell whether a child of this process is left."""
+    try:
+        return os.waitpid(-1, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return False
+
+
+def test_what_it_returns_comes_back() -> None:
+    """Also more than a pipe holds."""
+    assert apart.done(lambda: b"x" * (1 << 20), None, 5) == b"x" * (1 << 20)
+    assert apart.done(lambda: b"", None, 5) == b""
+
+
+@pytest.mark.parametrize(
+    ("work", "why"), [(hang, "did not end within 0.2 s"), (fail, "may not"), (die, "ended with -9"),
+                      (lambda: 1 / 0, "division by zero")],
+)  # fmt: skip
+def test_whatever_happens_in_it_is_an_error_outside(work: object, why: str) -> None:
+    """A hang, an error, its death: one exception with the reason, at once, and no child is left."""
+    began = time.monotonic()
+    with pytest.raises(apart.Failed, match=why):
+        apart.done(work, None, 0.2)  # type: ignore[arg-type]
+    assert time.monotonic() - began < 5
+    assert not children()
+
+
+def test_an_answer_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read to its end, and the child is not waited for."""
+    monkeypatch.setattr(apart, "ANSWER_MAX_BYTES", 1 << 18)
+    with pytest.raises(apart.Failed, match="more than can be read"):
+        apart.done(lambda: b"x" * (1 << 22), None, 30)
+    assert not children()
+
+
+def test_the_callers_own_limit_ends_it_too() -> None:
+    """The alarm of the program breaks off the wait, and the child is gone."""
+    with pytest.raises(errors.DeadlineExceeded), enforced(Deadline(0.1), "this", 0.1):
+        apart.done(hang, None, 60)
+    assert not children()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take another user's rights")
+def test_it_has_no_way_back() -> None:
+    """All its ids are the user's, and root's cannot be had again."""
+
+    def look() -> bytes:
+        assert os.getresuid() == (USER.uid,) * 3
+        assert os.getresgid() == (USER.gid,) * 3
+        assert os.getgroups() == []
+        try:
+            os.seteuid(0)
+        except PermissionError:
+            return b"none"
+        return b"root again"
+
+    assert apart.done(look, USER, 5) == b"none"
+    assert os.getresuid() == (0, 0, 0)
