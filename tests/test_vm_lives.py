@@ -47,6 +47,7 @@ HAPPENED = (
     "started", "stopped", "host lost", "host rebooted", "host came back as it was", "write of who lost it refused",
     "lost host's write refused", "migrated", "migration failed", "migration refused by the destination",
     "both sides of a migration wrote", "shareable disk written by two", "hot-plugged", "hot-unplugged",
+    "hot-plugged beside others", "hot-plug without a mark refused",
     "late attach took effect", "stray attach took effect", "late detach", "repeated call", "two starts at once",
     "frozen: attach", "frozen: reading", "frozen: before the request", "frozen: request on its way",
     "frozen: behind the request", "frozen: before QEMU", "went on in time", "went on too late", "QEMU found no device",

@@ -15,7 +15,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from storpool_ovirt import api, attachments, config, engine_adapter, errors, log, names, simulator, vdsm_helper, vm_hook
+from storpool_ovirt import (
+    api,
+    attachments,
+    config,
+    engine_adapter,
+    errors,
+    log,
+    names,
+    sharing,
+    simulator,
+    vdsm_helper,
+    vm_hook,
+)
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.demo import engine, hooks, vdsm
 
@@ -200,6 +212,18 @@ class Site:
     def attached(self) -> set[tuple[str, int]]:
         """List what StorPool has attached: global ids and clients."""
         return {each.key for each in [*self.simulator.cluster.catalog.attachments]}
+
+    def down(self) -> list[int]:
+        """List the clients with which StorPool has no contact."""
+        return [number for number in HOSTS if not self.simulator.cluster.catalog.clients.rows[number].running]
+
+    def is_marked(self, volume: Volume) -> bool:
+        """Tell whether a volume carries the mark that it is shareable."""
+        return names.is_shared(self.client().volume(names.address(volume.global_id)).tags)
+
+    def forget_mark(self, volume: Volume) -> None:
+        """Take the mark away, as a revert by hand does."""
+        sharing.unmark(self.client(), self.client().volume(names.address(volume.global_id)), self._journal)
 
     def forced(self) -> list[tuple[str, int]]:
         """List what was ever taken away by force, oldest first."""

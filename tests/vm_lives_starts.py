@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Callable
 
-from vm_lives import PLUGGED, VMS, Life, Qemu
+from vm_lives import PLUGGED, VMS, Life, Qemu, Vm
 from vm_lives_parts import (
     attach_all,
     check_alone,
@@ -20,7 +20,7 @@ from vm_lives_parts import (
     process_down,
     trouble,
 )  # fmt: skip
-from vm_lives_site import JOIN_SECONDS, LiveHost
+from vm_lives_site import JOIN_SECONDS, LiveHost, Volume
 
 from storpool_ovirt import errors
 from storpool_ovirt.demo import flows, hooks
@@ -216,35 +216,52 @@ def detach_of_what_runs(life: Life, number: int, which: int, _how: int) -> bool:
     return True
 
 
-def hot_plug(life: Life, vm_number: int, _b: int, how: int) -> bool:
-    """A disk is plugged into a running VM, or out of it."""
+def hot_plug(life: Life, vm_number: int, which: int, how: int) -> bool:
+    """A disk is plugged into a running VM, or out of it; at times the mark that it is shareable was lost by then."""
     vm = choose([vm for vm in life.vms if vm.name in PLUGGED], vm_number)
     qemu = vm.at and not vm.at.lost and life.there(vm, vm.at)
     if not qemu or vm.moving is not None or is_frozen(life, vm.at):
         return False
     extra = [disk for disk in vm.disks if life.volume(disk).number not in VMS[vm.name]]
-    if extra:
-        life.unplug(qemu, life.volume(extra[0]))
-        with life.engine("hot-unplug"):
-            flows.hot_unplug(life.domain, extra[0])
-        vm.disks.remove(extra[0])
-        vm.spare.append(extra[0])
-        life.counts["hot-unplugged"] += 1
+    if extra and (which % 2 or not vm.spare):
+        _hot_unplug(life, vm, qemu, choose(extra, how))
         return True
     if not vm.spare:
         return False
-    disk = vm.spare[0]
+    disk = choose(vm.spare, how)
+    volume = life.volume(disk)
+    if volume.shareable and how % 4 == 1:
+        life.site.forget_mark(volume)
+    marked = life.site.is_marked(volume)
     with life.engine("hot-plug"), trouble(life, how):
         device = flows.hot_plug(life.domain, qemu.host, disk)
+        if volume.shareable and not marked:
+            life.lost_shared.update((volume.global_id, number) for number in life.site.down())
         try:
             life.hook(qemu.host, [device], hooks.BEFORE_DISK_HOTPLUG)
         except errors.Error:
             life.counts["hot-plug refused by the hook"] += 1
+            life.counts["hot-plug without a mark refused"] += volume.shareable and not marked
         else:
-            if life.plug(qemu, device["managed_path"], life.volume(disk)):
-                vm.disks.append(vm.spare.pop(0))
+            if life.plug(qemu, device["managed_path"], volume):
+                vm.disks.append(disk)
+                vm.spare.remove(disk)
                 life.counts["hot-plugged"] += 1
+                life.counts["hot-plugged beside others"] += volume.shareable and len(_holders(life, volume)) > 1
     return True
+
+
+def _hot_unplug(life: Life, vm: Vm, qemu: Qemu, disk: flows.Disk) -> None:
+    life.unplug(qemu, life.volume(disk))
+    with life.engine("hot-unplug"):
+        flows.hot_unplug(life.domain, disk)
+    vm.disks.remove(disk)
+    vm.spare.append(disk)
+    life.counts["hot-unplugged"] += 1
+
+
+def _holders(life: Life, volume: Volume) -> set[int]:
+    return {number for global_id, number in life.site.attached() if global_id == volume.global_id}
 
 
 def _uses(life: Life, qemu: Qemu, disk: flows.Disk) -> bool:
