@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from flow_stage import Play
 from hook_stage import installed
+from shared_stage import post, volumes
 from vm_fixtures import VIRTUAL, Machines, serial
 from vm_machine import Machine
 from vm_stream import Stream
 
-from storpool_ovirt.demo import flows, hooks
+from storpool_ovirt.demo import flows, hooks, vdsm
 from storpool_ovirt.demo.flows import Disk
 from storpool_ovirt.demo.hooks import Hooks
 
@@ -82,13 +83,26 @@ def start_elsewhere(machines: Machines, lost: Lost, hooks_of_host: Hooks | None)
 
 
 def is_shut_out(old: Machine, data: Disk) -> None:
-    """Check that no write of a VM that is awake succeeds: it pauses, again each time that it is told to go on."""
+    """Check that no write of a VM that is awake succeeds: its guest is told and goes on, and so each time it tries."""
+    name = serial(data)
+    for _ in range(2):
+        old.until("broken", name)
+        assert old.status() == "running"
+        del old.reports["broken", name]
+        old.run(f"stream {name} 0 &")
+    old.until("broken", name)
+    assert ("ended", name) not in old.reports
+
+
+def stands_still(old: Machine, data: Disk) -> None:
+    """Check that no write to a disk that was plugged succeeds: the VM pauses, each time that it is told to go on."""
     old.until_status("io-error")
     for _ in range(2):
         old.monitor.events.clear()
         old.monitor.ask("cont")
         old.monitor.event("BLOCK_IO_ERROR")
         old.until_status("io-error")
+    assert ("broken", serial(data)) not in old.reports
     assert ("ended", serial(data)) not in old.reports
 
 
@@ -155,29 +169,83 @@ def test_the_lost_host_never_writes_again(
     machines.delete(*lost.disks)
 
 
-def test_the_lost_guest_is_told(machines: Machines, vdsm_hooks: dict[int, Hooks]) -> None:
-    """T80: a guest that is told of errors (werror=report) sees them, and reports no more writes."""
-    lost = lose(machines, on_error="report")
+def test_the_lost_guest_goes_on_and_stays_where_it_is(machines: Machines, vdsm_hooks: dict[int, Hooks]) -> None:
+    """T45, T80: a guest is told of errors and goes on, so Engine would migrate it: the hook refuses.
+
+    Its disk is attached to that host again, as for a migration of the new VM: the old one does not reach it by that.
+    """
+    play = machines.play
+    lost = lose(machines)
+    ids = [volumes(play.cluster)[each.active]["globalId"] for each in lost.disks]
+    devices = [
+        {"managed_path": f"{vdsm.RUN_FOLDER}/{play.domain.id}_{each.active}", "vol_id": each.id} for each in lost.disks
+    ]
     start_elsewhere(machines, lost, vdsm_hooks[2])
     taken = machines.stream(lost.data)
-    new = machines.power_on(machines.play.host2, *lost.disks).ready()
+    new = machines.power_on(play.host2, *lost.disks).ready()
     works(new, *lost.disks, first=taken.end)
     lost.machine.wake()
-    lost.machine.until("broken", serial(lost.data))
+    is_shut_out(lost.machine, lost.data)
     lost.machine.until("spoilt", f"of-{lost.machine.name}")
     assert any("I/O error" in line for line in lost.machine.troubles())
+    with pytest.raises(vdsm.VdsmError, match="was taken from client 1, on which its VM runs"):
+        vdsm_hooks[1].before_vm_migrate_source(hooks.domain_xml(*map(hooks.disk_xml, devices)))
+    again = [{"volume": f"~{each}", "rw": [1, 2]} for each in ids]
+    post(play.cluster, "VolumesReassignWait", {"reassign": again})
+    is_shut_out(lost.machine, lost.data)
+    post(play.cluster, "VolumesReassignWait", {"reassign": [{**each, "rw": [2], "detach": [1]} for each in again]})
     end = ends(machines, new, *lost.disks)
     check_nothing_lost(machines, lost, taken, new, end)
     lost.machine.kill()
     machines.delete(*lost.disks)
 
 
+def test_a_guest_stops_at_the_loss_of_a_disk_that_was_plugged(machines: Machines, vdsm_hooks: dict[int, Hooks]) -> None:
+    """T80: Vdsm plugs with error_policy="stop": the VM that lost the disk pauses, and nothing of it lands."""
+    play = machines.play
+    root, data = (flows.create_disk(play.domain, 1) for _ in range(2))
+    old = machines.writing(play.host1, root)
+    flows.hot_plug(play.domain, play.host1, data)
+    old.plug(machines.drive(play.host1, data))
+    old.run(f"stream {serial(data)} 0 &")
+    old.until("stream", serial(data), 16)
+    old.freeze()
+    [device] = flows.run_vm(play.domain, play.host2, data)
+    vdsm_hooks[2].before_vm_start(hooks.domain_xml(hooks.disk_xml(device)))
+    taken = machines.stream(data)
+    new = machines.power_on(play.host2, data).ready()
+    new.run(f"stream {serial(data)} {taken.end} &")
+    new.until("stream", serial(data), taken.end + 16)
+    old.wake()
+    stands_still(old, data)
+    machines.goes_on(new, data)
+    end = machines.halt(new, data)
+    machines.stop(new, data)
+    stream = machines.stream(data)
+    assert stream.whole()
+    assert stream.before(taken.end) == taken
+    assert stream.of(new.boot_id) == [*range(taken.end, end)]
+    old.kill()
+    play.host1.detach_volume(play.domain.id, root.active)
+    machines.delete(root, data)
+
+
 def test_a_plugged_disk_is_taken_from_the_lost_host(machines: Machines, vdsm_hooks: dict[int, Hooks]) -> None:
-    """T80: the disk of a lost VM is plugged into one that runs elsewhere: that one alone writes to it, and goes on."""
+    """T44, T80: the disk of a lost VM is plugged into one that runs elsewhere: that one alone writes to it.
+
+    As long as StorPool has contact with the lost host, and the VM has it open there, the plug is refused.
+    """
     play = machines.play
     lost = lose(machines)
     root = flows.create_disk(play.domain, 1)
     new = machines.writing(play.host2, root)
+    its = dataclasses.replace(lost.data)
+    device = flows.hot_plug(play.domain, play.host2, its)
+    with pytest.raises(vdsm.VdsmError, match="is open at client 1, and nothing tells whether it is shareable"):
+        vdsm_hooks[2].before_disk_hotplug(hooks.plug_xml(device))
+    assert play.on_hosts(its.id) == {1, 2}
+    flows.hot_unplug(play.domain, its)
+    play.cluster.set_client(1, status="down")
     for disk in lost.disks:
         device = flows.hot_plug(play.domain, play.host2, disk)
         vdsm_hooks[2].before_disk_hotplug(hooks.plug_xml(device))
@@ -210,6 +278,30 @@ def test_a_shared_disk_is_left_to_the_others(machines: Machines, vdsm_hooks: dic
     second.run(f"look {serial(disk)} 0")
     machines.goes_on(first, disk)
     machines.stop(second, its)
+    machines.goes_on(first, disk)
+    machines.ends_whole(first, disk)
+
+
+def test_a_shared_disk_is_plugged_beside_the_others(machines: Machines, vdsm_hooks: dict[int, Hooks]) -> None:
+    """T81: a shared disk is plugged into a second VM, with what Vdsm hands over then: the first one writes on."""
+    play = machines.play
+    disk, root = (flows.create_disk(play.domain, 1) for _ in range(2))
+    its = dataclasses.replace(disk)
+    [device] = flows.run_vm(play.domain, play.host1, disk)
+    vdsm_hooks[1].before_vm_start(hooks.domain_xml(hooks.disk_xml(device, shareable=True)))
+    first = machines.power_on(play.host1, disk, shared=True).ready()
+    first.run(f"stream {serial(disk)} 0 &")
+    second = machines.writing(play.host2, root)
+    device = flows.hot_plug(play.domain, play.host2, its)
+    vdsm_hooks[2].before_disk_hotplug(hooks.plug_xml(device))
+    assert play.on_hosts(disk.id) == {1, 2}
+    drive = machines.drive(play.host2, its, shared=True)
+    second.plug(drive)
+    second.run(f"look {serial(disk)} 0")
+    machines.goes_on(first, disk)
+    second.unplug(drive)
+    flows.hot_unplug(play.domain, its)
+    machines.ends_whole(second, root)
     machines.goes_on(first, disk)
     machines.ends_whole(first, disk)
 

@@ -34,12 +34,16 @@ SLOW_BYTES = 1 << 20  # a second: a migration that is to be met half-way takes a
 
 @dataclasses.dataclass(frozen=True)
 class Drive:
-    """A disk as QEMU opens it.  `on_error` is "stop", oVirt's default, or "report"; `shared`: others may write too."""
+    """A disk as QEMU opens it; `shared`: others may write too.
+
+    `stops`: the VM stops at an error, as Vdsm has it for a disk that it plugs (error_policy="stop").  For one that is
+    there at the start nobody chooses, and QEMU's own choice is to tell the guest.
+    """
 
     serial: str
     path: Path
     shared: bool = False
-    on_error: str = "stop"
+    stops: bool = False
 
     @property
     def node(self) -> str:
@@ -58,7 +62,7 @@ class Drive:
 
     def virtio(self) -> dict[str, Any]:
         """The arguments of device_add."""
-        errors = {"werror": self.on_error, "rerror": self.on_error}
+        errors = {"werror": "stop", "rerror": "stop"} if self.stops else {}
         names = {"driver": "virtio-blk-pci", "id": self.device, "drive": self.node, "serial": self.serial}
         return {**names, **errors, "share-rw": self.shared}
 
@@ -152,7 +156,7 @@ class Machine:
     def plug(self, drive: Drive) -> None:
         """Plug a disk into the running machine, and wait until the guest has it."""
         self.monitor.ask("blockdev-add", **drive.blockdev())
-        self.monitor.ask("device_add", **drive.virtio())
+        self.monitor.ask("device_add", **dataclasses.replace(drive, stops=True).virtio())
         self.run(f"disk {drive.serial}")
 
     def unplug(self, drive: Drive) -> None:
