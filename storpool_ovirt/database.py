@@ -139,6 +139,33 @@ def opened(address: config.Database, deadline: Deadline, make: bool = True) -> I
         psycopg2.extensions.set_wait_callback(None)
 
 
+def asked(address: config.Database, deadline: Deadline, sql: str, *args: object) -> list[tuple[Any, ...]]:
+    """Ask a database of somebody else's one question, which can change nothing there, and return the rows.
+
+    Raises DatabaseUnavailable, DeadlineExceeded.  It may be called while another one is `opened`.
+    """
+    before = psycopg2.extensions.get_wait_callback()
+    psycopg2.extensions.set_wait_callback(_Wait(deadline, f"the database {address}"))
+    try:
+        with _translated(address):
+            left_ms = int(1000 * deadline.left(str(address)))
+            connection = psycopg2.connect(
+                host=address.host, port=address.port, user=address.user, password=address.password.reveal(),
+                dbname=address.name, application_name="storpool-ovirt",
+                options=f"-c default_transaction_read_only=on -c statement_timeout={left_ms}",
+            )  # fmt: skip
+            try:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute(sql, args)
+                    rows: list[tuple[Any, ...]] = cursor.fetchall()
+                    return rows
+            finally:
+                connection.close()
+    finally:
+        psycopg2.extensions.set_wait_callback(before)
+
+
 class Session:
     """The open database of one process.  `statements` counts what was sent, for the benchmark."""
 

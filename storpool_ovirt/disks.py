@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from storpool_ovirt import (
+    api,
     attachments,
     claims,
     errors,
@@ -22,6 +23,7 @@ from storpool_ovirt import (
     placement,
     recovery,
     removal,
+    shareable,
     trees,
     volumes,
 )  # fmt: skip
@@ -131,9 +133,14 @@ def remove(engine: trees.Engine, uuid: str) -> None:
 def connect(engine: trees.Engine, uuid: str, connector: object) -> dict[str, object]:
     """Return `connection`, and note which host asked: `storpool-ovirt attachments` tells from it what is likely.
 
-    `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without its name, too.
+    `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without its name, too.  A
+    plug may follow, for which the mark that a disk is shareable is brought up to date.
     """
-    return _connection(engine, trees.asked_for(engine, uuid, names.host_of(connector)))
+    host = names.host_of(connector)
+    node = trees.asked_for(engine, uuid, host)
+    there, answer = _connection(engine, node)
+    shareable.follow(engine, node, there, host)
+    return answer
 
 
 def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
@@ -141,7 +148,7 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 
     Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
     """
-    return _connection(engine, trees.known(engine, uuid))
+    return _connection(engine, trees.known(engine, uuid))[1]
 
 
 def stats(engine: trees.Engine) -> dict[str, object]:
@@ -161,12 +168,12 @@ def stats(engine: trees.Engine) -> dict[str, object]:
     }
 
 
-def _connection(engine: trees.Engine, node: mapping.Node) -> dict[str, object]:
+def _connection(engine: trees.Engine, node: mapping.Node) -> tuple[api.Volume, dict[str, object]]:
     uuid = node.uuid
     if node.pending and recovery.concerns(engine, node):
         node = recovery.locked(engine, uuid)
     trees.checked(engine, node)
-    ownership.proved(engine, node)
+    there = ownership.proved(engine, node)
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
@@ -177,7 +184,7 @@ def _connection(engine: trees.Engine, node: mapping.Node) -> dict[str, object]:
             engine.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": trees.global_id(node), "access_mode": mode}
-    return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
+    return there, {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
 
 
 def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node:

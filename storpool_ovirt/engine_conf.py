@@ -1,10 +1,10 @@
-"""Where Engine keeps its mapping database: engine-setup writes it below /etc/ovirt-engine/engine.conf.d.
+"""Where Engine keeps its mapping database, and its own: engine-setup writes it below /etc/ovirt-engine/engine.conf.d.
 
-The keys are those of oVirt's engine-setup (MANAGEDBLOCK_DB_*; CINDERLIB_DB_* up to 4.5.7).  The files are read as
-Engine itself reads them (ovirt-engine's ShellLikeConfd.java and packaging/pythonlib/ovirt_engine/configfile.py): its
-defaults, engine.conf, then engine.conf.d/*.conf by name, a later value wins.  A line is `KEY=value`: double quotes keep
-blanks and #, a backslash takes the meaning from what follows it, `${KEY}` is what was read for that key so far, or
-nothing.  Single quotes have no meaning.
+The keys are those of oVirt's engine-setup (MANAGEDBLOCK_DB_*, CINDERLIB_DB_* up to 4.5.7; ENGINE_DB_* for its own).
+The files are read as Engine itself reads them (ovirt-engine's ShellLikeConfd.java and
+packaging/pythonlib/ovirt_engine/configfile.py): its defaults, engine.conf, then engine.conf.d/*.conf by name, a later
+value wins. A line is `KEY=value`: double quotes keep blanks and #, a backslash takes the meaning from what follows
+it, `${KEY}` is what was read for that key so far, or nothing. Single quotes have no meaning.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ DEFAULTS = "/usr/share/ovirt-engine/services/ovirt-engine/ovirt-engine.conf"
 FILE = "/etc/ovirt-engine/engine.conf"
 FOLDER = f"{FILE}.d"
 PREFIXES = ("MANAGEDBLOCK_DB_", "CINDERLIB_DB_")
+OWN_PREFIX = "ENGINE_DB_"
 KEYS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")
 
 # Java's: \s and \w are those of ASCII.
@@ -29,6 +30,15 @@ _TOKEN = re.compile(r"\\(?P<escaped>.?)|\$\{(?P<name>[^}]*)\}|(?P<bad>\$)|(?P<qu
 
 def database(root: str = "") -> config.Database:
     """Return where Engine's mapping database is; raise ConfigError when it is not told, or may not be read."""
+    return _told(root, PREFIXES, "the mapping database", "run this on Engine's machine, or give --database")
+
+
+def own_database(root: str = "") -> config.Database:
+    """Return where Engine's own database is; raise ConfigError when it is not told, or may not be read."""
+    return _told(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
+
+
+def _told(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> config.Database:
     keys: dict[str, str] = {}
     for path in _paths(root):
         try:
@@ -40,12 +50,10 @@ def database(root: str = "") -> config.Database:
                 path, f"cannot be read ({error.strerror})", "run this as root or as the user ovirt"
             ) from error
         _add(keys, text.decoded(data, path, damaged=True), path)
-    for prefix in PREFIXES:
+    for prefix in prefixes:
         if prefix + "HOST" in keys:
             return _database(prefix, keys, root + FOLDER)
-    raise errors.ConfigError(
-        "the mapping database", f"is not told in {root}{FOLDER}", "run this on Engine's machine, or give --database"
-    )
+    raise errors.ConfigError(what, f"is not told in {root}{FOLDER}", advice)
 
 
 def _paths(root: str) -> list[str]:

@@ -123,6 +123,15 @@ class Mapping:
             raise
         return next((Node(*row) for row in rows), None)
 
+    def asked_elsewhere(self, uuid: str, host: str | None) -> bool:
+        """Tell whether this id was ever asked for another host than this one, or for one that was not told."""
+        rows = self.session.rows(
+            "SELECT EXISTS (SELECT FROM storpool_ovirt.asked, jsonb_array_elements(hosts) AS entry"
+            " WHERE node = %s AND (entry->>'host' IS DISTINCT FROM %s OR %s::text IS NULL))",
+            uuid, host, host,
+        )  # fmt: skip
+        return bool(rows[0][0])
+
     def asked(self) -> dict[str, list[Asked]]:
         """Return for which hosts each id was asked, newest first; ids that never were are not in it."""
         rows = self.session.rows("SELECT node::text, hosts FROM storpool_ovirt.asked")

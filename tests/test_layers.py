@@ -54,6 +54,7 @@ FLOORS = {
     "candidates": 3,
     "checks": 3,
     "claims": 3,
+    "shareable": 3,
     "disks": 3,
     "drifts": 3,
     "fence_host": 3,

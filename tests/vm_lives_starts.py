@@ -228,9 +228,10 @@ def hot_plug(life: Life, vm_number: int, which: int, how: int) -> bool:
         return True
     if not vm.spare:
         return False
-    disk = choose(vm.spare, how)
+    # More often the shareable one, as it is on that host already, or nowhere, in most lives.
+    disk = sorted(vm.spare, key=lambda each: life.volume(each).shareable == (how % 4 == 0))[0]
     volume = life.volume(disk)
-    if volume.shareable and how % 4 == 1:
+    if volume.shareable and how % 2:
         life.site.forget_mark(volume)
     marked = life.site.is_marked(volume)
     with life.engine("hot-plug"), trouble(life, how):

@@ -1,0 +1,49 @@
+"""Whether a disk is shareable by Engine's own word, and the mark on its volume that follows it (`sharing.py`).
+
+Engine runs connect_volume before each plug, and its database has `base_disks.shareable` (oVirt's dbscripts,
+create_tables.sql).  That is no interface, and may be out of reach: what cannot be read leaves the mark as it is.
+"""
+
+from __future__ import annotations
+
+from storpool_ovirt import api, database, errors, mapping, names, sharing, trees
+
+# A server on the same machine answers in some milliseconds; a guest may be waiting, and what is asked is a hint.
+SECONDS = 1.0
+_QUESTION = "SELECT shareable FROM base_disks WHERE disk_id = %s::uuid"
+
+
+def follow(engine: trees.Engine, node: mapping.Node, there: api.Volume, host: str | None) -> None:
+    """Write or remove the mark on the volume that was just asked for, as Engine's database has the disk.
+
+    It is asked only where an answer matters: for a mark, which may be old, and for a disk that another host asked for
+    before, and may have.  A shareable disk has no snapshots, so its volume is its root (UpdateDiskCommand).  Raises
+    what StorPool says to the removal of a mark that is wrong: with it two VMs might write one disk.
+    """
+    if node.kind != "volume" or node.uuid != node.root or not node.connected:
+        return
+    marked = names.is_shared(there.tags)
+    if not marked and not engine.mapping.asked_elsewhere(node.uuid, host):
+        return
+    wanted = told(engine, node.root)
+    if wanted is False:
+        sharing.unmark(engine.client, there, engine.log)
+    elif wanted and not marked:
+        sharing.silent_mark(engine.client, there, engine.log)
+
+
+def told(engine: trees.Engine, disk: str) -> bool | None:
+    """Return what Engine's own database has of a disk, None where it does not tell."""
+    from storpool_ovirt import engine_conf
+
+    try:
+        address = engine_conf.own_database(engine.root)
+        engine.log.hide(address.password.reveal())
+        rows = database.asked(address, engine.mapping.session.deadline.within(SECONDS), _QUESTION, disk)
+    except errors.Error as error:
+        engine.log.line("shareable_unknown", disk=disk, reason=error)
+        return None
+    if len(rows) != 1 or not isinstance(rows[0][0], bool):
+        engine.log.line("shareable_unknown", disk=disk, reason="Engine's database does not have this disk")
+        return None
+    return rows[0][0]
