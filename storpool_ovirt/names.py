@@ -65,6 +65,11 @@ def object_name(uuid: str) -> str:
     return f"{NAME_PREFIX}{uuid}"
 
 
+def cinder_name(uuid: str, openstack_prefix: str) -> str:
+    """Return the name that the Cinder driver, ours or upstream's, gives the volume of this id."""
+    return f"{openstack_prefix}--volume-{uuid}"
+
+
 def uuid_of(name: str) -> str | None:
     """Return the id in a name that `object_name` made; None for any other name."""
     uuid = name[len(NAME_PREFIX) :]

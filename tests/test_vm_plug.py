@@ -14,7 +14,7 @@ from storpool_ovirt.demo import hooks, vdsm
 if TYPE_CHECKING:
     from storpool_ovirt.demo.flows import Disk
 
-CALLS = ["Volume", "ClientsConfigDump", "AttachmentsList"]
+CALLS = ["KV/Set", "Volume", "ClientsConfigDump", "AttachmentsList"]
 MARK = "ovirt-share"
 
 
@@ -160,13 +160,13 @@ def test_a_mark_that_cannot_be_taken_away_stops_a_start(starts: Starts) -> None:
 
 
 def test_a_second_start_writes_nothing(starts: Starts) -> None:
-    """The mark is written once: each further start of a shareable disk is one question."""
+    """The mark is written once: each further start of a shareable disk asks whose it is, as of now, and no more."""
     [disk] = starts.disks()
     start(starts, 1, disk)
     [device] = starts.attach(2, dataclasses.replace(disk))
     queries(starts.stage.simulator)
     starts.hooks[2].before_vm_start(hooks.domain_xml(hooks.disk_xml(device, shareable=True)))
-    assert queries(starts.stage.simulator) == ["Volume"]
+    assert queries(starts.stage.simulator) == ["KV/Set", "Volume"]
 
 
 def test_a_shareable_disk_that_was_taken_before_its_plug(starts: Starts) -> None:
@@ -203,5 +203,5 @@ def test_what_is_not_ovirts_is_not_marked(starts: Starts) -> None:
     queries(starts.stage.simulator)
     starts.hooks[2].before_vm_start(hooks.domain_xml(hooks.disk_xml(foreign, shareable=True)))
     starts.hooks[2].before_disk_hotplug(hooks.plug_xml(foreign))
-    assert {*queries(starts.stage.simulator)} == {"Volume"}
+    assert {*queries(starts.stage.simulator)} == {"KV/Set", "Volume"}
     assert starts.clients_of(name) == {1, 2}
