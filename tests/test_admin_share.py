@@ -107,5 +107,5 @@ def test_what_storpool_refuses_is_not_told_to_be_done(site: Site, arguments: tup
         told(site.run("shareable", disk.id), 0)
     before = tags(site, disk.id)
     site.stage.simulator.inject("error_200", query="VolumeUpdate", name="invalidParam")
-    assert "StorPool refused volumeUpdate: invalidParam" in complained(site.run("shareable", disk.id, *arguments), 1)
+    assert ": invalidParam: injected" in complained(site.run("shareable", disk.id, *arguments), 1)
     assert tags(site, disk.id) == before

@@ -47,7 +47,6 @@ HAPPENED = (
     "started", "stopped", "host lost", "host rebooted", "host came back as it was", "write of who lost it refused",
     "lost host's write refused", "migrated", "migration failed", "migration refused by the destination",
     "both sides of a migration wrote", "shareable disk written by two", "hot-plugged", "hot-unplugged",
-    "hot-plugged beside others", "hot-plug without a mark refused",
     "late attach took effect", "stray attach took effect", "late detach", "repeated call", "two starts at once",
     "frozen: attach", "frozen: reading", "frozen: before the request", "frozen: request on its way",
     "frozen: behind the request", "frozen: before QEMU", "went on in time", "went on too late", "QEMU found no device",
@@ -239,6 +238,26 @@ def test_what_a_late_take_does_to_a_vm_that_runs(site: Site) -> None:
         assert life.counts["start refused: DeadlineExceeded"]
         assert life.qemus == [runs]
         assert [each.cut for each in runs.disks] == [True, False]  # the second one is shareable
+
+
+def test_a_shareable_disk_is_plugged_with_its_mark_and_without(site: Site) -> None:
+    """T81: a second VM gets it beside one that started with it; once the mark is lost it does not, and the first writes."""
+    with living(site) as life:
+        first = running(life, life.vms[1], site.hosts[1])
+        second = running(life, life.vms[0], site.hosts[2])
+        life.vms[0].at = site.hosts[2]
+        shareable = vm_lives_starts.choose(life.vms[0].spare, 1)
+        assert life.volume(shareable).shareable
+        vm_lives_starts.hot_plug(life, 0, 0, 2)
+        life.check()
+        assert life.counts["hot-plugged beside others"] == 1
+        vm_lives_starts.hot_plug(life, 0, 1, 0)
+        assert life.counts["hot-unplugged"] == 1
+        vm_lives_starts.hot_plug(life, 0, 0, 1)
+        life.check()
+        assert life.counts["hot-plug without a mark refused"] == 1
+        assert [each.volume.number for each in first.disks if not each.cut] == [2, 5]
+        assert [each.volume.number for each in second.disks] == [0, 1]
 
 
 @contextlib.contextmanager
