@@ -144,6 +144,8 @@ def side(folder: Path, server: database.Database, count: int) -> Iterator[Side]:
         caller = engine.Engine(folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url)
         made = Side(cluster, caller, base)
         timed(caller.argv("storage_stats", "true", correlation_id="first"), caller)  # makes the tables
+        unknown = str(uuid.uuid4())
+        timed(caller.argv("delete_volume", unknown, correlation_id="second"), caller)  # makes where barriers are kept
         fill_database(base, ids)
         yield made
 

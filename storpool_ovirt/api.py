@@ -215,7 +215,7 @@ class Client:
         return self._list("cluster", "volumeTemplatesStatus", (), replies.template)
 
     def template_parent(self, name: str) -> str:
-        """Return the snapshot that a template's new volumes stand on, "" where they are empty (`VolumeTemplateDesc`)."""
+        """Return the snapshot that a template's volumes stand on, "" where they are empty (`VolumeTemplateDesc`)."""
         data = self._call("template", "volumeTemplateDescribe", name, (name,))
         return self._read("volumeTemplateDescribe", replies.parent, data)
 
