@@ -62,7 +62,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         try:
             return {"storpool_client_id": config.host(config.root()).client_id}
         except errors.ConfigError as error:
-            LOG.debug("this host is no StorPool client: %s", words.told(error))
+            (LOG.warning if _is_mistake() else LOG.debug)("this host is no StorPool client: %s", words.told(error))
             return {}
 
     @utils.connect_volume_prepare_result
@@ -212,6 +212,14 @@ class _Journal(log.Log):
 
     def line(self, event: str, **facts: object) -> None:
         LOG.info("%s %s", event, " ".join(f"{key}={words.told(fact)}" for key, fact in facts.items()))
+
+
+def _is_mistake() -> bool:
+    """Tell whether a host that is no client has a storpool.conf all the same: most hosts have none."""
+    try:
+        return storpool_conf.is_there(config.root())
+    except errors.Unseen:
+        return True
 
 
 def _lock_folder() -> str:

@@ -97,7 +97,7 @@ def settings(configuration: Any) -> Settings:
     given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
     domain = config.domain({name: given[name] for name in _SHARED}, root, PREFIX)
     words.hide(domain.api.token)
-    prefix = given["storpool_volume_prefix"] or names.prefix(storpool_conf.read(root, optional=True))
+    prefix = given["storpool_volume_prefix"] or names.prefix(storpool_conf.read(root))
     return Settings(
         api=domain.api,
         template=domain.template,

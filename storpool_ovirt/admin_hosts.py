@@ -16,13 +16,13 @@ from storpool_ovirt.deadline import Deadline, enforced
 @click.argument("host", metavar="CLIENT|HOST")
 @admin_work.all_of((OPTIONS, DRY_RUN))
 @click.option("--even-if-it-runs", "twice", metavar="HOST", help="Repeat the host: take its disks although it"
-              " answers StorPool and VMs may run there.")  # fmt: skip
+              " answers StorPool, or is this machine, and VMs may run there.")  # fmt: skip
 @click.pass_obj
 def fence_host(out: console.Console, host: str, options: str | None, dry_run: bool, twice: str | None) -> int:
     """Take everything of oVirt's by force from a host that is lost, so that its VMs can start elsewhere.
 
     HOST is a section of /etc/storpool.conf, CLIENT a client id (SP_OURID). Shareable disks are taken too. It needs
-    no database. It refuses while the host answers StorPool.
+    no database. It refuses while the host answers StorPool, and the machine that it runs on.
     """
     from storpool_ovirt import api, fence_host, storpool_conf
 
@@ -34,7 +34,7 @@ def fence_host(out: console.Console, host: str, options: str | None, dry_run: bo
         # A client id is one cluster's: what other clusters list under the same number is another host.
         settings = replace(config.domain(admin_work.options(options), root).api, multicluster=False)
         out.hide(settings.token.reveal())
-        prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
+        prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
         told = fence_host.Told(twice, dry_run)
         for line in fence_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log):
             out.say(line)

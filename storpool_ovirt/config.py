@@ -317,12 +317,14 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
     for option in (host_option, port_option, token_option):
         value = conf.get(option.conf_key or "", option.default)
         if value is None:
+            _check_there(root)
             raise errors.ConfigError(
                 f"{option.conf_key}", f"is missing in {root}{storpool_conf.FILE}", "set it on this host"
             )
         values.append(_parsed(option, value, f"{option.conf_key} in {root}{storpool_conf.FILE}"))
     our_id = conf.get("SP_OURID")
     if our_id is None:
+        _check_there(root)
         where = f"the section [{node or os.uname().nodename}] of {root}{storpool_conf.FILE}"
         raise errors.ConfigError("SP_OURID", f"is missing in {where}", "every host needs its own client id there")
     client_id = text.number(our_id, 1, CLIENT_ID_MAX)
@@ -331,6 +333,13 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
             f"SP_OURID in {root}{storpool_conf.FILE}", "is not a client id", f"give 1 to {CLIENT_ID_MAX}"
         )
     return Host(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
+
+
+def _check_there(root: str) -> None:
+    if not storpool_conf.is_there(root):
+        raise errors.ConfigError(
+            f"{root}{storpool_conf.FILE}", "is missing", "install StorPool's client on this host, which writes it"
+        )
 
 
 def _given(option: Option, options: Mapping[str, object]) -> Any:

@@ -137,12 +137,12 @@ class _Call:
 
     def _agreed(self, host: fence_host.Host, name: str) -> fence_host.Host:
         """Refuse a port that is another host's than the one that the address names: one of them is a typing mistake."""
-        for client_id, known in storpool_conf.host_names(self.root).items():
-            if known == name and client_id != host.client_id != self.site.client_id:
-                raise errors.InputError(
-                    "the host", f"is {host} by its port and {name} (client {client_id}) by its address",
-                    "correct one of them in the host's power management",
-                )  # fmt: skip
+        client_id = storpool_conf.number(storpool_conf.client_ids(self.root).get(name, ""))
+        if client_id not in (None, host.client_id) and not host.here:
+            raise errors.InputError(
+                "the host", f"is {host} by its port and {name} (client {client_id}) by its address",
+                "correct one of them in the host's power management",
+            )  # fmt: skip
         return host
 
 
@@ -159,7 +159,7 @@ def _status(call: _Call) -> tuple[int, str]:
 
 def _off(call: _Call) -> tuple[int, str]:
     host, even = call.host(), call.request.even_if_it_runs
-    if host.client_id == call.site.client_id:
+    if host.here:
         raise errors.InputError(str(host), "is this host, and a host must not fence itself", "ask another one")
     seen = _when_down(call, host)
     if seen.may_run and not even:
@@ -167,7 +167,7 @@ def _off(call: _Call) -> tuple[int, str]:
     cleared = fencing.clear(call.client, seen, call.site.openstack_prefix, call.journal)
     if cleared.now.may_run and not even:
         raise errors.Conflict(str(host), "came back while its disks were taken", "switch it off and try again")
-    return DONE, fence_host.summary(host, cleared)
+    return DONE, fence_host.summary(host, cleared) + fence_host.others(cleared.now)
 
 
 def _on(call: _Call) -> tuple[int, str]:

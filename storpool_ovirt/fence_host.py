@@ -5,7 +5,7 @@ No database is asked: whose an object is, its tags and its name tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import api, config, errors, fencing, log, names, storpool_conf
@@ -14,15 +14,20 @@ from storpool_ovirt import api, config, errors, fencing, log, names, storpool_co
 DEADLINE_SECONDS = 45.0
 LAST_SECONDS = 10.0
 KNOWN_SHOWN = 12  # hosts or clients that an error names
+LEFT_SHOWN = 5  # others' objects that the agent's one line names; the log has all
 
 
 @dataclass(frozen=True)
 class Host:
-    """A client of the cluster, with the name that storpool.conf has for its host, and as it was given."""
+    """A client of the cluster, with the name that storpool.conf has for its host, and as it was given.
+
+    `here`: it is the machine that this runs on.
+    """
 
     client_id: int
     name: str | None
     given: str
+    here: bool = False
 
     def __str__(self) -> str:
         return f"client {self.client_id}" + (f" ({self.name})" if self.name else "")
@@ -39,27 +44,39 @@ class Told:
 def named(given: str, root: str = "") -> Host:
     """Return the host that a client id, or a section of storpool.conf, means; digits are always a client id.
 
-    Raises NotFound, naming the hosts that are known, InputError; ConfigError when storpool.conf cannot be read.
+    Raises NotFound, naming the hosts that are known, InputError; ConfigError when storpool.conf cannot be read, and
+    when two of its sections are this client.
     """
-    known = storpool_conf.host_names(root)
+    ids = storpool_conf.client_ids(root)
     if given.isascii() and given.isdigit():
-        return Host(_client_id(given, f"the client id {names.shown(given, 20)}"), known.get(int(given)), given)
-    our_id = storpool_conf.client_id(given, root) if given else None
-    if our_id is None:
-        hosts = [f"{name} (client {client_id})" for client_id, name in sorted(known.items())]
-        raise errors.NotFound(
-            "host", names.shown(given), f"with SP_OURID in a section of {storpool_conf.FILE}: give a client id"
-            + (f", or one of {fencing.some(hosts, KNOWN_SHOWN)}" if hosts else ""),
-        )  # fmt: skip
-    return Host(_client_id(our_id, f"SP_OURID of {given} in {storpool_conf.FILE}"), given, given)
+        client_id = _client_id(given, f"the client id {names.shown(given, 20)}")
+    elif given in ids:
+        client_id = _client_id(ids[given], f"SP_OURID of {given} in {storpool_conf.FILE}")
+    else:
+        raise _unknown(given, ids, root)
+    section = storpool_conf.section_of(client_id, ids)
+    here = storpool_conf.number(storpool_conf.read(root).get("SP_OURID", ""))
+    return Host(client_id, section, given, client_id == here)
+
+
+def _unknown(given: str, ids: Mapping[str, str], root: str) -> errors.Error:
+    if not storpool_conf.is_there(root):
+        return errors.ConfigError(
+            f"{storpool_conf.FILE}, which tells who host {names.shown(given)} is,", "is missing", "give a client id"
+        )
+    hosts = [f"{name} (client {our_id})" for name, our_id in sorted(ids.items())]
+    return errors.NotFound(
+        "host", names.shown(given), f"with SP_OURID in a section of {storpool_conf.FILE}: give a client id"
+        + (f", or one of {fencing.some(hosts, KNOWN_SHOWN)}" if hosts else ""),
+    )  # fmt: skip
 
 
 def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, journal: log.Log) -> Sequence[str]:
     """Take everything of oVirt's from a lost host and return what is to be told, a line each; the last one sums up.
 
     Raises InputError when `told.twice` names something else, NotFound for a client that the cluster does not know,
-    Conflict while the host may run, unless told twice, and when it has something afterwards.  Nothing has changed
-    then, but in the last case.
+    Conflict while the host may run or is this machine, unless told twice, and when it has something afterwards.
+    Nothing has changed then, but in the last case.
     """
     if told.twice is not None and told.twice != host.given:
         raise errors.InputError(
@@ -69,8 +86,15 @@ def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, jou
     seen = look(client, host, openstack_prefix)
     if told.dry_run:
         return _plan(host, seen, told)
-    if seen.may_run and told.twice is None:
-        raise runs(host, seen, f"or tell it twice, with --even-if-it-runs {host.given}")
+    if told.twice is None:
+        advice = f"tell it twice, with --even-if-it-runs {host.given}"
+        if host.here:
+            raise errors.Conflict(
+                str(host), "is this very machine, and its own VMs would lose their disks",
+                f"nothing was taken; fence it from another machine, or {advice}",
+            )  # fmt: skip
+        if seen.may_run:
+            raise runs(host, seen, f"or {advice}")
     cleared = fencing.clear(client, seen, openstack_prefix, journal)
     lines = [f"taken: {each}" for each in cleared.taken]
     lines += [f"gone by itself: {each}" for each in cleared.vanished]
@@ -108,14 +132,22 @@ def summary(host: Host, cleared: fencing.Cleared) -> str:
     )
 
 
+def _left_alone(seen: fencing.Seen) -> list[str]:
+    """Return a line for each object that the host has and that is not oVirt's."""
+    return [f"left alone: {names.shown(name, 200)}, which is not oVirt's" for name in seen.others]
+
+
+def others(seen: fencing.Seen) -> str:
+    """Return what is said, at the end of a sentence, of the objects that the host has and that are not oVirt's."""
+    shown = fencing.some([names.shown(name) for name in seen.others], LEFT_SHOWN)
+    return f"; left alone, as not oVirt's: {shown}" if shown else ""
+
+
 def _plan(host: Host, seen: fencing.Seen, told: Told) -> Sequence[str]:
-    would = "would be refused: it answers StorPool" if seen.may_run and told.twice is None else "would be done"
+    why = "it is this very machine" if host.here else "it answers StorPool" if seen.may_run else ""
+    would = f"would be refused: {why}" if why and told.twice is None else "would be done"
     lines = [f"would take: {each}" for each in seen.ours]
     return [*lines, *_left_alone(seen), f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"]
-
-
-def _left_alone(seen: fencing.Seen) -> list[str]:
-    return [f"left alone: {names.shown(name, 200)}, which is not oVirt's" for name in seen.others]
 
 
 def _client_id(text: str, what: str) -> int:

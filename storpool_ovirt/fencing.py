@@ -129,6 +129,8 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Lo
         advice = "it answers StorPool again: look at that host before you try again" if came_back else "run it again"
         raise errors.Conflict(f"client {client_id}", f"still has {some(now.ours)}", f"{why}, {advice}")
     check_all_known(now)
+    for name in now.others:
+        journal.line("left_alone", volume=name, client=client_id)
     if taken and now.may_run:
         _check_it_knows(client, client_id, generation)
     return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)

@@ -65,7 +65,8 @@ class Entry:
 class Listing:
     """All attachments of ours, by disk, and beside them: whose list this is and what it cannot tell.
 
-    `here` is this machine's client id, `strays` the devices here that StorPool does not count as attached here, `blind`
+    `hosts` are the names to be shown, `sections` the client ids that storpool.conf has for them as names.  `here` is
+    this machine's client id, `strays` the devices here that StorPool does not count as attached here, `blind`
     why a device that looks closed here may be open.
     """
 
@@ -79,6 +80,7 @@ class Listing:
     things: tuple[Thing, ...]
     api_address: str
     blind: str
+    sections: Mapping[str, int]
 
 
 def known(address: config.Database, deadline: Deadline) -> Known:
@@ -102,8 +104,10 @@ def look(client: api.Client, known: Known, root: str) -> Listing:
     objects = {each.global_id: each for each in (*client.volumes(), *client.snapshots())}
     clients = {each.client_id: each.status for each in client.clients()}
     hosts = storpool_conf.host_names(root)
-    here = _here(root)
-    host = holders.look(root) if here is not None else holders.Host({}, "this machine is no client of StorPool")
+    sections, problem = _sections(root)
+    here = sections.get(os.uname().nodename)
+    nobody = holders.Host({}, problem or "this machine is no client of StorPool", not problem)
+    host = holders.look(root) if here is not None else nobody
     devices = host.devices
     # What is attached or detached while the host is looked at is neither a stray nor missing.
     listed = client.attachments()
@@ -113,14 +117,14 @@ def look(client: api.Client, known: Known, root: str) -> Listing:
     for each in listed:
         held.setdefault(_global_id(each, by_name), []).append(each)
     had, have = ({_global_id(each, by_name) for each in seen if each.client_id == here} for seen in (before, listed))
-    joint = _Joint(known, clients, hosts, here, devices, had, host.all_listed)
+    joint = _Joint(known, clients, hosts, sections, here, devices, had, host.all_listed)
     ours = {global_id: sorted(rows, key=_client_of) for global_id, rows in held.items() if global_id in things}
     entries = [joint.entry(things[global_id], each, rows) for global_id, rows in ours.items() for each in rows]
     return Listing(
         tuple(sorted(entries, key=lambda each: (each.thing.disk, *_order(each.thing), each.client_id))),
         tuple(devices[each] for each in sorted(devices.keys() - had - have) if devices[each].is_there),
         len(listed) - len(entries), clients, hosts, here, known, tuple(things.values()), client.address,
-        host.blind,
+        host.blind, sections,
     )  # fmt: skip
 
 
@@ -155,6 +159,7 @@ class _Joint:
     known: Known
     clients: Mapping[int, str]
     hosts: Mapping[int, str]
+    sections: Mapping[str, int]
     here: int | None
     devices: Mapping[str, holders.Device]
     had: Set[str]
@@ -194,13 +199,12 @@ class _Joint:
         times = {}
         for client_id in (each.client_id for each in rows if each.client_id in self.hosts):
             for each in left:
-                if _same_host(each.host, self.hosts[client_id]):
+                if any(_same_host(each.host, name) for name, of in self.sections.items() if of == client_id):
                     times[client_id] = each.at
                     left.remove(each)
                     break
         nameless = [each.client_id for each in rows if each.client_id not in self.hosts]
-        others = {name.lower() for name in self.hosts.values()}
-        left = [each for each in left if not any(_same_host(each.host, name) for name in others)]
+        left = [each for each in left if not any(_same_host(each.host, name) for name in self.sections)]
         if len(nameless) == 1 and left:
             times[nameless[0]] = left[0].at
         return times
@@ -246,12 +250,15 @@ def _global_id(attachment: api.Attachment, by_name: Mapping[str, str]) -> str:
     return attachment.global_id or by_name.get(attachment.name) or attachment.name.lstrip("~")
 
 
-def _here(root: str) -> int | None:
+def _sections(root: str) -> tuple[dict[str, int], str]:
+    """Return the client ids by section of storpool.conf, and why that may not be all."""
+    problem = ""
     try:
-        found = storpool_conf.client_id(os.uname().nodename, root)
-    except errors.ConfigError:
-        return None
-    return text.number(found or "", 1, storpool_conf.CLIENT_ID_MAX)
+        ids = storpool_conf.client_ids(root)
+    except errors.ConfigError as error:
+        ids, problem = {}, str(error)
+    numbers = {name: storpool_conf.number(our_id) for name, our_id in ids.items()}
+    return {name: client_id for name, client_id in numbers.items() if client_id is not None}, problem
 
 
 def _client(listing: Listing, given: str) -> int:
@@ -263,8 +270,10 @@ def _client(listing: Listing, given: str) -> int:
                 "client", names.shown(given, 20).strip('"'), f"in the StorPool cluster at {listing.api_address}"
             )
         return number
-    found = [client_id for client_id, name in listing.hosts.items() if _same_host(given, name)]
-    if len(found) != 1:
+    found = sorted({client_id for name, client_id in listing.sections.items() if _same_host(given, name)})
+    if len(found) == 1:
+        storpool_conf.section_of(found[0], {name: str(client_id) for name, client_id in listing.sections.items()})
+    else:
         raise errors.InputError(
             f"the host {names.shown(given)}",
             f"is {'not in' if not found else 'more than one in'} {storpool_conf.FILE}", "give its SP_OURID",

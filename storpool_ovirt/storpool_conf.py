@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from storpool_ovirt import errors, rights, text
+from storpool_ovirt import errors, presence, rights, text
 
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
@@ -84,15 +84,55 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
     return sections
 
 
+def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
+    """Return `SP_OURID`, as it is written, of each section of storpool.conf that has one; later files win.
+
+    A value before all sections is nobody's: taken for a host that has no section it would name another one.
+    Raises ConfigError for a bad file; one that cannot be read is left out where it is `optional`.
+    """
+    found = {}
+    for path, content in _texts(root, optional):
+        for section, keys in parse(content, path).items():
+            if section and "SP_OURID" in keys:
+                found[section] = keys["SP_OURID"]
+    return found
+
+
+def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
+    """Return the section, of those that `client_ids` gave, that is this client; None where no section is.
+
+    Raises ConfigError where two are: nobody can tell then which host it is, and which one a name means.
+    """
+    sections = _sections_of(client_id, ids)
+    if len(sections) > 1:
+        raise errors.ConfigError(
+            f"client {client_id}", f"is {len(sections)} hosts in {FILE}, {' and '.join(sections)}",
+            "nobody can tell which one is meant; give each host its own SP_OURID, and remove what is no host's",
+        )  # fmt: skip
+    return sections[0] if sections else None
+
+
+def number(our_id: str) -> int | None:
+    """Return the client id that a value of `SP_OURID` is, None for anything else."""
+    return text.number(our_id, 1, CLIENT_ID_MAX)
+
+
 def host_names(root: str = "") -> dict[int, str]:
-    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them; never raises."""
+    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them, to be shown.
+
+    Where two sections have one client id nobody knows which host it is: both names are its name.  Never raises.
+    """
     try:
-        sections = [parse(content, path) for path, content in _texts(root, optional=True)]
+        ids = client_ids(root, optional=True)
     except errors.ConfigError:
         return {}
-    named = [(section, keys.get("SP_OURID", "")) for file in sections for section, keys in file.items() if section]
-    found = [(text.number(our_id, 1, CLIENT_ID_MAX), section) for section, our_id in named]
-    return {client_id: section for client_id, section in found if client_id is not None}
+    clients = sorted({client_id for client_id in map(number, ids.values()) if client_id is not None})
+    return {client_id: " or ".join(_sections_of(client_id, ids)) for client_id in clients}
+
+
+def is_there(root: str = "") -> bool:
+    """Tell whether this machine has storpool.conf at all; raise Unseen where nobody can tell."""
+    return presence.there(root + FILE) or any(presence.listed(root + FOLDER))
 
 
 def openstack_prefix(keys: Mapping[str, str]) -> str:
@@ -101,36 +141,58 @@ def openstack_prefix(keys: Mapping[str, str]) -> str:
 
 
 def client_id(host: str, root: str = "") -> str | None:
-    """Return `SP_OURID` of a host's own section, None when no section names it; raise ConfigError for a bad file.
+    """Return `SP_OURID` of a host's own section, None when no section names it.
 
-    A value before all sections is nobody's: taken for a host that has no section it would name another one.
+    Raises ConfigError for a bad file, and where it is another section's too.
     """
-    found = None
-    for path, content in _texts(root, optional=False):
-        found = parse(content, path).get(host or "?", {}).get("SP_OURID", found)
-    return found
+    ids = client_ids(root)
+    found = number(ids.get(host, ""))
+    if found is not None:
+        section_of(found, ids)
+    return ids.get(host)
+
+
+def _sections_of(client_id: int, ids: Mapping[str, str]) -> list[str]:
+    return sorted(section for section, our_id in ids.items() if number(our_id) == client_id)
 
 
 def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
-    folder = root + FOLDER
-    try:
-        dropped_in = sorted(name for name in os.listdir(folder) if name.endswith(".conf") and name[0] != ".")  # noqa: PTH208
-    except OSError:
-        dropped_in = []
     texts = []
-    for path in (root + FILE, *(f"{folder}/{name}" for name in dropped_in)):
+    for path in _paths(root, optional):
         try:
-            texts.append((path, text.decoded(rights.read(path, _MAX_BYTES), path)))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            if not optional:
-                advice = f"make it readable for {_user()}"
-                raise errors.ConfigError(path, f"cannot be read ({error.strerror})", advice) from error
-        except errors.ConfigError:
+            content = _text(path)
+        except errors.InputError:
             if not optional:
                 raise
+        else:
+            texts += [(path, content)] if content is not None else []
     return texts
+
+
+def _paths(root: str, optional: bool) -> list[str]:
+    """Return the files that there may be: the folder's are there, but for one that goes at this moment."""
+    folder = root + FOLDER
+    try:
+        listed = presence.listed(folder)
+    except errors.Unseen as error:
+        if not optional:
+            raise errors.ConfigError(folder, error.why, f"make it readable for {_user()}") from error
+        listed = []
+    return [root + FILE, *(f"{folder}/{name}" for name in listed if name.endswith(".conf") and name[0] != ".")]
+
+
+def _text(path: str) -> str | None:
+    """Return what is in a file, None where it is not there; raise ConfigError where it cannot be read."""
+    try:
+        return text.decoded(rights.read(path, _MAX_BYTES), path)
+    except FileNotFoundError as error:
+        if presence.named(path):
+            raise errors.ConfigError(path, "leads nowhere", "correct the link, or remove it") from error
+        return None
+    except OSError as error:
+        raise errors.ConfigError(
+            path, f"cannot be read ({error.strerror})", f"make it readable for {_user()}"
+        ) from error
 
 
 def _user() -> str:

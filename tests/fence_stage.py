@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import platform
 import subprocess
 import sys
 import time
@@ -29,6 +30,9 @@ LIMIT_SECONDS = 60  # what is promised, for both programs
 LOST, OTHER = 1, 2
 NAMES = {LOST: "host1.example", OTHER: "host2.example"}
 SECTIONS = "".join(f"[{name}]\nSP_OURID={number}\n" for number, name in NAMES.items())
+LOST_SECTION = f"[{NAMES[LOST]}]\nSP_OURID={LOST}\n"
+# What each host is called in the storpool.conf of host 2: its own section has this machine's name.
+NAMES_AT_OTHER = {LOST: NAMES[LOST], OTHER: platform.node()}
 BLOCK = 4096
 AWAY_SECONDS = 6.0  # beyond what a hasty program waits
 
@@ -250,7 +254,7 @@ def opened_site(shared: Stage, folder: Path) -> Iterator[Site]:
     proxy = shared.hosts[OTHER]
     dropped_in = proxy.local("/etc/storpool.conf.d/hosts.conf")
     dropped_in.parent.mkdir(parents=True, exist_ok=True)
-    dropped_in.write_text(SECTIONS)
+    dropped_in.write_text(LOST_SECTION)  # its own section it has already
     log = proxy.local("/var/log/vdsm/storpool-fence.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,6 +189,33 @@ def test_one_client_or_one_disk(site: Site, disk: str) -> None:
     assert listed(site, "--client", "1")[-3].endswith(": ATTACHED BY 2 HOSTS")
 
 
+def test_a_name_that_is_two_hosts_is_refused(site: Site, disk: str) -> None:
+    """T66: two sections with one SP_OURID: nobody can tell which is meant by either name; the client id is one."""
+    shared_stage.attach(site.stage, 2, disk)
+    (site.folder / "etc" / "storpool.conf.d" / "spare.conf").write_text("[spare]\nSP_OURID=2\n")
+    for name in ("host2.example", "spare", "HOST2"):
+        said = complained(site.run("attachments", "--client", name), 1)
+        assert "client 2 is 2 hosts in /etc/storpool.conf, host2.example and spare" in said
+    assert [each["host"] for each in document(site, "--client", "2")["attachments"]] == ["host2.example or spare"]
+
+
+def test_a_folder_of_devices_that_cannot_be_looked_at(site: Site, disk: str) -> None:
+    """T66: no device is said to be missing, or closed, because their folder does not open; the reason is told."""
+    shared_stage.attach(site.stage, 1, disk)
+    folder = Path(site.stage.simulator.hosts[1]) / "dev" / "storpool-byid"
+    aside = folder.rename(folder.with_name("aside"))
+    folder.symlink_to(folder)
+    try:
+        found, lines = document(site, **on(site, 1)), listed(site, **on(site, 1))
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    (entry,) = found["attachments"]
+    assert (entry["open"], entry["device_missing"]) == (None, False)
+    assert "Too many levels of symbolic links" in found["blind"]
+    assert "NO DEVICE" not in "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -313,7 +341,9 @@ def test_a_host_names_the_vm(site: Site, disk: str) -> None:
     with using(site.folder / "bin", device.resolve(), *VM) as pid:
         lines, found = listed(site, **on(site, 1)), document(site, **on(site, 1))
         assert purposes(document(site, **on(site, 2)))[0] == (1, "migration", None)
-    assert lines[-4].split()[:7] == ["client", "1", "(here)", "host1.example", "rw", "up", "open"]
+    # Its own section has the name of this machine: it is the same host.
+    both = " or ".join(sorted([platform.node(), "host1.example"]))
+    assert " ".join(lines[-4].split()).startswith(f"client 1 (here) {both} rw up open")
     assert lines[-3].strip() == f"VM web01 (qemu-kvm, pid {pid})"
     assert lines[-2].split()[:6] == ["client", "2", "host2.example", "rw", "up", "unknown"]
     assert purposes(found) == [(1, "vm", True), (2, "migration", None)]

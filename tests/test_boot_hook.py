@@ -64,7 +64,7 @@ def test_a_host_without_storpool_has_nothing_to_do(host: Host) -> None:
 def test_without_storpool_conf_rows_without_a_device_go(host: Host) -> None:
     """T86: nobody can be asked: what has no device here goes, as it could only block; it is told, and tried again."""
     boot_stage.put_row(host, VOL, INFO, PATH)
-    assert "is missing in" in boot_stage.told(boot_stage.start_vdsmd(host))
+    assert "storpool.conf is missing: install" in boot_stage.told(boot_stage.start_vdsmd(host))
     assert boot_stage.kept(host) == {"rows": [], "rules": {}, "links": {}}
     assert not stale.is_done(str(host.root))
 

@@ -170,6 +170,12 @@ def test_a_host_without_its_settings_says_so(tmp_path: Path, text: str, sentence
     assert sentence in str(raised.value)
 
 
+def test_a_host_without_the_file_says_so(tmp_path: Path) -> None:
+    """Where storpool.conf is missing as a whole, the sentence says that, and not that one key is."""
+    with pytest.raises(errors.ConfigError, match=r"/etc/storpool\.conf is missing: install StorPool's client"):
+        config.host(str(tmp_path))
+
+
 PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
 
 

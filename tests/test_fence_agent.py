@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fence_stage import LOST, NAMES, OTHER, Site, finished
+from fence_stage import LOST, NAMES_AT_OTHER, OTHER, Site, finished
 from fence_words import EVEN, NOW, OFF, ON, UNKNOWN, ask, say, told, vdsm
 from helper_stage import wait_for_call
 from shared_stage import state, write, writes
@@ -70,7 +70,7 @@ def test_an_api_that_refuses_to_be_called(scene: Site, action: str) -> None:
 @pytest.mark.parametrize("action", ["off", "reboot"])
 def test_a_lost_host_is_cut_off(scene: Site, action: str) -> None:
     """T46, T55: exit code 0 is the list's word: nothing of oVirt's is there, no write lands, and status is off."""
-    disk, foreign = scene.volume(LOST), scene.volume(LOST, ovirt=False)
+    disk, foreign = scene.volume(LOST), scene.volume(LOST, ovirt=False, name="kubernetes-pvc")
     with scene.writing(disk) as writer:
         writer.goes_on(succeeds=True)
         scene.lose()
@@ -81,6 +81,8 @@ def test_a_lost_host_is_cut_off(scene: Site, action: str) -> None:
         assert scene.content(disk) == before
     assert "no write of that host lands on these 1 disks any more" in line
     assert scene.has(LOST) == {foreign}
+    assert line.endswith('; left alone, as not oVirt\'s: "kubernetes-pvc"')
+    assert "left_alone volume=kubernetes-pvc client=1" in scene.agent_log()
     told(ask(scene, "status"), OFF)
     assert f"taken volume=ovirt--{scene.uuid_of(disk)} global_id={disk}" in scene.agent_log()
 
@@ -134,13 +136,41 @@ def test_no_is_no(scene: Site, value: str) -> None:
 
 
 @pytest.mark.parametrize("options", [(NOW,), (EVEN,)])
-@pytest.mark.parametrize("port", [str(OTHER), NAMES[OTHER]])
+@pytest.mark.parametrize("port", [str(OTHER), NAMES_AT_OTHER[OTHER]])
 def test_a_host_does_not_fence_itself(scene: Site, port: str, options: tuple[str, ...]) -> None:
     """T57: whoever asks runs: by id, by name, and whatever the options say."""
     scene.volume(OTHER)
     for action in ("off", "reboot"):
         assert "must not fence itself" in told(ask(scene, action, *options, port=port), UNKNOWN)
     assert len(scene.has(OTHER)) == 1
+
+
+def test_what_is_left_alone_is_told_in_one_line(scene: Site) -> None:
+    """T76: the first few are in the line, all of them in the log, each as what it is called."""
+    left = [scene.volume(LOST, ovirt=False, name=f"pvc-{number}") for number in range(8)]
+    scene.lose()
+    line = told(ask(scene, "off", NOW), ON)
+    assert line.endswith('"pvc-4" and 3 more')
+    assert [f"left_alone volume=pvc-{number} " in scene.agent_log() for number in range(8)] == [True] * 8
+    assert scene.has(LOST) == set(left)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"port": "1"}, {"port": NAMES_AT_OTHER[LOST]}, {"port": "spare"}, {"address": "spare"}]
+)
+@pytest.mark.parametrize("action", ["off", "reboot", "on"])
+def test_a_client_that_is_two_hosts_is_nobody(scene: Site, asked: dict[str, str], action: str) -> None:
+    """T57: two sections with one SP_OURID: refused by id, by either name, by port and by address; both are named."""
+    conf = scene.stage.hosts[OTHER].local("/etc/storpool.conf.d/spare.conf")
+    conf.write_text(f"[spare]\nSP_OURID={LOST}\n")
+    scene.volume(LOST)
+    scene.lose()
+    try:
+        line = told(ask(scene, action, NOW, EVEN, **asked), UNKNOWN)
+    finally:
+        conf.unlink()
+    assert f"client 1 is 2 hosts in /etc/storpool.conf, {NAMES_AT_OTHER[LOST]} and spare: nobody can tell" in line
+    assert len(scene.has(LOST)) == 1
 
 
 def test_nobody_else_loses_anything(scene: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 
@@ -142,6 +143,75 @@ def test_what_is_told_twice_must_be_the_same(scene: Site, twice: str) -> None:
     said = refused(scene.fence(NAMES[LOST], "--even-if-it-runs", twice))
     assert "does not repeat" in said
     assert state(scene.stage.simulator) == before
+
+
+@pytest.mark.parametrize("given", ["1", NAMES[LOST], "spare"])
+@pytest.mark.parametrize("ours", ["1", " 1 ", "01"])
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_client_that_is_two_hosts_is_nobody(scene: Site, given: str, ours: str, options: tuple[str, ...]) -> None:
+    """T57: two sections with one SP_OURID: fencing that id, or either name, is refused and both are named."""
+    (scene.folder / "etc" / "storpool.conf").write_text(f"{SECTIONS}[spare]\nSP_OURID={ours}\n")
+    scene.volume(LOST)
+    scene.lose()
+    said = refused(scene.fence(given, "--even-if-it-runs", given, *options))
+    assert f"client 1 is 2 hosts in /etc/storpool.conf, {NAMES[LOST]} and spare: nobody can tell" in said
+    assert len(scene.has(LOST)) == 1
+
+
+def test_the_last_file_says_who_a_host_is(scene: Site) -> None:
+    """A section's SP_OURID that a later file changes is two hosts no more."""
+    (scene.folder / "etc" / "storpool.conf").write_text(f"{SECTIONS}[spare]\nSP_OURID=1\n")
+    folder = scene.folder / "etc" / "storpool.conf.d"
+    folder.mkdir()
+    (folder / "spare.conf").write_text("[spare]\nSP_OURID=9\n")
+    scene.lose()
+    done(scene.fence("1"))
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_machine_does_not_fence_itself(scene: Site, down: bool) -> None:
+    """T57: by its id and by its name, whatever StorPool says of it, unless it is told twice; a dry run says so."""
+    here = platform.node()
+    (scene.folder / "etc" / "storpool.conf").write_text(f"[{NAMES[OTHER]}]\nSP_OURID=2\n[{here}]\nSP_OURID=1\n")
+    scene.volume(LOST)
+    if down:
+        scene.lose()
+    for given in ("1", here):
+        said = refused(scene.fence(given))
+        assert f"client 1 ({here}) is this very machine, and its own VMs would lose their disks" in said
+        assert f"--even-if-it-runs {given}" in said
+        assert done(scene.fence(given, "--dry-run"))[-1].endswith("would be refused: it is this very machine")
+    assert len(scene.has(LOST)) == 1
+    done(scene.fence(here, "--even-if-it-runs", here))
+    assert scene.has(LOST) == set()
+
+
+@pytest.mark.parametrize("given", ["1", NAMES[LOST]])
+@pytest.mark.parametrize("how", ["circle", "dangling", "folder"])
+def test_a_storpool_conf_that_cannot_be_read_names_nobody(scene: Site, given: str, how: str) -> None:
+    """T57: whether an id is two hosts', or this machine's own, nobody can tell: refused, with file and reason."""
+    folder, conf = scene.folder / "etc" / "storpool.conf.d", scene.folder / "etc" / "storpool.conf"
+    if how == "folder":
+        folder.symlink_to(folder)
+    else:
+        conf.unlink()
+        conf.symlink_to(conf if how == "circle" else "nowhere")
+    scene.volume(LOST)
+    scene.lose()
+    said = refused(scene.fence(given))
+    assert "leads nowhere" in said if how == "dangling" else "Too many levels of symbolic links" in said
+    assert str(folder if how == "folder" else conf) in said
+    assert len(scene.has(LOST)) == 1
+
+
+def test_without_storpool_conf_a_name_says_nothing(scene: Site) -> None:
+    """The sentence names the file that is missing; a client id does without it."""
+    (scene.folder / "etc" / "storpool.conf").unlink()
+    scene.lose()
+    said = refused(scene.fence(NAMES[LOST]))
+    assert "/etc/storpool.conf, which tells who host" in said
+    assert said.endswith("is missing: give a client id")
+    done(scene.fence("1"))
 
 
 def test_a_dry_run_tells_and_changes_nothing(scene: Site) -> None:
@@ -286,7 +356,7 @@ def test_a_bad_storpool_conf_names_nobody(scene: Site, conf: str, expected: str)
 
 def test_many_hosts_are_not_all_named(scene: Site) -> None:
     """T54: a sentence stays a sentence in a cluster with a hundred hosts."""
-    many = "".join(f"[node{number}.example]\nSP_OURID={number}\n" for number in range(1, 101))
+    many = "".join(f"[node{number}.example]\nSP_OURID={number}\n" for number in range(3, 101))
     (scene.folder / "etc" / "storpool.conf").write_text(SECTIONS + many)
     assert "and 88 more" in refused(scene.fence("nobody"))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
+import faulty_files
 import pytest
 from host_files import NODE, conf
 from hypothesis import given
@@ -146,6 +148,54 @@ def test_the_environment_wins_as_with_the_official_reader(tmp_path: Path, monkey
     monkeypatch.setenv("SP_API_HTTP_HOST", "from-environment")
     root = conf(tmp_path, "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n")
     assert storpool_conf.read(root)["SP_API_HTTP_HOST"] == "from-environment"
+
+
+SHARED = "[a]\nSP_OURID=2\n[b]\nSP_OURID=2\n[c]\nSP_OURID=3\n[d]\nSP_OURID=x\n[e]\nSP_OURID=x\n"
+
+
+def test_a_client_id_of_two_sections_is_nobodys(tmp_path: Path) -> None:
+    """Nobody can tell which host it is: neither name has an id, and to be shown it has both; others keep theirs."""
+    root = conf(tmp_path, SHARED)
+    for host in ("a", "b"):
+        with pytest.raises(errors.ConfigError, match=r"client 2 is 2 hosts in /etc/storpool\.conf, a and b"):
+            storpool_conf.client_id(host, root)
+    assert [storpool_conf.client_id(host, root) for host in ("c", "d")] == ["3", "x"]
+    assert storpool_conf.host_names(root) == {2: "a or b", 3: "c"}
+
+
+def test_a_later_file_may_part_them(tmp_path: Path) -> None:
+    """What counts is what each section says at the end: an id that was overwritten is nobody's name any more."""
+    root = conf(tmp_path, SHARED, more="[b]\nSP_OURID=4\n")
+    assert [storpool_conf.client_id(host, root) for host in ("a", "b")] == ["2", "4"]
+    assert storpool_conf.host_names(root) == {2: "a", 3: "c", 4: "b"}
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+@pytest.mark.parametrize("place", ["storpool.conf", "storpool.conf.d", "storpool.conf.d/more.conf"])
+def test_what_cannot_be_read_is_not_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int
+) -> None:
+    """A file, or the folder, that cannot be looked at is an error that names it: its keys are not taken for unset."""
+    root = conf(tmp_path, "SP_API_HTTP_HOST=a\n", more="SP_API_HTTP_HOST=b\n")
+    faulty_files.inject(monkeypatch, tmp_path / "etc" / place, code)
+    for ask in (storpool_conf.read, storpool_conf.client_ids):
+        with pytest.raises(errors.ConfigError) as raised:
+            ask(root)
+        assert str(raised.value).startswith(str(tmp_path / "etc" / place))
+        assert os.strerror(code) in str(raised.value)
+    assert storpool_conf.read(root, optional=True).get("SP_API_HTTP_HOST") != "b"
+    assert storpool_conf.host_names(root) == {}
+
+
+@pytest.mark.parametrize("place", ["storpool.conf", "storpool.conf.d/more.conf"])
+def test_a_link_that_leads_nowhere_is_no_missing_file(tmp_path: Path, place: str) -> None:
+    """[spconfig] A file that is there by its name must be read, as StorPool's own reader has it."""
+    root = conf(tmp_path, "SP_API_HTTP_HOST=a\n", more="SP_API_HTTP_HOST=b\n")
+    file = tmp_path / "etc" / place
+    file.unlink()
+    file.symlink_to("nowhere")
+    with pytest.raises(errors.ConfigError, match="leads nowhere"):
+        storpool_conf.read(root)
 
 
 def test_a_host_is_who_its_own_section_says(tmp_path: Path) -> None:
