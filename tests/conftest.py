@@ -3,8 +3,9 @@
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "hook_stage", "fence_stage",
-    "flow_stage", "boot_fixtures", "vm_fixtures", "fault_summary", "yard_fixtures", "vdsm_user", "door_stage",
+    "behind", "host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "hook_stage",
+    "fence_stage", "flow_stage", "boot_fixtures", "vm_fixtures", "fault_summary", "yard_fixtures", "vdsm_user",
+    "door_stage",
 ]  # fmt: skip
 
 # Machines that run tests are slow and shared: a slow example is no failure.  The examples are the same each time, so

@@ -289,9 +289,8 @@ class Rig:
     def _ask(self, method: str, path: str, body: object) -> Any:
         connection = http.client.HTTPConnection(self._simulator.host, self._simulator.port, timeout=20)
         with contextlib.closing(connection):
-            connection.request(
-                method, path, None if body is None else json.dumps(body), {"Authorization": f"Storpool v1:{TOKEN}"}
-            )
+            headers = {"Authorization": f"Storpool v1:{TOKEN}", "Simulator-Instance": "active"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
             assert answer.status == http.client.OK, text

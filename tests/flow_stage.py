@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import behind
 import programs
 import pytest
 from helper_stage import HASTY
@@ -149,7 +150,7 @@ def plays(tmp_path_factory: pytest.TempPathFactory, database_server: Database) -
 
 
 @pytest.fixture
-def play(request: pytest.FixtureRequest, plays: Callable[[str], Play]) -> Iterator[Play]:
+def play(request: pytest.FixtureRequest, plays: Callable[[str], Play], instance: str) -> Iterator[Play]:
     """Give the stage; whoever plays on it deletes the disks that he made, and nothing else may be left or gone."""
     from storpool_ovirt.demo import simulator
 
@@ -158,7 +159,9 @@ def play(request: pytest.FixtureRequest, plays: Callable[[str], Play]) -> Iterat
     except simulator.NoStart as error:
         pytest.skip(str(error))
     before = state(play.cluster)
+    behind.let_answer(play.cluster, instance)
     yield play
+    behind.let_answer(play.cluster, "")
     play.cluster.clear_faults()
     for host in (play.host1, play.host2):
         host.rows.clear()

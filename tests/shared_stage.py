@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import behind
 import pytest
 from stage_fixtures import Stage, make_stage
 
@@ -52,9 +53,10 @@ def module_stage(tmp_path_factory: pytest.TempPathFactory, database_server: Data
 
 
 @pytest.fixture
-def shared(module_stage: Stage) -> Iterator[Stage]:
+def shared(module_stage: Stage, instance: str) -> Iterator[Stage]:
     """Give the module's stage with nothing wrong in it, and no calls counted yet."""
     switches = module_stage.simulator.control("GET", "switches")
+    behind.let_answer(module_stage.simulator, instance)
     module_stage.simulator.clear_calls()
     yield module_stage
     module_stage.simulator.clear_faults()

@@ -43,6 +43,7 @@ SWITCHES = {
     "list_order": ("created", "reversed"),
     "unnamed_auto_name": ("gid", "serial"),
     "linger": ("1", "0", "3600"),
+    "lag": ("0", "1", "6"),
 }
 QUERIES = (
     "VolumeCreate", "VolumeSnapshot", "Volume", "Snapshot", "VolumeUpdate", "VolumeDelete", "SnapshotDelete",

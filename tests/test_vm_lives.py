@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vm_lives_site import Frozen, LiveHost
 
 PARTS, LIVES = 5, 200
+LAGS = (0, 1, 4, 0, 12)  # of each part: how many changes an instance is behind that answers every other reading call
 ON_FILES = 40
 FEWEST_STEPS, MOST_STEPS = 6, 14
 # The lives among which two writers are found when there is no hook, or a worse one.
@@ -58,10 +59,11 @@ HAPPENED = (
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """Give a cluster with three hosts and six disks."""
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Give a cluster with three hosts and six disks, in some parts with an instance of the management that is behind."""
     pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
-    with contextlib.closing(Site(tmp_path)) as made:
+    part = getattr(getattr(request.node, "callspec", None), "params", {}).get("part", 0)
+    with contextlib.closing(Site(tmp_path, lag=LAGS[part])) as made:
         yield made
 
 

@@ -171,8 +171,9 @@ class Frozen:
 class Site:
     """The cluster with its hosts and disks, for many lives, one after the other."""
 
-    def __init__(self, folder: Path, devices: str = "auto") -> None:
+    def __init__(self, folder: Path, devices: str = "auto", lag: int = 0) -> None:
         self._folder = folder
+        self._switches = {"lag": str(lag)}
         self._devices = devices
         self._running = contextlib.ExitStack()
         # An address of this process alone, so that a restart finds its port free.
@@ -302,7 +303,7 @@ class Site:
         self.simulator = self._running.enter_context(
             simulator.running(
                 self._folder / "state", token=TOKEN, templates={"hybrid": None}, hosts=roots, devices=self._devices,
-                listen=self._listen,
+                listen=self._listen, switches=self._switches,
             )
         )  # fmt: skip
         self._listen = (self.simulator.host, self.simulator.port)

@@ -22,6 +22,8 @@ STOP_LIMIT_SECONDS = 20.0  # ours: each attached device has to be taken down
 REQUEST_LIMIT_SECONDS = 30.0
 CONTROL = "/simulator"
 API = "/ctrl/1.0"
+# Whoever looks from outside wants to know what is so, whichever instance answers others.
+ACTIVE_INSTANCE = {"Simulator-Instance": "active"}
 
 
 class NoStart(Exception):
@@ -198,7 +200,9 @@ class Simulator:
     def _request(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(self.address, self.port, timeout=REQUEST_LIMIT_SECONDS)
         with contextlib.closing(connection):
-            headers = {"Authorization": f"Storpool v1:{self.token}", "Content-Type": "application/json"}
+            headers = {
+                "Authorization": f"Storpool v1:{self.token}", "Content-Type": "application/json", **ACTIVE_INSTANCE,
+            }  # fmt: skip
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             answer = response.read()

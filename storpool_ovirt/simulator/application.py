@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _API = "/ctrl/1.0/"
+# A header of ours, and its value: the active instance is to answer.
+INSTANCE, ACTIVE = "Simulator-Instance", "active"
 _ERROR_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>\n"
 
 
@@ -107,9 +109,9 @@ class Application:
             return self._refusal(error)
         fault = self._faults.take(target.query)
         if fault is None:
-            return self._answer(request, target, self._instance(target))
+            return self._answer(request, target, self._instance(target, request.headers.get(INSTANCE)))
         if fault.kind == "old":
-            return self._answer(request, target, self._instance(target, fault.changes))
+            return self._answer(request, target, self._instance(target, None, fault.changes))
         if fault.kind in ("transient", "error_200"):
             return self._injected_error(fault)
         if fault.kind == "bad_gateway":
@@ -132,14 +134,14 @@ class Application:
             return self._refusal(error)
         return self._refusal(errors.ApiError(descr, name=fault.name or "invalidParam", status=200), fixed=True)
 
-    def _instance(self, target: _Target, behind: int | None = None) -> Cluster:
+    def _instance(self, target: _Target, asked_for: str | None, behind: int | None = None) -> Cluster:
         """The cluster as the instance knows it that answers a call: a reading one may be so many changes behind.
 
-        Without a fault it is the switch that says how many, for every other call.  Who waits for a client waits for
-        the present.
+        Without a fault it is the switch that says how many, for every other call, but for those who ask for the active
+        instance: tests, who have to know what is so.  Who waits for a client waits for the present.
         """
         query = calls.TABLE.get(target.query)
-        if query is None or query.method != "GET" or target.query == "ClientConfigWait":
+        if query is None or query.method != "GET" or target.query == "ClientConfigWait" or asked_for == ACTIVE:
             return self._cluster
         if behind is None:
             behind = self._cluster.switches.number("lag") if next(self._turns) % 2 == 0 else 0
