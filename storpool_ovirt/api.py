@@ -47,6 +47,8 @@ LONGEST_PAUSE_SECONDS = 5.0
 BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
 # So long a barrier serves the questions that come right after it: each of them is one question to the same moment.
 MOMENT_SECONDS = 1.0
+# Where there is no barrier, "does not exist" is asked again so often, with growing pauses: a second in all.
+LOOKS_AGAIN = 2
 
 _T = TypeVar("_T")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
@@ -266,11 +268,21 @@ class Client:
     def _one(self, kind: str, method: str, address: str) -> Volume:
         try:
             return self._only(kind, method, address)
-        except errors.NotFound:
-            if not self._compares or (self._moment is not None and self._moment.remaining() > 0):
+        except errors.NotFound as error:
+            if self._moment is not None and self._moment.remaining() > 0:
                 raise
-        self.be_current()
-        return self._only(kind, method, address)
+            return self._asked_again(kind, method, address, error)
+
+    def _asked_again(self, kind: str, method: str, address: str, missing: errors.NotFound) -> Volume:
+        """Return what an instance that is behind did not know; raise `missing` where it is really not there."""
+        if self._compares:
+            self.be_current()
+            return self._only(kind, method, address)
+        for attempt in range(LOOKS_AGAIN):  # there is no barrier: an instance that is behind comes along
+            self.pause(attempt)
+            with contextlib.suppress(errors.NotFound):
+                return self._only(kind, method, address)
+        raise missing
 
     def _only(self, kind: str, method: str, address: str) -> Volume:
         found = self._list(kind, method, (address,), lambda raw: replies.volume(kind, raw))

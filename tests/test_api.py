@@ -313,6 +313,16 @@ def test_a_domain_of_several_clusters_compares_nothing() -> None:
     assert paths(server) == ["MultiCluster/VolumeDelete/~abcd.e.1", "MultiCluster/AttachmentsList"]
 
 
+def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
+    """T55: where there is no barrier, "does not exist" is believed when it was said several times."""
+    missing, time = refused("objectDoesNotExist"), Time()
+    with answering([missing, missing, ok([VOLUME])]) as server:
+        assert client(server.port, time, multicluster=True).volume("ovirt--x").global_id == "abcd.e.1"
+    with answering([missing]) as server, pytest.raises(errors.NotFound):
+        client(server.port, time, multicluster=True).volume("ovirt--x")
+    assert len(server.requests) == 1 + api.LOOKS_AGAIN
+
+
 ODD = [
     None, 7, "text", [], [None], [[]], {}, [{}], [{**VOLUME, "size": None}], [{**VOLUME, "size": 1e999}],
     [{**VOLUME, "size": -1}], [{**VOLUME, "size": True}], [{**VOLUME, "size": "1"}], [{**VOLUME, "size": 1 << 64}],

@@ -60,7 +60,7 @@ HAPPENED = (
 
 @pytest.fixture
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Give a cluster with three hosts and six disks, in some parts with an instance of the management that is behind."""
+    """Give a cluster with three hosts and six disks, in some parts with an instance that is behind."""
     pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
     part = getattr(getattr(request.node, "callspec", None), "params", {}).get("part", 0)
     with contextlib.closing(Site(tmp_path, lag=LAGS[part])) as made:
