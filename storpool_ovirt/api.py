@@ -49,6 +49,8 @@ BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
 MOMENT_SECONDS = 1.0
 # Where there is no barrier, "does not exist" is asked again so often, with growing pauses: a second in all.
 LOOKS_AGAIN = 2
+# What a cluster always answers, whatever else it refuses; that it answers is all that is asked, also an old answer.
+PROOF = "servicesList"
 
 _T = TypeVar("_T")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
@@ -342,7 +344,7 @@ class Client:
             self._check_age(method, reads)
             if error.transient is True:
                 raise self._unavailable(method, f"{error.name}: {error.desc}", ambiguous=True) from error
-            if pinned and method != "servicesList":
+            if pinned and method != PROOF:
                 self._prove_pin(error)
             raise _translated(error, kind, method, name, self.address) from error
         except self._binding.InvalidArgumentError as error:
@@ -368,7 +370,7 @@ class Client:
         generation = self._api.generation
         if not self._compares or not generation:  # where none is told, nothing can be compared
             return
-        if reads and generation < self._floor:
+        if reads and generation < self._floor and method != PROOF:
             why = f"it is of generation {generation}, before {self._floor}: that instance is behind"
             raise self._unavailable(method, why, ambiguous=False)
         self._floor = max(self._floor, generation)
@@ -382,7 +384,7 @@ class Client:
         if self._pin_is_proven:
             return
         try:
-            self._call_once("cluster", "servicesList", "", (), min(REQUEST_SECONDS, self._deadline.left("StorPool")))
+            self._call_once("cluster", PROOF, "", (), min(REQUEST_SECONDS, self._deadline.left("StorPool")))
         except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
             pinned = self._settings.cluster_id
             raise errors.WrongCluster(
