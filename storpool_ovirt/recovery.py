@@ -67,9 +67,12 @@ def locked_tree(engine: trees.Engine, uuid: str, whole: bool = False) -> list[ma
         if whole and found.root == uuid:
             _take_all_late(engine, operations)
         else:
+            # It is what is going on now; but the volume that a VM writes is deleted alone by no verb but `delete`.
+            active = {each.active or each.uuid for each in tree if each.uuid == each.root}
             same = [each for each in operations if (each.kind, each.node) == (journal.DROP, uuid)]
+            same = same if whole or uuid not in active else []
             for operation in same:
-                engine.mapping.journal.close(operation, mapping.unchanged())  # it is what is going on now
+                engine.mapping.journal.close(operation, mapping.unchanged())
             _settle_all(engine, [each for each in operations if each not in same], uuid)
             tree = engine.mapping.tree(found.root)
     return tree

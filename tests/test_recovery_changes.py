@@ -62,6 +62,16 @@ def test_a_delete_of_a_disk_that_took_nothing_is_taken_back(yard: Yard) -> None:
     yard.verb("connection", preview)
 
 
+def test_a_dead_delete_is_taken_back_by_a_remove_that_is_refused(yard: Yard) -> None:
+    """T71: what the VM writes cannot be removed alone; the delete that died before is not forgotten over that."""
+    yard.verb("create", DISK, GIB)
+    before = yard.see()
+    yard.die_when(lambda: yard.see().rows[DISK][5] == "deleting", "delete", DISK)
+    with pytest.raises(errors.Conflict, match="is the active volume"):
+        yard.verb("remove", DISK)
+    assert yard.see() == before
+
+
 def test_a_delete_of_a_disk_that_took_another_volume_is_taken_back_for_the_rest(yard: Yard) -> None:
     """T71: the first volume is gone, the active one is there: the disk's id stays known."""
     snapshot, preview = tree(yard)

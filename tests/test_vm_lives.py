@@ -243,7 +243,7 @@ def test_what_a_late_take_does_to_a_vm_that_runs(site: Site) -> None:
 
 
 def test_a_shareable_disk_is_plugged_with_its_mark_and_without(site: Site) -> None:
-    """T81: a second VM gets it beside one that started with it; once the mark is lost it does not, and the first writes."""
+    """T81: a second VM gets it beside one that started with it; without the mark it does not, and the first writes."""
     with living(site) as life:
         first = running(life, life.vms[1], site.hosts[1])
         second = running(life, life.vms[0], site.hosts[2])
