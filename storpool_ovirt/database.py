@@ -318,8 +318,6 @@ def _translated(address: config.Database, through: tuple[type[Exception], ...] =
         yield
     except through:
         raise
-    except UnicodeError as error:
-        raise errors.DatabaseUnavailable(str(address), "it sends text that is not in its own encoding") from error
     except psycopg2.Error as error:
         reason = next((line for line in text.lines(str(error)) if line.strip()), error.__class__.__name__)
         if any(each in reason for each in _POOLER_REFUSALS):

@@ -74,7 +74,7 @@ class World:
     def damage(self, random: Random, kind: str | None) -> str:
         """Tell the proxy what it does from now on; return it for a report."""
         lost = kind in damaging_proxy.MAY_BE_LOST and random.random() < 0.5
-        order = {"kind": kind, "first": random.choice((0, 0, 0, 1, 2)), "times": random.choice((1, 1, 1, 2, 99)),
+        order = {"kind": kind, "first": random.choice((0, 0, 0, 0, 1, 2)), "times": random.choice((1, 1, 2, 99)),
                  "seed": random.random(), "lost": lost}  # fmt: skip
         if kind is None:
             order["times"] = 0

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import select
 import signal
+import subprocess
 import tempfile
 import time
 import traceback
@@ -21,6 +22,7 @@ from typing import Callable
 from storpool_ovirt import sentences
 
 NEVER = (b"Traceback", b"internal error", b"Error:", b"Exception")
+LONGEST_SECONDS = 100.0
 CRASHED = 99  # our own code for what no program may do: let an exception out of `main`
 
 
@@ -94,6 +96,26 @@ def _read(streams: Sequence[int], until: float) -> list[bytes]:
     return [said[each] for each in streams]
 
 
+def differs(call: Call, done: Done, program: str) -> list[str]:
+    """Run it as a real process, by the installed program; return how that ended otherwise."""
+    try:
+        argv = [os.fsencode(each) for each in call.argv]
+    except UnicodeEncodeError:
+        return []  # no process has such arguments
+    environment = {**os.environ, **call.environment}
+    ended = subprocess.run(
+        argv,
+        executable=program,
+        input=call.stdin,
+        capture_output=True,
+        env=environment,
+        timeout=LONGEST_SECONDS,
+        check=False,
+    )
+    same = (ended.returncode, ended.stdout, ended.stderr) == (done.code, done.out, done.err)
+    return [] if same else [f"as a process ends with {ended.returncode} {ended.stdout!r:.300} {ended.stderr!r:.300}"]
+
+
 def faults(call: Call, done: Done, codes: Iterable[int], secrets: Iterable[str]) -> list[str]:
     """Return what no program may do, whatever it was given; `codes` are the exit codes that it has."""
     found = []
@@ -126,6 +148,7 @@ class Report:
     """What a run of a fuzzer has seen."""
 
     seed: int
+    every: int = 0  # which inputs are run as real processes too
     counts: Counter[str] = dataclasses.field(default_factory=Counter)
     found: list[str] = dataclasses.field(default_factory=list)
     slowest: float = 0.0
@@ -152,9 +175,10 @@ def main(description: str, fuzz: Callable[[Report, range], None]) -> int:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--inputs", type=int, default=1000, help="how many (default 1000)")
+    parser.add_argument("--processes", type=int, default=0, metavar="N", help="every Nth as a real process too")
     parser.add_argument("--first", type=int, default=0, help="the first one: to run a single input of a seed again")
     given = parser.parse_args()
-    report = Report(given.seed)
+    report = Report(given.seed, given.processes)
     started = time.monotonic()
     fuzz(report, range(given.first, given.first + given.inputs))
     print(report.text(time.monotonic() - started))
