@@ -16,9 +16,10 @@ _QUESTION = "SELECT shareable FROM base_disks WHERE disk_id = %s::uuid"
 def follow(engine: trees.Engine, node: mapping.Node, there: api.Volume, host: str | None) -> None:
     """Write or remove the mark on the volume that was just asked for, as Engine's database has the disk.
 
-    It is asked only where an answer matters: for a mark, which may be old, and for a disk that another host asked for
-    before, and may have.  A shareable disk has no snapshots, so its volume is its root (UpdateDiskCommand).  Raises
-    what StorPool says to the removal of a mark that is wrong: with it two VMs might write one disk.
+    It is asked only where an answer matters, as it is a twentieth of the verb: for a mark, which may be old, and for a
+    disk that another host asked for before, and may have.  A shareable disk has no snapshots, so its volume is its root
+    (UpdateDiskCommand).  Raises what StorPool says to the removal of a mark that is wrong: with it two VMs might write
+    one disk.
     """
     if node.kind != "volume" or node.uuid != node.root or not node.connected:
         return
