@@ -151,7 +151,7 @@ def asked(address: config.Database, deadline: Deadline, sql: str, *args: object)
             left_ms = int(1000 * deadline.left(str(address)))
             connection = psycopg2.connect(
                 host=address.host, port=address.port, user=address.user, password=address.password.reveal(),
-                dbname=address.name, application_name="storpool-ovirt",
+                dbname=address.name, application_name="storpool-ovirt", client_encoding="UTF8",
                 options=f"-c default_transaction_read_only=on -c statement_timeout={left_ms}",
             )  # fmt: skip
             try:
