@@ -388,14 +388,14 @@ def test_other_users_lock_in_os_bricks_folder(
 ) -> None:
     """Nova and Cinder are not root: their locks are where os-brick's are, and without such a folder they are told."""
     info = host.volume()
-    monkeypatch.setattr(os, "geteuid", lambda: 162)
+    monkeypatch.setattr(connector_module, "_is_root", lambda: False)
     cfg.CONF.set_override("lock_path", None, group="oslo_concurrency")
     with pytest.raises(exception.BrickException, match=r"lock_path is not set: .*\[oslo_concurrency\]"):
         host.connector.connect_volume(info)
     cfg.CONF.set_override("lock_path", "/var/lib/nova/tmp", group="oslo_concurrency")
     with caplog.at_level(logging.INFO):
         host.connector.connect_volume(info)
-    assert host.local(f"/var/lib/nova/tmp/storpool-162/{info['global_id']}.lock").exists()
+    assert host.local(f"/var/lib/nova/tmp/storpool-{os.geteuid()}/{info['global_id']}.lock").exists()
     assert f"attached target=volume os--volume-v1 global_id={info['global_id']} client=1 mode=rw" in caplog.text
     assert TOKEN not in caplog.text
 

@@ -50,6 +50,7 @@ def test_a_host_that_says_its_client_id_needs_no_section(backend: Backend, made:
         {"host": "host1.example.com", "storpool_client_id": 4096},
         {"host": "host1.example.com", "storpool_client_id": "1" * 5000},
         {"host": "host1.example.com", "storpool_client_id": 10**5000},
+        {"host": "host1.example.com", "storpool_client_id": "²"},
         {"host": "host1.example.com", "storpool_client_id": -1},
         {"host": "host1.example.com", "storpool_client_id": True},
         {"host": "host1.example.com", "storpool_client_id": 1.0},
