@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from storpool_ovirt import api, errors, names, trees
+from storpool_ovirt import api, errors, names, rights, text, trees
 
 BUCKET = "storpool-ovirt-engines"
 # What a claim may take of a verb's time: it is waited for, and nothing rests on it.
@@ -159,8 +159,7 @@ def _this(engine: trees.Engine, database: str) -> Engine:
 
 def _line(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123  pathlib is an import to be spared
-            return file.read(TEXT_MAX).strip()
+        return text.stripped(rights.read(path).decode("ascii", "replace"))[:TEXT_MAX]
     except OSError:
         return ""
 

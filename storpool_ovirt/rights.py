@@ -158,14 +158,14 @@ def read(path: str, max_bytes: int = TEXT_MAX_BYTES) -> bytes:
 def private(folder: str, name: str) -> int:
     """Open a file of this user's alone (a lock, a marker) and return its descriptor; it and its folder are made.
 
-    Raises OSError, also for a folder that is somebody else's, or that others can write in.
+    Raises OSError, also for a folder that is neither this user's nor root's, or that others can write in.
     """
     with taken(of(folder)):
         os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _FLAGS)
         try:
             facts = os.fstat(descriptor)
-            if facts.st_uid != os.geteuid() or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if facts.st_uid not in (os.geteuid(), _ROOT) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise OSError(errno.EPERM, "it is another user's, or others can write in it")
             return opened(name, os.O_RDWR | os.O_CREAT, folder=descriptor)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from typing import Any
 
 import pytest
 
+import cinder_driver
+import storpool_ovirt
 from storpool_ovirt import errors, rights
 from storpool_ovirt.deadline import Deadline, enforced
 
@@ -206,6 +209,39 @@ with rights.taken(rights.User(1, 1)):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
+
+
+# Who opens files, makes or removes some by themselves, and why that needs no other user's rights.
+ALONE = {
+    "rights": "the place for it",
+    "streams": "/dev/null",
+    "console": "/dev/null",
+    "holders": "/proc and /sys",
+    "journal": "/proc",
+    "attachments": "/sys",
+    "fence_agent": "its own stdin",
+    "vm_hook": "runs as user vdsm, whose file it is",
+    "vdsm_rows": "in a folder that it opened with the rights of whoever could replace it",
+    "__main__": "with rights taken",
+}
+TOUCHING = {
+    "open", "makedirs", "mkdir", "mkfifo", "mknod", "unlink", "rmdir", "symlink", "hardlink_to", "symlink_to",
+    "chown", "fchown", "lchown", "chmod", "truncate", "utime", "rmtree",
+    "read_text", "read_bytes", "write_text", "write_bytes", "touch",
+}  # fmt: skip
+PRODUCT = [
+    path
+    for package in (storpool_ovirt, cinder_driver)
+    for path in sorted(Path(package.__file__ or "").parent.glob("*.py"))
+]
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_files_are_opened_in_one_place(path: Path) -> None:
+    """Whoever reads or makes a file does it through rights.py, or stands in the list above with a reason."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    named = {call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "") for call in calls}
+    assert not named & TOUCHING or path.stem in ALONE, named & TOUCHING
 
 
 def bad_files(folder: Path, secret: Path) -> dict[str, Path]:
