@@ -31,6 +31,7 @@ setup(
             "storpool-adapter = storpool_ovirt.engine_adapter:run",
             "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
             "storpool-vm-hook = storpool_ovirt.vm_hook:run",
+            "storpool-fence-door = storpool_ovirt.fence_door:run",
             "storpool-vm-door = storpool_ovirt.vm_door:run",
             "storpool-boot-hook = storpool_ovirt.boot_hook:run",
             "fence_storpool = storpool_ovirt.fence_agent:run",

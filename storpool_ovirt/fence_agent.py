@@ -23,6 +23,7 @@ from storpool_ovirt import (
     api,
     config,
     door,
+    doorway,
     errors,
     fence_host,
     fence_metadata,
@@ -109,9 +110,43 @@ def _answer(arguments: Sequence[str], journal: log.Log) -> tuple[int, str]:
         if request.action == "metadata":
             return DONE, fence_metadata.document(PROGRAM)
         root = config.root()
-        site = config.host(root)
-        journal.hide(site.api.token.reveal())
-        return ACTIONS[request.action](_Call(request, root, site, api.Client(site.api, deadline), deadline, journal))
+        asked = _asked(request, root, deadline)
+        if not isinstance(asked, str):
+            journal.line("way", by="root")
+            return asked
+        site = doorway.own_settings(root, asked, doorway.FENCE_DOOR, environment=True)
+        if os.geteuid() != 0:
+            journal.line("way", by="itself", why=asked)
+        return carried_out(request, root, site, deadline, journal)
+
+
+def carried_out(
+    request: Request, root: str, site: config.Host, deadline: Deadline, journal: log.Log
+) -> tuple[int, str]:
+    """Carry out an action but `metadata` with a host's own settings; return the exit code and what is told."""
+    journal.hide(site.api.token.reveal())
+    return ACTIONS[request.action](_Call(request, root, site, api.Client(site.api, deadline), deadline, journal))
+
+
+def written(request: Request) -> bytes:
+    """Return a request as lines of options, with an empty one at the end; raise InputError for what no line can be."""
+    given = {
+        "action": request.action, "plug": request.plug, "nodename": request.name,
+        "even_if_it_runs": str(int(request.even_if_it_runs)), "power_timeout": f"{request.wait_seconds:g}",
+    }  # fmt: skip
+    for value in given.values():
+        if value and not value.isprintable():
+            raise errors.InputError(
+                "the host", f"has no such name ({names.shown(value)})", "give a name or a client id"
+            )
+    return "".join(f"{key}={value}\n" for key, value in given.items() if value).encode() + b"\n"
+
+
+def _asked(request: Request, root: str, deadline: Deadline) -> tuple[int, str] | str:
+    """Have root carry it out and return exit code and words; or return why root is not to be asked."""
+    if os.geteuid() == 0:
+        return "it is root's already"
+    return doorway.fence(written(request), request.even_if_it_runs, root, deadline)
 
 
 @dataclass(frozen=True)

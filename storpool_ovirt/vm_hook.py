@@ -87,7 +87,8 @@ def handle(  # noqa: PLR0913  the facts of one moment of a VM
     if not closed:
         journal.line("way", by="root")
         return
-    host = _own_settings(root, closed)
+    # The environment holds a VM's custom properties too: none of them may say where the API is.
+    host = doorway.own_settings(root, closed, doorway.DOOR, environment=False)
     journal.line("way", by="itself", why=closed)
     vm_points.act(point, disks, host, root, deadline, journal, sleep)
 
@@ -97,20 +98,6 @@ def _asked(request: vm_request.Request, root: str, deadline: Deadline) -> str:
     if os.geteuid() == 0:
         return "it is root's already"
     return doorway.ask(vm_request.write(request), root, deadline)
-
-
-def _own_settings(root: str, closed: str) -> config.Host:
-    """Return what storpool.conf says, where this user may read it; `closed` tells why root could not be asked."""
-    try:
-        # The environment holds a VM's custom properties too: none of them may say where the API is.
-        return config.host(root, environment=False)
-    except errors.ConfigError as error:
-        if not isinstance(error.__cause__, PermissionError):
-            raise
-        raise errors.ConfigError(
-            error.what, f"{error.why} and root cannot be asked ({closed})",
-            f"install etc/sudoers.d/storpool-ovirt and {doorway.DOOR}, or {error.advice} (docs/security.md)",
-        ) from error  # fmt: skip
 
 
 def _root(program: str) -> str:

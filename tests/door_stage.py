@@ -20,7 +20,7 @@ from hook_stage import POINTS
 from shared_stage import new_id
 from vdsm_user import USER, Programs
 
-from storpool_ovirt import doorway, vm_door
+from storpool_ovirt import doorway, fence_agent, fence_door, vm_door
 from storpool_ovirt.demo import hooks, simulator
 
 if TYPE_CHECKING:
@@ -71,13 +71,15 @@ class DoorStage:
             line.partition("=")[2] for line in self.conf.read_text().splitlines() if line.startswith("SP_AUTH_TOKEN=")
         )
         self.hook = programs.written(folder / "storpool-vm-hook", "vm_hook")
-        self.door = self.local(doorway.DOOR)
+        self.agent = programs.written(folder / "fence_storpool", "fence_agent")
+        self.door, self.fence_door = self.local(doorway.DOOR), self.local(doorway.FENCE_DOOR)
         self.have_door()
         for point in POINTS:
             link = self.local(f"{hooks.FOLDER}/{point}/50_storpool")
             link.parent.mkdir(parents=True)
             link.symlink_to(self.hook)
         self.log, self.door_log = self.local(HOOK_LOG), self.local(vm_door.LOG_FILE)
+        self.agent_log, self.fence_log = self.local(fence_agent.LOG_FILE), self.local(fence_door.LOG_FILE)
         for log in (self.log, self.door_log):
             log.parent.mkdir(parents=True, exist_ok=True)
         os.chown(self.log.parent, programs.user.pw_uid, programs.user.pw_gid)
@@ -91,12 +93,18 @@ class DoorStage:
 
     def have_door(self, before: str = "") -> None:
         """Install the door, which is told its host here and nowhere else; `before` is what it does first."""
-        self.programs.written(self.door, "vm_door", f"root={str(self.root)!r}", before)
+        told = f"root={str(self.root)!r}"
+        self.programs.written(self.door, "vm_door", told, before)
+        self.programs.written(self.fence_door, "fence_door", told, before)
 
-    def allow(self, text: str | None = None, before: str = "") -> None:
-        """Have these sudoers, or the shipped ones with something before them."""
+    def allow(self, text: str | None = None, before: str = "", running: bool = False) -> None:
+        """Have these sudoers, or the shipped ones with something before them; `running`: as for even_if_it_runs."""
         if text is None:
-            shipped = SHIPPED.read_text().replace(doorway.DOOR, str(self.door))
+            shipped = SHIPPED.read_text()
+            for door in (doorway.DOOR, doorway.FENCE_DOOR):
+                shipped = shipped.replace(door, f"{self.root}{door}")
+            if running:
+                shipped = shipped.rstrip() + ", STORPOOL_FENCE_RUNNING\n"
             text = before + shipped.replace("\nvdsm ", f"\n{USER} ")
         self._sudoers.unlink(missing_ok=True)
         self._sudoers.write_text(text)
@@ -123,6 +131,14 @@ class DoorStage:
         given = {"STORPOOL_OVIRT_ROOT": str(self.root), "_hook_domxml": str(document), "vmId": new_id(), **variables}
         link = self.local(f"{hooks.FOLDER}/{point}/50_storpool")
         return self.popen("env", *(f"{key}={value}" for key, value in given.items()), str(link))
+
+    def fence(self, **options: str) -> subprocess.CompletedProcess[str]:
+        """Run the fence agent as Vdsm does on a proxy, with these options on its stdin."""
+        text = "".join(f"{key}={value}\n" for key, value in options.items())
+        process = self.popen("env", f"STORPOOL_OVIRT_ROOT={self.root}", str(self.agent))
+        out, err = process.communicate(text, timeout=LIMIT_SECONDS)
+        assert self.token not in out + err
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
         """Start a command as Vdsm's user, where he may use sudo as this stage allows it."""
@@ -209,6 +225,7 @@ def doors(_door_stage: DoorStage) -> DoorStage:
     _door_stage.have_door()
     _door_stage.allow()
     _door_stage.cluster.clear_faults()
-    for log in (_door_stage.log, _door_stage.door_log):
+    _door_stage.cluster.set_client(2, status="running")
+    for log in (_door_stage.log, _door_stage.door_log, _door_stage.agent_log, _door_stage.fence_log):
         log.unlink(missing_ok=True)
     return _door_stage

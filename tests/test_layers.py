@@ -37,12 +37,13 @@ FLOORS = {
     "console": 1,
     "database": 1,
     "door": 1,
-    "doorway": 1,
     "engine_conf": 1,
+    "threshold": 1,
     "vdsm_database": 1,
     "vdsm_rows": 1,
     "vm_request": 1,
     "attachments": 2,
+    "doorway": 2,
     "fencing": 2,
     "journal": 2,
     "mapping": 2,
@@ -87,6 +88,7 @@ FLOORS = {
     "boot_hook": 4,
     "engine_adapter": 4,
     "fence_agent": 4,
+    "fence_door": 4,
     "vdsm_helper": 4,
     "vm_door": 4,
     "vm_hook": 4,
@@ -155,7 +157,7 @@ def test_openstack_is_known_in_one_place() -> None:
         assert "mapping" not in used, "the mapping is the adapter's"
 
 
-@pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper", "boot_hook", "vm_hook", "vm_door"])
+@pytest.mark.parametrize("program", ["engine_adapter", "vdsm_helper", "boot_hook", "vm_hook", "vm_door", "fence_door"])
 def test_the_hot_path_starts_without_what_it_does_not_need(program: str) -> None:
     """With OpenStack, the simulator, confget and the tools' libraries blocked, each program can be loaded and work."""
     code = f"""

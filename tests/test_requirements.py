@@ -22,6 +22,7 @@ LIMIT_SECONDS = 300
 PROGRAMS = {
     "storpool-vm-hook": ([], 2, "was not started as one of Vdsm's hooks"),
     "storpool-vm-door": (["x"], 2, "takes no arguments"),
+    "storpool-fence-door": (["x"], 1, "does not take these arguments"),
     "fence_storpool": (["-o", "metadata"], 0, "<resource-agent"),
 }
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")

@@ -17,7 +17,7 @@ from door_stage import LIMIT_SECONDS, SHIPPED, DoorStage, Volume
 from test_vm_request import damaged
 from vdsm_user import USER
 
-from storpool_ovirt import doorway, vm_door, vm_hook
+from storpool_ovirt import doorway, threshold, vm_door, vm_hook
 
 README = Path(__file__).parent.parent / "README.md"
 CHANGES = ("VolumeUpdate", "VolumeDelete", "SnapshotDelete", "VolumesReassignWait", "VolumesReassign")
@@ -279,12 +279,14 @@ def test_a_request_without_end(doors: DoorStage) -> None:
         check=False, timeout=LIMIT_SECONDS,
     )  # fmt: skip
     assert "the document of the request to root has more than" in done.stdout
-    doors.have_door("vm_door.REQUEST_SECONDS, vm_door.LAST_SECONDS = 0.3, 0.1")
+    doors.have_door(
+        "from storpool_ovirt import threshold; threshold.REQUEST_SECONDS, threshold.LAST_SECONDS = 0.3, 0.1"
+    )
     began = time.monotonic()
     with subprocess.Popen([doors.door], env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         out = process.stdout.readline() if process.stdout else ""
         assert process.wait(timeout=LIMIT_SECONDS) == 2
-    assert "the hook's request" in out
+    assert "the request to root" in out
     assert time.monotonic() - began < 10
 
 
@@ -316,15 +318,15 @@ def test_a_hook_that_was_killed(doors: DoorStage) -> None:
     doors.wait_for_line(doors.door_log, "asked ")
     hook.kill()
     hook.communicate(timeout=LIMIT_SECONDS)
-    doors.wait_for_line(doors.door_log, "the hook that asked root has ended meanwhile")
+    doors.wait_for_line(doors.door_log, "the program that asked root has ended meanwhile")
     assert changes(doors) == []
     assert doors.clients(volume) == {1, 2}
 
 
 def test_the_time_is_roots_too(doors: DoorStage) -> None:
     """T73: with an API that hangs root ends within its own limit, before the hook does, and its sentence is told."""
-    assert vm_door.REQUEST_SECONDS < vm_door.DEADLINE_SECONDS
-    assert vm_door.DEADLINE_SECONDS + vm_door.LAST_SECONDS < vm_hook.DEADLINE_SECONDS
+    assert threshold.REQUEST_SECONDS < vm_door.DEADLINE_SECONDS
+    assert vm_door.DEADLINE_SECONDS + threshold.LAST_SECONDS < vm_hook.DEADLINE_SECONDS
     doors.have_door("vm_door.DEADLINE_SECONDS = 1.5")
     volume = Volume(doors.cluster, [1, 2])
     doors.cluster.inject("hang", times=100)
@@ -367,7 +369,9 @@ def test_what_is_shipped(doors: DoorStage) -> None:
     assert done.returncode == 0, done
     assert f'{doorway.DOOR} ""' in SHIPPED.read_text()
     readme = README.read_text()
-    assert f"ln -s /opt/storpool-ovirt/bin/storpool-vm-door {doorway.DOOR}" in readme
+    for door in (doorway.DOOR, doorway.FENCE_DOOR):
+        assert f"{door} " in SHIPPED.read_text()
+    assert "ln -s /opt/storpool-ovirt/bin/storpool-{vm,fence}-door /usr/libexec/storpool-ovirt/" in readme
     assert "etc/sudoers.d/storpool-ovirt /etc/sudoers.d/storpool-ovirt" in readme
 
 
