@@ -1,4 +1,4 @@
-"""The commands of `storpool-ovirt` that put the mapping and the cluster right: reconcile, mend and rebuild."""
+"""The commands of `storpool-ovirt` that put the mapping and the cluster right: reconcile, mend, rebuild and claim."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storpool_ovirt import admin_work, console, errors
 from storpool_ovirt.admin_work import DATABASE, DRY_RUN, GRACE, MEND_SECONDS, OPTIONS, Where
 
 if TYPE_CHECKING:
-    from storpool_ovirt import trees
+    from storpool_ovirt import trees, truths
 
 
 @click.command(short_help="mend what the audit is sure of, or what is named")
@@ -31,10 +31,15 @@ def reconcile(  # noqa: PLR0913, PLR0917  what its command line takes
 
     It deletes only objects with this Engine's location tag that are past the grace period, and forces nothing.
     """
+    from storpool_ovirt import truths, twins
+
     with admin_work.engine(out, "reconcile", Where(database, options, limit)) as engine:
+        view = truths.look(engine, here=database is None)
+        if not dry_run:
+            twins.check_holder(view)
         if remove or keep or detach:
             return _named_steps(out, engine, {"remove": remove, "keep": keep, "detach": detach}, 60 * grace, dry_run)
-        return _reconcile(out, engine, 60 * grace, dry_run)
+        return _reconcile(out, engine, view, 60 * grace, dry_run)
 
 
 @click.command(short_help="make a disk and its object agree after a change by hand")
@@ -63,27 +68,58 @@ def mend(  # noqa: PLR0913, PLR0917  what its command line takes
 @click.command(short_help="make a lost mapping again from the tags")
 @admin_work.all_of((DATABASE, OPTIONS, DRY_RUN))
 @click.option("--location", metavar="LOCATION", help="The location of the lost database, as the tags have it.")
+@click.option("--even-if-it-lives", "told", metavar="LOCATION", help="Repeat the location: take it over although its"
+              " Engine seems to live.")  # fmt: skip
 @admin_work.limit(MEND_SECONDS)
 @click.pass_obj
 def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
-    out: console.Console, database: str | None, options: str | None, dry_run: bool, location: str | None, limit: float
-) -> int:
+    out: console.Console, database: str | None, options: str | None, dry_run: bool, location: str | None,
+    told: str | None, limit: float,
+) -> int:  # fmt: skip
     """Make the mapping again from the tags, when the database was lost or restored from an older backup."""
-    from storpool_ovirt import rebuild, reports, truths
+    from storpool_ovirt import rebuild, reports, truths, twins
 
     with admin_work.engine(out, "rebuild", Where(database, options, limit)) as engine:
-        plan = rebuild.plan(truths.look(engine), location)
+        view = truths.look(engine, here=database is None)
+        plan = rebuild.plan(view, location)
+        why = twins.signs(engine, view, plan.location) if plan.location != view.location else []
+        if not dry_run:
+            twins.check_holder(view)
+            twins.check_dead(plan.location, why, told)
         for line in reports.rebuilding(plan):
             out.say(line)
+        for line in why:
+            out.say(f"a sign that location {plan.location} lives: {line}")
         if not dry_run:
             out.say(f"{rebuild.carry_out(engine, plan)} rows written: now run storpool-ovirt audit")
     return 0
 
 
-def _reconcile(out: console.Console, engine: trees.Engine, grace_seconds: float, dry_run: bool) -> int:
-    from storpool_ovirt import audit, repair, reports, truths
+@click.command(short_help="say that this Engine is the one that has the disks")
+@admin_work.all_of((DATABASE, OPTIONS, DRY_RUN, admin_work.limit(MEND_SECONDS)))
+@click.pass_obj
+def claim(out: console.Console, database: str | None, options: str | None, dry_run: bool, limit: float) -> int:
+    """Say in StorPool that this Engine, on this machine, is the one that has the disks of its location.
 
-    report = audit.report(truths.look(engine), grace_seconds)
+    For after a restore: when another Engine of the same location was stopped for good, or this one was the copy.
+    """
+    from storpool_ovirt import claims
+
+    with admin_work.engine(out, "claim", Where(database, options, limit)) as engine:
+        location = engine.mapping.location
+        was = claims.read(engine.client, location) if dry_run else claims.take(engine)
+        own = claims.this(engine)
+        out.say(f"location {location} was that of {was.engine if was is not None else 'no Engine'}")
+        out.say(f"it {'would be' if dry_run else 'is'} that of {own} now")
+    return 0
+
+
+def _reconcile(
+    out: console.Console, engine: trees.Engine, view: truths.View, grace_seconds: float, dry_run: bool
+) -> int:
+    from storpool_ovirt import audit, repair, reports
+
+    report = audit.report(view, grace_seconds)
     todo = repair.plan(report)
     failed = 0
     for finding in todo:
@@ -119,4 +155,4 @@ def _named_steps(
     return 0
 
 
-COMMANDS = (reconcile, mend, rebuild)
+COMMANDS = (reconcile, mend, rebuild, claim)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storpool_ovirt import drifts, leftovers, mapping, rowless, truths
+from storpool_ovirt import drifts, leftovers, mapping, rowless, truths, twins
 from storpool_ovirt.findings import CLUSTER, CRITICAL, GRACE_SECONDS, INFO, WARNING, Finding
 
 
@@ -32,7 +32,8 @@ def report(view: truths.View, grace_seconds: float = GRACE_SECONDS) -> Report:
     """Compare what was seen."""
     stranger = _wrong_cluster(view)
     found = [stranger] if stranger else [
-        *leftovers.of_operations(view), *drifts.of_rows(view), *rowless.of_objects(view), *drifts.of_attachments(view),
+        *twins.of_claims(view), *leftovers.of_operations(view), *drifts.of_rows(view), *rowless.of_objects(view),
+        *drifts.of_attachments(view),
     ]  # fmt: skip
     order = (CRITICAL, WARNING, INFO)
     found.sort(key=lambda each: (order.index(each.severity), each.kind, each.disk, each.uuid))

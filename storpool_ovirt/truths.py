@@ -7,17 +7,18 @@ happened between, or on which an operation is under way, is `busy` and nothing i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from storpool_ovirt import api, candidates, journal, mapping, names, trees
+from storpool_ovirt import api, candidates, claims, errors, journal, mapping, names, trees
 
 
 @dataclass(frozen=True)
 class View:
     """What was seen.  Objects are by global id; `clusters` are the ids of the clusters that the API listed.
 
-    `fleeting` are those that StorPool itself is about to drop: other objects may still stand on them.
+    `fleeting` are those that StorPool itself is about to drop: other objects may still stand on them.  `claim` tells
+    which Engine has our location, `own` who this one is; both are None where that cannot be read.
     """
 
     location: str
@@ -32,6 +33,8 @@ class View:
     now: float
     api_address: str
     database: str
+    claim: claims.Claim | None = None
+    own: claims.Engine | None = None
 
     def here(self, node: mapping.Node) -> bool:
         """Tell whether a node's object belongs to a cluster that was looked at: one mapping may serve several."""
@@ -129,8 +132,11 @@ class View:
         return [*self._held.get(global_id, []), *self._held.get(name, [])]
 
 
-def look(engine: trees.Engine) -> View:
-    """Read all three.  Raises what the mapping and the API raise."""
+def look(engine: trees.Engine, here: bool = True) -> View:
+    """Read all three.  Raises what the mapping and the API raise.
+
+    `here`: this is Engine's machine, as far as is known.
+    """
     before = _database(engine)
     engine.client.be_current()  # what an instance that is behind does not list is neither lost nor free
     listed = [*engine.client.volumes(), *engine.client.snapshots()]
@@ -139,6 +145,7 @@ def look(engine: trees.Engine) -> View:
     clients = {each.client_id: each.status for each in engine.client.clients()}
     records, operations = _database(engine)
     pinned = engine.domain.api.cluster_id
+    claim, own = _claimed(engine, here)
     return View(
         location=engine.mapping.location,
         records=records,
@@ -152,6 +159,8 @@ def look(engine: trees.Engine) -> View:
         now=engine.now(),
         api_address=engine.client.address,
         database=str(engine.mapping.session.address),
+        claim=claim,
+        own=own,
     )
 
 
@@ -163,6 +172,21 @@ def living(engine: trees.Engine) -> list[api.Volume]:
 
 def _is_fleeting(thing: api.Volume) -> bool:
     return thing.dying or thing.transient
+
+
+def _claimed(engine: trees.Engine, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:
+    """Return which Engine has our location, and who this one is; nothing rests on it, so no failure is told."""
+    client = engine.client.limited(engine.mapping.session.deadline.within(claims.NOTE_SECONDS))
+    try:
+        own, claim = claims.this(engine), claims.read(client, engine.mapping.location)
+    except errors.Error as error:
+        engine.log.line("claim_not_read", location=engine.mapping.location, reason=error)
+        return None, None
+    if claim is not None and not (here and own.machine):
+        # This is not Engine's machine, or it does not tell its id; whose database is looked at, the server's id tells.
+        same = [each for each in (claim.engine, *claim.others) if each.database == own.database]
+        own = replace(own, machine=same[0].machine, boot=same[0].boot) if same else own
+    return claim, own
 
 
 _Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]

@@ -78,6 +78,7 @@ FLOORS = {
     "stale": 3,
     "trees": 3,
     "truths": 3,
+    "twins": 3,
     "vm_points": 3,
     "admin": 4,
     "admin_hosts": 4,
