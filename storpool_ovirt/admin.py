@@ -46,10 +46,10 @@ def _failed(out: console.Console, error: BaseException, verb: str) -> int:
     unread = out.unread(error)
     if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
         return out.complain(f"the output could not be written ({unread or 'nobody reads it'})", UNKNOWN)
+    if isinstance(error, (KeyboardInterrupt, errors.Interrupted)) or type(error).__name__ == "Abort":  # click's
+        return out.complain("interrupted: what was done is done, run it again for the rest", INTERRUPTED)
     if isinstance(error, errors.Error):
         return out.complain(str(error), refused)
-    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":  # click's, for Ctrl-C
-        return out.complain("interrupted: what was done is done, run it again for the rest", INTERRUPTED)
     if hasattr(error, "format_message"):  # click.ClickException: what was typed is not a command of ours
         return out.complain(error.format_message(), misused)
     name = getattr(error, "name", None) or ""

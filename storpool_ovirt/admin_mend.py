@@ -128,7 +128,7 @@ def _reconcile(
             continue
         try:
             out.say(f"  done: {repair.carry_out(engine, finding.action, grace_seconds)}")
-        except (errors.NotDelivered, errors.DeadlineExceeded):
+        except (errors.NotDelivered, errors.DeadlineExceeded, errors.Interrupted):
             raise
         except errors.Error as error:
             failed += 1

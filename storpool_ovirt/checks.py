@@ -6,7 +6,7 @@ Everything is read at that moment, and from a cluster that answers of now.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from storpool_ovirt import api, candidates, errors, journal, leftovers, mapping, names, recovery, trees, truths
 
@@ -80,5 +80,8 @@ def held(engine: trees.Engine, disk: str) -> Iterator[None]:
     try:
         engine.client.be_current()  # each precondition is read as of now
         yield
-    finally:
-        engine.mapping.session.unlock(disk)
+    except BaseException:
+        with suppress(errors.Error):  # the first failure is the one that is told; the connection's end unlocks too
+            engine.mapping.session.unlock(disk)
+        raise
+    engine.mapping.session.unlock(disk)

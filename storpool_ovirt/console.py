@@ -69,7 +69,8 @@ class Console:
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with JSON's escapes."""
         text = json.dumps(_map(facts, self._secrets.masked), indent=2, ensure_ascii=not _takes_all(sys.stdout))
-        self._write("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
+        # By lines, as most have nothing to escape and there may be many.
+        self._write("\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n")))
 
     def complain(self, sentence: str, code: int) -> int:
         """Write why the command failed, on stderr or as a document, and return the exit code."""
@@ -120,6 +121,10 @@ class Console:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+def _escaped(line: str) -> str:
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in line)
 
 
 def _takes_all(stream: TextIO) -> bool:

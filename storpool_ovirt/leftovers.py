@@ -122,7 +122,7 @@ def is_alone(view: truths.View, thing: api.Volume) -> bool:
     return not any(
         each.made_from == thing.global_id
         or (each.parent in stands and each.global_id not in family and each.made_from not in family[1:])
-        for each in view.things.values()
+        for each in view.children(thing)
         if not view.is_kept(each)
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from storpool_ovirt import api, config, errors, holders, journal, mapping, names, purposes, storpool_conf, text
 from storpool_ovirt.deadline import Deadline
@@ -87,12 +88,15 @@ def known(address: config.Database, deadline: Deadline) -> Known:
     """Read the mapping; where that cannot be, return the reason: who has what is asked most when much is broken."""
     try:
         caller = journal.Caller("-", "attachments")
+        seconds = min(DATABASE_SECONDS, deadline.remaining() / 3)
         with (
-            mapping.opened(address, deadline.within(DATABASE_SECONDS), caller, make=False) as there,
+            mapping.opened(address, deadline.within(seconds), caller, make=False) as there,
             there.session.snapshot(),
         ):
             records = {record.node.uuid: record for record in there.records()}
             return Known(records, there.asked(), str(address), there.location)
+    except errors.Interrupted:
+        raise
     except (errors.Unavailable, errors.NotFound) as error:
         return Known({}, {}, problem=str(error))
 
@@ -199,15 +203,36 @@ class _Joint:
         times = {}
         for client_id in (each.client_id for each in rows if each.client_id in self.hosts):
             for each in left:
-                if any(_same_host(each.host, name) for name, of in self.sections.items() if of == client_id):
+                if any(_same_host(each.host, name) for name in self._sections_of.get(client_id, ())):
                     times[client_id] = each.at
                     left.remove(each)
                     break
         nameless = [each.client_id for each in rows if each.client_id not in self.hosts]
-        left = [each for each in left if not any(_same_host(each.host, name) for name in self.sections)]
-        if len(nameless) == 1 and left:
-            times[nameless[0]] = left[0].at
+        if len(nameless) == 1:
+            others = [each.at for each in left if not self._is_named(each.host)]
+            times.update({nameless[0]: others[0]} if others else {})
         return times
+
+    def _is_named(self, host: str | None) -> bool:
+        """Tell whether that is the name of a client that has one."""
+        whole, short, shortened = self._names
+        name = (host or "").lower()
+        first = name.partition(".")[0]
+        return host is not None and (name in whole or first in short or ("." not in name and first in shortened))
+
+    @cached_property
+    def _sections_of(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for name, client_id in self.sections.items():
+            found.setdefault(client_id, []).append(name)
+        return found
+
+    @cached_property
+    def _names(self) -> tuple[Set[str], Set[str], Set[str]]:
+        """The names of all clients: as they are, those that are short, and what the others are for short."""
+        whole = frozenset(name.lower() for name in self.sections)
+        short = frozenset(name for name in whole if "." not in name)
+        return whole, short, frozenset(name.partition(".")[0] for name in whole)
 
 
 def _same_host(one: str | None, other: str) -> bool:

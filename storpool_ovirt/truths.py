@@ -127,6 +127,19 @@ class View:
             held.setdefault(each.global_id or each.name.lstrip("~"), []).append(each)
         return held
 
+    @cached_property
+    def _children(self) -> dict[str, list[api.Volume]]:
+        found: dict[str, list[api.Volume]] = {}
+        for each in self.things.values():
+            for address in {each.parent, names.address(each.made_from) if each.made_from else ""} - {""}:
+                found.setdefault(address, []).append(each)
+        return found
+
+    def children(self, thing: api.Volume) -> list[api.Volume]:
+        """Return what was made of an object, and what stands on it."""
+        address = names.address(thing.global_id)
+        return [*self._children.get(address, []), *self._children.get(thing.name, [])]
+
     def holders(self, global_id: str, name: str) -> list[api.Attachment]:
         """Return who has an object attached; older releases list no global ids, but names."""
         return [*self._held.get(global_id, []), *self._held.get(name, [])]
