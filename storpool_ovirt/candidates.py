@@ -12,6 +12,7 @@ from typing import NamedTuple
 from storpool_ovirt import api, mapping, names
 
 SHOWN = 5  # objects that one sentence names
+NAME_MAX = 100  # of a name: longer than each of ours
 
 
 class Candidates(NamedTuple):
@@ -59,7 +60,7 @@ def is_named(thing: api.Volume) -> bool:
 
 def said(thing: api.Volume) -> str:
     """Return how an object is named to a person who has to choose: by its kind, its name, its id."""
-    return f"{thing.kind} {names.shown(thing.name, names.NAME_AND_TAGS_MAX_BYTES)} (~{thing.global_id})"
+    return f"{thing.kind} {names.shown(thing.name, NAME_MAX)} (~{thing.global_id})"
 
 
 def those(things: Sequence[api.Volume]) -> str:

@@ -63,8 +63,9 @@ class Console:
             raise errors.NotDelivered(self._unread)
 
     def say(self, text: str) -> None:
-        """Write lines to stdout; raise NotDelivered when they cannot be written."""
-        self._write("\n".join(sentences.visible(line) for line in self._secrets.masked(text).split("\n")))
+        """Write lines to stdout, none longer than a sentence may be; raise NotDelivered when they cannot be written."""
+        lines = self._secrets.masked(text).split("\n")
+        self._write("\n".join(sentences.shortened(sentences.visible(line), sentences.SENTENCE_MAX) for line in lines))
 
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with JSON's escapes."""

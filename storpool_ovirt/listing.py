@@ -11,7 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from storpool_ovirt import api, config, errors, holders, journal, mapping, names, purposes, storpool_conf, text
+from storpool_ovirt import (
+    api,
+    candidates,
+    config,
+    errors,
+    holders,
+    journal,
+    mapping,
+    names,
+    purposes,
+    storpool_conf,
+    text,
+)
 from storpool_ovirt.deadline import Deadline
 
 # A database that hangs must not keep the rest of the list from who waits for it.
@@ -253,9 +265,15 @@ def _things(objects: Iterable[api.Volume], known: Known) -> Iterable[Thing]:
             root = known.records.get(node.root)
             active = root is None or (root.node.active or node.root) == node.uuid
             yield Thing(node.uuid, node.root, _kind(node.kind, node.uuid, node.root), each.global_id, active)
-        elif names.is_ours(each.tags, uuid, known.location or each.tags.get(names.TAG_LOCATION, "")):
+        elif _is_ours(each, uuid, known):
             disk = each.tags.get(names.TAG_ROOT, uuid)
             yield Thing(uuid, disk, _kind(each.kind, uuid, disk), each.global_id)
+
+
+def _is_ours(thing: api.Volume, uuid: str, known: Known) -> bool:
+    """Tell whether an object without a row is ours; with a mapping at hand a copy of our tags alone is others'."""
+    location = known.location or thing.tags.get(names.TAG_LOCATION, "")
+    return names.is_ours(thing.tags, uuid, location) and (not known.location or candidates.is_named(thing))
 
 
 def _kind(kind: str, uuid: str, disk: str) -> str:

@@ -144,3 +144,17 @@ def test_a_file_of_options_in_another_encoding_is_one_sentence(site: Site) -> No
     path = site.folder / "wrong.json"
     path.write_bytes(json.dumps({"sp_template": "диск"}).encode("utf-16"))
     assert "UTF-8" in complained(site.run("audit", "--options", str(path)), 3)
+
+
+def test_no_line_is_longer_than_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """T24: what others chose is cut in the middle, and what cannot be seen in it is shown."""
+    from storpool_ovirt import console, sentences
+
+    out = console.Console("storpool-ovirt")
+    out.hide("a-secret-word")
+    out.say("\x1b[31mfirst " + 2000 * "x" + " a-secret-word last\nsecond")
+    first, second = capsys.readouterr().out.splitlines()
+    assert len(first) <= sentences.SENTENCE_MAX
+    assert first.startswith("\\x1b[31mfirst")
+    assert first.endswith("*** last")
+    assert second == "second"

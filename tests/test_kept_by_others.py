@@ -165,3 +165,16 @@ def test_a_row_whose_object_lives_is_not_forgotten(yard: Yard, change: dict[str,
     assert address in str(refused.value)
     assert f"storpool-ovirt mend {DISK}" in str(refused.value)
     assert yard.world() == before
+
+
+def test_it_is_not_listed_as_attached_to_the_disk(yard: Yard) -> None:
+    """T76: a backup that reads a copy somewhere makes no second host of the disk."""
+    from storpool_ovirt import listing
+
+    yard.shut(DISK)
+    yard.hold(yard.by_hand(DISK, name="a-copy"))
+    with yard.engine("attachments") as engine:
+        records = {each.node.uuid: each for each in engine.mapping.records()}
+        known = listing.Known(records, engine.mapping.asked(), "db", engine.mapping.location)
+        found = listing.look(engine.client, known, engine.root)
+    assert [(each.thing.uuid, each.client_id) for each in found.entries] == [(DISK, 1)]
