@@ -35,6 +35,7 @@ def works(rig: Rig, machine: str, ago: float = 0.0) -> None:
     """Have an Engine on a machine ask for the domain's space."""
     with engine_on(rig, machine, ago) as engine:
         disks.stats(engine)
+        engine.mapping.journal.delivered()
 
 
 def found(rig: Rig, machine: str) -> list[findings.Finding]:
