@@ -23,7 +23,7 @@ def audit(  # noqa: PLR0913, PLR0917  what its command line takes
     from storpool_ovirt import audit, reports, truths
 
     with admin_work.engine(out, "audit", Where(database, options, limit)) as engine:
-        report = audit.report(truths.look(engine, here=database is None), 60 * grace)
+        report = audit.report(truths.look(engine, database is None), 60 * grace)
     if as_json:
         out.document(reports.document(report))
     else:

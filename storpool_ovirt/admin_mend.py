@@ -34,7 +34,7 @@ def reconcile(  # noqa: PLR0913, PLR0917  what its command line takes
     from storpool_ovirt import truths, twins
 
     with admin_work.engine(out, "reconcile", Where(database, options, limit)) as engine:
-        view = truths.look(engine, here=database is None)
+        view = truths.look(engine, database is None)
         if not dry_run:
             twins.check_holder(view)
         if remove or keep or detach:
@@ -80,7 +80,7 @@ def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
     from storpool_ovirt import rebuild, reports, truths, twins
 
     with admin_work.engine(out, "rebuild", Where(database, options, limit)) as engine:
-        view = truths.look(engine, here=database is None)
+        view = truths.look(engine, database is None)
         plan = rebuild.plan(view, location)
         why = twins.signs(engine, view, plan.location) if plan.location != view.location else []
         if not dry_run:
