@@ -25,6 +25,8 @@ from storpool_ovirt import database, errors
 
 MAKE, GROW, DROP = "make", "grow", "drop"
 RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undelivered", "undone"
+# What a process is said to be where /proc does not tell its machine, or its start.
+UNTOLD, UNKNOWN_START = "-", "0"
 # How long what was taken back is remembered: no request is under way for so long.
 KEEP_DAYS = 1
 
@@ -114,12 +116,15 @@ class Operation:
 
     def is_alive(self) -> bool:
         """Tell whether its process still runs: on this machine it is looked for, elsewhere its time decides."""
-        machine, pid, _ = self.process.split(":")
+        machine, pid, started = self.process.split(":")
         here, own_pid, _ = process().split(":")
-        if machine != here:
+        if machine != here or machine == UNTOLD:
             return self.left_seconds > 0
-        # Our own process is at one operation at a time: what it left before is over.
-        return pid != own_pid and _identity(pid) == self.process
+        if pid == own_pid or not _runs(int(pid)):
+            return False  # our own process is at one operation at a time: what it left before is over
+        found = _started(pid)
+        # Another user's process may be hidden (proc(5), hidepid): it is there, and nobody can tell since when.
+        return found == started if found is not None and started != UNKNOWN_START else self.left_seconds > 0
 
     def is_fresh(self, seconds: float) -> bool:
         """Tell whether it is certainly no older than this: an old one must not look new because a clock went back.
@@ -287,18 +292,40 @@ class Journal:
 
 
 def process() -> str:
-    """Return who this process is: the machine's boot and name space, the pid, and its start (a pid is used again)."""
-    return _identity(str(os.getpid()))
+    """Return who this process is: the machine's boot and name space, the pid, and its start (a pid is used again).
+
+    What /proc does not tell is put as UNTOLD and UNKNOWN_START.
+    """
+    pid = str(os.getpid())
+    return f"{_machine()}:{pid}:{_started(pid) or UNKNOWN_START}"
 
 
-def _identity(pid: str) -> str:
+def _machine() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123  pathlib is an import
             boot = file.read().strip()
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123  that is spared
-            # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
-            started = file.read().rpartition(")")[2].split()[19]
         space = os.readlink("/proc/self/ns/pid")[5:-1]  # noqa: PTH115  as above
     except OSError:
-        return f"-:{pid}:0"
-    return f"{boot}/{space}:{pid}:{started}"
+        return UNTOLD
+    return f"{boot}/{space}"
+
+
+def _started(pid: str) -> str | None:
+    """Return when a process was started, None where /proc does not tell it."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:  # noqa: PTH123  that is spared
+            # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _runs(pid: int) -> bool:
+    """Tell whether there is a process of this number, whoever may look at it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

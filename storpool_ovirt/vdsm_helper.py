@@ -16,16 +16,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from storpool_ovirt import config, documents, door, errors, log, names, streams
 from storpool_ovirt.deadline import Deadline, enforced
+
+if TYPE_CHECKING:
+    from storpool_ovirt import attachments
 
 PROGRAM = "managedvolume-helper-storpool"
 # Vdsm has no limit of its own; Engine gives up after 180 s and may send the next call while we still work.
 DEADLINE_SECONDS = 45.0
 LAST_SECONDS = 10.0  # for an undo, beyond the deadline: all in all less than a minute
 STDIN_MAX_BYTES = 1 << 20
+SWEEP_SECONDS = 0.5  # for what other volumes left: a VM waits, and the next attach goes on with it
 USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
 
 
@@ -107,6 +111,8 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
             attachments.detach(client, side, target)
             return "{}"
 
+        _sweep(side, connection.volume)
+
         def clear_way() -> None:
             try:
                 removed = vdsm_rows.remove_dangling(root, connection.volume, connection.global_id)
@@ -118,6 +124,34 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
 
         path = attachments.attach(client, side, target, connection.access_mode, clear_way)
         return json.dumps({"type": "block", "path": path})
+
+
+def _sweep(host: attachments.HostSide, attached: str) -> None:
+    """Remove the run links of other volumes that lost their devices, and never fail, nor take long.
+
+    A Vdsm that decides by the link whether a volume is attached would refuse it before it asks us; the row that is left
+    it takes for an old one then.  The row itself stays: Vdsm may be using it at this moment.
+    """
+    from storpool_ovirt import attachments, vdsm_rows
+
+    limit = host.deadline.within(SWEEP_SECONDS)
+    try:
+        lost = vdsm_rows.dangling(host.root)
+    except errors.Error as error:
+        host.log.line("dangling_links_not_seen", reason=error)
+        return
+    for volume, global_id in lost.items():
+        if volume == attached or limit.remaining() <= 0:
+            continue
+        try:
+            # Under its lock no device comes: what dangles then is used by nobody.
+            with attachments.locked(host, attachments.Target(global_id, None), 0.0):
+                removed = vdsm_rows.remove_dangling(host.root, volume, global_id)
+        except errors.Error as error:
+            host.log.line("dangling_link_stays", volume=volume, global_id=global_id, reason=error)
+        else:
+            for name in removed:
+                host.log.line("dangling_link_removed", link=name, target=volume, global_id=global_id)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

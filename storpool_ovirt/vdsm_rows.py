@@ -79,6 +79,25 @@ def linked(root: str) -> set[str]:
     return {global_id for global_id in found if global_id}
 
 
+def dangling(root: str) -> dict[str, str]:
+    """Return the run links to devices of StorPool's that are not there: the global id by the volume's id.
+
+    It costs a list of each folder, and nothing more where there is no link.  Raises Unseen.
+    """
+    with _folder(root + names.RUN_FOLDER) as folder:
+        targets = {name: _target(folder, name) for name in _listed(folder)}
+    named = {name: names.global_id_of(target, root) for name, target in targets.items() if target}
+    if not any(named.values()):
+        return {}
+    there = {*presence.listed(root + names.DEVICE_FOLDER)}
+    volumes = {name.partition("_")[2]: global_id for name, global_id in named.items()}
+    return {
+        volume: global_id
+        for volume, global_id in volumes.items()
+        if names.UUID.match(volume) and global_id and global_id not in there
+    }
+
+
 def remove_dangling(root: str, vol_id: str, global_id: str) -> list[str]:
     """Remove the run links of this volume that point to its device while that is not there; return their names.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import faulty_files
 import pytest
 from disk_model import GIB
 from disk_rig import Fault
@@ -186,6 +188,37 @@ def test_a_process_lives_as_long_as_this_very_process_does(yard: Yard) -> None:
         assert not replace(living, process=f"{machine}:{pid}:{int(started) - 1}").is_alive()
         child.communicate()
     assert not living.is_alive()
+
+
+@pytest.mark.parametrize("code", [*faulty_files.ERRORS, errno.ENOENT])
+def test_a_process_that_cannot_be_looked_at_is_not_dead(yard: Yard, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """T72: /proc does not open, or hides other users' processes as if they were not there (hidepid): as long as there
+    is a process of this number its time decides; one that has ended is dead.
+    """
+    yard.undelivered("create", DISK, GIB)
+    (own,) = yard.operations()
+    with subprocess.Popen(
+        [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        living = replace(own, process=child.stdout.readline().strip(), left_seconds=1)
+        faulty_files.inject(monkeypatch, f"/proc/{child.pid}/", code)
+        assert living.is_alive()
+        assert not replace(living, left_seconds=-1).is_alive()
+        child.communicate()
+    assert not living.is_alive()
+
+
+@pytest.mark.parametrize("code", [*faulty_files.ERRORS, errno.ENOENT])
+def test_a_machine_that_does_not_tell_who_it_is(yard: Yard, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """T72: where /proc tells neither boot nor name space, two machines look alike: time decides for each process."""
+    yard.undelivered("create", DISK, GIB)
+    (own,) = yard.operations()
+    faulty_files.inject(monkeypatch, "/proc/s", code)
+    assert journal.process().startswith("-:")
+    for process in (journal.process(), "-:1:0", own.process):
+        assert replace(own, process=process, left_seconds=1).is_alive()
+        assert not replace(own, process=process, left_seconds=-1).is_alive()
 
 
 def test_a_process_of_another_machine_lives_as_long_as_its_time(yard: Yard) -> None:

@@ -103,7 +103,7 @@ def test_bad_input_is_one_sentence_on_stderr(tmp_path: Path, action: str) -> Non
 def test_a_host_without_storpool_conf_says_so(tmp_path: Path) -> None:
     """The host's own storpool.conf is the only source of API, token and client id."""
     stdin = json.dumps({"connection_info": INFO}).encode()
-    assert "SP_API_HTTP_HOST" in refusal(run(tmp_path, "attach", stdin=stdin, conf=None))
+    assert "storpool.conf is missing: install" in refusal(run(tmp_path, "attach", stdin=stdin, conf=None))
     assert "SP_OURID" in refusal(run(tmp_path, "attach", stdin=stdin, conf=CONF.replace("SP_OURID", "SP_X")))
 
 

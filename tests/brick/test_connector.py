@@ -78,7 +78,7 @@ def test_the_constructor_asks_nothing(host: Host) -> None:
     host.local("/etc/storpool.conf").unlink()
     made = brick_rig.connector()
     assert made.get_all_available_volumes() == []
-    with pytest.raises(exception.BrickException, match=r"SP_API_HTTP_HOST is missing in .*/etc/storpool\.conf"):
+    with pytest.raises(exception.BrickException, match=r"/etc/storpool\.conf is missing: install"):
         made.connect_volume({"volume": "v1", "access_mode": "rw"})
 
 

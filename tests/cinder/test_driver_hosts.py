@@ -82,8 +82,17 @@ def test_a_host_of_any_script_is_known(core: Core, backend: Backend, name: str) 
     conf = core.folder / "engine" / "etc" / "storpool.conf"
     with pytest.raises(exception.InvalidConnectorException, match=name):
         backend.driver.validate_connector({"host": name})
-    conf.write_text(conf.read_text() + f"[{name}]\nSP_OURID=2\n", encoding="utf-8")
+    conf.write_text(conf.read_text() + f"[{name}]\nSP_OURID=9\n", encoding="utf-8")
     backend.driver.validate_connector({"host": name})
+
+
+def test_a_client_id_of_two_sections_is_nobodys(core: Core, backend: Backend) -> None:
+    """4.1 B2: nobody can tell which of the two hosts is meant: neither name is a client, and both are named."""
+    conf = core.folder / "engine" / "etc" / "storpool.conf"
+    conf.write_text(conf.read_text() + "[one]\nSP_OURID=9\n[other]\nSP_OURID=9\n")
+    for name in ("one", "other"):
+        with pytest.raises(exception.InvalidConnectorException, match=r"client 9 is 2 hosts in .*, one and other"):
+            backend.driver.validate_connector({"host": name})
 
 
 def test_an_id_before_all_sections_is_nobodys(core: Core, backend: Backend) -> None:
@@ -97,7 +106,7 @@ def test_an_id_before_all_sections_is_nobodys(core: Core, backend: Backend) -> N
 def test_cinders_own_host_goes_by_its_node_name(core: Core, backend: Backend) -> None:
     """[upstream] Cinder's option `host`, and the host of the service, stand for this machine."""
     conf = core.folder / "engine" / "etc" / "storpool.conf"
-    conf.write_text(conf.read_text() + f"[{platform.node()}]\nSP_OURID=3\n")
+    conf.write_text(conf.read_text() + f"[{platform.node()}]\nSP_OURID=9\n")
     for name in (cfg.CONF.host, "engine.example.com"):
         backend.driver.validate_connector({"host": name})
 
