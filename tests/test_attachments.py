@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import faulty_files
 import pytest
 from core_fixtures import GIB, Core
 
@@ -136,6 +138,72 @@ def test_detach_of_what_is_not_attached_is_a_success(
     attachments.detach(core.client(), core.host(1), target)
     attachments.detach(core.client(), core.host(1), attachments.Target("sim.a.zzz", "ovirt--z"))
     assert attached(core) == {("ovirt--x", 2, "rw")}
+
+
+def elsewhere(core: Core, client_id: int) -> attachments.HostSide:
+    """Return host 1 as it is where its SP_OURID is another client's."""
+    return attachments.HostSide(client_id, core.root(1), Deadline(20), core.log)
+
+
+def test_a_refused_detach_is_none_while_the_device_is_here(core: Core, target: attachments.Target) -> None:
+    """T50: refused, and the list has nothing of this client: a device that is here says that it was not done, and the
+    sentence says what may be wrong; a client that StorPool does not know is no client that has nothing.
+    """
+    core.simulator.switches.set({"detach_absent": "error"})
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    with pytest.raises(errors.Conflict, match="has a device here though StorPool lists none: check SP_OURID"):
+        attachments.detach(core.client(), elsewhere(core, 2), target)
+    words = {"name": "invalidParam", "descr": "No such client registered 99"}
+    core.simulator.faults.add("error_200", query="VolumesReassignWait", **words)
+    with pytest.raises(errors.NotFound, match="there is no client"):
+        attachments.detach(core.client(), core.host(3), target)
+    assert attached(core) == {("ovirt--x", 1, "rw")}
+    attachments.detach(core.client(), core.host(1), target)
+    attachments.detach(core.client(), core.host(1), target)
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_a_refused_detach_looks_at_what_is_so_now(core: Core, target: attachments.Target, lag: int) -> None:
+    """T50: StorPool refuses it once, and its list may be of a moment ago, with nothing attached: that is no detach."""
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    core.simulator.switches.set({"lag": str(lag)})
+    core.simulator.faults.add("error_200", query="VolumesReassignWait", name="invalidParam", descr="not now")
+    with pytest.raises(errors.Rejected, match="not now"):
+        attachments.detach(core.client(), core.host(1), target)
+    core.simulator.switches.set({"lag": "0"})
+    assert attached(core) == {("ovirt--x", 1, "rw")}
+
+
+@pytest.mark.parametrize("code", faulty_files.ERRORS)
+def test_a_device_that_cannot_be_looked_at(
+    core: Core, target: attachments.Target, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """T11, T50: it is neither there nor missing: told at once with the reason, and the attach is undone, also where it
+    was attached before; the size of a device is no guess either.
+    """
+    blind = core.folder / "blind"  # host 1 by another name, so that StorPool's own part of it sees all
+    blind.symlink_to(core.root(1))
+    faulty_files.inject(monkeypatch, f"{blind}/dev", code)
+    for before in (False, True):
+        if before:
+            attachments.attach(core.client(), core.host(1), target, "rw")
+        host = attachments.HostSide(1, str(blind), Deadline(20), core.log)
+        began = time.monotonic()
+        with pytest.raises(errors.Unseen, match=f"cannot be looked at .{os.strerror(code)}"):
+            attachments.attach(core.client(), host, target, "rw")
+        assert time.monotonic() - began < attachments.DEVICE_SECONDS / 2
+        with pytest.raises(errors.Unseen, match=f"cannot be looked at .{os.strerror(code)}"):
+            attachments.wait_for_size(core.client(), host, target)
+        assert attached(core) == set()
+
+
+def test_what_is_not_there_is_said_once(core: Core) -> None:
+    """A request names its objects with their kinds: the sentence has each word once."""
+    for kind in ("volume", "snapshot"):
+        gone = attachments.Target("sim.a.zzz", "ovirt--gone", kind)
+        with pytest.raises(errors.NotFound) as raised:
+            attachments.attach(core.client(), core.host(1), gone, "ro")
+        assert str(raised.value).startswith(f"there is no {kind} ovirt--gone in the StorPool cluster at ")
 
 
 @pytest.mark.parametrize("busy_error", ["busy", "invalidParam"])
