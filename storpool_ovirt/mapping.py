@@ -141,6 +141,11 @@ class Mapping:
         """Return all rows of a disk, oldest first."""
         return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
 
+    def newest_empty(self) -> Node | None:
+        """Return the newest volume that was made without a source and is there."""
+        where = "WHERE kind = 'volume' AND state = 'live' AND source IS NULL ORDER BY created_at DESC, uuid LIMIT 1"
+        return next(iter(self._nodes(where)), None)
+
     def records(self) -> list[Record]:
         """Return the rows of all disks with what is known of their making, oldest first."""
         made = "correlation_id, greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from storpool_ovirt import errors, mapping, names, trees
+from storpool_ovirt import errors, names, trees
 
 
 def check(engine: trees.Engine, create: Callable[[str], None], delete: Callable[[str], None]) -> None:
@@ -35,17 +35,13 @@ def check(engine: trees.Engine, create: Callable[[str], None], delete: Callable[
 
 def _is_proved(engine: trees.Engine) -> bool:
     """Tell whether the newest disk that was made empty is in no template."""
-    made = [record.node for record in engine.mapping.records() if _was_made_empty(record.node)]
-    if not made or made[-1].global_id is None:
+    newest = engine.mapping.newest_empty()
+    if newest is None:
         return False
     try:
-        return not engine.client.volume(names.address(made[-1].global_id)).template
+        return not engine.client.volume(names.address(trees.global_id(newest))).template
     except errors.NotFound:
         return False
-
-
-def _was_made_empty(node: mapping.Node) -> bool:
-    return node.kind == "volume" and node.state == mapping.LIVE and node.source is None
 
 
 def _uuid(location: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 from core_fixtures import GIB, Core
 
-from storpool_ovirt import api, attachments, domain_xml, errors, names, taking, volumes
+from storpool_ovirt import api, attachments, domain_xml, errors, names, taking, vm_hook, volumes
 from storpool_ovirt.deadline import Deadline
 
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
@@ -298,3 +298,21 @@ def test_many_disks_are_one_sentence(core: Core) -> None:
         taking.take(core.client(), core.host(1), [disk(each) for each in targets], "os")
     assert len(str(refused.value)) < 400
     assert "and 9 more" in str(refused.value)
+
+
+SLOW_CALL_SECONDS = 1.2
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["its own", "taken"])
+def test_a_vm_with_many_disks_starts_where_each_call_takes_long(core: Core, taken: bool) -> None:
+    """T53, T73: 36 disks and a second for each call: the start ends within its limit, as for one disk."""
+    targets = [made(core, f"{number:08x}-1111-4111-8111-111111111111", 2) for number in range(36)]
+    if taken:
+        core.client().reassign([{"volume": f"~{each.global_id}", "rw": [1]} for each in targets], 0, "")
+    core.queries()
+    client = core.client()
+    client.be_current()
+    done = taking.take(client, core.host(2), [disk(each) for each in targets], "os")
+    assert len(done.targets) == 36
+    assert attached(core) == {(each.global_id, 2) for each in targets}
+    assert client.calls * SLOW_CALL_SECONDS < vm_hook.DEADLINE_SECONDS / 2
