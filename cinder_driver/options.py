@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
 
 from cinder_driver import names, words
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import config, errors, presence, storpool_conf
 from storpool_ovirt import names as storpool_names
 
 PREFIX = "storpool_"
@@ -129,7 +127,8 @@ def _keys(configuration: Any) -> set[str]:
     """
     group = getattr(configuration, "config_group", None)
     keys = set(vars(getattr(cfg.CONF, group))) if group else set()
-    for path in (*_files(getattr(cfg.CONF, "config_file", None)), *_files(getattr(cfg.CONF, "config_dirs", None))):
+    folders = [file for folder in getattr(cfg.CONF, "config_dirs", None) or () for file in _files(str(folder))]
+    for path in (*(getattr(cfg.CONF, "config_file", None) or ()), *folders):
         sections: dict[str, dict[str, list[str]]] = {}
         try:
             cfg.ConfigParser(path, sections).parse()
@@ -140,9 +139,11 @@ def _keys(configuration: Any) -> set[str]:
     return keys
 
 
-def _files(paths: Sequence[str] | None) -> list[str]:
-    found = [Path(path) for path in paths or ()]
-    return [str(file) for path in found for file in (sorted(path.glob("*.conf")) if path.is_dir() else [path])]
+def _files(folder: str) -> list[str]:
+    try:
+        return [f"{folder}/{name}" for name in presence.listed(folder) if name.endswith(".conf")]
+    except errors.Unseen:
+        return []  # as above
 
 
 def _checked(name: str, value: Any, pattern: re.Pattern[str]) -> Any:
