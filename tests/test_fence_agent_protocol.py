@@ -233,7 +233,8 @@ def test_a_storpool_conf_that_vdsm_cannot_read(scene: Site) -> None:
         conf = Path(folder, "etc", "storpool.conf")
         conf.chmod(0o640)
         line = told(as_nobody(Path(folder), vdsm("status")), UNKNOWN)
-        assert f"{conf} cannot be read (Permission denied): make it readable for user" in line
+        assert f"{conf} cannot be read (Permission denied) and root cannot be asked" in line
+        assert "make it readable for user nobody" in line
         os.chown(conf, 0, NOBODY)
         told(as_nobody(Path(folder), vdsm("status")), OFF)
 
