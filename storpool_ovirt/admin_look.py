@@ -20,10 +20,11 @@ def audit(  # noqa: PLR0913, PLR0917  what its command line takes
 
     The exit code is 0 when they agree, 1 for a warning, 2 for something critical, 3 when it could not look.
     """
-    from storpool_ovirt import audit, reports, truths
+    from storpool_ovirt import audit, lost, reports, truths
 
     with admin_work.engine(out, "audit", Where(database, options, limit)) as engine:
-        report = audit.report(truths.look(engine, database is None), 60 * grace)
+        view = truths.look(engine, database is None)
+        report = audit.report(view, 60 * grace, lost.findings(engine, view))
     if as_json:
         out.document(reports.document(report))
     else:

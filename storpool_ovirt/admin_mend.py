@@ -79,7 +79,8 @@ def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
     """Make the mapping again from the tags, when the database was lost or restored from an older backup."""
     from storpool_ovirt import rebuild, reports, truths, twins
 
-    with admin_work.engine(out, "rebuild", Where(database, options, limit)) as engine:
+    where = Where(database, options, limit)
+    with admin_work.engine(out, "rebuild", where, make=not dry_run, without=True) as engine:
         view = truths.look(engine, database is None)
         plan = rebuild.plan(view, location)
         why = twins.signs(engine, view, plan.location) if plan.location != view.location else []
@@ -91,6 +92,7 @@ def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
         for line in why:
             out.say(f"a sign that location {plan.location} lives: {line}")
         if not dry_run:
+            engine.mapping.make(plan.location)  # now that it is certain whose disks are to be in them
             out.say(f"{rebuild.carry_out(engine, plan)} rows written: now run storpool-ovirt audit")
     return 0
 

@@ -77,8 +77,13 @@ def limited(seconds: float, what: str) -> Iterator[Deadline]:
 
 
 @contextmanager
-def engine(out: console.Console, verb: str, where: Where) -> Iterator[trees.Engine]:
-    """Give what the verbs of disks work with, for the cluster and the database that an administrator means."""
+def engine(
+    out: console.Console, verb: str, where: Where, make: bool = False, without: bool = False
+) -> Iterator[trees.Engine]:
+    """Give what the verbs of disks work with, for the cluster and the database that an administrator means.
+
+    `make`: old tables are brought up to date; `without`: there need not be any.
+    """
     from storpool_ovirt import api, engine_conf, journal, mapping, trees
 
     root = config.root()
@@ -89,7 +94,7 @@ def engine(out: console.Console, verb: str, where: Where) -> Iterator[trees.Engi
         out.hide(address.password.reveal())
         out.log.correlation_id = f"{verb}-{os.getpid()}"
         caller = journal.Caller(out.log.correlation_id, verb)
-        with mapping.opened(address, deadline, caller, make=verb == "rebuild") as opened:
+        with mapping.opened(address, deadline, caller, make=make, without=without) as opened:
             yield trees.Engine(domain, api.Client(domain.api, deadline), opened, out.log, root)
 
 

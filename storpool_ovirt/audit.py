@@ -7,6 +7,7 @@ commands: an object without a row may be a left-over, or the only copy of a disk
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import drifts, leftovers, mapping, rowless, truths, twins
@@ -28,12 +29,12 @@ class Report:
         return next((each for each in (CRITICAL, WARNING) if each in found), INFO)
 
 
-def report(view: truths.View, grace_seconds: float = GRACE_SECONDS) -> Report:
-    """Compare what was seen."""
+def report(view: truths.View, grace_seconds: float = GRACE_SECONDS, more: Sequence[Finding] = ()) -> Report:
+    """Compare what was seen; `more` are findings of who looked further."""
     stranger = _wrong_cluster(view)
     found = [stranger] if stranger else [
         *twins.of_claims(view), *leftovers.of_operations(view), *drifts.of_rows(view), *rowless.of_objects(view),
-        *drifts.of_attachments(view),
+        *drifts.of_attachments(view), *more,
     ]  # fmt: skip
     order = (CRITICAL, WARNING, INFO)
     found.sort(key=lambda each: (order.index(each.severity), each.kind, each.disk, each.uuid))

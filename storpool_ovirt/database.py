@@ -106,8 +106,10 @@ MIGRATIONS = (
 
 
 @contextmanager
-def opened(address: config.Database, deadline: Deadline, make: bool = True) -> Iterator[Session]:
+def opened(address: config.Database, deadline: Deadline, make: bool = True, without: bool = False) -> Iterator[Session]:
     """Connect, make or migrate the tables where needed (and wanted: `make`), and close at the end, within the deadline.
+
+    `without`: tables that are missing are neither made nor missed; `is_made` tells it then.
 
     Raises DatabaseUnavailable; NotFound where there are no tables and none are to be made; DeadlineExceeded when the
     server does not answer in time.
@@ -131,7 +133,7 @@ def opened(address: config.Database, deadline: Deadline, make: bool = True) -> I
         try:
             connection.autocommit = True
             session = Session(connection, address, deadline)
-            session.prepare(make)
+            session.prepare(make, without)
             yield session
         finally:
             connection.close()
@@ -176,7 +178,20 @@ class Session:
         self.statements = 0
         self.location = ""
 
-    def prepare(self, make: bool = True) -> None:
+    @property
+    def is_made(self) -> bool:
+        """Tell whether the tables are there."""
+        return bool(self.location)
+
+    def make(self, location: str) -> None:
+        """Make the tables of an Engine that has this location; raise Conflict where they were made meanwhile."""
+        self._migrate(location)
+        if self.location != location:
+            raise errors.Conflict(
+                str(self.address), f"got tables with the location {self.location} meanwhile", "run this again"
+            )
+
+    def prepare(self, make: bool = True, without: bool = False) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or old."""
         version = 0
         with suppress(psycopg2.errors.UndefinedTable):
@@ -188,6 +203,8 @@ class Session:
             if rows[0][1] is None:
                 raise errors.DatabaseUnavailable(str(self.address), "its table storpool_ovirt.meta is empty")
             _, version, self.location = rows[0]
+        if version == 0 and without:
+            return
         if version < len(MIGRATIONS) and not make:
             raise errors.NotFound(
                 "mapping", f"of version {len(MIGRATIONS)}",
@@ -260,7 +277,7 @@ class Session:
             with suppress(errors.Error):
                 self.rows("ROLLBACK")
 
-    def _migrate(self) -> None:
+    def _migrate(self, location: str = "") -> None:
         with _translated(self.address), self._connection.cursor() as cursor:
             # One transaction under a lock: of many first verbs at once one makes the tables, the others find them.
             cursor.execute("BEGIN")
@@ -280,7 +297,8 @@ class Session:
                 cursor.execute("UPDATE storpool_ovirt.meta SET version = %s", (len(MIGRATIONS),))
             else:
                 cursor.execute(
-                    "INSERT INTO storpool_ovirt.meta VALUES (%s, %s)", (len(MIGRATIONS), os.urandom(4).hex())
+                    "INSERT INTO storpool_ovirt.meta VALUES (%s, %s)",
+                    (len(MIGRATIONS), location or os.urandom(4).hex()),
                 )
             cursor.execute("COMMIT")
         _, self.location = self.rows("SELECT version, location FROM storpool_ovirt.meta")[0]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 900.0
 
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
-KEPT, TWIN = "kept by others", "another Engine"
+KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost", "stale attachment", "tag drift", "size drift", "foreign", "wrong cluster",
 )  # fmt: skip

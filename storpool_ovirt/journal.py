@@ -32,8 +32,9 @@ KEEP_DAYS = 1
 
 # The server, its timeline and the table that a row was written in.  A row that came back with a backup has other ones:
 # what it tells is older than what Engine did since.  (An image of the whole server has the same: see `recovery.py`.)
+_SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
 _INCARNATION = (
-    "(SELECT system_identifier FROM pg_control_system()) || '/'"
+    f"{_SERVER}"
     " || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || 'storpool_ovirt.operation'::regclass::oid"
 )
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still come.
@@ -153,7 +154,8 @@ class Journal:
 
         Returns the server's own id (`pg_control_system`): a copy of the whole server has the same, a dump has not.
         """
-        told: str = self._session.rows(f"SELECT {_INCARNATION}")[0][0]
+        asked = _INCARNATION if self._session.is_made else _SERVER
+        told: str = self._session.rows(f"SELECT {asked}")[0][0]
         return told.partition("/")[0]
 
     def begin(self, intent: Intent, change: Change | None = None, *, only_if_changed: bool = False) -> bool:

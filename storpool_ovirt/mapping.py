@@ -85,15 +85,21 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def opened(
-    address: config.Database, deadline: Deadline, caller: Caller, own: Own | None = None, make: bool = True
+def opened(  # noqa: PLR0913  what one process opens it with
+    address: config.Database,
+    deadline: Deadline,
+    caller: Caller,
+    own: Own | None = None,
+    make: bool = True,
+    *,
+    without: bool = False,
 ) -> Iterator[Mapping]:
     """Open the database for one process and close it at the end.
 
-    `own` is its operation, when it comes back; tables that are missing or old are made, or not (`make`).  Raises what
-    `database.opened` raises.
+    `own` is its operation, when it comes back; tables that are missing or old are made, or not (`make`), or may be
+    missing (`without`).  Raises what `database.opened` raises.
     """
-    with database.opened(address, deadline, make) as session:
+    with database.opened(address, deadline, make, without) as session:
         yield Mapping(session, Journal(session, caller, own))
 
 
@@ -224,6 +230,12 @@ class Mapping:
             node.active, node.replaced, self.journal.caller.correlation_id, created_at,
         )  # fmt: skip
         return bool(rows)
+
+    def make(self, location: str) -> None:
+        """Make the tables, where they are missing, of an Engine that has this location.  Raises Conflict."""
+        if not self.session.is_made:
+            self.session.make(location)
+            self.location = location
 
     def relocate(self, location: str) -> None:
         """Write the location that this Engine's objects carry."""

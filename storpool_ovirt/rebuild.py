@@ -57,8 +57,8 @@ def plan(view: truths.View, location: str | None = None) -> Plan:
     if wanted not in {each.name for each in locations(view)}:
         there = ", ".join(f"{each.name} ({each.disks} disks)" for each in locations(view)) or "none"
         raise errors.Conflict(
-            f"location {wanted}",
-            "has no object in this cluster",
+            f"location {wanted}" if wanted else "the location of the lost database",
+            "has no object in this cluster" if wanted else "is not told",
             f"the locations there are: {there}; the old one is in the adapter's log (verb_done ... loc=): give it with"
             " --location",
         )

@@ -191,7 +191,8 @@ def _claimed(engine: trees.Engine, here: bool) -> tuple[claims.Claim | None, cla
     """Return which Engine has our location, and who this one is; nothing rests on it, so no failure is told."""
     client = engine.client.limited(engine.mapping.session.deadline.within(claims.NOTE_SECONDS))
     try:
-        own, claim = claims.this(engine), claims.read(client, engine.mapping.location)
+        own = claims.this(engine)
+        claim = claims.read(client, engine.mapping.location) if engine.mapping.location else None
     except errors.Error as error:
         engine.log.line("claim_not_read", location=engine.mapping.location, reason=error)
         return None, None
@@ -206,6 +207,8 @@ _Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]
 
 
 def _database(engine: trees.Engine) -> _Base:
+    if not engine.mapping.session.is_made:
+        return {}, ()
     with engine.mapping.session.snapshot():
         records = {record.node.uuid: record for record in engine.mapping.records()}
         return records, tuple(engine.mapping.journal.all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,13 +13,13 @@ from disk_rig import TOKEN
 from host_files import NODE
 from test_engine_conf import SETUP, lines, write
 
-from storpool_ovirt import admin
+from storpool_ovirt import admin, claims
 
 # Rebuild
 
 
 def test_a_lost_mapping_is_rebuilt(site: Site, disk: str) -> None:
-    """T85: the locations are named, a dry run writes nothing, and the next audit is well."""
+    """T85: the locations are named, a refusal and a dry run leave not even a table, and the next audit is well."""
     site.stage.engine.run("create_snapshot", disk).require()
     before, location = shared_stage.rows(site.stage.database), site.location()
     shared_stage.sql(site.stage.database, "DROP SCHEMA storpool_ovirt CASCADE")
@@ -27,12 +28,37 @@ def test_a_lost_mapping_is_rebuilt(site: Site, disk: str) -> None:
     assert "location deadbeef has no object" in complained(site.run("rebuild", "--location", "deadbeef"), 1)
     plan = f"location {location}: 1 volumes and 1 snapshots of 1 disks to take in"
     assert told(site.run("rebuild", "--location", location, "--dry-run"), 0) == [plan]
-    assert shared_stage.rows(site.stage.database) == []
+    assert "rebuild makes its tables again" in complained(site.run("audit"), 3)
+    assert shared_stage.sql(site.stage.database, "SELECT to_regnamespace('storpool_ovirt')") == [(None,)]
     written = [plan, "2 rows written: now run storpool-ovirt audit"]
     assert told(site.run("rebuild", "--location", location), 0) == written
     after = shared_stage.rows(site.stage.database)
     assert [row[:7] for row in after] == [row[:7] for row in before]
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
+
+
+def test_a_database_that_was_lost_unseen_is_no_green_audit(site: Site, disk: str) -> None:
+    """T72, T85: Engine made tables anew and the old disks are there: a warning, but for locations that others claim."""
+    there, location = site.stage.database, site.location()
+    shared_stage.sql(there, "DROP SCHEMA storpool_ovirt CASCADE")
+    site.stage.engine.run("storage_stats", "true").require()
+    said = told(site.run("audit"), 1)
+    assert any(f"these locations of the cluster: {location} (1 disks, 1 objects)" in line for line in said)
+    assert any(f"storpool-ovirt rebuild --dry-run --location {location}" in line for line in said)
+    claim_of(site, location, machine="another", at=time.time() - 60)
+    assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
+    claim_of(site, location, machine="another", at=time.time() - 86400)
+    told(site.run("audit"), 1)
+    told(site.run("rebuild", "--location", location, "--even-if-it-lives", location), 0)
+    assert "lost mapping" not in site.run("audit").stdout
+    assert disk in shared_stage.volumes(site.stage.simulator)
+
+
+def claim_of(site: Site, location: str, machine: str, at: float) -> None:
+    """Write who has a location, and when that one was at work."""
+    engine = {"machine": machine, "database": "1", "boot": "1", "host": "other.example", "at": at}
+    value = json.dumps({"engine": engine, "boots": [], "others": []})
+    shared_stage.post(site.stage.simulator, f"KV/Set/{claims.BUCKET}", {"set": {location: value}})
 
 
 # Where the database and the API are

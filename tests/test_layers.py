@@ -65,6 +65,7 @@ FLOORS = {
     "leftovers": 3,
     "lines": 3,
     "listing": 3,
+    "lost": 3,
     "mend": 3,
     "ownership": 3,
     "purposes": 3,
