@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Install, remove or show the registration; return 0 when it is as asked, else 1."""
     parser = argparse.ArgumentParser(prog="python3 -m cinder_driver", description="os-brick's StorPool connector")
     parser.add_argument("action", choices=["install", "status", "remove"])
-    parser.add_argument("--folder", type=Path, help="a site-packages folder in place of this Python's own")
+    parser.add_argument("--folder", type=_folder, help="a site-packages folder in place of this Python's own")
     given = parser.parse_args(argv)
     path = (given.folder or _site_packages()).absolute() / FILE
     try:
@@ -52,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     connector = _shown(_connector())
     print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({_shown(path)})")  # noqa: T201
     return int((connector == registration.CONNECTOR) == (given.action == "remove"))
+
+
+def _folder(given: str) -> Path:
+    if not given.strip():  # the folder that this runs in would be meant
+        raise argparse.ArgumentTypeError("it is empty: give a folder, or leave it out")
+    return Path(given)
 
 
 def _site_packages() -> Path:

@@ -75,7 +75,7 @@ def _commands() -> click.Group:
     """Make the table of verbs; click is imported here, so that a host that does not have it gets a clear sentence."""
     import click
 
-    from storpool_ovirt import admin_hosts, admin_look, admin_mend, admin_share
+    from storpool_ovirt import admin_hosts, admin_look, admin_mend, admin_share, admin_work
 
     @click.group(help=__doc__)
     def group() -> None: ...
@@ -92,5 +92,8 @@ def _commands() -> click.Group:
         return story.run(devices=devices)
 
     for each in (*admin_look.COMMANDS, *admin_mend.COMMANDS, *admin_hosts.COMMANDS, *admin_share.COMMANDS):
+        for parameter in each.params:
+            if parameter.type is click.STRING:
+                parameter.type = admin_work.Text()
         group.add_command(each)
     return group

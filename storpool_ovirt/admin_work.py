@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,29 @@ LOOK_SECONDS = 100.0
 MEND_SECONDS = 600.0
 # What blocks beyond the limit is broken off so much later: who waits for a reply gets to say which.
 LAST_SECONDS = 5.0
+GRACE_MAX_MINUTES = 365 * 24 * 60
+
+
+class Number(click.FloatRange):
+    """A number within limits.  `nan` is within none: each comparison with it is false, also those that forbid."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fail as click's own types do."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number that can be meant.", param, ctx)
+        return number
+
+
+class Text(click.types.StringParamType):
+    """A text with something in it: an empty one is a variable of a script that was never set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; fail as click's own types do."""
+        given: str = super().convert(value, param, ctx)
+        if not given.strip():
+            self.fail("it is empty: give a value, or leave it out", param, ctx)
+        return given
 
 
 class Where(NamedTuple):
@@ -42,7 +66,7 @@ OPTIONS = click.option(
     " /etc/storpool.conf does not tell all of them.",
 )  # fmt: skip
 GRACE = click.option(
-    "--grace", type=click.FloatRange(min=0), default=findings.GRACE_SECONDS / 60, show_default=True,
+    "--grace", type=Number(min=0, max=GRACE_MAX_MINUTES), default=findings.GRACE_SECONDS / 60, show_default=True,
     metavar="MINUTES", help="What is younger may still be under way, and is left alone.",
 )  # fmt: skip
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
@@ -52,7 +76,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 def limit(seconds: float) -> _Decorator:
     """Return the option with which a command's time is limited; `seconds` is what it has without."""
     return click.option(
-        "--limit", type=click.FloatRange(min=1, max=86400), default=seconds, show_default=True, metavar="SECONDS",
+        "--limit", type=Number(min=1, max=86400), default=seconds, show_default=True, metavar="SECONDS",
         help="Give up after this time.",
     )  # fmt: skip
 

@@ -86,7 +86,7 @@ def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
 
 def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float) -> str:
     operation = next((each for each in recovery.open_on(engine, action.disk) if each.id == action.number), None)
-    if operation is None or operation.age_seconds < grace_seconds:
+    if operation is None or not operation.age_seconds >= grace_seconds:
         return NOTHING
     checks.clusters(engine, action.disk, [operation])
     checks.explained(engine, operation)
@@ -169,7 +169,7 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
                for each in records):  # fmt: skip
             raise errors.Conflict(f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt")
         age_seconds = engine.now() - there.created_at
-        if age_seconds < grace_seconds:
+        if not age_seconds >= grace_seconds:
             raise errors.Conflict(
                 f"{there.kind} {address}", f"is only {age_seconds:.0f} s old", "wait for the grace period to end"
             )

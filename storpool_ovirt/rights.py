@@ -52,7 +52,7 @@ def holder(path: str) -> User | None:
     that a group or all can write in is anybody's, but for what is root's in a sticky one (/tmp).  Links that only root
     can replace are followed.  Raises OSError where the way cannot be looked at.
     """
-    rest = _components(os.path.join(os.getcwd(), path))  # noqa: PTH109, PTH118  pathlib is an import that is spared
+    rest = _components(path if path.startswith("/") else f"{_working_folder()}/{path}")
     here, links = "/", 0
     while True:
         folder = os.lstat(here)
@@ -170,6 +170,13 @@ def private(folder: str, name: str) -> int:
             return opened(name, os.O_RDWR | os.O_CREAT, folder=descriptor)
         finally:
             os.close(descriptor)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109  pathlib is an import that is spared
+    except FileNotFoundError:  # what is asked for need not be missing: no caller may take this for that
+        raise OSError(errno.ESTALE, "the folder that this was started in is gone: give a full path") from None
 
 
 def _components(path: str) -> list[str]:

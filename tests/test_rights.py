@@ -334,3 +334,28 @@ def test_roots_private_files_in_another_users_folder_are_that_users(place: Path)
     with pytest.raises(PermissionError):
         rights.private(str(theirs / "etc" / "locks"), "x.lock")
     assert not Path("/etc/locks").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks at who can replace a path")
+def test_a_working_folder_that_is_gone_is_no_missing_file(tmp_path: Path) -> None:
+    """T24: a full path does not ask for it, and to a relative one it is the reason."""
+    gone, file = tmp_path / "gone", tmp_path / "file"
+    gone.mkdir()
+    file.write_bytes(b"content")
+    program = """
+import os, sys
+from storpool_ovirt import rights
+os.chdir(sys.argv[1])
+os.rmdir(sys.argv[1])
+print(rights.read(sys.argv[2]))
+try:
+    rights.read("file")
+except FileNotFoundError:
+    print("taken for missing")
+except OSError as error:
+    print(error.strerror)
+"""
+    command = [sys.executable, "-c", program, str(gone), str(file)]
+    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    told = "the folder that this was started in is gone: give a full path"
+    assert said.stdout == f"b'content'\n{told}\n", said.stderr
