@@ -266,10 +266,10 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     _refuse_unknown(options, prefix, [option.name for option in table.values()])
     given = {key: _given(option, options) for key, option in table.items()}
     if given["auth_token"] is None and given["auth_token_file"] is not None:
-        given["auth_token"] = _token_from(given["auth_token_file"], table["auth_token_file"].name)
+        given["auth_token"] = _token_from(given["auth_token_file"], table["auth_token_file"].name, prefix)
     missing = {key: option for key, option in table.items() if option.conf_key and given[key] is None}
     optional = all(option.default is not None for option in missing.values())
-    conf = storpool_conf.read(root, optional=optional) if missing else {}
+    conf = _conf_of_domain(root, optional, prefix) if missing else {}
     for key, option in table.items():
         if given[key] is None:
             value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
@@ -288,6 +288,25 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["cluster_id"],
     )
     return Domain(api, given["template"], given["deadline"])
+
+
+def _conf_of_domain(root: str, optional: bool, prefix: str) -> dict[str, str]:
+    try:
+        return storpool_conf.read(root, optional=optional)
+    except errors.ConfigError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        raise errors.ConfigError(error.what, error.why, _whoever_may_read(prefix)) from error.__cause__
+
+
+def _whoever_may_read(prefix: str) -> str:
+    """Return who is to run a program of Engine's, or of Cinder's, that cannot read where the token is."""
+    user = storpool_conf.user()
+    if os.geteuid() == 0:
+        return "make it a file that root can read"
+    if prefix == PREFIX and user != "user ovirt":
+        return "run this as root or as the user ovirt"
+    return f"give it the group of {user} and the mode 0640"
 
 
 def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]) -> None:
@@ -362,14 +381,14 @@ def _parsed(option: Option, text: str, where: str) -> Any:
         raise errors.ConfigError(where, f"{why}{shown}", advice) from None
 
 
-def _token_from(path: str, option_name: str) -> Secret:
+def _token_from(path: str, option_name: str, prefix: str) -> Secret:
     where = f"the file {path} (driver option {option_name})"
     try:
         content = text.decoded(rights.read(path), where, may_have_mark=True)
     except OSError as error:
-        raise errors.ConfigError(
-            where, f"cannot be read ({error.strerror})", "make it a file that this user can read"
-        ) from error
+        denied = isinstance(error, PermissionError)
+        advice = _whoever_may_read(prefix) if denied else "make it a file that holds the token alone"
+        raise errors.ConfigError(where, f"cannot be read ({error.strerror})", advice) from error
     try:
         return _token(text.stripped(content))
     except ValueError as error:

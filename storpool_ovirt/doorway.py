@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import config, errors, presence, sentences
+from storpool_ovirt import config, errors, presence, sentences, storpool_conf
 from storpool_ovirt.deadline import Deadline
 
 DOOR = "/usr/libexec/storpool-ovirt/storpool-vm-door"
@@ -21,6 +21,9 @@ EVEN_IF_IT_RUNS = "even-if-it-runs"
 SUDO = "/usr/bin/sudo"
 # Nothing of what Vdsm gives to hooks goes on: a VM's custom properties are in it.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C"}
+
+# Why the agent is not answered where sudoers let it through the door, but not with that argument.
+NOT_THOUGH_IT_RUNS = "sudoers does not allow even_if_it_runs"
 
 # The doors' words on their stdout; the fence agent's exit code is its door's.
 DONE = b"done\n"
@@ -56,7 +59,7 @@ def fence(options: bytes, even_if_it_runs: bool, root: str, deadline: Deadline) 
     arguments = (EVEN_IF_IT_RUNS,) if even_if_it_runs else ()
     ended = through(root + FENCE_DOOR, arguments, options, deadline)
     if isinstance(ended, str):
-        return ended
+        return NOT_THOUGH_IT_RUNS if even_if_it_runs and _is_allowed(root + FENCE_DOOR, deadline) else ended
     said = ended.out.decode("utf-8", "backslashreplace")
     if ended.code in (0, 1, 2) and said.startswith(ANSWER) and said.endswith("\n"):
         return ended.code, said[len(ANSWER) : -1]
@@ -74,6 +77,14 @@ def through(door: str, arguments: Sequence[str], request: bytes, deadline: Deadl
     if ended.code == _SUDO_FAILED and not ended.out:
         return _words(ended.err) or "sudo refused it without a word"
     return ended
+
+
+def _is_allowed(door: str, deadline: Deadline) -> bool:
+    """Tell whether sudo would run a door without arguments (`sudo -l COMMAND`)."""
+    try:
+        return _talk([SUDO, "-n", "-l", "--", door], b"", deadline).code == 0
+    except OSError:
+        return False
 
 
 def no_answer(door: str, ended: Ended) -> errors.Conflict:
@@ -94,9 +105,15 @@ def own_settings(root: str, closed: str, door: str, environment: bool) -> config
     except errors.ConfigError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
+        if closed == NOT_THOUGH_IT_RUNS:
+            raise errors.ConfigError(
+                "sudoers", "does not allow even_if_it_runs",
+                "add STORPOOL_FENCE_RUNNING to the last line of /etc/sudoers.d/storpool-ovirt (docs/fencing.md)",
+            ) from error  # fmt: skip
         raise errors.ConfigError(
             error.what, f"{error.why} and root cannot be asked ({closed})",
-            f"install etc/sudoers.d/storpool-ovirt and {door}, or {error.advice} (docs/security.md)",
+            f"install etc/sudoers.d/storpool-ovirt and {door}, or make it readable for {storpool_conf.user()}"
+            " (docs/security.md)",
         ) from error  # fmt: skip
 
 

@@ -176,7 +176,7 @@ def _paths(root: str, optional: bool) -> list[str]:
         listed = presence.listed(folder)
     except errors.Unseen as error:
         if not optional:
-            raise errors.ConfigError(folder, error.why, f"make it readable for {_user()}") from error
+            raise errors.ConfigError(folder, error.why, _advice()) from (error.__cause__ or error)
         listed = []
     return [root + FILE, *(f"{folder}/{name}" for name in listed if name.endswith(".conf") and name[0] != ".")]
 
@@ -190,12 +190,16 @@ def _text(path: str) -> str | None:
             raise errors.ConfigError(path, "leads nowhere", "correct the link, or remove it") from error
         return None
     except OSError as error:
-        raise errors.ConfigError(
-            path, f"cannot be read ({error.strerror})", f"make it readable for {_user()}"
-        ) from error
+        raise errors.ConfigError(path, f"cannot be read ({error.strerror})", _advice()) from error
 
 
-def _user() -> str:
+def _advice() -> str:
+    """Return what to do about a file that cannot be read: it holds the token, so it is not to be opened to others."""
+    return "run this as root" if os.geteuid() else "make it a file that root can read"
+
+
+def user() -> str:
+    """Return the words for the user that this process runs as."""
     import pwd
 
     try:

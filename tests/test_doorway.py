@@ -80,6 +80,15 @@ def test_sudo_refuses(root: str, sudo: Sudo) -> None:
     assert ask(root) == "sudo refused it without a word"
 
 
+def test_sudo_refuses_only_what_goes_further(root: str, sudo: Sudo) -> None:
+    """A fence of a host that runs is a line of its own in sudoers: where only that is missing, that is what is told."""
+    Path(f"{root}{doorway.FENCE_DOOR}").touch()
+    for allowed, closed in ((0, doorway.NOT_THOUGH_IT_RUNS), (1, "sudo: a password is required")):
+        sudo(f'[ "$2" = -l ] && exit {allowed}; echo "sudo: a password is required" >&2; exit 1')
+        assert doorway.fence(b"action=off\n\n", True, root, Deadline(20)) == closed
+        assert doorway.fence(b"action=off\n\n", False, root, Deadline(20)) == "sudo: a password is required"
+
+
 def test_root_refuses(root: str, sudo: Sudo) -> None:
     """Its sentence is ours."""
     sudo("echo 'refused volume x is not attached to client 1 any more'; exit 2")

@@ -40,7 +40,7 @@ def test_a_host_that_runs(doors: DoorStage) -> None:
     volume = Volume(doors.cluster, [1, 2])
     refused = doors.fence(action="off", port="2", even_if_it_runs="1")
     assert refused.returncode == 1
-    assert "root cannot be asked (sudo: a password is required)" in refused.stderr
+    assert "sudoers does not allow even_if_it_runs: add STORPOOL_FENCE_RUNNING to the last line" in refused.stderr
     direct = doors.run("sudo", "-n", str(doors.fence_door), stdin="action=off\nport=2\neven_if_it_runs=1\n\n")
     assert direct.returncode == 1
     assert "even_if_it_runs is not given to storpool-fence-door as its argument" in direct.stdout
