@@ -93,7 +93,7 @@ def rebuild(  # noqa: PLR0913, PLR0917  what its command line takes
             out.say(f"a sign that location {plan.location} lives: {line}")
         if not dry_run:
             engine.mapping.make(plan.location)  # now that it is certain whose disks are to be in them
-            out.say(f"{rebuild.carry_out(engine, plan)} rows written: now run storpool-ovirt audit")
+            out.say(f"{rebuild.carry_out(engine, plan, out.say)} rows written: now run storpool-ovirt audit")
     return 0
 
 

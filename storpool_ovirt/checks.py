@@ -15,10 +15,23 @@ def gone(engine: trees.Engine, node: mapping.Node) -> None:
     """Raise Conflict when the object of a row lives under another global id: by hand it was reverted or restored."""
     found = candidates.of(truths.living(engine), node, engine.mapping.location).best
     if found:
-        raise errors.Conflict(
-            f"{node.kind} {node.uuid} (~{node.global_id})", f"lives on as {candidates.those(found)}, it seems",
-            f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our name or tags from it",
-        )  # fmt: skip
+        raise _lives_on(node, found)
+
+
+def not_moved(engine: trees.Engine, nodes: Sequence[mapping.Node]) -> None:
+    """Raise Conflict when one of these lives under another global id, as `gone` does."""
+    things = truths.living(engine)
+    for node in nodes:
+        found = candidates.of(things, node, engine.mapping.location)
+        if node.global_id is not None and found.mapped is None and found.best:
+            raise _lives_on(node, found.best)
+
+
+def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflict:
+    return errors.Conflict(
+        f"{node.kind} {node.uuid} (~{node.global_id})", f"lives on as {candidates.those(found)}, it seems",
+        f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our name or tags from it",
+    )  # fmt: skip
 
 
 def clusters(engine: trees.Engine, disk: str, operations: Sequence[journal.Operation]) -> None:

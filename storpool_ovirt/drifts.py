@@ -173,6 +173,9 @@ def of_attachments(view: truths.View) -> Iterator[Finding]:
         node = record.node
         if node.global_id is None or node.root in view.busy:
             continue
+        thing = view.things.get(node.global_id)
+        if thing is not None and candidates.owner(thing, view.location):
+            continue  # who has it is that owner's affair; that it is another's is told by `_tags`
         held = view.holders(node.global_id, names.object_name(node.uuid))
         if held:
             yield from _held(view, record, held)

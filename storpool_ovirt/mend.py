@@ -157,6 +157,24 @@ class _Look:
         self._engine.client.check_cluster(there.global_id, what)
         if drift.is_moved:
             self._check_closed(node)
+            self._check_not_others(node, there)
+
+    def _check_not_others(self, node: mapping.Node, there: api.Volume) -> None:
+        """Raise Conflict where what is to get this row is another volume of oVirt's or Cinder's, or is in use."""
+        what = candidates.said(there)
+        named, tagged = names.named_id(there.name), there.tags.get(names.TAG_UUID, "")
+        others = [each for each in (named, tagged) if each and each != node.uuid]
+        if others:
+            raise errors.Conflict(
+                what, f"is {others[0]} by its name or its tags, and not {node.uuid}",
+                "give another one, or rename it and take that tag from it with the StorPool CLI first",
+            )  # fmt: skip
+        held = sorted({each.client_id for each in self._attachments if each.is_of(there.global_id, there.name)})
+        if held:
+            raise errors.Conflict(
+                what, f"is attached to {', '.join(f'client {each}' for each in held)}, so somebody has it",
+                "stop what uses it and detach it with the StorPool CLI, or give another one",
+            )  # fmt: skip
 
     def _check_closed(self, node: mapping.Node) -> None:
         """Raise Conflict while a host has what the mapping has: Vdsm there would refuse the other one (error 929)."""

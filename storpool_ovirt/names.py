@@ -99,15 +99,26 @@ def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
     return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (PLATFORM, uuid, location)
 
 
+def named_id(name: str) -> str | None:
+    """Return the id in a name that we, or a Cinder driver with whatever prefix, gave; None for any other name."""
+    _, mark, uuid = name.rpartition("--volume-")
+    return uuid if mark and UUID.match(uuid) else uuid_of(name)
+
+
+def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what tells whose an object is, to be compared with what it was: an empty tag is none."""
+    return (name, *(tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION, TAG_ROOT)))
+
+
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:
     """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever Engine it has.
 
-    The tags tell it; where they got lost (a revert by hand takes them), and for volumes of the Cinder driver, ours or
-    upstream's, the name does (os-brick's initiator/storpool_utils.py).
+    The tags tell it; where they got lost (a revert by hand takes them; an empty one is none), and for volumes of the
+    Cinder driver, ours or upstream's, the name does (os-brick's initiator/storpool_utils.py).
     """
     if is_foreign(tags):
         return None
-    if TAG_UUID in tags:
+    if tags.get(TAG_UUID):
         return tags[TAG_UUID] if UUID.match(tags[TAG_UUID]) else None
     head, _, uuid = name.rpartition("--volume-")
     return uuid if head == openstack_prefix and UUID.match(uuid) else uuid_of(name)
@@ -115,12 +126,12 @@ def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str |
 
 def is_foreign(tags: Mapping[str, str]) -> bool:
     """Tell whether the tags say that an object is another orchestrator's."""
-    return tags.get(TAG_PLATFORM, PLATFORM) != PLATFORM
+    return tags.get(TAG_PLATFORM, "") not in ("", PLATFORM)
 
 
 def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
     """Tell whether a tag or a name that only we give says that an object is oVirt's."""
-    return not is_foreign(tags) and (TAG_UUID in tags or uuid_of(name) is not None)
+    return not is_foreign(tags) and (bool(tags.get(TAG_UUID)) or uuid_of(name) is not None)
 
 
 def is_shared(tags: Mapping[str, str]) -> bool:

@@ -7,11 +7,15 @@ and the next connect_volume corrects it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from storpool_ovirt import api, candidates, errors, journal, mapping, names, trees, truths, volumes
+
+
+def _unsaid(_line: str) -> None:
+    """Say it to nobody."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def locations(view: truths.View) -> list[Location]:
     """Return which Engines have something in the cluster, the largest first."""
     found: dict[str, list[api.Volume]] = {}
     for thing in view.things.values():
-        if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM and names.TAG_LOCATION in thing.tags:
+        if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM and thing.tags.get(names.TAG_LOCATION):
             found.setdefault(thing.tags[names.TAG_LOCATION], []).append(thing)
     all_of = [Location(name, len({_root_of(each) for each in things}), len(things)) for name, things in found.items()]
     return sorted(all_of, key=lambda each: (-each.objects, each.name))
@@ -81,25 +85,53 @@ def plan(view: truths.View, location: str | None = None) -> Plan:
     )
 
 
-def carry_out(engine: trees.Engine, plan: Plan) -> int:
-    """Write the rows, a disk's all at once, and return how many; those whose object has vanished are not written."""
+def carry_out(engine: trees.Engine, plan: Plan, say: Callable[[str], object] = _unsaid) -> int:
+    """Write the rows, a disk's all at once, and return how many.
+
+    Those whose object has vanished are not written, nor what became another's since the look: that is said.
+    """
     for thing in plan.retagged:
-        volumes.change(engine.client, thing, tags={names.TAG_LOCATION: plan.location})
+        _retag(engine, thing, plan.location, say)
     if plan.location != engine.mapping.location:
         engine.mapping.relocate(plan.location)
         engine.log.line("location_changed", location=plan.location, retagged=len(plan.retagged))
-    there = {each.global_id for each in truths.living(engine)}
+    there = {each.global_id: each for each in truths.living(engine)}
     written = 0
     for rows in plan.disks:
         with engine.mapping.session.transaction():
             for node, created_at in rows:
-                if node.global_id is None or node.global_id in there:
+                if node.global_id is None or _is_still(there.get(node.global_id), node, plan.location, say):
                     written += _write(engine, node, created_at)
     for root, uuid in plan.active:
-        if any(node.uuid == uuid and node.global_id in there for node in engine.mapping.tree(root)):
+        row = next((each for each in engine.mapping.tree(root) if each.uuid == uuid), None)
+        found = there.get(row.global_id or "") if row is not None else None
+        if found is not None and not candidates.owner(found, plan.location) and not candidates.other_id(found, uuid):
             engine.mapping.write(mapping.activated(root, uuid))
             engine.log.line("activated", disk=root, volume=uuid)
     return written
+
+
+def _retag(engine: trees.Engine, thing: api.Volume, location: str, say: Callable[[str], object]) -> None:
+    """Write the tag of the location on what the look found, with its other tags as they are now."""
+    engine.client.be_current()
+    try:
+        now = volumes.read(engine.client, thing.kind, names.address(thing.global_id))
+    except errors.NotFound:
+        return
+    if names.owner_marks(now.name, now.tags) != names.owner_marks(thing.name, thing.tags):
+        say(f"{candidates.said(now)}: it has got other tags or another name meanwhile, and keeps them")
+        return
+    volumes.change(engine.client, now, tags={names.TAG_LOCATION: location})
+
+
+def _is_still(thing: api.Volume | None, node: mapping.Node, location: str, say: Callable[[str], object]) -> bool:
+    """Tell whether an object that gets a row is there and carries the tags that tell so."""
+    if thing is None:
+        return False
+    if not names.is_ours(thing.tags, node.uuid, location):
+        say(f"{candidates.said(thing)}: it has got other tags meanwhile, so it gets no row")
+        return False
+    return True
 
 
 def _write(engine: trees.Engine, node: mapping.Node, created_at: float) -> bool:

@@ -19,6 +19,7 @@ from storpool_ovirt import (
     journal,
     mapping,
     names,
+    ownership,
     recovery,
     removal,
     trees,
@@ -81,7 +82,7 @@ def detach(engine: trees.Engine, uuid: str, dry_run: bool = False) -> str:
         held = attachments.holders(engine.client, target)
         return f"would detach {target} where it is closed, of {_clients(held)}"
     with checks.held(engine, node.root):
-        return _detached(engine, target)
+        return _detached(engine, node)
 
 
 def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float) -> str:
@@ -90,6 +91,8 @@ def _settle(engine: trees.Engine, action: findings.Action, grace_seconds: float)
         return NOTHING
     checks.clusters(engine, action.disk, [operation])
     checks.explained(engine, operation)
+    if operation.kind == journal.DROP:
+        checks.not_moved(engine, [each for each in engine.mapping.tree(action.disk) if each.state == mapping.DELETING])
     done = recovery.settle(engine, operation)
     if operation.kind == journal.DROP and done.startswith("left"):
         if not operation.proved:
@@ -122,7 +125,7 @@ def _detach(engine: trees.Engine, action: findings.Action, _grace_seconds: float
     root = trees.known(engine, node.root)
     if node.kind != "volume" or (root.active or root.uuid) == node.uuid:
         return NOTHING
-    return _detached(engine, trees.target(node))
+    return _detached(engine, node)
 
 
 def _retag(engine: trees.Engine, action: findings.Action, _grace_seconds: float) -> str:
@@ -163,7 +166,12 @@ def _remove_object(engine: trees.Engine, address: str, grace_seconds: float, dry
     there = checks.read(engine, address)
     uuid = there.tags.get(names.TAG_UUID, "")
     checks.ours(engine, there, uuid)
-    with checks.held(engine, there.tags.get(names.TAG_ROOT, uuid)):
+    disk = there.tags.get(names.TAG_ROOT) or uuid
+    with checks.held(engine, disk):
+        there = checks.read(engine, address)  # it may have become another's while the disk was waited for
+        checks.ours(engine, there, uuid)
+        if (there.tags.get(names.TAG_ROOT) or uuid) != disk:
+            raise errors.Conflict(candidates.said(there), "belongs to another disk since a moment ago", "try again")
         records = engine.mapping.records()
         if any(there.global_id == each.node.global_id or (each.node.uuid == uuid and each.node.global_id is None)
                for each in records):  # fmt: skip
@@ -232,12 +240,26 @@ def _delete_ours(engine: trees.Engine, there: api.Volume, uuid: str) -> None:
     engine.log.line(f"{there.kind}_deleted", **{there.kind: uuid}, global_id=there.global_id, reason="reconcile")
 
 
-def _detached(engine: trees.Engine, target: attachments.Target) -> str:
+def _detached(engine: trees.Engine, node: mapping.Node) -> str:
+    _check_whose(engine, node)
+    target = trees.target(node)
     gone, still = attachments.detach_closed(engine.client, target)
     for client_id in gone:
         engine.log.line("released", target=target.name, client=client_id, reason="reconcile")
     done = f"detached {target} from {_clients(gone)}"
     return f"{done}; it is open at {_clients(still)}" if still else done
+
+
+def _check_whose(engine: trees.Engine, node: mapping.Node) -> None:
+    """Raise Foreign or Conflict when what has the row's global id is not ours.
+
+    Where nothing has it the object was moved by hand, and what hosts have of the old one is detached before `mend`.
+    """
+    try:
+        checks.read(engine, names.address(trees.global_id(node)))
+    except errors.NotFound:
+        return
+    ownership.proved(engine, node)
 
 
 def _clients(client_ids: list[int]) -> str:

@@ -21,7 +21,13 @@ def silent_mark(client: api.Client, there: api.Volume, journal: log.Log) -> None
 
 
 def mark(client: api.Client, there: api.Volume, journal: log.Log) -> bool:
-    """Mark a volume as shareable; false when it is.  Raises InputError when its tags leave no room."""
+    """Mark a volume as shareable; false when it is.
+
+    Raises InputError when its tags leave no room, Foreign when it is somebody else's since it was looked at.
+    """
+    if names.is_shared(there.tags):
+        return False
+    there = _as_now(client, there)
     if names.is_shared(there.tags):
         return False
     wanted = {names.TAG_SHARED: names.SHARED}
@@ -34,8 +40,12 @@ def mark(client: api.Client, there: api.Volume, journal: log.Log) -> bool:
 def unmark(client: api.Client, there: api.Volume, journal: log.Log) -> bool:
     """Take the mark off a volume; false when there is none.
 
-    Raises Conflict when it is still there afterwards: two VMs on two hosts might be given what is only one's.
+    Raises Conflict when it is still there afterwards: two VMs on two hosts might be given what is only one's; Foreign
+    as `mark` does.
     """
+    if not names.is_shared(there.tags):
+        return False
+    there = _as_now(client, there)
     if not names.is_shared(there.tags):
         return False
     volumes.change(client, there, tags={names.TAG_SHARED: ""})
@@ -45,3 +55,15 @@ def unmark(client: api.Client, there: api.Volume, journal: log.Log) -> bool:
         )
     journal.line("share_unmarked", volume=there.name, global_id=there.global_id)
     return True
+
+
+def _as_now(client: api.Client, there: api.Volume) -> api.Volume:
+    """Return a volume as of now, as all its tags are written: older ones would take it back from who got it since."""
+    client.be_current()
+    now = client.volume(names.address(there.global_id))
+    if names.owner_marks(now.name, now.tags) != names.owner_marks(there.name, there.tags):
+        raise errors.Foreign(
+            f"volume {now.name} (~{now.global_id})", "has got other tags or another name just now",
+            "it is left alone; try again, or see storpool-ovirt audit",
+        )  # fmt: skip
+    return now

@@ -11,7 +11,7 @@ from disk_model import GIB
 from disk_rig import Death, Fault
 from yard import DISK, FOREIGN, OTHER, Yard
 
-from storpool_ovirt import errors, mend
+from storpool_ovirt import errors, fencing, mend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,3 +265,45 @@ def test_a_mend_that_dies_anywhere_is_ended_by_the_next(yard: Yard, monkeypatch:
             continue
         break
     is_right(yard, address, 2)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"name": f"os--volume-{OTHER}"}, {"name": f"ovirt--{OTHER}"}, {"name": "aside", "tags": {"ovirt-uuid": OTHER}}],
+    ids=["Cinder's", "named", "tagged"],
+)
+def test_another_volume_of_ovirts_or_cinders_does_not_become_the_disk(yard: Yard, facts: dict[str, object]) -> None:
+    """T61, T76: its name or its tag says which one it is, whatever the prefix of the Cinder driver."""
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"rename": "lost"})
+    chosen = yard.ask("VolumeCreate", {"size": GIB, "template": "hybrid", **facts})["globalId"]
+    before = yard.world()
+    with pytest.raises(errors.Conflict, match=f"is {OTHER} by its name or its tags, and not {DISK}"):
+        mended(yard, chosen=chosen)
+    assert yard.world() == before
+
+
+def test_what_a_host_has_does_not_become_the_disk(yard: Yard) -> None:
+    """T44, T76: somebody uses it, and a start would take it from him."""
+    address = restored(yard)
+    yard.hold(address, 2)
+    before = yard.world()
+    for chosen in (None, address):
+        with pytest.raises(errors.Conflict, match="is attached to client 2"):
+            mended(yard, chosen=chosen)
+    assert yard.world() == before
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [2]}]})
+    mended(yard)
+    is_right(yard, address, 2)
+
+
+def test_tags_that_were_emptied_by_hand_are_no_other_owners(yard: Yard) -> None:
+    """T79, T46: where StorPool keeps empty tags: a fence still sees the disk by its name, and mend writes its tags."""
+    yard._simulator.switches.set({"tag_empty": "keep"})
+    yard.shut(DISK, 1)
+    address = yard.address(DISK)
+    yard.ask(f"VolumeUpdate/{address}", {"tags": dict.fromkeys(yard.tags(DISK), "")})
+    with yard.engine() as engine:
+        seen = fencing.look(engine.client, 1, "os")
+    assert ([each.target.global_id for each in seen.ours], seen.others) == ([address[1:]], ())
+    mended(yard)
+    assert yard.ask(f"Volume/{address}")[0]["tags"] == yard.tags(DISK)

@@ -102,3 +102,26 @@ def test_a_connector_may_tell_its_host(connector: object, host: str | None) -> N
 def test_foreign_text_is_shown_whole_and_what_is_not_seen_is_escaped(text: str, shown: str) -> None:
     """Letters of all scripts stay; control characters, changes of direction and half characters are made visible."""
     assert names.shown(text) == shown
+
+
+@pytest.mark.parametrize("name", ["ovirt--{}", "os--volume-{}"])
+def test_an_empty_tag_is_none(name: str) -> None:
+    """A StorPool that keeps empty tags lists those that were taken away by hand: the name tells then, as without."""
+    uuid = "6f1c2b9e-0000-4000-8000-000000000000"
+    empty = dict.fromkeys((names.TAG_PLATFORM, names.TAG_UUID, names.TAG_LOCATION), "")
+    given = name.format(uuid)
+    assert not names.is_foreign(empty)
+    assert names.ovirt_id(given, empty, "os") == names.ovirt_id(given, {}, "os") == uuid
+    assert names.is_own_mark(given, empty) == names.is_own_mark(given, {}) == (name[:5] == "ovirt")
+    assert names.owner_marks(given, empty) == names.owner_marks(given, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("os--volume-{}", True), ("a--volume-b--volume-{}", True), ("ovirt--{}", True), ("volume-{}", False),
+     ("--volume-x{}", False), ("{}", False), ("", False)],
+)  # fmt: skip
+def test_a_name_tells_an_id_whatever_the_prefix_of_cinder(name: str, told: bool) -> None:
+    """A name of another deployment's Cinder is one too."""
+    uuid = "6f1c2b9e-0000-4000-8000-000000000000"
+    assert names.named_id(name.format(uuid)) == (uuid if told else None)

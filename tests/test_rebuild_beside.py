@@ -206,3 +206,40 @@ def test_a_verb_that_runs_meanwhile_has_written_its_row(yard: Yard) -> None:
         before = rows(yard)
         assert rebuild.carry_out(engine, plan) == 0
     assert rows(yard) == before
+
+
+HANDED = {"virt": "cs", "ovirt-loc": "", "ovirt-uuid": ""}
+
+
+def test_what_is_handed_over_meanwhile_keeps_its_tags_and_gets_no_row(yard: Yard) -> None:
+    """T76, T85: between the look and the step both became another platform's, and the administrator reads it."""
+    found = yard.by_hand(CLONE)
+    yard.ask(f"VolumeUpdate/{found}", {"tags": {"ovirt-loc": "0badcafe"}})
+    yard.verb("create", OTHER, GIB)
+    mapped, said = yard.address(OTHER), list[str]()
+    with yard.engine("rebuild") as engine:
+        plan = rebuild.plan(truths.look(engine), "0badcafe")
+        assert mapped[1:] in {each.global_id for each in plan.retagged}
+        for address in (found, mapped):
+            yard.ask(f"VolumeUpdate/{address}", {"tags": HANDED})
+        assert rebuild.carry_out(engine, plan, said.append) == 0
+        yard.location = engine.mapping.location
+    assert [yard.ask(f"Volume/{address}")[0]["tags"] for address in (found, mapped)] == [{"virt": "cs"}] * 2
+    assert CLONE not in rows(yard)
+    assert sorted(line.partition(": ")[2] for line in said) == [
+        "it has got other tags meanwhile, so it gets no row",
+        "it has got other tags or another name meanwhile, and keeps them",
+    ]
+
+
+def test_tags_that_others_write_meanwhile_stay_beside_the_location(yard: Yard) -> None:
+    """What StorPool lists at that moment is sent along, not what the look found."""
+    yard.ask(f"VolumeUpdate/{yard.by_hand(CLONE)}", {"tags": {"ovirt-loc": "0badcafe"}})
+    tags = yard.tags(DISK)
+    with yard.engine("rebuild") as engine:
+        plan = rebuild.plan(truths.look(engine), "0badcafe")
+        yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {**tags, "backup": "daily"}})
+        rebuild.carry_out(engine, plan)
+        yard.location = engine.mapping.location
+    [now] = yard.ask(f"Volume/ovirt--{DISK}")
+    assert now["tags"] == {**tags, "ovirt-loc": "0badcafe", "backup": "daily"}

@@ -10,7 +10,7 @@ from disk_rig import OTHERS_VOLUME
 from rebuilding import run
 from yard import CLONE, DISK, FOREIGN, OTHER, Yard
 
-from storpool_ovirt import errors, recovery, repair
+from storpool_ovirt import errors, mapping, recovery, repair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,3 +198,74 @@ def test_what_a_rebuild_took_in_is_no_left_over(yard: Yard) -> None:
     with pytest.raises(errors.Conflict, match="is there"):
         named(yard, repair.remove, made)
     assert f"ovirt--{made}" in yard.see().things
+
+
+# Another owner's, or elsewhere, since a moment ago
+
+HANDED = {"virt": "cs", "ovirt-loc": "", "ovirt-uuid": ""}
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [(HANDED, "does not carry the tags"), ({"ovirt-root": CLONE}, "another disk")],
+    ids=["owner", "disk"],
+)
+@pytest.mark.parametrize("how", ["waited", "behind"])
+def test_what_became_anothers_while_its_disk_was_waited_for_is_kept(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, how: str, tags: dict[str, str], said: str
+) -> None:
+    """T76: it is read again under the lock, from a cluster that answers of now."""
+    address = yard.by_hand(OTHER)
+    lock = mapping.Mapping.lock
+
+    def waited(there: mapping.Mapping, disk: str) -> None:
+        lock(there, disk)
+        yard.ask(f"VolumeUpdate/{address}", {"tags": tags})
+
+    if how == "waited":
+        monkeypatch.setattr(mapping.Mapping, "lock", waited)
+    else:
+        yard.ask(f"VolumeUpdate/{address}", {"tags": tags})
+        yard._simulator.faults.add("old", query="Volume", changes=1, times=1)
+    with pytest.raises(errors.Conflict, match=said):
+        named(yard, repair.remove, address)
+    assert yard.ask(f"Volume/{address}")
+
+
+def test_another_owners_volume_is_not_detached_by_its_id(yard: Yard) -> None:
+    """T76: closed or not, its attachments are that owner's."""
+    yard.shut(DISK, 2)
+    before = yard.ask("AttachmentsList")
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": HANDED})
+    with pytest.raises(errors.Foreign, match="another platform"):
+        named(yard, repair.detach, DISK, grace=None)
+    assert yard.ask("AttachmentsList") == before
+
+
+def test_another_owners_volume_is_not_detached_by_the_audit(yard: Yard) -> None:
+    """T76: no step is offered for what is told to be another's, and one that was planned before is refused."""
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    yard.shut(preview, 1)
+    yard.shut(DISK, 2)
+    yard.sql("UPDATE storpool_ovirt.node SET active = %s WHERE uuid = %s", preview, DISK)
+    todo = repair.plan(yard.report())
+    assert [each.action.kind for each in todo if each.action] == ["detach"]
+    before = yard.ask("AttachmentsList")
+    yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": HANDED})
+    with pytest.raises(errors.Foreign, match="another platform"):
+        yard.carry_out(todo)
+    assert [each.kind for each in yard.report().findings if each.uuid == DISK] == ["tag drift"]
+    assert yard.reconcile() == []
+    assert yard.ask("AttachmentsList") == before
+
+
+def test_a_dead_delete_forgets_no_row_whose_object_lives_on_by_its_tags(yard: Yard) -> None:
+    """T72, T85: it was restored by hand under another name; the row stays until a person has decided."""
+    snapshot = yard.verb("snapshot", DISK)
+    yard.die_planned("remove", snapshot)
+    yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
+    yard.ask(f"VolumeSnapshot/ovirt--{DISK}", {"name": "restored", "tags": yard.tags(snapshot, DISK)})
+    before = yard.world()
+    with pytest.raises(errors.Conflict, match=f'lives on as snapshot "restored".*storpool-ovirt mend {snapshot}'):
+        yard.reconcile()
+    assert yard.world() == before

@@ -184,3 +184,29 @@ def test_engines_database_is_only_read(engine: Engine) -> None:
     engine.connect(disk, 1, 2)
     assert "read-only transaction" in engine.log()
     assert not engine.is_marked(disk)
+
+
+@pytest.mark.parametrize("host", [1, 2])
+def test_a_mark_that_an_instance_behind_does_not_show_goes_too(engine: Engine, host: int) -> None:
+    """T44: the answer is from before the mark, on whichever host the disk is plugged next."""
+    disk = engine.disk(shareable=False)
+    engine.connect(disk, 1)
+    engine.stage.host1.detach_volume(engine.stage.domain.id, disk.id)
+    engine.mark(disk)
+    engine.stage.simulator.inject("old", query="Volume", changes=1)
+    engine.connect(disk, host)
+    assert not engine.is_marked(disk)
+
+
+def test_a_volume_that_was_handed_over_gets_no_mark(engine: Engine) -> None:
+    """T76: the answer is from before it became another platform's, and old tags would take it back."""
+    disk = engine.disk(shareable=True)
+    engine.connect(disk, 1)
+    there = volumes(engine.stage.simulator)[disk.id]
+    handed = {"virt": "cs", "ovirt-uuid": "", "ovirt-loc": ""}
+    post(engine.stage.simulator, f"VolumeUpdate/~{there['globalId']}", {"tags": handed})
+    engine.stage.simulator.inject("old", query="Volume", changes=1)
+    with pytest.raises(Exception, match="another platform"):
+        engine.connect(disk, 2)
+    [now] = engine.stage.simulator.api(f"Volume/~{there['globalId']}")
+    assert now["tags"] == {"virt": "cs"}

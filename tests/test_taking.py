@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 from core_fixtures import GIB, Core
 
-from storpool_ovirt import api, attachments, domain_xml, errors, names, taking, vm_hook, volumes
+from storpool_ovirt import api, attachments, domain_xml, errors, names, sharing, taking, vm_hook, volumes
 from storpool_ovirt.deadline import Deadline
 
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
@@ -316,3 +316,46 @@ def test_a_vm_with_many_disks_starts_where_each_call_takes_long(core: Core, take
     assert len(done.targets) == 36
     assert attached(core) == {(each.global_id, 2) for each in targets}
     assert client.calls * SLOW_CALL_SECONDS < vm_hook.DEADLINE_SECONDS / 2
+
+
+HANDED = {names.TAG_PLATFORM: "cs", names.TAG_UUID: "", names.TAG_LOCATION: ""}
+
+
+def test_a_volume_that_is_handed_over_while_a_start_waits_gets_no_mark(core: Core) -> None:
+    """T76: its tags are those of its new owner, and the ones that the start has read are not written back."""
+    waited, given, clock = made(core, UUIDS[0], 1, 2), made(core, UUIDS[1], 1, 2), Clock()
+    core.simulator.set_client(1, behind=True)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        if clock.slept == 3:
+            core.client().volume_update(names.address(given.global_id), {"tags": HANDED})
+            core.simulator.set_client(1, behind=False)
+
+    host = dataclasses.replace(side(core, clock), sleep=sleep)
+    taking.take(core.client(), host, [disk(waited), disk(given, shareable=True)], "os")
+    assert core.client().volume(names.address(given.global_id)).tags == {names.TAG_PLATFORM: "cs"}
+
+
+@pytest.mark.parametrize("step", [sharing.mark, sharing.unmark])
+@pytest.mark.parametrize("body", [{"tags": HANDED}, {"rename": "theirs"}], ids=["tags", "name"])
+def test_a_copy_that_is_old_changes_no_mark(core: Core, step: Callable[..., bool], body: dict[str, Any]) -> None:
+    """T76: whose it is is read again before its tags are written, and what else they say by now stays."""
+    address = names.address(made(core, UUIDS[0]).global_id)
+    if step is sharing.unmark:
+        sharing.mark(core.client(), core.client().volume(address), core.host(2).log)
+    there = core.client().volume(address)
+    core.client().volume_update(address, body)
+    after = core.client().volume(address)
+    with pytest.raises(errors.Foreign, match="other tags or another name"):
+        step(core.client(), there, core.host(2).log)
+    assert core.client().volume(address) == after
+
+
+def test_tags_that_were_written_meanwhile_stay_beside_the_mark(core: Core) -> None:
+    """Others keep their own facts in tags: the mark is written beside those of now."""
+    address = names.address(made(core, UUIDS[0]).global_id)
+    there = core.client().volume(address)
+    core.client().volume_update(address, {"tags": {**there.tags, "backup": "daily"}})
+    assert sharing.mark(core.client(), there, core.host(2).log)
+    assert core.client().volume(address).tags == {**there.tags, "backup": "daily", names.TAG_SHARED: names.SHARED}
