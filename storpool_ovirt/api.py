@@ -26,6 +26,7 @@ import sys
 import time
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, replies, wire
@@ -104,6 +105,8 @@ class Client:
         # The newest generation that was seen, and until when a barrier counts as one of this moment.
         self._floor = 0
         self._moment: Deadline | None = None
+        self._pinned: dict[str, Client] = {}
+        self._is_dated = False  # whether the last answer told its generation
         self.calls = 0
         self.unanswered = 0
 
@@ -113,8 +116,24 @@ class Client:
         return f"{self._settings.host}:{self._settings.port}"
 
     def limited(self, deadline: Deadline) -> Client:
-        """Return a client of the same cluster with another limit, for what must not eat the whole of this one's."""
-        return Client(self._settings, deadline, self._sleep, self._jitter)
+        """Return a client of the same cluster with another limit, for what must not eat the whole of this one's.
+
+        It knows what this one knows: it takes no answer that this one would refuse as too old.
+        """
+        made = Client(self._settings, deadline, self._sleep, self._jitter)
+        made._floor, made._moment = self._floor, self._moment
+        return made
+
+    def pinned_to(self, cluster_id: str) -> Client:
+        """Return the client that asks this cluster by its id, through the same address; the same one each time.
+
+        It raises WrongCluster where that address does not lead there.  It compares generations with its own only, as
+        those of two clusters are not comparable.
+        """
+        if cluster_id not in self._pinned:
+            settings = replace(self._settings, cluster_id=cluster_id)
+            self._pinned[cluster_id] = Client(settings, self._deadline, self._sleep, self._jitter)
+        return self._pinned[cluster_id]
 
     @property
     def generation(self) -> int:
@@ -225,8 +244,12 @@ class Client:
 
     def pair(self, bucket: str, key: str) -> Pair:
         """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key is absent."""
-        data = self._call("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))
-        return self._read("kvsGet", lambda raw: replies.pair(raw, key), data)
+
+        def ask() -> Pair:
+            data = self._call("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))
+            return self._read("kvsGet", lambda raw: replies.pair(raw, key), data)
+
+        return self._by_key(ask)
 
     def bucket_create(self, bucket: str) -> None:
         """Make a bucket of the key-value store (`KV/Create`); Exists when there is one."""
@@ -268,22 +291,28 @@ class Client:
                 self.bucket_create(BUCKET)
 
     def _one(self, kind: str, method: str, address: str) -> Volume:
-        try:
-            return self._only(kind, method, address)
-        except errors.NotFound as error:
-            if self._moment is not None and self._moment.remaining() > 0:
-                raise
-            return self._asked_again(kind, method, address, error)
+        return self._by_key(lambda: self._only(kind, method, address))
 
-    def _asked_again(self, kind: str, method: str, address: str, missing: errors.NotFound) -> Volume:
+    def _by_key(self, ask: Callable[[], _T]) -> _T:
+        """Return what is there under a name, an id or a key; believe that nothing is only when that is of now."""
+        try:
+            return ask()
+        except errors.NotFound as error:
+            # A refusal that tells no generation may be of any moment, where the cluster's other answers tell theirs.
+            is_of_now = self._is_dated or not self._floor
+            if is_of_now and self._moment is not None and self._moment.remaining() > 0:
+                raise
+            return self._asked_again(ask, error)
+
+    def _asked_again(self, ask: Callable[[], _T], missing: errors.NotFound) -> _T:
         """Return what an instance that is behind did not know; raise `missing` where it is really not there."""
         if self._compares:
             self.be_current()
-            return self._only(kind, method, address)
+            return ask()
         for attempt in range(LOOKS_AGAIN):  # there is no barrier: an instance that is behind comes along
             self.pause(attempt)
             with contextlib.suppress(errors.NotFound):
-                return self._only(kind, method, address)
+                return ask()
         raise missing
 
     def _only(self, kind: str, method: str, address: str) -> Volume:
@@ -368,6 +397,8 @@ class Client:
     def _check_age(self, method: str, reads: bool) -> None:
         """Raise ApiUnavailable for an answer to a reading call that is older than what this client knows."""
         generation = self._api.generation
+        if method != PROOF:
+            self._is_dated = generation > 0
         if not self._compares or not generation:  # where none is told, nothing can be compared
             return
         if reads and generation < self._floor and method != PROOF:

@@ -303,6 +303,59 @@ def test_questions_of_one_moment_share_a_barrier() -> None:
     assert [path.partition("/")[0] for path in paths(server)[3:]] == ["Volume", "KV", "KV", "Volume"]
 
 
+def test_a_key_is_believed_to_be_absent_after_a_barrier_only() -> None:
+    """T55: an instance that is behind does not know a pair that was written a moment ago, as with any object."""
+    missing, pair = refused("objectDoesNotExist"), of(7, ok({"version": 3, "pairs": {"k": "v"}}))
+    with answering([of(3, missing), of(7, OK), of(3, missing), pair]) as server:
+        assert client(server.port, Time()).pair("b", "k").value == "v"
+    assert paths(server) == ["KV/Get/b/k", "KV/Set/storpool-ovirt", *["KV/Get/b/k"] * 2]
+    with answering([of(3, missing), of(7, OK), of(7, missing)]) as server, pytest.raises(errors.NotFound):
+        client(server.port, Time()).pair("b", "k")
+
+
+def test_a_client_with_another_limit_knows_what_its_maker_knows() -> None:
+    """No answer that the first one would refuse as too old is taken by one that was made from it; nor asked twice."""
+    time = Time()
+    with answering([of(7, OK), of(6, ok(ATTACHED)), of(7, ok([])), of(7, refused("objectDoesNotExist"))]) as server:
+        there = client(server.port, time)
+        there.be_current()
+        limited = there.limited(time.deadline(5))
+        assert limited.generation == 7
+        assert limited.attachments() == []
+        time.now -= 0.5  # what was waited for until the answer was new enough
+        with pytest.raises(errors.NotFound):
+            limited.volume("ovirt--x")
+    assert len(server.requests) == 4, "the barrier is of this moment for both"
+
+
+@pytest.mark.parametrize("seen", [0, 7])
+def test_a_refusal_without_a_generation_is_asked_again_where_others_tell_theirs(seen: int) -> None:
+    """T55: it may be of any moment, also right behind a barrier; where no answer tells any, nothing can be compared."""
+    missing = of(0, refused("objectDoesNotExist"))
+    with answering([of(seen, OK), missing, of(seen, OK), of(seen, ok([VOLUME]))]) as server:
+        there = client(server.port, Time())
+        there.be_current()
+        if seen:
+            assert there.volume("ovirt--x").global_id == "abcd.e.1"
+        else:
+            with pytest.raises(errors.NotFound):
+                there.volume("ovirt--x")
+    assert len(server.requests) == (4 if seen else 2)
+
+
+def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
+    """T77: what another cluster says of its own moment is not compared; one that is not reached is WrongCluster."""
+    missing = refused("objectDoesNotExist")
+    with answering([of(7, OK), of(3, ok([VOLUME])), of(3, missing), of(3, missing)]) as server:
+        there = client(server.port, Time())
+        there.be_current()
+        assert there.pinned_to("abcd.e").volume("~abcd.e.1").name == "ovirt--x"
+        with pytest.raises(errors.WrongCluster):
+            there.pinned_to("abcd.e").volume("~abcd.e.1")
+    asked = ["Volume/~abcd.e.1", "Volume/~abcd.e.1", "ServicesList"]
+    assert paths(server)[1:] == [f"RemoteCommand/~abcd.e/{each}" for each in asked]
+
+
 def test_a_domain_of_several_clusters_compares_nothing() -> None:
     """Generations of different clusters cannot be compared, so no answer is taken for old."""
     with answering([of(700, OK), of(3, ok([]))]) as server:

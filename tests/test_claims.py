@@ -11,7 +11,7 @@ import pytest
 from disk_rig import TEMPLATE
 from recovery_rig import Rig, standing
 
-from storpool_ovirt import claims, disks, trees
+from storpool_ovirt import claims, disks, trees, truths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,30 @@ def test_an_image_of_the_whole_machine_that_runs_beside_it_is_noticed(rig: Rig) 
     assert seen(rig, "prod", "of the copy") == [], "it may be a start of the same machine"
     assert seen(rig, "prod", "first") == ["prod-of the copy"]
     assert seen(rig, "prod", "of the copy") == ["prod-first"]
+
+
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_a_claim_that_was_written_a_moment_ago_is_not_overwritten(rig: Rig, changes: int) -> None:
+    """T55: "there is none" by an instance that is behind would let a copy take the living Engine's location."""
+    seen(rig, "prod")
+    with engine_on(rig, "copy") as engine, rig.trouble("old", query="KV/Get", changes=changes):
+        claims.note(engine, engine.mapping.journal.check())
+    with engine_on(rig, "copy") as engine:
+        claim = claims.read(engine.client, engine.mapping.location)
+    assert claim is not None
+    assert (claim.engine.machine, [each.machine for each in claim.others]) == ("prod", ["copy"])
+
+
+def test_whose_a_location_is_is_told_as_of_the_look_that_it_belongs_to(rig: Rig) -> None:
+    """What was claimed before the barrier of a look at everything is seen in it, as all else."""
+    with engine_on(rig, "copy") as engine:
+        claims.take(engine)
+    with engine_on(rig, "prod") as engine:
+        claims.take(engine)
+    with engine_on(rig, "copy") as engine, rig.trouble("old", query="KV/Get", changes=2, times=3):
+        claim = truths.look(engine).claim
+    assert claim is not None
+    assert claim.engine.machine == "prod"
 
 
 def test_an_administrator_says_which_engine_is_the_one_now(rig: Rig) -> None:
