@@ -147,10 +147,10 @@ class Mapping:
         """Return all rows of a disk, oldest first."""
         return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
 
-    def newest_empty(self) -> Node | None:
-        """Return the newest volume that was made without a source and is there."""
-        where = "WHERE kind = 'volume' AND state = 'live' AND source IS NULL ORDER BY created_at DESC, uuid LIMIT 1"
-        return next(iter(self._nodes(where)), None)
+    def newest_empty(self, besides: str) -> Node | None:
+        """Return the newest volume, `besides` this one, that was made without a source and is there."""
+        where = "WHERE kind = 'volume' AND state = 'live' AND source IS NULL AND uuid <> %s"
+        return next(iter(self._nodes(f"{where} ORDER BY created_at DESC, uuid LIMIT 1", besides)), None)
 
     def records(self) -> list[Record]:
         """Return the rows of all disks with what is known of their making, oldest first."""

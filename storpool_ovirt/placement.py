@@ -17,9 +17,11 @@ def check(engine: trees.Engine, create: Callable[[str], None], delete: Callable[
     `create` and `delete` are the verbs, for an empty disk of this id.  That there is no room now, or that somebody
     has the name, is no such refusal.
     """
-    if engine.domain.template is not None or _is_proved(engine):
-        return
     uuid = _uuid(engine.mapping.location)
+    if engine.mapping.node(uuid) is not None:
+        _clear(engine, uuid, delete)
+    if engine.domain.template is not None or _is_proved(engine, uuid):
+        return
     try:
         create(uuid)
     except errors.Rejected as error:
@@ -33,9 +35,22 @@ def check(engine: trees.Engine, create: Callable[[str], None], delete: Callable[
     delete(uuid)
 
 
-def _is_proved(engine: trees.Engine) -> bool:
-    """Tell whether the newest disk that was made empty is in no template."""
-    newest = engine.mapping.newest_empty()
+def _clear(engine: trees.Engine, uuid: str, delete: Callable[[str], None]) -> None:
+    """Delete the volume of an earlier check that died, or whose delete was refused; Engine does not know of it.
+
+    A delete that is refused again fails nothing: the next check tries it again.
+    """
+    try:
+        delete(uuid)
+    except (*trees.REFUSALS, errors.WrongCluster, errors.Locked) as error:
+        engine.log.line("probe_left", volume=uuid, reason=error)
+    else:
+        engine.mapping.journal.delivered()
+
+
+def _is_proved(engine: trees.Engine, probe: str) -> bool:
+    """Tell whether the newest disk that was made empty, not counting our own `probe`, is in no template."""
+    newest = engine.mapping.newest_empty(besides=probe)
     if newest is None:
         return False
     try:
