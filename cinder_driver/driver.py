@@ -178,7 +178,6 @@ class StorPoolDriver(driver.VolumeDriver):
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         """Give a volume the data of a snapshot and keep its size; one that a host has open is VolumeIsBusy."""
         session = self._session()
-        session.be_current(volume)  # data are about to be lost: whose the volume is, and who has it, is asked as of now
         source, there = session.snapshot(snapshot), session.volume(volume)
         with failures.of(volume=volume["id"]):
             attachments.release(session.client, [target(there)], {})
@@ -222,8 +221,7 @@ class StorPoolDriver(driver.VolumeDriver):
         """
         session = self._session()
         with failures.of(volume=volume["id"]):
-            # "Nobody has it" lets Cinder give it to another host: that must not be an answer of a moment ago.
-            session.client.be_current()
+            # "Nobody has it" lets Cinder give it to another host: this is asked behind the barrier of the first read.
             there = session.find_volume(volume)
             holders = hosts.holding(session.client, target(there)) if there else []
         if there is None or not holders:

@@ -60,8 +60,6 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
         return False
     old, new = specs.of_volume(session.settings, volume), specs.of_type(session.settings, new_type)
-    if new.qos_class != old.qos_class:
-        session.be_current(volume)  # all tags are written, so none may be one of a moment ago
     there = session.volume(volume)
     if new.template is None and old.template is not None:
         LOG.info("retype_refused volume=%s because=no request takes a volume out of its template", volume["id"])

@@ -20,12 +20,17 @@ TAG_SOURCE = "cinder-source"
 
 
 class Session:
-    """The client and the names for one operation."""
+    """The client and the names for one operation.
+
+    The first object that is read is read behind a barrier (`api.Client.be_current`): what the operation changes, copies
+    or describes may have been handed to another owner a moment before it began, or just been made.
+    """
 
     def __init__(self, settings: options.Settings, seconds: float | None = None) -> None:
         self.settings = settings
         self._deadline = Deadline(seconds or settings.deadline_seconds)
         self.client = api.Client(settings.api, self._deadline)
+        self._is_current = False
 
     def make_time(self) -> None:
         """See that there is time for taking back what was done, however late it is."""
@@ -38,11 +43,6 @@ class Session:
     def snapshot_name(self, snapshot: Any) -> str:
         """Return the name of a snapshot in StorPool."""
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
-
-    def be_current(self, volume: Any) -> None:
-        """See that what is read from now on is no answer of a moment ago (`api.Client.be_current`)."""
-        with failures.of(volume=volume["id"]):
-            self.client.be_current()
 
     def volume(self, volume: Any) -> api.Volume:
         """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another owner's."""
@@ -97,12 +97,19 @@ class Session:
         with failures.of(snapshot=snapshot["id"]):
             self._delete("snapshot", self.snapshot_name(snapshot))
 
+    def _be_current(self) -> None:
+        self.client.be_current()
+        self._is_current = True
+
     def _own(self, read: Callable[[str], api.Volume], name: str) -> api.Volume:
+        if not self._is_current:
+            self._be_current()
         return owners.check(read(name), name, self.settings.prefix)
 
     def _delete(self, kind: str, name: str) -> None:
-        # By an answer of a moment ago, what was just made would live for ever, and what was just given away would die.
-        self.client.be_current()
+        # By an answer of a moment ago, what was just made would live for ever, and what was just given away would die;
+        # whatever came before it in this operation, a delete asks as of now.
+        self._be_current()
         try:
             there = self._own(self.client.volume if kind == "volume" else self.client.snapshot, name)
         except errors.NotFound:

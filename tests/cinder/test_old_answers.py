@@ -13,6 +13,7 @@ from storpool_ovirt import volumes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TO_HDD = {"extra_specs": {"storpool_template": (None, "hdd")}, "qos_specs": {}, "encryption": {}}
 HOST = {"host": "engine.example.com@storpool#template_hdd"}
 
 
@@ -102,6 +103,37 @@ def test_what_a_host_has_just_attached_is_not_managed(backend: Backend) -> None:
     old(backend, "Volume")
     with pytest.raises(exception.ManageExistingInvalidReference, match="belongs to one"):
         backend.driver.manage_existing(volume(), {"source-name": "old"})
+
+
+CALLS: dict[str, Callable[[Any, Any, Any], object]] = {
+    "extend": lambda driver, made, _: driver.extend_volume(made, 9),
+    "snapshot": lambda driver, made, _: driver.create_snapshot(snapshot(made)),
+    "clone": lambda driver, made, _: driver.create_cloned_volume(volume(), made),
+    "from a snapshot": lambda driver, _, frozen: driver.create_volume_from_snapshot(volume(), frozen),
+    "connect": lambda driver, made, _: driver.initialize_connection(made, connector(1)),
+    "retype": lambda driver, made, _: driver.retype(None, made, volume_type(template="hdd"), TO_HDD, HOST),
+    "migrate": lambda driver, made, _: driver.migrate_volume(
+        None, made, {**HOST, "capabilities": driver.get_volume_stats(refresh=True)}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_no_call_takes_what_was_just_handed_over(backend: Backend, made: Any, what: str) -> None:
+    """An instance that is behind still shows it as Cinder's: nothing is changed, copied or described by that."""
+    frozen = snapshot(made)
+    backend.driver.create_snapshot(frozen)
+    client = backend.core.client()
+    if what == "from a snapshot":
+        client.snapshot_update(f"os--snap--none--snapshot-{frozen.id}", {"tags": {"virt": "pve"}})
+    else:
+        client.volume_update(f"os--volume-{made.id}", {"tags": {"virt": "pve"}})
+    before = backend.there()
+    old(backend, "Snapshot" if what == "from a snapshot" else "Volume")
+    with pytest.raises(exception.CinderException, match="not Cinder's"):
+        CALLS[what](backend.driver, made, frozen)
+    backend.core.simulator.faults.clear()
+    assert backend.there() == before
 
 
 def test_a_retype_keeps_a_tag_that_was_just_set(backend: Backend, made: Any) -> None:
