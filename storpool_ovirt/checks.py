@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from storpool_ovirt import api, candidates, errors, journal, leftovers, mapping, names, recovery, trees, truths
+from storpool_ovirt import (
+    api,
+    candidates,
+    errors,
+    journal,
+    leftovers,
+    mapping,
+    names,
+    ownership,
+    recovery,
+    trees,
+    truths,
+)
 
 
 def gone(engine: trees.Engine, node: mapping.Node) -> None:
@@ -37,7 +49,7 @@ def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflic
 def clusters(engine: trees.Engine, disk: str, operations: Sequence[journal.Operation]) -> None:
     """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means nothing."""
     pinned = engine.domain.api.cluster_id
-    served = {pinned} if pinned else {names.cluster_of(each.global_id) for each in truths.living(engine)}
+    served = {pinned} if pinned else ownership.clusters_shown(engine)
     known = {names.cluster_of(node.global_id) for node in engine.mapping.tree(disk) if node.global_id}
     known |= {str(each.plan["cluster"]) for each in operations if each.plan.get("cluster")}
     for cluster in sorted(known - served):

@@ -193,7 +193,7 @@ OPTIONS = (
         _pattern(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
         None,
         None,
-        "pins the cluster: every verb refuses another one, also after a change of address",
+        "pins the cluster (recommended): every verb refuses another one, also after a change of address",
     ),
     Option("sp_deadline", _number(1, DEADLINE_SECONDS), None, f"{DEADLINE_SECONDS:g}", "seconds until a verb gives up"),
 )

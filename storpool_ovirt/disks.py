@@ -52,7 +52,7 @@ def snapshot(engine: trees.Engine, volume: str) -> str:
     """Freeze the volume as it is now and return the new snapshot's id."""
     origin = trees.checked(engine, recovery.locked(engine, volume))
     _check_volume(origin, "be snapshotted")
-    ownership.proved(engine, origin)
+    _proved_now(engine, origin)
     node = mapping.Node(_new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED)
     plan = _plan(engine, node)
     engine.mapping.plan(node, _told(engine, node, plan))
@@ -94,7 +94,7 @@ def extend(engine: trees.Engine, uuid: str, size_bytes: int) -> None:
     trees.checked(engine, node)
     _check_volume(node, "grow")
     _check_growth(node, size_bytes)
-    ownership.proved(engine, node)
+    _proved_now(engine, node)
     engine.mapping.begin_growth(node, size_bytes)
     try:
         generation = volumes.grow(engine.client, trees.global_id(node), size_bytes)
@@ -225,7 +225,13 @@ def _make_disk(engine: trees.Engine, node: mapping.Node, plan: volumes.Plan) -> 
 
 def _size_of(engine: trees.Engine, origin: mapping.Node) -> int:
     """Return how large a copy of an object of ours has to be: it may have been grown by hand."""
-    return max(origin.size_bytes, ownership.proved(engine, origin).size_bytes)
+    return max(origin.size_bytes, _proved_now(engine, origin).size_bytes)
+
+
+def _proved_now(engine: trees.Engine, node: mapping.Node) -> api.Volume:
+    """Return what is about to be changed or copied, ours as of now: it may have been handed over a moment ago."""
+    engine.client.be_current()
+    return ownership.proved(engine, node)
 
 
 def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:

@@ -20,7 +20,7 @@ def proved(engine: trees.Engine, node: mapping.Node) -> api.Volume:
     """Return a node's object as StorPool has it now.
 
     Raises NotFound when there is none, Foreign when it is another owner's, Conflict when another object has taken its
-    place, WrongCluster when it lives elsewhere; nothing of it may be changed then.
+    place, WrongCluster when it lives elsewhere, or may; nothing of it may be changed then, and no row goes.
     """
     global_id = trees.global_id(node)
     check_clusters(engine, [node])
@@ -28,6 +28,7 @@ def proved(engine: trees.Engine, node: mapping.Node) -> api.Volume:
         there = volumes.read(engine.client, node.kind, names.address(global_id))
     except errors.NotFound:
         _check_not_replaced(engine, node)
+        _check_is_its_cluster(engine, node)
         raise
     return _checked(engine, node, there)
 
@@ -98,6 +99,40 @@ def _check_not_replaced(engine: trees.Engine, node: mapping.Node) -> None:
             continue
         if not there.dying and not candidates.owner(there, engine.mapping.location):
             raise _replaced(node, there)
+
+
+def _check_is_its_cluster(engine: trees.Engine, node: mapping.Node) -> None:
+    """Raise WrongCluster unless it is a node's own cluster that does not have its object.
+
+    A domain that is not pinned may have another address since the row was written: another cluster has nothing of
+    ours, and all of it lives.  So the cluster in the global id is asked by its id, as a pinned domain always does;
+    where it does not answer to that, this API has to show something else of it.
+    """
+    if engine.domain.api.cluster_id is not None:
+        return
+    cluster = names.cluster_of(trees.global_id(node))
+    there = engine.client.pinned_to(cluster)
+    before = there.calls
+    try:
+        volumes.read(there, node.kind, names.address(trees.global_id(node)))
+    except errors.NotFound:
+        return
+    except errors.WrongCluster:
+        if cluster in clusters_shown(engine):
+            return
+    finally:
+        engine.client.calls += there.calls - before
+    raise errors.WrongCluster(
+        f"{node.kind} {node.uuid}",
+        f"lives in StorPool cluster {cluster}, and the API at {engine.client.address} does not prove to be that one's",
+        "correct sp_api_http_host; with sp_cluster_id the domain is pinned to its cluster",
+    )
+
+
+def clusters_shown(engine: trees.Engine) -> set[str]:
+    """Return the ids of the clusters whose volumes and snapshots this API shows, as of now."""
+    engine.client.be_current()
+    return {names.cluster_of(each.global_id) for each in (*engine.client.volumes(), *engine.client.snapshots())}
 
 
 def _replaced(node: mapping.Node, there: api.Volume) -> errors.Conflict:

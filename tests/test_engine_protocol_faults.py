@@ -375,7 +375,7 @@ def test_a_disk_that_another_verb_works_on(shared: Stage, hasty: Engine) -> None
     extended, _ = at_once(lambda: shared.engine.run("extend_volume", disk, "2"), meet)
     assert extended is not None
     assert answered(extended) == ""
-    assert queries(shared.simulator) == ["Volume", "VolumeUpdate"], "those of the verb that has the disk"
+    assert queries(shared.simulator) == ["KV/Set", "Volume", "VolumeUpdate"], "those of the verb that has the disk"
     assert volumes(shared.simulator)[disk]["size"] == 2 * GIB
     all_refused(met, "another operation works on")
 

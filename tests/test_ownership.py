@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 from disk_model import GIB
-from disk_rig import Fault
+from disk_rig import TEMPLATE, TOKEN, Fault, Rig
 from yard import CLONE, DISK, Yard
 
-from storpool_ovirt import errors, ownership
+from storpool_ovirt import api, disks, errors, ownership, simulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Tree(NamedTuple):
@@ -219,6 +224,109 @@ def test_the_size_of_another_owners_volume_is_not_ours(yard: Yard) -> None:
     with pytest.raises(errors.Foreign):
         yard.verb("snapshot", DISK)
     assert yard.see().rows[DISK][4] == GIB
+
+
+@pytest.mark.parametrize("what", [what for what in VERBS if "connect" not in what])
+def test_what_was_handed_over_a_moment_ago_is_left_alone(tree: Tree, what: str) -> None:
+    """T76, T55: an instance that is behind still shows our tags: no verb changes or copies an object by that."""
+    verb, arguments, target = VERBS[what]
+    given_to_another_platform(tree.yard, target(tree))
+    before = world(tree.yard)
+    kind = "Snapshot" if target(tree) == tree.snapshot else "Volume"
+    with pytest.raises(errors.Foreign, match="left alone"):
+        tree.yard.verb(verb, *arguments(tree), fault=Fault("old", query=kind))
+    assert world(tree.yard) == before
+
+
+@pytest.fixture
+def elsewhere(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
+    """Give a tree whose domain, which is not pinned, has the address of another cluster since."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with simulator.running(other, token=TOKEN, templates={TEMPLATE: None}, cluster_id="zzz.q") as there:
+        monkeypatch.setattr(tree.yard, "engine", partial(Rig.engine, tree.yard, port=there.port))
+        yield tree
+
+
+@pytest.mark.parametrize("what", VERBS)
+def test_no_row_is_forgotten_by_the_address_of_another_cluster(elsewhere: Tree, what: str) -> None:
+    """T77, T62: nothing of ours is there, and all of it lives: each verb says so, and all rows stay."""
+    verb, arguments, _ = VERBS[what]
+    before = world(elsewhere.yard)
+    with pytest.raises(errors.WrongCluster, match="sp_cluster_id"):
+        elsewhere.yard.verb(verb, *arguments(elsewhere))
+    assert world(elsewhere.yard) == before
+    with pytest.raises(errors.WrongCluster):
+        elsewhere.yard.verb("delete", DISK)
+    assert world(elsewhere.yard) == before
+
+
+def test_a_dead_delete_is_not_settled_at_another_cluster(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T77, T72: what a dead delete left is looked for in its own cluster alone, whichever verb comes next."""
+    tree.yard.die_planned("remove", tree.snapshot)
+    tree.yard.age(60)
+    rows = tree.yard.see().rows
+    other = tmp_path / "other"
+    other.mkdir()
+    with simulator.running(other, token=TOKEN, templates={TEMPLATE: None}, cluster_id="zzz.q") as there:
+        monkeypatch.setattr(tree.yard, "engine", partial(Rig.engine, tree.yard, port=there.port))
+        for verb, arguments in (("extend", (DISK, 2 * GIB)), ("snapshot", (DISK,)), ("delete", (DISK,))):
+            with pytest.raises(errors.WrongCluster):
+                tree.yard.verb(verb, *arguments)
+            assert tree.yard.see().rows == rows
+    monkeypatch.undo()
+    tree.yard.verb("extend", DISK, 2 * GIB)
+    assert [row[5] for row in tree.yard.see().rows.values()] == ["live"] * 3
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["known by its id", "shown by what it has"])
+def test_a_cluster_proves_itself_before_a_row_goes(tree: Tree, refused: bool) -> None:
+    """T62: what was deleted by hand is deleted; the cluster is asked by its id, or it shows something else of it."""
+    tree.yard.ask(f"VolumeDelete/{tree.yard.address(tree.preview)}", {})
+    tree.yard.queries()
+    fault = Fault("error_200", query="ServicesList", times=9) if refused else None
+    tree.yard.verb("delete", tree.preview, fault=fault)
+    lists = [each for each in tree.yard.queries() if each in ("GET VolumesList", "GET SnapshotsList")]
+    assert lists == ["GET VolumesList", "GET SnapshotsList"] * refused
+    assert tree.preview not in tree.yard.see().rows
+
+
+def test_the_last_object_of_a_cluster_is_deleted_by_hand(yard: Yard) -> None:
+    """An empty cluster shows nothing that has its id, but it answers to it: the disk's row goes with its delete."""
+    yard.verb("create", DISK, GIB)
+    for thing in yard.ask("VolumesList"):
+        held = [each["client"] for each in yard.ask("AttachmentsList") if each["globalId"] == thing["globalId"]]
+        if held:
+            yard.ask("VolumesReassignWait", {"reassign": [{"volume": f"~{thing['globalId']}", "detach": held}]})
+        yard.ask(f"VolumeDelete/~{thing['globalId']}", {})
+    assert yard.ask("VolumesList") == []
+    yard.queries()
+    yard.verb("delete", DISK)
+    assert not [each for each in yard.queries() if "VolumesList" in each]
+    assert yard.see().rows == {}
+
+
+def test_an_address_that_only_hands_on_to_the_cluster_is_another_clusters(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T77: where the cluster of a row has the object, and this API does not show it, the address is the wrong one."""
+    before = world(tree.yard)
+
+    def missing(self: api.Client, address: str) -> api.Volume:
+        if self is not asked[-1]:
+            return real(self, address)
+        raise errors.NotFound("volume", address)
+
+    real, asked = api.Client.volume, []
+    monkeypatch.setattr(api.Client, "volume", missing)
+    with tree.yard.engine("delete") as engine:
+        asked.append(engine.client)
+        with pytest.raises(errors.WrongCluster):
+            disks.delete(engine, tree.preview)
+    monkeypatch.undo()
+    assert world(tree.yard) == before
 
 
 def test_the_volume_that_the_vm_writes_is_not_removed(tree: Tree) -> None:
