@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-from storpool_ovirt import config, errors, text
+from storpool_ovirt import config, errors, text, wire
 from storpool_ovirt.deadline import Deadline
 
 SCHEMA = "storpool_ovirt"
@@ -118,9 +118,11 @@ def opened(address: config.Database, deadline: Deadline, make: bool = True, with
     waiting = _Wait(deadline.within(CONNECT_SECONDS), f"the mapping database {address}")
     psycopg2.extensions.set_wait_callback(waiting)
     try:
+        host, addresses = _location(address, waiting.deadline)
         with _translated(address):
             connection = psycopg2.connect(
-                host=address.host,
+                host=host,
+                hostaddr=addresses,
                 port=address.port,
                 user=address.user,
                 password=address.password.reveal(),
@@ -146,14 +148,16 @@ def asked(address: config.Database, deadline: Deadline, sql: str, *args: object)
 
     Raises DatabaseUnavailable, DeadlineExceeded.  It may be called while another one is `opened`.
     """
+    host, addresses = _location(address, deadline)
     before = psycopg2.extensions.get_wait_callback()
     psycopg2.extensions.set_wait_callback(_Wait(deadline, f"the database {address}"))
     try:
         with _translated(address):
             left_ms = int(1000 * deadline.left(str(address)))
             connection = psycopg2.connect(
-                host=address.host, port=address.port, user=address.user, password=address.password.reveal(),
-                dbname=address.name, application_name="storpool-ovirt", client_encoding="UTF8",
+                host=host, hostaddr=addresses, port=address.port, user=address.user,
+                password=address.password.reveal(), dbname=address.name, application_name="storpool-ovirt",
+                client_encoding="UTF8",
                 options=f"-c default_transaction_read_only=on -c statement_timeout={left_ms}",
             )  # fmt: skip
             try:
@@ -319,6 +323,25 @@ class _Wait:
             reading = [connection.fileno()] if state == psycopg2.extensions.POLL_READ else []
             writing = [connection.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
             select.select(reading, writing, [], self.deadline.left(self._what))
+
+
+def _location(address: config.Database, deadline: Deadline) -> tuple[str, str | None]:
+    """Return libpq's `host` and `hostaddr`, lists of one length.
+
+    libpq alone would ask the system's resolver, which no limit and no signal breaks off.  Of several names, or
+    addresses of one, it tries each.  Raises DatabaseUnavailable for a name that cannot be resolved in time.
+    """
+    if address.host.startswith(("/", "@")):  # a socket's folder
+        return address.host, None
+    hosts, addresses = [], []
+    for name in address.host.split(","):
+        try:
+            found = wire.resolved(name, address.port, deadline.left(f"the mapping database {address}"))
+        except wire.UnknownName as error:
+            raise errors.DatabaseUnavailable(str(address), f"the name {name} cannot be resolved: {error}") from error
+        hosts += [name] * len(found)
+        addresses += [str(place[0]) for _, place in found]
+    return ",".join(hosts), ",".join(addresses)
 
 
 def _settings(deadline: Deadline) -> dict[str, object]:

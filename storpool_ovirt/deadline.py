@@ -18,6 +18,8 @@ from storpool_ovirt import errors
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # The alarm comes again: the first one may fall into an undo, which keeps all failures to itself.
 AGAIN_SECONDS = 2.0
+# For the last line of the log and the answer, when the work is over: whoever reads them needs moments.
+END_SECONDS = 4.0
 
 
 class Deadline:
@@ -50,6 +52,17 @@ class Deadline:
     def extend(self, seconds: float) -> None:
         """Give `seconds` more than there are, for an undo that must still run."""
         self._end = max(self._end, self._clock()) + seconds
+
+
+def limit_end(seconds: float = END_SECONDS) -> None:
+    """Have this process killed when it has not ended by then, whatever was ignored or blocked when it was started.
+
+    What is left to do may block where no handler of ours is ever run: a pipe that nobody reads, a log service that is
+    stopped.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 @contextmanager

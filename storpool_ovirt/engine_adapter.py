@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
 
 from storpool_ovirt import config, documents, door, errors, log, names, sentences, streams, text
-from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
 
 if TYPE_CHECKING:
     from storpool_ovirt.journal import Journal
@@ -121,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _hide_what_engine_gave(arguments, lines)
         _run(arguments, lines, answer)
     except door.FAILURES as error:
+        limit_end()
         # A bug too is one sentence for Engine, and its trace is in the log.
         event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
         reason = door.reason(error, lines, f"{path} on Engine's machine", "engine")
@@ -144,6 +145,7 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
     # Engine takes a line that begins with "error" for one and cuts six characters: such an id would be cut wrong.
     prefix = "error" if lines.correlation_id.startswith("error") else lines.correlation_id
     if verb.does is None:
+        limit_end()
         _give(answer, prefix, "")
         return
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
@@ -161,10 +163,13 @@ def _run(argv: Sequence[str], lines: log.Log, answer: streams.Answer) -> None:
                 result = getattr(disks, verb.does)(engine, *arguments)
                 payload = result if isinstance(result, str) else json.dumps(result) if result is not None else ""
                 _give(answer, prefix, payload)
+        limit_end(NOTE_SECONDS + 2 * RECORD_SECONDS + END_SECONDS)
         _record(opened.journal, database, deadline, lines)
     took = f"{time.monotonic() - started:.3f}"
-    lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, loc=opened.location,
-               seconds=took)  # fmt: skip
+    # Engine has its answer, and the journal says so: a log that cannot be written must not change the exit code.
+    with contextlib.suppress(errors.Error), enforced(deadline.after(END_SECONDS), "the log", 0):
+        lines.line("verb_done", verb=argv[1], api=client.calls, sql=opened.session.statements, loc=opened.location,
+                   seconds=took)  # fmt: skip
 
 
 def _hide_what_engine_gave(argv: Sequence[str], lines: log.Log) -> None:

@@ -38,9 +38,8 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     journal = log.Log(PROGRAM, root + LOG_FILE)
     journal.correlation_id = f"fence-{os.getpid()}"
     answer = streams.Answer(journal.descriptor)
-    done, reason = door.guarded(lambda: _run(visit, root, journal), journal, LOG_FILE)
+    done, reason = door.guarded(lambda: _run(visit, root, journal), journal, LOG_FILE, threshold.ANSWER_SECONDS)
     code, said = done or (fence_agent.FAILED, reason)
-    threshold.limit_answer()
     journal.line("answered", code=code, said=said)
     door.delivered(answer, doorway.ANSWER + said, journal)
     return code

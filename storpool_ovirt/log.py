@@ -53,10 +53,14 @@ class Log:
             return
         now = time.time()
         stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+        whole = f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode("utf-8", "backslashreplace")
         try:
-            os.write(self._file, f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode("utf-8", "backslashreplace"))
+            if os.write(self._file, whole) == len(whole):
+                return
+            os.write(self._file, b"\n")  # a disk that became full: the next line is one of its own
         except OSError:
-            _to_syslog(self._program, text)
+            pass
+        _to_syslog(self._program, text)
 
     def trace(self) -> None:
         """Write the exception that is being handled, a line for each of its lines."""
@@ -68,9 +72,19 @@ class Log:
 
 def _opened(path: str | None) -> int | None:
     try:
-        return None if path is None else rights.appended(path)
+        return None if path is None else _above_streams(rights.appended(path))
     except OSError:
         return None
+
+
+def _above_streams(file: int) -> int:
+    """Return the file under a number of its own: in the place of a closed stdout it would be taken for that."""
+    if file > 2:
+        return file
+    try:
+        return _above_streams(os.dup(file))
+    finally:
+        os.close(file)
 
 
 def _to_syslog(program: str, text: str) -> None:

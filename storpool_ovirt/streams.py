@@ -7,6 +7,7 @@ function writes the answer, last.
 
 from __future__ import annotations
 
+import errno
 import os
 
 
@@ -17,30 +18,38 @@ class Answer:
     """
 
     def __init__(self, aside: int | None) -> None:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            _open_if_closed(descriptor, nowhere)
-        self._out, self._err = os.dup(1), os.dup(2)
+        self._missing = {each for each in (1, 2) if not _is_open(each)}
+        self._out, self._err = 1, 2
         self.given = False
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                if not _is_open(descriptor):  # the next file would take its place
+                    os.dup2(nowhere, descriptor)
+            self._out, self._err = os.dup(1), os.dup(2)
+        except OSError:  # no more files may be opened: the work will say so, and we can
+            return
         for descriptor in (1, 2):
             os.dup2(nowhere if aside is None else aside, descriptor)
         if nowhere > 2:
             os.close(nowhere)
 
     def give(self, line: str, error: bool = False) -> None:
-        """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any more."""
+        """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any more, or ever did."""
+        if (2 if error else 1) in self._missing:
+            raise OSError(errno.EBADF, "it was closed when this was started")
         self.given = True
         rest = line.encode("utf-8", "backslashreplace") + b"\n"
         while rest:
             rest = rest[os.write(self._err if error else self._out, rest) :]
 
 
-def _open_if_closed(descriptor: int, nowhere: int) -> None:
-    """Have something there: whoever started us may have left it closed, and the next file would take its place."""
+def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
     except OSError:
-        os.dup2(nowhere, descriptor)
+        return False
+    return True
 
 
 def close_stdin() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ LAST_SECONDS = 0.5
 # Who asks writes at once; who does not is not waited for.
 REQUEST_SECONDS = 5.0
 # Whoever started us may not read: the answer of a program of root's is not waited for either.
-ANSWER_SECONDS = 2
+ANSWER_SECONDS = 2.0
 
 # What has taken effect before any line of ours: there sudo's env_reset is off, and nothing can be mended from here.
 _INHERITED = ("PYTHON", "LD_", "STORPOOL_", "SP_")
@@ -90,9 +89,3 @@ class WhileAsked(Deadline):
         if any(events & select.POLLHUP for _, events in poll.poll(0)):
             raise errors.Conflict("the program that asked root", "has ended meanwhile", "nothing more was done")
         return super().left(what)
-
-
-def limit_answer() -> None:
-    """Have this process killed when its answer is not taken soon, whatever was ignored when it was started."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(ANSWER_SECONDS)

@@ -96,7 +96,8 @@ def _run(argv: Sequence[str], journal: log.Log) -> str:
         raise errors.InputError("the action", "is neither attach nor detach", USAGE)
     deadline = Deadline(DEADLINE_SECONDS)
     with enforced(deadline, f"{action} to end", LAST_SECONDS):
-        connection = parse_connection(sys.stdin.buffer.read(STDIN_MAX_BYTES))
+        with os.fdopen(0, "rb", closefd=False) as stdin:  # Python has no `sys.stdin` where it was closed
+            connection = parse_connection(stdin.read(STDIN_MAX_BYTES))
         root = config.root()
         host = config.host(root)
         journal.hide(host.api.token.reveal())

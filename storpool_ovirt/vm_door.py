@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     visit = threshold.entered(sys.argv if argv is None else argv)
     journal = log.Log(PROGRAM, root + LOG_FILE)
     answer = streams.Answer(journal.descriptor)
-    _, reason = door.guarded(lambda: _run(visit, root, journal), journal, LOG_FILE)
-    threshold.limit_answer()
+    _, reason = door.guarded(lambda: _run(visit, root, journal), journal, LOG_FILE, threshold.ANSWER_SECONDS)
     if not reason:
         door.delivered(answer, doorway.DONE.decode().strip(), journal)
         return 0

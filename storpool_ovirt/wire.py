@@ -66,7 +66,7 @@ class Wire:
 
     def _connected(self, end: float) -> socket.socket:
         if not self._addresses:
-            self._addresses = _resolved(self._host, self._port, _left(end))
+            self._addresses = resolved(self._host, self._port, _left(end))
         refusals: list[OSError] = []
         for place, (family, address) in enumerate(list(self._addresses)):
             there = _Limited(family, end)
@@ -107,7 +107,7 @@ def _left(end: float) -> float:
     return left
 
 
-def _resolved(host: str, port: int, seconds: float) -> list[tuple[int, Any]]:
+def resolved(host: str, port: int, seconds: float) -> list[tuple[int, Any]]:
     """Return the addresses of a host, in the order of the system's resolver; raise UnknownName."""
     try:
         return _asked(host, port, socket.AI_NUMERICHOST)

@@ -273,3 +273,48 @@ def test_text_that_no_server_holds_is_an_error_of_ours(database: Database, value
     """NUL, half a character: refused by the driver, told as the database's."""
     with opened(database) as session, pytest.raises(errors.DatabaseUnavailable, match="could not be passed on"):
         session.rows("SELECT %s", value)
+
+
+def named(database: Database) -> config.Database:
+    """Return the database's address with a name that no resolver knows but that of a test."""
+    return config.parse_database_url(database.url.replace(f"@{database.host}:", "@database.example:"))
+
+
+def test_the_servers_name_is_resolved_within_the_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T24, T73: a name server that never answers is told as such, in its time; libpq alone waits without limit."""
+    from storpool_ovirt import database as tables
+    from storpool_ovirt import wire
+
+    over = threading.Event()
+
+    def getaddrinfo(*_: object, flags: int = 0, **__: object) -> list[object]:
+        if not flags:
+            over.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(wire, "RESOLVE_SECONDS", 0.2)
+    began = time.monotonic()
+    told = "the name database.example cannot be resolved: no name server answered"
+    with pytest.raises(errors.DatabaseUnavailable, match=told), tables.opened(named(database), Deadline(60)):
+        pass
+    with pytest.raises(errors.DatabaseUnavailable, match=told):
+        tables.asked(named(database), Deadline(60), "SELECT 1")
+    assert time.monotonic() - began < 10
+    over.set()
+
+
+def test_each_address_of_the_servers_name_is_tried(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that refuses the connection does not keep us from the next."""
+    from storpool_ovirt import database as tables
+
+    def getaddrinfo(_host: str, port: int, *_: object, flags: int = 0, **__: object) -> list[object]:
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
+        return [(*kind, (address, port)) for address in ("127.0.0.99", database.host)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with tables.opened(named(database), Deadline(20)) as session:
+        assert session.rows(COUNT)
+    assert tables.asked(named(database), Deadline(20), "SELECT 1") == [(1,)]
