@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 PROGRAM = "storpool-ovirt"
 # Monitoring takes this exit code for "could not look"; so does who has to know that it was no ordinary refusal.
 UNKNOWN = 3
+MISUSED = 2
 INTERRUPTED = 130  # the shell's for Ctrl-C
+
+# What a host's installation lacks for this command: only files whose hashes the release knows.
+_INSTALL = (
+    f"{sys.prefix}/bin/pip install --require-hashes --only-binary :all: -r requirements/engine.txt  in the folder of"
+    " the release (docs/attachments.md)"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,15 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str], out: console.Console) -> int:
     try:
         out.check()
-        code: int = _commands().main(list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=out) or 0
+        given = list(arguments) or ["--help"]
+        code: int = _commands().main(given, prog_name=PROGRAM, standalone_mode=False, obj=out) or 0
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _failed(out, error, arguments[0] if arguments else "")
-    return code
+    return code if arguments else MISUSED
 
 
 def _failed(out: console.Console, error: BaseException, verb: str) -> int:
     """Tell why a command did not do its work; return the exit code."""
-    refused, misused = (UNKNOWN, UNKNOWN) if verb == "audit" else (1, 2)
+    refused, misused = (UNKNOWN, UNKNOWN) if verb == "audit" else (1, MISUSED)
     unread = out.unread(error)
     if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
         return out.complain(f"the output could not be written ({unread or 'nobody reads it'})", UNKNOWN)
@@ -54,9 +62,8 @@ def _failed(out: console.Console, error: BaseException, verb: str) -> int:
         return out.complain(error.format_message(), misused)
     name = getattr(error, "name", None) or ""
     if isinstance(error, ModuleNotFoundError) and not name.startswith("storpool_ovirt"):
-        extra = "demo" if verb == "demo" else "admin"
-        missing = name.partition(".")[0]
-        return out.complain(f"{missing} is not installed: run  pip install 'storpool-ovirt[{extra}]'", refused)
+        how = "pip install 'storpool-ovirt[demo]'" if verb == "demo" else _INSTALL
+        return out.complain(f"{name.partition('.')[0]} is not installed: run  {how}", refused)
     return _broken(out, error)
 
 
@@ -77,7 +84,8 @@ def _commands() -> click.Group:
 
     from storpool_ovirt import admin_hosts, admin_look, admin_mend, admin_share, admin_work
 
-    @click.group(help=__doc__)
+    @click.group(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(package_name="storpool-ovirt", prog_name=PROGRAM)
     def group() -> None: ...
 
     @group.command(short_help="a disk's whole life on a StorPool simulator")

@@ -36,9 +36,10 @@ def fence_host(out: console.Console, host: str, options: str | None, dry_run: bo
         out.hide(settings.token.reveal())
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
         told = fence_host.Told(twice, dry_run)
-        for line in fence_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log):
+        done = fence_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log)
+        for line in done.lines:
             out.say(line)
-    return 0
+    return int(done.refused)
 
 
 COMMANDS = (fence_host,)

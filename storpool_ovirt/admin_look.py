@@ -69,7 +69,7 @@ def attachments(  # noqa: PLR0913, PLR0917  what its command line takes
 def _database(out: console.Console, url: str | None, root: str) -> config.Database:
     from storpool_ovirt import engine_conf
 
-    address = config.parse_database_url(url) if url else engine_conf.database(root)
+    address = config.database_option(url) if url else engine_conf.database(root)
     out.hide(address.password.reveal())
     return address
 

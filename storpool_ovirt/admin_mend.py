@@ -119,7 +119,7 @@ def claim(out: console.Console, database: str | None, options: str | None, dry_r
 def _reconcile(
     out: console.Console, engine: trees.Engine, view: truths.View, grace_seconds: float, dry_run: bool
 ) -> int:
-    from storpool_ovirt import audit, repair, reports
+    from storpool_ovirt import audit, findings, repair, reports
 
     report = audit.report(view, grace_seconds)
     todo = repair.plan(report)
@@ -136,6 +136,9 @@ def _reconcile(
             failed += 1
             out.say(f"  not done: {error}")
     others = len(report.findings) - len(todo)
+    waiting = sum(each.action is not None and not findings.is_old(each, grace_seconds) for each in report.findings)
+    if waiting:
+        out.say(f"{waiting} younger than the grace period of {reports.span(grace_seconds)} wait")
     done = "would be mended" if dry_run else f"mended, {failed} not"
     out.say(f"{len(todo) - failed} {done}; {others} for you to look at: storpool-ovirt audit" if others
             else f"{len(todo) - failed} {done}")  # fmt: skip

@@ -32,7 +32,7 @@ def shareable(  # noqa: PLR0913, PLR0917  what its command line takes
         out.hide(domain.api.token.reveal())
         out.log.correlation_id = f"shareable-{os.getpid()}"
         try:
-            address = config.parse_database_url(database) if database else engine_conf.database(root)
+            address = config.database_option(database) if database else engine_conf.database(root)
         except errors.ConfigError:  # not Engine's machine, or a domain of the Cinder driver
             volume = share_mark.Meant(uuid, None)
         else:

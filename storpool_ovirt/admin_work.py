@@ -57,6 +57,7 @@ class Where(NamedTuple):
     limit_seconds: float
 
 
+EXAMPLE = '{"sp_api_http_host": "10.1.2.3", "sp_auth_token_file": "/etc/storpool.token"}'
 DATABASE = click.option(
     "--database", metavar="URL", help="The mapping database, if this is not Engine's machine:"
     " postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
@@ -114,7 +115,7 @@ def engine(
     with limited(where.limit_seconds, f"the end of {verb}") as deadline:
         domain = config.domain(options(where.options), root)
         out.hide(domain.api.token.reveal())
-        address = config.parse_database_url(where.database) if where.database else engine_conf.database(root)
+        address = config.database_option(where.database) if where.database else engine_conf.database(root)
         out.hide(address.password.reveal())
         out.log.correlation_id = f"{verb}-{os.getpid()}"
         caller = journal.Caller(out.log.correlation_id, verb)
@@ -126,9 +127,9 @@ def options(path: str | None) -> dict[str, object]:
     """Return the driver options of a file; raise ConfigError when there is no such file, or no options in it."""
     if path is None:
         return {}
-    where = f"the file {path}"
+    where = f"the file {path} (--options)"
     try:
         content = rights.read(path)
     except OSError as error:
         raise errors.ConfigError(where, f"cannot be read ({error.strerror})", "check --options") from error
-    return config.parse_driver_json(text.decoded(content, where, may_have_mark=True))
+    return config.parse_driver_json(text.decoded(content, where, may_have_mark=True), where, EXAMPLE)

@@ -222,7 +222,12 @@ class Client:
         each with its kind.
         """
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
-        data = self._call("", "volumesReassignWait", what, (body,), repeat)
+        try:
+            data = self._call("", "volumesReassignWait", what, (body,), repeat)
+        except errors.NotFound as error:
+            if error.kind != "client":
+                raise
+            raise errors.NotFound("client", _clients_of(items) or error.name, error.where) from error
         return self._generation("volumesReassignWait", data)
 
     def clients(self) -> list[ClientStatus]:
@@ -421,7 +426,8 @@ class Client:
             raise errors.WrongCluster(
                 f"the StorPool API at {self.address}",
                 f"does not reach cluster {pinned} that the domain is pinned to",
-                f"correct sp_api_http_host or sp_cluster_id ({error})",
+                "correct sp_api_http_host or sp_cluster_id"
+                + ("" if isinstance(error, errors.NotFound) else f" ({error})"),
             ) from answer
         self._pin_is_proven = True
 
@@ -467,6 +473,12 @@ def _over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
 
 def _body(value: Any) -> str | None:
     return None if value is None else json.dumps(value)
+
+
+def _clients_of(items: Sequence[Mapping[str, Any]]) -> str:
+    """Return the clients that a reassign names: those that it attaches to, or takes from."""
+    named = {each for item in items for key in ("rw", "ro", "detach") for each in item.get(key) or () if each != "all"}
+    return " or ".join(str(each) for each in sorted(named) if isinstance(each, int))
 
 
 def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:

@@ -113,6 +113,8 @@ def _host(text: str) -> str:
     parts = text[:-1].split(".") if text.endswith(".") else text.split(".")
     if "://" in text or not _HOST.match(text) or not all(0 < len(part) <= _LABEL_MAX for part in parts):
         raise ValueError("is not a host name or address", "give it alone, without http:// and without a port")
+    if text.count(":") == 1 or "]:" in text:  # an IPv6 address has more of them
+        raise ValueError("has a port in it", "give the port as sp_api_http_port, or SP_API_HTTP_PORT")
     return text
 
 
@@ -209,12 +211,15 @@ def engine_log(program: str) -> str:
     return f"{os.environ.get('ENGINE_LOG') or root() + ENGINE_LOG_FOLDER}/managedblock/{program}.log"
 
 
-def parse_driver_json(text: str) -> dict[str, object]:
-    """Return the driver options that Engine passes as one JSON object; raise ConfigError when it is none."""
-    advice = "it must be one JSON object with the domain's driver options"
-    options = documents.parse(text, "the driver options argument", advice, errors.ConfigError)
+def parse_driver_json(text: str, what: str = "the driver options argument", example: str = "") -> dict[str, object]:
+    """Return the driver options that Engine passes as one JSON object; raise ConfigError when it is none.
+
+    `what` has the text, `example` is shown to a person who wrote it.
+    """
+    advice = "it must be one JSON object with the domain's driver options" + (f", like {example}" if example else "")
+    options = documents.parse(text, what, advice, errors.ConfigError)
     if not isinstance(options, dict):
-        raise errors.ConfigError("the driver options argument", "is not a JSON object", advice)
+        raise errors.ConfigError(what, "is not a JSON object", advice)
     return options
 
 
@@ -237,6 +242,16 @@ def parse_database_url(url: str) -> Database:
             "the database URL argument", "is not valid", "give postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE"
         )
     return Database(host.strip("[]"), port, user, Secret(password), name)
+
+
+def database_option(url: str) -> Database:
+    """Return where the database is that a person names with `--database`; raise InputError as `parse_database_url`."""
+    try:
+        return parse_database_url(url)
+    except errors.InputError:
+        credentials, at, _ = url.partition("://")[2].rpartition("@")
+        lacks = "has no password" if at and ":" not in credentials else "is not valid"
+        raise errors.InputError("--database", lacks, "give postgresql://USER:PASSWORD@HOST:PORT/DATABASE") from None
 
 
 def secrets_in(argument: str) -> Iterator[str]:

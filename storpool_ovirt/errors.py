@@ -133,6 +133,11 @@ class NoSpace(Error):
         return f"StorPool has no room for {self.name} ({self.descr}): free space or choose another template"
 
 
+_UNAUTHORIZED = (
+    "correct the token in sp_auth_token, in the file of sp_auth_token_file, or as SP_AUTH_TOKEN in /etc/storpool.conf"
+)
+
+
 class Rejected(Error):
     """StorPool refused a call; `name` and `descr` are its own words (`storpool.spapi.ApiError`)."""
 
@@ -141,11 +146,16 @@ class Rejected(Error):
         self.call, self.name, self.descr = call, name, descr
 
     def __str__(self) -> str:
-        return f"StorPool refused {self.call}: {self.name}: {self.descr}"
+        advice = f": {_UNAUTHORIZED}" if self.name == "unauthorized" else ""
+        return f"StorPool refused {self.call}: {self.name}: {self.descr}{advice}"
 
 
 class Unavailable(Error):
     """It may work later; nothing says that the request itself is wrong."""
+
+
+# For people, what is in no documentation under its name.
+_SPOKEN = {"kvsUpdate": "a write to its key-value store (KV/Set)"}
 
 
 class ApiUnavailable(Unavailable):
@@ -160,7 +170,8 @@ class ApiUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return (
-            f"the StorPool API at {self.address} gave no usable answer to {self.call} ({self.why}): "
+            f"the StorPool API at {self.address} gave no usable answer to {_SPOKEN.get(self.call, self.call)}"
+            f" ({self.why}): "
             "check the address, the network and the StorPool management service, then try again"
         )
 

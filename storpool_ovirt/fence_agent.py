@@ -13,6 +13,7 @@ ignored.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,9 @@ STDIN_MAX_BYTES = 1 << 16
 # A power agent that runs beside this one needs a moment, and StorPool one more to see that the host is gone.
 POWER_TIMEOUT_SECONDS, POWER_TIMEOUT_MAX_SECONDS = 20.0, 30.0
 POLL_SECONDS = 0.5
+_USAGE = f"give -o ACTION and -n HOST, see {PROGRAM} -o metadata"
+# A short one may have its value right behind it.
+_FLAG = re.compile(r"--[a-z][a-z_-]{0,30}\Z|-[A-Za-z]")
 TRUTHS = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
 
 
@@ -106,6 +110,8 @@ def options(given: str) -> dict[str, str | None]:
 def _answer(arguments: Sequence[str], journal: log.Log) -> tuple[int, str]:
     deadline = Deadline(fence_host.DEADLINE_SECONDS)
     with enforced(deadline, f"{PROGRAM} to end", fence_host.LAST_SECONDS):
+        if arguments in (["-h"], ["--help"]):
+            return DONE, f"{PROGRAM}: {_USAGE}; actions: {', '.join(ACTIONS)}; flags: {', '.join(FLAGS)}"
         request = parse(_from_arguments(arguments) if arguments else options(_stdin()))
         if request.action == "metadata":
             return DONE, fence_metadata.document(PROGRAM)
@@ -268,12 +274,15 @@ def _from_arguments(arguments: Sequence[str]) -> dict[str, str | None]:
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
         if flag not in FLAGS or not (equals or rest):
-            # It is not repeated: it may be a password.
-            raise errors.InputError(
-                "an argument", "is not known or has no value", f"give -o ACTION and -n HOST, see {PROGRAM} -o metadata"
-            )
+            raise errors.InputError(_shown_flag(flag), "has no value" if flag in FLAGS else "is not known", _USAGE)
         given[FLAGS[flag]] = value if equals else rest.pop(0)
     return given
+
+
+def _shown_flag(given: str) -> str:
+    """Return the words for an argument: its name at most, as what follows, or stands alone, may be a password."""
+    name = _FLAG.match(given)
+    return f"the argument {name[0]}" if name else "an argument"
 
 
 def _stdin() -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from storpool_ovirt import api, config, errors, fencing, log, names, storpool_conf
 
@@ -41,6 +42,13 @@ class Told:
     dry_run: bool = False
 
 
+class Done(NamedTuple):
+    """What is to be told, a line each; the last one sums up.  `refused`: a dry run that would be refused."""
+
+    lines: Sequence[str]
+    refused: bool = False
+
+
 def named(given: str, root: str = "") -> Host:
     """Return the host that a client id, or a section of storpool.conf, means; digits are always a client id.
 
@@ -71,8 +79,8 @@ def _unknown(given: str, ids: Mapping[str, str], root: str) -> errors.Error:
     )  # fmt: skip
 
 
-def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, journal: log.Log) -> Sequence[str]:
-    """Take everything of oVirt's from a lost host and return what is to be told, a line each; the last one sums up.
+def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, journal: log.Log) -> Done:
+    """Take everything of oVirt's from a lost host and return what is to be told.
 
     Raises InputError when `told.twice` names something else, NotFound for a client that the cluster does not know,
     Conflict while the host may run or is this machine, unless told twice, and when it has something afterwards.
@@ -98,7 +106,7 @@ def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, jou
     cleared = fencing.clear(client, seen, openstack_prefix, journal)
     lines = [f"taken: {each}" for each in cleared.taken]
     lines += [f"gone by itself: {each}" for each in cleared.vanished]
-    return [*lines, *_left_alone(cleared.now), summary(host, cleared)]
+    return Done([*lines, *_left_alone(cleared.now), summary(host, cleared)])
 
 
 def look(client: api.Client, host: Host, openstack_prefix: str) -> fencing.Seen:
@@ -143,11 +151,13 @@ def others(seen: fencing.Seen) -> str:
     return f"; left alone, as not oVirt's: {shown}" if shown else ""
 
 
-def _plan(host: Host, seen: fencing.Seen, told: Told) -> Sequence[str]:
+def _plan(host: Host, seen: fencing.Seen, told: Told) -> Done:
     why = "it is this very machine" if host.here else "it answers StorPool" if seen.may_run else ""
-    would = f"would be refused: {why}" if why and told.twice is None else "would be done"
+    refused = bool(why) and told.twice is None
+    would = f"would be refused: {why}" if refused else "would be done"
     lines = [f"would take: {each}" for each in seen.ours]
-    return [*lines, *_left_alone(seen), f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"]
+    last = f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"
+    return Done([*lines, *_left_alone(seen), last], refused)
 
 
 def _client_id(text: str, what: str) -> int:

@@ -158,3 +158,14 @@ def test_no_line_is_longer_than_a_sentence(capsys: pytest.CaptureFixture[str]) -
     assert first.startswith("\\x1b[31mfirst")
     assert first.endswith("*** last")
     assert second == "second"
+
+
+def test_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines for people; without a verb with the exit code of a wrong use."""
+    for arguments, code in ([], 2), (["-h"], 0), (["--help"], 0), (["audit", "-h"], 0):
+        assert admin.main(["storpool-ovirt", *arguments]) == code
+        said = capsys.readouterr()
+        assert said.out.startswith("Usage: storpool-ovirt ")
+        assert (said.out.count("\n") > 10, "\\n" in said.out, said.err) == (True, False, "")
+    assert admin.main(["storpool-ovirt", "--version"]) == 0
+    assert capsys.readouterr().out.startswith("storpool-ovirt, version ")

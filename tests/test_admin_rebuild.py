@@ -92,8 +92,11 @@ def test_without_any_of_it_the_sentence_says_what_to_give(site: Site) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a wrong token": ({"sp_auth_token": TOKEN}, "unauthorized"),
+    "a wrong token is told where it is": ({"sp_auth_token": TOKEN}, "correct the token in sp_auth_token"),
     "no address": ({"sp_api_http_host": "http://x"}, "driver option sp_api_http_host is not a host name"),
     "another cluster": ({"sp_cluster_id": "zz.z"}, "does not reach cluster zz.z"),
+    "another cluster without a call's name": ({"sp_cluster_id": "zz.z"}, "correct sp_api_http_host or sp_cluster_id"),
+    "an address with a port": ({"sp_api_http_host": "10.0.0.1:81"}, "has a port in it"),
 }
 
 
@@ -114,10 +117,13 @@ def test_a_file_of_options_that_is_none_is_one_sentence(site: Site, text: str | 
     path = site.folder / "wrong.json"
     if text is not None:
         path.write_text(text)
-    assert said in complained(site.run("audit", "--options", str(path)), 3)
+    sentence = complained(site.run("audit", "--options", str(path)), 3)
+    assert said in sentence
+    assert f"{path} (--options)" in sentence
+    assert text is None or 'like {"sp_api_http_host"' in sentence
 
 
-@pytest.mark.parametrize("wrong", ["password", "port", "no URL"])
+@pytest.mark.parametrize("wrong", ["password", "port", "no URL", "no password"])
 def test_a_database_that_is_not_there_is_one_sentence(site: Site, wrong: str) -> None:
     """T75: without the password."""
     there = site.stage.database
@@ -125,10 +131,12 @@ def test_a_database_that_is_not_there_is_one_sentence(site: Site, wrong: str) ->
         "password": f"postgresql://{there.user}:guessed@{there.host}:{there.port}/{there.name}_no",
         "port": f"postgresql://{there.user}:guessed@{there.host}:1/{there.name}",
         "no URL": "guessed@nowhere",
+        "no password": f"postgresql://{there.user}@{there.host}:{there.port}/{there.name}",
     }[wrong]
     sentence = complained(site.run("audit", "--database", url), 3)
     assert "guessed" not in sentence
     assert "database" in sentence
+    assert wrong != "no password" or "--database has no password: give postgresql://USER" in sentence
 
 
 @pytest.mark.parametrize("arguments", [("audit", "--grace", "-1"), ("audit", "x"), ("reconcile", "--remove")])

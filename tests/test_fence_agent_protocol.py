@@ -139,6 +139,27 @@ def test_bad_arguments_are_exit_code_1(scene: Site, arguments: tuple[str, ...]) 
     assert SECRET not in told(scene.agent(arguments=arguments), UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((f"--password={SECRET}",), "the argument --password is not known"),
+        ((f"-p{SECRET}",), "the argument -p is not known"),
+        ((SECRET,), "an argument is not known"),
+        (("-o", "off", "-n"), "the argument -n has no value"),
+    ],
+)
+def test_an_argument_is_named_without_its_value(scene: Site, arguments: tuple[str, ...], words: str) -> None:
+    """T75: so that it can be corrected."""
+    sentence = told(scene.agent(arguments=arguments), UNKNOWN)
+    assert words in sentence
+    assert SECRET not in sentence
+
+
+def test_help(scene: Site) -> None:
+    """A person is told what there is."""
+    assert "actions: status, on, off" in told(scene.agent(arguments=("-h",)), ON)
+
+
 @pytest.mark.parametrize("trap", "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\0")
 def test_a_password_is_one_option(trap: str) -> None:
     """T54: whatever is in it, nothing of it is another option, and nothing is taken off a value that is meant."""

@@ -180,7 +180,7 @@ def test_a_machine_does_not_fence_itself(scene: Site, down: bool) -> None:
         said = refused(scene.fence(given))
         assert f"client 1 ({here}) is this very machine, and its own VMs would lose their disks" in said
         assert f"--even-if-it-runs {given}" in said
-        assert done(scene.fence(given, "--dry-run"))[-1].endswith("would be refused: it is this very machine")
+        assert scene.fence(given, "--dry-run").stdout.rstrip().endswith("would be refused: it is this very machine")
     assert len(scene.has(LOST)) == 1
     done(scene.fence(here, "--even-if-it-runs", here))
     assert scene.has(LOST) == set()
@@ -219,7 +219,9 @@ def test_a_dry_run_tells_and_changes_nothing(scene: Site) -> None:
     disk, foreign = scene.volume(LOST), scene.volume(LOST, ovirt=False)
     name = next(each["name"] for each in scene.stage.simulator.api("VolumesList") if each["globalId"] == foreign)
     scene.stage.simulator.clear_calls()
-    told = done(scene.fence("1", "--dry-run"))
+    said = scene.fence("1", "--dry-run")
+    assert (said.returncode, said.stderr) == (1, "")
+    told = said.stdout.splitlines()
     assert f"(~{disk}, rw)" in told[0]
     assert told[0].startswith("would take: volume ")
     assert told[1] == f'left alone: "{name}", which is not oVirt\'s'

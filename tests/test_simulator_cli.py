@@ -114,3 +114,38 @@ def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(simulator.StartError, match="data file of v is missing"), world(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("option", ["state", "host"])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    """One sentence that names it, and exit code 1."""
+    (tmp_path / "file").touch()
+    wrong = tmp_path / "file" / "below"
+    folders = {"state": tmp_path / "state", "host": tmp_path / "host", option: wrong}
+    arguments = [
+        "--token",
+        "T",
+        "--devices",
+        "file",
+        "--state",
+        str(folders["state"]),
+        "--host",
+        f"1={folders['host']}",
+    ]
+    assert simulator.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"storpool-simulator: {wrong}")
+
+
+@pytest.mark.parametrize("library", ["click", "werkzeug"])
+def test_a_library_that_is_missing(library: str) -> None:
+    """One sentence that says which, and what to run."""
+    start = "from storpool_ovirt import simulator\nsys.exit(simulator.main([]))"
+    code = f"import sys; sys.modules[{library!r}] = None\n{start}"
+    said = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert f"{library} is not installed" in said.stderr or f"{library}." in said.stderr
+    assert "requirements/constraints.txt" in said.stderr

@@ -7,6 +7,7 @@ which it must be able to contradict.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,14 @@ def __getattr__(name: str) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command ``storpool-simulator``; returns its exit code."""
-    from storpool_ovirt.simulator import cli
-
+    try:
+        from storpool_ovirt.simulator import cli
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("storpool_ovirt"):
+            raise
+        sys.stderr.write(
+            f"storpool-simulator: {error.name} is not installed: run  {sys.prefix}/bin/pip install -c"
+            " requirements/constraints.txt '.[simulator]'  in a clone (docs/simulator.md)\n"
+        )
+        return 1
     return cli.main(argv)

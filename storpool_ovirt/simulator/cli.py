@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(problem.format_message(), 2)
     except (errors.StartError, DeviceError) as problem:
         return _fail(str(problem), 1)
+    except OSError as problem:
+        where = problem.filename or "a folder"
+        return _fail(f"{where} cannot be used ({problem.strerror}): give other folders with --state and --host", 1)
     except click.Abort:
         return 0
     return 0
