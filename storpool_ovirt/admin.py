@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from storpool_ovirt import console, errors
+from storpool_ovirt import config, console, errors
 
 if TYPE_CHECKING:
     import click
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], out: console.Console) -> int:
     try:
+        for each in arguments:  # what is wrong with one is told with its text
+            out.hide(*config.secrets_in(each))
         out.check()
         given = list(arguments) or ["--help"]
         code: int = _commands().main(given, prog_name=PROGRAM, standalone_mode=False, obj=out) or 0

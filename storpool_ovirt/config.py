@@ -26,9 +26,11 @@ DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only aft
 CLIENT_ID_MAX = storpool_conf.CLIENT_ID_MAX
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
-# What an option with a secret looks like in JSON, however the rest of it does.
+# What an option with a secret looks like in JSON, or as Python prints it, however the rest of it does.
 _SECRET_OPTION = re.compile(
-    r'"[^"]{0,100}?(?:token|password|secret)"\s{0,9}:\s{0,9}("(?:[^"\\]|\\.){0,9999}"?|[0-9a-zA-Z.+-]{1,9999})', re.I
+    r"""["'][^"]{0,100}?(?:token|password|secret)["']\s{0,9}:\s{0,9}"""
+    r"""("(?:[^"\\]|\\.){0,9999}"?|'(?:[^'\\]|\\.){0,9999}'?|[0-9a-zA-Z.+-]{1,9999})""",
+    re.I,
 )
 _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
@@ -257,7 +259,7 @@ def database_option(url: str) -> Database:
 def secrets_in(argument: str) -> Iterator[str]:
     """Yield what may be a secret in an argument of Engine's, well-formed or not, also one in a wrong place."""
     for found in _SECRET_OPTION.finditer(argument):
-        raw = found.group(1).strip('"')
+        raw = found.group(1).strip("\"'")
         yield raw
         with contextlib.suppress(errors.InputError):
             yield documents.parse(f'"{raw}"', "", "")

@@ -369,8 +369,9 @@ def _translated(address: config.Database, through: tuple[type[Exception], ...] =
         said = error.object.decode("latin-1") if isinstance(error.object, bytes) else str(error)
         reason = next((line for line in text.lines(said) if line.strip()), "it spoke in an unknown encoding")
         raise errors.DatabaseUnavailable(str(address), reason) from error
-    except (LookupError, ValueError) as error:
-        # What psycopg2 raises for an encoding that Python does not have, and for text that no server can hold.
+    except (LookupError, ValueError, RecursionError) as error:
+        # What psycopg2 raises for an encoding that Python does not have, for text that no server can hold, and for
+        # JSON that Python does not read.
         raise errors.DatabaseUnavailable(str(address), f"text could not be passed on: {error}") from error
 
 

@@ -22,6 +22,8 @@ EMULATORS = ("qemu-kvm", "qemu-system-")
 COPIERS = ("qemu-img", "qemu-nbd")
 # What others chose (names of VMs, mount points) takes no more of a line.
 PLAIN_MAX = 200
+# Where the /dev of a changed root may lie.
+LOCAL = ("devtmpfs", "tmpfs", "ramfs", "rootfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs")
 
 
 @dataclass(frozen=True)
@@ -195,14 +197,24 @@ def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) 
         with suppress(FileNotFoundError):
             target = os.readlink(f"{folder}/{name}")  # noqa: PTH115
             device = nodes.get(target)
-            # The number decides, as a VM has device nodes of its own.  Only what lies in a /dev is looked at: to ask
-            # for a file on a dead NFS server would hang.
-            if device is None and "/dev/" in target:
+            # The number decides, as a VM has device nodes of its own.  Only what lies in a /dev is looked at, and on a
+            # file system of this machine: to ask for a file on a dead NFS server would hang.
+            if device is None and "/dev/" in target and (target.startswith("/dev/") or _is_local(pid, name)):
                 facts = os.stat(f"{folder}/{name}")  # noqa: PTH116
                 device = numbers.get(facts.st_rdev) if stat.S_ISBLK(facts.st_mode) else None
             if device is not None and device not in held:
                 held.append(device)
     return held
+
+
+def _is_local(pid: str, name: str) -> bool:
+    """Tell whether an open file of a process lies on a file system that the kernel answers for by itself."""
+    facts = dict(line.partition(":\t")[::2] for line in _kernel_lines(f"/proc/{pid}/fdinfo/{name}", []))
+    for line in _kernel_lines(f"/proc/{pid}/mountinfo", []):
+        fields = line.split(" ")
+        if fields[0] == facts.get("mnt_id"):
+            return fields[fields.index("-") + 1] in LOCAL
+    return False
 
 
 def _add_mounts(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device], hidden: list[str]) -> None:

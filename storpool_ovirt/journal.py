@@ -29,6 +29,8 @@ RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undel
 UNTOLD, UNKNOWN_START = "-", "0"
 # How long what was taken back is remembered: no request is under way for so long.
 KEEP_DAYS = 1
+_TEXTS = ("cluster", "kind", "api")  # of a plan
+_PID_MAX = 1 << 22  # the kernel's, proc(5)
 
 # The server, its timeline and the table that a row was written in.  A row that came back with a backup has other ones:
 # what it tells is older than what Engine did since.  (An image of the whole server has the same: see `recovery.py`.)
@@ -290,7 +292,22 @@ class Journal:
 
     def _operations(self, where: str, *args: object) -> list[Operation]:
         rows = self._session.rows(f"{_SELECT} {where}", *args)
-        return [Operation(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in rows]
+        found = [Operation(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in rows]
+        for each in found:
+            self._check(each)
+        return found
+
+    def _check(self, operation: Operation) -> None:
+        """Raise DatabaseUnavailable for an entry that no program of ours can have written: what it tells is unknown."""
+        plan, parts = operation.plan, operation.process.split(":")
+        texts = isinstance(plan, dict) and all(isinstance(plan.get(key, ""), (str, type(None))) for key in _TEXTS)
+        numbers = len(parts) == 3 and all(each.isascii() and each.isdigit() and len(each) < 20 for each in parts[1:])
+        if not texts or not numbers or int(parts[1]) > _PID_MAX:
+            raise errors.DatabaseUnavailable(
+                str(self._session.address),
+                f"entry {operation.id} of its table storpool_ovirt.operation, on disk {operation.disk}, was changed by"
+                " others: its plan, or its process, cannot be read",
+            )
 
 
 def process() -> str:

@@ -31,6 +31,7 @@ _MARK = (
 )
 # How many hosts are kept that a node was asked for: those that have it, and where it was before.
 ASKED_HOSTS = 8
+LATEST = 1e11  # seconds since 1970, beyond the year 5000
 # A part of the statement that reads the row, as connect_volume is waited for: it waits for nobody (a row that is being
 # changed gets no note) nor for the disk below the database, which only this transaction does without; and it writes
 # nothing where the row is of another cluster than the one that is pinned.
@@ -139,9 +140,14 @@ class Mapping:
         return bool(rows[0][0])
 
     def asked(self) -> dict[str, list[Asked]]:
-        """Return for which hosts each id was asked, newest first; ids that never were are not in it."""
+        """Return for which hosts each id was asked, newest first; ids that never were are not in it.
+
+        A note that this program cannot have written is skipped: nothing depends on any.
+        """
         rows = self.session.rows("SELECT node::text, hosts FROM storpool_ovirt.asked")
-        return {uuid: [Asked(each["host"], float(each["at"])) for each in hosts] for uuid, hosts in rows}
+        notes = {uuid: hosts if isinstance(hosts, list) else [] for uuid, hosts in rows}
+        return {uuid: [Asked(each["host"], each["at"]) for each in found if _is_note(each)]
+                for uuid, found in notes.items()}  # fmt: skip
 
     def tree(self, root: str) -> list[Node]:
         """Return all rows of a disk, oldest first."""
@@ -256,6 +262,13 @@ class Mapping:
 
     def _nodes(self, where: str, *args: object) -> list[Node]:
         return [Node(*row) for row in self.session.rows(f"{_SELECT} {where}", *args)]
+
+
+def _is_note(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("host"), (str, type(None))):
+        return False
+    at = entry.get("at")
+    return isinstance(at, (int, float)) and 0 <= at <= LATEST
 
 
 def completed(uuid: str, global_id: str) -> Change:

@@ -53,3 +53,15 @@ def test_the_folder_of_the_connectors_file_is_not_the_one_that_this_runs_in(tmp_
     assert said.returncode == 2
     assert "it is empty" in said.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["audit", '{"sp_auth_token": "SECRET-words-1"}'], ["audit", "{'sp_auth_token': 'SECRET-words-1'}"],
+     ["audit", "postgresql://u:SECRET-words-1@h:1/d"], ["mend", DISK, DISK, "postgresql://u:SECRET-words-1@h:1/d"],
+     ["reconcile", "--limit", "postgresql://u:SECRET-words-1@h:1/d"], ["postgresql://u:SECRET-words-1@h:1/d"],
+     ["reconcile", "--database=postgresql://u:SECRET-words-1@h:1/d", "{'sp_auth_token': 'SECRET-words-1'"]],
+)  # fmt: skip
+def test_a_secret_in_a_wrong_place_is_not_shown(tmp_path: Path, arguments: list[str]) -> None:
+    """T75: what is wrong with an argument is told with its text, but for a secret in it."""
+    assert "SECRET" not in refused(tmp_path, arguments)

@@ -98,3 +98,25 @@ def test_it_has_no_way_back() -> None:
 
     assert apart.done(look, USER, 5) == b"none"
     assert os.getresuid() == (0, 0, 0)
+
+
+def test_a_child_that_its_user_stops_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T73: SIGSTOP stops its own alarm too; it is killed, and nobody waits for whoever would have it go on."""
+    monkeypatch.setattr(apart, "STOPPED_SECONDS", 0.1)
+    before, began = children(), time.monotonic()
+
+    def stop() -> bytes:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return b"went on"
+
+    with pytest.raises(apart.Failed, match=r"did not end within 0\.2 s"):
+        apart.done(stop, None, 0.2)
+    assert time.monotonic() - began < 5
+    assert children() <= before
+
+
+def test_a_child_has_only_so_much_memory() -> None:
+    """What a hostile file makes of it ends the child's work, not the host."""
+    with pytest.raises(apart.Failed, match="too much memory"):
+        apart.done(lambda: bytes(2 * apart.MEMORY_BYTES), None, 30)
+    assert apart.done(lambda: str(len(bytes(apart.MEMORY_BYTES // 4))).encode(), None, 30) == b"134217728"

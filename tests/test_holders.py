@@ -176,6 +176,28 @@ def test_a_block_device_is_known_by_its_number(tmp_path: Path, block: Path) -> N
         assert [each.pid for each in only(tmp_path).processes] == [pid]
 
 
+def test_a_file_of_a_server_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T73: a folder that is named dev, on a file system that a dead server holds, must not make us wait for it."""
+    plain(tmp_path)
+    file = tmp_path / "dev" / "elsewhere"
+    file.write_bytes(b"x")
+    stat, asked = os.stat, []
+
+    def watched(path: str, *arguments: object, **facts: object) -> os.stat_result:
+        asked.append(str(path))
+        return stat(path, *arguments, **facts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(holders.os, "stat", watched)
+    with file.open("rb") as opened:
+        own = f"/proc/{os.getpid()}/fd/{opened.fileno()}"
+        only(tmp_path)
+        assert own in asked
+        asked.clear()
+        monkeypatch.setattr(holders, "LOCAL", ("none",))
+        only(tmp_path)
+        assert own not in asked
+
+
 def test_an_ordinary_user_is_told_that_he_cannot_tell() -> None:
     """T66, T23: what he sees open is open; what looks closed may be open."""
     with tempfile.TemporaryDirectory(prefix="holders-") as folder:

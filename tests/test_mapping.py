@@ -192,3 +192,44 @@ def test_a_row_that_is_being_deleted_is_not_waited_for(database: Database) -> No
         assert there.session.statements == before + 1
         cursor.execute("ROLLBACK")
         assert there.asked() == {}
+
+
+ODD_NOTES = (
+    "null", "7", "[null]", '["x"]', '[{"host": 1, "at": 1}]', '[{"host": "h"}]', '[{"host": "h", "at": "x"}]',
+    '[{"host": "h", "at": 1e300}]', '[{"host": "h", "at": 1e400}]', '[{"host": "h", "at": -1}]',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("hosts", ODD_NOTES)
+def test_a_note_that_others_wrote_is_skipped(database: Database, hosts: str) -> None:
+    """T24: the notes are a hint for people, and an odd one must not keep them from the rest."""
+    with opened(database) as there:
+        there.plan(node(), {})
+        there.session.rows("INSERT INTO storpool_ovirt.asked VALUES (%s, %s::jsonb)", ID, hosts)
+        assert there.asked() == {ID: []}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["plan = '[]'", "plan = 'null'", """plan = '{"cluster": []}'""", "process = ''", "process = 'h:1'",
+     "process = 'h:99999999999999999999:1'", "process = 'h:x:1'", "process = 'h:4194305:1'"],
+)  # fmt: skip
+def test_an_entry_that_others_changed_is_one_sentence(database: Database, change: str) -> None:
+    """T24: what it was to be nobody knows then, and nothing is decided from it."""
+    with opened(database) as there:
+        there.plan(node(), {})
+        there.session.rows(f"UPDATE storpool_ovirt.operation SET {change}")  # noqa: S608  a word of this test
+        told = f"on disk {ID}, was changed by others"
+        with pytest.raises(errors.DatabaseUnavailable, match=told):
+            there.journal.all()
+    with opened(database) as there, pytest.raises(errors.DatabaseUnavailable, match=told):
+        there.journal.of_disk(ID)
+
+
+def test_json_that_is_too_deep_is_one_sentence(database: Database) -> None:
+    """T24: PostgreSQL holds what Python does not read."""
+    with opened(database) as there:
+        there.plan(node(), {})
+        there.session.rows("INSERT INTO storpool_ovirt.asked VALUES (%s, %s::jsonb)", ID, "[" * 3000 + "]" * 3000)
+        with pytest.raises(errors.DatabaseUnavailable, match="could not be passed on"):
+            there.asked()
