@@ -76,8 +76,8 @@ def attach(
     path = names.device_path(target.global_id)
     with locked(host, target):
         before = _here(client, host, target)
-        if before is not None and before.access_mode != access_mode:
-            client.be_current()  # it may have been so a moment ago
+        if before is not None:
+            client.be_current()  # it may have been so a moment ago: what was not here is undone, and may have any mode
             before = _here(client, host, target)
         if before is not None and before.access_mode != access_mode:
             raise errors.Conflict(
@@ -110,8 +110,8 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
     """Detach from this host; what is not attached or does not exist is a success.
 
     Raises InUse when the device is still open after a short wait: a detach may come for the host where the VM runs
-    (a migration that failed), so it is never forced.  Conflict when StorPool has nothing to detach and the device is
-    here all the same; NotFound when it does not know this client.
+    (a migration that failed), so it is never forced.  Conflict when the device is here all the same afterwards: this is
+    not the host that StorPool means; NotFound when it does not know this client.
     """
     with locked(host, target):
         detach_within(client, host, target, CLOSE_SECONDS)
@@ -119,10 +119,12 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
 
 def detach_within(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> None:
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds` to be closed."""
-    if _try_detach(client, host, target, close_seconds):
-        host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
-    elif stays(host, target, GONE_SECONDS):
+    done = _try_detach(client, host, target, close_seconds)
+    # To StorPool it is a success also where nothing was attached, and where a wrong SP_OURID names another host.
+    if stays(host, target, DEVICE_SECONDS if done else GONE_SECONDS):
         raise still_here(target)
+    if done:
+        host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
 
 
 def stays(host: HostSide, target: Target, seconds: float = 0.0) -> bool:
@@ -139,7 +141,9 @@ def stays(host: HostSide, target: Target, seconds: float = 0.0) -> bool:
 def still_here(target: Target) -> errors.Conflict:
     """Return the error for a device of which StorPool says that it is not attached here."""
     return errors.Conflict(
-        str(target), "has a device here though StorPool lists none", "check SP_OURID and the cluster"
+        str(target),
+        "has a device here though StorPool has it detached from this client",
+        "check SP_OURID and the cluster",
     )
 
 
@@ -167,15 +171,30 @@ def release(client: api.Client, targets: Sequence[Target], host_names: Mapping[i
 
     Raises InUse naming the hosts when one is open; nothing has changed then.
     """
-    listed = client.attachments()
-    held = {target: [each for each in listed if each.is_of(target.global_id, target.name)] for target in targets}
-    items = [let_go(target, [each.client_id for each in each_held]) for target, each_held in held.items() if each_held]
-    if items:
+    found = _held(client, targets)
+    left = found
+    for last in (False, False, True):
+        items = [let_go(target, [each.client_id for each in held]) for target, held in left.items() if held]
+        if not items:
+            break
         try:
             client.reassign(items, ATTACH_TIMEOUT_SECONDS, ", ".join(str(target) for target in targets))
         except errors.InUse as error:
             raise errors.InUse(error.name, _named(error.holders, host_names)) from error
-    return [attachment for each_held in held.values() for attachment in each_held]
+        except (errors.Rejected, errors.Conflict):
+            # A host may have let go by itself, which StorPool may take for an error: the list decides, as it is now.
+            if last:
+                raise
+            client.be_current()
+            left = _held(client, targets)
+        else:
+            break
+    return [attachment for held in found.values() for attachment in held]
+
+
+def _held(client: api.Client, targets: Sequence[Target]) -> dict[Target, list[api.Attachment]]:
+    listed = client.attachments()
+    return {target: [each for each in listed if each.is_of(target.global_id, target.name)] for target in targets}
 
 
 def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[int]]:
@@ -188,6 +207,11 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
             client.reassign([let_go(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.InUse:
             still.append(client_id)
+        except (errors.Rejected, errors.Conflict):
+            client.be_current()
+            if client_id in holders(client, target):
+                raise
+            gone.append(client_id)  # it has let go by itself
         else:
             gone.append(client_id)
     return gone, still

@@ -2,9 +2,9 @@
 
 Three may: the start of a VM (`only_here`, for taking.py), as Engine starts a VM elsewhere after a host was lost and
 nobody takes the disk from that host; a plug, from hosts that are down (`torn_off`, for plugging.py); and who says that
-a host is lost (`clear`).  An item with `detach: "all"`,
-`rw: [me]` and `force` makes a host the only one at once (`storpool.sptypes.VolumeReassignDesc`; StorPool's plugin for
-Proxmox VE and its patches for Nova do so at a start).  docs/fencing.md has the argument.
+a host is lost (`clear`).  An item with `detach: "all"`, `rw: [me]` and `force` makes a host the only one at once
+(`storpool.sptypes.VolumeReassignDesc`; StorPool's plugin for Proxmox VE and its patches for Nova do so at a start).
+docs/fencing.md has the argument.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from storpool_ovirt import api, attachments, errors, log, names
 
 # An object may go away between a list and the next request: so often it is looked again.
 LOOKS = 3
+# So often more where no answer came, with growing pauses: a failover of the management service takes half a minute.
+LOST_LOOKS = 6
 # Looks, with growing pauses of some seconds in all, until a client that runs has taken over that its disks were taken.
 KNOWN_LOOKS = 6
 SHOWN = 3  # objects that an error names
@@ -114,24 +116,32 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, journal: log.Lo
     client_id, now, generation = seen.client_id, seen, 0
     taken: list[Held] = []
     refused: errors.Error | None = None
-    for attempt in range(LOOKS):
+    for attempt in range(LOOKS + LOST_LOOKS):
         if not now.ours or now.may_run > seen.may_run:
             break
-        batches = [[each] for each in now.ours] if attempt else [list(now.ours)]
-        refused, reached = _tear_off_all(client, client_id, batches, journal, taken)
+        if _is_lost(refused):
+            client.pause(attempt)
+        batches = [[each] for each in now.ours] if refused and not _is_lost(refused) else [list(now.ours)]
+        refused, reached, sent = _tear_off_all(client, client_id, batches)
         generation = max(generation, reached)
         now = look(client, client_id, openstack_prefix)
-        if refused is None:
+        for each in sent:
+            if each not in now.ours:
+                taken.append(each)
+                journal.line("taken", **_facts(each), client=client_id)
+        if refused is None or (attempt >= LOOKS - 1 and not _is_lost(refused)):
             break
+    came_back = now.may_run > seen.may_run
+    if now.ours and refused is not None and _is_lost(refused) and not came_back:
+        raise refused
     if now.ours:
-        came_back = now.may_run > seen.may_run
         why = f"StorPool refused to take it ({refused})" if refused else "somebody attached it meanwhile"
         advice = "it answers StorPool again: look at that host before you try again" if came_back else "run it again"
         raise errors.Conflict(f"client {client_id}", f"still has {some(now.ours)}", f"{why}, {advice}")
     check_all_known(now)
     for name in now.others:
         journal.line("left_alone", volume=name, client=client_id)
-    if taken and now.may_run:
+    if seen.ours and now.may_run:
         _check_it_knows(client, client_id, generation)
     return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
 
@@ -162,30 +172,40 @@ def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
     return {each.client_id for each in running if each.client_generation < generation}, generation
 
 
-def _tear_off(client: api.Client, client_id: int, targets: Sequence[attachments.Target]) -> int:
-    items = [torn_off(each, [client_id]) for each in targets]
-    return client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets))
-
-
 def _tear_off_all(
-    client: api.Client, client_id: int, batches: Sequence[Sequence[Held]], journal: log.Log, taken: list[Held]
-) -> tuple[errors.Error | None, int]:
-    """Take these, a request for each batch; return the last refusal, and the cluster's generation then.
+    client: api.Client, client_id: int, batches: Sequence[Sequence[Held]]
+) -> tuple[errors.Error | None, int, list[Held]]:
+    """Take these, a request for each batch; return the last refusal, the generation then, and what may be gone.
 
-    Only the list tells whether a refusal matters.
+    Only the list tells what a refusal, or a lost answer, means.  None is sent again without a look: who has started a
+    VM there meanwhile keeps its disks.
     """
-    refused, generation = None, 0
+    refused: errors.Error | None = None
+    generation = 0
+    sent: list[Held] = []
     for batch in batches:
+        targets = [each.target for each in batch]
+        items = [torn_off(each, [client_id]) for each in targets]
         try:
-            generation = _tear_off(client, client_id, [each.target for each in batch])
+            generation = client.reassign(items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets), repeat=False)
         except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
             refused = error
             continue
-        taken += batch
-        for each in batch:
-            facts = {"volume": each.target.name, "global_id": each.target.global_id, "uuid": each.uuid}
-            journal.line("taken", **facts, client=client_id)
-    return refused, generation
+        except errors.ApiUnavailable as error:
+            if not error.ambiguous:
+                raise
+            refused = error
+        sent += batch
+    return refused, generation, sent
+
+
+def _is_lost(refused: errors.Error | None) -> bool:
+    """Tell whether nobody knows what became of a request."""
+    return isinstance(refused, errors.ApiUnavailable)
+
+
+def _facts(held: Held) -> dict[str, object]:
+    return {"volume": held.target.name, "global_id": held.target.global_id, "uuid": held.uuid}
 
 
 def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:

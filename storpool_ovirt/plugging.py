@@ -64,6 +64,8 @@ def _let_go(
         if not others or answered == REQUESTS:
             break
         if attempt:
+            # Who has started the VM meanwhile has taken it from us, and keeps it.
+            taking.check_attached(host.client_id, found.target, held)
             client.pause(attempt)
         losers.update(others)
         try:

@@ -195,11 +195,16 @@ def check_here(host: attachments.HostSide, target: attachments.Target, before: S
 
     It was attached here just now: where it is not any more, somebody took it, and may run the VM.
     """
-    if not any(each.client_id == host.client_id for each in held_of([target], before)):
-        raise errors.Conflict(
-            str(target), f"is not attached to client {host.client_id} any more", "somebody took it: start the VM again"
-        )
+    check_attached(host.client_id, target, before)
     attachments.wait_for_device(host, target.global_id)
+
+
+def check_attached(client_id: int, target: attachments.Target, listed: Sequence[api.Attachment]) -> None:
+    """Raise Conflict when a client does not have a volume any more."""
+    if not any(each.client_id == client_id for each in held_of([target], listed)):
+        raise errors.Conflict(
+            str(target), f"is not attached to client {client_id} any more", "somebody took it: start the VM again"
+        )
 
 
 def _take(
@@ -242,6 +247,9 @@ def _request(
         if _is_alone(now, targets, host.client_id):
             return 0
         _check_no_newcomer(now, lost, host.client_id)
+        for target in targets:
+            # Whether our request took effect or not, it is still here, but for somebody who came after us.
+            check_attached(host.client_id, target, now)
     raise AssertionError("unreachable: the loop has no end")
 
 

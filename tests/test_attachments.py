@@ -145,13 +145,32 @@ def elsewhere(core: Core, client_id: int) -> attachments.HostSide:
     return attachments.HostSide(client_id, core.root(1), Deadline(20), core.log)
 
 
+@pytest.mark.parametrize("absent", ["ok", "error"])
+def test_a_detach_with_another_hosts_id_is_none(
+    core: Core, target: attachments.Target, absent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T50: with a wrong SP_OURID StorPool may say yes: the device that is still here tells that it was not ours."""
+    monkeypatch.setattr(attachments, "DEVICE_SECONDS", 0.3)
+    core.simulator.switches.set({"detach_absent": absent})
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    for others_have_it in (False, True):
+        if others_have_it:
+            attachments.attach(core.client(), core.host(2), target, "rw")
+        with pytest.raises(errors.Conflict, match="has a device here though StorPool has it detached"):
+            attachments.detach(core.client(), elsewhere(core, 2), target)
+    attachments.detach(core.client(), core.host(1), target)
+    assert attached(core) == set()
+
+
 def test_a_refused_detach_is_none_while_the_device_is_here(core: Core, target: attachments.Target) -> None:
     """T50: refused, and the list has nothing of this client: a device that is here says that it was not done, and the
     sentence says what may be wrong; a client that StorPool does not know is no client that has nothing.
     """
     core.simulator.switches.set({"detach_absent": "error"})
     attachments.attach(core.client(), core.host(1), target, "rw")
-    with pytest.raises(errors.Conflict, match="has a device here though StorPool lists none: check SP_OURID"):
+    with pytest.raises(
+        errors.Conflict, match="has a device here though StorPool has it detached from this client: check SP_OURID"
+    ):
         attachments.detach(core.client(), elsewhere(core, 2), target)
     words = {"name": "invalidParam", "descr": "No such client registered 99"}
     core.simulator.faults.add("error_200", query="VolumesReassignWait", **words)
@@ -313,3 +332,30 @@ def test_a_folder_of_locks_that_cannot_be_used_is_named(core: Core, target: atta
     host = attachments.HostSide(1, core.root(1), Deadline(20), core.log, lock_folder="/tmp/locks")
     attachments.attach(core.client(), host, target, "rw")
     assert (core.folder / "host1/tmp/locks" / f"{target.global_id}.lock").exists()
+
+
+@pytest.mark.parametrize("absent", ["ok", "error"])
+def test_a_release_whose_answer_is_lost(core: Core, target: attachments.Target, absent: str) -> None:
+    """T87: StorPool may refuse the repetition, as nobody has it any more: that is what was wanted."""
+    core.simulator.switches.set({"detach_absent": absent})
+    for client_id in (1, 2):
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    core.simulator.faults.add("reset_after", query="VolumesReassignWait")
+    attachments.release(core.client(), [target], {})
+    assert attachments.holders(core.client(), target) == []
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    core.simulator.faults.add("reset_after", query="VolumesReassignWait")
+    assert attachments.detach_closed(core.client(), target) == ([1], [])
+
+
+def test_a_host_that_only_had_it_is_undone_too(core: Core, target: attachments.Target) -> None:
+    """T5, T55: an old list says that it is attached here; when the attach fails, nothing of it is left."""
+    core.simulator.switches.set({"attach_timeout_expiry": "error_keep"})
+    attachments.attach(core.client(), core.host(1), target, "rw")
+    core.client().reassign([{"volume": f"~{target.global_id}", "detach": [1], "force": True}], 0, "")
+    core.simulator.faults.add("old", query="AttachmentsList")
+    core.simulator.faults.add("reset_after", query="VolumesReassignWait")
+    core.simulator.faults.add("error_200", query="VolumesReassignWait", name="timeout")
+    with pytest.raises(errors.Error):
+        attachments.attach(core.client(), core.host(1), target, "rw")
+    assert attachments.holders(core.client(), target) == []

@@ -9,6 +9,7 @@ from typing import Any
 import canned_api
 import pytest
 from core_fixtures import GIB, TOKEN, Core
+from test_taking import during
 
 import storpool_ovirt
 from storpool_ovirt import api, attachments, config, errors, fencing, names, volumes
@@ -212,3 +213,45 @@ def test_the_search_for_force_finds_it(code: str, found: int) -> None:
 def test_force_is_sent_from_one_place(path: Path) -> None:
     """T46: `force` with any value but False, and onAttached's forced detach, are in fencing.py and nowhere else."""
     assert bool(forced(ast.parse(path.read_text()))) == (path == PACKAGE / "fencing.py")
+
+
+def test_a_lost_answer_takes_nothing_from_a_vm_that_was_started_since(core: Core) -> None:
+    """T88: the host was down, lost its disk, came up and runs a VM with it by right: it is not asked for again."""
+    target = made(core, UUIDS[0], 1)
+    core.simulator.set_client(1, running=False)
+
+    def back() -> None:
+        core.simulator.set_client(1, running=True)
+        attachments.attach(core.client(), core.host(1), target, "rw")
+
+    client = during(core, "reassign", back, answer=True)
+    seen = fencing.look(client, 1, PREFIX)
+    with pytest.raises(errors.Conflict, match="it answers StorPool again"):
+        fencing.clear(client, seen, PREFIX, core.log)
+    assert attached(core) == {(target.global_id, 1)}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_lost_request_is_sent_again_after_a_look(core: Core, times: int) -> None:
+    """T63, T87: what did not take effect is still there, and is taken; what did is not asked for again."""
+    target = made(core, UUIDS[0], 1)
+    core.simulator.set_client(1, running=False)
+    core.simulator.faults.add("reset_before", query="VolumesReassignWait", times=times)
+    client = api.Client(core.settings(), Deadline(30), lambda _seconds: None)
+    core.queries()
+    cleared = fencing.clear(client, fencing.look(client, 1, PREFIX), PREFIX, core.log)
+    assert core.queries().count("VolumesReassignWait") == times + 1
+    assert [each.target for each in cleared.taken] == [target]
+    assert attached(core) == set()
+
+
+@pytest.mark.parametrize("absent", ["ok", "error"])
+def test_a_host_that_hangs_is_waited_for_also_after_a_lost_answer(core: Core, absent: str) -> None:
+    """T46, T54: it runs and does not know that it lost its disk, whichever answer told that it has."""
+    made(core, UUIDS[0], 1)
+    core.simulator.switches.set({"detach_absent": absent})
+    core.simulator.set_client(1, behind=True)
+    core.simulator.faults.add("reset_after", query="VolumesReassignWait")
+    client = api.Client(core.settings(), Deadline(30), lambda _seconds: None)
+    with pytest.raises(errors.Conflict, match="does not take over that its disks were taken"):
+        fencing.clear(client, fencing.look(client, 1, PREFIX), PREFIX, core.log)

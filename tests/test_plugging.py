@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from core_fixtures import Core
-from test_taking import UUIDS, Clock, attached, bare, disk, made, side
+from test_taking import UUIDS, Clock, attached, bare, disk, during, made, side
 
 from storpool_ovirt import api, attachments, errors, names, plugging, sharing, taking
 
@@ -255,3 +255,19 @@ def test_a_mark_that_comes_back(core: Core) -> None:
     client.volume_update = lambda *_: 0  # type: ignore[method-assign]
     with pytest.raises(errors.Conflict, match="is still marked as shareable"):
         sharing.unmark(client, marked, core.log)
+
+
+def test_a_plug_takes_nothing_from_a_host_that_came_back(core: Core) -> None:
+    """T88: the disk was taken from a host that was down, the answer is lost, and the VM was started there meanwhile."""
+    target, clock = made(core, UUIDS[0], 1, 2), Clock()
+    core.simulator.set_client(1, running=False)
+
+    def back() -> None:
+        core.simulator.set_client(1, running=True)
+        attachments.attach(core.client(), core.host(1), target, "rw")
+        taking.take(core.client(), core.host(1), [disk(target)], "os")
+
+    client = during(core, "reassign", back, answer=True)
+    with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
+        plugging.take(client, side(core, clock), [disk(target)], "os")
+    assert attached(core) == {(target.global_id, 1)}

@@ -139,7 +139,7 @@ def test_a_refused_detach_is_none(fresh: Play, left: Disk, tmp_path: Path) -> No
     fresh.cluster.inject("error_200", query="VolumesReassignWait", name="invalidParam", descr="not now")
     old = "from storpool_ovirt import api\napi.Client.attachments = lambda self: []"
     sentence = told(start_vdsmd(fresh.host1, boot_stage.wrapped(tmp_path, old)))
-    assert "has a device here though StorPool lists none" in sentence
+    assert "has a device here though StorPool has it detached" in sentence
     assert (kept(fresh.host1), attached(fresh.cluster)) == (before, there)
     assert not stale.is_done(str(fresh.host1.root))
     quiet(start_vdsmd(fresh.host1))

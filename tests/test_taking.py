@@ -8,7 +8,7 @@ from typing import Any, Callable
 import pytest
 from core_fixtures import GIB, Core
 
-from storpool_ovirt import api, attachments, domain_xml, errors, names, sharing, taking, vm_hook, volumes
+from storpool_ovirt import api, attachments, domain_xml, errors, fencing, names, sharing, taking, vm_hook, volumes
 from storpool_ovirt.deadline import Deadline
 
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
@@ -173,6 +173,34 @@ def test_a_repeat_takes_nothing_from_who_came_later(core: Core) -> None:
     with pytest.raises(errors.Conflict, match="was attached to client 3 while it was taken"):
         taking.take(client, side(core, clock), [disk(target)], "os")
     assert attached(core) == {(target.global_id, 3)}
+
+
+def test_a_repeat_takes_nothing_from_a_loser_that_started_again(core: Core) -> None:
+    """T88: the VM that was lost there was started there again before the repeat: that host keeps its disk."""
+    target, clock = made(core, UUIDS[0], 1, 2), Clock()
+
+    def start_on_1() -> None:
+        attachments.attach(core.client(), core.host(1), target, "rw")
+        taking.take(core.client(), core.host(1), [disk(target)], "os")
+
+    client = during(core, "reassign", start_on_1, answer=True)
+    with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
+        taking.take(client, side(core, clock), [disk(target)], "os")
+    assert attached(core) == {(target.global_id, 1)}
+
+
+def test_a_repeat_takes_nothing_back_from_a_fence(core: Core) -> None:
+    """T56, T88: who says that this host is lost, while its start has no answer yet, is not overruled by the repeat."""
+    target, clock = made(core, UUIDS[0], 1, 2), Clock()
+
+    def fence() -> None:
+        client = core.client()
+        fencing.clear(client, fencing.look(client, 2, "os"), "os", core.log)
+
+    client = during(core, "reassign", fence, answer=True)
+    with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
+        taking.take(client, side(core, clock), [disk(target)], "os")
+    assert attached(core) == set()
 
 
 def test_a_lost_answer_is_found_in_the_list(core: Core) -> None:
