@@ -377,7 +377,7 @@ class Client:
         except self._binding.ApiError as error:
             self._check_age(method, reads)
             if error.transient is True:
-                raise self._unavailable(method, f"{error.name}: {error.desc}", ambiguous=True) from error
+                raise self._unavailable(method, f"{_cut(error.name)}: {_cut(error.desc)}", ambiguous=True) from error
             if pinned and method != PROOF:
                 self._prove_pin(error)
             raise _translated(error, kind, method, name, self.address) from error
@@ -483,7 +483,7 @@ def _clients_of(items: Sequence[Mapping[str, Any]]) -> str:
 
 def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:
     """Return our error for StorPool's: the one place that knows its error names (`storpool.spapi.ApiError.name`)."""
-    descr = str(error.desc)
+    descr = _cut(error.desc)
     shown = name or method
     if error.name == "objectDoesNotExist":
         return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
@@ -499,9 +499,14 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
         return errors.NotFound("client", f"for {shown}", f"in the StorPool cluster at {address}: check SP_OURID")
     if error.name == "insufficientResources":
         return errors.NoSpace(shown, descr)
-    return errors.Rejected(f"{method} {name}".strip(), str(error.name), descr)
+    return errors.Rejected(f"{method} {name}".strip(), _cut(error.name), descr)
 
 
 def _why(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
     return names.shown(str(text), 120).strip('"')
+
+
+def _cut(words: object) -> str:
+    """Return StorPool's words, which may be of any length and kind, as far as anybody reads them."""
+    return str(words)[: replies.TEXT_MAX]

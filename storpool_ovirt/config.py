@@ -26,6 +26,9 @@ DEADLINE_SECONDS = 100.0  # below Engine's own two minutes, which count only aft
 CLIENT_ID_MAX = storpool_conf.CLIENT_ID_MAX
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
+# What inet_aton(3) takes for an address, and what an administrator means by one.
+_NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\Z")
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
 # What an option with a secret looks like in JSON, or as Python prints it, however the rest of it does.
 _SECRET_OPTION = re.compile(
     r"""["'][^"]{0,100}?(?:token|password|secret)["']\s{0,9}:\s{0,9}"""
@@ -117,6 +120,9 @@ def _host(text: str) -> str:
         raise ValueError("is not a host name or address", "give it alone, without http:// and without a port")
     if text.count(":") == 1 or "]:" in text:  # an IPv6 address has more of them
         raise ValueError("has a port in it", "give the port as sp_api_http_port, or SP_API_HTTP_PORT")
+    if _NUMBERS.match(text) and not _IPV4.match(text):
+        # The C library takes 10.1.100 for 10.1.0.100, and would send the token there.
+        raise ValueError("is not an address", "give all four numbers of it")
     return text
 
 

@@ -21,6 +21,8 @@ SHORTEST_INSIDE = 6
 # Less of a secret that somebody has cut off is not worth a search.
 SHORTEST_PREFIX = 4
 
+# Each level of escaping doubles the backslashes; without a bound a text of nothing else would be searched for ever.
+_ANY, _ESCAPED = r"\\{0,16}", r"\\{1,16}"
 # The forms in which a character may stand that is neither a letter nor a digit: as it is, after any number of
 # backslashes, doubled (SQL, format strings), percent-encoded, or escaped as Python, JSON and XML do.
 _XML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
@@ -105,24 +107,24 @@ def _forms_of_character(character: str) -> str:
     encoded = character.encode("utf-8", "surrogatepass")
     utf16 = character.encode("utf-16-be", "surrogatepass").hex()
     forms = [
-        rf"\\*{re.escape(character)}",
+        rf"{_ANY}{re.escape(character)}",
         "".join(f"%(?:{byte:02x}|{byte:02X})" for byte in encoded),
-        "".join(rf"\\+x(?:{byte:02x}|{byte:02X})" for byte in encoded),
-        "".join(rf"\\+u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})" for at in range(0, len(utf16), 4)),
-        rf"\\+U(?:{ord(character):08x}|{ord(character):08X})",
+        "".join(rf"{_ESCAPED}x(?:{byte:02x}|{byte:02X})" for byte in encoded),
+        "".join(rf"{_ESCAPED}u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})" for at in range(0, len(utf16), 4)),
+        rf"{_ESCAPED}U(?:{ord(character):08x}|{ord(character):08X})",
         rf"&#(?:{ord(character)}|[xX]0*(?:{ord(character):x}|{ord(character):X}));",
     ]
     if ord(character) < 1 << 8:
-        forms.append(rf"\\+x(?:{ord(character):02x}|{ord(character):02X})")
-        forms.append(rf"\\+{ord(character):03o}")
+        forms.append(rf"{_ESCAPED}x(?:{ord(character):02x}|{ord(character):02X})")
+        forms.append(rf"{_ESCAPED}{ord(character):03o}")
     if character in "'\"%&":
         forms.insert(0, rf"{character}{{2}}")
     if character in _XML_NAMES:
         forms.append(f"&{_XML_NAMES[character]};")
     if character in _SHORT_ESCAPES:
-        forms.append(rf"\\+{_SHORT_ESCAPES[character]}")
+        forms.append(rf"{_ESCAPED}{_SHORT_ESCAPES[character]}")
     if character == "\\":
-        forms.insert(0, r"\\+")
+        forms.insert(0, _ESCAPED)
     if character == " ":
         forms.append(r"\+")
     return f"(?:{'|'.join(forms)})"

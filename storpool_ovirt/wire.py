@@ -7,6 +7,7 @@ peer that sends a byte now and then.  `http.client` alone limits each read, and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import socket
 import time
@@ -17,6 +18,9 @@ from typing import Any, NamedTuple
 RESOLVE_SECONDS = 8.0
 # An address that is there answers in milliseconds; a lost packet is sent again after one second, and after three.
 CONNECT_SECONDS = 4.0
+# A list of 100,000 volumes has about as much.  What is longer would take a host's memory from its VMs.
+ANSWER_MAX_BYTES = 256 << 20
+PIECE_BYTES = 1 << 18
 
 
 class UnknownName(OSError):
@@ -56,7 +60,7 @@ class Wire:
             connection.request(method, path, body, dict(headers))
             # Left open after a failure, an answer that ends with its connection would keep the socket.
             with contextlib.closing(connection.getresponse()) as response:
-                answer = Answer(response.status, response.read())
+                answer = Answer(response.status, _read(response))
         except BaseException:
             self._addresses.append(self._addresses.pop(0))  # the next try begins with another one
             raise
@@ -69,7 +73,11 @@ class Wire:
             self._addresses = resolved(self._host, self._port, _left(end))
         refusals: list[OSError] = []
         for place, (family, address) in enumerate(list(self._addresses)):
-            there = _Limited(family, end)
+            try:
+                there = _Limited(family, end)
+            except OSError as error:  # a kernel without IPv6, say
+                refusals.append(error)
+                continue
             try:
                 there.settimeout(min(CONNECT_SECONDS, _left(end)))
                 there.connect(address)
@@ -82,6 +90,26 @@ class Wire:
                 self._addresses.insert(0, self._addresses.pop(place))
                 return there
         raise Unreachable(_told(refusals, self._addresses)) from refusals[-1]
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Read a body to its end, whatever length is told; raise OSError where it is longer than any of StorPool's."""
+    pieces: list[bytes] = []
+    length = 0
+    while True:
+        try:
+            piece = response.read(PIECE_BYTES)
+        except OverflowError as error:  # a chunk whose length is no number of this machine's
+            raise http.client.HTTPException(f"a length that is none ({error})") from error
+        if not piece:
+            break
+        pieces.append(piece)
+        length += len(piece)
+        if length > ANSWER_MAX_BYTES:
+            raise OSError(errno.EMSGSIZE, "the answer is longer than any of StorPool's")
+    if response.length:  # told, and not come: `read` of a part does not complain
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(pieces)
 
 
 class _Limited(socket.socket):

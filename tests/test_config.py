@@ -220,3 +220,16 @@ def test_options_of_another_house_have_its_prefix(tmp_path: Path) -> None:
         config.domain({}, root, "x_")
     with pytest.raises(errors.ConfigError, match="driver option x_auth_token_file"):
         config.domain({"x_api_http_host": "a", "x_auth_token_file": "/no/such"}, root, "x_")
+
+
+@pytest.mark.parametrize("text", ["10.1.100", "2130706433", "256.1.1.1", "0x7f000001", "0177.0.0.1", "1.2.3.010"])
+def test_an_address_that_is_another_one_to_the_c_library(text: str) -> None:
+    """A number left out would send the token to another machine (inet_aton(3))."""
+    with pytest.raises(errors.ConfigError, match="give all four numbers"):
+        config.domain({"sp_api_http_host": text, "sp_auth_token": "1234567890"})
+
+
+@pytest.mark.parametrize("text", ["10.1.0.100", "cafe", "beef.example", "3com", "10-1", "::1", "[::1]"])
+def test_an_address_or_a_name_of_a_host(text: str) -> None:
+    """What looks like a number here and there is a name all the same."""
+    assert config.domain({"sp_api_http_host": text, "sp_auth_token": "1234567890"}).api.host == text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 import urllib.parse
 
 import pytest
@@ -117,3 +118,13 @@ def test_a_long_sentence_is_cut_in_the_middle(size: int, letter: str) -> None:
     assert said.endswith("end")
     assert ("are left out" in said) == (size * len(sentences.visible(letter)) + 8 > sentences.SENTENCE_MAX)
     assert sentences.fit(said) == said
+
+
+@pytest.mark.parametrize("first", ["!", "\\", '"', "é"])
+def test_a_text_of_backslashes_alone_is_searched_in_no_time(first: str) -> None:
+    """T73: whoever chooses an error's words must not choose how long a program takes to hide a secret in them."""
+    secrets = sentences.Secrets()
+    secrets.hide(f"{first}1234567890")
+    began = time.monotonic()
+    assert secrets.masked("\\" * 200_000) == "\\" * 200_000
+    assert time.monotonic() - began < 5

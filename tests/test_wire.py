@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
 import time
@@ -161,3 +162,79 @@ def test_ipv6_in_brackets_and_without() -> None:
         thread.start()
         assert [get(wire.Wire(host, port)).body for host in ("[::1]", "::1")] == [b"{}", b"{}"]
         thread.join(10)
+
+
+def answer(head: str, body: bytes = b"") -> Callable[[socket.socket], None]:
+    """Return what says this, and closes."""
+
+    def say(peer: socket.socket) -> None:
+        peer.recv(65536)
+        peer.sendall(f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode() + body)
+
+    return say
+
+
+@contextlib.contextmanager
+def saying(say: Callable[[socket.socket], None]) -> Iterator[wire.Wire]:
+    """Give the way to a peer that says something once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            peer, _address = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                say(peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield wire.Wire("127.0.0.1", listener.getsockname()[1])
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Content-Length: 99999999999999999999", b"{}"), ("Content-Length: 100000000000000000", b"{}"),
+        ("Content-Length: 9", b"{}"), ("Transfer-Encoding: chunked", b"ffffffffffffffffffff\r\n{}"),
+        ("Transfer-Encoding: chunked", b"-1\r\n{}"), ("Transfer-Encoding: chunked", b"5\r\n{}"),
+    ],
+    ids=lambda value: str(value)[-24:],
+)  # fmt: skip
+def test_a_length_that_is_none(head: str, body: bytes) -> None:
+    """T73: what is shorter than it says, or says what no machine can hold, is an answer that cannot be read."""
+    with saying(answer(head, body)) as there, pytest.raises((OSError, http.client.HTTPException)):
+        get(there)
+
+
+def test_a_body_that_says_its_length_and_one_that_does_not() -> None:
+    """Whole bodies are whole, in pieces or not."""
+    whole = b"x" * (3 * wire.PIECE_BYTES + 1)
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(whole), whole)
+    for head, body in ((f"Content-Length: {len(whole)}", whole), ("X: y", whole),
+                       ("Transfer-Encoding: chunked", chunked), ("Content-Length: 0", b"")):  # fmt: skip
+        with saying(answer(head, body)) as there:
+            assert get(there).body == (whole if body else b"")
+
+
+def test_an_answer_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a host is its VMs': what is longer than any answer of StorPool's is not read to its end."""
+    monkeypatch.setattr(wire, "ANSWER_MAX_BYTES", 1 << 20)
+    with saying(answer("X: y", b"x" * (4 << 20))) as there, pytest.raises(OSError, match="longer than any"):
+        get(there)
+
+
+def test_a_kind_of_address_that_this_machine_does_not_have(
+    addresses: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel has no IPv6, the other addresses of a name are tried all the same."""
+    with answering([ok([])]) as server:
+        addresses(("127.0.0.1", server.port))
+        asked = socket.getaddrinfo("storpool.example", 81)
+        first = (9999, socket.SOCK_STREAM, 6, "", ("::1", 81))
+        real = socket.getaddrinfo
+
+        def both(*arguments: Any, **facts: Any) -> list[Any]:
+            return [first, *real(*arguments, **facts)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        assert asked
+        assert get(wire.Wire("storpool.example", 81)).status == 200
