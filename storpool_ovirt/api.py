@@ -46,8 +46,9 @@ LONGEST_PAUSE_SECONDS = 5.0
 # Where the barrier is written: one key of a bucket of the key-value store that is ours alone (`storpool.sptypes`,
 # KeyValueBucketSetDesc).
 BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
-# So long a barrier serves the questions that come right after it: each of them is one question to the same moment.
-MOMENT_SECONDS = 1.0
+# So long a barrier serves the questions that come after it, unless a request of ours is lost meanwhile: longer than a
+# verb works on a healthy cluster, so that how many calls it makes is no matter of luck.
+MOMENT_SECONDS = 10.0
 # Where there is no barrier, "does not exist" is asked again so often, with growing pauses: a second in all.
 LOOKS_AGAIN = 2
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked, also an old answer.
@@ -359,6 +360,8 @@ class Client:
                 return self._call_once(kind, method, name, args, min(left, REQUEST_SECONDS))
             except errors.ApiUnavailable as error:
                 seconds = min(self._pause_seconds(attempt), patience.remaining() - LAST_TRY_SECONDS)
+                if error.ambiguous:
+                    self._moment = None  # what is looked for next may just have been made, or have gone
                 if (error.ambiguous and not repeat) or seconds <= 0:
                     self.unanswered += error.ambiguous and not repeat
                     raise

@@ -86,7 +86,8 @@ def holder(path: str) -> User | None:
 def taken(user: User | None) -> Iterator[None]:
     """Do what is in the block with a user's rights (None: with one's own), then have one's own back, whatever happens.
 
-    Only root takes any.  Raises OSError where they cannot be had: nothing of the block is done then.
+    Only root takes any.  Raises OSError where they cannot be had: nothing of the block is done then.  No limit breaks
+    in meanwhile, so the block must not wait for anybody.
     """
     if user is None or os.geteuid() != _ROOT:
         yield
@@ -94,18 +95,18 @@ def taken(user: User | None) -> Iterator[None]:
     gid, groups = os.getegid(), os.getgroups()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
+        # Until root's rights are back nothing may break in: not even between this generator and its caller.  A signal
+        # that has come just before is handled here, with nothing taken.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BREAKING_IN)
-        os.setgroups([])
-        os.setegid(user.gid)
-        os.seteuid(user.uid)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        yield
-    finally:
         try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _BREAKING_IN)
-        finally:  # also when a limit is over at this very moment
+            os.setgroups([])
+            os.setegid(user.gid)
+            os.seteuid(user.uid)
+            yield
+        finally:
             _give_back(gid, groups)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def opened(path: str, flags: int, mode: int = 0o600, *, folder: int | None = None) -> int:

@@ -297,7 +297,7 @@ def test_questions_of_one_moment_share_a_barrier() -> None:
             with pytest.raises(errors.NotFound):
                 read("ovirt--x")
         assert len(server.requests) == 3
-        time.now += 2
+        time.now += 1 + api.MOMENT_SECONDS
         with pytest.raises(errors.NotFound):
             there.volume("ovirt--x")
     assert [path.partition("/")[0] for path in paths(server)[3:]] == ["Volume", "KV", "KV", "Volume"]

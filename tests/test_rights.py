@@ -218,6 +218,7 @@ ALONE = {
     "console": "/dev/null",
     "holders": "/proc and /sys",
     "journal": "/proc",
+    "apart": "/proc",
     "attachments": "/sys",
     "fence_agent": "its own stdin",
     "vm_hook": "runs as user vdsm, whose file it is",
