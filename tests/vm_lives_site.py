@@ -219,8 +219,8 @@ class Site:
         return [number for number in HOSTS if not self.simulator.cluster.catalog.clients.rows[number].running]
 
     def is_marked(self, volume: Volume) -> bool:
-        """Tell whether a volume carries the mark that it is shareable."""
-        return names.is_shared(self.client().volume(names.address(volume.global_id)).tags)
+        """Tell whether it carries the mark of a shareable disk: as it is, whichever instance answers others."""
+        return names.is_shared(self.simulator.cluster.catalog.entries.rows[volume.global_id].tags)
 
     def forget_mark(self, volume: Volume) -> None:
         """Take the mark away, as a revert by hand does."""
