@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
-from storpool_ovirt import config, errors, names, replies, wire
+from storpool_ovirt import config, errors, names, replies, sentences, wire
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.replies import DOWN, Attachment, ClientStatus, Pair, Template, Volume
 
@@ -53,6 +53,8 @@ MOMENT_SECONDS = 10.0
 LOOKS_AGAIN = 2
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked, also an old answer.
 PROOF = "servicesList"
+# Of StorPool's words in an error: far more than anybody reads, and little enough to be searched for secrets at once.
+WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
@@ -511,5 +513,9 @@ def _why(error: Exception) -> str:
 
 
 def _cut(words: object) -> str:
-    """Return StorPool's words, which may be of any length and kind, as far as anybody reads them."""
-    return str(words)[: replies.TEXT_MAX]
+    """Return StorPool's words, which may be of any length and kind, as far as anybody reads them.
+
+    Where they are cut is marked: a secret that they repeat may be cut there, and is masked all the same.
+    """
+    text = str(words)
+    return text if len(text) <= WORDS_MAX else text[:WORDS_MAX] + sentences.CUT

@@ -133,6 +133,8 @@ def test_a_command_that_is_told_to_end_says_so(site: Site, number: signal.Signal
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, **site.stage.engine.environment, "STORPOOL_OVIRT_ROOT": str(site.folder)},
+            # A shell that runs the tests in the background has them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:  # fmt: skip
             time.sleep(2)
             process.send_signal(number)
