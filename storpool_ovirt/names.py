@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from storpool_ovirt import errors, sentences
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
-GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+\Z")
-CLUSTER_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\Z")
+# Each part is a number in base 36; none of StorPool's has more than a dozen digits.
+GLOBAL_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
+CLUSTER_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
 TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
 HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
