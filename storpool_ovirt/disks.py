@@ -138,8 +138,8 @@ def connect(engine: trees.Engine, uuid: str, connector: object) -> dict[str, obj
     """
     host = names.host_of(connector)
     node = trees.asked_for(engine, uuid, host)
-    there, answer = _connection(engine, node)
-    shareable.follow(engine, node, there, host)
+    answer = _connection(engine, node)
+    shareable.follow(engine, node, host)
     return answer
 
 
@@ -148,7 +148,7 @@ def connection(engine: trees.Engine, uuid: str) -> dict[str, object]:
 
     Changes nothing in the cluster.  Raises NotFound when StorPool does not have it.
     """
-    return _connection(engine, trees.known(engine, uuid))[1]
+    return _connection(engine, trees.known(engine, uuid))
 
 
 def stats(engine: trees.Engine) -> dict[str, object]:
@@ -168,12 +168,12 @@ def stats(engine: trees.Engine) -> dict[str, object]:
     }
 
 
-def _connection(engine: trees.Engine, node: mapping.Node) -> tuple[api.Volume, dict[str, object]]:
+def _connection(engine: trees.Engine, node: mapping.Node) -> dict[str, object]:
     uuid = node.uuid
     if node.pending and recovery.concerns(engine, node):
         node = recovery.locked(engine, uuid)
     trees.checked(engine, node)
-    there = ownership.proved(engine, node)
+    ownership.proved(engine, node)
     if node.kind == "volume":
         root = node if node.uuid == node.root else engine.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
@@ -184,7 +184,7 @@ def _connection(engine: trees.Engine, node: mapping.Node) -> tuple[api.Volume, d
             engine.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": trees.global_id(node), "access_mode": mode}
-    return there, {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
+    return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
 
 
 def _locked_source(engine: trees.Engine, source: str, uuid: str) -> mapping.Node:

@@ -6,21 +6,21 @@ create_tables.sql).  That is no interface, and may be out of reach: what cannot 
 
 from __future__ import annotations
 
-from storpool_ovirt import api, database, errors, mapping, names, ownership, sharing, trees
+from storpool_ovirt import database, errors, mapping, names, ownership, sharing, trees
 
 # A server on the same machine answers in some milliseconds; a guest may be waiting, and what is asked is a hint.
 SECONDS = 1.0
 _QUESTION = "SELECT shareable FROM base_disks WHERE disk_id = %s::uuid"
 
 
-def follow(engine: trees.Engine, node: mapping.Node, there: api.Volume, host: str | None) -> None:
+def follow(engine: trees.Engine, node: mapping.Node, host: str | None) -> None:
     """Write or remove the mark on the volume that was just asked for, as Engine's database has the disk.
 
-    `there` may be from before the last change, so of a disk that was connected before it is read again.  Engine is
-    asked only where an answer matters, as that is a twentieth of the verb: for a mark, which may be old, and for a disk
-    that another host asked for before, and may have.  A shareable disk has no snapshots, so its volume is its root
-    (UpdateDiskCommand).  Raises what `ownership.proved` does, and what StorPool says to the removal of a mark that is
-    wrong: with it two VMs might write one disk.
+    What the verb has read may be from before the last change, so of a disk that was connected before it is read again.
+    Engine is asked only where an answer matters, as that is a twentieth of the verb: for a mark, which may be old, and
+    for a disk that another host asked for before, and may have.  A shareable disk has no snapshots, so its volume is
+    its root (UpdateDiskCommand).  Raises what `ownership.proved` does, and what StorPool says to the removal of a mark
+    that is wrong: with it two VMs might write one disk.
     """
     if node.kind != "volume" or node.uuid != node.root or not node.connected:
         return
