@@ -70,9 +70,9 @@ def preview(engine: trees.Engine, snapshot: str) -> str:
     """
     origin = trees.checked(engine, recovery.locked(engine, snapshot))
     root = origin.root
-    tree = {node.uuid: node for node in engine.mapping.tree(root)}
-    before = (tree[root].active if root in tree else None) or root
-    size_bytes = max(_size_of(engine, origin), tree[before].size_bytes if before in tree else 0)
+    nodes = {node.uuid: node for node in engine.mapping.tree(root)}
+    before = (nodes[root].active if root in nodes else None) or root
+    size_bytes = max(_size_of(engine, origin), nodes[before].size_bytes if before in nodes else 0)
     node = mapping.Node(_new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before)
     plan = _plan(engine, node, origin)
     engine.mapping.plan(node, _told(engine, node, plan))

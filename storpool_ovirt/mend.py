@@ -61,10 +61,10 @@ def mend(engine: trees.Engine, uuid: str, chosen: str | None = None, dry_run: bo
     """
     named = trees.known(engine, names.uuid(uuid, "the disk's id"))
     with checks.held(engine, named.root):
-        tree = _tree(engine, named)
+        nodes = _tree(engine, named)
         look = _Look(engine)
         whole = named.uuid == named.root and chosen is None
-        found = [look.drift(node, chosen) for node in tree if whole or node.uuid == named.uuid]
+        found = [look.drift(node, chosen) for node in nodes if whole or node.uuid == named.uuid]
         wrong = [each for each in found if each.lines()]
         lines = [line for each in wrong for line in each.lines()]
         if dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from storpool_ovirt import api, attachments, errors, mapping, names, ownership, storpool_conf, trees, volumes
 
 
-def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doomed: list[mapping.Node]) -> None:
+def delete_nodes(engine: trees.Engine, named: str, nodes: list[mapping.Node], doomed: list[mapping.Node]) -> None:
     """Delete these objects of a tree, volumes before snapshots, and their rows.
 
     None of them goes where one is open, or another owner's.  `named` is the id that Engine uses for them.
@@ -19,7 +19,7 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
         # None may go while another one's device is open, so all are let go in one atomic request first.
         _release(engine, there)
     left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
-    engine.mapping.begin_delete(named, tree[0].root, left)
+    engine.mapping.begin_delete(named, nodes[0].root, left)
     for count, (node, global_id) in enumerate(sorted(there, key=lambda pair: pair[0].kind, reverse=True)):
         try:
             _delete_object(engine, node, global_id)
@@ -28,9 +28,9 @@ def delete_nodes(engine: trees.Engine, named: str, tree: list[mapping.Node], doo
             if count == 0:
                 trees.silent_take_back(engine, mapping.marked(left, mapping.LIVE))
             raise
-    forget(engine, tree, [node.uuid for node in doomed], last=True)
-    if len(doomed) == len(tree) and any(node.pending for node in tree):
-        engine.mapping.journal.undo_disk(tree[0].root)
+    forget(engine, nodes, [node.uuid for node in doomed], last=True)
+    if len(doomed) == len(nodes) and any(node.pending for node in nodes):
+        engine.mapping.journal.undo_disk(nodes[0].root)
 
 
 def drop_unused(engine: trees.Engine, there: api.Volume) -> None:
