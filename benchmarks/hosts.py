@@ -2,11 +2,11 @@
 
     python benchmarks/hosts.py [--runs 20] [--volumes 20000]
 
-The floor is what no program on a host can do without: a Python that imports what HTTP needs and makes one request to
-the same simulator.  Each round runs, side by side, the floor, the helper's attach and detach, and the hook for a VM
-without disks of StorPool's, with one, with eight, and with one that another host still holds open.  The cluster has
-many other volumes, as none of these may list them.  The exit code is 1 when a target is missed; README.md tells what
-was measured.
+The floor is what no program on a host can do without: a Python that imports what HTTP needs and
+makes one request to the same simulator. Each round runs, side by side, the floor, the helper's
+attach and detach, and the hook for a VM without disks of StorPool's, with one, with eight, and with
+one that another host still holds open. The cluster has many other volumes, as none of these may
+list them. The exit code is 1 when a target is missed; README.md tells what was measured.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from typing import Any
 
 from verbs import compared, fill_cluster, verdict
 
-from storpool_ovirt.demo import children, hooks, simulator, vdsm
+from ovirt_demo import children, hooks, simulator, vdsm
 
 HERE, ELSEWHERE = 1, 2
 DISKS = 8
 MOST_FLOORS = {"attach": 3.0, "detach": 3.0, "hook, no disk of ours": 1.5, "hook, 1 disk": 3.0}
-MOST_CALLS = {"attach": 2, "detach": 1, "hook, no disk of ours": 0, "hook, 1 disk": 6, "hook, 1 disk, taken": 6}
+MOST_CALLS = {
+    "attach": 2,
+    "detach": 1,
+    "hook, no disk of ours": 0,
+    "hook, 1 disk": 6,
+    "hook, 1 disk, taken": 6,
+}
 
 FLOOR = """
 import http.client, json, sys
@@ -42,8 +48,12 @@ assert json.loads(api.getresponse().read())
 def main() -> int:
     """Measure, print the table and the verdicts; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=20, help="how often each runs (default: %(default)s)")
-    parser.add_argument("--volumes", type=int, default=20_000, help="other volumes (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="how often each runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--volumes", type=int, default=20_000, help="other volumes (default: %(default)s)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,7 +84,12 @@ class Yard:
     def round(self) -> None:
         """Run everything once."""
         one, host = self._info(0), self._hosts[HERE]
-        row = {"vol_id": self._disks[0][0], "connection_info": one, "path": "/dev/x", "attachment": {}}
+        row = {
+            "vol_id": self._disks[0][0],
+            "connection_info": one,
+            "path": "/dev/x",
+            "attachment": {},
+        }
         self._measure("attach", lambda: host.attach(one))
         self._measure("hook, no disk of ours", lambda: self._start(0))
         self._measure("hook, 1 disk", lambda: self._start(1))
@@ -95,7 +110,11 @@ class Yard:
 
     def _start(self, count: int) -> None:
         disks = [
-            hooks.disk_xml({"path": f"/dev/storpool-byid/{global_id}", "vol_id": disk}, f"vd{at}", managed=False)
+            hooks.disk_xml(
+                {"path": f"/dev/storpool-byid/{global_id}", "vol_id": disk},
+                f"vd{at}",
+                managed=False,
+            )
             for at, (disk, global_id) in enumerate(self._disks[:count])
         ]
         self._hooks.before_vm_start(hooks.domain_xml(*disks))
@@ -111,7 +130,14 @@ class Yard:
 
     def _floor(self) -> float:
         began = time.perf_counter()
-        argv = [sys.executable, "-c", FLOOR, self._cluster.address, str(self._cluster.port), self._cluster.token]
+        argv = [
+            sys.executable,
+            "-c",
+            FLOOR,
+            self._cluster.address,
+            str(self._cluster.port),
+            self._cluster.token,
+        ]
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         return time.perf_counter() - began
 
@@ -123,9 +149,14 @@ def report(yard: Yard) -> int:
     for name, times in yard.seconds.items():
         ratio, error = compared(times, yard.floors[name])
         base, own = (statistics.median(each) * 1000 for each in (yard.floors[name], times))
-        print(f"{name:24} {base:4.0f} ms {own:5.0f} ms {ratio:7.2f} +-{error:4.2f} {yard.calls[name]:4}")
+        print(
+            f"{name:24} {base:4.0f} ms {own:5.0f} ms {ratio:7.2f} +-{error:4.2f}"
+            f" {yard.calls[name]:4}"
+        )
         slow += [f"{name} takes {ratio:.2f}"] * (ratio > MOST_FLOORS.get(name, ratio))
-        talking += [f"{name} makes {yard.calls[name]}"] * (yard.calls[name] > MOST_CALLS.get(name, DISKS + 5))
+        talking += [f"{name} makes {yard.calls[name]}"] * (
+            yard.calls[name] > MOST_CALLS.get(name, DISKS + 5)
+        )
     print()
     verdict("no program above its floors", slow)
     verdict("no program with more API calls than planned", talking)

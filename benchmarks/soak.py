@@ -1,12 +1,14 @@
-"""Whether anything grows: ten thousand verbs, two at a time, against one simulator and one PostgreSQL.
+"""Whether anything grows: ten thousand verbs, two at a time, against one simulator and one
+PostgreSQL.
 
     python benchmarks/soak.py [--verbs 10000] [--stretch 500] [--seed 20]
 
-Disks live their lives again and again, each verb a process as Engine starts it; now and then one is refused, and now
-and then one is killed half-way and repeated.  A stretch ends when all its disks are deleted, so whatever is left then
-is a leak.  Each line tells one stretch; in the end the first stands beside the last.  The exit code is 1 when rows,
-objects, connections or descriptors grew, when memory or time grew by more than a quarter, or when a verb did not do
-what it should.  Time is judged in floors (verbs.py), so that a machine that gets slower does not count.
+Disks live their lives again and again, each verb a process as Engine starts it; now and then one is
+refused, and now and then one is killed half-way and repeated. A stretch ends when all its disks
+are deleted, so whatever is left then is a leak. Each line tells one stretch; in the end the first
+stands beside the last. The exit code is 1 when rows, objects, connections or descriptors grew,
+when memory or time grew by more than a quarter, or when a verb did not do what it should. Time is
+judged in floors (verbs.py), so that a machine that gets slower does not count.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from typing import Any
 
 import verbs
 
-from storpool_ovirt.demo import children, database, engine, simulator, vdsm
+from ovirt_demo import children, database, engine, simulator, vdsm
 
 AT_ONCE = 2
 HOST = 1  # client id of the one host
@@ -43,7 +45,9 @@ ATTACHED_LIVES = 4  # every so many lives the disk is attached on the host
 KILLS = 0.04  # part of the verbs that are first started and killed
 KILL_SECONDS = 0.15  # a verb lives about as long
 ENDS = {signal.SIGKILL: " killed", 256: " refused"}  # by what the system tells of an end
-SETTLE_SECONDS = 5.0  # for what ends a moment after the verb: backends of PostgreSQL, threads of the simulator
+SETTLE_SECONDS = (
+    5.0  # for what ends a moment after the verb: backends of PostgreSQL, threads of the simulator
+)
 CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -51,13 +55,16 @@ CONNECTIONS = (
 Line = dict[str, float]
 """What is measured at the end of a stretch, by the names of the columns."""
 
-# The kernel counts what a process had before its exec as its own memory, so programs are started by one that is small.
+# The kernel counts what a process had before its exec as its own memory, so programs are started by
+# one that is small.
 LAUNCHER = """
 import json, os, select, subprocess, sys, time
 for line in sys.stdin:
     kill_after, start = json.loads(line)
     began = time.perf_counter()
-    process = subprocess.Popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **start)
+    process = subprocess.Popen(
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **start
+    )
     if kill_after is not None and not select.select([process.stdout], [], [], kill_after)[0]:
         process.kill()
     answer = process.stdout.readline()
@@ -102,7 +109,10 @@ class Launcher:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-I", "-S", "-c", LAUNCHER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def run(self, argv: list[str], caller: engine.Engine, kill_after: float | None = None) -> Done:
@@ -145,18 +155,23 @@ class Soak:
             list(pool.map(work, launchers))
 
     def measure(self, lines: list[Line]) -> Line:
-        """Print and return what there is now; what goes by itself a moment later is given time for that."""
+        """Print and return what there is now; what goes by itself a moment later is given time for
+        that."""
         self.cluster.clear_calls()
         self.cluster.advance(10)  # what the cluster deletes in the background is gone
         opened = min((line["simulator_fds"] for line in lines), default=None)
         line = {**self._done(), **_left(self.base, self.cluster), **_size(self.cluster, opened)}
         if not lines:
             print(" ".join(f"{name:>10}" for name in line))
-        print(" ".join(f"{_number(value):>{max(10, len(name))}}" for name, value in line.items()), flush=True)
+        print(
+            " ".join(f"{_number(value):>{max(10, len(name))}}" for name, value in line.items()),
+            flush=True,
+        )
         return line
 
     def forgotten(self) -> list[str]:
-        """Let the journal's memory of what was taken back grow old, run one verb, and return what is left of it."""
+        """Let the journal's memory of what was taken back grow old, run one verb, and return what
+        is left of it."""
         with contextlib.closing(self.base.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("UPDATE storpool_ovirt.operation SET until = until - interval '2 days'")
             disk = str(uuid.uuid4())
@@ -188,7 +203,9 @@ class Life:
         self._launcher = launcher
         self._number = number
         self._chance = random.Random(soak.seed * 1_000_003 + number)  # noqa: S311  # the same lives in each run
-        self._ids = {word: str(uuid.uuid4()) for word in ("disk", "clone", "copy", "late", "unknown")}
+        self._ids = {
+            word: str(uuid.uuid4()) for word in ("disk", "clone", "copy", "late", "unknown")
+        }
         self._done: list[Done] = []
 
     def run(self) -> None:
@@ -202,7 +219,9 @@ class Life:
             with self._told():
                 self._verb("delete_volume", word)
         self._soak.verbs += self._done
-        self._soak.floors.append(statistics.median(done.seconds for done in self._done) / statistics.mean(floors))
+        self._soak.floors.append(
+            statistics.median(done.seconds for done in self._done) / statistics.mean(floors)
+        )
 
     def _grow_up(self) -> None:
         self._verb("create_volume", "disk", "1")
@@ -210,7 +229,9 @@ class Life:
         info = json.loads(self._verb("connect_volume", "disk", "{}"))
         if self._number % ATTACHED_LIVES == 0:
             cluster = self._soak.cluster
-            vdsm.Host(cluster.hosts[HOST], children.find("managedvolume-helper-storpool")).attach(info)
+            vdsm.Host(cluster.hosts[HOST], children.find("managedvolume-helper-storpool")).attach(
+                info
+            )
         self._verb("save_device", "disk", "{}")
         self._verb("extend_volume", "disk", "2")
         self._verb("get_connection_info", "disk")
@@ -232,7 +253,9 @@ class Life:
         base, cluster = self._soak.base, self._soak.cluster
         where = (base.host, str(base.port), base.user, base.password, base.name)
         api = (cluster.address, str(cluster.port), cluster.token)
-        return self._launcher.run([sys.executable, "-c", verbs.FLOOR, *where, *api], self._soak.caller).seconds
+        return self._launcher.run(
+            [sys.executable, "-c", verbs.FLOOR, *where, *api], self._soak.caller
+        ).seconds
 
     def _verb(self, verb: str, *words: str, refused: bool = False) -> str:
         """Run a verb, sometimes one that is killed first, and return its answer."""
@@ -242,11 +265,19 @@ class Life:
         done, correlation_id = self._start(verb, arguments)
         self._done.append(done)
         head = "error:" if refused else f"{correlation_id}:"
-        right = (done.status == 0) != refused and done.output.startswith(head) and done.output.count("\n") == 1
-        assert right, f"life {self._number}: {verb} {' '.join(words)} ended with {done.status}: {done.output}"
+        right = (
+            (done.status == 0) != refused
+            and done.output.startswith(head)
+            and done.output.count("\n") == 1
+        )
+        assert right, (
+            f"life {self._number}: {verb} {' '.join(words)} ended with {done.status}: {done.output}"
+        )
         return done.output[len(head) : -1]
 
-    def _start(self, verb: str, arguments: list[str], kill_after: float | None = None) -> tuple[Done, str]:
+    def _start(
+        self, verb: str, arguments: list[str], kill_after: float | None = None
+    ) -> tuple[Done, str]:
         correlation_id = str(uuid.uuid4())
         argv = self._soak.caller.argv(verb, *arguments, correlation_id=correlation_id)
         done = self._launcher.run(argv, self._soak.caller, kill_after)
@@ -264,9 +295,15 @@ class Life:
 def main() -> int:
     """Soak, print a line for each stretch and the verdicts; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--verbs", type=int, default=10_000, help="how many in all (default: %(default)s)")
-    parser.add_argument("--stretch", type=int, default=500, help="verbs between two lines (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=20, help="chooses what is killed (default: %(default)s)")
+    parser.add_argument(
+        "--verbs", type=int, default=10_000, help="how many in all (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--stretch", type=int, default=500, help="verbs between two lines (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=20, help="chooses what is killed (default: %(default)s)"
+    )
     options = parser.parse_args()
     with started(options.seed) as soak, contextlib.ExitStack() as stack:
         launchers = [stack.enter_context(contextlib.closing(Launcher())) for _ in range(AT_ONCE)]
@@ -284,27 +321,46 @@ def started(seed: int) -> Iterator[Soak]:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
         base = stack.enter_context(database.running(folder)).fresh("soak")
-        cluster = stack.enter_context(simulator.running(folder / "cluster", {HOST: folder / "host"}))
-        caller = engine.Engine(folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url)
+        cluster = stack.enter_context(
+            simulator.running(folder / "cluster", {HOST: folder / "host"})
+        )
+        caller = engine.Engine(
+            folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
+        )
         caller.run("storage_stats", "true").require()
         yield Soak(cluster, base, caller, seed)
 
 
 def report(lines: list[Line], soak: Soak) -> int:
-    """Print the first stretch beside the last, and for each target whether it is met; return the exit code."""
+    """Print the first stretch beside the last, and for each target whether it is met; return the
+    exit code."""
     begin, first, last = lines[0], lines[1], lines[-1]
     print(f"\n{'':18}{'first':>12}{'last':>12}{'ratio':>8}")
     for name in first:
         ratio = last[name] / first[name] if first[name] else 1.0
         print(f"{name:18}{_number(first[name]):>12}{_number(last[name]):>12}{ratio:8.2f}")
-    print("\n" + ", ".join(f"{verb} {count}" for verb, count in sorted(Counter(soak.ended).items())) + "\n")
-    kept = [name for name in last if name.startswith(("rows", "objects", "connections")) and last[name] > begin[name]]
+    print(
+        "\n"
+        + ", ".join(f"{verb} {count}" for verb, count in sorted(Counter(soak.ended).items()))
+        + "\n"
+    )
+    kept = [
+        name
+        for name in last
+        if name.startswith(("rows", "objects", "connections")) and last[name] > begin[name]
+    ]
     opened = [name for name in last if name.endswith("_fds") and last[name] > first[name]]
-    grown = [name for name in ("floors", "adapter_kib", "simulator_kib") if last[name] > MOST_GROWTH * first[name]]
+    grown = [
+        name
+        for name in ("floors", "adapter_kib", "simulator_kib")
+        if last[name] > MOST_GROWTH * first[name]
+    ]
     verbs.verdict("no row, object or connection is left", kept)
     forgotten = soak.forgotten()
     verbs.verdict(
-        "what a killed verb began and another took back is remembered for a day, and then forgotten", forgotten
+        "what a killed verb began and another took back is remembered for a day, and then"
+        " forgotten",
+        forgotten,
     )
     verbs.verdict("no more descriptors than in the first stretch", opened)
     verbs.verdict(f"time and memory within {MOST_GROWTH:g} times those of the first stretch", grown)
@@ -320,11 +376,18 @@ def _left(base: database.Database, cluster: simulator.Simulator) -> Line:
             cursor.execute(statement)
             return [value for (value,) in cursor.fetchall()]
 
-        tables = asked("SELECT tablename::text FROM pg_tables WHERE schemaname = 'storpool_ovirt' ORDER BY 1")
-        rows = {f"rows_{table}": asked(f"SELECT count(*) FROM storpool_ovirt.{table}")[0] for table in tables}  # noqa: S608
+        tables = asked(
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = 'storpool_ovirt' ORDER BY 1"
+        )
+        rows = {
+            f"rows_{table}": asked(f"SELECT count(*) FROM storpool_ovirt.{table}")[0]
+            for table in tables
+        }
         undone = asked("SELECT count(*) FROM storpool_ovirt.operation WHERE state = 'undone'")[0]
         rows["rows_operation"] -= undone
-        sizes = [asked(f"SELECT pg_total_relation_size('storpool_ovirt.{table}')")[0] for table in tables]
+        sizes = [
+            asked(f"SELECT pg_total_relation_size('storpool_ovirt.{table}')")[0] for table in tables
+        ]
         return {
             "connections": _settled(lambda: asked(CONNECTIONS)[0], 0),
             "rows": sum(rows.values()),
@@ -336,13 +399,16 @@ def _left(base: database.Database, cluster: simulator.Simulator) -> Line:
 
 
 def _size(cluster: simulator.Simulator, opened: float | None) -> Line:
-    """Tell what memory and descriptors the simulator has with its child, the data path; waits for `opened` of these."""
+    """Tell what memory and descriptors the simulator has with its child, the data path; waits for
+    `opened` of these."""
     tasks = Path(f"/proc/{cluster.pid}/task").glob("*/children")
     family = [cluster.pid, *(int(pid) for task in tasks for pid in task.read_text().split())]
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in family)
     return {
         "simulator_kib": pages * os.sysconf("SC_PAGESIZE") // 1024,
-        "simulator_fds": _settled(lambda: sum(len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in family), opened),
+        "simulator_fds": _settled(
+            lambda: sum(len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in family), opened
+        ),
     }
 
 

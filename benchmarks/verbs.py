@@ -1,11 +1,13 @@
-"""How long each verb takes as a whole process, beside a floor, and how many calls and statements it costs.
+"""How long each verb takes as a whole process, beside a floor, and how many calls and statements it
+costs.
 
     python benchmarks/verbs.py [--runs 20] [--volumes 20000]
 
-Two clusters and two mapping databases run side by side, one with 10 volumes, one with many.  Each round runs every verb
-once against both and, right beside it, the floor: a Python that imports what no adapter can do without, opens one
-database connection and makes one HTTP request to the same simulator.  So whatever slows the machine slows all of them.
-The exit code is 1 when a target is missed.  README.md tells what was measured, and where.
+Two clusters and two mapping databases run side by side, one with 10 volumes, one with many. Each
+round runs every verb once against both and, right beside it, the floor: a Python that imports what
+no adapter can do without, opens one database connection and makes one HTTP request to the same
+simulator. So whatever slows the machine slows all of them. The exit code is 1 when a target is
+missed. README.md tells what was measured, and where.
 """
 
 from __future__ import annotations
@@ -23,15 +25,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from storpool_ovirt import simulator as embedded
-from storpool_ovirt.demo import children, database, engine, simulator, vdsm
-from storpool_ovirt.simulator import requests, volumes
+import storpool_simulator as embedded
+from ovirt_demo import children, database, engine, simulator, vdsm
+from storpool_simulator.model import requests, volumes
 
 FEW = 10
 GIB = 1 << 30
 HOST = 1  # client id of the one host
 
-# No verb may take longer than this many floors, nor differ between the clusters by more than this part of its time.
+# No verb may take longer than this many floors, nor differ between the clusters by more than this
+# part of its time.
 MOST_FLOORS = 2.0
 MOST_GROWTH = 0.10
 
@@ -48,7 +51,8 @@ assert api.getresponse().read()
 
 @dataclass(frozen=True)
 class Target:
-    """One verb in one situation: the arguments (by what they stand for), and how many API calls it may make."""
+    """One verb in one situation: the arguments (by what they stand for), and how many API calls it
+    may make."""
 
     name: str
     verb: str
@@ -56,7 +60,8 @@ class Target:
     most_calls: int
 
 
-# In the order of one disk's life; the words stand for the ids of that round.  Every verb runs where it has work to do.
+# In the order of one disk's life; the words stand for the ids of that round. Every verb runs where
+# it has work to do.
 TARGETS = (
     Target("create_volume", "create_volume", ("disk", "1"), 1),
     Target("storage_stats", "storage_stats", ("true",), 2),
@@ -67,7 +72,9 @@ TARGETS = (
     Target("create_snapshot", "create_snapshot", ("disk",), 3),
     Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4),
     Target("clone_volume", "clone_volume", ("disk", "clone"), 3),
-    Target("create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 3),
+    Target(
+        "create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 3
+    ),
     Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0),
     Target("delete_volume", "delete_volume", ("clone",), 3),
@@ -81,7 +88,9 @@ class Side:
     cluster: simulator.Simulator
     caller: engine.Engine
     base: database.Database
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {target.name: [] for target in TARGETS})
+    seconds: dict[str, list[float]] = field(
+        default_factory=lambda: {target.name: [] for target in TARGETS}
+    )
     calls: dict[str, int] = field(default_factory=dict)
     statements: dict[str, int] = field(default_factory=dict)
 
@@ -94,10 +103,14 @@ class Side:
         arguments = [ids.get(word, word) for word in target.arguments]
         correlation_id = str(uuid.uuid4())
         self.cluster.clear_calls()
-        answer, seconds = timed(self.caller.argv(target.verb, *arguments, correlation_id=correlation_id), self.caller)
+        answer, seconds = timed(
+            self.caller.argv(target.verb, *arguments, correlation_id=correlation_id), self.caller
+        )
         self.seconds[target.name].append(seconds)
         self.calls[target.name] = max(len(self.cluster.calls()), self.calls.get(target.name, 0))
-        self.statements[target.name] = max(self._statements(correlation_id), self.statements.get(target.name, 0))
+        self.statements[target.name] = max(
+            self._statements(correlation_id), self.statements.get(target.name, 0)
+        )
         if target.verb in ("create_snapshot", "connect_volume"):
             ids[target.verb] = answer.partition(":")[2]
 
@@ -121,8 +134,12 @@ class Side:
 def main() -> int:
     """Measure, print the table and the verdicts; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=20, help="how often each verb runs (default: %(default)s)")
-    parser.add_argument("--volumes", type=int, default=20_000, help="in the large cluster (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="how often each verb runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--volumes", type=int, default=20_000, help="in the large cluster (default: %(default)s)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user where we are root
@@ -141,11 +158,17 @@ def side(folder: Path, server: database.Database, count: int) -> Iterator[Side]:
     base = server.fresh(f"benchmark_{folder.name}")
     ids = fill_cluster(folder / "cluster" / "state", count)
     with simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file") as cluster:
-        caller = engine.Engine(folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url)
+        caller = engine.Engine(
+            folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
+        )
         made = Side(cluster, caller, base)
-        timed(caller.argv("storage_stats", "true", correlation_id="first"), caller)  # makes the tables
+        timed(
+            caller.argv("storage_stats", "true", correlation_id="first"), caller
+        )  # makes the tables
         unknown = str(uuid.uuid4())
-        timed(caller.argv("delete_volume", unknown, correlation_id="second"), caller)  # makes where barriers are kept
+        timed(
+            caller.argv("delete_volume", unknown, correlation_id="second"), caller
+        )  # makes where barriers are kept
         fill_database(base, ids)
         yield made
 
@@ -166,9 +189,9 @@ def fill_cluster(state: Path, count: int) -> dict[str, str]:
 def fill_database(base: database.Database, ids: dict[str, str]) -> None:
     """Write a row for each of these volumes."""
     statement = (
-        "INSERT INTO storpool_ovirt.node (uuid, kind, root, size_bytes, state, global_id, active, correlation_id)"
-        " SELECT disk, 'volume', disk, %s, 'live', global_id, disk, 'fill'"
-        " FROM unnest(%s::uuid[], %s::text[]) AS pairs (disk, global_id)"
+        "INSERT INTO storpool_ovirt.node (uuid, kind, root, size_bytes, state, global_id, active,"
+        " correlation_id) SELECT disk, 'volume', disk, %s, 'live', global_id, disk, 'fill' FROM"
+        " unnest(%s::uuid[], %s::text[]) AS pairs (disk, global_id)"
     )
     with contextlib.closing(base.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(statement, (GIB, list(ids), list(ids.values())))
@@ -176,7 +199,8 @@ def fill_database(base: database.Database, ids: dict[str, str]) -> None:
 
 
 def measure(few: Side, many: Side, runs: int) -> dict[str, list[float]]:
-    """Run all verbs in both clusters as often as asked, each beside a floor; return the floors' times by target."""
+    """Run all verbs in both clusters as often as asked, each beside a floor; return the floors'
+    times by target."""
     floors: dict[str, list[float]] = {target.name: [] for target in TARGETS}
     for number in range(runs):
         print(f"round {number + 1} of {runs} ...", file=sys.stderr)
@@ -195,7 +219,13 @@ def measure(few: Side, many: Side, runs: int) -> dict[str, list[float]]:
 
 def floor(side: Side) -> float:
     """Return how long the least that any adapter must do takes."""
-    where = (side.base.host, str(side.base.port), side.base.user, side.base.password, side.base.name)
+    where = (
+        side.base.host,
+        str(side.base.port),
+        side.base.user,
+        side.base.password,
+        side.base.name,
+    )
     api = (side.cluster.address, str(side.cluster.port), side.cluster.token)
     return timed([sys.executable, "-c", FLOOR, *where, *api], side.caller)[1]
 
@@ -204,9 +234,14 @@ def timed(argv: list[str], caller: engine.Engine) -> tuple[str, float]:
     """Run a process as Engine does; return the last line of what it printed, and its time."""
     began = time.perf_counter()
     done = subprocess.run(
-        argv, env=caller.environment, cwd=caller.programs, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+        argv,
+        env=caller.environment,
+        cwd=caller.programs,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     seconds = time.perf_counter() - began
     text = done.stdout.decode(errors="replace").strip()
     if done.returncode:
@@ -217,10 +252,13 @@ def timed(argv: list[str], caller: engine.Engine) -> tuple[str, float]:
 def report(few: Side, many: Side, floors: dict[str, list[float]], volumes_count: int) -> int:
     """Print the table, and for each target whether it is met; return the exit code.
 
-    Ratios are medians of the ratios of runs that stood side by side, so that a machine that gets slow and fast again
-    does not count; `+-` is the standard error of that median.
+    Ratios are medians of the ratios of runs that stood side by side, so that a machine that gets
+    slow and fast again does not count; `+-` is the standard error of that median.
     """
-    print(f"{'verb':28} {'floor':>7} {'verb':>7} {'/ floor':>13} {'many':>8} {'/ few':>14} {'API':>5} {'SQL':>4}")
+    print(
+        f"{'verb':28} {'floor':>7} {'verb':>7} {'/ floor':>13} {'many':>8} {'/ few':>14} {'API':>5}"
+        f" {'SQL':>4}"
+    )
     slow, growing, talking = [], [], []
     for target in TARGETS:
         name = target.name
@@ -230,22 +268,29 @@ def report(few: Side, many: Side, floors: dict[str, list[float]], volumes_count:
         growth, growth_error = compared(many.seconds[name], few.seconds[name])
         calls, statements = max(few.calls[name], many.calls[name]), few.statements[name]
         print(
-            f"{name:28} {base:4.0f} ms {small:4.0f} ms {ratio:6.2f} +-{ratio_error:4.2f} {large:5.0f} ms"
-            f" {growth - 1:+6.1%} +-{growth_error:4.1%} {calls:4} {statements:4}"
+            f"{name:28} {base:4.0f} ms {small:4.0f} ms {ratio:6.2f} +-{ratio_error:4.2f}"
+            f" {large:5.0f} ms {growth - 1:+6.1%} +-{growth_error:4.1%} {calls:4} {statements:4}"
         )
         slow += [f"{name} takes {ratio:.2f}"] * (ratio > MOST_FLOORS)
         growing += [f"{name} takes {growth - 1:+.1%}"] * (growth > 1 + MOST_GROWTH)
-        talking += [f"{name} makes {calls} in place of {target.most_calls}"] * (calls > target.most_calls)
+        talking += [f"{name} makes {calls} in place of {target.most_calls}"] * (
+            calls > target.most_calls
+        )
     print()
     verdict(f"no verb above {MOST_FLOORS} floors", slow)
     verdict("no verb with more API calls than planned", talking)
-    verdict(f"with {volumes_count} volumes each verb within {MOST_GROWTH:.0%} of its time with {FEW}", growing)
+    verdict(
+        f"with {volumes_count} volumes each verb within {MOST_GROWTH:.0%} of its time with {FEW}",
+        growing,
+    )
     return int(bool(slow or growing or talking))
 
 
 def verdict(target: str, misses: list[str]) -> None:
     """Print whether a target is met."""
-    print(f"{'missed' if misses else 'met':8}{target}" + (f": {', '.join(misses)}" if misses else ""))
+    print(
+        f"{'missed' if misses else 'met':8}{target}" + (f": {', '.join(misses)}" if misses else "")
+    )
 
 
 def compared(times: list[float], others: list[float]) -> tuple[float, float]:
@@ -253,7 +298,10 @@ def compared(times: list[float], others: list[float]) -> tuple[float, float]:
     ratios = [time_ / other for time_, other in zip(times, others)]
     middle = statistics.median(ratios)
     distance = statistics.median(abs(each - middle) for each in ratios)
-    return middle, 1.2533 * 1.4826 * distance / len(ratios) ** 0.5  # of a median, from the median distance to it
+    return (
+        middle,
+        1.2533 * 1.4826 * distance / len(ratios) ** 0.5,
+    )  # of a median, from the median distance to it
 
 
 if __name__ == "__main__":

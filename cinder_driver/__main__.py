@@ -1,11 +1,12 @@
-"""The command that makes our connector os-brick's for all processes of one Python, from their start.
+"""The command that makes our connector os-brick's for all processes of one Python, from their
+start.
 
     python3 -m cinder_driver install     from now on
     python3 -m cinder_driver status      exit code 0 when a new process gets ours
     python3 -m cinder_driver remove
 
-It writes a .pth file, which Python's `site` runs at every start.  The file belongs to no package, so an upgrade of
-os-brick keeps it.
+It writes a .pth file, which Python's `site` runs at every start. The file belongs to no package,
+so an upgrade of os-brick keeps it.
 """
 
 from __future__ import annotations
@@ -29,14 +30,21 @@ LINE = (
     "except ImportError:\\n pass\\nelse:\\n registration.arm()')\n"
 )
 LOOK_SECONDS = 60.0  # os-brick with all its libraries takes some seconds on a slow disk
-LOOK = f"from {registration.FACTORY} import _connector_mapping_linux as it; print(it['{registration.PROTOCOL}'])"
+LOOK = (
+    f"from {registration.FACTORY} import _connector_mapping_linux as it;"
+    f" print(it['{registration.PROTOCOL}'])"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Install, remove or show the registration; return 0 when it is as asked, else 1."""
-    parser = argparse.ArgumentParser(prog="python3 -m cinder_driver", description="os-brick's StorPool connector")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m cinder_driver", description="os-brick's StorPool connector"
+    )
     parser.add_argument("action", choices=["install", "status", "remove"])
-    parser.add_argument("--folder", type=_folder, help="a site-packages folder in place of this Python's own")
+    parser.add_argument(
+        "--folder", type=_folder, help="a site-packages folder in place of this Python's own"
+    )
     given = parser.parse_args(argv)
     path = (given.folder or _site_packages()).absolute() / FILE
     try:
@@ -61,14 +69,16 @@ def _folder(given: str) -> Path:
 
 
 def _site_packages() -> Path:
-    """Return the folder beside this package if Python reads .pth files there, else the first where it does."""
+    """Return the folder beside this package if Python reads .pth files there, else the first where
+    it does."""
     beside = Path(__file__).parent.parent
     folders = [Path(folder) for folder in site.getsitepackages()]
     return beside if beside in folders else folders[0]
 
 
 def _write(path: Path) -> None:
-    """Put our line there whole or not at all: Python runs the file at every start, also at one that happens now.
+    """Put our line there whole or not at all: Python runs the file at every start, also at one that
+    happens now.
 
     The rename replaces a link that somebody left there, and does not follow it.
     """
@@ -88,17 +98,32 @@ def _write(path: Path) -> None:
 def _connector() -> str:
     """Return which class a new process gets, or why it gets none.
 
-    That process is a service's: it has nothing of this one's environment, nor of the folder that it was started in.
+    That process is a service's: it has nothing of this one's environment, nor of the folder that it
+    was started in.
     """
     command = [sys.executable, "-I", "-W", "ignore", "-c", LOOK]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LOOK_SECONDS, check=False, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LOOK_SECONDS,
+            check=False,
+            cwd="/",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"not there ({error})"
-    said = (done.stdout if done.returncode == 0 else done.stderr).decode(errors="replace").strip().split("\n")
-    return said[-1] if done.returncode == 0 else f"not there ({said[-1] or f'exit code {done.returncode}'})"
+    said = (
+        (done.stdout if done.returncode == 0 else done.stderr)
+        .decode(errors="replace")
+        .strip()
+        .split("\n")
+    )
+    return (
+        said[-1]
+        if done.returncode == 0
+        else f"not there ({said[-1] or f'exit code {done.returncode}'})"
+    )
 
 
 def _shown(text: object) -> str:

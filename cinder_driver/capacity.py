@@ -1,7 +1,8 @@
-"""What the scheduler and oVirt are told about space: a pool for each template, and the sum of it at top level.
+"""What the scheduler and oVirt are told about space: a pool for each template, and the sum of it at
+top level.
 
-`VolumeTemplatesStatus.stored` counts client data, so replication is accounted already.  Templates may share disks:
-their numbers overlap and are never added up.
+`VolumeTemplatesStatus.stored` counts client data, so replication is accounted already. Templates
+may share disks: their numbers overlap and are never added up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from cinder_driver import options, specs
 from cinder_driver.session import GIB
-from storpool_ovirt import api
+from storpool_ovirt.cluster import api
 
 # The upstream driver's names of pools: volumes that it made keep their `host`.
 POOL_WITHOUT_TEMPLATE = "default"
@@ -28,11 +29,13 @@ def template_of(pool: str) -> str | None:
     return pool[len(POOL_PREFIX) :] if pool.startswith(POOL_PREFIX) else None
 
 
-def stats(settings: options.Settings, templates: Sequence[api.Template], common: dict[str, Any]) -> dict[str, Any]:
+def stats(
+    settings: options.Settings, templates: Sequence[api.Template], common: dict[str, Any]
+) -> dict[str, Any]:
     """Return Cinder's statistics of a backend; `common` is what is the same for all its pools.
 
-    The pool of new volumes comes first, as cinderlib takes the first.  At top level is the space of that pool, for
-    callers that do not look into pools (oVirt's Engine).
+    The pool of new volumes comes first, as cinderlib takes the first. At top level is the space of
+    that pool, for callers that do not look into pools (oVirt's Engine).
     """
     by_name = {each.name: each for each in templates}
     largest = max(templates, key=lambda each: each.capacity_bytes, default=None)

@@ -1,15 +1,18 @@
-"""An os-brick connector for StorPool: os-brick's words on one side, `storpool_ovirt.attachments` on the other.
+"""An os-brick connector for StorPool: os-brick's words on one side,
+`storpool_ovirt.cluster.attachments` on the other.
 
-The contract is that of os-brick's `initiator/initiator_connector.py` (InitiatorConnector) and `utils.py` (the two
-decorators for encrypted volumes).  What a caller says about a volume (`connection_properties`) is the connection info
-of our Cinder driver, or that of the upstream one:
+The contract is that of os-brick's `initiator/initiator_connector.py` (InitiatorConnector) and
+`utils.py` (the two decorators for encrypted volumes). What a caller says about a volume
+(`connection_properties`) is the connection info of our Cinder driver, or that of the upstream one:
 
     {"volume": Cinder's id, "access_mode": "rw" or "ro", "client_id": 7, "global_id": "bgu4.n.a1z"}
 
-`global_id` is missing in upstream's, and the volume is then found by its name.  Callers add `device_path`.  Which
-client this host is, it knows itself (`SP_OURID` in its storpool.conf): `client_id` is only compared with that.
+`global_id` is missing in upstream's, and the volume is then found by its name. Callers add
+`device_path`. Which client this host is, it knows itself (`SP_OURID` in its storpool.conf):
+`client_id` is only compared with that.
 
-docs/connector.md tells how a host comes to use it, and what differs from os-brick's own StorPool connector.
+docs/connector.md tells how a host comes to use it, and what differs from os-brick's own StorPool
+connector.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ from oslo_log import log as logging
 
 from cinder_driver import names as cinder_names
 from cinder_driver import words
-from storpool_ovirt import api, attachments, config, errors, log, names, presence, storpool_conf
+from storpool_ovirt import config, errors, names, presence, storpool_conf
+from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.log import Log
 
-# Longer than any attach takes on a healthy cluster; Nova and Cinder wait 60 s for an answer (`rpc_response_timeout`).
+# Longer than any attach takes on a healthy cluster; Nova and Cinder wait 60 s for an answer
+# (`rpc_response_timeout`).
 DEADLINE_SECONDS = 45.0
 
 LOG = logging.getLogger(__name__)
@@ -48,28 +54,35 @@ _CLASSES = (
 class StorPoolConnector(base.BaseLinuxConnector):
     """Attaches StorPool volumes to this host and detaches them; keeps nothing between two calls.
 
-    Every method raises `os_brick.exception.BrickException`, or one of its subclasses: InvalidParameterValue (what was
-    said about the volume), NotFound, VolumeDeviceNotFound (attached, but no device node: undone), VolumePathNotRemoved
-    (open, so not detached).
+    Every method raises `os_brick.exception.BrickException`, or one of its subclasses:
+    InvalidParameterValue (what was said about the volume), NotFound, VolumeDeviceNotFound
+    (attached, but no device node: undone), VolumePathNotRemoved (open, so not detached).
     """
 
     @staticmethod
-    def get_connector_properties(root_helper: str | None, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG004
-        """Return this host's StorPool client id for the driver; nothing on a host that is no StorPool client.
+    def get_connector_properties(
+        root_helper: str | None, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Return this host's StorPool client id for the driver; nothing on a host that is no
+        StorPool client.
 
         os-brick collects these from every connector, so a host without StorPool must not fail here.
         """
         try:
             return {"storpool_client_id": config.host(config.root()).client_id}
         except errors.ConfigError as error:
-            (LOG.warning if _is_mistake() else LOG.debug)("this host is no StorPool client: %s", words.told(error))
+            (LOG.warning if _is_mistake() else LOG.debug)(
+                "this host is no StorPool client: %s", words.told(error)
+            )
             return {}
 
     @utils.connect_volume_prepare_result
     def connect_volume(self, connection_properties: Mapping[str, Any]) -> dict[str, str]:
-        """Attach the volume to this host, wait for its device, and return `{"type": "block", "path": ...}`.
+        """Attach the volume to this host, wait for its device, and return `{"type": "block",
+        "path": ...}`.
 
-        Attaching what is attached already with the same mode is a success; after a failure nothing of it is left.
+        Attaching what is attached already with the same mode is a success; after a failure nothing
+        of it is left.
         """
         with _as_os_brick_errors():
             mode = connection_properties.get("access_mode")
@@ -78,7 +91,10 @@ class StorPoolConnector(base.BaseLinuxConnector):
             host = _Host()
             host.check_is_meant(connection_properties.get("client_id"))
             target = host.target(connection_properties)
-            return {"type": "block", "path": host.root + attachments.attach(host.client, host.side, target, mode)}
+            return {
+                "type": "block",
+                "path": host.root + attachments.attach(host.client, host.side, target, mode),
+            }
 
     @utils.connect_volume_undo_prepare_result(unlink_after=True)
     def disconnect_volume(
@@ -90,16 +106,20 @@ class StorPoolConnector(base.BaseLinuxConnector):
     ) -> None:
         """Detach the volume from this host; what is not attached, or does not exist, is a success.
 
-        A device that is open stays, after a short wait, whatever `force` says.  os-brick means by it that a failed
-        flush is no obstacle: here is nothing to flush, as the kernel writes everything back when the last user closes
-        a device.  With `force` and `ignore_errors` a failure is logged and not raised.
+        A device that is open stays, after a short wait, whatever `force` says. os-brick means by
+        it that a failed flush is no obstacle: here is nothing to flush, as the kernel writes
+        everything back when the last user closes a device. With `force` and `ignore_errors` a
+        failure is logged and not raised.
 
-        `device_info` is what connect_volume returned.  os-brick's own clean-up (`connect_volume_prepare_result`) has
-        that in the place of `connection_properties` and nothing else; Nova gives None and `device_path`.
+        `device_info` is what connect_volume returned. os-brick's own clean-up
+        (`connect_volume_prepare_result`) has that in the place of `connection_properties` and
+        nothing else; Nova gives None and `device_path`.
         """
         with _as_os_brick_errors(ignore=force and ignore_errors):
             host = _Host()
-            path = _path(connection_properties, device_info) or connection_properties.get("path") or ""
+            path = (
+                _path(connection_properties, device_info) or connection_properties.get("path") or ""
+            )
             try:
                 target = host.target(connection_properties, path)
             except errors.NotFound as error:
@@ -109,9 +129,11 @@ class StorPoolConnector(base.BaseLinuxConnector):
 
     @utils.connect_volume_undo_prepare_result
     def extend_volume(self, connection_properties: Mapping[str, Any]) -> int:
-        """Wait until this host sees the size that the volume has in StorPool; return the device's size in bytes.
+        """Wait until this host sees the size that the volume has in StorPool; return the device's
+        size in bytes.
 
-        os-brick lets a connector return None when that fails; we raise, as a size that is not new would be believed.
+        os-brick lets a connector return None when that fails; we raise, as a size that is not new
+        would be believed.
         """
         with _as_os_brick_errors():
             host = _Host()
@@ -119,7 +141,8 @@ class StorPoolConnector(base.BaseLinuxConnector):
             return attachments.wait_for_size(host.client, host.side, target)
 
     def get_volume_paths(self, connection_properties: Mapping[str, Any]) -> list[str]:
-        """Return the path that connect_volume returned, in a list, while it exists; else an empty list."""
+        """Return the path that connect_volume returned, in a list, while it exists; else an empty
+        list."""
         with _as_os_brick_errors():
             host = _Host()
             try:
@@ -130,7 +153,8 @@ class StorPoolConnector(base.BaseLinuxConnector):
             return [path] if presence.there(path) else []
 
     def get_search_path(self) -> str:
-        """Return the folder that has a link for each attached volume; get_all_available_volumes lists it."""
+        """Return the folder that has a link for each attached volume; get_all_available_volumes
+        lists it."""
         return config.root() + names.DEVICE_FOLDER
 
 
@@ -148,28 +172,35 @@ class _Host:
         )
 
     def check_is_meant(self, client_id: object) -> None:
-        """Raise InputError when the driver described another client of StorPool than this host is."""
+        """Raise InputError when the driver described another client of StorPool than this host
+        is."""
         if client_id not in (None, self.side.client_id, str(self.side.client_id)):
             raise errors.InputError(
                 f"client_id {_shown(client_id)}",
                 f"is not this host, which is client {self.side.client_id}",
-                "correct SP_OURID in this host's section of storpool.conf, here and where Cinder runs",
+                "correct SP_OURID in this host's section of storpool.conf, here and where Cinder"
+                " runs",
             )
 
     def target(self, properties: Mapping[str, Any], path: object = "") -> attachments.Target:
-        """Return which volume is meant: by its device path, else by its global id, else by its name.
+        """Return which volume is meant: by its device path, else by its global id, else by its
+        name.
 
-        Raises InputError when they contradict each other or are missing, NotFound when there is none of that name.
+        Raises InputError when they contradict each other or are missing, NotFound when there is
+        none of that name.
         """
         volume, global_id = properties.get("volume"), properties.get("global_id")
-        if global_id is not None and not (isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)):
+        if global_id is not None and not (
+            isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)
+        ):
             raise errors.InputError("global_id", f"is not one of StorPool's ({_shown(global_id)})")
         if not isinstance(path, str):
             raise errors.InputError("the device path", f"is not a text ({_shown(path)})")
         attached = names.global_id_of(path, self.root)
         if attached and global_id and attached != global_id:
             raise errors.InputError(
-                f"the device path {names.shown(path)}", f"is not that of volume {names.address(global_id)}"
+                f"the device path {names.shown(path)}",
+                f"is not that of volume {names.address(global_id)}",
             )
         if volume is not None and not isinstance(volume, str):
             raise errors.InputError("volume", f"is not the id of a volume ({_shown(volume)})")
@@ -178,7 +209,9 @@ class _Host:
         if known:
             return attachments.Target(known, name)
         if name is None:
-            raise errors.InputError("the connection info", "names no volume", "it needs volume, global_id or a path")
+            raise errors.InputError(
+                "the connection info", "names no volume", "it needs volume, global_id or a path"
+            )
         self.client.be_current()  # "there is none" ends a detach, so it must be as of now
         found = self.client.volume(name)
         return attachments.Target(found.global_id, name)
@@ -191,7 +224,9 @@ def _path(properties: Mapping[str, Any], device_info: Mapping[str, Any] | None) 
     try:
         return utils.get_dev_path(properties, device_info)
     except UnicodeDecodeError as error:
-        raise errors.InputError("the device path", "is not a text (its bytes are not UTF-8)") from error
+        raise errors.InputError(
+            "the device path", "is not a text (its bytes are not UTF-8)"
+        ) from error
 
 
 def _is_root() -> bool:
@@ -204,18 +239,21 @@ def _shown(value: object) -> str:
     return names.shown(str(value)) if is_plain else "a number that is too large"
 
 
-class _Journal(log.Log):
+class _Journal(Log):
     """Changes of the world, told to the log of the program that uses os-brick."""
 
     def __init__(self) -> None:
         super().__init__("os-brick", None)
 
     def line(self, event: str, **facts: object) -> None:
-        LOG.info("%s %s", event, " ".join(f"{key}={words.told(fact)}" for key, fact in facts.items()))
+        LOG.info(
+            "%s %s", event, " ".join(f"{key}={words.told(fact)}" for key, fact in facts.items())
+        )
 
 
 def _is_mistake() -> bool:
-    """Tell whether a host that is no client has a storpool.conf all the same: most hosts have none."""
+    """Tell whether a host that is no client has a storpool.conf all the same: most hosts have
+    none."""
     try:
         return storpool_conf.is_there(config.root())
     except errors.Unseen:
@@ -223,16 +261,21 @@ def _is_mistake() -> bool:
 
 
 def _lock_folder() -> str:
-    """Return where the locks are: root's are those of the Vdsm helper, other users have os-brick's folder.
+    """Return where the locks are: root's are those of the Vdsm helper, other users have os-brick's
+    folder.
 
-    `[os_brick] lock_path` is `[oslo_concurrency] lock_path` unless set (os-brick's opts.py; releases before it have
-    only the latter).
+    `[os_brick] lock_path` is `[oslo_concurrency] lock_path` unless set (os-brick's opts.py;
+    releases before it have only the latter).
     """
     if _is_root():
         return attachments.LOCK_FOLDER
-    folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(cfg.CONF)
+    folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(
+        cfg.CONF
+    )
     if not folder:
-        raise errors.ConfigError("lock_path", "is not set", "set it in the section [oslo_concurrency]")
+        raise errors.ConfigError(
+            "lock_path", "is not set", "set it in the section [oslo_concurrency]"
+        )
     return f"{folder}/storpool-{os.geteuid()}"
 
 

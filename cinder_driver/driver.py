@@ -1,8 +1,9 @@
 """A Cinder volume driver for StorPool: Cinder's words on one side, `storpool_ovirt` on the other.
 
 For Cinder itself, for cinderlib scripts, and for oVirt's stock path (`volume_driver` is
-`cinder_driver.driver.StorPoolDriver`).  Names, pools and the extra spec `storpool_template` are those of the upstream
-driver, so that volumes which it made go on working; docs/driver.md tells what differs.
+`cinder_driver.driver.StorPoolDriver`). Names, pools and the extra spec `storpool_template` are
+those of the upstream driver, so that volumes which it made go on working; docs/driver.md tells what
+differs.
 """
 
 from __future__ import annotations
@@ -27,15 +28,18 @@ from cinder_driver import (
     specs,
 )
 from cinder_driver.session import Session, size_bytes, size_gib, target
-from storpool_ovirt import attachments, volumes
+from storpool_ovirt.cluster import attachments, volumes
 
 LOG = logging.getLogger(__name__)
 
-# At start: an answer comes within a second or not at all, and under cinderlib every verb begins with this question.
+# At start: an answer comes within a second or not at all, and under cinderlib every verb begins
+# with this question.
 SETUP_SECONDS = 10.0
-# Cinder asks for statistics once a minute, in the thread of all its periodic tasks: one must not wait for the next.
+# Cinder asks for statistics once a minute, in the thread of all its periodic tasks: one must not
+# wait for the next.
 STATS_SECONDS = 30.0
-# os-brick's name of the connector, and `cinder.common.constants.STORPOOL` where Cinder has it (not in Yoga).
+# os-brick's name of the connector, and `cinder.common.constants.STORPOOL` where Cinder has it (not
+# in Yoga).
 PROTOCOL = "storpool"
 
 
@@ -43,8 +47,8 @@ PROTOCOL = "storpool"
 class StorPoolDriver(driver.VolumeDriver):
     """Volumes on a StorPool cluster.
 
-    Every method raises Cinder's exceptions as `failures` maps ours.  No path of it sends `force`: a device that a host
-    has open is never pulled, whatever Cinder asks for.
+    Every method raises Cinder's exceptions as `failures` maps ours. No path of it sends `force`: a
+    device that a host has open is never pulled, whatever Cinder asks for.
 
     Version history:
 
@@ -71,18 +75,21 @@ class StorPoolDriver(driver.VolumeDriver):
     # Start and statistics
 
     def do_setup(self, context: Any) -> None:
-        """Read the options and make our connector the one that this process uses; raise when an option is wrong."""
+        """Read the options and make our connector the one that this process uses; raise when an
+        option is wrong."""
         with failures.of():
             self._settings = options.settings(self.configuration)
         registration.register()
 
     def check_for_setup_error(self) -> None:
-        """Raise when the cluster cannot be reached, refuses the token, is not the pinned one or lacks the template."""
+        """Raise when the cluster cannot be reached, refuses the token, is not the pinned one or
+        lacks the template."""
         self._update_volume_stats(SETUP_SECONDS)
         self._stats_are_fresh = True
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
-        """Return the statistics of the backend and its pools; the first refresh after the start has them already."""
+        """Return the statistics of the backend and its pools; the first refresh after the start has
+        them already."""
         is_fresh, self._stats_are_fresh = self._stats_are_fresh, False
         stats: dict[str, Any] = super().get_volume_stats(refresh and not is_fresh)
         return stats
@@ -95,7 +102,9 @@ class StorPoolDriver(driver.VolumeDriver):
                 volumes.named_template(templates, session.settings.template, session.client.address)
         common = {
             "reserved_percentage": self.configuration.safe_get("reserved_percentage") or 0,
-            "max_over_subscription_ratio": self.configuration.safe_get("max_over_subscription_ratio"),
+            "max_over_subscription_ratio": self.configuration.safe_get(
+                "max_over_subscription_ratio"
+            ),
             "location_info": migration.location(session.settings),
             "filter_function": self.get_filter_function(),
             "goodness_function": self.get_goodness_function(),
@@ -138,27 +147,47 @@ class StorPoolDriver(driver.VolumeDriver):
         """Make a volume with the data of a snapshot, in the template of the volume's own type."""
         session = self._session()
         global_id = session.create(volume, parent=session.snapshot(snapshot))
-        LOG.info("volume_created volume=%s global_id=%s snapshot=%s", volume["id"], global_id, snapshot["id"])
+        LOG.info(
+            "volume_created volume=%s global_id=%s snapshot=%s",
+            volume["id"],
+            global_id,
+            snapshot["id"],
+        )
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
-        """Make a volume with the data that another one has now; no snapshot of ours is left behind."""
+        """Make a volume with the data that another one has now; no snapshot of ours is left
+        behind."""
         session = self._session()
         global_id = session.create(volume, base_on=session.volume(src_vref))
-        LOG.info("volume_created volume=%s global_id=%s source=%s", volume["id"], global_id, src_vref["id"])
+        LOG.info(
+            "volume_created volume=%s global_id=%s source=%s",
+            volume["id"],
+            global_id,
+            src_vref["id"],
+        )
 
     def delete_volume(self, volume: Any) -> None:
-        """Delete a volume; absent is fine.  One that a host has open is VolumeIsBusy and stays as it is."""
+        """Delete a volume; absent is fine.
+
+        One that a host has open is VolumeIsBusy and stays as it is.
+        """
         self._session().delete_volume(volume)
         LOG.info("volume_deleted volume=%s", volume["id"])
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """Grow a volume to `new_size` GiB and wait until the running hosts that have it know of it."""
+        """Grow a volume to `new_size` GiB and wait until the running hosts that have it know of
+        it."""
         session = self._session()
         there = session.volume(volume)
         with failures.of(volume=volume["id"]):
             generation = volumes.grow(session.client, there.global_id, size_bytes(new_size))
             behind = attachments.wait_for_hosts(session.client, generation, target(there))
-        LOG.info("volume_extended volume=%s gib=%s hosts_that_are_down=%s", volume["id"], new_size, behind)
+        LOG.info(
+            "volume_extended volume=%s gib=%s hosts_that_are_down=%s",
+            volume["id"],
+            new_size,
+            behind,
+        )
 
     # Snapshots
 
@@ -167,16 +196,19 @@ class StorPoolDriver(driver.VolumeDriver):
         session = self._session()
         there = session.volume(snapshot["volume"])
         with failures.of(snapshot=snapshot["id"]):
-            global_id = volumes.snapshot(session.client, there.global_id, session.snapshot_plan(snapshot))
+            global_id = volumes.snapshot(
+                session.client, there.global_id, session.snapshot_plan(snapshot)
+            )
         LOG.info("snapshot_created snapshot=%s global_id=%s", snapshot["id"], global_id)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """Delete a snapshot; absent is fine.  Volumes made from it keep their data."""
+        """Delete a snapshot; absent is fine. Volumes made from it keep their data."""
         self._session().delete_snapshot(snapshot)
         LOG.info("snapshot_deleted snapshot=%s", snapshot["id"])
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        """Give a volume the data of a snapshot and keep its size; one that a host has open is VolumeIsBusy."""
+        """Give a volume the data of a snapshot and keep its size; one that a host has open is
+        VolumeIsBusy."""
         session = self._session()
         source, there = session.snapshot(snapshot), session.volume(volume)
         with failures.of(volume=volume["id"]):
@@ -185,7 +217,8 @@ class StorPoolDriver(driver.VolumeDriver):
         LOG.info("volume_reverted volume=%s snapshot=%s", volume["id"], snapshot["id"])
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
-        """Return False: a revert is one request, which is done or is not, so Cinder needs no safety copy."""
+        """Return False: a revert is one request, which is done or is not, so Cinder needs no safety
+        copy."""
         return False
 
     # Hosts
@@ -199,7 +232,8 @@ class StorPoolDriver(driver.VolumeDriver):
     ) -> dict[str, Any]:
         """Describe a volume for a host, which attaches it by itself: this changes nothing.
 
-        The data serves our os-brick connector, which goes by `global_id`, and os-brick's own, which goes by name.
+        The data serves our os-brick connector, which goes by `global_id`, and os-brick's own, which
+        goes by name.
         """
         client_id = hosts.client_id(connector, self._own_names())
         there = self._session().volume(volume)
@@ -213,15 +247,20 @@ class StorPoolDriver(driver.VolumeDriver):
         }
         return {"driver_volume_type": PROTOCOL, "data": data}
 
-    def terminate_connection(self, volume: Any, connector: Mapping[str, Any] | None, **kwargs: Any) -> bool:
-        """Detach a volume from a host (None: from all) where it is closed; VolumeIsBusy where it is open.
+    def terminate_connection(
+        self, volume: Any, connector: Mapping[str, Any] | None, **kwargs: Any
+    ) -> bool:
+        """Detach a volume from a host (None: from all) where it is closed; VolumeIsBusy where it is
+        open.
 
-        With `force` too: Cinder would forget the attachment, and the next host would write beside the first.  Returns
-        True where another attachment of Cinder's needs the same device (a volume shared by two guests of one host).
+        With `force` too: Cinder would forget the attachment, and the next host would write beside
+        the first. Returns True where another attachment of Cinder's needs the same device (a
+        volume shared by two guests of one host).
         """
         session = self._session()
         with failures.of(volume=volume["id"]):
-            # "Nobody has it" lets Cinder give it to another host: this is asked behind the barrier of the first read.
+            # "Nobody has it" lets Cinder give it to another host: this is asked behind the barrier
+            # of the first read.
             there = session.find_volume(volume)
             holders = hosts.holding(session.client, target(there)) if there else []
         if there is None or not holders:
@@ -249,7 +288,12 @@ class StorPoolDriver(driver.VolumeDriver):
     # Types and moves
 
     def retype(
-        self, context: Any, volume: Any, new_type: Any, diff: Mapping[str, Any], host: Mapping[str, Any]
+        self,
+        context: Any,
+        volume: Any,
+        new_type: Any,
+        diff: Mapping[str, Any],
+        host: Mapping[str, Any],
     ) -> tuple[bool, dict[str, Any] | None]:
         """Give a volume the template and the QoS class of another type, in place."""
         is_done = migration.retype(self._session(), volume, new_type, diff)
@@ -257,7 +301,9 @@ class StorPoolDriver(driver.VolumeDriver):
             LOG.info("volume_retyped volume=%s type=%s", volume["id"], new_type["id"])
         return is_done, None
 
-    def migrate_volume(self, context: Any, volume: Any, host: Mapping[str, Any]) -> tuple[bool, dict[str, Any] | None]:
+    def migrate_volume(
+        self, context: Any, volume: Any, host: Mapping[str, Any]
+    ) -> tuple[bool, dict[str, Any] | None]:
         """Move a volume to another backend or pool of the same cluster without a copy."""
         is_done = migration.move(self._session(), volume, host)
         if is_done:
@@ -267,9 +313,15 @@ class StorPoolDriver(driver.VolumeDriver):
     def update_migrated_volume(
         self, ctxt: Any, volume: Any, new_volume: Any, original_volume_status: str
     ) -> dict[str, Any]:
-        """Give the copy that Cinder made here the original's name, or say by which name Cinder finds it."""
+        """Give the copy that Cinder made here the original's name, or say by which name Cinder
+        finds it."""
         update = migration.finish(self._session(), volume, new_volume, original_volume_status)
-        LOG.info("volume_migrated volume=%s from=%s name_id=%s", volume["id"], new_volume["id"], update["_name_id"])
+        LOG.info(
+            "volume_migrated volume=%s from=%s name_id=%s",
+            volume["id"],
+            new_volume["id"],
+            update["_name_id"],
+        )
         return update
 
     # Groups
@@ -279,8 +331,11 @@ class StorPoolDriver(driver.VolumeDriver):
         _check_is_consistent(group)
         return {"status": "available"}
 
-    def delete_group(self, context: Any, group: Any, volumes: Sequence[Any]) -> tuple[dict[str, Any], groups.Updates]:
-        """Delete the volumes of a group; what cannot be deleted is reported, the others are gone."""
+    def delete_group(
+        self, context: Any, group: Any, volumes: Sequence[Any]
+    ) -> tuple[dict[str, Any], groups.Updates]:
+        """Delete the volumes of a group; what cannot be deleted is reported, the others are
+        gone."""
         _check_is_consistent(group)
         return groups.delete(volumes, self.delete_volume)
 
@@ -298,12 +353,15 @@ class StorPoolDriver(driver.VolumeDriver):
         _check_is_consistent(group_snapshot)
         groups.snapshot(self._session(), snapshots)
         LOG.info("group_snapshot_created id=%s snapshots=%s", group_snapshot["id"], len(snapshots))
-        return {"status": "available"}, [{"id": each["id"], "status": "available"} for each in snapshots]
+        return {"status": "available"}, [
+            {"id": each["id"], "status": "available"} for each in snapshots
+        ]
 
     def delete_group_snapshot(
         self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]
     ) -> tuple[dict[str, Any], groups.Updates]:
-        """Delete the snapshots of a group; what cannot be deleted is reported, the others are gone."""
+        """Delete the snapshots of a group; what cannot be deleted is reported, the others are
+        gone."""
         _check_is_consistent(group_snapshot)
         return groups.delete(snapshots, self.delete_snapshot)
 
@@ -317,7 +375,8 @@ class StorPoolDriver(driver.VolumeDriver):
         source_group: Any = None,
         source_vols: Sequence[Any] | None = None,
     ) -> tuple[None, None]:
-        """Make the volumes of a new group from a group snapshot, or from the volumes of a group as of one moment."""
+        """Make the volumes of a new group from a group snapshot, or from the volumes of a group as
+        of one moment."""
         _check_is_consistent(group)
         if group_snapshot is not None:
             groups.create_from_snapshots(self._session(), volumes, snapshots or [])
@@ -329,7 +388,8 @@ class StorPoolDriver(driver.VolumeDriver):
     # What exists already
 
     def manage_existing(self, volume: Any, existing_ref: Mapping[str, str]) -> None:
-        """Take a volume of the cluster into Cinder's care, under Cinder's name and with whole GiB."""
+        """Take a volume of the cluster into Cinder's care, under Cinder's name and with whole
+        GiB."""
         global_id = managed.take_volume(self._session(), volume, existing_ref)
         LOG.info("volume_managed volume=%s global_id=%s", volume["id"], global_id)
 
@@ -338,7 +398,13 @@ class StorPoolDriver(driver.VolumeDriver):
         return size_gib(managed.find(self._session(), "volume", existing_ref).size_bytes)
 
     def get_manageable_volumes(
-        self, cinder_volumes: Any, marker: Any, limit: int, offset: int, sort_keys: Any, sort_dirs: Any
+        self,
+        cinder_volumes: Any,
+        marker: Any,
+        limit: int,
+        offset: int,
+        sort_keys: Any,
+        sort_dirs: Any,
     ) -> list[dict[str, Any]]:
         """List the volumes of the cluster, with the reason where one cannot be managed."""
         session = self._session()
@@ -357,12 +423,20 @@ class StorPoolDriver(driver.VolumeDriver):
         global_id = managed.take_snapshot(self._session(), snapshot, existing_ref)
         LOG.info("snapshot_managed snapshot=%s global_id=%s", snapshot["id"], global_id)
 
-    def manage_existing_snapshot_get_size(self, snapshot: Any, existing_ref: Mapping[str, str]) -> int:
+    def manage_existing_snapshot_get_size(
+        self, snapshot: Any, existing_ref: Mapping[str, str]
+    ) -> int:
         """Return the size of such a snapshot in GiB, rounded up."""
         return size_gib(managed.find(self._session(), "snapshot", existing_ref).size_bytes)
 
     def get_manageable_snapshots(
-        self, cinder_snapshots: Any, marker: Any, limit: int, offset: int, sort_keys: Any, sort_dirs: Any
+        self,
+        cinder_snapshots: Any,
+        marker: Any,
+        limit: int,
+        offset: int,
+        sort_keys: Any,
+        sort_dirs: Any,
     ) -> list[dict[str, Any]]:
         """List the snapshots of the cluster, with the reason where one cannot be managed."""
         session = self._session()
@@ -390,6 +464,7 @@ class StorPoolDriver(driver.VolumeDriver):
 
 
 def _check_is_consistent(group: Any) -> None:
-    """Leave groups of other types to Cinder, which does them one volume at a time (NotImplementedError says so)."""
+    """Leave groups of other types to Cinder, which does them one volume at a time
+    (NotImplementedError says so)."""
     if not volume_utils.is_group_a_cg_snapshot_type(group):
         raise NotImplementedError

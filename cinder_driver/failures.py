@@ -15,8 +15,9 @@ from storpool_ovirt import errors
 def of(*, volume: str | None = None, snapshot: str | None = None) -> Iterator[None]:
     """Raise what Cinder expects when work on this volume or snapshot (Cinder's ids) fails.
 
-    The classes are those that cinder.volume.manager acts upon: VolumeIsBusy and SnapshotIsBusy put the object back to
-    "available", InvalidConnectorException becomes the caller's bad request, all else marks the object as in error.
+    The classes are those that cinder.volume.manager acts upon: VolumeIsBusy and SnapshotIsBusy put
+    the object back to "available", InvalidConnectorException becomes the caller's bad request, all
+    else marks the object as in error.
     """
     try:
         yield
@@ -24,7 +25,9 @@ def of(*, volume: str | None = None, snapshot: str | None = None) -> Iterator[No
         raise _translated(error, volume, snapshot) from words.cause(error)
 
 
-def _translated(error: errors.Error, volume: str | None, snapshot: str | None) -> exception.CinderException:
+def _translated(
+    error: errors.Error, volume: str | None, snapshot: str | None
+) -> exception.CinderException:
     text = words.told(error)
     if isinstance(error, (errors.InUse, errors.Locked)):
         if snapshot is not None:

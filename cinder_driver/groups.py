@@ -1,6 +1,7 @@
 """Groups of volumes: snapshots of one moment (`VolumesGroupSnapshot`), and what is made from them.
 
-Only for group types with `consistent_group_snapshot_enabled`; Cinder does all others itself, one volume at a time.
+Only for group types with `consistent_group_snapshot_enabled`; Cinder does all others itself, one
+volume at a time.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from oslo_log import log as logging
 
 from cinder_driver import failures, names, words
 from cinder_driver.session import TAG_SOURCE, Session
-from storpool_ovirt import api, errors, volumes
+from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
+from storpool_ovirt.cluster import api, volumes
 
 LOG = logging.getLogger(__name__)
 
@@ -27,14 +29,20 @@ TAG_MOMENT = "cinder-moment"
 
 def snapshot(session: Session, snapshots: Sequence[Any]) -> None:
     """Make these snapshots of different volumes at one moment: all of them or none."""
-    members = [(session.volume(each["volume"]).global_id, session.snapshot_plan(each)) for each in snapshots]
+    members = [
+        (session.volume(each["volume"]).global_id, session.snapshot_plan(each))
+        for each in snapshots
+    ]
     if members:
         with failures.of():
             volumes.group_snapshot(session.client, members)
 
 
-def delete(objects: Sequence[Any], delete_one: Callable[[Any], None]) -> tuple[dict[str, Any], Updates]:
-    """Delete each object and return Cinder's updates of group and members; one failure does not stop the others."""
+def delete(
+    objects: Sequence[Any], delete_one: Callable[[Any], None]
+) -> tuple[dict[str, Any], Updates]:
+    """Delete each object and return Cinder's updates of group and members; one failure does not
+    stop the others."""
     updates = []
     for each in objects:
         try:
@@ -56,10 +64,11 @@ def create_from_snapshots(session: Session, made: Sequence[Any], snapshots: Sequ
 
 
 def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence[Any]) -> None:
-    """Make each volume from its source (`source_volid`), all as of one moment; after a failure none of them is left.
+    """Make each volume from its source (`source_volid`), all as of one moment; after a failure none
+    of them is left.
 
-    The moment is a group snapshot that is gone at the end.  Its tag tells it from one that an earlier try left: that
-    has the names, and older data.
+    The moment is a group snapshot that is gone at the end. Its tag tells it from one that an
+    earlier try left: that has the names, and older data.
     """
     by_id = {each["id"]: each for each in sources}
     members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]
@@ -67,7 +76,10 @@ def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence
         return
     tags = {TAG_MOMENT: secrets.token_hex(8)}
     plans = [
-        (source.global_id, volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags))
+        (
+            source.global_id,
+            volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags),
+        )
         for source, volume in members
     ]
     try:
@@ -88,7 +100,8 @@ def _create_all(session: Session, made: Sequence[Any], parents: Sequence[api.Vol
             begun.append((volume, parent))
             session.create(volume, parent=parent)
     except BaseException:
-        # Whatever it was, a thread that is told to end too; the last one may have been made although it failed.
+        # Whatever it was, a thread that is told to end too; the last one may have been made
+        # although it failed.
         session.make_time()
         for volume, parent in reversed(begun):
             _silent_delete_volume(session, volume, parent)

@@ -9,7 +9,8 @@ from typing import Any
 from cinder import exception
 
 from cinder_driver import words
-from storpool_ovirt import api, attachments, config, errors, names, storpool_conf, text
+from storpool_ovirt import config, errors, names, storpool_conf, text
+from storpool_ovirt.cluster import api, attachments
 
 # What our os-brick connector reports of its host (its own SP_OURID).
 CLIENT_ID = "storpool_client_id"
@@ -17,10 +18,12 @@ _NEEDS_THE_DEVICE = ("attached", "attaching")  # cinder.objects.fields.VolumeAtt
 
 
 def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
-    """Return the client id of the host that `connector` describes; raise InvalidConnectorException, never guess.
+    """Return the client id of the host that `connector` describes; raise InvalidConnectorException,
+    never guess.
 
-    The host says it itself where it has our connector; else the section of storpool.conf here that has the host's name
-    does.  `own_names` are names of this machine that need not be its node name (Cinder's option `host`).
+    The host says it itself where it has our connector; else the section of storpool.conf here that
+    has the host's name does. `own_names` are names of this machine that need not be its node name
+    (Cinder's option `host`).
     """
     reported = connector.get(CLIENT_ID)
     host = _host_of(connector)
@@ -33,19 +36,23 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
             if reported is None and host in own_names:
                 reported = storpool_conf.client_id(platform.node(), root)
         except errors.ConfigError as error:
-            raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} ({words.told(error)})") from words.cause(
-                error
-            )
+            raise exception.InvalidConnectorException(
+                missing=f"{CLIENT_ID} ({words.told(error)})"
+            ) from words.cause(error)
     found = _number(reported)
     if found is None:
         of = names.shown(host or "")
-        missing = f"{CLIENT_ID}, and {storpool_conf.FILE} has no section of host {of} with SP_OURID from 1 to 4095"
+        missing = (
+            f"{CLIENT_ID}, and {storpool_conf.FILE} has no section of host {of} with SP_OURID from"
+            " 1 to 4095"
+        )
         raise exception.InvalidConnectorException(missing=missing)
     return found
 
 
 def is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
-    """Tell whether more than one attachment of Cinder's needs the volume on the host that `connector` describes.
+    """Tell whether more than one attachment of Cinder's needs the volume on the host that
+    `connector` describes.
 
     Those count too that are about to begin: the device of a guest that just starts is not open yet.
     """
@@ -60,19 +67,24 @@ def holding(client: api.Client, target: attachments.Target) -> list[int]:
 
 
 def release(client: api.Client, target: attachments.Target, clients: Sequence[int]) -> None:
-    """Detach from these clients where the device is closed; raise InUse for the others when all are done.
+    """Detach from these clients where the device is closed; raise InUse for the others when all are
+    done.
 
     One request for each, as a request is all or nothing.
     """
     open_at: list[str] = []
     for client_id in clients:
         try:
-            client.reassign([attachments.let_go(target, [client_id])], attachments.ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign(
+                [attachments.let_go(target, [client_id])],
+                attachments.ATTACH_TIMEOUT_SECONDS,
+                str(target),
+            )
         except errors.InUse as error:
             open_at.extend(error.holders or (f"client {client_id}",))
         except (errors.Rejected, errors.Conflict):
-            # The host may have let go by itself meanwhile, and whether StorPool takes that for an error is not
-            # documented: the list as it is now decides.
+            # The host may have let go by itself meanwhile, and whether StorPool takes that for an
+            # error is not documented: the list as it is now decides.
             client.be_current()
             if client_id in holding(client, target):
                 raise
@@ -82,7 +94,9 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
 
 def _number(client_id: object) -> int | None:
     if isinstance(client_id, int):  # True is none, as it would be client 1
-        return client_id if client_id is not True and 0 < client_id <= config.CLIENT_ID_MAX else None
+        return (
+            client_id if client_id is not True and 0 < client_id <= config.CLIENT_ID_MAX else None
+        )
     return text.number(client_id, 1, config.CLIENT_ID_MAX) if isinstance(client_id, str) else None
 
 

@@ -1,6 +1,8 @@
-"""Volumes and snapshots that exist in StorPool and come under Cinder's care: found, checked, and given Cinder's name.
+"""Volumes and snapshots that exist in StorPool and come under Cinder's care: found, checked, and
+given Cinder's name.
 
-A reference is `{"source-name": NAME}` or `{"source-id": GLOBAL_ID}`.  Leaving Cinder's care changes nothing.
+A reference is `{"source-name": NAME}` or `{"source-id": GLOBAL_ID}`. Leaving Cinder's care changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,15 +14,17 @@ from cinder import context, exception, objects
 
 from cinder_driver import failures, names, owners, specs, words
 from cinder_driver.session import GIB, Session, size_gib
-from storpool_ovirt import api, errors, volumes
+from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
+from storpool_ovirt.cluster import api, volumes
 
 # Databases take a thousand parameters and more in one query (SQLite: 999).
 _IDS_IN_A_QUERY = 500
 
 
 def find(session: Session, kind: str, reference: Any) -> api.Volume:
-    """Return what the reference names; raise ManageExistingInvalidReference when it cannot be managed."""
+    """Return what the reference names; raise ManageExistingInvalidReference when it cannot be
+    managed."""
     address = _address(reference)
     read = session.client.volume if kind == "volume" else session.client.snapshot
     try:
@@ -32,14 +36,17 @@ def find(session: Session, kind: str, reference: Any) -> api.Volume:
         ) from words.cause(error)
     except errors.Error as error:
         raise exception.VolumeBackendAPIException(data=words.told(error)) from words.cause(error)
-    reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(session, there)
+    reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(
+        session, there
+    )
     if reason:
         raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
     return there
 
 
 def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> str:
-    """Give the volume Cinder's name, its type's QoS class and whole GiB in one request; return its global id."""
+    """Give the volume Cinder's name, its type's QoS class and whole GiB in one request; return its
+    global id."""
     there = find(session, "volume", reference)
     volume_type = volume["volume_type"] if volume["volume_type_id"] else None
     wanted = ((volume_type["extra_specs"] or {}) if volume_type else {}).get(specs.TEMPLATE)
@@ -59,7 +66,8 @@ def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> 
 
 
 def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str]) -> str:
-    """Give the snapshot Cinder's name and return its global id; it must be one of the snapshot's volume."""
+    """Give the snapshot Cinder's name and return its global id; it must be one of the snapshot's
+    volume."""
     there = find(session, "snapshot", reference)
     source = session.volume(snapshot["volume"])
     if there.made_from not in (None, source.global_id):
@@ -71,19 +79,26 @@ def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str])
 
 
 def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the volumes of the cluster as Cinder lists what it could manage; those of oVirt's adapter are not listed.
+    """Return the volumes of the cluster as Cinder lists what it could manage; those of oVirt's
+    adapter are not listed.
 
-    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of those to be shown.
+    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of
+    those to be shown.
     """
     with failures.of():
         there = session.client.volumes()
         attached = _attached(session)
     cinder_ids = {session.volume_name(each): each["id"] for each in known}
-    return [_entry(session, each, cinder_ids, attached) for each in there if not (each.dying or owners.is_ovirts(each))]
+    return [
+        _entry(session, each, cinder_ids, attached)
+        for each in there
+        if not (each.dying or owners.is_ovirts(each))
+    ]
 
 
 def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the snapshots of the cluster as Cinder lists what it could manage; not those of oVirt's adapter."""
+    """Return the snapshots of the cluster as Cinder lists what it could manage; not those of
+    oVirt's adapter."""
     with failures.of():
         there = session.client.snapshots()
         name_of = {each.global_id: each.name for each in session.client.volumes()}
@@ -92,7 +107,9 @@ def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[st
     return [
         {
             **_entry(session, each, cinder_ids, attached),
-            "source_reference": {"source-name": name_of.get(each.made_from or "", each.made_from or "")},
+            "source_reference": {
+                "source-name": name_of.get(each.made_from or "", each.made_from or "")
+            },
         }
         for each in there
         if not (each.dying or each.transient or owners.is_ovirts(each))
@@ -100,19 +117,26 @@ def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[st
 
 
 def mark_managed(session: Session, kind: str, entries: Sequence[dict[str, Any]]) -> None:
-    """Tell of what Cinder has on another backend that it is managed already; `entries` are those of one page."""
+    """Tell of what Cinder has on another backend that it is managed already; `entries` are those of
+    one page."""
     ids = {}
     for each in entries:
         if each["safe_to_manage"]:
-            ids[each["reference"]["source-name"]] = _cinder_id(session, kind, each["reference"]["source-name"])
+            ids[each["reference"]["source-name"]] = _cinder_id(
+                session, kind, each["reference"]["source-name"]
+            )
     managed = _managed_by_name_id(kind, [each for each in ids.values() if each])
     for each in entries:
         cinder_id = managed.get(ids.get(each["reference"]["source-name"]) or "")
         if cinder_id:
-            each.update(safe_to_manage=False, reason_not_safe="already managed", cinder_id=cinder_id)
+            each.update(
+                safe_to_manage=False, reason_not_safe="already managed", cinder_id=cinder_id
+            )
 
 
-def _entry(session: Session, there: api.Volume, cinder_ids: Mapping[str, str], attached: set[str]) -> dict[str, Any]:
+def _entry(
+    session: Session, there: api.Volume, cinder_ids: Mapping[str, str], attached: set[str]
+) -> dict[str, Any]:
     cinder_id = cinder_ids.get(there.name)
     reason = "already managed" if cinder_id else _reason_not_safe(session, there, attached)
     return {
@@ -144,15 +168,18 @@ def _already_managed(session: Session, there: api.Volume) -> str | None:
 
 def _cinder_id(session: Session, kind: str, name: str) -> str | None:
     """Return the id in the name of what Cinder had, or has: `unmanage` leaves the name as it is."""
-    found = (names.volume_id if kind == "volume" else names.snapshot_id)(session.settings.prefix, name)
+    found = (names.volume_id if kind == "volume" else names.snapshot_id)(
+        session.settings.prefix, name
+    )
     return found if found and storpool_names.UUID.match(found) else None
 
 
 def _managed_by_name_id(kind: str, ids: Sequence[str]) -> dict[str, str]:
-    """Return Cinder's own id of each object that its database has, on whichever backend, by the id in its name.
+    """Return Cinder's own id of each object that its database has, on whichever backend, by the id
+    in its name.
 
-    Those differ for a migrated volume (`_name_id`), which is why `volume_utils.check_already_managed_volume` does not
-    see it.
+    Those differ for a migrated volume (`_name_id`), which is why
+    `volume_utils.check_already_managed_volume` does not see it.
     """
     if not ids:
         return {}
@@ -163,7 +190,9 @@ def _managed_by_name_id(kind: str, ids: Sequence[str]) -> dict[str, str]:
         each
         for column in ("id", "_name_id")
         for start in range(0, len(ids), _IDS_IN_A_QUERY)
-        for each in objects.VolumeList.get_all(admin, filters={column: list(ids[start : start + _IDS_IN_A_QUERY])})
+        for each in objects.VolumeList.get_all(
+            admin, filters={column: list(ids[start : start + _IDS_IN_A_QUERY])}
+        )
     ]
     return {each.name_id: each.id for each in found}
 

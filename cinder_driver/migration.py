@@ -11,24 +11,32 @@ from oslo_log import log as logging
 
 from cinder_driver import capacity, failures, names, options, specs, words
 from cinder_driver.session import Session
-from storpool_ovirt import errors, volumes
+from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
+from storpool_ovirt.cluster import volumes
 
 LOG = logging.getLogger(__name__)
 
 
 def location(settings: options.Settings) -> str:
-    """Return what tells whether two backends are one cluster with one naming rule (Cinder's `location_info`).
+    """Return what tells whether two backends are one cluster with one naming rule (Cinder's
+    `location_info`).
 
-    An address of the machine itself is another cluster on each: a volume would "move" to where it is not.
+    An address of the machine itself is another cluster on each: a volume would "move" to where it
+    is not.
     """
     where = settings.api.cluster_id or f"{settings.api.host}:{settings.api.port}"
-    here = f"{platform.node()}:" if settings.api.cluster_id is None and _is_loopback(settings.api.host) else ""
+    here = (
+        f"{platform.node()}:"
+        if settings.api.cluster_id is None and _is_loopback(settings.api.host)
+        else ""
+    )
     return f"StorPool:{here}{where}:{settings.prefix}"
 
 
 def move(session: Session, volume: Any, host: Mapping[str, Any]) -> bool:
-    """Move a volume to the pool of another backend of the same cluster, if it is that; else return False.
+    """Move a volume to the pool of another backend of the same cluster, if it is that; else return
+    False.
 
     StorPool moves the data by itself, while the volume is used.
     """
@@ -40,7 +48,9 @@ def move(session: Session, volume: Any, host: Mapping[str, Any]) -> bool:
         # No request takes a volume out of its template.
         return not there.template
     with failures.of(volume=volume["id"]):
-        volumes.change(session.client, there, template=template if template != there.template else None)
+        volumes.change(
+            session.client, there, template=template if template != there.template else None
+        )
     return True
 
 
@@ -54,7 +64,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]) -> bool:
-    """Give a volume the template and the QoS class of another type, in one request; False when that is not possible."""
+    """Give a volume the template and the QoS class of another type, in one request; False when that
+    is not possible."""
     refused = specs.refused_difference(diff)
     if refused:
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
@@ -62,27 +73,35 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
     old, new = specs.of_volume(session.settings, volume), specs.of_type(session.settings, new_type)
     there = session.volume(volume)
     if new.template is None and old.template is not None:
-        LOG.info("retype_refused volume=%s because=no request takes a volume out of its template", volume["id"])
+        LOG.info(
+            "retype_refused volume=%s because=no request takes a volume out of its template",
+            volume["id"],
+        )
         return False
     tags = {specs.TAG_QOS_CLASS: new.qos_class or ""}
     with failures.of(volume=volume["id"]):
         volumes.change(
             session.client,
             there,
-            # Only what differs between the types: the volume may have been moved to another pool since.
+            # Only what differs between the types: the volume may have been moved to another pool
+            # since.
             template=new.template if new.template not in (old.template, there.template) else None,
             tags=tags if new.qos_class != old.qos_class else None,
         )
     return True
 
 
-def finish(session: Session, volume: Any, new_volume: Any, original_volume_status: str) -> dict[str, Any]:
-    """Give the copy of a migrated volume the original's name where that is free; say to Cinder which name it has.
+def finish(
+    session: Session, volume: Any, new_volume: Any, original_volume_status: str
+) -> dict[str, Any]:
+    """Give the copy of a migrated volume the original's name where that is free; say to Cinder
+    which name it has.
 
-    Cinder then deletes the original by the original's id (`finish_volume_migration` in cinder/objects/volume.py).  So
-    where the original is in this cluster, and has the name, the copy keeps its own and Cinder is told (`_name_id`), as
-    it is where a host uses the copy by that name.  The rename is one request: it is done or it is not, and after a
-    lost answer the volume itself says which.
+    Cinder then deletes the original by the original's id (`finish_volume_migration` in
+    cinder/objects/volume.py). So where the original is in this cluster, and has the name, the copy
+    keeps its own and Cinder is told (`_name_id`), as it is where a host uses the copy by that
+    name. The rename is one request: it is done or it is not, and after a lost answer the volume
+    itself says which.
     """
     kept = {"_name_id": new_volume["_name_id"] or new_volume["id"]}
     if original_volume_status == "in-use":
@@ -92,9 +111,12 @@ def finish(session: Session, volume: Any, new_volume: Any, original_volume_statu
     try:
         volumes.change(session.client, copy, name=wanted)
     except errors.Error as error:
-        LOG.warning("migrated_volume_keeps_its_name volume=%s reason=%s", volume["id"], words.told(error))
+        LOG.warning(
+            "migrated_volume_keeps_its_name volume=%s reason=%s", volume["id"], words.told(error)
+        )
         with failures.of(volume=new_volume["id"]):
-            # It may have been done although the answer was lost: an old look would give Cinder the wrong name.
+            # It may have been done although the answer was lost: an old look would give Cinder the
+            # wrong name.
             session.client.be_current()
             now = session.client.volume(storpool_names.address(copy.global_id))
         return {"_name_id": None} if now.name == wanted else kept

@@ -1,7 +1,8 @@
 """Names of Cinder's objects in StorPool: the rule that driver and connector share.
 
-They are those of the upstream driver and connector (`os_to_sp_volume_name` and `os_to_sp_snapshot_name` in os-brick's
-initiator/storpool_utils.py), so that volumes which those made go on working, and hosts that have only those.
+They are those of the upstream driver and connector (`os_to_sp_volume_name` and
+`os_to_sp_snapshot_name` in os-brick's initiator/storpool_utils.py), so that volumes which those
+made go on working, and hosts that have only those.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _OPENSTACKS = re.compile(
 
 
 def prefix(conf: Mapping[str, str]) -> str:
-    """Return the prefix that storpool.conf (its effective keys) gives to all names of one OpenStack."""
+    """Return the prefix that storpool.conf (its effective keys) gives to all names of one
+    OpenStack."""
     return storpool_conf.openstack_prefix(conf)
 
 
@@ -32,7 +34,8 @@ def snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
 
 
 def clone_snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
-    """Return the name of the snapshot that the volume `id` is made from when a whole group is cloned."""
+    """Return the name of the snapshot that the volume `id` is made from when a whole group is
+    cloned."""
     return f"{prefix}--clone--none--snapshot-{id}"
 
 
@@ -48,7 +51,8 @@ def volume_id(prefix: str, name: str) -> str | None:
 
 
 def snapshot_id(prefix: str, name: str) -> str | None:
-    """Return the id of the snapshot that has this StorPool name; None for a name that is not ours."""
+    """Return the id of the snapshot that has this StorPool name; None for a name that is not
+    ours."""
     return _rest(snapshot_name(prefix, ""), name)
 
 

@@ -1,7 +1,9 @@
-"""The driver's options in cinder.conf or in a storage domain's driver options, completed from /etc/storpool.conf.
+"""The driver's options in cinder.conf or in a storage domain's driver options, completed from
+/etc/storpool.conf.
 
-`storpool_template` and `storpool_replication` are the upstream driver's; the others are those of oVirt's adapter
-(`storpool_ovirt.config.OPTIONS`) with `storpool_` in place of `sp_`, and are read by the same code.
+`storpool_template` and `storpool_replication` are the upstream driver's; the others are those of
+oVirt's adapter (`storpool_ovirt.config.OPTIONS`) with `storpool_` in place of `sp_`, and are read
+by the same code.
 """
 
 from __future__ import annotations
@@ -36,22 +38,34 @@ def _shared(name: str) -> str:
 OPTIONS: list[cfg.Opt] = [
     cfg.HostAddressOpt("storpool_api_http_host", help=_shared("storpool_api_http_host")),
     cfg.PortOpt("storpool_api_http_port", min=1, help=_shared("storpool_api_http_port")),
-    cfg.StrOpt("storpool_auth_token", secret=True, help="API token (SP_AUTH_TOKEN in storpool.conf)."),
-    cfg.StrOpt("storpool_auth_token_file", help="File that holds the API token alone: it is in no cinder.conf then."),
+    cfg.StrOpt(
+        "storpool_auth_token", secret=True, help="API token (SP_AUTH_TOKEN in storpool.conf)."
+    ),
+    cfg.StrOpt(
+        "storpool_auth_token_file",
+        help="File that holds the API token alone: it is in no cinder.conf then.",
+    ),
     cfg.StrOpt(
         "storpool_template",
-        help="Template of volumes whose type has no extra spec storpool_template; "
-        "without it the QoS class or the cluster decides where they are placed.",
+        help=(
+            "Template of volumes whose type has no extra spec storpool_template; "
+            "without it the QoS class or the cluster decides where they are placed."
+        ),
     ),
     cfg.StrOpt(
         "storpool_volume_prefix",
-        help=f"What the names of all volumes begin with ({storpool_conf.OPENSTACK_PREFIX_KEY} in storpool.conf, else "
-        f"{storpool_conf.OPENSTACK_PREFIX}); hosts with os-brick's own connector need the same value in their"
-        " storpool.conf.",
+        help=(
+            f"What the names of all volumes begin with ({storpool_conf.OPENSTACK_PREFIX_KEY} in"
+            f" storpool.conf, else {storpool_conf.OPENSTACK_PREFIX}); hosts with os-brick's own"
+            " connector need the same value in their storpool.conf."
+        ),
     ),
     cfg.StrOpt(
         "storpool_qos_class",
-        help="QoS class (tag qc, for StorPool's storpool_qos) of volumes whose type has no storpool:qos_class.",
+        help=(
+            "QoS class (tag qc, for StorPool's storpool_qos) of volumes whose type has no"
+            " storpool:qos_class."
+        ),
     ),
     cfg.IntOpt(
         "storpool_replication",
@@ -61,7 +75,10 @@ OPTIONS: list[cfg.Opt] = [
         help="Copies of a new volume where neither a template nor a QoS class says it.",
     ),
     cfg.BoolOpt("storpool_multicluster", help=_shared("storpool_multicluster")),
-    cfg.StrOpt("storpool_cluster_id", help="Pins the cluster: another one refuses every request (like bgu4.n)."),
+    cfg.StrOpt(
+        "storpool_cluster_id",
+        help="Pins the cluster: another one refuses every request (like bgu4.n).",
+    ),
     cfg.FloatOpt(
         "storpool_deadline",
         min=1,
@@ -89,7 +106,8 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 
 def settings(configuration: Any) -> Settings:
-    """Return the settings of a backend (`cinder.volume.configuration.Configuration`); raise ConfigError."""
+    """Return the settings of a backend (`cinder.volume.configuration.Configuration`); raise
+    ConfigError."""
     root = config.root()
     _refuse_unknown(configuration)
     given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
@@ -107,9 +125,11 @@ def settings(configuration: Any) -> Settings:
 
 
 def _refuse_unknown(configuration: Any) -> None:
-    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest name.
+    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest
+    name.
 
-    oslo.config ignores it, and a volume that is made without the template that was meant is noticed much later.
+    oslo.config ignores it, and a volume that is made without the template that was meant is noticed
+    much later.
     """
     known = [option.name for option in OPTIONS]
     for key in sorted(_keys(configuration)):
@@ -117,17 +137,24 @@ def _refuse_unknown(configuration: Any) -> None:
         if word.startswith(PREFIX) and key not in known:
             near = difflib.get_close_matches(word, known, 1, 0.5)
             advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
-            raise errors.ConfigError(f"driver option {storpool_names.shown(key)}", "is not known", advice)
+            raise errors.ConfigError(
+                f"driver option {storpool_names.shown(key)}", "is not known", advice
+            )
 
 
 def _keys(configuration: Any) -> set[str]:
-    """Return what the backend's options are called where they are set: in files, or in what cinderlib was given.
+    """Return what the backend's options are called where they are set: in files, or in what
+    cinderlib was given.
 
     cinderlib puts them on the backend's group as attributes (`Backend._get_backend_config`).
     """
     group = getattr(configuration, "config_group", None)
     keys = set(vars(getattr(cfg.CONF, group))) if group else set()
-    folders = [file for folder in getattr(cfg.CONF, "config_dirs", None) or () for file in _files(str(folder))]
+    folders = [
+        file
+        for folder in getattr(cfg.CONF, "config_dirs", None) or ()
+        for file in _files(str(folder))
+    ]
     for path in (*(getattr(cfg.CONF, "config_file", None) or ()), *folders):
         sections: dict[str, dict[str, list[str]]] = {}
         try:
@@ -148,5 +175,7 @@ def _files(folder: str) -> list[str]:
 
 def _checked(name: str, value: Any, pattern: re.Pattern[str]) -> Any:
     if value is not None and not pattern.match(value):
-        raise errors.ConfigError(f"driver option {name}", "is not valid", "give letters, digits and any of _ - . :")
+        raise errors.ConfigError(
+            f"driver option {name}", "is not valid", "give letters, digits and any of _ - . :"
+        )
     return value

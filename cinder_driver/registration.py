@@ -1,9 +1,11 @@
-"""Makes `cinder_driver.connector.StorPoolConnector` os-brick's connector for the protocol `storpool`.
+"""Makes `cinder_driver.connector.StorPoolConnector` os-brick's connector for the protocol
+`storpool`.
 
 os-brick has no entry points: its factory looks into a dictionary (os_brick/initiator/connector.py,
-`_connector_mapping_linux`, and `unix_connector_list` for the properties of a host).  `register` puts our class there in
-this process.  `arm` waits with that until the process imports os-brick's module, if it ever does: a .pth file calls it
-at every start of Python (`python3 -m cinder_driver install`, in __main__.py), so this module imports next to nothing.
+`_connector_mapping_linux`, and `unix_connector_list` for the properties of a host). `register`
+puts our class there in this process. `arm` waits with that until the process imports os-brick's
+module, if it ever does: a .pth file calls it at every start of Python (`python3 -m cinder_driver
+install`, in __main__.py), so this module imports next to nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +25,15 @@ PROTOCOL = "STORPOOL"  # os_brick.initiator.STORPOOL
 
 
 def register() -> None:
-    """Make os-brick's factory use our connector in this process; repeatable.  Imports os-brick."""
+    """Make os-brick's factory use our connector in this process; repeatable. Imports os-brick."""
     import importlib
 
     _enter(importlib.import_module(FACTORY))
 
 
 def arm() -> None:
-    """Register as soon as this process imports os-brick's factory, which it need never do; repeatable."""
+    """Register as soon as this process imports os-brick's factory, which it need never do;
+    repeatable."""
     if FACTORY in sys.modules:
         _enter(sys.modules[FACTORY])
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -60,10 +63,12 @@ def _follow(loader: Any) -> None:
         try:
             _enter(module)
         except (AttributeError, TypeError) as error:
-            # Another os-brick than those that we know: whatever it does with StorPool, its other protocols must work.
+            # Another os-brick than those that we know: whatever it does with StorPool, its other
+            # protocols must work.
             import logging
 
-            logging.getLogger(__name__).error("os-brick has no such lists of connectors as we know: %s", error)  # noqa: TRY400
+            log = logging.getLogger(__name__)
+            log.error("os-brick has no such lists of connectors as we know: %s", error)  # noqa: TRY400  one line says it
 
     loader.exec_module = load_and_enter
 

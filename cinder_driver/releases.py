@@ -1,22 +1,28 @@
-"""Which releases of OpenStack's libraries work together, as far as one that fails does not say so itself."""
+"""Which releases of OpenStack's libraries work together, as far as one that fails does not say so
+itself."""
 
 from __future__ import annotations
 
 from importlib import metadata
 
-# cinderlib 5.2.0, the last one, reads Cinder's module cinder.db.sqlalchemy, which Cinder 29.0 has no more.
+# cinderlib 5.2.0, the last one, reads Cinder's module cinder.db.sqlalchemy, which Cinder 29.0 has
+# no more.
 FIRST_CINDER_WITHOUT_CINDERLIB = 29
 
 
 def cinderlib_fault() -> str | None:
-    """Return why cinderlib cannot work here, None when it can; call it before `import cinderlib`, which only dies."""
+    """Return why cinderlib cannot work here, None when it can; call it before `import cinderlib`,
+    which only dies."""
     try:
         cinder, cinderlib = metadata.version("cinder"), metadata.version("cinderlib")
     except metadata.PackageNotFoundError as error:
-        return f"{error.name} is not installed for this Python: use one of the sets in requirements/"
+        return (
+            f"{error.name} is not installed for this Python: use one of the sets in requirements/"
+        )
     if int(cinder.partition(".")[0]) < FIRST_CINDER_WITHOUT_CINDERLIB:
         return None
     return (
-        f"cinderlib {cinderlib} cannot work with Cinder {cinder}: it needs the module cinder.db.sqlalchemy, which "
-        f"Cinder has no more since {FIRST_CINDER_WITHOUT_CINDERLIB}.0.  Use one of the sets in requirements/"
+        f"cinderlib {cinderlib} cannot work with Cinder {cinder}: it needs the module"
+        f" cinder.db.sqlalchemy, which Cinder has no more since {FIRST_CINDER_WITHOUT_CINDERLIB}.0."
+        "  Use one of the sets in requirements/"
     )

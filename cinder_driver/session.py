@@ -1,4 +1,5 @@
-"""One operation of Cinder on one cluster: a client with a deadline, and Cinder's objects as StorPool's."""
+"""One operation of Cinder on one cluster: a client with a deadline, and Cinder's objects as
+StorPool's."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
-from storpool_ovirt import api, attachments, errors, volumes
+from storpool_ovirt import errors
+from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
 
 GIB = 1 << 30
@@ -15,15 +17,17 @@ GIB_MAX = (1 << 33) - 1  # bytes in a signed number of 64 bits (`storpool.sptype
 # What taking back may take when the time of an operation is up.
 UNDO_SECONDS = 20.0
 
-# Says what a volume was made from, so that a repeated create never takes another volume for its own.
+# Says what a volume was made from, so that a repeated create never takes another volume for its
+# own.
 TAG_SOURCE = "cinder-source"
 
 
 class Session:
     """The client and the names for one operation.
 
-    The first object that is read is read behind a barrier (`api.Client.be_current`): what the operation changes, copies
-    or describes may have been handed to another owner a moment before it began, or just been made.
+    The first object that is read is read behind a barrier (`api.Client.be_current`): what the
+    operation changes, copies or describes may have been handed to another owner a moment before it
+    began, or just been made.
     """
 
     def __init__(self, settings: options.Settings, seconds: float | None = None) -> None:
@@ -37,7 +41,8 @@ class Session:
         self._deadline.extend(max(0.0, UNDO_SECONDS - self._deadline.remaining()))
 
     def volume_name(self, volume: Any) -> str:
-        """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the name of its copy."""
+        """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the
+        name of its copy."""
         return names.volume_name(self.settings.prefix, volume["name_id"])
 
     def snapshot_name(self, snapshot: Any) -> str:
@@ -45,28 +50,36 @@ class Session:
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
 
     def volume(self, volume: Any) -> api.Volume:
-        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another owner's."""
+        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another
+        owner's."""
         with failures.of(volume=volume["id"]):
             return self._own(self.client.volume, self.volume_name(volume))
 
     def find_volume(self, volume: Any) -> api.Volume | None:
-        """Return a Cinder volume as StorPool has it, None when it is gone; raises our own errors."""
+        """Return a Cinder volume as StorPool has it, None when it is gone; raises our own
+        errors."""
         try:
             return self._own(self.client.volume, self.volume_name(volume))
         except errors.NotFound:
             return None
 
     def snapshot(self, snapshot: Any) -> api.Volume:
-        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or that it is another owner's."""
+        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or that it is
+        another owner's."""
         with failures.of(snapshot=snapshot["id"]):
             return self._own(self.client.snapshot, self.snapshot_name(snapshot))
 
-    def create(self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None) -> str:
-        """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return its global id."""
+    def create(
+        self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None
+    ) -> str:
+        """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return
+        its global id."""
         with failures.of(volume=volume["id"]):
             return volumes.create(self.client, self._volume_plan(volume, parent, base_on))
 
-    def _volume_plan(self, volume: Any, parent: api.Volume | None, base_on: api.Volume | None) -> volumes.Plan:
+    def _volume_plan(
+        self, volume: Any, parent: api.Volume | None, base_on: api.Volume | None
+    ) -> volumes.Plan:
         policy = specs.of_volume(self.settings, volume)
         source = parent or base_on
         # A template of the volume's type counts for copies too: the scheduler chose its pool.
@@ -87,13 +100,15 @@ class Session:
         return volumes.Plan(self.snapshot_name(snapshot), tags or {}, never=owners.TAGS)
 
     def delete_volume(self, volume: Any) -> None:
-        """Delete a volume; absent is fine, a closed device is let go of, an open one is VolumeIsBusy and stays."""
+        """Delete a volume; absent is fine, a closed device is let go of, an open one is
+        VolumeIsBusy and stays."""
         name = self.volume_name(volume)
         with failures.of(volume=volume["id"]):
             self._delete("volume", name)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """Delete a snapshot; absent is fine, a closed device is let go of, an open one is SnapshotIsBusy and stays."""
+        """Delete a snapshot; absent is fine, a closed device is let go of, an open one is
+        SnapshotIsBusy and stays."""
         with failures.of(snapshot=snapshot["id"]):
             self._delete("snapshot", self.snapshot_name(snapshot))
 
@@ -107,18 +122,21 @@ class Session:
         return owners.check(read(name), name, self.settings.prefix)
 
     def _delete(self, kind: str, name: str) -> None:
-        # By an answer of a moment ago, what was just made would live for ever, and what was just given away would die;
-        # whatever came before it in this operation, a delete asks as of now.
+        # By an answer of a moment ago, what was just made would live for ever, and what was just
+        # given away would die; whatever came before it in this operation, a delete asks as of now.
         self._be_current()
         try:
-            there = self._own(self.client.volume if kind == "volume" else self.client.snapshot, name)
+            there = self._own(
+                self.client.volume if kind == "volume" else self.client.snapshot, name
+            )
         except errors.NotFound:
             return
         delete = volumes.delete if kind == "volume" else volumes.delete_snapshot
         try:
             delete(self.client, there.global_id)
         except errors.InUse:
-            # Attached, perhaps to a host that died: open or not is what StorPool answers to the detach.
+            # Attached, perhaps to a host that died: open or not is what StorPool answers to the
+            # detach.
             attachments.release(self.client, [target(there)], {})
             delete(self.client, there.global_id)
 
@@ -126,7 +144,9 @@ class Session:
 def size_bytes(gib: int) -> int:
     """Return Cinder's size (GiB) in bytes; raise InputError for what no volume has."""
     if not 0 < gib <= GIB_MAX:
-        raise errors.InputError("the size", "is not one of a volume", f"give whole GiB from 1 to {GIB_MAX}")
+        raise errors.InputError(
+            "the size", "is not one of a volume", f"give whole GiB from 1 to {GIB_MAX}"
+        )
     return gib * GIB
 
 

@@ -1,6 +1,7 @@
 """What a volume type asks of StorPool: the template and the QoS class.
 
-`storpool_template` is the upstream driver's extra spec, `storpool:qos_class` that of StorPool's own patches for Cinder.
+`storpool_template` is the upstream driver's extra spec, `storpool:qos_class` that of StorPool's own
+patches for Cinder.
 """
 
 from __future__ import annotations
@@ -38,13 +39,17 @@ def of_volume(settings: options.Settings, volume: Any) -> Policy:
 def of_type(settings: options.Settings, volume_type: Any) -> Policy:
     """Return the policy of a volume type (None: a volume without a type)."""
     extra_specs: Mapping[str, str] = (volume_type["extra_specs"] or {}) if volume_type else {}
-    return Policy(extra_specs.get(TEMPLATE) or settings.template, extra_specs.get(QOS_CLASS) or settings.qos_class)
+    return Policy(
+        extra_specs.get(TEMPLATE) or settings.template,
+        extra_specs.get(QOS_CLASS) or settings.qos_class,
+    )
 
 
 def refused_difference(diff: Mapping[str, Any]) -> str | None:
     """Return what of a change of type cannot be done in place, None when all of it can.
 
-    `diff` is that of cinder.volume.volume_types.volume_types_diff: each entry is a pair, old and new.
+    `diff` is that of cinder.volume.volume_types.volume_types_diff: each entry is a pair, old and
+    new.
     """
     changed = {key for key, (old, new) in (diff.get("extra_specs") or {}).items() if old != new}
     if any(old != new for old, new in (diff.get("encryption") or {}).values()):
@@ -54,6 +59,8 @@ def refused_difference(diff: Mapping[str, Any]) -> str | None:
     if consumers - {None, "front-end"} and any(old != new for old, new in qos_specs.values()):
         return "QoS specs for the back-end"
     foreign = sorted(
-        key for key in changed - {TEMPLATE, QOS_CLASS} if key == "volume_backend_name" or key.startswith("storpool")
+        key
+        for key in changed - {TEMPLATE, QOS_CLASS}
+        if key == "volume_backend_name" or key.startswith("storpool")
     )
     return f"extra spec {foreign[0]}" if foreign else None

@@ -1,15 +1,18 @@
-"""What Cinder's and os-brick's users, and their logs, read of us: one line, bounded, and never a token."""
+"""What Cinder's and os-brick's users, and their logs, read of us: one line, bounded, and never a
+token."""
 
 from __future__ import annotations
 
 from storpool_ovirt import config, sentences
 
-# A service has few tokens, and all that a process ever used stay secret: a log is read by more people than cinder.conf.
+# A service has few tokens, and all that a process ever used stay secret: a log is read by more
+# people than cinder.conf.
 _secrets = sentences.Secrets()
 
 
 def hide(token: config.Secret) -> None:
-    """Never tell this token from now on, whoever says it: a proxy may send back what it was sent."""
+    """Never tell this token from now on, whoever says it: a proxy may send back what it was
+    sent."""
     _secrets.hide(token.reveal())
 
 
@@ -19,7 +22,8 @@ def told(error: object) -> str:
 
 
 def cause(error: BaseException) -> BaseException | None:
-    """Return the cause for an exception of Cinder's or os-brick's, None where one in the chain would tell a token.
+    """Return the cause for an exception of Cinder's or os-brick's, None where one in the chain
+    would tell a token.
 
     Services log whole chains (`LOG.exception`), in the words that StorPool, or a proxy, sent.
     """

@@ -2,11 +2,12 @@
 
 As root, as cinderlib attaches to this machine, with a set of requirements/cinder-*.txt installed:
 
-    storpool-simulator --token 4711 --state /tmp/cluster --template nvme --host 1=/tmp/host1 --devices loop &
+    storpool-simulator --token 4711 --state /tmp/cluster --template nvme --host 1=/tmp/host1 \
+        --devices loop &
     STORPOOL_OVIRT_ROOT=/tmp/host1 python3 docs/cinderlib_script.py
 
-On a StorPool client the same, without the simulator and without STORPOOL_OVIRT_ROOT: address and token come from
-/etc/storpool.conf.  The template is an argument, nvme if it is left out.
+On a StorPool client the same, without the simulator and without STORPOOL_OVIRT_ROOT: address and
+token come from /etc/storpool.conf. The template is an argument, nvme if it is left out.
 """
 
 import sys
@@ -38,7 +39,10 @@ backend = cinderlib.Backend(
     storpool_template=TEMPLATE,
 )
 stats = backend.stats()
-print(f"{stats['free_capacity_gb']:.0f} of {stats['total_capacity_gb']:.0f} GiB are free in {TEMPLATE}")
+print(
+    f"{stats['free_capacity_gb']:.0f} of {stats['total_capacity_gb']:.0f} GiB are free in"
+    f" {TEMPLATE}"
+)
 
 volume = backend.create_volume(size=1)
 path = volume.attach().path

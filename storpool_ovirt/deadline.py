@@ -1,7 +1,7 @@
 """How much time is left: one limit per process, asked by everything that waits.
 
-Engine counts its own time-out only after our output has ended and never kills us, and a guest may be frozen while we
-work, so each program ends by itself.
+Engine counts its own time-out only after our output has ended and never kills us, and a guest may
+be frozen while we work, so each program ends by itself.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from storpool_ovirt import errors
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # The alarm comes again: the first one may fall into an undo, which keeps all failures to itself.
 AGAIN_SECONDS = 2.0
-# For the last line of the log and the answer, when the work is over: whoever reads them needs moments.
+# For the last line of the log and the answer, when the work is over: whoever reads them needs
+# moments.
 END_SECONDS = 4.0
 
 
 class Deadline:
-    """A moment on a monotonic clock.  The clock is a parameter so that tests need not wait."""
+    """A moment on a monotonic clock. The clock is a parameter so that tests need not wait."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
@@ -31,7 +32,8 @@ class Deadline:
         self._end = clock() + seconds
 
     def left(self, what: str) -> float:
-        """Return the seconds that are left (more than 0); raise DeadlineExceeded naming `what` when there are none."""
+        """Return the seconds that are left (more than 0); raise DeadlineExceeded naming `what` when
+        there are none."""
         left = self._end - self._clock()
         if left <= 0:
             raise errors.DeadlineExceeded(what, self.seconds)
@@ -46,7 +48,8 @@ class Deadline:
         return Deadline(min(seconds, self.remaining()), self._clock)
 
     def after(self, seconds: float) -> Deadline:
-        """Return a limit of `seconds` from now, whatever is left of this one: for what has to be written at the end."""
+        """Return a limit of `seconds` from now, whatever is left of this one: for what has to be
+        written at the end."""
         return Deadline(seconds, self._clock)
 
     def extend(self, seconds: float) -> None:
@@ -55,10 +58,11 @@ class Deadline:
 
 
 def limit_end(seconds: float = END_SECONDS) -> None:
-    """Have this process killed when it has not ended by then, whatever was ignored or blocked when it was started.
+    """Have this process killed when it has not ended by then, whatever was ignored or blocked when
+    it was started.
 
-    What is left to do may block where no handler of ours is ever run: a pipe that nobody reads, a log service that is
-    stopped.
+    What is left to do may block where no handler of ours is ever run: a pipe that nobody reads, a
+    log service that is stopped.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -67,10 +71,12 @@ def limit_end(seconds: float = END_SECONDS) -> None:
 
 @contextmanager
 def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[None]:
-    """Break off whatever blocks in this process `grace_seconds` after the deadline, and what is to be undone then.
+    """Break off whatever blocks in this process `grace_seconds` after the deadline, and what is to
+    be undone then.
 
-    The net below all other limits: a peer that sends one byte now and then resets every socket time-out.  A signal that
-    asks the process to end does the same, so that it is undone what can be, and an answer is given.
+    The net below all other limits: a peer that sends one byte now and then resets every socket
+    time-out. A signal that asks the process to end does the same, so that it is undone what can
+    be, and an answer is given.
     """
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
@@ -84,7 +90,9 @@ def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[No
     ending = [each for each in ENDING_SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, told) for each in ending}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expired)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})  # whoever started us may have blocked it
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGALRM}
+    )  # whoever started us may have blocked it
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield

@@ -1,7 +1,8 @@
-"""JSON from outside: what RFC 8259 calls JSON, and nothing that Python's reader lets through beside it.
+"""JSON from outside: what RFC 8259 calls JSON, and nothing that Python's reader lets through beside
+it.
 
-NaN and Infinity are none of its numbers, a number too large for a float is not infinite, and of two values under one
-name nobody knows which was meant.
+NaN and Infinity are none of its numbers, a number too large for a float is not infinite, and of two
+values under one name nobody knows which was meant.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from typing import Any, NoReturn
 from storpool_ovirt import errors, names
 
 
-def parse(text: str, what: str, advice: str, kind: type[errors.InputError] = errors.InputError) -> Any:
-    """Return the value that a JSON text from outside is; raise InputError (or `kind`) naming `what`, with `advice`."""
+def parse(
+    text: str, what: str, advice: str, kind: type[errors.InputError] = errors.InputError
+) -> Any:
+    """Return the value that a JSON text from outside is; raise InputError (or `kind`) naming
+    `what`, with `advice`."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=_float)
+        return json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=_float
+        )
     except _Odd as error:
         raise kind(what, f"is not JSON: {error}", advice) from None
     except RecursionError:

@@ -1,6 +1,7 @@
 """The errors of this project.
 
-A class is a question that a caller asks; an instance stores facts; its text is one sentence made from them.
+A class is a question that a caller asks; an instance stores facts; its text is one sentence made
+from them.
 
     Error
     +-- InputError            is it my input?  nothing was changed
@@ -25,7 +26,8 @@ A class is a question that a caller asks; an instance stores facts; its text is 
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
-Errors of the libraries below are translated once, at their border: `api.py` (StorPool), `mapping.py` (PostgreSQL).
+Errors of the libraries below are translated once, at their border: `api.py` (StorPool),
+`mapping.py` (PostgreSQL).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Error(Exception):
 
 
 class InputError(Error):
-    """An argument is wrong.  `what` names it, `why` says what is wrong, `advice` what to do."""
+    """An argument is wrong. `what` names it, `why` says what is wrong, `advice` what to do."""
 
     def __init__(self, what: str, why: str, advice: str = "") -> None:
         super().__init__(what, why, advice)
@@ -51,11 +53,15 @@ class ConfigError(InputError):
 
 
 class Unseen(InputError):
-    """A file or folder of this host that cannot be looked at: nobody can tell whether something is there."""
+    """A file or folder of this host that cannot be looked at: nobody can tell whether something is
+    there."""
 
 
 class NotFound(Error):
-    """There is no such object.  `kind` is volume, snapshot, disk, client or template; empty where the name has it."""
+    """There is no such object.
+
+    `kind` is volume, snapshot, disk, client or template; empty where the name has it.
+    """
 
     def __init__(self, kind: str, name: str, where: str = "") -> None:
         super().__init__(kind, name, where)
@@ -96,7 +102,10 @@ class WrongCluster(Error):
 
 
 class InUse(Error):
-    """A host holds the device open.  `holders` are client ids, or host names where storpool.conf tells them."""
+    """A host holds the device open.
+
+    `holders` are client ids, or host names where storpool.conf tells them.
+    """
 
     def __init__(self, name: str, holders: tuple[str, ...]) -> None:
         super().__init__(name, holders)
@@ -108,7 +117,10 @@ class InUse(Error):
 
 
 class Locked(Error):
-    """Another operation holds the object; it did not end within `waited_seconds`.  `holder` says which, if known."""
+    """Another operation holds the object; it did not end within `waited_seconds`.
+
+    `holder` says which, if known.
+    """
 
     def __init__(self, name: str, waited_seconds: float, holder: str = "") -> None:
         super().__init__(name, waited_seconds, holder)
@@ -116,7 +128,8 @@ class Locked(Error):
 
     def __str__(self) -> str:
         return (
-            f"another operation works on {self.name} and did not end within {self.waited_seconds:.0f} s"
+            f"another operation works on {self.name} and did not end within"
+            f" {self.waited_seconds:.0f} s"
             + (f" ({self.holder})" if self.holder else "")
             + ": wait for it, then try again"
         )
@@ -130,11 +143,15 @@ class NoSpace(Error):
         self.name, self.descr = name, descr
 
     def __str__(self) -> str:
-        return f"StorPool has no room for {self.name} ({self.descr}): free space or choose another template"
+        return (
+            f"StorPool has no room for {self.name} ({self.descr}): free space or choose another"
+            " template"
+        )
 
 
 _UNAUTHORIZED = (
-    "correct the token in sp_auth_token, in the file of sp_auth_token_file, or as SP_AUTH_TOKEN in /etc/storpool.conf"
+    "correct the token in sp_auth_token, in the file of sp_auth_token_file, or as SP_AUTH_TOKEN in"
+    " /etc/storpool.conf"
 )
 
 
@@ -170,21 +187,25 @@ class ApiUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return (
-            f"the StorPool API at {self.address} gave no usable answer to {_SPOKEN.get(self.call, self.call)}"
-            f" ({self.why}): "
-            "check the address, the network and the StorPool management service, then try again"
+            f"the StorPool API at {self.address} gave no usable answer to"
+            f" {_SPOKEN.get(self.call, self.call)} ({self.why}): check the address, the network and"
+            " the StorPool management service, then try again"
         )
 
 
 class AddressUnknown(Unavailable):
-    """The name of the StorPool API cannot be resolved: a mistake in the settings, or a name server that is away."""
+    """The name of the StorPool API cannot be resolved: a mistake in the settings, or a name server
+    that is away."""
 
     def __init__(self, address: str, why: str) -> None:
         super().__init__(address, why)
         self.address, self.why = address, why
 
     def __str__(self) -> str:
-        return f"the StorPool API's address {self.address} cannot be resolved ({self.why}): correct it or the DNS"
+        return (
+            f"the StorPool API's address {self.address} cannot be resolved ({self.why}): correct it"
+            " or the DNS"
+        )
 
 
 class DatabaseUnavailable(Unavailable):
@@ -195,18 +216,25 @@ class DatabaseUnavailable(Unavailable):
         self.where, self.why = where, why
 
     def __str__(self) -> str:
-        return f"the mapping database {self.where} is not usable ({self.why}): check PostgreSQL and Engine's settings"
+        return (
+            f"the mapping database {self.where} is not usable ({self.why}): check PostgreSQL and"
+            " Engine's settings"
+        )
 
 
 class ClientDown(Unavailable):
-    """StorPool's client on this host is down (`storpool.sptypes.ClientConfigStatus`): it can use no volume."""
+    """StorPool's client on this host is down (`storpool.sptypes.ClientConfigStatus`): it can use no
+    volume."""
 
     def __init__(self, client_id: int) -> None:
         super().__init__(client_id)
         self.client_id = client_id
 
     def __str__(self) -> str:
-        return f"StorPool's client {self.client_id} on this host is down: start its service storpool_block"
+        return (
+            f"StorPool's client {self.client_id} on this host is down: start its service"
+            " storpool_block"
+        )
 
 
 class DeadlineExceeded(Unavailable):
@@ -253,4 +281,6 @@ class NotDelivered(Error):
         self.why = why
 
     def __str__(self) -> str:
-        return f"nobody read the answer ({self.why}): the caller does not know that the work is done"
+        return (
+            f"nobody read the answer ({self.why}): the caller does not know that the work is done"
+        )

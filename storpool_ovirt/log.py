@@ -1,10 +1,11 @@
 """The log: one line for each change of the world, with the correlation id.
 
-    2026-11-20T11:22:33.123Z storpool-adapter[4711] <correlation id> volume_create volume=... global_id=...
+    2026-11-20T11:22:33.123Z storpool-adapter[4711] <correlation id> volume_create volume=...
 
-It goes to a file (appended in one write, so that lines of processes that run at once never mix; logrotate needs no
-signal as each process opens it anew), else to syslog: where its folder is missing, and where what has its name is no
-plain file that the user of that folder may write.  Never to stdout or stderr: Engine and Vdsm read those.
+It goes to a file (appended in one write, so that lines of processes that run at once never mix;
+logrotate needs no signal as each process opens it anew), else to syslog: where its folder is
+missing, and where what has its name is no plain file that the user of that folder may write. Never
+to stdout or stderr: Engine and Vdsm read those.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Log:
         return self._file
 
     def hide(self, secret: str) -> None:
-        """Mask this text wherever it would be written: the last net under words that others chose."""
+        """Mask this text wherever it would be written: the last net under words that others
+        chose."""
         self._secrets.hide(secret)
 
     def masked(self, text: str) -> str:
@@ -41,19 +43,27 @@ class Log:
         return self._secrets.masked(text)
 
     def sentence(self, said: object) -> str:
-        """Return what is said (an error, or a text) as a sentence for whoever reads it: without secrets, one line."""
+        """Return what is said (an error, or a text) as a sentence for whoever reads it: without
+        secrets, one line."""
         return sentences.fit(self.masked(str(said)))
 
     def line(self, event: str, **facts: object) -> None:
-        """Write one line: what happened, and the facts as `key=value`.  A log that fails never fails the work."""
+        """Write one line: what happened, and the facts as `key=value`.
+
+        A log that fails never fails the work.
+        """
         told = (f"{key}={_value(self.masked(str(fact)))}" for key, fact in facts.items())
         text = " ".join([sentences.visible(self.masked(self.correlation_id)), event, *told])
         if self._file is None:
             _to_syslog(self._program, text)
             return
         now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
-        whole = f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode("utf-8", "backslashreplace")
+        stamp = (
+            f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+        )
+        whole = f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode(
+            "utf-8", "backslashreplace"
+        )
         try:
             if os.write(self._file, whole) == len(whole):
                 return
@@ -78,7 +88,8 @@ def _opened(path: str | None) -> int | None:
 
 
 def _above_streams(file: int) -> int:
-    """Return the file under a number of its own: in the place of a closed stdout it would be taken for that."""
+    """Return the file under a number of its own: in the place of a closed stdout it would be taken
+    for that."""
     if file > 2:
         return file
     try:

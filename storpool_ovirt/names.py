@@ -1,9 +1,10 @@
 """Ids, names, tags and device paths: built and parsed here and nowhere else.
 
-A StorPool object is addressed by `~<globalId>` once that is known; its name is only the key that makes a create
-repeatable, its tags say who owns it.  Patterns and limits are those of the official binding (`storpool.sptypes`:
-VolumeName, GlobalVolumeId, VolumeTagName, VolumeTagValue); the limit of name and tags together is StorPool's
-knowledge base ("the name of a volume including tags cannot exceed 200 bytes").
+A StorPool object is addressed by `~<globalId>` once that is known; its name is only the key that
+makes a create repeatable, its tags say who owns it. Patterns and limits are those of the official
+binding (`storpool.sptypes`: VolumeName, GlobalVolumeId, VolumeTagName, VolumeTagValue); the limit
+of name and tags together is StorPool's knowledge base ("the name of a volume including tags cannot
+exceed 200 bytes").
 """
 
 from __future__ import annotations
@@ -29,31 +30,39 @@ PLATFORM = "ovirt"
 TAG_UUID = "ovirt-uuid"
 TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
-# Several VMs may have this volume at once; absent: nobody knows.  Its 12 bytes are counted by `check_length`: a disk's
-# own volume then uses 127 of 199 (a clone's some 20 more), a preview's 173.
+# Several VMs may have this volume at once; absent: nobody knows. Its 12 bytes are counted by
+# `check_length`: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's
+# 173.
 TAG_SHARED = "ovirt-share"
 SHARED = "1"
-# What a disk was cloned from (a global id): a clone whose answer was lost is told from an empty disk of that id by it.
+# What a disk was cloned from (a global id): a clone whose answer was lost is told from an empty
+# disk of that id by it.
 TAG_SOURCE = "ovirt-src"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
-# Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm, managedvolume.py).
+# Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm,
+# managedvolume.py).
 RUN_FOLDER = "/run/vdsm/managedvolumes"
 
 
 def uuid(text: str, what: str) -> str:
-    """Return `text` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError naming `what`."""
+    """Return `text` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError
+    naming `what`."""
     lowered = text.lower()
     if not UUID.match(lowered):
-        raise errors.InputError(what, f"is not a UUID ({shown(text)})", "give the id as oVirt prints it")
+        raise errors.InputError(
+            what, f"is not a UUID ({shown(text)})", "give the id as oVirt prints it"
+        )
     if lowered == NIL_UUID:
-        # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never names an object.
+        # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never
+        # names an object.
         raise errors.InputError(what, "is the empty UUID", "no object has this id")
     return lowered
 
 
 def host_of(connector: object) -> str | None:
-    """Return the host's name in what it told Engine of itself (os-brick's `get_connector_properties`), None without."""
+    """Return the host's name in what it told Engine of itself (os-brick's
+    `get_connector_properties`), None without."""
     host = connector.get("host") if isinstance(connector, dict) else None
     if not isinstance(host, str) or not 0 < len(host) <= HOST_MAX or host[0] == "-":
         return None
@@ -78,9 +87,11 @@ def uuid_of(name: str) -> str | None:
 
 
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:
-    """Return the complete tags of an object of ours: platform, own id, Engine's location, and the disk it belongs to.
+    """Return the complete tags of an object of ours: platform, own id, Engine's location, and the
+    disk it belongs to.
 
-    The root is tagged only where it differs from the object itself, so that a mapping that is lost can be made anew.
+    The root is tagged only where it differs from the object itself, so that a mapping that is lost
+    can be made anew.
     """
     owner = {TAG_PLATFORM: PLATFORM, TAG_UUID: uuid, TAG_LOCATION: location}
     return owner if root == uuid else {**owner, TAG_ROOT: root}
@@ -88,34 +99,46 @@ def tags(uuid: str, location: str, root: str) -> dict[str, str]:
 
 def check_length(name: str, tags: Mapping[str, str]) -> None:
     """Raise InputError when name and tags together are longer than StorPool takes."""
-    length = len(name.encode()) + sum(len(key.encode()) + len(value.encode()) for key, value in tags.items())
+    length = len(name.encode()) + sum(
+        len(key.encode()) + len(value.encode()) for key, value in tags.items()
+    )
     if length >= NAME_AND_TAGS_MAX_BYTES:
         raise errors.InputError(
-            f"the name {name} with its tags", f"has {length} bytes", f"StorPool takes {NAME_AND_TAGS_MAX_BYTES - 1}"
+            f"the name {name} with its tags",
+            f"has {length} bytes",
+            f"StorPool takes {NAME_AND_TAGS_MAX_BYTES - 1}",
         )
 
 
 def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
     """Tell whether an object with these tags was made for `uuid` by the Engine of this location."""
-    return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (PLATFORM, uuid, location)
+    return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (
+        PLATFORM,
+        uuid,
+        location,
+    )
 
 
 def named_id(name: str) -> str | None:
-    """Return the id in a name that we, or a Cinder driver with whatever prefix, gave; None for any other name."""
+    """Return the id in a name that we, or a Cinder driver with whatever prefix, gave; None for any
+    other name."""
     _, mark, uuid = name.rpartition("--volume-")
     return uuid if mark and UUID.match(uuid) else uuid_of(name)
 
 
 def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what tells whose an object is, to be compared with what it was: an empty tag is none."""
+    """Return what tells whose an object is, to be compared with what it was: an empty tag is
+    none."""
     return (name, *(tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION, TAG_ROOT)))
 
 
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:
-    """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever Engine it has.
+    """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever
+    Engine it has.
 
-    The tags tell it; where they got lost (a revert by hand takes them; an empty one is none), and for volumes of the
-    Cinder driver, ours or upstream's, the name does (os-brick's initiator/storpool_utils.py).
+    The tags tell it; where they got lost (a revert by hand takes them; an empty one is none), and
+    for volumes of the Cinder driver, ours or upstream's, the name does (os-brick's
+    initiator/storpool_utils.py).
     """
     if is_foreign(tags):
         return None
@@ -136,12 +159,14 @@ def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
 
 
 def is_shared(tags: Mapping[str, str]) -> bool:
-    """Tell whether the tags say that oVirt has a disk as shareable; where they do not, nobody knows."""
+    """Tell whether the tags say that oVirt has a disk as shareable; where they do not, nobody
+    knows."""
     return tags.get(TAG_SHARED) == SHARED
 
 
 def address(global_id: str) -> str:
-    """Return how the API addresses an object by its global id (`storpool.sptypes.VolumeNameOrGlobalId`)."""
+    """Return how the API addresses an object by its global id
+    (`storpool.sptypes.VolumeNameOrGlobalId`)."""
     return f"~{global_id}"
 
 
@@ -156,7 +181,8 @@ def device_path(global_id: str) -> str:
 
 
 def global_id_of(path: str, root: str = "") -> str | None:
-    """Return the global id of the device node that `device_path` named, with or without the host's root before it.
+    """Return the global id of the device node that `device_path` named, with or without the host's
+    root before it.
 
     None for any other path, also where it leads to the same device.
     """
@@ -166,7 +192,8 @@ def global_id_of(path: str, root: str = "") -> str | None:
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Return foreign text fit for one line of an error: quoted, bounded, what is not seen is escaped."""
+    """Return foreign text fit for one line of an error: quoted, bounded, what is not seen is
+    escaped."""
     # The first characters are enough: a text may have millions.
     printable = sentences.visible(text[: limit + 1].replace("\\", "\\\\"))
     return f'"{printable[:limit]}{sentences.CUT}"' if len(printable) > limit else f'"{printable}"'

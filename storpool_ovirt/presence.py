@@ -1,8 +1,8 @@
 """Whether something is there on this host: what could not be looked at is not absent.
 
-`os.path.exists` and its like take every error for "not there": a folder that this user may not search, a link that
-leads in a circle, a disk that does not answer.  Whoever removes, detaches or starts because something is not there
-asks here.
+`os.path.exists` and its like take every error for "not there": a folder that this user may not
+search, a link that leads in a circle, a disk that does not answer. Whoever removes, detaches or
+starts because something is not there asks here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def there(path: str) -> bool:
     A link whose target is missing leads to nothing.
     """
     try:
-        os.stat(path)  # noqa: PTH116  pathlib is an import that the hot path can spare
+        os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -28,7 +28,8 @@ def there(path: str) -> bool:
 
 
 def named(path: str) -> bool:
-    """Tell whether there is something of this name, also a link that leads nowhere; raise Unseen as `there`."""
+    """Tell whether there is something of this name, also a link that leads nowhere; raise Unseen as
+    `there`."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -39,7 +40,8 @@ def named(path: str) -> bool:
 
 
 def target(path: str, folder: int | None = None) -> str | None:
-    """Return where a link points to, None for what is no link or not there; raise Unseen when nobody can tell.
+    """Return where a link points to, None for what is no link or not there; raise Unseen when
+    nobody can tell.
 
     `folder` is an open folder in which `path` is a name.
     """
@@ -54,12 +56,13 @@ def target(path: str, folder: int | None = None) -> str | None:
 
 
 def listed(folder: str | int) -> list[str]:
-    """Return the names in a folder in order, none where there is no such folder; raise Unseen as `there`.
+    """Return the names in a folder in order, none where there is no such folder; raise Unseen as
+    `there`.
 
-    What is there and is no folder is not an empty one.  `folder` is a path, or an open folder.
+    What is there and is no folder is not an empty one. `folder` is a path, or an open folder.
     """
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208
+        return sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -68,4 +71,6 @@ def listed(folder: str | int) -> list[str]:
 
 def unseen(path: str, error: OSError) -> errors.Unseen:
     """Return the error for a path of which nobody can tell whether it is there."""
-    return errors.Unseen(path, f"cannot be looked at ({error.strerror})", "correct that, then try again")
+    return errors.Unseen(
+        path, f"cannot be looked at ({error.strerror})", "correct that, then try again"
+    )

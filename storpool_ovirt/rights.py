@@ -1,12 +1,13 @@
 """What root does to files that another user can replace: done with that user's rights.
 
-Logs, Vdsm's database and run links, files that an administrator names: they lie in folders of other users, who may put
-a link, a FIFO or another file in the place of any of them at any moment.  A look before the work proves nothing then;
-the rights with which the work is done decide.  So who it is that could replace a path is found first (`holder`), and
-all that root does there is done as that user (`taken`): the kernel refuses the rest.  Where those rights cannot be had
-it fails.
+Logs, Vdsm's database and run links, files that an administrator names: they lie in folders of other
+users, who may put a link, a FIFO or another file in the place of any of them at any moment. A look
+before the work proves nothing then; the rights with which the work is done decide. So who it is
+that could replace a path is found first (`holder`), and all that root does there is done as that
+user (`taken`): the kernel refuses the rest. Where those rights cannot be had it fails.
 
-Whoever is not root has no other rights than their own, and what they could do by a link, they can do without us.
+Whoever is not root has no other rights than their own, and what they could do by a link, they can
+do without us.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-# A user and a group that own nothing (the kernel's overflow ids, proc(5)), for what anybody can replace.
+# A user and a group that own nothing (the kernel's overflow ids, proc(5)), for what anybody can
+# replace.
 NOBODY = 65534
 LINKS_MAX = 40  # as the kernel has it, path_resolution(7)
 TEXT_MAX_BYTES = 1 << 20  # no file that a person writes is larger
@@ -41,16 +43,18 @@ ANYBODY = User(NOBODY, NOBODY)
 
 
 def of(path: str) -> User | None:
-    """Return with whose rights to work at a path; None for one's own, which are right for whoever is not root."""
+    """Return with whose rights to work at a path; None for one's own, which are right for whoever
+    is not root."""
     return holder(path) if os.geteuid() == _ROOT else None
 
 
 def holder(path: str) -> User | None:
     """Return the user who can replace what is at a path, None where only root can.
 
-    The first component on the way from / that is not root's decides: its owner has all below it in hand.  A folder
-    that a group or all can write in is anybody's, but for what is root's in a sticky one (/tmp).  Links that only root
-    can replace are followed.  Raises OSError where the way cannot be looked at.
+    The first component on the way from / that is not root's decides: its owner has all below it in
+    hand. A folder that a group or all can write in is anybody's, but for what is root's in a
+    sticky one (/tmp). Links that only root can replace are followed. Raises OSError where the way
+    cannot be looked at.
     """
     rest = _components(path if path.startswith("/") else f"{_working_folder()}/{path}")
     here, links = "/", 0
@@ -61,9 +65,9 @@ def holder(path: str) -> User | None:
             return found
         name = rest.pop(0)
         if name == "..":
-            here = os.path.dirname(here)  # noqa: PTH120
+            here = os.path.dirname(here)
             continue
-        path = os.path.join(here, name)  # noqa: PTH118
+        path = os.path.join(here, name)
         try:
             facts = os.lstat(path)
         except FileNotFoundError:
@@ -75,7 +79,7 @@ def holder(path: str) -> User | None:
             here = path
         elif stat.S_ISLNK(facts.st_mode) and links < LINKS_MAX:
             links += 1
-            target = os.readlink(path)  # noqa: PTH115
+            target = os.readlink(path)
             here = "/" if target.startswith("/") else here
             rest = _components(target) + rest
         else:
@@ -84,10 +88,11 @@ def holder(path: str) -> User | None:
 
 @contextmanager
 def taken(user: User | None) -> Iterator[None]:
-    """Do what is in the block with a user's rights (None: with one's own), then have one's own back, whatever happens.
+    """Do what is in the block with a user's rights (None: with one's own), then have one's own
+    back, whatever happens.
 
-    Only root takes any.  Raises OSError where they cannot be had: nothing of the block is done then.  No limit breaks
-    in meanwhile, so the block must not wait for anybody.
+    Only root takes any. Raises OSError where they cannot be had: nothing of the block is done
+    then. No limit breaks in meanwhile, so the block must not wait for anybody.
     """
     if user is None or os.geteuid() != _ROOT:
         yield
@@ -95,8 +100,8 @@ def taken(user: User | None) -> Iterator[None]:
     gid, groups = os.getegid(), os.getgroups()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
-        # Until root's rights are back nothing may break in: not even between this generator and its caller.  A signal
-        # that has come just before is handled here, with nothing taken.
+        # Until root's rights are back nothing may break in: not even between this generator and its
+        # caller. A signal that has come just before is handled here, with nothing taken.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BREAKING_IN)
         try:
             os.setgroups([])
@@ -110,9 +115,11 @@ def taken(user: User | None) -> Iterator[None]:
 
 
 def opened(path: str, flags: int, mode: int = 0o600, *, folder: int | None = None) -> int:
-    """Open a regular file and return its descriptor; raise OSError for anything else, without waiting for it.
+    """Open a regular file and return its descriptor; raise OSError for anything else, without
+    waiting for it.
 
-    A link is not followed.  What is opened for writing has no second name: that could be one of a file elsewhere.
+    A link is not followed. What is opened for writing has no second name: that could be one of a
+    file elsewhere.
     """
     try:
         file = os.open(path, flags | os.O_NOFOLLOW | _FLAGS, mode, dir_fd=folder)
@@ -132,7 +139,8 @@ def opened(path: str, flags: int, mode: int = 0o600, *, folder: int | None = Non
 
 
 def appended(path: str) -> int:
-    """Open a log, made when missing, and return its descriptor; raise OSError where that cannot be done safely.
+    """Open a log, made when missing, and return its descriptor; raise OSError where that cannot be
+    done safely.
 
     It is made by the user in whose folder it lies, and so belongs to that user.
     """
@@ -141,14 +149,16 @@ def appended(path: str) -> int:
 
 
 def read(path: str, max_bytes: int = TEXT_MAX_BYTES) -> bytes:
-    """Return the content of a regular file; a link is followed, as far as whoever can replace it could follow it.
+    """Return the content of a regular file; a link is followed, as far as whoever can replace it
+    could follow it.
 
-    Raises OSError, also for what is no regular file, without waiting for it, or has more than `max_bytes`.
+    Raises OSError, also for what is no regular file, without waiting for it, or has more than
+    `max_bytes`.
     """
     with taken(of(path)):
-        _check_regular(os.stat(path))  # noqa: PTH116  to open a device may be to do something
+        _check_regular(os.stat(path))
         file = os.open(path, os.O_RDONLY | _FLAGS)
-    with open(file, "rb") as stream:  # noqa: PTH123
+    with open(file, "rb") as stream:
         _check_regular(os.fstat(file))
         data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
@@ -157,16 +167,20 @@ def read(path: str, max_bytes: int = TEXT_MAX_BYTES) -> bytes:
 
 
 def private(folder: str, name: str) -> int:
-    """Open a file of this user's alone (a lock, a marker) and return its descriptor; it and its folder are made.
+    """Open a file of this user's alone (a lock, a marker) and return its descriptor; it and its
+    folder are made.
 
-    Raises OSError, also for a folder that is neither this user's nor root's, or that others can write in.
+    Raises OSError, also for a folder that is neither this user's nor root's, or that others can
+    write in.
     """
     with taken(of(folder)):
-        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+        os.makedirs(folder, mode=0o700, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _FLAGS)
         try:
             facts = os.fstat(descriptor)
-            if facts.st_uid not in (os.geteuid(), _ROOT) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            if facts.st_uid not in (os.geteuid(), _ROOT) or facts.st_mode & (
+                stat.S_IWGRP | stat.S_IWOTH
+            ):
                 raise OSError(errno.EPERM, "it is another user's, or others can write in it")
             return opened(name, os.O_RDWR | os.O_CREAT, folder=descriptor)
         finally:
@@ -175,9 +189,13 @@ def private(folder: str, name: str) -> int:
 
 def _working_folder() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109  pathlib is an import that is spared
-    except FileNotFoundError:  # what is asked for need not be missing: no caller may take this for that
-        raise OSError(errno.ESTALE, "the folder that this was started in is gone: give a full path") from None
+        return os.getcwd()
+    except (
+        FileNotFoundError
+    ):  # what is asked for need not be missing: no caller may take this for that
+        raise OSError(
+            errno.ESTALE, "the folder that this was started in is gone: give a full path"
+        ) from None
 
 
 def _components(path: str) -> list[str]:
@@ -212,11 +230,12 @@ def _others_write(path: str, folder: os.stat_result) -> bool:
 
 
 def _is_roots(uid: int) -> bool:
-    """Tell whether an owner is root, or nobody of this user namespace: over such files not even its root has power."""
+    """Tell whether an owner is root, or nobody of this user namespace: over such files not even its
+    root has power."""
     if uid == _ROOT:
         return True
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:  # noqa: PTH123
+        with open("/proc/self/uid_map", encoding="ascii") as file:
             ranges = [[int(field) for field in line.split()] for line in file]
     except OSError:
         return False
@@ -226,14 +245,19 @@ def _is_roots(uid: int) -> bool:
 def _user(uid: int) -> User:
     """Return a user with the primary group that /etc/passwd tells, without one where it tells none.
 
-    No name service is asked: it may not answer, and this happens before a program has set its limit.
+    No name service is asked: it may not answer, and this happens before a program has set its
+    limit.
     """
     try:
-        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
             entries = [line.split(":") for line in file]
     except OSError:
         entries = []
-    groups = [int(fields[3]) for fields in entries if len(fields) > 3 and fields[2] == str(uid) and fields[3].isdigit()]
+    groups = [
+        int(fields[3])
+        for fields in entries
+        if len(fields) > 3 and fields[2] == str(uid) and fields[3].isdigit()
+    ]
     return User(uid, groups[0] if groups and groups[0] != _ROOT else NOBODY)
 
 

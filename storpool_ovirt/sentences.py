@@ -1,32 +1,46 @@
 """Sentences for people: without secrets, on one line, not too long.
 
-Whatever a program says (but the payload of a success, which is for a program) comes through `Secrets.masked` and `fit`,
-in this order: a cut or an escape in the middle of a secret must not hide it from the mask.
+Whatever a program says (but the payload of a success, which is for a program) comes through
+`Secrets.masked` and `fit`, in this order: a cut or an escape in the middle of a secret must not
+hide it from the mask.
 """
 
 from __future__ import annotations
 
 import re
 
-# What Engine keeps of an error in its log and shows in its events is a line; nobody reads more of one.
+# What Engine keeps of an error in its log and shows in its events is a line; nobody reads more of
+# one.
 SENTENCE_MAX = 1000
 # What a longer text is cut to where it stands within a sentence ends with this.
 CUT = "..."
 MASK = "***"
 
-# Shorter texts are words and numbers that occur by chance, and a mask over them would tell more than it hides.
+# Shorter texts are words and numbers that occur by chance, and a mask over them would tell more
+# than it hides.
 SHORTEST_SECRET = 3
 # From here on a secret is looked for inside words too.
 SHORTEST_INSIDE = 6
 # Less of a secret that somebody has cut off is not worth a search.
 SHORTEST_PREFIX = 4
 
-# Each level of escaping doubles the backslashes; without a bound a text of nothing else would be searched for ever.
+# Each level of escaping doubles the backslashes; without a bound a text of nothing else would be
+# searched for ever.
 _ANY, _ESCAPED = r"\\{0,16}", r"\\{1,16}"
-# The forms in which a character may stand that is neither a letter nor a digit: as it is, after any number of
-# backslashes, doubled (SQL, format strings), percent-encoded, or escaped as Python, JSON and XML do.
+# The forms in which a character may stand that is neither a letter nor a digit: as it is, after any
+# number of backslashes, doubled (SQL, format strings), percent-encoded, or escaped as Python, JSON
+# and XML do.
 _XML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
-_SHORT_ESCAPES = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\0": "0"}
+_SHORT_ESCAPES = {
+    "\n": "n",
+    "\r": "r",
+    "\t": "t",
+    "\b": "b",
+    "\f": "f",
+    "\v": "v",
+    "\a": "a",
+    "\0": "0",
+}
 # An escape may be cut too: some characters of one are left then.
 _CUT_ESCAPE = re.compile(r"[\\%&#xuU0-9a-fA-F'\"]{0,9}")
 # Without one of these in a text, no other form of a secret is in it.
@@ -40,7 +54,10 @@ class Secrets:
         self._forms: list[_Forms] = []
 
     def hide(self, secret: str) -> None:
-        """Mask this text from now on.  One of a word's length is masked where it is a word of its own."""
+        """Mask this text from now on.
+
+        One of a word's length is masked where it is a word of its own.
+        """
         if len(secret) >= SHORTEST_SECRET and all(secret != each.secret for each in self._forms):
             self._forms.append(_Forms(secret))
             self._forms.sort(key=lambda each: -len(each.secret))  # one may be a part of another
@@ -73,12 +90,15 @@ class _Forms:
     def _without_escaped(self, text: str) -> str:
         if self._escaped is None:
             pattern = "".join(map(_forms_of_character, self.secret))
-            around = (r"(?<![\w-])", r"(?![\w-])") if len(self.secret) < SHORTEST_INSIDE else ("", "")
+            around = (
+                (r"(?<![\w-])", r"(?![\w-])") if len(self.secret) < SHORTEST_INSIDE else ("", "")
+            )
             self._escaped = re.compile(pattern.join(around))
         return self._escaped.sub(MASK, text)
 
     def _without_cut(self, text: str) -> str:
-        """Mask what was left of the secret where a library, or `names.shown`, cut a text in the middle of it."""
+        """Mask what was left of the secret where a library, or `names.shown`, cut a text in the
+        middle of it."""
         if not self._characters:
             self._characters = [re.compile(_forms_of_character(each)) for each in self.secret]
         first, *rest = text.split(CUT)
@@ -89,7 +109,9 @@ class _Forms:
         return CUT.join(parts)
 
     def _without_prefix(self, text: str) -> str:
-        for start in range(max(0, len(text) - 12 * len(self.secret)), len(text) - SHORTEST_PREFIX + 1):
+        for start in range(
+            max(0, len(text) - 12 * len(self.secret)), len(text) - SHORTEST_PREFIX + 1
+        ):
             place, count = start, 0
             for character in self._characters:
                 found = character.match(text, place)
@@ -110,7 +132,10 @@ def _forms_of_character(character: str) -> str:
         rf"{_ANY}{re.escape(character)}",
         "".join(f"%(?:{byte:02x}|{byte:02X})" for byte in encoded),
         "".join(rf"{_ESCAPED}x(?:{byte:02x}|{byte:02X})" for byte in encoded),
-        "".join(rf"{_ESCAPED}u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})" for at in range(0, len(utf16), 4)),
+        "".join(
+            rf"{_ESCAPED}u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})"
+            for at in range(0, len(utf16), 4)
+        ),
         rf"{_ESCAPED}U(?:{ord(character):08x}|{ord(character):08X})",
         rf"&#(?:{ord(character)}|[xX]0*(?:{ord(character):x}|{ord(character):X}));",
     ]
@@ -131,22 +156,27 @@ def _forms_of_character(character: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text on one line: what is not seen (control characters, changes of direction) is escaped.
+    """Return the text on one line: what is not seen (control characters, changes of direction) is
+    escaped.
 
     Letters of all scripts stay as they are, so a name is whole; no character is lost.
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def fit(text: str, limit: int = SENTENCE_MAX) -> str:
-    """Return a text without secrets as one sentence: visible, and not longer than `limit` characters."""
+    """Return a text without secrets as one sentence: visible, and not longer than `limit`
+    characters."""
     return shortened(visible(text.strip()) or "no reason was given", limit)
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters: a longer one is cut in the middle, and says so."""
+    """Return a text of at most `limit` characters: a longer one is cut in the middle, and says
+    so."""
     if len(text) <= limit:
         return text
     note = f" {CUT} {len(text) - limit} characters and more are left out {CUT} "

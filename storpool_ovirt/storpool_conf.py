@@ -1,7 +1,8 @@
-"""/etc/storpool.conf: read by the rules of StorPool's own reader (`storpool.spconfig.SPConfig` over `confget`).
+"""/etc/storpool.conf: read by the rules of StorPool's own reader (`storpool.spconfig.SPConfig` over
+`confget`).
 
-That reader is not used itself because it drags in `confget` and `pyparsing`: half of the official binding's import
-time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
+That reader is not used itself because it drags in `confget` and `pyparsing`: half of the official
+binding's import time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from storpool_ovirt import errors, presence, rights, text
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
 
-# The official reader lets exactly these come from the environment (`storpool.spconfig.ENV_OVERRIDE`).
+# The official reader lets exactly these come from the environment
+# (`storpool.spconfig.ENV_OVERRIDE`).
 ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 
 # What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
@@ -24,8 +26,9 @@ OPENSTACK_PREFIX = "os"
 
 CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 
-# Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only the blank and the tab
-# are blank, but at the end of a value and of a section's name all that `str.rstrip` takes off.
+# Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
+# the blank and the tab are blank, but at the end of a value and of a section's name all that
+# `str.rstrip` takes off.
 _SECTION = re.compile(r"\[[ \t]*([^ \t\]][^\]]*)\][ \t]*\Z")
 _VARIABLE = re.compile(r"([^ \t\[#;=]+)[ \t]*=[ \t]*(.*)\Z", re.DOTALL)
 
@@ -33,12 +36,14 @@ _VARIABLE = re.compile(r"([^ \t\[#;=]+)[ \t]*=[ \t]*(.*)\Z", re.DOTALL)
 _MAX_BYTES = 4 << 20
 
 
-def read(root: str = "", node: str | None = None, optional: bool = False, environment: bool = True) -> dict[str, str]:
+def read(
+    root: str = "", node: str | None = None, optional: bool = False, environment: bool = True
+) -> dict[str, str]:
     """Return the effective keys of storpool.conf for this host (`node`: another host's section).
 
-    As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden ones; per file
-    the keys before any section, then the host's own section; the environment wins, unless it is
-    somebody else's (`environment`).
+    As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden
+    ones; per file the keys before any section, then the host's own section; the environment wins,
+    unless it is somebody else's (`environment`).
     """
     section = node or os.uname().nodename
     keys: dict[str, str] = {}
@@ -52,10 +57,12 @@ def read(root: str = "", node: str | None = None, optional: bool = False, enviro
 
 
 def parse(content: str, path: str) -> dict[str, dict[str, str]]:
-    """Return the sections of one file ("" = before any section); raise ConfigError with the number of a bad line.
+    """Return the sections of one file ("" = before any section); raise ConfigError with the number
+    of a bad line.
 
-    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues it.  What confget
-    refuses is refused, but for two things: the last line needs no end, and two backslashes in a row are two.
+    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues
+    it. What confget refuses is refused, but for two things: the last line needs no end, and two
+    backslashes in a row are two.
     """
     sections: dict[str, dict[str, str]] = {"": {}}
     section, name, value = "", "", ""
@@ -74,21 +81,27 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
             name, rest = variable.groups()
             value = ""
         else:
-            raise errors.ConfigError(f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it")
+            raise errors.ConfigError(
+                f"line {number} of {path}", "is neither KEY=VALUE nor [host]", "correct it"
+            )
         continued = rest.endswith("\\")
         value += rest[:-1] if continued else rest.rstrip()
         if not continued:
             sections[section][name] = value
     if continued:
-        raise errors.ConfigError(f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it")
+        raise errors.ConfigError(
+            f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it"
+        )
     return sections
 
 
 def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
-    """Return `SP_OURID`, as it is written, of each section of storpool.conf that has one; later files win.
+    """Return `SP_OURID`, as it is written, of each section of storpool.conf that has one; later
+    files win.
 
-    A value before all sections is nobody's: taken for a host that has no section it would name another one.
-    Raises ConfigError for a bad file; one that cannot be read is left out where it is `optional`.
+    A value before all sections is nobody's: taken for a host that has no section it would name
+    another one. Raises ConfigError for a bad file; one that cannot be read is left out where it is
+    `optional`.
     """
     found = {}
     for path, content in _texts(root, optional):
@@ -99,16 +112,20 @@ def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
 
 
 def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
-    """Return the section, of those that `client_ids` gave, that is this client; None where no section is.
+    """Return the section, of those that `client_ids` gave, that is this client; None where no
+    section is.
 
-    Raises ConfigError where two are: nobody can tell then which host it is, and which one a name means.
+    Raises ConfigError where two are: nobody can tell then which host it is, and which one a name
+    means.
     """
     sections = _sections_of(client_id, ids)
     if len(sections) > 1:
         raise errors.ConfigError(
-            f"client {client_id}", f"is {len(sections)} hosts in {FILE}, {' and '.join(sections)}",
-            "nobody can tell which one is meant; give each host its own SP_OURID, and remove what is no host's",
-        )  # fmt: skip
+            f"client {client_id}",
+            f"is {len(sections)} hosts in {FILE}, {' and '.join(sections)}",
+            "nobody can tell which one is meant; give each host its own SP_OURID, and remove what"
+            " is no host's",
+        )
     return sections[0] if sections else None
 
 
@@ -118,15 +135,19 @@ def number(our_id: str) -> int | None:
 
 
 def host_names(root: str = "") -> dict[int, str]:
-    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them, to be shown.
+    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them, to
+    be shown.
 
-    Where two sections have one client id nobody knows which host it is: both names are its name.  Never raises.
+    Where two sections have one client id nobody knows which host it is: both names are its name.
+    Never raises.
     """
     try:
         ids = client_ids(root, optional=True)
     except errors.ConfigError:
         return {}
-    clients = sorted({client_id for client_id in map(number, ids.values()) if client_id is not None})
+    clients = sorted(
+        {client_id for client_id in map(number, ids.values()) if client_id is not None}
+    )
     return {client_id: " or ".join(_sections_of(client_id, ids)) for client_id in clients}
 
 
@@ -136,7 +157,8 @@ def is_there(root: str = "") -> bool:
 
 
 def openstack_prefix(keys: Mapping[str, str]) -> str:
-    """Return what the names of Cinder's volumes begin with, by the effective keys of storpool.conf."""
+    """Return what the names of Cinder's volumes begin with, by the effective keys of
+    storpool.conf."""
     return keys.get(OPENSTACK_PREFIX_KEY) or OPENSTACK_PREFIX
 
 
@@ -170,7 +192,8 @@ def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
 
 
 def _paths(root: str, optional: bool) -> list[str]:
-    """Return the files that there may be: the folder's are there, but for one that goes at this moment."""
+    """Return the files that there may be: the folder's are there, but for one that goes at this
+    moment."""
     folder = root + FOLDER
     try:
         listed = presence.listed(folder)
@@ -178,23 +201,30 @@ def _paths(root: str, optional: bool) -> list[str]:
         if not optional:
             raise errors.ConfigError(folder, error.why, _advice()) from (error.__cause__ or error)
         listed = []
-    return [root + FILE, *(f"{folder}/{name}" for name in listed if name.endswith(".conf") and name[0] != ".")]
+    return [
+        root + FILE,
+        *(f"{folder}/{name}" for name in listed if name.endswith(".conf") and name[0] != "."),
+    ]
 
 
 def _text(path: str) -> str | None:
-    """Return what is in a file, None where it is not there; raise ConfigError where it cannot be read."""
+    """Return what is in a file, None where it is not there; raise ConfigError where it cannot be
+    read."""
     try:
         return text.decoded(rights.read(path, _MAX_BYTES), path)
     except FileNotFoundError as error:
         if presence.named(path):
-            raise errors.ConfigError(path, "leads nowhere", "correct the link, or remove it") from error
+            raise errors.ConfigError(
+                path, "leads nowhere", "correct the link, or remove it"
+            ) from error
         return None
     except OSError as error:
         raise errors.ConfigError(path, f"cannot be read ({error.strerror})", _advice()) from error
 
 
 def _advice() -> str:
-    """Return what to do about a file that cannot be read: it holds the token, so it is not to be opened to others."""
+    """Return what to do about a file that cannot be read: it holds the token, so it is not to be
+    opened to others."""
     return "run this as root" if os.geteuid() else "make it a file that root can read"
 
 

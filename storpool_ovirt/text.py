@@ -1,9 +1,10 @@
 """Text from outside: where its lines end, what is blank in it, and how its bytes are read.
 
-Files, the stdin of a program, messages of servers: whoever wrote them chose every character.  Python's own methods take
-many characters for the end of a line or for a blank (`str.splitlines`, `str.strip`, `\\s`: U+2028, U+0085, form feeds,
-the separators U+001C to U+001F, no-break spaces ...) that mean nothing to the programs that such text is made for.  A
-password with one of them must not become a line of its own.
+Files, the stdin of a program, messages of servers: whoever wrote them chose every character.
+Python's own methods take many characters for the end of a line or for a blank (`str.splitlines`,
+`str.strip`, `\\s`: U+2028, U+0085, form feeds, the separators U+001C to U+001F, no-break spaces
+...) that mean nothing to the programs that such text is made for. A password with one of them must
+not become a line of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import re
 from storpool_ovirt import errors
 
 BLANKS = " \t"
-# A number of this many digits is larger than any that we take; Python itself refuses more than 4,300 by an error.
+# A number of this many digits is larger than any that we take; Python itself refuses more than
+# 4,300 by an error.
 DIGITS_MAX = 19
 
 _END_OF_LINE = re.compile("\r\n|\n|\r")
@@ -24,7 +26,8 @@ _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of a text, without their ends: \\n, \\r\\n and \\r end one, and nothing else does."""
+    """Return the lines of a text, without their ends: \\n, \\r\\n and \\r end one, and nothing else
+    does."""
     found = _END_OF_LINE.split(text)
     return found[:-1] if found[-1] == "" else found
 
@@ -35,7 +38,8 @@ def stripped(text: str) -> str:
 
 
 def number(text: str, low: int, high: int) -> int | None:
-    """Return the whole number that a text is, None when it is anything but the digits of one from `low` to `high`."""
+    """Return the whole number that a text is, None when it is anything but the digits of one from
+    `low` to `high`."""
     found = int(text) if _DIGITS.match(text) else None
     return found if found is not None and low <= found <= high else None
 
@@ -46,10 +50,11 @@ def decimal(text: str) -> float | None:
 
 
 def decoded(data: bytes, what: str, *, may_have_mark: bool = False, damaged: bool = False) -> str:
-    """Return the text of UTF-8 bytes; raise ConfigError, with `what` in its sentence, when they are something else.
+    """Return the text of UTF-8 bytes; raise ConfigError, with `what` in its sentence, when they are
+    something else.
 
-    `may_have_mark`: a byte order mark of UTF-8 may begin it, and is left out.  `damaged`: bytes that are no UTF-8
-    become U+FFFD.
+    `may_have_mark`: a byte order mark of UTF-8 may begin it, and is left out. `damaged`: bytes
+    that are no UTF-8 become U+FFFD.
     """
     advice = "save it as UTF-8 without a byte order mark"
     if data.startswith(_WIDE_MARKS):
@@ -59,7 +64,9 @@ def decoded(data: bytes, what: str, *, may_have_mark: bool = False, damaged: boo
     except UnicodeDecodeError as error:
         line = 1 + data[: error.start].count(b"\n")
         raise errors.ConfigError(
-            what, f"is not UTF-8 (line {line} has the byte 0x{data[error.start]:02x}; is it Latin-1?)", advice
+            what,
+            f"is not UTF-8 (line {line} has the byte 0x{data[error.start]:02x}; is it Latin-1?)",
+            advice,
         ) from None
     if text.startswith(_MARK):
         if not may_have_mark:

@@ -1,14 +1,29 @@
-"""What all tests share: the stage (stage_fixtures.py, shared_stage.py ...) and hypothesis profiles."""
+"""What all tests share: the stages (tests/rigs/) and the profile of hypothesis."""
 
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
-    "behind", "host_files", "core_fixtures", "stage_fixtures", "shared_stage", "helper_stage", "hook_stage",
-    "fence_stage", "flow_stage", "boot_fixtures", "vm_fixtures", "fault_summary", "yard_fixtures", "vdsm_user",
-    "door_stage",
-]  # fmt: skip
+    f"rigs.{name}"
+    for name in (
+        "behind",
+        "host_files",
+        "core_fixtures",
+        "stage_fixtures",
+        "shared_stage",
+        "helper_stage",
+        "hook_stage",
+        "fence_stage",
+        "flow_stage",
+        "yard_fixtures",
+        "vdsm_user",
+        "door_stage",
+    )
+]
 
-# Machines that run tests are slow and shared: a slow example is no failure.  The examples are the same each time, so
-# that a failure tells about the change at hand; for others there is pytest --hypothesis-seed=NUMBER.
-settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# Machines that run tests are slow and shared: a slow example is no failure. The examples are the
+# same each time, so that a failure tells about the change at hand; for others there is pytest
+# --hypothesis-seed=NUMBER.
+settings.register_profile(
+    "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("default")

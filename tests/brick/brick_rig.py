@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from core_fixtures import GIB, TOKEN, Core
 
-from storpool_ovirt import api, attachments, simulator, volumes
+import storpool_simulator
+from rigs.core_fixtures import GIB, TOKEN, Core
+from storpool_ovirt.cluster import api, attachments, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,8 @@ class Host:
     made: dict[str, str] = field(default_factory=dict)
 
     def volume(self, name: str = "v1", size: int = GIB) -> Info:
-        """Make a volume and return the connection info that our Cinder driver gives for this host."""
+        """Make a volume and return the connection info that our Cinder driver gives for this
+        host."""
         global_id = volumes.create(self.core.client(), volumes.Plan(f"os--volume-{name}", {}, size))
         self.core.queries()
         return {"client_id": 1, "volume": name, "access_mode": "rw", "global_id": global_id}
@@ -55,7 +57,10 @@ class Host:
 
     def attached(self) -> set[tuple[str, int, str]]:
         """Return what StorPool lists: name, client, mode."""
-        return {(each.name, each.client_id, each.access_mode) for each in self.core.client().attachments()}
+        return {
+            (each.name, each.client_id, each.access_mode)
+            for each in self.core.client().attachments()
+        }
 
     def fault(self, kind: str, query: str, times: int = 1) -> None:
         """Let the next calls of a query fail."""
@@ -72,7 +77,13 @@ def connector(**arguments: Any) -> Any:
     """Return our connector, made as os-brick's factory makes it."""
     from cinder_driver.connector import StorPoolConnector
 
-    given: Info = {"root_helper": None, "driver": None, "use_multipath": False, "device_scan_attempts": 3, "conn": {}}
+    given: Info = {
+        "root_helper": None,
+        "driver": None,
+        "use_multipath": False,
+        "device_scan_attempts": 3,
+        "conn": {},
+    }
     return StorPoolConnector(**{**given, **arguments})
 
 
@@ -83,7 +94,9 @@ def cluster(folder: Path, root: Path, devices: str = "file") -> Iterator[Core]:
     for each in hosts.values():
         each.mkdir(exist_ok=True)
     templates = {"nvme": None}
-    with simulator.running(folder / "state", token=TOKEN, templates=templates, hosts=hosts, devices=devices) as running:
+    with storpool_simulator.running(
+        folder / "state", token=TOKEN, templates=templates, hosts=hosts, devices=devices
+    ) as running:
         yield Core(running, folder)
 
 
@@ -101,7 +114,8 @@ def hasty() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_privsep() -> Iterator[None]:
-    """Let os-brick run its privileged functions in this process: they need root, or files of ours."""
+    """Let os-brick run its privileged functions in this process: they need root, or files of
+    ours."""
     from os_brick import privileged
 
     privileged.default.set_client_mode(False)
@@ -113,7 +127,8 @@ def without_privsep() -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_path() -> Iterator[None]:
-    """Give os-brick a folder of locks on this host, as every service does; only users other than root need it."""
+    """Give os-brick a folder of locks on this host, as every service does; only users other than
+    root need it."""
     from oslo_concurrency import lockutils
     from oslo_config import cfg
 
@@ -127,7 +142,7 @@ def lock_path() -> Iterator[None]:
 
 def need_devices(kind: str, folder: Path) -> None:
     """Skip where the simulator cannot have devices of this kind."""
-    from storpool_ovirt.simulator import devices
+    from storpool_simulator.devices import devices
 
     try:
         devices.Devices(kind, folder / "state", {})

@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Host]:
-    """Give a host that is a folder, with our connector; its devices are plain files unless the test asks for others."""
+def host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Host]:
+    """Give a host that is a folder, with our connector; its devices are plain files unless the test
+    asks for others."""
     import brick_rig
 
     devices = getattr(request, "param", "file")
     brick_rig.need_devices(devices, tmp_path)
     root = tmp_path / "host1"
     monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(root))
-    with brick_rig.cluster(tmp_path, root, devices) as core, brick_rig.without_privsep(), brick_rig.lock_path():
+    with (
+        brick_rig.cluster(tmp_path, root, devices) as core,
+        brick_rig.without_privsep(),
+        brick_rig.lock_path(),
+    ):
         yield brick_rig.Host(core, root, brick_rig.connector())
 
 

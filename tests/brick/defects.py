@@ -1,10 +1,12 @@
 """What os-brick's own StorPool connector does wrong, as checks that any connector can be put to.
 
-    python3 defects.py HOST_FOLDER [check ...]     puts os-brick's own connector to them; one JSON object on stdout
+    python3 defects.py HOST_FOLDER [check ...]     puts os-brick's own connector to them; answers
+                                                   with one JSON object on stdout
 
-Run like this, client 1 is this machine itself: `/etc`, `/dev` and `/run` must be for this process alone (see
-stock_host.py).  test_defects.py puts ours to the same checks.  The numbers are those of the rows of our list of
-defects of os-brick's initiator/connectors/storpool.py and initiator/storpool_utils.py.
+Run like this, client 1 is this machine itself: `/etc`, `/dev` and `/run` must be for this process
+alone (see stock_host.py). test_defects.py puts ours to the same checks. The numbers are those of
+the rows of our list of defects of os-brick's initiator/connectors/storpool.py and
+initiator/storpool_utils.py.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from brick_rig import GIB, Host, Info
 from os_brick import exception, utils
 from os_brick.initiator import connector as factory
 
-from storpool_ovirt import volumes
+from storpool_ovirt.cluster import volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +120,11 @@ def a_repeated_request_is_the_same(host: Host) -> None:
     info = host.volume()
     host.fault("transient", "VolumesReassignWait")
     host.connector.connect_volume(info)
-    first, second = (each.body for each in host.core.simulator.calls.list() if each.query == "VolumesReassignWait")
+    first, second = (
+        each.body
+        for each in host.core.simulator.calls.list()
+        if each.query == "VolumesReassignWait"
+    )
     assert first == second
 
 
@@ -153,7 +159,8 @@ def a_volume_of_our_driver_works(host: Host) -> None:
 
 
 def driver_info(host: Host) -> Info:
-    """Make a volume and return the connection info for it: our driver's own where there is a Cinder for it."""
+    """Make a volume and return the connection info for it: our driver's own where there is a Cinder
+    for it."""
     if not CINDER:
         return host.volume()
     sys.path.append(str(Path(__file__).parent.parent / "cinder"))
@@ -166,7 +173,9 @@ def driver_info(host: Host) -> Info:
         with driver_rig.backend(host.core) as backend:
             volume = driver_rig.volume()
             backend.driver.create_volume(volume)
-            found: Info = backend.driver.initialize_connection(volume, {"host": "h", "storpool_client_id": 1})["data"]
+            found: Info = backend.driver.initialize_connection(
+                volume, {"host": "h", "storpool_client_id": 1}
+            )["data"]
     # The driver registers our connector, and it is another one that may be under test.
     factory._connector_mapping_linux, factory.unix_connector_list = stock
     return found
@@ -192,10 +201,13 @@ CHECKS: dict[str, Callable[[Host], None]] = {
 
 
 class _Late:
-    """A connector that is made at first use, by os-brick's factory: its constructor reads storpool.conf."""
+    """A connector that is made at first use, by os-brick's factory: its constructor reads
+    storpool.conf."""
 
     def __getattr__(self, name: str) -> object:
-        made = factory.InitiatorConnector.factory("storpool", None, use_multipath=False, device_scan_attempts=3)
+        made = factory.InitiatorConnector.factory(
+            "storpool", None, use_multipath=False, device_scan_attempts=3
+        )
         return getattr(made, name)
 
 
@@ -217,7 +229,9 @@ def _still(host: Host) -> Iterator[Path]:
     if host.root != Path("/"):
         yield file
         return
-    made = subprocess.run(["losetup", "--find", "--show", file], capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", file], capture_output=True, text=True, check=True
+    )
     node = Path(made.stdout.strip())
     try:
         yield node

@@ -1,9 +1,11 @@
-"""The connector and an API that answers oddly: each case is one call and one damage to one kind of reply.
+"""The connector and an API that answers oddly: each case is one call and one damage to one kind of
+reply.
 
     python tests/brick/fuzz_connector.py [CASES [SEED]]
 
-What must hold: the call succeeds and it is true, or one exception of os-brick's with one sentence; within its limit;
-with no token in it; what a failed attach attached is detached again; other hosts and volumes are as they were.
+What must hold: the call succeeds and it is true, or one exception of os-brick's with one sentence;
+within its limit; with no token in it; what a failed attach attached is detached again; other hosts
+and volumes are as they were.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import brick_rig
-import odd_api
 from brick_rig import GIB, Host
-from core_fixtures import TOKEN
 from os_brick import exception
 
-from storpool_ovirt import api, attachments
+from rigs import odd_api
+from rigs.core_fixtures import TOKEN
+from storpool_ovirt.cluster import api, attachments
 
 LIMIT_SECONDS = 2.0
 GRACE_SECONDS = 6.0  # an undo, on a busy machine
@@ -34,7 +36,7 @@ CALLS = ("connect", "connect again", "disconnect", "extend", "paths")
 
 def case(host: Host, proxy: odd_api.Proxy, seed: int) -> str | None:
     """Run one case; return what did not hold, None when all did."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     call, kind, query = chance.choice(CALLS), chance.choice(odd_api.KINDS), chance.choice(QUERIES)
     by_name = chance.random() < 0.5
     damage = odd_api.Damage(query, kind, seed, times=chance.choice((1, 1, 1000)))
@@ -58,14 +60,30 @@ def case(host: Host, proxy: odd_api.Proxy, seed: int) -> str | None:
     seconds, now = time.monotonic() - begun, host.attached()
     fault = _fault_of(said, seconds)
     is_undone = damage.times == 1 or query not in ("VolumesReassignWait", "KV")
-    expected = before | {mine} if call.startswith("connect") else before - {mine} if call == "disconnect" else before
+    expected = (
+        before | {mine}
+        if call.startswith("connect")
+        else before - {mine}
+        if call == "disconnect"
+        else before
+    )
     if fault is None and not said and now != expected:
         fault = f"a success that is not true: {now}"
-    if fault is None and said and is_undone and now not in (before, expected if call == "disconnect" else before):
+    if (
+        fault is None
+        and said
+        and is_undone
+        and now not in (before, expected if call == "disconnect" else before)
+    ):
         fault = f"a failure that changed something: {now}"
     if fault is None and not said and call == "extend" and result != GIB:
         fault = f"the size is {result}"
-    if fault is None and not said and call in ("paths", "connect") and str(host.device(info)) not in str(result):
+    if (
+        fault is None
+        and not said
+        and call in ("paths", "connect")
+        and str(host.device(info)) not in str(result)
+    ):
         fault = f"the path is {result}"
     if now - {mine} != before - {mine}:
         fault = "others were touched"
@@ -80,7 +98,11 @@ def _do(host: Host, call: str, info: dict[str, Any]) -> Any:
         return host.connector.connect_volume(info)
     if call == "disconnect":
         return host.connector.disconnect_volume(info, None)
-    return host.connector.extend_volume(info) if call == "extend" else host.connector.get_volume_paths(info)
+    return (
+        host.connector.extend_volume(info)
+        if call == "extend"
+        else host.connector.get_volume_paths(info)
+    )
 
 
 def _fault_of(said: str, seconds: float) -> str | None:
@@ -119,7 +141,9 @@ def run(cases: int, seed: int) -> list[str]:
             brick_rig.lock_path(),
         ):
             conf = root / "etc" / "storpool.conf"
-            conf.write_text(conf.read_text().replace(f"PORT={core.simulator.port}", f"PORT={proxy.port}"))
+            conf.write_text(
+                conf.read_text().replace(f"PORT={core.simulator.port}", f"PORT={proxy.port}")
+            )
             host = Host(core, root, brick_rig.connector())
             other = host.volume("other")
             core.client().reassign([{"volume": f"~{other['global_id']}", "rw": [1, 2]}], 5, "other")

@@ -1,4 +1,5 @@
-"""What is wrong with os-brick's own connector is right with ours: each check is shown to fail on the stock one."""
+"""What is wrong with os-brick's own connector is right with ours: each check is shown to fail on
+the stock one."""
 
 from __future__ import annotations
 
@@ -44,24 +45,36 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     names = list(defects.CHECKS)
     if importlib.util.find_spec("os_brick.initiator.storpool_utils") is None:
         if importlib.util.find_spec("storpool.spopenstack") is None:
-            pytest.skip("this os-brick's own connector needs storpool.spopenstack, which is not installed")
+            pytest.skip(
+                "this os-brick's own connector needs storpool.spopenstack, which is not installed"
+            )
         names = ["a_volume_of_our_driver_works"]
     folder = tmp_path_factory.mktemp("stock")
-    found: dict[str, str] = json.loads(stock_host.run(folder, defects.__file__, str(folder / "hosts"), *names))
+    found: dict[str, str] = json.loads(
+        stock_host.run(folder, defects.__file__, str(folder / "hosts"), *names)
+    )
     return found
 
 
 @pytest.mark.parametrize("name", defects.CHECKS)
-def test_the_stock_connector_shows_that_the_check_can_fail(outcomes: dict[str, str], name: str) -> None:
+def test_the_stock_connector_shows_that_the_check_can_fail(
+    outcomes: dict[str, str], name: str
+) -> None:
     """Each check fails on os-brick's own connector with the defect that it is about."""
     if name not in outcomes:
-        pytest.skip("this os-brick's own connector works through storpool.spopenstack; its defects are others")
+        pytest.skip(
+            "this os-brick's own connector works through storpool.spopenstack; its defects are"
+            " others"
+        )
     assert re.search(STOCK[name], outcomes[name]), outcomes[name]
 
 
 def test_the_tests_have_the_connection_info_of_our_driver(host: Host) -> None:
-    """What the connector's tests take for our driver's connection info has its keys and their types."""
+    """What the connector's tests take for our driver's connection info has its keys and their
+    types."""
     if not defects.CINDER:
         pytest.skip("Cinder is not installed for this Python")
     theirs, ours = defects.driver_info(host), host.volume()
-    assert {key: type(value) for key, value in theirs.items()} == {key: type(value) for key, value in ours.items()}
+    assert {key: type(value) for key, value in theirs.items()} == {
+        key: type(value) for key, value in ours.items()
+    }

@@ -1,4 +1,5 @@
-"""connector.py among other users and odd words: its locks, what it is told, what it reads, and old answers."""
+"""connector.py among other users and odd words: its locks, what it is told, what it reads, and old
+answers."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from typing import Any
 import brick_rig
 import pytest
 from brick_rig import Host, Info
-from core_fixtures import GIB, TOKEN
 from os_brick import exception
 from oslo_config import cfg
 
-from storpool_ovirt import volumes
+from rigs.core_fixtures import GIB, TOKEN
+from storpool_ovirt.cluster import volumes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using fork:DeprecationWarning")
 
@@ -29,7 +30,8 @@ NOISE = "\x1b[31m\u2028\r\nforged line\x00\u202e"
 
 @pytest.fixture
 def stranger(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder of locks of a service that is not root, as another user may have prepared it."""
+    """Give the folder of locks of a service that is not root, as another user may have prepared
+    it."""
     folder = host.local("/var/tmp/locks")
     folder.mkdir(parents=True)
     cfg.CONF.set_override("lock_path", "/var/tmp/locks", group="oslo_concurrency")
@@ -41,7 +43,8 @@ def stranger(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_of_locks_that_others_prepared_is_refused(
     host: Host, stranger: Path, tmp_path: Path, kind: str
 ) -> None:
-    """Where all can write, somebody may have been there first: no lock is taken in what is not this user's alone."""
+    """Where all can write, somebody may have been there first: no lock is taken in what is not this
+    user's alone."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     if kind == "link":
@@ -63,8 +66,11 @@ def test_a_folder_of_locks_that_others_prepared_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "hard link"])
-def test_a_lock_that_is_no_plain_file_is_refused(host: Host, stranger: Path, tmp_path: Path, kind: str) -> None:
-    """A link, a FIFO, a file with another name: none is opened for a lock, none is waited for, none changes."""
+def test_a_lock_that_is_no_plain_file_is_refused(
+    host: Host, stranger: Path, tmp_path: Path, kind: str
+) -> None:
+    """A link, a FIFO, a file with another name: none is opened for a lock, none is waited for, none
+    changes."""
     info = host.volume()
     stranger.mkdir(mode=0o700)
     victim, lock = tmp_path / "victim", stranger / f"{info['global_id']}.lock"
@@ -77,7 +83,11 @@ def test_a_lock_that_is_no_plain_file_is_refused(host: Host, stranger: Path, tmp
         os.link(victim, lock)
     with pytest.raises(exception.BrickException, match="cannot be used"):
         host.connector.connect_volume(info)
-    assert (victim.read_text(), (tmp_path / "made-by-us").exists(), host.attached()) == ("not ours\n", False, set())
+    assert (victim.read_text(), (tmp_path / "made-by-us").exists(), host.attached()) == (
+        "not ours\n",
+        False,
+        set(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +115,8 @@ def test_a_lock_that_is_no_plain_file_is_refused(host: Host, stranger: Path, tmp
     ids=range(18),
 )
 def test_odd_words_are_one_sentence(host: Host, change: Info) -> None:
-    """Whatever stands in connection_properties: InvalidParameterValue, one line, and nothing is attached."""
+    """Whatever stands in connection_properties: InvalidParameterValue, one line, and nothing is
+    attached."""
     info = {**host.volume(), **change}
     calls = [lambda: host.connector.connect_volume(info)]
     if "global_id" in change:
@@ -132,9 +143,12 @@ def test_a_path_that_is_no_text_is_one_sentence(host: Host, path: Any) -> None:
     assert host.attached() == RW
 
 
-@pytest.mark.parametrize("path", ["/dev/storpool-byid/../sda", "/dev/storpool-byid/a.b.c/../x", "/dev/sda", "x", NOISE])
+@pytest.mark.parametrize(
+    "path", ["/dev/storpool-byid/../sda", "/dev/storpool-byid/a.b.c/../x", "/dev/sda", "x", NOISE]
+)
 def test_another_path_names_no_volume(host: Host, path: str) -> None:
-    """Only the path that connect_volume gave is one; else the connection info says which volume is meant."""
+    """Only the path that connect_volume gave is one; else the connection info says which volume is
+    meant."""
     info = host.volume()
     host.connector.connect_volume(info)
     with pytest.raises(exception.InvalidParameterValue, match="names no volume"):
@@ -143,7 +157,8 @@ def test_another_path_names_no_volume(host: Host, path: str) -> None:
 
 
 def test_a_device_that_cannot_be_looked_at_is_not_absent(host: Host) -> None:
-    """A link in a circle, a folder that is not one for this user: the error says so, it is no empty list."""
+    """A link in a circle, a folder that is not one for this user: the error says so, it is no empty
+    list."""
     info = host.volume()
     host.connector.connect_volume(info)
     device = host.device(info)
@@ -196,7 +211,8 @@ def test_a_folder_that_may_not_be_searched_is_told(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_was_just_made_or_grown_is_found(host: Host) -> None:
-    """T16: "there is none", and a size, of a moment ago: neither ends a detach, nor is it a result."""
+    """T16: "there is none", and a size, of a moment ago: neither ends a detach, nor is it a
+    result."""
     info = host.volume()
     by_name = {key: value for key, value in info.items() if key != "global_id"}
     connected = host.connector.connect_volume(by_name)
@@ -215,11 +231,14 @@ def test_what_was_just_made_or_grown_is_found(host: Host) -> None:
 
 @pytest.mark.parametrize("detach_absent", ["ok", "error"])
 def test_a_refused_detach_is_none(host: Host, detach_absent: str) -> None:
-    """T31: StorPool says no, and the list that is looked at then is one from before the attach: it is no detach."""
+    """T31: StorPool says no, and the list that is looked at then is one from before the attach: it
+    is no detach."""
     host.core.simulator.switches.set({"detach_absent": detach_absent})
     info = host.volume()
     host.connector.connect_volume(info)
-    host.core.simulator.faults.add("error_200", query="VolumesReassignWait", name="invalidParam", descr="no")
+    host.core.simulator.faults.add(
+        "error_200", query="VolumesReassignWait", name="invalidParam", descr="no"
+    )
     host.core.simulator.faults.add("old", query="AttachmentsList", changes=1, times=1)
     with pytest.raises(exception.BrickException, match="refused"):
         host.connector.disconnect_volume(info, None)
@@ -232,7 +251,8 @@ def test_a_refused_detach_is_none(host: Host, detach_absent: str) -> None:
 
 @pytest.mark.parametrize("mode", ["rw", "ro"])
 def test_what_others_have_stays_theirs(host: Host, mode: str) -> None:
-    """A volume that another client has: this host attaches and detaches itself alone, and pulls it from nobody."""
+    """A volume that another client has: this host attaches and detaches itself alone, and pulls it
+    from nobody."""
     info = {**host.volume(), "access_mode": mode}
     host.core.client().reassign([{"volume": f"~{info['global_id']}", "rw": [2]}], 5, "v1")
     host.core.set_client(2, open=[info["global_id"]])
@@ -244,7 +264,8 @@ def test_what_others_have_stays_theirs(host: Host, mode: str) -> None:
 
 
 def test_a_token_that_comes_back_is_not_told(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in the sentence, nor in the chain that a service logs; control characters forge no line."""
+    """Neither in the sentence, nor in the chain that a service logs; control characters forge no
+    line."""
     caplog.set_level(logging.DEBUG)
     info = host.volume()
     descr = f"Authorization: Storpool v1:{TOKEN} {NOISE}"
@@ -252,12 +273,16 @@ def test_a_token_that_comes_back_is_not_told(host: Host, caplog: pytest.LogCaptu
         host.core.simulator.faults.add("error_200", query=query, name="invalidParam", descr=descr)
         with pytest.raises(exception.BrickException, match=r"\*\*\*") as caught:
             host.connector.connect_volume(info)
-        chain = "".join(traceback.format_exception(type(caught.value), caught.value, caught.value.__traceback__))
+        chain = "".join(
+            traceback.format_exception(type(caught.value), caught.value, caught.value.__traceback__)
+        )
         assert TOKEN not in chain
         assert str(caught.value).isprintable()
         host.core.simulator.faults.clear()
     host.connector.connect_volume(info)
-    host.core.simulator.faults.add("error_200", query="VolumesReassignWait", name="invalidParam", descr=descr)
+    host.core.simulator.faults.add(
+        "error_200", query="VolumesReassignWait", name="invalidParam", descr=descr
+    )
     host.connector.disconnect_volume(info, None, force=True, ignore_errors=True)
     assert "***" in caplog.text
     assert TOKEN not in caplog.text
@@ -266,11 +291,12 @@ def test_a_token_that_comes_back_is_not_told(host: Host, caplog: pytest.LogCaptu
 
 
 def test_a_silent_peer_ends_in_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte now and then: the connector's own limit ends it, in a thread too, where no signal would."""
+    """A byte now and then: the connector's own limit ends it, in a thread too, where no signal
+    would."""
     import threading
     import time
 
-    import canned_api
+    from rigs import canned_api
 
     monkeypatch.setattr("cinder_driver.connector.DEADLINE_SECONDS", 2.0)
     said: list[str] = []
@@ -284,7 +310,9 @@ def test_a_silent_peer_ends_in_time(host: Host, monkeypatch: pytest.MonkeyPatch)
     info = host.volume()
     conf = host.local("/etc/storpool.conf")
     with canned_api.answering([canned_api.DRIP]) as api, brick_rig.hasty():
-        conf.write_text(conf.read_text().replace(f"PORT={host.core.simulator.port}", f"PORT={api.port}"))
+        conf.write_text(
+            conf.read_text().replace(f"PORT={host.core.simulator.port}", f"PORT={api.port}")
+        )
         assert str(api.port) in conf.read_text()
         thread = threading.Thread(target=attach, args=(info,), daemon=True)
         begun = time.monotonic()

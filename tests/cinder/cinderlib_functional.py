@@ -1,9 +1,10 @@
-"""Run cinderlib's own functional tests on our driver: a simulated cluster, this machine as its only host, loop devices.
+"""Run cinderlib's own functional tests on our driver: a simulated cluster, this machine as its only
+host, loop devices.
 
     python3 tests/cinder/cinderlib_functional.py [--sdist FILE] [unittest's arguments]
 
-The tests are in cinderlib's source distribution alone, so that is fetched by name and version.  Needs root.
-docs/driver.md tells how to run them on a real cluster.
+The tests are in cinderlib's source distribution alone, so that is fetched by name and version.
+Needs root. docs/driver.md tells how to run them on a real cluster.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+import storpool_simulator
 from cinder_driver import releases
-from storpool_ovirt import simulator
 
 VERSION = "5.2.0"
 TESTS = "cinderlib/tests/functional/"
@@ -45,7 +46,9 @@ unittest.main(module=tests, warnings="ignore", argv=["cinderlib-functional", *sy
 def main(argv: list[str]) -> int:
     """Fetch, start, run; return 0 when all tests have passed and none was skipped."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sdist", type=Path, help="cinderlib's source distribution, if it is here already")
+    parser.add_argument(
+        "--sdist", type=Path, help="cinderlib's source distribution, if it is here already"
+    )
     given, rest = parser.parse_known_args(argv)
     reason = unfit()
     if reason:
@@ -57,7 +60,9 @@ def main(argv: list[str]) -> int:
         host = work / "host1"
         host.mkdir()
         (work / "config.yaml").write_text(CONFIG)
-        cluster = simulator.running(work / "state", templates={TEMPLATE: None}, hosts={1: host}, devices="loop")
+        cluster = storpool_simulator.running(
+            work / "state", templates={TEMPLATE: None}, hosts={1: host}, devices="loop"
+        )
         with cluster as running:
             return run(tests, work, host, rest, f"{running.devices} devices on {running.address}")
 
@@ -70,7 +75,15 @@ def unfit() -> str | None:
 
 def fetch(work: Path) -> Path:
     """Download cinderlib's source distribution."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     wanted = ["--no-binary", "cinderlib", "--dest", str(work), f"cinderlib=={VERSION}"]
     subprocess.run([*pip, *wanted], check=True)
     return next(work.glob("cinderlib-*.tar.gz"))
@@ -99,8 +112,12 @@ def run(tests: Path, work: Path, host: Path, arguments: list[str], where: str) -
         "STORPOOL_OVIRT_ROOT": str(host),
     }
     command = [sys.executable, "-c", RUN, str(tests), "--verbose", *arguments]
-    done = subprocess.run(command, cwd=work, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("cinder", "cinderlib", "os-brick"))
+    done = subprocess.run(
+        command, cwd=work, env=environment, stderr=subprocess.PIPE, text=True, check=False
+    )
+    versions = ", ".join(
+        f"{name} {metadata.version(name)}" for name in ("cinder", "cinderlib", "os-brick")
+    )
     print(done.stderr)
     print(f"cinderlib {VERSION}'s functional tests: {versions}, {where}")
     skipped = "skipped=" in done.stderr.splitlines()[-1]

@@ -1,7 +1,8 @@
 """A backend for the driver's tests: the driver as Cinder loads it, beside a simulated cluster.
 
-In these tests `4.1 B1` and the like are rows of our list of what is wrong in Cinder's own StorPool driver, `U1` and the
-like failures that were measured on the path through cinderlib with that driver, `T1` promises of comparable systems.
+In these tests `4.1 B1` and the like are rows of our list of what is wrong in Cinder's own StorPool
+driver, `U1` and the like failures that were measured on the path through cinderlib with that
+driver, `T1` promises of comparable systems.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from core_fixtures import Core
     from driver_rig import Backend, Database
+
+    from rigs.core_fixtures import Core
 
 MISSING = ""
 
@@ -41,14 +43,17 @@ class _Skipped(pytest.Module):
         pytest.skip(MISSING, allow_module_level=True)
 
 
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
     """Skip this folder, with the reason, where Cinder is not installed."""
     return _Skipped.from_parent(parent, path=module_path) if MISSING else None
 
 
 @pytest.fixture
 def backend(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
-    """Give the driver, started; storpool.conf names the three hosts, the cluster has the templates nvme and hdd."""
+    """Give the driver, started; storpool.conf names the three hosts, the cluster has the templates
+    nvme and hdd."""
     import driver_rig
 
     root = tmp_path / "engine"

@@ -1,4 +1,5 @@
-"""What the driver's tests share: Cinder's objects as Cinder makes them, and a backend that is started like Cinder's."""
+"""What the driver's tests share: Cinder's objects as Cinder makes them, and a backend that is
+started like Cinder's."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core_fixtures import GIB, TOKEN, Core
+from rigs.core_fixtures import GIB, TOKEN, Core
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from storpool_ovirt import api
+    from storpool_ovirt.cluster import api
 
 objects.register_all()
 
@@ -50,7 +51,9 @@ class Backend:
         """Return a Cinder volume as the cluster has it."""
         return self.core.client().volume(f"os--volume-{volume['name_id']}")
 
-    def attach(self, volume: Any, client_id: int, *, is_open: bool = False, mode: str = "rw") -> str:
+    def attach(
+        self, volume: Any, client_id: int, *, is_open: bool = False, mode: str = "rw"
+    ) -> str:
         """Attach a volume to a client as a host would; return its global id."""
         global_id = self.stored(volume).global_id
         self.core.client().reassign([{"volume": f"~{global_id}", mode: [client_id]}], 5, "volume")
@@ -60,7 +63,10 @@ class Backend:
 
     def attached(self) -> set[tuple[str, int, str]]:
         """Return what is attached: global id, client, mode."""
-        return {(each.global_id or "", each.client_id, each.access_mode) for each in self.core.client().attachments()}
+        return {
+            (each.global_id or "", each.client_id, each.access_mode)
+            for each in self.core.client().attachments()
+        }
 
     def fault(self, kind: str, query: str, times: int = 1) -> None:
         """Let the next calls of a query fail."""
@@ -73,7 +79,8 @@ class Backend:
 
 @contextlib.contextmanager
 def backend(core: Core, **given: Any) -> Iterator[Backend]:
-    """Start a driver with these options (`None`: not set) beside the cluster's address and token."""
+    """Start a driver with these options (`None`: not set) beside the cluster's address and
+    token."""
     with configured(core, **given) as made:
         made.do_setup(CONTEXT)
         made.check_for_setup_error()
@@ -105,16 +112,29 @@ def configured(core: Core, **given: Any) -> Iterator[driver.StorPoolDriver]:
 
 
 class Database:
-    """Cinder's own database code on an SQLite file: what another backend, or another service, has."""
+    """Cinder's own database code on an SQLite file: what another backend, or another service,
+    has."""
 
     def volume(self, volume_id: str, name_id: str | None = None) -> None:
         """Enter a volume; `name_id` as a migration may have left it."""
-        given = {"id": volume_id, "_name_id": name_id, "size": 1, "status": "available", "use_quota": True}
+        given = {
+            "id": volume_id,
+            "_name_id": name_id,
+            "size": 1,
+            "status": "available",
+            "use_quota": True,
+        }
         db.volume_create(CONTEXT, {**given, "volume_type_id": volume_id})
 
     def snapshot(self, snapshot_id: str, volume_id: str) -> None:
         """Enter a snapshot."""
-        given = {"id": snapshot_id, "volume_id": volume_id, "volume_size": 1, "status": "available", "use_quota": True}
+        given = {
+            "id": snapshot_id,
+            "volume_id": volume_id,
+            "volume_size": 1,
+            "status": "available",
+            "use_quota": True,
+        }
         db.snapshot_create(CONTEXT, {**given, "volume_type_id": volume_id})
 
 
@@ -136,7 +156,8 @@ def database(folder: Path) -> Iterator[Database]:
 
 
 def volume_type(**extra_specs: str) -> Any:
-    """Make a volume type; `qos_class` stands for the extra spec `storpool:qos_class`, `template` for its template."""
+    """Make a volume type; `qos_class` stands for the extra spec `storpool:qos_class`, `template`
+    for its template."""
     names = {"qos_class": "storpool:qos_class", "template": "storpool_template"}
     specs = {names.get(key, key): value for key, value in extra_specs.items()}
     return objects.VolumeType(CONTEXT, id=str(uuid.uuid4()), name="type", extra_specs=specs)
@@ -144,7 +165,13 @@ def volume_type(**extra_specs: str) -> Any:
 
 def volume(size: int = 1, **values: Any) -> Any:
     """Make a Cinder volume as the database would give it."""
-    given = {"id": str(uuid.uuid4()), "size": size, "status": "available", "attach_status": "detached", **values}
+    given = {
+        "id": str(uuid.uuid4()),
+        "size": size,
+        "status": "available",
+        "attach_status": "detached",
+        **values,
+    }
     given = {"admin_metadata": {}, "volume_attachment": objects.VolumeAttachmentList(), **given}
     if given.get("volume_type") is not None:
         given["volume_type_id"] = given["volume_type"].id
@@ -155,7 +182,13 @@ def volume(size: int = 1, **values: Any) -> Any:
 
 def snapshot(of: Any, **values: Any) -> Any:
     """Make a Cinder snapshot of a volume."""
-    given = {"id": str(uuid.uuid4()), "volume_id": of.id, "volume": of, "volume_size": of.size, "status": "available"}
+    given = {
+        "id": str(uuid.uuid4()),
+        "volume_id": of.id,
+        "volume": of,
+        "volume_size": of.size,
+        "status": "available",
+    }
     return objects.Snapshot(CONTEXT, **{**_nulls(objects.Snapshot), **given, **values})
 
 
@@ -177,7 +210,11 @@ def connector(client_id: int, **more: Any) -> dict[str, Any]:
 
 
 def _nulls(of: Any) -> dict[str, Any]:
-    return {name: None for name, field in of.fields.items() if field.nullable and not name.endswith("metadata")}
+    return {
+        name: None
+        for name, field in of.fields.items()
+        if field.nullable and not name.endswith("metadata")
+    }
 
 
 __all__ = ["GIB"]

@@ -1,9 +1,11 @@
-"""The driver and an API that answers oddly: each case is one operation and one damage to one kind of reply.
+"""The driver and an API that answers oddly: each case is one operation and one damage to one kind
+of reply.
 
     python tests/cinder/fuzz_driver.py [CASES [SEED]]
 
-What must hold: the operation succeeds and it is true, or one exception of Cinder's with one sentence; within its limit;
-with no token in it; and what the operation should not touch is as it was.
+What must hold: the operation succeeds and it is true, or one exception of Cinder's with one
+sentence; within its limit; with no token in it; and what the operation should not touch is as it
+was.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import driver_rig
-import odd_api
 from cinder import exception
-from core_fixtures import TOKEN, Core
 from driver_rig import connector, snapshot, volume, volume_type
 
-from storpool_ovirt import api, simulator
+import storpool_simulator
+from rigs import odd_api
+from rigs.core_fixtures import TOKEN, Core
+from storpool_ovirt.cluster import api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,15 +37,29 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 2.0
 GRACE_SECONDS = 6.0  # an undo, on a busy machine
 QUERIES = (
-    "Volume", "Snapshot", "VolumeCreate", "VolumeUpdate", "VolumeDelete", "VolumeSnapshot", "SnapshotDelete",
-    "VolumeRevert", "VolumesGroupSnapshot", "AttachmentsList", "VolumesReassignWait", "ClientsConfigDump",
-    "VolumeTemplatesStatus", "VolumesList", "SnapshotsList", "KV",
-)  # fmt: skip
+    "Volume",
+    "Snapshot",
+    "VolumeCreate",
+    "VolumeUpdate",
+    "VolumeDelete",
+    "VolumeSnapshot",
+    "SnapshotDelete",
+    "VolumeRevert",
+    "VolumesGroupSnapshot",
+    "AttachmentsList",
+    "VolumesReassignWait",
+    "ClientsConfigDump",
+    "VolumeTemplatesStatus",
+    "VolumesList",
+    "SnapshotsList",
+    "KV",
+)
 
 
 @dataclass
 class Scene:
-    """What an operation works on: a volume with a snapshot, attached to client 1, and one that is nobody's business."""
+    """What an operation works on: a volume with a snapshot, attached to client 1, and one that is
+    nobody's business."""
 
     backend: driver_rig.Backend
     made: Any
@@ -69,7 +86,11 @@ class Scene:
 
 
 def _retype(scene: Scene) -> Any:
-    difference = {"extra_specs": {"storpool_template": ("nvme", "hdd")}, "qos_specs": {}, "encryption": {}}
+    difference = {
+        "extra_specs": {"storpool_template": ("nvme", "hdd")},
+        "qos_specs": {},
+        "encryption": {},
+    }
     host = {"host": "engine.example.com@storpool#template_hdd"}
     return scene.driver.retype(None, scene.made, volume_type(template="hdd"), difference, host)
 
@@ -81,7 +102,9 @@ def _describe(scene: Scene) -> Any:
 
 def _from_volumes(scene: Scene) -> Any:
     scene.new.source_volid = scene.made.id
-    return scene.driver.create_group_from_src(None, {"id": "g"}, [scene.new], None, None, {}, [scene.made])
+    return scene.driver.create_group_from_src(
+        None, {"id": "g"}, [scene.new], None, None, {}, [scene.made]
+    )
 
 
 # Each operation, and what is true after its success.
@@ -91,7 +114,10 @@ OPERATIONS: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene], bool]]] = 
         lambda scene: scene.driver.create_volume_from_snapshot(scene.new, scene.frozen),
         Scene.created,
     ),
-    "clone": (lambda scene: scene.driver.create_cloned_volume(scene.new, scene.made), Scene.created),
+    "clone": (
+        lambda scene: scene.driver.create_cloned_volume(scene.new, scene.made),
+        Scene.created,
+    ),
     "group": (_from_volumes, Scene.created),
     "delete": (
         lambda scene: scene.driver.delete_volume(scene.made),
@@ -113,7 +139,10 @@ OPERATIONS: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene], bool]]] = 
         lambda scene: scene.driver.extend_volume(scene.made, 3),
         lambda scene: scene.stored().size_bytes == 3 * driver_rig.GIB,
     ),
-    "revert": (lambda scene: scene.driver.revert_to_snapshot(None, scene.made, scene.frozen), lambda _scene: True),
+    "revert": (
+        lambda scene: scene.driver.revert_to_snapshot(None, scene.made, scene.frozen),
+        lambda _scene: True,
+    ),
     "retype": (_retype, lambda scene: scene.stored().template == "hdd"),
     "describe": (_describe, lambda _scene: True),
     "terminate": (
@@ -125,7 +154,9 @@ OPERATIONS: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene], bool]]] = 
         lambda scene: scene.driver.get_volume_stats()["total_capacity_gb"] == 100,
     ),
     "manageable": (
-        lambda scene: scene.driver.get_manageable_volumes([scene.made], None, 10, 0, ["size"], ["asc"]),
+        lambda scene: scene.driver.get_manageable_volumes(
+            [scene.made], None, 10, 0, ["size"], ["asc"]
+        ),
         lambda _scene: True,
     ),
     "manage": (
@@ -152,19 +183,24 @@ def hasty() -> Iterator[None]:
 
 def case(core: Core, proxy: odd_api.Proxy, seed: int) -> str | None:
     """Run one case; return what did not hold, None when all did."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     operation = chance.choice(list(OPERATIONS))
     kind, query = chance.choice(odd_api.KINDS), chance.choice(QUERIES)
     name = f"seed {seed}: {operation}, {kind} in the reply to {query}"
     with driver_rig.backend(
-        core, storpool_api_http_port=proxy.port, storpool_deadline=LIMIT_SECONDS, storpool_api_http_host="127.0.0.1"
+        core,
+        storpool_api_http_port=proxy.port,
+        storpool_deadline=LIMIT_SECONDS,
+        storpool_api_http_host="127.0.0.1",
     ) as backend:
         scene = Scene(backend, volume(), None, volume())
         scene.frozen = snapshot(scene.made)
         bystander = volume()
         client = core.client()
         for each in (scene.made, bystander):
-            client.volume_create({"name": scene.name(each), "size": driver_rig.GIB, "template": "nvme"})
+            client.volume_create(
+                {"name": scene.name(each), "size": driver_rig.GIB, "template": "nvme"}
+            )
         frozen_name = f"os--snap--none--snapshot-{scene.frozen.id}"
         client.volume_snapshot(scene.name(scene.made), {"name": frozen_name})
         if operation == "manage":
@@ -215,7 +251,9 @@ def _clear(core: Core) -> None:
     client = core.client()
     client.be_current()
     for each in client.attachments():
-        client.reassign([{"volume": f"~{each.global_id}", "detach": [each.client_id], "force": True}], 5, "all")
+        client.reassign(
+            [{"volume": f"~{each.global_id}", "detach": [each.client_id], "force": True}], 5, "all"
+        )
     for there in client.volumes():
         client.volume_delete(f"~{there.global_id}")
     for there in client.snapshots():
@@ -234,11 +272,15 @@ def run(cases: int, seed: int) -> list[str]:
         templates = {"nvme": 100 * driver_rig.GIB, "hdd": None}
         conf = folder / "engine" / "etc" / "storpool.conf"
         conf.parent.mkdir(parents=True)
-        conf.write_text("".join(f"[host{client_id}.example.com]\nSP_OURID={client_id}\n" for client_id in hosts))
+        conf.write_text(
+            "".join(f"[host{client_id}.example.com]\nSP_OURID={client_id}\n" for client_id in hosts)
+        )
         import pytest
 
         with (
-            simulator.running(folder / "state", token=TOKEN, templates=templates, hosts=hosts) as running,
+            storpool_simulator.running(
+                folder / "state", token=TOKEN, templates=templates, hosts=hosts
+            ) as running,
             odd_api.before(running.host, running.port) as proxy,
             driver_rig.database(folder),
             hasty(),

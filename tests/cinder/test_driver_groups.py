@@ -9,11 +9,11 @@ import driver_rig
 import pytest
 from cinder import exception
 from cinder.volume import group_types
-from core_fixtures import GIB, Core
 from driver_rig import Backend, snapshot, volume
 
 from cinder_driver import session
-from storpool_ovirt import api, volumes
+from rigs.core_fixtures import GIB, Core
+from storpool_ovirt.cluster import api, volumes
 
 CONSISTENT, PLAIN = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -55,11 +55,16 @@ def test_a_group_snapshot_is_one_moment(backend: Backend, members: list[Any]) ->
     update, updates = backend.driver.create_group_snapshot(None, group(), snapshots)
     assert update == {"status": "available"}
     assert updates == [{"id": each.id, "status": "available"} for each in snapshots]
-    assert [each for each in backend.queries() if each != "Volume"] == ["KV/Set", "VolumesGroupSnapshot"]
+    assert [each for each in backend.queries() if each != "Volume"] == [
+        "KV/Set",
+        "VolumesGroupSnapshot",
+    ]
     assert names(snapshots) < set(backend.there())
 
 
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"])
+@pytest.mark.parametrize(
+    "kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"]
+)
 def test_a_lost_answer_makes_one_set(backend: Backend, members: list[Any], kind: str) -> None:
     """T21, T87: after a failure of the moment there is one snapshot of each."""
     snapshots = [snapshot(each) for each in members]
@@ -70,7 +75,8 @@ def test_a_lost_answer_makes_one_set(backend: Backend, members: list[Any], kind:
 
 
 def test_a_member_that_is_missing_stops_all(backend: Backend, members: list[Any]) -> None:
-    """T21: it fails whole when one cannot take part, or when a name is another volume's snapshot."""
+    """T21: it fails whole when one cannot take part, or when a name is another volume's
+    snapshot."""
     before = set(backend.there())
     snapshots = [snapshot(each) for each in members]
     with pytest.raises(exception.VolumeNotFound):
@@ -89,7 +95,10 @@ def test_a_group_from_a_group_snapshot(backend: Backend, members: list[Any]) -> 
     snapshots = [snapshot(each) for each in members]
     backend.driver.create_group_snapshot(None, group(), snapshots)
     made = [volume(snapshot_id=each.id) for each in reversed(snapshots)]
-    assert backend.driver.create_group_from_src(None, group(), made, group(), snapshots) == (None, None)
+    assert backend.driver.create_group_from_src(None, group(), made, group(), snapshots) == (
+        None,
+        None,
+    )
     there = backend.there()
     for each in made:
         source = there[f"os--snap--none--snapshot-{each.snapshot_id}"]
@@ -97,23 +106,33 @@ def test_a_group_from_a_group_snapshot(backend: Backend, members: list[Any]) -> 
     assert names(snapshots) < set(there)
 
 
-def test_a_group_from_a_group_is_one_moment_and_leaves_no_snapshot(backend: Backend, members: list[Any]) -> None:
+def test_a_group_from_a_group_is_one_moment_and_leaves_no_snapshot(
+    backend: Backend, members: list[Any]
+) -> None:
     """[interface] All sources as of one moment; what that took is gone."""
     made = [volume(source_volid=each.id) for each in members]
-    backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+    backend.driver.create_group_from_src(
+        None, group(), made, source_group=group(), source_vols=members
+    )
     assert backend.queries().count("VolumesGroupSnapshot") == 1
     assert set(backend.there()) == {f"os--volume-{each.id}" for each in [*members, *made]}
 
 
 @pytest.mark.parametrize("query", ["VolumesGroupSnapshot", "VolumeCreate"])
-def test_a_group_that_cannot_be_made_leaves_nothing(backend: Backend, members: list[Any], query: str) -> None:
+def test_a_group_that_cannot_be_made_leaves_nothing(
+    backend: Backend, members: list[Any], query: str
+) -> None:
     """T59: after a failure in the middle no volume and no snapshot of it is left."""
     before = set(backend.there())
-    made = [volume(source_volid=each.id, size=1 if each is not members[2] else 300) for each in members]
+    made = [
+        volume(source_volid=each.id, size=1 if each is not members[2] else 300) for each in members
+    ]
     if query != "VolumeCreate":
         backend.fault("error_200", query, times=3)
     with pytest.raises(exception.VolumeBackendAPIException):
-        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+        backend.driver.create_group_from_src(
+            None, group(), made, source_group=group(), source_vols=members
+        )
     assert set(backend.there()) == before
 
 
@@ -138,7 +157,8 @@ def test_deleting_a_group_snapshot(backend: Backend, members: list[Any]) -> None
 
 
 def test_other_groups_are_left_to_cinder(backend: Backend, members: list[Any]) -> None:
-    """[interface] NotImplementedError makes Cinder do a group without consistent snapshots one volume at a time."""
+    """[interface] NotImplementedError makes Cinder do a group without consistent snapshots one
+    volume at a time."""
     plain = group(PLAIN)
     for call in (
         lambda: backend.driver.create_group(None, plain),
@@ -154,21 +174,29 @@ def test_other_groups_are_left_to_cinder(backend: Backend, members: list[Any]) -
 
 
 def test_groups_themselves_are_nothing_in_storpool(backend: Backend, members: list[Any]) -> None:
-    """[interface] Beginning and changing a group is Cinder's own affair; an empty group snapshot is made at once."""
+    """[interface] Beginning and changing a group is Cinder's own affair; an empty group snapshot is
+    made at once."""
     assert backend.driver.create_group(None, group()) == {"status": "available"}
     assert backend.driver.update_group(None, group(), members, []) == (None, None, None)
     assert backend.driver.create_group_snapshot(None, group(), []) == ({"status": "available"}, [])
     assert backend.queries() == ()
 
 
-def test_a_moment_that_an_earlier_try_left_is_not_this_one(backend: Backend, members: list[Any]) -> None:
-    """4.1 D8: a snapshot of the right name and the right volume, but older: an error, never old data as a new copy."""
+def test_a_moment_that_an_earlier_try_left_is_not_this_one(
+    backend: Backend, members: list[Any]
+) -> None:
+    """4.1 D8: a snapshot of the right name and the right volume, but older: an error, never old
+    data as a new copy."""
     made = [volume(source_volid=each.id) for each in members]
     left = f"os--clone--none--snapshot-{made[0].id}"
-    volumes.snapshot(backend.core.client(), backend.stored(members[0]).global_id, volumes.Plan(left))
+    volumes.snapshot(
+        backend.core.client(), backend.stored(members[0]).global_id, volumes.Plan(left)
+    )
     before = set(backend.there())
     with pytest.raises(exception.VolumeBackendAPIException):
-        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+        backend.driver.create_group_from_src(
+            None, group(), made, source_group=group(), source_vols=members
+        )
     assert set(backend.there()) == before
 
 
@@ -177,23 +205,30 @@ def test_a_moment_that_an_earlier_try_left_is_not_this_one(backend: Backend, mem
 def test_what_was_made_although_its_answer_was_lost_goes_too(
     backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch, query: str, kind: str
 ) -> None:
-    """T59: every answer of a call is lost, and so is that to the look: what it made is found at the end, and gone."""
+    """T59: every answer of a call is lost, and so is that to the look: what it made is found at the
+    end, and gone."""
     before = set(backend.there())
     made = [volume(source_volid=each.id) for each in members]
     monkeypatch.setattr(api, "RETRY_SECONDS", 0.5)
     backend.fault(kind, query, times=10)
     backend.fault("error_200", "Snapshot" if query == "VolumesGroupSnapshot" else "Volume", times=1)
     with pytest.raises(exception.CinderException):
-        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+        backend.driver.create_group_from_src(
+            None, group(), made, source_group=group(), source_vols=members
+        )
     backend.core.simulator.faults.clear()
     assert set(backend.there()) <= before
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError, KeyError])
 def test_whatever_ends_a_group_undoes_it(
-    backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+    backend: Backend,
+    members: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: type[BaseException],
 ) -> None:
-    """Also what no sentence of ours is made for, like the end of the thread: the volumes that were made are gone."""
+    """Also what no sentence of ours is made for, like the end of the thread: the volumes that were
+    made are gone."""
     before = set(backend.there())
     made = [volume(source_volid=each.id) for each in members]
     create = session.Session.create
@@ -205,7 +240,9 @@ def test_whatever_ends_a_group_undoes_it(
 
     monkeypatch.setattr(session.Session, "create", third_time)
     with pytest.raises(failure):
-        backend.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+        backend.driver.create_group_from_src(
+            None, group(), made, source_group=group(), source_vols=members
+        )
     assert set(backend.there()) == before
 
 
@@ -225,5 +262,7 @@ def test_an_undo_has_time_when_the_operations_is_up(
 
         monkeypatch.setattr(session.Session, "create", slow)
         with pytest.raises(exception.VolumeBackendAPIException):
-            hasty.driver.create_group_from_src(None, group(), made, source_group=group(), source_vols=members)
+            hasty.driver.create_group_from_src(
+                None, group(), made, source_group=group(), source_vols=members
+            )
     assert set(backend.there()) == before

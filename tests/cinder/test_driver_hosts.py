@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from cinder import exception, objects
-from core_fixtures import Core
 from driver_rig import Backend, attachment, connector, volume
 from oslo_config import cfg
 
 from cinder_driver import hosts
+from rigs.core_fixtures import Core
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def made(backend: Backend) -> Any:
 
 
 def test_connection_info_serves_both_connectors(backend: Backend, made: Any) -> None:
-    """4.1 D7: os-brick's own connector goes by the name from `volume`, ours by `global_id`; nothing is changed."""
+    """4.1 D7: os-brick's own connector goes by the name from `volume`, ours by `global_id`; nothing
+    is changed."""
     info = backend.driver.initialize_connection(made, connector(2))
     global_id = backend.stored(made).global_id
     data = {"client_id": 2, "volume": made.id, "global_id": global_id, "access_mode": "rw"}
@@ -34,7 +35,9 @@ def test_connection_info_serves_both_connectors(backend: Backend, made: Any) -> 
 
 def test_a_host_that_says_its_client_id_needs_no_section(backend: Backend, made: Any) -> None:
     """U15: with our os-brick connector on the host, no storpool.conf here need name it."""
-    info = backend.driver.initialize_connection(made, {"host": "stranger.example.com", "storpool_client_id": 3})
+    info = backend.driver.initialize_connection(
+        made, {"host": "stranger.example.com", "storpool_client_id": 3}
+    )
     assert info["data"]["client_id"] == 3
 
 
@@ -61,8 +64,11 @@ def test_a_host_that_says_its_client_id_needs_no_section(backend: Backend, made:
         {"host": "x" * 5000},
     ],
 )
-def test_b2_b3_u14_an_unknown_host_is_an_error(backend: Backend, made: Any, asked: dict[str, Any]) -> None:
-    """4.1 B2, B3, U14, T14: no client id is guessed: InvalidConnectorException, which Cinder hands to the caller."""
+def test_b2_b3_u14_an_unknown_host_is_an_error(
+    backend: Backend, made: Any, asked: dict[str, Any]
+) -> None:
+    """4.1 B2, B3, U14, T14: no client id is guessed: InvalidConnectorException, which Cinder hands
+    to the caller."""
     with pytest.raises(exception.InvalidConnectorException, match="storpool_client_id") as caught:
         backend.driver.validate_connector(asked)
     assert str(caught.value).isprintable()
@@ -72,13 +78,15 @@ def test_b2_b3_u14_an_unknown_host_is_an_error(backend: Backend, made: Any, aske
 
 
 def test_b3_a_known_host_is_valid_and_nothing_is_returned(backend: Backend) -> None:
-    """4.1 B3: [interface] validate_connector raises or is silent; the manager ignores what it returns."""
+    """4.1 B3: [interface] validate_connector raises or is silent; the manager ignores what it
+    returns."""
     assert backend.driver.validate_connector(connector(1)) is None
 
 
 @pytest.mark.parametrize("name", ["h\u00f4te-7.example.com", "\u4e3b\u673a"])
 def test_a_host_of_any_script_is_known(core: Core, backend: Backend, name: str) -> None:
-    """A section of storpool.conf names it as it is, and the sentence about an unknown one has the name whole."""
+    """A section of storpool.conf names it as it is, and the sentence about an unknown one has the
+    name whole."""
     conf = core.folder / "engine" / "etc" / "storpool.conf"
     with pytest.raises(exception.InvalidConnectorException, match=name):
         backend.driver.validate_connector({"host": name})
@@ -87,11 +95,14 @@ def test_a_host_of_any_script_is_known(core: Core, backend: Backend, name: str) 
 
 
 def test_a_client_id_of_two_sections_is_nobodys(core: Core, backend: Backend) -> None:
-    """4.1 B2: nobody can tell which of the two hosts is meant: neither name is a client, and both are named."""
+    """4.1 B2: nobody can tell which of the two hosts is meant: neither name is a client, and both
+    are named."""
     conf = core.folder / "engine" / "etc" / "storpool.conf"
     conf.write_text(conf.read_text() + "[one]\nSP_OURID=9\n[other]\nSP_OURID=9\n")
     for name in ("one", "other"):
-        with pytest.raises(exception.InvalidConnectorException, match=r"client 9 is 2 hosts in .*, one and other"):
+        with pytest.raises(
+            exception.InvalidConnectorException, match=r"client 9 is 2 hosts in .*, one and other"
+        ):
             backend.driver.validate_connector({"host": name})
 
 
@@ -120,7 +131,10 @@ def test_a_storpool_conf_that_cannot_be_read_is_told(core: Core, backend: Backen
 
 def test_a_read_only_attach_is_possible(backend: Backend, made: Any) -> None:
     """Read-only when the caller asks for it or the volume is marked so (os-volume-readonly)."""
-    assert backend.driver.initialize_connection(made, connector(1, mode="ro"))["data"]["access_mode"] == "ro"
+    assert (
+        backend.driver.initialize_connection(made, connector(1, mode="ro"))["data"]["access_mode"]
+        == "ro"
+    )
     marked = volume(id=made.id, admin_metadata={"readonly": "True"})
     assert backend.driver.initialize_connection(marked, connector(1))["data"]["access_mode"] == "ro"
 
@@ -132,8 +146,12 @@ def test_a_missing_volume_is_not_described(backend: Backend) -> None:
 
 
 def test_several_hosts_may_have_a_volume(backend: Backend, made: Any) -> None:
-    """[upstream] multiattach, and both sides of a live migration: each host gets its own client id."""
-    hosts = [backend.driver.initialize_connection(made, connector(each))["data"]["client_id"] for each in (1, 2)]
+    """[upstream] multiattach, and both sides of a live migration: each host gets its own client
+    id."""
+    hosts = [
+        backend.driver.initialize_connection(made, connector(each))["data"]["client_id"]
+        for each in (1, 2)
+    ]
     assert hosts == [1, 2]
     assert backend.driver.get_volume_stats()["multiattach"] is True
 
@@ -154,11 +172,14 @@ def test_terminate_never_pulls_an_open_device(backend: Backend, made: Any, force
     with pytest.raises(exception.VolumeIsBusy, match="open at client 1"):
         backend.driver.terminate_connection(made, connector(1), force=force)
     assert backend.attached() == {(global_id, 1, "rw")}
-    assert not any("'force': True" in str(call.body) for call in backend.core.simulator.calls.list())
+    assert not any(
+        "'force': True" in str(call.body) for call in backend.core.simulator.calls.list()
+    )
 
 
 def test_without_a_connector_all_closed_devices_are_let_go_of(backend: Backend, made: Any) -> None:
-    """[interface] No connector means all connections: the closed ones go, also beside an open one, which is named."""
+    """[interface] No connector means all connections: the closed ones go, also beside an open one,
+    which is named."""
     global_id = backend.attach(made, 1, is_open=True)
     backend.attach(made, 2)
     backend.attach(made, 3)
@@ -176,7 +197,9 @@ def test_terminate_of_what_is_gone_is_a_success(backend: Backend, made: Any) -> 
     assert backend.driver.terminate_connection(made, {"host": "stranger.example.com"}) is False
 
 
-def test_terminate_for_an_unknown_host_is_an_error_while_somebody_has_it(backend: Backend, made: Any) -> None:
+def test_terminate_for_an_unknown_host_is_an_error_while_somebody_has_it(
+    backend: Backend, made: Any
+) -> None:
     """Which attachment is meant is not guessed."""
     global_id = backend.attach(made, 1)
     with pytest.raises(exception.InvalidConnectorException):
@@ -223,7 +246,10 @@ def test_who_shares_is_told_by_client_id_or_a_name_never_by_none(backend: Backen
     backend.attach(shared, 2)
     assert backend.driver.terminate_connection(shared, {"storpool_client_id": 1}) is False
     assert backend.attached() == {(global_id, 2, "rw")}
-    assert backend.driver.terminate_connection(shared, {"storpool_client_id": 2, "host": "alias"}) is True
+    assert (
+        backend.driver.terminate_connection(shared, {"storpool_client_id": 2, "host": "alias"})
+        is True
+    )
     assert backend.attached() == {(global_id, 2, "rw")}
 
 
@@ -231,7 +257,8 @@ def test_who_shares_is_told_by_client_id_or_a_name_never_by_none(backend: Backen
 def test_a_host_that_lets_go_at_the_same_moment_is_detached(
     backend: Backend, made: Any, monkeypatch: pytest.MonkeyPatch, detach_absent: str
 ) -> None:
-    """Between the look and the request the host's own detach was done: whatever StorPool says to ours, it is done."""
+    """Between the look and the request the host's own detach was done: whatever StorPool says to
+    ours, it is done."""
     backend.core.simulator.switches.set({"detach_absent": detach_absent})
     backend.attach(made, 1)
     looked = hosts.holding
@@ -239,7 +266,9 @@ def test_a_host_that_lets_go_at_the_same_moment_is_detached(
     def then_it_lets_go(client: Any, target: Any) -> list[int]:
         found = looked(client, target)
         if found:
-            backend.core.client().reassign([{"volume": f"~{target.global_id}", "detach": [1]}], 5, "volume")
+            backend.core.client().reassign(
+                [{"volume": f"~{target.global_id}", "detach": [1]}], 5, "volume"
+            )
         return found
 
     monkeypatch.setattr(hosts, "holding", then_it_lets_go)
@@ -248,9 +277,12 @@ def test_a_host_that_lets_go_at_the_same_moment_is_detached(
 
 
 def test_a_refusal_is_no_detach(backend: Backend, made: Any) -> None:
-    """T31: StorPool says no and the host has it still: Cinder is told, whichever words the refusal has."""
+    """T31: StorPool says no and the host has it still: Cinder is told, whichever words the refusal
+    has."""
     global_id = backend.attach(made, 1)
-    backend.core.simulator.faults.add("error_200", query="VolumesReassignWait", name="invalidParam", descr="no")
+    backend.core.simulator.faults.add(
+        "error_200", query="VolumesReassignWait", name="invalidParam", descr="no"
+    )
     with pytest.raises(exception.VolumeBackendAPIException, match="refused"):
         backend.driver.terminate_connection(made, connector(1))
     assert backend.attached() == {(global_id, 1, "rw")}

@@ -1,4 +1,5 @@
-"""The driver against Cinder's interfaces: its own compliance suite, and the strict comparison that the suite lacks."""
+"""The driver against Cinder's interfaces: its own compliance suite, and the strict comparison that
+the suite lacks."""
 
 from __future__ import annotations
 
@@ -29,8 +30,21 @@ INTERFACES = (
 )
 # What Cinder's base class does as well: it attaches the volume, or keeps its own state.
 LEFT_TO_CINDER = {
-    *("clone_image", "copy_image_to_volume", "copy_volume_to_image", "before_volume_copy", "after_volume_copy"),
-    *("init_capabilities", "initialized", "set_initialized", "set_throttle", "supported", "update_provider_info"),
+    *(
+        "clone_image",
+        "copy_image_to_volume",
+        "copy_volume_to_image",
+        "before_volume_copy",
+        "after_volume_copy",
+    ),
+    *(
+        "init_capabilities",
+        "initialized",
+        "set_initialized",
+        "set_throttle",
+        "supported",
+        "update_provider_info",
+    ),
 }
 
 
@@ -45,12 +59,18 @@ def public(of: type) -> dict[str, Any]:
 
 def methods() -> list[tuple[type, str]]:
     """Return each method of each interface that is ours to do."""
-    return [(each, name) for each in INTERFACES for name in public(each) if name not in LEFT_TO_CINDER]
+    return [
+        (each, name) for each in INTERFACES for name in public(each) if name not in LEFT_TO_CINDER
+    ]
 
 
 def bind(function: Any, like: inspect.Signature) -> None:
     """Call the signature as callers of `like` do: by position, and by name what may be left out."""
-    given = [each for each in like.parameters.values() if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    given = [
+        each
+        for each in like.parameters.values()
+        if each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
     needed = [each for each in given if each.default is inspect.Parameter.empty]
     named = {each.name: None for each in given if each.default is not inspect.Parameter.empty}
     signature = inspect.signature(function)
@@ -60,9 +80,12 @@ def bind(function: Any, like: inspect.Signature) -> None:
         signature.bind(*[None for _ in needed], force=True)
 
 
-@pytest.mark.parametrize(("of", "name"), methods(), ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(
+    ("of", "name"), methods(), ids=lambda each: getattr(each, "__name__", each)
+)
 def test_each_method_takes_what_its_interface_says(of: type, name: str) -> None:
-    """T25: every method is our own, with the interface's parameters in its order, and by its names."""
+    """T25: every method is our own, with the interface's parameters in its order, and by its
+    names."""
     ours = getattr(StorPoolDriver, name)
     assert ours.__module__ == "cinder_driver.driver"
     bind(ours, inspect.signature(getattr(of, name)))
@@ -70,7 +93,8 @@ def test_each_method_takes_what_its_interface_says(of: type, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(public(StorPoolDriver)) & set(vars(StorPoolDriver))))
 def test_each_method_takes_what_cinders_base_class_takes(name: str) -> None:
-    """T25: no method of ours is unknown to Cinder, and each can be called as Cinder calls its own."""
+    """T25: no method of ours is unknown to Cinder, and each can be called as Cinder calls its
+    own."""
     base = getattr(cinder_driver_module.VolumeDriver, name)
     bind(vars(StorPoolDriver)[name], inspect.signature(base))
 

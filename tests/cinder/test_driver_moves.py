@@ -1,4 +1,5 @@
-"""The driver's changes in place: other types, other pools, and the name of what Cinder has copied."""
+"""The driver's changes in place: other types, other pools, and the name of what Cinder has
+copied."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from typing import Any
 import driver_rig
 import pytest
 from cinder import exception
-from core_fixtures import GIB, Core
 from driver_rig import Backend, volume, volume_type
 
 from cinder_driver import migration
-from storpool_ovirt import volumes
+from rigs.core_fixtures import GIB, Core
+from storpool_ovirt.cluster import volumes
 
 HOST = {"host": "engine.example.com@storpool#template_hdd", "capabilities": {}}
 
@@ -27,13 +28,16 @@ def difference(old: Any, new: Any, **more: Any) -> dict[str, Any]:
 
 def retyped(backend: Backend, made: Any, new: Any, **more: Any) -> bool:
     """Retype a volume; return whether the driver did it."""
-    is_done, update = backend.driver.retype(None, made, new, difference(made.volume_type, new, **more), HOST)
+    is_done, update = backend.driver.retype(
+        None, made, new, difference(made.volume_type, new, **more), HOST
+    )
     assert update is None
     return is_done
 
 
 def test_b1_retype_changes_template_and_qos_class_in_one_request(backend: Backend) -> None:
-    """4.1 B1: a change of the template works, and of the QoS class with it; all of it or nothing."""
+    """4.1 B1: a change of the template works, and of the QoS class with it; all of it or
+    nothing."""
     made = volume(volume_type=volume_type(template="nvme", qos_class="gold"))
     backend.driver.create_volume(made)
     backend.queries()
@@ -45,7 +49,9 @@ def test_b1_retype_changes_template_and_qos_class_in_one_request(backend: Backen
 
 @pytest.mark.parametrize("tag_update", ["merge", "replace"])
 @pytest.mark.parametrize("tag_empty", ["remove", "keep"])
-def test_a_class_is_dropped_and_other_tags_stay(backend: Backend, tag_update: str, tag_empty: str) -> None:
+def test_a_class_is_dropped_and_other_tags_stay(
+    backend: Backend, tag_update: str, tag_empty: str
+) -> None:
     """Tags of others outlive a change of type, whether StorPool merges tags or replaces them."""
     backend.core.simulator.switches.set({"tag_update": tag_update, "tag_empty": tag_empty})
     source = volume()
@@ -59,10 +65,13 @@ def test_a_class_is_dropped_and_other_tags_stay(backend: Backend, tag_update: st
 
 
 def test_a_retype_does_not_undo_a_move(backend: Backend) -> None:
-    """A type that says nothing of the template leaves a volume in the pool that it was migrated to."""
+    """A type that says nothing of the template leaves a volume in the pool that it was migrated
+    to."""
     made = volume(volume_type=volume_type(qos_class="gold"))
     backend.driver.create_volume(made)
-    backend.driver.migrate_volume(None, made, {**HOST, "capabilities": backend.driver.get_volume_stats()})
+    backend.driver.migrate_volume(
+        None, made, {**HOST, "capabilities": backend.driver.get_volume_stats()}
+    )
     assert retyped(backend, made, volume_type(qos_class="silver"))
     there = backend.stored(made)
     assert (there.template, there.tags["qc"]) == ("hdd", "silver")
@@ -125,17 +134,22 @@ def test_a_failed_retype_is_an_error_that_changes_nothing(backend: Backend) -> N
 
 
 def test_a_volume_moves_between_pools_of_one_cluster(backend: Backend) -> None:
-    """[interface] migrate_volume: the template changes, while a host uses the volume; Cinder copies nothing."""
+    """[interface] migrate_volume: the template changes, while a host uses the volume; Cinder copies
+    nothing."""
     made = volume()
     backend.driver.create_volume(made)
     backend.attach(made, 1, is_open=True)
     stats = backend.driver.get_volume_stats()
-    assert backend.driver.migrate_volume(None, made, {**HOST, "capabilities": stats}) == (True, None)
+    assert backend.driver.migrate_volume(None, made, {**HOST, "capabilities": stats}) == (
+        True,
+        None,
+    )
     assert backend.stored(made).template == "hdd"
 
 
 def test_a_move_elsewhere_is_left_to_cinder(core: Core, backend: Backend) -> None:
-    """[interface] Another cluster, another naming rule, a pool without a template: (False, None), nothing changed."""
+    """[interface] Another cluster, another naming rule, a pool without a template: (False, None),
+    nothing changed."""
     made = volume()
     backend.driver.create_volume(made)
     stats = backend.driver.get_volume_stats()
@@ -157,13 +171,16 @@ def copied(backend: Backend) -> tuple[Any, Any]:
 
 
 def finished(backend: Backend, original: Any, copy: Any, status: str = "available") -> str:
-    """Finish a migration as Cinder does; return the name of the volume that Cinder will then find."""
+    """Finish a migration as Cinder does; return the name of the volume that Cinder will then
+    find."""
     update = backend.driver.update_migrated_volume(driver_rig.CONTEXT, original, copy, status)
     assert set(update) == {"_name_id"}
     return f"os--volume-{update['_name_id'] or original.id}"
 
 
-def test_a_copy_from_elsewhere_gets_the_originals_name(backend: Backend, copied: tuple[Any, Any]) -> None:
+def test_a_copy_from_elsewhere_gets_the_originals_name(
+    backend: Backend, copied: tuple[Any, Any]
+) -> None:
     """T30: the name is free here, so the copy takes it, in one request."""
     original, copy = copied
     assert finished(backend, original, copy) == f"os--volume-{original.id}"
@@ -171,13 +188,17 @@ def test_a_copy_from_elsewhere_gets_the_originals_name(backend: Backend, copied:
     assert list(backend.there()) == [f"os--volume-{original.id}"]
 
 
-def test_d9_in_one_cluster_cinder_is_told_the_name(backend: Backend, copied: tuple[Any, Any]) -> None:
-    """4.1 D9, T30: Cinder next deletes the original by its own id: so the names stay, and the copy outlives it."""
+def test_d9_in_one_cluster_cinder_is_told_the_name(
+    backend: Backend, copied: tuple[Any, Any]
+) -> None:
+    """4.1 D9, T30: Cinder next deletes the original by its own id: so the names stay, and the copy
+    outlives it."""
     original, copy = copied
     backend.driver.create_volume(original)
     found = finished(backend, original, copy)
     assert found == f"os--volume-{copy.id}"
-    # What finish_volume_migration leaves: two records, of which the second names the original's data.
+    # What finish_volume_migration leaves: two records, of which the second names the original's
+    # data.
     backend.driver.delete_volume(volume(id=copy.id, _name_id=original.id))
     assert list(backend.there()) == [found]
     backend.driver.extend_volume(volume(id=original.id, _name_id=copy.id), 2)
@@ -191,31 +212,40 @@ def test_a_copy_that_a_host_uses_keeps_its_name(backend: Backend, copied: tuple[
     assert backend.queries() == ()
 
 
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"])
+@pytest.mark.parametrize(
+    "kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"]
+)
 def test_a_failure_in_the_middle_leaves_a_name_that_cinder_knows(
     backend: Backend, copied: tuple[Any, Any], kind: str
 ) -> None:
-    """4.1 D9: after a failure of the moment the volume has the name that Cinder is told, and there is no third one."""
+    """4.1 D9: after a failure of the moment the volume has the name that Cinder is told, and there
+    is no third one."""
     original, copy = copied
     backend.fault(kind, "VolumeUpdate")
     found = finished(backend, original, copy)
     assert list(backend.there()) == [found] == [f"os--volume-{original.id}"]
 
 
-def test_a_rename_that_is_refused_leaves_a_name_that_cinder_knows(backend: Backend, copied: tuple[Any, Any]) -> None:
-    """4.1 D9, T40: a refusal is no end of the migration: the copy keeps its name and Cinder is told."""
+def test_a_rename_that_is_refused_leaves_a_name_that_cinder_knows(
+    backend: Backend, copied: tuple[Any, Any]
+) -> None:
+    """4.1 D9, T40: a refusal is no end of the migration: the copy keeps its name and Cinder is
+    told."""
     original, copy = copied
     backend.fault("error_200", "VolumeUpdate", times=3)
     found = finished(backend, original, copy)
     assert list(backend.there()) == [found] == [f"os--volume-{copy.id}"]
-    other = volumes.create(backend.core.client(), volumes.Plan(f"os--volume-{original.id}", {}, GIB))
+    other = volumes.create(
+        backend.core.client(), volumes.Plan(f"os--volume-{original.id}", {}, GIB)
+    )
     backend.core.simulator.faults.clear()
     assert finished(backend, original, copy) == f"os--volume-{copy.id}"
     assert backend.there()[f"os--volume-{original.id}"].global_id == other
 
 
 def test_an_original_that_was_migrated_before_leaves_its_id_free(backend: Backend) -> None:
-    """T30: the data of an original with a name of its own (`_name_id`) do not take the name by the id."""
+    """T30: the data of an original with a name of its own (`_name_id`) do not take the name by the
+    id."""
     original, copy = volume(_name_id="6c2ff4b0-7a8d-4a4e-8d1c-1f2c3d4e5f60"), volume()
     backend.driver.create_volume(original)
     backend.driver.create_volume(copy)
@@ -232,14 +262,20 @@ def test_a_copy_that_is_missing_is_an_error(backend: Backend) -> None:
 def test_an_address_of_the_machine_itself_is_another_cluster_on_each(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    """Two machines with an API of their own at 127.0.0.1: no volume "moves" to where it is not; a pinned one may."""
+    """Two machines with an API of their own at 127.0.0.1: no volume "moves" to where it is not; a
+    pinned one may."""
     settings = backend.driver._settings
     here = migration.location(replace(settings, api=replace(settings.api, host=host)))
-    pinned = migration.location(replace(settings, api=replace(settings.api, host=host, cluster_id="sim.a")))
+    pinned = migration.location(
+        replace(settings, api=replace(settings.api, host=host, cluster_id="sim.a"))
+    )
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
     assert migration.location(replace(settings, api=replace(settings.api, host=host))) != here
     assert (
-        migration.location(replace(settings, api=replace(settings.api, host="10.1.2.9", cluster_id="sim.a"))) == pinned
+        migration.location(
+            replace(settings, api=replace(settings.api, host="10.1.2.9", cluster_id="sim.a"))
+        )
+        == pinned
     )
     away = replace(settings, api=replace(settings.api, host="10.1.2.3"))
     assert migration.location(away) == f"StorPool:10.1.2.3:{settings.api.port}:os"

@@ -1,4 +1,5 @@
-"""The driver beside others: what the upstream driver made, hosts with os-brick's own connector, cinderlib."""
+"""The driver beside others: what the upstream driver made, hosts with os-brick's own connector,
+cinderlib."""
 
 from __future__ import annotations
 
@@ -11,22 +12,26 @@ from typing import Any
 
 import cinderlib_functional
 import pytest
-from core_fixtures import GIB, TOKEN
 from driver_rig import Backend, connector, snapshot, volume
 
+import storpool_simulator
 from cinder_driver import releases
-from storpool_ovirt import simulator, storpool_conf
+from rigs.core_fixtures import GIB, TOKEN
+from storpool_ovirt import storpool_conf
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "cinderlib_script.py"
 
 
 def test_what_the_upstream_driver_made_goes_on_working(backend: Backend) -> None:
-    """[upstream] Its requests, word for word: VolumeCreate and VolumeSnapshot by name, without tags."""
+    """[upstream] Its requests, word for word: VolumeCreate and VolumeSnapshot by name, without
+    tags."""
     old, clone = volume(), volume()
     frozen = snapshot(old)
     client = backend.core.client()
     client.volume_create({"name": f"os--volume-{old.id}", "size": GIB, "template": "hdd"})
-    client.volume_snapshot(f"os--volume-{old.id}", {"name": f"os--snap--none--snapshot-{frozen.id}"})
+    client.volume_snapshot(
+        f"os--volume-{old.id}", {"name": f"os--snap--none--snapshot-{frozen.id}"}
+    )
     backend.driver.create_volume_from_snapshot(clone, frozen)
     backend.driver.extend_volume(old, 2)
     backend.driver.revert_to_snapshot(None, old, frozen)
@@ -45,7 +50,9 @@ def test_a_host_with_os_bricks_own_connector_attaches_our_volumes(
     from os_brick.initiator.connectors import storpool
 
     host = backend.core.root(1)
-    monkeypatch.setattr(utils, "get_conf", lambda *_args: storpool_conf.read(host))  # it reads /etc alone
+    monkeypatch.setattr(
+        utils, "get_conf", lambda *_args: storpool_conf.read(host)
+    )  # it reads /etc alone
     made = volume()
     backend.driver.create_volume(made)
     info = backend.driver.initialize_connection(made, connector(1, mode=mode))["data"]
@@ -60,7 +67,8 @@ def test_a_host_with_os_bricks_own_connector_attaches_our_volumes(
 
 
 def test_u24_cinderlib_on_cinder_29_is_told_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """U24: cinderlib 5.2.0 dies on Cinder 29 of a missing module: who tries is told so before it does."""
+    """U24: cinderlib 5.2.0 dies on Cinder 29 of a missing module: who tries is told so before it
+    does."""
     versions = {"cinder": "29.0.0", "cinderlib": "5.2.0"}
     monkeypatch.setattr(metadata, "version", versions.__getitem__)
     assert "cinderlib 5.2.0 cannot work with Cinder 29.0.0" in (releases.cinderlib_fault() or "")
@@ -82,13 +90,14 @@ def test_without_cinderlib_it_is_told_what_to_install(
 
 
 def test_the_script_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
-    """[cinderlib] Create, attach, write, snapshot, clone, detach, delete: in a process of its own, on real devices."""
+    """[cinderlib] Create, attach, write, snapshot, clone, detach, delete: in a process of its own,
+    on real devices."""
     fault = cinderlib_functional.unfit()
     if fault:
         pytest.skip(fault)
     host = tmp_path / "host1"
     host.mkdir()
-    with simulator.running(
+    with storpool_simulator.running(
         tmp_path / "state", token=TOKEN, templates={"nvme": None}, hosts={1: host}, devices="loop"
     ) as running:
         done = subprocess.run(

@@ -1,14 +1,15 @@
-"""The driver's volumes and snapshots: made once, in the right template, deleted only when nobody has them open."""
+"""The driver's volumes and snapshots: made once, in the right template, deleted only when nobody
+has them open."""
 
 from __future__ import annotations
 
 import pytest
 from cinder import exception
-from core_fixtures import GIB, Core
 from driver_rig import Backend, snapshot, volume, volume_type
 from driver_rig import backend as started
 
-from storpool_ovirt import volumes
+from rigs.core_fixtures import GIB, Core
+from storpool_ovirt.cluster import volumes
 
 
 def test_a_volume_has_upstreams_name_and_the_backends_template(backend: Backend) -> None:
@@ -18,7 +19,10 @@ def test_a_volume_has_upstreams_name_and_the_backends_template(backend: Backend)
     assert backend.queries() == ("VolumeCreate",)
     there = backend.there()
     assert list(there) == [f"os--volume-{made.id}"]
-    assert (there[f"os--volume-{made.id}"].size_bytes, backend.stored(made).template) == (2 * GIB, "nvme")
+    assert (there[f"os--volume-{made.id}"].size_bytes, backend.stored(made).template) == (
+        2 * GIB,
+        "nvme",
+    )
 
 
 def test_the_prefix_is_an_option_or_comes_from_storpool_conf(core: Core, backend: Backend) -> None:
@@ -43,8 +47,11 @@ def test_the_type_decides_template_and_qos_class(backend: Backend) -> None:
     assert backend.driver.get_pool(volume()) == "template_nvme"
 
 
-def test_without_templates_a_volume_has_the_replication_of_the_options(core: Core, backend: Backend) -> None:
-    """[upstream] storpool_replication counts where neither a template nor a QoS class says where a volume lives."""
+def test_without_templates_a_volume_has_the_replication_of_the_options(
+    core: Core, backend: Backend
+) -> None:
+    """[upstream] storpool_replication counts where neither a template nor a QoS class says where a
+    volume lives."""
     core.simulator.switches.set({"default_placement": "false"})
     with started(core, storpool_template=None, storpool_replication=2) as bare:
         made = volume()
@@ -58,17 +65,31 @@ def test_without_templates_a_volume_has_the_replication_of_the_options(core: Cor
     assert "replication" not in core.simulator.calls.list()[-1].body
 
 
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"])
-def test_u6_u7_u17_a_failure_of_the_moment_is_survived_and_makes_nothing_twice(backend: Backend, kind: str) -> None:
-    """U6, U7, U17: a lost answer, a dropped connection, a proxy's page, a transient error: one object of each."""
+@pytest.mark.parametrize(
+    "kind", ["reset_before", "reset_after", "bad_gateway", "transient", "hang"]
+)
+def test_u6_u7_u17_a_failure_of_the_moment_is_survived_and_makes_nothing_twice(
+    backend: Backend, kind: str
+) -> None:
+    """U6, U7, U17: a lost answer, a dropped connection, a proxy's page, a transient error: one
+    object of each."""
     made, grown, frozen = volume(), 2, None
-    for query in ("VolumeCreate", "VolumeUpdate", "VolumeSnapshot", "VolumeDelete", "SnapshotDelete"):
+    for query in (
+        "VolumeCreate",
+        "VolumeUpdate",
+        "VolumeSnapshot",
+        "VolumeDelete",
+        "SnapshotDelete",
+    ):
         backend.fault(kind, query)
     backend.driver.create_volume(made)
     backend.driver.extend_volume(made, grown)
     frozen = snapshot(made)
     backend.driver.create_snapshot(frozen)
-    assert set(backend.there()) == {f"os--volume-{made.id}", f"os--snap--none--snapshot-{frozen.id}"}
+    assert set(backend.there()) == {
+        f"os--volume-{made.id}",
+        f"os--snap--none--snapshot-{frozen.id}",
+    }
     assert backend.stored(made).size_bytes == grown * GIB
     backend.driver.delete_volume(made)
     backend.driver.delete_snapshot(frozen)
@@ -106,11 +127,16 @@ def test_a_copy_lives_where_its_own_type_says(backend: Backend) -> None:
         backend.driver.create_cloned_volume(clone, source)
         for each in (copy, clone):
             there = backend.stored(each)
-            assert (there.template, there.size_bytes, there.tags["qc"]) == ("hdd", size * GIB, "bronze")
+            assert (there.template, there.size_bytes, there.tags["qc"]) == (
+                "hdd",
+                size * GIB,
+                "bronze",
+            )
 
 
 def test_b8_a_clone_leaves_no_snapshot_and_takes_no_leftover(backend: Backend) -> None:
-    """4.1 D8: a clone is one request without a snapshot; one of an earlier failure is not taken for the source."""
+    """4.1 D8: a clone is one request without a snapshot; one of an earlier failure is not taken for
+    the source."""
     source, clone = volume(), volume(volume_type=volume_type(template="hdd"))
     backend.driver.create_volume(source)
     other = volumes.create(backend.core.client(), volumes.Plan("other", {}, GIB))
@@ -119,12 +145,18 @@ def test_b8_a_clone_leaves_no_snapshot_and_takes_no_leftover(backend: Backend) -
     backend.queries()
     backend.driver.create_cloned_volume(clone, source)
     assert backend.queries() == ("KV/Set", "Volume", "VolumeCreate")
-    assert set(backend.there()) == {f"os--volume-{source.id}", f"os--volume-{clone.id}", "other", leftover}
+    assert set(backend.there()) == {
+        f"os--volume-{source.id}",
+        f"os--volume-{clone.id}",
+        "other",
+        leftover,
+    }
     assert backend.stored(clone).tags == {"cinder-source": backend.stored(source).global_id}
 
 
 def test_a_volume_made_from_another_source_is_not_taken_for_this_one(backend: Backend) -> None:
-    """T2, T27: what an earlier try made of another source is a conflict: data of somebody else is never shown."""
+    """T2, T27: what an earlier try made of another source is a conflict: data of somebody else is
+    never shown."""
     first, second, clone = volume(), volume(), volume()
     backend.driver.create_volume(first)
     backend.driver.create_volume(second)
@@ -135,7 +167,8 @@ def test_a_volume_made_from_another_source_is_not_taken_for_this_one(backend: Ba
 
 
 def test_what_is_missing_has_cinders_class(backend: Backend) -> None:
-    """A missing source is VolumeNotFound or SnapshotNotFound with Cinder's id, and nothing is made."""
+    """A missing source is VolumeNotFound or SnapshotNotFound with Cinder's id, and nothing is
+    made."""
     source = volume()
     frozen = snapshot(source)
     with pytest.raises(exception.VolumeNotFound, match="there is no volume"):
@@ -168,7 +201,9 @@ def test_u13_delete_never_pulls_an_open_device(backend: Backend) -> None:
         backend.driver.delete_volume(made)
     assert backend.attached() == before
     assert backend.stored(made)
-    assert not any("'force': True" in str(call.body) for call in backend.core.simulator.calls.list())
+    assert not any(
+        "'force': True" in str(call.body) for call in backend.core.simulator.calls.list()
+    )
     backend.core.set_client(2, open=[])
     backend.driver.delete_volume(made)
     assert backend.there() == {}
@@ -194,7 +229,8 @@ def test_an_attached_snapshot_is_let_go_of_only_when_it_is_closed(backend: Backe
 
 @pytest.mark.parametrize("revert_size", ["keep", "snapshot"])
 def test_a_revert_keeps_the_size(backend: Backend, revert_size: str) -> None:
-    """[interface] revert_to_snapshot must not change the volume's size, whatever StorPool does with it."""
+    """[interface] revert_to_snapshot must not change the volume's size, whatever StorPool does with
+    it."""
     backend.core.simulator.switches.set({"revert_size": revert_size})
     made = volume()
     backend.driver.create_volume(made)
@@ -210,7 +246,8 @@ def test_a_revert_keeps_the_size(backend: Backend, revert_size: str) -> None:
 
 @pytest.mark.parametrize("revert_attached", ["open", "attached", "allow"])
 def test_a_revert_never_happens_under_a_host(backend: Backend, revert_attached: str) -> None:
-    """Data never changes under a device: an open one is VolumeIsBusy, a closed one is let go of first."""
+    """Data never changes under a device: an open one is VolumeIsBusy, a closed one is let go of
+    first."""
     backend.core.simulator.switches.set({"revert_attached": revert_attached})
     made = volume()
     backend.driver.create_volume(made)
@@ -227,7 +264,8 @@ def test_a_revert_never_happens_under_a_host(backend: Backend, revert_attached: 
 
 
 def test_extending_is_waited_for_on_hosts_and_never_shrinks(backend: Backend) -> None:
-    """T20: the same size again is a success, a smaller one an error; the hosts know of the new one."""
+    """T20: the same size again is a success, a smaller one an error; the hosts know of the new
+    one."""
     made = volume(size=2)
     backend.driver.create_volume(made)
     backend.attach(made, 1)

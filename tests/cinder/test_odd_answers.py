@@ -1,4 +1,5 @@
-"""The driver and answers of StorPool's that are not StorPool's: one exception of Cinder's, one sentence, no token."""
+"""The driver and answers of StorPool's that are not StorPool's: one exception of Cinder's, one
+sentence, no token."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ import driver_rig
 import fuzz_driver
 import pytest
 from cinder import exception
-from core_fixtures import TOKEN, Core
 from driver_rig import Backend, configured, connector, volume
+
+from rigs.core_fixtures import TOKEN, Core
 
 NOISE = "\x1b[31m\u2028\r\n2026-01-01 ERROR forged line\x00\u202e"
 
@@ -29,13 +31,18 @@ def made(backend: Backend) -> Any:
     return made
 
 
-def refuse(backend: Backend, query: str, descr: str, name: str = "invalidParam", times: int = 1) -> None:
+def refuse(
+    backend: Backend, query: str, descr: str, name: str = "invalidParam", times: int = 1
+) -> None:
     """Let StorPool refuse the next calls of a query in these words."""
     backend.core.simulator.faults.add("error_200", query=query, name=name, descr=descr, times=times)
 
 
-def test_what_a_refusal_says_is_one_line(backend: Backend, made: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """No control character forges a line of Cinder's log, no refusal fills it: they are shown, it is cut."""
+def test_what_a_refusal_says_is_one_line(
+    backend: Backend, made: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No control character forges a line of Cinder's log, no refusal fills it: they are shown, it
+    is cut."""
     caplog.set_level(logging.INFO, "cinder_driver")
     refuse(backend, "VolumeUpdate", NOISE + "x" * 100_000)
     with pytest.raises(exception.VolumeBackendAPIException, match="forged line") as caught:
@@ -51,11 +58,14 @@ def test_what_a_refusal_says_is_one_line(backend: Backend, made: Any, caplog: py
     assert all(each.isprintable() for each in told)
 
 
-@pytest.mark.parametrize("form", ["{token}", "Authorization: Storpool v1:{token}", "x" * 2000 + "{token}"])
+@pytest.mark.parametrize(
+    "form", ["{token}", "Authorization: Storpool v1:{token}", "x" * 2000 + "{token}"]
+)
 def test_a_token_that_comes_back_is_not_told(
     backend: Backend, made: Any, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A proxy sends back what it was sent: neither the sentence, nor the chain that Cinder logs, nor our log has it."""
+    """A proxy sends back what it was sent: neither the sentence, nor the chain that Cinder logs,
+    nor our log has it."""
     caplog.set_level(logging.DEBUG)
     for call, query in (
         (lambda: backend.driver.extend_volume(made, 2), "VolumeUpdate"),
@@ -73,13 +83,16 @@ def test_a_token_that_comes_back_is_not_told(
         except exception.CinderException:
             logging.getLogger("cinder.volume.manager").exception("it failed")
         backend.core.simulator.faults.clear()
-        chain = traceback.format_exception(type(caught.value), caught.value, caught.value.__traceback__)
+        chain = traceback.format_exception(
+            type(caught.value), caught.value, caught.value.__traceback__
+        )
         assert TOKEN not in "".join(chain)
     assert TOKEN not in caplog.text
 
 
 def test_a_token_is_in_nothing_that_cinder_shows(core: Core, backend: Backend, made: Any) -> None:
-    """Not in the connection info, the statistics, the settings' text nor in what oslo logs of the options."""
+    """Not in the connection info, the statistics, the settings' text nor in what oslo logs of the
+    options."""
     shown = [
         str(backend.driver.initialize_connection(made, connector(1))),
         str(backend.driver.get_volume_stats()),
@@ -106,7 +119,8 @@ def test_a_token_is_in_nothing_that_cinder_shows(core: Core, backend: Backend, m
 def test_odd_options_are_told_in_one_line(
     core: Core, backend: Backend, given: dict[str, Any], told: str | None
 ) -> None:
-    """A letter of another script, thousands of characters, a line end: the option is named, the token never told."""
+    """A letter of another script, thousands of characters, a line end: the option is named, the
+    token never told."""
     with configured(core, **given) as made:
         if told is None:
             made.do_setup(driver_rig.CONTEXT)
@@ -121,7 +135,8 @@ def test_odd_options_are_told_in_one_line(
 @pytest.mark.parametrize("template", ["vorlage-ü", "x" * 5000, "a\nb", "", " ", "9" * 5000])
 @pytest.mark.parametrize("spec", ["storpool_template", "storpool:qos_class"])
 def test_odd_extra_specs_are_one_sentence(backend: Backend, spec: str, template: str) -> None:
-    """What a type's administrator wrote is refused with one line, and nothing is made; nothing means not set."""
+    """What a type's administrator wrote is refused with one line, and nothing is made; nothing
+    means not set."""
     made = volume(volume_type=driver_rig.volume_type(**{spec: template}))
     if not template:
         backend.driver.create_volume(made)
@@ -141,9 +156,15 @@ def test_odd_sizes_are_one_sentence(backend: Backend, made: Any, size: int) -> N
     before = backend.there()
     for call in (
         lambda: backend.driver.extend_volume(made, size),
-        lambda: backend.driver.create_volume({**dict.fromkeys(("volume_type", "volume_type_id")), "size": size,
-                                              "id": "x", "name_id": "x"}),
-    ):  # fmt: skip
+        lambda: backend.driver.create_volume(
+            {
+                **dict.fromkeys(("volume_type", "volume_type_id")),
+                "size": size,
+                "id": "x",
+                "name_id": "x",
+            }
+        ),
+    ):
         with pytest.raises(exception.InvalidInput) as caught:
             call()
         assert len(str(caught.value)) < 1200

@@ -1,4 +1,5 @@
-"""The driver while StorPool's management answers from a moment ago: what it says of writers rests on no such answer."""
+"""The driver while StorPool's management answers from a moment ago: what it says of writers rests
+on no such answer."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import pytest
 from cinder import exception
 from driver_rig import Backend, connector, snapshot, volume, volume_type
 
-from storpool_ovirt import volumes
+from storpool_ovirt.cluster import volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +69,18 @@ def test_what_was_just_made_is_deleted(backend: Backend, made: Any, kind: str) -
 
 
 def test_what_was_just_handed_over_is_left_alone(backend: Backend, made: Any) -> None:
-    """The tags of its new owner are some moments old: neither a delete nor a revert nor a retype misses them."""
+    """The tags of its new owner are some moments old: neither a delete nor a revert nor a retype
+    misses them."""
     frozen = snapshot(made)
     backend.driver.create_snapshot(frozen)
     backend.core.client().volume_update(f"os--volume-{made.id}", {"tags": {"virt": "pve"}})
     before = backend.there()
     new = volume_type(qos_class="gold")
-    difference = {"extra_specs": {"storpool:qos_class": (None, "gold")}, "qos_specs": {}, "encryption": {}}
+    difference = {
+        "extra_specs": {"storpool:qos_class": (None, "gold")},
+        "qos_specs": {},
+        "encryption": {},
+    }
     for call in (
         lambda: backend.driver.delete_volume(made),
         lambda: backend.driver.revert_to_snapshot(None, made, frozen),
@@ -90,7 +96,8 @@ def test_what_was_just_handed_over_is_left_alone(backend: Backend, made: Any) ->
 
 @pytest.mark.usefixtures("database")
 def test_what_a_host_has_just_attached_is_not_managed(backend: Backend) -> None:
-    """A volume that somebody uses does not come under Cinder's care, nor one that was just marked as another's."""
+    """A volume that somebody uses does not come under Cinder's care, nor one that was just marked
+    as another's."""
     client = backend.core.client()
     old_id = volumes.create(client, volumes.Plan("old", {}, 1 << 30))
     client.reassign([{"volume": "old", "rw": [1]}], 5, "old")
@@ -109,9 +116,13 @@ CALLS: dict[str, Callable[[Any, Any, Any], object]] = {
     "extend": lambda driver, made, _: driver.extend_volume(made, 9),
     "snapshot": lambda driver, made, _: driver.create_snapshot(snapshot(made)),
     "clone": lambda driver, made, _: driver.create_cloned_volume(volume(), made),
-    "from a snapshot": lambda driver, _, frozen: driver.create_volume_from_snapshot(volume(), frozen),
+    "from a snapshot": lambda driver, _, frozen: driver.create_volume_from_snapshot(
+        volume(), frozen
+    ),
     "connect": lambda driver, made, _: driver.initialize_connection(made, connector(1)),
-    "retype": lambda driver, made, _: driver.retype(None, made, volume_type(template="hdd"), TO_HDD, HOST),
+    "retype": lambda driver, made, _: driver.retype(
+        None, made, volume_type(template="hdd"), TO_HDD, HOST
+    ),
     "migrate": lambda driver, made, _: driver.migrate_volume(
         None, made, {**HOST, "capabilities": driver.get_volume_stats(refresh=True)}
     ),
@@ -120,7 +131,8 @@ CALLS: dict[str, Callable[[Any, Any, Any], object]] = {
 
 @pytest.mark.parametrize("what", CALLS)
 def test_no_call_takes_what_was_just_handed_over(backend: Backend, made: Any, what: str) -> None:
-    """An instance that is behind still shows it as Cinder's: nothing is changed, copied or described by that."""
+    """An instance that is behind still shows it as Cinder's: nothing is changed, copied or
+    described by that."""
     frozen = snapshot(made)
     backend.driver.create_snapshot(frozen)
     client = backend.core.client()
@@ -141,19 +153,24 @@ def test_a_retype_keeps_a_tag_that_was_just_set(backend: Backend, made: Any) -> 
     backend.core.client().volume_update(f"os--volume-{made.id}", {"tags": {"ovirt-share": "1"}})
     backend.core.simulator.switches.set({"tag_update": "replace"})
     old(backend, "Volume")
-    difference = {"extra_specs": {"storpool:qos_class": (None, "gold")}, "qos_specs": {}, "encryption": {}}
+    difference = {
+        "extra_specs": {"storpool:qos_class": (None, "gold")},
+        "qos_specs": {},
+        "encryption": {},
+    }
     assert backend.driver.retype(None, made, volume_type(qos_class="gold"), difference, HOST)[0]
     assert backend.stored(made).tags == {"ovirt-share": "1", "qc": "gold"}
 
 
 def test_a_migrated_volume_has_the_name_that_cinder_is_told(backend: Backend) -> None:
-    """4.1 D9: the rename was done, its answer lost, and a look shows the name of before: Cinder must not believe it."""
+    """4.1 D9: the rename was done, its answer lost, and a look shows the name of before: Cinder
+    must not believe it."""
     original, copy = volume(), volume()
     backend.driver.create_volume(copy)
     for kind in ("reset_after", *["bad_gateway"] * 20):
         backend.core.simulator.faults.add(kind, query="VolumeUpdate")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storpool_ovirt.api.RETRY_SECONDS", 1.5)
+        patch.setattr("storpool_ovirt.cluster.api.RETRY_SECONDS", 1.5)
         backend.core.simulator.switches.set({"lag": "1"})
         update = backend.driver.update_migrated_volume(None, original, copy, "available")
     backend.core.simulator.switches.set({"lag": "0"})
@@ -162,7 +179,8 @@ def test_a_migrated_volume_has_the_name_that_cinder_is_told(backend: Backend) ->
 
 @pytest.mark.parametrize("lag", ["1", "3"])
 def test_a_whole_life_on_an_instance_that_is_behind(backend: Backend, lag: str) -> None:
-    """Every other reading call is answered from some changes ago: everything ends as it does without that."""
+    """Every other reading call is answered from some changes ago: everything ends as it does
+    without that."""
     switches = backend.core.simulator.switches
 
     def seen(look: Callable[[], Any]) -> Any:

@@ -1,0 +1,229 @@
+"""What a virtual machine does with its disk: it holds the device open, writes, and finds again what
+it wrote.
+
+On a block device that is a real file system, made, mounted and frozen as a guest would do it.
+Where an ordinary user has a plain file in place of a device, patterns are written into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+MEGABYTES = 4  # of each piece that is written: enough to be seen, little enough to be quick
+PIECE_BYTES = MEGABYTES << 20
+NAME_BYTES = 64
+COMMAND_LIMIT_SECONDS = 60.0
+MAKE_FILE_SYSTEM = (
+    "mkfs.ext4",
+    "-q",
+    "-F",
+    "-E",
+    "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
+)
+
+
+class ToolFailed(Exception):
+    """A command of the guest failed: which one, and what it said."""
+
+    def __init__(self, command: list[str], said: str) -> None:
+        super().__init__(f"{' '.join(command)} failed: {said.strip()}")
+
+
+class Guest(Protocol):
+    """A virtual machine, as far as its disk sees it."""
+
+    makes: str  # what it does with a new disk, in words
+
+    def prepare(self, device: Path) -> None:
+        """Make a new disk usable."""
+
+    def start(self, device: Path) -> None:
+        """Open the device."""
+
+    def write(self, name: str) -> str:
+        """Write a piece of data down to the device; return its sha256."""
+        ...
+
+    def contents(self) -> dict[str, str]:
+        """Read all pieces from the device: sha256 by name."""
+        ...
+
+    def frozen(self) -> contextlib.AbstractContextManager[None]:
+        """Hold still for a snapshot, as a guest agent makes it."""
+        ...
+
+    def device_bytes(self) -> int:
+        """Tell how large the device is now."""
+        ...
+
+    def struggle(self) -> str:
+        """Write once more where the disk may have been taken away, and stop; return what came of
+        it, in words."""
+        ...
+
+    def stop(self) -> None:
+        """Close the device; to stop a stopped one is fine."""
+
+
+def suited_to(device: Path, folder: Path) -> Guest:
+    """Return the guest for this kind of device; `folder` is its own."""
+    block = stat.S_ISBLK(device.stat().st_mode)
+    return FileSystem(folder) if block and shutil.which(MAKE_FILE_SYSTEM[0]) else Pattern()
+
+
+class FileSystem:
+    """A guest with a file system on its disk, mounted at `folder`."""
+
+    makes = "mkfs.ext4, mount"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._device: Path | None = None
+
+    def prepare(self, device: Path) -> None:
+        """Make the file system."""
+        _run(*MAKE_FILE_SYSTEM, str(device))
+
+    def start(self, device: Path) -> None:
+        """Mount it."""
+        self.folder.mkdir(exist_ok=True)
+        _run("mount", str(device.resolve()), str(self.folder))
+        self._device = device
+
+    def write(self, name: str) -> str:
+        """Write a file and have it on the device."""
+        data = os.urandom(PIECE_BYTES)
+        with (self.folder / name).open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return hashlib.sha256(data).hexdigest()
+
+    def contents(self) -> dict[str, str]:
+        """Read all files."""
+        files = (path for path in sorted(self.folder.iterdir()) if path.is_file())
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze the file system: all that was written is on the device, and nothing more comes."""
+        _run("fsfreeze", "--freeze", str(self.folder))
+        try:
+            yield
+        finally:
+            _run("fsfreeze", "--unfreeze", str(self.folder))
+
+    def device_bytes(self) -> int:
+        """Ask the kernel for the size of the device."""
+        with (self._device or self.folder).open("rb") as device:
+            return device.seek(0, os.SEEK_END)
+
+    def struggle(self) -> str:
+        """Write a file, and unmount what is left."""
+        try:
+            self.write("struggle")
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            self.stop()
+        return "and succeeds"
+
+    def stop(self) -> None:
+        """Unmount it: all that was written is on the device, and nothing holds it open."""
+        if self._device is not None:
+            _run("umount", str(self.folder))
+            self._device = None
+
+
+class Pattern:
+    """A guest without a file system: pieces one behind the other, each with its name in front, up
+    to an empty one."""
+
+    makes = "open the device"
+
+    def __init__(self) -> None:
+        self._device: BinaryIO | None = None
+
+    def prepare(self, device: Path) -> None:
+        """Nothing is needed, but that a new disk reads zeros."""
+        with device.open("rb") as opened:
+            if any(opened.read(PIECE_BYTES)):
+                raise ToolFailed(["read", str(device)], "a new disk does not read zeros")
+
+    def start(self, device: Path) -> None:
+        """Open it."""
+        self._device = device.open("r+b", buffering=0)
+
+    def write(self, name: str) -> str:
+        """Write a piece behind the last one, and have it on the device."""
+        used = len(self.contents())
+        piece = name.encode().ljust(NAME_BYTES, b"\0") + os.urandom(PIECE_BYTES - NAME_BYTES)
+        device = self._opened()
+        device.seek(used * PIECE_BYTES)
+        device.write(piece)
+        os.fsync(device.fileno())
+        return hashlib.sha256(piece).hexdigest()
+
+    def contents(self) -> dict[str, str]:
+        """Read all pieces."""
+        found: dict[str, str] = {}
+        device = self._opened()
+        device.seek(0)
+        while (piece := device.read(PIECE_BYTES)) and (name := piece[:NAME_BYTES].rstrip(b"\0")):
+            found[name.decode(errors="replace")] = hashlib.sha256(piece).hexdigest()
+        return found
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing is on its way: each write was waited for."""
+        yield
+
+    def device_bytes(self) -> int:
+        """Ask for the size of the file."""
+        return self._opened().seek(0, os.SEEK_END)
+
+    def struggle(self) -> str:
+        """Write at the beginning: a plain file that was taken away can be written, and nobody will
+        ever read it."""
+        try:
+            device = self._opened()
+            device.seek(0)
+            device.write(b"struggle")
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            self.stop()
+        return "to nobody"
+
+    def stop(self) -> None:
+        """Close it."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def _opened(self) -> BinaryIO:
+        if self._device is None:
+            raise ToolFailed(["open"], "the guest is not running")
+        return self._device
+
+
+def _run(*command: str) -> None:
+    result = subprocess.run(
+        command,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=COMMAND_LIMIT_SECONDS,
+        start_new_session=True,
+    )
+    if result.returncode != 0:
+        raise ToolFailed(list(command), result.stderr.decode(errors="replace"))

@@ -1,0 +1,222 @@
+"""Where the story plays: a simulator with two hosts, a PostgreSQL, an Engine; each call becomes a
+row on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ovirt_demo import (
+    children,
+    database,
+    engine,
+    flows,
+    guest,
+    hooks,
+    interruption,
+    simulator,
+    vdsm,
+)
+from ovirt_demo.screen import Screen
+
+CORRELATION_ID = "demo"
+CLIENT_IDS = (1, 2)
+ADAPTER = "storpool-adapter"
+ADMIN = "storpool-ovirt"
+HELPER = "managedvolume-helper-storpool"
+HOOK = "storpool-vm-hook"
+
+
+class Scene:
+    """The means of the story.
+
+    What is started for it is stopped by `closing` when it ends, whatever happens.
+    """
+
+    def __init__(  # noqa: PLR0913  # all that a scene is made of
+        self,
+        folder: Path,
+        screen: Screen,
+        watch: interruption.Watch,
+        *,
+        cluster: simulator.Simulator,
+        database_url: str,
+        closing: contextlib.ExitStack,
+    ) -> None:
+        self.folder = folder
+        self.screen = screen
+        self.cluster = cluster
+        self._watch = watch
+        self._database_url = database_url
+        self._closing = closing
+        self._numbers = itertools.count(1)
+        self._labels = Labels()
+        self.calls = {"oVirt": 0, "StorPool": 0}
+        caller = engine.Engine(
+            folder / "engine",
+            children.find(ADAPTER),
+            cluster.driver_options(),
+            database_url,
+            observe=self._show_verb,
+        )
+        self.domain = flows.Domain(caller, correlation_id=CORRELATION_ID)
+        self.hosts = {client_id: self._host(client_id) for client_id in CLIENT_IDS}
+        self._hooks = {
+            client_id: self._hooks_of(client_id, host) for client_id, host in self.hosts.items()
+        }
+
+    def step(self, title: str) -> None:
+        """Begin a step of the story; raises interruption.Interrupted."""
+        self._watch.check()
+        self.screen.step(title)
+
+    def device(self, host: vdsm.Host, device: dict[str, Any]) -> Path:
+        """Return the path that a VM on this host opens: Vdsm's link, as Engine writes it into the
+        domain."""
+        return host.local(device["managed_path"])
+
+    def run_vm(self, client_id: int, disk: flows.Disk) -> dict[str, Any]:
+        """Do what comes before a VM with this disk runs on a host: Engine's calls, then Vdsm's
+        hooks."""
+        [device] = flows.run_vm(self.domain, self.hosts[client_id], disk)
+        self._hooks[client_id].before_vm_start(hooks.domain_xml(hooks.disk_xml(device)))
+        return device
+
+    def start_guest(self, device: Path, *, new_disk: bool = False) -> guest.Guest:
+        """Start a virtual machine on a device, and prepare its disk first if that is new."""
+        machine = guest.suited_to(device, self.folder / f"guest{next(self._numbers)}")
+        self._closing.callback(machine.stop)
+        if new_disk:
+            machine.prepare(device)
+        machine.start(device)
+        return machine
+
+    def administer(self, verb: str, *arguments: str) -> list[str]:
+        """Run the administrator's command and return what it says, line by line."""
+        options = self.folder / "options.json"
+        options.write_text(json.dumps(self.cluster.driver_options()), encoding="utf-8")
+        said = subprocess.run(
+            [
+                children.find(ADMIN),
+                verb,
+                "--database",
+                self._database_url,
+                "--options",
+                options,
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.domain.engine.environment,
+        )
+        self.calls["StorPool"] += len(self.cluster.calls())
+        self.cluster.clear_calls()
+        self._watch.check()
+        return [line for line in (said.stdout + said.stderr).splitlines() if line] or ["nothing"]
+
+    def device_links(self) -> int:
+        """Count the devices that hosts still have."""
+        return sum(
+            len(list((host.root / "dev").glob("storpool-byid/*"))) for host in self.hosts.values()
+        )
+
+    def _host(self, client_id: int) -> vdsm.Host:
+        def show(run: vdsm.HelperRun) -> None:
+            self._show(f"Vdsm {client_id}", run.verb, run.seconds)
+
+        name = f"host{client_id}.example"
+        return vdsm.Host(
+            self.cluster.hosts[client_id], children.find(HELPER), name=name, observe=show
+        )
+
+    def _hooks_of(self, client_id: int, host: vdsm.Host) -> hooks.Hooks:
+        def show(run: hooks.HookRun) -> None:
+            self._show(f"Vdsm {client_id}", f"hook {run.script.parent.name}", run.seconds)
+
+        made = hooks.Hooks(host, observe=show)
+        made.install(hooks.BEFORE_VM_START, children.find(HOOK))
+        return made
+
+    def _show_verb(self, result: engine.Result) -> None:
+        self._show("Engine", self._labels.shown(result), result.seconds)
+
+    def _show(self, who: str, asked: str, seconds: float) -> None:
+        records = self.cluster.calls()
+        self.cluster.clear_calls()
+        self.calls["oVirt"] += 1
+        self.calls["StorPool"] += len(records)
+        self.screen.call(who, asked, [_told(record) for record in records], seconds)
+        self._watch.check()
+
+
+class Labels:
+    """Short names for ids, given as the objects are made: the disk D, the clone C, snapshots S1..,
+    previews V1.. ."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, str] = {}
+        self._counters = {letter: itertools.count(1) for letter in "SV"}
+
+    def shown(self, result: engine.Result) -> str:
+        """Show a verb with its arguments, JSON left out, and with the id that it answered."""
+        if result.verb == "create_volume":
+            self._labels[result.arguments[0]] = "D"
+        elif result.verb == "clone_volume":
+            self._labels[result.arguments[1]] = "C"
+        words = [
+            self._labels.get(word, word)
+            for word in result.arguments
+            if word[:1] != "{" and word != "true"
+        ]
+        return " ".join([result.verb, *words]) + self._answered(result)
+
+    def _answered(self, result: engine.Result) -> str:
+        letter = {"create_snapshot": "S", "create_volume_from_snapshot": "V"}.get(result.verb)
+        if letter is None or not result.succeeded:
+            return ""
+        label = self._labels[result.answer or ""] = f"{letter}{next(self._counters[letter])}"
+        return f": {label}"
+
+
+@contextlib.contextmanager
+def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[Scene]:
+    """Start everything, and stop and remove everything in the end."""
+    with contextlib.ExitStack() as closing:
+        folder = Path(
+            closing.enter_context(tempfile.TemporaryDirectory(prefix="storpool-ovirt-demo-"))
+        )
+        given = closing.enter_context(database.running(folder))
+        watch.check()
+        hosts = {client_id: folder / f"host{client_id}" for client_id in CLIENT_IDS}
+        cluster = closing.enter_context(
+            simulator.running(folder / "storpool", hosts, devices=devices)
+        )
+        watch.check()
+        yield Scene(folder, screen, watch, cluster=cluster, database_url=given.url, closing=closing)
+
+
+def _told(record: dict[str, Any]) -> str:
+    """Show one call of StorPool's API: what was called, and who got or lost a volume."""
+    body = record["body"]
+    items = (
+        body.get("reassign", [])
+        if isinstance(body, dict)
+        else body
+        if isinstance(body, list)
+        else []
+    )
+    keys = ("rw", "ro", "detach", "force")
+    changes = [f"{key}:{_listed(item[key])}" for item in items for key in keys if item.get(key)]
+    return " ".join([record["query"], *changes])
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,253 @@
+"""Vdsm's way to run a helper, and what Vdsm keeps in mind about managed volumes.
+
+What oVirt's vdsm does in managedvolume.py (docs/host.md), in our own words; a host is a folder
+here. It keeps what matters to a helper: one row for each volume with its connection information,
+the run link that the VM opens, the udev rule (these three in vdsm_rows.py), the order of the steps,
+which step is undone by which, and that there is no lock and no time limit (but the one that tests
+need to end).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovirt_demo import children, vdsm_rows
+
+HELPER_LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit, Engine gives up after 180 s
+DRIVER_TYPES = ("rbd", "iscsi", "lightos", "local", "storpool")
+RUN_FOLDER = vdsm_rows.RUN_FOLDER
+
+GENERAL_EXCEPTION = 100
+HELPER_FAILED = 926
+ALREADY_ATTACHED = 927
+CONNECTION_MISMATCH = 929
+UNSUPPORTED_DRIVER = 2009
+
+
+class VdsmError(Exception):
+    """A verb of Vdsm failed: its error code, and the reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(f"Vdsm error {code}: {reason}")
+
+
+@dataclasses.dataclass(frozen=True)
+class HelperRun:
+    """One run of the helper.
+
+    `returncode` is None when it did not end within the limit and was killed.
+    """
+
+    verb: str
+    sent: dict[str, Any]
+    returncode: int | None
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    def document(self) -> Any:
+        """Return what the helper said: exit code 0 and exactly one JSON document; raises
+        VdsmError."""
+        if self.returncode != 0:
+            ended = (
+                "gave no answer"
+                if self.returncode is None
+                else f"ended with code {self.returncode}"
+            )
+            said = self.stderr.decode(errors="replace").strip()
+            raise VdsmError(HELPER_FAILED, f"helper {self.verb} {ended}: {said}")
+        try:
+            return json.loads(self.stdout)
+        except ValueError as error:
+            raise VdsmError(
+                HELPER_FAILED, f"the answer of helper {self.verb} is not one JSON document"
+            ) from error
+
+
+class Host:
+    """A host as Vdsm sees it: the folder that stands for it, the helper, and the managed volumes
+    attached on it.
+
+    `rows` is what Vdsm keeps in its own database for each volume; it survives a reboot. `observe`
+    is called with each HelperRun.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        helper_path: Path,
+        *,
+        name: str = "host.example",
+        environment: Mapping[str, str] | None = None,
+        observe: Callable[[HelperRun], None] | None = None,
+    ) -> None:
+        self.root = root
+        self.helper_path = helper_path
+        self.name = name
+        self.observe = observe
+        self.rows = vdsm_rows.Rows(self.local(vdsm_rows.DATABASE))
+        self.environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "STORPOOL_OVIRT_ROOT": str(root),
+            **(environment or {}),
+        }
+
+    @property
+    def connector_info(self) -> dict[str, Any]:
+        """What the host reports about itself, and Engine passes to connect_volume."""
+        return {
+            "initiator": f"iqn.1994-05.com.redhat:{self.name}",
+            "ip": "127.0.0.1",
+            "platform": "x86_64",
+            "host": self.name,
+            "do_local_attach": False,
+            "os_type": "linux",
+            "multipath": True,
+        }
+
+    def attach_volume(
+        self, sd_id: str, vol_id: str, connection_info: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Attach a volume and return the device description that Engine passes to save_device;
+        raises VdsmError."""
+        connection_info = json.loads(json.dumps(connection_info))  # it comes over the wire
+        self._refuse_second_attach(vol_id, connection_info)
+        attachment: dict[str, Any] | None = None
+        try:
+            if vol_id not in self.rows:
+                self.rows[vol_id] = {"vol_id": vol_id, "connection_info": connection_info}
+            attachment = self.attach(connection_info)
+            path = attachment["path"]
+            self._complete_row(vol_id, path, attachment)
+            _refuse_unknown_driver(connection_info["driver_volume_type"])
+            managed_path = self._add_link(sd_id, vol_id, path)
+            self._add_rule(sd_id, vol_id, path)
+        except (VdsmError, KeyError, TypeError, OSError) as error:
+            if attachment is not None:
+                self._silent_detach({"connection_info": connection_info, "attachment": attachment})
+            self._forget(sd_id, vol_id)
+            raise (
+                error if isinstance(error, VdsmError) else VdsmError(GENERAL_EXCEPTION, repr(error))
+            ) from error
+        return {
+            "vol_id": vol_id,
+            "path": path,
+            "managed_path": managed_path,
+            "attachment": attachment,
+        }
+
+    def detach_volume(self, sd_id: str, vol_id: str) -> None:
+        """Detach a volume; what Vdsm does not know, or whose path is gone, is forgotten; raises
+        VdsmError."""
+        row = self.rows.get(vol_id)
+        if row is None:
+            return
+        if "path" in row and self.local(row["path"]).exists():
+            self.detach(row)  # a failure leaves everything as it is, to be tried again
+        self._forget(sd_id, vol_id)
+
+    def attach(self, connection_info: dict[str, Any]) -> Any:
+        """Run the helper's attach and return its answer; raises VdsmError."""
+        return self.helper("attach", {"connection_info": connection_info}).document()
+
+    def detach(self, row: dict[str, Any]) -> Any:
+        """Run the helper's detach for a row, or for what the undoing of an attach sends; raises
+        VdsmError."""
+        return self.helper("detach", row).document()
+
+    def helper(
+        self, verb: str, sent: dict[str, Any], limit_seconds: float = HELPER_LIMIT_SECONDS
+    ) -> HelperRun:
+        """Run the helper: one word, JSON on stdin and then its end."""
+        began = time.monotonic()
+        with subprocess.Popen(
+            [self.helper_path, verb],
+            cwd="/",
+            env=self.environment,
+            umask=0o022,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            returncode, stdout, stderr = children.communicate(
+                process, json.dumps(sent).encode(), limit_seconds
+            )
+        run = HelperRun(verb, sent, returncode, stdout, stderr, time.monotonic() - began)
+        if self.observe:
+            self.observe(run)
+        return run
+
+    def local(self, path: str) -> Path:
+        """Where a path of the host is on this machine."""
+        return path_in(self.root, path)
+
+    def reboot(self) -> None:
+        """Lose what a reboot loses: /run.
+
+        Rows and rules stay, and devices, as StorPool attaches them at boot.
+        """
+        shutil.rmtree(self.local("/run"), ignore_errors=True)
+
+    def _refuse_second_attach(self, vol_id: str, connection_info: dict[str, Any]) -> None:
+        row = self.rows.get(vol_id)
+        if row is None:
+            return
+        if row["connection_info"] != connection_info:
+            raise VdsmError(
+                CONNECTION_MISMATCH, f"volume {vol_id} is known with other connection information"
+            )
+        if "path" in row and self.local(row["path"]).exists():
+            raise VdsmError(ALREADY_ATTACHED, f"volume {vol_id} is already attached")
+
+    def _complete_row(self, vol_id: str, path: str, attachment: dict[str, Any]) -> None:
+        row = self.rows.get(vol_id)
+        if (
+            row is not None
+        ):  # an update of a row that somebody removed meanwhile changes nothing, and nobody notices
+            self.rows[vol_id] = {**row, "path": path, "attachment": attachment}
+
+    def _add_link(self, sd_id: str, vol_id: str, path: str) -> str:
+        managed_path = vdsm_rows.link(sd_id, vol_id)
+        link = self.local(managed_path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(
+            self.local(path)
+        )  # an old one in the way is an error, and undoes the attach
+        return managed_path
+
+    def _add_rule(self, sd_id: str, vol_id: str, path: str) -> None:
+        file = self.local(vdsm_rows.rule(sd_id, vol_id))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(vdsm_rows.rule_text(path))
+        self.local(path).stat()  # udevadm's failure for a path that does not exist
+
+    def _silent_detach(self, sent: dict[str, Any]) -> None:
+        with contextlib.suppress(VdsmError):
+            self.detach(sent)
+
+    def _forget(self, sd_id: str, vol_id: str) -> None:
+        self.local(vdsm_rows.rule(sd_id, vol_id)).unlink(missing_ok=True)
+        self.local(vdsm_rows.link(sd_id, vol_id)).unlink(missing_ok=True)
+        self.rows.pop(vol_id, None)
+
+
+def path_in(root: Path, path: str) -> Path:
+    """Where a path of a host is on this machine: below the folder that stands for the host."""
+    return root / path.lstrip("/")
+
+
+def _refuse_unknown_driver(driver_volume_type: str) -> None:
+    if driver_volume_type not in DRIVER_TYPES:
+        raise VdsmError(UNSUPPORTED_DRIVER, f"unsupported driver {driver_volume_type}")

@@ -1,0 +1,145 @@
+"""What the administrator reads of an audit, a reconciliation, a rebuild: lines for people, JSON for
+programs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from storpool_ovirt.admin import audit, findings, rebuild
+
+# The exit codes that monitoring plug-ins use (Monitoring Plugins Development Guidelines).
+EXIT_CODES = {findings.INFO: 0, findings.WARNING: 1, findings.CRITICAL: 2}
+
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def text(report: audit.Report) -> Iterator[str]:
+    """Yield the lines of an audit."""
+    view = report.view
+    counts = _counts(report)
+    yield (
+        f"mapping {view.database}, location {view.location}, StorPool API {view.api_address}:"
+        f" {counts['disks']} disks, {counts['volumes']} volumes, {counts['snapshots']} snapshots,"
+        f" {counts['attachments']} attachments"
+    )
+    if counts["busy"]:
+        yield f"{counts['busy']} disks are being changed right now and were left out"
+    if counts["elsewhere"]:
+        yield (
+            f"{counts['elsewhere']} objects live in other clusters: audit those with the options of"
+            " their domain"
+        )
+    for finding in report.findings:
+        yield ""
+        yield from _lines(finding, report.grace_seconds)
+    yield ""
+    yield _verdict(report)
+
+
+def document(report: audit.Report) -> dict[str, Any]:
+    """Return the same as facts for one JSON document."""
+    found = [
+        {
+            "kind": each.kind,
+            "severity": each.severity,
+            "what": each.what,
+            "uuid": each.uuid or None,
+            "disk": each.disk or None,
+            "cause": each.cause,
+            "age_seconds": None if each.age_seconds is None else round(each.age_seconds),
+            "mend": each.mend,
+            "reconcile": (
+                each.action.kind
+                if each.action and findings.is_old(each, report.grace_seconds)
+                else None
+            ),
+        }
+        for each in report.findings
+    ]
+    view = report.view
+    return {
+        "severity": report.severity if report.findings else "ok",
+        "location": view.location,
+        "api": view.api_address,
+        "looked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.now)),
+        "grace_seconds": report.grace_seconds,
+        "counts": _counts(report),
+        "findings": found,
+    }
+
+
+def step(finding: findings.Finding) -> str:
+    """Return what reconcile is about to mend, and why."""
+    return (
+        f"{finding.kind}: {finding.what}{_age(finding)}\n  why:  {finding.cause}\n  plan:"
+        f" {finding.mend}"
+    )
+
+
+def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
+    """Yield what a rebuild will write."""
+    nodes = [node for rows in plan.disks for node, _ in rows]
+    disks = {node.root for node in nodes}
+    volumes = sum(node.kind == "volume" for node in nodes)
+    yield (
+        f"location {plan.location}: {volumes} volumes and {len(nodes) - volumes} snapshots of"
+        f" {len(disks)} disks to take in"
+    )
+    if plan.retagged:
+        yield f"{len(plan.retagged)} objects of the mapping get the tag of this location"
+    if plan.active:
+        yield (
+            f"{len(plan.active)} disks whose VM writes another volume than the mapping says are"
+            " corrected"
+        )
+    for reason in plan.left_out:
+        yield f"left out: {reason}"
+
+
+def _lines(finding: findings.Finding, grace_seconds: float) -> Iterator[str]:
+    yield f"{finding.severity.upper():8} {finding.kind}: {finding.what}{_age(finding)}"
+    if finding.disk and finding.disk != finding.uuid:
+        yield f"         of disk {finding.disk}"
+    yield f"         why:  {finding.cause}"
+    yield f"         mend: {finding.mend}"
+    if finding.action and not findings.is_old(finding, grace_seconds):
+        yield f"         reconcile waits until it is {span(grace_seconds)} old"
+
+
+def _age(finding: findings.Finding) -> str:
+    return "" if finding.age_seconds is None else f", {span(finding.age_seconds)} old"
+
+
+def span(seconds: float) -> str:
+    """Return a time in the largest unit that it fills: "3 h"."""
+    for size, unit in _SPANS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "0 s"
+
+
+def _verdict(report: audit.Report) -> str:
+    if not report.findings:
+        return "OK: mapping, cluster and hosts agree"
+    counted = [
+        f"{sum(each.severity == severity for each in report.findings)} {severity}"
+        for severity in (findings.CRITICAL, findings.WARNING, findings.INFO)
+    ]
+    return f"{report.severity.upper()}: {', '.join(counted)}"
+
+
+def _counts(report: audit.Report) -> dict[str, int]:
+    view = report.view
+    nodes = [record.node for record in view.records.values()]
+    known = {node.global_id for node in nodes}
+    return {
+        "disks": len({node.root for node in nodes}),
+        "volumes": sum(node.kind == "volume" for node in nodes),
+        "snapshots": sum(node.kind == "snapshot" for node in nodes),
+        "attachments": sum(each.global_id in known for each in view.attachments),
+        "busy": len(view.busy),
+        "elsewhere": sum(not view.here(node) for node in nodes),
+        "operations": sum(each.is_open for each in view.operations),
+    }

@@ -1,0 +1,117 @@
+"""What reconcile and mend ask before each change: whose an object is, whether it is gone, whether
+this is its cluster.
+
+Everything is read at that moment, and from a cluster that answers of now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import died, survey
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import candidates, journal, mapping, ownership, recovery, tree
+
+
+def gone(work: tree.Work, node: mapping.Node) -> None:
+    """Raise Conflict when the object of a row lives under another global id: by hand it was
+    reverted or restored."""
+    found = candidates.of(survey.living(work), node, work.mapping.location).best
+    if found:
+        raise _lives_on(node, found)
+
+
+def not_moved(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
+    """Raise Conflict when one of these lives under another global id, as `gone` does."""
+    things = survey.living(work)
+    for node in nodes:
+        found = candidates.of(things, node, work.mapping.location)
+        if node.global_id is not None and found.mapped is None and found.best:
+            raise _lives_on(node, found.best)
+
+
+def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflict:
+    return errors.Conflict(
+        f"{node.kind} {node.uuid} (~{node.global_id})",
+        f"lives on as {candidates.those(found)}, it seems",
+        f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our name"
+        " or tags from it",
+    )
+
+
+def clusters(work: tree.Work, disk: str, operations: Sequence[journal.Operation]) -> None:
+    """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means
+    nothing."""
+    pinned = work.domain.api.cluster_id
+    served = {pinned} if pinned else ownership.clusters_shown(work)
+    known = {names.cluster_of(node.global_id) for node in work.mapping.tree(disk) if node.global_id}
+    known |= {str(each.plan["cluster"]) for each in operations if each.plan.get("cluster")}
+    for cluster in sorted(known - served):
+        raise errors.WrongCluster(
+            f"disk {disk}",
+            f"lives in StorPool cluster {cluster}, and this API shows none of it",
+            "give the options of its storage domain with --options",
+        )
+
+
+def explained(work: tree.Work, operation: journal.Operation) -> None:
+    """Raise Conflict when the cluster tells that it is younger than the entry: then a person
+    decides what may go."""
+    if operation.kind == journal.GROW:
+        return
+    view = survey.look(work)
+    there = recovery.made(work, operation) if operation.kind == journal.MAKE else None
+    if view.unmapped or (there is not None and not died.is_alone(view, there)):
+        raise errors.Conflict(
+            f"disk {operation.disk}",
+            "is not touched while there are objects that nobody explains",
+            "was the database restored? run storpool-ovirt audit, and rebuild first",
+        )
+
+
+def ours(work: tree.Work, there: api.Volume, uuid: str) -> None:
+    """Raise Foreign when an object without a row does not carry our tags, or not the name that goes
+    with them."""
+    if not uuid or not names.is_ours(there.tags, uuid, work.mapping.location):
+        raise errors.Foreign(
+            candidates.said(there),
+            f"does not carry the tags of this Engine (location {work.mapping.location})",
+            "it is another owner's and is left alone",
+        )
+    if not candidates.is_named(there):
+        raise errors.Foreign(
+            candidates.said(there),
+            f"carries the tags of {uuid}, but no verb made it: others keep it, and it is left"
+            " alone",
+            "delete it with the StorPool CLI, if it is not needed",
+        )
+
+
+def read(work: tree.Work, address: str) -> api.Volume:
+    """Return a volume or a snapshot by `~globalId`; raise NotFound when there is none, or it is
+    being deleted."""
+    try:
+        there = work.client.volume(address)
+    except errors.NotFound:
+        there = work.client.snapshot(address)
+    if there.dying:
+        raise errors.NotFound(there.kind, address, "any more: StorPool is about to drop it")
+    return there
+
+
+@contextmanager
+def held(work: tree.Work, disk: str) -> Iterator[None]:
+    """Hold a disk until the end of the block. Raises Locked."""
+    work.mapping.lock(disk)
+    try:
+        work.client.be_current()  # each precondition is read as of now
+        yield
+    except BaseException:
+        with suppress(
+            errors.Error
+        ):  # the first failure is the one that is told; the connection's end unlocks too
+            work.mapping.session.unlock(disk)
+        raise
+    work.mapping.session.unlock(disk)

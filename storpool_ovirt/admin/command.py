@@ -1,0 +1,137 @@
+"""storpool-ovirt: the command for those who set the integration up, watch it and try it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from storpool_ovirt import config, errors
+from storpool_ovirt.admin import console
+
+if TYPE_CHECKING:
+    import click
+
+PROGRAM = "storpool-ovirt"
+# Monitoring takes this exit code for "could not look"; so does who has to know that it was no
+# ordinary refusal.
+UNKNOWN = 3
+MISUSED = 2
+INTERRUPTED = 130  # the shell's for Ctrl-C
+
+# What a host's installation lacks for this command: only files whose hashes the release knows.
+_INSTALL = (
+    f"{sys.prefix}/bin/pip install --require-hashes --only-binary :all: -r requirements/engine.txt "
+    " in the folder of the release (docs/attachments.md)"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit code.
+
+    0: done. 1: refused or failed, and told why. 2: wrongly typed. 3: unknown (a bug, or nobody
+    could read the output); an audit that could not look. 130: interrupted. Whatever happens
+    inside comes out as one sentence.
+    """
+    arguments = list(sys.argv if argv is None else argv)[1:]
+    out = console.Console(PROGRAM, as_json="--json" in arguments)
+    try:
+        return _run(arguments, out)
+    finally:
+        out.close()
+
+
+def _run(arguments: Sequence[str], out: console.Console) -> int:
+    try:
+        for each in arguments:  # what is wrong with one is told with its text
+            out.hide(*config.secrets_in(each))
+        out.check()
+        given = list(arguments) or ["--help"]
+        code: int = _commands().main(given, prog_name=PROGRAM, standalone_mode=False, obj=out) or 0
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        return _failed(out, error, arguments[0] if arguments else "")
+    return code if arguments else MISUSED
+
+
+def _failed(out: console.Console, error: BaseException, verb: str) -> int:
+    """Tell why a command did not do its work; return the exit code."""
+    refused, misused = (UNKNOWN, UNKNOWN) if verb == "audit" else (1, MISUSED)
+    unread = out.unread(error)
+    if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
+        return out.complain(
+            f"the output could not be written ({unread or 'nobody reads it'})", UNKNOWN
+        )
+    if (
+        isinstance(error, (KeyboardInterrupt, errors.Interrupted))
+        or type(error).__name__ == "Abort"
+    ):  # click's
+        return out.complain(
+            "interrupted: what was done is done, run it again for the rest", INTERRUPTED
+        )
+    if isinstance(error, errors.Error):
+        return out.complain(str(error), refused)
+    if hasattr(
+        error, "format_message"
+    ):  # click.ClickException: what was typed is not a command of ours
+        return out.complain(error.format_message(), misused)
+    name = getattr(error, "name", None) or ""
+    if isinstance(error, ModuleNotFoundError) and not name.startswith("storpool_ovirt"):
+        how = "pip install 'storpool-ovirt[demo]'" if verb == "demo" else _INSTALL
+        return out.complain(f"{name.partition('.')[0]} is not installed: run  {how}", refused)
+    return _broken(out, error)
+
+
+def _broken(out: console.Console, error: BaseException) -> int:
+    """Tell of a bug: for people one sentence, its trace is for the log."""
+    out.log.line("internal_error", kind=error.__class__.__name__)
+    out.log.trace()
+    return out.complain(
+        f"internal error {error.__class__.__name__}: the trace, and what was done before, is in"
+        f" {out.log_file} or syslog",
+        UNKNOWN,
+    )
+
+
+def _commands() -> click.Group:
+    """Make the table of verbs; click is imported here, so that a host that does not have it gets a
+    clear sentence."""
+    import click
+
+    from storpool_ovirt.admin import (
+        guard,
+        host_commands,
+        look_commands,
+        mend_commands,
+        share_commands,
+    )
+
+    @click.group(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
+    @click.version_option(package_name="storpool-ovirt", prog_name=PROGRAM)
+    def group() -> None: ...
+
+    @group.command(short_help="a disk's whole life on a StorPool simulator")
+    @click.option(
+        "--devices",
+        type=click.Choice(["auto", "loop", "file"]),
+        default="auto",
+        show_default=True,
+        help="What the hosts see: real block devices (loop, needs root) or plain files.",
+    )
+    def demo(devices: str) -> int:
+        """Live through a disk's whole life on a StorPool simulator, with the programs that oVirt
+        will run."""
+        import ovirt_demo as story
+
+        return story.run(devices=devices)
+
+    for each in (
+        *look_commands.COMMANDS,
+        *mend_commands.COMMANDS,
+        *host_commands.COMMANDS,
+        *share_commands.COMMANDS,
+    ):
+        for parameter in each.params:
+            if parameter.type is click.STRING:
+                parameter.type = guard.Text()
+        group.add_command(each)
+    return group

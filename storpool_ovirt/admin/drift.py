@@ -1,0 +1,308 @@
+"""Where the mapping, the cluster and the hosts have drifted apart: the part of the audit that looks
+at things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from storpool_ovirt import names
+from storpool_ovirt.admin import findings, survey
+from storpool_ovirt.admin.findings import (
+    ATTACHMENT,
+    CRITICAL,
+    DETACH,
+    GHOST,
+    INFO,
+    RESIZE,
+    RETAG,
+    SIZE,
+    TAGS,
+    UNFINISHED,
+    WARNING,
+    Action,
+    Finding,
+)
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import candidates, journal, mapping
+
+GIB = 1 << 30
+
+
+def of_rows(view: survey.View) -> Iterator[Finding]:
+    """Yield rows without the right object."""
+    pending = {each.disk for each in view.operations if each.is_open}
+    for record in view.records.values():
+        node = record.node
+        if node.root in view.busy | pending or not view.here(node) or node.state == mapping.REMOVED:
+            continue
+        if node.state != mapping.LIVE:
+            yield _astray(record)
+            continue
+        if node.root not in view.records:
+            yield _rootless(record)
+        if node.active is not None and node.active not in view.records:
+            yield _inactive_root(record)
+        thing = view.things.get(node.global_id or "")
+        if thing is None:
+            yield _ghost(view, record)
+            continue
+        yield from _drifts(view, record, thing)
+
+
+def _astray(record: mapping.Record) -> Finding:
+    node = record.node
+    return Finding(
+        UNFINISHED,
+        WARNING,
+        f"{node.kind} {node.uuid}",
+        node.uuid,
+        node.root,
+        f"its row is {node.state}, and nothing in the journal tells why",
+        f"storpool-ovirt reconcile --remove {node.uuid} looks for the object, and keeps or forgets"
+        " the row",
+        record.age_seconds,
+    )
+
+
+def _rootless(record: mapping.Record) -> Finding:
+    node = record.node
+    return Finding(
+        UNFINISHED,
+        WARNING,
+        f"{node.kind} {node.uuid}",
+        node.uuid,
+        node.root,
+        "the row of its disk is missing: a rebuild was interrupted",
+        "storpool-ovirt rebuild",
+        record.age_seconds,
+    )
+
+
+def _inactive_root(record: mapping.Record) -> Finding:
+    node = record.node
+    return Finding(
+        UNFINISHED,
+        WARNING,
+        f"{node.kind} {node.uuid}",
+        node.uuid,
+        node.root,
+        f"its VM's volume is told to be {node.active}, which the mapping does not know",
+        "storpool-ovirt rebuild, or the next start of the VM, puts it right",
+        record.age_seconds,
+    )
+
+
+def _ghost(view: survey.View, record: mapping.Record) -> Finding:
+    node = record.node
+    found = view.candidates(node).best
+    cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
+    return Finding(
+        GHOST,
+        CRITICAL if node.kind == "volume" else WARNING,
+        f"{node.kind} {node.uuid} (~{node.global_id})",
+        node.uuid,
+        node.root,
+        cause,
+        mend,
+        record.age_seconds,
+    )
+
+
+def _moved(node: mapping.Node, found: tuple[api.Volume, ...]) -> tuple[str, str]:
+    """What has the name or the tags of a lost object: it was reverted or restored by hand."""
+    choice = "" if len(found) == 1 else " ~GLOBALID, with the id of the right one,"
+    where = (
+        "StorPool has it under another global id"
+        if found[0].name == names.object_name(node.uuid)
+        else (
+            "StorPool does not have it under its name any more, and what carries its tags may be it"
+        )
+    )
+    return (
+        f"{where}: {candidates.those(found)}; it was reverted or restored by hand",
+        f"storpool-ovirt mend {node.uuid}{choice} puts it right",
+    )
+
+
+def _loss(view: survey.View, record: mapping.Record) -> str:
+    late = any(
+        each.kind == journal.DROP
+        and each.state == journal.UNDONE
+        and record.node.uuid in str(each.plan.get("nodes"))
+        for each in view.operations
+    )
+    if late:
+        return "a delete of it that had been taken back took effect after that"
+    return f"StorPool does not have it any more; it was made by the request {record.correlation_id}"
+
+
+def _after_loss(view: survey.View, node: mapping.Node) -> str:
+    forgets = f"storpool-ovirt reconcile --remove {node.uuid} forgets"
+    mend = "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
+    if node.kind == "snapshot":
+        return f"{mend}delete the snapshot in oVirt, or {forgets} it"
+    others = [
+        each for each in view.tree(node.root) if each.kind == "volume" and each.uuid != node.uuid
+    ]
+    if others or node.root in view.unmapped:
+        # The disk lives on in another volume: deleting it in oVirt would delete that one.
+        return (
+            "the disk has other volumes, so do not delete it in oVirt: storpool-ovirt rebuild,"
+            f" then {forgets} this one"
+        )
+    return f"{mend}delete the disk in oVirt, or {forgets} it"
+
+
+def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Iterator[Finding]:
+    node = record.node
+    what = findings.named(node.kind, node.uuid, thing)
+    wrong = candidates.wrong_tags(thing, node, view.location)
+    if wrong:
+        yield _tags(view, record, thing, wrong)
+    if candidates.owner(thing, view.location):
+        return  # whatever it is like, it is not ours to mend
+    if thing.name != names.object_name(node.uuid):
+        yield Finding(
+            TAGS,
+            INFO,
+            what,
+            node.uuid,
+            node.root,
+            f"somebody renamed it to {names.shown(thing.name)}",
+            f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a lost"
+            " answer is found by its name",
+            record.age_seconds,
+        )
+    if thing.size_bytes != node.size_bytes:
+        yield Finding(
+            SIZE,
+            WARNING,
+            what,
+            node.uuid,
+            node.root,
+            f"it has {gib(thing.size_bytes)}, the mapping says {gib(node.size_bytes)}: it was"
+            " resized, reverted or restored by hand, or by a request that came late",
+            f"storpool-ovirt mend {node.uuid}, or reconcile, writes the size in the mapping; extend"
+            " the disk in oVirt to what it has, so that Engine shows it too",
+            record.age_seconds,
+            Action(RESIZE, node.uuid, node.root, thing.global_id),
+        )
+
+
+def _tags(
+    view: survey.View, record: mapping.Record, thing: api.Volume, wrong: Mapping[str, str]
+) -> Finding:
+    node = record.node
+    mine = thing.tags.get(names.TAG_LOCATION) == view.location
+    choice = ""
+    if candidates.other_id(thing, node.uuid):
+        mine, choice = False, f" ~{thing.global_id}"
+    mend = f"storpool-ovirt mend {node.uuid}{choice} writes them again"
+    other = candidates.owner(thing, view.location)
+    if other:
+        mine = False
+        wanted = ", ".join(f"{key}={value}" for key, value in wrong.items())
+        mend = (
+            f"it belongs to {other} now; if it is this Engine's disk: set {wanted} with the"
+            f" StorPool CLI on ~{thing.global_id}, then storpool-ovirt mend {node.uuid}; until then"
+            " no verb touches it"
+        )
+    return Finding(
+        TAGS,
+        WARNING,
+        findings.named(node.kind, node.uuid, thing),
+        node.uuid,
+        node.root,
+        f"somebody changed its tags ({', '.join(sorted(wrong))})",
+        f"{mend}, and so does reconcile" if mine else mend,
+        record.age_seconds,
+        Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
+    )
+
+
+def of_attachments(view: survey.View) -> Iterator[Finding]:
+    """Yield what hosts have and should not, or may have for no reason."""
+    for record in view.records.values():
+        node = record.node
+        if node.global_id is None or node.root in view.busy:
+            continue
+        thing = view.things.get(node.global_id)
+        if thing is not None and candidates.owner(thing, view.location):
+            continue  # who has it is that owner's affair; that it is another's is told by `_tags`
+        held = view.holders(node.global_id, names.object_name(node.uuid))
+        if held:
+            yield from _held(view, record, held)
+
+
+def _held(
+    view: survey.View, record: mapping.Record, held: list[api.Attachment]
+) -> Iterator[Finding]:
+    node = record.node
+    what = f"{node.kind} {node.uuid} (~{node.global_id})"
+    where = ", ".join(f"client {each.client_id}" for each in held)
+    root = view.records.get(node.root)
+    if node.kind == "volume" and root is not None and (root.node.active or node.root) != node.uuid:
+        yield _inactive(view, node, what, where, str(root.node.active))
+    for each in held:
+        if view.clients.get(each.client_id, api.DOWN) == api.DOWN:
+            yield Finding(
+                ATTACHMENT,
+                WARNING,
+                what,
+                node.uuid,
+                node.root,
+                f"client {each.client_id} has it attached and is down",
+                f"bring the host with SP_OURID={each.client_id} back; if it is lost for good, make"
+                f" sure that it is off, then storpool-ovirt fence-host {each.client_id}",
+            )
+    if len([each for each in held if each.access_mode == "rw"]) > 1:
+        yield Finding(
+            ATTACHMENT,
+            INFO,
+            what,
+            node.uuid,
+            node.root,
+            f"{where} have it attached: a migration under way, a shareable disk, or what a failed"
+            " migration left",
+            f"if it should not be so: storpool-ovirt reconcile --detach {node.uuid} detaches it"
+            " where it is closed",
+        )
+
+
+def _inactive(view: survey.View, node: mapping.Node, what: str, where: str, active: str) -> Finding:
+    """A volume that is attached and is not the one that the VM writes; or the mapping is wrong
+    about which that is."""
+    record = view.records.get(active)
+    other = (
+        record is not None
+        and record.node.global_id is not None
+        and view.holders(record.node.global_id, names.object_name(active))
+    )
+    if other:
+        return Finding(
+            ATTACHMENT,
+            WARNING,
+            what,
+            node.uuid,
+            node.root,
+            f"{where} has it attached, but the VM's volume is {active}",
+            "storpool-ovirt reconcile detaches it where it is closed",
+            None,
+            Action(DETACH, node.uuid, node.root, node.global_id or ""),
+        )
+    return Finding(
+        ATTACHMENT,
+        INFO,
+        what,
+        node.uuid,
+        node.root,
+        f"{where} has it attached; the mapping takes {active} for the VM's volume, which no"
+        " host has",
+        "a copy left it attached, or the mapping is older than the cluster: the next"
+        " connect_volume, or storpool-ovirt rebuild, puts it right",
+    )
+
+
+def gib(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    return f"{size_bytes / GIB:g} GiB"

@@ -1,0 +1,67 @@
+"""What an audit finds: its kinds, how bad it is, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api
+
+# What is younger may still be under way: a request that was sent by a dead process, a disk between
+# two calls of Engine.
+GRACE_SECONDS = 900.0
+
+LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
+KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
+GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
+    "ghost",
+    "stale attachment",
+    "tag drift",
+    "size drift",
+    "foreign",
+    "wrong cluster",
+)
+INFO, WARNING, CRITICAL = "info", "warning", "critical"
+
+
+class Action(NamedTuple):
+    """What reconcile can do: SETTLE an operation, DELETE an object, DETACH it, write its TAGS or
+    its row's SIZE."""
+
+    kind: str
+    uuid: str
+    disk: str
+    global_id: str = ""
+    number: int = 0
+
+
+SETTLE, DELETE, DETACH, RETAG, RESIZE = "settle", "delete", "detach", "retag", "resize"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One disagreement.
+
+    `mend` is the step for a person; `action` what reconcile does, where it can be sure.
+    """
+
+    kind: str
+    severity: str
+    what: str
+    uuid: str
+    disk: str
+    cause: str
+    mend: str
+    age_seconds: float | None = None
+    action: Action | None = None
+
+
+def is_old(finding: Finding, grace_seconds: float) -> bool:
+    """Tell whether a finding is past the grace period; what has no age is as old as it looks."""
+    return finding.age_seconds is None or finding.age_seconds >= grace_seconds
+
+
+def named(kind: str, uuid: str, thing: api.Volume | None) -> str:
+    """Return the words for an object, with its global id where it is there."""
+    return f"{thing.kind} {uuid} (~{thing.global_id})" if thing is not None else f"{kind} {uuid}"

@@ -1,0 +1,58 @@
+"""The commands of `storpool-ovirt` that act on what hosts have: fence-host."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import click
+
+from storpool_ovirt import config, names
+from storpool_ovirt.admin import console, guard
+from storpool_ovirt.admin.guard import DRY_RUN, OPTIONS
+from storpool_ovirt.deadline import Deadline, enforced
+
+
+@click.command("fence-host", short_help="take everything of oVirt's from a lost host")
+@click.argument("host", metavar="CLIENT|HOST")
+@guard.all_of((OPTIONS, DRY_RUN))
+@click.option(
+    "--even-if-it-runs",
+    "twice",
+    metavar="HOST",
+    help="Repeat the host: take its disks although it"
+    " answers StorPool, or is this machine, and VMs may run there.",
+)
+@click.pass_obj
+def fence_host(
+    out: console.Console, host: str, options: str | None, dry_run: bool, twice: str | None
+) -> int:
+    """Take everything of oVirt's by force from a host that is lost, so that its VMs can start
+    elsewhere.
+
+    HOST is a section of /etc/storpool.conf, CLIENT a client id (SP_OURID). Shareable disks are
+    taken too. It needs no database. It refuses while the host answers StorPool, and the machine
+    that it runs on.
+    """
+    from storpool_ovirt import storpool_conf
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.fence import lost_host
+
+    root = config.root()
+    out.log.correlation_id = f"fence-host-{os.getpid()}"
+    deadline = Deadline(lost_host.DEADLINE_SECONDS)
+    with enforced(deadline, f"{names.shown(host)} to be fenced", lost_host.LAST_SECONDS):
+        meant = lost_host.named(host, root)
+        # A client id is one cluster's: what other clusters list under the same number is another
+        # host.
+        settings = replace(config.domain(guard.options(options), root).api, multicluster=False)
+        out.hide(settings.token.reveal())
+        prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
+        told = lost_host.Told(twice, dry_run)
+        done = lost_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log)
+        for line in done.lines:
+            out.say(line)
+    return int(done.refused)
+
+
+COMMANDS = (fence_host,)

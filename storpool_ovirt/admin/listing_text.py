@@ -1,0 +1,172 @@
+"""What the administrator reads of a listing of attachments: short lines for people, JSON for
+programs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from storpool_ovirt.admin import audit_text, listing
+from storpool_ovirt.cluster import api
+from storpool_ovirt.host import openers
+
+_OPEN = {True: "open", False: "closed", None: "unknown"}
+
+
+def text(found: listing.Listing, now: float) -> Iterator[str]:
+    """Yield the lines of a listing; `now` in seconds since 1970."""
+    yield from _head(found)
+    facts = {id(each): _facts(found, each, now) for each in found.entries}
+    widths = [max(map(len, column)) for column in zip(*facts.values())]
+    for thing, group in itertools.groupby(found.entries, key=lambda each: each.thing):
+        rows = list(group)
+        yield ""
+        yield _title(thing, rows)
+        for each in rows:
+            yield (
+                "  "
+                + "  ".join(
+                    cell.ljust(width) for cell, width in zip(facts[id(each)], widths)
+                ).rstrip()
+            )
+            yield f"      {each.purpose.text}"
+    yield from _tail(found)
+
+
+def document(found: listing.Listing, now: float) -> dict[str, Any]:
+    """Return the same as facts for one JSON document."""
+    known = found.known
+    return {
+        "api": found.api_address,
+        "database": known.database or None,
+        "location": known.location or None,
+        "database_problem": known.problem or None,
+        "looked_at": _stamp(now),
+        "this_client": found.here,
+        "blind": found.blind or None,
+        "clients_down": [client_id for client_id, _ in _down(found)],
+        "attachments": [_object(each) for each in found.entries],
+        "stray_devices": [each.path for each in found.strays],
+        "others": found.others,
+    }
+
+
+def _head(found: listing.Listing) -> Iterator[str]:
+    known = found.known
+    where = f", mapping {known.database}, location {known.location}" if known.database else ""
+    disks = len({each.thing.disk for each in found.entries})
+    clients = len({each.client_id for each in found.entries})
+    yield f"StorPool API {found.api_address}{where}"
+    yield (
+        f"{_count(len(found.entries), 'attachment')} of {_count(disks, 'disk')} on"
+        f" {_count(clients, 'host')}"
+    )
+    if known.problem:
+        yield f"ids are from the tags and times are missing: {known.problem}"
+    if found.here is None:
+        yield f"open or closed is not known: {found.blind}, so run this on the host itself"
+    elif any(each.device and each.device.open is None for each in found.entries):
+        yield f"closed is not certain: {found.blind}"
+    for client_id, name in _down(found):
+        yield f"DOWN: client {client_id}{f' ({name})' if name else ''}"
+
+
+def _title(thing: listing.Thing, rows: Sequence[listing.Entry]) -> str:
+    of_disk = "" if thing.kind == listing.DISK else f" of disk {thing.disk}"
+    writers = sum(each.access_mode == "rw" for each in rows)
+    # Of all hosts, also where only one is listed.
+    shared = writers and any(each.sharers for each in rows)
+    mark = f": ATTACHED BY {len(rows[0].sharers) + 1} HOSTS" if shared else ""
+    return f"{thing.kind} {thing.uuid}{of_disk} (~{thing.global_id}){mark}"
+
+
+def _facts(found: listing.Listing, each: listing.Entry, now: float) -> tuple[str, ...]:
+    here = " (here)" if each.client_id == found.here else ""
+    state = "NO DEVICE" if each.missing else _OPEN[each.device.open if each.device else None]
+    return (
+        f"client {each.client_id}{here}",
+        each.host or "-",
+        each.access_mode,
+        "DOWN" if each.down else "up",
+        state,
+        _since(each, now),
+    )
+
+
+def _since(each: listing.Entry, now: float) -> str:
+    if each.device is not None:
+        return f"since {_stamp(each.device.made_at)} ({audit_text.span(now - each.device.made_at)})"
+    if each.asked_at is not None:
+        return f"asked {_stamp(each.asked_at)} ({audit_text.span(now - each.asked_at)})"
+    return "since unknown"
+
+
+def _tail(found: listing.Listing) -> Iterator[str]:
+    if found.strays or found.others:
+        yield ""
+    for each in found.strays:
+        use = ", ".join(_users(each)) or _OPEN[each.open]
+        yield f"STRAY: {each.path} is here, but StorPool does not have it attached here: {use}"
+    if found.others:
+        owner = "this Engine's" if found.known.database else "oVirt's"
+        yield f"left out: {_count(found.others, 'attachment')} of objects that are not {owner}"
+
+
+def _users(device: openers.Device) -> list[str]:
+    return [*(f"{each.name}, pid {each.pid}" for each in device.processes), *device.above]
+
+
+def _object(each: listing.Entry) -> dict[str, Any]:
+    device = each.device
+    return {
+        "client_id": each.client_id,
+        "host": each.host,
+        "client_down": each.down,
+        "disk": each.thing.disk,
+        "kind": each.thing.kind,
+        "uuid": each.thing.uuid,
+        "global_id": each.thing.global_id,
+        "access_mode": each.access_mode,
+        "shared_with": list(each.sharers),
+        "open": device.open if device else None,
+        "processes": (
+            []
+            if device is None
+            else [
+                {
+                    "pid": one.pid,
+                    "name": one.name,
+                    "vm": one.vm,
+                    "vm_uuid": one.vm_uuid,
+                    "arrived": one.arrived,
+                }
+                for one in device.processes
+            ]
+        ),
+        "above": device.above if device else [],
+        "device": device.node if device else None,
+        "device_missing": each.missing,
+        "attached_at": _stamp(device.made_at) if device else None,
+        "asked_at": _stamp(each.asked_at) if each.asked_at is not None else None,
+        "purpose": each.purpose.kind,
+        "certain": each.purpose.certain,
+        "why": each.purpose.text,
+    }
+
+
+def _down(found: listing.Listing) -> Iterable[tuple[int, str | None]]:
+    return [
+        (each, found.hosts.get(each))
+        for each, status in sorted(found.clients.items())
+        if status == api.DOWN
+    ]
+
+
+def _stamp(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

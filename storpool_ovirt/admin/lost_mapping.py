@@ -1,0 +1,56 @@
+"""A mapping without a disk beside disks that no Engine claims: the sign of a database that was
+lost.
+
+The first verb of Engine's makes tables and a location anew, and then mapping and cluster agree: on
+nothing. Which locations live is told by their claims (`claims.py`); an Engine that is new beside a
+living one is well.
+"""
+
+from __future__ import annotations
+
+from storpool_ovirt import errors
+from storpool_ovirt.admin import rebuild, survey, twins
+from storpool_ovirt.admin.findings import LOST, WARNING, Finding
+from storpool_ovirt.engine import claims, tree
+
+LOCATIONS_SHOWN = 8  # and asked for
+
+
+def findings(work: tree.Work, view: survey.View) -> list[Finding]:
+    """Return the finding for what others left here, when we have nothing; asks the store, and
+    raises what it raises."""
+    if view.records or view.ours:
+        return []
+    there = [each for each in rebuild.locations(view) if each.name != view.location][
+        :LOCATIONS_SHOWN
+    ]
+    left = [each for each in there if not _lives(work, view, each.name)]
+    if not left:
+        return []
+    named = ", ".join(f"{each.name} ({each.disks} disks, {each.objects} objects)" for each in left)
+    return [
+        Finding(
+            LOST,
+            WARNING,
+            f"location {view.location}",
+            "",
+            "",
+            "it has no disk, and no Engine that works claims these locations of the cluster:"
+            f" {named}",
+            "if this Engine's database was lost: storpool-ovirt rebuild --dry-run --location"
+            f" {left[0].name}; if it is a new Engine, this ends with its first disk",
+        )
+    ]
+
+
+def _lives(work: tree.Work, view: survey.View, location: str) -> bool:
+    """Tell whether an Engine on another machine than ours says that it works with this location."""
+    try:
+        claim = claims.read(work.client, location)
+    except errors.Rejected:  # a cluster without such a store
+        return False
+    told = [] if claim is None else [claim.engine, *claim.others]
+    machine = view.own.machine if view.own is not None else ""
+    return any(
+        view.now - each.at < twins.ALIVE_SECONDS and each.machine != machine for each in told
+    )

@@ -1,0 +1,291 @@
+"""Reconcile: carries out what the audit is sure of, one step at a time, and reads every
+precondition again before it.
+
+It deletes only objects that carry this Engine's location, are past the grace period, and whose id
+Engine never learnt, or that an administrator has named. It forces nothing: what a host holds open
+stays, and is told.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import audit, checks, findings
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.engine import candidates, journal, mapping, ownership, recovery, removal, tree
+
+NOTHING = "nothing to do any more"
+
+
+def plan(report: audit.Report) -> list[findings.Finding]:
+    """Return the findings that reconcile mends: it has an action for them, and they are past the
+    grace period."""
+    return [
+        each
+        for each in report.findings
+        if each.action and findings.is_old(each, report.grace_seconds)
+    ]
+
+
+def carry_out(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
+    """Do one step, under the disk's lock, if all that it rests on is still so; return what was
+    done, in words.
+
+    Raises what the API and the mapping raise; nothing was deleted then that is not told.
+    """
+    with checks.held(work, action.disk):
+        return _STEPS[action.kind](work, action, grace_seconds)
+
+
+def remove(work: tree.Work, target: str, grace_seconds: float, dry_run: bool = False) -> str:
+    """Delete what an administrator names and Engine does not know, or forget a row whose object is
+    gone.
+
+    `target` is `~globalId` of an object that the mapping does not know, or the id of what an
+    operation that died has left, or of a row without an object. Raises Conflict, NotFound or InUse
+    with the reason when it is not such a thing; nothing has changed then.
+    """
+    if target.startswith("~"):
+        return _remove_object(work, target, grace_seconds, dry_run)
+    node = tree.known(work, names.uuid(target, "the id"))
+    with checks.held(work, node.root):
+        return _remove_row(work, node.uuid, dry_run)
+
+
+def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
+    """Close the journal's entries on an object that Engine knows, as an administrator says."""
+    node = tree.known(work, names.uuid(uuid, "the id"))
+    with checks.held(work, node.root):
+        open_here = [each for each in recovery.open_on(work, node.root) if each.node == node.uuid]
+        checks.clusters(work, node.root, open_here)
+        if node.global_id is None and all(recovery.made(work, each) is None for each in open_here):
+            raise errors.NotFound(
+                node.kind, uuid, "in StorPool: it was never made; delete it in oVirt"
+            )
+        if dry_run:
+            return f"would close {len(open_here)} entries on {node.kind} {uuid}"
+        for operation in open_here:
+            _told(operation, recovery.settle(work, operation, node.uuid))
+        if node.kind == "volume" and open_here:
+            work.mapping.write(mapping.activated(node.root, node.uuid))
+    return f"closed {len(open_here)} entries on {node.kind} {uuid}"
+
+
+def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
+    """Detach an object from every host where it is closed; return what was done, in words."""
+    node = tree.known(work, names.uuid(uuid, "the id"))
+    target = tree.target(node)
+    if dry_run:
+        held = attachments.holders(work.client, target)
+        return f"would detach {target} where it is closed, of {_clients(held)}"
+    with checks.held(work, node.root):
+        return _detached(work, node)
+
+
+def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
+    operation = next(
+        (each for each in recovery.open_on(work, action.disk) if each.id == action.number), None
+    )
+    if operation is None or not operation.age_seconds >= grace_seconds:
+        return NOTHING
+    checks.clusters(work, action.disk, [operation])
+    checks.explained(work, operation)
+    if operation.kind == journal.DROP:
+        checks.not_moved(
+            work,
+            [each for each in work.mapping.tree(action.disk) if each.state == mapping.DELETING],
+        )
+    done = recovery.settle(work, operation)
+    if operation.kind == journal.DROP and done.startswith("left"):
+        if not operation.proved:
+            raise errors.Conflict(
+                f"disk {action.disk}",
+                "has lost its volume, and its entry comes from a restored backup",
+                "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
+            )
+        tree = work.mapping.tree(action.disk)
+        removal.delete_nodes(work, action.disk, tree, tree)
+        work.mapping.journal.delivered()
+        return f"deleted what was left of disk {action.disk}"
+    return _told(operation, done)
+
+
+def _delete(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
+    """Delete what was made after its operation had been taken back."""
+    undone = any(
+        each.id == action.number
+        and each.state == journal.UNDONE
+        and each.proved
+        and each.age_seconds >= grace_seconds
+        for each in work.mapping.journal.all()
+    )
+    if not undone or work.mapping.node(action.uuid) is not None:
+        return NOTHING
+    there = checks.read(work, names.address(action.global_id))
+    _delete_ours(work, there, action.uuid)
+    return f"deleted {there.kind} {there.name} (~{there.global_id})"
+
+
+def _detach(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
+    node = tree.known(work, action.uuid)
+    root = tree.known(work, node.root)
+    if node.kind != "volume" or (root.active or root.uuid) == node.uuid:
+        return NOTHING
+    return _detached(work, node)
+
+
+def _retag(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
+    node = tree.known(work, action.uuid)
+    there = checks.read(work, names.address(tree.global_id(node)))
+    location = work.mapping.location
+    if there.tags.get(names.TAG_LOCATION) != location or candidates.owner(there, location):
+        return NOTHING
+    if candidates.other_id(there, node.uuid):
+        return NOTHING
+    volumes.change(work.client, there, tags=candidates.wrong_tags(there, node, location))
+    work.log.line("tags_written", node=node.uuid, global_id=there.global_id)
+    return "wrote its tags"
+
+
+def _resize(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
+    node = tree.known(work, action.uuid)
+    if node.pending or node.state != mapping.LIVE:
+        return NOTHING
+    there = checks.read(work, names.address(tree.global_id(node)))
+    if candidates.owner(there, work.mapping.location):
+        return NOTHING
+    work.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    work.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
+    return f"wrote {there.size_bytes >> 30} GiB in the mapping"
+
+
+_STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {
+    findings.SETTLE: _settle,
+    findings.DELETE: _delete,
+    findings.DETACH: _detach,
+    findings.RETAG: _retag,
+    findings.RESIZE: _resize,
+}
+
+
+def _remove_object(work: tree.Work, address: str, grace_seconds: float, dry_run: bool) -> str:
+    there = checks.read(work, address)
+    uuid = there.tags.get(names.TAG_UUID, "")
+    checks.ours(work, there, uuid)
+    disk = there.tags.get(names.TAG_ROOT) or uuid
+    with checks.held(work, disk):
+        there = checks.read(
+            work, address
+        )  # it may have become another's while the disk was waited for
+        checks.ours(work, there, uuid)
+        if (there.tags.get(names.TAG_ROOT) or uuid) != disk:
+            raise errors.Conflict(
+                candidates.said(there), "belongs to another disk since a moment ago", "try again"
+            )
+        records = work.mapping.records()
+        if any(
+            there.global_id == each.node.global_id
+            or (each.node.uuid == uuid and each.node.global_id is None)
+            for each in records
+        ):
+            raise errors.Conflict(
+                f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt"
+            )
+        age_seconds = work.now() - there.created_at
+        if not age_seconds >= grace_seconds:
+            raise errors.Conflict(
+                f"{there.kind} {address}",
+                f"is only {age_seconds:.0f} s old",
+                "wait for the grace period to end",
+            )
+        if dry_run:
+            return f"would delete {there.kind} {there.name} ({address})"
+        _delete_ours(work, there, uuid)
+    return f"deleted {there.kind} {there.name} ({address})"
+
+
+def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
+    node = tree.known(work, uuid)
+    operations = recovery.open_on(work, node.root)
+    checks.clusters(work, node.root, operations)
+    claims = [each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)]
+    claim = next((each for each in claims if each.is_open), None)
+    if claim is not None and not recovery.is_known(work.mapping.tree(node.root), claim):
+        if dry_run:
+            return f"would delete {node.kind} {uuid}"
+        done = _told(claim, recovery.undo(work, claim, here=True))
+        for each in claims:
+            if each is not claim:
+                work.mapping.journal.close(each, mapping.unchanged())
+        return f"{node.kind} {uuid}: {done}"
+    if node.global_id is None:
+        return f"would look for {node.kind} {uuid}" if dry_run else _find(work, node)
+    try:
+        there = checks.read(work, names.address(node.global_id))
+    except errors.NotFound:
+        checks.gone(work, node)
+        if dry_run:
+            return f"would forget {node.kind} {uuid}"
+        removal.forget(work, work.mapping.tree(node.root), [uuid])
+        work.log.line("row_forgotten", node=uuid, global_id=node.global_id, disk=node.root)
+        return f"forgot {node.kind} {uuid}"
+    raise errors.Conflict(
+        f"{there.kind} {uuid} (~{there.global_id})", "is there", "delete its disk in oVirt"
+    )
+
+
+def _find(work: tree.Work, node: mapping.Node) -> str:
+    """Complete the row of an object that was never seen, or forget it."""
+    plan = volumes.Plan(names.object_name(node.uuid), tree.tags(work, node))
+    global_id = volumes.find(work.client, node.kind, plan)
+    if global_id is None:
+        work.mapping.write(mapping.forgotten([node.uuid]))
+        return f"forgot {node.kind} {node.uuid}: nothing was made"
+    work.mapping.write(mapping.completed(node.uuid, global_id))
+    return f"found {node.kind} {node.uuid} (~{global_id})"
+
+
+def _told(operation: journal.Operation, done: str) -> str:
+    """Return what was done; raise Conflict when nothing was."""
+    if done.startswith("left"):
+        raise errors.Conflict(
+            f"{operation.plan.get('kind', 'object')} {operation.node}", f"was {done}"
+        )
+    return done
+
+
+def _delete_ours(work: tree.Work, there: api.Volume, uuid: str) -> None:
+    """Delete an object without a row. Attached to any host it is in use: InUse."""
+    checks.ours(work, there, uuid)
+    removal.drop_unused(work, there)
+    work.log.line(
+        f"{there.kind}_deleted", **{there.kind: uuid}, global_id=there.global_id, reason="reconcile"
+    )
+
+
+def _detached(work: tree.Work, node: mapping.Node) -> str:
+    _check_whose(work, node)
+    target = tree.target(node)
+    gone, still = attachments.detach_closed(work.client, target)
+    for client_id in gone:
+        work.log.line("released", target=target.name, client=client_id, reason="reconcile")
+    done = f"detached {target} from {_clients(gone)}"
+    return f"{done}; it is open at {_clients(still)}" if still else done
+
+
+def _check_whose(work: tree.Work, node: mapping.Node) -> None:
+    """Raise Foreign or Conflict when what has the row's global id is not ours.
+
+    Where nothing has it the object was moved by hand, and what hosts have of the old one is
+    detached before `mend`.
+    """
+    try:
+        checks.read(work, names.address(tree.global_id(node)))
+    except errors.NotFound:
+        return
+    ownership.proved(work, node)
+
+
+def _clients(client_ids: list[int]) -> str:
+    return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"

@@ -1,0 +1,276 @@
+"""Three truths side by side: the mapping with its journal, the cluster by its tags, and what hosts
+have attached.
+
+They cannot be read at one moment, so the database is read before and after the cluster: a disk on
+which anything happened between, or on which an operation is under way, is `busy` and nothing is
+said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import candidates, claims, journal, mapping, tree
+
+
+@dataclass(frozen=True)
+class View:
+    """What was seen. Objects are by global id; `clusters` are the ids of the clusters that the API
+    listed.
+
+    `fleeting` are those that StorPool itself is about to drop: other objects may still stand on
+    them. `claim` tells which Engine has our location, `own` who this one is; both are None where
+    that cannot be read.
+    """
+
+    location: str
+    records: Mapping[str, mapping.Record]
+    operations: tuple[journal.Operation, ...]
+    things: Mapping[str, api.Volume]
+    fleeting: Mapping[str, api.Volume]
+    attachments: tuple[api.Attachment, ...]
+    clients: Mapping[int, str]
+    clusters: frozenset[str]
+    busy: frozenset[str]
+    now: float
+    api_address: str
+    database: str
+    claim: claims.Claim | None = None
+    own: claims.Engine | None = None
+
+    def here(self, node: mapping.Node) -> bool:
+        """Tell whether a node's object belongs to a cluster that was looked at: one mapping may
+        serve several."""
+        return node.global_id is None or names.cluster_of(node.global_id) in self.clusters
+
+    def is_here(self, disk: str) -> bool:
+        """Tell whether a disk belongs to a cluster that was looked at, as far as any of its objects
+        tells."""
+        return all(self.here(node) for node in self.tree(disk))
+
+    @cached_property
+    def _trees(self) -> dict[str, list[mapping.Node]]:
+        found: dict[str, list[mapping.Node]] = {}
+        for record in self.records.values():
+            found.setdefault(record.node.root, []).append(record.node)
+        return found
+
+    def tree(self, root: str) -> list[mapping.Node]:
+        """Return the rows of a disk, oldest first."""
+        return self._trees.get(root, [])
+
+    @cached_property
+    def mapped(self) -> frozenset[str]:
+        """The global ids of all rows."""
+        return frozenset(
+            each.node.global_id for each in self.records.values() if each.node.global_id is not None
+        )
+
+    @cached_property
+    def unmapped(self) -> dict[str, list[api.Volume]]:
+        """The objects of this Engine, by tags and name, that neither the mapping nor the journal
+        explains, by disk."""
+        planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
+        made = {each.node for each in self.operations if each.kind == journal.MAKE and each.proved}
+        found: dict[str, list[api.Volume]] = {}
+        for uuid, things in self.ours.items():
+            for thing in things:
+                root = thing.tags.get(names.TAG_ROOT, uuid)
+                explained = (
+                    uuid in planned
+                    or (uuid in made and uuid not in self.records)
+                    or root in self.busy
+                )
+                if thing.global_id not in self.mapped and not explained:
+                    found.setdefault(root, []).append(thing)
+        return found
+
+    @cached_property
+    def ours(self) -> dict[str, list[api.Volume]]:
+        """This Engine's objects by tags, and by name or a row, by the id that their tag names."""
+        return {
+            uuid: own
+            for uuid, things in self._tagged.items()
+            if (
+                own := [
+                    each
+                    for each in things
+                    if each.global_id in self.mapped or candidates.is_named(each)
+                ]
+            )
+        }
+
+    @cached_property
+    def kept(self) -> dict[str, list[api.Volume]]:
+        """What carries this Engine's tags and is kept by others, by the id that its tag names: no
+        verb touches it."""
+        return {
+            uuid: others
+            for uuid, things in self._tagged.items()
+            if (
+                others := [
+                    each
+                    for each in things
+                    if each.global_id not in self.mapped and not candidates.is_named(each)
+                ]
+            )
+        }
+
+    @cached_property
+    def _tagged(self) -> dict[str, list[api.Volume]]:
+        found: dict[str, list[api.Volume]] = {}
+        for thing in self.things.values():
+            if names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location):
+                found.setdefault(thing.tags[names.TAG_UUID], []).append(thing)
+        return found
+
+    @cached_property
+    def _kept_ids(self) -> frozenset[str]:
+        return frozenset(each.global_id for things in self.kept.values() for each in things)
+
+    def is_kept(self, thing: api.Volume) -> bool:
+        """Tell whether an object carries this Engine's tags, and is kept by others."""
+        return thing.global_id in self._kept_ids
+
+    def candidates(self, node: mapping.Node) -> candidates.Candidates:
+        """Return what may be the object of a row."""
+        named = self._by_name.get(names.object_name(node.uuid))
+        near = [self.things.get(node.global_id or ""), named, *self.kept.get(node.uuid, [])]
+        living = {
+            each.global_id: each
+            for each in near
+            if each is not None and each.global_id in self.things
+        }
+        return candidates.of(living.values(), node, self.location)
+
+    @cached_property
+    def _by_name(self) -> dict[str, api.Volume]:
+        return {each.name: each for each in (*self.fleeting.values(), *self.things.values())}
+
+    def named(self, name: str) -> api.Volume | None:
+        """Return the object of a name or `~globalId`."""
+        global_id = name.lstrip("~")
+        return self._by_name.get(name) or self.things.get(global_id) or self.fleeting.get(global_id)
+
+    @cached_property
+    def _held(self) -> dict[str, list[api.Attachment]]:
+        held: dict[str, list[api.Attachment]] = {}
+        for each in self.attachments:
+            held.setdefault(each.global_id or each.name.lstrip("~"), []).append(each)
+        return held
+
+    @cached_property
+    def _children(self) -> dict[str, list[api.Volume]]:
+        found: dict[str, list[api.Volume]] = {}
+        for each in self.things.values():
+            for address in {
+                each.parent,
+                names.address(each.made_from) if each.made_from else "",
+            } - {""}:
+                found.setdefault(address, []).append(each)
+        return found
+
+    def children(self, thing: api.Volume) -> list[api.Volume]:
+        """Return what was made of an object, and what stands on it."""
+        address = names.address(thing.global_id)
+        return [*self._children.get(address, []), *self._children.get(thing.name, [])]
+
+    def holders(self, global_id: str, name: str) -> list[api.Attachment]:
+        """Return who has an object attached; older releases list no global ids, but names."""
+        return [*self._held.get(global_id, []), *self._held.get(name, [])]
+
+
+def look(work: tree.Work, here: bool = True) -> View:
+    """Read all three. Raises what the mapping and the API raise.
+
+    `here`: this is Engine's machine, as far as is known.
+    """
+    before = _database(work)
+    # What an instance that is behind does not list is neither lost nor free
+    work.client.be_current()
+    listed = [*work.client.volumes(), *work.client.snapshots()]
+    things = {each.global_id: each for each in listed if not _is_fleeting(each)}
+    attachments = tuple(work.client.attachments())
+    clients = {each.client_id: each.status for each in work.client.clients()}
+    records, operations = _database(work)
+    pinned = work.domain.api.cluster_id
+    claim, own = _claimed(work, here)
+    return View(
+        location=work.mapping.location,
+        records=records,
+        operations=operations,
+        things=things,
+        fleeting={each.global_id: each for each in listed if _is_fleeting(each)},
+        attachments=attachments,
+        clients=clients,
+        clusters=frozenset(
+            {names.cluster_of(each) for each in things} | ({pinned} if pinned else set())
+        ),
+        busy=_busy(before, (records, operations)),
+        now=work.now(),
+        api_address=work.client.address,
+        database=str(work.mapping.session.address),
+        claim=claim,
+        own=own,
+    )
+
+
+def living(work: tree.Work) -> list[api.Volume]:
+    """Return all volumes and snapshots but those that StorPool itself is about to drop, as of
+    now."""
+    work.client.be_current()
+    return [
+        each
+        for each in (*work.client.volumes(), *work.client.snapshots())
+        if not _is_fleeting(each)
+    ]
+
+
+def _is_fleeting(thing: api.Volume) -> bool:
+    return thing.dying or thing.transient
+
+
+def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:
+    """Return which Engine has our location, and who this one is; nothing rests on it, so no failure
+    is told."""
+    client = work.client.limited(work.mapping.session.deadline.within(claims.NOTE_SECONDS))
+    try:
+        own = claims.this(work)
+        claim = claims.read(client, work.mapping.location) if work.mapping.location else None
+    except errors.Error as error:
+        work.log.line("claim_not_read", location=work.mapping.location, reason=error)
+        return None, None
+    if claim is not None and not (here and own.machine):
+        # This is not Engine's machine, or it does not tell its id; whose database is looked at, the
+        # server's id tells.
+        same = [each for each in (claim.engine, *claim.others) if each.database == own.database]
+        own = replace(own, machine=same[0].machine, boot=same[0].boot) if same else own
+    return claim, own
+
+
+_Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]
+
+
+def _database(work: tree.Work) -> _Base:
+    if not work.mapping.session.is_made:
+        return {}, ()
+    with work.mapping.session.snapshot():
+        records = {record.node.uuid: record for record in work.mapping.records()}
+        return records, tuple(work.mapping.journal.all())
+
+
+def _busy(before: _Base, after: _Base) -> frozenset[str]:
+    roots = set()
+    for first, second in ((before, after), (after, before)):
+        for uuid, record in first[0].items():
+            other = second[0].get(uuid)
+            if other is None or other.node != record.node:
+                roots.add(record.node.root)
+        seen = {(operation.id, operation.state) for operation in second[1]}
+        roots |= {each.disk for each in first[1] if (each.id, each.state) not in seen}
+    roots |= {each.disk for each in after[1] if each.is_open and each.is_alive()}
+    return frozenset(roots)

@@ -1,0 +1,145 @@
+"""Two Engines of one location: told by the audit, and no ground for reconcile and rebuild to work
+on.
+
+An Engine that is restored beside the living one (to try the recovery from a disaster) has its
+location, and takes the other one's new disks for its own. Who has the location is told in
+StorPool's key-value store (`claims.py`); where nothing is told, what is attached or was just made
+is a sign of life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import findings, survey
+from storpool_ovirt.admin.findings import CRITICAL, TWIN, WARNING, Finding
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import claims, tree
+
+# An Engine that works writes at least once in `claims.SEEN_SECONDS`.
+ALIVE_SECONDS = 2 * claims.SEEN_SECONDS
+# What a lost Engine made last was made before somebody noticed, installed a new one and came here.
+RECENT_SECONDS = findings.GRACE_SECONDS
+
+
+def of_claims(view: survey.View) -> Iterator[Finding]:
+    """Yield the other Engines that work with our location, as far as the store tells."""
+    if view.own is None:
+        return
+    for other in claims.differences(view.claim, view.own):
+        seen_seconds = max(0.0, view.now - other.at)
+        yield Finding(
+            TWIN,
+            CRITICAL if seen_seconds < ALIVE_SECONDS else WARNING,
+            str(other),
+            "",
+            "",
+            f"it has our location {view.location}, and takes our disks for its own as we take"
+            " its own",
+            "stop it, or take StorPool from it; then, on the machine of the Engine that is to have"
+            " the disks: storpool-ovirt claim",
+            seen_seconds,
+        )
+
+
+def check_holder(view: survey.View) -> None:
+    """Raise Conflict when another Engine has our location and was at work a moment ago."""
+    claim, own = view.claim, view.own
+    if (
+        claim is None
+        or own is None
+        or claim.is_of(own)
+        or view.now - claim.engine.at >= ALIVE_SECONDS
+    ):
+        return
+    raise errors.Conflict(
+        f"location {view.location}",
+        f"is that of {claim.engine}, which was at work {_minutes(view, claim.engine.at)}",
+        "stop that one first; if this Engine is the one that is to have the disks: storpool-ovirt"
+        " claim",
+    )
+
+
+def signs(work: tree.Work, view: survey.View, location: str) -> list[str]:
+    """Return why another location's Engine seems to live, in words; nothing where it was this
+    Engine, or is dead."""
+    claim, own = _claim(work, location), view.own
+    told = [] if claim is None else [claim.engine, *claim.others]
+    if own is not None and any(_was_this(each, own) for each in told):
+        return [
+            _at_work(view, each)
+            for each in told
+            if not _was_this(each, own) and _is_alive(view, each)
+        ]
+    found = [_at_work(view, each) for each in told if _is_alive(view, each)]
+    things = [
+        each
+        for each in view.things.values()
+        if names.is_ours(each.tags, each.tags.get(names.TAG_UUID, ""), location)
+        and each.global_id not in view.mapped
+    ]
+    return [*found, *_attached(view, things), *_recent(view, things)]
+
+
+def check_dead(location: str, why: list[str], told: str | None) -> None:
+    """Raise Conflict when a location lives and the administrator has not repeated that it is to be
+    taken over."""
+    if told is not None and told != location:
+        raise errors.InputError(
+            f"--even-if-it-lives {names.shown(told)}",
+            f"does not repeat {names.shown(location)}",
+            "give the same location twice, or leave the option out",
+        )
+    if why and told is None:
+        raise errors.Conflict(
+            f"location {location}",
+            f"seems to be that of an Engine that lives: {'; '.join(why)}",
+            "to take its disks over would have two Engines delete each other's; if that one is"
+            f" lost for good, repeat it with --even-if-it-lives {location}",
+        )
+
+
+def _claim(work: tree.Work, location: str) -> claims.Claim | None:
+    try:
+        return claims.read(work.client, location)
+    except errors.Rejected:  # a cluster without such a store
+        return None
+
+
+def _was_this(told: claims.Engine, own: claims.Engine) -> bool:
+    """Tell whether that was on this machine, or with this database server: the one whose database
+    was lost."""
+    return bool(own.machine and told.machine == own.machine) or told.database == own.database
+
+
+def _is_alive(view: survey.View, engine: claims.Engine) -> bool:
+    return view.now - engine.at < ALIVE_SECONDS
+
+
+def _at_work(view: survey.View, engine: claims.Engine) -> str:
+    return f"{engine} was at work {_minutes(view, engine.at)}"
+
+
+def _attached(view: survey.View, things: list[api.Volume]) -> Iterator[str]:
+    held = [(each, one) for each in things for one in view.holders(each.global_id, each.name)]
+    running = sorted(
+        {one.client_id for _, one in held if view.clients.get(one.client_id) != api.DOWN}
+    )
+    if running:
+        hosts = ", ".join(f"client {client_id}" for client_id in running[:5]) + (
+            " ..." if len(running) > 5 else ""
+        )
+        yield f"{len({each.global_id for each, _ in held})} of its objects are attached at {hosts}"
+
+
+def _recent(view: survey.View, things: list[api.Volume]) -> Iterator[str]:
+    newest = max(things, key=lambda each: each.created_at, default=None)
+    if newest is not None and view.now - newest.created_at < RECENT_SECONDS:
+        yield (
+            f"{newest.kind} ~{newest.global_id} of it was made {_minutes(view, newest.created_at)}"
+        )
+
+
+def _minutes(view: survey.View, at: float) -> str:
+    return f"{max(0.0, view.now - at) / 60:.0f} min ago"

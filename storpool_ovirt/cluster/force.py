@@ -1,0 +1,298 @@
+"""Force: what takes a disk away from a host whether it is open or not.
+
+The only place that ever asks for it.
+
+Three may: the start of a VM (`only_here`, for takeover.py), as Engine starts a VM elsewhere after a
+host was lost and nobody takes the disk from that host; a plug, from hosts that are down
+(`torn_off`, for plug.py); and who says that a host is lost (`clear`). An item with `detach:
+"all"`, `rw: [me]` and `force` makes a host the only one at once
+(`storpool.sptypes.VolumeReassignDesc`; StorPool's plugin for Proxmox VE and its patches for Nova do
+so at a start). docs/fencing.md has the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.log import Log
+
+# An object may go away between a list and the next request: so often it is looked again.
+LOOKS = 3
+# So often more where no answer came, with growing pauses: a failover of the management service
+# takes half a minute.
+LOST_LOOKS = 6
+# Looks, with growing pauses of some seconds in all, until a client that runs has taken over that
+# its disks were taken.
+KNOWN_LOOKS = 6
+SHOWN = 3  # objects that an error names
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object of oVirt's that a client has: `uuid` is oVirt's id for it, `access_mode` rw or
+    ro."""
+
+    target: attachments.Target
+    uuid: str
+    access_mode: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.target.kind} {self.uuid} ({names.address(self.target.global_id)},"
+            f" {self.access_mode})"
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a client has at one moment: oVirt's objects, the names of others', and of what is in no
+    list.
+
+    `status` is StorPool's word for the client (`storpool.sptypes.ClientConfigStatus`), None where
+    it knows no such one.
+    """
+
+    client_id: int
+    status: str | None
+    ours: tuple[Held, ...]
+    others: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def may_run(self) -> bool:
+        """Whether VMs may run on that host: only what StorPool says to be down is taken for
+        down."""
+        return self.status != api.DOWN
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What `clear` did: what it took, what was let go of by others meanwhile, and how the client is
+    now."""
+
+    taken: tuple[Held, ...]
+    vanished: tuple[Held, ...]
+    now: Seen
+
+
+def status(client: api.Client, client_id: int) -> str | None:
+    """Return StorPool's word for how a client is, None for one that it does not know."""
+    return next((each.status for each in client.clients() if each.client_id == client_id), None)
+
+
+def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
+    """Tell how a client is and what it has; changes nothing.
+
+    It is how it is now, not as an instance of the management knows it that is behind. The status
+    is read first, so what a client attaches that has just come up is in the list.
+    """
+    client.be_current()
+    word = status(client, client_id)
+    for attempt in range(LOOKS):
+        listed = [each for each in client.attachments() if each.client_id == client_id]
+        objects = [*client.volumes(), *client.snapshots()] if listed else []
+        found = {
+            **{each.name: each for each in objects},
+            **{names.address(each.global_id): each for each in objects},
+        }
+        pairs = [
+            (each, found.get(names.address(each.global_id) if each.global_id else each.name))
+            for each in listed
+        ]
+        if all(there for _, there in pairs) or attempt == LOOKS - 1:
+            break
+        client.pause(
+            attempt
+        )  # it was renamed or deleted between the two lists, or these are a moment behind
+    ours: list[Held] = []
+    others: list[str] = []
+    unknown: list[str] = []
+    for each, there in pairs:
+        held = _held_as(each, there, openstack_prefix)
+        if held is not None:
+            ours.append(held)
+        else:
+            (others if there else unknown).append(each.name)
+    return Seen(client_id, word, tuple(ours), tuple(others), tuple(unknown))
+
+
+def check_all_known(seen: Seen) -> None:
+    """Raise Conflict when a client has something of which nobody can tell whose it is."""
+    if seen.unknown:
+        raise errors.Conflict(
+            f"client {seen.client_id}",
+            f"has {some(seen.unknown)}, which is in no list of volumes and snapshots",
+            "nobody can tell whose it is, run it again",
+        )
+
+
+def clear(client: api.Client, seen: Seen, openstack_prefix: str, log: Log) -> Cleared:
+    """Take everything of oVirt's from a client by force, shareable disks too; what is others'
+    stays.
+
+    `seen` is the look on which it was decided. One request for all; where that is refused, as one
+    has just been deleted or detached, one for each. On return the list, not an answer, says that
+    nothing of oVirt's is there. Raises Conflict when something is: it was attached meanwhile, or
+    StorPool refuses, or the client was down and runs; also when nobody can tell whose something is,
+    or a client that runs does not take over that it lost its disks.
+    """
+    client_id, now, generation = seen.client_id, seen, 0
+    taken: list[Held] = []
+    refused: errors.Error | None = None
+    for attempt in range(LOOKS + LOST_LOOKS):
+        if not now.ours or now.may_run > seen.may_run:
+            break
+        if _is_lost(refused):
+            client.pause(attempt)
+        batches = (
+            [[each] for each in now.ours] if refused and not _is_lost(refused) else [list(now.ours)]
+        )
+        refused, reached, sent = _tear_off_all(client, client_id, batches)
+        generation = max(generation, reached)
+        now = look(client, client_id, openstack_prefix)
+        for each in sent:
+            if each not in now.ours:
+                taken.append(each)
+                log.line("taken", **_facts(each), client=client_id)
+        if refused is None or (attempt >= LOOKS - 1 and not _is_lost(refused)):
+            break
+    _raise_if_left(seen, now, refused)
+    check_all_known(now)
+    for name in now.others:
+        log.line("left_alone", volume=name, client=client_id)
+    if seen.ours and now.may_run:
+        _check_it_knows(client, client_id, generation)
+    return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
+
+
+def _raise_if_left(seen: Seen, now: Seen, refused: errors.Error | None) -> None:
+    """Raise what explains that something of oVirt's is still there."""
+    if not now.ours:
+        return
+    came_back = now.may_run > seen.may_run
+    if refused is not None and _is_lost(refused) and not came_back:
+        raise refused
+    why, advice = "somebody attached it meanwhile", "run it again"
+    if refused is not None:
+        why = f"StorPool refused to take it ({refused})"
+    if came_back:
+        advice = "it answers StorPool again: look at that host before you try again"
+    raise errors.Conflict(
+        f"client {seen.client_id}", f"still has {some(now.ours)}", f"{why}, {advice}"
+    )
+
+
+def only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
+    """Return the item of a reassign that makes a client the only one that has a volume, whoever has
+    it open."""
+    return {
+        target.kind: names.address(target.global_id),
+        "rw": [client_id],
+        "detach": "all",
+        "force": True,
+    }
+
+
+def torn_off(target: attachments.Target, client_ids: Sequence[int]) -> dict[str, object]:
+    """Return the item of a reassign that takes an object from these clients, whether they have it
+    open or not."""
+    return {target.kind: names.address(target.global_id), "detach": list(client_ids), "force": True}
+
+
+def some(things: Sequence[object], shown: int = SHOWN) -> str:
+    """Return the first few of these, for a sentence."""
+    return ", ".join(map(str, things[:shown])) + (
+        f" and {len(things) - shown} more" if len(things) > shown else ""
+    )
+
+
+def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
+    """Return the clients that run and do not know the configuration of `generation`, and that
+    generation.
+
+    0 stands for the cluster's of now.
+    """
+    clients = client.clients()
+    generation = generation or max((each.generation for each in clients), default=0)
+    running = (each for each in clients if each.status != api.DOWN)
+    return {each.client_id for each in running if each.client_generation < generation}, generation
+
+
+def _tear_off_all(
+    client: api.Client, client_id: int, batches: Sequence[Sequence[Held]]
+) -> tuple[errors.Error | None, int, list[Held]]:
+    """Take these, a request for each batch; return the last refusal, the generation then, and what
+    may be gone.
+
+    Only the list tells what a refusal, or a lost answer, means. None is sent again without a look:
+    who has started a VM there meanwhile keeps its disks.
+    """
+    refused: errors.Error | None = None
+    generation = 0
+    sent: list[Held] = []
+    for batch in batches:
+        targets = [each.target for each in batch]
+        items = [torn_off(each, [client_id]) for each in targets]
+        try:
+            generation = client.reassign(
+                items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets), repeat=False
+            )
+        except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
+            refused = error
+            continue
+        except errors.ApiUnavailable as error:
+            if not error.ambiguous:
+                raise
+            refused = error
+        sent += batch
+    return refused, generation, sent
+
+
+def _is_lost(refused: errors.Error | None) -> bool:
+    """Tell whether nobody knows what became of a request."""
+    return isinstance(refused, errors.ApiUnavailable)
+
+
+def _facts(held: Held) -> dict[str, object]:
+    return {"volume": held.target.name, "global_id": held.target.global_id, "uuid": held.uuid}
+
+
+def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:
+    """Raise Conflict when a client that runs does not take over in time what was changed."""
+    for attempt in range(KNOWN_LOOKS):
+        late, generation = behind(client, generation)
+        if client_id not in late:
+            return
+        client.pause(attempt)
+    raise errors.Conflict(
+        f"client {client_id}",
+        "runs, and does not take over that its disks were taken from it",
+        "StorPool has them as detached; switch the host off before they are used elsewhere",
+    )
+
+
+def _held_as(each: api.Attachment, there: api.Volume | None, openstack_prefix: str) -> Held | None:
+    """Return what is oVirt's; where no list has it, the name that only oVirt's objects have tells
+    it."""
+    if there is None:
+        uuid, global_id = names.uuid_of(each.name), each.global_id
+        kind = "volume" if each.access_mode == "rw" else "snapshot"
+        return (
+            Held(attachments.Target(global_id, each.name, kind), uuid, each.access_mode)
+            if uuid and global_id
+            else None
+        )
+    owner = _owner(there, openstack_prefix)
+    return (
+        Held(attachments.Target(there.global_id, there.name, there.kind), owner, each.access_mode)
+        if owner
+        else None
+    )
+
+
+def _owner(there: api.Volume, openstack_prefix: str) -> str | None:
+    """Return oVirt's id for it; None for others', and for a snapshot that is being deleted."""
+    return None if there.dying else names.ovirt_id(there.name, there.tags, openstack_prefix)

@@ -1,0 +1,252 @@
+"""What StorPool's API answers, as values: each field is read by one function, which takes nothing
+for granted.
+
+A reply may come from a release that nobody here has seen, or from a proxy. What is not what the
+official binding says (`storpool.sptypes`) is `Odd`, whatever it is: no number that is none, no
+missing id, travels further in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storpool_ovirt import names
+
+# Sizes and generations are signed numbers of 64 bits, times are seconds since 1970
+# (`storpool.sptypes`).
+NUMBER_MAX = (1 << 63) - 1
+TEXT_MAX = 4096  # no name, tag or status of StorPool's is nearly as long
+# StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
+DOWN = "down"
+
+_NEEDED: Any = object()
+
+
+class Odd(ValueError):
+    """A part of a reply is missing or is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`,
+    `SnapshotSummary`).
+
+    `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in
+    seconds since 1970, `serial` orders what was made in the same second.
+    """
+
+    kind: str
+    global_id: str
+    name: str
+    size_bytes: int
+    tags: Mapping[str, str]
+    template: str
+    made_from: str | None
+    dying: bool
+    transient: bool = False
+    parent: str = ""
+    created_at: float = 0.0
+    serial: int = 0
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`)."""
+
+    name: str
+    global_id: str | None
+    client_id: int
+    access_mode: str
+
+    def is_of(self, global_id: str, name: str | None) -> bool:
+        """Tell whether this is an attachment of that object; older releases give no global id but a
+        name."""
+        if self.global_id is not None:
+            return self.global_id == global_id
+        return self.name in (names.address(global_id), name)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template's space for client data: replication is already accounted
+    (`VolumeTemplateStatusDesc.stored`)."""
+
+    name: str
+    capacity_bytes: int
+    free_bytes: int
+    provisioned_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A value of the key-value store, and the version of its bucket, which grows with each
+    change."""
+
+    value: str
+    version: int
+
+
+@dataclass(frozen=True)
+class ClientStatus:
+    """How far a client has come with the cluster's configuration, which is of `generation`
+    (`ClientConfigStatus`)."""
+
+    client_id: int
+    client_generation: int
+    status: str
+    generation: int = 0
+
+
+def document(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object that a body holds.
+
+    Raises Odd for anything else, however it is odd.
+    """
+    try:
+        return mapping(json.loads(body.decode("utf-8-sig")), "the answer")
+    except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
+        raise Odd("it is not what StorPool sends") from error
+
+
+def number(raw: Mapping[str, Any], key: str, default: int = _NEEDED, least: int = 0) -> int:
+    """Return a whole number from `least` up to 63 bits; `default` where there is none, or null.
+
+    Raises Odd.
+    """
+    value = raw.get(key)
+    if value is None and default is not _NEEDED:
+        return default
+    # A boolean is an int to Python, and 1.0 is one to JSON.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= NUMBER_MAX:
+        raise Odd(f"{key} is no number")
+    return value
+
+
+def text(raw: Mapping[str, Any], key: str, default: str = _NEEDED) -> str:
+    """Return a text; `default` where there is none, or null. Raises Odd."""
+    value = raw.get(key)
+    if value is None and default is not _NEEDED:
+        return default
+    if not isinstance(value, str) or len(value) > TEXT_MAX or not _is_utf8(value):
+        raise Odd(f"{key} is no text")
+    return value
+
+
+def global_id(raw: Mapping[str, Any], key: str, default: str | None = _NEEDED) -> str | None:
+    """Return a global id; `default` where there is none, null, or an empty one. Raises Odd."""
+    value = raw.get(key)
+    if value in (None, "") and default is not _NEEDED:
+        return default
+    if not isinstance(value, str) or not names.GLOBAL_ID.match(value):
+        raise Odd(f"{key} is no global id")
+    return value
+
+
+def part(raw: object, key: str) -> Mapping[str, Any]:
+    """Return an object inside another one. Raises Odd."""
+    return mapping(mapping(raw).get(key), key)
+
+
+def mapping(raw: object, what: str = "an entry") -> Mapping[str, Any]:
+    """Return what has to be a JSON object. Raises Odd."""
+    if not isinstance(raw, dict):
+        raise Odd(f"{what} is no object")
+    return raw
+
+
+def entries(raw: object) -> Sequence[Mapping[str, Any]]:
+    """Return what has to be a list of JSON objects. Raises Odd."""
+    if not isinstance(raw, list):
+        raise Odd("it is no list")
+    return [mapping(each) for each in raw]
+
+
+def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
+    """Return a volume or a snapshot (`kind`)."""
+    name = text(raw, "name")
+    # A snapshot that is being deleted stays in the lists with a name that starts with "*"
+    # (`SnapshotSummary.deleted`).
+    dying = name.startswith("*") or bool(raw.get("deleted"))
+    return Volume(
+        kind=kind,
+        global_id=str(global_id(raw, "globalId")),
+        name=name,
+        size_bytes=number(raw, "size"),
+        tags=_tags(raw),
+        template=text(raw, "templateName"),
+        made_from=global_id(raw, "createdFromGlobalId", None),
+        dying=dying,
+        transient=bool(raw.get("transient")),
+        parent=text(raw, "parentName", ""),
+        created_at=float(number(raw, "creationTimestamp", 0)),
+        serial=number(raw, "visibleVolumeId", 0),
+    )
+
+
+def attachment(raw: Mapping[str, Any]) -> Attachment:
+    """Return an attachment."""
+    mode = text(raw, "rights")
+    if mode not in ("rw", "ro"):
+        raise Odd("rights are neither rw nor ro")
+    return Attachment(
+        text(raw, "volume"), global_id(raw, "globalId", None), number(raw, "client", least=1), mode
+    )
+
+
+def template(raw: Mapping[str, Any]) -> Template:
+    """Return a template's space."""
+    stored = part(raw, "stored")
+    return Template(
+        text(raw, "name"),
+        number(stored, "capacity"),
+        number(stored, "free"),
+        number(raw, "size", 0),
+    )
+
+
+def parent(raw: object) -> str:
+    """Return the name of the snapshot that a template's volumes stand on; "" where there is
+    none."""
+    return text(mapping(raw), "parentName", "")
+
+
+def client_status(raw: Mapping[str, Any]) -> ClientStatus:
+    """Return how far a client has come."""
+    seen = number(raw, "clientGeneration")
+    return ClientStatus(
+        number(raw, "id", least=1), seen, text(raw, "configStatus"), number(raw, "generation", seen)
+    )
+
+
+def pair(raw: object, key: str) -> Pair:
+    """Return one pair of a bucket."""
+    return Pair(text(part(raw, "pairs"), key), number(mapping(raw), "version"))
+
+
+def group(raw: object) -> dict[str, str]:
+    """Return the global id of each new snapshot of a group by that of its volume."""
+    found = entries(mapping(raw).get("snapshots"))
+    return {
+        str(global_id(each, "volumeGlobalId")): str(global_id(each, "snapshotGlobalId"))
+        for each in found
+    }
+
+
+def _tags(raw: Mapping[str, Any]) -> dict[str, str]:
+    given = raw.get("tags")
+    tags = {} if given is None else mapping(given, "tags")
+    return {key: text(tags, key) for key in tags}
+
+
+def _is_utf8(value: str) -> bool:
+    """Tell whether a text can be written anywhere: JSON may hold half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

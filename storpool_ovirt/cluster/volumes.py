@@ -1,0 +1,376 @@
+"""What lives in the cluster: volumes and snapshots, made once, found again, deleted only when they
+are ours.
+
+Callers name objects and own tags (`names.py`); they decide about trees and intents. Nothing here
+touches hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Callable, TypeVar
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api
+
+_T = TypeVar("_T")
+
+# After an ambiguous failure: look, then try again. The deadline ends it earlier.
+CREATE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: the name is the key that makes a create repeatable, the tags say who owns
+    it.
+
+    `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is
+    empty. `replication` is for clusters without templates. What has a tag of `never` is another
+    owner's, or made of another source, although it has the name. `source_tag` is the tag that
+    tells what a volume was made of, where its name may be that of an earlier plan with another
+    source; a name that was chosen for this plan alone needs none.
+    """
+
+    name: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    size_bytes: int | None = None
+    template: str | None = None
+    parent: str | None = None
+    base_on: str | None = None
+    replication: int | None = None
+    never: tuple[str, ...] = ()
+    source_tag: str = ""
+
+    @property
+    def source(self) -> str | None:
+        """The global id of what it is made of; None for an empty volume."""
+        return self.parent or self.base_on
+
+    @property
+    def all_tags(self) -> dict[str, str]:
+        """The tags that the object gets."""
+        told = {self.source_tag: self.source} if self.source_tag and self.source else {}
+        return {**self.tags, **told}
+
+
+def create(client: api.Client, plan: Plan) -> str:
+    """Make the volume of `plan` unless it is there already, and return its global id.
+
+    Raises Conflict when the name belongs to something else, NoSpace, NotFound (template, parent or
+    source).
+    """
+    names.check_length(plan.name, plan.all_tags)
+    body: dict[str, object] = {"name": plan.name, "tags": plan.all_tags}
+    if plan.size_bytes is not None:
+        body["size"] = plan.size_bytes
+    if plan.template is not None:
+        body["template"] = plan.template
+    if plan.replication is not None:
+        body["replication"] = plan.replication
+    if plan.parent is not None:
+        body["parent"] = names.address(plan.parent)
+    if plan.base_on is not None:
+        body["baseOn"] = names.address(plan.base_on)
+    return _made(
+        client,
+        lambda: client.volume_create(body),
+        lambda: _found_volume(client, plan),
+        _other_kind(plan),
+    )
+
+
+def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
+    """Freeze the volume with global id `volume_id` as the snapshot of `plan`, once, and return its
+    global id."""
+    names.check_length(plan.name, plan.tags)
+    body = {"name": plan.name, "tags": dict(plan.tags)}
+    address = names.address(volume_id)
+    return _made(
+        client,
+        lambda: client.volume_snapshot(address, body),
+        lambda: _found(client.snapshot, plan, volume_id),
+        _other_kind(plan),
+    )
+
+
+def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str]:
+    """Freeze several volumes at one moment, all or none; return the snapshots' global ids in the
+    order of `members`.
+
+    A member is a volume's global id and the plan of its snapshot. Raises Conflict when a name
+    belongs to something else, NotFound when a volume is missing.
+    """
+    for _, plan in members:
+        names.check_length(plan.name, plan.tags)
+    body = {
+        "volumes": [
+            {"volume": names.address(volume_id), "name": plan.name, "tags": dict(plan.tags)}
+            for volume_id, plan in members
+        ]
+    }
+    what = ", ".join(plan.name for _, plan in members)
+
+    def post() -> list[str]:
+        made = client.group_snapshot(body, what)
+        return [made[volume_id] for volume_id, _ in members]
+
+    taken = errors.Conflict(what, "exists in part, or as something else", "choose another id")
+    return _made(client, post, lambda: _found_group(client, members), taken)
+
+
+def find(client: api.Client, kind: str, plan: Plan) -> str | None:
+    """Return the global id of what an earlier try made of `plan`; None when there is nothing of
+    that name."""
+    return _found_volume(client, plan) if kind == "volume" else _found(client.snapshot, plan, None)
+
+
+def check_source(client: api.Client, there: api.Volume, plan: Plan) -> None:
+    """Raise Conflict unless it is proved that a volume with the name of `plan` was made of what
+    `plan` says.
+
+    Its tag proves it. Of one without, StorPool tells the chain of its parents: an empty volume has
+    none but that of its template, a copy of a snapshot stands on that, and a clone on a transient
+    snapshot of its source, for a while. What nothing proves is not taken: it might be an earlier
+    create's, with other data.
+    """
+    if not plan.source_tag or there.kind != "volume":
+        return
+    told = there.tags.get(plan.source_tag)
+    is_right = _stands_on_source(client, there, plan) if told is None else told == plan.source
+    if not is_right:
+        wanted = f"a copy of ~{plan.source}" if plan.source else "empty"
+        raise errors.Conflict(
+            f"volume {there.name} (~{there.global_id})",
+            (
+                f"exists with the data of ~{told}"
+                if told
+                else f"exists, and nothing proves that it was made as {wanted}"
+            ),
+            "the same id cannot be used for another source: choose another id, or delete that"
+            " volume first",
+        )
+
+
+def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:
+    if not there.parent:
+        return plan.source is None
+    listed = client.snapshots()
+    named = {
+        **{each.name: each for each in listed},
+        **{names.address(each.global_id): each for each in listed},
+    }
+    name = there.parent
+    while name:
+        parent = named.pop(name, None)
+        if parent is None:
+            return False  # nothing tells
+        if parent.made_from != there.global_id:
+            return _is_source(client, parent, plan)
+        name = parent.parent  # a snapshot of its own, made since
+    return plan.source is None
+
+
+def _is_source(client: api.Client, parent: api.Volume, plan: Plan) -> bool:
+    if plan.parent is not None:
+        return parent.global_id == plan.parent
+    if plan.base_on is not None:
+        return parent.transient and parent.made_from == plan.base_on
+    own = (parent.name, names.address(parent.global_id))
+    return plan.template is not None and client.template_parent(plan.template) in own
+
+
+def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
+    """Give the volume this size (bytes, absolute, never smaller) and return the cluster's
+    generation of that change."""
+    return client.volume_update(names.address(global_id), {"size": size_bytes})
+
+
+def change(  # noqa: PLR0913  one request, so one call
+    client: api.Client,
+    there: api.Volume,
+    *,
+    name: str | None = None,
+    size_bytes: int | None = None,
+    template: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> int:
+    """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it
+    or nothing.
+
+    `tags` are those that change; the others of `there` are sent along, as StorPool's update may
+    replace all of them. An empty value removes a tag (StorPool's own Cinder patches rely on it).
+    Returns the cluster's generation of the change, 0 for a snapshot. Raises Exists when another
+    object has the name.
+    """
+    retagged = {**there.tags, **tags} if tags else None
+    wanted = {"rename": name, "size": size_bytes, "template": template, "tags": retagged}
+    body = {key: value for key, value in wanted.items() if value is not None}
+    if not body:
+        return 0
+    address = names.address(there.global_id)
+    try:
+        if there.kind == "volume":
+            return client.volume_update(address, body)
+        client.snapshot_update(address, body)
+    except errors.Exists:
+        # A repetition after a lost answer finds its own work.
+        if name is None or read(client, there.kind, address).name != name:
+            raise
+    return 0
+
+
+def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
+    """Give the volume the data of the snapshot and let it keep its size; no host may have it
+    attached meanwhile.
+
+    Whether StorPool keeps the size is not documented, so it is looked at and put right.
+    """
+    address = names.address(volume_id)
+    before = client.volume(address)
+    client.volume_revert(address, names.address(snapshot_id))
+    if client.volume(address).size_bytes < before.size_bytes:
+        grow(client, volume_id, before.size_bytes)
+
+
+def read(client: api.Client, kind: str, address: str) -> api.Volume:
+    """Return a volume or a snapshot by `~globalId` or name; raise NotFound when there is none of
+    this kind."""
+    return _reader(client, kind)(address)
+
+
+def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
+    """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not
+    carry these tags."""
+    _check_owner(read(client, kind, names.address(global_id)), tags)
+
+
+def delete(client: api.Client, global_id: str) -> None:
+    """Delete a volume; absent is fine. Raises InUse when it is attached to a host."""
+    try:
+        client.volume_delete(names.address(global_id))
+    except errors.NotFound:
+        return
+
+
+def delete_snapshot(client: api.Client, global_id: str) -> None:
+    """Delete a snapshot; absent is fine. What was made from it keeps its data."""
+    try:
+        client.snapshot_delete(names.address(global_id))
+    except errors.NotFound:
+        return
+
+
+def capacity(client: api.Client, template: str | None) -> api.Template | None:
+    """Return the space of a template; without a name, that of the largest, as templates may share
+    disks.
+
+    None when the cluster has no template at all; NotFound when it has not this one.
+    """
+    templates = client.templates()
+    if template is None:
+        return max(templates, key=lambda each: each.capacity_bytes, default=None)
+    return named_template(templates, template, client.address)
+
+
+def named_template(templates: Sequence[api.Template], name: str, where: str) -> api.Template:
+    """Return the template of this name; raise NotFound when there is none, `where` is the API's
+    address."""
+    for each in templates:
+        if each.name == name:
+            return each
+    raise errors.NotFound(
+        "template", name, f"in the StorPool cluster at {where}: check sp_template"
+    )
+
+
+def _made(
+    client: api.Client,
+    post: Callable[[], _T],
+    look: Callable[[], _T | None],
+    taken: errors.Conflict,
+) -> _T:
+    """Create once: after an ambiguous failure look for what the try may have made, and only else
+    try again.
+
+    `taken` is raised when the name exists but `look` finds nothing of ours under it.
+    """
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            return post()
+        except errors.Exists as error:
+            found = look()
+            if found is None:
+                raise taken from error
+            return found
+        except errors.ApiUnavailable as error:
+            if not error.ambiguous or attempt == CREATE_ATTEMPTS - 1:
+                raise
+            try:
+                found = look()
+            except errors.Conflict:
+                raise
+            except errors.Error as unseen:
+                # Not knowing what was made is the worse news: a clear no to the look must not be
+                # taken for one to it.
+                raise error from unseen
+            if found is not None:
+                return found
+            client.pause(attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _other_kind(plan: Plan) -> errors.Conflict:
+    # Volumes and snapshots share one name space.
+    return errors.Conflict(plan.name, "belongs to an object of another kind", "choose another id")
+
+
+def _reader(client: api.Client, kind: str) -> Callable[[str], api.Volume]:
+    return client.volume if kind == "volume" else client.snapshot
+
+
+def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None) -> str | None:
+    try:
+        there = read(plan.name)
+    except errors.NotFound:
+        return None
+    _check_owner(there, plan.tags, plan.never)
+    if plan.size_bytes is not None and there.size_bytes != plan.size_bytes:
+        why = f"exists with {there.size_bytes} bytes in place of {plan.size_bytes}"
+        raise errors.Conflict(plan.name, why, "the same id cannot be used for another size")
+    if made_from is not None and there.made_from not in (None, made_from):
+        why = f"exists as a snapshot of {there.made_from} in place of {made_from}"
+        raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
+    return there.global_id
+
+
+def _found_volume(client: api.Client, plan: Plan) -> str | None:
+    def checked(name: str) -> api.Volume:
+        there = client.volume(name)
+        _check_owner(there, plan.tags, plan.never)
+        check_source(client, there, plan)
+        return there
+
+    return _found(checked, plan, None)
+
+
+def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str] | None:
+    found = [_found(client.snapshot, plan, volume_id) for volume_id, plan in members]
+    return None if None in found else [each for each in found if each is not None]
+
+
+def _check_owner(there: api.Volume, tags: Mapping[str, str], never: Sequence[str] = ()) -> None:
+    foreign = sorted(key for key, value in tags.items() if there.tags.get(key) != value)
+    others = sorted(key for key in never if key in there.tags)
+    if others:
+        raise errors.Foreign(
+            f"{there.name} ({there.global_id})",
+            f"has a tag that ours never has ({', '.join(others)})",
+            "it belongs to another owner, or has other data, and is left alone",
+        )
+    if foreign:
+        raise errors.Foreign(
+            f"{there.name} ({there.global_id})",
+            f"does not carry our tags ({', '.join(foreign)})",
+            "it belongs to another owner and is left alone",
+        )

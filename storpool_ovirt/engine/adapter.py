@@ -1,0 +1,307 @@
+"""storpool-adapter: the program that oVirt Engine runs for each verb on a managed block disk.
+
+    storpool-adapter VERB DRIVER_JSON DATABASE_URL CORRELATION_ID [ARGUMENT...]
+
+Arguments are positional (a correlation id may begin with "-"). The answer is exactly one line,
+last: `<correlation id>:<payload>` with exit code 0, or `error:<one sentence>` with exit code 1
+(oVirt's ManagedBlockExecutor, whose rules docs/verbs.md tells).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
+
+from storpool_ovirt import config, documents, errors, names, program, sentences, text
+from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
+from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine.journal import Journal
+
+PROGRAM = "storpool-adapter"
+USAGE = (
+    f"run it as Engine does: {PROGRAM} VERB DRIVER_JSON DATABASE_URL CORRELATION_ID [ARGUMENT...]"
+)
+
+# What Engine lets through as a correlation id (its ValidationUtils); it may begin with "-", "_" or
+# "error".
+CORRELATION_ID = re.compile(r"[0-9a-zA-Z_-]{1,50}\Z")
+MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit numbers of bytes
+# What a verb keeps back of its time to write its answer, and the last net below all other limits.
+ANSWER_SECONDS = 3.0
+GRACE_SECONDS = 0.5
+TOLD_MAX = 200  # of an argument in the journal, for people: ids and sizes are shorter
+# To tell the journal how it ended, also when the time is up.
+NOTE_SECONDS = 0.3
+RECORD_SECONDS = 1.0
+
+
+class Argument(NamedTuple):
+    """One argument of a verb: its name in messages, how it is read, and whether the verb needs it
+    at all."""
+
+    name: str
+    parse: Callable[[str, str], Any]
+    used: bool = True
+
+
+class Verb(NamedTuple):
+    """One verb: its arguments, and the function of `disks` that does it; None: a success that
+    changes nothing."""
+
+    arguments: tuple[Argument, ...]
+    does: str | None
+
+
+def _size_bytes(given: str, what: str) -> int:
+    size_gib = text.number(given, 1, MAX_GIB)
+    if size_gib is None:
+        raise errors.InputError(
+            what, f"is not a size ({names.shown(given)})", f"give whole GiB from 1 to {MAX_GIB}"
+        )
+    return size_gib << 30
+
+
+def _object(given: str, what: str) -> object:
+    value = documents.parse(given, what, "Engine passes what the host reported")
+    if not (isinstance(value, dict) or value is None):
+        raise errors.InputError(
+            what, "is not a JSON object", "Engine passes what the host reported"
+        )
+    return value
+
+
+def _refresh(given: str, what: str) -> bool:
+    if given not in ("true", "false"):
+        raise errors.InputError(
+            what, f"is neither true nor false ({names.shown(given)})", "Engine passes true"
+        )
+    return given == "true"
+
+
+VOLUME = Argument("volume id", names.uuid)
+SNAPSHOT = Argument("snapshot id", names.uuid)
+ANY_VOLUME = VOLUME._replace(used=False)
+SIZE = Argument("size", _size_bytes)
+
+# The snapshot's id alone decides in the last two, which get their ids in opposite order. The
+# attachment is the host's matter: disconnect_volume (which names no host, and comes for one side of
+# a migration while the other runs) and save_device do nothing.
+VERBS: dict[str, Verb] = {
+    "create_volume": Verb((VOLUME, SIZE), "create"),
+    "delete_volume": Verb((VOLUME,), "delete"),
+    "connect_volume": Verb((VOLUME, Argument("connector info", _object)), "connect"),
+    "disconnect_volume": Verb((VOLUME,), None),
+    "extend_volume": Verb((VOLUME, SIZE), "extend"),
+    "save_device": Verb((VOLUME, Argument("device", _object)), None),
+    "get_connection_info": Verb((VOLUME,), "connection"),
+    "storage_stats": Verb((Argument("refresh", _refresh, used=False),), "stats"),
+    "clone_volume": Verb(
+        (Argument("source volume id", names.uuid), Argument("new volume id", names.uuid)), "clone"
+    ),
+    "create_snapshot": Verb((VOLUME,), "snapshot"),
+    "remove_snapshot": Verb((SNAPSHOT, ANY_VOLUME), "remove"),
+    "create_volume_from_snapshot": Verb((ANY_VOLUME, SNAPSHOT), "preview"),
+}
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, as Engine waits for the process.
+
+    Taking the interpreter apart costs as long as the work: everything is written and closed by now.
+    """
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and answer it; return the exit code, 0 or 1."""
+    started = time.monotonic()
+    # A process that lives for a tenth of a second leaves nothing to collect: this saves a tenth of
+    # it
+    gc.disable()
+    arguments = list(sys.argv if argv is None else argv)
+    program.close_stdin()
+    path = config.engine_log(PROGRAM)
+    log = Log(PROGRAM, path)
+    answer = program.Answer(log.descriptor)
+    try:
+        _hide_what_engine_gave(arguments, log)
+        _run(arguments, log, answer)
+    except program.FAILURES as error:
+        limit_end()
+        # A bug too is one sentence for Engine, and its trace is in the log.
+        event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
+        reason = program.reason(error, log, f"{path} on Engine's machine", "engine")
+    else:
+        return 0
+    verb = arguments[1] if len(arguments) > 1 else ""
+    log.line(event, verb=verb, reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    if not answer.given:
+        with contextlib.suppress(errors.NotDelivered):
+            _give(answer, "error", reason)
+    return 1
+
+
+def _run(argv: Sequence[str], log: Log, answer: program.Answer) -> None:
+    """Parse the arguments, run the verb and give its answer."""
+    started = time.monotonic()
+    verb, options, database, arguments = _parse(argv, log)
+    domain = config.domain(options, config.root())
+    log.hide(domain.api.token.reveal())
+    log.hide(database.password.reveal())
+    # Engine takes a line that begins with "error" for one and cuts six characters: such an id would
+    # be cut wrong.
+    prefix = "error" if log.correlation_id.startswith("error") else log.correlation_id
+    if verb.does is None:
+        limit_end()
+        _give(answer, prefix, "")
+        return
+    deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
+    with ExitStack() as stack:
+        with enforced(deadline, "the verb to end", GRACE_SECONDS):
+            # From here on the database driver and StorPool's binding are needed; what ends before
+            # is spared them.
+            from storpool_ovirt.cluster import api
+            from storpool_ovirt.engine import disks, journal, mapping, tree
+
+            told = tuple(
+                sentences.shortened(sentences.visible(log.masked(each)), TOLD_MAX)
+                for each in argv[5:]
+            )
+            caller = journal.Caller(log.masked(log.correlation_id), argv[1], told)
+            opened = stack.enter_context(mapping.opened(database, deadline, caller))
+            client = api.Client(domain.api, deadline)
+            work = tree.Work(domain, client, opened, log, config.root())
+            with _journaled(opened.journal, deadline, log):
+                result = getattr(disks, verb.does)(work, *arguments)
+                payload = (
+                    result
+                    if isinstance(result, str)
+                    else json.dumps(result)
+                    if result is not None
+                    else ""
+                )
+                _give(answer, prefix, payload)
+        limit_end(NOTE_SECONDS + 2 * RECORD_SECONDS + END_SECONDS)
+        _record(opened.journal, database, deadline, log)
+    took = f"{time.monotonic() - started:.3f}"
+    # Engine has its answer, and the journal says so: a log that cannot be written must not change
+    # the exit code.
+    with contextlib.suppress(errors.Error), enforced(deadline.after(END_SECONDS), "the log", 0):
+        log.line(
+            "verb_done",
+            verb=argv[1],
+            api=client.calls,
+            sql=opened.session.statements,
+            loc=opened.location,
+            seconds=took,
+        )
+
+
+def _hide_what_engine_gave(argv: Sequence[str], log: Log) -> None:
+    """Hide the secrets in the arguments before any of them is looked at: one in a wrong place is
+    shown in an error."""
+    for argument in argv[1:]:
+        for secret in config.secrets_in(argument):
+            log.hide(secret)
+
+
+def _give(answer: program.Answer, prefix: str, payload: str) -> None:
+    """Write the line: a sentence after "error", or the payload of a success as it is, which a
+    program reads."""
+    try:
+        answer.give(f"{prefix}:{payload}")
+    except OSError as error:
+        raise errors.NotDelivered(str(error)) from error
+
+
+@contextmanager
+def _journaled(book: Journal, deadline: Deadline, log: Log) -> Iterator[None]:
+    """Tell the journal of a verb that did not end well: what it began may have taken effect all the
+    same."""
+    try:
+        yield
+    except BaseException as error:
+        deadline.extend(NOTE_SECONDS)
+        undelivered = isinstance(error, errors.NotDelivered)
+        try:
+            book.failed("undelivered" if undelivered else "failed", log.sentence(error))
+        except Exception as unwritten:  # the failure itself is the one that is told
+            log.line("failure_not_recorded", reason=unwritten)
+        raise
+
+
+def _record(book: Journal, database: config.Database, deadline: Deadline, log: Log) -> None:
+    """Write that Engine has the answer; through a new connection if the first one broke just now.
+
+    Where that fails nobody knows whether it is written, so it is claimed once more that Engine has
+    no answer, and made true by the exit code 1, for which Engine drops it.
+    """
+    from storpool_ovirt.engine import mapping
+
+    deadline.extend(NOTE_SECONDS)  # a verb may have used all of its time and succeeded
+    try:
+        book.delivered()
+    except errors.Error as error:
+        log.line("delivery_not_recorded", reason=error)
+    else:
+        return
+    try:
+        with mapping.opened(
+            database, deadline.after(RECORD_SECONDS), book.caller, book.own
+        ) as again:
+            again.journal.delivered()
+    except errors.Error as error:
+        with mapping.opened(
+            database, deadline.after(RECORD_SECONDS), book.caller, book.own
+        ) as again:
+            again.journal.claim_again(log.sentence(error))
+        raise
+
+
+def _parse(
+    argv: Sequence[str], log: Log
+) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:
+    for position, argument in enumerate(argv[1:], 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise errors.InputError(f"argument {position}", "is not UTF-8", USAGE) from None
+    head = ("verb", "driver options", "database URL", "correlation id")
+    for position, name in enumerate(head, 1):
+        if len(argv) <= position:
+            raise errors.InputError(f"the {name} argument", "is missing", USAGE)
+    _, name, options_text, url, correlation_id, *texts = argv
+    if not CORRELATION_ID.match(correlation_id):
+        why = f"is not valid ({names.shown(correlation_id)})"
+        raise errors.InputError(
+            "the correlation id argument", why, "give 1 to 50 of the characters 0-9 a-z A-Z _ -"
+        )
+    log.correlation_id = correlation_id
+    verb = VERBS.get(name)
+    if verb is None:
+        raise errors.InputError(
+            f"the verb {names.shown(name)}", "does not exist", f"the verbs are {', '.join(VERBS)}"
+        )
+    for missing in verb.arguments[len(texts) :]:
+        raise errors.InputError(f"the {missing.name} argument of {name}", "is missing", USAGE)
+    if len(texts) > len(verb.arguments):
+        raise errors.InputError(
+            f"{name}", f"takes {len(verb.arguments)} arguments, {len(texts)} were given", USAGE
+        )
+    options = config.parse_driver_json(options_text)
+    database = config.parse_database_url(url)
+    parsed = [
+        (each.used, each.parse(given, f"the {each.name} argument of {name}"))
+        for each, given in zip(verb.arguments, texts)
+    ]
+    return verb, options, database, [value for used, value in parsed if used]

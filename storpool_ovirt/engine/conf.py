@@ -1,0 +1,139 @@
+"""Where Engine keeps its mapping database, and its own: engine-setup writes it below
+/etc/ovirt-engine/engine.conf.d.
+
+The keys are those of oVirt's engine-setup (MANAGEDBLOCK_DB_*, CINDERLIB_DB_* up to 4.5.7;
+ENGINE_DB_* for its own). The files are read as Engine itself reads them (ovirt-engine's
+ShellLikeConfd.java and packaging/pythonlib/ovirt_engine/configfile.py): its defaults, engine.conf,
+then engine.conf.d/*.conf by name, a later value wins. A line is `KEY=value`: double quotes keep
+blanks and #, a backslash takes the meaning from what follows it, `${KEY}` is what was read for that
+key so far, or nothing. Single quotes have no meaning.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from storpool_ovirt import config, errors, rights, text
+
+DEFAULTS = "/usr/share/ovirt-engine/services/ovirt-engine/ovirt-engine.conf"
+FILE = "/etc/ovirt-engine/engine.conf"
+FOLDER = f"{FILE}.d"
+PREFIXES = ("MANAGEDBLOCK_DB_", "CINDERLIB_DB_")
+OWN_PREFIX = "ENGINE_DB_"
+KEYS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")
+
+# Java's: \s and \w are those of ASCII.
+_NOTHING = re.compile(r"\s*(#.*)?\Z", re.ASCII | re.DOTALL)
+_LINE = re.compile(r"\s*(\w+)=(.*)\Z", re.ASCII | re.DOTALL)
+# A backslash with what follows it; a variable; a `$` that is none; a quote; what ends a value
+# outside of quotes.
+_TOKEN = re.compile(
+    r"\\(?P<escaped>.?)|\$\{(?P<name>[^}]*)\}|(?P<bad>\$)|(?P<quote>\")|(?P<end>[ #])", re.DOTALL
+)
+
+
+def database(root: str = "") -> config.Database:
+    """Return where Engine's mapping database is; raise ConfigError when it is not told, or may not
+    be read."""
+    return _told(
+        root, PREFIXES, "the mapping database", "run this on Engine's machine, or give --database"
+    )
+
+
+def own_database(root: str = "") -> config.Database:
+    """Return where Engine's own database is; raise ConfigError when it is not told, or may not be
+    read."""
+    return _told(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
+
+
+def _told(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> config.Database:
+    keys: dict[str, str] = {}
+    for path in _paths(root):
+        try:
+            data = rights.read(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise errors.ConfigError(
+                path, f"cannot be read ({error.strerror})", "run this as root or as the user ovirt"
+            ) from error
+        _add(keys, text.decoded(data, path, damaged=True), path)
+    for prefix in prefixes:
+        if prefix + "HOST" in keys:
+            return _database(prefix, keys, root + FOLDER)
+    raise errors.ConfigError(what, f"is not told in {root}{FOLDER}", advice)
+
+
+def _paths(root: str) -> list[str]:
+    folder = root + FOLDER
+    try:
+        found = sorted(name for name in os.listdir(folder) if name.endswith(".conf"))
+    except FileNotFoundError:
+        found = []
+    except OSError as error:
+        raise errors.ConfigError(
+            folder, f"cannot be read ({error.strerror})", "run this as root or as the user ovirt"
+        ) from error
+    return [root + DEFAULTS, root + FILE, *(f"{folder}/{name}" for name in found)]
+
+
+def _database(prefix: str, keys: dict[str, str], folder: str) -> config.Database:
+    for key in KEYS:
+        if not keys.get(prefix + key):
+            raise errors.ConfigError(
+                prefix + key, f"is missing in {folder}", "was engine-setup interrupted?"
+            )
+        if "\ufffd" in keys[prefix + key]:
+            raise errors.ConfigError(
+                prefix + key, f"is not UTF-8 in {folder}", "save that file as UTF-8"
+            )
+    host, port, user, password, name = (keys[prefix + key] for key in KEYS)
+    try:
+        return config.parse_database_url(f"postgresql://{user}:{password}@{host}:{port}/{name}")
+    except errors.InputError as error:
+        wrong = prefix + (
+            "PORT" if text.number(port, 1, config.PORT_MAX) is None else "HOST, _USER or _DATABASE"
+        )
+        raise errors.ConfigError(
+            wrong, f"has a wrong value in {folder}", "correct it, or give --database"
+        ) from error
+
+
+def _add(keys: dict[str, str], content: str, path: str) -> None:
+    """Add what a file tells; raise ConfigError for a line with which Engine would not start
+    either."""
+    for number, line in enumerate(text.lines(content), 1):
+        if _NOTHING.match(line):
+            continue
+        told = _LINE.match(line)
+        value = _expanded(told[2], keys) if told else None
+        if told is None or value is None:  # the line is not shown: it may hold a password
+            raise errors.ConfigError(
+                f"line {number} of {path}",
+                "is not KEY=value as Engine reads it",
+                "correct it, or give --database",
+            )
+        keys[told[1]] = value
+
+
+def _expanded(value: str, keys: dict[str, str]) -> str | None:
+    """Return what a value means, None where it has a `$` that begins no variable."""
+    parts: list[str] = []
+    quoted, position = False, 0
+    for token in _TOKEN.finditer(value):
+        parts.append(value[position : token.start()])
+        position = token.end()
+        if token["bad"]:
+            return None
+        if token["quote"]:
+            quoted = not quoted
+        elif token["end"]:
+            if not quoted:
+                return "".join(parts)
+            parts.append(token["end"])
+        elif token["name"] is not None:
+            parts.append(keys.get(token["name"], ""))
+        else:
+            parts.append(token["escaped"])
+    return "".join([*parts, value[position:]])

@@ -1,0 +1,363 @@
+"""oVirt's disks: what each of Engine's verbs means for the tree of volumes and snapshots that one
+disk is.
+
+Any id may name any node of a tree, whatever Engine calls it; the id alone decides (a snapshot that
+was taken while a preview was active is later named together with the disk's first id). Order of
+every change: lock the disk, write the intent, act, write the result. A verb that is repeated finds
+the intent and finishes it. The source of each rule is Engine's own flows, told in docs/verbs.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.engine import (
+    claims,
+    mapping,
+    ownership,
+    placement,
+    recovery,
+    removal,
+    shareable,
+    tree,
+)
+
+GIB = 1 << 30
+STATS_SECONDS = 8.0
+ADAPTER = "storpool"
+
+
+def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
+    """Make the empty volume of a new disk.
+
+    Repeated with the same size it is a success, with another a Conflict.
+    """
+    work.mapping.lock(uuid)
+    node = mapping.Node(uuid, "volume", uuid, None, size_bytes, mapping.PLANNED, active=uuid)
+    _make_disk(work, node, _plan(work, node, template=work.domain.template))
+
+
+def clone(work: tree.Work, source: str, uuid: str) -> None:
+    """Make a new disk with the data that the volume or snapshot `source` has now."""
+    origin = tree.checked(work, _locked_source(work, source, uuid))
+    size_bytes = _size_of(work, origin)
+    node = mapping.Node(uuid, "volume", uuid, source, size_bytes, mapping.PLANNED, active=uuid)
+    _make_disk(work, node, _plan(work, node, origin, work.domain.template))
+
+
+def snapshot(work: tree.Work, volume: str) -> str:
+    """Freeze the volume as it is now and return the new snapshot's id."""
+    origin = tree.checked(work, recovery.locked(work, volume))
+    _check_volume(origin, "be snapshotted")
+    _proved_now(work, origin)
+    node = mapping.Node(
+        _new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED
+    )
+    plan = _plan(work, node)
+    work.mapping.plan(node, _told(work, node, plan))
+    with _forgotten_when_refused(work, node):
+        global_id = volumes.snapshot(work.client, tree.global_id(origin), plan)
+    work.mapping.complete(node.uuid, global_id)
+    work.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
+    return node.uuid
+
+
+def preview(work: tree.Work, snapshot: str) -> str:
+    """Make a volume from a snapshot for its disk, at least as large as the disk is now, and return
+    its id.
+
+    It becomes the disk's active volume until it is deleted (undo) or another takes its place.
+    """
+    origin = tree.checked(work, recovery.locked(work, snapshot))
+    root = origin.root
+    nodes = {node.uuid: node for node in work.mapping.tree(root)}
+    before = (nodes[root].active if root in nodes else None) or root
+    size_bytes = max(_size_of(work, origin), nodes[before].size_bytes if before in nodes else 0)
+    node = mapping.Node(
+        _new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before
+    )
+    plan = _plan(work, node, origin)
+    work.mapping.plan(node, _told(work, node, plan))
+    with _forgotten_when_refused(work, node):
+        global_id = volumes.create(work.client, plan)
+    work.mapping.complete_preview(node.uuid, global_id, root)
+    work.log.line(
+        "volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root
+    )
+    return node.uuid
+
+
+def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
+    """Give the disk this size (bytes, absolute): the volume that is active where the disk itself is
+    named.
+
+    The same size is a success, a smaller one a Conflict. Hosts that have it attached know the size
+    on return.
+    """
+    node = recovery.locked(work, uuid)
+    if node.uuid == node.root and node.active not in (None, uuid):
+        node = tree.known(work, str(node.active))
+    tree.checked(work, node)
+    _check_volume(node, "grow")
+    _check_growth(node, size_bytes)
+    _proved_now(work, node)
+    work.mapping.begin_growth(node, size_bytes)
+    try:
+        generation = volumes.grow(work.client, tree.global_id(node), size_bytes)
+    except tree.REFUSALS:
+        tree.silent_take_back(work, mapping.unchanged())
+        raise
+    work.mapping.complete_growth(node.uuid, size_bytes)
+    work.log.line(
+        "volume_extended", volume=node.uuid, global_id=node.global_id, size_bytes=size_bytes
+    )
+    if node.connected:
+        _silent_wait(work, node, generation)
+
+
+def delete(work: tree.Work, uuid: str) -> None:
+    """Delete a node: the whole tree where `uuid` is a disk, else that volume or snapshot alone;
+    unknown is a success.
+
+    Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
+    before then.
+    """
+    tree = recovery.locked_tree(work, uuid, whole=True)
+    whole = bool(tree) and tree[0].root == uuid
+    removal.delete_nodes(
+        work, uuid, tree, tree if whole else [each for each in tree if each.uuid == uuid]
+    )
+
+
+def remove(work: tree.Work, uuid: str) -> None:
+    """Delete one node, volume or snapshot, and nothing else of its tree; unknown is a success.
+
+    The volume that the disk's VM writes is not among them: only `delete` takes it. Of a disk's own
+    first volume the id stays known, as the disk has it.
+    """
+    tree = recovery.locked_tree(work, uuid)
+    named = [each for each in tree if each.uuid == uuid and each.state != mapping.REMOVED]
+    if named and uuid in {each.active or each.uuid for each in tree if each.uuid == each.root}:
+        raise errors.Conflict(
+            f"volume {uuid}", "is the active volume of its disk", "delete the disk itself"
+        )
+    removal.delete_nodes(work, uuid, tree, named)
+
+
+def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
+    """Return `connection`, and note which host asked: `storpool-ovirt attachments` tells from it
+    what is likely.
+
+    `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without
+    its name, too. A plug may follow, for which the mark that a disk is shareable is brought up to
+    date.
+    """
+    host = names.host_of(connector)
+    node = tree.asked_for(work, uuid, host)
+    answer = _connection(work, node)
+    shareable.follow(work, node, host)
+    return answer
+
+
+def connection(work: tree.Work, uuid: str) -> dict[str, object]:
+    """Return how a host reaches this node: the same for every host and for ever, as Vdsm compares
+    it with what it has.
+
+    Changes nothing in the cluster. Raises NotFound when StorPool does not have it.
+    """
+    return _connection(work, tree.known(work, uuid))
+
+
+def stats(work: tree.Work) -> dict[str, object]:
+    """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all
+    parts work."""
+    database = work.mapping.journal.check()
+    # While a domain is added somebody waits who can correct its address; a failover is known by the
+    # next time.
+    work.client.give_up_after(STATS_SECONDS)
+    template = volumes.capacity(work.client, work.domain.template)
+    placement.check(work, lambda uuid: create(work, uuid, GIB), lambda uuid: delete(work, uuid))
+    claims.note(work, database)
+    if template is None:
+        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
+    return {
+        "total_capacity_gb": template.capacity_bytes // GIB,
+        "free_capacity_gb": template.free_bytes // GIB,
+        "template": template.name,
+    }
+
+
+def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
+    uuid = node.uuid
+    if node.pending and recovery.concerns(work, node):
+        node = recovery.locked(work, uuid)
+    tree.checked(work, node)
+    ownership.proved(work, node)
+    if node.kind == "volume":
+        root = node if node.uuid == node.root else work.mapping.node(node.root)
+        if not node.connected or root is None or root.active != uuid:
+            # Under the lock, so that no delete of it is under way: a disk's active volume must be
+            # there. It is shared, as clones of a template may take long and do no harm.
+            work.mapping.journal.lock(node.root, shared=True)
+            tree.checked(work, tree.known(work, uuid))
+            work.mapping.connect(uuid, node.root)
+    mode = "rw" if node.kind == "volume" else "ro"
+    data = {"volume": uuid, "global_id": tree.global_id(node), "access_mode": mode}
+    return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
+
+
+def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
+    """Hold what is cloned against changes only, so that many clones of it run at once, and the new
+    disk whole."""
+    origin = tree.known(work, source)
+    if not origin.pending:
+        work.mapping.lock(uuid, shared=origin.root)
+        return tree.known(work, source)
+    for disk in sorted({uuid, origin.root}):
+        work.mapping.lock(disk)
+    return recovery.settled(work, source)
+
+
+def _make_disk(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> None:
+    there = work.mapping.plan(node, _told(work, node, plan))
+    claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
+    if there is not None and there.pending:
+        recovery.settle_disk(work, node.uuid, node.uuid, again=True)
+        there = work.mapping.plan(node, _told(work, node, plan))
+    if there is not None:
+        _check_repeat(there, node)
+        ownership.proved(work, there)
+        if claimed:
+            work.mapping.begin_again(there, _told(work, there, plan))
+        return
+    with _forgotten_when_refused(work, node):
+        try:
+            global_id = volumes.create(work.client, plan)
+        except errors.Conflict:
+            if not recovery.clear_late(work, node.uuid):
+                raise
+            global_id = volumes.create(work.client, plan)
+    work.mapping.complete(node.uuid, global_id)
+    work.log.line(
+        "volume_created",
+        volume=node.uuid,
+        global_id=global_id,
+        size_bytes=node.size_bytes,
+        source=node.source or "-",
+    )
+
+
+def _size_of(work: tree.Work, origin: mapping.Node) -> int:
+    """Return how large a copy of an object of ours has to be: it may have been grown by hand."""
+    return max(origin.size_bytes, _proved_now(work, origin).size_bytes)
+
+
+def _proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
+    """Return what is about to be changed or copied, ours as of now: it may have been handed over a
+    moment ago."""
+    work.client.be_current()
+    return ownership.proved(work, node)
+
+
+def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
+    """Raise Conflict unless the row that is there was written for the same create."""
+    if there.state in (mapping.DELETING, mapping.REMOVED):
+        raise errors.Conflict(
+            f"volume {node.uuid}", "is being deleted", "an id cannot be used again"
+        )
+    same_create = (there.kind, there.root, there.source) == (node.kind, node.root, node.source)
+    if not same_create:
+        what = f"from {there.source}" if there.source else "as an empty volume"
+        raise errors.Conflict(
+            f"{there.kind} {node.uuid}", f"was created {what}", "the same id cannot be used twice"
+        )
+    if node.source is None and there.size_bytes != node.size_bytes:
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            f"exists with {there.size_bytes} bytes in place of {node.size_bytes}",
+            "the same id cannot be used for another size",
+        )
+
+
+@contextmanager
+def _forgotten_when_refused(work: tree.Work, node: mapping.Node) -> Iterator[None]:
+    """Take the intent back when StorPool said a clear no; keep it when nobody knows what was
+    made."""
+    try:
+        yield
+    except tree.REFUSALS:
+        tree.silent_take_back(work, mapping.forgotten([node.uuid]))
+        raise
+
+
+def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:
+    """Wait for hosts to see a new size: the volume has it already, so a host that does not come
+    along fails nothing."""
+    try:
+        pending = attachments.wait_for_hosts(work.client, generation, tree.target(node))
+    except errors.Error as error:
+        work.log.line("size_pending", volume=node.uuid, reason=error)
+    else:
+        if pending:
+            work.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
+
+
+def _check_growth(node: mapping.Node, size_bytes: int) -> None:
+    if size_bytes < node.size_bytes:
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+            "a volume cannot shrink",
+        )
+
+
+def _check_volume(node: mapping.Node, what: str) -> None:
+    if node.kind != "volume":
+        raise errors.Conflict(f"{node.kind} {node.uuid}", f"cannot {what}", "only a volume can")
+
+
+def _plan(
+    work: tree.Work,
+    node: mapping.Node,
+    origin: mapping.Node | None = None,
+    template: str | None = None,
+) -> volumes.Plan:
+    """Return what is to be made in the cluster for a row; a snapshot takes size and source from its
+    volume."""
+    if node.kind == "snapshot":
+        return volumes.Plan(names.object_name(node.uuid), tree.tags(work, node))
+    source = tree.global_id(origin) if origin is not None else None
+    from_snapshot = origin is not None and origin.kind == "snapshot"
+    return volumes.Plan(
+        names.object_name(node.uuid),
+        tree.tags(work, node),
+        node.size_bytes,
+        template,
+        parent=source if from_snapshot else None,
+        base_on=None if from_snapshot else source,
+        # Engine chose a disk's id, and may use it again for another create; a preview's was chosen
+        # for this plan.
+        source_tag=names.TAG_SOURCE if node.uuid == node.root else "",
+    )
+
+
+def _told(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
+    """Return what the journal tells of what is to be made, and in which cluster: one mapping may
+    serve several."""
+    api = work.domain.api
+    return {
+        "kind": node.kind,
+        **asdict(plan),
+        "api": work.client.address,
+        "cluster": api.cluster_id,
+    }
+
+
+def _new_uuid() -> str:
+    import uuid
+
+    return str(uuid.uuid4())

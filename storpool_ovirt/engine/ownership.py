@@ -1,0 +1,210 @@
+"""Whose an object is: asked by every verb before it changes anything, and by what puts right or
+removes.
+
+Ours is what a row or an intent of ours names and what says so itself, both: it is of that kind, it
+carries our tags (`names.tags`), and it has the global id of the row, or, where that is not known
+yet, the name that only we give. Whatever was handed to somebody else (other tags), was put in its
+place by hand (another id) or was made of it (another kind) is left alone, and nothing is forgotten
+because of it: the row stays until a person has decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.engine import candidates, mapping, tree
+
+# From so many nodes on, two lists cost less than a read for each, also in a large cluster.
+LIST_FROM = 12
+
+
+def proved(work: tree.Work, node: mapping.Node) -> api.Volume:
+    """Return a node's object as StorPool has it now.
+
+    Raises NotFound when there is none, Foreign when it is another owner's, Conflict when another
+    object has taken its place, WrongCluster when it lives elsewhere, or may; nothing of it may be
+    changed then, and no row goes.
+    """
+    global_id = tree.global_id(node)
+    check_clusters(work, [node])
+    try:
+        there = volumes.read(work.client, node.kind, names.address(global_id))
+    except errors.NotFound:
+        _check_not_replaced(work, node)
+        _check_is_its_cluster(work, node)
+        raise
+    return _checked(work, node, there)
+
+
+def proved_all(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[tuple[mapping.Node, str]]:
+    """Return those of these nodes whose object is there, with its global id; raise as `proved` does
+    for any of them.
+
+    An intent whose result is not known is looked for by its name; where that is another owner's,
+    nothing is there.
+    """
+    check_clusters(work, nodes)
+    known = [node for node in nodes if node.global_id is not None]
+    listed = _listed(work, known) if len(known) >= LIST_FROM else {}
+    found = [(node, _there(work, node, listed)) for node in nodes if node.state != mapping.REMOVED]
+    return [(node, global_id) for node, global_id in found if global_id is not None]
+
+
+def check_clusters(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
+    """Raise WrongCluster when one of these lives in another cluster than the pinned one; ask
+    nobody."""
+    for node in nodes:
+        if node.global_id is not None:
+            work.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
+
+
+def is_gone(work: tree.Work, node: mapping.Node) -> bool:
+    """Tell whether a node's object is not there any more: not where another's, or another one, is
+    in its place."""
+    try:
+        proved(work, node)
+    except errors.NotFound:
+        return True
+    except errors.Conflict as error:
+        work.log.line("not_ours", node=node.uuid, reason=error)
+    return False
+
+
+def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
+    """Raise Foreign unless an object says itself that it is this node of this Engine."""
+    strange = sorted(candidates.wrong_tags(there, node, work.mapping.location))
+    if strange:
+        other = candidates.owner(there, work.mapping.location)
+        raise errors.Foreign(
+            candidates.said(there),
+            f"does not carry our tags ({', '.join(strange)})",
+            (
+                f"it belongs to {other} and is left alone"
+                if other
+                else (
+                    f"it is left alone until storpool-ovirt mend {node.uuid} puts it right, if it"
+                    " is this Engine's"
+                )
+            ),
+        )
+
+
+def _checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:
+    if there.dying:
+        raise errors.NotFound(node.kind, node.uuid, "any more: StorPool is about to drop it")
+    if there.global_id != node.global_id:
+        raise _replaced(
+            node, there
+        )  # its name is the id that ours had: what StorPool falls back to after a revert
+    check(work, there, node)
+    return there
+
+
+def _check_not_replaced(work: tree.Work, node: mapping.Node) -> None:
+    """Raise Conflict when a node's object lives on as something else, as after a freeze, a revert
+    or a restore by hand.
+
+    To take it for gone would forget a row whose data is there.
+    """
+    other = "snapshot" if node.kind == "volume" else "volume"
+    name = names.object_name(node.uuid)
+    for kind, address in (
+        (other, names.address(tree.global_id(node))),
+        (node.kind, name),
+        (other, name),
+    ):
+        try:
+            there = volumes.read(work.client, kind, address)
+        except errors.NotFound:
+            continue
+        if not there.dying and not candidates.owner(there, work.mapping.location):
+            raise _replaced(node, there)
+
+
+def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
+    """Raise WrongCluster unless it is a node's own cluster that does not have its object.
+
+    A domain that is not pinned may have another address since the row was written: another cluster
+    has nothing of ours, and all of it lives. So the cluster in the global id is asked by its id,
+    as a pinned domain always does; where it does not answer to that, this API has to show something
+    else of it.
+    """
+    if work.domain.api.cluster_id is not None:
+        return
+    cluster = names.cluster_of(tree.global_id(node))
+    there = work.client.pinned_to(cluster)
+    before = there.calls
+    try:
+        volumes.read(there, node.kind, names.address(tree.global_id(node)))
+    except errors.NotFound:
+        return
+    except errors.WrongCluster:
+        if cluster in clusters_shown(work):
+            return
+    finally:
+        work.client.calls += there.calls - before
+    raise errors.WrongCluster(
+        f"{node.kind} {node.uuid}",
+        f"lives in StorPool cluster {cluster}, and the API at {work.client.address} does not prove"
+        " to be that one's",
+        "correct sp_api_http_host; with sp_cluster_id the domain is pinned to its cluster",
+    )
+
+
+def clusters_shown(work: tree.Work) -> set[str]:
+    """Return the ids of the clusters whose volumes and snapshots this API shows, as of now."""
+    work.client.be_current()
+    return {
+        names.cluster_of(each.global_id)
+        for each in (*work.client.volumes(), *work.client.snapshots())
+    }
+
+
+def _replaced(node: mapping.Node, there: api.Volume) -> errors.Conflict:
+    return errors.Conflict(
+        f"{node.kind} {node.uuid} (~{node.global_id})",
+        f"is not there, but {candidates.said(there)} is in its place",
+        f"was it reverted, restored or frozen by hand? storpool-ovirt mend {node.uuid} puts it"
+        " right",
+    )
+
+
+def _listed(
+    work: tree.Work, nodes: Sequence[mapping.Node]
+) -> dict[tuple[str, str | None], api.Volume]:
+    kinds = {node.kind for node in nodes}
+    found = work.client.volumes() if "volume" in kinds else []
+    found = [*found, *(work.client.snapshots() if "snapshot" in kinds else [])]
+    return {(each.kind, each.global_id): each for each in found}
+
+
+def _there(
+    work: tree.Work, node: mapping.Node, listed: dict[tuple[str, str | None], api.Volume]
+) -> str | None:
+    if node.global_id is None:
+        return _planned(work, node)
+    try:
+        there = listed.get((node.kind, node.global_id))
+        if there is None:  # not in the list, or there is none: asked for by its id
+            return proved(work, node).global_id
+        return _checked(work, node, there).global_id
+    except errors.NotFound:
+        return None
+
+
+def _planned(work: tree.Work, node: mapping.Node) -> str | None:
+    """Return the global id of what an intent has made, as far as anything of its name is ours."""
+    try:
+        there = volumes.read(work.client, node.kind, names.object_name(node.uuid))
+        check(work, there, node)
+    except errors.NotFound:
+        return None
+    except errors.Foreign as error:
+        # The name is another owner's: the intent was never carried out, and nothing of it is there
+        # to delete.
+        work.log.line("intent_dropped", node=node.uuid, reason=error)
+        return None
+    work.client.check_cluster(there.global_id, f"{node.kind} {node.uuid}")
+    return there.global_id

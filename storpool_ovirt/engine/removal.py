@@ -1,0 +1,129 @@
+"""What a delete takes: whole disks or single nodes, all or nothing where a device is open."""
+
+from __future__ import annotations
+
+from storpool_ovirt import errors, names, storpool_conf
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.engine import mapping, ownership, tree
+
+
+def delete_nodes(
+    work: tree.Work, named: str, nodes: list[mapping.Node], doomed: list[mapping.Node]
+) -> None:
+    """Delete these objects of a tree, volumes before snapshots, and their rows.
+
+    None of them goes where one is open, or another owner's. `named` is the id that Engine uses for
+    them.
+    """
+    if not doomed:
+        return
+    ownership.check_clusters(work, doomed)
+    work.client.be_current()  # whose they are, and which are there, is read as of now
+    there = ownership.proved_all(work, doomed)
+    if len(there) > 1:
+        # None may go while another one's device is open, so all are let go in one atomic request
+        # first.
+        _release(work, there)
+    left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
+    work.mapping.begin_delete(named, nodes[0].root, left)
+    for count, (node, global_id) in enumerate(
+        sorted(there, key=lambda pair: pair[0].kind, reverse=True)
+    ):
+        try:
+            _delete_object(work, node, global_id)
+        except tree.REFUSALS:
+            # With a part of it gone already, the journal keeps what was begun: the next verb looks
+            # what is left.
+            if count == 0:
+                tree.silent_take_back(work, mapping.marked(left, mapping.LIVE))
+            raise
+    forget(work, nodes, [node.uuid for node in doomed], last=True)
+    if len(doomed) == len(nodes) and any(node.pending for node in nodes):
+        work.mapping.journal.undo_disk(nodes[0].root)
+
+
+def drop_unused(work: tree.Work, there: api.Volume) -> None:
+    """Delete an object that no host may have; raise InUse or Conflict naming those that have it
+    open, or attached."""
+    try:
+        _drop(work, there.kind, there.global_id)
+    except errors.InUse as error:
+        if error.holders:
+            raise
+        held = attachments.holders(
+            work.client, attachments.Target(there.global_id, there.name, there.kind)
+        )
+        raise errors.Conflict(
+            f"{there.kind} {there.name} (~{there.global_id})",
+            f"is attached to {', '.join(f'client {client_id}' for client_id in held) or 'a host'}",
+            "detach it there with the StorPool CLI, if nothing uses it",
+        ) from error
+
+
+def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:
+    """Write that these nodes of a tree are gone (`last`: and that this was our operation).
+
+    The disk's id stays known as long as anything of it is left.
+    """
+    activate_previous(work, tree, gone)
+    root = tree[0].root
+    if root in gone and len(gone) < len(tree):
+        work.mapping.write(mapping.marked([root], mapping.REMOVED))
+        gone = [uuid for uuid in gone if uuid != root]
+    if last:
+        work.mapping.complete_delete(gone)
+    else:
+        work.mapping.write(mapping.forgotten(gone))
+
+
+def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
+    try:
+        _drop(work, node.kind, global_id)
+    except errors.InUse:
+        _release(work, [(node, global_id)])
+        _drop(work, node.kind, global_id)
+    work.log.line(
+        f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
+    )
+
+
+def _drop(work: tree.Work, kind: str, global_id: str) -> None:
+    (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
+
+
+def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
+    targets = [
+        attachments.Target(global_id, names.object_name(node.uuid), node.kind)
+        for node, global_id in objects
+    ]
+    for each in attachments.release(work.client, targets, storpool_conf.host_names(work.root)):
+        work.log.line("released", target=each.name, client=each.client_id, reason="delete")
+
+
+def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]) -> None:
+    """Where the active volume went, the one that it had replaced is active again."""
+    nodes = {node.uuid: node for node in tree}
+    root = nodes.get(tree[0].root) if tree else None
+    if root is None or root.uuid in gone or root.active not in gone:
+        return
+    active: str | None = root.active
+    while active is not None and active in gone:
+        active = nodes[active].replaced if active in nodes else None
+    if active is None or active not in nodes:
+        active = root.uuid
+    work.mapping.write(mapping.activated(root.uuid, active))
+
+
+def refuse_unmapped(work: tree.Work, uuid: str) -> None:
+    """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose
+    it silently."""
+    for read in (work.client.volume, work.client.snapshot):
+        try:
+            there = read(names.object_name(uuid))
+        except errors.NotFound:
+            continue
+        raise errors.Conflict(
+            f"{there.kind} {there.name} ({there.global_id})",
+            "exists in StorPool but not in the mapping database",
+            "was the database restored or replaced? nothing was deleted",
+        )

@@ -1,0 +1,103 @@
+"""A disk's tree, as the verbs meet it: the tools of one verb, and the rows of the nodes that it
+names.
+
+What the verbs do is in `disks.py`, what a delete takes is in `removal.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+from storpool_ovirt import config, errors, names
+from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.engine import journal, mapping
+from storpool_ovirt.log import Log
+
+# StorPool said a clear no: the call that raised one of these has changed nothing.
+REFUSALS = (
+    errors.Conflict,
+    errors.NotFound,
+    errors.NoSpace,
+    errors.Rejected,
+    errors.WrongCluster,
+    errors.InputError,
+    errors.InUse,
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a verb works with: the domain's settings, the cluster, the mapping, the log, where `/`
+    is, and the clock."""
+
+    domain: config.Domain
+    client: api.Client
+    mapping: mapping.Mapping
+    log: Log
+    root: str
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.time
+
+
+def known(work: Work, uuid: str) -> mapping.Node:
+    """Return the row of this id, whatever its state; raise NotFound when there is none."""
+    return _there(work.mapping.node(uuid), uuid)
+
+
+def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
+    """Return the row of this id as `known` does, and note for which host it was asked for."""
+    return _there(work.mapping.asked_for(uuid, host, work.domain.api.cluster_id), uuid)
+
+
+def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+    return node
+
+
+def checked(work: Work, node: mapping.Node) -> mapping.Node:
+    """Return the row of an object if that exists; raise NotFound or Conflict with the reason when
+    it does not."""
+    if node.state == mapping.PLANNED:
+        raise errors.Conflict(
+            f"{node.kind} {node.uuid}", "was never finished", "repeat what made it, or delete it"
+        )
+    if node.state in (mapping.DELETING, mapping.REMOVED):
+        raise errors.NotFound(
+            node.kind, node.uuid, "any more: it was deleted, or a delete of it has begun"
+        )
+    work.client.check_cluster(global_id(node), f"{node.kind} {node.uuid}")
+    return node
+
+
+def global_id(node: mapping.Node) -> str:
+    """Return the global id of a node's object; raise Conflict when none was ever seen."""
+    if node.global_id is None:
+        raise errors.Conflict(
+            f"{node.kind} {node.uuid}", "has no object in StorPool yet", "repeat what made it"
+        )
+    return node.global_id
+
+
+def target(node: mapping.Node) -> attachments.Target:
+    """Return how `attachments` names the node's object."""
+    return attachments.Target(global_id(node), names.object_name(node.uuid), node.kind)
+
+
+def tags(work: Work, node: mapping.Node) -> dict[str, str]:
+    """Return the complete tags of the node's object: what makes it ours."""
+    return names.tags(node.uuid, work.mapping.location, node.root)
+
+
+def silent_take_back(work: Work, change: journal.Change) -> None:
+    """Take an intent back after a failure, which stays the one that is told; what cannot be undone
+    stays an intent."""
+    book = work.mapping.journal
+    try:
+        # An earlier try whose answer never came may still take effect, whatever StorPool said to a
+        # later one.
+        (book.give_up if work.client.unanswered else book.take_back)(change)
+    except Exception as error:
+        work.log.line("undo_failed", reason=error)

@@ -1,0 +1,1 @@
+"""A lost host: the fence agent, and what is taken from the host."""

@@ -1,0 +1,86 @@
+"""storpool-fence-door: what the fence agent asks root for, so that user vdsm need not have the
+cluster's token.
+
+Vdsm runs the agent as user vdsm on a fence proxy. With root's /etc/storpool.conf this program
+carries out what the agent was asked for, and answers with `answer`, the words and the agent's exit
+code. It reads the agent's own options, which are taken for hostile, up to an empty line. A host
+that runs is fenced only where sudoers allow the argument `even-if-it-runs` too: docs/security.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from storpool_ovirt import config, errors, program
+from storpool_ovirt.deadline import enforced
+from storpool_ovirt.fence import agent
+from storpool_ovirt.log import Log
+from storpool_ovirt.privilege import root_door, sudo_request
+
+PROGRAM = "storpool-fence-door"
+LOG_FILE = f"{root_door.LOG_FOLDER}/fence-root_door.log"
+# Less than the agent waits.
+DEADLINE_SECONDS = 43.0
+OPTIONS_MAX_BYTES = 4 << 10  # of the few options that are left
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once."""
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None, root: str = "") -> int:
+    """Carry out what is asked on stdin; return the agent's exit code.
+
+    `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
+    """
+    visit = root_door.entered(sys.argv if argv is None else argv)
+    log = Log(PROGRAM, root + LOG_FILE)
+    log.correlation_id = f"fence-{os.getpid()}"
+    answer = program.Answer(log.descriptor)
+    done, reason = program.guarded(
+        lambda: _run(visit, root, log), log, LOG_FILE, root_door.ANSWER_SECONDS
+    )
+    code, said = done or (agent.FAILED, reason)
+    log.line("answered", code=code, said=said)
+    program.delivered(answer, sudo_request.ANSWER + said, log)
+    return code
+
+
+def _run(visit: root_door.Visit, root: str, log: Log) -> tuple[int, str]:
+    root_door.check(PROGRAM, visit, agent.PROGRAM, ((), (sudo_request.EVEN_IF_IT_RUNS,)))
+    request = _request(root_door.request(b"\n\n", OPTIONS_MAX_BYTES), may_run=bool(visit.arguments))
+    facts = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
+    log.line("asked", by=visit.user, **facts)
+    deadline = root_door.WhileAsked(DEADLINE_SECONDS)
+    with enforced(deadline, f"{PROGRAM} to end", root_door.LAST_SECONDS):
+        site = config.host(root, environment=False)
+        return agent.carried_out(request, root, site, deadline, log)
+
+
+def _request(data: bytes, *, may_run: bool) -> agent.Request:
+    """Return what the agent's options in `data` ask for, which may be anything; raise
+    InputError."""
+    if len(data) > OPTIONS_MAX_BYTES or data.find(b"\n\n") != len(data) - 2:
+        raise errors.InputError(
+            "the request to root",
+            "is not options up to an empty line",
+            "only fence_storpool makes such requests",
+        )
+    try:
+        request = agent.parse(agent.options(data.decode()))
+    except UnicodeDecodeError:
+        raise errors.InputError(
+            "the request to root", "is not text", "only fence_storpool makes such requests"
+        ) from None
+    if request.even_if_it_runs and not may_run:
+        raise errors.InputError(
+            "even_if_it_runs",
+            f"is not given to {PROGRAM} as its argument",
+            "sudoers have to allow that first",
+        )
+    return request

@@ -1,0 +1,195 @@
+"""A lost host: everything of oVirt's is taken from it, for an administrator or a fence agent
+(docs/fencing.md).
+
+No database is asked: whose an object is, its tags and its name tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt.cluster import api, force
+from storpool_ovirt.log import Log
+
+# A person waits, and Engine: all in all less than a minute.
+DEADLINE_SECONDS = 45.0
+LAST_SECONDS = 10.0
+KNOWN_SHOWN = 12  # hosts or clients that an error names
+LEFT_SHOWN = 5  # others' objects that the agent's one line names; the log has all
+
+
+@dataclass(frozen=True)
+class Host:
+    """A client of the cluster, with the name that storpool.conf has for its host, and as it was
+    given.
+
+    `here`: it is the machine that this runs on.
+    """
+
+    client_id: int
+    name: str | None
+    given: str
+    here: bool = False
+
+    def __str__(self) -> str:
+        return f"client {self.client_id}" + (f" ({self.name})" if self.name else "")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What to do beyond looking: `twice` is what was said to be fenced although it runs, `dry_run`
+    changes nothing."""
+
+    twice: str | None = None
+    dry_run: bool = False
+
+
+class Done(NamedTuple):
+    """What is to be told, a line each; the last one sums up.
+
+    `refused`: a dry run that would be refused.
+    """
+
+    lines: Sequence[str]
+    refused: bool = False
+
+
+def named(given: str, root: str = "") -> Host:
+    """Return the host that a client id, or a section of storpool.conf, means; digits are always a
+    client id.
+
+    Raises NotFound, naming the hosts that are known, InputError; ConfigError when storpool.conf
+    cannot be read, and when two of its sections are this client.
+    """
+    ids = storpool_conf.client_ids(root)
+    if given.isascii() and given.isdigit():
+        client_id = _client_id(given, f"the client id {names.shown(given, 20)}")
+    elif given in ids:
+        client_id = _client_id(ids[given], f"SP_OURID of {given} in {storpool_conf.FILE}")
+    else:
+        raise _unknown(given, ids, root)
+    section = storpool_conf.section_of(client_id, ids)
+    here = storpool_conf.number(storpool_conf.read(root).get("SP_OURID", ""))
+    return Host(client_id, section, given, client_id == here)
+
+
+def _unknown(given: str, ids: Mapping[str, str], root: str) -> errors.Error:
+    if not storpool_conf.is_there(root):
+        return errors.ConfigError(
+            f"{storpool_conf.FILE}, which tells who host {names.shown(given)} is,",
+            "is missing",
+            "give a client id",
+        )
+    hosts = [f"{name} (client {our_id})" for name, our_id in sorted(ids.items())]
+    return errors.NotFound(
+        "host",
+        names.shown(given),
+        f"with SP_OURID in a section of {storpool_conf.FILE}: give a client id"
+        + (f", or one of {force.some(hosts, KNOWN_SHOWN)}" if hosts else ""),
+    )
+
+
+def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, log: Log) -> Done:
+    """Take everything of oVirt's from a lost host and return what is to be told.
+
+    Raises InputError when `told.twice` names something else, NotFound for a client that the cluster
+    does not know, Conflict while the host may run or is this machine, unless told twice, and when
+    it has something afterwards. Nothing has changed then, but in the last case.
+    """
+    if told.twice is not None and told.twice != host.given:
+        raise errors.InputError(
+            f"--even-if-it-runs {names.shown(told.twice)}",
+            f"does not repeat {names.shown(host.given)}",
+            "give the same host twice, or leave the option out",
+        )
+    seen = look(client, host, openstack_prefix)
+    if told.dry_run:
+        return _plan(host, seen, told)
+    if told.twice is None:
+        advice = f"tell it twice, with --even-if-it-runs {host.given}"
+        if host.here:
+            raise errors.Conflict(
+                str(host),
+                "is this very machine, and its own VMs would lose their disks",
+                f"nothing was taken; fence it from another machine, or {advice}",
+            )
+        if seen.may_run:
+            raise runs(host, seen, f"or {advice}")
+    cleared = force.clear(client, seen, openstack_prefix, log)
+    lines = [f"taken: {each}" for each in cleared.taken]
+    lines += [f"gone by itself: {each}" for each in cleared.vanished]
+    return Done([*lines, *_left_alone(cleared.now), summary(host, cleared)])
+
+
+def look(client: api.Client, host: Host, openstack_prefix: str) -> force.Seen:
+    """Tell how a host is and what it has; raise NotFound, naming the clients that there are, for an
+    unknown one."""
+    seen = force.look(client, host.client_id, openstack_prefix)
+    if seen.status is None and not seen.ours and not seen.others:
+        known = (
+            force.some([str(each.client_id) for each in client.clients()], KNOWN_SHOWN) or "none"
+        )
+        where = f"in the StorPool cluster at {client.address}: it knows {known}"
+        raise errors.NotFound("client", str(host).partition(" ")[2], where)
+    return seen
+
+
+def runs(host: Host, seen: force.Seen, otherwise: str) -> errors.Conflict:
+    """Return the refusal for a host that may run; `otherwise` is what to do when it cannot be
+    switched off."""
+    return errors.Conflict(
+        str(host),
+        f"answers StorPool (its configuration is {seen.status or 'not listed'}) and has"
+        f" {len(seen.ours)} disks of oVirt's, which VMs may be writing there",
+        f"nothing was taken; switch the host off and try again, {otherwise}",
+    )
+
+
+def summary(host: Host, cleared: force.Cleared) -> str:
+    """Return one sentence with what is certain now, and what is not."""
+    disks = len(cleared.taken) + len(cleared.vanished)
+    state = "answers StorPool" if cleared.now.may_run else "is down"
+    what = (
+        f"no write of that host lands on these {disks} disks any more"
+        if disks
+        else "it had nothing"
+    )
+    return (
+        f"{host} has nothing of oVirt's now: {what}; the host {state}, it was not switched off,"
+        " and its disks of other storage are not covered"
+    )
+
+
+def _left_alone(seen: force.Seen) -> list[str]:
+    """Return a line for each object that the host has and that is not oVirt's."""
+    return [f"left alone: {names.shown(name, 200)}, which is not oVirt's" for name in seen.others]
+
+
+def others(seen: force.Seen) -> str:
+    """Return what is said, at the end of a sentence, of the objects that the host has and that are
+    not oVirt's."""
+    shown = force.some([names.shown(name) for name in seen.others], LEFT_SHOWN)
+    return f"; left alone, as not oVirt's: {shown}" if shown else ""
+
+
+def _plan(host: Host, seen: force.Seen, told: Told) -> Done:
+    why = "it is this very machine" if host.here else "it answers StorPool" if seen.may_run else ""
+    refused = bool(why) and told.twice is None
+    would = f"would be refused: {why}" if refused else "would be done"
+    lines = [f"would take: {each}" for each in seen.ours]
+    last = f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"
+    return Done([*lines, *_left_alone(seen), last], refused)
+
+
+def _client_id(text: str, what: str) -> int:
+    if not (
+        text.isascii()
+        and text.isdigit()
+        and len(text) < 9
+        and 0 < int(text) <= config.CLIENT_ID_MAX
+    ):
+        raise errors.InputError(what, "is not a client id", f"give 1 to {config.CLIENT_ID_MAX}")
+    return int(text)

@@ -1,0 +1,197 @@
+"""managedvolume-helper-storpool: the program that Vdsm runs as root to attach and detach on its
+host.
+
+    managedvolume-helper-storpool attach < {"connection_info": {...}}
+    managedvolume-helper-storpool detach < {"vol_id": ..., "connection_info": {...}, "path": ...,
+                                            "attachment": {...}}
+
+Vdsm's roll-back of a failed attach sends detach without `vol_id` and `path`. The answer is exactly
+one JSON object on stdout (`{}` for detach) with exit code 0, or one sentence on stderr with exit
+code 1 (oVirt's vdsm, managedvolume.py).
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from storpool_ovirt import config, documents, errors, names, program
+from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import attachments
+
+PROGRAM = "managedvolume-helper-storpool"
+# Vdsm has no limit of its own; Engine gives up after 180 s and may send the next call while we
+# still work.
+DEADLINE_SECONDS = 45.0
+LAST_SECONDS = 10.0  # for an undo, beyond the deadline: all in all less than a minute
+STDIN_MAX_BYTES = 1 << 20
+SWEEP_SECONDS = 0.5  # for what other volumes left: a VM waits, and the next attach goes on with it
+USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What `connect_volume` printed for a volume, as far as a host needs it."""
+
+    volume: str
+    global_id: str
+    access_mode: str
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, as Vdsm waits for the process.
+
+    Taking the interpreter apart costs as long as the work: everything is written and closed by now.
+    """
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Attach or detach one volume and answer; return the exit code, 0 or 1."""
+    # As in the adapter: a process that lives for a tenth of a second leaves nothing to collect
+    gc.disable()
+    arguments = list(sys.argv if argv is None else argv)
+    log = Log(PROGRAM, config.root() + config.HELPER_LOG)
+    answer = program.Answer(log.descriptor)
+    started = time.monotonic()
+    payload, reason = program.guarded(lambda: _run(arguments, log), log, config.HELPER_LOG)
+    action = " ".join(arguments[1:2])
+    if payload is None:
+        took = f"{time.monotonic() - started:.3f}"
+        log.line("helper_failed", action=action, reason=reason, seconds=took)
+        program.delivered(answer, reason, log, error=True, action=action)
+        return 1
+    return int(not program.delivered(answer, payload, log, action=action))
+
+
+def parse_connection(text: bytes) -> Connection:
+    """Return the connection info out of any of the shapes in which Vdsm sends it; raise InputError
+    when it is none."""
+    try:
+        request = documents.parse(text.decode(), "stdin", USAGE)
+    except UnicodeDecodeError:
+        raise errors.InputError("stdin", "is not JSON: it is not UTF-8", USAGE) from None
+    info = request.get("connection_info") if isinstance(request, dict) else None
+    data = info.get("data") if isinstance(info, dict) else None
+    if not isinstance(info, dict) or not isinstance(data, dict):
+        raise errors.InputError(
+            "stdin",
+            'has no "connection_info" with "data"',
+            "Vdsm sends what connect_volume printed",
+        )
+    if info.get("driver_volume_type") != "storpool":
+        raise errors.InputError(
+            "driver_volume_type", "is not storpool", "this helper attaches StorPool volumes only"
+        )
+    return Connection(
+        names.uuid(_text(data, "volume"), "data.volume"),
+        _checked(
+            data,
+            "global_id",
+            names.GLOBAL_ID.match(_text(data, "global_id")) is not None,
+            "a StorPool global id",
+        ),
+        _checked(data, "access_mode", _text(data, "access_mode") in ("rw", "ro"), "rw or ro"),
+    )
+
+
+def _run(argv: Sequence[str], log: Log) -> str:
+    action = argv[1] if len(argv) == 2 else None
+    if action not in ("attach", "detach"):
+        raise errors.InputError("the action", "is neither attach nor detach", USAGE)
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, f"{action} to end", LAST_SECONDS):
+        with os.fdopen(
+            0, "rb", closefd=False
+        ) as stdin:  # Python has no `sys.stdin` where it was closed
+            connection = parse_connection(stdin.read(STDIN_MAX_BYTES))
+        root = config.root()
+        host = config.host(root)
+        log.hide(host.api.token.reveal())
+
+        from storpool_ovirt.cluster import api, attachments
+        from storpool_ovirt.host import vdsm_rows
+
+        client = api.Client(host.api, deadline)
+        side = attachments.HostSide(host.client_id, root, deadline, log)
+        kind = "volume" if connection.access_mode == "rw" else "snapshot"
+        target = attachments.Target(
+            connection.global_id, names.object_name(connection.volume), kind
+        )
+        if action == "detach":
+            attachments.detach(client, side, target)
+            return "{}"
+
+        _sweep(side, connection.volume)
+
+        def clear_way() -> None:
+            try:
+                removed = vdsm_rows.remove_dangling(root, connection.volume, connection.global_id)
+            except errors.Unseen as error:
+                log.line("dangling_links_not_seen", target=target, reason=error)
+                return  # what is wrong with its links Vdsm will say
+            for name in removed:
+                log.line(
+                    "dangling_link_removed", link=name, target=target, global_id=target.global_id
+                )
+
+        path = attachments.attach(client, side, target, connection.access_mode, clear_way)
+        return json.dumps({"type": "block", "path": path})
+
+
+def _sweep(host: attachments.HostSide, attached: str) -> None:
+    """Remove the run links of other volumes that lost their devices, and never fail, nor take long.
+
+    A Vdsm that decides by the link whether a volume is attached would refuse it before it asks us;
+    the row that is left it takes for an old one then. The row itself stays: Vdsm may be using it
+    at this moment.
+    """
+    from storpool_ovirt.cluster import attachments
+    from storpool_ovirt.host import vdsm_rows
+
+    limit = host.deadline.within(SWEEP_SECONDS)
+    try:
+        lost = vdsm_rows.dangling(host.root)
+    except errors.Error as error:
+        host.log.line("dangling_links_not_seen", reason=error)
+        return
+    for volume, global_id in lost.items():
+        if volume == attached or limit.remaining() <= 0:
+            continue
+        try:
+            # Under its lock no device comes: what dangles then is used by nobody.
+            with attachments.locked(host, attachments.Target(global_id, None), 0.0):
+                removed = vdsm_rows.remove_dangling(host.root, volume, global_id)
+        except errors.Error as error:
+            host.log.line("dangling_link_stays", volume=volume, global_id=global_id, reason=error)
+        else:
+            for name in removed:
+                host.log.line(
+                    "dangling_link_removed", link=name, target=volume, global_id=global_id
+                )
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise errors.InputError(
+            f"data.{key}", "is missing or not a text", "Vdsm sends what connect_volume printed"
+        )
+    return value
+
+
+def _checked(data: Mapping[str, Any], key: str, valid: bool, what: str) -> str:
+    if not valid:
+        raise errors.InputError(
+            f"data.{key}", f"is not {what}", "Vdsm sends what connect_volume printed"
+        )
+    return _text(data, key)

@@ -1,0 +1,148 @@
+"""A plug: a disk comes to a VM that runs, and nothing tells for certain whether others may have it
+too.
+
+What Vdsm hands over never says that a managed disk is shareable (`sharing.py` has the reason). So
+a plug takes nothing by force from a host that is up: a disk that is marked as shareable is left to
+whoever has it; of any other, whoever has it closed loses it, whoever is down loses it, and where it
+is open elsewhere the plug is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, attachments, force
+from storpool_ovirt.host import takeover
+
+# Requests that were answered well, until somebody who has it again is told of: he attaches it as
+# often as he loses it.
+REQUESTS = 3
+
+
+def take(
+    client: api.Client, host: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+) -> takeover.Taken:
+    """Make this host the only one that has the disk, or one of several where it is shareable.
+
+    Each step may be the last one: who lost the disk by then had it closed, or is down. Raises what
+    `takeover.take` does, and Conflict, with nothing changed, when a host that is up has it open.
+    """
+    takeover.check_each_once(disks)
+    judged = takeover.judge(client, disks, openstack_prefix)
+    if judged:
+        takeover.check_up(client, host.client_id)
+    before = client.attachments() if judged else []
+    single = []
+    for found in judged:
+        if not found.proved and not found.is_wanted_shared:
+            takeover.check_nobody_else(host.client_id, found.target, before)
+            continue
+        takeover.check_here(host, found.target, before)
+        if not (found.is_wanted_shared or names.is_shared(found.there.tags)):
+            single.append(found)
+    for found in single:
+        _take(client, host, found, before)
+    return takeover.taken([found.target for found in single], disks)
+
+
+def _take(
+    client: api.Client,
+    host: attachments.HostSide,
+    found: takeover.Judged,
+    before: Sequence[api.Attachment],
+) -> None:
+    losers, generation = _let_go(client, host, found, before)
+    takeover.check_alone(client, host, [found.target])
+    takeover.wait_for_clients(client, host, generation, losers)
+    attachments.wait_for_device(host, found.there.global_id)
+
+
+def _let_go(
+    client: api.Client,
+    host: attachments.HostSide,
+    found: takeover.Judged,
+    held: Sequence[api.Attachment],
+) -> tuple[set[int], int]:
+    """Have all others let go of it; return who had it, and the cluster's generation then, 0 where
+    that was not told.
+
+    It is repeated by looking: who has it, and who is up, may be another one by then.
+    """
+    patience = host.deadline.within(api.RETRY_SECONDS)
+    losers: set[int] = set()
+    generation = answered = 0
+    for attempt in itertools.count():
+        others = _others(held, found.target, host.client_id)
+        if not others or answered == REQUESTS:
+            break
+        if attempt:
+            # Who has started the VM meanwhile has taken it from us, and keeps it.
+            takeover.check_attached(host.client_id, found.target, held)
+            client.pause(attempt)
+        losers.update(others)
+        try:
+            generation = _ask(client, host, found, others)
+            answered += 1
+        except (errors.ApiUnavailable, errors.NotFound, errors.Rejected):
+            # Whether a detach of what was just let go of is an error is not documented: the list
+            # decides.
+            if patience.remaining() <= 0:
+                raise
+            client.be_current()  # what is looked at must not be from before that request
+        held = client.attachments()
+    return losers, generation
+
+
+def _ask(
+    client: api.Client, host: attachments.HostSide, found: takeover.Judged, others: Sequence[int]
+) -> int:
+    """Ask those that are up first, all of them at once: where one has it open, nothing has
+    changed."""
+    target = found.target
+    down = {each.client_id for each in client.clients() if each.status == api.DOWN}
+    running = [client_id for client_id in others if client_id not in down]
+    lost = [client_id for client_id in others if client_id in down]
+    generation = 0
+    if running:
+        try:
+            generation = _reassign(client, target, attachments.let_go(target, running))
+        except errors.InUse as error:
+            raise _open_elsewhere(
+                found, error.holders or [f"client {client_id}" for client_id in running]
+            ) from error
+        for client_id in running:
+            host.log.line(
+                "let_go", volume=target.name, global_id=target.global_id, client=client_id
+            )
+    if lost:
+        generation = _reassign(client, target, force.torn_off(target, lost))
+        for client_id in lost:
+            host.log.line(
+                "taken",
+                volume=target.name,
+                global_id=target.global_id,
+                client=client_id,
+                by=host.client_id,
+            )
+    return generation
+
+
+def _reassign(client: api.Client, target: attachments.Target, item: dict[str, object]) -> int:
+    return client.reassign([item], attachments.ATTACH_TIMEOUT_SECONDS, str(target), repeat=False)
+
+
+def _open_elsewhere(found: takeover.Judged, holders: Sequence[str]) -> errors.Conflict:
+    return errors.Conflict(
+        str(found.target),
+        f"is open at {', '.join(holders)}, and nothing tells whether it is shareable",
+        "stop the VM there or unplug it, or, where oVirt has the disk as shareable, run"
+        f" storpool-ovirt shareable {found.uuid} on Engine's machine; then plug it again",
+    )
+
+
+def _others(
+    held: Sequence[api.Attachment], target: attachments.Target, client_id: int
+) -> list[int]:
+    return sorted({each.client_id for each in takeover.held_of([target], held)} - {client_id})

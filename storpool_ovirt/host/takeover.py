@@ -1,0 +1,393 @@
+"""A start: a host makes the disks of a VM its own alone, before the guest runs.
+
+StorPool does it in one atomic request (`force.only_here`). Whatever cannot be proved, before or
+after it, is an error, and the VM must not start: docs/fencing.md tells why each step is where it
+is. A plug is in `plug.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, attachments, force, sharing
+from storpool_ovirt.host import device_paths, domain_xml
+
+# A client that runs learns in milliseconds that a disk was taken from it; one that hangs, or whose
+# host was just switched off, is said to be down after a while.
+LOSER_SECONDS = 25.0
+# Others may have lost it in a start that was refused: not longer, as one that hangs must not delay
+# all starts by much.
+BYSTANDER_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 0.5
+# StorPool's list may come from an instance of its management that is a moment behind.
+LIST_SECONDS = 2.0
+READ_ALONE_MAX = 6
+
+Pairs = Sequence["tuple[str, domain_xml.Disk]"]
+
+
+class Taken(NamedTuple):
+    """What `take` made this host's own, and the global ids of what it left alone."""
+
+    targets: Sequence[attachments.Target]
+    left_alone: Sequence[str]
+
+
+class Judged(NamedTuple):
+    """A volume of a VM as StorPool has it.
+
+    `uuid` is oVirt's id for it; `proved`: oVirt made it for this VM, else nothing says whose it
+    is. `is_wanted_shared` says what the XML of the VM says.
+    """
+
+    there: api.Volume
+    uuid: str | None
+    proved: bool
+    is_wanted_shared: bool
+
+    @property
+    def target(self) -> attachments.Target:
+        """How `attachments` names it."""
+        return attachments.Target(self.there.global_id, self.there.name)
+
+
+def take(
+    client: api.Client, host: attachments.HostSide, disks: Pairs, openstack_prefix: str
+) -> Taken:
+    """Make this host the only one that has these disks (each with its global id), read-write; all
+    of them or none.
+
+    The client must be current (`api.Client.be_current`). Shareable disks, snapshots and what is
+    others' are left alone, but must be what the VM means too. The devices are here on return. The
+    XML of a start is right about what is shareable, and so will be the mark (`sharing.py`). Raises
+    Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed; afterwards
+    Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it
+    in time.
+    """
+    check_each_once(disks)
+    judged = judge(client, disks, openstack_prefix)
+    single = [found for found in judged if not found.is_wanted_shared]
+    if single:
+        check_up(client, host.client_id)
+    before = client.attachments() if single else []
+    for found in single:
+        if not found.proved:
+            check_nobody_else(host.client_id, found.target, before)
+    proved = [found for found in single if found.proved]
+    for found in proved:
+        check_here(host, found.target, before)
+    for found in proved:
+        sharing.unmark(client, found.there, host.log)
+    targets = [found.target for found in proved]
+    if targets:
+        _take(client, host, targets, before)
+    for found in judged:
+        if found.is_wanted_shared and found.proved:
+            sharing.silent_mark(client, found.there, host.log)
+    return taken(targets, disks)
+
+
+def taken(targets: Sequence[attachments.Target], disks: Pairs) -> Taken:
+    """Return what was made this host's own, and what of these disks was not."""
+    kept = {target.global_id for target in targets}
+    return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
+
+
+def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
+    """Raise Conflict when a client does not have one of these any more.
+
+    The client must be current (`api.Client.be_current`): an answer from before it was taken would
+    let the VM go. Shareable ones too: who says that a host is lost takes them as well, and a guest
+    that has not stopped at the errors would write what it remembers to the disk that it opens anew.
+    """
+    mine = [each for each in client.attachments() if each.client_id == client_id]
+    for global_id, disk in disks:
+        # Older releases list names only.
+        name = None if all(each.global_id for each in mine) else _read(client, global_id).name
+        if not any(each.is_of(global_id, name) for each in mine):
+            raise errors.Conflict(
+                f"the disk {disk.path} ({names.address(global_id)})",
+                f"was taken from client {client_id}, on which its VM runs",
+                "the VM was started elsewhere: stop it here",
+            )
+
+
+def check_each_once(disks: Pairs) -> None:
+    """Raise Conflict when two disks lead to one object."""
+    seen: dict[str, str] = {}
+    for global_id, disk in disks:
+        if global_id in seen:
+            raise errors.Conflict(
+                f"the StorPool object {names.address(global_id)}",
+                f"is two disks of this VM, {seen[global_id]} and {disk.path}",
+                "one of these links is wrong",
+            )
+        seen[global_id] = disk.path
+
+
+def judge(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Judged]:
+    """Return the volumes among these of which somebody may lose something; raise Foreign,
+    NotFound."""
+    there = _all_read(client, [global_id for global_id, _ in disks])
+    return [
+        found
+        for global_id, disk in disks
+        for found in _judged(there[global_id], disk, openstack_prefix)
+    ]
+
+
+def _judged(there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str) -> list[Judged]:
+    """Return the volume that is to be taken, or nothing where nobody loses anything; raise
+    Foreign."""
+    made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
+    uuid = device_paths.volume_of_run_link(disk.path)
+    if uuid is not None and made_for != uuid:
+        whose = f"was made for {made_for}" if made_for else "carries no tags of oVirt"
+        raise errors.Foreign(
+            f"{there.kind} {there.name} (~{there.global_id})",
+            f"is the disk {uuid} of this VM but {whose}",
+            "nothing was taken from anybody, see storpool-ovirt audit",
+        )
+    if there.kind != "volume" or names.is_foreign(there.tags):
+        return []
+    # Cinder's names are OpenStack's too: such a volume is oVirt's where oVirt says so, by its link
+    # or its serial.
+    proved = made_for is not None and (
+        uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
+    )
+    return [Judged(there, made_for, proved, disk.shareable)]
+
+
+def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Volume]:
+    """Return these objects by global id; raise NotFound.
+
+    One by one where they are few: of a cluster with 20,000 volumes a list is large. Where they are
+    many, and a call takes a second, the time of a start would not suffice for as many calls.
+    """
+    if len(global_ids) <= READ_ALONE_MAX:
+        return {global_id: _read(client, global_id) for global_id in global_ids}
+    listed = {each.global_id: each for each in client.volumes()}
+    return {
+        global_id: listed.get(global_id) or _read(client, global_id) for global_id in global_ids
+    }
+
+
+def _read(client: api.Client, global_id: str) -> api.Volume:
+    address = names.address(global_id)
+    try:
+        return client.volume(address)
+    except errors.NotFound as missing:
+        try:
+            there = client.snapshot(address)
+        except errors.NotFound:
+            raise errors.NotFound("volume or snapshot", address, missing.where) from missing
+        if there.dying:
+            raise errors.NotFound("snapshot", address, "any more: it is being deleted") from missing
+        return there
+
+
+def check_up(client: api.Client, client_id: int) -> None:
+    """Raise NotFound when StorPool does not know this host's client, ClientDown when it has no
+    contact with it."""
+    word = force.status(client, client_id)
+    if word is None:
+        raise errors.NotFound(
+            "client", str(client_id), f"in the StorPool cluster at {client.address}: check SP_OURID"
+        )
+    if word == api.DOWN:
+        raise errors.ClientDown(client_id)
+
+
+def check_nobody_else(
+    client_id: int, target: attachments.Target, before: Sequence[api.Attachment]
+) -> None:
+    """Raise Foreign when others have what may be anybody's."""
+    others = sorted({each.client_id for each in held_of([target], before)} - {client_id})
+    if others:
+        raise errors.Foreign(
+            str(target),
+            f"is attached to {_clients(others)} too, and neither its tags nor the VM tell whose"
+            " it is",
+            "detach it there, or mark the disk as shareable",
+        )
+
+
+def check_here(
+    host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]
+) -> None:
+    """See that this host can use a volume before it is taken from anybody.
+
+    It was attached here just now: where it is not any more, somebody took it, and may run the VM.
+    """
+    check_attached(host.client_id, target, before)
+    attachments.wait_for_device(host, target.global_id)
+
+
+def check_attached(
+    client_id: int, target: attachments.Target, listed: Sequence[api.Attachment]
+) -> None:
+    """Raise Conflict when a client does not have a volume any more."""
+    if not any(each.client_id == client_id for each in held_of([target], listed)):
+        raise errors.Conflict(
+            str(target),
+            f"is not attached to client {client_id} any more",
+            "somebody took it: start the VM again",
+        )
+
+
+def _take(
+    client: api.Client,
+    host: attachments.HostSide,
+    targets: Sequence[attachments.Target],
+    before: Sequence[api.Attachment],
+) -> None:
+    lost = [each for each in held_of(targets, before) if each.client_id != host.client_id]
+    generation = _request(client, host, targets, lost)
+    for each in lost:
+        host.log.line(
+            "taken",
+            volume=each.name,
+            global_id=each.global_id,
+            client=each.client_id,
+            by=host.client_id,
+        )
+    check_alone(client, host, targets)
+    wait_for_clients(client, host, generation, {each.client_id for each in lost})
+    for target in targets:
+        attachments.wait_for_device(host, target.global_id)
+
+
+def _request(
+    client: api.Client,
+    host: attachments.HostSide,
+    targets: Sequence[attachments.Target],
+    lost: Sequence[api.Attachment],
+) -> int:
+    """Send the request until its effect is seen; return the cluster's generation, 0 where that was
+    not told.
+
+    It is repeated by looking: who has a volume now and had it not before came after us, and keeps
+    it.
+    """
+    items = [force.only_here(target, host.client_id) for target in targets]
+    patience = host.deadline.within(api.RETRY_SECONDS)
+    for attempt in itertools.count():
+        try:
+            return client.reassign(
+                items, attachments.ATTACH_TIMEOUT_SECONDS, force.some(targets), repeat=False
+            )
+        except errors.ApiUnavailable:
+            if patience.remaining() <= 0:
+                raise
+            client.pause(attempt)
+            client.be_current()  # what is looked at must not be from before that request
+        now = held_of(targets, client.attachments())
+        if _is_alone(now, targets, host.client_id):
+            return 0
+        _check_no_newcomer(now, lost, host.client_id)
+        for target in targets:
+            # Whether our request took effect or not, it is still here, but for somebody who came
+            # after us.
+            check_attached(host.client_id, target, now)
+    raise AssertionError("unreachable: the loop has no end")
+
+
+def _check_no_newcomer(
+    now: Sequence[api.Attachment], lost: Sequence[api.Attachment], client_id: int
+) -> None:
+    known = {(each.global_id, each.name, each.client_id) for each in lost}
+    for each in now:
+        if each.client_id != client_id and (each.global_id, each.name, each.client_id) not in known:
+            raise errors.Conflict(
+                f"volume {each.name}",
+                f"was attached to client {each.client_id} while it was taken for this host",
+                "the VM may run there: nothing more is taken",
+            )
+
+
+def check_alone(
+    client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]
+) -> None:
+    """Read back who has what: the list is the truth, whatever was answered."""
+    for _ in _polls(host, LIST_SECONDS):
+        held = held_of(targets, client.attachments())
+        if _is_alone(held, targets, host.client_id):
+            return
+    for target in targets:
+        has = held_of([target], held)
+        if not _is_alone(has, [target], host.client_id):
+            told = (
+                ", ".join(f"client {each.client_id} ({each.access_mode})" for each in has)
+                or "nobody"
+            )
+            raise errors.Conflict(
+                str(target),
+                f"should be client {host.client_id}'s alone, but those who have it are: {told}",
+                "it was taken, and somebody attaches it too; see storpool-ovirt attachments",
+            )
+
+
+def wait_for_clients(
+    client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]
+) -> None:
+    """Wait until each client that runs has taken the change over: one that hangs may believe that
+    it still has it.
+
+    Who lost something must have; for others, which may have lost it in a start that was refused, it
+    is not waited long.
+    """
+    for waited in _polls(host, LOSER_SECONDS):
+        # What comes later need not be waited for: in a busy cluster there is always something.
+        behind, generation = force.behind(client, generation)
+        if not behind or (not behind & losers and waited >= BYSTANDER_SECONDS):
+            break
+    if behind:
+        host.log.line(
+            "clients_behind", clients=",".join(map(str, sorted(behind))), generation=generation
+        )
+    if behind & losers:
+        who = _clients(sorted(behind & losers))
+        raise errors.DeadlineExceeded(
+            f"{who} to learn that disks were taken from it", LOSER_SECONDS
+        )
+
+
+def _polls(host: attachments.HostSide, seconds: float) -> Iterator[float]:
+    """Yield how long it has been, with growing pauses, for about so long; at least once."""
+    waiting = host.deadline.within(seconds)
+    pause = attachments.POLL_SECONDS
+    while True:
+        yield waiting.seconds - waiting.remaining()
+        if waiting.remaining() <= 0:
+            return
+        host.sleep(min(pause, waiting.remaining() + attachments.POLL_SECONDS))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def held_of(
+    targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]
+) -> list[api.Attachment]:
+    """Return the attachments of these among what is listed."""
+    return [
+        each
+        for each in listed
+        if any(each.is_of(target.global_id, target.name) for target in targets)
+    ]
+
+
+def _is_alone(
+    held: Sequence[api.Attachment], targets: Sequence[attachments.Target], client_id: int
+) -> bool:
+    """Tell whether each of these has exactly one attachment, of this client, read-write."""
+    return len(held) == len(targets) and all(
+        [(each.client_id, each.access_mode) for each in held_of([target], held)]
+        == [(client_id, "rw")]
+        for target in targets
+    )
+
+
+def _clients(client_ids: Sequence[int]) -> str:
+    return ", ".join(f"client {client_id}" for client_id in client_ids)

@@ -1,0 +1,142 @@
+"""Vdsm's database of managed volumes: all rows read, one row removed.
+
+The file is Vdsm's (oVirt's vdsm, managedvolumedb.py), in a folder of user vdsm's, and what root
+does there must not be more than vdsm may: SQLite opens what lies beside it too (-journal, -wal,
+-shm), waits for a FIFO for ever, and carries out what a schema holds. So a child with the rights
+of the file's owner does it, within a limit, and SQLite lets pass what belongs to the one table
+alone: no view, no trigger, no function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Callable
+
+from storpool_ovirt import errors, presence, rights
+from storpool_ovirt.privilege import child
+
+if TYPE_CHECKING:
+    import sqlite3
+
+FILE = "/var/lib/vdsm/storage/managedvolume.db"
+# Vdsm itself is not there while this is asked; whatever else holds its database (a backup) does so
+# for moments.
+BUSY_SECONDS = 3.0
+LIMIT_SECONDS = 2 * BUSY_SECONDS
+# Some kilobytes for each volume that this host has.
+MAX_BYTES = 32 << 20
+MAX_ROWS = 20_000
+
+Values = tuple["bytes | None", ...]
+
+_COLUMNS = ("vol_id", "path", "connection_info", "attachment")
+_BESIDE = ("-journal", "-wal")
+
+
+def rows(root: str) -> list[Values]:
+    """Return vol_id, path, connection_info and attachment of all rows; none where Vdsm has no
+    database.
+
+    Raises InputError where it cannot be read.
+    """
+    where = root + FILE
+    found: list[list[str | None]] = json.loads(_apart(lambda: _rows(where), where) or b"[]")
+    return [
+        tuple(None if value is None else value.encode("latin-1") for value in row) for row in found
+    ]
+
+
+def remove(root: str, row: Values) -> None:
+    """Remove the rows that have exactly this vol_id, path and connection_info; raise InputError
+    where it cannot be."""
+    where = root + FILE
+    _apart(lambda: _remove(where, row[:3]), where)
+
+
+def _apart(work: Callable[[], bytes], where: str) -> bytes:
+    # Before there is a child, which may not read where Python's modules lie.
+    import sqlite3  # noqa: F401
+    import urllib.parse  # noqa: F401
+
+    try:
+        return child.done(work, rights.of(where), LIMIT_SECONDS)
+    except (child.Failed, OSError) as error:
+        raise errors.InputError(
+            f"Vdsm's database {where}",
+            f"cannot be used ({getattr(error, 'strerror', None) or error})",
+            "free or repair it (`vdsm-tool configure` makes a new one), then restart vdsmd",
+        ) from error
+
+
+def _rows(where: str) -> bytes:
+    """Read the rows, as JSON of texts in which each character stands for a byte; nothing without a
+    database."""
+    if not _is_there(where):
+        return b""
+    # What a crash left in a journal is brought to an end first, which is writing.
+    writes = any(presence.there(where + suffix) for suffix in _BESIDE)
+    columns = ", ".join(f"CAST({each} AS BLOB)" for each in _COLUMNS)
+    with _opened(where, "rw" if writes else "ro", ("PRAGMA query_only = ON",)) as connection:
+        query = f"SELECT {columns} FROM volumes ORDER BY vol_id LIMIT {MAX_ROWS + 1}"  # noqa: S608  our own text
+        found = connection.execute(query).fetchall()
+    if len(found) > MAX_ROWS:
+        raise OSError(0, f"it has more than {MAX_ROWS} rows")
+    texts = [[None if value is None else value.decode("latin-1") for value in row] for row in found]
+    return json.dumps(texts).encode()
+
+
+def _remove(where: str, row: Sequence[bytes | None]) -> bytes:
+    if _is_there(where):
+        same = " AND ".join(f"CAST({each} AS BLOB) IS ?" for each in _COLUMNS[: len(row)])
+        with _opened(where, "rw") as connection:
+            connection.execute(f"DELETE FROM volumes WHERE {same}", row)  # noqa: S608  our own text
+    return b""
+
+
+def _is_there(where: str) -> bool:
+    """Tell whether there is a database; raise OSError for one that would be waited for, or is too
+    large."""
+    for suffix in ("", *_BESIDE, "-shm"):
+        try:
+            facts = os.stat(where + suffix)
+        except FileNotFoundError:
+            if not suffix:
+                return False
+            continue
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(0, f"{os.path.basename(where)}{suffix} is not a regular file")
+        if facts.st_size > MAX_BYTES:
+            raise OSError(0, f"{os.path.basename(where)}{suffix} has more than {MAX_BYTES} bytes")
+    return True
+
+
+@contextlib.contextmanager
+def _opened(where: str, mode: str, pragmas: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
+    """Open the database, which is never made here; what was done is kept when the block ends
+    without an error."""
+    import sqlite3
+    from urllib.parse import quote
+
+    connection = sqlite3.connect(f"file:{quote(where)}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+    with contextlib.closing(connection), connection:
+        for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", *pragmas):
+            connection.execute(pragma)
+        connection.set_authorizer(_allowed)
+        connection.text_factory = bytes  # other vendors' rows may hold anything
+        yield connection
+
+
+def _allowed(
+    action: int, first: str | None, _second: str | None, _name: str | None, inside: str | None
+) -> int:
+    """Say to SQLite what its statements may do: read and remove rows of the one table, and never by
+    view or trigger."""
+    import sqlite3
+
+    plain = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION)
+    own = action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_DELETE) and first == "volumes"
+    return sqlite3.SQLITE_OK if inside is None and (plain or own) else sqlite3.SQLITE_DENY

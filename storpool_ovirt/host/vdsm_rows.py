@@ -1,0 +1,224 @@
+"""What Vdsm keeps on this host for each managed volume: a row in its database, a udev rule, a run
+link.
+
+Rows and rules outlive a reboot, run links do not: a link that leads to a device tells that Vdsm
+attached the volume since this host was started. Where they are and what they look like is Vdsm's
+(oVirt's vdsm, managedvolumedb.py, managedvolume.py, supervdsm_api/udev.py). Nothing here is
+changed but what is named by one volume of ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from storpool_ovirt import errors, names, presence, rights
+from storpool_ovirt.host import vdsm_database
+
+DATABASE = vdsm_database.FILE
+RULES_FOLDER = "/etc/udev/rules.d"
+RULE_PREFIX = "99-vdsm-managed_"
+RULE_SUFFIX = ".rules"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of Vdsm's database, as stored.
+
+    `ours`: it was attached through StorPool. `global_id` is None where it does not tell, or tells
+    two.
+    """
+
+    stored: tuple[bytes | None, ...]
+    vol_id: str
+    ours: bool
+    global_id: str | None
+    is_snapshot: bool
+
+    def mentions(self, text: str) -> bool:
+        """Tell whether this text is anywhere in the row."""
+        return any(text.encode() in value for value in self.stored if value is not None)
+
+
+def read(root: str) -> list[Row]:
+    """Return all rows; none where Vdsm has no database.
+
+    Raises InputError where it cannot be read.
+    """
+    return [_row(stored) for stored in vdsm_database.rows(root)]
+
+
+def forget(root: str, row: Row) -> None:
+    """Remove the link, the rule and then the row of a volume; a row that has changed since it was
+    read stays.
+
+    The row is the last to go: as long as it is there a repetition finds the rest. Raises
+    InputError.
+    """
+    try:
+        _remove(root + names.RUN_FOLDER, row.vol_id, "", "", stat.S_ISLNK)
+        _remove(root + RULES_FOLDER, row.vol_id, RULE_PREFIX, RULE_SUFFIX, stat.S_ISREG)
+    except OSError as error:
+        raise errors.InputError(
+            f"the run link or the udev rule of volume {row.vol_id}",
+            f"cannot be removed ({error.strerror})",
+        ) from error
+    vdsm_database.remove(root, row.stored)
+
+
+def is_live(root: str, vol_id: str) -> bool:
+    """Tell whether a run link of this volume leads to a device: attached since the host was
+    started, and still so.
+
+    Raises Unseen where links or devices cannot be looked at, as `linked` and `remove_dangling` do.
+    """
+    with _folder(root + names.RUN_FOLDER) as folder:
+        targets = [_target(folder, name) for name in _names_of(folder, vol_id)]
+    return any(target and _leads(root, target) for target in targets)
+
+
+def linked(root: str) -> set[str]:
+    """Return the global ids of the devices to which run links lead."""
+    with _folder(root + names.RUN_FOLDER) as folder:
+        targets = [_target(folder, name) for name in _listed(folder)]
+    found = (
+        names.global_id_of(target, root) for target in targets if target and _leads(root, target)
+    )
+    return {global_id for global_id in found if global_id}
+
+
+def dangling(root: str) -> dict[str, str]:
+    """Return the run links to devices of StorPool's that are not there: the global id by the
+    volume's id.
+
+    It costs a list of each folder, and nothing more where there is no link. Raises Unseen.
+    """
+    with _folder(root + names.RUN_FOLDER) as folder:
+        targets = {name: _target(folder, name) for name in _listed(folder)}
+    named = {name: names.global_id_of(target, root) for name, target in targets.items() if target}
+    if not any(named.values()):
+        return {}
+    there = {*presence.listed(root + names.DEVICE_FOLDER)}
+    volumes = {name.partition("_")[2]: global_id for name, global_id in named.items()}
+    return {
+        volume: global_id
+        for volume, global_id in volumes.items()
+        if names.UUID.match(volume) and global_id and global_id not in there
+    }
+
+
+def remove_dangling(root: str, vol_id: str, global_id: str) -> list[str]:
+    """Remove the run links of this volume that point to its device while that is not there; return
+    their names.
+
+    Vdsm leaves one when a device is taken away from a host that stays up, and fails over it when it
+    attaches the volume again (its os.symlink). One that cannot be removed is left to Vdsm to
+    complain of.
+    """
+    removed = []
+    with _folder(root + names.RUN_FOLDER) as folder:
+        for name in _names_of(folder, vol_id):
+            target = _target(folder, name)
+            if (
+                target
+                and names.global_id_of(target, root) == global_id
+                and not _leads(root, target)
+            ):
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=folder)
+                    removed.append(name)
+    return removed
+
+
+def _row(stored: tuple[bytes | None, ...]) -> Row:
+    vol_id, path, connection_info, _ = ((value or b"").decode(errors="replace") for value in stored)
+    info = _parsed(connection_info)
+    data = _object(info.get("data"))
+    on_path = names.global_id_of(path)
+    adapted = info.get("adapter") == "storpool"
+    told = data.get("global_id") if adapted else None
+    named = {
+        each for each in (told, on_path) if isinstance(each, str) and names.GLOBAL_ID.match(each)
+    }
+    return Row(
+        stored=stored,
+        vol_id=vol_id,
+        ours=bool(vol_id)
+        and (adapted or (info.get("driver_volume_type") == "storpool" and on_path is not None)),
+        global_id=named.pop() if len(named) == 1 else None,
+        is_snapshot=adapted and data.get("access_mode") == "ro",
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        return _object(json.loads(text))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+@contextlib.contextmanager
+def _folder(path: str) -> Iterator[int | None]:
+    """Open a folder, None when there is none: what is removed by it is in exactly this folder,
+    whoever moves names.
+
+    A folder that cannot be opened, and a link in its place, are no missing folder: Unseen. What is
+    done in it is done with the rights of whoever could replace it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(rights.taken(rights.of(path)))
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            raise presence.unseen(path, error) from error
+        stack.callback(os.close, folder)
+        yield folder
+
+
+def _listed(folder: int | None) -> list[str]:
+    return [] if folder is None else presence.listed(folder)
+
+
+def _names_of(folder: int | None, vol_id: str, prefix: str = "", suffix: str = "") -> list[str]:
+    """Return the names `<prefix><storage domain>_<volume><suffix>` of this volume."""
+    found = []
+    for name in _listed(folder):
+        middle = name[len(prefix) : len(name) - len(suffix)]
+        if name == f"{prefix}{middle}{suffix}" and middle.partition("_")[2] == vol_id:
+            found.append(name)
+    return found
+
+
+def _remove(path: str, vol_id: str, prefix: str, suffix: str, is_kind: Any) -> None:
+    with _folder(path) as folder:
+        for name in _names_of(folder, vol_id, prefix, suffix):
+            with contextlib.suppress(FileNotFoundError):
+                if is_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    os.unlink(name, dir_fd=folder)
+
+
+def _target(folder: int | None, name: str) -> str | None:
+    """Return where a link in an open folder points to; None for anything else."""
+    return None if folder is None else presence.target(name, folder)
+
+
+def _leads(root: str, target: str) -> bool:
+    global_id = names.global_id_of(target, root)
+    path = (
+        root + names.device_path(global_id)
+        if global_id
+        else os.path.join(root + names.RUN_FOLDER, target)
+    )
+    return presence.there(path)

@@ -1,0 +1,74 @@
+"""storpool-vm-door: what the hook asks root for, so that user vdsm need not have the cluster's
+token.
+
+The hook reads Vdsm's XML and finds the StorPool disks as user vdsm; with root's /etc/storpool.conf
+this program does for them what Vdsm's point asks for, and answers with one line: `done`, or
+`refused` with one sentence, exit code 2. User vdsm may run it through sudo
+(etc/sudoers.d/storpool-ovirt), so everything that comes from there is taken for hostile:
+docs/security.md tells what it can and cannot be made to do.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from storpool_ovirt import config, program
+from storpool_ovirt.deadline import enforced
+from storpool_ovirt.host import vm_points, vm_request
+from storpool_ovirt.log import Log
+from storpool_ovirt.privilege import root_door, sudo_request
+
+PROGRAM = "storpool-vm-door"
+LOG_FILE = f"{root_door.LOG_FOLDER}/vm-root_door.log"
+# Less than the hook waits: its sentence shall be ours.
+DEADLINE_SECONDS = 38.0
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, as the VM waits for it."""
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None, root: str = "") -> int:
+    """Do what is asked on stdin; return the exit code, 0 or 2.
+
+    `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
+    """
+    gc.disable()  # as in the hook
+    visit = root_door.entered(sys.argv if argv is None else argv)
+    log = Log(PROGRAM, root + LOG_FILE)
+    answer = program.Answer(log.descriptor)
+    _, reason = program.guarded(
+        lambda: _run(visit, root, log), log, LOG_FILE, root_door.ANSWER_SECONDS
+    )
+    if not reason:
+        program.delivered(answer, sudo_request.DONE.decode().strip(), log)
+        return 0
+    log.line("refused", reason=reason)
+    program.delivered(answer, sudo_request.REFUSED.decode() + reason, log)
+    return sudo_request.REFUSED_CODE
+
+
+def _run(visit: root_door.Visit, root: str, log: Log) -> None:
+    root_door.check(PROGRAM, visit, "storpool-vm-hook")
+    request = vm_request.read(
+        root_door.request(b"\n", vm_request.BYTES_MAX), list(vm_points.POINTS)
+    )
+    log.correlation_id = request.vm
+    began = time.monotonic()
+    log.line(
+        "asked",
+        by=visit.user,
+        point=request.point,
+        disks=",".join(global_id for global_id, _ in request.disks),
+    )
+    deadline = root_door.WhileAsked(DEADLINE_SECONDS)
+    with enforced(deadline, "the disks to be this host's alone", root_door.LAST_SECONDS):
+        host = config.host(root, environment=False)
+        vm_points.act(request.point, request.disks, host, root, deadline, log)
+    log.line("done", seconds=f"{time.monotonic() - began:.3f}")

@@ -1,0 +1,168 @@
+"""storpool-vm-hook: the program that Vdsm runs before a VM starts, before a disk is plugged, and
+before a VM leaves.
+
+It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user
+vdsm, and makes this host the only one that has the VM's StorPool disks; shareable ones, and other
+vendors', are left alone. A start takes them by force (`takeover.py`), a plug only from hosts that
+are down (`plug.py`). Linked into hooks/before_vm_migrate_source it only looks: a VM whose disk was
+taken away, and that has not noticed, must not open it anew on another host. Where it cannot be
+sure, Vdsm's work ends there: exit code 2 and one sentence, last on stderr (oVirt's vdsm,
+common/hooks.py). It never runs for a migration's destination, where two hosts have a disk by
+right.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Callable, NoReturn
+
+from storpool_ovirt import config, errors, names, program
+from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.host import device_paths, domain_xml, vm_points, vm_request
+from storpool_ovirt.log import Log
+from storpool_ovirt.privilege import sudo_request
+
+PROGRAM = "storpool-vm-hook"
+LOG_FILE = "/var/log/vdsm/storpool-hook.log"
+# Vdsm has no limit: the VM would stay "waiting for launch" as long as we hang.
+DEADLINE_SECONDS = 40.0
+LAST_SECONDS = (
+    1.0  # a process that was stopped in between takes nothing when it goes on after its time
+)
+XML_MAX_BYTES = 16 << 20
+XML_VARIABLE = "_hook_domxml"
+HOOKS_FOLDER = "/usr/libexec/vdsm/hooks"
+REFUSED = 2  # Vdsm runs no other hook after this one, and does not go on
+
+
+def run() -> NoReturn:
+    """Run the program: as `main`, and end at once, as the VM waits for it."""
+    os._exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what is to be done at this point of Vdsm's; return the exit code, 0 or 2."""
+    # As in the helper: nothing of a process that lives for a tenth of a second is worth collecting
+    gc.disable()
+    arguments = list(sys.argv if argv is None else argv)
+    root = _root(arguments[0])
+    log = Log(PROGRAM, root + LOG_FILE)
+    answer = program.Answer(log.descriptor)
+    program.close_stdin()
+    log.correlation_id = os.environ.get("vmId", "-")  # noqa: SIM112  Vdsm's name
+    started = time.monotonic()
+    _, reason = program.guarded(lambda: _run(arguments, root, log), log, LOG_FILE)
+    if not reason:
+        return 0
+    log.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    program.delivered(answer, f"StorPool: {reason}", log, error=True)
+    return REFUSED
+
+
+def handle(  # noqa: PLR0913  the facts of one moment of a VM
+    point: str,
+    document: bytes,
+    root: str,
+    deadline: Deadline,
+    log: Log,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Do what is to be done at a point of Vdsm's for the VM in `document`; nothing is asked when no
+    disk is StorPool's.
+
+    `root` is the folder that stands for the host's `/`. Raises what domain_xml, device_paths,
+    config and taking raise: then Vdsm must not go on.
+    """
+    disks = _storpools(document, vm_points.POINTS[point].root, root)
+    if not disks:
+        return
+    closed = _asked(vm_request.Request(point, log.correlation_id, disks), root, deadline)
+    if not closed:
+        log.line("way", by="root")
+        return
+    # The environment holds a VM's custom properties too: none of them may say where the API is.
+    host = sudo_request.own_settings(root, closed, sudo_request.DOOR, environment=False)
+    log.line("way", by="itself", why=closed)
+    vm_points.act(point, disks, host, root, deadline, log, sleep)
+
+
+def _asked(request: vm_request.Request, root: str, deadline: Deadline) -> str:
+    """Have root do it and return ""; or return why it is not to be asked."""
+    if os.geteuid() == 0:
+        return "it is root's already"
+    return sudo_request.ask(vm_request.write(request), root, deadline)
+
+
+def _root(program: str) -> str:
+    """Return the folder that stands for the host's `/`: that which is named, where this hook is
+    linked in it.
+
+    A VM's custom properties are in the environment too.
+    """
+    root = config.root()
+    return root if program.startswith(f"{root}{HOOKS_FOLDER}/") else ""
+
+
+def _run(argv: Sequence[str], root: str, log: Log) -> None:
+    point = _point(argv)
+    if config.root() != root:
+        raise errors.InputError(
+            f"{config.ROOT_VARIABLE} in the environment",
+            "names a folder in which this hook is not linked",
+            "take it out of the VM's custom properties",
+        )
+    deadline = Deadline(DEADLINE_SECONDS)
+    with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
+        handle(point, _document(), root, deadline, log)
+
+
+def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:
+    """Return the disks that lead to objects of StorPool, each with its global id."""
+    found = []
+    for disk in domain_xml.disks(document, expected):
+        # Files of other storage are not even looked at: theirs may be a server that does not
+        # answer.
+        global_id = (
+            device_paths.global_id(disk.path, root) if device_paths.may_be_ours(disk.path) else None
+        )
+        if global_id is not None:
+            found.append((global_id, disk))
+    return found
+
+
+def _point(argv: Sequence[str]) -> str:
+    """Return the point whose folder we are linked into; raise InputError at any other one."""
+    folder = os.path.basename(os.path.dirname(argv[0]))
+    if folder not in vm_points.POINTS or len(argv) != 1:
+        raise errors.InputError(
+            PROGRAM,
+            f"was not started as one of Vdsm's hooks {', '.join(vm_points.POINTS)}",
+            "link it into those folders of Vdsm only, and let Vdsm run it"
+            f" ({names.shown(argv[0], 120)})",
+        )
+    return folder
+
+
+def _document() -> bytes:
+    path = os.environ.get(XML_VARIABLE)
+    if not path:
+        raise errors.InputError(
+            f"the environment variable {XML_VARIABLE}", "is not set", "let Vdsm run this hook"
+        )
+    try:
+        with open(path, "rb") as file:
+            document = file.read(XML_MAX_BYTES + 1)
+    except OSError as error:
+        raise errors.InputError(
+            path, f"cannot be read ({error.strerror})", "let Vdsm run this hook"
+        ) from error
+    if len(document) > XML_MAX_BYTES:
+        raise errors.InputError(
+            path, f"has more than {XML_MAX_BYTES} bytes", "it is no domain of libvirt's"
+        )
+    return document

@@ -1,0 +1,95 @@
+"""What is done at each point of Vdsm's for the StorPool disks of a VM, by whoever may use the
+host's token.
+
+`before_vm_start` and `before_disk_hotplug` make this host the only one that has them;
+`before_vm_migrate_source` only looks. At no other point may anything be taken from another host,
+and by force from one that is up at a start alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+from storpool_ovirt import config
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.host import domain_xml
+from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api, attachments
+    from storpool_ovirt.host import takeover
+
+
+def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
+    point: str,
+    disks: takeover.Pairs,
+    host: config.Host,
+    root: str,
+    deadline: Deadline,
+    log: Log,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Do what is to be done at a point for these disks, each with its global id, with the host's
+    own settings.
+
+    `root` is the folder that stands for the host's `/`. Raises what `taking` raises: then Vdsm
+    must not go on.
+    """
+    log.hide(host.api.token.reveal())
+
+    from storpool_ovirt.cluster import api, attachments
+
+    side = attachments.HostSide(host.client_id, root, deadline, log, sleep)
+    client = api.Client(host.api, deadline, sleep)
+    # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may
+    # run the VM.
+    client.be_current()
+    POINTS[point].act(client, side, disks, host.openstack_prefix)
+
+
+def _take(
+    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+) -> None:
+    from storpool_ovirt.host import takeover
+
+    _tell(side, takeover.take(client, side, disks, openstack_prefix))
+
+
+def _plug(
+    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+) -> None:
+    from storpool_ovirt.host import plug
+
+    _tell(side, plug.take(client, side, disks, openstack_prefix))
+
+
+def _tell(side: attachments.HostSide, taken: takeover.Taken) -> None:
+    side.log.line(
+        "disks_alone",
+        disks=",".join(each.global_id for each in taken.targets) or "-",
+        client=side.client_id,
+        left_alone=",".join(taken.left_alone) or "-",
+    )
+
+
+def _look(
+    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, _openstack_prefix: str
+) -> None:
+    from storpool_ovirt.host import takeover
+
+    takeover.check_held(client, side.client_id, disks)
+
+
+class Point(NamedTuple):
+    """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
+
+    root: str
+    act: Callable[[api.Client, attachments.HostSide, takeover.Pairs, str], None]
+
+
+POINTS = {
+    "before_vm_start": Point(domain_xml.DOMAIN, _take),
+    "before_disk_hotplug": Point(domain_xml.DISK, _plug),
+    "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
+}

@@ -1,0 +1,137 @@
+"""What the hook asks the door for: one moment of a VM, in one line of JSON.
+
+    {"disks":[{"global_id":"...","path":"/run/vdsm/...","serial":"<uuid>" or null,
+               "shareable":false}],
+     "point":"before_vm_start","vm":"<uuid>" or "-"}
+
+The hook writes it as user vdsm, the door reads it as root: `read` takes nothing on trust. It has
+limits for all that can be long, a pattern for each text, these keys and no others, each once, and
+no numbers at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.host import device_paths, domain_xml
+
+# More than any VM has: libvirt's controllers could hold more disks, oVirt's cannot.
+DISKS_MAX = 1024
+PATH_MAX_CHARACTERS = 256  # a run link has about 105
+GLOBAL_ID_MAX_CHARACTERS = 64  # StorPool's have about a dozen
+BYTES_MAX = 4 << 20  # all of these at once, with characters that JSON writes in twelve bytes
+NO_VM = "-"
+
+_WHAT = "the request to root"
+_ADVICE = "only storpool-vm-hook makes such requests"
+
+Pairs = Sequence["tuple[str, domain_xml.Disk]"]
+
+
+class Request(NamedTuple):
+    """A point of Vdsm's, the VM's id (NO_VM where nobody told it) and its StorPool disks, each with
+    its global id."""
+
+    point: str
+    vm: str
+    disks: Pairs
+
+
+def write(request: Request) -> bytes:
+    """Return the request as the door reads it.
+
+    A serial that is no UUID is left out: it is compared with ids of oVirt's only.
+    """
+    disks = [
+        {
+            "global_id": global_id,
+            "path": disk.path,
+            "shareable": disk.shareable,
+            "serial": disk.serial if disk.serial and names.UUID.match(disk.serial) else None,
+        }
+        for global_id, disk in request.disks
+    ]
+    vm = request.vm if names.UUID.match(request.vm) else NO_VM
+    fields = {"point": request.point, "vm": vm, "disks": disks}
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def read(data: bytes, points: Sequence[str]) -> Request:
+    """Return the request in `data`, which may be anything; raise InputError naming the first thing
+    that is wrong."""
+    fields = _object(_document(data), ("disks", "point", "vm"), "the document")
+    point, vm, disks = fields["point"], fields["vm"], fields["disks"]
+    if not (isinstance(point, str) and point in points):
+        raise _bad("point", "is not one of Vdsm's points at which something is done")
+    if not (isinstance(vm, str) and (vm == NO_VM or names.UUID.match(vm))):
+        raise _bad("vm", "is not a UUID")
+    if not (isinstance(disks, list) and 0 < len(disks) <= DISKS_MAX):
+        raise _bad("disks", f"is not a list of 1 to {DISKS_MAX} disks")
+    return Request(point, vm, [_disk(each) for each in disks])
+
+
+def _document(data: bytes) -> object:
+    if len(data) > BYTES_MAX:
+        raise _bad("the document", f"has more than {BYTES_MAX} bytes")
+    if data.find(b"\n") != len(data) - 1 or not data:
+        raise _bad("the document", "is not one whole line")
+    try:
+        return json.loads(
+            data.decode("ascii"),
+            object_pairs_hook=_each_key_once,
+            parse_int=_no_number,
+            parse_float=_no_number,
+            parse_constant=_no_number,
+        )
+    except (ValueError, RecursionError):
+        raise _bad("the document", "is not the JSON that is made for it") from None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+def _no_number(_text: str) -> NoReturn:
+    raise ValueError("a number")
+
+
+def _object(value: object, keys: Sequence[str], what: str) -> dict[str, Any]:
+    if not (isinstance(value, dict) and sorted(value) == list(keys)):
+        raise _bad(what, f"does not have exactly the keys {', '.join(keys)}")
+    return value
+
+
+def _disk(value: object) -> tuple[str, domain_xml.Disk]:
+    fields = _object(value, ("global_id", "path", "serial", "shareable"), "a disk")
+    global_id, path, serial, shareable = (fields[key] for key in sorted(fields))
+    if not (_is_text(global_id, GLOBAL_ID_MAX_CHARACTERS) and names.GLOBAL_ID.match(global_id)):
+        raise _bad("global_id", "is not a global id of StorPool's")
+    # `isprintable` knows no control characters, no line breaks of Unicode's and no halves of
+    # characters.
+    if not (
+        _is_text(path, PATH_MAX_CHARACTERS)
+        and path.isprintable()
+        and device_paths.may_be_ours(path)
+    ):
+        raise _bad("path", "is not the path of a device or of a managed volume's link")
+    if not (serial is None or (isinstance(serial, str) and names.UUID.match(serial))):
+        raise _bad("serial", "is neither a UUID nor null")
+    if not isinstance(shareable, bool):
+        raise _bad("shareable", "is neither true nor false")
+    return global_id, domain_xml.Disk(path, serial, shareable)
+
+
+def _is_text(value: object, limit: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= limit
+
+
+def _bad(what: str, why: str) -> errors.InputError:
+    return errors.InputError(
+        f"{what} in {_WHAT}" if " " not in what else f"{what} of {_WHAT}", why, _ADVICE
+    )

@@ -1,0 +1,2 @@
+"""Between root and other users: work in a child with their rights, and their requests through
+sudo."""

@@ -1,0 +1,100 @@
+"""What is common to the doors of root's: programs that another user may run by sudo, and takes for
+hostile.
+
+Nothing of the environment is used, the start is checked, the request is read within limits, no call
+of StorPool's API is made any more when the asker has gone, and nobody is waited for who does not
+take the answer.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from storpool_ovirt import errors
+from storpool_ovirt.deadline import Deadline, enforced
+
+# A folder of root's: nothing of root's is written in a folder of the user who asks.
+LOG_FOLDER = "/var/log/storpool-ovirt"
+LAST_SECONDS = 0.5
+# Who asks writes at once; who does not is not waited for.
+REQUEST_SECONDS = 5.0
+# Whoever started us may not read: the answer of a program of root's is not waited for either.
+ANSWER_SECONDS = 2.0
+
+# What has taken effect before any line of ours: there sudo's env_reset is off, and nothing can be
+# mended from here.
+_INHERITED = ("PYTHON", "LD_", "STORPOOL_", "SP_")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Visit(NamedTuple):
+    """How the program was started."""
+
+    arguments: Sequence[str]
+    inherited: dict[str, str]
+
+    @property
+    def user(self) -> str:
+        """Who asks, as sudo tells it."""
+        return self.inherited.get("SUDO_USER", "-")
+
+
+def entered(argv: Sequence[str]) -> Visit:
+    """Leave folder, umask and environment of whoever started this process behind; return what they
+    were."""
+    os.chdir("/")
+    os.umask(0o077)
+    inherited = dict(os.environ)
+    os.environ.clear()
+    os.environ["PATH"] = _PATH
+    return Visit(argv[1:], inherited)
+
+
+def check(program: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str]] = ((),)) -> None:
+    """Raise InputError for a start that sudo with our sudoers file does not make."""
+    names = sorted(name for name in visit.inherited if name.startswith(_INHERITED))
+    if names:
+        raise errors.InputError(
+            program,
+            f"was started with {', '.join(names[:5])} in its environment",
+            "have env_reset for it in sudoers, see etc/sudoers.d/storpool-ovirt",
+        )
+    if tuple(visit.arguments) not in map(tuple, allowed):
+        wanted = "takes no arguments" if len(allowed) == 1 else "does not take these arguments"
+        raise errors.InputError(program, wanted, f"{asker} starts it")
+    if os.geteuid() != 0:
+        raise errors.InputError(program, "needs root's rights", f"{asker} starts it through sudo")
+
+
+def request(end: bytes, bytes_max: int) -> bytes:
+    """Read stdin up to and with `end`, to its end, or to one byte more than `bytes_max`; raise
+    DeadlineExceeded."""
+    data = b""
+    with enforced(Deadline(REQUEST_SECONDS), "the request to root", LAST_SECONDS):
+        while end not in data and len(data) <= bytes_max:
+            more = os.read(0, bytes_max + 1 - len(data))
+            if not more:
+                break
+            data += more
+    return data
+
+
+class WhileAsked(Deadline):
+    """A limit that is over, too, when whoever asked is not there any more: nobody waits for what
+    would be done.
+
+    Each call of StorPool's API asks how much time is left, so after that moment none is made.
+    """
+
+    def left(self, what: str) -> float:
+        """Return what `Deadline.left` does; raise Conflict when the asker has gone."""
+        poll = select.poll()
+        poll.register(0, 0)
+        if any(events & select.POLLHUP for _, events in poll.poll(0)):
+            raise errors.Conflict(
+                "the program that asked root", "has ended meanwhile", "nothing more was done"
+            )
+        return super().left(what)

@@ -1,0 +1,127 @@
+"""What the programs have in common that others read: one answer, written last, and one sentence for
+each failure.
+
+Engine reads stdout and stderr as one stream and takes the first line that fits; Vdsm wants one JSON
+document on stdout and nothing else. So both descriptors are taken away before anything is imported
+that may speak, and one function writes the answer, last. Whatever happens inside comes out as one
+sentence; a trace is for the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Callable, TypeVar
+
+from storpool_ovirt import errors
+from storpool_ovirt.deadline import END_SECONDS, limit_end
+from storpool_ovirt.log import Log
+
+_T = TypeVar("_T")
+# What a program turns into a sentence: Ctrl-C before there is a limit, and so a handler, is no
+# Exception.
+FAILURES = (Exception, KeyboardInterrupt)
+
+
+def guarded(
+    work: Callable[[], _T], log: Log, log_file: str, end_seconds: float = END_SECONDS
+) -> tuple[_T | None, str]:
+    """Do it; return what came of it and "", or None and why it failed, in one sentence without
+    secrets.
+
+    Telling that is all that the process still does, so from here on it has `end_seconds` to end.
+    """
+    try:
+        done = work()
+    except FAILURES as error:
+        limit_end(end_seconds)
+        return None, reason(error, log, f"{log_file} or syslog on this host", "host")
+    limit_end(end_seconds)
+    return done, ""
+
+
+def reason(error: BaseException, log: Log, log_place: str, extra: str) -> str:
+    """Return why a program failed, in one sentence without secrets; the trace of a bug goes to the
+    log.
+
+    `log_place` is where that is, `extra` what of storpool-ovirt the program needs installed.
+    """
+    if isinstance(error, errors.Error):
+        return log.sentence(error)
+    if isinstance(error, ImportError):
+        advice = f"install storpool-ovirt[{extra}] for this Python"
+        return log.sentence(f"a library is missing or broken ({error}): {advice}")
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted before it was done: try again"
+    if isinstance(error, MemoryError):
+        return "this machine has not enough memory left: free some, then try again"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "no more files can be opened here: raise the limit (ulimit -n), then try again"
+    try:
+        log.trace()
+    except Exception as untold:  # what cannot be told any more must not hide that it failed
+        log.line("trace_lost", reason=untold.__class__.__name__)
+    return f"internal error {error.__class__.__name__}: see {log_place}"
+
+
+def delivered(answer: Answer, text: str, log: Log, *, error: bool = False, **facts: object) -> bool:
+    """Write the answer; false, and a line in the log with these facts, when nobody reads it any
+    more."""
+    try:
+        answer.give(text, error=error)
+    except OSError as unread:
+        log.line("answer_not_delivered", **facts, reason=unread)
+        return False
+    return True
+
+
+class Answer:
+    """The real stdout and stderr, kept aside; what any library writes goes to `aside` (the log) or
+    nowhere.
+
+    `given`: a line was written, or at least begun.
+    """
+
+    def __init__(self, aside: int | None) -> None:
+        self._missing = {each for each in (1, 2) if not _is_open(each)}
+        self._out, self._err = 1, 2
+        self.given = False
+        try:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):
+                if not _is_open(descriptor):  # the next file would take its place
+                    os.dup2(nowhere, descriptor)
+            self._out, self._err = os.dup(1), os.dup(2)
+        except OSError:  # no more files may be opened: the work will say so, and we can
+            return
+        for descriptor in (1, 2):
+            os.dup2(nowhere if aside is None else aside, descriptor)
+        if nowhere > 2:
+            os.close(nowhere)
+
+    def give(self, line: str, error: bool = False) -> None:
+        """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any
+        more, or ever did."""
+        if (2 if error else 1) in self._missing:
+            raise OSError(errno.EBADF, "it was closed when this was started")
+        self.given = True
+        rest = line.encode("utf-8", "backslashreplace") + b"\n"
+        while rest:
+            rest = rest[os.write(self._err if error else self._out, rest) :]
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def close_stdin() -> None:
+    """Put /dev/null in the place of stdin: Engine's is a pipe that is never written and never
+    closed."""
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nowhere, 0)
+    if nowhere:
+        os.close(nowhere)

@@ -1,0 +1,9 @@
+"""``python -m storpool_simulator``: the same as ``storpool-simulator``."""
+
+from __future__ import annotations
+
+import sys
+
+from storpool_simulator import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""HTTP: which calls there are, who answers them, what each answers."""

@@ -1,0 +1,295 @@
+"""The API as HTTP: paths, token, envelope, errors, faults. What a call does is not decided here.
+
+Path: ``/ctrl/1.0/[RemoteCommand/<name or ~cid>/][MultiCluster/]<Query>[/<arguments>]`` [spapi];
+everything under ``/simulator/`` is the control port.
+"""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from werkzeug.wrappers import Request, Response
+
+from storpool_simulator import errors
+from storpool_simulator.api import calls, control, faults, recorder
+from storpool_simulator.devices import devices
+from storpool_simulator.model.cluster import Cluster
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_log = logging.getLogger(__name__)
+_API = "/ctrl/1.0/"
+# A header of ours, and its value: the active instance is to answer.
+INSTANCE, ACTIVE = "Simulator-Instance", "active"
+_ERROR_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>\n"
+
+
+class DroppedError(ConnectionError):
+    """The connection is to be closed without an answer: ``reset`` by RST, else in good order."""
+
+    def __init__(self, *, reset: bool) -> None:
+        super().__init__()
+        self.reset = reset
+
+
+class Connections(Protocol):
+    """Who can reset the calls that are under way."""
+
+    def enter(self, connection: Any) -> None:
+        """A call has come in on this socket."""
+
+    def leave(self, connection: Any) -> None:
+        """It is answered, or never will be."""
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a path names."""
+
+    query: str
+    args: tuple[str, ...]
+    cluster: str | None
+    multi_cluster: bool
+    all_clusters: bool
+
+
+class Application:
+    """The WSGI application of one cluster."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        token: str,
+        injected: faults.Faults,
+        calls_made: recorder.Recorder,
+        connections: Connections,
+    ) -> None:
+        self._cluster = cluster
+        self._authorization = f"Storpool v1:{token}".encode()
+        self._faults = injected
+        self._recorder = calls_made
+        self._connections = connections
+        self._turns = itertools.count()
+        self._control = control.Control(cluster, injected, calls_made)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        request = Request(environ)
+        response = self._api(request) if request.path.startswith(_API) else self._other(request)
+        return response(environ, start_response)
+
+    def _other(self, request: Request) -> Response:
+        try:
+            self._check_token(request)
+            return _reply(self._control.answer(request.method, request.path, _body(request)))
+        except errors.ApiError as error:
+            return self._refusal(error)
+
+    def _api(self, request: Request) -> Response:
+        target = _target(request.path[len(_API) :])
+        record = self._recorder.add(
+            recorder.Record(request.method, target.query, request.path, _shown_body(request))
+        )
+        connection = request.environ.get("werkzeug.socket")
+        self._connections.enter(connection)
+        try:
+            response = self._with_faults(request, target)
+        finally:
+            self._connections.leave(connection)
+        record.status = response.status_code
+        return response
+
+    def _with_faults(self, request: Request, target: _Target) -> Response:
+        try:
+            self._check_token(request)
+        except errors.ApiError as error:
+            return self._refusal(error)
+        fault = self._faults.take(target.query)
+        if fault is None:
+            return self._answer(
+                request, target, self._instance(target, request.headers.get(INSTANCE))
+            )
+        if fault.kind == "old":
+            return self._answer(request, target, self._instance(target, None, fault.changes))
+        if fault.kind in ("transient", "error_200"):
+            return self._injected_error(fault)
+        if fault.kind == "bad_gateway":
+            return Response(_ERROR_PAGE, status=502, content_type="text/html")
+        if fault.kind in ("delay", "hang"):
+            self._faults.pause(fault.seconds)
+        if fault.kind in ("hang", "reset_before"):
+            raise DroppedError(reset=fault.kind == "reset_before")
+        response = self._answer(request, target, self._cluster)
+        if fault.kind in faults.CLOSING:
+            self._faults.shut(fault)
+        if fault.kind in ("reset_after", "stop"):
+            raise DroppedError(reset=True)
+        return response
+
+    def _injected_error(self, fault: faults.Fault) -> Response:
+        descr = fault.descr or f"injected: {fault.kind}"
+        if fault.kind == "transient":
+            error = errors.ApiError(
+                descr, name=fault.name or "notReady", status=503, transient=True
+            )
+            return self._refusal(error)
+        return self._refusal(
+            errors.ApiError(descr, name=fault.name or "invalidParam", status=200), fixed=True
+        )
+
+    def _instance(
+        self, target: _Target, asked_for: str | None, behind: int | None = None
+    ) -> Cluster:
+        """The cluster as the instance knows it that answers a call: a reading one may be so many
+        changes behind.
+
+        Without a fault it is the switch that says how many, for every other call, but for those who
+        ask for the active instance: tests, who have to know what is so. Who waits for a client
+        waits for the present.
+        """
+        query = calls.TABLE.get(target.query)
+        if (
+            query is None
+            or query.method != "GET"
+            or target.query == "ClientConfigWait"
+            or asked_for == ACTIVE
+        ):
+            return self._cluster
+        if behind is None:
+            behind = self._cluster.switches.number("lag") if next(self._turns) % 2 == 0 else 0
+        return self._cluster.as_it_was(behind) if behind else self._cluster
+
+    def _answer(self, request: Request, target: _Target, cluster: Cluster) -> Response:
+        try:
+            data, generation = self._data(request, target, cluster)
+            return _reply({"generation": generation, "data": data})
+        except errors.ApiError as error:
+            return self._refusal(error, cluster=cluster)
+        except devices.DeviceError as error:
+            return self._refusal(errors.ApiError(str(error), name="internalError", status=500))
+        except Exception as error:
+            _log.exception("%s failed", target.query)
+            return self._refusal(
+                errors.ApiError(
+                    f"{type(error).__name__}: {error}", name="internalError", status=500
+                )
+            )
+
+    def _data(self, request: Request, target: _Target, cluster: Cluster) -> tuple[Any, int]:
+        meta = cluster.catalog.meta
+        if target.cluster not in (None, meta.cluster_name, f"~{meta.cluster_id}"):
+            name = self._cluster.switches["unknown_cluster_error"]
+            raise errors.ApiError(
+                f"Cluster '{target.cluster}' is not connected.", name=name, status=404
+            )
+        query = self._query(request.method, target)
+        args = target.args
+        if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash
+            args = (*args[: query.arity - 1], "/".join(args[query.arity - 1 :]))
+        if len(args) != query.arity or not all(args):
+            raise self._unknown(f"{target.query} takes {query.arity} names in its path.", 404)
+        call = calls.Call(
+            target.query, cluster, args, self._parsed_body(request), target.multi_cluster
+        )
+        data, generation = calls.answer(query, call)
+        if not target.all_clusters:
+            return data, generation
+        response = {"data": data, "generation": generation}
+        row = {"clusterId": meta.cluster_id, "clusterName": meta.cluster_name, "response": response}
+        return {"clusters": [row]}, generation
+
+    def _query(self, method: str, target: _Target) -> calls.Query:
+        query = calls.TABLE.get(target.query)
+        if query is None:
+            raise self._unknown(f"Unknown query '{target.query}'.", 404)
+        if query.method != method:
+            raise self._unknown(f"Query '{target.query}' is a {query.method}.", 405)
+        if target.all_clusters:
+            served = target.query in calls.ALL_CLUSTERS
+        elif target.multi_cluster:
+            listed = target.query != "VolumesAndSnapshotsList" or self._cluster.switches.on(
+                "list_multicluster"
+            )
+            served = query.multi_cluster and listed
+        else:
+            served = query.plain
+        if not served:
+            raise self._unknown(f"Query '{target.query}' has no such form.", 404)
+        return query
+
+    def _unknown(self, descr: str, status: int) -> errors.ApiError:
+        return errors.ApiError(
+            descr, name=self._cluster.switches["unknown_query_error"], status=status
+        )
+
+    def _parsed_body(self, request: Request) -> Any:
+        if request.method == "GET":
+            return None
+        try:
+            return _body(request)
+        except errors.ApiError as error:
+            raise errors.ApiError(
+                error.descr, name=self._cluster.switches["bad_json_error"]
+            ) from error
+
+    def _check_token(self, request: Request) -> None:
+        given = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(given, self._authorization):
+            name = self._cluster.switches["unauthorized_error"]
+            raise errors.ApiError(
+                "The authorization token is missing or wrong.", name=name, status=401
+            )
+
+    def _refusal(
+        self, error: errors.ApiError, *, fixed: bool = False, cluster: Cluster | None = None
+    ) -> Response:
+        facts = {"name": error.name, "descr": error.descr, "transient": error.transient}
+        status = (
+            error.status if fixed or self._cluster.switches["error_status"] == "by_name" else 500
+        )
+        return _reply({"error": facts, "generation": (cluster or self._cluster).generation}, status)
+
+
+def _target(rest: str) -> _Target:
+    parts = rest.split("/")
+    target = _Target("", (), None, multi_cluster=False, all_clusters=False)
+    if parts[0] == "RemoteCommand" and len(parts) > 1:
+        target, parts = replace(target, cluster=parts[1]), parts[2:]
+    if parts[:1] == ["MultiCluster"]:
+        target, parts = replace(target, multi_cluster=True), parts[1:]
+        if parts[:1] == ["AllClusters"]:
+            target, parts = replace(target, all_clusters=True), parts[1:]
+    length = 2 if parts[:1] == ["KV"] else 1
+    return replace(target, query="/".join(parts[:length]), args=tuple(parts[length:]))
+
+
+def _body(request: Request) -> Any:
+    text = request.get_data()
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise errors.InvalidParamError("The body is not JSON.") from None
+
+
+def _shown_body(request: Request) -> Any:
+    try:
+        return _body(request)
+    except errors.ApiError:
+        return request.get_data(as_text=True)
+
+
+def _reply(value: Any, status: int = 200) -> Response:
+    """As documented: ``Content-Type: application/json``, ``Cache-control: private`` [kb]."""
+    text = json.dumps(value, separators=(",", ":"))
+    return Response(
+        text, status=status, content_type="application/json", headers={"Cache-control": "private"}
+    )

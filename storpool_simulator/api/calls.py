@@ -1,0 +1,354 @@
+"""The table of the API's calls: query, method, whether it has a MultiCluster form [spapi], and what
+answers it.
+
+Nothing here decides anything: a body is parsed by ``requests``, acted on by the module of its noun,
+shown by ``views``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from storpool_simulator import errors, switches
+from storpool_simulator.api import views
+from storpool_simulator.model import (
+    attachments,
+    fields,
+    keys,
+    machines,
+    objects,
+    requests,
+    snapshots,
+    templates,
+    volumes,
+)
+from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.objects import Entry
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: the rest of the path, and the parsed body (None when there was none)."""
+
+    query: str
+    cluster: Cluster
+    args: tuple[str, ...]
+    body: Any
+    multi_cluster: bool
+
+    @property
+    def name(self) -> str:
+        """The object that the path names."""
+        return self.args[0]
+
+    @property
+    def switches(self) -> switches.Switches:
+        """The cluster's switches."""
+        return self.cluster.switches
+
+    def fields(self) -> fields.Fields:
+        """The body as an object; an empty one when there is none [pve]."""
+        value = {} if self.body is None else self.body
+        return fields.Fields(value, self.query, strict=self.switches.on("strict"))
+
+    def volume(self) -> Entry:
+        """The volume that the path names."""
+        return self.cluster.catalog.volume(self.name)
+
+    def snapshot(self) -> Entry:
+        """The snapshot that the path names."""
+        return self.cluster.catalog.snapshot(self.name)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One row of the table; ``arity`` is the number of path components after the query."""
+
+    name: str
+    method: str
+    handle: Callable[[Call], Any]
+    arity: int = 0
+    plain: bool = True
+    multi_cluster: bool = False
+
+
+def answer(query: Query, call: Call) -> tuple[Any, int]:
+    """The ``data`` of the reply, and the generation that it is of.
+
+    Of a POST the data has ``ok`` and ``generation`` beside what the call returns [spapi].
+    """
+    call.cluster.tend()
+    if query.method == "GET":
+        with call.cluster.lock:
+            return query.handle(call), call.cluster.generation
+    extra = query.handle(call)
+    generation = call.cluster.generation
+    return {"ok": True, "generation": generation, **(extra or {})}, generation
+
+
+# volumes
+
+
+def _volume_create(call: Call) -> dict[str, Any]:
+    volume, transient = volumes.create(call.cluster, requests.volume_create(call.fields()))
+    reply = {"globalId": volume.global_id}
+    if volume.name is None:
+        reply["name"] = volume.listed_name
+    if transient is not None and transient.name is not None:
+        reply["autoName"] = transient.name
+    return reply
+
+
+def _volume_update(call: Call) -> dict[str, Any]:
+    volume = volumes.update(call.cluster, call.name, requests.volume_update(call.fields()))
+    return {"name": volume.listed_name} if call.switches.on("update_name") else {}
+
+
+def _volume_delete(call: Call) -> None:
+    known = call.multi_cluster or call.switches.on("on_attached_everywhere")
+    volumes.delete(call.cluster, call.name, requests.on_attached(call.fields(), known=known))
+
+
+def _volume_freeze(call: Call) -> None:
+    volumes.freeze(call.cluster, call.name, requests.freeze(call.fields()))
+
+
+def _volume_revert(call: Call) -> None:
+    volumes.revert(call.cluster, call.name, requests.revert(call.fields()))
+
+
+def _volume_acquire(call: Call) -> None:
+    """Without other clusters the volume is here already: nothing to do [spapi]."""
+    requests.acquire(call.fields())
+    call.volume()
+
+
+def _volume_rebase(call: Call) -> None:
+    parent = requests.rebase(call.fields())
+    with call.cluster.lock:
+        snapshots.rebase(call.cluster, call.volume(), parent)
+
+
+def _snapshot_rebase(call: Call) -> None:
+    parent = requests.rebase(call.fields())
+    with call.cluster.lock:
+        snapshots.rebase(call.cluster, call.cluster.catalog.usable_snapshot(call.name), parent)
+
+
+def _abandon_disk(call: Call) -> None:
+    requests.abandon_disk(call.fields())
+    if call.cluster.catalog.find(call.name) is None:
+        raise errors.NoSuchObjectError(f"Volume '{call.name}' does not exist.")
+
+
+# snapshots
+
+
+def _snapshot_create(call: Call) -> dict[str, Any]:
+    snapshot = snapshots.create(call.cluster, call.name, requests.snapshot_create(call.fields()))
+    reply = {"snapshotGlobalId": snapshot.global_id, "snapshotVisibleVolumeId": snapshot.number}
+    return (
+        {**reply, "autoName": snapshot.name}
+        if snapshot.auto_name and snapshot.name is not None
+        else reply
+    )
+
+
+def _group_snapshot(call: Call) -> dict[str, Any]:
+    pairs = snapshots.create_group(call.cluster, requests.group_snapshot(call.fields()))
+    return snapshots.group_reply(pairs)
+
+
+def _snapshot_update(call: Call) -> None:
+    snapshots.update(call.cluster, call.name, requests.snapshot_update(call.fields()))
+
+
+def _snapshot_delete(call: Call) -> None:
+    call.fields().end()
+    snapshots.delete(call.cluster, call.name)
+
+
+def _snapshot_delete_by_id(call: Call) -> None:
+    call.fields().end()
+    snapshots.delete(call.cluster, f"~{call.name}")
+
+
+# attachments
+
+
+def _reassign(call: Call) -> None:
+    items = requests.reassign_items(call.body, call.query, strict=call.switches.on("strict"))
+    attachments.reassign(call.cluster, items)
+
+
+def _reassign_wait(call: Call) -> None:
+    array, strict = call.switches.on("array_on_wait"), call.switches.on("strict")
+    items, timeout = requests.reassign_wait(call.body, strict=strict, array=array)
+    attachments.reassign_wait(call.cluster, items, timeout)
+
+
+def _client_config_wait(call: Call) -> Any:
+    if not call.name.isdigit():
+        raise errors.InvalidParamError(f"{call.query}: '{call.name}' is not a client id.")
+    return machines.wait_for_client(call.cluster, int(call.name))
+
+
+# templates, groups, key-value store
+
+
+def _template_create(call: Call) -> None:
+    templates.create(call.cluster, requests.template(call.fields(), create=True))
+
+
+def _template_update(call: Call) -> None:
+    templates.update(call.cluster, call.name, requests.template(call.fields(), create=False))
+
+
+def _template_delete(call: Call) -> None:
+    call.fields().end()
+    templates.delete(call.cluster, call.name)
+
+
+def _templates_status(call: Call) -> Any:
+    call.cluster.measure_attached()
+    return [views.template_status(call.cluster, one) for one in call.cluster.catalog.templates]
+
+
+def _placement_group(call: Call) -> Any:
+    if call.name != objects.DEFAULT_GROUP:
+        raise errors.NoSuchObjectError(f"Placement group '{call.name}' does not exist.")
+    return machines.placement_group()
+
+
+def _bucket_create(call: Call) -> None:
+    call.fields().end()
+    keys.create(call.cluster, call.name)
+
+
+def _bucket_delete(call: Call) -> None:
+    call.fields().end()
+    keys.delete(call.cluster, call.name)
+
+
+def _bucket_set(call: Call) -> None:
+    pairs, version = requests.bucket_set(call.fields())
+    keys.update(call.cluster, call.name, pairs, version)
+
+
+def _get(name: str, handle: Callable[[Call], Any], arity: int = 0) -> Query:
+    return Query(name, "GET", handle, arity)
+
+
+def _listed(name: str, view: Callable[[Cluster, bool], Any]) -> Query:
+    return Query(
+        name, "GET", lambda call: view(call.cluster, call.multi_cluster), multi_cluster=True
+    )
+
+
+def _volume(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
+    return Query(
+        name,
+        "GET",
+        lambda call: view(call.cluster, call.volume(), call.multi_cluster),
+        1,
+        multi_cluster=True,
+    )
+
+
+def _snapshot(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
+    return Query(
+        name,
+        "GET",
+        lambda call: view(call.cluster, call.snapshot(), call.multi_cluster),
+        1,
+        multi_cluster=True,
+    )
+
+
+def _post(
+    name: str, handle: Callable[[Call], Any], arity: int = 0, *, multi_cluster: bool = False
+) -> Query:
+    return Query(name, "POST", handle, arity, multi_cluster=multi_cluster)
+
+
+_TABLE = (
+    _get("ServicesList", lambda call: machines.services(call.cluster)),
+    _get("ServersList", lambda call: machines.services(call.cluster, clients=False)),
+    _get("ServersListBlocked", lambda call: machines.services(call.cluster, clients=False)),
+    _get("NetworkPeersList", lambda _call: machines.peers()),
+    _get("TasksList", lambda _call: []),
+    _get("ClientsConfigDump", lambda call: machines.clients(call.cluster)),
+    _get("ClientConfigWait", _client_config_wait, 1),
+    _get("DisksList", lambda call: machines.disks(call.cluster)),
+    _get("PlacementGroupsList", lambda _call: {objects.DEFAULT_GROUP: machines.placement_group()}),
+    _get("PlacementGroupDescribe", _placement_group, 1),
+    _get("FaultSetsList", lambda _call: {}),
+    _get("LocationsList", lambda call: {"locations": machines.locations(call.cluster)}),
+    _get("ClustersList", lambda call: {"clusters": machines.clusters(call.cluster)}),
+    _get("RemoteBridgesList", lambda _call: {"remoteBridges": []}),
+    _get("SnapshotsRemoteList", lambda _call: {"snapshots": []}),
+    _get("VolumesRemoteList", lambda _call: {"volumes": []}),
+    _get("ExportsList", lambda _call: {"exports": []}),
+    _get("VolumeExportsList", lambda _call: {"exports": []}),
+    _get("MaintenanceList", lambda _call: {"nodes": []}),
+    _listed("VolumesList", views.volume_list),
+    _listed("VolumesGetStatus", views.statuses),
+    _listed("VolumesGetStatusQuick", views.quick_statuses),
+    _listed("VolumesSpace", views.volume_space),
+    _listed("VolumesAndSnapshotsList", views.mixed_list),
+    _volume("Volume", views.alone),
+    _volume("VolumeDescribe", views.described),
+    _volume("VolumeGetInfo", views.info),
+    _get("VolumeListSnapshots", lambda call: views.chain(call.cluster, call.volume()), 1),
+    _post("VolumeCreate", _volume_create, multi_cluster=True),
+    _post("VolumeUpdate", _volume_update, 1, multi_cluster=True),
+    _post("VolumeDelete", _volume_delete, 1, multi_cluster=True),
+    _post("VolumeRevert", _volume_revert, 1, multi_cluster=True),
+    _post("VolumeFreeze", _volume_freeze, 1, multi_cluster=True),
+    _post("VolumeRebase", _volume_rebase, 1),
+    _post("SnapshotRebase", _snapshot_rebase, 1),
+    _post("VolumeAbandonDisk", _abandon_disk, 1),
+    Query("VolumeAcquire", "POST", _volume_acquire, 1, plain=False, multi_cluster=True),
+    _listed("SnapshotsList", views.snapshot_list),
+    _listed("SnapshotsSpace", views.snapshot_space),
+    _snapshot("Snapshot", views.alone),
+    _snapshot("SnapshotDescribe", views.described),
+    _snapshot("SnapshotGetInfo", views.info),
+    _post("VolumeSnapshot", _snapshot_create, 1, multi_cluster=True),
+    _post("VolumesGroupSnapshot", _group_snapshot, multi_cluster=True),
+    _post("SnapshotUpdate", _snapshot_update, 1),
+    _post("SnapshotDelete", _snapshot_delete, 1, multi_cluster=True),
+    _post("SnapshotDeleteById", _snapshot_delete_by_id, 1),
+    _listed("AttachmentsList", views.attachment_list),
+    _post("VolumesReassign", _reassign, multi_cluster=True),
+    _post("VolumesReassignWait", _reassign_wait, multi_cluster=True),
+    _get(
+        "VolumeTemplatesList",
+        lambda call: [views.template(call.cluster, one) for one in call.cluster.catalog.templates],
+    ),
+    _get(
+        "VolumeTemplateDescribe",
+        lambda call: views.template(call.cluster, call.cluster.catalog.template(call.name)),
+        1,
+    ),
+    _get("VolumeTemplatesStatus", _templates_status),
+    _post("VolumeTemplateCreate", _template_create),
+    _post("VolumeTemplateUpdate", _template_update, 1),
+    _post("VolumeTemplateDelete", _template_delete, 1),
+    _get(
+        "KV",
+        lambda call: {"buckets": {one.name: one.version for one in call.cluster.catalog.buckets}},
+    ),
+    _get("KV/List", lambda call: views.bucket(keys.bucket(call.cluster, call.name)), 1),
+    _get("KV/Get", lambda call: views.bucket(keys.one(call.cluster, *call.args)), 2),
+    _post("KV/Create", _bucket_create, 1),
+    _post("KV/Delete", _bucket_delete, 1),
+    _post("KV/Set", _bucket_set, 1),
+)
+TABLE = {query.name: query for query in _TABLE}
+ALL_CLUSTERS = (
+    "VolumesSpace",
+    "VolumeTemplatesStatus",
+    "SnapshotsList",
+)  # the only known ones [cs-up]

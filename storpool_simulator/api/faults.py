@@ -1,0 +1,146 @@
+"""Faults on demand: what networks and failing management services do to a client.
+
+A fault waits for its call: any, or the next one of a query. ``refuse`` and ``stop`` without a
+query happen at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from storpool_simulator import errors
+
+KINDS = (
+    "transient",  # an error with transient:true; nothing happens to the cluster
+    "error_200",  # an error in a reply of status 200 [spapi]; nothing happens
+    "bad_gateway",  # 502 with a page that is not JSON; nothing happens
+    "delay",  # the call is made after some seconds
+    "hang",  # the call is never made; the connection is closed without an answer after some seconds
+    # A reading call is answered from some changes ago, by an instance of the management that is
+    # behind
+    "old",
+    "reset_before",  # RST; nothing happens
+    "reset_after",  # the call is made once, then RST in place of the answer
+    "refuse",  # connects are refused for some seconds; calls under way are answered
+    "stop",  # the same, and calls under way are reset: a management service that moves elsewhere
+)
+CLOSING = ("refuse", "stop")
+_DEFAULT_SECONDS = {
+    "delay": 1.0,
+    "hang": 300.0,
+    "refuse": 1.0,
+    "stop": 1.0,
+}  # 300: the time-out of the binding [spapi]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault; ``times`` is how often it still strikes."""
+
+    kind: str
+    query: str | None = None
+    times: int = 1
+    seconds: float = 0
+    name: str | None = None
+    descr: str | None = None
+    changes: int = 1
+
+
+class Doors(Protocol):
+    """The listening socket, for the faults that close it."""
+
+    def shut(self, seconds: float, *, reset: bool) -> None:
+        """Refuse connects for so long; also reset the calls under way."""
+
+    def open(self) -> None:
+        """Accept connects again."""
+
+
+class Faults:
+    """The faults that are waiting. ``clear`` also ends those that are going on."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._lock = threading.Lock()
+        self._waiting: list[Fault] = []
+        self._cleared = threading.Event()
+
+    def add(self, kind: str, **facts: object) -> None:
+        """Add a fault behind the others; the facts are the fields of ``Fault``. InvalidParamError.
+
+        ``refuse`` and ``stop`` without a query happen now; when this returns, connects are refused.
+        """
+        fault = _parse({"kind": kind, **facts})
+        if fault.kind in CLOSING and fault.query is None:
+            self.shut(fault)
+            return
+        with self._lock:
+            self._waiting.append(fault)
+
+    def shut(self, fault: Fault) -> None:
+        """Carry out ``refuse`` or ``stop``."""
+        self._doors.shut(fault.seconds, reset=fault.kind == "stop")
+
+    def take(self, query: str) -> Fault | None:
+        """The first fault that is meant for this call; one of its times is used up."""
+        with self._lock:
+            for index, fault in enumerate(self._waiting):
+                if fault.query in (None, query):
+                    if fault.times > 1:
+                        self._waiting[index] = replace(fault, times=fault.times - 1)
+                    else:
+                        del self._waiting[index]
+                    return fault
+        return None
+
+    def waiting(self) -> list[Fault]:
+        """What has not struck yet."""
+        with self._lock:
+            return list(self._waiting)
+
+    def forget(self) -> None:
+        """Forget those that have not struck yet; who is delayed or hangs stays so."""
+        with self._lock:
+            self._waiting.clear()
+
+    def clear(self) -> None:
+        """Forget them all, wake up whoever is delayed or hangs, and accept connects again."""
+        self.forget()
+        with self._lock:
+            self._cleared.set()
+            self._cleared = threading.Event()
+        self._doors.open()
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long, or until ``clear``."""
+        self._cleared.wait(seconds)
+
+
+def _parse(given: Mapping[str, object]) -> Fault:
+    unknown = sorted(set(given) - set(Fault.__dataclass_fields__))
+    if unknown:
+        raise errors.InvalidParamError(f"a fault has no '{unknown[0]}'")
+    kind = given.get("kind")
+    if kind not in KINDS:
+        raise errors.InvalidParamError(f"'kind' is one of {', '.join(KINDS)}, not '{kind}'")
+    seconds = given.get("seconds", _DEFAULT_SECONDS.get(str(kind), 0.0))
+    times = given.get("times", 1)
+    changes = given.get("changes", 1)
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
+        raise errors.InvalidParamError("'seconds' is a number of at least 0")
+    if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+        raise errors.InvalidParamError("'times' is an integer of at least 1")
+    if not isinstance(changes, int) or isinstance(changes, bool) or changes < 1:
+        raise errors.InvalidParamError("'changes' is an integer of at least 1")
+    texts: dict[str, str | None] = {}
+    for key in ("query", "name", "descr"):
+        value = given.get(key)
+        if value is not None and not isinstance(value, str):
+            raise errors.InvalidParamError(f"'{key}' is a string")
+        texts[key] = value
+    return Fault(
+        str(kind), texts["query"], times, float(seconds), texts["name"], texts["descr"], changes
+    )

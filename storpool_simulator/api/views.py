@@ -1,0 +1,319 @@
+"""Volumes, snapshots and attachments in StorPool's words: the reply objects of the official binding
+[sptypes]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from storpool_simulator.model import machines, objects, snapshots
+from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.objects import Bucket, Entry, Template
+
+View = dict[str, Any]
+
+
+def volume_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+    """VolumesList."""
+    return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=False)]
+
+
+def snapshot_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+    """SnapshotsList: those that are being deleted are in it [sptest]."""
+    return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=True)]
+
+
+def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
+    """VolumesSpace: a volume's ``spaceUsed`` counts what its parents hold [sptypes]."""
+    cluster.measure_attached()
+    return [
+        {
+            **summary(cluster, entry, multi_cluster),
+            "storedSize": entry.stored_bytes,
+            "spaceUsed": _chain_bytes(cluster, entry),
+        }
+        for entry in _entries(cluster, snapshot=False)
+    ]
+
+
+def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
+    """SnapshotsSpace: a snapshot's ``spaceUsed`` is what its delete would free [sptypes]."""
+    return [
+        {
+            **summary(cluster, entry, multi_cluster),
+            "storedSize": entry.stored_bytes,
+            "spaceUsed": entry.stored_bytes,
+        }
+        for entry in _entries(cluster, snapshot=True)
+    ]
+
+
+def statuses(cluster: Cluster, multi_cluster: bool) -> View:
+    """VolumesGetStatus: volumes and snapshots by name, with sizes."""
+    cluster.measure_attached()
+    quick = quick_statuses(cluster, multi_cluster)
+    for entry in cluster.catalog.entries:
+        on_disk_bytes = entry.stored_bytes * entry.replication
+        quick[entry.listed_name].update(storedSize=entry.stored_bytes, onDiskSize=on_disk_bytes)
+    return quick
+
+
+def quick_statuses(cluster: Cluster, multi_cluster: bool) -> View:
+    """VolumesGetStatusQuick: volumes and snapshots by name."""
+    return {
+        entry.listed_name: {
+            **summary(cluster, entry, multi_cluster),
+            **_HEALTHY,
+            "snapshot": entry.snapshot,
+        }
+        for entry in cluster.catalog.entries
+    }
+
+
+def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
+    """VolumesAndSnapshotsList: both kinds in one list; not in the official binding, only one caller
+    is known [pve]."""
+    entries = _ordered(cluster, cluster.catalog.entries)
+    return {
+        "volumes": [
+            {
+                **summary(cluster, entry, multi_cluster),
+                "snapshot": entry.snapshot,
+                "storedSize": entry.stored_bytes,
+            }
+            for entry in entries
+        ]
+    }
+
+
+def alone(cluster: Cluster, entry: Entry, multi_cluster: bool) -> list[View]:
+    """Volume, Snapshot: an array of one [pve] [brick]."""
+    return [summary(cluster, entry, multi_cluster)]
+
+
+def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
+    """VolumeDescribe, SnapshotDescribe: one element for each object of the volume, which is
+    heavy."""
+    disks = machines.disk_set(entry.replication)
+    return {
+        **summary(cluster, entry, multi_cluster),
+        "targetDiskSets": [disks],
+        "objects": [disks] * _objects_count(entry),
+    }
+
+
+def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
+    """VolumeGetInfo, SnapshotGetInfo."""
+    disks, count = machines.disk_set(entry.replication), _objects_count(entry)
+    return {
+        **summary(cluster, entry, multi_cluster),
+        "disksCount": len(disks),
+        "objectsPerDisk": {str(disk): count for disk in disks},
+        "objectsPerChain": [{"disks": disks, "count": count}],
+        "objectsPerDiskSet": [{"disks": disks, "count": count}],
+    }
+
+
+def chain(cluster: Cluster, volume: Entry) -> list[View]:
+    """VolumeListSnapshots: the parents of a volume, nearest first."""
+    return [summary(cluster, entry, False) for entry in snapshots.ancestors(cluster, volume)]
+
+
+def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
+    """VolumeSummary or SnapshotSummary; ``tags`` is always there [sp-os]."""
+    parent = cluster.parent(entry)
+    template = cluster.catalog.templates.get(entry.template_id)
+    view: View = {
+        "id": entry.number,
+        "name": entry.listed_name,
+        "globalId": entry.global_id,
+        "visibleVolumeId": entry.number,
+        "size": entry.size_bytes,
+        "parentName": "" if parent is None else parent.listed_name,
+        "templateName": "" if template is None else template.name,
+        "templateId": entry.template_id,
+        "parentVolumeId": 0 if parent is None else parent.number,
+        "originalParentVolumeId": 0 if parent is None else parent.number,
+        "replication": entry.replication,
+        "placeAll": entry.place_all,
+        "placeTail": entry.place_tail,
+        "placeHead": entry.place_head,
+        "objectsCount": _objects_count(entry),
+        "creationTimestamp": entry.created_at,
+        "flags": 0,
+        "firstNotParentObjectId": 0,
+        "bw": _limit(entry.bw),
+        "iops": _limit(entry.iops),
+        "limitType": "total",
+        "reuseServer": entry.reuse_server,
+        "tags": dict(entry.tags),
+    }
+    if multi_cluster:
+        view.update(
+            clusterName=cluster.catalog.meta.cluster_name, clusterId=cluster.catalog.meta.cluster_id
+        )
+    if entry.snapshot:
+        view.update(_snapshot_part(cluster, entry))
+    return view
+
+
+def attachment_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+    """AttachmentsList: one element for each object and client; ids are numbers, whatever they came
+    as [sptypes]."""
+    meta = cluster.catalog.meta
+    own = {"cluster": meta.cluster_name, "clusterId": meta.cluster_id} if multi_cluster else {}
+    views = []
+    for attachment in cluster.catalog.attachments:
+        entry = cluster.catalog.entries.rows[attachment.global_id]
+        views.append(
+            {
+                "volume": entry.listed_name,
+                "snapshot": entry.snapshot,
+                "client": attachment.client_id,
+                "rights": "ro" if attachment.read_only else "rw",
+                "pos": attachment.position,
+                "globalId": attachment.global_id,
+                **own,
+            }
+        )
+    return views
+
+
+def template(cluster: Cluster, one: Template) -> View:
+    """VolumeTemplateDesc."""
+    parent = cluster.catalog.entries.get(one.parent_id or "")
+    return {
+        "id": one.number,
+        "name": one.name,
+        "parentName": "" if parent is None else parent.listed_name,
+        "placeAll": one.place_all,
+        "placeTail": one.place_tail,
+        "placeHead": one.place_head,
+        "size": one.size_bytes or "-",
+        "replication": one.replication,
+        "bw": _limit(one.bw),
+        "iops": _limit(one.iops),
+        "limitType": "total",
+        "reuseServer": one.reuse_server,
+    }
+
+
+def template_status(cluster: Cluster, one: Template) -> View:
+    """VolumeTemplateStatusDesc, from running sums: as fast with many volumes as with few."""
+    tally = cluster.catalog.tally(one.number)
+    used_bytes = (
+        tally.stored_bytes if cluster.switches.on("overprovision") else tally.provisioned_bytes
+    )
+    free_bytes = max(0, one.capacity_bytes - used_bytes)
+    physical = {
+        "capacity": one.capacity_bytes * one.replication,
+        "available": free_bytes * one.replication,
+    }
+    estimate = {
+        "capacity": one.capacity_bytes,
+        "free": free_bytes,
+        "internal": {"u1": 0, "u2": 0, "u3": 0},
+    }
+    return {
+        "id": one.number,
+        "name": one.name,
+        "placeAll": one.place_all,
+        "placeTail": one.place_tail,
+        "placeHead": one.place_head,
+        "replication": one.replication,
+        "volumesCount": tally.volumes,
+        "snapshotsCount": tally.snapshots,
+        "removingSnapshotsCount": tally.removing,
+        "size": tally.volumes_bytes,
+        "totalSize": tally.volumes_bytes * one.replication,
+        "storedSize": tally.stored_bytes,
+        "onDiskSize": tally.stored_bytes * one.replication,
+        "volumesSize": tally.volumes_bytes,
+        "snapshotsWithoutChildrenSize": tally.childless_bytes,
+        "snapshotsWithChildrenSize": tally.parents_bytes,
+        **{
+            f"{kind}Place{which}": value
+            for kind, value in physical.items()
+            for which in ("All", "Tail", "Head")
+        },
+        "stored": {**estimate, "placeAll": estimate, "placeTail": estimate, "placeHead": estimate},
+    }
+
+
+def bucket(one: Bucket) -> View:
+    """KeyValueBucket."""
+    return {"name": one.name, "version": one.version, "pairs": dict(one.pairs)}
+
+
+_HEALTHY: View = {
+    "status": "up",
+    "migrating": False,
+    "decreasedRedundancy": False,
+    "balancerBlocked": False,
+    "syncingDataBytes": 0,
+    "syncingMetaObjects": 0,
+    "downBytes": 0,
+    "upSoonChainsCount": 0,
+    "downDrives": [],
+    "missingDrives": [],
+    "missingTargetDrives": [],
+    "softEjectingDrives": [],
+}
+
+
+def _entries(cluster: Cluster, *, snapshot: bool) -> list[Entry]:
+    return _ordered(
+        cluster, (entry for entry in cluster.catalog.entries if entry.snapshot == snapshot)
+    )
+
+
+def _ordered(cluster: Cluster, entries: Iterable[Entry]) -> list[Entry]:
+    """Lists promise no order."""
+    listed = list(entries)
+    return listed if cluster.switches["list_order"] == "created" else listed[::-1]
+
+
+def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
+    blocked = cluster.catalog.children_count(entry.global_id) > 1
+    view: View = {
+        "onVolume": _on_volume(cluster, entry),
+        "autoName": entry.auto_name,
+        "bound": entry.bound,
+        "deleted": entry.deleted,
+        "transient": entry.transient,
+        "targetDeleteDate": entry.delete_at,
+        "recoveringFromRemote": False,
+        "backup": False,
+        "mcState": "clusterLocal",
+        "mcStateVal": 0,
+    }
+    if entry.created_from is not None:
+        view["createdFromGlobalId"] = entry.created_from
+    if entry.deleted:
+        view["deleteBlocked"] = "multiple children" if blocked else "pending"
+    return view
+
+
+def _on_volume(cluster: Cluster, entry: Entry) -> str:
+    source = cluster.catalog.entries.get(entry.created_from or "")
+    if source is not None and not source.snapshot and source.parent_id == entry.global_id:
+        return source.listed_name
+    for child in cluster.catalog.children(entry.global_id):
+        if not child.snapshot:
+            return child.listed_name
+    return "-" if cluster.switches["on_volume_none"] == "dash" else ""
+
+
+def _chain_bytes(cluster: Cluster, entry: Entry) -> int:
+    stored_bytes = entry.stored_bytes + sum(
+        one.stored_bytes for one in snapshots.ancestors(cluster, entry)
+    )
+    return min(stored_bytes, entry.size_bytes)
+
+
+def _objects_count(entry: Entry) -> int:
+    return -(-entry.size_bytes // objects.OBJECT_SIZE)
+
+
+def _limit(value: int) -> int | str:
+    return "-" if value == objects.UNLIMITED else value

@@ -1,0 +1,197 @@
+"""The command ``storpool-simulator``: options in, one JSON line out when it is ready, until it is
+told to end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Callable
+
+import click
+
+from storpool_simulator import embedded, errors
+from storpool_simulator.devices.devices import DeviceError
+from storpool_simulator.model import fields, objects
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 0 then, 2 for wrong options, 1 when it cannot start."""
+    logging.basicConfig(level=logging.WARNING, format="storpool-simulator: %(message)s")
+    try:
+        _command.main(
+            None if argv is None else list(argv),
+            prog_name="storpool-simulator",
+            standalone_mode=False,
+        )
+    except click.ClickException as problem:
+        return _fail(problem.format_message(), 2)
+    except (errors.StartError, DeviceError) as problem:
+        return _fail(str(problem), 1)
+    except OSError as problem:
+        where = problem.filename or "a folder"
+        return _fail(
+            f"{where} cannot be used ({problem.strerror}): give other folders with --state and"
+            " --host",
+            1,
+        )
+    except click.Abort:
+        return 0
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"storpool-simulator: {message}", err=True)
+    return code
+
+
+class _Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.2 only
+    """An option whose text a function turns into a value; its ValueError is the sentence for the
+    user."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse, or fail with that sentence."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"'{text}' is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _template(text: str) -> tuple[str, int | None]:
+    name, _, capacity = text.partition(":")
+    if not fields.is_name(name, fields.TEMPLATE_NAME):
+        raise ValueError(f"'{name}' is not a template name")
+    return name, _bytes(capacity) if capacity else None
+
+
+def _bytes(text: str) -> int:
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if not number.isdigit() or unit not in _UNITS or int(number) == 0:
+        raise ValueError(f"'{text}' is not a capacity such as 500G or 10T")
+    return int(number) * _UNITS[unit] // objects.SECTOR_SIZE * objects.SECTOR_SIZE
+
+
+def _host(text: str) -> tuple[int, Path]:
+    number, _, folder = text.partition("=")
+    if not number.isdigit() or not 1 <= int(number) <= objects.MAX_CLIENT_ID or not folder:
+        raise ValueError(f"'{text}' is not ID=HOSTDIR with an id from 1 to {objects.MAX_CLIENT_ID}")
+    return int(number), Path(folder)
+
+
+def _switch(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"'{text}' is not NAME=VALUE")
+    return name, value
+
+
+def _cluster_id(text: str) -> str:
+    if not fields.GLOBAL_ID.fullmatch(f"~{text}.x"):
+        raise ValueError(f"'{text}' is not a cluster id such as abcd.e")
+    return text
+
+
+def _cluster_name(text: str) -> str:
+    if not fields.VOLUME_NAME.fullmatch(text) or len(text) >= 64:  # [sptypes] CLUSTER_NAME_SIZE
+        raise ValueError(f"'{text}' is not a cluster name")
+    return text
+
+
+@click.command(help=__doc__)
+@click.option(
+    "--listen",
+    type=_Parsed("HOST:PORT", _address),
+    default="127.0.0.1:0",
+    help="Port 0: any free one.",
+)
+@click.option("--token", required=True, help="What clients send as SP_AUTH_TOKEN.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the state.",
+)
+@click.option(
+    "--template", type=_Parsed("NAME[:CAPACITY]", _template), multiple=True, help="Repeatable."
+)
+@click.option(
+    "--host",
+    type=_Parsed("ID=HOSTDIR", _host),
+    multiple=True,
+    help="A client and its folder; repeatable.",
+)
+@click.option(
+    "--devices", type=click.Choice(["auto", "loop", "file"]), default="auto", help="What hosts see."
+)
+@click.option("--cluster-id", type=_Parsed("ID", _cluster_id), help="Such as abcd.e.")
+@click.option("--cluster-name", type=_Parsed("NAME", _cluster_name), help="For RemoteCommand.")
+@click.option(
+    "--switch",
+    type=_Parsed("NAME=VALUE", _switch),
+    multiple=True,
+    help="Repeatable; see docs/simulator.md.",
+)
+def _command(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    listen: tuple[str, int],
+    token: str,
+    state: Path,
+    template: tuple[tuple[str, int | None], ...],
+    host: tuple[tuple[int, Path], ...],
+    devices: str,
+    cluster_id: str | None,
+    cluster_name: str | None,
+    switch: tuple[tuple[str, str], ...],
+) -> None:
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    if len(dict(host)) != len(host):
+        raise click.UsageError("a host id is given twice")
+    try:
+        simulator = embedded.running(
+            state,
+            token=token,
+            templates=dict(template),
+            hosts=dict(host),
+            devices=devices,
+            listen=listen,
+            cluster_id=cluster_id,
+            cluster_name=cluster_name,
+            switches=dict(switch),
+        )
+        with simulator as ready:
+            _announce(ready)
+            ended.wait()
+    except errors.ApiError as problem:
+        raise click.UsageError(problem.descr) from None
+
+
+def _announce(ready: embedded.Simulator) -> None:
+    facts = {
+        "address": ready.address,
+        "host": ready.host,
+        "port": ready.port,
+        "cluster_id": ready.cluster_id,
+        "devices": ready.devices,
+    }
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()

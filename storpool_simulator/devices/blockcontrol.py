@@ -1,0 +1,54 @@
+"""How the API speaks to the data path: the files of both in the state folder, and the requests.
+
+A unix socket, a connection for each request, one JSON line for the request and one for the answer:
+
+    {"do": "stay", "links": [DIR...]}      -> pid, nodes; the API is there until the connection ends
+    {"do": "show", "client": 1, "global_id": ..., "path": ..., "size_bytes": ...,
+     "read_only": ...}  -> device
+    {"do": "hide", "client": 1, "global_id": ..., "cut": false}
+    {"do": "resize", "global_id": ..., "size_bytes": ...}
+    {"do": "hold", "global_ids": [...]}    -> their writes wait until the connection ends
+    {"do": "delay", "client": 1, "seconds": 0.1}
+    {"do": "end"}
+
+An answer with "error" says why it was not done.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+LOCK, SOCKET, LOG = "block.lock", "block.sock", "block.log"
+LINGER_SECONDS = (
+    30.0  # our choice: longer than any restart of an API, shorter than anyone wonders about devices
+)
+POLL_SECONDS = 0.01
+
+
+def socket_path(state: int) -> str:
+    """The address of the socket by a descriptor of the state folder: unlike its path it always fits
+    108 bytes."""
+    return f"/proc/self/fd/{state}/{SOCKET}"
+
+
+def lock(state: int, limit_seconds: float) -> int:
+    """Be the only data path of the folder of this descriptor until the answered one is closed.
+
+    Raises TimeoutError when another one has not ended by then.
+    """
+    fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=state)
+    limit = time.monotonic() + limit_seconds
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                os.close(fd)
+                raise TimeoutError(
+                    f"another data path of this state folder has not ended in {limit_seconds} s"
+                ) from None
+            time.sleep(POLL_SECONDS)
+        else:
+            return fd

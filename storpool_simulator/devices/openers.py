@@ -1,0 +1,164 @@
+"""Who really holds a device open: processes by descriptor or memory map, mounts in any namespace,
+the kernel itself.
+
+Seen with the eyes of the caller: an ordinary user sees his own processes only. Not seen are
+descriptors that live nowhere in /proc: those registered in an io_uring and closed since, and those
+on their way through a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PASSERS_BY = frozenset({"systemd-udevd", "(udev-worker)"})
+"""They look at every new device for a moment, as it appears: no host would count them."""
+
+_probing = threading.Lock()  # so that one thread's probe is not another thread's finding
+
+
+def of_device(path: Path, ignored_pid: int) -> tuple[str, ...]:
+    """Who holds this block device, through whichever node; `ignored_pid` is the simulator's own
+    data path."""
+    try:
+        number = path.stat().st_rdev
+    except FileNotFoundError:
+        return ()
+    with _probing:
+        claimed = _is_claimed(path)
+        found = _processes(_opens_device(number), ignored_pid)
+        if claimed:
+            return (
+                *found,
+                *(_mounts(number) or ["the kernel (swap, device-mapper or a mount out of sight)"]),
+            )
+        return found or _processes(_maps_device(number, path.name), ignored_pid)
+
+
+def of_file(path: Path) -> tuple[str, ...]:
+    """Who holds this plain file by exactly this path, other hard links of it not counted."""
+    name = str(path)
+    return (
+        _processes(_opens_file(name), ignored_pid=0)
+        or _processes(_maps_file(name), ignored_pid=0)
+        or tuple(f"loop device {loop}" for loop in _loops_over(name))
+    )
+
+
+def _is_claimed(path: Path) -> bool:
+    """True under a mounted file system, swap or device-mapper: they open exclusively, and none of
+    them is a process."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as problem:
+        if problem.errno == errno.EBUSY:
+            return True
+        if problem.errno in {errno.ENXIO, errno.ENODEV, errno.ENOENT}:
+            return False
+        raise
+    return False
+
+
+def _processes(holds: Callable[[str], bool], ignored_pid: int) -> tuple[str, ...]:
+    found = []
+    for entry in os.listdir("/proc"):  # noqa: PTH208 -- a plain list is what makes this fast
+        # A process may end, or not be ours to look into, at any line of this.
+        if entry.isdigit() and int(entry) != ignored_pid:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+                if holds(entry):
+                    name = Path(f"/proc/{entry}/comm").read_text(errors="replace").strip()
+                    if name not in PASSERS_BY:
+                        found.append(f"pid {entry} {name}")
+    return tuple(found)
+
+
+def _opens_device(number: int) -> Callable[[str], bool]:
+    def holds(pid: str) -> bool:
+        folder = f"/proc/{pid}/fd"
+        for fd in os.listdir(folder):  # noqa: PTH208
+            try:
+                facts = os.stat(f"{folder}/{fd}")  # noqa: PTH116
+            except OSError:
+                continue
+            if facts.st_rdev == number and stat.S_ISBLK(facts.st_mode):
+                return True
+        return False
+
+    return holds
+
+
+def _opens_file(name: str) -> Callable[[str], bool]:
+    def holds(pid: str) -> bool:
+        folder = f"/proc/{pid}/fd"
+        for fd in os.listdir(folder):  # noqa: PTH208
+            try:
+                if os.readlink(f"{folder}/{fd}") == name:  # noqa: PTH115
+                    return True
+            except OSError:
+                continue
+        return False
+
+    return holds
+
+
+def _maps_device(number: int, name: str) -> Callable[[str], bool]:
+    ending = b"/" + name.encode()
+
+    def holds(pid: str) -> bool:
+        for line in _map_lines(pid, ending):
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{pid}/map_files/{line.split()[0].decode()}").st_rdev == number:  # noqa: PTH116
+                    return True
+        return False
+
+    return holds
+
+
+def _maps_file(name: str) -> Callable[[str], bool]:
+    return lambda pid: any(_map_lines(pid, b" " + os.fsencode(name)))
+
+
+def _map_lines(pid: str, ending: bytes) -> Iterator[bytes]:
+    maps = Path(f"/proc/{pid}/maps").read_bytes()
+    if ending in maps:
+        yield from (line for line in maps.splitlines() if line.endswith(ending))
+
+
+def _mounts(number: int) -> list[str]:
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    seen: set[int] = set()
+    points: dict[str, None] = {}
+    for entry in os.listdir("/proc"):  # noqa: PTH208
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            namespace = os.stat(f"/proc/{entry}/ns/mnt").st_ino  # noqa: PTH116
+            if namespace not in seen:
+                seen.add(namespace)
+                for line in (
+                    Path(f"/proc/{entry}/mountinfo").read_text(errors="replace").splitlines()
+                ):
+                    fields = line.split()
+                    if fields[2] == wanted:
+                        points[fields[4]] = None
+    return [f"mounted at {point}" for point in points]
+
+
+def _loops_over(name: str) -> Iterator[str]:
+    wanted = os.fsencode(name) + b"\n"
+    for block in os.listdir("/sys/block"):  # noqa: PTH208
+        if block.startswith("loop"):
+            with (
+                contextlib.suppress(OSError),
+                Path(f"/sys/block/{block}/loop/backing_file").open("rb") as file,
+            ):
+                if file.read() == wanted:
+                    yield block

@@ -1,0 +1,236 @@
+"""Which volume is on which client: reassign, all items of a request or none [addon] [sp-os].
+
+An item's effect: the clients of ``detach`` go, those of ``rw`` and ``ro`` are there afterwards; a
+client that is in both keeps its device [pve]. A device that is open goes by force only [brick].
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from storpool_simulator import errors
+from storpool_simulator.model import requests
+from storpool_simulator.model.cluster import Change, Cluster
+from storpool_simulator.model.objects import Attachment, Client, Entry
+
+_Key = tuple[str, int]
+
+
+class _Plan:
+    """What a request changes, found out item by item before any device is touched."""
+
+    def __init__(self) -> None:
+        self.before: dict[_Key, Attachment | None] = {}
+        self.gone: set[_Key] = set()
+        self.forced: set[_Key] = set()
+
+    def touch(self, key: _Key, before: Attachment | None) -> None:
+        self.before.setdefault(key, before)
+
+    def leaving(self, *, forced: bool) -> list[Attachment]:
+        """The attachments that there were and that go, by force or not."""
+        keys = (key for key in self.gone if (key in self.forced) == forced)
+        return [before for before in map(self.before.get, keys) if before is not None]
+
+
+def reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> list[Attachment]:
+    """Apply all items or none; returns what is newly attached.
+
+    The devices are in place on return [pve].
+    """
+    with cluster.change() as change:
+        plan = _Plan()
+        for item in items:
+            _apply(cluster, plan, item)
+        return _carry_out(cluster, change, plan)
+
+
+def reassign_wait(
+    cluster: Cluster, items: Sequence[requests.Reassign], timeout: int | None
+) -> None:
+    """Reassign, then wait until the clients that got something are up: for ever, not at all, or so
+    many seconds."""
+    attached = reassign(cluster, items)
+    waited_for = {client_id for item in items for client_id in (*item.rw, *item.ro)}
+    if timeout == 0 or wait_for_clients(cluster, waited_for, timeout):
+        return
+    expiry = cluster.switches["attach_timeout_expiry"]
+    if expiry == "ok":
+        return
+    if expiry == "error_undo":
+        with cluster.change() as change:
+            plan = _Plan()
+            for attachment in attached:
+                if (
+                    not _is_up(cluster, attachment.client_id)
+                    and attachment.key in cluster.catalog.attachments.rows
+                ):
+                    _detach(cluster, plan, attachment)
+            _carry_out(cluster, change, plan)
+    down = sorted(client_id for client_id in waited_for if not _is_up(cluster, client_id))
+    raise errors.ApiError(
+        f"Timed out after {timeout} s waiting for client {', '.join(map(str, down))}.",
+        name="timeout",
+        status=504,
+    )
+
+
+def wait_for_clients(cluster: Cluster, client_ids: Iterable[int], timeout: float | None) -> bool:
+    """Wait until all of them are up; False when the time is over.
+
+    An ApiError when the simulator stops.
+    """
+    wanted = tuple(client_ids)
+    end = None if timeout is None else time.monotonic() + timeout
+    with cluster.changed:
+        while not all(_is_up(cluster, client_id) for client_id in wanted):
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            cluster.changed.wait(left)
+            if cluster.closed:
+                raise errors.ApiError(
+                    "The simulator is stopping.", name="notReady", status=503, transient=True
+                )
+    return True
+
+
+def detach_all(cluster: Cluster, change: Change, entry: Entry, *, force: bool) -> None:
+    """Detach an object from all clients, inside the change of a delete [cs]."""
+    plan = _Plan()
+    _apply(
+        cluster, plan, requests.Reassign(f"~{entry.global_id}", entry.snapshot, (), (), None, force)
+    )
+    _carry_out(cluster, change, plan)
+
+
+def check_detached(cluster: Cluster, entry: Entry, name: str = "busy") -> None:
+    """Raise an error of that name when the object is attached anywhere [csi]."""
+    for attachment in cluster.catalog.attached(entry.global_id).values():
+        state = "open at" if cluster.holders(attachment) else "attached to"
+        descr = f"'{entry.listed_name}' is {state} client {attachment.client_id}"
+        raise errors.BusyError(descr) if name == "busy" else errors.InvalidParamError(descr)
+
+
+def set_client(
+    cluster: Cluster,
+    client_id: int,
+    *,
+    running: bool | None,
+    opened: Iterable[str] | None,
+    behind: bool | None = None,
+) -> None:
+    """What a test tells about a client: up, behind or down, and what counts as open there.
+
+    Registers a new one.
+
+    A client that goes down is behind no more: it reads all of the configuration when it comes up.
+    """
+    with cluster.lock:  # until the devices are there: who waits for the client must not wake before
+        with cluster.change(quiet=True):
+            if opened is not None:
+                cluster.declared_open[client_id] = {one.lstrip("~") for one in opened}
+            old = cluster.catalog.clients.get(client_id) or Client(client_id, running=True)
+            up = old.running if running is None else running
+            lags = up and (old.behind if behind is None else behind)
+            seen = cluster.generation if old.in_step else old.generation
+            new = Client(client_id, running=up, generation=seen, behind=lags)
+            cluster.catalog.clients.put(new)
+        if new.in_step and (running or behind is False):
+            for attachment in cluster.catalog.attached_to(client_id):
+                cluster.show(attachment)
+
+
+def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
+    catalog = cluster.catalog
+    entry = catalog.usable_snapshot(item.target) if item.snapshot else catalog.volume(item.target)
+    current = catalog.attached(entry.global_id)
+    wanted = {**dict.fromkeys(item.rw, False), **dict.fromkeys(item.ro, True)}
+    leaving = set(current) if item.detach is None else set(item.detach)
+    absent = sorted(leaving - set(current))
+    if absent and cluster.switches["detach_absent"] == "error":
+        raise errors.InvalidParamError(
+            f"'{entry.listed_name}' is not attached to client {absent[0]}"
+        )
+    if cluster.switches["own_device"] == "keep":
+        leaving -= set(wanted)
+    for client_id in sorted(leaving & set(current)):
+        attachment = current[client_id]
+        if item.force:
+            plan.forced.add(attachment.key)
+        else:
+            _check_closed(cluster, entry, attachment)
+        _detach(cluster, plan, attachment)
+    for client_id, read_only in wanted.items():
+        _attach(cluster, plan, entry, client_id, read_only=read_only)
+
+
+def _check_closed(cluster: Cluster, entry: Entry, attachment: Attachment) -> None:
+    if cluster.holders(attachment):
+        descr = f"'{entry.listed_name}' is open at client {attachment.client_id}"
+        name = cluster.switches["busy_error"]
+        raise errors.BusyError(descr, name=name)
+
+
+def _detach(cluster: Cluster, plan: _Plan, attachment: Attachment) -> None:
+    plan.touch(attachment.key, attachment)
+    plan.gone.add(attachment.key)
+    cluster.catalog.attachments.drop(attachment.key)
+
+
+def _attach(
+    cluster: Cluster, plan: _Plan, entry: Entry, client_id: int, *, read_only: bool
+) -> None:
+    catalog = cluster.catalog
+    if client_id not in catalog.clients.rows:
+        raise errors.InvalidParamError(
+            "No such client registered"
+        )  # the very words that CSI looks for [csi]
+    old = catalog.attachments.get((entry.global_id, client_id))
+    if old is not None and old.read_only == read_only:
+        return
+    if old is not None and read_only and cluster.switches["downgrade_open"] == "busy":
+        _check_closed(cluster, entry, old)
+    position = catalog.free_position(client_id) if old is None else old.position
+    new = Attachment(entry.global_id, client_id, read_only, position)
+    plan.touch(new.key, old)
+    catalog.attachments.put(new)
+
+
+def _carry_out(cluster: Cluster, change: Change, plan: _Plan) -> list[Attachment]:
+    """Devices that go, go first: whoever is cut off is cut off before anyone else can open the
+    volume."""
+    for forced in (True, False):
+        _part(cluster, change, plan.leaving(forced=forced), forced=forced)
+    new = []
+    for key, before in plan.before.items():
+        after = cluster.catalog.attachments.get(key)
+        if after is None or (after == before and key not in plan.gone):
+            continue
+        if before is None:
+            new.append(after)
+            change.undo.append(partial(cluster.hide, [after], cut=False))
+        else:
+            change.undo.append(partial(cluster.show, before))
+        cluster.show(after)
+    return new
+
+
+def _part(cluster: Cluster, change: Change, leaving: Sequence[Attachment], *, forced: bool) -> None:
+    for attachment in leaving:
+        change.undo.append(partial(cluster.show, attachment))
+    cluster.hide(leaving, cut=forced)
+    for attachment in leaving:
+        entry = cluster.catalog.entries.rows[attachment.global_id]
+        if not entry.snapshot:
+            cluster.catalog.entries.put(cluster.measure(entry))
+        if forced:
+            cluster.forced.append(attachment.key)
+            cluster.declared_open.get(attachment.client_id, set()).discard(attachment.global_id)
+
+
+def _is_up(cluster: Cluster, client_id: int) -> bool:
+    client = cluster.catalog.clients.get(client_id)
+    return client is not None and client.in_step

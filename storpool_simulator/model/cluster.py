@@ -1,0 +1,367 @@
+"""The simulated cluster: its rows, its data files, its clients' devices, and the rule that a change
+is all or nothing.
+
+A call of the API is a function of ``volumes``, ``snapshots``, ``attachments``, ``templates``,
+``keys`` or ``views`` with a Cluster. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Callable
+
+from storpool_simulator import errors, switches
+from storpool_simulator.devices import devices, storage
+from storpool_simulator.model import catalog, objects, state
+from storpool_simulator.model.objects import Attachment, Client, Entry, Meta, Template
+
+_log = logging.getLogger(__name__)
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+PAST_CHANGES = 256  # our own limit: as far back as an instance of the management can be behind here
+
+
+class Change:
+    """One change under way: how to take back what was done outside the rows, and what to do once it
+    is written."""
+
+    def __init__(self) -> None:
+        self.undo: list[Callable[[], None]] = []
+        self.after: list[Callable[[], None]] = []
+
+
+class Cluster:
+    """Everything that a real cluster would know.
+
+    ``lock`` guards all of it; ``changed`` tells about every change.
+    """
+
+    def __init__(
+        self,
+        store: state.Store,
+        files: storage.Storage,
+        clients: devices.Devices,
+        settings: switches.Switches,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.catalog = catalog.Catalog()
+        self.files = files
+        self.devices = clients
+        self.switches = settings
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.hosts: frozenset[int] = frozenset()
+        self.declared_open: dict[int, set[str]] = {}
+        self.forced: list[tuple[str, int]] = []
+        self.closed = False
+        self._past: collections.deque[tuple[int, list[tuple[str, Any, Any]]]] = collections.deque(
+            maxlen=PAST_CHANGES
+        )
+        self._store = store
+        self._wall_clock = wall_clock
+
+    # life
+
+    def start(
+        self,
+        cluster_id: str | None,
+        cluster_name: str | None,
+        templates: Mapping[str, int | None],
+        hosts: Sequence[int],
+    ) -> None:
+        """Go on where the rows left off, heal what a crash left between rows and files, take in
+        what is new."""
+        found = self.catalog.load(self._store)
+        meta = self.catalog.meta if found else None
+        if meta is not None and cluster_id not in (None, meta.cluster_id):
+            raise errors.StartError(
+                f"the state is that of cluster {meta.cluster_id}, not of {cluster_id}"
+            )
+        with self.change():
+            if meta is None:
+                meta = Meta(
+                    cluster_id or "sim.a", cluster_name or "simulated", int(self._wall_clock())
+                )
+            self.catalog.metas.put(replace(meta, cluster_name=cluster_name or meta.cluster_name))
+            self._take_templates(templates)
+            self.hosts = frozenset(hosts)
+            for client in [*self.catalog.clients]:
+                self.catalog.clients.put(
+                    replace(client, running=client.client_id in self.hosts, behind=False)
+                )
+            for client_id in hosts:
+                self.catalog.clients.put(Client(client_id, running=True))
+        self._heal()
+
+    def _take_templates(self, templates: Mapping[str, int | None]) -> None:
+        for name, capacity in templates.items():
+            if not self.catalog.has_template(name):
+                number = self.catalog.next_number()
+                self.catalog.templates.put(
+                    Template(number, name, capacity or objects.DEFAULT_CAPACITY)
+                )
+            elif capacity is not None:
+                self.catalog.templates.put(
+                    replace(self.catalog.template(name), capacity_bytes=capacity)
+                )
+
+    def _heal(self) -> None:
+        rows = self.catalog.entries.rows
+        for global_id in list(self.files.ids()):
+            if global_id not in rows:
+                self.files.remove(global_id)
+        for entry in (
+            row for row in rows.values() if not row.transient
+        ):  # nobody reads those: they have no file
+            try:
+                size_bytes = self.files.path(entry.global_id).stat().st_size
+            except FileNotFoundError:
+                raise errors.StartError(
+                    f"the data file of {entry.listed_name} is missing"
+                ) from None
+            if size_bytes != entry.size_bytes:
+                self.files.resize(entry.global_id, entry.size_bytes)
+        for work in [*self.catalog.work]:
+            self.files.overwrite(work.snapshot_id, work.volume_id, rows[work.volume_id].size_bytes)
+            with self.change():
+                self.catalog.work.drop(work.volume_id)
+
+    def show_all(self) -> None:
+        """Have the devices of all attachments in place, and no others, as clients do when they
+        start."""
+        with self.lock:
+            for attachment in self.catalog.attachments:
+                self.show(attachment)
+            self.devices.keep((one.client_id, one.global_id) for one in self.catalog.attachments)
+
+    def close(self) -> None:
+        """Let those who wait go; nothing works after that."""
+        with self.lock:
+            self.closed = True
+            self.changed.notify_all()
+
+    # changes
+
+    @contextlib.contextmanager
+    def change(self, *, quiet: bool = False) -> Iterator[Change]:
+        """One change: written before anyone hears of it, or taken back as a whole.
+
+        The generation grows with it [sptypes], unless it is ``quiet``: about what we know, not
+        about the cluster.
+        """
+        with self.lock:
+            self._check_open()
+            change = Change()
+            before = self.catalog.metas.rows.get(0)
+            try:
+                yield change
+                self._collect(change)
+                if not quiet:
+                    meta = self.catalog.meta
+                    self.catalog.metas.put(replace(meta, generation=meta.generation + 1))
+                self._store.write(self.catalog.journal.changed())
+            except BaseException:
+                self.catalog.journal.restore()
+                for undo in reversed(change.undo):
+                    _silent(undo)
+                raise
+            if before is not None:  # else it has just been made: there is no past
+                self._past.append((before.generation, self.catalog.journal.before()))
+            self.catalog.journal.forget()
+            for step in change.after:
+                step()
+            self.changed.notify_all()
+
+    def tend(self) -> None:
+        """Do what has become due since the last call: scheduled deletes, and objects that have
+        lingered long enough."""
+        with self.lock:
+            self._check_open()
+            if self.catalog.is_due(self.now()):
+                before = self.catalog.meta.generation
+                with self.change(quiet=True) as change:
+                    self._collect(change)
+                    if self.catalog.journal.changed():
+                        self.catalog.metas.put(replace(self.catalog.meta, generation=before + 1))
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise errors.ApiError(
+                "The simulator is stopping.", name="notReady", status=503, transient=True
+            )
+
+    # time and numbers
+
+    def now(self) -> float:
+        """The cluster's time: the wall clock, and what tests have added to it."""
+        return self._wall_clock() + self.catalog.meta.clock_offset
+
+    def advance(self, seconds: float) -> float:
+        """Let time pass; returns the new time."""
+        with self.change(quiet=True):
+            meta = self.catalog.meta
+            self.catalog.metas.put(replace(meta, clock_offset=meta.clock_offset + seconds))
+        self.tend()
+        return self.now()
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the configuration [sptypes]."""
+        return self.catalog.meta.generation
+
+    def new_id(self) -> tuple[int, str]:
+        """A number and a global id ``<location>.<subcluster>.<id>`` [sptypes] that were never used
+        before."""
+        number = self.catalog.next_number()
+        digits, rest = "", number
+        while rest:
+            rest, digit = divmod(rest, len(_DIGITS))
+            digits = _DIGITS[digit] + digits
+        return number, f"{self.catalog.meta.cluster_id}.{digits}"
+
+    # the past
+
+    def as_it_was(self, changes: int) -> Cluster:
+        """This cluster as an instance of its management knows it that is so many changes behind:
+        only for reading.
+
+        Not further back than ``PAST_CHANGES``, nor than the start.
+        """
+        with self.lock:
+            wanted = self.generation - changes
+            undone = [rows for generation, rows in reversed(self._past) if generation >= wanted]
+            return _Past(self, self.catalog.as_before(undone))
+
+    # devices
+
+    def show(self, attachment: Attachment) -> None:
+        """Have the device of an attachment in place, when its client is a running host of ours and
+        not behind."""
+        client = self.catalog.clients.get(attachment.client_id)
+        if attachment.client_id not in self.hosts or client is None or not client.in_step:
+            return
+        entry = self.catalog.entries.rows[attachment.global_id]
+        name = None if entry.name is None else entry.listed_name
+        path = self.files.path(entry.global_id)
+        node = devices.Node(entry.global_id, name, path, entry.size_bytes, attachment.read_only)
+        self.devices.show(attachment.client_id, node)
+
+    def hide(self, attachments: Iterable[Attachment], *, cut: bool) -> None:
+        """Take devices away, all together."""
+        ours = [
+            (one.client_id, one.global_id) for one in attachments if one.client_id in self.hosts
+        ]
+        self.devices.hide_all(ours, cut)
+
+    def show_again(self, entry: Entry) -> None:
+        """Apply a new name or new rights to all devices of an object."""
+        for attachment in self.catalog.attached(entry.global_id).values():
+            self.show(attachment)
+
+    def holders(self, attachment: Attachment) -> tuple[str, ...]:
+        """Who holds the device open: declared by a test, or seen for real."""
+        declared = attachment.global_id in self.declared_open.get(attachment.client_id, ())
+        real: tuple[str, ...] = ()
+        if attachment.client_id in self.hosts:
+            real = self.devices.holders(attachment.client_id, attachment.global_id)
+        return (*(("declared",) if declared else ()), *real)
+
+    # space
+
+    def measure(self, entry: Entry) -> Entry:
+        """Look how much data an object holds beyond its parent's, as far as files can tell."""
+        stored_bytes = self.files.stored_bytes(entry.global_id)
+        parent = self.parent(entry)
+        while parent is not None and parent.transient:
+            parent = self.parent(parent)
+        if parent is not None:
+            stored_bytes -= self.files.stored_bytes(parent.global_id)
+        stored_bytes = min(max(0, stored_bytes), entry.size_bytes)
+        return (
+            entry
+            if stored_bytes == entry.stored_bytes
+            else replace(entry, stored_bytes=stored_bytes)
+        )
+
+    def measure_attached(self) -> None:
+        """Only what is attached read-write can have changed its amount of data since it was last
+        measured."""
+        with self.change(quiet=True):
+            for global_id in {
+                one.global_id for one in self.catalog.attachments if not one.read_only
+            }:
+                entry = self.catalog.entries.rows[global_id]
+                measured = self.measure(entry)
+                if measured is not entry:
+                    self.catalog.entries.put(measured)
+
+    def parent(self, entry: Entry) -> Entry | None:
+        """The snapshot on which an object stands."""
+        return None if entry.parent_id is None else self.catalog.entries.rows[entry.parent_id]
+
+    # what is collected
+
+    def doom(self, entry: Entry) -> None:
+        """Begin to delete a snapshot: it is listed as ``*name`` and deleted until it is gone
+        [sptest] [pve]."""
+        name = None if entry.name is None else f"*{entry.name}"
+        if name is not None and self.catalog.find(name) is not None:
+            name = f"*{entry.global_id}"
+        gone_at = self.now() + self.switches.seconds("linger")
+        self.catalog.entries.put(
+            replace(entry, name=name, deleted=True, bound=False, delete_at=0, gone_at=gone_at)
+        )
+
+    def remove(self, change: Change, entry: Entry) -> None:
+        """Take an object out; its children go to its parent, its file goes once that is written."""
+        for child in self.catalog.children(entry.global_id):
+            self.catalog.entries.put(replace(child, parent_id=entry.parent_id))
+        self.catalog.entries.drop(entry.global_id)
+        change.after.append(lambda: self.files.remove(entry.global_id))
+
+    def _collect(self, change: Change) -> None:
+        now = self.now()
+        for entry in self.catalog.due(now):
+            global_id = entry.global_id
+            children = self.catalog.children_count(global_id)
+            attached = bool(self.catalog.attached(global_id))
+            if (
+                entry.gone_at
+                and entry.gone_at <= now
+                and (entry.transient or children <= 1)
+                and not attached
+            ):
+                self.remove(change, entry)
+            elif entry.bound and not entry.deleted and not children and not attached:
+                self.doom(entry)
+            elif entry.delete_at and entry.delete_at <= now and not entry.deleted:
+                if attached:
+                    self.catalog.look_at(global_id, now + 1)  # it may be detached by then
+                else:
+                    self.doom(entry)
+
+
+class _Past(Cluster):
+    """What was so: nothing becomes due in it, and nothing is measured."""
+
+    def __init__(self, cluster: Cluster, then: catalog.Catalog) -> None:
+        self.__dict__.update(vars(cluster))
+        self.catalog = then
+
+    def tend(self) -> None:
+        """What is due is the business of the present."""
+
+    def measure_attached(self) -> None:
+        """Nothing is measured in the past."""
+
+
+def _silent(undo: Callable[[], None]) -> None:
+    try:
+        undo()
+    except Exception:  # an undo must not hide the error that it follows
+        _log.exception("undo failed")

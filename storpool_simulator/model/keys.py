@@ -1,0 +1,61 @@
+"""The cluster's key-value store: buckets of pairs, each with a version that grows with every change
+[sptypes]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from storpool_simulator import errors
+from storpool_simulator.model import fields
+from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.objects import Bucket
+
+NAME_SIZE = 1023  # [sptypes] KVS_NAME_SIZE, KVS_KEY_SIZE: names and keys are shorter
+
+
+def bucket(cluster: Cluster, name: str) -> Bucket:
+    """A bucket by name; NoSuchObjectError."""
+    found = cluster.catalog.buckets.get(name)
+    if found is None:
+        raise errors.NoSuchObjectError(f"Bucket '{name}' does not exist.")
+    return found
+
+
+def one(cluster: Cluster, name: str, key: str) -> Bucket:
+    """A bucket with one of its pairs; NoSuchObjectError when it has no such key."""
+    found = bucket(cluster, name)
+    if key not in found.pairs:
+        raise errors.NoSuchObjectError(f"Bucket '{name}' has no key '{key}'.")
+    return Bucket(name, found.version, {key: found.pairs[key]})
+
+
+def create(cluster: Cluster, name: str) -> None:
+    """KV/Create."""
+    with cluster.change():
+        if len(name) >= NAME_SIZE or not fields.VOLUME_NAME.fullmatch(name):
+            raise errors.InvalidParamError(f"'{name}' can not be the name of a bucket.")
+        if cluster.catalog.buckets.get(name) is not None:
+            raise errors.ObjectExistsError(f"Bucket '{name}' already exists.")
+        cluster.catalog.buckets.put(Bucket(name, 0, {}))
+
+
+def delete(cluster: Cluster, name: str) -> None:
+    """KV/Delete."""
+    with cluster.change():
+        bucket(cluster, name)
+        cluster.catalog.buckets.drop(name)
+
+
+def update(
+    cluster: Cluster, name: str, pairs: Mapping[str, str], run_if_version_is: int | None
+) -> None:
+    """KV/Set: an empty value deletes; nothing happens when the version is another than the caller
+    knows [sptypes]."""
+    with cluster.change():
+        old = bucket(cluster, name)
+        if run_if_version_is not in (None, old.version):
+            raise errors.VersionMismatchError(
+                f"Bucket '{name}' has version {old.version}, not {run_if_version_is}."
+            )
+        merged = {key: value for key, value in {**old.pairs, **pairs}.items() if value}
+        cluster.catalog.buckets.put(Bucket(name, old.version + 1, merged))

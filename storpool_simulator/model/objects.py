@@ -1,0 +1,138 @@
+"""What the simulated cluster is made of: frozen values, one for each row of the state.
+
+Fields are named for what they hold, not for the wire; ``views`` turns them into StorPool's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SECTOR_SIZE = 512  # [sptypes]
+OBJECT_SIZE = 32 << 20  # an object is at most 32 MiB [sptypes]
+MAX_CLIENT_DISKS = 1024  # [sptypes] MAX_CLIENT_DISKS
+MAX_CLIENT_ID = 4095  # [sptypes] MAX_CLIENT_ID
+UNLIMITED = -1  # how "-" is kept in bw and iops
+DEFAULT_GROUP = "default"  # our one placement group
+DEFAULT_REPLICATION = 3  # StorPool's usual number of copies
+DEFAULT_CAPACITY = 100 << 40  # of a template that was given none: large enough not to matter
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A volume or a snapshot; both live in one namespace [kb]."""
+
+    global_id: str
+    number: int
+    snapshot: bool
+    name: str | None
+    size_bytes: int
+    parent_id: str | None
+    template_id: int
+    replication: int
+    place_all: str
+    place_tail: str
+    place_head: str
+    bw: int
+    iops: int
+    reuse_server: bool
+    tags: Mapping[str, str]
+    created_at: int
+    stored_bytes: int = 0
+    created_from: str | None = None
+    auto_name: bool = False
+    bound: bool = False
+    transient: bool = False
+    deleted: bool = False
+    delete_at: int = 0
+    gone_at: float = 0
+
+    @property
+    def listed_name(self) -> str:
+        """The name in lists: ``~gid`` when there is none [readme 7.1.0]; the mark of a doomed
+        snapshot is ``*``."""
+        if self.name is not None:
+            return self.name
+        return f"*{self.global_id}" if self.deleted else f"~{self.global_id}"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A set of defaults for volumes; 0 bytes of size means none."""
+
+    number: int
+    name: str
+    capacity_bytes: int
+    parent_id: str | None = None
+    size_bytes: int = 0
+    replication: int = DEFAULT_REPLICATION
+    place_all: str = DEFAULT_GROUP
+    place_tail: str = DEFAULT_GROUP
+    place_head: str = DEFAULT_GROUP
+    bw: int = UNLIMITED
+    iops: int = UNLIMITED
+    reuse_server: bool = False
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One object on one client."""
+
+    global_id: str
+    client_id: int
+    read_only: bool
+    position: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What is unique about it."""
+        return self.global_id, self.client_id
+
+
+@dataclass(frozen=True)
+class Client:
+    """A host that the cluster knows.
+
+    ``behind``: it runs and does not take over the configuration. ``generation`` is what it had
+    seen when it went down or fell behind.
+    """
+
+    client_id: int
+    running: bool
+    generation: int = 0
+    behind: bool = False
+
+    @property
+    def in_step(self) -> bool:
+        """It is up and takes over every change."""
+        return self.running and not self.behind
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of the key-value store."""
+
+    name: str
+    version: int
+    pairs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A revert whose copy is under way: redone at the next start when the process dies in it."""
+
+    volume_id: str
+    snapshot_id: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """Facts about the cluster as a whole."""
+
+    cluster_id: str
+    cluster_name: str
+    created_at: int
+    generation: int = 1
+    last_number: int = 0
+    clock_offset: float = 0

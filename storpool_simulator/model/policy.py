@@ -1,0 +1,91 @@
+"""What a new or updated object gets: placement, limits, tags, and whether there is room for it.
+
+Order [pve] [addon] [sp-os]: explicit field, named template, the template of the parent or of the
+source, the cluster's default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from storpool_simulator import errors
+from storpool_simulator.model import fields, objects
+from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.objects import Entry, Template
+from storpool_simulator.model.requests import Policy
+
+_INHERITED = ("replication", "place_all", "place_tail", "place_head", "bw", "iops", "reuse_server")
+_NO_TEMPLATE = Template(0, "", objects.DEFAULT_CAPACITY)
+
+
+def explicit(cluster: Cluster, policy: Policy) -> dict[str, Any]:
+    """The given fields, checked: the groups must exist, and a limit of 0 is none when the switch
+    says so."""
+    given = policy.given()
+    for key in ("place_all", "place_tail", "place_head"):
+        if given.get(key, objects.DEFAULT_GROUP) != objects.DEFAULT_GROUP:
+            raise errors.NoSuchObjectError(f"Placement group '{given[key]}' does not exist.")
+    for key in ("bw", "iops"):
+        if given.get(key) == 0 and cluster.switches["zero_limit"] == "unlimited":
+            given[key] = objects.UNLIMITED
+    return given
+
+
+def inherited(source: Entry | Template) -> dict[str, Any]:
+    """The fields that a new object takes over."""
+    values: dict[str, Any] = {key: getattr(source, key) for key in _INHERITED}
+    values["template_id"] = source.number if isinstance(source, Template) else source.template_id
+    return values
+
+
+def resolve(
+    cluster: Cluster, policy: Policy, template: Template | None, source: Entry | None
+) -> dict[str, Any]:
+    """All policy fields of a new volume."""
+    given = explicit(cluster, policy)
+    if (
+        template is None
+        and source is None
+        and not given
+        and not cluster.switches.on("default_placement")
+    ):
+        raise errors.InvalidParamError("VolumeCreate: no template, placement, parent or baseOn.")
+    return {**inherited(template or source or _NO_TEMPLATE), **given}
+
+
+def of_template(cluster: Cluster, template_id: int) -> Template:
+    """The template of an object; one without a name when it has none."""
+    return cluster.catalog.templates.get(template_id) or _NO_TEMPLATE
+
+
+def check_space(cluster: Cluster, template_id: int, more_bytes: int) -> None:
+    """Raise NoSpaceError when a create or a growth exceeds what the template has free [csi]."""
+    tally = cluster.catalog.tally(template_id)
+    capacity_bytes = of_template(cluster, template_id).capacity_bytes
+    used_bytes = (
+        tally.stored_bytes if cluster.switches.on("overprovision") else tally.provisioned_bytes
+    )
+    if more_bytes > capacity_bytes - used_bytes:
+        free_bytes = max(0, capacity_bytes - used_bytes)
+        raise errors.NoSpaceError(
+            f"Not enough space: {more_bytes} bytes needed, {free_bytes} bytes free."
+        )
+
+
+def updated_tags(
+    cluster: Cluster, old: Mapping[str, str], given: Mapping[str, str] | None
+) -> Mapping[str, str]:
+    """Tags after an update: merged by key, and an empty value removes [cs-up] [sp-os] [pve]."""
+    if given is None:
+        return old
+    merged = {**old, **given} if cluster.switches["tag_update"] == "merge" else dict(given)
+    if cluster.switches["tag_empty"] == "remove":
+        return {key: value for key, value in merged.items() if value or key not in given}
+    return merged
+
+
+def check_combined(cluster: Cluster, name: str | None, tags: Mapping[str, str]) -> None:
+    """Raise InvalidParamError when name and tags are too long together [kb]."""
+    if cluster.switches.on("name_tags_limit"):
+        fields.check_combined(name, tags)

@@ -1,0 +1,343 @@
+"""The bodies of requests as frozen values, parsed once; the field names are those of the official
+binding [sptypes]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storpool_simulator import errors
+from storpool_simulator.model import fields
+from storpool_simulator.model.fields import Fields
+
+ON_ATTACHED = ("fail", "detach", "detachForce", "export")  # [sptypes] OnAttached
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Where and how fast: what is None was not given [sptypes] VolumePolicyDesc."""
+
+    replication: int | None = None
+    place_all: str | None = None
+    place_tail: str | None = None
+    place_head: str | None = None
+    bw: int | None = None
+    iops: int | None = None
+    reuse_server: bool | None = None
+
+    def given(self) -> dict[str, object]:
+        """The fields that were given, by the names of an Entry and a Template."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class VolumeCreate:
+    """VolumeCreateDesc."""
+
+    name: str | None
+    size_bytes: int | None
+    template: str | None
+    parent: str | None
+    base_on: str | None
+    policy: Policy
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class VolumeUpdate:
+    """VolumeUpdateDesc; a rename of "" drops the name [cs]."""
+
+    rename: str | None
+    size_bytes: int | None
+    size_add_bytes: int | None
+    shrink_ok: bool
+    template: str | None
+    policy: Policy
+    tags: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """When a snapshot is to be deleted; 0 means never, None was not given."""
+
+    target_delete_date: int | None = None
+    delete_after: int | None = None
+
+
+@dataclass(frozen=True)
+class SnapshotCreate:
+    """VolumeSnapshotDesc, and one element of a group."""
+
+    name: str | None
+    bind: bool
+    lifetime: Lifetime
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SnapshotUpdate:
+    """SnapshotUpdateDesc."""
+
+    rename: str | None
+    template: str | None
+    bind: bool | None
+    lifetime: Lifetime
+    policy: Policy
+    tags: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Revert:
+    """VolumeRevertDesc, with pve's revertSize."""
+
+    to_snapshot: str
+    revert_size: bool
+
+
+@dataclass(frozen=True)
+class Reassign:
+    """One item of VolumesReassign; ``detach`` is None for "all"."""
+
+    target: str
+    snapshot: bool
+    rw: tuple[int, ...]
+    ro: tuple[int, ...]
+    detach: tuple[int, ...] | None
+    force: bool
+
+
+@dataclass(frozen=True)
+class TemplateDesc:
+    """VolumeTemplateCreateDesc and VolumeTemplateUpdateDesc; ``name`` is the new name."""
+
+    name: str | None
+    parent: str | None
+    size_bytes: int | None
+    policy: Policy
+    tags: Mapping[str, str] | None
+    propagate: bool
+
+
+def volume_create(body: Fields) -> VolumeCreate:
+    """Parse VolumeCreate; ``name: ""`` is no name [cs]."""
+    parsed = VolumeCreate(
+        name=body.name("name") or None,
+        size_bytes=body.size("size"),
+        template=body.text("template"),
+        parent=body.text("parent"),
+        base_on=body.text("baseOn"),
+        policy=policy(body),
+        tags=body.tags() or {},
+    )
+    body.end()
+    if parsed.parent and parsed.base_on:
+        raise errors.InvalidParamError("VolumeCreate: 'parent' and 'baseOn' exclude each other.")
+    return parsed
+
+
+def volume_update(body: Fields) -> VolumeUpdate:
+    """Parse VolumeUpdate."""
+    parsed = VolumeUpdate(
+        rename=body.name("rename"),
+        size_bytes=body.size("size"),
+        size_add_bytes=body.size("sizeAdd"),
+        shrink_ok=body.flag("shrinkOk") or False,
+        template=body.text("template"),
+        policy=policy(body),
+        tags=body.tags(),
+    )
+    body.end()
+    if parsed.size_bytes and parsed.size_add_bytes:
+        raise errors.InvalidParamError("VolumeUpdate: 'size' and 'sizeAdd' exclude each other.")
+    return parsed
+
+
+def on_attached(body: Fields, *, known: bool) -> str:
+    """Parse VolumeDelete: what to do with an attached volume."""
+    value = (body.text("onAttached") if known else None) or "fail"
+    if value not in ON_ATTACHED:
+        raise body.wrong("onAttached", f"one of {', '.join(ON_ATTACHED)}")
+    body.end()
+    return value
+
+
+def freeze(body: Fields) -> Lifetime:
+    """Parse VolumeFreeze."""
+    parsed = _lifetime(body)
+    body.end()
+    return parsed
+
+
+def revert(body: Fields) -> Revert:
+    """Parse VolumeRevert."""
+    parsed = Revert(
+        to_snapshot=body.required("toSnapshot"), revert_size=body.flag("revertSize") or False
+    )
+    body.end()
+    return parsed
+
+
+def rebase(body: Fields) -> str | None:
+    """Parse VolumeRebase and SnapshotRebase: the new parent, None for none."""
+    parsed = body.text("parentName")
+    body.end()
+    return parsed
+
+
+def snapshot_create(body: Fields) -> SnapshotCreate:
+    """Parse VolumeSnapshot."""
+    parsed = SnapshotCreate(
+        name=body.name("name") or None,
+        bind=body.flag("bind") or False,
+        lifetime=_lifetime(body),
+        tags=body.tags() or {},
+    )
+    body.end()
+    return parsed
+
+
+def snapshot_update(body: Fields) -> SnapshotUpdate:
+    """Parse SnapshotUpdate."""
+    parsed = SnapshotUpdate(
+        rename=body.name("rename"),
+        template=body.text("template"),
+        bind=body.flag("bind"),
+        lifetime=_lifetime(body),
+        policy=policy(body),
+        tags=body.tags(),
+    )
+    body.end()
+    return parsed
+
+
+def group_snapshot(body: Fields) -> list[tuple[str, SnapshotCreate]]:
+    """Parse VolumesGroupSnapshot: volumes and what to make of each; the common tags go to every
+    snapshot [sptypes]."""
+    common = body.tags() or {}
+    listed = body.raw("volumes")
+    if not isinstance(listed, list) or not listed:
+        raise body.wrong("volumes", "a list that is not empty")
+    body.end()
+    return [
+        _group_element(Fields(one, f"{body.what} volumes", strict=body.strict), common)
+        for one in listed
+    ]
+
+
+def _group_element(item: Fields, common: Mapping[str, str]) -> tuple[str, SnapshotCreate]:
+    name = item.name("name", fields.SNAPSHOT_NAME) or None
+    parsed = SnapshotCreate(
+        name, bind=False, lifetime=Lifetime(), tags={**common, **(item.tags() or {})}
+    )
+    volume = item.required("volume")
+    item.end()
+    return volume, parsed
+
+
+def reassign_items(value: object, what: str, *, strict: bool) -> list[Reassign]:
+    """Parse the bare array of VolumesReassign."""
+    if not isinstance(value, list):
+        raise errors.InvalidParamError(f"{what} must be a JSON array.")
+    return [_reassign_item(Fields(one, what, strict=strict)) for one in value]
+
+
+def _reassign_item(item: Fields) -> Reassign:
+    volume, snapshot = item.text("volume"), item.text("snapshot")
+    if (volume is None) == (snapshot is None):
+        raise errors.InvalidParamError(
+            f"{item.what}: exactly one of 'volume' and 'snapshot' is needed."
+        )
+    everywhere = item.raw("detach") == "all"
+    parsed = Reassign(
+        target=volume or snapshot or "",
+        snapshot=snapshot is not None,
+        rw=item.client_ids("rw") or (),
+        ro=item.client_ids("ro") or (),
+        detach=None if everywhere else item.client_ids("detach") or (),
+        force=item.flag("force") or False,
+    )
+    if not parsed.snapshot:
+        for key in (
+            "allowRemoteExported",
+            "onRemoteAttached",
+            "mcMode",
+        ):  # about connected clusters: no effect here
+            item.raw(key)
+    item.end()
+    if parsed.snapshot and parsed.rw:
+        raise errors.InvalidParamError(
+            f"Snapshot '{parsed.target}' can not be attached read-write."
+        )
+    if set(parsed.rw) & set(parsed.ro):
+        raise errors.InvalidParamError(f"{item.what}: a client is in 'rw' and in 'ro'.")
+    return parsed
+
+
+def reassign_wait(value: object, *, strict: bool, array: bool) -> tuple[list[Reassign], int | None]:
+    """Parse VolumesReassignWait: the items and attachTimeout; pve sends the bare array [pve]."""
+    what = "VolumesReassignWait"
+    if isinstance(value, list) and array:
+        return reassign_items(value, what, strict=strict), None
+    body = Fields(value, what, strict=strict)
+    items = reassign_items(body.raw("reassign"), what, strict=strict)
+    timeout = body.integer("attachTimeout")
+    body.end()
+    return items, timeout
+
+
+def template(body: Fields, *, create: bool) -> TemplateDesc:
+    """Parse VolumeTemplateCreate and VolumeTemplateUpdate."""
+    parsed = TemplateDesc(
+        name=body.name("name" if create else "rename", fields.TEMPLATE_NAME) or None,
+        parent=body.text("parent"),
+        size_bytes=body.size("size"),
+        policy=policy(body),
+        tags=body.tags(),
+        propagate=not create and (body.flag("propagate") or False),
+    )
+    body.end()
+    if create and parsed.name is None:
+        raise errors.InvalidParamError(f"{body.what}: 'name' is missing.")
+    return parsed
+
+
+def acquire(body: Fields) -> None:
+    """Parse VolumeAcquire: nothing in it matters without other clusters."""
+    body.text("onRemoteAttached")
+    body.end()
+
+
+def abandon_disk(body: Fields) -> None:
+    """Parse VolumeAbandonDisk."""
+    if body.integer("diskId") is None:
+        raise body.wrong("diskId", "a disk id")
+    body.end()
+
+
+def bucket_set(body: Fields) -> tuple[Mapping[str, str], int | None]:
+    """Parse KV/Set: pairs, and the version that the caller knows."""
+    pairs, version = body.raw("set"), body.integer("runIfVersionIs")
+    if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
+        raise body.wrong("set", "an object of strings")
+    body.end()
+    return pairs, version
+
+
+def policy(body: Fields) -> Policy:
+    """Parse the fields of VolumePolicyDesc but the tags."""
+    replication = body.integer("replication", least=1)
+    if replication is not None and replication > 3:
+        raise body.wrong("replication", "1, 2 or 3")
+    return Policy(
+        replication=replication,
+        place_all=body.text("placeAll"),
+        place_tail=body.text("placeTail"),
+        place_head=body.text("placeHead"),
+        bw=body.limit("bw"),
+        iops=body.limit("iops"),
+        reuse_server=body.flag("reuseServer"),
+    )
+
+
+def _lifetime(body: Fields) -> Lifetime:
+    return Lifetime(body.integer("targetDeleteDate"), body.integer("deleteAfter"))

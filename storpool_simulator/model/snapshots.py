@@ -1,0 +1,187 @@
+"""Snapshots: made of one volume or of many at one instant, changed, deleted.
+
+A snapshot becomes the parent of its volume, and the volume's old parent becomes the snapshot's
+parent [spapi].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from storpool_simulator import errors
+from storpool_simulator.model import attachments, policy, requests
+from storpool_simulator.model.cluster import Change, Cluster
+from storpool_simulator.model.objects import Entry
+
+
+def create(cluster: Cluster, key: str, request: requests.SnapshotCreate) -> Entry:
+    """VolumeSnapshot: works on attached, open volumes too [pve]."""
+    with cluster.change() as change:
+        volume = cluster.catalog.volume(key)
+        with cluster.devices.quiesce([volume.global_id]):
+            return make(cluster, change, volume, request)
+
+
+def create_group(
+    cluster: Cluster, group: Sequence[tuple[str, requests.SnapshotCreate]]
+) -> list[tuple[Entry, Entry]]:
+    """VolumesGroupSnapshot: one instant for all [spapi], and all or none [inf]; returns (volume,
+    snapshot) pairs."""
+    with cluster.change() as change:
+        volumes = [cluster.catalog.volume(key) for key, _ in group]
+        if len({volume.global_id for volume in volumes}) != len(volumes):
+            raise errors.InvalidParamError("VolumesGroupSnapshot: a volume is named twice.")
+        with cluster.devices.quiesce([volume.global_id for volume in volumes]):
+            return [
+                (volume, make(cluster, change, volume, request))
+                for volume, (_, request) in zip(volumes, group)
+            ]
+
+
+def make(
+    cluster: Cluster,
+    change: Change,
+    volume: Entry,
+    request: requests.SnapshotCreate,
+    *,
+    transient: bool = False,
+) -> Entry:
+    """A snapshot of a volume whose writes wait.
+
+    Tags are those given; none are taken from the volume [kb].
+    """
+    cluster.catalog.check_free(request.name)
+    policy.check_combined(cluster, request.name, request.tags)
+    number, global_id = cluster.new_id()
+    snapshot = replace(
+        cluster.measure(volume),
+        global_id=global_id,
+        number=number,
+        snapshot=True,
+        name=request.name or _automatic_name(cluster, volume, number),
+        tags=dict(request.tags),
+        created_at=int(cluster.now()),
+        created_from=volume.global_id,
+        auto_name=request.name is None,
+        bound=request.bind,
+        transient=transient,
+        delete_at=delete_date(cluster, request.lifetime) or 0,
+        gone_at=cluster.now() + cluster.switches.seconds("linger") if transient else 0,
+    )
+    if not transient:  # of a transient one nobody can read the data
+        change.undo.append(lambda: cluster.files.remove(global_id))
+        cluster.files.copy(volume.global_id, global_id, volume.size_bytes)
+    else:
+        snapshot = replace(snapshot, stored_bytes=0)
+    cluster.catalog.entries.put(snapshot)
+    volume = replace(volume, parent_id=global_id)
+    cluster.catalog.entries.put(cluster.measure(volume))
+    return snapshot
+
+
+def update(cluster: Cluster, key: str, request: requests.SnapshotUpdate) -> None:
+    """SnapshotUpdate: name, template, policy, tags, bound or not, when to delete."""
+    with cluster.change() as change:
+        old = cluster.catalog.usable_snapshot(key)
+        new = replace(old, **changed_policy(cluster, request.template, request.policy))
+        new = renamed(cluster, new, request.rename)
+        new = replace(new, tags=policy.updated_tags(cluster, new.tags, request.tags))
+        if request.rename is not None:
+            new = replace(new, auto_name=new.name is None)
+        if request.bind is not None:
+            new = replace(new, bound=request.bind)
+        delete_at = delete_date(cluster, request.lifetime)
+        if delete_at is not None:
+            new = replace(new, delete_at=delete_at)
+        policy.check_combined(cluster, new.name, new.tags)
+        cluster.catalog.entries.put(new)
+        if new.name != old.name:
+            change.after.append(lambda: cluster.show_again(new))
+
+
+def delete(cluster: Cluster, key: str) -> None:
+    """SnapshotDelete: begins here, ends later; children keep the data [kb] [pve]."""
+    with cluster.change():
+        entry = cluster.catalog.snapshot(key)
+        attachments.check_detached(cluster, entry, cluster.switches["delete_attached_snapshot"])
+        if not entry.deleted:
+            cluster.doom(entry)
+
+
+def rebase(cluster: Cluster, entry: Entry, parent_key: str | None) -> None:
+    """VolumeRebase, SnapshotRebase: stand on another ancestor, or on nothing."""
+    with cluster.change():
+        parent_id = None
+        if parent_key:
+            parent_id = cluster.catalog.snapshot(parent_key).global_id
+            if parent_id not in {ancestor.global_id for ancestor in ancestors(cluster, entry)}:
+                raise errors.InvalidParamError(
+                    f"'{parent_key}' is not an ancestor of '{entry.listed_name}'."
+                )
+        cluster.catalog.entries.put(cluster.measure(replace(entry, parent_id=parent_id)))
+
+
+def ancestors(cluster: Cluster, entry: Entry) -> list[Entry]:
+    """The chain of parents, nearest first."""
+    chain = []
+    parent = cluster.parent(entry)
+    while parent is not None:
+        chain.append(parent)
+        parent = cluster.parent(parent)
+    return chain
+
+
+def renamed(cluster: Cluster, entry: Entry, rename: str | None) -> Entry:
+    """A new name, none for "" [cs], no change for None; ObjectExistsError."""
+    if rename is None:
+        return entry
+    cluster.catalog.check_free(rename or None, owner=entry)
+    return replace(entry, name=rename or None)
+
+
+def changed_policy(
+    cluster: Cluster, template: str | None, given: requests.Policy
+) -> dict[str, Any]:
+    """What an update changes about template and policy."""
+    values: dict[str, Any] = {}
+    if template:
+        values = policy.inherited(cluster.catalog.template(template))
+    return {**values, **policy.explicit(cluster, given)}
+
+
+def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
+    """When to delete: a moment, 0 for never, None for not given; never a moment in the past
+    [sptypes]."""
+    if lifetime.delete_after is not None:
+        return int(cluster.now()) + lifetime.delete_after if lifetime.delete_after else 0
+    if lifetime.target_delete_date and lifetime.target_delete_date < cluster.now():
+        raise errors.InvalidParamError("'targetDeleteDate' is in the past.")
+    return lifetime.target_delete_date
+
+
+def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
+    """GroupSnapshotsResult: ``remoteId`` is the id of the snapshot [sptypes]."""
+    return {
+        "snapshots": [
+            {
+                "volume": volume.listed_name,
+                "volumeGlobalId": volume.global_id,
+                "snapshot": snapshot.listed_name,
+                "remoteId": snapshot.global_id,
+                "snapshotGlobalId": snapshot.global_id,
+            }
+            for volume, snapshot in pairs
+        ]
+    }
+
+
+def _automatic_name(cluster: Cluster, volume: Entry, number: int) -> str | None:
+    """``<volume>@<serial>`` [kb]; of an unnamed volume none, or one from its id: nobody knows
+    [cs]."""
+    if volume.name is not None:
+        return f"{volume.name}@{number}"
+    return (
+        None if cluster.switches["unnamed_auto_name"] == "gid" else f"{volume.global_id}@{number}"
+    )

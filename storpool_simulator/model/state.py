@@ -1,0 +1,83 @@
+"""The cluster's rows on disk: an sqlite file that survives the death of the process, not of the
+machine.
+
+``synchronous=OFF`` leaves the write to the kernel, which keeps it when we are killed; that is all
+that is promised.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from storpool_simulator import errors
+
+_SCHEMA = """
+create table if not exists row (
+    kind text not null, key text not null, value text not null, primary key (kind, key)
+) without rowid
+"""
+
+
+class Store:
+    """Rows by kind and key, in one file; one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make ``folder``/cluster.sqlite.
+
+        Raises StartError when another simulator has it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._guard = _hold(folder / "lock")
+        self._base = sqlite3.connect(
+            str(folder / "cluster.sqlite"), isolation_level=None, check_same_thread=False
+        )
+        self._base.execute("pragma journal_mode=wal")
+        self._base.execute("pragma synchronous=off")
+        self._base.execute(_SCHEMA)
+
+    def read(self, kind: str) -> Iterator[dict[str, object]]:
+        """All rows of a kind."""
+        for (value,) in self._base.execute("select value from row where kind = ?", (kind,)):
+            yield json.loads(value)
+
+    def write(self, rows: Sequence[tuple[str, str, object]]) -> None:
+        """Keep changed rows, drop those that are None: all of them or none."""
+        if not rows:
+            return
+        cursor = self._base.cursor()
+        cursor.execute("begin immediate")
+        try:
+            for kind, key, row in rows:
+                if row is None:
+                    cursor.execute("delete from row where kind = ? and key = ?", (kind, key))
+                else:
+                    value = json.dumps(vars(row), separators=(",", ":"))
+                    cursor.execute(
+                        "insert or replace into row values (?, ?, ?)", (kind, key, value)
+                    )
+            cursor.execute("commit")
+        except BaseException:
+            cursor.execute("rollback")
+            raise
+
+    def close(self) -> None:
+        """Close the file and let the next simulator have the folder."""
+        self._base.close()
+        os.close(self._guard)
+
+
+def _hold(path: Path) -> int:
+    guard = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(guard)
+        raise errors.StartError(
+            f"the state folder {path.parent} is in use by another simulator"
+        ) from None
+    return guard

@@ -1,0 +1,209 @@
+"""Volumes: made empty, from a snapshot or from another volume; changed, reverted, frozen,
+deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from storpool_simulator import errors
+from storpool_simulator.model import attachments, policy, requests, snapshots
+from storpool_simulator.model.cluster import Change, Cluster
+from storpool_simulator.model.objects import Entry, Template, Work
+
+
+def create(cluster: Cluster, request: requests.VolumeCreate) -> tuple[Entry, Entry | None]:
+    """VolumeCreate; returns the volume, and the transient snapshot of a clone by ``baseOn``
+    [sptypes]."""
+    catalog = cluster.catalog
+    with cluster.change() as change:
+        template = catalog.template(request.template) if request.template else None
+        base = catalog.volume(request.base_on) if request.base_on else None
+        parent = None if base is not None else _parent(cluster, request, template)
+        catalog.check_free(request.name)
+        policy.check_combined(cluster, request.name, request.tags)
+        values = policy.resolve(cluster, request.policy, template, base or parent)
+        size_bytes = _size(cluster, request, template, base or parent)
+        policy.check_space(cluster, values["template_id"], size_bytes)
+        volume = _new(cluster, request, parent, values, size_bytes)
+        change.undo.append(lambda: cluster.files.remove(volume.global_id))
+        if base is not None:
+            return _clone(cluster, change, base, volume)
+        if parent is None:
+            cluster.files.create(volume.global_id, size_bytes)
+        else:
+            cluster.files.copy(parent.global_id, volume.global_id, size_bytes)
+        return catalog.entries.put(cluster.measure(volume)), None
+
+
+def update(cluster: Cluster, key: str, request: requests.VolumeUpdate) -> Entry:
+    """VolumeUpdate: name, size, template, policy, tags; attached devices follow."""
+    with cluster.change() as change:
+        old = cluster.catalog.volume(key)
+        new = replace(old, **snapshots.changed_policy(cluster, request.template, request.policy))
+        new = snapshots.renamed(cluster, new, request.rename)
+        new = replace(new, tags=policy.updated_tags(cluster, new.tags, request.tags))
+        new = replace(new, size_bytes=_new_size(old, request))
+        policy.check_combined(cluster, new.name, new.tags)
+        if new.size_bytes > old.size_bytes:
+            policy.check_space(cluster, new.template_id, new.size_bytes - old.size_bytes)
+        cluster.catalog.entries.put(new)
+        _resize(cluster, change, old, new)
+        if new.name != old.name:
+            change.after.append(lambda: cluster.show_again(new))
+        return new
+
+
+def delete(cluster: Cluster, key: str, on_attached: str = "fail") -> None:
+    """VolumeDelete: its snapshots survive [kb]; an attached volume is busy [csi] unless
+    ``on_attached`` helps [cs]."""
+    with cluster.change() as change:
+        volume = cluster.catalog.volume(key)
+        if on_attached in ("detach", "detachForce"):
+            attachments.detach_all(cluster, change, volume, force=on_attached == "detachForce")
+        attachments.check_detached(cluster, volume)
+        cluster.remove(change, volume)
+
+
+def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
+    """VolumeFreeze: the volume becomes a snapshot of the same name and id; not while attached
+    read-write [sptypes]."""
+    with cluster.change() as change:
+        volume = cluster.catalog.volume(key)
+        if not all(
+            attachment.read_only
+            for attachment in cluster.catalog.attached(volume.global_id).values()
+        ):
+            attachments.check_detached(cluster, volume)
+        snapshot = replace(
+            cluster.measure(volume),
+            snapshot=True,
+            auto_name=volume.name is None,
+            delete_at=snapshots.delete_date(cluster, lifetime) or 0,
+        )
+        cluster.catalog.entries.put(snapshot)
+        change.after.append(lambda: cluster.show_again(snapshot))
+
+
+def revert(cluster: Cluster, key: str, request: requests.Revert) -> None:
+    """VolumeRevert: the content of a snapshot, in place; name and id stay [spapi] [pve].
+
+    Written down first, then done: a process that dies while it copies finishes when it starts
+    again.
+    """
+    with cluster.lock:
+        with cluster.change():
+            old = cluster.catalog.volume(key)
+            snapshot = cluster.catalog.usable_snapshot(request.to_snapshot)
+            _check_revertable(cluster, old)
+            new = replace(old, parent_id=snapshot.global_id)
+            if request.revert_size or cluster.switches["revert_size"] == "snapshot":
+                new = replace(new, size_bytes=snapshot.size_bytes)
+            if cluster.switches["revert_limits"] == "snapshot":
+                new = replace(new, bw=snapshot.bw, iops=snapshot.iops)
+            cluster.catalog.entries.put(new)
+            cluster.catalog.work.put(Work(new.global_id, snapshot.global_id))
+        with cluster.devices.quiesce([new.global_id]):
+            cluster.files.overwrite(snapshot.global_id, new.global_id, new.size_bytes)
+        if new.size_bytes != old.size_bytes:
+            cluster.devices.resize(new.global_id, new.size_bytes)
+        with cluster.change(quiet=True):
+            cluster.catalog.work.drop(new.global_id)
+            cluster.catalog.entries.put(cluster.measure(new))
+
+
+def _check_revertable(cluster: Cluster, volume: Entry) -> None:
+    """Whether StorPool refuses is unknown: the switch tells when."""
+    rule = cluster.switches["revert_attached"]
+    if rule == "attached":
+        attachments.check_detached(cluster, volume)
+    elif rule == "open":
+        for attachment in cluster.catalog.attached(volume.global_id).values():
+            if not attachment.read_only and cluster.holders(attachment):
+                attachments.check_detached(cluster, volume)
+
+
+def _parent(
+    cluster: Cluster, request: requests.VolumeCreate, template: Template | None
+) -> Entry | None:
+    if request.parent:
+        return cluster.catalog.usable_snapshot(request.parent)
+    if template is not None and template.parent_id is not None:
+        return cluster.catalog.usable_snapshot(f"~{template.parent_id}")
+    return None
+
+
+def _size(
+    cluster: Cluster,
+    request: requests.VolumeCreate,
+    template: Template | None,
+    source: Entry | None,
+) -> int:
+    size_bytes = request.size_bytes
+    if size_bytes is None and source is not None:
+        return source.size_bytes
+    if size_bytes is None and template is not None and template.size_bytes:
+        return template.size_bytes
+    if size_bytes is None:
+        raise errors.InvalidParamError("VolumeCreate: 'size' is missing.")
+    if (
+        source is not None
+        and size_bytes < source.size_bytes
+        and cluster.switches["small_child"] == "refuse"
+    ):
+        raise errors.InvalidParamError(
+            f"VolumeCreate: {size_bytes} is smaller than '{source.listed_name}'."
+        )
+    return size_bytes
+
+
+def _new(
+    cluster: Cluster,
+    request: requests.VolumeCreate,
+    parent: Entry | None,
+    values: dict[str, Any],
+    size_bytes: int,
+) -> Entry:
+    number, global_id = cluster.new_id()
+    return Entry(
+        global_id=global_id,
+        number=number,
+        snapshot=False,
+        name=request.name,
+        size_bytes=size_bytes,
+        parent_id=None if parent is None else parent.global_id,
+        tags=dict(request.tags),
+        created_at=int(cluster.now()),
+        **values,
+    )
+
+
+def _clone(cluster: Cluster, change: Change, base: Entry, volume: Entry) -> tuple[Entry, Entry]:
+    """By a transient snapshot of the source, which is collected later [sptypes]."""
+    automatic = requests.SnapshotCreate(
+        name=None, bind=False, lifetime=requests.Lifetime(), tags={}
+    )
+    with cluster.devices.quiesce([base.global_id]):
+        transient = snapshots.make(cluster, change, base, automatic, transient=True)
+        cluster.files.copy(base.global_id, volume.global_id, volume.size_bytes)
+    volume = replace(volume, parent_id=transient.global_id)
+    return cluster.catalog.entries.put(cluster.measure(volume)), transient
+
+
+def _new_size(old: Entry, request: requests.VolumeUpdate) -> int:
+    size_bytes = request.size_bytes or old.size_bytes + (request.size_add_bytes or 0)
+    if size_bytes < old.size_bytes and not request.shrink_ok:
+        raise errors.InvalidParamError(f"'{old.listed_name}' would shrink: 'shrinkOk' is needed.")
+    return size_bytes
+
+
+def _resize(cluster: Cluster, change: Change, old: Entry, new: Entry) -> None:
+    """A file grows before the row says so, and shrinks after: a crash between never loses
+    acknowledged bytes."""
+    if new.size_bytes > old.size_bytes:
+        change.undo.append(lambda: cluster.files.resize(old.global_id, old.size_bytes))
+        cluster.files.resize(new.global_id, new.size_bytes)
+    elif new.size_bytes < old.size_bytes:
+        change.after.append(lambda: cluster.files.resize(new.global_id, new.size_bytes))
+    if new.size_bytes != old.size_bytes:
+        change.after.append(lambda: cluster.devices.resize(new.global_id, new.size_bytes))

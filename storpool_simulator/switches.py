@@ -1,0 +1,198 @@
+"""What is not known about StorPool's API for certain, as switches: each has two or more values and
+a default.
+
+A client that has to work with a real cluster should work with every value. ``docs/simulator.md``
+lists them; a test holds that page against this table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storpool_simulator import errors
+
+_BOOLEAN = ("true", "false")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One uncertain point. ``values`` is empty for a number; the first value is the default."""
+
+    name: str
+    values: tuple[str, ...]
+    default: str
+    meaning: str
+
+
+def _choice(name: str, values: tuple[str, ...], meaning: str) -> Switch:
+    return Switch(name, values, values[0], meaning)
+
+
+_ALL = (
+    _choice(
+        "strict",
+        _BOOLEAN,
+        "unknown keys and nulls in a request are refused [readme 5.1.0]; false: ignored",
+    ),
+    _choice(
+        "busy_error",
+        ("busy", "invalidParam"),
+        "error name for an open device [brick]: newer and older releases",
+    ),
+    _choice(
+        "detach_absent",
+        ("ok", "error"),
+        "detach:[id] of a client that does not have it [addon] relies on ok",
+    ),
+    _choice(
+        "attach_timeout_expiry",
+        ("error_keep", "error_undo", "ok"),
+        "attachTimeout ran out: error and the attachment stays, error and it is taken back, or"
+        " success",
+    ),
+    _choice("array_on_wait", _BOOLEAN, "VolumesReassignWait takes a bare array too [pve]"),
+    _choice(
+        "default_placement",
+        _BOOLEAN,
+        "VolumeCreate without template, placement, parent or baseOn works [sp-os]",
+    ),
+    _choice(
+        "unnamed_auto_name",
+        ("gid", "serial"),
+        "list name of an automatic snapshot of an unnamed volume",
+    ),
+    _choice(
+        "unknown_cluster_error",
+        ("objectDoesNotExist", "invalidParam"),
+        "RemoteCommand to an unconnected cluster",
+    ),
+    _choice("unauthorized_error", ("unauthorized", "invalidParam"), "error name for a wrong token"),
+    _choice(
+        "bad_json_error", ("invalidParam", "badRequest"), "error name for a body that is not JSON"
+    ),
+    _choice(
+        "unknown_query_error", ("unknownQuery", "invalidParam"), "error name for an unknown query"
+    ),
+    _choice(
+        "error_status", ("by_name", "500"), "HTTP status of a refusal: by its name, or always 500"
+    ),
+    _choice(
+        "tag_update",
+        ("merge", "replace"),
+        "tags of an update are merged into the old ones [cs-up] [pve]",
+    ),
+    _choice(
+        "tag_empty", ("remove", "keep"), "an empty tag value in an update removes the key [sp-os]"
+    ),
+    _choice("config_wait_down", ("block", "error"), "ClientConfigWait for a client that is down"),
+    _choice(
+        "revert_attached",
+        ("open", "attached", "allow"),
+        "when VolumeRevert is busy: open, attached, never",
+    ),
+    _choice(
+        "revert_size", ("keep", "snapshot"), "size after VolumeRevert without revertSize [pve]"
+    ),
+    _choice("revert_limits", ("keep", "snapshot"), "bw and iops after VolumeRevert [cs]"),
+    _choice(
+        "on_attached_everywhere",
+        _BOOLEAN,
+        "VolumeDelete takes onAttached also without MultiCluster/ [cs]",
+    ),
+    _choice(
+        "on_volume_none",
+        ("dash", "empty"),
+        "onVolume of a snapshot that no volume stands on: '-' or ''",
+    ),
+    _choice("update_name", ("false", "true"), "the VolumeUpdate reply carries the name [cs]"),
+    _choice("zero_limit", ("unlimited", "zero"), "bw:0 and iops:0 mean unlimited [cs]"),
+    _choice("small_child", ("refuse", "truncate"), "a clone smaller than its parent"),
+    _choice("name_tags_limit", _BOOLEAN, "name and tags together are at most 200 bytes [kb]"),
+    _choice(
+        "list_multicluster", ("false", "true"), "VolumesAndSnapshotsList has a MultiCluster/ form"
+    ),
+    _choice(
+        "delete_attached_snapshot",
+        ("busy", "invalidParam"),
+        "error name for deleting an attached snapshot",
+    ),
+    _choice("downgrade_open", ("ok", "busy"), "rw to ro while the device is open"),
+    _choice(
+        "own_device",
+        ("keep", "reattach"),
+        "detach:all with rw:[me]: my open device is left alone [pve], or not",
+    ),
+    _choice(
+        "overprovision",
+        _BOOLEAN,
+        "sizes may exceed the template's capacity in sum (thin provisioning)",
+    ),
+    _choice("list_order", ("created", "reversed"), "order of lists; nothing is promised"),
+    Switch(
+        "lag",
+        (),
+        "0",
+        "every other reading call is answered from so many changes ago: an instance that is behind",
+    ),
+    Switch(
+        "linger", (), "1", "seconds for which deleted and transient snapshots stay visible [sptest]"
+    ),
+)
+SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _ALL}
+
+
+class Switches:
+    """The values of all switches; reading and setting are safe from any thread."""
+
+    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        self._lock = threading.Lock()
+        self._values = {switch.name: switch.default for switch in _ALL}
+        self.set(given or {})
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def on(self, name: str) -> bool:
+        """Whether a switch of true and false is true."""
+        return self._values[name] == "true"
+
+    def seconds(self, name: str) -> float:
+        """The value of a switch that is a number of seconds."""
+        return float(self._values[name])
+
+    def number(self, name: str) -> int:
+        """The value of a switch that is a whole number."""
+        return int(float(self._values[name]))
+
+    def items(self) -> dict[str, str]:
+        """All values by name."""
+        return dict(self._values)
+
+    def set(self, given: Mapping[str, object]) -> None:
+        """Set some switches; all of them or, when one is wrong, none (InvalidParamError)."""
+        checked = {name: _checked(name, value) for name, value in given.items()}
+        with self._lock:
+            self._values.update(checked)
+
+
+def _checked(name: str, value: object) -> str:
+    switch = SWITCHES.get(name)
+    if switch is None:
+        raise errors.InvalidParamError(
+            f"there is no switch '{name}'; known are: {', '.join(SWITCHES)}"
+        )
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if switch.values:
+        if text not in switch.values:
+            raise errors.InvalidParamError(
+                f"switch '{name}' is one of {', '.join(switch.values)}, not '{text}'"
+            )
+        return text
+    try:
+        if float(text) >= 0:
+            return text
+    except ValueError:
+        pass
+    raise errors.InvalidParamError(f"switch '{name}' is a number of at least 0, not '{text}'")

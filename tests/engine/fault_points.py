@@ -1,0 +1,151 @@
+"""Trials of one verb in one situation, stopped or disturbed at each point where it talks to a
+server.
+
+A trial runs a verb undisturbed, which discovers its points and its final state, and then again and
+again from a fresh scene with new ids, with one strike each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Callable
+
+import fault_world
+from wire_talks import AFTER, API, HOLD, KILL, Strike
+from wires import Point
+
+from ovirt_demo import engine
+from rigs import shared_stage
+from storpool_ovirt import errors
+from storpool_ovirt.admin import audit, reconcile, survey
+
+PATIENT_SECONDS = 10  # for faults that a verb gets over, or tells at once
+HASTY_SECONDS = (
+    1,
+    4,
+    16,
+)  # for answers that never come: a machine that is too slow for the first gets the next
+LATE_SECONDS = 2.0  # what a process may take beyond its deadline, start and end included
+KILLED = 128 + 9
+# The last thing that a verb does: its answer is written before
+DELIVERED = "DELETE FROM storpool_ovirt.operation"
+
+SetUp = Callable[[fault_world.World], fault_world.Scene]
+
+
+@dataclass
+class Trial:
+    """One verb in one situation: its points, the state after an undisturbed run, and what went
+    wrong since."""
+
+    world: fault_world.World
+    name: str
+    set_up: SetUp
+    points: list[Point]
+    state: list[str]
+    strikes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def kill(self, point: Point, when: str, settle: Settle | None = None) -> None:
+        """Kill the verb there; then `settle` (else a repetition of the verb) has to put things
+        right."""
+        strike = Strike(point.number, point.wire, when, KILL)
+        with self._judged(point, strike):
+            scene = self.world.begin(self.set_up)
+            result = self.world.call(scene, strike)
+            assert self.world.wires.struck, "it never came to this point"
+            assert result.returncode == KILLED
+            if self._delivered(point, when):
+                answer = result.answer
+                assert answer is not None
+                self.check(scene, answer)
+                return
+            (settle or repeated)(self, scene)
+
+    def _delivered(self, point: Point, when: str) -> bool:
+        """Tell whether the verb is over at this point: its answer is written, and that this is
+        so."""
+        return when == AFTER and point == self.points[-1] and point.label.startswith(DELIVERED)
+
+    def disturb(self, point: Point, when: str, how: str) -> None:
+        """Put something else in the verb's way there: it ends in time, and if it failed a
+        repetition succeeds."""
+        strike = Strike(point.number, point.wire, when, how)
+        with self._judged(point, strike):
+            for deadline in HASTY_SECONDS if how == HOLD else (PATIENT_SECONDS,):
+                scene = self.world.begin(self.set_up)
+                result = self.world.call(scene, strike, deadline)
+                assert result.seconds < deadline + LATE_SECONDS
+                if self.world.wires.struck:
+                    break
+            assert self.world.wires.struck, "it never came to this point"
+            if result.returncode == 0:
+                self.check(scene, shared_stage.answered(result))
+            else:
+                shared_stage.refused(result)
+                repeated(self, scene)
+
+    def check(self, scene: fault_world.Scene, answer: str) -> None:
+        """Check that all is as after an undisturbed run, and that nothing of others has changed."""
+        wrong = fault_world.difference(self.state, self.world.state(scene, answer))
+        assert not wrong, wrong
+
+    def holdable(self) -> list[Point]:
+        """Return the first point of each query: not all of them, as each costs a deadline."""
+        return [
+            *{point.label: point for point in reversed(self.points) if point.wire == API}.values()
+        ]
+
+    @contextlib.contextmanager
+    def _judged(self, point: Point, strike: Strike) -> Iterator[None]:
+        self.strikes += 1
+        try:
+            yield
+        except (AssertionError, engine.VerbFailed) as error:
+            where = f"{strike.how} {strike.when} {point.wire} point {point.number} ({point.label})"
+            self.failures.append(f"{self.name}, {where}: {error}")
+
+
+Settle = Callable[["Trial", fault_world.Scene], None]
+
+
+def undisturbed(world: fault_world.World, set_up: SetUp) -> tuple[list[Point], list[str]]:
+    """Run the verb of a scene with nothing in its way; return its points and the state after it."""
+    scene = world.begin(set_up)
+    answer = shared_stage.answered(world.call(scene))
+    return world.wires.points, world.state(scene, answer)
+
+
+def reconciled(trial: Trial, scene: fault_world.Scene) -> None:
+    """Do not repeat the verb: the audit names what it left, reconcile removes it, and a second
+    audit finds nothing."""
+    left = trial.world.look(scene)
+    try:
+        with trial.world.administrator(scene) as engine:
+            report = audit.report(survey.look(engine), grace_seconds=0)
+            named = {finding.uuid for finding in report.findings}
+            unnamed = left.made_since(trial.world.before) - named
+            assert not unnamed, f"nobody names {unnamed}"
+            assert {each["node"] for each in left.operations} <= named, "what is open is named"
+            for finding in reconcile.plan(report):
+                if finding.action is not None:
+                    reconcile.carry_out(engine, finding.action, 0)
+            again = audit.report(survey.look(engine), grace_seconds=0)
+            assert not again.findings, again.findings
+    except errors.NotFound:
+        assert left.objects == trial.world.before.objects, "without tables nothing was made"
+    after = trial.world.look(scene)
+    trial.world.check_bystanders()
+    assert not after.made_since(trial.world.before), (
+        "it has left an object that Engine does not know"
+    )
+    rows = {row["global_id"] for row in after.rows.values() if row["state"] != "removed"}
+    assert rows == after.objects.keys() & rows, "every row has its object"
+    assert not after.operations
+
+
+def repeated(trial: Trial, scene: fault_world.Scene) -> None:
+    """Repeat the verb as Engine would, and check that all is as if it had never been disturbed."""
+    trial.check(scene, shared_stage.answered(trial.world.call(scene)))

@@ -1,0 +1,357 @@
+"""The world of the tests of fault points: a cluster with bystanders, and an Engine with wires to
+its servers.
+
+Engine's verbs are real processes; scenes are set in this one, which takes a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+from wire_talks import Strike
+from wires import Wires
+
+from ovirt_demo import children, engine
+from rigs import disk_rig, shared_stage
+from storpool_ovirt import config
+from storpool_ovirt.engine import claims
+
+if TYPE_CHECKING:
+    from ovirt_demo.database import Database
+    from storpool_ovirt.engine import tree
+
+GIB = shared_stage.GIB
+
+_TABLES = (
+    "SELECT to_regclass('storpool_ovirt.meta') IS NOT NULL AND to_regclass('storpool_ovirt.node')"
+    " IS NOT NULL"
+)
+_ROWS = "SELECT to_jsonb(node) FROM storpool_ovirt.node AS node ORDER BY created_at, uuid"
+_OPEN = (
+    "SELECT jsonb_build_object('kind', kind, 'verb', verb, 'node', node, 'state', state) FROM"
+    " storpool_ovirt.operation WHERE state <> 'undone' ORDER BY id"
+)
+_META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
+LOOKS = 5
+_SHARE = ("globalId", "client", "rights", "snapshot")
+_FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "createdFromGlobalId")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A verb as Engine calls it, and the ids that it is about by what they are; `first`: the
+    database is empty."""
+
+    verb: tuple[str, ...]
+    ids: Mapping[str, str] = field(default_factory=dict)
+    first: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything there is: rows by id, objects by global id, attachments; and what is open in the
+    journal."""
+
+    rows: dict[str, dict[str, Any]]
+    objects: dict[str, dict[str, Any]]
+    attached: list[dict[str, Any]]
+    operations: list[dict[str, Any]] = field(default_factory=list)
+
+    def only(self, rows: set[str], objects: set[str]) -> Look:
+        """Return the part of it that has these ids."""
+        return Look(
+            {uuid: row for uuid, row in self.rows.items() if uuid in rows},
+            {global_id: each for global_id, each in self.objects.items() if global_id in objects},
+            [each for each in self.attached if each["globalId"] in objects],
+            [each for each in self.operations if each["node"] in rows],
+        )
+
+    def made_since(self, before: Look) -> set[str]:
+        """Return the ids of what is there now and was not before."""
+        new = self.objects.keys() - before.objects.keys()
+        return {self.objects[global_id]["tags"].get("ovirt-uuid", global_id) for global_id in new}
+
+
+class Caller(engine.Engine):
+    """Engine with wires between its verbs and the servers."""
+
+    wires: Wires
+
+    @contextlib.contextmanager
+    def started(
+        self, verb: str, *arguments: str, correlation_id: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a verb and tell the wires which process it is."""
+        with super().started(verb, *arguments, correlation_id=correlation_id) as process:
+            self.wires.victim(process.pid)
+            yield process
+
+
+class World(disk_rig.Rig):
+    """A cluster with bystanders, and Engine's databases: one that has its tables and one that is
+    empty."""
+
+    def __init__(self, folder: Path, database: Database, empty: Database) -> None:
+        variant = {
+            "switches": {},
+            "multicluster": False,
+            "pinned": False,
+            "template": disk_rig.TEMPLATE,
+        }
+        super().__init__(folder, database, shared_stage.new_id(), **variant)
+        self._databases = (database, empty)
+        self._empty = empty.connect()
+        self._empty.cursor().execute("SET lock_timeout = '20s'")
+        self.wires = Wires(
+            (database.host, database.port), (self._simulator.host, self._simulator.port)
+        )
+        self._make_bystanders()
+        self._bystanders = self._look(first=False)
+        self._known: dict[str, str] = {}
+        self.before = self._bystanders
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.wires.close()
+        self._empty.close()
+        super().close()
+
+    def begin(self, set_up: Callable[[World], Scene]) -> Scene:
+        """Clear what the last scene left, and set this one."""
+        self.wires.clear()
+        self._clear()
+        scene = set_up(self)
+        self._known = {
+            row["global_id"]: f"ovirt--{row['uuid']}" for row in self._rows(self._base, _ROWS)
+        }
+        self.forced()
+        self.before = self._look(scene.first)
+        return scene
+
+    def call(
+        self, scene: Scene, strike: Strike | None = None, deadline: int | None = None
+    ) -> engine.Result:
+        """Have Engine run the verb, through the wires, and wait until nothing of it is under
+        way."""
+        self.wires.clear(strike)
+        result = self._engine(scene, deadline).run(*scene.verb)
+        self.wires.release()
+        self.wires.settle()
+        return result
+
+    def attached(self, uuid: str) -> str:
+        """Attach a volume to host 1, which holds it closed; return its id."""
+        self.attach(1, self.verb("connection", uuid)["data"])
+        return uuid
+
+    def unclaimed(self) -> None:
+        """Forget which Engine has the location."""
+        if claims.BUCKET in self._api("KV")["buckets"]:
+            self._api(f"KV/Delete/{claims.BUCKET}", {})
+
+    def without_tables(self) -> None:
+        """Make the empty database empty again."""
+        self._empty.cursor().execute("DROP SCHEMA IF EXISTS storpool_ovirt CASCADE")
+
+    def look(self, scene: Scene) -> Look:
+        """Look at everything."""
+        return self._look(scene.first)
+
+    @contextlib.contextmanager
+    def administrator(self, scene: Scene) -> Iterator[tree.Work]:
+        """Give what the administrator's commands work with, on the scene's database.
+
+        NotFound without tables.
+        """
+        address = config.parse_database_url(self._databases[scene.first].url)
+        with self.engine("reconcile", address, make=False, port=self.wires.api_port) as engine:
+            yield engine
+
+    def check_bystanders(self, seen: Look | None = None) -> None:
+        """Check that whatever does not belong to the scene is as it was, and that nobody was
+        forced."""
+        there = self._bystanders
+        seen = (seen or self._look(first=False)).only({*there.rows}, {*there.objects})
+        assert seen == there, (
+            f"others have changed: {difference(_lines(there, {}), _lines(seen, {}))}"
+        )
+        assert self.forced() == []
+
+    def state(self, scene: Scene, answer: str) -> list[str]:
+        """Tell rows, objects and attachments of the scene and what was answered, with names in
+        place of ids.
+
+        Whatever else there is has to be as it was.
+        """
+        seen, there = self._look(scene.first), self._bystanders
+        self.check_bystanders(seen)
+        own = seen.only(
+            seen.rows.keys() - there.rows.keys(), seen.objects.keys() - there.objects.keys()
+        )
+        location, version = self._meta(scene.first)
+        known = {**self._names(scene, own, answer), location: "<location>"}
+        with contextlib.suppress(ValueError):
+            answer = json.loads(answer)
+        return [
+            *_lines(own, known),
+            _line("answer", answer, known),
+            _line("version", version, known),
+        ]
+
+    def _engine(self, scene: Scene, deadline: int | None) -> Caller:
+        database = self._databases[scene.first]
+        options = {
+            "adapter": "storpool",
+            "sp_api_http_host": "127.0.0.1",
+            "sp_api_http_port": str(self.wires.api_port),
+            "sp_auth_token": disk_rig.TOKEN,
+            "sp_template": disk_rig.TEMPLATE,
+            **({} if deadline is None else {"sp_deadline": str(deadline)}),
+        }
+        url = database.url.replace(
+            f"@{database.host}:{database.port}/", f"@127.0.0.1:{self.wires.sql_port}/"
+        )
+        caller = Caller(self._folder / "engine", children.find("storpool-adapter"), options, url)
+        caller.wires = self.wires
+        return caller
+
+    def _make_bystanders(self) -> None:
+        """Make a disk with a snapshot and a preview, and one that is attached, beside what the rig
+        has of others."""
+        disk, other = shared_stage.new_id(), shared_stage.new_id()
+        self.verb("create", disk, GIB)
+        self.attached(self.verb("preview", self.verb("snapshot", disk)))
+        self.verb("create", other, 2 * GIB)
+        self.attached(other)
+
+    def _clear(self) -> None:
+        """Drop what does not belong to the bystanders."""
+        seen, there = self._look(first=False), self._bystanders
+        self._base.cursor().execute(
+            "DELETE FROM storpool_ovirt.operation; DELETE FROM storpool_ovirt.node WHERE uuid !="
+            " ALL (%s::uuid[])",
+            ([*there.rows],),
+        )
+        own = seen.only(set(), seen.objects.keys() - there.objects.keys())
+        for each in own.attached:
+            kind = own.objects[each["globalId"]]["kind"]
+            item = {kind: f"~{each['globalId']}", "detach": [each["client"]], "force": False}
+            self._api("VolumesReassignWait", {"reassign": [item]})
+        for kind, query in (("volume", "VolumeDelete"), ("snapshot", "SnapshotDelete")):
+            for global_id in (key for key, each in own.objects.items() if each["kind"] == kind):
+                self._api(f"{query}/~{global_id}", {})
+
+    def _look(self, first: bool) -> Look:
+        """Look at everything; the rows are those of both databases where the scene is on the empty
+        one."""
+        lists, every = self._lists()
+        objects = {
+            each["globalId"]: {
+                **{name: each[name] for name in _FACTS if name in each},
+                "kind": kind,
+                "parent": _parent(each, every),
+            }
+            for kind, listed in lists.items()
+            for each in listed
+            if not _fleeting(each)
+        }
+        bases = [self._base, self._empty] if first else [self._base]
+        rows = [row for base in bases for row in self._rows(base, _ROWS)]
+        operations = [each for base in bases for each in self._rows(base, _OPEN)]
+        attached = [{name: each[name] for name in _SHARE} for each in self._api("AttachmentsList")]
+        return Look({row["uuid"]: row for row in rows}, objects, attached, operations)
+
+    def _lists(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+        """List volumes and snapshots, and all of them by name: of one moment, though it takes two
+        calls."""
+        for _ in range(LOOKS):
+            lists = {
+                kind: self._api(query)
+                for kind, query in (("volume", "VolumesList"), ("snapshot", "SnapshotsList"))
+            }
+            every = {each["name"]: each for listed in lists.values() for each in listed}
+            parents = {each["parentName"] for each in every.values()}
+            if all(name in every or not name.startswith("*") for name in parents):
+                return lists, every
+        raise AssertionError(f"what is about to vanish vanished between two lists, {LOOKS} times")
+
+    def _rows(self, connection: Any, query: str) -> list[dict[str, Any]]:
+        cursor = connection.cursor()
+        cursor.execute(_TABLES)
+        if not cursor.fetchone()[0]:
+            return []
+        cursor.execute(query)
+        return [
+            {
+                name: value
+                for name, value in row.items()
+                if name != "correlation_id" and not name.endswith("_at")
+            }
+            for (row,) in cursor.fetchall()
+        ]
+
+    def _meta(self, first: bool) -> tuple[str, object]:
+        cursor = (self._empty if first else self._base).cursor()
+        cursor.execute(_META)
+        ((meta,),) = cursor.fetchall()
+        return meta.pop("location"), meta
+
+    def _names(self, scene: Scene, own: Look, answer: str) -> dict[str, str]:
+        """Return what each id and global id of the scene is called, also those that verbs chose."""
+        found = [
+            *own.rows,
+            *(each["tags"].get("ovirt-uuid", each["name"]) for each in own.objects.values()),
+        ]
+        labels = {answer: "<answered>", **{uuid: f"<{label}>" for label, uuid in scene.ids.items()}}
+        left = [uuid for uuid in dict.fromkeys(found) if uuid not in labels]
+        labels.update({uuid: f"<left {number}>" for number, uuid in enumerate(left, 1)})
+        named = {f"ovirt--{uuid}": f"name of {label}" for uuid, label in labels.items()}
+        there = {**self._known, **{each["globalId"]: each["name"] for each in own.objects.values()}}
+        return {
+            **labels,
+            **named,
+            **{key: f"global id of {named.get(name, name)}" for key, name in there.items()},
+        }
+
+
+def _fleeting(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("deleted") or entry.get("transient"))
+
+
+def _parent(entry: Mapping[str, Any], every: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the name of what an object stands on, past snapshots that are about to vanish."""
+    name: str = entry["parentName"]
+    while name in every and _fleeting(every[name]):
+        name = every[name]["parentName"]
+    return name
+
+
+def _lines(seen: Look, known: Mapping[str, str]) -> list[str]:
+    rows = [_line("row", row, known) for row in seen.rows.values()]
+    objects = [_line("object", each, known) for each in seen.objects.values()]
+    operations = [_line("open", each, known) for each in seen.operations]
+    return sorted(
+        [*rows, *objects, *operations, *(_line("attached", each, known) for each in seen.attached)]
+    )
+
+
+def _line(what: str, value: object, known: Mapping[str, str]) -> str:
+    return f"{what} {json.dumps(_named(value, known), sort_keys=True)}"
+
+
+def _named(value: object, known: Mapping[str, str]) -> object:
+    if isinstance(value, dict):
+        return {key: _named(each, known) for key, each in value.items()}
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+def difference(expected: list[str], found: list[str]) -> str:
+    """Tell which lines are missing and which are too many; nothing where all is the same."""
+    missing = [f"\n    missing {line}" for line in expected if line not in found]
+    return "".join([*missing, *(f"\n    extra {line}" for line in found if line not in expected)])

@@ -1,0 +1,564 @@
+"""Random lives of disks: every verb, attach, write, fault, death and restart, held against a model
+after each step."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import TYPE_CHECKING, Any
+
+import disk_aftermath
+import pytest
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from rigs.disk_model import BLOCK, GIB, LIVE, OFFSETS, Argument, Model, Node, Pending
+from rigs.disk_rig import CLIENTS, Death, Fault, Rig, Seen
+from storpool_ovirt import errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovirt_demo.database import Database
+
+LIVES, STEPS = 20, 40  # about half a minute
+# The ids that Engine gives to disks; few, so that repeats and conflicts come often.
+DISKS = tuple(f"d{number}000000-0000-4000-8000-000000000000" for number in range(4))
+UNKNOWN = "e0000000-0000-4000-8000-000000000000"
+# There is an object of this name, made by another Engine
+FOREIGN = "f0000000-0000-4000-8000-000000000000"
+
+# Points of StorPool's API that are not known for certain: all of this must hold with every value.
+SWITCHES = {
+    "busy_error": ("busy", "invalidParam"),
+    "detach_absent": ("ok", "error"),
+    "delete_attached_snapshot": ("busy", "invalidParam"),
+    "error_status": ("by_name", "500"),
+    "list_order": ("created", "reversed"),
+    "unnamed_auto_name": ("gid", "serial"),
+    "linger": ("1", "0", "3600"),
+    "lag": ("0", "1", "6"),
+}
+QUERIES = (
+    "VolumeCreate",
+    "VolumeSnapshot",
+    "Volume",
+    "Snapshot",
+    "VolumeUpdate",
+    "VolumeDelete",
+    "SnapshotDelete",
+    "VolumesReassignWait",
+    "AttachmentsList",
+    "ClientsConfigDump",
+)
+# What a verb has to overcome by itself, and what it may give up on, with one clear error.
+OVERCOME = ("transient", "bad_gateway", "reset_before", "reset_after")
+GIVEN_UP = ("refuse", "error_200", "death")
+
+
+def _comparable(variant: dict[str, Any]) -> dict[str, Any]:
+    """Several clusters have no generation in common: what is promised of old answers is promised of
+    one cluster."""
+    lag = "0" if variant["multicluster"] else variant["switches"]["lag"]
+    return {**variant, "switches": {**variant["switches"], "lag": lag}}
+
+
+variants = st.fixed_dictionaries(
+    {
+        "switches": st.fixed_dictionaries(
+            {name: st.sampled_from(values) for name, values in SWITCHES.items()}
+        ),
+        "multicluster": st.booleans(),
+        "pinned": st.booleans(),
+        "template": st.sampled_from([None, "hybrid"]),
+    }
+).map(_comparable)
+faults = st.one_of(
+    st.none(),
+    st.none(),
+    st.none(),
+    st.builds(
+        Fault, st.sampled_from(OVERCOME), st.sampled_from([None, *QUERIES]), st.integers(1, 3)
+    ),
+    st.builds(Fault, st.sampled_from(("refuse", "error_200")), st.sampled_from(QUERIES)),
+    st.builds(Fault, st.just("death"), lines=st.integers(1, 90)),
+)
+numbers = st.integers(0, 999)  # picks one of what there is at that moment
+sizes_gib = st.integers(1, 4)
+offsets = st.sampled_from(OFFSETS)
+octets = st.integers(1, 255)
+
+
+class Disks(RuleBasedStateMachine):
+    """One Engine, three hosts, and what may happen to its disks.
+
+    `database` and `folders` are set by the test.
+    """
+
+    database: Database
+    folders: itertools.count[int]
+    folder: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model(frozenset({FOREIGN}))
+        self.described: dict[str, dict[str, str]] = {}
+        self.held: dict[tuple[str, int], int] = {}
+        self.sound = False
+        self.rig: Rig | None = None
+
+    @initialize(variant=variants, gib=sizes_gib)
+    def start(self, variant: dict[str, Any], gib: int) -> None:
+        """A new cluster, of one of the kinds that StorPool may be, and a disk."""
+        folder = self.folder / str(next(self.folders))
+        folder.mkdir()
+        # An address of this process alone, so that a restart finds its port free.
+        host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+        self.rig = Rig(folder, self.database, FOREIGN, host, **variant)
+        self.foreign = self.rig.see().foreign
+        self.ask("create", DISKS[0], gib * GIB)
+
+    # What Engine asks
+
+    @rule(number=numbers, gib=sizes_gib, fault=faults, again=st.booleans())
+    def create(self, number: int, gib: int, fault: Fault | None, again: bool) -> None:
+        """T1, T2, T27."""
+        self.ask("create", self.target(number), gib * GIB, fault=fault, again=again)
+
+    @rule(source=numbers, number=numbers, fault=faults, again=st.booleans())
+    def clone(self, source: int, number: int, fault: Fault | None, again: bool) -> None:
+        """T1, T3, T6."""
+        self.ask("clone", self.any_id(source), self.target(number), fault=fault, again=again)
+
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def snapshot(self, number: int, fault: Fault | None, again: bool) -> None:
+        """T17."""
+        self.ask("snapshot", self.any_id(number), fault=fault, again=again)
+
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def preview(self, number: int, fault: Fault | None, again: bool) -> None:
+        """A volume from any node of a tree."""
+        self.ask("preview", self.any_id(number), fault=fault, again=again)
+
+    @precondition(lambda self: self.previewed())
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def undo(self, number: int, fault: Fault | None, again: bool) -> None:
+        """Engine deletes the preview: what was active before it is active again."""
+        self.ask("delete", choose(self.previewed(), number).uuid, fault=fault, again=again)
+
+    @precondition(lambda self: self.previewed())
+    @rule(number=numbers, fault=faults)
+    def commit(self, number: int, fault: Fault | None) -> None:
+        """Engine removes all that was made from the same snapshot, be it snapshot or volume."""
+        kept = choose(self.previewed(), number)
+        for sibling in [
+            each.uuid for each in self.model.tree(kept.root) if each.source == kept.source
+        ]:
+            if sibling != kept.uuid:
+                self.ask("remove", sibling, fault=fault, again=True)
+
+    @rule(number=numbers, gib=sizes_gib, fault=faults, again=st.booleans())
+    def extend(self, number: int, gib: int, fault: Fault | None, again: bool) -> None:
+        """T20, T82."""
+        self.ask("extend", self.any_id(number), gib * GIB, fault=fault, again=again)
+
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def remove(self, number: int, fault: Fault | None, again: bool) -> None:
+        """T18."""
+        self.ask("remove", self.any_id(number), fault=fault, again=again)
+
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def delete(self, number: int, fault: Fault | None, again: bool) -> None:
+        """T7 to T10."""
+        self.ask("delete", self.any_id(number), fault=fault, again=again)
+
+    @rule(number=numbers, fault=faults, again=st.booleans())
+    def connect(self, number: int, fault: Fault | None, again: bool) -> None:
+        """T14; Vdsm compares the answer with an older one for ever."""
+        self.ask("connection", self.any_id(number), fault=fault, again=again)
+
+    # What hosts do
+
+    @precondition(lambda self: self.model.nodes)
+    @rule(
+        number=numbers,
+        client_id=st.sampled_from(CLIENTS),
+        fault=faults,
+        offset=offsets,
+        byte=octets,
+    )
+    def connect_and_attach(
+        self, number: int, client_id: int, fault: Fault | None, offset: int, byte: int
+    ) -> None:
+        """A VM starts, or is migrated to here; it reads and writes."""
+        uuid = choose([*self.model.nodes], number)
+        self.ask("connection", uuid)
+        if self.model.refusal("connection", uuid) is None:
+            self.attach(uuid, client_id, fault)
+            self.check_data(uuid, client_id)
+            self.write_block(uuid, client_id, offset, byte)
+
+    @precondition(lambda self: self.described)
+    @rule(number=numbers, client_id=st.sampled_from(CLIENTS), fault=faults)
+    def attach_from_memory(self, number: int, client_id: int, fault: Fault | None) -> None:
+        """T11, T14: what was described long ago, and may be gone."""
+        self.attach(choose([*self.described], number), client_id, fault)
+
+    @precondition(lambda self: self.described)
+    @rule(number=numbers, client_id=st.sampled_from(CLIENTS), fault=faults)
+    def detach(self, number: int, client_id: int, fault: Fault | None) -> None:
+        """T16, T36, T70; an open device stays."""
+        uuid = choose([*self.described], number)
+        self.log("detach", uuid, client_id, fault)
+        refusal = "InUse" if (uuid, client_id) in self.model.open else None
+        data = self.described[uuid]
+        try:
+            self.the_rig.detach(client_id, data, fault)
+        except (errors.Error, Death) as error:
+            if not accepted(error, refusal, fault):
+                raise
+            if isinstance(error, Death) and refusal is None:
+                listed = {
+                    (global_id, client) for global_id, client, _ in self.the_rig.see().attached
+                }
+                if (data["global_id"], client_id) not in listed:
+                    self.model.attached.discard((uuid, client_id))
+            return
+        assert refusal is None
+        self.model.attached.discard((uuid, client_id))
+
+    @precondition(lambda self: self.model.attached)
+    @rule(number=numbers, declared=st.booleans())
+    def open_or_close(self, number: int, declared: bool) -> None:
+        """A VM starts or stops to use a device: for real, or as the simulator is told."""
+        uuid, client_id = choose(sorted(self.model.attached), number)
+        self.log("open or close", uuid, client_id)
+        global_id = self.global_id(uuid)
+        declared_open = self.the_rig.declared[client_id]
+        if (uuid, client_id) in self.held:
+            os.close(self.held.pop((uuid, client_id)))
+        elif global_id in declared_open:
+            declared_open.discard(global_id)
+        elif declared:
+            declared_open.add(global_id)
+        else:
+            self.held[(uuid, client_id)] = os.open(
+                self.the_rig.device(client_id, global_id), os.O_RDONLY
+            )
+        self.the_rig.declare(client_id)
+        self.model.open ^= {(uuid, client_id)}
+
+    @precondition(lambda self: self.writable())
+    @rule(number=numbers, offset=offsets, byte=octets)
+    def write(self, number: int, offset: int, byte: int) -> None:
+        """A guest writes: to this volume alone, whatever was made from it or before it."""
+        uuid, client_id = choose(self.writable(), number)
+        self.write_block(uuid, client_id, offset, byte)
+
+    @precondition(lambda self: self.model.attached)
+    @rule(number=numbers)
+    def read(self, number: int) -> None:
+        """A guest reads what was written to this volume."""
+        self.check_data(*choose(sorted(self.model.attached), number))
+
+    @precondition(lambda self: self.model.attached)
+    @rule()
+    def restart_storpool(self) -> None:
+        """Management moves; hosts hold open what they held."""
+        self.log("restart")
+        for (uuid, client_id), descriptor in self.held.items():
+            os.close(descriptor)
+            self.the_rig.declared[client_id].add(self.global_id(uuid))
+        self.held.clear()
+        self.the_rig.restart()
+
+    # What always holds
+
+    @invariant()
+    def all_is_as_it_should_be(self) -> None:
+        """Rows, objects, sizes, tags (T79), attachments and devices are the model's; others' are
+        untouched (T76)."""
+        if self.rig is None:
+            return
+        seen = self.learn(self.rig.see())
+        model = self.model.nodes
+        assert seen.rows == {uuid: node.row() for uuid, node in model.items()}
+        expected = {f"ovirt--{uuid}": node for uuid, node in model.items() if node.exists}
+        assert {name: (thing.kind, thing.global_id) for name, thing in seen.things.items()} == {
+            name: (node.kind, node.global_id or seen.things[name].global_id)
+            for name, node in expected.items()
+        }
+        for name, node in expected.items():
+            assert seen.things[name].size_bytes == node.real_bytes, name
+            tags = dict(seen.things[name].tags)
+            assert (tags.pop("ovirt-src", None) is not None) == (
+                node.uuid == node.root and node.source is not None
+            )
+            assert tags == mandatory_tags(node, seen.location), name
+        assert seen.attached == {
+            (self.global_id(uuid), client_id, "rw" if model[uuid].kind == "volume" else "ro")
+            for uuid, client_id in self.model.attached
+        }
+        for uuid, client_id in self.model.attached:
+            assert (
+                self.rig.device(client_id, self.global_id(uuid)).stat().st_size
+                == model[uuid].real_bytes
+            )
+        assert seen.foreign == self.foreign
+        assert {*seen.pending} == {(each.kind, each.disk, each.uuid) for each in self.model.pending}
+        assert self.rig.forced() == []
+        self.sound = True
+
+    def teardown(self) -> None:
+        """The data of every node is what was written; then deleting all disks leaves nothing."""
+        try:
+            if self.rig is not None and self.sound:
+                self.close_all()
+                self.end_well()
+        finally:
+            for descriptor in self.held.values():
+                os.close(descriptor)
+            if self.rig is not None:
+                self.rig.close()
+
+    def end_well(self) -> None:
+        """Read everything, delete everything, find nothing but what was there before."""
+        for uuid in [each.uuid for each in self.model.nodes.values() if each.state == LIVE]:
+            self.ask("connection", uuid)
+            self.attach(uuid, 2, None)
+            self.check_data(uuid, 2)
+        for root in {node.root for node in self.model.nodes.values()}:
+            self.ask("delete", root)
+        seen = self.the_rig.see()
+        assert (seen.rows, seen.things, seen.attached, seen.foreign) == (
+            {},
+            {},
+            set(),
+            self.foreign,
+        )
+
+    # Steps that rules share
+
+    def ask(
+        self, verb: str, *arguments: Argument, fault: Fault | None = None, again: bool = False
+    ) -> None:
+        """Run a verb and hold its outcome against the model; `again`: repeat it when it was given
+        up on."""
+        if FOREIGN in arguments and fault is not None and fault.kind in GIVEN_UP:
+            # An intent that can never be carried out: a case of its own, not one of these lives
+            fault = None
+        self.log(verb, *arguments, fault)
+        if self.settle(verb, *arguments) and fault is not None and fault.kind in GIVEN_UP:
+            fault = None  # what dies while it puts right what died: test_recovery_again.py
+        refusal = self.model.refusal(verb, *arguments)
+        touched = self.model.touched(verb, *arguments)
+        try:
+            answer = self.the_rig.verb(verb, *arguments, fault=fault)
+        except (errors.Error, Death) as error:
+            if not accepted(error, refusal, fault):
+                raise
+            if named(error) == refusal:
+                return
+            self.log("  gave up:", repr(error))
+            seen = self.the_rig.see()
+            disk_aftermath.adopt(self.model, seen, touched, verb, *arguments)
+            self.model.pending = [Pending(*each) for each in seen.pending]
+            if again:
+                self.ask(verb, *arguments)
+            return
+        assert refusal is None, f"{verb} should have raised {refusal}"
+        self.model.apply(verb, *arguments, made=answer if isinstance(answer, str) else "")
+        if verb == "connection":
+            self.check_description(str(arguments[0]), answer)
+
+    def settle(self, verb: str, *arguments: Argument) -> bool:
+        """Tell the model that a verb puts right what died on the disks that it meets; false when
+        nothing had died."""
+        settled = False
+        while met := self.model.meets(verb, *arguments):
+            disk, named_there = met[0]
+            self.log("  settled:", disk)
+            before = [*self.model.pending]
+            self.model.settle(disk, named_there)
+            if self.model.pending == before:
+                return settled
+            settled = True
+            if verb == "clone" and self.model.refusal("connection", str(arguments[0])) is not None:
+                return True
+        return settled
+
+    def attach(self, uuid: str, client_id: int, fault: Fault | None) -> None:
+        """Attach what was described; a failure leaves nothing of it."""
+        self.log("attach", uuid, client_id, fault)
+        data = self.described[uuid]
+        node = self.model.nodes.get(uuid)
+        refusal = (
+            None if node and node.exists and node.global_id == data["global_id"] else "NotFound"
+        )
+        try:
+            path = self.the_rig.attach(client_id, data, fault)
+        except (errors.Error, Death) as error:
+            if not accepted(error, refusal, fault):
+                raise
+            if isinstance(error, Death) and refusal is None:
+                listed = {
+                    (global_id, client) for global_id, client, _ in self.the_rig.see().attached
+                }
+                self.model.attached |= (
+                    {(uuid, client_id)} if (data["global_id"], client_id) in listed else set()
+                )
+            return
+        assert refusal is None
+        assert path == f"/dev/storpool-byid/{data['global_id']}"
+        self.model.attached.add((uuid, client_id))
+
+    def check_description(self, uuid: str, answer: Any) -> None:
+        """The same object for the same volume, from the first time on."""
+        self.learn(self.the_rig.see())
+        node = self.model.nodes[uuid]
+        mode = "rw" if node.kind == "volume" else "ro"
+        data = {"volume": uuid, "global_id": node.global_id, "access_mode": mode}
+        assert answer == {"adapter": "storpool", "driver_volume_type": "storpool", "data": data}
+        self.described[uuid] = answer["data"]
+
+    def write_block(self, uuid: str, client_id: int, offset: int, byte: int) -> None:
+        """Fill a block of a volume with this byte, through the device of a host, if there are
+        such."""
+        if (uuid, client_id) in self.writable() and offset < self.model.nodes[uuid].real_bytes:
+            self.log("write", uuid, client_id, offset, byte)
+            with self.the_rig.device(client_id, self.global_id(uuid)).open("r+b") as device:
+                device.seek(offset)
+                device.write(bytes([byte]) * BLOCK)
+            self.model.nodes[uuid].data[offset] = byte
+
+    def check_data(self, uuid: str, client_id: int) -> None:
+        """What a host reads is what was written to this node or to what it was made from."""
+        if (uuid, client_id) not in self.model.attached:
+            return
+        node = self.model.nodes[uuid]
+        with self.the_rig.device(client_id, self.global_id(uuid)).open("rb") as device:
+            for offset, byte in node.read().items():
+                device.seek(offset)
+                assert device.read(BLOCK) == bytes([byte]) * BLOCK, f"{uuid} at {offset}"
+
+    def learn(self, seen: Seen) -> Seen:
+        """Learn the global ids that StorPool gave: a row's own from then on, an object's as long as
+        it is there."""
+        for uuid, row in seen.rows.items():
+            if uuid in self.model.nodes and self.model.nodes[uuid].global_id is None:
+                self.model.nodes[uuid].global_id = row[6]
+        return seen
+
+    def close_all(self) -> None:
+        """All VMs stop."""
+        for descriptor in self.held.values():
+            os.close(descriptor)
+        self.held.clear()
+        self.model.open.clear()
+        for client_id in CLIENTS:
+            self.the_rig.declared[client_id].clear()
+            self.the_rig.declare(client_id)
+
+    # What there is to choose from
+
+    @property
+    def the_rig(self) -> Rig:
+        """The rig of this life."""
+        assert self.rig is not None
+        return self.rig
+
+    def any_id(self, number: int) -> str:
+        """An id of any node, or one that means nothing to this Engine."""
+        strange = {0: UNKNOWN, 1: FOREIGN}.get(number % 20)
+        return strange or choose([*self.model.nodes] or [UNKNOWN], number)
+
+    def target(self, number: int) -> str:
+        """An id for a new disk: mostly one of those that disks get, at times one of another
+        node."""
+        strange = {0: FOREIGN, 1: self.any_id(number // 20)}.get(number % 20)
+        return strange or choose([*DISKS], number)
+
+    def previewed(self) -> list[Node]:
+        """The volumes that were made from another node of their disk."""
+        return [
+            node
+            for node in self.model.nodes.values()
+            if node.kind == "volume" and node.uuid != node.root
+        ]
+
+    def writable(self) -> list[tuple[str, int]]:
+        """The attachments through which a guest may write."""
+        return [
+            each
+            for each in sorted(self.model.attached)
+            if self.model.nodes[each[0]].kind == "volume"
+        ]
+
+    def global_id(self, uuid: str) -> str:
+        """The global id of what was described once."""
+        return self.described[uuid]["global_id"]
+
+    def log(self, *words: object) -> None:
+        """Tell the step; and until the invariants are seen to hold after it, they may not."""
+        self.sound = False
+        note(" ".join(str(word) for word in words if word is not None))
+
+
+def choose(things: list[Any], number: int) -> Any:
+    """Return the n-th of these, counted round and round."""
+    return things[number % len(things)]
+
+
+def named(error: BaseException) -> str:
+    """Return the name of the class that a caller asks for."""
+    asked = (errors.NotFound, errors.Conflict, errors.InUse)
+    return next(
+        (each.__name__ for each in asked if isinstance(error, each)), error.__class__.__name__
+    )
+
+
+def accepted(error: BaseException, refusal: str | None, fault: Fault | None) -> bool:
+    """Tell whether a verb may raise this: what the model foretells, or what a fault allows that it
+    may give up on."""
+    if named(error) == refusal:
+        return True
+    given_up = {"death": Death, "refuse": errors.ApiUnavailable, "error_200": errors.Rejected}
+    return fault is not None and fault.kind in GIVEN_UP and isinstance(error, given_up[fault.kind])
+
+
+def mandatory_tags(node: Node, location: str) -> dict[str, str]:
+    """Return all tags of an object, told once more in plain words."""
+    tags = {"virt": "ovirt", "ovirt-uuid": node.uuid, "ovirt-loc": location}
+    return tags if node.uuid == node.root else {**tags, "ovirt-root": node.root}
+
+
+def test_random_lives_of_disks(database: Database, tmp_path: Path) -> None:
+    """T1 to T3, T6 to T11, T14, T16 to T18, T20, T36, T70, T76, T79: whatever happens in whatever
+    order, it holds.
+
+    STORPOOL_OVIRT_LIVES is how many lives are tried, for who looks for defects; then a failure is
+    also made small, which takes minutes.
+    """
+    pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
+    lives = os.environ.get("STORPOOL_OVIRT_LIVES")
+    machine = type(
+        "Lives", (Disks,), {"database": database, "folder": tmp_path, "folders": itertools.count()}
+    )
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=int(lives or LIVES),
+            stateful_step_count=STEPS,
+            derandomize=not lives,
+            phases=[Phase.generate, Phase.shrink] if lives else [Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

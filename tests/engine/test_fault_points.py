@@ -1,0 +1,136 @@
+"""Each verb in each situation, struck at every single point where it talks to StorPool or
+PostgreSQL.
+
+The points are discovered from an undisturbed run, so a verb that gets another statement or request
+gets its tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+import fault_scenes
+import pytest
+from fault_points import Trial, reconciled, undisturbed
+from fault_world import World
+from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
+from wires import Point
+
+from ovirt_demo.database import Database
+from rigs import shared_stage
+
+Record = Callable[[str, object], None]
+
+WHENS = (BEFORE, AFTER)
+IDLE = ("disconnect_volume", "save_device")
+SITUATIONS = [*fault_scenes.SCENES]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, database_server: Database) -> Iterator[World]:
+    """Give a cluster with bystanders, and an Engine behind wires, that the tests of this module
+    share."""
+    databases = [
+        database_server.fresh(f"faults_{shared_stage.new_id()[:8]}_{kind}")
+        for kind in ("full", "empty")
+    ]
+    made = World(tmp_path_factory.mktemp("faults"), *databases)
+    yield made
+    made.close()
+    for each in databases:
+        each.drop()
+
+
+@pytest.fixture(scope="module")
+def undisturbed_runs() -> dict[str, tuple[list[Point], list[str]]]:
+    """Give what undisturbed runs have shown: one is enough for all tests of a situation."""
+    return {}
+
+
+@pytest.fixture
+def trial(
+    world: World, undisturbed_runs: dict[str, tuple[list[Point], list[str]]], name: str
+) -> Trial:
+    """Give a verb's situation after an undisturbed run."""
+    set_up = fault_scenes.SCENES[name]
+    if name not in undisturbed_runs:
+        undisturbed_runs[name] = undisturbed(world, set_up)
+    return Trial(world, name, set_up, *undisturbed_runs[name])
+
+
+def verdict(trial: Trial) -> None:
+    """Fail with all that went wrong."""
+    assert not trial.failures, f"{len(trial.failures)} of {trial.strikes}:\n" + "\n".join(
+        trial.failures
+    )
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_killed_verb_is_finished_by_its_repetition(trial: Trial, record_property: Record) -> None:
+    """T71: killed at any point and repeated: the state of an undisturbed run, no object more,
+    others untouched."""
+    for point, when in itertools.product(trial.points, WHENS):
+        trial.kill(point, when)
+    record_property("fault_points", len(trial.points))
+    record_property("kills", trial.strikes)
+    assert bool(trial.points) == (trial.name not in IDLE)
+    verdict(trial)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_what_a_killed_verb_leaves_is_named_and_removed(
+    trial: Trial, record_property: Record
+) -> None:
+    """T72: killed at any point and not repeated: audit names what Engine does not know, reconcile
+    removes just that."""
+    for point, when in itertools.product(trial.points, WHENS):
+        trial.kill(point, when, reconciled)
+    record_property("kills", trial.strikes)
+    verdict(trial)
+
+
+def disturb(
+    trial: Trial, wire: str, faults: Sequence[tuple[str, str]], record_property: Record
+) -> None:
+    """Try each of these at each point of a wire."""
+    points = [point for point in trial.points if point.wire == wire]
+    for point, (when, how) in itertools.product(points, faults):
+        trial.disturb(point, when, how)
+    record_property("other_faults", trial.strikes)
+    verdict(trial)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_verb_that_loses_postgresql_tells_it_and_can_be_repeated(
+    trial: Trial, record_property: Record
+) -> None:
+    """T73, T71: PostgreSQL restarts at any point: ended in time, one sentence or success, the same
+    state in the end."""
+    disturb(trial, SQL, [(when, CUT) for when in WHENS], record_property)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_request_that_is_lost_or_answered_wrong_has_its_effect_once(
+    trial: Trial, record_property: Record
+) -> None:
+    """T87, T73: at any request a reset, a "not now", a proxy's page: ended in time, the effect is
+    there once."""
+    disturb(
+        trial,
+        API,
+        [(BEFORE, CUT), (AFTER, CUT), (BEFORE, TRANSIENT), (AFTER, NONSENSE)],
+        record_property,
+    )
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_a_request_whose_answer_never_comes_ends_in_time(
+    trial: Trial, record_property: Record
+) -> None:
+    """T73, T87: each query takes effect and stays without an answer: ended in time, a repetition
+    ends in one effect."""
+    for point in trial.holdable():
+        trial.disturb(point, AFTER, HOLD)
+    record_property("other_faults", trial.strikes)
+    verdict(trial)

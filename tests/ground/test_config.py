@@ -1,0 +1,315 @@
+"""config.py: driver options and storpool.conf."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rigs.host_files import NODE, conf
+from storpool_ovirt import config, errors, storpool_conf
+
+PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
+
+
+def test_host_and_token_are_enough(tmp_path: Path) -> None:
+    """A domain with host and token alone works: StorPool's default port, the cluster's own default
+    placement."""
+    domain = config.domain(PLAIN, str(tmp_path))
+    assert (domain.api.host, domain.api.port, domain.template) == ("10.1.2.3", 81, None)
+    assert (domain.api.multicluster, domain.api.cluster_id, domain.deadline_seconds) == (
+        False,
+        None,
+        100.0,
+    )
+
+
+def test_what_is_missing_comes_from_storpool_conf(tmp_path: Path) -> None:
+    """Without options the cluster is the one that /etc/storpool.conf of Engine's machine names."""
+    root = conf(
+        tmp_path, "SP_API_HTTP_HOST=10.9.9.9\nSP_API_HTTP_PORT=8181\nSP_AUTH_TOKEN=42424242\n"
+    )
+    domain = config.domain({"sp_template": "nvme"}, root)
+    assert (domain.api.host, domain.api.port, domain.api.token) == (
+        "10.9.9.9",
+        8181,
+        config.Secret("42424242"),
+    )
+    assert config.domain(PLAIN, root).api.host == "10.1.2.3", "an option wins"
+
+
+def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
+    """The token file keeps the token out of argv; a token that is given as well wins."""
+    path = tmp_path / "token"
+    path.write_text("  987654321\n")
+    options = {"sp_api_http_host": "h", "sp_auth_token_file": str(path)}
+    assert config.domain(options, str(tmp_path)).api.token == config.Secret("987654321")
+    assert config.domain(
+        {**options, "sp_auth_token": "1"}, str(tmp_path)
+    ).api.token == config.Secret("1")
+
+
+def test_unknown_keys_are_ignored_and_values_may_be_texts() -> None:
+    """Engine adds `volume_backend_name`, and REST can send texts only."""
+    domain = config.domain(
+        {
+            **PLAIN,
+            "adapter": "storpool",
+            "volume_backend_name": "x",
+            "sp_api_http_port": "8080",
+            "sp_multicluster": "true",
+            "sp_cluster_id": "bgu4.n",
+            "sp_deadline": "30",
+            "sp_template": "hdd-3",
+        }
+    )
+    assert domain.api == config.Api(
+        "10.1.2.3", 8080, config.Secret(PLAIN["sp_auth_token"]), True, "bgu4.n"
+    )
+    assert (domain.template, domain.deadline_seconds) == ("hdd-3", 30.0)
+    assert config.domain(
+        {**PLAIN, "sp_api_http_port": 8080, "sp_multicluster": True}
+    ).api.multicluster
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {},
+            (
+                "driver option sp_api_http_host is missing: set it, or SP_API_HTTP_HOST in"
+                " /etc/storpool.conf"
+            ),
+        ),
+        ({"sp_api_http_host": "h"}, "driver option sp_auth_token is missing"),
+        ({**PLAIN, "sp_api_http_host": "http://h"}, "is not a host name or address"),
+        ({**PLAIN, "sp_api_http_host": "h h"}, "is not a host name or address"),
+        ({**PLAIN, "sp_api_http_host": ["h"]}, "is not a plain value"),
+        ({**PLAIN, "sp_api_http_port": "0"}, "is not a port"),
+        ({**PLAIN, "sp_api_http_port": "65536"}, "is not a port"),
+        ({**PLAIN, "sp_api_http_port": "8\u0661"}, "is not a port"),
+        ({**PLAIN, "sp_auth_token": "a b\n"}, "is not a token"),
+        ({**PLAIN, "sp_template": "a b"}, "give the name of a StorPool template"),
+        ({**PLAIN, "sp_multicluster": "maybe"}, "is neither true nor false"),
+        ({**PLAIN, "sp_cluster_id": "bgu4"}, "give the id as SP_CLUSTER_ID has it"),
+        ({**PLAIN, "sp_deadline": "1000"}, "give a number from 1 to 100"),
+        ({**PLAIN, "sp_deadline": "nan"}, "give a number from 1 to 100"),
+        ({"sp_api_http_host": "h", "sp_auth_token_file": "token"}, "is not an absolute path"),
+        ({"sp_api_http_host": "h", "sp_auth_token_file": "/nonexistent/token"}, "cannot be read"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(
+    tmp_path: Path, options: dict[str, object], sentence: str
+) -> None:
+    """T75: what is wrong and what to do, in one line, with no token in it."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.domain(options, str(tmp_path))
+    assert sentence in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert "a b" not in str(raised.value) or "sp_template" in options
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("sp_tempalte", "do you mean sp_template?"),
+        ("sp_clusterid", "do you mean sp_cluster_id?"),
+        ("sp_auth_tokenfile", "do you mean sp_auth_token_file?"),
+        ("SP_TEMPLATE", "do you mean sp_template?"),
+        (" sp_template", "do you mean sp_template?"),
+        ("sp-template", "do you mean sp_template?"),
+        ("sp_api_host", "do you mean sp_api_http_host?"),
+        ("sp_xyzzy", "the options are sp_api_http_host, "),
+        ("sp_", "the options are sp_api_http_host, "),
+        ("sp_tempalte\n\u202e", "do you mean sp_template?"),
+    ],
+)
+@pytest.mark.parametrize("value", ["x", None, ""])
+def test_an_unknown_option_of_ours_is_refused_and_the_nearest_is_told(
+    key: str, near: str, value: object
+) -> None:
+    """A domain cannot be edited later: a typing mistake must not be found out when it has disks."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.domain({**PLAIN, key: value})
+    assert "is not known" in str(raised.value)
+    assert near in str(raised.value)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["adapter", "volume_driver", "volume_backend_name", "storpool_template", "spare", "san_ip", ""],
+)
+def test_keys_of_others_are_ignored(key: str) -> None:
+    """What cinderlib reads, and what Engine itself does, may stand beside ours."""
+    assert config.domain({**PLAIN, key: ["x"]}) == config.domain(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sp_api_http_port": "9" * 5000},
+        {"sp_deadline": "9" * 5000},
+        {"sp_deadline": "1e1"},
+        {"sp_deadline": "1_0"},
+        {"sp_deadline": "nan"},
+        {"sp_api_http_host": "a..b"},
+        {"sp_api_http_host": "x" * 64},
+        {"sp_api_http_host": "."},
+        {"sp_api_http_host": "ä"},
+        {"sp_auth_token": None, "sp_auth_token_file": "/\ud800"},
+        {"sp_template": "ä"},
+        {"sp_auth_token": "\udc80"},
+    ],
+    ids=lambda options: "".join(options)[:30],
+)
+def test_odd_values_are_one_sentence(tmp_path: Path, options: dict[str, object]) -> None:
+    """Thousands of digits, half a character, what a resolver would not take: told as the option's
+    mistake."""
+    with pytest.raises(errors.ConfigError, match=list(options)[-1]):
+        config.domain({**PLAIN, **options}, conf(tmp_path, ""))
+
+
+@pytest.mark.parametrize("port", ["9" * 5000, "٣", "1_0", "+1", "0"])
+def test_an_odd_port_of_the_database_is_one_sentence(port: str) -> None:
+    """It is no number; a password that no server can be told is refused as well."""
+    for url in (
+        f"postgresql://u:secret@h:{port}/d",
+        "postgresql://u:sec\0ret@h:1/d",
+        "postgresql://u:sec\ud800@h:1/d",
+    ):
+        with pytest.raises(errors.InputError, match="database URL") as raised:
+            config.parse_database_url(url)
+        assert "sec" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1", "[" * 100_000])
+def test_driver_options_that_are_no_object_are_refused(text: str) -> None:
+    """Engine passes one JSON object; anything else is one sentence."""
+    with pytest.raises(errors.ConfigError, match="the driver options argument is not"):
+        config.parse_driver_json(text)
+
+
+def test_a_secret_never_shows_itself() -> None:
+    """T75: neither `repr` nor `str` of settings has the token."""
+    domain = config.domain(PLAIN)
+    assert PLAIN["sp_auth_token"] not in repr(domain) + str(domain) + f"{domain.api.token}"
+
+
+def test_a_host_knows_itself(tmp_path: Path) -> None:
+    """The client id is SP_OURID of the host's own section."""
+    text = f"SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n[{NODE}]\nSP_OURID=7\n[other]\nSP_OURID=8\n"
+    root = conf(tmp_path, text)
+    assert config.host(root) == config.Host(config.Api("h", 81, config.Secret("1")), 7)
+    assert config.host(root, node="other").client_id == 8
+    assert storpool_conf.host_names(root) == {7: NODE, 8: "other"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("SP_AUTH_TOKEN=1\nSP_OURID=1", "SP_API_HTTP_HOST is missing"),
+        ("SP_API_HTTP_HOST=h\nSP_OURID=1", "SP_AUTH_TOKEN is missing"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1", "SP_OURID is missing in the section"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=65536", "is not a client id"),
+        ("SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=x", "is not a client id"),
+        ("nonsense", "line 1 of"),
+    ],
+)
+def test_a_host_without_its_settings_says_so(tmp_path: Path, text: str, sentence: str) -> None:
+    """An unknown host is an error, never a default client."""
+    with pytest.raises(errors.ConfigError) as raised:
+        config.host(conf(tmp_path, text))
+    assert sentence in str(raised.value)
+
+
+def test_a_host_without_the_file_says_so(tmp_path: Path) -> None:
+    """Where storpool.conf is missing as a whole, the sentence says that, and not that one key
+    is."""
+    with pytest.raises(
+        errors.ConfigError, match=r"/etc/storpool\.conf is missing: install StorPool's client"
+    ):
+        config.host(str(tmp_path))
+
+
+PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
+
+
+@given(PASSWORDS, st.integers(1, 65535))
+def test_a_database_url_is_read_whatever_the_password(password: str, port: int) -> None:
+    """Engine puts the password into the URL unquoted: any of `@ : / ? # % [ ]` may be in it."""
+    url = f"postgresql+psycopg2://ovirt_managedblock:{password}@localhost:{port}/ovirt_managedblock"
+    database = config.parse_database_url(url)
+    assert database.password.reveal() == password
+    assert (database.user, database.host, database.port) == (
+        "ovirt_managedblock",
+        "localhost",
+        port,
+    )
+    assert str(database) == f"ovirt_managedblock at localhost:{port}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "postgresql://",
+        "postgresql://u:secret@h/db",
+        "postgresql://u@h:1/db",
+        "mysql://u:secret@h:1/db",
+        "postgresql://u:secret@h:x/db",
+        "postgresql://u:secret@h:1",
+        "postgresql://u:secret@:1/db",
+        "postgresql://u:secret@h:99999/db",
+        "postgresql://u:secret@h:1/d\nb",
+    ],
+)
+def test_a_bad_database_url_is_refused_without_its_password(url: str) -> None:
+    """T75: the sentence tells the form, never what was given."""
+    with pytest.raises(errors.InputError, match="USER:PASSWORD@HOST:PORT/DATABASE") as raised:
+        config.parse_database_url(url)
+    assert "secret" not in str(raised.value)
+
+
+def test_the_sample_under_etc_has_every_option() -> None:
+    """The sample that administrators copy from names each option with its meaning, and no option
+    that is not there."""
+    sample = (Path(__file__).parents[2] / "etc" / "driver-options.sample").read_text()
+    named = [line[1:].split("=")[0] for line in sample.splitlines() if line.startswith("#sp_")]
+    assert named == [option.name for option in config.OPTIONS]
+    for option in config.OPTIONS:
+        assert f"# {option.meaning}\n" in sample
+
+
+def test_options_of_another_house_have_its_prefix(tmp_path: Path) -> None:
+    """The Cinder driver reads the same options under names of its own, and its errors say those."""
+    root = conf(tmp_path, "SP_AUTH_TOKEN=1\n")
+    domain = config.domain(
+        {"x_api_http_host": "a", "x_template": "t", "sp_template": "u"}, root, "x_"
+    )
+    assert (domain.api.host, domain.api.token.reveal(), domain.template) == ("a", "1", "t")
+    with pytest.raises(errors.ConfigError, match="driver option x_api_http_host is missing"):
+        config.domain({}, root, "x_")
+    with pytest.raises(errors.ConfigError, match="driver option x_auth_token_file"):
+        config.domain({"x_api_http_host": "a", "x_auth_token_file": "/no/such"}, root, "x_")
+
+
+@pytest.mark.parametrize(
+    "text", ["10.1.100", "2130706433", "256.1.1.1", "0x7f000001", "0177.0.0.1", "1.2.3.010"]
+)
+def test_an_address_that_is_another_one_to_the_c_library(text: str) -> None:
+    """A number left out would send the token to another machine (inet_aton(3))."""
+    with pytest.raises(errors.ConfigError, match="give all four numbers"):
+        config.domain({"sp_api_http_host": text, "sp_auth_token": "1234567890"})
+
+
+@pytest.mark.parametrize(
+    "text", ["10.1.0.100", "cafe", "beef.example", "3com", "10-1", "::1", "[::1]"]
+)
+def test_an_address_or_a_name_of_a_host(text: str) -> None:
+    """What looks like a number here and there is a name all the same."""
+    assert config.domain({"sp_api_http_host": text, "sp_auth_token": "1234567890"}).api.host == text

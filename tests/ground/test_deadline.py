@@ -1,0 +1,98 @@
+"""deadline.py: one limit for everything that waits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from storpool_ovirt import deadline, errors
+from storpool_ovirt.deadline import Deadline, enforced
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+def test_time_runs_out_with_the_name_of_what_was_waited_for() -> None:
+    """What is left shrinks with the clock; at its end the error tells what was waited for and how
+    long."""
+    clock = Clock()
+    limit = Deadline(10, clock)
+    clock.now = 4
+    assert limit.left("the API") == 6
+    clock.now = 10
+    with pytest.raises(errors.DeadlineExceeded, match=r"waited for the API, .* 10 s"):
+        limit.left("the API")
+    assert limit.remaining() == 0
+
+
+def test_a_part_never_reaches_beyond_the_whole() -> None:
+    """A limit within a limit is the shorter of both; an extension gives an undo its own time."""
+    clock = Clock()
+    limit = Deadline(10, clock)
+    clock.now = 7
+    assert limit.within(5).remaining() == 3
+    assert limit.within(1).remaining() == 1
+    clock.now = 20
+    limit.extend(8)
+    assert limit.left("the undo") == 8
+
+
+def test_what_blocks_is_broken_off() -> None:
+    """T73: a wait that nothing else ends is ended by the last net, and the alarm is put back as it
+    was."""
+    before = signal.getsignal(signal.SIGALRM)
+    with (
+        pytest.raises(errors.DeadlineExceeded, match="the verb to end"),
+        enforced(Deadline(0.01), "the verb to end", 0),
+    ):
+        threading.Event().wait(30)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_the_alarm_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T73: an undo that keeps the first alarm to itself does not end the limit."""
+    monkeypatch.setattr(deadline, "AGAIN_SECONDS", 0.05)
+    swallowed = []
+    with pytest.raises(errors.DeadlineExceeded), enforced(Deadline(0.01), "the verb to end", 0):
+        try:
+            threading.Event().wait(30)
+        except errors.Error as error:
+            swallowed.append(error)
+        threading.Event().wait(30)
+    assert len(swallowed) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_who_is_told_to_end_can_undo(number: signal.Signals) -> None:
+    """A signal that asks for the end is an error like any other, and its handler is put back as it
+    was."""
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(errors.Interrupted, match=number.name),
+        enforced(Deadline(30), "the verb to end", 0),
+    ):
+        os.kill(os.getpid(), number)
+        threading.Event().wait(30)
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    """What was started with nohup goes on when its terminal ends."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with enforced(Deadline(30), "the verb to end", 0):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

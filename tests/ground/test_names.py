@@ -1,0 +1,168 @@
+"""names.py: ids, names, tags and device paths."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storpool_ovirt import errors, names
+
+ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
+
+
+@given(st.uuids())
+def test_ids_round_trip_through_names_and_tags(value: uuid.UUID) -> None:
+    """T33: whatever id oVirt chooses, its name and tags lead back to it and to no other."""
+    text = str(value)
+    if text == names.NIL_UUID:
+        return
+    assert names.uuid(text.upper(), "volume id") == text
+    assert names.object_name(text) == f"ovirt--{text}"
+    tags = names.tags(text, "0123abcd", text)
+    assert names.is_ours(tags, text, "0123abcd")
+    assert not names.is_ours(tags, text, "0123abce")
+    assert not names.is_ours({**tags, "ovirt-uuid": ID}, text, "0123abcd") or text == ID
+
+
+@given(st.text(max_size=60))
+def test_whatever_is_no_uuid_is_refused_in_one_printable_line(text: str) -> None:
+    """Text that is not an id becomes one sentence, whatever characters it has."""
+    try:
+        names.uuid(text, "volume id")
+    except errors.InputError as error:
+        assert str(error).isprintable()
+    else:
+        assert uuid.UUID(text)
+
+
+def test_the_empty_uuid_is_refused() -> None:
+    """Engine stores the empty UUID where a verb gave no answer; acting on it would hit nothing, or
+    the wrong thing."""
+    with pytest.raises(errors.InputError, match="empty UUID"):
+        names.uuid(names.NIL_UUID, "volume id")
+
+
+def test_name_and_tags_of_every_object_fit() -> None:
+    """T5: name and tags of the longest object that we make stay under StorPool's 200 bytes, and
+    more is refused."""
+    tags = names.tags(ID, "0123abcd", "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10")
+    assert set(tags) == {"virt", "ovirt-uuid", "ovirt-loc", "ovirt-root"}
+    names.check_length(names.object_name(ID), tags)
+    with pytest.raises(errors.InputError, match="StorPool takes 199"):
+        names.check_length("x" * 200, {})
+    with pytest.raises(errors.InputError, match="StorPool takes 199"):
+        names.check_length(names.object_name(ID), {**tags, "x": "y" * 60})
+
+
+def test_the_device_path_depends_on_identity_alone() -> None:
+    """T34: the same global id has the same path on every host and in every state."""
+    assert names.device_path("dyo8.b.d") == "/dev/storpool-byid/dyo8.b.d"
+    assert names.address("dyo8.b.d") == "~dyo8.b.d"
+    assert names.cluster_of("dyo8.b.d") == "dyo8.b"
+
+
+def test_a_device_path_leads_back_to_its_identity() -> None:
+    """Only the link by global id does, with a host's root before it or without; any other path says
+    nothing."""
+    for root in ("", "/hosts/h1"):
+        assert names.global_id_of(names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+        assert names.global_id_of(root + names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+    for path in (
+        "",
+        "/dev/sp-3",
+        "/dev/storpool/os--volume-1",
+        "/dev/storpool-byid/",
+        "/dev/storpool-byid/.x",
+        "/hosts/h2/dev/storpool-byid/dyo8.b.d",
+        "dyo8.b.d",
+    ):
+        assert names.global_id_of(path, "/hosts/h1") is None
+
+
+@pytest.mark.parametrize(
+    ("connector", "host"),
+    [
+        ({"host": "host1.example", "ip": "127.0.0.1"}, "host1.example"),
+        ({"host": "HOST_1-a"}, "HOST_1-a"),
+        ({"host": "хост-1.пример"}, "хост-1.пример"),
+        ({"host": "नोड"}, "नोड"),
+        *(
+            (each, None)
+            for each in (
+                None,
+                {},
+                [],
+                "host1",
+                {"host": None},
+                {"host": 7},
+                {"host": ""},
+                {"host": "a\0b"},
+                {"host": "\ud800"},
+                {"host": "a b"},
+                {"host": "a\n"},
+                {"host": "-a"},
+                {"host": "a\u202eb"},
+                {"host": "a" * 254},
+            )
+        ),
+    ],
+)
+def test_a_connector_may_tell_its_host(connector: object, host: str | None) -> None:
+    """What Engine passes may be null or lack the name; what is no host's name is none."""
+    assert names.host_of(connector) == host
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", '"plain"'),
+        ("Zażółć gęślą", '"Zażółć gęślą"'),
+        ("虚拟机 नमस्ते", '"虚拟机 नमस्ते"'),
+        ("a\nb\t\0\x7f\x85", r'"a\nb\t\x00\x7f\x85"'),
+        ("\u202eevil\u2066\u200b", r'"\u202eevil\u2066\u200b"'),
+        ("\udcff\ud800", r'"\udcff\ud800"'),
+        ("\u2028\u2029", r'"\u2028\u2029"'),
+        ("C:\\x", r'"C:\\x"'),
+        ("x" * 60, f'"{"x" * 60}"'),
+        ("x" * 61, f'"{"x" * 60}..."'),
+        ("\n" * 10_000_000, '"' + r"\n" * 30 + '..."'),
+    ],
+)
+def test_foreign_text_is_shown_whole_and_what_is_not_seen_is_escaped(text: str, shown: str) -> None:
+    """Letters of all scripts stay; control characters, changes of direction and half characters are
+    made visible."""
+    assert names.shown(text) == shown
+
+
+@pytest.mark.parametrize("name", ["ovirt--{}", "os--volume-{}"])
+def test_an_empty_tag_is_none(name: str) -> None:
+    """A StorPool that keeps empty tags lists those that were taken away by hand: the name tells
+    then, as without."""
+    uuid = "6f1c2b9e-0000-4000-8000-000000000000"
+    empty = dict.fromkeys((names.TAG_PLATFORM, names.TAG_UUID, names.TAG_LOCATION), "")
+    given = name.format(uuid)
+    assert not names.is_foreign(empty)
+    assert names.ovirt_id(given, empty, "os") == names.ovirt_id(given, {}, "os") == uuid
+    assert names.is_own_mark(given, empty) == names.is_own_mark(given, {}) == (name[:5] == "ovirt")
+    assert names.owner_marks(given, empty) == names.owner_marks(given, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("os--volume-{}", True),
+        ("a--volume-b--volume-{}", True),
+        ("ovirt--{}", True),
+        ("volume-{}", False),
+        ("--volume-x{}", False),
+        ("{}", False),
+        ("", False),
+    ],
+)
+def test_a_name_tells_an_id_whatever_the_prefix_of_cinder(name: str, told: bool) -> None:
+    """A name of another deployment's Cinder is one too."""
+    uuid = "6f1c2b9e-0000-4000-8000-000000000000"
+    assert names.named_id(name.format(uuid)) == (uuid if told else None)

@@ -1,0 +1,60 @@
+"""The benchmark runs, tells every verb, and counts what the verbs ask of StorPool; its times are
+not for a test."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "benchmarks" / "verbs.py"
+LIMIT_SECONDS = 120  # ours: it takes some seconds; a loaded machine gets some room
+# What the project promises: calls of the API per verb (one more for an extend where the disk is
+# attached).
+CALLS = {
+    "create_volume": 1,
+    "storage_stats": 2,
+    "extend_volume": 3,
+    "connect_volume": 1,
+    "get_connection_info": 1,
+    "save_device": 0,
+    "create_snapshot": 3,
+    "extend_volume, attached": 4,
+    "clone_volume": 3,
+    "create_volume_from_snapshot": 3,
+    "remove_snapshot": 3,
+    "disconnect_volume": 0,
+    "delete_volume": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def printed() -> str:
+    """Run it once, small."""
+    argv = [sys.executable, str(PROGRAM), "--runs", "1", "--volumes", "50"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == ("missed" in done.stdout), done.stdout
+    return done.stdout
+
+
+def test_it_tells_every_verb_with_its_api_calls(printed: str) -> None:
+    """All twelve verbs are in the table, none with more API calls than promised, whatever the size
+    of the cluster."""
+    rows = {
+        row[1]: int(row[2])
+        for row in re.finditer(r"(?m)^(\w+(?:, attached)?) .* (\d+) +\d+$", printed)
+    }
+    assert rows == CALLS
+
+
+def test_it_says_of_each_target_whether_it_is_met(printed: str) -> None:
+    """Three targets, each met or missed; the one about API calls is met on any machine."""
+    verdicts = [
+        line.split(None, 1) for line in printed.splitlines() if line.startswith(("met ", "missed "))
+    ]
+    assert len(verdicts) == 3
+    assert ["met", "no verb with more API calls than planned"] in verdicts

@@ -1,0 +1,1 @@
+"""What the tests of two rooms or more share."""

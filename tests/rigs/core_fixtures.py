@@ -1,0 +1,103 @@
+"""Fixtures for tests of single modules: the simulator inside this process, and a client of the
+product for it.
+
+Imports are inside, so that tests which need none of it run where the simulator's requirements are
+not installed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from storpool_ovirt import config
+from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from storpool_simulator import Simulator
+
+GIB = 1 << 30
+TOKEN = "1556560560218011653"
+
+
+class Core:
+    """A cluster with three hosts that are folders, and what the product needs to work with it."""
+
+    def __init__(self, simulator: Simulator, folder: Path) -> None:
+        self.simulator = simulator
+        self.folder = folder
+        self.log = Log("test", str(folder / "test.log"))
+
+    def root(self, client_id: int) -> str:
+        """Return the folder that stands for a host's `/`."""
+        return str(self.folder / f"host{client_id}")
+
+    def settings(self, **more: Any) -> config.Api:
+        """How to reach the cluster."""
+        return config.Api(self.simulator.host, self.simulator.port, config.Secret(TOKEN), **more)
+
+    def client(self, seconds: float = 20, **more: Any) -> api.Client:
+        """Return a client with a deadline of its own."""
+        return api.Client(self.settings(**more), Deadline(seconds))
+
+    def host(self, client_id: int, seconds: float = 20) -> attachments.HostSide:
+        """Return a host's side of an attach."""
+        return attachments.HostSide(client_id, self.root(client_id), Deadline(seconds), self.log)
+
+    def objects(self) -> dict[str, api.Volume]:
+        """Return what is in the cluster by name, without what StorPool is about to drop."""
+        client = self.client()
+        binding = api.binding().Api(
+            self.simulator.host, self.simulator.port, TOKEN, transientRetries=0
+        )
+        listed = [(client.volume, each) for each in binding.volumesList(returnRawAPIData=True)]
+        listed += [(client.snapshot, each) for each in binding.snapshotsList(returnRawAPIData=True)]
+        names = [
+            (read, each["name"])
+            for read, each in listed
+            if not each.get("deleted") and not each.get("transient")
+        ]
+        return {name: read(name) for read, name in names}
+
+    def set_client(self, client_id: int, **state: object) -> None:
+        """Change what a host is, through the control port: `status` down or running, `open`
+        devices."""
+        connection = http.client.HTTPConnection(self.simulator.host, self.simulator.port)
+        headers = {"Authorization": f"Storpool v1:{TOKEN}"}
+        connection.request("POST", f"/simulator/clients/{client_id}", json.dumps(state), headers)
+        answer = connection.getresponse()
+        assert answer.status == http.client.OK, answer.read()
+        connection.close()
+
+    def queries(self) -> tuple[str, ...]:
+        """Return the queries since the last call of this, oldest first."""
+        queries = self.simulator.calls.queries()
+        self.simulator.calls.clear()
+        return queries
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[Core]:
+    """Give a fresh cluster inside this process; hosts see plain files."""
+    import storpool_simulator
+
+    hosts = {client_id: tmp_path / f"host{client_id}" for client_id in (1, 2, 3)}
+    for folder in hosts.values():
+        folder.mkdir()
+    templates = {"nvme": 100 * GIB, "hdd": None}
+    with storpool_simulator.running(
+        tmp_path / "state", token=TOKEN, templates=templates, hosts=hosts
+    ) as running:
+        made = Core(running, tmp_path)
+        # The bucket for it is there, as in any cluster that has been used
+        made.client().be_current()
+        made.queries()
+        yield made

@@ -1,0 +1,370 @@
+"""What the stateful test of disks drives: verbs in this process, against a real PostgreSQL and a
+simulator.
+
+Every verb gets a mapping and a client of its own, as in the adapter, where it is a process. Time
+is a number, so that patience costs none. A process that dies is an exception that nothing catches,
+raised before the n-th line that a verb runs; its database connection ends with it, and so do its
+locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import storpool_simulator
+from storpool_ovirt import config, names
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import disks, journal, mapping, ownership, recovery, removal, tree
+from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from ovirt_demo.database import Database
+
+TOKEN = "1556560560218011653"
+TEMPLATE = "hybrid"
+CLIENTS = (1, 2, 3)
+OTHERS_VOLUME = "somebody-elses"
+OTHERS_LOCATION = "ffffffff"
+
+_MORTAL = frozenset(
+    module.__file__ for module in (disks, recovery, removal, ownership, volumes, attachments)
+)
+_ROW = (
+    "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
+    " replaced::text FROM storpool_ovirt.node ORDER BY created_at"
+)
+_PENDING = (
+    "SELECT kind, disk::text, node::text FROM storpool_ovirt.operation WHERE state <> 'undone'"
+    " ORDER BY id"
+)
+
+
+class Death(BaseException):
+    """The process was killed at this point."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What goes wrong while a verb runs: a fault of the simulator, or the death of the process.
+
+    It dies before the n-th line (`lines`), or before the first one at which `when` is true.
+    """
+
+    kind: str
+    query: str | None = None
+    times: int = 1
+    lines: int = 0
+    when: Callable[[], bool] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """An object of the cluster, as its lists tell."""
+
+    kind: str
+    global_id: str
+    size_bytes: int
+    tags: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What there is: rows by id, objects of ours by name, attachments, and everything that is
+    somebody else's.
+
+    `pending` is what the journal has open: kind, disk and node of each.
+    """
+
+    location: str
+    rows: dict[str, tuple[Any, ...]]
+    things: dict[str, Thing]
+    attached: set[tuple[str, int, str]]
+    foreign: list[Any]
+    pending: list[tuple[str, str, str]]
+
+
+class Clock:
+    """Time that passes only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+class Rig:
+    """A cluster with three hosts and two objects that are not ours, and an Engine that calls
+    verbs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        foreign_id: str,
+        host: str = "127.0.0.1",
+        **variant: Any,
+    ) -> None:
+        self._folder = folder
+        self._address = config.parse_database_url(database.url)
+        self._variant = variant
+        self._foreign_id = foreign_id
+        self._log = Log("test", str(folder / "verbs.log"))
+        self._running = contextlib.ExitStack()
+        self._host = host
+        self._listen = (host, 0)
+        self._clock = Clock()
+        self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
+        for client_id in CLIENTS:
+            Path(self.root(client_id)).mkdir()
+        self._base = database.connect()
+        with mapping.opened(self._address, Deadline(20), journal.Caller("rig")) as opened:
+            self.location = opened.location
+        self._base.cursor().execute(
+            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation CASCADE"
+        )
+        self._start()
+        self._make_foreign()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._running.close()
+        self._base.close()
+        if self._log.descriptor is not None:
+            os.close(self._log.descriptor)
+
+    def restart(self) -> None:
+        """Stop the simulator and start it again; hosts hold open what they held."""
+        self._running.close()
+        self._start()
+        for client_id in CLIENTS:
+            self.declare(client_id)
+
+    def root(self, client_id: int) -> str:
+        """Return the folder that stands for a host's `/`."""
+        return str(self._folder / f"host{client_id}")
+
+    def device(self, client_id: int, global_id: str) -> Path:
+        """Return the device of an object on a host."""
+        return Path(f"{self.root(client_id)}/dev/storpool-byid/{global_id}")
+
+    def declare(self, client_id: int) -> None:
+        """Tell the simulator which devices count as open on a host."""
+        self._ask(
+            "POST", f"/simulator/clients/{client_id}", {"open": sorted(self.declared[client_id])}
+        )
+
+    def verb(self, name: str, *arguments: Any, fault: Fault | None = None) -> Any:
+        """Run a verb of `disks` and return its answer; raises what it raises, or Death."""
+        with self._troubled(fault), self.engine(name) as engine:
+            with _dying(fault):
+                answer = getattr(disks, name)(engine, *arguments)
+            engine.mapping.journal.delivered()
+            return answer
+
+    @contextlib.contextmanager
+    def engine(
+        self,
+        verb: str,
+        address: config.Database | None = None,
+        make: bool = True,
+        port: int | None = None,
+    ) -> Iterator[tree.Work]:
+        """Give what a verb works with, as the adapter does."""
+        deadline = Deadline(90, self._clock)
+        settings = config.Api(
+            self._simulator.host,
+            port or self._simulator.port,
+            config.Secret(TOKEN),
+            self._variant["multicluster"],
+            self._simulator.cluster_id if self._variant["pinned"] else None,
+        )
+        domain = config.Domain(settings, self._variant["template"], 90)
+        caller = journal.Caller("test", verb)
+        with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
+            client = self._client(settings, deadline)
+            yield tree.Work(domain, client, opened, self._log, str(self._folder), self._clock.sleep)
+
+    def attach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> str:
+        """Attach on a host what `connection` described, as the helper does; return the device's
+        path there."""
+        with self._troubled(fault):
+            client, side, target = self._side(client_id, data)
+            with _dying(fault):
+                return attachments.attach(client, side, target, data["access_mode"])
+
+    def detach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> None:
+        """Detach on a host what `connection` described, as the helper does."""
+        with self._troubled(fault):
+            client, side, target = self._side(client_id, data)
+            with _dying(fault):
+                attachments.detach(client, side, target)
+
+    def see(self) -> Seen:
+        """Look at the database and the cluster with other eyes than the product's."""
+        lists = [self._api(query) for query in ("VolumesList", "SnapshotsList", "AttachmentsList")]
+        living = [
+            each
+            for each in (*lists[0], *lists[1])
+            if not (each.get("deleted") or each.get("transient"))
+        ]
+        ours = [each for each in living if each["tags"].get("ovirt-loc") == self.location]
+        cursor = self._base.cursor()
+        cursor.execute(_ROW)
+        rows = {row[0]: row for row in cursor.fetchall()}
+        cursor.execute(_PENDING)
+        global_ids = {each["globalId"] for each in ours}
+        return Seen(
+            self.location,
+            rows,
+            {each["name"]: _thing(each) for each in ours},
+            {
+                (each["globalId"], each["client"], each["rights"])
+                for each in lists[2]
+                if each["globalId"] in global_ids
+            },
+            [each for each in (*living, *lists[2]) if each["globalId"] not in global_ids],
+            cursor.fetchall(),
+        )
+
+    def forced(self) -> list[Any]:
+        """Return the calls since the last time that asked for force in any way."""
+        records = self._simulator.calls.list()
+        self._simulator.calls.clear()
+        return [
+            record for record in records if "Force" in record.path or _asks_for_force(record.body)
+        ]
+
+    def _start(self) -> None:
+        hosts = {client_id: self.root(client_id) for client_id in CLIENTS}
+        self._simulator = self._running.enter_context(
+            storpool_simulator.running(
+                self._folder / "state",
+                token=TOKEN,
+                templates={TEMPLATE: None},
+                hosts=hosts,
+                switches=self._variant["switches"],
+                listen=self._listen,
+            )
+        )
+        # Who comes back elsewhere is another cluster, so the port stays; but others take ports of
+        # the common address.
+        self._listen = (self._host, 0 if self._host == "127.0.0.1" else self._simulator.port)
+
+    def _make_foreign(self) -> None:
+        mine = {"virt": "ovirt", "ovirt-uuid": self._foreign_id, "ovirt-loc": OTHERS_LOCATION}
+        for name, tags in ((OTHERS_VOLUME, {"virt": "cs"}), (f"ovirt--{self._foreign_id}", mine)):
+            self._api(
+                "VolumeCreate", {"name": name, "size": 1 << 30, "template": TEMPLATE, "tags": tags}
+            )
+            self._api("VolumesReassignWait", {"reassign": [{"volume": name, "rw": [3]}]})
+        self._simulator.calls.clear()
+
+    def _client(self, settings: config.Api, deadline: Deadline) -> api.Client:
+        return api.Client(settings, deadline, sleep=self._clock.sleep, jitter=lambda: 0.5)
+
+    def _side(
+        self, client_id: int, data: Mapping[str, str]
+    ) -> tuple[api.Client, attachments.HostSide, attachments.Target]:
+        deadline = Deadline(45, self._clock)
+        host = config.host(self.root(client_id))
+        kind = "volume" if data["access_mode"] == "rw" else "snapshot"
+        target = attachments.Target(data["global_id"], names.object_name(data["volume"]), kind)
+        side = attachments.HostSide(
+            host.client_id, self.root(client_id), deadline, self._log, self._clock.sleep
+        )
+        return self._client(host.api, deadline), side, target
+
+    @contextlib.contextmanager
+    def _troubled(self, fault: Fault | None) -> Iterator[None]:
+        """Have a fault wait for the calls inside; none is left afterwards."""
+        if fault is not None and fault.kind == "refuse":
+            self._simulator.faults.add("refuse", seconds=600)
+        elif fault is not None and fault.kind != "death":
+            self._simulator.faults.add(fault.kind, query=fault.query, times=fault.times)
+        try:
+            yield
+        except Death:
+            self._close_locks()
+            raise
+        finally:
+            self._simulator.faults.clear()
+
+    def _close_locks(self) -> None:
+        """Close the lock files that were open when a process died, as its kernel does."""
+        for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  the listing's own descriptor is gone after it
+            with contextlib.suppress(OSError):
+                path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+                if path.startswith(str(self._folder)) and path.endswith(".lock"):
+                    os.close(int(descriptor))
+
+    def _api(self, query: str, body: object = None) -> Any:
+        return self._ask("GET" if body is None else "POST", f"/ctrl/1.0/{query}", body)["data"]
+
+    def _ask(self, method: str, path: str, body: object) -> Any:
+        connection = http.client.HTTPConnection(
+            self._simulator.host, self._simulator.port, timeout=20
+        )
+        with contextlib.closing(connection):
+            headers = {"Authorization": f"Storpool v1:{TOKEN}", "Simulator-Instance": "active"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            assert answer.status == http.client.OK, text
+            return json.loads(text)
+
+
+@contextlib.contextmanager
+def _dying(fault: Fault | None) -> Iterator[None]:
+    """Raise Death before the n-th line of our own code that runs inside, if there are so many."""
+    if fault is None or fault.kind != "death":
+        yield
+        return
+    left = fault.lines
+
+    def line(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal left
+        left -= event == "line"
+        if fault.when() if fault.when else left <= 0:
+            raise Death
+        return line
+
+    def call(frame: FrameType, _event: str, _argument: object) -> Any:
+        return line if frame.f_code.co_filename in _MORTAL else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def _thing(raw: Mapping[str, Any]) -> Thing:
+    kind = "snapshot" if "onVolume" in raw else "volume"
+    return Thing(kind, raw["globalId"], raw["size"], raw["tags"])
+
+
+def _asks_for_force(body: object) -> bool:
+    if isinstance(body, dict):
+        return any(
+            (key == "force" and value) or value == "detachForce" or _asks_for_force(value)
+            for key, value in body.items()
+        )
+    return isinstance(body, list) and any(map(_asks_for_force, body))

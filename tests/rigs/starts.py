@@ -1,0 +1,93 @@
+"""Starts of VMs in this process: volumes that are attached, a host with a clock of its own, and
+what happens meanwhile."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable
+
+from rigs.core_fixtures import GIB, Core
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.host import domain_xml
+
+UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
+
+
+SD = "0" * 8 + "-0000-4000-8000-" + "0" * 12
+
+
+def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
+    """Make a volume of oVirt's and attach it."""
+    name = names.object_name(uuid)
+    plan = volumes.Plan(name, names.tags(uuid, "loc", uuid), GIB)
+    target = attachments.Target(volumes.create(core.client(), plan), name)
+    for client_id in clients:
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    return target
+
+
+def attached(core: Core) -> set[tuple[str, int]]:
+    """What StorPool lists: global id and client."""
+    return {(str(each.global_id), each.client_id) for each in core.client().attachments()}
+
+
+def disk(
+    target: attachments.Target, uuid: str | None = None, **facts: Any
+) -> tuple[str, domain_xml.Disk]:
+    """Return a disk of a VM: by its run link where oVirt's id for it is given, else by its global
+    id."""
+    path = f"{names.RUN_FOLDER}/{SD}_{uuid}" if uuid else names.device_path(target.global_id)
+    return target.global_id, domain_xml.Disk(path, **facts)
+
+
+class Clock:
+    """A clock that moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept = 0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+        self.slept += 1
+
+
+def side(core: Core, clock: Clock) -> attachments.HostSide:
+    """Host 2 with that clock."""
+    return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
+
+
+def during(core: Core, query: str, act: Callable[[], None], answer: bool = False) -> api.Client:
+    """Return a client that does something right before a query, and may lose its answer."""
+    client = core.client()
+    real = client.reassign if query == "reassign" else client.attachments
+    done = []
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if done:
+            return real(*args, **kwargs)
+        done.append(True)
+        if answer:
+            real(*args, **kwargs)
+            act()
+            raise errors.ApiUnavailable(client.address, query, "reset", ambiguous=True)
+        act()
+        return real(*args, **kwargs)
+
+    setattr(client, query, called)
+    return client
+
+
+def bare(core: Core, name: str, tags: dict[str, str], *clients: int) -> attachments.Target:
+    """Make a volume with this name and these tags, and attach it."""
+    target = attachments.Target(volumes.create(core.client(), volumes.Plan(name, tags, GIB)), name)
+    for client_id in clients:
+        attachments.attach(core.client(), core.host(client_id), target, "rw")
+    return target

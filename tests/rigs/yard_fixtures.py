@@ -1,0 +1,76 @@
+"""Fixtures of the tests of recovery, audit, reconcile and rebuild (yard.py), and of the command
+(admin_site.py).
+
+A pytest plugin, named in conftest.py; imports are inside, for environments without the simulator's
+requirements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ovirt_demo.database import Database
+    from rigs.admin_site import Site
+    from rigs.recovery_rig import Rig
+    from rigs.stage_fixtures import Stage
+    from rigs.yard import Yard
+
+
+@pytest.fixture(scope="module")
+def module_database(database_server: Database) -> Iterator[Database]:
+    """Give the database of this module."""
+    from rigs.yard import fresh
+
+    with fresh(database_server) as made:
+        yield made
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+    """Give a cluster, an Engine and an administrator."""
+    from rigs.yard import opened_yard
+
+    with opened_yard(module_database, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def a_disk(yard: Yard) -> str:
+    """Give the yard a disk, and return its id: for modules whose tests all need one."""
+    from rigs.yard import DISK, GIB
+
+    yard.verb("create", DISK, GIB)
+    return DISK
+
+
+@pytest.fixture
+def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
+    """Give a cluster, an Engine and an administrator, with a database that may come back from a
+    backup."""
+    from rigs import recovery_rig
+
+    with recovery_rig.standing(tmp_path, database) as standing:
+        yield standing
+
+
+@pytest.fixture
+def disk(site: Site) -> str:
+    """Give the site a disk of 1 GiB."""
+    from rigs import shared_stage
+
+    return shared_stage.make_disk(site.stage.engine)
+
+
+@pytest.fixture
+def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+    """Give a stage with empty tables and an empty cluster."""
+    from rigs.admin_site import opened_site
+
+    with opened_site(shared, tmp_path) as made:
+        yield made

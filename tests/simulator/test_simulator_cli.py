@@ -1,0 +1,195 @@
+"""The command: what it prints, how it ends, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, world
+
+import storpool_simulator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+READY = {"address", "host", "port", "cluster_id", "devices"}
+
+
+def start(tmp_path: Path, *more: str) -> subprocess.Popen[str]:
+    """The command as a user starts it."""
+    arguments = ["--token", TOKEN, "--state", str(tmp_path / "state"), "--devices", "file", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "storpool_simulator", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command(tmp_path: Path, number: signal.Signals) -> None:
+    """It prints one JSON line when it is ready, serves, and ends with 0 on SIGTERM and SIGINT."""
+    host = tmp_path / "host"
+    options = [
+        "--template",
+        "nvme:10T",
+        "--template",
+        "hdd",
+        "--host",
+        f"5={host}",
+        "--cluster-id",
+        "ab.c",
+    ]
+    options += ["--cluster-name", "one", "--switch", "linger=0", "--switch", "update_name=true"]
+    process = start(tmp_path, *options)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert set(ready) == READY
+        assert (ready["cluster_id"], ready["devices"]) == ("ab.c", "file")
+        peer = Caller(ready["host"], ready["port"])
+        capacities = {
+            one["name"]: one["stored"]["capacity"] for one in peer.get("VolumeTemplatesStatus")
+        }
+        assert capacities == {"nvme": 10 << 40, "hdd": 100 << 40}
+        assert set(peer.get("ServicesList")["clients"]) == {"5"}
+        assert peer.control("GET", "switches")["linger"] == "0"
+        config = (host / "etc" / "storpool.conf").read_text()
+        assert f"SP_API_HTTP_PORT={ready['port']}" in config
+        process.send_signal(number)
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+        assert (out, err, process.returncode) == ("", "", 0)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--listen", "nonsense"],
+        ["--listen", "127.0.0.1:99999"],
+        ["--template", "a b"],
+        ["--template", "t:big"],
+        ["--template", "t:0G"],
+        ["--host", "x=y"],
+        ["--host", "0=y"],
+        ["--host", "1="],
+        ["--switch", "strict"],
+        ["--switch", "strict=maybe"],
+        ["--switch", "no=1"],
+        ["--cluster-id", "x"],
+        ["--cluster-name", "a b"],
+        ["--devices", "tape"],
+        ["--unknown"],
+        ["extra"],
+        ["--host", "1=a", "--host", "1=b"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """A wrong option is one clear sentence on stderr and exit code 2."""
+    arguments = ["--token", "T", "--state", str(tmp_path / "state"), *options]
+    assert storpool_simulator.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("storpool-simulator: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", ["--token", "--state"])
+def test_a_missing_option(tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str) -> None:
+    """Token and state must be given."""
+    options = {"--token": "T", "--state": str(tmp_path)}
+    del options[missing]
+    assert storpool_simulator.main([word for option in options.items() for word in option]) == 2
+    assert missing in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A start that cannot be is one sentence and exit code 1: port taken, state in use, other
+    cluster's state."""
+    base = ["--token", "T", "--devices", "file"]
+    with world(tmp_path) as peer:
+        address = f"{peer.host}:{peer.port}"
+        assert (
+            storpool_simulator.main(
+                [*base, "--state", str(tmp_path / "other"), "--listen", address]
+            )
+            == 1
+        )
+        assert "cannot listen on" in capsys.readouterr().err
+        assert storpool_simulator.main([*base, "--state", str(tmp_path / "state")]) == 1
+        assert "in use by another simulator" in capsys.readouterr().err
+
+
+def test_the_state_of_another_cluster(tmp_path: Path) -> None:
+    """A state folder belongs to one cluster id."""
+    with world(tmp_path, cluster_id="ab.c"):
+        pass
+    with (
+        pytest.raises(storpool_simulator.StartError, match=r"ab\.c"),
+        world(tmp_path, cluster_id="ab.d"),
+    ):
+        pass
+    with world(tmp_path) as peer:
+        assert peer.simulator.cluster_id == "ab.c"
+
+
+def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
+    """A volume whose data file is gone stops the start: data is never replaced silently."""
+    with world(tmp_path) as peer:
+        path = peer.simulator.cluster.files.path(peer.create("v", size=GIB))
+    path.unlink()
+    with (
+        pytest.raises(storpool_simulator.StartError, match="data file of v is missing"),
+        world(tmp_path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("option", ["state", "host"])
+def test_a_folder_that_cannot_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """One sentence that names it, and exit code 1."""
+    (tmp_path / "file").touch()
+    wrong = tmp_path / "file" / "below"
+    folders = {"state": tmp_path / "state", "host": tmp_path / "host", option: wrong}
+    arguments = [
+        "--token",
+        "T",
+        "--devices",
+        "file",
+        "--state",
+        str(folders["state"]),
+        "--host",
+        f"1={folders['host']}",
+    ]
+    assert storpool_simulator.main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"storpool-simulator: {wrong}")
+
+
+@pytest.mark.parametrize("library", ["click", "werkzeug"])
+def test_a_library_that_is_missing(library: str) -> None:
+    """One sentence that says which, and what to run."""
+    start = "import storpool_simulator\nsys.exit(storpool_simulator.main([]))"
+    code = f"import sys; sys.modules[{library!r}] = None\n{start}"
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert f"{library} is not installed" in said.stderr or f"{library}." in said.stderr
+    assert "requirements/constraints.txt" in said.stderr

@@ -1,0 +1,324 @@
+"""Faults on demand: each kind does what it says, as often as it says, to the calls that it
+names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, RefusedError, World, until, world
+from storpool import spapi
+
+from storpool_simulator.api import faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[World]:
+    """A cluster to call."""
+    with world(tmp_path) as running:
+        yield running
+
+
+def inject(peer: World, **fault: Any) -> None:
+    """POST /simulator/faults."""
+    assert peer.control("POST", "faults", fault) == {"ok": True}
+
+
+def binding(peer: World, retries: int, timeout: float = LIMIT_SECONDS) -> spapi.Api:
+    """The official binding, with its retries but without its waits."""
+    return spapi.Api(
+        peer.host,
+        peer.port,
+        auth=TOKEN,
+        timeout=timeout,
+        transientRetries=retries,
+        transientSleep=lambda _retry: 0,
+    )
+
+
+def test_a_transient_error(peer: World) -> None:
+    """An error with transient:true strikes the named query N times, and nothing happens; a client
+    repeats [spapi]."""
+    inject(
+        peer,
+        kind="transient",
+        query="VolumeCreate",
+        times=2,
+        name="switching",
+        descr="wait a little",
+    )
+    assert peer.get("VolumesList") == []
+    for _ in range(2):
+        with pytest.raises(RefusedError) as refused:
+            peer.create("v")
+        error = refused.value
+        assert (error.status, error.name, error.descr, error.transient) == (
+            503,
+            "switching",
+            "wait a little",
+            True,
+        )
+    assert peer.names() == set()
+    peer.create("v")
+
+
+def test_the_binding_lives_with_transient_errors(peer: World) -> None:
+    """The official binding repeats a transient error and makes one volume [spapi]."""
+    inject(peer, kind="transient", times=3)
+    binding(peer, 5).volumeCreate({"name": "v", "size": GIB})
+    assert peer.simulator.calls.queries() == ("VolumeCreate",) * 4
+    assert peer.names() == {"v"}
+
+
+def test_an_error_with_status_200(peer: World) -> None:
+    """A reply of status 200 with an error is an error [spapi] [cs]."""
+    inject(peer, kind="error_200", query="VolumeCreate")
+    reply = peer.raw("POST", "/ctrl/1.0/VolumeCreate", {"name": "v", "size": GIB})
+    assert (reply.status, reply.json["error"]["name"]) == (200, "invalidParam")
+    assert peer.names() == set()
+
+
+def test_a_bad_gateway(peer: World) -> None:
+    """A 502 with a page that is not JSON [pve] [brick]."""
+    inject(peer, kind="bad_gateway")
+    reply = peer.raw("GET", "/ctrl/1.0/VolumesList")
+    assert reply.status == 502
+    assert reply.headers["Content-Type"].startswith("text/html")
+    with pytest.raises(ValueError, match="Expecting value"):
+        assert reply.json
+
+
+@pytest.mark.parametrize(("kind", "made"), [("reset_before", set()), ("reset_after", {"v"})])
+def test_a_reset(peer: World, kind: str, made: set[str]) -> None:
+    """A real RST, before the call took effect or after it did, once [spapi]."""
+    inject(peer, kind=kind, query="VolumeCreate")
+    with pytest.raises(ConnectionResetError):
+        peer.create("v")
+    assert peer.names() == made
+    create, *_ = peer.control("GET", "calls")
+    assert (create["query"], create["status"]) == ("VolumeCreate", None)
+
+
+def test_a_repeat_after_a_lost_reply(peer: World) -> None:
+    """The binding repeats after a reset; a named create then meets its own volume [spapi] [inf]."""
+    inject(peer, kind="reset_after", query="VolumeCreate")
+    with pytest.raises(spapi.ApiError) as error:
+        binding(peer, 1).volumeCreate({"name": "v", "size": GIB})
+    assert error.value.name == "objectExists"
+    assert peer.names() == {"v"}
+
+
+def test_a_delay_beyond_the_time_out(peer: World) -> None:
+    """A call that is delayed is made although its client has given up [spapi]."""
+    inject(peer, kind="delay", query="VolumeCreate", seconds=LIMIT_SECONDS)
+    with pytest.raises(TimeoutError):
+        binding(peer, 0, timeout=0.1).volumeCreate({"name": "v", "size": GIB})
+    assert peer.names() == set()
+    peer.control("DELETE", "faults")
+    until(lambda: peer.names() == {"v"})
+
+
+def test_a_call_that_hangs(peer: World) -> None:
+    """A call that hangs is never made; the connection ends without an answer after its time
+    [spapi]."""
+    inject(peer, kind="hang", query="VolumeCreate")
+    with pytest.raises(TimeoutError):
+        binding(peer, 0, timeout=0.1).volumeCreate({"name": "v", "size": GIB})
+    inject(peer, kind="hang", query="VolumeCreate", seconds=0.05)
+    with pytest.raises(http.client.RemoteDisconnected):
+        peer.create("v")
+    assert peer.names() == set()
+
+
+def test_connects_are_refused(peer: World) -> None:
+    """refuse closes the listening socket at once: ECONNREFUSED until the time is over, then the
+    same port [spapi]."""
+    inject(peer, kind="refuse", seconds=0.3)
+    with pytest.raises(ConnectionRefusedError) as refused:
+        peer.get("VolumesList")
+    assert refused.value.errno == errno.ECONNREFUSED
+    until(lambda: _reachable(peer))
+    assert peer.get("VolumesList") == []
+
+
+def test_a_refusal_after_a_call(peer: World) -> None:
+    """With a query, that call is answered and the next connect is refused [spapi]."""
+    inject(peer, kind="refuse", query="VolumeCreate", seconds=LIMIT_SECONDS)
+    peer.get("VolumesList")
+    peer.create("v")
+    with pytest.raises(ConnectionRefusedError):
+        peer.get("VolumesList")
+    peer.simulator.faults.clear()
+    assert peer.names() == {"v"}
+
+
+def test_refused_twice(peer: World) -> None:
+    """A second refusal while the first goes on only sets the time anew."""
+    peer.simulator.faults.add("refuse", seconds=LIMIT_SECONDS)
+    peer.simulator.faults.add("refuse", seconds=LIMIT_SECONDS)
+    assert not _reachable(peer)
+    peer.simulator.faults.clear()
+    peer.simulator.faults.clear()
+    assert _reachable(peer)
+
+
+def test_a_stop_resets_the_calls_under_way(peer: World) -> None:
+    """stop resets whoever waits for an answer, and refuses connects for its time: a failover
+    [inf]."""
+    inject(peer, kind="hang", query="VolumesList")
+    caught: list[type[BaseException]] = []
+
+    def wait() -> None:
+        try:
+            peer.get("VolumesList")
+        except OSError as error:
+            caught.append(type(error))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    until(
+        lambda: (
+            peer.simulator.calls.queries() == ("VolumesList",)
+            and peer.simulator.faults.waiting() == []
+        )
+    )
+    peer.simulator.faults.add("stop", seconds=LIMIT_SECONDS)
+    waiting.join(LIMIT_SECONDS)
+    assert caught == [ConnectionResetError]
+    assert not _reachable(peer)
+    peer.simulator.faults.clear()
+    assert peer.get("VolumesList") == []
+
+
+def test_a_stop_in_the_middle_of_a_call(peer: World) -> None:
+    """With a query, that call takes effect once and its answer is lost (T87)."""
+    inject(peer, kind="stop", query="VolumeCreate", seconds=LIMIT_SECONDS)
+    with pytest.raises(ConnectionResetError):
+        peer.create("v")
+    assert not _reachable(peer)
+    peer.simulator.faults.clear()
+    assert peer.names() == {"v"}
+
+
+def test_faults_are_cleared(peer: World) -> None:
+    """What waits is listed, and DELETE forgets it."""
+    inject(peer, kind="transient", query="VolumeCreate", times=5)
+    (waiting,) = peer.control("GET", "faults")
+    assert (waiting["kind"], waiting["query"], waiting["times"]) == ("transient", "VolumeCreate", 5)
+    peer.control("DELETE", "faults")
+    assert peer.control("GET", "faults") == []
+    peer.create("v")
+
+
+def test_the_simulator_ends_while_calls_hang(tmp_path: Path) -> None:
+    """A call that hangs or waits for a client does not keep the simulator from ending."""
+    with world(tmp_path) as peer:
+        peer.create("v")
+        peer.simulator.set_client(1, running=False)
+        inject(peer, kind="hang", query="VolumesList")
+        waiting = [
+            threading.Thread(target=_ignored, args=(peer, "GET", "VolumesList", None)),
+            threading.Thread(
+                target=_ignored,
+                args=(peer, "POST", "VolumesReassignWait", [{"volume": "v", "rw": [1]}]),
+            ),
+        ]
+        for thread in waiting:
+            thread.start()
+        until(lambda: len(peer.simulator.calls.queries()) == 3 and peer.attached())
+    for thread in waiting:
+        thread.join(LIMIT_SECONDS)
+        assert not thread.is_alive()
+
+
+class _NoDoors:
+    """Doors that cannot be shut."""
+
+    def shut(self, seconds: float, *, reset: bool) -> None:
+        raise AssertionError(seconds, reset)
+
+    def open(self) -> None:
+        """Nothing."""
+
+
+@given(
+    waiting=st.lists(st.tuples(st.sampled_from([None, "A", "B"]), st.integers(1, 3)), max_size=5),
+    made=st.lists(st.sampled_from(["A", "B", "C"]), max_size=20),
+)
+def test_each_fault_strikes_as_often_as_it_says(
+    waiting: list[tuple[str | None, int]], made: list[str]
+) -> None:
+    """The oldest fault that is meant for a call strikes, at most as many times as it says."""
+    injected = faults.Faults(_NoDoors())
+    left: list[list[Any]] = []
+    for query, times in waiting:
+        injected.add("transient", query=query, times=times)
+        left.append([query, times])
+    for query in made:
+        struck = injected.take(query)
+        meant = next((one for one in left if one[0] in (None, query)), None)
+        assert (struck and struck.query) == (meant and meant[0])
+        assert (struck is None) == (meant is None)
+        if meant is not None:
+            meant[1] -= 1
+            left = [one for one in left if one[1]]
+    assert [[fault.query, fault.times] for fault in injected.waiting()] == left
+
+
+def _reachable(peer: World) -> bool:
+    try:
+        socket.create_connection((peer.host, peer.port), LIMIT_SECONDS).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def _ignored(peer: World, method: str, query: str, body: Any) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        peer.raw(method, f"/ctrl/1.0/{query}", body)
+
+
+def test_an_instance_that_is_behind(peer: World) -> None:
+    """A reading call is answered from so many changes ago, its generation too; a change is never
+    made in the past."""
+    global_id = peer.create("v")
+    peer.reassign({"volume": "v", "rw": [1]})
+    now = peer.raw("GET", "/ctrl/1.0/AttachmentsList").json
+    peer.reassign({"volume": "v", "rw": [2], "detach": [1]})
+    inject(peer, kind="old", query="AttachmentsList", changes=1)
+    assert peer.raw("GET", "/ctrl/1.0/AttachmentsList").json == now
+    assert peer.attached() == {("v", 2, "rw")}
+    inject(peer, kind="old", changes=2, times=2)
+    assert peer.get("AttachmentsList") == []
+    peer.post(f"VolumeUpdate/~{global_id}", {"rename": "w"})
+    assert peer.names() == {"w"}
+    inject(peer, kind="old", changes=99, times=3)
+    with pytest.raises(RefusedError, match="objectDoesNotExist"):
+        peer.volume("w")
+    assert peer.get("VolumesList") == []
+    assert peer.raw("GET", "/ctrl/1.0/AttachmentsList").json["generation"] < now["generation"]
+    assert peer.attached() == {("w", 2, "rw")}
+
+
+def test_the_past_has_everything_that_was_there(peer: World) -> None:
+    """What was deleted since, snapshots, parents and tags are listed as they were."""
+    peer.create("v", tags={"a": "1"})
+    peer.snapshot("v")
+    before = [peer.get(query) for query in ("VolumesList", "SnapshotsList")]
+    peer.post("VolumeUpdate/v", {"tags": {"a": "2"}, "size": 2 * GIB})
+    peer.post("SnapshotDelete/s")
+    peer.post("VolumeDelete/v")
+    inject(peer, kind="old", changes=3, times=2)
+    assert [peer.get(query) for query in ("VolumesList", "SnapshotsList")] == before
+    assert peer.get("VolumesList") == []

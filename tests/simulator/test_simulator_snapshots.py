@@ -1,0 +1,188 @@
+"""The model: the tree of volumes and snapshots, and the end of snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from simulator_fixtures import World, content, fill, refused, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DATA = b"data" * 128
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[World]:
+    """A cluster to call."""
+    with world(tmp_path) as running:
+        yield running
+
+
+# the tree
+
+
+def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: World) -> None:
+    """The snapshot becomes the volume's parent, the old parent the snapshot's [spapi]."""
+    peer.create("v")
+    peer.snapshot("v", "one")
+    peer.snapshot("v", "two")
+    peer.create("child", parent="one")
+    assert peer.volume("v")["parentName"] == "two"
+    assert peer.shot("two")["parentName"] == "one"
+    assert [one["name"] for one in peer.get("VolumeListSnapshots/v")] == ["two", "one"]
+    assert (peer.shot("two")["onVolume"], peer.shot("one")["onVolume"]) == ("v", "child")
+
+
+def test_a_volume_is_rebased_on_an_ancestor(peer: World) -> None:
+    """VolumeRebase takes an ancestor or nothing, and refuses what is no ancestor [spapi]."""
+    peer.create("v")
+    peer.snapshot("v", "one")
+    peer.snapshot("v", "two")
+    peer.create("w")
+    peer.snapshot("w", "stranger")
+    assert refused(peer, "VolumeRebase/v", {"parentName": "stranger"}).name == "invalidParam"
+    peer.post("VolumeRebase/v", {"parentName": "one"})
+    assert peer.volume("v")["parentName"] == "one"
+    peer.post("VolumeRebase/v", {})
+    assert peer.volume("v")["parentName"] == ""
+
+
+def test_snapshots_survive_their_volume(peer: World) -> None:
+    """VolumeDelete leaves the snapshots, with their data [kb] [addon] [pve]."""
+    peer.create("v")
+    fill(peer, "v", DATA)
+    peer.snapshot("v", "s")
+    peer.post("VolumeDelete/v")
+    assert peer.names() == {"s"}
+    assert content(peer, "s", len(DATA)) == DATA
+    assert peer.shot("s")["onVolume"] == "-"
+
+
+# the end of snapshots
+
+
+def test_a_snapshot_lingers_while_it_is_deleted(peer: World) -> None:
+    """SnapshotDelete answers at once; *name with deleted:true is listed until it is gone; the name
+    is free [sptest]."""
+    peer.create("v")
+    s = peer.snapshot("v", "s")
+    peer.post("SnapshotDelete/s")
+    (doomed,) = peer.get("SnapshotsList")
+    assert (doomed["name"], doomed["deleted"], doomed["deleteBlocked"]) == ("*s", True, "pending")
+    peer.snapshot("v", "s")
+    assert refused(peer, "VolumeCreate", {"parent": f"~{s}"}).name == "objectDoesNotExist"
+    peer.control("POST", "clock", {"advance": 2})
+    assert peer.names() == {"v", "s"}
+    assert peer.volume("v")["parentName"] == "s"
+    assert peer.shot("s")["parentName"] == ""
+
+
+def test_an_unnamed_snapshot_is_marked_too(peer: World) -> None:
+    """Also a snapshot without a name begins with * while it is deleted: pve skips those [pve]."""
+    v = peer.create("")
+    s = peer.post(f"VolumeSnapshot/~{v}")["snapshotGlobalId"]
+    peer.post(f"SnapshotDeleteById/{s}")
+    (doomed,) = peer.get("SnapshotsList")
+    assert doomed["name"] == f"*{s}"
+
+
+def test_several_children_block_a_delete(peer: World) -> None:
+    """A snapshot with several children stays with deleteBlocked until one is left [sptypes]."""
+    peer.create("v")
+    fill(peer, "v", DATA)
+    peer.snapshot("v", "s")
+    peer.create("child", parent="s")
+    peer.post("SnapshotDelete/s")
+    peer.control("POST", "clock", {"advance": 1000})
+    assert peer.shot("*s")["deleteBlocked"] == "multiple children"
+    peer.post("VolumeDelete/v")
+    assert peer.names() == {"child"}
+    assert (peer.volume("child")["parentName"], content(peer, "child", len(DATA))) == ("", DATA)
+
+
+def test_a_bound_snapshot_goes_with_its_children(peer: World) -> None:
+    """A bound snapshot is collected once it has no child and no attachment [sptypes]."""
+    peer.create("v")
+    peer.snapshot("v", "s", bind=True)
+    peer.reassign({"snapshot": "s", "ro": [1]})
+    peer.post("VolumeDelete/v")
+    peer.control("POST", "clock", {"advance": 1000})
+    assert peer.names() == {"s"}
+    peer.reassign({"snapshot": "s", "detach": "all"})
+    peer.control("POST", "clock", {"advance": 1000})
+    assert peer.names() == set()
+
+
+def test_binding_a_childless_snapshot_collects_it(peer: World) -> None:
+    """bind:true by an update is the same as at the creation; bind:false unbinds [sptypes]."""
+    peer.create("v")
+    peer.snapshot("v", "s", bind=True)
+    peer.post("SnapshotUpdate/s", {"bind": False})
+    peer.post("VolumeDelete/v")
+    assert peer.names() == {"s"}
+    peer.post("SnapshotUpdate/s", {"bind": True})
+    peer.control("POST", "clock", {"advance": 1000})
+    assert peer.names() == set()
+
+
+def test_a_transient_snapshot_goes_by_itself(peer: World) -> None:
+    """The snapshot of a clone is visible for a while, cannot be used, and is collected with both
+    children [sptypes]."""
+    peer.create("v")
+    peer.post("VolumeCreate", {"name": "c", "baseOn": "v"})
+    (transient,) = peer.get("SnapshotsList")
+    assert (transient["transient"], transient["autoName"]) == (True, True)
+    assert refused(peer, "VolumeCreate", {"parent": transient["name"]}).name == "invalidParam"
+    item = {"snapshot": transient["name"], "ro": [1]}
+    assert refused(peer, "VolumesReassignWait", {"reassign": [item]}).name == "invalidParam"
+    peer.control("POST", "clock", {"advance": 2})
+    assert peer.get("SnapshotsList") == []
+    assert peer.volume("v")["parentName"] == peer.volume("c")["parentName"] == ""
+
+
+def test_a_snapshot_is_deleted_on_its_date(peer: World) -> None:
+    """deleteAfter and targetDeleteDate are honoured by the cluster's clock, which tests advance
+    [sptypes] [addon]."""
+    now = int(peer.simulator.cluster.now())
+    peer.create("v")
+    peer.snapshot("v", "after", deleteAfter=100)
+    peer.snapshot("v", "date", targetDeleteDate=now + 200)
+    peer.snapshot("v", "kept", deleteAfter=100)
+    peer.post("SnapshotUpdate/kept", {"deleteAfter": 0})
+    assert peer.shot("after")["targetDeleteDate"] == now + 100
+    peer.control("POST", "clock", {"advance": 150})
+    assert peer.names() == {"v", "*after", "date", "kept"}
+    peer.control("POST", "clock", {"advance": 51})
+    assert peer.names() == {"v", "*date", "kept"}
+
+
+def test_a_date_in_the_past_is_refused(peer: World) -> None:
+    """targetDeleteDate can not be set in the past [sptypes]."""
+    peer.create("v")
+    assert refused(peer, "VolumeSnapshot/v", {"targetDeleteDate": 1}).name == "invalidParam"
+
+
+def test_an_attached_snapshot_waits_for_its_detach(peer: World) -> None:
+    """A scheduled delete of an attached snapshot happens after the detach [inf]."""
+    peer.create("v")
+    peer.snapshot("v", "s", deleteAfter=10)
+    peer.reassign({"snapshot": "s", "ro": [1]})
+    peer.control("POST", "clock", {"advance": 100})
+    assert "s" in peer.names()
+    peer.reassign({"snapshot": "s", "detach": "all"})
+    peer.control("POST", "clock", {"advance": 5})
+    peer.control("POST", "clock", {"advance": 5})
+    assert peer.names() == {"v"}
+
+
+def test_automatic_names(peer: World) -> None:
+    """A snapshot without a name is called <volume>@<serial> and says so [kb] [sptest]."""
+    peer.create("v")
+    for body in ({}, {"name": ""}):
+        reply = peer.post("VolumeSnapshot/v", body)
+        shot = peer.shot(f"~{reply['snapshotGlobalId']}")
+        assert shot["name"] == reply["autoName"] == f"v@{reply['snapshotVisibleVolumeId']}"
+        assert shot["autoName"] is True

@@ -1,0 +1,390 @@
+"""Each uncertain point of the API: what both values of its switch do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from simulator_fixtures import GIB, RefusedError, World, until, world
+
+from storpool_simulator import switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SCENES: dict[str, Callable[[World], str]] = {}
+"""For each switch a scene that is played with every value; it tells in one word what happened."""
+
+EXPECTED = {
+    "strict": {"true": "invalidParam", "false": "ok"},
+    "busy_error": {"busy": "busy", "invalidParam": "invalidParam"},
+    "detach_absent": {"ok": "ok", "error": "invalidParam"},
+    "attach_timeout_expiry": {"error_keep": "timeout 1", "error_undo": "timeout 0", "ok": "ok 1"},
+    "array_on_wait": {"true": "ok", "false": "invalidParam"},
+    "default_placement": {"true": "ok", "false": "invalidParam"},
+    "unnamed_auto_name": {"gid": "~", "serial": "@"},
+    "unknown_cluster_error": {
+        "objectDoesNotExist": "objectDoesNotExist",
+        "invalidParam": "invalidParam",
+    },
+    "unauthorized_error": {"unauthorized": "unauthorized", "invalidParam": "invalidParam"},
+    "bad_json_error": {"invalidParam": "invalidParam", "badRequest": "badRequest"},
+    "unknown_query_error": {"unknownQuery": "unknownQuery", "invalidParam": "invalidParam"},
+    "error_status": {"by_name": "404", "500": "500"},
+    "tag_update": {"merge": "a b", "replace": "b"},
+    "tag_empty": {"remove": "b", "keep": "a b"},
+    "config_wait_down": {"block": "waits", "error": "invalidParam"},
+    "revert_attached": {"open": "ok busy", "attached": "busy busy", "allow": "ok ok"},
+    "revert_size": {"keep": "2", "snapshot": "1"},
+    "revert_limits": {"keep": "5", "snapshot": "-"},
+    "on_attached_everywhere": {"true": "ok", "false": "invalidParam"},
+    "on_volume_none": {"dash": "'-'", "empty": "''"},
+    "update_name": {"false": "None", "true": "w"},
+    "zero_limit": {"unlimited": "-", "zero": "0"},
+    "small_child": {"refuse": "invalidParam", "truncate": "ok"},
+    "name_tags_limit": {"true": "invalidParam", "false": "ok"},
+    "list_multicluster": {"false": "unknownQuery", "true": "ok"},
+    "delete_attached_snapshot": {"busy": "busy", "invalidParam": "invalidParam"},
+    "downgrade_open": {"ok": "ok", "busy": "busy"},
+    "own_device": {"keep": "ok", "reattach": "busy"},
+    "overprovision": {"true": "ok", "false": "insufficientResources"},
+    "list_order": {"created": "v w", "reversed": "w v"},
+    "lag": {"0": "v w, v w, v w", "50": ", v w, "},
+    "linger": {"0": "v", "50": "*s v"},
+}
+
+
+def scene(function: Callable[[World], str]) -> Callable[[World], str]:
+    """The scene of the switch that the function is called after."""
+    SCENES[function.__name__.lstrip("_")] = function
+    return function
+
+
+def outcome(call: Callable[[], Any]) -> str:
+    """ok, or the name of the error."""
+    try:
+        call()
+    except RefusedError as error:
+        return str(error.name)
+    return "ok"
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[World]:
+    """A cluster with one volume."""
+    with world(tmp_path) as running:
+        running.create("v")
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in EXPECTED.items() for value in values],
+    ids=str,
+)
+def test_both_values(peer: World, name: str, value: str) -> None:
+    """Each value of each switch has its own effect."""
+    peer.control("POST", "switches", {name: value})
+    assert SCENES[name](peer) == EXPECTED[name][value]
+
+
+def test_every_switch_has_a_scene_for_every_value() -> None:
+    """No switch and no value is left out here, and every default is the one that the table
+    names."""
+    for switch in switches.SWITCHES.values():
+        assert set(EXPECTED[switch.name]) == set(switch.values or ("0", "50"))
+        assert switches.Switches()[switch.name] == switch.default
+    assert set(SCENES) == set(EXPECTED) == set(switches.SWITCHES)
+
+
+def test_a_wrong_switch_changes_nothing(peer: World) -> None:
+    """An unknown name or value is refused in one sentence, and the others of the request are not
+    set either."""
+    before = peer.control("GET", "switches")
+    for wrong in ({"strict": "maybe"}, {"unknown": "true"}, {"linger": "-1"}, {"linger": "soon"}):
+        with pytest.raises(RefusedError, match="invalidParam"):
+            peer.control("POST", "switches", {"update_name": "true", **wrong})
+    assert peer.control("GET", "switches") == before
+
+
+def test_a_boolean_switch_takes_json_too(peer: World) -> None:
+    """true and false may be sent as JSON."""
+    assert peer.control("POST", "switches", {"strict": False})["strict"] == "false"
+
+
+@scene
+def _strict(peer: World) -> str:
+    """[readme 5.1.0]."""
+    unknown = outcome(lambda: peer.post("VolumeUpdate/v", {"unknown": 1}))
+    null = outcome(lambda: peer.post("VolumeUpdate/v", {"template": None}))
+    text = outcome(lambda: peer.post("VolumeUpdate/v", '"{}"'))
+    assert (unknown, text) == (null, "invalidParam")
+    return unknown
+
+
+@scene
+def _busy_error(peer: World) -> str:
+    """[brick] [csi]."""
+    _open(peer)
+    return outcome(lambda: peer.reassign({"volume": "v", "detach": "all"}))
+
+
+@scene
+def _detach_absent(peer: World) -> str:
+    """[addon]."""
+    return outcome(lambda: peer.reassign({"volume": "v", "detach": [2]}))
+
+
+@scene
+def _attach_timeout_expiry(peer: World) -> str:
+    """[sptypes]."""
+    peer.simulator.set_client(2, running=False)
+    return (
+        f"{outcome(lambda: peer.reassign({'volume': 'v', 'rw': [2]}, wait=1))}"
+        f" {len(peer.attached())}"
+    )
+
+
+@scene
+def _array_on_wait(peer: World) -> str:
+    """[pve]."""
+    return outcome(lambda: peer.post("VolumesReassignWait", [{"volume": "v", "rw": [1]}]))
+
+
+@scene
+def _default_placement(peer: World) -> str:
+    """[sp-os]."""
+    assert outcome(lambda: peer.create("placed", replication=2)) == "ok"
+    return outcome(lambda: peer.create("w"))
+
+
+@scene
+def _unnamed_auto_name(peer: World) -> str:
+    """[cs] [pve]."""
+    u = peer.create("")
+    reply = peer.post(f"VolumeSnapshot/~{u}", {})
+    name = peer.shot(f"~{reply['snapshotGlobalId']}")["name"]
+    assert name in (f"~{reply['snapshotGlobalId']}", f"{u}@{reply['snapshotVisibleVolumeId']}")
+    return "@" if "@" in name else "~"
+
+
+@scene
+def _unknown_cluster_error(peer: World) -> str:
+    """[spapi]."""
+    return outcome(lambda: peer.get("RemoteCommand/elsewhere/VolumesList"))
+
+
+@scene
+def _unauthorized_error(peer: World) -> str:
+    """[spapi]."""
+    peer.token = "wrong"
+    return outcome(lambda: peer.get("VolumesList"))
+
+
+@scene
+def _bad_json_error(peer: World) -> str:
+    """[spapi]."""
+    return outcome(lambda: peer.post("VolumeCreate", "{"))
+
+
+@scene
+def _unknown_query_error(peer: World) -> str:
+    """[spapi]."""
+    return outcome(lambda: peer.get("Nonsense"))
+
+
+@scene
+def _error_status(peer: World) -> str:
+    """[inf]."""
+    return str(peer.raw("GET", "/ctrl/1.0/Volume/unknown").status)
+
+
+@scene
+def _tag_update(peer: World) -> str:
+    """[cs-up] [pve]."""
+    peer.post("VolumeUpdate/v", {"tags": {"a": "1"}})
+    peer.post("VolumeUpdate/v", {"tags": {"b": "1"}})
+    return " ".join(sorted(peer.volume("v")["tags"]))
+
+
+@scene
+def _tag_empty(peer: World) -> str:
+    """[sp-os] [addon]."""
+    peer.post("VolumeUpdate/v", {"tags": {"a": "1", "b": "1"}})
+    peer.post("VolumeUpdate/v", {"tags": {"a": ""}})
+    return " ".join(sorted(peer.volume("v")["tags"]))
+
+
+@scene
+def _config_wait_down(peer: World) -> str:
+    """[spapi]."""
+    peer.simulator.set_client(2, running=False)
+    if peer.simulator.switches["config_wait_down"] == "error":
+        return outcome(lambda: peer.get("ClientConfigWait/2"))
+    with pytest.raises(TimeoutError):
+        _impatient(peer, "ClientConfigWait/2")
+    return "waits"
+
+
+@scene
+def _revert_attached(peer: World) -> str:
+    """[pve] [cs] [cinder]."""
+    peer.snapshot("v", "s")
+    peer.reassign({"volume": "v", "rw": [1]})
+    closed = outcome(lambda: peer.post("VolumeRevert/v", {"toSnapshot": "s"}))
+    _open(peer)
+    return f"{closed} {outcome(lambda: peer.post('VolumeRevert/v', {'toSnapshot': 's'}))}"
+
+
+@scene
+def _revert_size(peer: World) -> str:
+    """[pve]."""
+    peer.snapshot("v", "s")
+    peer.post("VolumeUpdate/v", {"size": 2 * GIB})
+    peer.post("VolumeRevert/v", {"toSnapshot": "s"})
+    assert (
+        peer.simulator.cluster.files.path(peer.volume("v")["globalId"]).stat().st_size
+        == peer.volume("v")["size"]
+    )
+    return str(peer.volume("v")["size"] // GIB)
+
+
+@scene
+def _revert_limits(peer: World) -> str:
+    """[cs]."""
+    peer.snapshot("v", "s")
+    peer.post("VolumeUpdate/v", {"iops": 5})
+    peer.post("VolumeRevert/v", {"toSnapshot": "s"})
+    return str(peer.volume("v")["iops"])
+
+
+@scene
+def _on_attached_everywhere(peer: World) -> str:
+    """[cs]."""
+    peer.reassign({"volume": "v", "rw": [1]})
+    return outcome(lambda: peer.post("VolumeDelete/v", {"onAttached": "detachForce"}))
+
+
+@scene
+def _on_volume_none(peer: World) -> str:
+    """[sptypes]."""
+    peer.snapshot("v", "s")
+    peer.post("VolumeDelete/v")
+    return repr(peer.shot("s")["onVolume"])
+
+
+@scene
+def _update_name(peer: World) -> str:
+    """[cs]."""
+    return str(peer.post("VolumeUpdate/v", {"rename": "w"}).get("name"))
+
+
+@scene
+def _zero_limit(peer: World) -> str:
+    """[cs]."""
+    peer.post("VolumeUpdate/v", {"iops": 0})
+    return str(peer.volume("v")["iops"])
+
+
+@scene
+def _small_child(peer: World) -> str:
+    """[cs]."""
+    peer.snapshot("v", "s")
+    of_snapshot = outcome(lambda: peer.create("w", size=GIB // 2, parent="s"))
+    assert of_snapshot == outcome(lambda: peer.create("x", size=GIB // 2, baseOn="v"))
+    return of_snapshot
+
+
+@scene
+def _name_tags_limit(peer: World) -> str:
+    """[kb]."""
+    assert outcome(lambda: peer.create("n" * 99, tags={"t": "x" * 100})) == "ok"
+    return outcome(lambda: peer.create("n" * 100, tags={"t": "x" * 100}))
+
+
+@scene
+def _list_multicluster(peer: World) -> str:
+    """[pve]."""
+    assert len(peer.get("VolumesAndSnapshotsList")["volumes"]) == 1
+    return outcome(lambda: peer.get("MultiCluster/VolumesAndSnapshotsList"))
+
+
+@scene
+def _delete_attached_snapshot(peer: World) -> str:
+    """[inf]."""
+    peer.snapshot("v", "s")
+    peer.reassign({"snapshot": "s", "ro": [1]})
+    return outcome(lambda: peer.post("SnapshotDelete/s"))
+
+
+@scene
+def _downgrade_open(peer: World) -> str:
+    """[addon] [pve]."""
+    _open(peer)
+    return outcome(lambda: peer.reassign({"volume": "v", "ro": [1]}))
+
+
+@scene
+def _own_device(peer: World) -> str:
+    """[pve] [sp-os]."""
+    _open(peer)
+    closed = peer.create("closed")
+    peer.reassign({"volume": "closed", "rw": [1]})
+    peer.reassign({"volume": "closed", "detach": "all", "rw": [1]})
+    assert peer.device(1, closed).exists()
+    return outcome(lambda: peer.reassign({"volume": "v", "detach": "all", "rw": [1]}))
+
+
+@scene
+def _overprovision(peer: World) -> str:
+    """[csi]."""
+    peer.create("first", size=60 * GIB, template="nvme")
+    return outcome(lambda: peer.create("second", size=60 * GIB, template="nvme"))
+
+
+@scene
+def _list_order(peer: World) -> str:
+    """[inf]."""
+    peer.create("w")
+    return " ".join(one["name"] for one in peer.get("VolumesList"))
+
+
+@scene
+def _lag(peer: World) -> str:
+    """[inf]: an instance of the management service that is behind after a failover."""
+    peer.create("w")
+    return ", ".join(" ".join(one["name"] for one in peer.get("VolumesList")) for _ in range(3))
+
+
+@scene
+def _linger(peer: World) -> str:
+    """[sptest]."""
+    peer.snapshot("v", "s")
+    peer.post("SnapshotDelete/s")
+    peer.control("POST", "clock", {"advance": 49})
+    return " ".join(sorted(peer.names()))
+
+
+def _open(peer: World) -> None:
+    global_id = peer.volume("v")["globalId"]
+    peer.reassign({"volume": "v", "rw": [1]})
+    peer.simulator.set_client(1, opened=[global_id])
+    until(
+        lambda: peer.simulator.cluster.holders(
+            peer.simulator.cluster.catalog.attached(global_id)[1]
+        )
+    )
+
+
+def _impatient(peer: World, query: str) -> None:
+    import http.client
+
+    connection = http.client.HTTPConnection(peer.host, peer.port, timeout=0.2)
+    try:
+        connection.request(
+            "GET", f"/ctrl/1.0/{query}", headers={"Authorization": f"Storpool v1:{peer.token}"}
+        )
+        connection.getresponse()
+    finally:
+        connection.close()

@@ -1,0 +1,119 @@
+"""The model: templates and the space that they have, the key-value store, the generation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from simulator_fixtures import GIB, RefusedError, World, refused, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[World]:
+    """A cluster to call."""
+    with world(tmp_path) as running:
+        yield running
+
+
+# templates, space
+
+
+def test_a_template_is_found_by_name(peer: World) -> None:
+    """Describe of an unknown template is objectDoesNotExist, a second create objectExists [cs]."""
+    with pytest.raises(RefusedError, match="objectDoesNotExist"):
+        peer.get("VolumeTemplateDescribe/x")
+    assert refused(peer, "VolumeTemplateCreate", {"name": "nvme"}).name == "objectExists"
+    assert refused(peer, "VolumeTemplateUpdate/nvme", {"rename": "hdd"}).name == "objectExists"
+    assert refused(peer, "VolumeTemplateCreate", {}).name == "invalidParam"
+
+
+def test_a_template_change_reaches_volumes_only_when_propagated(peer: World) -> None:
+    """propagate applies a template's change to the volumes and snapshots that it has [sptypes]."""
+    peer.create("v", template="nvme")
+    peer.post("VolumeTemplateUpdate/nvme", {"iops": 10})
+    assert peer.volume("v")["iops"] == "-"
+    peer.post("VolumeTemplateUpdate/nvme", {"iops": 20, "propagate": True})
+    assert peer.volume("v")["iops"] == 20
+
+
+def test_volumes_outlive_their_template(peer: World) -> None:
+    """After VolumeTemplateDelete its volumes have no template [inf]."""
+    peer.create("v", template="nvme")
+    peer.post("VolumeTemplateDelete/nvme")
+    assert peer.volume("v")["templateName"] == ""
+
+
+def test_a_template_tells_what_is_left(peer: World) -> None:
+    """stored.free is the capacity without the data that is written; snapshots do not count it twice
+    [pve] [sptypes]."""
+    peer.create("v", template="nvme")
+    peer.reassign({"volume": "v", "rw": [1]})
+    peer.write(1, peer.volume("v")["globalId"], bytes([1]) * (1 << 20))
+
+    def free() -> int:
+        return next(
+            int(one["stored"]["free"])
+            for one in peer.get("VolumeTemplatesStatus")
+            if one["name"] == "nvme"
+        )
+
+    assert free() == 100 * GIB - (1 << 20)
+    peer.snapshot("v", "s")
+    assert free() == 100 * GIB - (1 << 20)
+    assert {one["name"]: one["storedSize"] for one in peer.get("VolumesSpace")} == {"v": 0}
+    assert {one["name"]: one["spaceUsed"] for one in peer.get("VolumesSpace")} == {"v": 1 << 20}
+    assert {one["name"]: one["storedSize"] for one in peer.get("SnapshotsSpace")} == {"s": 1 << 20}
+
+
+def test_a_template_counts_its_objects(peer: World) -> None:
+    """VolumeTemplatesStatus counts volumes, snapshots and those being removed, with their sizes
+    [sptypes]."""
+    peer.create("v", template="nvme")
+    peer.snapshot("v", "s")
+    peer.snapshot("v", "t")
+    peer.create("w", template="nvme")
+    peer.snapshot("w", "u")
+    peer.post("SnapshotDelete/s")
+    peer.post("VolumeDelete/w")
+    (one,) = [one for one in peer.get("VolumeTemplatesStatus") if one["name"] == "nvme"]
+    assert (one["volumesCount"], one["snapshotsCount"], one["removingSnapshotsCount"]) == (1, 3, 1)
+    assert (one["size"], one["totalSize"]) == (GIB, 3 * GIB)
+    assert (one["snapshotsWithChildrenSize"], one["snapshotsWithoutChildrenSize"]) == (2 * GIB, GIB)
+
+
+def test_no_space(peer: World) -> None:
+    """A create or a growth beyond the template's free space is insufficientResources [csi]."""
+    error = refused(peer, "VolumeCreate", {"name": "v", "size": 101 * GIB, "template": "nvme"})
+    assert (error.name, error.status) == ("insufficientResources", 507)
+    peer.create("v", size=100 * GIB, template="nvme")
+    assert refused(peer, "VolumeUpdate/v", {"sizeAdd": 101 * GIB}).name == "insufficientResources"
+
+
+# key-value store, generation
+
+
+def test_a_bucket_is_changed_by_version(peer: World) -> None:
+    """Every change of a bucket makes a new version; a stale one is refused; an empty value deletes
+    [sptypes]."""
+    peer.post("KV/Create/b")
+    assert refused(peer, "KV/Create/b").name == "objectExists"
+    peer.post("KV/Set/b", {"set": {"a": "1", "b": "2"}})
+    error = refused(peer, "KV/Set/b", {"runIfVersionIs": 0, "set": {"a": "9"}})
+    assert (error.name, error.status) == ("runIfVersionIsMismatch", 409)
+    peer.post("KV/Set/b", {"runIfVersionIs": 1, "set": {"a": ""}})
+    assert peer.get("KV/List/b") == {"name": "b", "version": 2, "pairs": {"b": "2"}}
+    with pytest.raises(RefusedError, match="objectDoesNotExist"):
+        peer.get("KV/Get/b/a")
+    assert refused(peer, "KV/Set/b", {"set": {"a": 1}}).name == "invalidParam"
+
+
+def test_the_generation_grows_with_each_change(peer: World) -> None:
+    """Each successful change has a larger generation, reads leave it [sptypes]."""
+    peer.create("v")
+    before = peer.post("VolumeUpdate/v", {"tags": {"a": "b"}})["generation"]
+    peer.get("VolumesList")
+    assert peer.post("VolumeUpdate/v", {"tags": {"a": "c"}})["generation"] == before + 1
