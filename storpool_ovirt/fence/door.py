@@ -22,7 +22,7 @@ from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
 
 PROGRAM = "storpool-fence-door"
-LOG_FILE = f"{root_door.LOG_FOLDER}/fence-root_door.log"
+LOG_FILE = f"{root_door.LOG_FOLDER}/fence-door.log"
 # Less than the agent waits.
 DEADLINE_SECONDS = 43.0
 OPTIONS_MAX_BYTES = 4 << 10  # of the few options that are left

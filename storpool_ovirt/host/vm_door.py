@@ -24,7 +24,7 @@ from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
 
 PROGRAM = "storpool-vm-door"
-LOG_FILE = f"{root_door.LOG_FOLDER}/vm-root_door.log"
+LOG_FILE = f"{root_door.LOG_FOLDER}/vm-door.log"
 # Less than the hook waits: its sentence shall be ours.
 DEADLINE_SECONDS = 38.0
 
