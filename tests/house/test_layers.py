@@ -149,6 +149,22 @@ def test_what_stands_beside_the_house_imports_none_of_it(package: str) -> None:
         assert not packages(path) & {"storpool_ovirt", "cinder_driver", *BESIDE} - {package}, path
 
 
+SIMULATED = files(Path(storpool_simulator.__file__).parent)
+SIMULATORS_STOREY = {"ground": 0, "devices": 1, "model": 2, "api": 3}
+# The simulator's own ground; what is flat and not named here puts the rooms together.
+SIMULATORS_GROUND = {"errors", "switches"}
+
+
+@pytest.mark.parametrize("module", [each for each in SIMULATED if "." in each])
+def test_the_simulators_rooms_import_downwards(module: str) -> None:
+    """HTTP knows the rules, the rules know the devices, and never the other way round."""
+    for full in imported(SIMULATED[module]):
+        other = full.partition("storpool_simulator.")[2]
+        if other:
+            assert "." in other or other in SIMULATORS_GROUND, f"{module} imports {other}"
+            assert SIMULATORS_STOREY[room(other)] <= SIMULATORS_STOREY[room(module)], other
+
+
 def test_the_driver_uses_what_is_below_ovirts_words() -> None:
     """Cinder knows no mapping, no helper, no fence: only ground, cluster and policy."""
     for path in files(Path(cinder_driver.__file__).parent).values():
