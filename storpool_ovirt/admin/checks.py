@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import died, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, journal, mapping, ownership, recovery, tree
+from storpool_ovirt.engine import candidates, intent, mapping, operations, ownership, recovery, tree
 
 
 def gone(work: tree.Work, node: mapping.Node) -> None:
@@ -41,13 +41,13 @@ def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflic
     )
 
 
-def clusters(work: tree.Work, disk: str, operations: Sequence[journal.Operation]) -> None:
+def clusters(work: tree.Work, disk: str, operations: Sequence[operations.Operation]) -> None:
     """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means
     nothing."""
     pinned = work.domain.api.cluster_id
     served = {pinned} if pinned else ownership.clusters_shown(work)
     known = {names.cluster_of(node.global_id) for node in work.mapping.tree(disk) if node.global_id}
-    known |= {str(each.plan["cluster"]) for each in operations if each.plan.get("cluster")}
+    known |= {each.plan.cluster for each in operations if each.plan.cluster}
     for cluster in sorted(known - served):
         raise errors.WrongCluster(
             f"disk {disk}",
@@ -56,13 +56,13 @@ def clusters(work: tree.Work, disk: str, operations: Sequence[journal.Operation]
         )
 
 
-def explained(work: tree.Work, operation: journal.Operation) -> None:
+def explained(work: tree.Work, operation: operations.Operation) -> None:
     """Raise Conflict when the cluster tells that it is younger than the entry: then a person
     decides what may go."""
-    if operation.kind == journal.GROW:
+    if operation.kind == intent.GROW:
         return
     view = survey.look(work)
-    there = recovery.made(work, operation) if operation.kind == journal.MAKE else None
+    there = recovery.made(work, operation) if operation.kind == intent.MAKE else None
     if view.unmapped or (there is not None and not died.is_alone(view, there)):
         raise errors.Conflict(
             f"disk {operation.disk}",

@@ -18,7 +18,7 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import journal, mapping, recovery
+from storpool_ovirt.engine import intent, mapping, operations, recovery
 
 
 def of_operations(view: survey.View) -> Iterator[Finding]:
@@ -29,22 +29,22 @@ def of_operations(view: survey.View) -> Iterator[Finding]:
         elif operation.disk not in view.busy and _is_here(view, operation):
             found = (
                 _made(view, operation)
-                if operation.kind == journal.MAKE
+                if operation.kind == intent.MAKE
                 else _changed(view, operation)
             )
             if found is not None:
                 yield found
 
 
-def _is_here(view: survey.View, operation: journal.Operation) -> bool:
-    cluster = operation.plan.get("cluster")
+def _is_here(view: survey.View, operation: operations.Operation) -> bool:
+    cluster = operation.plan.cluster
     return view.is_here(operation.disk) and (
         not cluster or not view.clusters or cluster in view.clusters
     )
 
 
-def _hung(operation: journal.Operation) -> Finding:
-    pid = operation.process.split(":")[1]
+def _hung(operation: operations.Operation) -> Finding:
+    pid = operation.process.pid
     return Finding(
         UNFINISHED,
         WARNING,
@@ -58,11 +58,11 @@ def _hung(operation: journal.Operation) -> Finding:
     )
 
 
-def _made(view: survey.View, operation: journal.Operation) -> Finding | None:
+def _made(view: survey.View, operation: operations.Operation) -> Finding | None:
     """What was to be made: a disk, a snapshot or a preview that Engine does not know of."""
     record = view.records.get(operation.node)
     thing = _thing_of(view, operation.node, record)
-    if operation.state == journal.UNDONE and (
+    if operation.state == operations.UNDONE and (
         thing is None or record is not None or not operation.proved
     ):
         return None
@@ -70,13 +70,13 @@ def _made(view: survey.View, operation: journal.Operation) -> Finding | None:
     why = _ending(operation)
     if record is not None and recovery.is_known(view.tree(operation.disk), operation):
         kind, severity, why = UNFINISHED, INFO, f"{why}; it is in use all the same"
-    elif operation.state in (journal.DONE, journal.UNDELIVERED):
+    elif operation.has_done_its_work:
         kind = UNDELIVERED
     elif thing is None:
         kind = UNFINISHED
-    what = findings.named(str(operation.plan.get("kind", "object")), operation.node, thing)
-    if thing is None and operation.plan.get("api", view.api_address) != view.api_address:
-        where = f"it went to the StorPool API at {operation.plan['api']}, not to this one"
+    what = findings.named(operation.plan.kind or "object", operation.node, thing)
+    if thing is None and operation.plan.is_elsewhere(view.api_address):
+        where = f"it went to the StorPool API at {operation.plan.api}, not to this one"
         mend = (
             "if that is another cluster, audit it with the options of its domain; else"
             f" storpool-ovirt reconcile --remove {operation.node} forgets it"
@@ -92,7 +92,7 @@ def _made(view: survey.View, operation: journal.Operation) -> Finding | None:
             operation.age_seconds,
         )
     action: Action | None = Action(SETTLE, operation.node, operation.disk, number=operation.id)
-    if operation.state == journal.UNDONE and thing is not None:
+    if operation.state == operations.UNDONE and thing is not None:
         why += ", was taken back, and took effect after that all the same"
         action = Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id)
     mend = "storpool-ovirt reconcile" + (" deletes it" if thing is not None else " forgets it")
@@ -118,9 +118,9 @@ def _made(view: survey.View, operation: journal.Operation) -> Finding | None:
     )
 
 
-def _changed(view: survey.View, operation: journal.Operation) -> Finding | None:
+def _changed(view: survey.View, operation: operations.Operation) -> Finding | None:
     """What was to grow or to go."""
-    if operation.state == journal.UNDONE:
+    if operation.state == operations.UNDONE:
         return None
     record = view.records.get(operation.node)
     kind = (
@@ -132,17 +132,17 @@ def _changed(view: survey.View, operation: journal.Operation) -> Finding | None:
     )
     action = Action(SETTLE, operation.node, operation.disk, number=operation.id)
     facts = (f"{kind} {operation.node}", operation.node, operation.disk, _ending(operation))
-    if operation.state in (journal.DONE, journal.UNDELIVERED):
+    if operation.has_done_its_work:
         again = (
             "extend it in oVirt once more"
-            if operation.kind == journal.GROW
+            if operation.kind == intent.GROW
             else "delete it in oVirt once more"
         )
         mend = (
             f"{again}, so that Engine shows what is true; storpool-ovirt reconcile closes the entry"
         )
         return Finding(UNDELIVERED, INFO, *facts, mend, operation.age_seconds, action)
-    if operation.kind == journal.DROP and view.unmapped:
+    if operation.kind == intent.DROP and view.unmapped:
         mend = (
             "repeat it in oVirt; storpool-ovirt reconcile does nothing while there are unmapped"
             " objects"
@@ -150,21 +150,21 @@ def _changed(view: survey.View, operation: journal.Operation) -> Finding | None:
         return Finding(UNFINISHED, WARNING, *facts, mend, operation.age_seconds)
     mend = "repeat it in oVirt; or storpool-ovirt reconcile, which " + (
         "reads the size"
-        if operation.kind == journal.GROW
+        if operation.kind == intent.GROW
         else "keeps what StorPool still has, or ends the delete where the disk has lost its volume"
     )
     return Finding(UNFINISHED, WARNING, *facts, mend, operation.age_seconds, action)
 
 
-def _ending(operation: journal.Operation) -> str:
+def _ending(operation: operations.Operation) -> str:
     """Tell in words who did what and how it ended."""
     who = str(operation) if operation.arguments else f"a {operation}"
     ending = {
-        journal.RUNNING: "died before it knew the result",
-        journal.FAILED: f"failed without knowing the result: {operation.note}",
-        journal.DONE: "did its work and died before Engine had the answer",
-        journal.UNDELIVERED: "did its work, but nobody read the answer",
-        journal.UNDONE: "died",
+        operations.RUNNING: "died before it knew the result",
+        operations.FAILED: f"failed without knowing the result: {operation.note}",
+        operations.DONE: "did its work and died before Engine had the answer",
+        operations.UNDELIVERED: "did its work, but nobody read the answer",
+        operations.UNDONE: "died",
     }[operation.state]
     restored = (
         "" if operation.proved else " (the entry comes from a restored backup and proves nothing)"

@@ -23,7 +23,7 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, journal, mapping
+from storpool_ovirt.engine import candidates, intent, mapping, operations
 
 GIB = 1 << 30
 
@@ -126,9 +126,9 @@ def _moved(node: mapping.Node, found: tuple[api.Volume, ...]) -> tuple[str, str]
 
 def _loss(view: survey.View, record: mapping.Record) -> str:
     late = any(
-        each.kind == journal.DROP
-        and each.state == journal.UNDONE
-        and record.node.uuid in str(each.plan.get("nodes"))
+        each.kind == intent.DROP
+        and each.state == operations.UNDONE
+        and record.node.uuid in each.plan.nodes
         for each in view.operations
     )
     if late:

@@ -14,7 +14,7 @@ from functools import cached_property
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import survey
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, journal, mapping, tree
+from storpool_ovirt.engine import candidates, intent, mapping, tree
 
 
 def _unsaid(_line: str) -> None:
@@ -76,7 +76,7 @@ def plan(view: survey.View, location: str | None = None) -> Plan:
             f"the locations there are: {there}; the old one is in the adapter's log (verb_done ..."
             " loc=): give it with --location",
         )
-    claimed = {each.node for each in view.operations if each.kind == journal.MAKE and each.proved}
+    claimed = {each.node for each in view.operations if each.kind == intent.MAKE and each.proved}
     by_uuid, left_out = _objects(replace(view, location=wanted), claimed)
     found = _Found(view, by_uuid)
     disks = {*found.members, *({record.node.root for record in view.records.values()} - view.busy)}

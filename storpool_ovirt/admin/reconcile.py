@@ -13,7 +13,16 @@ from typing import Callable
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import audit, checks, findings
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import candidates, journal, mapping, ownership, recovery, removal, tree
+from storpool_ovirt.engine import (
+    candidates,
+    intent,
+    mapping,
+    operations,
+    ownership,
+    recovery,
+    removal,
+    tree,
+)
 
 NOTHING = "nothing to do any more"
 
@@ -91,13 +100,13 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
         return NOTHING
     checks.clusters(work, action.disk, [operation])
     checks.explained(work, operation)
-    if operation.kind == journal.DROP:
+    if operation.kind == intent.DROP:
         checks.not_moved(
             work,
             [each for each in work.mapping.tree(action.disk) if each.state == mapping.DELETING],
         )
     done = recovery.settle(work, operation)
-    if operation.kind == journal.DROP and done.startswith("left"):
+    if operation.kind == intent.DROP and done.startswith("left"):
         if not operation.proved:
             raise errors.Conflict(
                 f"disk {action.disk}",
@@ -115,7 +124,7 @@ def _delete(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
     """Delete what was made after its operation had been taken back."""
     undone = any(
         each.id == action.number
-        and each.state == journal.UNDONE
+        and each.state == operations.UNDONE
         and each.proved
         and each.age_seconds >= grace_seconds
         for each in work.mapping.journal.all()
@@ -209,7 +218,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
     node = tree.known(work, uuid)
     operations = recovery.open_on(work, node.root)
     checks.clusters(work, node.root, operations)
-    claims = [each for each in operations if (each.kind, each.node) == (journal.MAKE, uuid)]
+    claims = [each for each in operations if (each.kind, each.node) == (intent.MAKE, uuid)]
     claim = next((each for each in claims if each.is_open), None)
     if claim is not None and not recovery.is_known(work.mapping.tree(node.root), claim):
         if dry_run:
@@ -246,12 +255,10 @@ def _find(work: tree.Work, node: mapping.Node) -> str:
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 
-def _told(operation: journal.Operation, done: str) -> str:
+def _told(operation: operations.Operation, done: str) -> str:
     """Return what was done; raise Conflict when nothing was."""
     if done.startswith("left"):
-        raise errors.Conflict(
-            f"{operation.plan.get('kind', 'object')} {operation.node}", f"was {done}"
-        )
+        raise errors.Conflict(f"{operation.plan.kind or 'object'} {operation.node}", f"was {done}")
     return done
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, claims, journal, mapping, tree
+from storpool_ovirt.engine import candidates, claims, intent, mapping, operations, tree
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class View:
 
     location: str
     records: Mapping[str, mapping.Record]
-    operations: tuple[journal.Operation, ...]
+    operations: tuple[operations.Operation, ...]
     things: Mapping[str, api.Volume]
     fleeting: Mapping[str, api.Volume]
     attachments: tuple[api.Attachment, ...]
@@ -75,7 +75,7 @@ class View:
         """The objects of this Engine, by tags and name, that neither the mapping nor the journal
         explains, by disk."""
         planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
-        made = {each.node for each in self.operations if each.kind == journal.MAKE and each.proved}
+        made = {each.node for each in self.operations if each.kind == intent.MAKE and each.proved}
         found: dict[str, list[api.Volume]] = {}
         for uuid, things in self.ours.items():
             for thing in things:
@@ -252,7 +252,7 @@ def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.E
     return claim, own
 
 
-_Base = tuple[dict[str, mapping.Record], tuple[journal.Operation, ...]]
+_Base = tuple[dict[str, mapping.Record], tuple[operations.Operation, ...]]
 
 
 def _database(work: tree.Work) -> _Base:

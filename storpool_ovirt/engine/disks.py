@@ -9,14 +9,14 @@ the intent and finishes it. The source of each rule is Engine's own flows, told 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     claims,
+    intent,
     mapping,
     ownership,
     placement,
@@ -58,7 +58,7 @@ def snapshot(work: tree.Work, volume: str) -> str:
         _new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED
     )
     plan = _plan(work, node)
-    work.mapping.plan(node, _told(work, node, plan))
+    work.mapping.plan(node, _written(work, node, plan))
     with _forgotten_when_refused(work, node):
         global_id = volumes.snapshot(work.client, tree.global_id(origin), plan)
     work.mapping.complete(node.uuid, global_id)
@@ -81,7 +81,7 @@ def preview(work: tree.Work, snapshot: str) -> str:
         _new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before
     )
     plan = _plan(work, node, origin)
-    work.mapping.plan(node, _told(work, node, plan))
+    work.mapping.plan(node, _written(work, node, plan))
     with _forgotten_when_refused(work, node):
         global_id = volumes.create(work.client, plan)
     work.mapping.complete_preview(node.uuid, global_id, root)
@@ -202,7 +202,7 @@ def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
         if not node.connected or root is None or root.active != uuid:
             # Under the lock, so that no delete of it is under way: a disk's active volume must be
             # there. It is shared, as clones of a template may take long and do no harm.
-            work.mapping.journal.lock(node.root, shared=True)
+            work.mapping.share(node.root)
             tree.checked(work, tree.known(work, uuid))
             work.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
@@ -223,16 +223,16 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
 
 
 def _make_disk(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> None:
-    there = work.mapping.plan(node, _told(work, node, plan))
+    there = work.mapping.plan(node, _written(work, node, plan))
     claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
     if there is not None and there.pending:
         recovery.settle_disk(work, node.uuid, node.uuid, again=True)
-        there = work.mapping.plan(node, _told(work, node, plan))
+        there = work.mapping.plan(node, _written(work, node, plan))
     if there is not None:
         _check_repeat(there, node)
         ownership.proved(work, there)
         if claimed:
-            work.mapping.begin_again(there, _told(work, there, plan))
+            work.mapping.begin_again(there, _written(work, there, plan))
         return
     with _forgotten_when_refused(work, node):
         try:
@@ -345,16 +345,9 @@ def _plan(
     )
 
 
-def _told(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> dict[str, object]:
-    """Return what the journal tells of what is to be made, and in which cluster: one mapping may
-    serve several."""
-    api = work.domain.api
-    return {
-        "kind": node.kind,
-        **asdict(plan),
-        "api": work.client.address,
-        "cluster": api.cluster_id,
-    }
+def _written(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> Mapping[str, object]:
+    """Return what the journal gets of what is to be made."""
+    return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
 
 
 def _new_uuid() -> str:

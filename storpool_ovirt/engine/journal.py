@@ -4,60 +4,54 @@ Before its first side effect an operation has one row: who (correlation id, verb
 process), what (the object with its planned name, tags, parent and size) and until when. The row
 goes when Engine has the answer. So a row that is left, and whose process is gone, is a fact:
 Engine believes that the verb failed (it takes an answer only from a process that ended with exit
-code 0).
-
-    running -> done -> (no row: the answer was delivered)
-       |         `---> undelivered   nobody read the answer
-       |-> failed                    Engine was told of a failure that may have taken effect
-       `-> (no row: StorPool said a clear no)
-    undone: another took it back; kept for a while, as a request under way may still take effect
+code 0). `operations.py` draws the states of a row.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storpool_ovirt import errors
-from storpool_ovirt.engine import database
+from storpool_ovirt.engine import intent, operations, process
 
-MAKE, GROW, DROP = "make", "grow", "drop"
-RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undelivered", "undone"
-# What a process is said to be where /proc does not tell its machine, or its start.
-UNTOLD, UNKNOWN_START = "-", "0"
+if TYPE_CHECKING:
+    from storpool_ovirt.engine import database
+    from storpool_ovirt.engine.intent import Intent
+    from storpool_ovirt.engine.operations import Operation
+
 # How long what was taken back is remembered: no request is under way for so long.
 KEEP_DAYS = 1
-_TEXTS = ("cluster", "kind", "api")  # of a plan
-_PID_MAX = 1 << 22  # the kernel's, proc(5)
 
 # The server, its timeline and the table that a row was written in. A row that came back with a
 # backup has other ones: what it tells is older than what Engine did since. (An image of the whole
 # server has the same: see `recovery.py`.)
 _SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
-_INCARNATION = (
-    f"{_SERVER} || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' ||"
-    " 'storpool_ovirt.operation'::regclass::oid"
-)
+_INCARNATION = f"""{_SERVER}
+        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+        || 'storpool_ovirt.operation'::regclass::oid"""
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still
 # come.
-PENDING = (
-    "(operation.state <> 'undone' OR operation.kind = 'make' AND operation.note <> 'nothing came')"
-)
+PENDING = """
+    (operation.state <> 'undone' OR operation.kind = 'make' AND operation.note <> 'nothing came')"""
 # What is dated later than this was written before the database's clock went back; rows that a
 # rebuild made have the time of StorPool's clock, which may be a little ahead.
 _SOON = "clock_timestamp() + interval '1 minute'"
-_SELECT = (
-    "SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,"
-    f" process, incarnation = {_INCARNATION}, greatest(0, extract(epoch FROM clock_timestamp() -"
-    " started_at))::float, extract(epoch FROM until - greatest(started_at,"
-    " clock_timestamp()))::float, started_at <= clock_timestamp(), NOT EXISTS (SELECT FROM"
-    f" storpool_ovirt.operation WHERE started_at > {_SOON}) AND NOT EXISTS (SELECT FROM"
-    f" storpool_ovirt.node WHERE created_at > {_SOON}) FROM storpool_ovirt.operation"
-)
+_SELECT = f"""
+    SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
+        process,
+        incarnation = {_INCARNATION},
+        greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float,
+        extract(epoch FROM until - greatest(started_at, clock_timestamp()))::float,
+        started_at <= clock_timestamp(),
+        NOT EXISTS (SELECT FROM storpool_ovirt.operation WHERE started_at > {_SOON})
+            AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE created_at > {_SOON})
+    FROM storpool_ovirt.operation"""
+_INSERT = f"""
+    INSERT INTO storpool_ovirt.operation
+        (correlation_id, verb, arguments, kind, disk, node, plan, process, incarnation, until)
+    SELECT %s, %s, %s::text[], %s, %s::uuid, %s::uuid, %s::jsonb, %s, {_INCARNATION},
+        clock_timestamp() + make_interval(secs => %s)"""
 
 
 class Caller(NamedTuple):
@@ -66,16 +60,6 @@ class Caller(NamedTuple):
     correlation_id: str
     verb: str = "-"
     arguments: tuple[str, ...] = ()
-
-
-class Intent(NamedTuple):
-    """What is to be done: to MAKE, GROW or DROP a node of a disk; `plan` is what the journal tells
-    of it."""
-
-    kind: str
-    disk: str
-    node: str
-    plan: Mapping[str, object]
 
 
 class Own(NamedTuple):
@@ -91,80 +75,6 @@ class Change(NamedTuple):
 
     sql: str
     args: tuple[object, ...] = ()
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One row. `left_seconds` is the time that its process still had; `proved`: written in this
-    very database.
-
-    Both ages are of the database's clock, which may go back: no age is negative, and none is longer
-    left than it had. `is_past`: it is not dated in the future; `is_clock_sound`: nothing in the
-    tables is.
-    """
-
-    id: int
-    correlation_id: str
-    verb: str
-    arguments: tuple[str, ...]
-    kind: str
-    disk: str
-    node: str
-    plan: Mapping[str, object]
-    state: str
-    note: str
-    process: str
-    proved: bool
-    age_seconds: float
-    left_seconds: float
-    is_past: bool
-    is_clock_sound: bool
-
-    def __str__(self) -> str:
-        return f"{self.verb} (correlation id {self.correlation_id})"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nobody has ended it yet."""
-        return self.state != UNDONE
-
-    def is_alive(self) -> bool:
-        """Tell whether its process still runs: on this machine it is looked for, elsewhere its time
-        decides."""
-        machine, pid, started = self.process.split(":")
-        here, own_pid, _ = process().split(":")
-        if machine != here or machine == UNTOLD:
-            return self.left_seconds > 0
-        if pid == own_pid or not _runs(int(pid)):
-            return (
-                False  # our own process is at one operation at a time: what it left before is over
-            )
-        found = _started(pid)
-        # Another user's process may be hidden (proc(5), hidepid): it is there, and nobody can tell
-        # since when.
-        return (
-            found == started
-            if found is not None and started != UNKNOWN_START
-            else self.left_seconds > 0
-        )
-
-    def is_fresh(self, seconds: float) -> bool:
-        """Tell whether it is certainly no older than this: an old one must not look new because a
-        clock went back.
-
-        The process tells too, as the time since this machine's start never goes back: an entry is
-        no older than it.
-        """
-        if not self.is_clock_sound or self.age_seconds > seconds:
-            return False
-        machine, _, ticks = self.process.split(":")
-        here = process()
-        if machine != here.split(":")[0] or self.process == here:
-            return True
-        return (
-            time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK")
-            <= seconds
-        )
 
 
 class Journal:
@@ -187,33 +97,30 @@ class Journal:
         return told.partition("/")[0]
 
     def begin(
-        self, intent: Intent, change: Change | None = None, *, only_if_changed: bool = False
+        self, aim: Intent, change: Change | None = None, *, only_if_changed: bool = False
     ) -> bool:
         """Write what is about to be done, and carry out `change` with it.
 
         False, and nothing is written, when it is `only_if_changed` and the change (with RETURNING)
         met no row.
         """
-        first = f"WITH change AS ({change.sql}) " if change else ""
-        where = " WHERE EXISTS (SELECT FROM change)" if only_if_changed else ""
+        first = f"WITH change AS ({change.sql})" if change else ""
+        where = "WHERE EXISTS (SELECT FROM change)" if only_if_changed else ""
         rows = self._session.rows(
-            f"{first}INSERT INTO storpool_ovirt.operation (correlation_id, verb, arguments, kind,"
-            " disk, node, plan, process, incarnation, until) SELECT %s, %s, %s::text[], %s,"
-            f" %s::uuid, %s::uuid, %s::jsonb, %s, {_INCARNATION}, clock_timestamp() +"
-            f" make_interval(secs => %s){where} RETURNING id",
+            f"{first} {_INSERT} {where} RETURNING id",
             *(change.args if change else ()),
             self.caller.correlation_id,
             self.caller.verb,
             list(self.caller.arguments),
-            intent.kind,
-            intent.disk,
-            intent.node,
-            json.dumps(intent.plan),
-            process(),
+            aim.kind,
+            aim.disk,
+            aim.node,
+            json.dumps(aim.plan),
+            str(process.own()),
             self._session.deadline.remaining(),
         )
         if rows:
-            self.own = Own(rows[0][0], intent)
+            self.own = Own(rows[0][0], aim)
         return bool(rows)
 
     def finish(self, change: Change) -> None:
@@ -238,7 +145,7 @@ class Journal:
         own, self.own = self.own, None
         if own is not None:
             self.begin(own.intent)
-            self.failed(UNDELIVERED, note)
+            self.failed(operations.UNDELIVERED, note)
 
     def delivered(self) -> None:
         """Write that Engine has the answer: nothing is open any more, also of earlier tries to make
@@ -246,10 +153,14 @@ class Journal:
         if self.own is None:
             return
         self._session.rows(
-            "DELETE FROM storpool_ovirt.operation WHERE id = %s OR (%s AND node = %s)"
-            " OR (state = 'undone' AND until < clock_timestamp() - make_interval(days => %s))",
+            """
+            DELETE FROM storpool_ovirt.operation
+            WHERE id = %s
+                OR (%s AND node = %s)
+                OR (state = 'undone' AND until < clock_timestamp() - make_interval(days => %s))
+            """,
             self.own.id,
-            self.own.intent.kind == MAKE,
+            self.own.intent.kind == intent.MAKE,
             self.own.intent.node,
             KEEP_DAYS,
         )
@@ -280,7 +191,10 @@ class Journal:
     def close(self, operation: Operation, change: Change) -> None:
         """Forget an operation of another process, together with its result in the mapping."""
         self._session.rows(
-            f"WITH closed AS (DELETE FROM storpool_ovirt.operation WHERE id = %s) {change.sql}",
+            f"""
+            WITH closed AS (DELETE FROM storpool_ovirt.operation WHERE id = %s)
+            {change.sql}
+            """,
             operation.id,
             *change.args,
         )
@@ -289,8 +203,10 @@ class Journal:
         """Write that another process' operation was taken back, together with what that means for
         the mapping."""
         self._session.rows(
-            "WITH undone AS (UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s)"
-            f" {change.sql}",
+            f"""
+            WITH undone AS (UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s)
+            {change.sql}
+            """,
             operation.id,
             *change.args,
         )
@@ -307,9 +223,14 @@ class Journal:
         may still come."""
         own = self.own.id if self.own else 0
         self._session.rows(
-            "WITH over AS (DELETE FROM storpool_ovirt.operation WHERE disk = %s AND id <> %s AND"
-            " kind <> 'make') UPDATE storpool_ovirt.operation SET state = 'undone' WHERE disk = %s"
-            " AND id <> %s AND kind = 'make'",
+            """
+            WITH over AS (
+                DELETE FROM storpool_ovirt.operation
+                WHERE disk = %s AND id <> %s AND kind <> 'make'
+            )
+            UPDATE storpool_ovirt.operation SET state = 'undone'
+            WHERE disk = %s AND id <> %s AND kind = 'make'
+            """,
             disk,
             own,
             disk,
@@ -323,37 +244,6 @@ class Journal:
             if not operation.is_alive():
                 self.close(operation, Change("SELECT 1"))
 
-    def lock(self, disk: str, shared: bool = False) -> None:
-        """Hold a disk (by its root's id) until the connection ends.
-
-        Raises Locked, naming who holds it.
-        """
-        if not self._session.lock(disk, shared):
-            raise errors.Locked(
-                f"disk {disk}",
-                min(database.LOCK_SECONDS, self._session.deadline.seconds),
-                self._holder(disk),
-            )
-
-    def _holder(self, disk: str) -> str:
-        key = database.lock_key(disk) & ((1 << 64) - 1)
-        rows = self._session.rows(
-            "SELECT verb, correlation_id, process, to_char(started_at AT TIME ZONE 'UTC',"
-            " 'HH24:MI:SS') FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN"
-            " storpool_ovirt.operation ON backend = pid AND started_at >= backend_start AND"
-            " operation.state = 'running' WHERE locktype = 'advisory' AND granted AND objsubid = 1"
-            " AND classid::bigint = %s AND objid::bigint = %s ORDER BY id DESC LIMIT 1",
-            key >> 32,
-            key & 0xFFFFFFFF,
-        )
-        if not rows:
-            return ""
-        verb, correlation_id, by, since = rows[0]
-        return (
-            f"{verb} with correlation id {correlation_id}, process {by.split(':')[1]}, since"
-            f" {since} UTC"
-        )
-
     def _with(self, change: Change, entry: str) -> None:
         if self.own is None:
             self._session.rows(change.sql, *change.args)
@@ -361,67 +251,30 @@ class Journal:
         self._session.rows(f"WITH entry AS ({entry}) {change.sql}", self.own.id, *change.args)
 
     def _operations(self, where: str, *args: object) -> list[Operation]:
-        rows = self._session.rows(f"{_SELECT} {where}", *args)
-        found = [Operation(row[0], row[1], row[2], tuple(row[3]), *row[4:]) for row in rows]
-        for each in found:
-            self._check(each)
-        return found
+        return [self._read(*row) for row in self._session.rows(f"{_SELECT} {where}", *args)]
 
-    def _check(self, operation: Operation) -> None:
-        """Raise DatabaseUnavailable for an entry that no program of ours can have written: what it
-        tells is unknown."""
-        plan, parts = operation.plan, operation.process.split(":")
-        texts = isinstance(plan, dict) and all(
-            isinstance(plan.get(key, ""), (str, type(None))) for key in _TEXTS
-        )
-        numbers = len(parts) == 3 and all(
-            each.isascii() and each.isdigit() and len(each) < 20 for each in parts[1:]
-        )
-        if not texts or not numbers or int(parts[1]) > _PID_MAX:
+    def _read(self, *row: Any) -> Operation:
+        """Return the operation of a row; raise DatabaseUnavailable for one that no program of ours
+        can have written: what it tells is unknown."""
+        number, correlation_id, verb, arguments, kind, disk, node, plan, state, note, by = row[:11]
+        try:
+            return operations.Operation(
+                number,
+                correlation_id,
+                verb,
+                tuple(arguments),
+                kind,
+                disk,
+                node,
+                intent.parse(plan),
+                state,
+                note,
+                process.parse(by),
+                *row[11:],
+            )
+        except ValueError as error:
             raise errors.DatabaseUnavailable(
                 str(self._session.address),
-                f"entry {operation.id} of its table storpool_ovirt.operation, on disk"
-                f" {operation.disk}, was changed by others: its plan, or its process, cannot be"
-                " read",
-            )
-
-
-def process() -> str:
-    """Return who this process is: the machine's boot and name space, the pid, and its start (a pid
-    is used again).
-
-    What /proc does not tell is put as UNTOLD and UNKNOWN_START.
-    """
-    pid = str(os.getpid())
-    return f"{_machine()}:{pid}:{_started(pid) or UNKNOWN_START}"
-
-
-def _machine() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-        space = os.readlink("/proc/self/ns/pid")[5:-1]
-    except OSError:
-        return UNTOLD
-    return f"{boot}/{space}"
-
-
-def _started(pid: str) -> str | None:
-    """Return when a process was started, None where /proc does not tell it."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
-            return file.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _runs(pid: int) -> bool:
-    """Tell whether there is a process of this number, whoever may look at it."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+                f"entry {number} of its table storpool_ovirt.operation, on disk {disk}, was changed"
+                " by others: its plan, or its process, cannot be read",
+            ) from error

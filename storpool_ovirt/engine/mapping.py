@@ -17,18 +17,9 @@ from typing import NamedTuple
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database
-from storpool_ovirt.engine.journal import (
-    DROP,
-    GROW,
-    MAKE,
-    PENDING,
-    Caller,
-    Change,
-    Intent,
-    Journal,
-    Own,
-)
+from storpool_ovirt.engine import database, intent, locks
+from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
+from storpool_ovirt.engine.journal import PENDING, Caller, Change, Journal, Own
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
@@ -206,7 +197,11 @@ class Mapping:
         if shared is not None:
             wanted.setdefault(shared, True)
         for uuid in sorted(wanted):
-            self.journal.lock(uuid, wanted[uuid])
+            locks.hold(self.session, uuid, wanted[uuid])
+
+    def share(self, root: str) -> None:
+        """Hold a disk against changes only, until this mapping is closed. Raises Locked."""
+        locks.hold(self.session, root, shared=True)
 
     def plan(self, node: Node, plan: collections.abc.Mapping[str, object]) -> Node | None:
         """Write the intent to make `node`; return the row that was there already, if any, and
@@ -255,7 +250,7 @@ class Mapping:
     def begin_growth(self, node: Node, size_bytes: int) -> None:
         """Write the intent to give a volume this size."""
         self.journal.begin(
-            Intent(GROW, node.root, node.uuid, {"size_bytes": size_bytes, "was": node.size_bytes})
+            Intent(GROW, node.root, node.uuid, intent.growing(size_bytes, node.size_bytes))
         )
 
     def complete_growth(self, uuid: str, size_bytes: int) -> None:
@@ -265,7 +260,7 @@ class Mapping:
     def begin_delete(self, uuid: str, root: str, uuids: Sequence[str]) -> None:
         """Write the intent to delete these; `uuid` is what was named."""
         self.journal.begin(
-            Intent(DROP, root, uuid, {"nodes": list(uuids)}), marked(uuids, DELETING)
+            Intent(DROP, root, uuid, intent.dropping(uuids)), marked(uuids, DELETING)
         )
 
     def complete_delete(self, uuids: Sequence[str]) -> None:

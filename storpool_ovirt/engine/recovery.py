@@ -18,8 +18,7 @@ from dataclasses import replace
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import database, journal, mapping, ownership, removal, tree
-from storpool_ovirt.engine.journal import FAILED, RUNNING
+from storpool_ovirt.engine import database, intent, mapping, operations, ownership, removal, tree
 
 POLL_SECONDS = 0.2
 # A verb that takes back what died does so while it is fresh; what is older is left to the audit.
@@ -84,7 +83,7 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
             # It is what is going on now; but the volume that a VM writes is deleted alone by no
             # verb but `delete`.
             active = {each.active or each.uuid for each in tree if each.uuid == each.root}
-            same = [each for each in operations if (each.kind, each.node) == (journal.DROP, uuid)]
+            same = [each for each in operations if (each.kind, each.node) == (intent.DROP, uuid)]
             same = same if whole or uuid not in active else []
             for operation in same:
                 work.mapping.journal.close(operation, mapping.unchanged())
@@ -98,7 +97,7 @@ def concerns(work: tree.Work, node: mapping.Node) -> bool:
     reads."""
     operations = work.mapping.journal.of_disk(node.root)
     made = any(
-        (each.node, each.kind) == (node.uuid, journal.MAKE) and each.is_open for each in operations
+        (each.node, each.kind) == (node.uuid, intent.MAKE) and each.is_open for each in operations
     )
     return made or node.state == mapping.DELETING
 
@@ -107,7 +106,7 @@ def is_claimed(work: tree.Work, uuid: str) -> bool:
     """Tell whether an earlier try to make this disk has not delivered its answer."""
     operations = work.mapping.journal.of_disk(uuid)
     return any(
-        (each.kind, each.node) == (journal.MAKE, uuid) and each.is_open for each in operations
+        (each.kind, each.node) == (intent.MAKE, uuid) and each.is_open for each in operations
     )
 
 
@@ -118,7 +117,7 @@ def settle_disk(work: tree.Work, disk: str, named: str, again: bool = False) -> 
     _settle_all(work, operations, named, again)
 
 
-def open_on(work: tree.Work, disk: str) -> list[journal.Operation]:
+def open_on(work: tree.Work, disk: str) -> list[operations.Operation]:
     """Return what dead operations left on a disk that we hold.
 
     Its lock can be lost before its process ends (PostgreSQL was restarted): that one is waited
@@ -144,14 +143,14 @@ def open_on(work: tree.Work, disk: str) -> list[journal.Operation]:
 
 
 def check_cluster(
-    work: tree.Work, tree: Sequence[mapping.Node], operations: Sequence[journal.Operation]
+    work: tree.Work, tree: Sequence[mapping.Node], operations: Sequence[operations.Operation]
 ) -> None:
     """Raise WrongCluster when a disk lives in another cluster than the pinned one: what is seen
     here means nothing."""
     ownership.check_clusters(work, tree)
     pinned = work.domain.api.cluster_id
     for operation in operations:
-        cluster = operation.plan.get("cluster")
+        cluster = operation.plan.cluster
         if pinned and cluster and cluster != pinned:
             raise errors.WrongCluster(
                 f"disk {operation.disk}",
@@ -161,7 +160,7 @@ def check_cluster(
 
 
 def settle(
-    work: tree.Work, operation: journal.Operation, named: str | None = None, again: bool = False
+    work: tree.Work, operation: operations.Operation, named: str | None = None, again: bool = False
 ) -> str:
     """Finish or undo one dead operation on a disk that we hold, and return what was done, in words.
 
@@ -170,12 +169,12 @@ def settle(
     """
     if not operation.is_open:
         return _take_late(work, operation)
-    if operation.kind != journal.MAKE and operation.state in (journal.DONE, journal.UNDELIVERED):
+    if operation.kind != intent.MAKE and operation.has_done_its_work:
         work.mapping.journal.close(operation, mapping.unchanged())
         done = "closed"
-    elif operation.kind == journal.GROW:
+    elif operation.kind == intent.GROW:
         done = _read_size(work, operation)
-    elif operation.kind == journal.DROP:
+    elif operation.kind == intent.DROP:
         done = _keep_what_is_there(work, operation)
     elif is_known(work.mapping.tree(operation.disk), operation, named):
         done = _finish(work, operation, again=again)
@@ -197,7 +196,7 @@ def settle(
     return done
 
 
-def made(work: tree.Work, operation: journal.Operation) -> api.Volume | None:
+def made(work: tree.Work, operation: operations.Operation) -> api.Volume | None:
     """Return what an operation made, if StorPool has it; by its global id where that is known, else
     by its name.
 
@@ -209,7 +208,7 @@ def made(work: tree.Work, operation: journal.Operation) -> api.Volume | None:
             return ownership.proved(work, node)
         except errors.NotFound:
             return None
-    kind = "snapshot" if operation.plan.get("kind") == "snapshot" else "volume"
+    kind = "snapshot" if operation.plan.kind == "snapshot" else "volume"
     try:
         there = volumes.read(work.client, kind, names.object_name(operation.node))
         ownership.check(
@@ -228,24 +227,19 @@ def made(work: tree.Work, operation: journal.Operation) -> api.Volume | None:
     return None if there.dying else there
 
 
-def _planned(operation: journal.Operation) -> volumes.Plan:
+def _planned(operation: operations.Operation) -> volumes.Plan:
     """Return what an operation was to make, as far as its entry tells what that is made of."""
-    told = {key: operation.plan.get(key) for key in ("parent", "base_on", "template")}
-    parent, base_on, template = (
-        value if isinstance(value, str) else None for value in told.values()
-    )
-    tag = operation.plan.get("source_tag")
     return volumes.Plan(
         names.object_name(operation.node),
-        template=template,
-        parent=parent,
-        base_on=base_on,
-        source_tag=tag if isinstance(tag, str) else "",
+        template=operation.plan.template,
+        parent=operation.plan.parent,
+        base_on=operation.plan.base_on,
+        source_tag=operation.plan.source_tag,
     )
 
 
 def is_known(
-    tree: Sequence[mapping.Node], operation: journal.Operation, named: str | None = None
+    tree: Sequence[mapping.Node], operation: operations.Operation, named: str | None = None
 ) -> bool:
     """Tell whether Engine knows what an operation made, all the same.
 
@@ -260,7 +254,7 @@ def is_known(
     )
 
 
-def undo(work: tree.Work, operation: journal.Operation, here: bool = False) -> str:
+def undo(work: tree.Work, operation: operations.Operation, here: bool = False) -> str:
     """Delete what nobody knows the id of, and its row; `here`: it is certain that this is its
     cluster."""
     try:
@@ -279,7 +273,7 @@ def undo(work: tree.Work, operation: journal.Operation, here: bool = False) -> s
         work.log.line("undo_refused", node=operation.node, reason=error)
         _set_aside(work, operation)
         return f"left: {error}"
-    if there is None and not here and _is_elsewhere(work, operation):
+    if there is None and not here and operation.plan.is_elsewhere(work.client.address):
         return "left: it may be in another cluster"
     removal.activate_previous(work, work.mapping.tree(operation.disk), [operation.node])
     if there is not None:
@@ -291,14 +285,14 @@ def undo(work: tree.Work, operation: journal.Operation, here: bool = False) -> s
     return "taken back: nothing was made"
 
 
-def _take_all_late(work: tree.Work, operations: Sequence[journal.Operation]) -> None:
+def _take_all_late(work: tree.Work, operations: Sequence[operations.Operation]) -> None:
     """Delete what came after all of what was taken back on a disk that is to go."""
     for operation in operations:
         if not operation.is_open:
             _take_late(work, operation, at_once=True)
 
 
-def _take_late(work: tree.Work, operation: journal.Operation, at_once: bool = False) -> str:
+def _take_late(work: tree.Work, operation: operations.Operation, at_once: bool = False) -> str:
     """Delete what came after its operation had been taken back.
 
     It is looked for once, when nothing can come any more; `at_once` where the disk that it belongs
@@ -346,14 +340,14 @@ def clear_late(work: tree.Work, disk: str) -> bool:
     return cleared
 
 
-def _set_aside(work: tree.Work, operation: journal.Operation) -> str:
+def _set_aside(work: tree.Work, operation: operations.Operation) -> str:
     """Leave what was made to the audit, but let no VM's disk be what Engine does not know."""
     removal.activate_previous(work, work.mapping.tree(operation.disk), [operation.node])
     return "left to the audit"
 
 
 def _finish(
-    work: tree.Work, operation: journal.Operation, keep: bool = False, again: bool = False
+    work: tree.Work, operation: operations.Operation, keep: bool = False, again: bool = False
 ) -> str:
     """Complete the row where the object is there, drop it where not.
 
@@ -369,7 +363,7 @@ def _finish(
     # A row that is dropped because nothing was made is dropped for what is so now
     work.client.be_current()
     there = made(work, operation)
-    if there is None and _is_elsewhere(work, operation) and not again:
+    if there is None and operation.plan.is_elsewhere(work.client.address) and not again:
         return "left: it may be in another cluster"
     if there is None:
         book.undo(operation, mapping.forgotten([operation.node]))
@@ -386,21 +380,17 @@ def _finish(
     return "finished: it exists"
 
 
-def _is_elsewhere(work: tree.Work, operation: journal.Operation) -> bool:
-    """Tell whether an operation went to another address, so that "does not exist" here may mean
-    nothing."""
-    return operation.plan.get("api", work.client.address) != work.client.address
-
-
 def _settle_all(
-    work: tree.Work, operations: Sequence[journal.Operation], named: str, again: bool = False
+    work: tree.Work, operations: Sequence[operations.Operation], named: str, again: bool = False
 ) -> None:
     """Settle these, when no request of a delete among them can take effect any more.
 
     Raises Locked if that is long.
     """
     deletes = [
-        each for each in operations if each.kind == journal.DROP and each.state in (RUNNING, FAILED)
+        each
+        for each in operations
+        if each.kind == intent.DROP and each.is_open and not each.has_done_its_work
     ]
     seconds = LATE_SECONDS - min((each.age_seconds for each in deletes), default=LATE_SECONDS)
     if seconds > 0:
@@ -413,7 +403,7 @@ def _settle_all(
         settle(work, operation, named, again)
 
 
-def _read_size(work: tree.Work, operation: journal.Operation) -> str:
+def _read_size(work: tree.Work, operation: operations.Operation) -> str:
     """Write the size that the volume has."""
     node = work.mapping.node(operation.node)
     change = mapping.unchanged()
@@ -426,7 +416,7 @@ def _read_size(work: tree.Work, operation: journal.Operation) -> str:
     return "size read"
 
 
-def _keep_what_is_there(work: tree.Work, operation: journal.Operation) -> str:
+def _keep_what_is_there(work: tree.Work, operation: operations.Operation) -> str:
     """Take a delete back for what StorPool still has, unless a whole disk was to go and has lost
     its volume."""
     work.client.be_current()  # no row goes because an object was not there a moment ago

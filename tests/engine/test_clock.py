@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import journal, recovery
+from storpool_ovirt.engine import process, recovery
 
 if TYPE_CHECKING:
     from typing import Any
@@ -139,7 +139,7 @@ def test_an_entry_is_no_older_than_its_process(yard: Yard, monkeypatch: pytest.M
     is not fresh."""
     yard.verb("create", DISK, GIB)
     snapshot = yard.die_made("snapshot", DISK)
-    machine = journal.process().split(":")[0]
+    machine = process.own().machine
     yard.sql("UPDATE storpool_ovirt.operation SET process = %s", f"{machine}:1999999:1")
     monkeypatch.setattr(recovery, "FRESH_SECONDS", 30.0)
     assert time.clock_gettime(time.CLOCK_BOOTTIME) > 30, "this machine was started just now"

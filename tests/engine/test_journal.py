@@ -18,7 +18,7 @@ from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import adapter, disks, journal, mapping
+from storpool_ovirt.engine import adapter, disks, intent, journal, mapping, operations, process
 
 CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
     "create": lambda _: (CLONE, GIB),
@@ -32,14 +32,14 @@ CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
 KINDS = {"extend": "grow", "remove": "drop", "delete": "drop"}
 # What this process says of itself, and then waits for the end of its stdin.
 TELL = (
-    "import sys; from storpool_ovirt.engine import journal; print(journal.process(), flush=True);"
+    "import sys; from storpool_ovirt.engine import process; print(process.own(), flush=True);"
     " sys.stdin.read()"
 )
 
 
 def gone_wrong(
     yard: Yard, error: Exception | None, fault: Fault | None = None
-) -> journal.Operation:
+) -> operations.Operation:
     """Have a create of DISK end as in the adapter, with this error behind its work or a fault in
     it."""
     with (
@@ -88,10 +88,11 @@ def test_an_entry_tells_who_does_what_until_when(yard: Yard) -> None:
         preview = disks.preview(engine, snapshot)
     (entry,) = yard.operations()
     assert (entry.correlation_id, entry.verb) == ("corr-7", "create_volume_from_snapshot")
-    assert (entry.arguments, entry.process) == ((DISK, snapshot), journal.process())
+    assert (entry.arguments, entry.process) == ((DISK, snapshot), process.own())
     assert (entry.kind, entry.disk, entry.node, entry.state) == ("make", DISK, preview, "done")
     tags = {"virt": "ovirt", "ovirt-uuid": preview, "ovirt-loc": yard.location, "ovirt-root": DISK}
-    told = {key: entry.plan[key] for key in ("kind", "name", "tags", "size_bytes", "parent")}
+    ((written,),) = yard.sql("SELECT plan FROM storpool_ovirt.operation")
+    told = {key: written[key] for key in ("kind", "name", "tags", "size_bytes", "parent")}
     parent = yard.see().rows[snapshot][6]
     assert told == {
         "kind": "volume",
@@ -107,14 +108,14 @@ def test_an_entry_tells_who_does_what_until_when(yard: Yard) -> None:
 def test_a_failure_is_kept_with_its_words(yard: Yard) -> None:
     """T72: Engine was told of a failure, and nobody knows whether it took effect."""
     entry = gone_wrong(yard, None, Fault("refuse"))
-    assert entry.state == journal.FAILED
+    assert entry.state == operations.FAILED
     assert "connection refused" in entry.note
 
 
 def test_an_answer_that_nobody_read_is_kept(yard: Yard) -> None:
     """T72: the work is done, and Engine does not know."""
     entry = gone_wrong(yard, errors.NotDelivered("Broken pipe"))
-    assert entry.state == journal.UNDELIVERED
+    assert entry.state == operations.UNDELIVERED
     assert "nobody read the answer" in entry.note
 
 
@@ -140,7 +141,7 @@ def test_what_was_given_up_is_remembered(yard: Yard) -> None:
         engine.mapping.plan(mapping.Node(DISK, "volume", DISK, None, GIB, mapping.PLANNED), {})
         engine.mapping.journal.give_up(mapping.forgotten([DISK]))
         assert engine.mapping.journal.own is None
-    assert [each.state for each in yard.operations()] == [journal.UNDONE]
+    assert [each.state for each in yard.operations()] == [operations.UNDONE]
     assert yard.see().rows == {}
 
 
@@ -150,8 +151,8 @@ def test_what_was_taken_back_is_remembered_and_then_forgotten(yard: Yard) -> Non
     yard.die_planned("snapshot", DISK)
     yard.verb("extend", DISK, GIB)
     (entry,) = yard.operations()
-    assert entry.state == journal.UNDONE
-    assert entry.kind == journal.MAKE
+    assert entry.state == operations.UNDONE
+    assert entry.kind == intent.MAKE
     days = f"{journal.KEEP_DAYS} days"
     yard.sql(
         "UPDATE storpool_ovirt.operation SET until = clock_timestamp() - %s::interval + interval '1"
@@ -218,12 +219,12 @@ def test_a_process_lives_as_long_as_this_very_process_does(yard: Yard) -> None:
         [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
-        living = replace(own, process=child.stdout.readline().strip())
-        machine, pid, started = living.process.split(":")
-        assert int(pid) == child.pid
+        living = replace(own, process=process.parse(child.stdout.readline().strip()))
+        assert living.process.pid == child.pid
         assert living.is_alive()
         assert replace(living, left_seconds=-1).is_alive()
-        assert not replace(living, process=f"{machine}:{pid}:{int(started) - 1}").is_alive()
+        before = replace(living.process, start=living.process.start - 1)
+        assert not replace(living, process=before).is_alive()
         child.communicate()
     assert not living.is_alive()
 
@@ -242,7 +243,8 @@ def test_a_process_that_cannot_be_looked_at_is_not_dead(
         [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
-        living = replace(own, process=child.stdout.readline().strip(), left_seconds=1)
+        by = process.parse(child.stdout.readline().strip())
+        living = replace(own, process=by, left_seconds=1)
         faulty_files.inject(monkeypatch, f"/proc/{child.pid}/", code)
         assert living.is_alive()
         assert not replace(living, left_seconds=-1).is_alive()
@@ -259,16 +261,16 @@ def test_a_machine_that_does_not_tell_who_it_is(
     yard.undelivered("create", DISK, GIB)
     (own,) = yard.operations()
     faulty_files.inject(monkeypatch, "/proc/s", code)
-    assert journal.process().startswith("-:")
-    for process in (journal.process(), "-:1:0", own.process):
-        assert replace(own, process=process, left_seconds=1).is_alive()
-        assert not replace(own, process=process, left_seconds=-1).is_alive()
+    assert process.own().machine == process.UNTOLD
+    for by in (process.own(), process.parse("-:1:0"), own.process):
+        assert replace(own, process=by, left_seconds=1).is_alive()
+        assert not replace(own, process=by, left_seconds=-1).is_alive()
 
 
 def test_a_process_of_another_machine_lives_as_long_as_its_time(yard: Yard) -> None:
     """T72: nobody can look for it there, but no verb outlives its own deadline."""
     yard.undelivered("create", DISK, GIB)
-    elsewhere = replace(yard.operations()[0], process="another-boot:1:1")
+    elsewhere = replace(yard.operations()[0], process=process.parse("another-boot:1:1"))
     assert replace(elsewhere, left_seconds=1).is_alive()
     assert not replace(elsewhere, left_seconds=-1).is_alive()
 
@@ -281,9 +283,9 @@ def test_who_holds_a_disk_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) 
     yard.verb("create", DISK, GIB)
     yard.verb("create", CLONE, GIB)
     monkeypatch.setattr(tables, "LOCK_SECONDS", 0.2)
-    with yard.holder(DISK) as (process, _), yard.engine() as waiting:
+    with yard.holder(DISK) as (holder, _), yard.engine() as waiting:
         said = (
-            rf"extend_volume with correlation id corr-9, process {process.split(':')[1]}, since"
+            rf"extend_volume with correlation id corr-9, process {process.parse(holder).pid}, since"
             r" \d\d:\d\d:\d\d UTC"
         )
         with pytest.raises(errors.Locked, match=said):

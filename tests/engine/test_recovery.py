@@ -10,7 +10,7 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import journal, recovery
+from storpool_ovirt.engine import operations, recovery
 
 
 def test_a_disk_whose_create_died_is_finished_by_its_repetition(yard: Yard) -> None:
@@ -153,7 +153,7 @@ def test_what_comes_late_is_deleted_by_the_next_verb(yard: Yard) -> None:
     late = late_snapshot(yard)
     yard.verb("extend", DISK, GIB)
     assert f"ovirt--{late}" in yard.see().things
-    assert [each.state for each in yard.operations()] == [journal.UNDONE]
+    assert [each.state for each in yard.operations()] == [operations.UNDONE]
     yard.age(recovery.LATE_SECONDS)
     yard.verb("extend", DISK, GIB)
     assert set(yard.see().things) == {f"ovirt--{DISK}"}
@@ -179,7 +179,7 @@ def test_what_did_not_come_is_looked_for_once(yard: Yard) -> None:
         yard.verb("extend", DISK, GIB)
         looks.append(yard.queries().count("GET Snapshot"))
     assert looks == [2, 0, 0], "that it is not there is asked once more, behind a barrier"
-    assert [each.state for each in yard.operations()] == [journal.UNDONE]
+    assert [each.state for each in yard.operations()] == [operations.UNDONE]
 
 
 def test_what_was_taken_back_and_made_again_is_kept(yard: Yard) -> None:

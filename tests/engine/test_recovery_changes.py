@@ -8,7 +8,7 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.yard import DISK, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import journal, recovery
+from storpool_ovirt.engine import intent, operations, recovery
 
 
 @pytest.mark.parametrize("grown", [True, False])
@@ -157,6 +157,6 @@ def test_a_delete_that_was_taken_back_is_remembered(yard: Yard) -> None:
     half_deleted(yard)
     yard.verb("extend", DISK, GIB)
     assert [(each.kind, each.state) for each in yard.operations()] == [
-        (journal.DROP, journal.UNDONE)
+        (intent.DROP, operations.UNDONE)
     ]
     assert yard.see().pending == []

@@ -12,13 +12,13 @@ import pytest
 from rigs.recovery_rig import CLONE, DISK, GIB, Rig
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings
-from storpool_ovirt.engine import database, journal
+from storpool_ovirt.engine import database, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-CHILD = "from storpool_ovirt.engine import journal; print(journal.process(), flush=True); input()"
+CHILD = "from storpool_ovirt.engine import process; print(process.own(), flush=True); input()"
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def test_a_process_of_another_name_space_is_unknown_until_its_time_is_up(
     rig: Rig, left_seconds: float
 ) -> None:
     """T19, T71: a pid means nothing in another container: its time alone decides."""
-    machine, _, rest = journal.process().partition(":")
+    machine, _, rest = str(process.own()).partition(":")
     leak = left_by(rig, f"{machine.partition('/')[0]}/4711:{rest}", left_seconds)
     if left_seconds > 0:
         assert rig.audit() == []

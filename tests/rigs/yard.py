@@ -17,7 +17,7 @@ from rigs.disk_rig import Death, Fault
 from storpool_ovirt import config, names
 from storpool_ovirt.admin import audit, findings, reconcile, survey
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import disks, journal, mapping, tree
+from storpool_ovirt.engine import disks, journal, mapping, operations, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,14 +32,14 @@ DISK, CLONE, OTHER, FOREIGN = (f"{letter}0000000-0000-4000-8000-000000000000" fo
 HOLDER = """
 import sys
 from storpool_ovirt import config
-from storpool_ovirt.engine import journal, mapping
+from storpool_ovirt.engine import journal, mapping, process
 from storpool_ovirt.deadline import Deadline
 url, disk = sys.argv[1:]
 caller = journal.Caller("corr-9", "extend_volume")
 with mapping.opened(config.parse_database_url(url), Deadline(60), caller) as there:
     there.lock(disk)
     there.begin_growth(there.node(disk), 2 << 30)
-    print(journal.process(), there.session.rows("SELECT pg_backend_pid()")[0][0], flush=True)
+    print(process.own(), there.session.rows("SELECT pg_backend_pid()")[0][0], flush=True)
     sys.stdin.read()
 """
 
@@ -152,7 +152,7 @@ class Yard(disk_rig.Rig):
         cursor.execute(statement, arguments)
         return cursor.fetchall() if cursor.description else []
 
-    def operations(self) -> list[journal.Operation]:
+    def operations(self) -> list[operations.Operation]:
         """Return all of the journal."""
         with self.engine() as engine:
             return engine.mapping.journal.all()

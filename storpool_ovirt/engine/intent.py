@@ -1,0 +1,96 @@
+"""What an operation is about to do: written into the journal before its first side effect.
+
+Whoever comes after an operation that died reads it again there, as a `Plan`. Rows of older versions
+tell less; what is not told is None or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import volumes
+
+MAKE, GROW, DROP = "make", "grow", "drop"
+_TEXTS = ("kind", "api", "cluster")  # what decides whose row it is, and where its objects are
+
+
+class Intent(NamedTuple):
+    """What is to be done: to MAKE, GROW or DROP a node of a disk; `plan` is written as JSON."""
+
+    kind: str
+    disk: str
+    node: str
+    plan: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the journal tells of an operation, as far as anybody asks for it again.
+
+    `kind` is that of the object to be made, `parent` and `base_on` are global ids of what it is
+    made of. `api` is the address that it was sent to, `cluster` the one that the domain was pinned
+    to. `nodes` are the ids of what is to be deleted.
+    """
+
+    kind: str | None = None
+    api: str | None = None
+    cluster: str | None = None
+    template: str | None = None
+    parent: str | None = None
+    base_on: str | None = None
+    source_tag: str = ""
+    nodes: tuple[str, ...] = ()
+
+    def is_elsewhere(self, api: str) -> bool:
+        """Tell whether it was sent to another address than `api`, whose "does not exist" may then
+        mean nothing."""
+        return self.api is not None and self.api != api
+
+
+def making(kind: str, plan: volumes.Plan, api: str, cluster: str | None) -> Mapping[str, object]:
+    """Return what is written of an object that is to be made; one mapping may serve several
+    clusters."""
+    return {"kind": kind, **asdict(plan), "api": api, "cluster": cluster}
+
+
+def growing(size_bytes: int, was: int) -> Mapping[str, object]:
+    """Return what is written of a volume that is to get a size in bytes."""
+    return {"size_bytes": size_bytes, "was": was}
+
+
+def dropping(uuids: Sequence[str]) -> Mapping[str, object]:
+    """Return what is written of nodes that are to be deleted."""
+    return {"nodes": list(uuids)}
+
+
+def parse(written: object) -> Plan:
+    """Return what the journal has in `plan`; raise ValueError for what no version can have
+    written."""
+    if not isinstance(written, dict):
+        raise ValueError("not an object")  # noqa: TRY004  the reader asks one question of a row
+    odd = [key for key in _TEXTS if not isinstance(written.get(key), (str, type(None)))]
+    if odd:
+        raise ValueError(f"{odd[0]} is no text")
+    return Plan(
+        kind=_text(written, "kind"),
+        api=_text(written, "api"),
+        cluster=_text(written, "cluster"),
+        template=_text(written, "template"),
+        parent=_text(written, "parent"),
+        base_on=_text(written, "base_on"),
+        source_tag=_text(written, "source_tag") or "",
+        nodes=_texts(written, "nodes"),
+    )
+
+
+def _text(written: Mapping[str, object], key: str) -> str | None:
+    value = written.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _texts(written: Mapping[str, object], key: str) -> tuple[str, ...]:
+    values = written.get(key)
+    return tuple(map(str, values)) if isinstance(values, list) else ()

@@ -1,0 +1,48 @@
+"""The locks on disks: PostgreSQL's own, which end with the connection, also by the death of its
+process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from storpool_ovirt import errors
+from storpool_ovirt.engine import database, process
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine.database import Session
+
+
+def hold(session: Session, disk: str, shared: bool = False) -> None:
+    """Hold a disk (by its root's id) until the connection ends; `shared`: against changes only.
+
+    Raises Locked, naming who holds it, when that one does not end in time.
+    """
+    if not session.lock(disk, shared):
+        seconds = min(database.LOCK_SECONDS, session.deadline.seconds)
+        raise errors.Locked(f"disk {disk}", seconds, _holder(session, disk))
+
+
+def _holder(session: Session, disk: str) -> str:
+    """Return in words who holds a disk; "" where the journal does not tell."""
+    key = database.lock_key(disk) & ((1 << 64) - 1)
+    rows = session.rows(
+        """
+        SELECT verb, correlation_id, process,
+            to_char(started_at AT TIME ZONE 'UTC', 'HH24:MI:SS')
+        FROM pg_locks
+        JOIN pg_stat_activity USING (pid)
+        JOIN storpool_ovirt.operation
+            ON backend = pid AND started_at >= backend_start AND operation.state = 'running'
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND classid::bigint = %s AND objid::bigint = %s
+        ORDER BY id DESC
+        LIMIT 1
+        """,
+        key >> 32,
+        key & 0xFFFFFFFF,
+    )
+    if not rows:
+        return ""
+    verb, correlation_id, by, since = rows[0]
+    pid = process.parse(by).pid
+    return f"{verb} with correlation id {correlation_id}, process {pid}, since {since} UTC"
