@@ -21,6 +21,8 @@ AGAIN_SECONDS = 2.0
 # For the last line of the log and the answer, when the work is over: whoever reads them needs
 # moments.
 END_SECONDS = 4.0
+# Between two looks at what is about to come, and so much after its time the last look is.
+POLL_SECONDS = 0.05
 
 
 class Deadline:
@@ -55,6 +57,28 @@ class Deadline:
     def extend(self, seconds: float) -> None:
         """Give `seconds` more than there are, for an undo that must still run."""
         self._end = max(self._end, self._clock()) + seconds
+
+
+def polls(
+    limit: Deadline,
+    sleep: Callable[[float], None],
+    pause_seconds: float = POLL_SECONDS,
+    longest_seconds: float | None = None,
+) -> Iterator[float]:
+    """Yield how long it has been, in seconds, once for each look at what is waited for.
+
+    The first look is at once, even where no time is left, the last one just after the end. The
+    pause doubles up to `longest_seconds`; without that it stays the same. Whoever looks ends the
+    loop when it has come. Behind the loop it has not: the error that is raised there names what was
+    waited for, and `limit.seconds`.
+    """
+    longest_seconds = longest_seconds or pause_seconds
+    while True:
+        yield limit.seconds - limit.remaining()
+        if limit.remaining() <= 0:
+            return
+        sleep(min(pause_seconds, limit.remaining() + POLL_SECONDS))
+        pause_seconds = min(2 * pause_seconds, longest_seconds)
 
 
 def limit_end(seconds: float = END_SECONDS) -> None:

@@ -27,14 +27,14 @@ import re
 import sys
 import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
 from storpool_ovirt.cluster import replies, wire
 from storpool_ovirt.cluster.replies import DOWN, Attachment, ClientStatus, Pair, Template, Volume
-from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.deadline import Deadline, polls
 
 __all__ = ["DOWN", "Attachment", "Client", "ClientStatus", "Pair", "Template", "Volume", "binding"]
 
@@ -325,6 +325,15 @@ class Client:
                 self._pause_seconds(attempt),
                 self._deadline.left(f"the StorPool API at {self.address}"),
             )
+        )
+
+    def looks(self, seconds: float) -> Iterator[float]:
+        """Look at this cluster's lists, with growing pauses, for so long: as `deadline.polls`."""
+        return polls(
+            self._deadline.within(seconds),
+            self._sleep,
+            FIRST_PAUSE_SECONDS,
+            LONGEST_PAUSE_SECONDS,
         )
 
     def check_cluster(self, global_id: str, name: str) -> None:

@@ -17,7 +17,7 @@ from typing import Callable
 
 from storpool_ovirt import errors, names, presence, rights
 from storpool_ovirt.cluster import api
-from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.log import Log
 
 LOCK_FOLDER = "/run/storpool-ovirt"
@@ -36,7 +36,8 @@ GONE_SECONDS = 2.0
 CLOSE_SECONDS = 5.0
 # What an attach keeps back of its time so that it can undo itself.
 UNDO_SECONDS = 8.0
-POLL_SECONDS = 0.05
+# Each look at whether a device is closed by now is a request to StorPool.
+CLOSE_PAUSE_SECONDS = 0.5
 # The kernel counts a block device's size in these, whatever its sectors are
 # (Documentation/ABI/stable/sysfs-block).
 SYSFS_SECTOR_BYTES = 512
@@ -155,12 +156,7 @@ def stays(host: HostSide, target: Target, seconds: float = 0.0) -> bool:
     Raises Unseen.
     """
     path = host.root + names.device_path(target.global_id)
-    waiting = host.deadline.within(seconds)
-    while presence.there(path):
-        if waiting.remaining() <= 0:
-            return True
-        host.sleep(POLL_SECONDS)
-    return False
+    return all(presence.there(path) for _ in polls(host.deadline.within(seconds), host.sleep))
 
 
 def still_here(target: Target) -> errors.Conflict:
@@ -182,16 +178,12 @@ def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
     client.be_current()  # somebody else has just let it grow
     expected = client.volume(names.address(target.global_id)).size_bytes
     path = host.root + names.device_path(target.global_id)
-    waiting = host.deadline.within(DEVICE_SECONDS)
-    while True:
+    limit = host.deadline.within(DEVICE_SECONDS)
+    for _ in polls(limit, host.sleep):
         size = _device_size(path)
         if size >= expected:
             return size
-        if waiting.remaining() <= 0:
-            raise errors.DeadlineExceeded(
-                f"{path} to grow from {size} to {expected} bytes", waiting.seconds
-            )
-        host.sleep(POLL_SECONDS)
+    raise errors.DeadlineExceeded(f"{path} to grow from {size} to {expected} bytes", limit.seconds)
 
 
 def release(
@@ -273,11 +265,10 @@ def wait_for_device(host: HostSide, global_id: str) -> None:
     Unseen, at once, where nobody can tell whether it is there: waiting mends no folder.
     """
     path = host.root + names.device_path(global_id)
-    waiting = host.deadline.within(DEVICE_SECONDS)
-    while not presence.there(path):
-        if waiting.remaining() <= 0:
-            raise errors.DeviceMissing(path, DEVICE_SECONDS)
-        host.sleep(POLL_SECONDS)
+    for _ in polls(host.deadline.within(DEVICE_SECONDS), host.sleep):
+        if presence.there(path):
+            return
+    raise errors.DeviceMissing(path, DEVICE_SECONDS)
 
 
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
@@ -312,9 +303,9 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
 def _try_detach(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> bool:
     """Return whether there was anything to detach; wait a little for a device that is about to be
     closed."""
-    closing = host.deadline.within(close_seconds)
     item = let_go(target, [host.client_id])
-    while True:
+    still_open: errors.InUse | None = None
+    for _ in polls(host.deadline.within(close_seconds), host.sleep, CLOSE_PAUSE_SECONDS):
         try:
             client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.NotFound as missing:
@@ -322,9 +313,7 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
                 raise  # who this host is, is wrong: that tells nothing of the volume
             return False
         except errors.InUse as error:
-            if closing.remaining() <= 0:
-                holders = error.holders or (f"client {host.client_id}",)
-                raise errors.InUse(str(target), holders) from error
+            still_open = error
         except (errors.Rejected, errors.Conflict):
             # Whether a detach of what is not attached is an error is not documented: the list
             # decides, as it is now.
@@ -334,7 +323,8 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
             return False
         else:
             return True
-        host.sleep(min(0.5, closing.remaining() + POLL_SECONDS))
+    holders = (still_open and still_open.holders) or (f"client {host.client_id}",)
+    raise errors.InUse(str(target), holders) from still_open
 
 
 def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
@@ -385,18 +375,20 @@ def locked(host: HostSide, target: Target, seconds: float = LOCK_SECONDS) -> Ite
             f"the folder of locks {folder}", f"cannot be used ({error.strerror})"
         ) from error
     try:
-        waiting = host.deadline.within(seconds)
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if waiting.remaining() <= 0:
-                    raise errors.Locked(f"{target} on this host", seconds) from error
-                host.sleep(POLL_SECONDS)
+        if not any(_taken(file) for _ in polls(host.deadline.within(seconds), host.sleep)):
+            raise errors.Locked(f"{target} on this host", seconds)
         yield
     finally:
         os.close(file)
+
+
+def _taken(file: int) -> bool:
+    """Take the lock of an open file, and return whether it was free."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _named(holders: Sequence[str], host_names: Mapping[int, str]) -> tuple[str, ...]:

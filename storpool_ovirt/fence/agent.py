@@ -24,7 +24,7 @@ from typing import Callable, NoReturn
 
 from storpool_ovirt import config, errors, names, program, storpool_conf, text
 from storpool_ovirt.cluster import api, force
-from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.deadline import Deadline, enforced, polls
 from storpool_ovirt.fence import lost_host, metadata
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import sudo_request
@@ -298,11 +298,9 @@ def _when_down(call: _Call, host: lost_host.Host) -> force.Seen:
     seen = lost_host.look(call.client, host, call.site.openstack_prefix)
     if call.request.even_if_it_runs or not seen.may_run:
         return seen
-    waiting = call.deadline.within(call.request.wait_seconds)
-    while waiting.remaining() > 0:
+    for _ in polls(call.deadline.within(call.request.wait_seconds), time.sleep, POLL_SECONDS):
         if force.status(call.client, host.client_id) == api.DOWN:
             break
-        time.sleep(min(POLL_SECONDS, waiting.remaining()))
     return force.look(call.client, host.client_id, call.site.openstack_prefix)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, force, sharing
+from storpool_ovirt.deadline import polls
 from storpool_ovirt.host import device_paths, domain_xml
 
 # A client that runs learns in milliseconds that a disk was taken from it; one that hangs, or whose
@@ -312,7 +313,7 @@ def check_alone(
     client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]
 ) -> None:
     """Read back who has what: the list is the truth, whatever was answered."""
-    for _ in _polls(host, LIST_SECONDS):
+    for _ in _looks(host, LIST_SECONDS):
         held = held_of(targets, client.attachments())
         if _is_alone(held, targets, host.client_id):
             return
@@ -339,7 +340,7 @@ def wait_for_clients(
     Who lost something must have; for others, which may have lost it in a start that was refused, it
     is not waited long.
     """
-    for waited in _polls(host, LOSER_SECONDS):
+    for waited in _looks(host, LOSER_SECONDS):
         # What comes later need not be waited for: in a busy cluster there is always something.
         behind, generation = force.behind(client, generation)
         if not behind or (not behind & losers and waited >= BYSTANDER_SECONDS):
@@ -355,16 +356,9 @@ def wait_for_clients(
         )
 
 
-def _polls(host: attachments.HostSide, seconds: float) -> Iterator[float]:
-    """Yield how long it has been, with growing pauses, for about so long; at least once."""
-    waiting = host.deadline.within(seconds)
-    pause = attachments.POLL_SECONDS
-    while True:
-        yield waiting.seconds - waiting.remaining()
-        if waiting.remaining() <= 0:
-            return
-        host.sleep(min(pause, waiting.remaining() + attachments.POLL_SECONDS))
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+def _looks(host: attachments.HostSide, seconds: float) -> Iterator[float]:
+    """Look at StorPool's lists, with growing pauses, for about so long: as `deadline.polls`."""
+    return polls(host.deadline.within(seconds), host.sleep, longest_seconds=LONGEST_PAUSE_SECONDS)
 
 
 def held_of(

@@ -48,6 +48,38 @@ def test_a_part_never_reaches_beyond_the_whole() -> None:
     assert limit.left("the undo") == 8
 
 
+@pytest.mark.parametrize(
+    ("seconds", "longest", "looks"),
+    [
+        (0.0, None, [0.0]),
+        (0.12, None, [0.0, 0.05, 0.1, 0.12]),
+        (0.6, 0.2, [0.0, 0.05, 0.15, 0.35, 0.55, 0.6]),
+    ],
+)
+def test_a_wait_looks_until_its_time_is_up(
+    seconds: float, longest: float | None, looks: list[float]
+) -> None:
+    """It looks at once, then after pauses that grow where they may, and once more at the end."""
+    clock = Clock()
+
+    def sleep(pause_seconds: float) -> None:
+        clock.now += pause_seconds
+
+    limit = Deadline(10, clock).within(seconds)
+    waited = list(deadline.polls(limit, sleep, longest_seconds=longest))
+    assert waited == pytest.approx(looks)
+    assert clock.now <= seconds + deadline.POLL_SECONDS
+
+
+def test_a_wait_ends_when_it_has_come() -> None:
+    """Nobody sleeps once it is seen; a wait never lasts longer than the whole."""
+    clock = Clock()
+    whole = Deadline(1, clock)
+    assert next(deadline.polls(whole.within(5), pytest.fail)) == 0
+    clock.now = 2
+    assert list(deadline.polls(whole.within(5), pytest.fail)) == [0]
+
+
 def test_what_blocks_is_broken_off() -> None:
     """T73: a wait that nothing else ends is ended by the last net, and the alarm is put back as it
     was."""
