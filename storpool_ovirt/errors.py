@@ -26,8 +26,8 @@ from them.
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
-Errors of the libraries below are translated once, at their border: `api.py` (StorPool),
-`mapping.py` (PostgreSQL).
+Errors of the libraries below are translated once, at their border: `cluster/api.py` (StorPool),
+`engine/database.py` (PostgreSQL), `cinder_driver/failures.py` (for Cinder).
 """
 
 from __future__ import annotations
