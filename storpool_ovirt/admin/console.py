@@ -23,7 +23,7 @@ class Console:
     """Where one run of the command writes. `as_json`: a program reads it, also what went wrong."""
 
     def __init__(self, program: str, as_json: bool = False) -> None:
-        self._program = program
+        self.program = program
         self._as_json = as_json
         self._secrets = sentences.Secrets()
         self._hidden: list[str] = []
@@ -41,14 +41,14 @@ class Console:
     @property
     def log_file(self) -> str:
         """Where the log is, unless it is in syslog."""
-        return config.engine_log(self._program)
+        return config.engine_log(self.program)
 
     @property
     def log(self) -> Log:
         """The command's log, opened when it is first needed: some commands need none, and some
         users may not."""
         if self._log is None:
-            self._log = Log(self._program, self.log_file)
+            self._log = Log(self.program, self.log_file)
             for secret in self._hidden:
                 self._log.hide(secret)
         return self._log
@@ -101,7 +101,7 @@ class Console:
                 return code
         if sys.stderr is not None:
             try:
-                sys.stderr.write(f"{self._program}: {line}\n")
+                sys.stderr.write(f"{self.program}: {line}\n")
                 sys.stderr.flush()
             except (OSError, ValueError):
                 _give_up(sys.stderr)

@@ -64,29 +64,39 @@ def found(client: api.Client, meant: Meant, openstack_prefix: str) -> api.Volume
     return there
 
 
-def mark(client: api.Client, there: api.Volume, disk: str, log: Log) -> str:
-    """Mark it, and return what was done."""
-    if sharing.mark(client, there, log):
+def mark(client: api.Client, there: api.Volume, disk: str, log: Log, dry_run: bool) -> str:
+    """Mark it, and return what was done; `dry_run`: what would be. Raises what `sharing.mark`
+    raises."""
+    if dry_run and not names.is_shared(there.tags):
+        names.check_length(there.name, {**there.tags, names.TAG_SHARED: names.SHARED})
+        return f"disk {disk} would be marked as shareable"
+    if not dry_run and sharing.mark(client, there, log):
         return f"disk {disk} is marked as shareable now: a plug leaves it to the hosts that have it"
-    return f"disk {disk} was marked as shareable already, so nothing was changed"
+    return f"disk {disk} was marked as shareable already, so nothing {_is_changed(dry_run)}"
 
 
-def unmark(client: api.Client, there: api.Volume, disk: str, log: Log) -> str:
-    """Take the mark away, and return what was done; raise Conflict while several clients have the
-    volume attached.
+def unmark(client: api.Client, there: api.Volume, disk: str, log: Log, dry_run: bool) -> str:
+    """Take the mark away, and return what was done, `dry_run`: what would be; raise Conflict while
+    several clients have the volume attached.
 
     One that attaches it meanwhile, by the mark, is seen in the end: then it is told, as two VMs may
     write.
     """
     if not names.is_shared(there.tags):
-        return f"disk {disk} was not marked as shareable, so nothing was changed"
+        return f"disk {disk} was not marked as shareable, so nothing {_is_changed(dry_run)}"
     _check_one(client, there, "is marked as shareable still")
+    if dry_run:
+        return f"the mark of disk {disk} as shareable would be taken away"
     sharing.unmark(client, there, log)
     _check_one(client, there, "has no mark any more")
     return (
         f"disk {disk} is not marked as shareable any more: a plug takes it, or is refused where it"
         " is open elsewhere"
     )
+
+
+def _is_changed(dry_run: bool) -> str:
+    return "would be changed" if dry_run else "was changed"
 
 
 def _check_one(client: api.Client, there: api.Volume, state: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from rigs import canned_api
 from rigs.admin_site import Site, complained
 from rigs.yard import DISK
-from storpool_ovirt.admin import guard
+from storpool_ovirt.admin import limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 3
 # What a command may take beyond its limit: its net, and to start and end on a machine with much to
 # do.
-SLACK_SECONDS = guard.LAST_SECONDS + 12
+SLACK_SECONDS = limits.LAST_SECONDS + 12
 
 COMMANDS = (
     ["audit"],

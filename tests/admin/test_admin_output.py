@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import storpool_ovirt
 from rigs.admin_site import Site, complained
 from storpool_ovirt.admin import command, survey
 
@@ -212,4 +213,4 @@ def test_help_is_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert said.out.startswith("Usage: storpool-ovirt ")
         assert (said.out.count("\n") > 10, "\\n" in said.out, said.err) == (True, False, "")
     assert command.main(["storpool-ovirt", "--version"]) == 0
-    assert capsys.readouterr().out.startswith("storpool-ovirt, version ")
+    assert capsys.readouterr().out == f"storpool-ovirt {storpool_ovirt.__version__}\n"

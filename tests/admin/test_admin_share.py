@@ -10,7 +10,7 @@ import pytest
 
 from ovirt_demo import flows
 from rigs.admin_site import Site, complained, opened_site, told
-from rigs.shared_stage import new_id, post, volumes
+from rigs.shared_stage import new_id, post, volumes, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,35 @@ def test_a_disk_is_marked_and_the_mark_taken_away(site: Site, known: bool) -> No
     )
     assert tags(site, disk.id) == before
     assert run("--not") == [f"disk {disk.id} was not marked as shareable, so nothing was changed"]
+
+
+def test_a_dry_run_changes_nothing(site: Site) -> None:
+    """T72: it tells what would be done, and refuses what would be refused."""
+    disk = flows.create_disk(site.stage.domain, 1)
+    before = tags(site, disk.id)
+
+    def run(*arguments: str) -> list[str]:
+        return told(site.run("shareable", disk.id, "--dry-run", *arguments), 0)
+
+    assert run() == [f"disk {disk.id} would be marked as shareable"]
+    assert run("--not") == [
+        f"disk {disk.id} was not marked as shareable, so nothing would be changed"
+    ]
+    assert tags(site, disk.id) == before
+    told(site.run("shareable", disk.id), 0)
+    marked = tags(site, disk.id)
+    site.stage.simulator.clear_calls()
+    assert run() == [f"disk {disk.id} was marked as shareable already, so nothing would be changed"]
+    assert run("--not") == [f"the mark of disk {disk.id} as shareable would be taken away"]
+    assert tags(site, disk.id) == marked
+    assert writes(site.stage.simulator) == []
+    for host in site.stage.hosts.values():
+        flows.run_vm(site.stage.domain, host, dataclasses.replace(disk))
+    assert "is marked as shareable still" in complained(
+        site.run("shareable", disk.id, "--not", "--dry-run"), 1
+    )
+    for host in site.stage.hosts.values():
+        host.detach_volume(site.stage.domain.id, disk.id)
 
 
 def test_the_mark_stays_while_several_hosts_have_it(site: Site) -> None:

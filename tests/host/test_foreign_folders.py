@@ -20,7 +20,7 @@ import pytest
 from ovirt_demo import children
 from rigs.host_files import NODE
 from storpool_ovirt import config
-from storpool_ovirt.admin import guard
+from storpool_ovirt.admin import access
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.fence import agent
 from storpool_ovirt.host import boot_hook, helper
@@ -270,7 +270,7 @@ def test_a_mark_of_an_editor_does_no_harm(tmp_path: Path) -> None:
     token, options = tmp_path / "token", tmp_path / "options"
     token.write_text(" 1556560560218011653\r\n", "utf-8-sig")
     options.write_text(f'{{"sp_api_http_host": "h", "sp_auth_token_file": "{token}"}}', "utf-8-sig")
-    domain = config.domain(guard.options(str(options)), str(tmp_path))
+    domain = config.domain(access.driver_options(str(options)), str(tmp_path))
     assert domain.api == config.Api("h", config.API_PORT, config.Secret("1556560560218011653"))
 
 

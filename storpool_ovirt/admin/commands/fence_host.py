@@ -1,4 +1,4 @@
-"""The commands of `storpool-ovirt` that act on what hosts have: fence-host."""
+"""`storpool-ovirt fence-host`: it needs no database, nor its library."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import click
 
-from storpool_ovirt import config, names
-from storpool_ovirt.admin import console, guard
-from storpool_ovirt.admin.guard import DRY_RUN, OPTIONS
+from storpool_ovirt import config, names, storpool_conf
+from storpool_ovirt.admin import access, console
+from storpool_ovirt.admin.options import DRY_RUN, OPTIONS, all_of
+from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.fence import lost_host
 
 
-@click.command("fence-host", short_help="take everything of oVirt's from a lost host")
+@click.command()
 @click.argument("host", metavar="CLIENT|HOST")
-@guard.all_of((OPTIONS, DRY_RUN))
+@all_of((OPTIONS, DRY_RUN))
 @click.option(
     "--even-if-it-runs",
     "twice",
@@ -24,7 +26,7 @@ from storpool_ovirt.deadline import Deadline, enforced
     " answers StorPool, or is this machine, and VMs may run there.",
 )
 @click.pass_obj
-def fence_host(
+def command(
     out: console.Console, host: str, options: str | None, dry_run: bool, twice: str | None
 ) -> int:
     """Take everything of oVirt's by force from a host that is lost, so that its VMs can start
@@ -34,10 +36,6 @@ def fence_host(
     taken too. It needs no database. It refuses while the host answers StorPool, and the machine
     that it runs on.
     """
-    from storpool_ovirt import storpool_conf
-    from storpool_ovirt.cluster import api
-    from storpool_ovirt.fence import lost_host
-
     root = config.root()
     out.log.correlation_id = f"fence-host-{os.getpid()}"
     deadline = Deadline(lost_host.DEADLINE_SECONDS)
@@ -45,14 +43,10 @@ def fence_host(
         meant = lost_host.named(host, root)
         # A client id is one cluster's: what other clusters list under the same number is another
         # host.
-        settings = replace(config.domain(guard.options(options), root).api, multicluster=False)
-        out.hide(settings.token.reveal())
+        settings = replace(access.domain(out, options, root).api, multicluster=False)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
         told = lost_host.Told(twice, dry_run)
         done = lost_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log)
         for line in done.lines:
             out.say(line)
     return int(done.refused)
-
-
-COMMANDS = (fence_host,)

@@ -1,0 +1,80 @@
+"""The cluster and the database that an administrator means, with the secrets of both hidden."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from storpool_ovirt import config, errors, rights, text
+from storpool_ovirt.admin import console, limits
+from storpool_ovirt.engine import conf
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine import tree
+
+EXAMPLE = '{"sp_api_http_host": "10.1.2.3", "sp_auth_token_file": "/etc/storpool.token"}'
+
+
+class Where(NamedTuple):
+    """Where the administrator says that things are, and for how long they may be waited for."""
+
+    database: str | None
+    options: str | None
+    limit_seconds: float
+
+
+@contextmanager
+def opened(
+    out: console.Console, verb: str, where: Where, make: bool = False, without: bool = False
+) -> Iterator[tree.Work]:
+    """Give what the verbs of disks work with, for the cluster and the database that are meant.
+
+    `make`: old tables are brought up to date; `without`: there need not be any.
+    """
+    # The database's library is here: fence-host does without.
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import journal, mapping, tree
+
+    root = config.root()
+    with limits.limited(where.limit_seconds, f"the end of {verb}") as deadline:
+        meant = domain(out, where.options, root)
+        address = database(out, where.database, root)
+        out.log.correlation_id = f"{verb}-{os.getpid()}"
+        caller = journal.Caller(out.log.correlation_id, verb)
+        with mapping.opened(address, deadline, caller, make=make, without=without) as mapped:
+            yield tree.Work(meant, api.Client(meant.api, deadline), mapped, out.log, root)
+
+
+def domain(out: console.Console, path: str | None, root: str) -> config.Domain:
+    """Return the storage domain of a file of driver options, or of storpool.conf; raise
+    ConfigError."""
+    found = config.domain(driver_options(path), root)
+    out.hide(found.api.token.reveal())
+    return found
+
+
+def database(out: console.Console, url: str | None, root: str) -> config.Database:
+    """Return where the mapping database is: what was typed, or what Engine's own file says; raise
+    ConfigError."""
+    address = config.database_option(url) if url else conf.database(root)
+    out.hide(address.password.reveal())
+    return address
+
+
+def driver_options(path: str | None) -> dict[str, object]:
+    """Return the driver options of a file; raise ConfigError when there is no such file, or no
+    options in it."""
+    if path is None:
+        return {}
+    where = f"the file {path} (--options)"
+    try:
+        content = rights.read(path)
+    except OSError as error:
+        raise errors.ConfigError(
+            where, f"cannot be read ({error.strerror})", "check --options"
+        ) from error
+    return config.parse_driver_json(
+        text.decoded(content, where, may_have_mark=True), where, EXAMPLE
+    )

@@ -1,0 +1,34 @@
+"""The commands of `storpool-ovirt`, a file each, named as the command is.
+
+To add one, add its row here, and a file with a click command called `command`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+# What is told of each in the list of all. `fence-host` is in fence_host.py.
+TABLE: Mapping[str, str] = {
+    "attachments": "who has what attached, open or closed, since when and why",
+    "audit": "hold mapping, cluster and hosts against each other",
+    "claim": "say that this Engine is the one that has the disks",
+    "demo": "a disk's whole life on a StorPool simulator",
+    "fence-host": "take everything of oVirt's from a lost host",
+    "mend": "make a disk and its object agree after a change by hand",
+    "rebuild": "make a lost mapping again from the tags",
+    "reconcile": "mend what the audit is sure of, or what is named",
+    "shareable": "mark a disk as one that several VMs may have, for plugs",
+}
+
+
+def loaded(name: str) -> click.Command:
+    """Return a command of the table; raise ImportError when a library that it needs is not
+    there."""
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    command: click.Command = module.command
+    return command

@@ -1,0 +1,57 @@
+"""`storpool-ovirt attachments`."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from storpool_ovirt import config, errors
+from storpool_ovirt.admin import access, console, limits, listing, listing_text
+from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.cluster import api
+
+
+@click.command()
+@all_of((DATABASE, OPTIONS))
+@click.option(
+    "--client", metavar="ID|HOST", help="Only this client: its SP_OURID, or its host's name."
+)
+@click.option(
+    "--disk",
+    metavar="UUID",
+    help="Only the disk that this is, or that this snapshot or preview is of.",
+)
+@all_of((JSON, limit(limits.LOOK_SECONDS)))
+@click.pass_obj
+def command(
+    out: console.Console,
+    database: str | None,
+    options: str | None,
+    client: str | None,
+    disk: str | None,
+    as_json: bool,
+    limit: float,
+) -> int:
+    """List who has what attached, open or closed, since when and why, as far as it can be known;
+    change nothing.
+
+    Open or closed is known only for the host that this runs on, as root.
+    """
+    root = config.root()
+    with limits.limited(limit, "the end of attachments") as deadline:
+        domain = access.domain(out, options, root)
+        try:
+            address = access.database(out, database, root)
+        except errors.ConfigError as error:  # a host has none
+            known = listing.Known({}, {}, problem=str(error))
+        else:
+            known = listing.known(address, deadline)
+        found = listing.selected(
+            listing.look(api.Client(domain.api, deadline), known, root), client, disk
+        )
+    if as_json:
+        out.document(listing_text.document(found, time.time()))
+    else:
+        out.say("\n".join(listing_text.text(found, time.time())))
+    return 0

@@ -1,0 +1,54 @@
+"""The commands of `storpool-ovirt` as click has them; each is loaded when it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+import storpool_ovirt
+from storpool_ovirt.admin import commands, console, options
+
+
+class Commands(click.Group):
+    """The table of commands: none is loaded for the list of all."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Return the names of all."""
+        return list(commands.TABLE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
+        """Return a command; None where there is no such one."""
+        if cmd_name not in commands.TABLE:
+            return None
+        command = commands.loaded(cmd_name)
+        for parameter in command.params:
+            if parameter.type is click.STRING:
+                parameter.type = options.Text()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
+        """Write the list of all from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(commands.TABLE.items()))
+
+
+def run(arguments: Sequence[str], out: console.Console, about: str, misused: int) -> int:
+    """Run what was typed, and return the exit code: `misused` and a sentence where it is no command
+    of ours.
+
+    `about` is what help says of all. Raises KeyboardInterrupt for click's word for it, and what
+    the commands raise.
+    """
+    group = Commands(help=about, context_settings={"help_option_names": ["-h", "--help"]})
+    version = storpool_ovirt.__version__
+    click.version_option(version, prog_name=out.program, message="%(prog)s %(version)s")(group)
+    try:
+        code: int | None = group.main(
+            list(arguments), prog_name=out.program, standalone_mode=False, obj=out
+        )
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    except click.ClickException as error:
+        return out.complain(error.format_message(), misused)
+    return code or 0

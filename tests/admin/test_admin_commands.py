@@ -1,0 +1,95 @@
+"""The commands of `storpool-ovirt`: a row and a file for each, which is loaded when it is run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storpool_ovirt.admin import command, commands
+
+FOLDER = Path(commands.__file__).parent
+LIMIT_SECONDS = 60
+
+
+def run_without(*arguments: str, without: tuple[str, ...] = (), then: str = "") -> str:
+    """Run the command in a Python that lacks some libraries; return its exit code and what it
+    said."""
+    code = f"""
+import sys
+for name in {without!r}:
+    sys.modules[name] = None
+from storpool_ovirt.admin import command
+code = command.main(["storpool-ovirt", *sys.argv[1:]])
+{then}
+print(code)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_SECONDS,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done
+    return done.stdout + done.stderr
+
+
+def test_each_command_has_a_row_and_a_file() -> None:
+    """The file is named as the command is."""
+    files = {each.stem.replace("_", "-") for each in FOLDER.glob("*.py")} - {"--init--"}
+    assert files == set(commands.TABLE)
+    assert list(commands.TABLE) == sorted(commands.TABLE)
+
+
+@pytest.mark.parametrize("name", commands.TABLE)
+def test_each_command_tells_what_it_does(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own help names it, and says what it takes; the list of all has its row."""
+    assert command.main(["storpool-ovirt", name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Usage: storpool-ovirt {name} ")
+    assert (commands.loaded(name).help or "").count(".") >= 1
+    assert command.main(["storpool-ovirt", "--help"]) == 0
+    assert f"  {name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(set(commands.TABLE) - {"audit", "attachments", "demo"}))
+def test_each_command_that_changes_something_has_a_dry_run(name: str) -> None:
+    """T72: an administrator may always ask first what would be done."""
+    assert "dry_run" in {each.name for each in commands.loaded(name).params}
+
+
+def test_the_list_of_all_loads_none_of_them() -> None:
+    """It is told at once, and without the libraries that only some of them need."""
+    then = "print([name for name in sys.modules if name.startswith(command.__package__)])"
+    said = run_without("--help", without=("psycopg2", "rich"), then=then)
+    assert said.startswith("Usage: storpool-ovirt ")
+    assert ".admin.commands'" in said
+    assert ".admin.commands." not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "without", "code"),
+    [
+        (("audit",), "psycopg2", 3),
+        (("reconcile",), "psycopg2", 1),
+        (("fence-host", "1"), "click", 1),
+        (("audit",), "click", 3),
+    ],
+)
+def test_a_library_that_is_missing_is_one_sentence(
+    arguments: tuple[str, ...], without: str, code: int
+) -> None:
+    """T24: which one, and how it is installed."""
+    said = run_without(*arguments, without=(without,)).splitlines()
+    assert said[0] == str(code)
+    assert said[1].startswith(f"storpool-ovirt: {without} is not installed: run  ")
+    assert "--require-hashes" in said[1]
+    assert len(said) == 2
+
+
+def test_a_command_needs_only_its_own_libraries() -> None:
+    """A host has no database: fence-host tells its options there."""
+    assert "--even-if-it-runs" in run_without("fence-host", "--help", without=("psycopg2",))
