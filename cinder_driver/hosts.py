@@ -9,7 +9,7 @@ from typing import Any
 from cinder import exception
 
 from cinder_driver import words
-from storpool_ovirt import config, errors, names, storpool_conf, text
+from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.cluster import api, attachments
 
 # What our os-brick connector reports of its host (its own SP_OURID).
@@ -39,12 +39,12 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
             raise exception.InvalidConnectorException(
                 missing=f"{CLIENT_ID} ({words.told(error)})"
             ) from words.cause(error)
-    found = _number(reported)
+    found = names.client_id(reported)
     if found is None:
         of = names.shown(host or "")
         missing = (
             f"{CLIENT_ID}, and {storpool_conf.FILE} has no section of host {of} with SP_OURID from"
-            " 1 to 4095"
+            f" 1 to {names.CLIENT_ID_MAX}"
         )
         raise exception.InvalidConnectorException(missing=missing)
     return found
@@ -76,7 +76,7 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
     for client_id in clients:
         try:
             client.reassign(
-                [attachments.let_go(target, [client_id])],
+                [attachments.detach_item(target, [client_id])],
                 attachments.ATTACH_TIMEOUT_SECONDS,
                 str(target),
             )
@@ -92,14 +92,6 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
         raise errors.InUse(str(target), tuple(dict.fromkeys(open_at)))
 
 
-def _number(client_id: object) -> int | None:
-    if isinstance(client_id, int):  # True is none, as it would be client 1
-        return (
-            client_id if client_id is not True and 0 < client_id <= config.CLIENT_ID_MAX else None
-        )
-    return text.number(client_id, 1, config.CLIENT_ID_MAX) if isinstance(client_id, str) else None
-
-
 def _host_of(connector: Mapping[str, Any]) -> str | None:
     host = connector.get("host")
     return host if isinstance(host, str) and host else None
@@ -111,6 +103,6 @@ def _is_there(attachment: Any, connector: Mapping[str, Any]) -> bool:
     its = attachment["connector"] or {}
     reported = connector.get(CLIENT_ID)
     if reported is not None and its.get(CLIENT_ID) is not None:
-        return _number(reported) == _number(its[CLIENT_ID])
+        return names.client_id(reported) == names.client_id(its[CLIENT_ID])
     host = _host_of(connector)
     return host is not None and host in (attachment["attached_host"], its.get("host"))

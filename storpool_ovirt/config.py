@@ -26,7 +26,6 @@ PORT_MAX = (1 << 16) - 1
 DEADLINE_SECONDS = (
     100.0  # below Engine's own two minutes, which count only after our output has ended
 )
-CLIENT_ID_MAX = storpool_conf.CLIENT_ID_MAX
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
 # What inet_aton(3) takes for an address, and what an administrator means by one.
@@ -457,12 +456,12 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
         raise errors.ConfigError(
             "SP_OURID", f"is missing in {where}", "every host needs its own client id there"
         )
-    client_id = text.number(our_id, 1, CLIENT_ID_MAX)
+    client_id = names.client_id(our_id)
     if client_id is None:
         raise errors.ConfigError(
             f"SP_OURID in {root}{storpool_conf.FILE}",
             "is not a client id",
-            f"give 1 to {CLIENT_ID_MAX}",
+            f"give 1 to {names.CLIENT_ID_MAX}",
         )
     return Host(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
 

@@ -10,15 +10,16 @@ exceed 200 bytes").
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from storpool_ovirt import errors, sentences
+from storpool_ovirt import errors, sentences, text
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 # Each part is a number in base 36; none of StorPool's has more than a dozen digits.
 GLOBAL_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
 CLUSTER_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
 TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
+CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
 
@@ -45,19 +46,33 @@ DEVICE_FOLDER = "/dev/storpool-byid"
 RUN_FOLDER = "/run/vdsm/managedvolumes"
 
 
-def uuid(text: str, what: str) -> str:
-    """Return `text` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError
+def uuid(given: str, what: str) -> str:
+    """Return `given` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError
     naming `what`."""
-    lowered = text.lower()
+    lowered = given.lower()
     if not UUID.match(lowered):
         raise errors.InputError(
-            what, f"is not a UUID ({shown(text)})", "give the id as oVirt prints it"
+            what, f"is not a UUID ({shown(given)})", "give the id as oVirt prints it"
         )
     if lowered == NIL_UUID:
         # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never
         # names an object.
         raise errors.InputError(what, "is the empty UUID", "no object has this id")
     return lowered
+
+
+def client_id(given: object) -> int | None:
+    """Return the client id that a number, or a text of digits, is; None for anything else."""
+    if isinstance(given, str):
+        return text.number(given, 1, CLIENT_ID_MAX)
+    if not isinstance(given, int) or given is True:  # which would be client 1
+        return None
+    return given if 0 < given <= CLIENT_ID_MAX else None
+
+
+def clients(client_ids: Iterable[int]) -> str:
+    """Return clients as a sentence names them."""
+    return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"
 
 
 def host_of(connector: object) -> str | None:
@@ -191,9 +206,9 @@ def global_id_of(path: str, root: str = "") -> str | None:
     return global_id if is_node else None
 
 
-def shown(text: str, limit: int = 60) -> str:
+def shown(given: str, limit: int = 60) -> str:
     """Return foreign text fit for one line of an error: quoted, bounded, what is not seen is
     escaped."""
     # The first characters are enough: a text may have millions.
-    printable = sentences.visible(text[: limit + 1].replace("\\", "\\\\"))
+    printable = sentences.visible(given[: limit + 1].replace("\\", "\\\\"))
     return f'"{printable[:limit]}{sentences.CUT}"' if len(printable) > limit else f'"{printable}"'

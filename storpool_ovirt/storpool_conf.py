@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from storpool_ovirt import errors, presence, rights, text
+from storpool_ovirt import errors, names, presence, rights, text
 
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
@@ -23,8 +23,6 @@ ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 # What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
 OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 OPENSTACK_PREFIX = "os"
-
-CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 
 # Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
 # the blank and the tab are blank, but at the end of a value and of a section's name all that
@@ -129,11 +127,6 @@ def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
     return sections[0] if sections else None
 
 
-def number(our_id: str) -> int | None:
-    """Return the client id that a value of `SP_OURID` is, None for anything else."""
-    return text.number(our_id, 1, CLIENT_ID_MAX)
-
-
 def host_names(root: str = "") -> dict[int, str]:
     """Return the hosts' names by client id, as far as the sections of storpool.conf tell them, to
     be shown.
@@ -146,7 +139,7 @@ def host_names(root: str = "") -> dict[int, str]:
     except errors.ConfigError:
         return {}
     clients = sorted(
-        {client_id for client_id in map(number, ids.values()) if client_id is not None}
+        {client_id for client_id in map(names.client_id, ids.values()) if client_id is not None}
     )
     return {client_id: " or ".join(_sections_of(client_id, ids)) for client_id in clients}
 
@@ -168,14 +161,16 @@ def client_id(host: str, root: str = "") -> str | None:
     Raises ConfigError for a bad file, and where it is another section's too.
     """
     ids = client_ids(root)
-    found = number(ids.get(host, ""))
+    found = names.client_id(ids.get(host, ""))
     if found is not None:
         section_of(found, ids)
     return ids.get(host)
 
 
 def _sections_of(client_id: int, ids: Mapping[str, str]) -> list[str]:
-    return sorted(section for section, our_id in ids.items() if number(our_id) == client_id)
+    return sorted(
+        section for section, our_id in ids.items() if names.client_id(our_id) == client_id
+    )
 
 
 def _texts(root: str, optional: bool) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import died, survey
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, intent, mapping, operations, ownership, recovery, tree
 
 
@@ -92,10 +92,7 @@ def ours(work: tree.Work, there: api.Volume, uuid: str) -> None:
 def read(work: tree.Work, address: str) -> api.Volume:
     """Return a volume or a snapshot by `~globalId`; raise NotFound when there is none, or it is
     being deleted."""
-    try:
-        there = work.client.volume(address)
-    except errors.NotFound:
-        there = work.client.snapshot(address)
+    there = volumes.read_any(work.client, address)
     if there.dying:
         raise errors.NotFound(there.kind, address, "any more: StorPool is about to drop it")
     return there

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from storpool_ovirt import config, errors, names, storpool_conf, text
+from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.admin import purposes
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
@@ -376,7 +376,7 @@ def _sections(root: str) -> tuple[dict[str, int], str]:
         ids = storpool_conf.client_ids(root)
     except errors.ConfigError as error:
         ids, problem = {}, str(error)
-    numbers = {name: storpool_conf.number(our_id) for name, our_id in ids.items()}
+    numbers = {name: names.client_id(our_id) for name, our_id in ids.items()}
     return {
         name: client_id for name, client_id in numbers.items() if client_id is not None
     }, problem
@@ -385,7 +385,7 @@ def _sections(root: str) -> tuple[dict[str, int], str]:
 def _client(listing: Listing, given: str) -> int:
     there = {*listing.clients, *(each.client_id for each in listing.entries)}
     if given.isascii() and given.isdigit():
-        number = text.number(given, 0, storpool_conf.CLIENT_ID_MAX)
+        number = names.client_id(given)
         if number is None or number not in there:
             raise errors.NotFound(
                 "client",

@@ -87,7 +87,7 @@ def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     target = tree.target(node)
     if dry_run:
         held = attachments.holders(work.client, target)
-        return f"would detach {target} where it is closed, of {_clients(held)}"
+        return f"would detach {target} where it is closed, of {names.clients(held)}"
     with checks.held(work, node.root):
         return _detached(work, node)
 
@@ -277,8 +277,8 @@ def _detached(work: tree.Work, node: mapping.Node) -> str:
     gone, still = attachments.detach_closed(work.client, target)
     for client_id in gone:
         work.log.line("released", target=target.name, client=client_id, reason="reconcile")
-    done = f"detached {target} from {_clients(gone)}"
-    return f"{done}; it is open at {_clients(still)}" if still else done
+    done = f"detached {target} from {names.clients(gone)}"
+    return f"{done}; it is open at {names.clients(still)}" if still else done
 
 
 def _check_whose(work: tree.Work, node: mapping.Node) -> None:
@@ -292,7 +292,3 @@ def _check_whose(work: tree.Work, node: mapping.Node) -> None:
     except errors.NotFound:
         return
     ownership.proved(work, node)
-
-
-def _clients(client_ids: list[int]) -> str:
-    return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"

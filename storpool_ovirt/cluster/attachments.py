@@ -198,7 +198,7 @@ def release(
     left = found
     for last in (False, False, True):
         items = [
-            let_go(target, [each.client_id for each in held])
+            detach_item(target, [each.client_id for each in held])
             for target, held in left.items()
             if held
         ]
@@ -238,7 +238,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     still: list[int] = []
     for client_id in holders(client, target):
         try:
-            client.reassign([let_go(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign([detach_item(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
         except errors.InUse:
             still.append(client_id)
         except (errors.Rejected, errors.Conflict):
@@ -286,7 +286,7 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     return sorted(each.client_id for each in behind if each.status == api.DOWN)
 
 
-def let_go(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
+def detach_item(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
     """Return the item of a reassign that detaches this from clients where it is closed
     (`storpool.sptypes`)."""
     return {
@@ -303,7 +303,7 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
 def _try_detach(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> bool:
     """Return whether there was anything to detach; wait a little for a device that is about to be
     closed."""
-    item = let_go(target, [host.client_id])
+    item = detach_item(target, [host.client_id])
     still_open: errors.InUse | None = None
     for _ in polls(host.deadline.within(close_seconds), host.sleep, CLOSE_PAUSE_SECONDS):
         try:

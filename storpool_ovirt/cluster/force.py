@@ -199,7 +199,7 @@ def only_here(target: attachments.Target, client_id: int) -> dict[str, object]:
 def torn_off(target: attachments.Target, client_ids: Sequence[int]) -> dict[str, object]:
     """Return the item of a reassign that takes an object from these clients, whether they have it
     open or not."""
-    return {target.kind: names.address(target.global_id), "detach": list(client_ids), "force": True}
+    return {**attachments.detach_item(target, client_ids), "force": True}
 
 
 def some(things: Sequence[object], shown: int = SHOWN) -> str:

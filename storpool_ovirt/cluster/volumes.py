@@ -239,6 +239,20 @@ def read(client: api.Client, kind: str, address: str) -> api.Volume:
     return _reader(client, kind)(address)
 
 
+def read_any(client: api.Client, address: str) -> api.Volume:
+    """Return the volume or the snapshot with this address, also one that is about to be dropped.
+
+    Raises NotFound when it is neither.
+    """
+    try:
+        return client.volume(address)
+    except errors.NotFound as missing:
+        try:
+            return client.snapshot(address)
+        except errors.NotFound:
+            raise errors.NotFound("volume or snapshot", address, missing.where) from missing
+
+
 def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
     """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not
     carry these tags."""

@@ -117,13 +117,12 @@ def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]
 def refuse_unmapped(work: tree.Work, uuid: str) -> None:
     """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose
     it silently."""
-    for read in (work.client.volume, work.client.snapshot):
-        try:
-            there = read(names.object_name(uuid))
-        except errors.NotFound:
-            continue
-        raise errors.Conflict(
-            f"{there.kind} {there.name} ({there.global_id})",
-            "exists in StorPool but not in the mapping database",
-            "was the database restored or replaced? nothing was deleted",
-        )
+    try:
+        there = volumes.read_any(work.client, names.object_name(uuid))
+    except errors.NotFound:
+        return
+    raise errors.Conflict(
+        f"{there.kind} {there.name} ({there.global_id})",
+        "exists in StorPool but not in the mapping database",
+        "was the database restored or replaced? nothing was deleted",
+    )

@@ -202,7 +202,7 @@ class _Call:
     def _agreed(self, host: lost_host.Host, name: str) -> lost_host.Host:
         """Refuse a port that is another host's than the one that the address names: one of them is
         a typing mistake."""
-        client_id = storpool_conf.number(storpool_conf.client_ids(self.root).get(name, ""))
+        client_id = names.client_id(storpool_conf.client_ids(self.root).get(name, ""))
         if client_id not in (None, host.client_id) and not host.here:
             raise errors.InputError(
                 "the host",

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.log import Log
 
@@ -72,7 +72,7 @@ def named(given: str, root: str = "") -> Host:
     else:
         raise _unknown(given, ids, root)
     section = storpool_conf.section_of(client_id, ids)
-    here = storpool_conf.number(storpool_conf.read(root).get("SP_OURID", ""))
+    here = names.client_id(storpool_conf.read(root).get("SP_OURID", ""))
     return Host(client_id, section, given, client_id == here)
 
 
@@ -184,12 +184,8 @@ def _plan(host: Host, seen: force.Seen, told: Told) -> Done:
     return Done([*lines, *_left_alone(seen), last], refused)
 
 
-def _client_id(text: str, what: str) -> int:
-    if not (
-        text.isascii()
-        and text.isdigit()
-        and len(text) < 9
-        and 0 < int(text) <= config.CLIENT_ID_MAX
-    ):
-        raise errors.InputError(what, "is not a client id", f"give 1 to {config.CLIENT_ID_MAX}")
-    return int(text)
+def _client_id(given: str, what: str) -> int:
+    client_id = names.client_id(given)
+    if client_id is None:
+        raise errors.InputError(what, "is not a client id", f"give 1 to {names.CLIENT_ID_MAX}")
+    return client_id

@@ -107,7 +107,7 @@ def _ask(
     generation = 0
     if running:
         try:
-            generation = _reassign(client, target, attachments.let_go(target, running))
+            generation = _reassign(client, target, attachments.detach_item(target, running))
         except errors.InUse as error:
             raise _open_elsewhere(
                 found, error.holders or [f"client {client_id}" for client_id in running]

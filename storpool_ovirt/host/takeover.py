@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, force, sharing
+from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.host import device_paths, domain_xml
 
@@ -178,16 +178,10 @@ def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Vo
 
 def _read(client: api.Client, global_id: str) -> api.Volume:
     address = names.address(global_id)
-    try:
-        return client.volume(address)
-    except errors.NotFound as missing:
-        try:
-            there = client.snapshot(address)
-        except errors.NotFound:
-            raise errors.NotFound("volume or snapshot", address, missing.where) from missing
-        if there.dying:
-            raise errors.NotFound("snapshot", address, "any more: it is being deleted") from missing
-        return there
+    there = volumes.read_any(client, address)
+    if there.kind == "snapshot" and there.dying:
+        raise errors.NotFound(there.kind, address, "any more: it is being deleted")
+    return there
 
 
 def check_up(client: api.Client, client_id: int) -> None:
@@ -210,8 +204,8 @@ def check_nobody_else(
     if others:
         raise errors.Foreign(
             str(target),
-            f"is attached to {_clients(others)} too, and neither its tags nor the VM tell whose"
-            " it is",
+            f"is attached to {names.clients(others)} too, and neither its tags nor the VM tell"
+            " whose it is",
             "detach it there, or mark the disk as shareable",
         )
 
@@ -350,7 +344,7 @@ def wait_for_clients(
             "clients_behind", clients=",".join(map(str, sorted(behind))), generation=generation
         )
     if behind & losers:
-        who = _clients(sorted(behind & losers))
+        who = names.clients(behind & losers)
         raise errors.DeadlineExceeded(
             f"{who} to learn that disks were taken from it", LOSER_SECONDS
         )
@@ -381,7 +375,3 @@ def _is_alone(
         == [(client_id, "rw")]
         for target in targets
     )
-
-
-def _clients(client_ids: Sequence[int]) -> str:
-    return ", ".join(f"client {client_id}" for client_id in client_ids)

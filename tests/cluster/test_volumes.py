@@ -308,3 +308,15 @@ def test_lists_tell_what_is_transient(core: Core) -> None:
         (False, True),
         (True, False),
     ]
+
+
+def test_an_address_may_be_a_volumes_or_a_snapshots(core: Core) -> None:
+    """Where nobody knows of which kind it is, both are asked for, and the error names both."""
+    client = core.client()
+    volume = client.volume_create({"name": "v", "size": GIB})
+    snapshot = client.volume_snapshot("v", {"name": "s"})
+    for global_id, kind in ((volume, "volume"), (snapshot, "snapshot")):
+        there = volumes.read_any(client, names.address(global_id))
+        assert (there.global_id, there.kind) == (global_id, kind)
+    with pytest.raises(errors.NotFound, match="there is no volume or snapshot none"):
+        volumes.read_any(client, "none")

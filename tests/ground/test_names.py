@@ -57,6 +57,26 @@ def test_name_and_tags_of_every_object_fit() -> None:
         names.check_length(names.object_name(ID), {**tags, "x": "y" * 60})
 
 
+@pytest.mark.parametrize(
+    ("given_id", "client_id"),
+    [
+        (1, 1),
+        ("7", 7),
+        ("4095", 4095),
+        *((odd, None) for odd in (0, "0", 4096, "4096", -1, True, "", " 7", "7a", "\u0667", None)),
+    ],
+)
+def test_a_client_id_is_a_number_from_1_to_4095(given_id: object, client_id: int | None) -> None:
+    """What StorPool takes for one, as a number or as digits; nothing else is guessed at."""
+    assert names.client_id(given_id) == client_id
+
+
+def test_clients_are_named_in_order() -> None:
+    """A sentence has them sorted, and says so where there is none."""
+    assert names.clients({12, 3}) == "client 3, client 12"
+    assert names.clients([]) == "no client"
+
+
 def test_the_device_path_depends_on_identity_alone() -> None:
     """T34: the same global id has the same path on every host and in every state."""
     assert names.device_path("dyo8.b.d") == "/dev/storpool-byid/dyo8.b.d"
