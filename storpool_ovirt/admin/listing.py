@@ -16,7 +16,7 @@ from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.admin import purposes
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import candidates, journal, mapping
+from storpool_ovirt.engine import candidates, host_notes, journal, mapping
 from storpool_ovirt.host import openers
 
 # A database that hangs must not keep the rest of the list from who waits for it.
@@ -33,7 +33,7 @@ class Known:
     """
 
     records: Mapping[str, mapping.Record]
-    asked: Mapping[str, Sequence[mapping.Asked]]
+    asked: Mapping[str, Sequence[host_notes.HostNote]]
     database: str = ""
     location: str = ""
     problem: str = ""
@@ -105,7 +105,7 @@ def known(address: config.Database, deadline: Deadline) -> Known:
             there.session.snapshot(),
         ):
             records = {record.node.uuid: record for record in there.records()}
-            return Known(records, there.asked(), str(address), there.location)
+            return Known(records, host_notes.of_all(there), str(address), there.location)
     except errors.Interrupted:
         raise
     except (errors.Unavailable, errors.NotFound) as error:
@@ -267,7 +267,7 @@ class _Joint:
         return purposes.Side(host or f"client {client_id}", down, times.get(client_id))
 
     def _times(
-        self, asked: Sequence[mapping.Asked], rows: Sequence[api.Attachment]
+        self, asked: Sequence[host_notes.HostNote], rows: Sequence[api.Attachment]
     ) -> dict[int, float]:
         """Return when each client was asked for, by its host's name; one client without a name
         takes what is left."""

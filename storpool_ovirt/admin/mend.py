@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import checks, drift, survey
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, mapping, recovery, tree
+from storpool_ovirt.engine import candidates, changes, mapping, recovery, tree
 
 
 @dataclass(frozen=True)
@@ -238,9 +238,9 @@ def _carry_out(work: tree.Work, drift: Drift) -> None:
         volumes.change(work.client, there, name=drift.new_name, tags=drift.tags)
     with work.mapping.session.transaction():
         if drift.is_moved:
-            work.mapping.write(mapping.completed(node.uuid, there.global_id))
+            work.mapping.write(changes.completed(node.uuid, there.global_id))
         if drift.is_resized:
-            work.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+            work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     work.log.line(
         "mended",
         node=node.uuid,

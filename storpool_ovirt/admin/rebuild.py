@@ -14,7 +14,7 @@ from functools import cached_property
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import survey
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, intent, mapping, tree
+from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
 
 
 def _unsaid(_line: str) -> None:
@@ -123,7 +123,7 @@ def carry_out(work: tree.Work, plan: Plan, say: Callable[[str], object] = _unsai
             and not candidates.owner(found, plan.location)
             and not candidates.other_id(found, uuid)
         ):
-            work.mapping.write(mapping.activated(root, uuid))
+            work.mapping.write(changes.activated(root, uuid))
             work.log.line("activated", disk=root, volume=uuid)
     return written
 

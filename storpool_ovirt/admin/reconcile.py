@@ -15,6 +15,7 @@ from storpool_ovirt.admin import audit, checks, findings
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     candidates,
+    changes,
     intent,
     mapping,
     operations,
@@ -77,7 +78,7 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
         for operation in open_here:
             _told(operation, recovery.settle(work, operation, node.uuid))
         if node.kind == "volume" and open_here:
-            work.mapping.write(mapping.activated(node.root, node.uuid))
+            work.mapping.write(changes.activated(node.root, node.uuid))
     return f"closed {len(open_here)} entries on {node.kind} {uuid}"
 
 
@@ -164,7 +165,7 @@ def _resize(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
     there = checks.read(work, names.address(tree.global_id(node)))
     if candidates.owner(there, work.mapping.location):
         return NOTHING
-    work.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+    work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     work.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
     return f"wrote {there.size_bytes >> 30} GiB in the mapping"
 
@@ -226,7 +227,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
         done = _told(claim, recovery.undo(work, claim, here=True))
         for each in claims:
             if each is not claim:
-                work.mapping.journal.close(each, mapping.unchanged())
+                work.mapping.journal.close(each, changes.unchanged())
         return f"{node.kind} {uuid}: {done}"
     if node.global_id is None:
         return f"would look for {node.kind} {uuid}" if dry_run else _find(work, node)
@@ -249,9 +250,9 @@ def _find(work: tree.Work, node: mapping.Node) -> str:
     plan = volumes.Plan(names.object_name(node.uuid), tree.tags(work, node))
     global_id = volumes.find(work.client, node.kind, plan)
     if global_id is None:
-        work.mapping.write(mapping.forgotten([node.uuid]))
+        work.mapping.write(changes.forgotten([node.uuid]))
         return f"forgot {node.kind} {node.uuid}: nothing was made"
-    work.mapping.write(mapping.completed(node.uuid, global_id))
+    work.mapping.write(changes.completed(node.uuid, global_id))
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
+    changes,
     claims,
     intent,
     mapping,
@@ -109,7 +110,7 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
     try:
         generation = volumes.grow(work.client, tree.global_id(node), size_bytes)
     except tree.REFUSALS:
-        tree.silent_take_back(work, mapping.unchanged())
+        tree.silent_take_back(work, changes.unchanged())
         raise
     work.mapping.complete_growth(node.uuid, size_bytes)
     work.log.line(
@@ -290,7 +291,7 @@ def _forgotten_when_refused(work: tree.Work, node: mapping.Node) -> Iterator[Non
     try:
         yield
     except tree.REFUSALS:
-        tree.silent_take_back(work, mapping.forgotten([node.uuid]))
+        tree.silent_take_back(work, changes.forgotten([node.uuid]))
         raise
 
 

@@ -13,10 +13,11 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storpool_ovirt import errors
-from storpool_ovirt.engine import intent, operations, process
+from storpool_ovirt.engine import changes, intent, operations, process
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine import database
+    from storpool_ovirt.engine.changes import Change
     from storpool_ovirt.engine.intent import Intent
     from storpool_ovirt.engine.operations import Operation
 
@@ -41,8 +42,12 @@ _SELECT = f"""
     SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
         process,
         incarnation = {_INCARNATION},
-        greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float,
-        extract(epoch FROM until - greatest(started_at, clock_timestamp()))::float,
+        CASE WHEN isfinite(started_at)
+            THEN greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float
+        END,
+        CASE WHEN isfinite(started_at) AND isfinite(until)
+            THEN extract(epoch FROM until - greatest(started_at, clock_timestamp()))::float
+        END,
         started_at <= clock_timestamp(),
         NOT EXISTS (SELECT FROM storpool_ovirt.operation WHERE started_at > {_SOON})
             AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE created_at > {_SOON})
@@ -67,14 +72,6 @@ class Own(NamedTuple):
 
     id: int
     intent: Intent
-
-
-class Change(NamedTuple):
-    """A statement that changes the mapping, to be carried out together with an entry in the
-    journal."""
-
-    sql: str
-    args: tuple[object, ...] = ()
 
 
 class Journal:
@@ -242,7 +239,7 @@ class Journal:
         answer."""
         for operation in self._operations("WHERE node = %s AND kind = 'drop'", uuid):
             if not operation.is_alive():
-                self.close(operation, Change("SELECT 1"))
+                self.close(operation, changes.unchanged())
 
     def _with(self, change: Change, entry: str) -> None:
         if self.own is None:
@@ -258,23 +255,29 @@ class Journal:
         can have written: what it tells is unknown."""
         number, correlation_id, verb, arguments, kind, disk, node, plan, state, note, by = row[:11]
         try:
-            return operations.Operation(
-                number,
-                correlation_id,
-                verb,
-                tuple(arguments),
-                kind,
-                disk,
-                node,
-                intent.parse(plan),
-                state,
-                note,
-                process.parse(by),
-                *row[11:],
-            )
+            read_plan, read_process = intent.parse(plan), process.parse(by)
         except ValueError as error:
-            raise errors.DatabaseUnavailable(
-                str(self._session.address),
-                f"entry {number} of its table storpool_ovirt.operation, on disk {disk}, was changed"
-                " by others: its plan, or its process, cannot be read",
-            ) from error
+            raise self._changed(number, disk, "its plan, or its process, cannot") from error
+        if None in row[11:]:
+            raise self._changed(number, disk, "its times cannot")
+        return operations.Operation(
+            number,
+            correlation_id,
+            verb,
+            tuple(arguments),
+            kind,
+            disk,
+            node,
+            read_plan,
+            state,
+            note,
+            read_process,
+            *row[11:],
+        )
+
+    def _changed(self, number: int, disk: str, what_cannot: str) -> errors.DatabaseUnavailable:
+        return errors.DatabaseUnavailable(
+            str(self._session.address),
+            f"entry {number} of its table storpool_ovirt.operation, on disk {disk}, was changed by"
+            f" others: {what_cannot} be read",
+        )

@@ -11,45 +11,33 @@ from __future__ import annotations
 
 import collections.abc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database, intent, locks
+from storpool_ovirt.engine import changes, database, intent, locks
+from storpool_ovirt.engine.changes import Change
 from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
-from storpool_ovirt.engine.journal import PENDING, Caller, Change, Journal, Own
+from storpool_ovirt.engine.journal import PENDING, Caller, Journal, Own
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
-_SELECT = f"""
-SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected,
-       active::text, replaced::text,
-       EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING})
-FROM storpool_ovirt.node"""
-_MARK = (
-    "UPDATE storpool_ovirt.node SET state = CASE WHEN global_id IS NULL AND %s = 'live' THEN"
-    " 'planned' ELSE %s END WHERE uuid = ANY (%s::uuid[])"
-)
-# How many hosts are kept that a node was asked for: those that have it, and where it was before.
-ASKED_HOSTS = 8
-LATEST = 1e11  # seconds since 1970, beyond the year 5000
-# A part of the statement that reads the row, as connect_volume is waited for: it waits for nobody
-# (a row that is being changed gets no note) nor for the disk below the database, which only this
-# transaction does without; and it writes nothing where the row is of another cluster than the one
-# that is pinned.
-_NOTE = (
-    "WITH noted AS (INSERT INTO storpool_ovirt.asked AS before (node, hosts)"
-    " SELECT uuid, jsonb_build_array(jsonb_build_object("
-    "'host', %s::text, 'at', round(extract(epoch FROM clock_timestamp())::numeric, 3)))"
-    " FROM storpool_ovirt.node WHERE uuid = %s AND state = 'live' AND global_id LIKE %s"
-    " AND set_config('synchronous_commit', 'off', true) = 'off' FOR KEY SHARE SKIP LOCKED"
-    " ON CONFLICT (node) DO UPDATE SET hosts = (excluded.hosts || coalesce((SELECT jsonb_agg(entry"
-    " ORDER BY place)"
-    " FROM jsonb_array_elements(before.hosts) WITH ORDINALITY AS older (entry, place)"
-    f" WHERE entry->>'host' IS DISTINCT FROM excluded.hosts->0->>'host'), '[]')) - {ASKED_HOSTS})"
-)
+_COLUMNS = f"""
+    uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected,
+    active::text, replaced::text,
+    EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING})"""
+SELECT_NODE = f"""
+    SELECT {_COLUMNS}
+    FROM storpool_ovirt.node"""
+_SELECT_RECORDS = f"""
+    SELECT {_COLUMNS}, correlation_id,
+        CASE WHEN isfinite(created_at)
+            THEN greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float
+        END
+    FROM storpool_ovirt.node
+    ORDER BY created_at, uuid"""
 
 
 @dataclass(frozen=True)
@@ -73,22 +61,12 @@ class Node:
 
 
 class Record(NamedTuple):
-    """A row, and which request made it how long ago."""
+    """A row, and which request made it how long ago; the age is None where others have changed the
+    time."""
 
     node: Node
     correlation_id: str
-    age_seconds: float
-
-
-class Asked(NamedTuple):
-    """When connect_volume was asked last to describe a node for a host; None where Engine did not
-    tell which.
-
-    `at` is in seconds since 1970. Whether the host attached it, and what for, it does not tell.
-    """
-
-    host: str | None
-    at: float
+    age_seconds: float | None
 
 
 @contextmanager
@@ -122,49 +100,6 @@ class Mapping:
         """Return the row of this id, whatever its state."""
         return next(iter(self._nodes("WHERE uuid = %s", uuid)), None)
 
-    def asked_for(self, uuid: str, host: str | None, cluster: str | None) -> Node | None:
-        """Return the row of this id, and note in the same statement that it was asked for, for
-        which host.
-
-        `cluster` is the pinned one. A note that cannot be written (a full disk, a database that
-        only reads) is none.
-        """
-        pattern = f"{cluster}.%" if cluster else "%"
-        try:
-            rows = self.session.rows(
-                f"{_NOTE} {_SELECT} WHERE uuid = %s", host, uuid, pattern, uuid
-            )
-        except errors.DatabaseUnavailable:
-            with suppress(errors.DatabaseUnavailable):
-                return self.node(uuid)
-            raise
-        return next((Node(*row) for row in rows), None)
-
-    def asked_elsewhere(self, uuid: str, host: str | None) -> bool:
-        """Tell whether this id was ever asked for another host than this one, or for one that was
-        not told."""
-        rows = self.session.rows(
-            "SELECT EXISTS (SELECT FROM storpool_ovirt.asked, jsonb_array_elements(hosts) AS entry"
-            " WHERE node = %s AND (entry->>'host' IS DISTINCT FROM %s OR %s::text IS NULL))",
-            uuid,
-            host,
-            host,
-        )
-        return bool(rows[0][0])
-
-    def asked(self) -> dict[str, list[Asked]]:
-        """Return for which hosts each id was asked, newest first; ids that never were are not in
-        it.
-
-        A note that this program cannot have written is skipped: nothing depends on any.
-        """
-        rows = self.session.rows("SELECT node::text, hosts FROM storpool_ovirt.asked")
-        notes = {uuid: hosts if isinstance(hosts, list) else [] for uuid, hosts in rows}
-        return {
-            uuid: [Asked(each["host"], each["at"]) for each in found if _is_note(each)]
-            for uuid, found in notes.items()
-        }
-
     def tree(self, root: str) -> list[Node]:
         """Return all rows of a disk, oldest first."""
         return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
@@ -172,18 +107,19 @@ class Mapping:
     def newest_empty(self, besides: str) -> Node | None:
         """Return the newest volume, `besides` this one, that was made without a source and is
         there."""
-        where = "WHERE kind = 'volume' AND state = 'live' AND source IS NULL AND uuid <> %s"
-        return next(
-            iter(self._nodes(f"{where} ORDER BY created_at DESC, uuid LIMIT 1", besides)), None
+        found = self._nodes(
+            """
+            WHERE kind = 'volume' AND state = 'live' AND source IS NULL AND uuid <> %s
+            ORDER BY created_at DESC, uuid
+            LIMIT 1
+            """,
+            besides,
         )
+        return next(iter(found), None)
 
     def records(self) -> list[Record]:
         """Return the rows of all disks with what is known of their making, oldest first."""
-        made = (
-            "correlation_id, greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float"
-        )
-        select = _SELECT.replace("\nFROM storpool_ovirt.node", f", {made} FROM storpool_ovirt.node")
-        rows = self.session.rows(f"{select} ORDER BY created_at, uuid")
+        rows = self.session.rows(_SELECT_RECORDS)
         return [Record(Node(*row[:-2]), *row[-2:]) for row in rows]
 
     def lock(self, root: str, shared: str | None = None) -> None:
@@ -207,9 +143,13 @@ class Mapping:
         """Write the intent to make `node`; return the row that was there already, if any, and
         change nothing then."""
         insert = Change(
-            "INSERT INTO storpool_ovirt.node (uuid, kind, root, source, size_bytes, state, active,"
-            " replaced, correlation_id) VALUES (%s, %s, %s, %s, %s, 'planned', %s, %s, %s) ON"
-            " CONFLICT (uuid) DO NOTHING RETURNING 1",
+            """
+            INSERT INTO storpool_ovirt.node
+                (uuid, kind, root, source, size_bytes, state, active, replaced, correlation_id)
+            VALUES (%s, %s, %s, %s, %s, 'planned', %s, %s, %s)
+            ON CONFLICT (uuid) DO NOTHING
+            RETURNING 1
+            """,
             (
                 node.uuid,
                 node.kind,
@@ -230,22 +170,15 @@ class Mapping:
         """Write that `node`, whose first answer was lost, was asked for again: this answer too may
         be lost."""
         self.journal.begin(Intent(MAKE, node.root, node.uuid, plan))
-        self.journal.finish(unchanged())
+        self.journal.finish(changes.unchanged())
 
     def complete(self, uuid: str, global_id: str) -> None:
         """Write the result of a create: the object exists under this global id."""
-        self.journal.finish(completed(uuid, global_id))
+        self.journal.finish(changes.completed(uuid, global_id))
 
     def complete_preview(self, uuid: str, global_id: str, root: str) -> None:
         """Write that a preview volume exists and is now the active one."""
-        self.journal.finish(
-            Change(
-                "UPDATE storpool_ovirt.node SET state = CASE WHEN uuid = %s THEN 'live' ELSE state"
-                " END, global_id = CASE WHEN uuid = %s THEN %s ELSE global_id END, active = CASE"
-                " WHEN uuid = %s THEN %s ELSE active END WHERE uuid IN (%s, %s)",
-                (uuid, uuid, global_id, root, uuid, uuid, root),
-            )
-        )
+        self.journal.finish(changes.preview_completed(uuid, global_id, root))
 
     def begin_growth(self, node: Node, size_bytes: int) -> None:
         """Write the intent to give a volume this size."""
@@ -255,25 +188,29 @@ class Mapping:
 
     def complete_growth(self, uuid: str, size_bytes: int) -> None:
         """Write the size that the volume now has."""
-        self.journal.finish(resized(uuid, size_bytes))
+        self.journal.finish(changes.resized(uuid, size_bytes))
 
     def begin_delete(self, uuid: str, root: str, uuids: Sequence[str]) -> None:
         """Write the intent to delete these; `uuid` is what was named."""
         self.journal.begin(
-            Intent(DROP, root, uuid, intent.dropping(uuids)), marked(uuids, DELETING)
+            Intent(DROP, root, uuid, intent.dropping(uuids)), changes.marked(uuids, DELETING)
         )
 
     def complete_delete(self, uuids: Sequence[str]) -> None:
         """Delete the rows of what is gone."""
-        self.journal.finish(forgotten(uuids))
+        self.journal.finish(changes.forgotten(uuids))
 
     def adopt(self, node: Node, created_at: float) -> bool:
         """Write the row of an object that was found in the cluster; false when its id has one."""
         rows = self.session.rows(
-            "INSERT INTO storpool_ovirt.node (uuid, kind, root, source, size_bytes, state,"
-            " global_id, connected, active, replaced, correlation_id, created_at) VALUES (%s, %s,"
-            " %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s)) ON CONFLICT DO NOTHING"
-            " RETURNING 1",
+            """
+            INSERT INTO storpool_ovirt.node
+                (uuid, kind, root, source, size_bytes, state, global_id, connected, active,
+                replaced, correlation_id, created_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s))
+            ON CONFLICT DO NOTHING
+            RETURNING 1
+            """,
             node.uuid,
             node.kind,
             node.root,
@@ -309,58 +246,7 @@ class Mapping:
 
     def connect(self, uuid: str, root: str) -> None:
         """Write that a volume was described to a host, and that it is the one in use."""
-        self.session.rows(
-            "UPDATE storpool_ovirt.node SET connected = connected OR uuid = %s,"
-            " active = CASE WHEN uuid = %s THEN %s ELSE active END WHERE uuid IN (%s, %s)",
-            uuid,
-            root,
-            uuid,
-            uuid,
-            root,
-        )
+        self.write(changes.connected(uuid, root))
 
     def _nodes(self, where: str, *args: object) -> list[Node]:
-        return [Node(*row) for row in self.session.rows(f"{_SELECT} {where}", *args)]
-
-
-def _is_note(entry: object) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("host"), (str, type(None))):
-        return False
-    at = entry.get("at")
-    return isinstance(at, (int, float)) and 0 <= at <= LATEST
-
-
-def completed(uuid: str, global_id: str) -> Change:
-    """Return the change: the object exists under this global id."""
-    return Change(
-        "UPDATE storpool_ovirt.node SET state = 'live', global_id = %s WHERE uuid = %s",
-        (global_id, uuid),
-    )
-
-
-def resized(uuid: str, size_bytes: int) -> Change:
-    """Return the change: the volume has this size."""
-    return Change(
-        "UPDATE storpool_ovirt.node SET size_bytes = %s WHERE uuid = %s", (size_bytes, uuid)
-    )
-
-
-def activated(root: str, uuid: str) -> Change:
-    """Return the change: this is the volume that the disk's VM writes."""
-    return Change("UPDATE storpool_ovirt.node SET active = %s WHERE uuid = %s", (uuid, root))
-
-
-def marked(uuids: Sequence[str], state: str) -> Change:
-    """Return the change: these rows have this state; one that is only planned stays so when a
-    delete is taken back."""
-    return Change(_MARK, (state, state, list(uuids)))
-
-
-def forgotten(uuids: Sequence[str]) -> Change:
-    """Return the change: these rows are gone."""
-    return Change("DELETE FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[])", (list(uuids),))
-
-
-def unchanged() -> Change:
-    """Return the change that changes nothing: for an entry in the journal alone."""
-    return Change("SELECT 1")
+        return [Node(*row) for row in self.session.rows(f"{SELECT_NODE} {where}", *args)]

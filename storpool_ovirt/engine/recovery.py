@@ -18,7 +18,16 @@ from dataclasses import replace
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import database, intent, mapping, operations, ownership, removal, tree
+from storpool_ovirt.engine import (
+    changes,
+    database,
+    intent,
+    mapping,
+    operations,
+    ownership,
+    removal,
+    tree,
+)
 
 POLL_SECONDS = 0.2
 # A verb that takes back what died does so while it is fresh; what is older is left to the audit.
@@ -86,7 +95,7 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
             same = [each for each in operations if (each.kind, each.node) == (intent.DROP, uuid)]
             same = same if whole or uuid not in active else []
             for operation in same:
-                work.mapping.journal.close(operation, mapping.unchanged())
+                work.mapping.journal.close(operation, changes.unchanged())
             _settle_all(work, [each for each in operations if each not in same], uuid)
             tree = work.mapping.tree(found.root)
     return tree
@@ -170,7 +179,7 @@ def settle(
     if not operation.is_open:
         return _take_late(work, operation)
     if operation.kind != intent.MAKE and operation.has_done_its_work:
-        work.mapping.journal.close(operation, mapping.unchanged())
+        work.mapping.journal.close(operation, changes.unchanged())
         done = "closed"
     elif operation.kind == intent.GROW:
         done = _read_size(work, operation)
@@ -277,11 +286,11 @@ def undo(work: tree.Work, operation: operations.Operation, here: bool = False) -
         return "left: it may be in another cluster"
     removal.activate_previous(work, work.mapping.tree(operation.disk), [operation.node])
     if there is not None:
-        work.mapping.journal.close(operation, mapping.forgotten([operation.node]))
+        work.mapping.journal.close(operation, changes.forgotten([operation.node]))
         return "taken back: deleted"
     # The request of a process that was killed may still be on its way: what it makes then is known
     # for what it is.
-    work.mapping.journal.undo(operation, mapping.forgotten([operation.node]))
+    work.mapping.journal.undo(operation, changes.forgotten([operation.node]))
     return "taken back: nothing was made"
 
 
@@ -301,7 +310,7 @@ def _take_late(work: tree.Work, operation: operations.Operation, at_once: bool =
     over = operation.age_seconds >= LATE_SECONDS
     node = work.mapping.node(operation.node)
     if node is not None and node.global_id is not None:
-        work.mapping.journal.close(operation, mapping.unchanged())
+        work.mapping.journal.close(operation, changes.unchanged())
         return "closed: it was made again"
     if node is not None:
         return "may still come, in place of what is being made"
@@ -328,7 +337,7 @@ def clear_late(work: tree.Work, disk: str) -> bool:
         there = made(work, operation)
         if there is not None:
             removal.drop_unused(work, there)
-            work.mapping.journal.close(operation, mapping.unchanged())
+            work.mapping.journal.close(operation, changes.unchanged())
             work.log.line(
                 f"{there.kind}_deleted",
                 **{there.kind: disk},
@@ -358,7 +367,7 @@ def _finish(
     if node is None or node.global_id is not None:
         if keep:
             return "left to the audit"
-        book.close(operation, mapping.unchanged())
+        book.close(operation, changes.unchanged())
         return "closed: Engine knows it"
     # A row that is dropped because nothing was made is dropped for what is so now
     work.client.be_current()
@@ -366,13 +375,13 @@ def _finish(
     if there is None and operation.plan.is_elsewhere(work.client.address) and not again:
         return "left: it may be in another cluster"
     if there is None:
-        book.undo(operation, mapping.forgotten([operation.node]))
+        book.undo(operation, changes.forgotten([operation.node]))
         return "taken back: nothing was made"
     if there.size_bytes != node.size_bytes:
-        work.mapping.write(mapping.resized(node.uuid, there.size_bytes))
+        work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     if node.kind == "volume" and node.uuid != node.root:
-        work.mapping.write(mapping.activated(node.root, node.uuid))
-    change = mapping.completed(node.uuid, there.global_id)
+        work.mapping.write(changes.activated(node.root, node.uuid))
+    change = changes.completed(node.uuid, there.global_id)
     if keep:
         work.mapping.write(change)
     else:
@@ -406,10 +415,10 @@ def _settle_all(
 def _read_size(work: tree.Work, operation: operations.Operation) -> str:
     """Write the size that the volume has."""
     node = work.mapping.node(operation.node)
-    change = mapping.unchanged()
+    change = changes.unchanged()
     if node is not None and node.global_id is not None:
         try:
-            change = mapping.resized(node.uuid, ownership.proved(work, node).size_bytes)
+            change = changes.resized(node.uuid, ownership.proved(work, node).size_bytes)
         except (errors.NotFound, errors.Conflict) as error:
             work.log.line("size_not_read", node=node.uuid, reason=error)
     work.mapping.journal.close(operation, change)
@@ -434,5 +443,5 @@ def _keep_what_is_there(work: tree.Work, operation: operations.Operation) -> str
     kept = [node.uuid for node in doomed if node.uuid not in gone]
     # Kept in the journal as taken back: should a late request delete one of them, the audit knows
     # the cause.
-    work.mapping.journal.undo(operation, mapping.marked(kept, mapping.LIVE))
+    work.mapping.journal.undo(operation, changes.marked(kept, mapping.LIVE))
     return f"delete taken back for {len(kept)} of {len(doomed)} objects"

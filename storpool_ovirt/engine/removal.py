@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import mapping, ownership, tree
+from storpool_ovirt.engine import changes, mapping, ownership, tree
 
 
 def delete_nodes(
@@ -35,7 +35,7 @@ def delete_nodes(
             # With a part of it gone already, the journal keeps what was begun: the next verb looks
             # what is left.
             if count == 0:
-                tree.silent_take_back(work, mapping.marked(left, mapping.LIVE))
+                tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
             raise
     forget(work, nodes, [node.uuid for node in doomed], last=True)
     if len(doomed) == len(nodes) and any(node.pending for node in nodes):
@@ -68,12 +68,12 @@ def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: boo
     activate_previous(work, tree, gone)
     root = tree[0].root
     if root in gone and len(gone) < len(tree):
-        work.mapping.write(mapping.marked([root], mapping.REMOVED))
+        work.mapping.write(changes.marked([root], mapping.REMOVED))
         gone = [uuid for uuid in gone if uuid != root]
     if last:
         work.mapping.complete_delete(gone)
     else:
-        work.mapping.write(mapping.forgotten(gone))
+        work.mapping.write(changes.forgotten(gone))
 
 
 def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
@@ -111,7 +111,7 @@ def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]
         active = nodes[active].replaced if active in nodes else None
     if active is None or active not in nodes:
         active = root.uuid
-    work.mapping.write(mapping.activated(root.uuid, active))
+    work.mapping.write(changes.activated(root.uuid, active))
 
 
 def refuse_unmapped(work: tree.Work, uuid: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import sharing
-from storpool_ovirt.engine import database, mapping, ownership, tree
+from storpool_ovirt.engine import database, host_notes, mapping, ownership, tree
 
 # A server on the same machine answers in some milliseconds; a guest may be waiting, and what is
 # asked is a hint.
@@ -35,7 +35,7 @@ def follow(work: tree.Work, node: mapping.Node, host: str | None) -> None:
     work.client.be_current()
     there = ownership.proved(work, node)
     marked = names.is_shared(there.tags)
-    if not marked and not work.mapping.asked_elsewhere(node.uuid, host):
+    if not marked and not host_notes.is_noted_elsewhere(work.mapping, node.uuid, host):
         return
     wanted = told(work, node.root)
     if wanted is False:

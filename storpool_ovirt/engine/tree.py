@@ -12,7 +12,7 @@ from typing import Callable
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments
-from storpool_ovirt.engine import journal, mapping
+from storpool_ovirt.engine import changes, host_notes, mapping
 from storpool_ovirt.log import Log
 
 # StorPool said a clear no: the call that raised one of these has changed nothing.
@@ -48,7 +48,7 @@ def known(work: Work, uuid: str) -> mapping.Node:
 
 def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
     """Return the row of this id as `known` does, and note for which host it was asked for."""
-    return _there(work.mapping.asked_for(uuid, host, work.domain.api.cluster_id), uuid)
+    return _there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
 
 
 def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
@@ -91,7 +91,7 @@ def tags(work: Work, node: mapping.Node) -> dict[str, str]:
     return names.tags(node.uuid, work.mapping.location, node.root)
 
 
-def silent_take_back(work: Work, change: journal.Change) -> None:
+def silent_take_back(work: Work, change: changes.Change) -> None:
     """Take an intent back after a failure, which stays the one that is told; what cannot be undone
     stays an intent."""
     book = work.mapping.journal

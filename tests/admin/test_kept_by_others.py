@@ -13,6 +13,7 @@ from rigs.rebuilding import left_out, lose, rows, run
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
+from storpool_ovirt.engine import host_notes
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -207,6 +208,8 @@ def test_it_is_not_listed_as_attached_to_the_disk(yard: Yard) -> None:
     yard.hold(yard.by_hand(DISK, name="a-copy"))
     with yard.engine("attachments") as engine:
         records = {each.node.uuid: each for each in engine.mapping.records()}
-        known = listing.Known(records, engine.mapping.asked(), "db", engine.mapping.location)
+        known = listing.Known(
+            records, host_notes.of_all(engine.mapping), "db", engine.mapping.location
+        )
         found = listing.look(engine.client, known, engine.root)
     assert [(each.thing.uuid, each.client_id) for each in found.entries] == [(DISK, 1)]

@@ -18,7 +18,16 @@ from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import adapter, disks, intent, journal, mapping, operations, process
+from storpool_ovirt.engine import (
+    adapter,
+    changes,
+    disks,
+    intent,
+    journal,
+    mapping,
+    operations,
+    process,
+)
 
 CASES: dict[str, Callable[[dict[str, str]], tuple[Any, ...]]] = {
     "create": lambda _: (CLONE, GIB),
@@ -139,7 +148,7 @@ def test_what_was_given_up_is_remembered(yard: Yard) -> None:
     one."""
     with yard.engine("create") as engine:
         engine.mapping.plan(mapping.Node(DISK, "volume", DISK, None, GIB, mapping.PLANNED), {})
-        engine.mapping.journal.give_up(mapping.forgotten([DISK]))
+        engine.mapping.journal.give_up(changes.forgotten([DISK]))
         assert engine.mapping.journal.own is None
     assert [each.state for each in yard.operations()] == [operations.UNDONE]
     assert yard.see().rows == {}

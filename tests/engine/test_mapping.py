@@ -11,6 +11,7 @@ import pytest
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import changes
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -74,12 +75,12 @@ def test_a_delete_that_is_taken_back_restores_what_was(database: Database) -> No
         there.plan(node(OTHER), {})
         there.begin_delete(ID, ID, [ID, OTHER])
         assert {each.node.state for each in there.records()} == {"deleting"}
-        there.journal.take_back(mapping.marked([ID, OTHER], mapping.LIVE))
+        there.journal.take_back(changes.marked([ID, OTHER], mapping.LIVE))
         assert {each.node.uuid: each.node.state for each in there.records()} == {
             ID: "live",
             OTHER: "planned",
         }
-        there.write(mapping.forgotten([ID, OTHER]))
+        there.write(changes.forgotten([ID, OTHER]))
         assert there.node(ID) is None
 
 
@@ -126,120 +127,6 @@ def test_clones_of_one_source_do_not_wait_for_each_other(
 # For which hosts a node was asked
 
 
-def made(there: mapping.Mapping, uuid: str = ID, global_id: str = "sim.a.1") -> None:
-    """Write the row of a disk that is there."""
-    there.plan(node(uuid), {})
-    there.complete(uuid, global_id)
-
-
-def hosts(there: mapping.Mapping, uuid: str = ID) -> list[str | None]:
-    """Return for which hosts an id was asked, newest first."""
-    return [each.host for each in there.asked().get(uuid, [])]
-
-
-def test_the_hosts_that_a_node_was_asked_for_are_kept(database: Database) -> None:
-    """T66: newest first, each host once with its last time, no more than a few; a host without a
-    name is one too."""
-    from storpool_ovirt.engine import mapping
-
-    with opened(database) as there:
-        made(there)
-        for host in ("host1", "host2", None, "host1"):
-            assert there.asked_for(ID, host, None) == there.node(ID)
-        assert hosts(there) == ["host1", None, "host2"]
-        times = [each.at for each in there.asked()[ID]]
-        assert times == sorted(times, reverse=True)
-        for number in range(20):
-            there.asked_for(ID, f"h{number}", "sim.a")
-        assert hosts(there) == [f"h{number}" for number in range(19, 19 - mapping.ASKED_HOSTS, -1)]
-
-
-def test_a_note_costs_no_statement(database: Database) -> None:
-    """T66: row and note are one question, the first time and ever after."""
-    with opened(database) as there:
-        made(there)
-        for _ in range(3):
-            before = there.session.statements
-            there.asked_for(ID, "host1", None)
-            assert there.session.statements == before + 1
-        assert there.session.rows("SHOW synchronous_commit") == [("on",)], (
-            "the journal's own statements need it"
-        )
-
-
-def test_what_is_not_there_gets_no_note(database: Database) -> None:
-    """T77: neither an unknown id, nor one that is not finished, nor an object of another
-    cluster."""
-    with opened(database) as there:
-        assert there.asked_for(ID, "host1", None) is None
-        there.plan(node(), {})
-        there.asked_for(ID, "host1", None)
-        there.complete(ID, "sim.a.1")
-        there.asked_for(ID, "host1", "sim.b")
-        assert there.asked() == {}
-
-
-def test_the_notes_go_with_their_row(database: Database) -> None:
-    """T66: a disk that is gone leaves none."""
-    from storpool_ovirt.engine import mapping
-
-    with opened(database) as there:
-        made(there)
-        made(there, OTHER, "sim.a.2")
-        for uuid in (ID, OTHER):
-            there.asked_for(uuid, "host1", None)
-        there.write(mapping.forgotten([ID]))
-        assert list(there.asked()) == [OTHER]
-
-
-def test_a_database_that_only_reads_still_answers(database: Database) -> None:
-    """T66: a VM starts from a disk that is known, whatever keeps the note from being written."""
-    with opened(database) as there:
-        made(there)
-        there.session.rows("SET default_transaction_read_only = on")
-        found = there.asked_for(ID, "host1", None)
-        assert found is not None
-        assert (found.uuid, there.asked()) == (ID, {})
-
-
-def test_a_row_that_is_being_deleted_is_not_waited_for(database: Database) -> None:
-    """T19: what holds the row does not hold up who only asks; there is no note then, and no second
-    question."""
-    with opened(database) as there, contextlib.closing(database.connect()) as other:
-        made(there)
-        cursor = other.cursor()
-        cursor.execute("BEGIN")
-        cursor.execute("SELECT 1 FROM storpool_ovirt.node FOR UPDATE")
-        before = there.session.statements
-        assert there.asked_for(ID, "host1", None) is not None
-        assert there.session.statements == before + 1
-        cursor.execute("ROLLBACK")
-        assert there.asked() == {}
-
-
-ODD_NOTES = (
-    "null",
-    "7",
-    "[null]",
-    '["x"]',
-    '[{"host": 1, "at": 1}]',
-    '[{"host": "h"}]',
-    '[{"host": "h", "at": "x"}]',
-    '[{"host": "h", "at": 1e300}]',
-    '[{"host": "h", "at": 1e400}]',
-    '[{"host": "h", "at": -1}]',
-)
-
-
-@pytest.mark.parametrize("hosts", ODD_NOTES)
-def test_a_note_that_others_wrote_is_skipped(database: Database, hosts: str) -> None:
-    """T24: the notes are a hint for people, and an odd one must not keep them from the rest."""
-    with opened(database) as there:
-        there.plan(node(), {})
-        there.session.rows("INSERT INTO storpool_ovirt.asked VALUES (%s, %s::jsonb)", ID, hosts)
-        assert there.asked() == {ID: []}
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -251,6 +138,11 @@ def test_a_note_that_others_wrote_is_skipped(database: Database, hosts: str) -> 
         "process = 'h:99999999999999999999:1'",
         "process = 'h:x:1'",
         "process = 'h:4194305:1'",
+        "started_at = 'infinity'",
+        "started_at = '-infinity'",
+        "until = 'infinity'",
+        "until = '-infinity'",
+        "started_at = 'infinity', until = 'infinity'",
     ],
 )
 def test_an_entry_that_others_changed_is_one_sentence(database: Database, change: str) -> None:
@@ -265,12 +157,11 @@ def test_an_entry_that_others_changed_is_one_sentence(database: Database, change
         there.journal.of_disk(ID)
 
 
-def test_json_that_is_too_deep_is_one_sentence(database: Database) -> None:
-    """T24: PostgreSQL holds what Python does not read."""
+@pytest.mark.parametrize("made", ["infinity", "-infinity"])
+def test_a_row_without_a_time_has_no_age(database: Database, made: str) -> None:
+    """T24: others have changed when it was made, and all else of it is as good as before."""
     with opened(database) as there:
         there.plan(node(), {})
-        there.session.rows(
-            "INSERT INTO storpool_ovirt.asked VALUES (%s, %s::jsonb)", ID, "[" * 3000 + "]" * 3000
-        )
-        with pytest.raises(errors.DatabaseUnavailable, match="could not be passed on"):
-            there.asked()
+        there.session.rows("UPDATE storpool_ovirt.node SET created_at = %s", made)
+        assert [(each.node.uuid, each.age_seconds) for each in there.records()] == [(ID, None)]
+        assert [each.is_clock_sound for each in there.journal.all()] == [made == "-infinity"]

@@ -1,0 +1,105 @@
+"""Changes of the mapping: statements that are carried out together with an entry in the journal, in
+one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Change(NamedTuple):
+    """A statement that changes rows, and its arguments."""
+
+    sql: str
+    args: tuple[object, ...] = ()
+
+
+def completed(uuid: str, global_id: str) -> Change:
+    """Return the change: the object exists under this global id."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET state = 'live', global_id = %s
+        WHERE uuid = %s
+        """,
+        (global_id, uuid),
+    )
+
+
+def preview_completed(uuid: str, global_id: str, root: str) -> Change:
+    """Return the change: a preview volume exists, and is the one that its disk's VM writes."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET
+            state = CASE WHEN uuid = %s THEN 'live' ELSE state END,
+            global_id = CASE WHEN uuid = %s THEN %s ELSE global_id END,
+            active = CASE WHEN uuid = %s THEN %s ELSE active END
+        WHERE uuid IN (%s, %s)
+        """,
+        (uuid, uuid, global_id, root, uuid, uuid, root),
+    )
+
+
+def resized(uuid: str, size_bytes: int) -> Change:
+    """Return the change: the volume has this size."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET size_bytes = %s
+        WHERE uuid = %s
+        """,
+        (size_bytes, uuid),
+    )
+
+
+def activated(root: str, uuid: str) -> Change:
+    """Return the change: this is the volume that the disk's VM writes."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET active = %s
+        WHERE uuid = %s
+        """,
+        (uuid, root),
+    )
+
+
+def connected(uuid: str, root: str) -> Change:
+    """Return the change: the volume was described to a host, and is the one in use."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET
+            connected = connected OR uuid = %s,
+            active = CASE WHEN uuid = %s THEN %s ELSE active END
+        WHERE uuid IN (%s, %s)
+        """,
+        (uuid, root, uuid, uuid, root),
+    )
+
+
+def marked(uuids: Sequence[str], state: str) -> Change:
+    """Return the change: these rows have this state.
+
+    One that is only planned stays so when a delete is taken back.
+    """
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET
+            state = CASE WHEN global_id IS NULL AND %s = 'live' THEN 'planned' ELSE %s END
+        WHERE uuid = ANY (%s::uuid[])
+        """,
+        (state, state, list(uuids)),
+    )
+
+
+def forgotten(uuids: Sequence[str]) -> Change:
+    """Return the change: these rows are gone."""
+    return Change(
+        """
+        DELETE FROM storpool_ovirt.node
+        WHERE uuid = ANY (%s::uuid[])
+        """,
+        (list(uuids),),
+    )
+
+
+def unchanged() -> Change:
+    """Return the change that changes nothing: for an entry in the journal alone."""
+    return Change("SELECT 1")
