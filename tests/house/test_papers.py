@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from house.test_layers import STOREYS
 
+from storpool_ovirt.engine import adapter
+
 TREE = Path(__file__).parents[2]
 PACKAGE = TREE / "storpool_ovirt"
 PAGES = [
@@ -261,3 +263,10 @@ def test_the_limits_that_are_told_are_those_that_are_held() -> None:
     for seconds, module, name in rows:
         there = importlib.import_module(f"storpool_ovirt.{module.replace('/', '.')}")
         assert getattr(there, name) == float(seconds), name
+
+
+def test_the_verbs_that_are_told_are_those_that_there_are() -> None:
+    """The table of docs/verbs.md has a row for each verb of the adapter, and no other."""
+    section = read(Path("docs/verbs.md")).partition("\n## The verbs\n")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(told) == sorted(adapter.VERBS)
