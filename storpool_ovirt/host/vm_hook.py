@@ -76,7 +76,7 @@ def handle(  # noqa: PLR0913  the facts of one moment of a VM
     disk is StorPool's.
 
     `root` is the folder that stands for the host's `/`. Raises what domain_xml, device_paths,
-    config and taking raise: then Vdsm must not go on.
+    config and takeover raise: then Vdsm must not go on.
     """
     disks = _storpools(document, vm_points.POINTS[point].root, root)
     if not disks:

@@ -33,7 +33,7 @@ def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
     """Do what is to be done at a point for these disks, each with its global id, with the host's
     own settings.
 
-    `root` is the folder that stands for the host's `/`. Raises what `taking` raises: then Vdsm
+    `root` is the folder that stands for the host's `/`. Raises what `takeover` raises: then Vdsm
     must not go on.
     """
     log.hide(host.api.token.reveal())

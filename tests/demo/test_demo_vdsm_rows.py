@@ -1,4 +1,4 @@
-"""demo/vdsm_rows.py: what Vdsm keeps for a managed volume, kept as Vdsm keeps it."""
+"""ovirt_demo/vdsm_rows.py: what Vdsm keeps for a managed volume, kept as Vdsm keeps it."""
 
 from __future__ import annotations
 

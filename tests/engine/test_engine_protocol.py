@@ -2,7 +2,7 @@
 repeats and its odd ids.
 
 Deletes are in test_engine_protocol_delete.py, faults in test_engine_protocol_faults.py, log,
-secrets and tables in test_engine_protocol_traces.py, bad input in test_engine_adapter.py.
+secrets and tables in test_engine_protocol_traces.py, bad input in test_adapter.py.
 """
 
 from __future__ import annotations

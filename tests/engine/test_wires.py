@@ -1,4 +1,4 @@
-"""tests/wires.py itself: what is struck is struck exactly there, and what is not passes as if there
+"""wires.py itself: what is struck is struck exactly there, and what is not passes as if there
 were no wire."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A proxy before an API that damages the replies that it is told to: what a broken peer, or a proxy
 of others', does.
 
-    python tests/damaging_proxy.py PORT
+    python tests/fuzz/damaging_proxy.py PORT
 
 It prints its own port, and takes orders: POST /damage {"kind", "first", "times", "seed", "lost"}.
 `first` is the number of the first request whose reply is damaged, from the last POST on; `lost`:

@@ -1,7 +1,7 @@
 """A fuzzer of the doors: argv of the adapter, driver options, XML of the hook, stdin of the agent
 and of the helper.
 
-    python tests/fuzz_doors.py --seed 1 --inputs 10000
+    python tests/fuzz/fuzz_doors.py --seed 1 --inputs 10000
 
 Nothing answers behind the doors (the API and the database refuse), so no input may end with a
 success that needs one.

@@ -1,7 +1,7 @@
 """A fuzzer of StorPool's replies: all programs, with some of the replies that they get damaged in
 more than 27 ways.
 
-    python tests/fuzz_replies.py --seed 1 --inputs 1000
+    python tests/fuzz/fuzz_replies.py --seed 1 --inputs 1000
 
 Each input runs one program once with damage, and once more with none. A success must be true, a
 failure undone, the second run must put right what the first one left, and none takes longer than

@@ -1,4 +1,4 @@
-"""boot_hook.py: the door, as far as it needs no cluster. What it clears is in test_stale.py."""
+"""boot_hook.py: the door, where it needs no cluster. What it clears is in test_boot_sweep.py."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """boot_sweep.py: what an earlier boot left never blocks a start, and nothing that is used or not
 ours is touched.
 
-What goes wrong meanwhile is in test_stale_faults.py.
+What goes wrong meanwhile is in test_boot_sweep_faults.py.
 """
 
 from __future__ import annotations
