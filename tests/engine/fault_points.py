@@ -112,9 +112,10 @@ Settle = Callable[["Trial", fault_world.Scene], None]
 
 
 def undisturbed(world: fault_world.World, set_up: SetUp) -> tuple[list[Point], list[str]]:
-    """Run the verb of a scene with nothing in its way; return its points and the state after it."""
+    """Run the verb of a scene with nothing in its way and with a real start; return its points and
+    the state after it."""
     scene = world.begin(set_up)
-    answer = shared_stage.answered(world.call(scene))
+    answer = shared_stage.answered(world.call_really(scene))
     return world.wires.points, world.state(scene, answer)
 
 
