@@ -149,7 +149,7 @@ def test_an_extend_that_died_is_unfinished(yard: Yard) -> None:
 
 def test_a_delete_that_died_is_unfinished(yard: Yard) -> None:
     """T72: it is told what becomes of the rest."""
-    yard.die_when(lambda: yard.see().rows[DISK][5] == "deleting", "delete", DISK)
+    yard.die_when(lambda: yard.see().rows[DISK].state == "deleting", "delete", DISK)
     check(
         only(yard),
         "unfinished",

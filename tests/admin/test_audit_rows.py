@@ -45,7 +45,7 @@ def test_a_volume_that_was_deleted_by_hand_is_a_ghost(yard: Yard) -> None:
 def test_a_delete_that_was_taken_back_and_took_effect_is_the_cause_of_a_ghost(yard: Yard) -> None:
     """T72: it is told why the object is gone, and how the row goes."""
     snapshot = yard.verb("snapshot", DISK)
-    yard.die_when(lambda: yard.see().rows[snapshot][5] == "deleting", "remove", snapshot)
+    yard.die_when(lambda: yard.see().rows[snapshot].state == "deleting", "remove", snapshot)
     yard.verb("extend", DISK, GIB)
     yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
     cause = "a delete of it that had been taken back took effect after that"
@@ -221,7 +221,7 @@ def test_an_attachment_of_the_only_volume_that_a_host_has_is_only_told(yard: Yar
 def test_an_attachment_at_a_host_that_is_down_is_told(yard: Yard) -> None:
     """T72: only a person may force, and only when the host is off for sure."""
     yard.shut(DISK, 2)
-    yard._simulator.set_client(2, running=False)
+    yard.simulator.set_client(2, running=False)
     found = only(yard)
     check(
         found,
@@ -241,9 +241,9 @@ def test_a_wrong_cluster_is_one_critical_finding(
     yard.verb("create", OTHER, GIB)
     yard.verb("snapshot", OTHER)
     yard._running.close()
-    yard._folder = tmp_path / "another"
+    yard.folder = tmp_path / "another"
     for client_id in (1, 2, 3):
-        (yard._folder / f"host{client_id}").mkdir(parents=True)
+        (yard.folder / f"host{client_id}").mkdir(parents=True)
     yard._start()
     check(
         only(yard),

@@ -9,7 +9,7 @@ import pytest
 from one_finding import check, only
 
 from rigs.disk_model import GIB
-from rigs.rebuilding import left_out, lose, rows, run
+from rigs.rebuilding import lose, rows
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
@@ -108,11 +108,11 @@ def test_it_blocks_no_rebuild_and_is_not_taken_in(yard: Yard) -> None:
     yard.by_hand(DISK, name="a-copy")
     kept = others(yard)
     lost = lose(yard)
-    run(yard, lost)
+    yard.rebuild(lost)
     assert rows(yard).keys() == {DISK, snapshot} == before.keys()
     assert rows(yard)[DISK]["global_id"] == before[DISK]["global_id"]
     assert others(yard) == kept
-    assert left_out(yard) == ()
+    assert yard.plan_of_rebuild().left_out == ()
 
 
 def test_it_is_no_disk_where_the_disk_is_gone(yard: Yard) -> None:
@@ -124,9 +124,9 @@ def test_it_is_no_disk_where_the_disk_is_gone(yard: Yard) -> None:
     body = {"name": f"ovirt--{CLONE}", "tags": yard.tags(CLONE)}
     named = f"~{yard.ask(f'VolumeSnapshot/ovirt--{DISK}', body)['snapshotGlobalId']}"
     lost = lose(yard)
-    run(yard, lost)
+    yard.rebuild(lost)
     assert set(rows(yard)) == {DISK}
-    why = {why.partition(")")[0].rpartition("(")[2]: why for why in left_out(yard)}
+    why = {why.partition(")")[0].rpartition("(")[2]: why for why in yard.plan_of_rebuild().left_out}
     assert set(why) == {address, named}
     assert f"rename it to ovirt--{OTHER}" in why[address]
 
@@ -139,7 +139,7 @@ def test_a_new_location_is_not_written_to_it(yard: Yard) -> None:
     yard.verb("create", OTHER, GIB)
     snapshot_by_hand(yard, OTHER, "daily-1")
     kept = others(yard)
-    run(yard, lost)
+    yard.rebuild(lost)
     assert others(yard) == kept
     assert yard.see().things[f"ovirt--{OTHER}"].tags["ovirt-loc"] == lost
 

@@ -45,7 +45,7 @@ def is_right(yard: Yard, address: str, size_gib: int = 1) -> None:
     """Check that the audit is clean, and that hosts and verbs get this object for the disk."""
     assert yard.report().findings == ()
     row = yard.see().rows[DISK]
-    assert (row[5], f"~{row[6]}", row[4]) == ("live", address, size_gib * GIB)
+    assert (row.state, f"~{row.global_id}", row.size_bytes) == ("live", address, size_gib * GIB)
     data = yard.verb("connection", DISK)["data"]
     assert f"~{data['global_id']}" == address
     assert yard.attach(1, data).endswith(address[1:])
@@ -172,7 +172,7 @@ def test_of_two_objects_a_person_chooses(yard: Yard) -> None:
     assert yard.world() == before
     mended(yard, DISK, address)
     assert [each.kind for each in yard.report().findings] == ["kept by others"]
-    assert f"~{yard.see().rows[DISK][6]}" == address
+    assert f"~{yard.see().rows[DISK].global_id}" == address
 
 
 def test_a_tag_of_another_disk_is_a_doubt(yard: Yard) -> None:
@@ -289,7 +289,7 @@ def test_the_old_one_that_was_detached_is_no_obstacle(yard: Yard) -> None:
     disk, chosen = _attached(yard)
     yard.ask("VolumesReassignWait", {"reassign": [{"volume": yard.address(DISK), "detach": [1]}]})
     mended(yard, disk, chosen)
-    assert f"~{yard.see().rows[DISK][6]}" == chosen
+    assert f"~{yard.see().rows[DISK].global_id}" == chosen
 
 
 def test_a_mend_that_dies_anywhere_is_ended_by_the_next(
@@ -300,7 +300,7 @@ def test_a_mend_that_dies_anywhere_is_ended_by_the_next(
     address = restored(yard)
     for lines in itertools.count(1, 2):
         try:
-            with yard.engine("mend") as engine, disk_rig._dying(Fault("death", lines=lines)):
+            with yard.engine("mend") as engine, disk_rig.dying(Fault("death", lines=lines)):
                 mend.mend(engine, DISK)
         except Death:
             continue
@@ -349,7 +349,7 @@ def test_what_a_host_has_does_not_become_the_disk(yard: Yard) -> None:
 def test_tags_that_were_emptied_by_hand_are_no_other_owners(yard: Yard) -> None:
     """T79, T46: where StorPool keeps empty tags: a fence still sees the disk by its name, and mend
     writes its tags."""
-    yard._simulator.switches.set({"tag_empty": "keep"})
+    yard.simulator.switches.set({"tag_empty": "keep"})
     yard.shut(DISK, 1)
     address = yard.address(DISK)
     yard.ask(f"VolumeUpdate/{address}", {"tags": dict.fromkeys(yard.tags(DISK), "")})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rigs.disk_model import GIB
 from rigs.histories import History
-from rigs.rebuilding import check_equal, flow, lose, rows, run
+from rigs.rebuilding import check_equal, flow, lose, rows
 from rigs.yard import CLONE, DISK, OTHER, Yard, opened_yard
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_a_lost_mapping_is_made_again_as_it_was(module_database: Database, tmp_p
             before, seen = rows(yard), yard.see()
             if not before:
                 return
-            run(yard, lose(yard))
+            yard.rebuild(lose(yard))
             check_equal(yard, before)
             after = yard.see()
             assert (after.things, after.foreign, yard.report().findings) == (
@@ -86,7 +86,7 @@ def test_verbs_work_on_what_was_rebuilt(yard: Yard) -> None:
     nodes = (DISK, snapshot, preview, CLONE, OTHER)
     first = [yard.verb("connection", uuid) for uuid in nodes]
     yard.verb("connection", preview)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     assert [yard.verb("connection", uuid) for uuid in nodes] == first
     yard.verb("connection", preview)
     yard.verb("extend", DISK, 4 * GIB)
@@ -101,7 +101,7 @@ def test_an_undo_after_a_rebuild_goes_back_to_the_volume_before(yard: Yard) -> N
     """T85, T62: which volume a preview had replaced is in the order of their making."""
     snapshot, preview = flow(yard)
     second = yard.verb("preview", snapshot)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     yard.verb("delete", second)
     assert rows(yard)[DISK]["active"] == preview
 
@@ -111,10 +111,10 @@ def test_a_disk_that_was_connected_to_an_older_volume_is_told_by_its_attachment(
     last one is taken."""
     snapshot, preview = flow(yard)
     yard.verb("connection", DISK)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     assert rows(yard)[DISK]["active"] == preview
     yard.shut(DISK)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     assert rows(yard)[DISK]["active"] == DISK
     assert snapshot in rows(yard)
 
@@ -124,10 +124,10 @@ def test_a_disk_of_which_only_snapshots_are_left_is_known(yard: Yard) -> None:
     snapshot, preview = flow(yard)
     yard.verb("remove", DISK)
     before = rows(yard)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     check_equal(yard, before)
     yard.verb("delete", preview)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     assert (rows(yard)[DISK]["state"], rows(yard)[snapshot]["root"]) == ("removed", DISK)
     yard.verb("delete", DISK)
     assert snapshot not in yard.see().rows
@@ -140,14 +140,14 @@ def test_a_disk_without_a_volume_has_its_own_id_for_the_active_one(yard: Yard) -
     yard.verb("remove", DISK)
     yard.verb("delete", preview)
     before = rows(yard)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     check_equal(yard, before)
 
 
 def test_a_second_rebuild_writes_nothing(yard: Yard) -> None:
     """T85: what has a row is left as it is."""
     flow(yard)
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     before = yard.world()
-    assert run(yard) == 0
+    assert yard.rebuild() == 0
     assert yard.world() == before

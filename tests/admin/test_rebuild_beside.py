@@ -10,7 +10,7 @@ import pytest
 from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import OTHERS_LOCATION, Death, Fault
-from rigs.rebuilding import back_up, check_equal, flow, left_out, lose, restore, rows, run
+from rigs.rebuilding import back_up, check_equal, flow, lose, restore, rows
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import rebuild, survey
@@ -30,7 +30,7 @@ def test_what_a_restored_backup_lacks_is_taken_in(yard: Yard) -> None:
     before = rows(yard)
     restore(yard)
     yard.reconcile()
-    run(yard)
+    yard.rebuild()
     check_equal(yard, before)
     assert yard.report().findings == ()
 
@@ -43,7 +43,7 @@ def test_what_a_restored_backup_has_too_much_is_a_ghost(yard: Yard) -> None:
     yard.verb("delete", OTHER)
     yard.verb("remove", snapshot)
     restore(yard)
-    run(yard)
+    yard.rebuild()
     assert {each.uuid: each.kind for each in yard.report().findings} == {
         OTHER: "ghost",
         snapshot: "ghost",
@@ -68,7 +68,7 @@ def test_the_last_of_the_previews_since_a_backup_is_the_active_one(
     wanted = rows(yard)
     assert (wanted[first]["replaced"], wanted[DISK]["active"]) == (before, last)
     restore(yard)
-    run(yard)
+    yard.rebuild()
     check_equal(yard, wanted)
 
 
@@ -81,7 +81,7 @@ def test_a_volume_that_a_host_has_attached_stays_the_active_one(yard: Yard) -> N
     yard.verb("preview", snapshot)
     yard.verb("connection", DISK)
     restore(yard)
-    run(yard)
+    yard.rebuild()
     assert rows(yard)[DISK]["active"] == DISK
 
 
@@ -95,7 +95,7 @@ def test_without_the_old_location_the_locations_there_are_are_named(yard: Yard) 
     with pytest.raises(
         errors.Conflict, match=rf"has no object in this cluster.*{lost} \(2 disks\)"
     ) as failure:
-        run(yard)
+        yard.rebuild()
     assert f"{OTHERS_LOCATION} (1 disks)" in str(failure.value)
     assert "--location" in str(failure.value)
 
@@ -106,7 +106,7 @@ def test_a_wrong_location_changes_nothing(yard: Yard) -> None:
     with yard.engine():
         before = yard.world()
     with pytest.raises(errors.Conflict, match="location deadbeef has no object"):
-        run(yard, "deadbeef")
+        yard.rebuild("deadbeef")
     assert yard.world() == before
 
 
@@ -118,7 +118,7 @@ def test_disks_that_were_made_since_the_loss_are_kept(yard: Yard) -> None:
     new = "a" + DISK[1:]
     yard.verb("create", new, GIB)
     made = yard.verb("snapshot", new)
-    run(yard, lost)
+    yard.rebuild(lost)
     check_equal(yard, {**before, **{uuid: rows(yard)[uuid] for uuid in (new, made)}})
     assert {thing.tags["ovirt-loc"] for thing in yard.see().things.values()} == {lost}
     assert yard.report().findings == ()
@@ -138,7 +138,7 @@ def test_a_merge_that_dies_anywhere_is_ended_by_the_next(
     yard.verb("create", new, GIB)
     for lines in itertools.count(1, 3):
         try:
-            run(yard, lost, Fault("death", lines=lines))
+            yard.rebuild(lost, Fault("death", lines=lines))
         except Death:
             continue
         break
@@ -153,7 +153,7 @@ def test_what_died_under_the_new_location_is_found_after_a_merge(yard: Yard) -> 
     with yard.engine() as engine:
         yard.location = engine.mapping.location
     yard.die_made("create", OTHER, GIB)
-    run(yard, lost)
+    yard.rebuild(lost)
     yard.verb("create", OTHER, GIB)
     assert yard.see().things[f"ovirt--{OTHER}"].tags["ovirt-loc"] == lost
     assert yard.report().findings == ()
@@ -167,9 +167,9 @@ def test_what_a_dead_verb_made_is_not_taken_in(yard: Yard) -> None:
     yard.die_planned("clone", DISK, CLONE)
     yard.verb("delete", CLONE)
     yard.by_hand(CLONE)
-    (why,) = left_out(yard)
+    (why,) = yard.plan_of_rebuild().left_out
     assert why.startswith(f"{CLONE}: an operation that died made it")
-    run(yard)
+    yard.rebuild()
     assert CLONE not in rows(yard)
     assert [each.kind for each in yard.report().findings] == ["leak"]
 
@@ -178,24 +178,24 @@ def test_two_objects_of_one_id_are_not_taken_in(yard: Yard) -> None:
     """T61, T85: which of the two is the disk, a person decides: the row stays."""
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"rename": "mine"})
     yard.by_hand(DISK)
-    (why,) = left_out(yard)
+    (why,) = yard.plan_of_rebuild().left_out
     assert why.startswith(f"{DISK}: the mapping has {yard.address(DISK)} for it")
     assert why.endswith(f"storpool-ovirt mend {DISK}")
     before = rows(yard)
-    assert run(yard) == 0
+    assert yard.rebuild() == 0
     assert rows(yard) == before
 
 
 def test_an_object_whose_tags_name_no_id_is_not_taken_in(yard: Yard) -> None:
     """A tag that somebody set by hand is no id of oVirt."""
     address = yard.by_hand("disk7")
-    assert left_out(yard) == (f"{address}: its tags name no id of oVirt",)
+    assert yard.plan_of_rebuild().left_out == (f"{address}: its tags name no id of oVirt",)
 
 
 def test_what_another_engine_has_is_never_taken_in(yard: Yard) -> None:
     """T76, T85: the cluster is shared, and its object is left as it is."""
     before = yard.see().foreign
-    run(yard, lose(yard))
+    yard.rebuild(lose(yard))
     assert FOREIGN not in rows(yard)
     assert yard.see().foreign == before
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rigs import recovery_rig
+from rigs.disk_model import GIB
 from rigs.disk_rig import Death
-from rigs.recovery_rig import CLONE, DISK, GIB, Rig
+from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import names
 from storpool_ovirt.admin import findings
 from storpool_ovirt.cluster import volumes
@@ -18,121 +18,121 @@ from storpool_ovirt.engine import disks, mapping
 LAST, FIRST = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "92")
 
 
-def forget(rig: Rig, *uuids: str) -> None:
+def forget(yard: Yard, *uuids: str) -> None:
     """Take rows away, as a backup of before does; of all disks where none is named."""
-    rig.sql(
+    yard.sql(
         "DELETE FROM storpool_ovirt.node WHERE %s OR uuid = ANY (%s::uuid[])",
         not uuids,
         list(uuids),
     )
 
 
-def set_active(rig: Rig, uuid: str) -> None:
+def set_active(yard: Yard, uuid: str) -> None:
     """Have the mapping of an older time tell another volume."""
-    rig.sql("UPDATE storpool_ovirt.node SET active = %s WHERE uuid = root", uuid)
+    yard.sql("UPDATE storpool_ovirt.node SET active = %s WHERE uuid = root", uuid)
 
 
-def two_previews(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_previews(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a disk with two previews within one second, the younger one with the smaller id."""
     ids = iter([CLONE, LAST, FIRST])
     monkeypatch.setattr(disks, "_new_uuid", lambda: next(ids))
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.verb("snapshot", DISK)
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.verb("snapshot", DISK)
     for _ in range(2):
-        rig.verb("preview", snapshot)
+        yard.verb("preview", snapshot)
 
 
 @pytest.mark.parametrize("lost", [(FIRST, LAST), ()], ids=["previews", "all"])
 def test_the_newest_preview_is_active(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
 ) -> None:
     """Of volumes that no host has, the one that StorPool made last is in use, and it replaced the
     one before it."""
-    two_previews(rig, monkeypatch)
-    set_active(rig, DISK)
-    forget(rig, *lost)
-    rig.rebuild()
-    rows = rig.see().rows
-    assert (rig.active(), rows[FIRST][8], rows[LAST][8]) == (FIRST, LAST, DISK)
+    two_previews(yard, monkeypatch)
+    set_active(yard, DISK)
+    forget(yard, *lost)
+    yard.rebuild()
+    rows = yard.see().rows
+    assert (rows[DISK].active, rows[FIRST].replaced, rows[LAST].replaced) == (FIRST, LAST, DISK)
 
 
 @pytest.mark.parametrize("lost", ["preview", "all"])
-def test_the_only_attached_volume_is_active(rig: Rig, lost: str) -> None:
+def test_the_only_attached_volume_is_active(yard: Yard, lost: str) -> None:
     """T82: what a host has is what the VM writes, however many younger ones there are, and extend
     grows that one."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.verb("snapshot", DISK)
-    rig.attach(1, rig.verb("connection", DISK)["data"])
-    preview = rig.verb("preview", snapshot)
-    rig.verb("connection", DISK)
-    forget(rig, *{"preview": [preview], "all": []}[lost])
-    rig.rebuild()
-    rig.verb("extend", DISK, 4 * GIB)
-    things = rig.see().things
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.verb("snapshot", DISK)
+    yard.attach(1, yard.verb("connection", DISK)["data"])
+    preview = yard.verb("preview", snapshot)
+    yard.verb("connection", DISK)
+    forget(yard, *{"preview": [preview], "all": []}[lost])
+    yard.rebuild()
+    yard.verb("extend", DISK, 4 * GIB)
+    things = yard.see().things
     assert (things[f"ovirt--{DISK}"].size_bytes, things[f"ovirt--{preview}"].size_bytes) == (
         4 * GIB,
         GIB,
     )
 
 
-def test_a_stale_active_volume_is_corrected(rig: Rig) -> None:
+def test_a_stale_active_volume_is_corrected(yard: Yard) -> None:
     """A restored mapping that lacks no row may still take another volume for the VM's: the attached
     one it is."""
-    rig.verb("create", DISK, GIB)
-    preview = rig.verb("preview", rig.verb("snapshot", DISK))
-    rig.attach(1, rig.verb("connection", preview)["data"])
-    set_active(rig, DISK)
-    assert "storpool-ovirt rebuild" in rig.audit()[0].mend
-    assert rig.reconcile().done == [], "a volume that a VM may write is not detached"
-    assert rig.plan().active == ((DISK, preview),)
-    rig.rebuild()
-    assert rig.active() == preview
-    assert rig.audit() == []
+    yard.verb("create", DISK, GIB)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    yard.attach(1, yard.verb("connection", preview)["data"])
+    set_active(yard, DISK)
+    assert "storpool-ovirt rebuild" in yard.report().findings[0].mend
+    assert yard.reconcile() == [], "a volume that a VM may write is not detached"
+    assert yard.plan_of_rebuild().active == ((DISK, preview),)
+    yard.rebuild()
+    assert yard.active() == preview
+    assert yard.report().findings == ()
 
 
-def test_two_attached_volumes_decide_nothing(rig: Rig) -> None:
+def test_two_attached_volumes_decide_nothing(yard: Yard) -> None:
     """A copy left one of them attached: what the mapping tells stays."""
-    rig.verb("create", DISK, GIB)
-    preview = rig.verb("preview", rig.verb("snapshot", DISK))
-    rig.attach(1, rig.verb("connection", DISK)["data"])
-    rig.attach(2, rig.verb("connection", preview)["data"])
-    rig.rebuild()
-    assert rig.active() == preview
+    yard.verb("create", DISK, GIB)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    yard.attach(1, yard.verb("connection", DISK)["data"])
+    yard.attach(2, yard.verb("connection", preview)["data"])
+    yard.rebuild()
+    assert yard.active() == preview
 
 
-def whole_rows(rig: Rig) -> list[Any]:
+def whole_rows(yard: Yard) -> list[Any]:
     """Return the rows without what names the request that made them, and when."""
     asked = (
         "SELECT to_jsonb(each) - 'correlation_id' - 'created_at' FROM storpool_ovirt.node AS each"
         " ORDER BY uuid"
     )
-    return [row for (row,) in rig.sql(asked)]
+    return [row for (row,) in yard.sql(asked)]
 
 
-def removed_root(rig: Rig) -> str:
+def removed_root(yard: Yard) -> str:
     """Make a disk that lives in a preview, as its first volume was deleted; return the preview."""
-    rig.verb("create", DISK, GIB)
-    preview: str = rig.verb("preview", rig.verb("snapshot", DISK))
-    rig.verb("connection", preview)
-    rig.verb("remove", DISK)
+    yard.verb("create", DISK, GIB)
+    preview: str = yard.verb("preview", yard.verb("snapshot", DISK))
+    yard.verb("connection", preview)
+    yard.verb("remove", DISK)
     return preview
 
 
-def test_an_interrupted_rebuild_is_run_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_rebuild_is_run_again(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """T71: wherever it dies, a disk has all of its rows or none, and the next run ends like one
     that did not die."""
-    preview = removed_root(rig)
-    rig.verb("clone", preview, CLONE)
-    forget(rig)
-    rows = rig.rebuild()
-    whole = whole_rows(rig)
+    preview = removed_root(yard)
+    yard.verb("clone", preview, CLONE)
+    forget(yard)
+    rows = yard.rebuild()
+    whole = whole_rows(yard)
     for died_at in range(rows):
-        forget(rig)
-        die_at_row(rig, monkeypatch, died_at)
-        assert of_disk(whole_rows(rig)) in ([], of_disk(whole))
-        rig.rebuild()
-        assert whole_rows(rig) == whole
-    assert rig.audit() == []
+        forget(yard)
+        die_at_row(yard, monkeypatch, died_at)
+        assert of_disk(whole_rows(yard)) in ([], of_disk(whole))
+        yard.rebuild()
+        assert whole_rows(yard) == whole
+    assert yard.report().findings == ()
 
 
 def of_disk(rows: list[Any]) -> list[Any]:
@@ -140,7 +140,7 @@ def of_disk(rows: list[Any]) -> list[Any]:
     return [row for row in rows if row["root"] == DISK]
 
 
-def die_at_row(rig: Rig, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def die_at_row(yard: Yard, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Have a rebuild die before it writes this row."""
     left = [number]
     adopt = mapping.Mapping.adopt
@@ -154,124 +154,124 @@ def die_at_row(rig: Rig, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(mapping.Mapping, "adopt", mortal)
         with pytest.raises(Death):
-            rig.rebuild()
+            yard.rebuild()
 
 
-def test_a_disk_without_its_row_is_named_and_rebuilt(rig: Rig) -> None:
+def test_a_disk_without_its_row_is_named_and_rebuilt(yard: Yard) -> None:
     """T72: rows whose disk's row is missing are told, rebuild writes it, and the disk can be used
     and deleted."""
-    preview = removed_root(rig)
-    forget(rig, DISK)
-    assert {finding.mend for finding in rig.audit()} == {"storpool-ovirt rebuild"}
-    rig.rebuild()
-    assert rig.active() == preview
-    assert rig.audit() == []
-    rig.verb("extend", DISK, 2 * GIB)
-    assert rig.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
-    rig.verb("delete", DISK)
-    assert (rig.uuids(), rig.see().rows) == (set(), {})
+    preview = removed_root(yard)
+    forget(yard, DISK)
+    assert {finding.mend for finding in yard.report().findings} == {"storpool-ovirt rebuild"}
+    yard.rebuild()
+    assert yard.active() == preview
+    assert yard.report().findings == ()
+    yard.verb("extend", DISK, 2 * GIB)
+    assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
+    yard.verb("delete", DISK)
+    assert (yard.uuids(), yard.see().rows) == (set(), {})
 
 
-def test_a_preview_of_a_disk_without_its_row(rig: Rig) -> None:
+def test_a_preview_of_a_disk_without_its_row(yard: Yard) -> None:
     """T71: a verb that meets rows without their disk's row works, or says why, and leaves
     nothing."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.verb("snapshot", DISK)
-    forget(rig, DISK)
-    preview = rig.verb("preview", snapshot)
-    assert rig.uuids() == {DISK, snapshot, preview}
-    rig.rebuild()
-    assert rig.audit() == []
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.verb("snapshot", DISK)
+    forget(yard, DISK)
+    preview = yard.verb("preview", snapshot)
+    assert yard.uuids() == {DISK, snapshot, preview}
+    yard.rebuild()
+    assert yard.report().findings == ()
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_ghost_of_a_disk_with_other_volumes_is_not_deleted_in_ovirt(
-    rig: Rig, known: bool
+    yard: Yard, known: bool
 ) -> None:
     """Deleting the disk in oVirt would take the volume that it lives in: the audit says so, and
     names the way."""
-    rig.verb("create", DISK, GIB)
-    preview = rig.verb("preview", rig.verb("snapshot", DISK))
-    rig.verb("connection", preview)
-    rig.api(f"VolumeDelete/~{rig.global_id(DISK)}", {})
+    yard.verb("create", DISK, GIB)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    yard.verb("connection", preview)
+    yard.ask(f"VolumeDelete/~{yard.global_id(DISK)}", {})
     if not known:
-        forget(rig, preview)
-    ghost = next(each for each in rig.audit() if each.kind == findings.GHOST)
+        forget(yard, preview)
+    ghost = next(each for each in yard.report().findings if each.kind == findings.GHOST)
     assert "do not delete it in oVirt" in ghost.mend
     assert "delete the disk in oVirt" not in ghost.mend
-    rig.rebuild()
-    rig.remove(DISK)
-    assert rig.audit() == []
-    rig.verb("extend", DISK, 2 * GIB)
-    assert rig.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
+    yard.rebuild()
+    yard.remove(DISK)
+    assert yard.report().findings == ()
+    yard.verb("extend", DISK, 2 * GIB)
+    assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
 
 
-def test_a_ghost_that_is_the_whole_disk_can_be_deleted_in_ovirt(rig: Rig) -> None:
+def test_a_ghost_that_is_the_whole_disk_can_be_deleted_in_ovirt(yard: Yard) -> None:
     """T7: where nothing else is left the advice is the short one, and it works."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("create", CLONE, GIB)
-    rig.api(f"VolumeDelete/~{rig.global_id(DISK)}", {})
-    (ghost,) = rig.audit()
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
+    yard.ask(f"VolumeDelete/~{yard.global_id(DISK)}", {})
+    (ghost,) = yard.report().findings
     assert "delete the disk in oVirt" in ghost.mend
-    rig.verb("delete", DISK)
-    assert rig.audit() == []
+    yard.verb("delete", DISK)
+    assert yard.report().findings == ()
 
 
-def test_an_attached_disk_without_a_row_is_critical(rig: Rig) -> None:
+def test_an_attached_disk_without_a_row_is_critical(yard: Yard) -> None:
     """T72: a running VM whose disk the mapping does not know is named with its host, and rebuild
     takes it in."""
-    rig.verb("create", DISK, GIB)
-    rig.attach(1, rig.verb("connection", DISK)["data"])
-    forget(rig)
-    (finding,) = rig.audit()
+    yard.verb("create", DISK, GIB)
+    yard.attach(1, yard.verb("connection", DISK)["data"])
+    forget(yard)
+    (finding,) = yard.report().findings
     assert (finding.kind, finding.severity) == (findings.UNMAPPED, findings.CRITICAL)
     assert "client 1" in finding.cause
-    rig.rebuild()
-    assert rig.audit() == []
+    yard.rebuild()
+    assert yard.report().findings == ()
 
 
-def new_location(rig: Rig) -> str:
+def new_location(yard: Yard) -> str:
     """Lose the database of an Engine with a disk; a verb of the new one died.
 
     Returns the old location.
     """
-    old = rig.location
-    rig.verb("create", CLONE, GIB)
-    forget(rig)
-    rig.location = "aaaaaaaa"
-    rig.sql("UPDATE storpool_ovirt.meta SET location = %s", rig.location)
-    rig.verb("create", LAST, GIB)
-    rig.die_when_made("create", DISK, GIB)
+    old = yard.location
+    yard.verb("create", CLONE, GIB)
+    forget(yard)
+    yard.location = "aaaaaaaa"
+    yard.sql("UPDATE storpool_ovirt.meta SET location = %s", yard.location)
+    yard.verb("create", LAST, GIB)
+    yard.die_made("create", DISK, GIB)
     return old
 
 
-def locations(rig: Rig) -> dict[str, str]:
+def locations(yard: Yard) -> dict[str, str]:
     """Return the location of each object of oVirt's, without that of the other Engine."""
-    tags = [each["tags"] for each in rig.api("VolumesList")]
+    tags = [each["tags"] for each in yard.ask("VolumesList")]
     return {
         each[names.TAG_UUID]: each[names.TAG_LOCATION]
         for each in tags
-        if each.get(names.TAG_UUID) not in (None, recovery_rig.FOREIGN)
+        if each.get(names.TAG_UUID) not in (None, FOREIGN)
     }
 
 
-def test_the_old_location_is_everybodys(rig: Rig) -> None:
+def test_the_old_location_is_everybodys(yard: Yard) -> None:
     """T79: rebuild --location gives the old location to all that the new Engine made, rows or
     not."""
-    old = new_location(rig)
-    rig.rebuild(old)
-    rig.location = old
-    assert locations(rig) == dict.fromkeys((CLONE, LAST, DISK), old)
-    rig.verb("create", DISK, GIB)
-    rig.verb("delete", CLONE)
-    assert rig.audit() == []
+    old = new_location(yard)
+    yard.rebuild(old)
+    yard.location = old
+    assert locations(yard) == dict.fromkeys((CLONE, LAST, DISK), old)
+    yard.verb("create", DISK, GIB)
+    yard.verb("delete", CLONE)
+    assert yard.report().findings == ()
 
 
 def test_an_interrupted_change_of_location_goes_on(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71, T79: whichever object it dies before, the next run retags the rest."""
-    old = new_location(rig)
+    old = new_location(yard)
     with monkeypatch.context() as patch:
         change = volumes.change
         left = iter([True])
@@ -283,25 +283,27 @@ def test_an_interrupted_change_of_location_goes_on(
 
         patch.setattr(volumes, "change", mortal)
         with pytest.raises(Death):
-            rig.rebuild(old)
-    assert sorted(locations(rig).values()).count(old) == 2, "that of the lost database and one more"
-    rig.rebuild(old)
-    rig.location = old
-    assert locations(rig) == dict.fromkeys((CLONE, LAST, DISK), old)
+            yard.rebuild(old)
+    assert sorted(locations(yard).values()).count(old) == 2, (
+        "that of the lost database and one more"
+    )
+    yard.rebuild(old)
+    yard.location = old
+    assert locations(yard) == dict.fromkeys((CLONE, LAST, DISK), old)
 
 
 @pytest.mark.parametrize("location", ["bbbbbbbb", ""])
 def test_an_object_of_the_mapping_with_another_location_is_anothers(
-    rig: Rig, location: str
+    yard: Yard, location: str
 ) -> None:
     """T76, T79: what was handed to another Engine stays its own; one without a location gets ours
     again."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("create", CLONE, GIB)
-    rig.api(f"VolumeUpdate/~{rig.global_id(CLONE)}", {"tags": {names.TAG_LOCATION: location}})
-    left_out = rig.plan().left_out
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
+    yard.ask(f"VolumeUpdate/~{yard.global_id(CLONE)}", {"tags": {names.TAG_LOCATION: location}})
+    left_out = yard.plan_of_rebuild().left_out
     assert [
         why.endswith("but it belongs to the Engine of location bbbbbbbb now") for why in left_out
     ] == ([True] if location else [])
-    rig.rebuild()
-    assert locations(rig) == {CLONE: location or rig.location, DISK: rig.location}
+    yard.rebuild()
+    assert locations(yard) == {CLONE: location or yard.location, DISK: yard.location}

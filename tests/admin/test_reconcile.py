@@ -178,7 +178,7 @@ def test_a_size_is_read_at_the_last_moment(yard: Yard) -> None:
     todo = reconcile.plan(yard.report())
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"size": 3 * GIB})
     assert yard.carry_out(todo) == ["wrote 3 GiB in the mapping"]
-    assert yard.see().rows[DISK][4] == 3 * GIB
+    assert yard.see().rows[DISK].size_bytes == 3 * GIB
 
 
 def test_a_size_is_not_written_under_another_operation(yard: Yard) -> None:
@@ -224,4 +224,4 @@ def test_a_reconcile_that_dies_anywhere_and_runs_again_ends_well(
         == {f"ovirt--{uuid}" for uuid in (DISK, snapshot)}
         == yard.names_of_rows()
     )
-    assert yard.see().rows[DISK][7] == DISK
+    assert yard.see().rows[DISK].active == DISK

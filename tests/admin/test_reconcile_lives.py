@@ -98,8 +98,10 @@ def check_mended(yard: Yard, known: dict[str, int]) -> None:
     assert [each for each in left if each.kind in MENDED] == []
     seen = yard.see()
     for uuid, size_bytes in known.items():
-        assert seen.rows[uuid][5] == "live", uuid
-        assert seen.things[f"ovirt--{uuid}"].size_bytes == seen.rows[uuid][4] >= size_bytes, uuid
+        assert seen.rows[uuid].state == "live", uuid
+        assert (
+            seen.things[f"ovirt--{uuid}"].size_bytes == seen.rows[uuid].size_bytes >= size_bytes
+        ), uuid
     assert set(seen.things) == yard.names_of_rows()
-    for uuid in {row[2] for row in seen.rows.values()}:
-        assert seen.rows[uuid][7] in (uuid, *seen.rows), "the active volume is gone"
+    for uuid in {row.root for row in seen.rows.values()}:
+        assert seen.rows[uuid].active in (uuid, *seen.rows), "the active volume is gone"

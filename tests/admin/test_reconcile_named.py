@@ -8,7 +8,6 @@ import pytest
 
 from rigs.disk_model import GIB
 from rigs.disk_rig import OTHERS_VOLUME
-from rigs.rebuilding import run
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
@@ -21,28 +20,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("a_disk")
 
 
-def named(
-    yard: Yard,
-    step: Callable[..., str],
-    target: str,
-    grace: float | None = 0.0,
-    dry_run: bool = False,
-) -> str:
-    """Do a step that an administrator names."""
-    with yard.engine("reconcile") as engine:
-        return step(engine, target, *([] if grace is None else [grace]), dry_run)
-
-
 def test_an_unmapped_object_is_removed(yard: Yard) -> None:
     """The administrator has decided that it is not needed."""
     address = yard.by_hand(OTHER)
     before = yard.world()
-    assert (
-        named(yard, reconcile.remove, address, dry_run=True)
-        == f"would delete volume ovirt--{OTHER} ({address})"
-    )
+    assert yard.remove(address, dry_run=True) == f"would delete volume ovirt--{OTHER} ({address})"
     assert yard.world() == before
-    assert named(yard, reconcile.remove, address) == f"deleted volume ovirt--{OTHER} ({address})"
+    assert yard.remove(address) == f"deleted volume ovirt--{OTHER} ({address})"
     assert set(yard.see().things) == {f"ovirt--{DISK}"}
 
 
@@ -51,10 +35,10 @@ def test_a_ghost_is_forgotten(yard: Yard) -> None:
     snapshot = yard.verb("snapshot", DISK)
     yard.ask(f"VolumeDelete/{yard.address(DISK)}", {})
     before = yard.world()
-    assert named(yard, reconcile.remove, DISK, dry_run=True) == f"would forget volume {DISK}"
+    assert yard.remove(DISK, dry_run=True) == f"would forget volume {DISK}"
     assert yard.world() == before
-    assert named(yard, reconcile.remove, DISK) == f"forgot volume {DISK}"
-    assert {uuid: row[5] for uuid, row in yard.see().rows.items()} == {
+    assert yard.remove(DISK) == f"forgot volume {DISK}"
+    assert {uuid: row.state for uuid, row in yard.see().rows.items()} == {
         DISK: "removed",
         snapshot: "live",
     }
@@ -68,9 +52,7 @@ def test_a_dry_run_puts_nothing_right(yard: Yard) -> None:
     yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
     yard.die_made("snapshot", OTHER)
     before = yard.world()
-    assert (
-        named(yard, reconcile.remove, snapshot, dry_run=True) == f"would forget snapshot {snapshot}"
-    )
+    assert yard.remove(snapshot, dry_run=True) == f"would forget snapshot {snapshot}"
     assert yard.world() == before
 
 
@@ -111,7 +93,7 @@ def test_what_may_not_be_removed_is_refused(yard: Yard, what: str, dry_run: bool
         )
     before = yard.world()
     with pytest.raises(error, match=said):
-        named(yard, reconcile.remove, address, grace, dry_run)
+        yard.remove(address, grace, dry_run)
     assert yard.world() == before
 
 
@@ -121,7 +103,7 @@ def test_an_attached_object_is_not_removed(yard: Yard) -> None:
     yard.hold(address)
     before = yard.world()
     with pytest.raises(errors.Conflict, match="client 2"):
-        named(yard, reconcile.remove, address)
+        yard.remove(address)
     assert yard.world() == before
 
 
@@ -130,12 +112,10 @@ def test_an_object_is_detached_by_its_id(yard: Yard) -> None:
     yard.shut(DISK, 1, declared_open=True)
     yard.shut(DISK, 2)
     before = yard.world()
-    would = named(yard, reconcile.detach, DISK, None, dry_run=True)
+    would = yard.detach_closed(DISK, dry_run=True)
     assert would.endswith("where it is closed, of client 1, client 2")
     assert yard.world() == before
-    assert named(yard, reconcile.detach, DISK, None).endswith(
-        "from client 2; it is open at client 1"
-    )
+    assert yard.detach_closed(DISK).endswith("from client 2; it is open at client 1")
     assert {client_id for _, client_id, _ in yard.see().attached} == {1}
     assert yard.forced() == []
 
@@ -144,7 +124,7 @@ def test_an_object_is_detached_by_its_id(yard: Yard) -> None:
 def test_what_has_no_row_is_not_detached(yard: Yard, target: str, error: type[Exception]) -> None:
     """T76: only what is this Engine's."""
     with pytest.raises(error):
-        named(yard, reconcile.detach, target, None)
+        yard.detach_closed(target)
 
 
 # What an operation that died has left
@@ -161,13 +141,10 @@ def test_what_ovirt_lists_is_kept(yard: Yard) -> None:
     """T85: the entry is closed, the row completed, and nothing is open or told any more."""
     made = restored_leak(yard)
     before = yard.world()
-    assert (
-        named(yard, reconcile.keep, made, None, dry_run=True)
-        == f"would close 1 entries on snapshot {made}"
-    )
+    assert yard.keep(made, dry_run=True) == f"would close 1 entries on snapshot {made}"
     assert yard.world() == before
-    assert named(yard, reconcile.keep, made, None) == f"closed 1 entries on snapshot {made}"
-    assert yard.see().rows[made][5] == "live"
+    assert yard.keep(made) == f"closed 1 entries on snapshot {made}"
+    assert yard.see().rows[made].state == "live"
     assert (yard.operations(), yard.report().findings) == ([], ())
     yard.verb("preview", made)
 
@@ -176,9 +153,9 @@ def test_what_ovirt_does_not_list_is_removed(yard: Yard) -> None:
     """T72, T85: an administrator's word is the proof that a restored entry is not."""
     made = restored_leak(yard)
     before = yard.world()
-    assert named(yard, reconcile.remove, made, dry_run=True) == f"would delete snapshot {made}"
+    assert yard.remove(made, dry_run=True) == f"would delete snapshot {made}"
     assert yard.world() == before
-    assert named(yard, reconcile.remove, made) == f"snapshot {made}: taken back: deleted"
+    assert yard.remove(made) == f"snapshot {made}: taken back: deleted"
     assert set(yard.see().things) == {f"ovirt--{DISK}"}
     assert (yard.operations(), yard.report().findings) == ([], ())
 
@@ -189,7 +166,7 @@ def test_a_preview_that_is_kept_is_the_active_volume(yard: Yard) -> None:
     preview = yard.undelivered("preview", yard.verb("snapshot", DISK))
     yard.age(recovery.FRESH_SECONDS)
     yard.verb("extend", DISK, GIB)
-    named(yard, reconcile.keep, preview, None)
+    yard.keep(preview)
     yard.verb("extend", DISK, 2 * GIB)
     assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
 
@@ -198,7 +175,7 @@ def test_a_leak_that_a_host_has_is_not_said_to_be_removed(yard: Yard) -> None:
     """T9, T72: what was named and is still there is a failure, with the reason."""
     yard.hold(f"ovirt--{yard.die_made('clone', DISK, CLONE)}")
     with pytest.raises(errors.Error, match="client 2"):
-        named(yard, reconcile.remove, CLONE)
+        yard.remove(CLONE)
     assert f"ovirt--{CLONE}" in yard.see().things
 
 
@@ -209,7 +186,7 @@ def test_what_ovirt_lists_and_was_never_made_is_told(yard: Yard) -> None:
     made = yard.operations()[0].node
     yard.restored()
     with pytest.raises(errors.NotFound, match="it was never made; delete it in oVirt"):
-        named(yard, reconcile.keep, made, None)
+        yard.keep(made)
     assert [each.node for each in yard.operations()] == [made], "and the audit goes on to name it"
 
 
@@ -218,7 +195,7 @@ def test_of_what_was_removed_nothing_is_open(yard: Yard) -> None:
     yard.die_planned("clone", DISK, CLONE)
     yard.verb("delete", CLONE)
     yard.undelivered("clone", DISK, CLONE)
-    named(yard, reconcile.remove, CLONE)
+    yard.remove(CLONE)
     assert set(yard.see().things) == {f"ovirt--{DISK}"}
     assert yard.report().findings == ()
 
@@ -234,10 +211,10 @@ def test_what_a_rebuild_took_in_is_no_left_over(yard: Yard) -> None:
         {"name": f"ovirt--{made}", "tags": yard.tags(made, DISK)},
     )
     yard.restored()
-    run(yard)
-    assert yard.see().rows[made][5] == "live"
+    yard.rebuild()
+    assert yard.see().rows[made].state == "live"
     with pytest.raises(errors.Conflict, match="is there"):
-        named(yard, reconcile.remove, made)
+        yard.remove(made)
     assert f"ovirt--{made}" in yard.see().things
 
 
@@ -267,9 +244,9 @@ def test_what_became_anothers_while_its_disk_was_waited_for_is_kept(
         monkeypatch.setattr(mapping.Mapping, "lock", waited)
     else:
         yard.ask(f"VolumeUpdate/{address}", {"tags": tags})
-        yard._simulator.faults.add("old", query="Volume", changes=1, times=1)
+        yard.simulator.faults.add("old", query="Volume", changes=1, times=1)
     with pytest.raises(errors.Conflict, match=said):
-        named(yard, reconcile.remove, address)
+        yard.remove(address)
     assert yard.ask(f"Volume/{address}")
 
 
@@ -279,7 +256,7 @@ def test_another_owners_volume_is_not_detached_by_its_id(yard: Yard) -> None:
     before = yard.ask("AttachmentsList")
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": HANDED})
     with pytest.raises(errors.Foreign, match="another platform"):
-        named(yard, reconcile.detach, DISK, grace=None)
+        yard.detach_closed(DISK)
     assert yard.ask("AttachmentsList") == before
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rigs.admin_site import Site, complained, told
-from rigs.recovery_rig import DISK, GIB, Rig
+from rigs.disk_model import GIB
+from rigs.yard import DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import audit, findings, survey, twins
 from storpool_ovirt.engine import claims, disks, tree
@@ -24,51 +25,51 @@ HOUR = 3600.0
 
 
 @contextlib.contextmanager
-def engine_on(rig: Rig, machine: str, ago: float = 0.0) -> Iterator[tree.Work]:
-    """Give an Engine with this rig's database that runs on another machine, so many seconds ago."""
-    root = rig.folder / machine
+def engine_on(yard: Yard, machine: str, ago: float = 0.0) -> Iterator[tree.Work]:
+    """Give an Engine with this database that runs on another machine, so many seconds ago."""
+    root = yard.folder / machine
     for path, text in (("etc/machine-id", machine), ("proc/sys/kernel/random/boot_id", "first")):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(f"{text}\n")
-    with rig.administrator() as engine:
+    with yard.administrator() as engine:
         yield dataclasses.replace(engine, root=str(root), now=lambda: time.time() - ago)
 
 
-def works(rig: Rig, machine: str, ago: float = 0.0) -> None:
+def works(yard: Yard, machine: str, ago: float = 0.0) -> None:
     """Have an Engine on a machine ask for the domain's space."""
-    with engine_on(rig, machine, ago) as engine:
+    with engine_on(yard, machine, ago) as engine:
         disks.stats(engine)
         engine.mapping.journal.delivered()
 
 
-def found(rig: Rig, machine: str) -> list[findings.Finding]:
+def found(yard: Yard, machine: str) -> list[findings.Finding]:
     """Return what the audit finds on a machine."""
-    with engine_on(rig, machine) as engine:
+    with engine_on(yard, machine) as engine:
         return list(audit.report(survey.look(engine), 0).findings)
 
 
-def test_both_engines_are_told_of_the_other(rig: Rig) -> None:
+def test_both_engines_are_told_of_the_other(yard: Yard) -> None:
     """T79: critical while both work; who is claimed as the one silences it where it is, and the
     other is still told."""
-    works(rig, "living")
-    assert found(rig, "living") == []
-    works(rig, "copy")
+    works(yard, "living")
+    assert found(yard, "living") == []
+    works(yard, "copy")
     for here, other in (("copy", "living"), ("living", "copy")):
-        (twin,) = found(rig, here)
+        (twin,) = found(yard, here)
         assert (twin.kind, twin.severity) == ("another Engine", "critical")
         assert f"machine {other}" in twin.what
         assert twin.mend.endswith("storpool-ovirt claim")
-    with engine_on(rig, "copy") as engine:
+    with engine_on(yard, "copy") as engine:
         claims.take(engine)
-    assert found(rig, "copy") == []
-    assert [each.kind for each in found(rig, "living")] == ["another Engine"]
+    assert found(yard, "copy") == []
+    assert [each.kind for each in found(yard, "living")] == ["another Engine"]
 
 
-def test_one_that_is_silent_for_long_is_a_warning(rig: Rig) -> None:
+def test_one_that_is_silent_for_long_is_a_warning(yard: Yard) -> None:
     """T79: a test that was forgotten, or an Engine that was replaced."""
-    works(rig, "copy", 5 * HOUR)
-    works(rig, "living")
-    (twin,) = found(rig, "living")
+    works(yard, "copy", 5 * HOUR)
+    works(yard, "living")
+    (twin,) = found(yard, "living")
     assert twin.severity == "warning"
     assert twin.age_seconds is not None
     assert 5 * HOUR <= twin.age_seconds < 6 * HOUR
@@ -76,25 +77,25 @@ def test_one_that_is_silent_for_long_is_a_warning(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("ago", "refused"), [(0.0, True), (5 * HOUR, False)])
 def test_a_copy_works_on_nothing_while_the_living_one_has_the_disks(
-    rig: Rig, ago: float, refused: bool
+    yard: Yard, ago: float, refused: bool
 ) -> None:
     """T79: reconcile and rebuild end with the way out; the one that has the location works on."""
-    works(rig, "living", ago)
-    works(rig, "copy")
-    with engine_on(rig, "living") as engine:
+    works(yard, "living", ago)
+    works(yard, "copy")
+    with engine_on(yard, "living") as engine:
         twins.check_holder(survey.look(engine))
-    with engine_on(rig, "copy") as engine:
+    with engine_on(yard, "copy") as engine:
         view = survey.look(engine)
         expected = pytest.raises(errors.Conflict, match=r"machine living.*storpool-ovirt claim")
         with expected if refused else contextlib.nullcontext():
             twins.check_holder(view)
 
 
-def test_the_audit_from_another_machine_goes_by_the_database(rig: Rig) -> None:
+def test_the_audit_from_another_machine_goes_by_the_database(yard: Yard) -> None:
     """T72: who looks from elsewhere, with --database, is no other Engine; one with another database
     is."""
-    works(rig, "living")
-    with engine_on(rig, "an-administrators") as engine:
+    works(yard, "living")
+    with engine_on(yard, "an-administrators") as engine:
         view = survey.look(engine, here=False)
         assert list(twins.of_claims(view)) == []
         assert view.claim is not None
@@ -105,70 +106,72 @@ def test_the_audit_from_another_machine_goes_by_the_database(rig: Rig) -> None:
         assert len(list(twins.of_claims(others))) == 1
 
 
-def test_a_store_that_does_not_answer_is_no_finding(rig: Rig) -> None:
+def test_a_store_that_does_not_answer_is_no_finding(yard: Yard) -> None:
     """T72: nothing rests on a claim."""
-    works(rig, "living")
-    works(rig, "copy")
-    with rig.trouble("error_200", query="KV/Get", times=9):
-        assert found(rig, "copy") == []
+    works(yard, "living")
+    works(yard, "copy")
+    with yard.trouble("error_200", query="KV/Get", times=9):
+        assert found(yard, "copy") == []
 
 
 # A location that lives is not taken over
 
 
-def lost(rig: Rig) -> str:
+def lost(yard: Yard) -> str:
     """Lose the mapping of an Engine with a disk, and begin with a new one; return the old
     location."""
-    old = rig.location
-    rig.verb("create", DISK, GIB)
-    rig.sql("DELETE FROM storpool_ovirt.node")
-    rig.sql("DELETE FROM storpool_ovirt.operation")
-    rig.sql("UPDATE storpool_ovirt.meta SET location = 'aaaaaaaa'")
+    old = yard.location
+    yard.verb("create", DISK, GIB)
+    yard.sql("DELETE FROM storpool_ovirt.node")
+    yard.sql("DELETE FROM storpool_ovirt.operation")
+    yard.sql("UPDATE storpool_ovirt.meta SET location = 'aaaaaaaa'")
     return old
 
 
-def signs(rig: Rig, location: str, machine: str = "new") -> list[str]:
+def signs(yard: Yard, location: str, machine: str = "new") -> list[str]:
     """Return the signs of life that a rebuild on a machine sees."""
-    with engine_on(rig, machine) as engine:
+    with engine_on(yard, machine) as engine:
         view = survey.look(engine)
         return twins.signs(engine, view, location)
 
 
-def test_what_was_just_made_and_what_is_attached_is_a_sign(rig: Rig) -> None:
+def test_what_was_just_made_and_what_is_attached_is_a_sign(yard: Yard) -> None:
     """T79: without a claim, what StorPool shows has to do; what is old and attached nowhere is
     dead."""
-    old = lost(rig)
-    global_id = rig.global_id(DISK)
-    assert [f"volume ~{global_id} of it was made" in each for each in signs(rig, old)] == [True]
-    rig.api("VolumesReassignWait", {"reassign": [{"volume": f"~{global_id}", "rw": [2]}]})
-    assert "1 of its objects are attached at client 2" in signs(rig, old)
-    rig.api("VolumesReassignWait", {"reassign": [{"volume": f"~{global_id}", "detach": [2]}]})
-    rig._simulator.advance(1)
-    with engine_on(rig, "new", -twins.RECENT_SECONDS) as engine:
+    old = lost(yard)
+    global_id = yard.global_id(DISK)
+    assert [f"volume ~{global_id} of it was made" in each for each in signs(yard, old)] == [True]
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": f"~{global_id}", "rw": [2]}]})
+    assert "1 of its objects are attached at client 2" in signs(yard, old)
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": f"~{global_id}", "detach": [2]}]})
+    yard.simulator.advance(1)
+    with engine_on(yard, "new", -twins.RECENT_SECONDS) as engine:
         assert twins.signs(engine, survey.look(engine), old) == []
 
 
-def test_a_claim_of_another_machine_is_a_sign(rig: Rig) -> None:
+def test_a_claim_of_another_machine_is_a_sign(yard: Yard) -> None:
     """T79: an Engine with another database that was at work within the last hours."""
-    works(rig, "living")
-    with rig.administrator() as engine:
-        claim = claims.read(engine.client, rig.location)
+    works(yard, "living")
+    with yard.administrator() as engine:
+        claim = claims.read(engine.client, yard.location)
         assert claim is not None
         told = dataclasses.replace(
             claim, engine=dataclasses.replace(claim.engine, database="another")
         )
-        claims._write(engine.client, rig.location, told)
-    old = lost(rig)
-    assert "machine living" in signs(rig, old)[0]
+        claims._write(engine.client, yard.location, told)
+    old = lost(yard)
+    assert "machine living" in signs(yard, old)[0]
 
 
-def test_the_lost_database_of_this_very_machine_is_no_sign(rig: Rig) -> None:
+def test_the_lost_database_of_this_very_machine_is_no_sign(yard: Yard) -> None:
     """T85: whatever is attached: the VMs run on while Engine's database is restored."""
-    works(rig, "living")
-    old = lost(rig)
-    assert signs(rig, old, "living") == []
-    rig.api("VolumesReassignWait", {"reassign": [{"volume": f"~{rig.global_id(DISK)}", "rw": [2]}]})
-    assert signs(rig, old, "living") == []
+    works(yard, "living")
+    old = lost(yard)
+    assert signs(yard, old, "living") == []
+    yard.ask(
+        "VolumesReassignWait", {"reassign": [{"volume": f"~{yard.global_id(DISK)}", "rw": [2]}]}
+    )
+    assert signs(yard, old, "living") == []
 
 
 def test_the_command_refuses_until_it_is_told_twice(site: Site, disk: str) -> None:

@@ -76,7 +76,7 @@ def test_a_clone_whose_transient_snapshot_is_there_is_found_again(disks: Yard) -
     """T71: StorPool still tells that a volume was made of the disk, so it is that clone."""
     made_by_hand(disks, **of_the_volume(disks))
     disks.verb("clone", DISK, CLONE)
-    assert disks.see().rows[CLONE][6] == disks.global_id_of(CLONE)
+    assert disks.see().rows[CLONE].global_id == disks.global_id(CLONE)
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -86,7 +86,7 @@ def test_a_clone_of_a_snapshot_stands_on_it(disks: Yard, right: bool) -> None:
     snapshot, younger = disks.verb("snapshot", DISK), disks.verb("snapshot", DISK)
     made_by_hand(disks, parent=disks.address(snapshot if right else younger))
     if right:
-        disks.ask(f"VolumeSnapshot/~{disks.global_id_of(CLONE)}", {"name": "of-volumecare"})
+        disks.ask(f"VolumeSnapshot/~{disks.global_id(CLONE)}", {"name": "of-volumecare"})
         disks.verb("clone", snapshot, CLONE)
         return
     with pytest.raises(errors.Conflict, match="another source"):
@@ -148,9 +148,9 @@ def test_a_request_that_comes_late_is_no_answer_to_another_one(
         patch.setattr(api.Client, "volume_create", overtaken)
         disks.verb(*then)
     source = disks.see().things[f"ovirt--{CLONE}"].tags.get(names.TAG_SOURCE)
-    assert source == (disks.global_id_of(DISK) if then[0] == "clone" else None)
+    assert source == (disks.global_id(DISK) if then[0] == "clone" else None)
     disks.verb(*then)
-    assert disks.see().rows[CLONE][5] == "live"
+    assert disks.see().rows[CLONE].state == "live"
 
 
 def test_a_verb_that_died_is_not_finished_with_what_an_earlier_one_made(
@@ -167,24 +167,24 @@ def test_a_verb_that_died_is_not_finished_with_what_an_earlier_one_made(
         disks.verb("extend", CLONE, GIB)
     assert CLONE not in disks.see().rows
     disks.verb("clone", DISK, CLONE)
-    assert disks.see().things[f"ovirt--{CLONE}"].tags[names.TAG_SOURCE] == disks.global_id_of(DISK)
+    assert disks.see().things[f"ovirt--{CLONE}"].tags[names.TAG_SOURCE] == disks.global_id(DISK)
 
 
 def test_a_clone_is_known_after_its_transient_snapshot_is_gone(disks: Yard) -> None:
     """T71: StorPool tells nothing of a clone's source later on; its tag does, so the repetition
     finds it."""
-    disks._simulator.switches.set({"linger": "0"})
+    disks.simulator.switches.set({"linger": "0"})
     assert disks.die_made("clone", DISK, CLONE) == CLONE
     disks.verb("clone", DISK, CLONE)
-    assert disks.see().rows[CLONE][5] == "live"
-    assert disks.see().things[f"ovirt--{CLONE}"].tags[names.TAG_SOURCE] == disks.global_id_of(DISK)
+    assert disks.see().rows[CLONE].state == "live"
+    assert disks.see().things[f"ovirt--{CLONE}"].tags[names.TAG_SOURCE] == disks.global_id(DISK)
 
 
 def test_a_lost_answer_makes_one_clone(disks: Yard) -> None:
     """T87: within one verb too its own work is known by the tag."""
-    disks._simulator.switches.set({"linger": "0"})
+    disks.simulator.switches.set({"linger": "0"})
     disks.verb("clone", DISK, CLONE, fault=Fault("reset_after", query="VolumeCreate"))
-    assert disks.see().rows[CLONE][6] == disks.global_id_of(CLONE)
+    assert disks.see().rows[CLONE].global_id == disks.global_id(CLONE)
 
 
 def test_a_disk_of_a_template_with_a_parent_is_found_again(core: Core) -> None:

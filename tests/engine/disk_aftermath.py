@@ -7,9 +7,9 @@ Each function takes over into the model what is there, and fails where the verb 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rigs.disk_model import DELETING, LIVE, PLANNED, REMOVED, Argument, Model, Node
+from rigs.disk_model import DELETING, LIVE, PLANNED, REMOVED, Argument, Model, Node, Row
 
 if TYPE_CHECKING:
     from rigs.disk_rig import Seen
@@ -59,7 +59,7 @@ def _adopt_row(model: Model, seen: Seen, node: Node, verb: str, *arguments: Argu
         assert verb in DROPPING or node.state == PLANNED, f"{node.uuid} was forgotten"
         del model.nodes[node.uuid]
         return
-    size_bytes, state = row[4:6]
+    size_bytes, state = row.size_bytes, row.state
     finished = {LIVE} if node.state == PLANNED else set()
     after = {"delete": {DELETING}, "remove": {DELETING, REMOVED}}.get(verb, finished)
     assert state in {node.state, *after}, f"{node.uuid} became {state}"
@@ -67,18 +67,18 @@ def _adopt_row(model: Model, seen: Seen, node: Node, verb: str, *arguments: Argu
         f"{node.uuid} has a row of {size_bytes} bytes"
     )
     node.size_bytes, node.state = size_bytes, state
-    node.active, node.replaced = row[7:]
+    node.active, node.replaced = row.active, row.replaced
 
 
-def _new(model: Model, seen: Seen, row: tuple[Any, ...], source: str) -> Node:
+def _new(model: Model, seen: Seen, row: Row, source: str) -> Node:
     """Return the node of a row that was not there before."""
-    uuid, kind, root, made_from, size_bytes, state = row[:6]
-    node = Node(uuid, kind, root, None, size_bytes)
-    if made_from is not None:
-        assert made_from == source, f"{uuid} was made from another node"
-        node = model.from_source(uuid, kind, source)
-    node.root, node.size_bytes, node.state = root, size_bytes, state
-    node.active, node.replaced = row[7:]
+    uuid, size_bytes, state = row.uuid, row.size_bytes, row.state
+    node = Node(uuid, row.kind, row.root, None, size_bytes)
+    if row.source is not None:
+        assert row.source == source, f"{uuid} was made from another node"
+        node = model.from_source(uuid, row.kind, source)
+    node.root, node.size_bytes, node.state = row.root, size_bytes, state
+    node.active, node.replaced = row.active, row.replaced
     node.real_bytes = max(node.real_bytes, size_bytes)
     node.exists = f"ovirt--{uuid}" in seen.things
     assert state == PLANNED or (state == LIVE and node.exists), f"{uuid} is {state}"

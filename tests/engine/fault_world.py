@@ -21,7 +21,7 @@ from wires import Wires
 from ovirt_demo import children, engine
 from rigs import disk_rig, forked, shared_stage
 from storpool_ovirt import config
-from storpool_ovirt.engine import claims
+from storpool_ovirt.engine import claims, journal
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -130,7 +130,7 @@ class World(disk_rig.Rig):
         self._empty = empty.connect()
         self._empty.cursor().execute("SET lock_timeout = '20s'")
         self.wires = Wires(
-            (database.host, database.port), (self._simulator.host, self._simulator.port)
+            (database.host, database.port), (self.simulator.host, self.simulator.port)
         )
         self._keeper = forked.Keeper(ADAPTER, self._engine(first=False).environment)
         self._make_bystanders()
@@ -202,8 +202,12 @@ class World(disk_rig.Rig):
         NotFound without tables.
         """
         address = config.parse_database_url(self._databases[scene.first].url)
-        with self.engine("reconcile", address, make=False, port=self.wires.api_port) as engine:
-            yield engine
+        settings = config.Api("127.0.0.1", self.wires.api_port, config.Secret(disk_rig.TOKEN))
+        caller = journal.Caller("test", "reconcile")
+        with self.working(
+            caller, settings, disk_rig.VERB_SECONDS, address=address, make=False
+        ) as work:
+            yield work
 
     def check_bystanders(self, seen: Look | None = None) -> None:
         """Check that whatever does not belong to the scene is as it was, and that nobody was
@@ -249,7 +253,7 @@ class World(disk_rig.Rig):
         url = database.url.replace(
             f"@{database.host}:{database.port}/", f"@127.0.0.1:{self.wires.sql_port}/"
         )
-        caller = Caller(self._folder / "engine", children.find("storpool-adapter"), options, url)
+        caller = Caller(self.folder / "engine", children.find("storpool-adapter"), options, url)
         caller.wires = self.wires
         return caller
 

@@ -69,9 +69,9 @@ SCENES = [a_lost_delete, a_lost_snapshot, a_planned_snapshot, a_lost_growth]
 
 def seconds_of(yard: Yard, verb: str, *arguments: Any) -> float:
     """Return how long a verb has waited."""
-    began = yard._clock.now
+    began = yard.clock.now
     yard.verb(verb, *arguments)
-    return yard._clock.now - began
+    return yard.clock.now - began
 
 
 @pytest.mark.parametrize("seconds", BACK)

@@ -454,7 +454,7 @@ class Disks(RuleBasedStateMachine):
         it is there."""
         for uuid, row in seen.rows.items():
             if uuid in self.model.nodes and self.model.nodes[uuid].global_id is None:
-                self.model.nodes[uuid].global_id = row[6]
+                self.model.nodes[uuid].global_id = row.global_id
         return seen
 
     def close_all(self) -> None:

@@ -52,7 +52,7 @@ def gone_wrong(
     """Have a create of DISK end as in the adapter, with this error behind its work or a fault in
     it."""
     with (
-        yard._troubled(fault),
+        yard.troubled(fault),
         yard.engine("create_volume", DISK, "1", correlation_id="corr-1") as engine,
     ):
         book = engine.mapping.journal
@@ -102,7 +102,7 @@ def test_an_entry_tells_who_does_what_until_when(yard: Yard) -> None:
     tags = {"virt": "ovirt", "ovirt-uuid": preview, "ovirt-loc": yard.location, "ovirt-root": DISK}
     ((written,),) = yard.sql("SELECT plan FROM storpool_ovirt.operation")
     told = {key: written[key] for key in ("kind", "name", "tags", "size_bytes", "parent")}
-    parent = yard.see().rows[snapshot][6]
+    parent = yard.see().rows[snapshot].global_id
     assert told == {
         "kind": "volume",
         "name": f"ovirt--{preview}",

@@ -3,14 +3,12 @@ left as it is."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
-import storpool_simulator
 from rigs.disk_model import GIB
-from rigs.disk_rig import TEMPLATE, TOKEN, Fault, Rig
+from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api
@@ -18,7 +16,6 @@ from storpool_ovirt.engine import disks, ownership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Tree(NamedTuple):
@@ -254,7 +251,7 @@ def test_the_size_of_another_owners_volume_is_not_ours(yard: Yard) -> None:
     yard.ask(f"VolumeUpdate/{address}", {"size": 8 * GIB, "tags": {"virt": "pve"}})
     with pytest.raises(errors.Foreign):
         yard.verb("snapshot", DISK)
-    assert yard.see().rows[DISK][4] == GIB
+    assert yard.see().rows[DISK].size_bytes == GIB
 
 
 @pytest.mark.parametrize("what", [what for what in VERBS if "connect" not in what])
@@ -271,14 +268,9 @@ def test_what_was_handed_over_a_moment_ago_is_left_alone(tree: Tree, what: str) 
 
 
 @pytest.fixture
-def elsewhere(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree]:
+def elsewhere(tree: Tree) -> Iterator[Tree]:
     """Give a tree whose domain, which is not pinned, has the address of another cluster since."""
-    other = tmp_path / "other"
-    other.mkdir()
-    with storpool_simulator.running(
-        other, token=TOKEN, templates={TEMPLATE: None}, cluster_id="zzz.q"
-    ) as there:
-        monkeypatch.setattr(tree.yard, "engine", partial(Rig.engine, tree.yard, port=there.port))
+    with tree.yard.led_elsewhere():
         yield tree
 
 
@@ -296,20 +288,13 @@ def test_no_row_is_forgotten_by_the_address_of_another_cluster(elsewhere: Tree, 
     assert world(elsewhere.yard) == before
 
 
-def test_a_dead_delete_is_not_settled_at_another_cluster(
-    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dead_delete_is_not_settled_at_another_cluster(tree: Tree) -> None:
     """T77, T72: what a dead delete left is looked for in its own cluster alone, whichever verb
     comes next."""
     tree.yard.die_planned("remove", tree.snapshot)
     tree.yard.age(60)
     rows = tree.yard.see().rows
-    other = tmp_path / "other"
-    other.mkdir()
-    with storpool_simulator.running(
-        other, token=TOKEN, templates={TEMPLATE: None}, cluster_id="zzz.q"
-    ) as there:
-        monkeypatch.setattr(tree.yard, "engine", partial(Rig.engine, tree.yard, port=there.port))
+    with tree.yard.led_elsewhere():
         for verb, arguments in (
             ("extend", (DISK, 2 * GIB)),
             ("snapshot", (DISK,)),
@@ -318,9 +303,8 @@ def test_a_dead_delete_is_not_settled_at_another_cluster(
             with pytest.raises(errors.WrongCluster):
                 tree.yard.verb(verb, *arguments)
             assert tree.yard.see().rows == rows
-    monkeypatch.undo()
     tree.yard.verb("extend", DISK, 2 * GIB)
-    assert [row[5] for row in tree.yard.see().rows.values()] == ["live"] * 3
+    assert [row.state for row in tree.yard.see().rows.values()] == ["live"] * 3
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["known by its id", "shown by what it has"])

@@ -19,7 +19,7 @@ def test_a_disk_whose_create_died_is_finished_by_its_repetition(yard: Yard) -> N
     made = yard.see().things
     yard.verb("create", DISK, GIB)
     assert yard.see().things == made
-    assert (yard.see().rows[DISK][5], yard.operations()) == ("live", [])
+    assert (yard.see().rows[DISK].state, yard.operations()) == ("live", [])
 
 
 def test_a_disk_whose_create_died_before_it_was_made_is_made(yard: Yard) -> None:
@@ -33,7 +33,11 @@ def test_a_repetition_with_another_size_is_free_where_nothing_was_made(yard: Yar
     """T2: only what exists binds the size."""
     yard.die_planned("create", DISK, GIB)
     yard.verb("create", DISK, 2 * GIB)
-    assert yard.see().things[f"ovirt--{DISK}"].size_bytes == yard.see().rows[DISK][4] == 2 * GIB
+    assert (
+        yard.see().things[f"ovirt--{DISK}"].size_bytes
+        == yard.see().rows[DISK].size_bytes
+        == 2 * GIB
+    )
 
 
 def test_a_create_that_died_is_undone_by_its_delete(yard: Yard) -> None:
@@ -69,7 +73,7 @@ def test_what_was_undone_is_active_no_more_even_through_a_chain(yard: Yard) -> N
     first = yard.verb("preview", snapshot)
     yard.undelivered("preview", snapshot)
     yard.verb("extend", DISK, 2 * GIB)
-    sizes = {uuid: row[4] for uuid, row in yard.see().rows.items()}
+    sizes = {uuid: row.size_bytes for uuid, row in yard.see().rows.items()}
     assert sizes == {DISK: GIB, snapshot: GIB, first: 2 * GIB}
 
 
@@ -89,7 +93,10 @@ def test_an_entry_of_a_restored_backup_never_deletes(yard: Yard, verb: str) -> N
     assert len(seen.pending) == (verb != "create"), (
         "only the disk itself is known by whoever extends it"
     )
-    assert (seen.rows[made][5], seen.rows[made][6]) == ("live", things[f"ovirt--{made}"].global_id)
+    assert (seen.rows[made].state, seen.rows[made].global_id) == (
+        "live",
+        things[f"ovirt--{made}"].global_id,
+    )
 
 
 def test_a_preview_of_a_restored_backup_is_the_active_volume(yard: Yard) -> None:
@@ -99,7 +106,7 @@ def test_a_preview_of_a_restored_backup_is_the_active_volume(yard: Yard) -> None
     preview = yard.die_made("preview", yard.verb("snapshot", DISK))
     yard.restored()
     yard.verb("extend", DISK, 2 * GIB)
-    assert yard.see().rows[DISK][7] == preview
+    assert yard.see().rows[DISK].active == preview
     assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
 
 
@@ -126,7 +133,7 @@ def test_what_is_long_dead_is_set_aside(yard: Yard) -> None:
     yard.age(recovery.FRESH_SECONDS)
     yard.verb("extend", DISK, 2 * GIB)
     seen = yard.see()
-    assert (seen.rows[DISK][7], len(seen.pending)) == (DISK, 1)
+    assert (seen.rows[DISK].active, len(seen.pending)) == (DISK, 1)
     assert {name: each.size_bytes // GIB for name, each in seen.things.items()}[
         f"ovirt--{preview}"
     ] == 1
@@ -200,7 +207,7 @@ def test_whoever_connects_a_disk_knows_it(yard: Yard) -> None:
     undone after that."""
     yard.die_made("create", DISK, GIB)
     yard.verb("connection", DISK)
-    assert yard.see().rows[DISK][5] == "live"
+    assert yard.see().rows[DISK].state == "live"
     yard.verb("create", OTHER, GIB)
     yard.undelivered("create", OTHER, GIB)
     yard.verb("connection", OTHER)
@@ -222,10 +229,10 @@ def test_a_process_that_lost_its_lock_is_waited_for_and_then_named(yard: Yard) -
     yard.verb("create", DISK, GIB)
     with yard.holder(DISK) as (_, backend):
         yard.sql("SELECT pg_terminate_backend(%s, 5000)", backend)
-        before = yard._clock.now
+        before = yard.clock.now
         with pytest.raises(errors.Locked, match=r"extend_volume \(correlation id corr-9\)"):
             yard.verb("extend", DISK, GIB)
-        assert yard._clock.now - before <= 30
+        assert yard.clock.now - before <= 30
         assert len(yard.see().pending) == 1
     yard.verb("extend", DISK, GIB)
     assert yard.see().pending == []
@@ -239,6 +246,6 @@ def test_a_process_that_lost_its_lock_and_ends_meanwhile_is_over(
     with contextlib.ExitStack() as running:
         _, backend = running.enter_context(yard.holder(DISK))
         yard.sql("SELECT pg_terminate_backend(%s, 5000)", backend)
-        monkeypatch.setattr(yard._clock, "sleep", lambda _: running.close())
+        monkeypatch.setattr(yard.clock, "sleep", lambda _: running.close())
         yard.verb("extend", DISK, GIB)
     assert yard.see().pending == []

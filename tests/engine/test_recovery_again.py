@@ -67,11 +67,12 @@ def test_dying_again_while_putting_right_what_died_loses_and_adds_nothing(
         )
     seen = yard.see()
     assert seen.pending == []
-    assert {f"ovirt--{uuid}" for uuid, row in seen.rows.items() if row[5] != "removed"} == set(
+    assert {f"ovirt--{uuid}" for uuid, row in seen.rows.items() if row.state != "removed"} == set(
         seen.things
     )
     assert all(
-        seen.rows[uuid][4] == seen.things[f"ovirt--{uuid}"].size_bytes for uuid in _live(seen)
+        seen.rows[uuid].size_bytes == seen.things[f"ovirt--{uuid}"].size_bytes
+        for uuid in _live(seen)
     )
     expected = _expected(died, then, ids)
     assert len(_live(seen)) == expected
@@ -100,15 +101,15 @@ def _prepare(yard: Yard, died: str) -> str:
 
 def _half_done(yard: Yard, died: str, snapshot: str) -> Callable[[], bool]:
     if died == "remove":
-        return lambda: yard.see().rows[snapshot][5] == "deleting"
+        return lambda: yard.see().rows[snapshot].state == "deleting"
     if died == "delete":
-        return lambda: yard.see().rows[DISK][5] == "deleting"
+        return lambda: yard.see().rows[DISK].state == "deleting"
     before = set(yard.see().things)
     return lambda: set(yard.see().things) != before
 
 
 def _live(seen: disk_rig.Seen) -> list[str]:
-    return [uuid for uuid, row in seen.rows.items() if row[5] != "removed"]
+    return [uuid for uuid, row in seen.rows.items() if row.state != "removed"]
 
 
 def _expected(died: str, then: str, snapshot: str) -> int:

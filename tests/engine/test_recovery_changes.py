@@ -26,7 +26,9 @@ def test_of_an_extend_that_died_the_size_is_read(yard: Yard, grown: bool) -> Non
     )
     yard.verb("snapshot", DISK)
     assert (
-        yard.see().rows[DISK][4] == yard.see().things[thing].size_bytes == (2 if grown else 1) * GIB
+        yard.see().rows[DISK].size_bytes
+        == yard.see().things[thing].size_bytes
+        == (2 if grown else 1) * GIB
     )
     assert yard.operations() == []
 
@@ -36,7 +38,7 @@ def test_a_delete_of_a_snapshot_that_did_not_begin_is_taken_back(yard: Yard) -> 
     yard.verb("create", DISK, GIB)
     snapshot = yard.verb("snapshot", DISK)
     before = yard.see()
-    yard.die_when(lambda: yard.see().rows[snapshot][5] == "deleting", "remove", snapshot)
+    yard.die_when(lambda: yard.see().rows[snapshot].state == "deleting", "remove", snapshot)
     yard.verb("connection", snapshot)
     assert yard.see() == before
     yard.verb("remove", snapshot)
@@ -64,7 +66,7 @@ def test_a_delete_of_a_disk_that_took_nothing_is_taken_back(yard: Yard) -> None:
     """T71: the VM can be started again."""
     _, preview = tree(yard)
     before = yard.see()
-    yard.die_when(lambda: yard.see().rows[DISK][5] == "deleting", "delete", DISK)
+    yard.die_when(lambda: yard.see().rows[DISK].state == "deleting", "delete", DISK)
     yard.verb("extend", DISK, GIB)
     assert yard.see() == before
     yard.verb("connection", preview)
@@ -75,7 +77,7 @@ def test_a_dead_delete_is_taken_back_by_a_remove_that_is_refused(yard: Yard) -> 
     over that."""
     yard.verb("create", DISK, GIB)
     before = yard.see()
-    yard.die_when(lambda: yard.see().rows[DISK][5] == "deleting", "delete", DISK)
+    yard.die_when(lambda: yard.see().rows[DISK].state == "deleting", "delete", DISK)
     with pytest.raises(errors.Conflict, match="is the active volume"):
         yard.verb("remove", DISK)
     assert yard.see() == before
@@ -86,7 +88,7 @@ def test_a_delete_of_a_disk_that_took_another_volume_is_taken_back_for_the_rest(
     snapshot, preview = tree(yard)
     yard.die_when(lambda: f"ovirt--{DISK}" not in yard.see().things, "delete", DISK)
     yard.verb("extend", DISK, 2 * GIB)
-    states = {uuid: row[5] for uuid, row in yard.see().rows.items()}
+    states = {uuid: row.state for uuid, row in yard.see().rows.items()}
     assert states == {DISK: "removed", snapshot: "live", preview: "live"}
     assert yard.see().things[f"ovirt--{preview}"].size_bytes == 2 * GIB
     yard.verb("delete", DISK)
@@ -120,35 +122,35 @@ def half_deleted(yard: Yard, times: int = 1) -> str:
 def test_another_verb_waits_for_late_requests_of_a_delete(yard: Yard) -> None:
     """T71: only when no request of it can take effect any more, it is known what is left."""
     half_deleted(yard)
-    before = yard._clock.now
+    before = yard.clock.now
     yard.verb("extend", DISK, GIB)
-    assert recovery.LATE_SECONDS - 10 < yard._clock.now - before <= recovery.LATE_SECONDS
+    assert recovery.LATE_SECONDS - 10 < yard.clock.now - before <= recovery.LATE_SECONDS
 
 
 def test_a_delete_that_died_long_ago_is_not_waited_for(yard: Yard) -> None:
     """T71: nothing of it is under way."""
     half_deleted(yard)
     yard.age(recovery.LATE_SECONDS)
-    before = yard._clock.now
+    before = yard.clock.now
     yard.verb("extend", DISK, GIB)
-    assert yard._clock.now == before
+    assert yard.clock.now == before
 
 
 @pytest.mark.parametrize("times", [2, 3])
 def test_several_deletes_that_died_are_waited_for_at_once(yard: Yard, times: int) -> None:
     """T71: the time passes for all of them, so the verb neither waits longer nor fails."""
     half_deleted(yard, times)
-    before = yard._clock.now
+    before = yard.clock.now
     yard.verb("extend", DISK, GIB)
-    assert yard._clock.now - before <= recovery.LATE_SECONDS
+    assert yard.clock.now - before <= recovery.LATE_SECONDS
 
 
 def test_a_repeated_delete_waits_for_nothing(yard: Yard) -> None:
     """T71: what a late request deletes is what is to go."""
     half_deleted(yard)
-    before = yard._clock.now
+    before = yard.clock.now
     yard.verb("delete", DISK)
-    assert yard._clock.now == before
+    assert yard.clock.now == before
     assert (yard.see().rows, yard.see().things, yard.operations()) == ({}, {}, [])
 
 

@@ -7,55 +7,56 @@ from typing import Callable
 
 import pytest
 
+from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
-from rigs.recovery_rig import CLONE, DISK, GIB, OTHER_CLUSTER, Rig
+from rigs.yard import CLONE, DISK, HOUR, OTHER_CLUSTER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import audit, findings, reconcile, survey
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import disks
 
 
-def lost_disk(rig: Rig) -> str:
+def lost_disk(yard: Yard) -> str:
     """Make a disk with a snapshot whose delete was lost."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("snapshot", DISK)
-    rig.lose_delete("delete", DISK)
+    yard.verb("create", DISK, GIB)
+    yard.verb("snapshot", DISK)
+    yard.lose_delete("delete", DISK)
     return DISK
 
 
-def lost_snapshot(rig: Rig) -> str:
+def lost_snapshot(yard: Yard) -> str:
     """Make a disk with a snapshot whose delete was lost."""
-    rig.verb("create", DISK, GIB)
-    snapshot: str = rig.verb("snapshot", DISK)
-    rig.lose_delete("remove", snapshot)
+    yard.verb("create", DISK, GIB)
+    snapshot: str = yard.verb("snapshot", DISK)
+    yard.lose_delete("remove", snapshot)
     return snapshot
 
 
-def planned_disk(rig: Rig) -> str:
+def planned_disk(yard: Yard) -> str:
     """Have the process die that made a disk."""
-    return rig.die_when_made("create", DISK, GIB)
+    return yard.die_made("create", DISK, GIB)
 
 
-def planned_snapshot(rig: Rig) -> str:
+def planned_snapshot(yard: Yard) -> str:
     """Have the process die that made a snapshot."""
-    rig.verb("create", DISK, GIB)
-    return rig.die_when_made("snapshot", DISK)
+    yard.verb("create", DISK, GIB)
+    return yard.die_made("snapshot", DISK)
 
 
-def undelivered_snapshot(rig: Rig) -> str:
+def undelivered_snapshot(yard: Yard) -> str:
     """Have nobody read the answer with a snapshot's id."""
-    rig.verb("create", DISK, GIB)
-    with rig.engine("snapshot") as engine:
+    yard.verb("create", DISK, GIB)
+    with yard.engine("snapshot") as engine:
         snapshot = disks.snapshot(engine, DISK)
         engine.mapping.journal.failed("undelivered", "nobody read it")
     return snapshot
 
 
-def grown_disk(rig: Rig) -> str:
+def grown_disk(yard: Yard) -> str:
     """Have the process die that was to grow a disk."""
-    rig.verb("create", DISK, GIB)
+    yard.verb("create", DISK, GIB)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb(
+        yard.verb(
             "extend", DISK, 2 * GIB, fault=Fault("reset_before", query="VolumeUpdate", times=50)
         )
     return DISK
@@ -81,77 +82,77 @@ SCENE_NAMES = [scene.__name__ for scene in SCENES]
     ],
 )
 def test_reconcile_with_the_options_of_another_cluster_changes_nothing(
-    rig: Rig, scene: Callable[[Rig], str], pinned: str | None
+    yard: Yard, scene: Callable[[Yard], str], pinned: str | None
 ) -> None:
     """T77: what another cluster does not have is not gone; its own options mend it afterwards."""
-    scene(rig)
-    before = rig.state()
-    with rig.another_cluster("a-stranger") as other:
-        assert rig.reconcile(cluster=other, pinned=pinned).done == []
-    assert rig.state() == before
-    mended = rig.reconcile()
-    assert mended.failed == []
-    assert len(mended.done) == 1
+    scene(yard)
+    before = yard.world()
+    with yard.another_cluster("a-stranger") as other:
+        assert yard.reconcile(cluster=other, pinned=pinned) == []
+    assert yard.world() == before
+    assert len(yard.reconcile()) == 1
 
 
 def test_clusters_that_one_address_serves_are_told_apart(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T77: the domains of several clusters may differ in sp_cluster_id alone."""
     monkeypatch.setattr(api.Client, "address", "storpool.example:81")
-    rig.pin()
-    planned_disk(rig)
-    before = rig.state()
-    with rig.another_cluster("a-stranger") as other:
-        rig.reconcile(cluster=other, pinned=OTHER_CLUSTER)
-    assert rig.state() == before
+    yard.pin()
+    planned_disk(yard)
+    before = yard.world()
+    with yard.another_cluster("a-stranger") as other:
+        yard.reconcile(cluster=other, pinned=OTHER_CLUSTER)
+    assert yard.world() == before
 
 
 @pytest.mark.parametrize(
     "scene", [lost_disk, planned_snapshot, grown_disk], ids=["drop", "make", "grow"]
 )
-def test_a_step_of_one_cluster_is_refused_by_another(rig: Rig, scene: Callable[[Rig], str]) -> None:
+def test_a_step_of_one_cluster_is_refused_by_another(
+    yard: Yard, scene: Callable[[Yard], str]
+) -> None:
     """T77: reconcile looks again before each step which cluster it is talking to."""
-    scene(rig)
-    with rig.administrator() as engine:
+    scene(yard)
+    with yard.administrator() as engine:
         (finding,) = reconcile.plan(audit.report(survey.look(engine), 0))
-    before = rig.state()
+    before = yard.world()
     assert finding.action is not None
     with (
-        rig.another_cluster("a-stranger") as other,
-        rig.administrator(other) as engine,
+        yard.another_cluster("a-stranger") as other,
+        yard.administrator(cluster=other) as engine,
         pytest.raises(errors.WrongCluster),
     ):
         reconcile.carry_out(engine, finding.action, 0)
-    assert rig.state() == before
+    assert yard.world() == before
 
 
 @pytest.mark.parametrize("pinned", [None, OTHER_CLUSTER])
-def test_a_row_of_another_cluster_is_not_forgotten(rig: Rig, pinned: str | None) -> None:
+def test_a_row_of_another_cluster_is_not_forgotten(yard: Yard, pinned: str | None) -> None:
     """T77: to remove a disk with the options of another cluster is refused, with the way to do it
     right."""
-    rig.verb("create", DISK, GIB)
-    before = rig.state()
+    yard.verb("create", DISK, GIB)
+    before = yard.world()
     with (
-        rig.another_cluster("a-stranger") as other,
+        yard.another_cluster("a-stranger") as other,
         pytest.raises(errors.WrongCluster, match="--options"),
     ):
-        rig.remove(DISK, cluster=other, pinned=pinned)
-    assert rig.state() == before
+        yard.remove(DISK, cluster=other, pinned=pinned)
+    assert yard.world() == before
 
 
 @pytest.mark.parametrize(
     "scene", [planned_snapshot, undelivered_snapshot], ids=["planned", "undelivered"]
 )
 def test_a_left_over_of_another_cluster_is_not_forgotten(
-    rig: Rig, scene: Callable[[Rig], str]
+    yard: Yard, scene: Callable[[Yard], str]
 ) -> None:
     """T72, T77: what a died operation left in one cluster no other one can forget."""
-    snapshot = scene(rig)
-    before = rig.state()
-    with rig.another_cluster("a-stranger") as other, pytest.raises(errors.WrongCluster):
-        rig.remove(snapshot, cluster=other)
-    assert rig.state() == before
+    snapshot = scene(yard)
+    before = yard.world()
+    with yard.another_cluster("a-stranger") as other, pytest.raises(errors.WrongCluster):
+        yard.remove(snapshot, cluster=other)
+    assert yard.world() == before
 
 
 @pytest.mark.parametrize(
@@ -159,14 +160,16 @@ def test_a_left_over_of_another_cluster_is_not_forgotten(
     [lost_disk, lost_snapshot, grown_disk, planned_snapshot],
     ids=["disk", "snapshot", "growth", "planned"],
 )
-def test_an_entry_of_another_cluster_is_not_closed(rig: Rig, scene: Callable[[Rig], str]) -> None:
+def test_an_entry_of_another_cluster_is_not_closed(
+    yard: Yard, scene: Callable[[Yard], str]
+) -> None:
     """T77: `--keep` with the options of another cluster takes nothing for gone that is there."""
-    uuid = scene(rig)
-    rig.age(1)
-    before = rig.state()
-    with rig.another_cluster("a-stranger") as other, pytest.raises(errors.WrongCluster):
-        rig.keep(uuid, cluster=other)
-    assert rig.state() == before
+    uuid = scene(yard)
+    yard.age(HOUR)
+    before = yard.world()
+    with yard.another_cluster("a-stranger") as other, pytest.raises(errors.WrongCluster):
+        yard.keep(uuid, cluster=other)
+    assert yard.world() == before
 
 
 @pytest.mark.parametrize(
@@ -175,63 +178,63 @@ def test_an_entry_of_another_cluster_is_not_closed(rig: Rig, scene: Callable[[Ri
     ids=SCENE_NAMES,
 )
 def test_a_verb_of_another_clusters_domain_settles_nothing(
-    rig: Rig, scene: Callable[[Rig], str]
+    yard: Yard, scene: Callable[[Yard], str]
 ) -> None:
     """T77: a domain that is pinned to the wrong cluster fails, and what it met is as before."""
-    scene(rig)
-    rig.age(0.5)
-    before = rig.state()
+    scene(yard)
+    yard.age(0.5 * HOUR)
+    before = yard.world()
     with (
-        rig.another_cluster("a-stranger") as other,
-        rig.administrator(other, pinned=OTHER_CLUSTER) as engine,
+        yard.another_cluster("a-stranger") as other,
+        yard.administrator(cluster=other, pinned=OTHER_CLUSTER) as engine,
         pytest.raises(errors.Error),
     ):
         disks.extend(engine, DISK, 4 * GIB)
-    assert rig.state() == before
+    assert yard.world() == before
 
 
-def test_a_second_domain_on_an_empty_cluster_is_fine(rig: Rig) -> None:
+def test_a_second_domain_on_an_empty_cluster_is_fine(yard: Yard) -> None:
     """One mapping serves several clusters: a new one that has nothing of ours yet is no reason for
     an alarm."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("create", CLONE, GIB)
-    with rig.another_cluster() as other:
-        assert rig.audit(cluster=other, pinned=OTHER_CLUSTER) == []
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
+    with yard.another_cluster() as other:
+        assert yard.report(cluster=other, pinned=OTHER_CLUSTER).findings == ()
 
 
-def test_a_cluster_that_lost_everything_is_critical(rig: Rig) -> None:
+def test_a_cluster_that_lost_everything_is_critical(yard: Yard) -> None:
     """T24: the cluster of our disks, without one of them, is the wrong one; nothing else is said of
     it."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("create", CLONE, GIB)
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
     for uuid in (DISK, CLONE):
-        rig.api(f"VolumeDelete/~{rig.global_id(uuid)}", {})
-    (finding,) = rig.audit()
+        yard.ask(f"VolumeDelete/~{yard.global_id(uuid)}", {})
+    (finding,) = yard.report().findings
     assert (finding.kind, finding.severity) == (findings.CLUSTER, findings.CRITICAL)
-    assert rig.reconcile().done == []
+    assert yard.reconcile() == []
 
 
-def test_another_spelling_of_the_address_hides_no_leak(rig: Rig) -> None:
+def test_another_spelling_of_the_address_hides_no_leak(yard: Yard) -> None:
     """T72: what a died operation made is named, however the API's address is written, and reconcile
     deletes it."""
-    snapshot = planned_snapshot(rig)
-    (finding,) = rig.audit(host="localhost")
+    snapshot = planned_snapshot(yard)
+    (finding,) = yard.report(host="localhost").findings
     assert (finding.kind, finding.uuid) == (findings.LEAK, snapshot)
-    assert len(rig.reconcile(host="localhost").done) == 1
-    assert rig.uuids() == {DISK}
-    assert rig.audit() == []
+    assert len(yard.reconcile(host="localhost")) == 1
+    assert yard.uuids() == {DISK}
+    assert yard.report().findings == ()
 
 
 def test_another_spelling_of_the_address_hides_no_intent(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T72: what was perhaps never made may be in another cluster: it is named, and a person can
     forget it."""
-    rig.verb("create", CLONE, GIB)
-    rig.die_at(monkeypatch, "volume_create", "create", DISK, GIB)
-    (finding,) = rig.audit(host="localhost")
+    yard.verb("create", CLONE, GIB)
+    yard.die_asking("VolumeCreate", "create", DISK, GIB)
+    (finding,) = yard.report(host="localhost").findings
     assert finding.uuid == DISK
-    assert rig.reconcile(host="localhost").done == []
+    assert yard.reconcile(host="localhost") == []
     assert f"--remove {DISK}" in finding.mend
-    rig.remove(DISK, host="localhost")
-    assert rig.audit(host="localhost") == []
+    yard.remove(DISK, host="localhost")
+    assert yard.report(host="localhost").findings == ()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import recovery_rig
+from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
-from rigs.recovery_rig import CLONE, DISK, GIB, Rig
+from rigs.yard import CLONE, DISK, HOUR, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.engine import recovery
 
@@ -20,118 +20,118 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
 
 TIMELINE = "SELECT lpad(to_hex(timeline_id), 8, '0') FROM pg_control_checkpoint()"
-HOUR = recovery.FRESH_SECONDS / 3600
+HOURS = recovery.FRESH_SECONDS / HOUR
 
 
-def test_an_image_brings_back_an_entry_of_a_disk_that_is_in_use(rig: Rig) -> None:
+def test_an_image_brings_back_an_entry_of_a_disk_that_is_in_use(yard: Yard) -> None:
     """T72: while the cluster has objects that nobody explains, reconcile deletes nothing; a person
     names the disk."""
-    rig.die_when_made("create", DISK, GIB)
-    image = rig.save()
-    rig.verb("create", DISK, GIB)
-    rig.verb("connection", DISK)
-    snapshot = rig.verb("snapshot", DISK)
-    rig.put_back(image)
-    rig.age(24 * 30)
-    rig.reconcile()
-    assert rig.uuids() == {DISK, snapshot}
-    rig.keep(DISK)
-    rig.rebuild()
-    rig.verb("connection", DISK)
-    assert rig.audit() == []
-    assert rig.uuids() == {DISK, snapshot}
+    yard.die_made("create", DISK, GIB)
+    image = yard.save()
+    yard.verb("create", DISK, GIB)
+    yard.verb("connection", DISK)
+    snapshot = yard.verb("snapshot", DISK)
+    yard.put_back(image)
+    yard.age(24 * 30 * HOUR)
+    yard.reconcile()
+    assert yard.uuids() == {DISK, snapshot}
+    yard.keep(DISK)
+    yard.rebuild()
+    yard.verb("connection", DISK)
+    assert yard.report().findings == ()
+    assert yard.uuids() == {DISK, snapshot}
 
 
-def test_nothing_is_deleted_that_something_stands_on(rig: Rig) -> None:
+def test_nothing_is_deleted_that_something_stands_on(yard: Yard) -> None:
     """An object from which another was made has been used: reconcile leaves it to a person, who can
     remove it."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.die_when_made("snapshot", DISK)
-    made = {"name": "by-hand", "parent": f"~{rig.global_id(snapshot)}", "tags": {}}
-    rig.api("VolumeCreate", made)
-    rig.reconcile()
-    assert rig.uuids() == {DISK, snapshot}
-    (finding,) = rig.audit()
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.die_made("snapshot", DISK)
+    made = {"name": "by-hand", "parent": f"~{yard.global_id(snapshot)}", "tags": {}}
+    yard.ask("VolumeCreate", made)
+    yard.reconcile()
+    assert yard.uuids() == {DISK, snapshot}
+    (finding,) = yard.report().findings
     assert f"--remove {snapshot}" in finding.mend
-    rig.remove(snapshot)
-    assert rig.uuids() == {DISK}
+    yard.remove(snapshot)
+    assert yard.uuids() == {DISK}
 
 
-def test_what_stands_alone_is_deleted(rig: Rig) -> None:
+def test_what_stands_alone_is_deleted(yard: Yard) -> None:
     """T72: a snapshot whose id nobody learnt and that nobody has used since goes with reconcile."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("snapshot", DISK)
-    rig.die_when_made("snapshot", DISK)
-    assert len(rig.reconcile().done) == 1
-    assert len(rig.uuids()) == 2
-    assert rig.audit() == []
+    yard.verb("create", DISK, GIB)
+    yard.verb("snapshot", DISK)
+    yard.die_made("snapshot", DISK)
+    assert len(yard.reconcile()) == 1
+    assert len(yard.uuids()) == 2
+    assert yard.report().findings == ()
 
 
-def go_on_after_a_lost_delete(rig: Rig) -> set[str]:
+def go_on_after_a_lost_delete(yard: Yard) -> set[str]:
     """Let a delete of the disk be lost, the disk live on in a preview, and the database be that of
     before.
 
     Returns the ids of the objects.
     """
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.verb("snapshot", DISK)
-    rig.verb("snapshot", DISK)
-    rig.lose_delete("delete", DISK)
-    backup = rig.save()
-    rig.verb("connection", DISK)
-    rig.verb("connection", rig.verb("preview", snapshot))
-    rig.verb("remove", DISK)
-    there = rig.uuids()
-    rig.put_back(backup)
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.verb("snapshot", DISK)
+    yard.verb("snapshot", DISK)
+    yard.lose_delete("delete", DISK)
+    backup = yard.save()
+    yard.verb("connection", DISK)
+    yard.verb("connection", yard.verb("preview", snapshot))
+    yard.verb("remove", DISK)
+    there = yard.uuids()
+    yard.put_back(backup)
     return there
 
 
-def test_a_restored_delete_deletes_nothing(rig: Rig) -> None:
+def test_a_restored_delete_deletes_nothing(yard: Yard) -> None:
     """An entry of a backup is no reason to delete: reconcile has nothing to do."""
-    there = go_on_after_a_lost_delete(rig)
-    rig.restored()
-    assert rig.reconcile().done == []
-    assert rig.uuids() == there
+    there = go_on_after_a_lost_delete(yard)
+    yard.restored()
+    assert yard.reconcile() == []
+    assert yard.uuids() == there
 
 
-def test_a_delete_that_an_image_brings_back_deletes_nothing(rig: Rig) -> None:
+def test_a_delete_that_an_image_brings_back_deletes_nothing(yard: Yard) -> None:
     """The preview that nobody explains says that the delete was taken back long ago."""
-    there = go_on_after_a_lost_delete(rig)
-    rig.age(24 * 30)
-    rig.reconcile()
-    assert rig.uuids() == there
+    there = go_on_after_a_lost_delete(yard)
+    yard.age(24 * 30 * HOUR)
+    yard.reconcile()
+    assert yard.uuids() == there
 
 
-def test_a_restored_delete_is_over_after_a_rebuild(rig: Rig) -> None:
+def test_a_restored_delete_is_over_after_a_rebuild(yard: Yard) -> None:
     """The way that is named leads on: rebuild, and the disk lives in its preview or can be deleted
     whole."""
-    go_on_after_a_lost_delete(rig)
-    rig.restored()
-    rig.rebuild()
-    rig.verb("delete", DISK)
-    assert rig.uuids() == set()
-    assert rig.see().rows == {}
+    go_on_after_a_lost_delete(yard)
+    yard.restored()
+    yard.rebuild()
+    yard.verb("delete", DISK)
+    assert yard.uuids() == set()
+    assert yard.see().rows == {}
 
 
-@pytest.mark.parametrize("hours", [0.9 * HOUR, 1.1 * HOUR])
-def test_a_verb_takes_back_only_what_is_fresh(rig: Rig, hours: float) -> None:
+@pytest.mark.parametrize("hours", [0.9 * HOURS, 1.1 * HOURS])
+def test_a_verb_takes_back_only_what_is_fresh(yard: Yard, hours: float) -> None:
     """T71, T72: what is older than an hour a verb leaves, works all the same, and the audit names
     it."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.die_when_made("snapshot", DISK)
-    rig.age(hours)
-    rig.verb("extend", DISK, 2 * GIB)
-    fresh = hours < HOUR
-    assert (snapshot in rig.uuids()) is not fresh
-    assert [finding.uuid for finding in rig.audit()] == ([] if fresh else [snapshot])
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.die_made("snapshot", DISK)
+    yard.age(hours * HOUR)
+    yard.verb("extend", DISK, 2 * GIB)
+    fresh = hours < HOURS
+    assert (snapshot in yard.uuids()) is not fresh
+    assert [finding.uuid for finding in yard.report().findings] == ([] if fresh else [snapshot])
 
 
-def test_an_old_preview_that_nobody_knows_is_not_the_disk(rig: Rig) -> None:
+def test_an_old_preview_that_nobody_knows_is_not_the_disk(yard: Yard) -> None:
     """T72: it is left to the audit, and the VM's volume is the one before it."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.verb("snapshot", DISK)
-    preview = rig.verb("preview", snapshot)
-    rig.sql(
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.verb("snapshot", DISK)
+    preview = yard.verb("preview", snapshot)
+    yard.sql(
         "INSERT INTO storpool_ovirt.operation (correlation_id, verb, arguments, kind, disk, node,"
         " plan, state, process,"
         " incarnation, started_at, until) SELECT 'old', 'create_volume_from_snapshot', '{}',"
@@ -141,73 +141,75 @@ def test_an_old_preview_that_nobody_knows_is_not_the_disk(rig: Rig) -> None:
         DISK,
         preview,
     )
-    rig.sql("UPDATE storpool_ovirt.operation SET incarnation = %s", incarnation(rig))
-    rig.verb("extend", DISK, 2 * GIB)
-    assert rig.active() == DISK
-    assert preview in rig.uuids()
-    assert preview in [finding.uuid for finding in rig.audit()]
+    yard.sql("UPDATE storpool_ovirt.operation SET incarnation = %s", incarnation(yard))
+    yard.verb("extend", DISK, 2 * GIB)
+    assert yard.active() == DISK
+    assert preview in yard.uuids()
+    assert preview in [finding.uuid for finding in yard.report().findings]
 
 
-def incarnation(rig: Rig) -> str:
+def incarnation(yard: Yard) -> str:
     """Return this server's incarnation, as an entry has it that was written just now."""
-    saved = rig.save()
-    rig.die_when_made("create", CLONE, GIB)
-    ((found,),) = rig.sql("SELECT incarnation FROM storpool_ovirt.operation WHERE node = %s", CLONE)
-    rig.verb("delete", CLONE)
-    rig.put_back(saved)
+    saved = yard.save()
+    yard.die_made("create", CLONE, GIB)
+    ((found,),) = yard.sql(
+        "SELECT incarnation FROM storpool_ovirt.operation WHERE node = %s", CLONE
+    )
+    yard.verb("delete", CLONE)
+    yard.put_back(saved)
     return str(found)
 
 
 @pytest.mark.parametrize("step", ["keep", "remove"])
-def test_a_restored_entry_stays_named_until_a_person_decides(rig: Rig, step: str) -> None:
+def test_a_restored_entry_stays_named_until_a_person_decides(yard: Yard, step: str) -> None:
     """T72: whether Engine knows the object no backup can tell: neither verbs nor reconcile delete
     or forget it."""
-    rig.verb("create", DISK, GIB)
-    snapshot = rig.die_when_made("snapshot", DISK)
-    rig.restored()
-    rig.verb("extend", DISK, 2 * GIB)
-    rig.reconcile()
-    (finding,) = rig.audit()
+    yard.verb("create", DISK, GIB)
+    snapshot = yard.die_made("snapshot", DISK)
+    yard.restored()
+    yard.verb("extend", DISK, 2 * GIB)
+    yard.reconcile()
+    (finding,) = yard.report().findings
     assert finding.uuid == snapshot
     assert finding.action is None
     assert f"--keep {snapshot}" in finding.mend
     assert f"--remove {snapshot}" in finding.mend
-    (rig.keep if step == "keep" else rig.remove)(snapshot)
-    assert rig.audit() == []
-    assert (snapshot in rig.uuids()) is (step == "keep")
+    (yard.keep if step == "keep" else yard.remove)(snapshot)
+    assert yard.report().findings == ()
+    assert (snapshot in yard.uuids()) is (step == "keep")
 
 
-def test_a_restored_growth_is_read_from_storpool(rig: Rig) -> None:
+def test_a_restored_growth_is_read_from_storpool(yard: Yard) -> None:
     """An old entry about a size does no harm: the volume tells what it has."""
-    rig.verb("create", DISK, GIB)
+    yard.verb("create", DISK, GIB)
     with pytest.raises(errors.ApiUnavailable):
-        rig.verb(
+        yard.verb(
             "extend", DISK, 4 * GIB, fault=Fault("reset_before", query="VolumeUpdate", times=50)
         )
-    backup = rig.save()
-    rig.verb("extend", DISK, 2 * GIB)
-    rig.put_back(backup)
-    rig.restored()
-    rig.verb("connection", DISK)
-    rig.reconcile()
-    assert rig.see().rows[DISK][4] == 2 * GIB
-    assert rig.audit() == []
+    backup = yard.save()
+    yard.verb("extend", DISK, 2 * GIB)
+    yard.put_back(backup)
+    yard.restored()
+    yard.verb("connection", DISK)
+    yard.reconcile()
+    assert yard.see().rows[DISK].size_bytes == 2 * GIB
+    assert yard.report().findings == ()
 
 
-def test_the_journal_outlives_a_crash_of_the_server(rig: Rig) -> None:
+def test_the_journal_outlives_a_crash_of_the_server(yard: Yard) -> None:
     """Whatever the server does for others: a commit of ours is on its disk when we are told so."""
-    assert rig.sql("SHOW synchronous_commit") == [("off",)]
-    with rig.engine("snapshot") as engine, rig.administrator() as administrator:
+    assert yard.sql("SHOW synchronous_commit") == [("off",)]
+    with yard.engine("snapshot") as engine, yard.administrator() as administrator:
         for each in (engine, administrator):
             assert each.mapping.session.rows("SHOW synchronous_commit") == [("on",)]
 
 
-def test_an_entry_names_the_timeline_that_it_was_written_in(rig: Rig) -> None:
+def test_an_entry_names_the_timeline_that_it_was_written_in(yard: Yard) -> None:
     """A server that was promoted or restored has another one, so that its older entries prove
     nothing."""
-    rig.die_when_made("create", DISK, GIB)
-    ((written,),) = rig.sql("SELECT incarnation FROM storpool_ovirt.operation")
-    assert written.split("/")[1].lower() == rig.sql(TIMELINE)[0][0]
+    yard.die_made("create", DISK, GIB)
+    ((written,),) = yard.sql("SELECT incarnation FROM storpool_ovirt.operation")
+    assert written.split("/")[1].lower() == yard.sql(TIMELINE)[0][0]
 
 
 def test_a_promoted_server_does_not_trust_older_entries(
@@ -215,15 +217,15 @@ def test_a_promoted_server_does_not_trust_older_entries(
 ) -> None:
     """T72: a promoted server may lack what was written last, so what an entry told before is left
     to a person."""
-    with recovery_rig.standing(tmp_path, own_database) as rig:
-        rig.verb("create", DISK, GIB)
-        snapshot = rig.die_when_made("snapshot", DISK)
+    with opened_yard(own_database, tmp_path) as yard:
+        yard.verb("create", DISK, GIB)
+        snapshot = yard.die_made("snapshot", DISK)
         promote(own_database)
-        rig.reconnect(own_database)
-        rig.verb("extend", DISK, 2 * GIB)
-        rig.reconcile()
-        assert snapshot in rig.uuids()
-        assert [finding.uuid for finding in rig.audit()] == [snapshot]
+        yard.reconnect(own_database)
+        yard.verb("extend", DISK, 2 * GIB)
+        yard.reconcile()
+        assert snapshot in yard.uuids()
+        assert [finding.uuid for finding in yard.report().findings] == [snapshot]
 
 
 def promote(database: Database) -> None:

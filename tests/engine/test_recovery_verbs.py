@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
-from rigs.recovery_rig import CLONE, DISK, GIB, Rig
+from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings
 from storpool_ovirt.cluster import api
@@ -22,98 +23,101 @@ MANY_LINES = 400
 
 
 @pytest.fixture
-def killed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> str:
+def killed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> str:
     """Give the global id of a disk's volume whose delete was killed while its request was under
     way."""
-    rig.verb("create", DISK, GIB)
-    rig.verb("create", CLONE, GIB)
-    global_id = rig.global_id(DISK)
-    rig.die_at(monkeypatch, "volume_delete", "delete", DISK)
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
+    global_id = yard.global_id(DISK)
+    yard.die_asking("VolumeDelete", "delete", DISK)
     return global_id
 
 
 @pytest.mark.usefixtures("killed")
-def test_a_verb_waits_until_no_late_delete_can_come(rig: Rig) -> None:
+def test_a_verb_waits_until_no_late_delete_can_come(yard: Yard) -> None:
     """T71: only then is a disk handed to a host whose delete was killed."""
-    began = rig.now
-    rig.verb("connection", DISK)
-    assert rig.now - began > recovery.LATE_SECONDS / 2
-    began = rig.now
-    rig.verb("extend", DISK, 2 * GIB)
-    assert rig.now == began, "once is enough"
+    began = yard.clock.now
+    yard.verb("connection", DISK)
+    assert yard.clock.now - began > recovery.LATE_SECONDS / 2
+    began = yard.clock.now
+    yard.verb("extend", DISK, 2 * GIB)
+    assert yard.clock.now == began, "once is enough"
 
 
 def test_a_delete_that_comes_while_a_verb_waits_is_seen(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, killed: str
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:
     """T71: no host is sent to a volume that is gone by then, and the delete repeated is a
     success."""
     with monkeypatch.context() as patch:
-        rig.meanwhile(patch, lambda: rig.api(f"VolumeDelete/~{killed}", {}))
+        yard.meanwhile(patch, lambda: yard.ask(f"VolumeDelete/~{killed}", {}))
         with pytest.raises(errors.NotFound):
-            rig.verb("connection", DISK)
-    rig.verb("delete", DISK)
-    assert rig.uuids() == {CLONE}
-    assert rig.audit() == []
+            yard.verb("connection", DISK)
+    yard.verb("delete", DISK)
+    assert yard.uuids() == {CLONE}
+    assert yard.report().findings == ()
 
 
 @pytest.mark.usefixtures("killed")
-def test_a_verb_without_the_time_to_wait_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verb_without_the_time_to_wait_says_so(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """T73: better a sentence now than an answer after Engine's patience."""
     monkeypatch.setattr(recovery, "LATE_SECONDS", 80.0)
-    began = rig.now
+    began = yard.clock.now
     with pytest.raises(errors.Locked, match="delete"):
-        rig.verb("connection", DISK)
-    assert rig.now == began
+        yard.verb("connection", DISK)
+    assert yard.clock.now == began
 
 
 @pytest.mark.usefixtures("killed")
-def test_an_old_delete_is_not_waited_for(rig: Rig) -> None:
+def test_an_old_delete_is_not_waited_for(yard: Yard) -> None:
     """A request ends with its connection: after a minute none is under way."""
-    rig.age(1 / 60)
-    began = rig.now
-    rig.verb("connection", DISK)
-    assert rig.now == began
+    yard.age(60)
+    began = yard.clock.now
+    yard.verb("connection", DISK)
+    assert yard.clock.now == began
 
 
-def test_a_delete_that_comes_too_late_is_named_as_such(rig: Rig, killed: str) -> None:
+def test_a_delete_that_comes_too_late_is_named_as_such(yard: Yard, killed: str) -> None:
     """T72: whoever looks for the disk that vanished finds what took it."""
-    rig.verb("connection", DISK)
-    rig.api(f"VolumeDelete/~{killed}", {})
-    (finding,) = rig.audit()
+    yard.verb("connection", DISK)
+    yard.ask(f"VolumeDelete/~{killed}", {})
+    (finding,) = yard.report().findings
     assert finding.kind == findings.GHOST
     assert "delete of it that had been taken back" in finding.cause
-    rig.verb("delete", DISK)
-    assert rig.audit() == []
+    yard.verb("delete", DISK)
+    assert yard.report().findings == ()
 
 
 def test_a_create_that_comes_too_late_is_named_and_deleted(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T72: a killed create, deleted before it took effect: what it makes then is known for what it
     is."""
-    rig.die_at(monkeypatch, "volume_create", "create", DISK, GIB)
-    planned = rig.see().rows[DISK]
-    rig.verb("delete", DISK)
-    assert rig.operations() == [("make", DISK, "undone")]
-    tags = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": rig.location}
-    rig.api(
+    yard.die_asking("VolumeCreate", "create", DISK, GIB)
+    planned = yard.see().rows[DISK]
+    yard.verb("delete", DISK)
+    (operation,) = yard.operations()
+    assert (operation.kind, operation.node, operation.state) == ("make", DISK, "undone")
+    tags = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": yard.location}
+    yard.ask(
         "VolumeCreate",
         {"name": f"ovirt--{DISK}", "size": planned[4], "template": "hybrid", "tags": tags},
     )
-    (finding,) = rig.audit()
+    (finding,) = yard.report().findings
     assert finding.kind == findings.LEAK
     assert "took effect after that" in finding.cause
-    rig.reconcile()
-    assert rig.uuids() == set()
-    assert rig.audit() == []
+    yard.reconcile()
+    assert yard.uuids() == set()
+    assert yard.report().findings == ()
 
 
 def test_a_refusal_after_a_lost_request_forgets_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T72: the first try may still take effect, whatever StorPool said to the second one."""
-    rig.verb("create", DISK, GIB)
+    yard.verb("create", DISK, GIB)
     late: list[tuple[Any, ...]] = []
 
     def refuse(_client: api.Client, *arguments: Any) -> str:
@@ -128,96 +132,96 @@ def test_a_refusal_after_a_lost_request_forgets_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(api.Client, "volume_snapshot", refuse)
         with pytest.raises(errors.NoSpace):
-            rig.verb("snapshot", DISK)
-    assert [state for _, _, state in rig.operations()] == ["undone"]
-    assert rig.audit() == []
-    with rig.administrator() as engine:
+            yard.verb("snapshot", DISK)
+    assert [each.state for each in yard.operations()] == ["undone"]
+    assert yard.report().findings == ()
+    with yard.administrator() as engine:
         engine.client.volume_snapshot(*late[0])
-    (finding,) = rig.audit()
+    (finding,) = yard.report().findings
     assert finding.kind == findings.LEAK
-    rig.reconcile()
-    assert rig.uuids() == {DISK}
+    yard.reconcile()
+    assert yard.uuids() == {DISK}
 
 
 # What a repetition leaves
 
 
 @pytest.mark.parametrize("verb", ["create", "clone"])
-def test_a_repetition_that_dies_claims_nothing(rig: Rig, verb: str) -> None:
+def test_a_repetition_that_dies_claims_nothing(yard: Yard, verb: str) -> None:
     """T1, T72: Engine has the disk's answer: wherever the repetition dies, nothing speaks against
     the disk."""
-    rig.verb("create", DISK, GIB)
+    yard.verb("create", DISK, GIB)
     arguments = (CLONE, GIB) if verb == "create" else (DISK, CLONE)
-    rig.verb(verb, *arguments)
+    yard.verb(verb, *arguments)
     for line in range(1, MANY_LINES):
         try:
-            rig.verb(verb, *arguments, fault=Fault("death", lines=line))
+            yard.verb(verb, *arguments, fault=Fault("death", lines=line))
         except Death:
-            assert rig.operations() == []
+            assert yard.operations() == []
         else:
             break
     else:
         pytest.fail("it never came to its end")
-    assert rig.audit() == []
-    assert rig.uuids() == {DISK, CLONE}
+    assert yard.report().findings == ()
+    assert yard.uuids() == {DISK, CLONE}
 
 
-def stuck(rig: Rig, made: bool) -> None:
+def stuck(yard: Yard, made: bool) -> None:
     """Leave a planned row: its create was killed, its delete was lost; StorPool has `made` the
     volume or not."""
-    rig.die_when_made("create", DISK, GIB)
-    rig.lose_delete("delete", DISK)
+    yard.die_made("create", DISK, GIB)
+    yard.lose_delete("delete", DISK)
     if not made:
-        rig.api(f"VolumeDelete/~{rig.global_id(DISK)}", {})
+        yard.ask(f"VolumeDelete/~{yard.global_id(DISK)}", {})
     for verb, arguments in (("connection", (DISK,)), ("extend", (DISK, GIB))):
         with contextlib.suppress(errors.Error):
-            rig.verb(verb, *arguments)
+            yard.verb(verb, *arguments)
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_planned_row_can_be_deleted(rig: Rig, made: bool) -> None:
+def test_a_planned_row_can_be_deleted(yard: Yard, made: bool) -> None:
     """T71, T72: no order of verbs and losses leaves a disk that nobody can delete."""
-    stuck(rig, made)
-    rig.verb("delete", DISK)
-    assert (rig.uuids(), rig.see().rows) == (set(), {})
-    assert rig.audit() == []
+    stuck(yard, made)
+    yard.verb("delete", DISK)
+    assert (yard.uuids(), yard.see().rows) == (set(), {})
+    assert yard.report().findings == ()
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_planned_row_can_be_made_again(rig: Rig, made: bool) -> None:
+def test_a_planned_row_can_be_made_again(yard: Yard, made: bool) -> None:
     """T1, T71: the repeated create, with whatever came between, ends with one disk that works."""
-    stuck(rig, made)
-    rig.verb("create", DISK, GIB)
-    rig.verb("connection", DISK)
-    assert rig.uuids() == {DISK}
-    assert rig.audit() == []
+    stuck(yard, made)
+    yard.verb("create", DISK, GIB)
+    yard.verb("connection", DISK)
+    assert yard.uuids() == {DISK}
+    assert yard.report().findings == ()
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_planned_row_that_nothing_explains_can_be_removed(rig: Rig, made: bool) -> None:
+def test_a_planned_row_that_nothing_explains_can_be_removed(yard: Yard, made: bool) -> None:
     """T72: where the journal was lost the audit names the row, and the administrator's command ends
     it."""
-    rig.verb("create", CLONE, GIB)
-    rig.die_when_made("create", DISK, GIB)
+    yard.verb("create", CLONE, GIB)
+    yard.die_made("create", DISK, GIB)
     if not made:
-        rig.api(f"VolumeDelete/~{rig.global_id(DISK)}", {})
-    rig.sql("DELETE FROM storpool_ovirt.operation")
-    (finding,) = rig.audit()
+        yard.ask(f"VolumeDelete/~{yard.global_id(DISK)}", {})
+    yard.sql("DELETE FROM storpool_ovirt.operation")
+    (finding,) = yard.report().findings
     assert f"--remove {DISK}" in finding.mend
-    rig.remove(DISK)
-    assert rig.audit() == []
-    assert rig.see().rows.keys() == rig.uuids()
-    rig.verb("delete", DISK)
-    assert rig.uuids() == {CLONE}
+    yard.remove(DISK)
+    assert yard.report().findings == ()
+    assert yard.see().rows.keys() == yard.uuids()
+    yard.verb("delete", DISK)
+    assert yard.uuids() == {CLONE}
 
 
 def test_a_leak_that_storpool_keeps_blocks_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T72, T73: the disk's verbs go on; the leak stays named, and goes when StorPool lets it."""
-    rig.verb("create", DISK, GIB)
-    leak = rig.die_when_made("snapshot", DISK)
-    kept = rig.global_id(leak)
+    yard.verb("create", DISK, GIB)
+    leak = yard.die_made("snapshot", DISK)
+    kept = yard.global_id(leak)
     real = api.Client.snapshot_delete
 
     def refuse(client: api.Client, address: str) -> None:
@@ -229,14 +233,14 @@ def test_a_leak_that_storpool_keeps_blocks_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(api.Client, "snapshot_delete", refuse)
-        rig.verb("extend", DISK, 2 * GIB)
-        snapshot = rig.verb("snapshot", DISK)
-        rig.verb("connection", rig.verb("preview", snapshot))
-        rig.verb("clone", DISK, CLONE)
-        rig.verb("remove", snapshot)
-        assert [finding.uuid for finding in rig.audit()] == [leak]
-    rig.remove(leak)
-    assert leak not in rig.uuids()
-    rig.verb("delete", DISK)
-    assert rig.uuids() == {CLONE}
-    assert rig.audit() == []
+        yard.verb("extend", DISK, 2 * GIB)
+        snapshot = yard.verb("snapshot", DISK)
+        yard.verb("connection", yard.verb("preview", snapshot))
+        yard.verb("clone", DISK, CLONE)
+        yard.verb("remove", snapshot)
+        assert [finding.uuid for finding in yard.report().findings] == [leak]
+    yard.remove(leak)
+    assert leak not in yard.uuids()
+    yard.verb("delete", DISK)
+    assert yard.uuids() == {CLONE}
+    assert yard.report().findings == ()

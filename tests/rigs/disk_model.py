@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Union
+from typing import NamedTuple, Union
 
 GIB = 1 << 30
 BLOCK = 512
@@ -21,6 +21,20 @@ OFFSETS = (0, 4096, GIB - BLOCK, GIB, 2 * GIB - BLOCK, 2 * GIB, 3 * GIB - BLOCK,
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
 Argument = Union[str, int]
+
+
+class Row(NamedTuple):
+    """A row of the mapping, without what is only a hint (`connected`) or a record."""
+
+    uuid: str
+    kind: str
+    root: str
+    source: str | None
+    size_bytes: int
+    state: str
+    global_id: str | None
+    active: str | None
+    replaced: str | None
 
 
 @dataclass
@@ -44,11 +58,9 @@ class Node:
     global_id: str | None = None
     data: dict[int, int] = field(default_factory=dict)
 
-    def row(self) -> tuple[object, ...]:
-        """Return the mapping's row of this node, without what is only a hint (`connected`) or a
-        record."""
-        where = (self.uuid, self.kind, self.root, self.source, self.size_bytes, self.state)
-        return (*where, self.global_id, self.active, self.replaced)
+    def row(self) -> Row:
+        """Return the mapping's row of this node."""
+        return Row(*(getattr(self, name) for name in Row._fields))
 
     def read(self) -> dict[int, int]:
         """Return the byte that each block of the device is full of; what was never written reads

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import storpool_simulator
+from rigs.clock import Clock
+from rigs.disk_model import Row
 from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
@@ -36,11 +38,12 @@ TEMPLATE = "hybrid"
 CLIENTS = (1, 2, 3)
 OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
+VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says otherwise
 
 _MORTAL = frozenset(
     module.__file__ for module in (disks, recovery, removal, ownership, volumes, attachments)
 )
-_ROW = (
+_ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
     " replaced::text FROM storpool_ovirt.node ORDER BY created_at"
 )
@@ -87,26 +90,11 @@ class Seen:
     """
 
     location: str
-    rows: dict[str, tuple[Any, ...]]
+    rows: dict[str, Row]
     things: dict[str, Thing]
     attached: set[tuple[str, int, str]]
     foreign: list[Any]
     pending: list[tuple[str, str, str]]
-
-
-class Clock:
-    """Time that passes only where somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
 
 
 class Rig:
@@ -121,7 +109,7 @@ class Rig:
         host: str = "127.0.0.1",
         **variant: Any,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._address = config.parse_database_url(database.url)
         self._variant = variant
         self._foreign_id = foreign_id
@@ -129,7 +117,8 @@ class Rig:
         self._running = contextlib.ExitStack()
         self._host = host
         self._listen = (host, 0)
-        self._clock = Clock()
+        self.clock = Clock()
+        self.port: int | None = None  # where the domain's address leads, if not to this cluster
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
             Path(self.root(client_id)).mkdir()
@@ -158,7 +147,7 @@ class Rig:
 
     def root(self, client_id: int) -> str:
         """Return the folder that stands for a host's `/`."""
-        return str(self._folder / f"host{client_id}")
+        return str(self.folder / f"host{client_id}")
 
     def device(self, client_id: int, global_id: str) -> Path:
         """Return the device of an object on a host."""
@@ -172,48 +161,61 @@ class Rig:
 
     def verb(self, name: str, *arguments: Any, fault: Fault | None = None) -> Any:
         """Run a verb of `disks` and return its answer; raises what it raises, or Death."""
-        with self._troubled(fault), self.engine(name) as engine:
-            with _dying(fault):
+        with self.troubled(fault), self.engine(name) as engine:
+            with dying(fault):
                 answer = getattr(disks, name)(engine, *arguments)
             engine.mapping.journal.delivered()
             return answer
 
     @contextlib.contextmanager
     def engine(
-        self,
-        verb: str,
-        address: config.Database | None = None,
-        make: bool = True,
-        port: int | None = None,
+        self, verb: str = "-", *arguments: str, correlation_id: str = "test"
     ) -> Iterator[tree.Work]:
         """Give what a verb works with, as the adapter does."""
-        deadline = Deadline(90, self._clock)
+        caller = journal.Caller(correlation_id, verb, arguments)
         settings = config.Api(
-            self._simulator.host,
-            port or self._simulator.port,
+            self.simulator.host,
+            self.port or self.simulator.port,
             config.Secret(TOKEN),
             self._variant["multicluster"],
-            self._simulator.cluster_id if self._variant["pinned"] else None,
+            self.simulator.cluster_id if self._variant["pinned"] else None,
         )
-        domain = config.Domain(settings, self._variant["template"], 90)
-        caller = journal.Caller("test", verb)
+        with self.working(caller, settings, VERB_SECONDS) as work:
+            yield work
+
+    @contextlib.contextmanager
+    def working(
+        self,
+        caller: journal.Caller,
+        settings: config.Api,
+        seconds: int,
+        address: config.Database | None = None,
+        make: bool = True,
+    ) -> Iterator[tree.Work]:
+        """Give what a program of ours works with for so long.
+
+        `address`: of another database than the rig's; `make`: its tables are made where they are
+        missing.
+        """
+        deadline = Deadline(seconds, self.clock)
+        domain = config.Domain(settings, self._variant["template"], seconds)
         with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
             client = self._client(settings, deadline)
-            yield tree.Work(domain, client, opened, self._log, str(self._folder), self._clock.sleep)
+            yield tree.Work(domain, client, opened, self._log, str(self.folder), self.clock.sleep)
 
     def attach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> str:
         """Attach on a host what `connection` described, as the helper does; return the device's
         path there."""
-        with self._troubled(fault):
+        with self.troubled(fault):
             client, side, target = self._side(client_id, data)
-            with _dying(fault):
+            with dying(fault):
                 return attachments.attach(client, side, target, data["access_mode"])
 
     def detach(self, client_id: int, data: Mapping[str, str], fault: Fault | None = None) -> None:
         """Detach on a host what `connection` described, as the helper does."""
-        with self._troubled(fault):
+        with self.troubled(fault):
             client, side, target = self._side(client_id, data)
-            with _dying(fault):
+            with dying(fault):
                 attachments.detach(client, side, target)
 
     def see(self) -> Seen:
@@ -226,8 +228,8 @@ class Rig:
         ]
         ours = [each for each in living if each["tags"].get("ovirt-loc") == self.location]
         cursor = self._base.cursor()
-        cursor.execute(_ROW)
-        rows = {row[0]: row for row in cursor.fetchall()}
+        cursor.execute(_ROWS)
+        rows = {row[0]: Row(*row) for row in cursor.fetchall()}
         cursor.execute(_PENDING)
         global_ids = {each["globalId"] for each in ours}
         return Seen(
@@ -245,17 +247,17 @@ class Rig:
 
     def forced(self) -> list[Any]:
         """Return the calls since the last time that asked for force in any way."""
-        records = self._simulator.calls.list()
-        self._simulator.calls.clear()
+        records = self.simulator.calls.list()
+        self.simulator.calls.clear()
         return [
             record for record in records if "Force" in record.path or _asks_for_force(record.body)
         ]
 
     def _start(self) -> None:
         hosts = {client_id: self.root(client_id) for client_id in CLIENTS}
-        self._simulator = self._running.enter_context(
+        self.simulator = self._running.enter_context(
             storpool_simulator.running(
-                self._folder / "state",
+                self.folder / "state",
                 token=TOKEN,
                 templates={TEMPLATE: None},
                 hosts=hosts,
@@ -265,7 +267,7 @@ class Rig:
         )
         # Who comes back elsewhere is another cluster, so the port stays; but others take ports of
         # the common address.
-        self._listen = (self._host, 0 if self._host == "127.0.0.1" else self._simulator.port)
+        self._listen = (self._host, 0 if self._host == "127.0.0.1" else self.simulator.port)
 
     def _make_foreign(self) -> None:
         mine = {"virt": "ovirt", "ovirt-uuid": self._foreign_id, "ovirt-loc": OTHERS_LOCATION}
@@ -274,44 +276,44 @@ class Rig:
                 "VolumeCreate", {"name": name, "size": 1 << 30, "template": TEMPLATE, "tags": tags}
             )
             self._api("VolumesReassignWait", {"reassign": [{"volume": name, "rw": [3]}]})
-        self._simulator.calls.clear()
+        self.simulator.calls.clear()
 
     def _client(self, settings: config.Api, deadline: Deadline) -> api.Client:
-        return api.Client(settings, deadline, sleep=self._clock.sleep, jitter=lambda: 0.5)
+        return api.Client(settings, deadline, sleep=self.clock.sleep, jitter=lambda: 0.5)
 
     def _side(
         self, client_id: int, data: Mapping[str, str]
     ) -> tuple[api.Client, attachments.HostSide, attachments.Target]:
-        deadline = Deadline(45, self._clock)
+        deadline = Deadline(45, self.clock)
         host = config.host(self.root(client_id))
         kind = "volume" if data["access_mode"] == "rw" else "snapshot"
         target = attachments.Target(data["global_id"], names.object_name(data["volume"]), kind)
         side = attachments.HostSide(
-            host.client_id, self.root(client_id), deadline, self._log, self._clock.sleep
+            host.client_id, self.root(client_id), deadline, self._log, self.clock.sleep
         )
         return self._client(host.api, deadline), side, target
 
     @contextlib.contextmanager
-    def _troubled(self, fault: Fault | None) -> Iterator[None]:
+    def troubled(self, fault: Fault | None) -> Iterator[None]:
         """Have a fault wait for the calls inside; none is left afterwards."""
         if fault is not None and fault.kind == "refuse":
-            self._simulator.faults.add("refuse", seconds=600)
+            self.simulator.faults.add("refuse", seconds=600)
         elif fault is not None and fault.kind != "death":
-            self._simulator.faults.add(fault.kind, query=fault.query, times=fault.times)
+            self.simulator.faults.add(fault.kind, query=fault.query, times=fault.times)
         try:
             yield
         except Death:
             self._close_locks()
             raise
         finally:
-            self._simulator.faults.clear()
+            self.simulator.faults.clear()
 
     def _close_locks(self) -> None:
         """Close the lock files that were open when a process died, as its kernel does."""
         for descriptor in os.listdir("/proc/self/fd"):  # noqa: PTH208  the listing's own descriptor is gone after it
             with contextlib.suppress(OSError):
                 path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
-                if path.startswith(str(self._folder)) and path.endswith(".lock"):
+                if path.startswith(str(self.folder)) and path.endswith(".lock"):
                     os.close(int(descriptor))
 
     def _api(self, query: str, body: object = None) -> Any:
@@ -319,7 +321,7 @@ class Rig:
 
     def _ask(self, method: str, path: str, body: object) -> Any:
         connection = http.client.HTTPConnection(
-            self._simulator.host, self._simulator.port, timeout=20
+            self.simulator.host, self.simulator.port, timeout=20
         )
         with contextlib.closing(connection):
             headers = {"Authorization": f"Storpool v1:{TOKEN}", "Simulator-Instance": "active"}
@@ -331,7 +333,7 @@ class Rig:
 
 
 @contextlib.contextmanager
-def _dying(fault: Fault | None) -> Iterator[None]:
+def dying(fault: Fault | None) -> Iterator[None]:
     """Raise Death before the n-th line of our own code that runs inside, if there are so many."""
     if fault is None or fault.kind != "death":
         yield

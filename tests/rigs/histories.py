@@ -9,6 +9,7 @@ from rigs.disk_rig import Death, Fault
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
+    from rigs.disk_model import Row
     from rigs.yard import Yard
 
 
@@ -36,7 +37,7 @@ class History:
         doomed = [
             uuid
             for uuid, row in rows.items()
-            if target == uuid or (verb == "delete" and row[2] == target)
+            if target == uuid or (verb == "delete" and row.root == target)
         ]
         if verb in ("delete", "remove"):
             self.known = {uuid: size for uuid, size in self.known.items() if uuid not in doomed}
@@ -53,7 +54,7 @@ class History:
         self._learn(verb, target if answer is None else str(answer), arguments)
 
     def _arguments(
-        self, verb: str, number: int, gib: int, rows: dict[str, tuple[object, ...]]
+        self, verb: str, number: int, gib: int, rows: dict[str, Row]
     ) -> tuple[object, ...]:
         known = [*self.known]  # in the order of their making, as ids are random
         new = self.DISKS[number % len(self.DISKS)]
@@ -72,9 +73,9 @@ class History:
         chosen = fitting[number % len(fitting)]
         return (chosen, gib * GIB) if verb == "extend" else (chosen,)
 
-    def _fits(self, verb: str, uuid: str, rows: dict[str, tuple[object, ...]]) -> bool:
-        kind, root = rows[uuid][1:3]
-        is_active = rows[str(root)][7] == uuid
+    def _fits(self, verb: str, uuid: str, rows: dict[str, Row]) -> bool:
+        kind = rows[uuid].kind
+        is_active = rows[rows[uuid].root].active == uuid
         wanted = {
             "preview": kind == "snapshot",
             "delete": kind == "volume",
@@ -85,7 +86,7 @@ class History:
     def _learn(self, verb: str, uuid: str, arguments: tuple[object, ...]) -> None:
         rows = self.yard.see().rows
         if verb in ("create", "clone", "snapshot", "preview"):
-            self.known.setdefault(uuid, int(rows[uuid][4]))
+            self.known.setdefault(uuid, rows[uuid].size_bytes)
         elif verb == "extend":
-            active = str(rows[uuid][7] or uuid)
+            active = rows[uuid].active or uuid
             self.known[active] = int(str(arguments[1]))

@@ -4,49 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rigs import disk_rig
 from rigs.disk_model import GIB
-from rigs.yard import CLONE, DISK, OTHER
-from storpool_ovirt.admin import rebuild, survey
+from rigs.yard import CLONE, DISK, OTHER, TABLES
 
 if TYPE_CHECKING:
-    from rigs.disk_rig import Fault
     from rigs.yard import Yard
 
-TABLES = ("node", "operation")
-FIELDS = (
-    "uuid",
-    "kind",
-    "root",
-    "source",
-    "size_bytes",
-    "state",
-    "global_id",
-    "active",
-    "replaced",
-)
 Rows = dict[str, dict[str, Any]]
 
 
 def rows(yard: Yard) -> Rows:
     """Return the rows by id, each by the names of its fields."""
-    return {uuid: dict(zip(FIELDS, row)) for uuid, row in yard.see().rows.items()}
-
-
-def run(yard: Yard, location: str | None = None, fault: Fault | None = None) -> int:
-    """Rebuild; return how many rows were written."""
-    with yard.engine("rebuild") as engine:
-        plan = rebuild.plan(survey.look(engine), location)
-        with disk_rig._dying(fault):
-            written = rebuild.carry_out(engine, plan)
-        yard.location = engine.mapping.location
-        return written
-
-
-def left_out(yard: Yard) -> tuple[str, ...]:
-    """Return what a rebuild would leave out, and why."""
-    with yard.engine("rebuild") as engine:
-        return rebuild.plan(survey.look(engine)).left_out
+    return {uuid: row._asdict() for uuid, row in yard.see().rows.items()}
 
 
 def lose(yard: Yard) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ovirt_demo.database import Database
     from rigs.admin_site import Site
-    from rigs.recovery_rig import Rig
     from rigs.stage_fixtures import Stage
     from rigs.yard import Yard
 
@@ -43,20 +42,11 @@ def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
 @pytest.fixture
 def a_disk(yard: Yard) -> str:
     """Give the yard a disk, and return its id: for modules whose tests all need one."""
-    from rigs.yard import DISK, GIB
+    from rigs.disk_model import GIB
+    from rigs.yard import DISK
 
     yard.verb("create", DISK, GIB)
     return DISK
-
-
-@pytest.fixture
-def rig(database: Database, tmp_path: Path) -> Iterator[Rig]:
-    """Give a cluster, an Engine and an administrator, with a database that may come back from a
-    backup."""
-    from rigs import recovery_rig
-
-    with recovery_rig.standing(tmp_path, database) as standing:
-        yield standing
 
 
 @pytest.fixture
