@@ -27,7 +27,7 @@ from them.
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
 Errors of the libraries below are translated once, at their border: `cluster/api.py` (StorPool),
-`engine/database.py` (PostgreSQL), `cinder_driver/failures.py` (for Cinder).
+`engine/connection.py` (PostgreSQL), `cinder_driver/failures.py` (for Cinder).
 """
 
 from __future__ import annotations

@@ -51,9 +51,7 @@ def told(work: tree.Work, disk: str) -> bool | None:
     try:
         address = conf.own_database(work.root)
         work.log.hide(address.password.reveal())
-        rows = database.asked(
-            address, work.mapping.session.deadline.within(SECONDS), _QUESTION, disk
-        )
+        rows = database.ask(address, work.mapping.session.deadline.within(SECONDS), _QUESTION, disk)
     except errors.Error as error:
         work.log.line("shareable_unknown", disk=disk, reason=error)
         return None

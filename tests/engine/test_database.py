@@ -18,7 +18,7 @@ from storpool_ovirt.deadline import Deadline
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
 ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
 OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -33,20 +33,20 @@ OPEN = (
 
 
 @contextlib.contextmanager
-def opened(database: Database, seconds: float = 20) -> Iterator[tables.Session]:
+def opened(database: Database, seconds: float = 20) -> Iterator[sessions.Session]:
     """Open the database as the adapter does."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
-    with tables.opened(config.parse_database_url(database.url), Deadline(seconds)) as session:
+    with sessions.opened(config.parse_database_url(database.url), Deadline(seconds)) as session:
         yield session
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a lock soon."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
-    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.3)
 
 
 def test_the_tables_are_made_once_and_the_location_stays(database: Database) -> None:
@@ -94,7 +94,7 @@ def test_an_older_schema_is_migrated_and_a_newer_one_refused(
 ) -> None:
     """A migration is applied once, rows stay; a program that is older than the tables does not
     touch them."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import tables
 
     with opened(database) as session:
         location = session.location
@@ -116,7 +116,7 @@ def test_what_an_older_version_left_half_done_is_in_the_journal(
 ) -> None:
     """Intents from before the journal get an entry, which proves nothing about what Engine
     learnt."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import tables
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "MIGRATIONS", tables.MIGRATIONS[:1])
@@ -142,7 +142,7 @@ def test_a_mapping_from_before_the_notes_gets_their_table(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T66: rows stay, nothing is noted of them yet, and what is noted goes with its row."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import tables
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "MIGRATIONS", tables.MIGRATIONS[:2])
@@ -167,7 +167,7 @@ def test_a_failed_migration_leaves_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables are made in one transaction: an error in the middle leaves the database as it was."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import tables
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, "SELECT 1/0"))
@@ -259,12 +259,12 @@ def test_a_server_that_is_down_is_one_sentence_without_the_password(own_database
 
 def test_a_wrong_password_is_one_sentence(database: Database) -> None:
     """T24: what PostgreSQL says about the login is passed on, without the password."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     address = config.parse_database_url(database.url.replace(database.password, "wr@ng"))
     with (
         pytest.raises(errors.DatabaseUnavailable, match="authentication failed") as raised,
-        tables.opened(address, Deadline(10)),
+        sessions.opened(address, Deadline(10)),
     ):
         pass
     assert "wr@ng" not in str(raised.value)
@@ -286,7 +286,7 @@ def test_a_wrong_password_is_one_sentence(database: Database) -> None:
 def test_messages_in_another_encoding_are_told(said: bytes, told: str) -> None:
     """Before a connection has an encoding, a server speaks in that of its own language: no internal
     error."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     fields = b"SFATAL\0C28P01\0M" + said + b"\0\0"
     answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
@@ -306,7 +306,7 @@ def test_messages_in_another_encoding_are_told(said: bytes, told: str) -> None:
         )
         with (
             pytest.raises(errors.DatabaseUnavailable) as raised,
-            tables.opened(address, Deadline(10)),
+            sessions.opened(address, Deadline(10)),
         ):
             pass
         thread.join(10)
@@ -336,7 +336,7 @@ def test_the_servers_name_is_resolved_within_the_limit(
     """T24, T73: a name server that never answers is told as such, in its time; libpq alone waits
     without limit."""
     from storpool_ovirt.cluster import wire
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     over = threading.Event()
 
@@ -351,11 +351,11 @@ def test_the_servers_name_is_resolved_within_the_limit(
     told = "the name database.example cannot be resolved: no name server answered"
     with (
         pytest.raises(errors.DatabaseUnavailable, match=told),
-        tables.opened(named(database), Deadline(60)),
+        sessions.opened(named(database), Deadline(60)),
     ):
         pass
     with pytest.raises(errors.DatabaseUnavailable, match=told):
-        tables.asked(named(database), Deadline(60), "SELECT 1")
+        sessions.ask(named(database), Deadline(60), "SELECT 1")
     assert time.monotonic() - began < 10
     over.set()
 
@@ -364,7 +364,7 @@ def test_each_address_of_the_servers_name_is_tried(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that refuses the connection does not keep us from the next."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     def getaddrinfo(
         _host: str, port: int, *_: object, flags: int = 0, **__: object
@@ -375,6 +375,6 @@ def test_each_address_of_the_servers_name_is_tried(
         return [(*kind, (address, port)) for address in ("127.0.0.99", database.host)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with tables.opened(named(database), Deadline(20)) as session:
+    with sessions.opened(named(database), Deadline(20)) as session:
         assert session.rows(COUNT)
-    assert tables.asked(named(database), Deadline(20), "SELECT 1") == [(1,)]
+    assert sessions.ask(named(database), Deadline(20), "SELECT 1") == [(1,)]

@@ -287,11 +287,11 @@ def test_a_process_of_another_machine_lives_as_long_as_its_time(yard: Yard) -> N
 def test_who_holds_a_disk_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """T19: the error of the second tells verb, correlation id, process and since when; of other
     disks' work nothing."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     yard.verb("create", DISK, GIB)
     yard.verb("create", CLONE, GIB)
-    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.2)
     with yard.holder(DISK) as (holder, _), yard.engine() as waiting:
         said = (
             rf"extend_volume with correlation id corr-9, process {process.parse(holder).pid}, since"

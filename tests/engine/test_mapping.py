@@ -89,9 +89,9 @@ def test_one_disk_is_one_operation_at_a_time(
 ) -> None:
     """T19: a second operation on the disk waits a bounded time and then says who holds it; another
     disk is free."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
-    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.3)
     with opened(database) as first, opened(database) as second:
         first.lock(ID)
         second.lock(OTHER)
@@ -114,9 +114,9 @@ def test_clones_of_one_source_do_not_wait_for_each_other(
 ) -> None:
     """A source is held against changes only: many clones of one template run at once, its delete
     waits."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
-    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.3)
     with opened(database) as first, opened(database) as second, opened(database) as third:
         first.lock("c1", shared=ID)
         second.lock("c2", shared=ID)

@@ -76,15 +76,15 @@ def test_a_pooler_is_noticed_and_refused(
 ) -> None:
     """T19: through a pooler a lock may be another process'; the first statement tells, and nothing
     is done or made."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     if not first:
-        with tables.opened(config.parse_database_url(database.url), Deadline(LIMIT_SECONDS)):
+        with sessions.opened(config.parse_database_url(database.url), Deadline(LIMIT_SECONDS)):
             pass
     with (
         pooled(database, tmp_path, mode) as url,
         pytest.raises(errors.DatabaseUnavailable, match="connection pooler such as PgBouncer"),
-        tables.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
+        sessions.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
     ):
         pass
     with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
@@ -97,14 +97,14 @@ def test_a_pooler_that_refuses_our_settings_is_told_as_what_it_is(
 ) -> None:
     """PgBouncer as it is installed refuses our connections' settings: the sentence says what to do
     all the same."""
-    from storpool_ovirt.engine import database as tables
+    from storpool_ovirt.engine import database as sessions
 
     with (
         pooled(database, tmp_path, "transaction", more="") as url,
         pytest.raises(
             errors.DatabaseUnavailable, match="give Engine the address of PostgreSQL itself"
         ),
-        tables.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
+        sessions.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
     ):
         pass
 
