@@ -33,11 +33,8 @@ from cinder_driver import words
 from storpool_ovirt import config, errors, names, presence, storpool_conf
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
-
-# Longer than any attach takes on a healthy cluster; Nova and Cinder wait 60 s for an answer
-# (`rpc_response_timeout`).
-DEADLINE_SECONDS = 45.0
 
 LOG = logging.getLogger(__name__)
 
@@ -58,6 +55,9 @@ class StorPoolConnector(base.BaseLinuxConnector):
     InvalidParameterValue (what was said about the volume), NotFound, VolumeDeviceNotFound
     (attached, but no device node: undone), VolumePathNotRemoved (open, so not detached).
     """
+
+    # Nova and Cinder wait 60 s for an answer (`rpc_response_timeout`).
+    limits = LIMITS
 
     @staticmethod
     def get_connector_properties(
@@ -88,7 +88,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
             mode = connection_properties.get("access_mode")
             if mode not in ("rw", "ro"):
                 raise errors.InputError("access_mode", f"is neither rw nor ro ({_shown(mode)})")
-            host = _Host()
+            host = _Host(self.limits)
             host.check_is_meant(connection_properties.get("client_id"))
             target = host.target(connection_properties)
             return {
@@ -116,7 +116,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         nothing else; Nova gives None and `device_path`.
         """
         with _as_os_brick_errors(ignore=force and ignore_errors):
-            host = _Host()
+            host = _Host(self.limits)
             path = (
                 _path(connection_properties, device_info) or connection_properties.get("path") or ""
             )
@@ -136,7 +136,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         would be believed.
         """
         with _as_os_brick_errors():
-            host = _Host()
+            host = _Host(self.limits)
             target = host.target(connection_properties, _path(connection_properties, None))
             return attachments.wait_for_size(host.client, host.side, target)
 
@@ -144,7 +144,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         """Return the path that connect_volume returned, in a list, while it exists; else an empty
         list."""
         with _as_os_brick_errors():
-            host = _Host()
+            host = _Host(self.limits)
             try:
                 target = host.target(connection_properties, _path(connection_properties, None))
             except errors.NotFound:
@@ -161,14 +161,19 @@ class StorPoolConnector(base.BaseLinuxConnector):
 class _Host:
     """This host for one call: who it is, its cluster, and how it finds a volume."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.root = config.root()
         settings = config.host(self.root)
         words.hide(settings.api.token)
-        deadline = Deadline(DEADLINE_SECONDS)
-        self.client = api.Client(settings.api, deadline)
+        deadline = Deadline(limits.deadline_seconds)
+        self.client = api.Client(settings.api, deadline, limits=limits)
         self.side = attachments.HostSide(
-            settings.client_id, self.root, deadline, _Journal(), lock_folder=_lock_folder()
+            settings.client_id,
+            self.root,
+            deadline,
+            _Journal(),
+            lock_folder=_lock_folder(),
+            limits=limits,
         )
 
     def check_is_meant(self, client_id: object) -> None:

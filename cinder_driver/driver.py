@@ -27,7 +27,7 @@ from cinder_driver import (
     registration,
     specs,
 )
-from cinder_driver.session import Session, size_bytes, size_gib, target
+from cinder_driver.session import LIMITS, Session, size_bytes, size_gib, target
 from storpool_ovirt.cluster import attachments, volumes
 
 LOG = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class StorPoolDriver(driver.VolumeDriver):
 
         3.0.0   - first version, apart from the upstream driver (which is 2.x)
     """
+
+    limits = LIMITS
 
     VERSION = "3.0.0"
     VENDOR = "StorPool"
@@ -456,7 +458,7 @@ class StorPoolDriver(driver.VolumeDriver):
         return self._settings
 
     def _session(self, seconds: float | None = None) -> Session:
-        return Session(self._ready(), seconds)
+        return Session(self._ready(), seconds, self.limits)
 
     def _own_names(self) -> set[str]:
         own = volume_utils.extract_host(self.host, "host") if self.host else None

@@ -77,7 +77,7 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
         try:
             client.reassign(
                 [attachments.detach_item(target, [client_id])],
-                attachments.ATTACH_TIMEOUT_SECONDS,
+                client.limits.attach_timeout_seconds,
                 str(target),
             )
         except errors.InUse as error:

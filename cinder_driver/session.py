@@ -10,12 +10,13 @@ from cinder_driver import failures, names, options, owners, specs
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.limits import Limits
 
 GIB = 1 << 30
 GIB_MAX = (1 << 33) - 1  # bytes in a signed number of 64 bits (`storpool.sptypes.VolumeSize`)
 
-# What taking back may take when the time of an operation is up.
-UNDO_SECONDS = 20.0
+# Taking back a whole group may take this long when the time of an operation is up.
+LIMITS = Limits(undo_seconds=20.0)
 
 # Says what a volume was made from, so that a repeated create never takes another volume for its
 # own.
@@ -30,15 +31,19 @@ class Session:
     began, or just been made.
     """
 
-    def __init__(self, settings: options.Settings, seconds: float | None = None) -> None:
+    def __init__(
+        self, settings: options.Settings, seconds: float | None = None, limits: Limits = LIMITS
+    ) -> None:
         self.settings = settings
         self._deadline = Deadline(seconds or settings.deadline_seconds)
-        self.client = api.Client(settings.api, self._deadline)
+        self.client = api.Client(settings.api, self._deadline, limits=limits)
         self._is_current = False
 
     def make_time(self) -> None:
         """See that there is time for taking back what was done, however late it is."""
-        self._deadline.extend(max(0.0, UNDO_SECONDS - self._deadline.remaining()))
+        self._deadline.extend(
+            max(0.0, self.client.limits.undo_seconds - self._deadline.remaining())
+        )
 
     def volume_name(self, volume: Any) -> str:
         """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.admin import console
+from storpool_ovirt.limits import LIMITS, Limits
 
 PROGRAM = "storpool-ovirt"
 # Monitoring takes this exit code for "could not look"; so does who has to know that it was no
@@ -22,7 +23,7 @@ _INSTALL = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Run one verb; return the exit code.
 
     0: done. 1: refused or failed, and told why. 2: wrongly typed. 3: unknown (a bug, or nobody
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     inside comes out as one sentence.
     """
     arguments = list(sys.argv if argv is None else argv)[1:]
-    out = console.Console(PROGRAM, as_json="--json" in arguments)
+    out = console.Console(PROGRAM, as_json="--json" in arguments, limits=limits)
     try:
         return _run(arguments, out)
     finally:

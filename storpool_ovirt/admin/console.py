@@ -14,16 +14,21 @@ import sys
 from typing import Any, TextIO
 
 from storpool_ovirt import config, errors, sentences
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 _UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
 class Console:
-    """Where one run of the command writes. `as_json`: a program reads it, also what went wrong."""
+    """Where one run of the command writes, and how long it may take where no option says so.
 
-    def __init__(self, program: str, as_json: bool = False) -> None:
+    `as_json`: a program reads it, also what went wrong.
+    """
+
+    def __init__(self, program: str, as_json: bool = False, limits: Limits = LIMITS) -> None:
         self.program = program
+        self.limits = limits
         self._as_json = as_json
         self._secrets = sentences.Secrets()
         self._hidden: list[str] = []

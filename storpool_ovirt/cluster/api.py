@@ -35,25 +35,13 @@ from storpool_ovirt import config, errors, names, sentences
 from storpool_ovirt.cluster import replies, wire
 from storpool_ovirt.cluster.replies import DOWN, Attachment, ClientStatus, Pair, Template, Volume
 from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.limits import LIMITS, Limits
 
 __all__ = ["DOWN", "Attachment", "Client", "ClientStatus", "Pair", "Template", "Volume", "binding"]
 
-# One request: longer than any call of ours takes on a healthy cluster, short enough to try again
-# within a deadline.
-REQUEST_SECONDS = 30.0
-# How long failures are tried over: the official binding gives a failover of the management service
-# 31 s in all, which one of 30 s just misses when its last pause is a long one.
-RETRY_SECONDS = 45.0
-LAST_TRY_SECONDS = 0.5
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 5.0
 # Where the barrier is written: one key of a bucket of the key-value store that is ours alone
 # (`storpool.sptypes`, KeyValueBucketSetDesc).
 BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
-# So long a barrier serves the questions that come after it, unless a request of ours is lost
-# meanwhile: longer than a verb works on a healthy cluster, so that how many calls it makes is no
-# matter of luck.
-MOMENT_SECONDS = 10.0
 # Where there is no barrier, "does not exist" is asked again so often, with growing pauses: a second
 # in all.
 LOOKS_AGAIN = 2
@@ -92,8 +80,8 @@ def binding() -> types.ModuleType:
 class Client:
     """One cluster's API for one process.
 
-    `calls` counts the requests, `unanswered` those that are not repeated here and whose result is
-    not known.
+    `limits` are those of the program. `calls` counts the requests, `unanswered` those that are not
+    repeated here and whose result is not known.
 
     Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable,
     AddressUnknown or DeadlineExceeded; `repeat=False` says that an ambiguous failure must come back
@@ -106,15 +94,17 @@ class Client:
         deadline: Deadline,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        limits: Limits = LIMITS,
     ) -> None:
         self._settings = settings
         self._deadline = deadline
         self._sleep = sleep
         self._jitter = jitter
+        self.limits = limits
         self._binding = binding()
         self._api = _over_wire(self._binding, settings)
         self._pin_is_proven = False
-        self._patience_seconds = RETRY_SECONDS
+        self._patience_seconds = limits.retry_seconds
         # The newest generation that was seen, and until when a barrier counts as one of this
         # moment.
         self._floor = 0
@@ -135,7 +125,7 @@ class Client:
 
         It knows what this one knows: it takes no answer that this one would refuse as too old.
         """
-        made = Client(self._settings, deadline, self._sleep, self._jitter)
+        made = Client(self._settings, deadline, self._sleep, self._jitter, self.limits)
         made._floor, made._moment = self._floor, self._moment
         return made
 
@@ -148,7 +138,9 @@ class Client:
         """
         if cluster_id not in self._pinned:
             settings = replace(self._settings, cluster_id=cluster_id)
-            self._pinned[cluster_id] = Client(settings, self._deadline, self._sleep, self._jitter)
+            self._pinned[cluster_id] = Client(
+                settings, self._deadline, self._sleep, self._jitter, self.limits
+            )
         return self._pinned[cluster_id]
 
     @property
@@ -168,7 +160,7 @@ class Client:
         """
         if self._compares:
             self._set_barrier()
-            self._moment = self._deadline.after(MOMENT_SECONDS)
+            self._moment = self._deadline.after(self.limits.moment_seconds)
 
     def give_up_after(self, seconds: float) -> None:
         """Try failures over for no longer than this from now on: where somebody waits who can
@@ -332,8 +324,8 @@ class Client:
         return polls(
             self._deadline.within(seconds),
             self._sleep,
-            FIRST_PAUSE_SECONDS,
-            LONGEST_PAUSE_SECONDS,
+            self.limits.first_pause_seconds,
+            self.limits.longest_pause_seconds,
         )
 
     def check_cluster(self, global_id: str, name: str) -> None:
@@ -348,9 +340,8 @@ class Client:
             )
 
     def _pause_seconds(self, attempt: int) -> float:
-        return min(FIRST_PAUSE_SECONDS * 2.0**attempt, LONGEST_PAUSE_SECONDS) * (
-            0.5 + self._jitter()
-        )
+        pause_seconds: float = self.limits.first_pause_seconds * 2.0**attempt
+        return min(pause_seconds, self.limits.longest_pause_seconds) * (0.5 + self._jitter())
 
     @property
     def _compares(self) -> bool:
@@ -441,9 +432,11 @@ class Client:
         for attempt in itertools.count():
             left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
             try:
-                return self._call_once(kind, method, name, args, min(left, REQUEST_SECONDS))
+                seconds = min(left, self.limits.request_seconds)
+                return self._call_once(kind, method, name, args, seconds)
             except errors.ApiUnavailable as error:
-                seconds = min(self._pause_seconds(attempt), patience.remaining() - LAST_TRY_SECONDS)
+                most = patience.remaining() - self.limits.last_try_seconds
+                seconds = min(self._pause_seconds(attempt), most)
                 if error.ambiguous:
                     self._moment = (
                         None  # what is looked for next may just have been made, or have gone
@@ -518,9 +511,8 @@ class Client:
         if self._pin_is_proven:
             return
         try:
-            self._call_once(
-                "cluster", PROOF, "", (), min(REQUEST_SECONDS, self._deadline.left("StorPool"))
-            )
+            seconds = min(self.limits.request_seconds, self._deadline.left("StorPool"))
+            self._call_once("cluster", PROOF, "", (), seconds)
         except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
             pinned = self._settings.cluster_id
             raise errors.WrongCluster(

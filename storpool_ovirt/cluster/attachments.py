@@ -18,24 +18,10 @@ from typing import Callable
 from storpool_ovirt import errors, names, presence, rights
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 LOCK_FOLDER = "/run/storpool-ovirt"
-# Another attach or detach of the same volume on this host is waited for as long as it may take
-# itself.
-LOCK_SECONDS = 20.0
-# StorPool waits this long for a client that is away; without the parameter it would wait for ever
-# (`attachTimeout`).
-ATTACH_TIMEOUT_SECONDS = 15
-# From StorPool's answer to the link in /dev: its own client makes it before it answers, udev may be
-# slower.
-DEVICE_SECONDS = 10.0
-# From StorPool's answer to the end of the link in /dev, which udev may take down later.
-GONE_SECONDS = 2.0
-# A VM that has just stopped closes its disks within moments.
-CLOSE_SECONDS = 5.0
-# What an attach keeps back of its time so that it can undo itself.
-UNDO_SECONDS = 8.0
 # Each look at whether a device is closed by now is a request to StorPool.
 CLOSE_PAUSE_SECONDS = 0.5
 # The kernel counts a block device's size in these, whatever its sectors are
@@ -60,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class HostSide:
-    """What an attach needs of the host: who it is, where its folders are, and the clock."""
+    """What an attach needs of the host: who it is, where its folders are, and its time."""
 
     client_id: int
     root: str
@@ -68,6 +54,7 @@ class HostSide:
     log: Log
     sleep: Callable[[float], None] = time.sleep
     lock_folder: str = LOCK_FOLDER
+    limits: Limits = LIMITS
 
 
 def attach(
@@ -102,7 +89,7 @@ def attach(
         clear_way()
         try:
             item = {target.kind: names.address(target.global_id), access_mode: [host.client_id]}
-            client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign([item], client.limits.attach_timeout_seconds, str(target))
             wait_for_device(host, target.global_id)
         except (errors.DeviceMissing, errors.Unseen):
             # Also where it was attached before: Vdsm forgets what has no path, so it would stay
@@ -135,7 +122,7 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
     not know this client.
     """
     with locked(host, target):
-        detach_within(client, host, target, CLOSE_SECONDS)
+        detach_within(client, host, target, host.limits.close_seconds)
 
 
 def detach_within(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> None:
@@ -144,7 +131,7 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
     done = _try_detach(client, host, target, close_seconds)
     # To StorPool it is a success also where nothing was attached, and where a wrong SP_OURID names
     # another host.
-    if stays(host, target, DEVICE_SECONDS if done else GONE_SECONDS):
+    if stays(host, target, host.limits.device_seconds if done else host.limits.gone_seconds):
         raise still_here(target)
     if done:
         host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
@@ -178,7 +165,7 @@ def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
     client.be_current()  # somebody else has just let it grow
     expected = client.volume(names.address(target.global_id)).size_bytes
     path = host.root + names.device_path(target.global_id)
-    limit = host.deadline.within(DEVICE_SECONDS)
+    limit = host.deadline.within(host.limits.device_seconds)
     for _ in polls(limit, host.sleep):
         size = _device_size(path)
         if size >= expected:
@@ -206,7 +193,7 @@ def release(
             break
         try:
             client.reassign(
-                items, ATTACH_TIMEOUT_SECONDS, ", ".join(str(target) for target in targets)
+                items, client.limits.attach_timeout_seconds, ", ".join(map(str, targets))
             )
         except errors.InUse as error:
             raise errors.InUse(error.name, _named(error.holders, host_names)) from error
@@ -238,7 +225,8 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     still: list[int] = []
     for client_id in holders(client, target):
         try:
-            client.reassign([detach_item(target, [client_id])], ATTACH_TIMEOUT_SECONDS, str(target))
+            item = detach_item(target, [client_id])
+            client.reassign([item], client.limits.attach_timeout_seconds, str(target))
         except errors.InUse:
             still.append(client_id)
         except (errors.Rejected, errors.Conflict):
@@ -265,10 +253,10 @@ def wait_for_device(host: HostSide, global_id: str) -> None:
     Unseen, at once, where nobody can tell whether it is there: waiting mends no folder.
     """
     path = host.root + names.device_path(global_id)
-    for _ in polls(host.deadline.within(DEVICE_SECONDS), host.sleep):
+    for _ in polls(host.deadline.within(host.limits.device_seconds), host.sleep):
         if presence.there(path):
             return
-    raise errors.DeviceMissing(path, DEVICE_SECONDS)
+    raise errors.DeviceMissing(path, host.limits.device_seconds)
 
 
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
@@ -307,7 +295,7 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
     still_open: errors.InUse | None = None
     for _ in polls(host.deadline.within(close_seconds), host.sleep, CLOSE_PAUSE_SECONDS):
         try:
-            client.reassign([item], ATTACH_TIMEOUT_SECONDS, str(target))
+            client.reassign([item], client.limits.attach_timeout_seconds, str(target))
         except errors.NotFound as missing:
             if missing.kind == "client":
                 raise  # who this host is, is wrong: that tells nothing of the volume
@@ -328,9 +316,9 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
 
 
 def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
-    host.deadline.extend(UNDO_SECONDS)
+    host.deadline.extend(host.limits.undo_seconds)
     try:
-        undone = _try_detach(client, host, target, CLOSE_SECONDS)
+        undone = _try_detach(client, host, target, host.limits.close_seconds)
     except Exception as error:  # silent: the first failure is the one that is told
         host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
     else:
@@ -361,12 +349,13 @@ def _device_size(path: str) -> int:
 
 
 @contextmanager
-def locked(host: HostSide, target: Target, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(host: HostSide, target: Target, seconds: float | None = None) -> Iterator[None]:
     """Hold this volume against other attaches and detaches on this host: Vdsm itself has no lock.
 
-    Raises Locked when another one does not end within `seconds`, ConfigError when there can be no
-    lock.
+    Raises Locked when another one does not end within `seconds` (the host's limit where none is
+    given), ConfigError when there can be no lock.
     """
+    seconds = host.limits.lock_seconds if seconds is None else seconds
     folder = host.root + host.lock_folder
     try:
         file = rights.private(folder, f"{target.global_id}.lock")

@@ -24,9 +24,6 @@ LOOKS = 3
 # So often more where no answer came, with growing pauses: a failover of the management service
 # takes half a minute.
 LOST_LOOKS = 6
-# A client that runs learns within milliseconds that its disks were taken; one that hangs must not
-# use up the time of a person who waits.
-KNOWN_SECONDS = 10.0
 SHOWN = 3  # objects that an error names
 
 
@@ -238,7 +235,7 @@ def _tear_off_all(
         items = [torn_off(each, [client_id]) for each in targets]
         try:
             generation = client.reassign(
-                items, attachments.ATTACH_TIMEOUT_SECONDS, some(targets), repeat=False
+                items, client.limits.attach_timeout_seconds, some(targets), repeat=False
             )
         except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
             refused = error
@@ -262,7 +259,7 @@ def _facts(held: Held) -> dict[str, object]:
 
 def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:
     """Raise Conflict when a client that runs does not take over in time what was changed."""
-    for _ in client.looks(KNOWN_SECONDS):
+    for _ in client.looks(client.limits.known_seconds):
         late, generation = behind(client, generation)
         if client_id not in late:
             return

@@ -26,6 +26,7 @@ from storpool_ovirt import config, errors, names, program, storpool_conf, text
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.deadline import Deadline, enforced, polls
 from storpool_ovirt.fence import lost_host, metadata
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import sudo_request
 
@@ -71,13 +72,13 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Carry out one action; return the exit code: 2 only ever says that a host's status is off."""
     arguments = list(sys.argv if argv is None else argv)[1:]
     log = Log(PROGRAM, config.root() + LOG_FILE)
     log.correlation_id = f"fence-{os.getpid()}"
     answer = program.Answer(log.descriptor)
-    done, reason = program.guarded(lambda: _answer(arguments, log), log, LOG_FILE)
+    done, reason = program.guarded(lambda: _answer(arguments, log, limits), log, LOG_FILE)
     code, said = done or (FAILED, reason)
     if code == FAILED:
         log.line("fence_failed", reason=said)
@@ -119,9 +120,9 @@ def options(given: str) -> dict[str, str | None]:
     return {key: value for key, value in found.items() if key in OPTIONS}
 
 
-def _answer(arguments: Sequence[str], log: Log) -> tuple[int, str]:
-    deadline = Deadline(lost_host.DEADLINE_SECONDS)
-    with enforced(deadline, f"{PROGRAM} to end", lost_host.LAST_SECONDS):
+def _answer(arguments: Sequence[str], log: Log, limits: Limits) -> tuple[int, str]:
+    deadline = Deadline(limits.deadline_seconds)
+    with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):
         if arguments in (["-h"], ["--help"]):
             return (
                 DONE,
@@ -138,18 +139,15 @@ def _answer(arguments: Sequence[str], log: Log) -> tuple[int, str]:
         site = sudo_request.own_settings(root, asked, sudo_request.FENCE_DOOR, environment=True)
         if os.geteuid() != 0:
             log.line("way", by="itself", why=asked)
-        return carried_out(request, root, site, deadline, log)
+        log.hide(site.api.token.reveal())
+        client = api.Client(site.api, deadline, limits=limits)
+        return carried_out(Call(request, root, site, client, deadline, log))
 
 
-def carried_out(
-    request: Request, root: str, site: config.Host, deadline: Deadline, log: Log
-) -> tuple[int, str]:
+def carried_out(call: Call) -> tuple[int, str]:
     """Carry out an action but `metadata` with a host's own settings; return the exit code and what
     is told."""
-    log.hide(site.api.token.reveal())
-    return ACTIONS[request.action](
-        _Call(request, root, site, api.Client(site.api, deadline), deadline, log)
-    )
+    return ACTIONS[call.request.action](call)
 
 
 def written(request: Request) -> bytes:
@@ -179,7 +177,7 @@ def _asked(request: Request, root: str, deadline: Deadline) -> tuple[int, str] |
 
 
 @dataclass(frozen=True)
-class _Call:
+class Call:
     """What an action works with."""
 
     request: Request
@@ -190,6 +188,7 @@ class _Call:
     log: Log
 
     def host(self) -> lost_host.Host:
+        """Return the host that is meant; raise InputError, NotFound or ConfigError."""
         name = self.request.name
         if self.request.plug:
             return self._agreed(lost_host.named(self.request.plug, self.root), name or "")
@@ -212,7 +211,7 @@ class _Call:
         return host
 
 
-def _status(call: _Call) -> tuple[int, str]:
+def _status(call: Call) -> tuple[int, str]:
     """On while it may write: an unknown state is not off."""
     host = call.host()
     seen = lost_host.look(call.client, host, call.site.openstack_prefix)
@@ -225,7 +224,7 @@ def _status(call: _Call) -> tuple[int, str]:
     )
 
 
-def _off(call: _Call) -> tuple[int, str]:
+def _off(call: Call) -> tuple[int, str]:
     host, even = call.host(), call.request.even_if_it_runs
     if host.here:
         raise errors.InputError(
@@ -242,7 +241,7 @@ def _off(call: _Call) -> tuple[int, str]:
     return DONE, lost_host.summary(host, cleared) + lost_host.others(cleared.now)
 
 
-def _on(call: _Call) -> tuple[int, str]:
+def _on(call: Call) -> tuple[int, str]:
     """There is nothing to give back: a host attaches anew with each start of a VM."""
     host = call.host()
     if force.status(call.client, host.client_id) is None:
@@ -252,18 +251,18 @@ def _on(call: _Call) -> tuple[int, str]:
     return DONE, f"{host} may attach disks"
 
 
-def _monitor(call: _Call) -> tuple[int, str]:
+def _monitor(call: Call) -> tuple[int, str]:
     return DONE, f"StorPool answers and knows {len(call.client.clients())} clients"
 
 
-def _list(call: _Call) -> tuple[int, str]:
+def _list(call: Call) -> tuple[int, str]:
     known = storpool_conf.host_names(call.root)
     return DONE, "\n".join(
         f"{each.client_id},{known.get(each.client_id, '')}" for each in call.client.clients()
     )
 
 
-ACTIONS: Mapping[str, Callable[[_Call], tuple[int, str]]] = {
+ACTIONS: Mapping[str, Callable[[Call], tuple[int, str]]] = {
     "status": _status,
     "on": _on,
     "off": _off,
@@ -293,7 +292,7 @@ FLAGS = {
 }
 
 
-def _when_down(call: _Call, host: lost_host.Host) -> force.Seen:
+def _when_down(call: Call, host: lost_host.Host) -> force.Seen:
     """Look at the host once it is down, or when the time for that is over."""
     seen = lost_host.look(call.client, host, call.site.openstack_prefix)
     if call.request.even_if_it_runs or not seen.may_run:

@@ -16,15 +16,17 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from storpool_ovirt import config, errors, program
+from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.fence import agent
+from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
 
 PROGRAM = "storpool-fence-door"
 LOG_FILE = f"{root_door.LOG_FOLDER}/fence-door.log"
 # Less than the agent waits.
-DEADLINE_SECONDS = 43.0
+LIMITS = Limits(deadline_seconds=43.0, last_seconds=root_door.LAST_SECONDS)
 OPTIONS_MAX_BYTES = 4 << 10  # of the few options that are left
 
 
@@ -33,7 +35,7 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None, root: str = "") -> int:
+def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIMITS) -> int:
     """Carry out what is asked on stdin; return the agent's exit code.
 
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     log.correlation_id = f"fence-{os.getpid()}"
     answer = program.Answer(log.descriptor)
     done, reason = program.guarded(
-        lambda: _run(visit, root, log), log, LOG_FILE, root_door.ANSWER_SECONDS
+        lambda: _run(visit, root, log, limits), log, LOG_FILE, limits.answer_seconds
     )
     code, said = done or (agent.FAILED, reason)
     log.line("answered", code=code, said=said)
@@ -51,15 +53,18 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     return code
 
 
-def _run(visit: root_door.Visit, root: str, log: Log) -> tuple[int, str]:
+def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[int, str]:
     root_door.check(PROGRAM, visit, agent.PROGRAM, ((), (sudo_request.EVEN_IF_IT_RUNS,)))
-    request = _request(root_door.request(b"\n\n", OPTIONS_MAX_BYTES), may_run=bool(visit.arguments))
+    data = root_door.request(b"\n\n", OPTIONS_MAX_BYTES, limits)
+    request = _request(data, may_run=bool(visit.arguments))
     facts = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
     log.line("asked", by=visit.user, **facts)
-    deadline = root_door.WhileAsked(DEADLINE_SECONDS)
-    with enforced(deadline, f"{PROGRAM} to end", root_door.LAST_SECONDS):
+    deadline = root_door.WhileAsked(limits.deadline_seconds)
+    with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):
         site = config.host(root, environment=False)
-        return agent.carried_out(request, root, site, deadline, log)
+        log.hide(site.api.token.reveal())
+        client = api.Client(site.api, deadline, limits=limits)
+        return agent.carried_out(agent.Call(request, root, site, client, deadline, log))
 
 
 def _request(data: bytes, *, may_run: bool) -> agent.Request:

@@ -14,9 +14,6 @@ from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.log import Log
 
-# A person waits, and Engine: all in all less than a minute.
-DEADLINE_SECONDS = 45.0
-LAST_SECONDS = 10.0
 KNOWN_SHOWN = 12  # hosts or clients that an error names
 LEFT_SHOWN = 5  # others' objects that the agent's one line names; the log has all
 

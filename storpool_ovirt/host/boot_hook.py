@@ -20,12 +20,13 @@ from storpool_ovirt import config, errors, presence, program, storpool_conf
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.host import boot_sweep, vdsm_rows
+from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 
 PROGRAM = "storpool-boot-hook"
-# vdsmd waits, and with it the whole host; systemd gives up its start after 90 s.
-DEADLINE_SECONDS = 18.0
-LAST_SECONDS = 8.0
+# vdsmd waits, and with it the whole host; systemd gives up its start after 90 s.  An attach or a
+# detach that outlived the Vdsm that asked for it takes a second, mostly.
+LIMITS = Limits(deadline_seconds=18.0, last_seconds=8.0, lock_seconds=5.0)
 USAGE = f"run it as Vdsm does: {PROGRAM}, with nothing behind it"
 
 
@@ -34,7 +35,7 @@ def run() -> NoReturn:
     sys.exit(main())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Clear what an earlier boot left; return 0 whatever came of it, 1 for a wrong use."""
     arguments = list(sys.argv if argv is None else argv)
     if len(arguments) != 1:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     log = Log(PROGRAM, config.root() + config.HELPER_LOG)
     answer = program.Answer(log.descriptor)
-    done, reason = program.guarded(lambda: _run(log), log, config.HELPER_LOG)
+    done, reason = program.guarded(lambda: _run(log, limits), log, config.HELPER_LOG)
     problems = [reason] if done is None else done
     if problems:  # whatever happened, vdsmd starts
         sentence = log.sentence(_told(problems))
@@ -51,18 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(log: Log) -> list[str]:
+def _run(log: Log, limits: Limits) -> list[str]:
     """Return what could not be done, a sentence each."""
     root = config.root()
-    deadline = Deadline(DEADLINE_SECONDS)
-    with enforced(deadline, "the clearing of an earlier boot's rows", LAST_SECONDS):
-        rows = vdsm_rows.read(root)
+    deadline = Deadline(limits.deadline_seconds)
+    with enforced(deadline, "the clearing of an earlier boot's rows", limits.last_seconds):
+        rows = vdsm_rows.read(root, limits.busy_seconds)
         if boot_sweep.is_done(root):
             lost = [row for row in rows if boot_sweep.is_stale(root, row, later=True)]
-            return _cleared(lost, root, deadline, log) if lost else []
+            return _cleared(lost, _sweep(root, deadline, log, limits)) if lost else []
         if not any(row.ours for row in rows) and not presence.there(root + storpool_conf.FILE):
             return []  # no host of StorPool's
-        sweep = _sweep(root, deadline, log)
+        sweep = _sweep(root, deadline, log, limits)
         sweep.rows(rows)
         sweep.leftovers()
         if not sweep.problems:
@@ -70,21 +71,21 @@ def _run(log: Log) -> list[str]:
     return sweep.problems
 
 
-def _cleared(lost: Sequence[vdsm_rows.Row], root: str, deadline: Deadline, log: Log) -> list[str]:
-    sweep = _sweep(root, deadline, log)
+def _cleared(lost: Sequence[vdsm_rows.Row], sweep: boot_sweep.Sweep) -> list[str]:
     sweep.later = True
     sweep.rows(lost)
     return sweep.problems
 
 
-def _sweep(root: str, deadline: Deadline, log: Log) -> boot_sweep.Sweep:
+def _sweep(root: str, deadline: Deadline, log: Log, limits: Limits) -> boot_sweep.Sweep:
     try:
         host = config.host(root)
     except errors.ConfigError as error:
-        return boot_sweep.Sweep(attachments.HostSide(0, root, deadline, log), None, error)
+        side = attachments.HostSide(0, root, deadline, log, limits=limits)
+        return boot_sweep.Sweep(side, None, error)
     log.hide(host.api.token.reveal())
-    side = attachments.HostSide(host.client_id, root, deadline, log)
-    return boot_sweep.Sweep(side, api.Client(host.api, deadline))
+    side = attachments.HostSide(host.client_id, root, deadline, log, limits=limits)
+    return boot_sweep.Sweep(side, api.Client(host.api, deadline, limits=limits))
 
 
 def _told(problems: Sequence[str]) -> str:

@@ -29,8 +29,6 @@ from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.host import vdsm_rows
 
 MARKER = f"{attachments.LOCK_FOLDER}/boot-hook.done"
-# An attach or a detach that outlived the Vdsm that asked for it: most take a second.
-LOCK_SECONDS = 5.0
 
 
 @dataclass
@@ -86,17 +84,17 @@ class Sweep:
             )
         kind = "snapshot" if row.is_snapshot else "volume"
         target = attachments.Target(row.global_id, _name(row.vol_id), kind)
-        with attachments.locked(self.host, target, LOCK_SECONDS):
+        with attachments.locked(self.host, target):
             if self.later and not is_stale(self.host.root, row, self.later):
                 return  # an attach that was under way has ended
             doubt = self._ask(target)
             if doubt is not None and self.later:
                 raise doubt  # a VM may run: a device that is away for a moment is no proof
             if attachments.stays(
-                self.host, target, attachments.GONE_SECONDS if doubt is None else 0.0
+                self.host, target, self.host.limits.gone_seconds if doubt is None else 0.0
             ):
                 raise doubt or attachments.still_here(target)
-            vdsm_rows.forget(self.host.root, row)
+            vdsm_rows.forget(self.host.root, row, self.host.limits.busy_seconds)
             self.host.log.line(
                 "stale_row_removed", volume=row.vol_id, global_id=row.global_id, asked=doubt is None
             )
@@ -140,7 +138,8 @@ class Sweep:
 
     def _known(self) -> Callable[[str, str], bool]:
         """Return what tells whether a row or a run link names an object."""
-        rows, linked = vdsm_rows.read(self.host.root), vdsm_rows.linked(self.host.root)
+        rows = vdsm_rows.read(self.host.root, self.host.limits.busy_seconds)
+        linked = vdsm_rows.linked(self.host.root)
 
         def known(global_id: str, name: str) -> bool:
             words = [word for word in (global_id, name, names.uuid_of(name)) if word]
@@ -149,7 +148,7 @@ class Sweep:
         return known
 
     def _let_go(self, client: api.Client, target: attachments.Target) -> None:
-        with attachments.locked(self.host, target, LOCK_SECONDS):
+        with attachments.locked(self.host, target):
             if self._known()(target.global_id, target.name or ""):
                 return
             try:

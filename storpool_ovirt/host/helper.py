@@ -23,18 +23,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from storpool_ovirt import config, documents, errors, names, program
 from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
     from storpool_ovirt.cluster import attachments
 
 PROGRAM = "managedvolume-helper-storpool"
-# Vdsm has no limit of its own; Engine gives up after 180 s and may send the next call while we
-# still work.
-DEADLINE_SECONDS = 45.0
-LAST_SECONDS = 10.0  # for an undo, beyond the deadline: all in all less than a minute
 STDIN_MAX_BYTES = 1 << 20
-SWEEP_SECONDS = 0.5  # for what other volumes left: a VM waits, and the next attach goes on with it
 USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
 
 
@@ -55,7 +51,7 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Attach or detach one volume and answer; return the exit code, 0 or 1."""
     # As in the adapter: a process that lives for a tenth of a second leaves nothing to collect
     gc.disable()
@@ -63,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Log(PROGRAM, config.root() + config.HELPER_LOG)
     answer = program.Answer(log.descriptor)
     started = time.monotonic()
-    payload, reason = program.guarded(lambda: _run(arguments, log), log, config.HELPER_LOG)
+    payload, reason = program.guarded(lambda: _run(arguments, log, limits), log, config.HELPER_LOG)
     action = " ".join(arguments[1:2])
     if payload is None:
         took = f"{time.monotonic() - started:.3f}"
@@ -104,12 +100,12 @@ def parse_connection(text: bytes) -> Connection:
     )
 
 
-def _run(argv: Sequence[str], log: Log) -> str:
+def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
     action = argv[1] if len(argv) == 2 else None
     if action not in ("attach", "detach"):
         raise errors.InputError("the action", "is neither attach nor detach", USAGE)
-    deadline = Deadline(DEADLINE_SECONDS)
-    with enforced(deadline, f"{action} to end", LAST_SECONDS):
+    deadline = Deadline(limits.deadline_seconds)
+    with enforced(deadline, f"{action} to end", limits.last_seconds):
         with os.fdopen(
             0, "rb", closefd=False
         ) as stdin:  # Python has no `sys.stdin` where it was closed
@@ -121,8 +117,8 @@ def _run(argv: Sequence[str], log: Log) -> str:
         from storpool_ovirt.cluster import api, attachments
         from storpool_ovirt.host import vdsm_rows
 
-        client = api.Client(host.api, deadline)
-        side = attachments.HostSide(host.client_id, root, deadline, log)
+        client = api.Client(host.api, deadline, limits=limits)
+        side = attachments.HostSide(host.client_id, root, deadline, log, limits=limits)
         kind = "volume" if connection.access_mode == "rw" else "snapshot"
         target = attachments.Target(
             connection.global_id, names.object_name(connection.volume), kind
@@ -158,7 +154,7 @@ def _sweep(host: attachments.HostSide, attached: str) -> None:
     from storpool_ovirt.cluster import attachments
     from storpool_ovirt.host import vdsm_rows
 
-    limit = host.deadline.within(SWEEP_SECONDS)
+    limit = host.deadline.within(host.limits.sweep_seconds)
     try:
         lost = vdsm_rows.dangling(host.root)
     except errors.Error as error:

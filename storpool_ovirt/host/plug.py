@@ -70,7 +70,7 @@ def _let_go(
 
     It is repeated by looking: who has it, and who is up, may be another one by then.
     """
-    patience = host.deadline.within(api.RETRY_SECONDS)
+    patience = host.deadline.within(host.limits.retry_seconds)
     losers: set[int] = set()
     generation = answered = 0
     for attempt in itertools.count():
@@ -130,7 +130,7 @@ def _ask(
 
 
 def _reassign(client: api.Client, target: attachments.Target, item: dict[str, object]) -> int:
-    return client.reassign([item], attachments.ATTACH_TIMEOUT_SECONDS, str(target), repeat=False)
+    return client.reassign([item], client.limits.attach_timeout_seconds, str(target), repeat=False)
 
 
 def _open_elsewhere(found: takeover.Judged, holders: Sequence[str]) -> errors.Conflict:

@@ -16,15 +16,7 @@ from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.host import device_paths, domain_xml
 
-# A client that runs learns in milliseconds that a disk was taken from it; one that hangs, or whose
-# host was just switched off, is said to be down after a while.
-LOSER_SECONDS = 25.0
-# Others may have lost it in a start that was refused: not longer, as one that hangs must not delay
-# all starts by much.
-BYSTANDER_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 0.5
-# StorPool's list may come from an instance of its management that is a moment behind.
-LIST_SECONDS = 2.0
 READ_ALONE_MAX = 6
 
 Pairs = Sequence["tuple[str, domain_xml.Disk]"]
@@ -268,11 +260,11 @@ def _request(
     it.
     """
     items = [force.only_here(target, host.client_id) for target in targets]
-    patience = host.deadline.within(api.RETRY_SECONDS)
+    patience = host.deadline.within(host.limits.retry_seconds)
     for attempt in itertools.count():
         try:
             return client.reassign(
-                items, attachments.ATTACH_TIMEOUT_SECONDS, force.some(targets), repeat=False
+                items, client.limits.attach_timeout_seconds, force.some(targets), repeat=False
             )
         except errors.ApiUnavailable:
             if patience.remaining() <= 0:
@@ -307,7 +299,7 @@ def check_alone(
     client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]
 ) -> None:
     """Read back who has what: the list is the truth, whatever was answered."""
-    for _ in _looks(host, LIST_SECONDS):
+    for _ in _looks(host, host.limits.list_seconds):
         held = held_of(targets, client.attachments())
         if _is_alone(held, targets, host.client_id):
             return
@@ -334,10 +326,10 @@ def wait_for_clients(
     Who lost something must have; for others, which may have lost it in a start that was refused, it
     is not waited long.
     """
-    for waited in _looks(host, LOSER_SECONDS):
+    for waited in _looks(host, host.limits.loser_seconds):
         # What comes later need not be waited for: in a busy cluster there is always something.
         behind, generation = force.behind(client, generation)
-        if not behind or (not behind & losers and waited >= BYSTANDER_SECONDS):
+        if not behind or (not behind & losers and waited >= host.limits.bystander_seconds):
             break
     if behind:
         host.log.line(
@@ -346,7 +338,7 @@ def wait_for_clients(
     if behind & losers:
         who = names.clients(behind & losers)
         raise errors.DeadlineExceeded(
-            f"{who} to learn that disks were taken from it", LOSER_SECONDS
+            f"{who} to learn that disks were taken from it", host.limits.loser_seconds
         )
 
 

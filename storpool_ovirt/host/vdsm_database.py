@@ -17,16 +17,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
 
 from storpool_ovirt import errors, presence, rights
+from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.privilege import child
 
 if TYPE_CHECKING:
     import sqlite3
 
 FILE = "/var/lib/vdsm/storage/managedvolume.db"
-# Vdsm itself is not there while this is asked; whatever else holds its database (a backup) does so
-# for moments.
-BUSY_SECONDS = 3.0
-LIMIT_SECONDS = 2 * BUSY_SECONDS
 # Some kilobytes for each volume that this host has.
 MAX_BYTES = 32 << 20
 MAX_ROWS = 20_000
@@ -37,33 +34,35 @@ _COLUMNS = ("vol_id", "path", "connection_info", "attachment")
 _BESIDE = ("-journal", "-wal")
 
 
-def rows(root: str) -> list[Values]:
+def rows(root: str, busy_seconds: float = LIMITS.busy_seconds) -> list[Values]:
     """Return vol_id, path, connection_info and attachment of all rows; none where Vdsm has no
     database.
 
     Raises InputError where it cannot be read.
     """
     where = root + FILE
-    found: list[list[str | None]] = json.loads(_apart(lambda: _rows(where), where) or b"[]")
+    found: list[list[str | None]] = json.loads(
+        _apart(lambda: _rows(where, busy_seconds), where, busy_seconds) or b"[]"
+    )
     return [
         tuple(None if value is None else value.encode("latin-1") for value in row) for row in found
     ]
 
 
-def remove(root: str, row: Values) -> None:
+def remove(root: str, row: Values, busy_seconds: float = LIMITS.busy_seconds) -> None:
     """Remove the rows that have exactly this vol_id, path and connection_info; raise InputError
     where it cannot be."""
     where = root + FILE
-    _apart(lambda: _remove(where, row[:3]), where)
+    _apart(lambda: _remove(where, row[:3], busy_seconds), where, busy_seconds)
 
 
-def _apart(work: Callable[[], bytes], where: str) -> bytes:
+def _apart(work: Callable[[], bytes], where: str, busy_seconds: float) -> bytes:
     # Before there is a child, which may not read where Python's modules lie.
     import sqlite3  # noqa: F401
     import urllib.parse  # noqa: F401
 
     try:
-        return child.done(work, rights.of(where), LIMIT_SECONDS)
+        return child.done(work, rights.of(where), 2 * busy_seconds)
     except (child.Failed, OSError) as error:
         raise errors.InputError(
             f"Vdsm's database {where}",
@@ -72,7 +71,7 @@ def _apart(work: Callable[[], bytes], where: str) -> bytes:
         ) from error
 
 
-def _rows(where: str) -> bytes:
+def _rows(where: str, busy_seconds: float) -> bytes:
     """Read the rows, as JSON of texts in which each character stands for a byte; nothing without a
     database."""
     if not _is_there(where):
@@ -80,7 +79,8 @@ def _rows(where: str) -> bytes:
     # What a crash left in a journal is brought to an end first, which is writing.
     writes = any(presence.there(where + suffix) for suffix in _BESIDE)
     columns = ", ".join(f"CAST({each} AS BLOB)" for each in _COLUMNS)
-    with _opened(where, "rw" if writes else "ro", ("PRAGMA query_only = ON",)) as connection:
+    mode = "rw" if writes else "ro"
+    with _opened(where, mode, busy_seconds, ("PRAGMA query_only = ON",)) as connection:
         query = f"SELECT {columns} FROM volumes ORDER BY vol_id LIMIT {MAX_ROWS + 1}"  # noqa: S608  our own text
         found = connection.execute(query).fetchall()
     if len(found) > MAX_ROWS:
@@ -89,10 +89,10 @@ def _rows(where: str) -> bytes:
     return json.dumps(texts).encode()
 
 
-def _remove(where: str, row: Sequence[bytes | None]) -> bytes:
+def _remove(where: str, row: Sequence[bytes | None], busy_seconds: float) -> bytes:
     if _is_there(where):
         same = " AND ".join(f"CAST({each} AS BLOB) IS ?" for each in _COLUMNS[: len(row)])
-        with _opened(where, "rw") as connection:
+        with _opened(where, "rw", busy_seconds) as connection:
             connection.execute(f"DELETE FROM volumes WHERE {same}", row)  # noqa: S608  our own text
     return b""
 
@@ -115,13 +115,16 @@ def _is_there(where: str) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(where: str, mode: str, pragmas: Sequence[str] = ()) -> Iterator[sqlite3.Connection]:
+def _opened(
+    where: str, mode: str, busy_seconds: float, pragmas: Sequence[str] = ()
+) -> Iterator[sqlite3.Connection]:
     """Open the database, which is never made here; what was done is kept when the block ends
     without an error."""
     import sqlite3
     from urllib.parse import quote
 
-    connection = sqlite3.connect(f"file:{quote(where)}?mode={mode}", uri=True, timeout=BUSY_SECONDS)
+    uri = f"file:{quote(where)}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
     with contextlib.closing(connection), connection:
         for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", *pragmas):
             connection.execute(pragma)

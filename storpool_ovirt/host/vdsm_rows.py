@@ -19,6 +19,7 @@ from typing import Any
 
 from storpool_ovirt import errors, names, presence, rights
 from storpool_ovirt.host import vdsm_database
+from storpool_ovirt.limits import LIMITS
 
 DATABASE = vdsm_database.FILE
 RULES_FOLDER = "/etc/udev/rules.d"
@@ -45,15 +46,17 @@ class Row:
         return any(text.encode() in value for value in self.stored if value is not None)
 
 
-def read(root: str) -> list[Row]:
+def read(root: str, busy_seconds: float = LIMITS.busy_seconds) -> list[Row]:
     """Return all rows; none where Vdsm has no database.
+
+    Whoever holds it is waited for, `busy_seconds` at most.
 
     Raises InputError where it cannot be read.
     """
-    return [_row(stored) for stored in vdsm_database.rows(root)]
+    return [_row(stored) for stored in vdsm_database.rows(root, busy_seconds)]
 
 
-def forget(root: str, row: Row) -> None:
+def forget(root: str, row: Row, busy_seconds: float = LIMITS.busy_seconds) -> None:
     """Remove the link, the rule and then the row of a volume; a row that has changed since it was
     read stays.
 
@@ -68,7 +71,7 @@ def forget(root: str, row: Row) -> None:
             f"the run link or the udev rule of volume {row.vol_id}",
             f"cannot be removed ({error.strerror})",
         ) from error
-    vdsm_database.remove(root, row.stored)
+    vdsm_database.remove(root, row.stored, busy_seconds)
 
 
 def is_live(root: str, vol_id: str) -> bool:

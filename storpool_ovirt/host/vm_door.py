@@ -20,13 +20,14 @@ from typing import NoReturn
 from storpool_ovirt import config, program
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.host import vm_points, vm_request
+from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
 
 PROGRAM = "storpool-vm-door"
 LOG_FILE = f"{root_door.LOG_FOLDER}/vm-door.log"
 # Less than the hook waits: its sentence shall be ours.
-DEADLINE_SECONDS = 38.0
+LIMITS = Limits(deadline_seconds=38.0, last_seconds=root_door.LAST_SECONDS)
 
 
 def run() -> NoReturn:
@@ -34,7 +35,7 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None, root: str = "") -> int:
+def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIMITS) -> int:
     """Do what is asked on stdin; return the exit code, 0 or 2.
 
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     log = Log(PROGRAM, root + LOG_FILE)
     answer = program.Answer(log.descriptor)
     _, reason = program.guarded(
-        lambda: _run(visit, root, log), log, LOG_FILE, root_door.ANSWER_SECONDS
+        lambda: _run(visit, root, log, limits), log, LOG_FILE, limits.answer_seconds
     )
     if not reason:
         program.delivered(answer, sudo_request.DONE.decode().strip(), log)
@@ -54,10 +55,10 @@ def main(argv: Sequence[str] | None = None, root: str = "") -> int:
     return sudo_request.REFUSED_CODE
 
 
-def _run(visit: root_door.Visit, root: str, log: Log) -> None:
+def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> None:
     root_door.check(PROGRAM, visit, "storpool-vm-hook")
     request = vm_request.read(
-        root_door.request(b"\n", vm_request.BYTES_MAX), list(vm_points.POINTS)
+        root_door.request(b"\n", vm_request.BYTES_MAX, limits), list(vm_points.POINTS)
     )
     log.correlation_id = request.vm
     began = time.monotonic()
@@ -67,8 +68,8 @@ def _run(visit: root_door.Visit, root: str, log: Log) -> None:
         point=request.point,
         disks=",".join(global_id for global_id, _ in request.disks),
     )
-    deadline = root_door.WhileAsked(DEADLINE_SECONDS)
-    with enforced(deadline, "the disks to be this host's alone", root_door.LAST_SECONDS):
-        host = config.host(root, environment=False)
-        vm_points.act(request.point, request.disks, host, root, deadline, log)
+    deadline = root_door.WhileAsked(limits.deadline_seconds)
+    work = vm_points.Work(request.point, root, deadline, log, limits)
+    with enforced(deadline, vm_points.ALONE, limits.last_seconds):
+        vm_points.act(work, request.disks, config.host(root, environment=False))
     log.line("done", seconds=f"{time.monotonic() - began:.3f}")

@@ -18,21 +18,20 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Callable, NoReturn
+from typing import NoReturn
 
 from storpool_ovirt import config, errors, names, program
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.host import device_paths, domain_xml, vm_points, vm_request
+from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import sudo_request
 
 PROGRAM = "storpool-vm-hook"
 LOG_FILE = "/var/log/vdsm/storpool-hook.log"
-# Vdsm has no limit: the VM would stay "waiting for launch" as long as we hang.
-DEADLINE_SECONDS = 40.0
-LAST_SECONDS = (
-    1.0  # a process that was stopped in between takes nothing when it goes on after its time
-)
+# Vdsm has no limit: the VM would stay "waiting for launch" as long as we hang.  A process that was
+# stopped in between takes nothing when it goes on after its time.
+LIMITS = Limits(deadline_seconds=40.0, last_seconds=1.0)
 XML_MAX_BYTES = 16 << 20
 XML_VARIABLE = "_hook_domxml"
 HOOKS_FOLDER = "/usr/libexec/vdsm/hooks"
@@ -44,7 +43,7 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Do what is to be done at this point of Vdsm's; return the exit code, 0 or 2."""
     # As in the helper: nothing of a process that lives for a tenth of a second is worth collecting
     gc.disable()
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     program.close_stdin()
     log.correlation_id = os.environ.get("vmId", "-")  # noqa: SIM112  Vdsm's name
     started = time.monotonic()
-    _, reason = program.guarded(lambda: _run(arguments, root, log), log, LOG_FILE)
+    _, reason = program.guarded(lambda: _run(arguments, root, log, limits), log, LOG_FILE)
     if not reason:
         return 0
     log.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
@@ -63,39 +62,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return REFUSED
 
 
-def handle(  # noqa: PLR0913  the facts of one moment of a VM
-    point: str,
-    document: bytes,
-    root: str,
-    deadline: Deadline,
-    log: Log,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def handle(work: vm_points.Work, document: bytes) -> None:
     """Do what is to be done at a point of Vdsm's for the VM in `document`; nothing is asked when no
     disk is StorPool's.
 
-    `root` is the folder that stands for the host's `/`. Raises what domain_xml, device_paths,
-    config and takeover raise: then Vdsm must not go on.
+    Raises what domain_xml, device_paths, config and `vm_points.act` raise: then Vdsm must not go
+    on.
     """
-    disks = _storpools(document, vm_points.POINTS[point].root, root)
+    disks = _storpools(document, vm_points.POINTS[work.point].root, work.root)
     if not disks:
         return
-    closed = _asked(vm_request.Request(point, log.correlation_id, disks), root, deadline)
+    closed = _asked(vm_request.Request(work.point, work.log.correlation_id, disks), work)
     if not closed:
-        log.line("way", by="root")
+        work.log.line("way", by="root")
         return
     # The environment holds a VM's custom properties too: none of them may say where the API is.
-    host = sudo_request.own_settings(root, closed, sudo_request.DOOR, environment=False)
-    log.line("way", by="itself", why=closed)
-    vm_points.act(point, disks, host, root, deadline, log, sleep)
+    host = sudo_request.own_settings(work.root, closed, sudo_request.DOOR, environment=False)
+    work.log.line("way", by="itself", why=closed)
+    vm_points.act(work, disks, host)
 
 
-def _asked(request: vm_request.Request, root: str, deadline: Deadline) -> str:
+def _asked(request: vm_request.Request, work: vm_points.Work) -> str:
     """Have root do it and return ""; or return why it is not to be asked."""
     if os.geteuid() == 0:
         return "it is root's already"
-    return sudo_request.ask(vm_request.write(request), root, deadline)
+    return sudo_request.ask(vm_request.write(request), work.root, work.deadline)
 
 
 def _root(program: str) -> str:
@@ -108,7 +99,7 @@ def _root(program: str) -> str:
     return root if program.startswith(f"{root}{HOOKS_FOLDER}/") else ""
 
 
-def _run(argv: Sequence[str], root: str, log: Log) -> None:
+def _run(argv: Sequence[str], root: str, log: Log, limits: Limits) -> None:
     point = _point(argv)
     if config.root() != root:
         raise errors.InputError(
@@ -116,9 +107,9 @@ def _run(argv: Sequence[str], root: str, log: Log) -> None:
             "names a folder in which this hook is not linked",
             "take it out of the VM's custom properties",
         )
-    deadline = Deadline(DEADLINE_SECONDS)
-    with enforced(deadline, "the disks to be this host's alone", LAST_SECONDS):
-        handle(point, _document(), root, deadline, log)
+    work = vm_points.Work(point, root, Deadline(limits.deadline_seconds), log, limits)
+    with enforced(work.deadline, vm_points.ALONE, limits.last_seconds):
+        handle(work, _document())
 
 
 def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 from storpool_ovirt import config
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
@@ -21,31 +22,42 @@ if TYPE_CHECKING:
     from storpool_ovirt.host import takeover
 
 
-def act(  # noqa: PLR0913, PLR0917  the facts of one moment of a VM
-    point: str,
-    disks: takeover.Pairs,
-    host: config.Host,
-    root: str,
-    deadline: Deadline,
-    log: Log,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+# What a limit is waited for at any point.
+ALONE = "the disks to be this host's alone"
+
+
+class Work(NamedTuple):
+    """What a program works with at a point of Vdsm's: which one it is, where, and how long.
+
+    `root` is the folder that stands for the host's `/`.
+    """
+
+    point: str
+    root: str
+    deadline: Deadline
+    log: Log
+    limits: Limits = LIMITS
+    sleep: Callable[[float], None] = time.sleep
+
+
+def act(work: Work, disks: takeover.Pairs, host: config.Host) -> None:
     """Do what is to be done at a point for these disks, each with its global id, with the host's
     own settings.
 
-    `root` is the folder that stands for the host's `/`. Raises what `takeover` raises: then Vdsm
-    must not go on.
+    Raises what `takeover` and `plug` raise: then Vdsm must not go on.
     """
-    log.hide(host.api.token.reveal())
+    work.log.hide(host.api.token.reveal())
 
     from storpool_ovirt.cluster import api, attachments
 
-    side = attachments.HostSide(host.client_id, root, deadline, log, sleep)
-    client = api.Client(host.api, deadline, sleep)
+    side = attachments.HostSide(
+        host.client_id, work.root, work.deadline, work.log, work.sleep, limits=work.limits
+    )
+    client = api.Client(host.api, work.deadline, work.sleep, limits=work.limits)
     # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may
     # run the VM.
     client.be_current()
-    POINTS[point].act(client, side, disks, host.openstack_prefix)
+    POINTS[work.point].act(client, side, disks, host.openstack_prefix)
 
 
 def _take(

@@ -15,23 +15,29 @@ import warnings
 from typing import Any, Callable
 
 from storpool_ovirt import rights
+from storpool_ovirt.limits import LIMITS
 
 ANSWER_MAX_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 16
 # More than this process has, for the child: a hostile file must not take the memory of the host.
 MEMORY_BYTES = 512 << 20
-# The child ends itself; one that its user has stopped (SIGSTOP) cannot, and is ended from here so
-# much later.
-STOPPED_SECONDS = 1.0
 
 
 class Failed(Exception):
     """The child did not bring its work to an end; the text says why."""
 
 
-def done(work: Callable[[], bytes], user: rights.User | None, seconds: float) -> bytes:
+def done(
+    work: Callable[[], bytes],
+    user: rights.User | None,
+    seconds: float,
+    stopped_seconds: float = LIMITS.stopped_seconds,
+) -> bytes:
     """Return what `work` returns in a child with a user's rights (None, or not root: with ours), in
     so many seconds.
+
+    The child ends itself. One that its user has stopped (SIGSTOP) cannot, and is ended from here
+    `stopped_seconds` later.
 
     Raises Failed, also for a user whose rights cannot be had and for an answer that is too long.
     """
@@ -48,7 +54,7 @@ def done(work: Callable[[], bytes], user: rights.User | None, seconds: float) ->
     os.close(writing)
     ended = False
     try:
-        answer = _all_of(reading, time.monotonic() + seconds + STOPPED_SECONDS)
+        answer = _all_of(reading, time.monotonic() + seconds + stopped_seconds)
         ended = answer is not None and len(answer) <= ANSWER_MAX_BYTES
     finally:
         os.close(reading)

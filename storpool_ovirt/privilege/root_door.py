@@ -15,14 +15,11 @@ from typing import NamedTuple
 
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.limits import Limits
 
 # A folder of root's: nothing of root's is written in a folder of the user who asks.
 LOG_FOLDER = "/var/log/storpool-ovirt"
-LAST_SECONDS = 0.5
-# Who asks writes at once; who does not is not waited for.
-REQUEST_SECONDS = 5.0
-# Whoever started us may not read: the answer of a program of root's is not waited for either.
-ANSWER_SECONDS = 2.0
+LAST_SECONDS = 0.5  # nothing is undone: what was asked last has taken effect, or not
 
 # What has taken effect before any line of ours: there sudo's env_reset is off, and nothing can be
 # mended from here.
@@ -69,11 +66,11 @@ def check(program: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str
         raise errors.InputError(program, "needs root's rights", f"{asker} starts it through sudo")
 
 
-def request(end: bytes, bytes_max: int) -> bytes:
+def request(end: bytes, bytes_max: int, limits: Limits) -> bytes:
     """Read stdin up to and with `end`, to its end, or to one byte more than `bytes_max`; raise
     DeadlineExceeded."""
     data = b""
-    with enforced(Deadline(REQUEST_SECONDS), "the request to root", LAST_SECONDS):
+    with enforced(Deadline(limits.asked_seconds), "the request to root", limits.last_seconds):
         while end not in data and len(data) <= bytes_max:
             more = os.read(0, bytes_max + 1 - len(data))
             if not more:

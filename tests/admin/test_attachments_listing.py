@@ -15,7 +15,7 @@ from rigs import shared_stage
 from rigs.admin_site import Site, complained, told
 from rigs.device_users import VM, VM_UUID, everything_is_seen, using
 from storpool_ovirt.admin import command
-from storpool_ovirt.cluster import api
+from storpool_ovirt.limits import LIMITS
 
 HOSTS = "[host1.example]\nSP_OURID=1\n[host2.example]\nSP_OURID=2\n"
 NOWHERE = "77777777-7777-4777-8777-777777777777"
@@ -386,11 +386,11 @@ def test_an_api_that_is_away_is_one_sentence(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """T24, T73: exit code 1 when it was tried for long enough."""
-    monkeypatch.setattr(api, "RETRY_SECONDS", 0.0)
+    limits = LIMITS._replace(retry_seconds=0.0)
     monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(site.folder))
     options = site.folder / "away.json"
     options.write_text(json.dumps({**site.stage.engine.options, "sp_api_http_port": "1"}))
-    assert command.main(["storpool-ovirt", "attachments", "--options", str(options)]) == 1
+    assert command.main(["storpool-ovirt", "attachments", "--options", str(options)], limits) == 1
     out, sentence = capsys.readouterr()
     assert out == ""
     assert sentence.startswith(

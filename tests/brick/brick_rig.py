@@ -16,7 +16,7 @@ import pytest
 
 import storpool_simulator
 from rigs.core_fixtures import GIB, TOKEN, Core
-from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster import volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,15 +101,28 @@ def cluster(folder: Path, root: Path, devices: str = "file") -> Iterator[Core]:
 
 
 @contextlib.contextmanager
-def hasty() -> Iterator[None]:
-    """Cut the limits, for what would else be minutes of waiting."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attachments, "ATTACH_TIMEOUT_SECONDS", 1)
-        patch.setattr(attachments, "DEVICE_SECONDS", 0.5)
-        patch.setattr(attachments, "CLOSE_SECONDS", 0.3)
-        patch.setattr(attachments, "UNDO_SECONDS", 1.0)
-        patch.setattr(api, "RETRY_SECONDS", 1.5)
+def hasty(**more: float) -> Iterator[None]:
+    """Give all connectors shorter limits, for what would else be minutes of waiting."""
+    with limited(
+        attach_timeout_seconds=1,
+        device_seconds=0.5,
+        close_seconds=0.3,
+        undo_seconds=1.0,
+        retry_seconds=1.5,
+        **more,
+    ):
         yield
+
+
+@contextlib.contextmanager
+def limited(**seconds: float) -> Iterator[None]:
+    """Give all connectors these limits: os-brick makes them, and hands on none."""
+    before = connector.StorPoolConnector.limits
+    connector.StorPoolConnector.limits = before._replace(**seconds)
+    try:
+        yield
+    finally:
+        connector.StorPoolConnector.limits = before
 
 
 @contextlib.contextmanager

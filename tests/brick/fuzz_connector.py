@@ -26,7 +26,6 @@ from os_brick import exception
 
 from rigs import odd_api
 from rigs.core_fixtures import TOKEN
-from storpool_ovirt.cluster import api, attachments
 
 LIMIT_SECONDS = 2.0
 GRACE_SECONDS = 6.0  # an undo, on a busy machine
@@ -124,17 +123,16 @@ def run(cases: int, seed: int) -> list[str]:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder, root = Path(name), Path(name) / "host1"
         patch.setenv("STORPOOL_OVIRT_ROOT", str(root))
-        patch.setattr("cinder_driver.connector.DEADLINE_SECONDS", LIMIT_SECONDS)
-        for module, limit, seconds in (
-            (attachments, "UNDO_SECONDS", 1.0),
-            (attachments, "DEVICE_SECONDS", 0.5),
-            (attachments, "CLOSE_SECONDS", 0.3),
-            (api, "RETRY_SECONDS", 0.6),
-            (api, "LAST_TRY_SECONDS", 0.3),
-            (api, "FIRST_PAUSE_SECONDS", 0.01),
-        ):
-            patch.setattr(module, limit, seconds)
         with (
+            brick_rig.limited(
+                deadline_seconds=LIMIT_SECONDS,
+                undo_seconds=1.0,
+                device_seconds=0.5,
+                close_seconds=0.3,
+                retry_seconds=0.6,
+                last_try_seconds=0.3,
+                first_pause_seconds=0.01,
+            ),
             brick_rig.cluster(folder, root) as core,
             odd_api.before(core.simulator.host, core.simulator.port) as proxy,
             brick_rig.without_privsep(),

@@ -298,7 +298,6 @@ def test_a_silent_peer_ends_in_time(host: Host, monkeypatch: pytest.MonkeyPatch)
 
     from rigs import canned_api
 
-    monkeypatch.setattr("cinder_driver.connector.DEADLINE_SECONDS", 2.0)
     said: list[str] = []
 
     def attach(info: Info) -> None:
@@ -309,7 +308,7 @@ def test_a_silent_peer_ends_in_time(host: Host, monkeypatch: pytest.MonkeyPatch)
 
     info = host.volume()
     conf = host.local("/etc/storpool.conf")
-    with canned_api.answering([canned_api.DRIP]) as api, brick_rig.hasty():
+    with canned_api.answering([canned_api.DRIP]) as api, brick_rig.hasty(deadline_seconds=2.0):
         conf.write_text(
             conf.read_text().replace(f"PORT={host.core.simulator.port}", f"PORT={api.port}")
         )

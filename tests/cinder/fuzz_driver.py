@@ -27,6 +27,7 @@ from cinder import exception
 from driver_rig import connector, snapshot, volume, volume_type
 
 import storpool_simulator
+from cinder_driver import session
 from rigs import odd_api
 from rigs.core_fixtures import TOKEN, Core
 from storpool_ovirt.cluster import api
@@ -166,17 +167,19 @@ OPERATIONS: dict[str, tuple[Callable[[Scene], Any], Callable[[Scene], bool]]] = 
 }
 
 
+# For what would else be hours of waiting.
+HASTY = session.LIMITS._replace(
+    retry_seconds=0.6, last_try_seconds=0.3, first_pause_seconds=0.01, undo_seconds=2.0
+)
+
+
 @contextlib.contextmanager
-def hasty() -> Iterator[None]:
-    """Cut the limits, for what would else be hours of waiting; groups are consistent."""
+def consistent_groups() -> Iterator[None]:
+    """Have groups that are consistent."""
     import pytest
     from cinder.volume import volume_utils
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "RETRY_SECONDS", 0.6)
-        patch.setattr(api, "LAST_TRY_SECONDS", 0.3)
-        patch.setattr(api, "FIRST_PAUSE_SECONDS", 0.01)
-        patch.setattr("cinder_driver.session.UNDO_SECONDS", 2.0)
         patch.setattr(volume_utils, "is_group_a_cg_snapshot_type", lambda _group: True)
         yield
 
@@ -193,6 +196,7 @@ def case(core: Core, proxy: odd_api.Proxy, seed: int) -> str | None:
         storpool_deadline=LIMIT_SECONDS,
         storpool_api_http_host="127.0.0.1",
     ) as backend:
+        backend.driver.limits = HASTY
         scene = Scene(backend, volume(), None, volume())
         scene.frozen = snapshot(scene.made)
         bystander = volume()
@@ -283,7 +287,7 @@ def run(cases: int, seed: int) -> list[str]:
             ) as running,
             odd_api.before(running.host, running.port) as proxy,
             driver_rig.database(folder),
-            hasty(),
+            consistent_groups(),
             pytest.MonkeyPatch.context() as patch,
         ):
             patch.setenv("STORPOOL_OVIRT_ROOT", str(folder / "engine"))

@@ -13,7 +13,7 @@ from driver_rig import Backend, snapshot, volume
 
 from cinder_driver import session
 from rigs.core_fixtures import GIB, Core
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import volumes
 
 CONSISTENT, PLAIN = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -203,13 +203,13 @@ def test_a_moment_that_an_earlier_try_left_is_not_this_one(
 @pytest.mark.parametrize("kind", ["reset_after", "bad_gateway"])
 @pytest.mark.parametrize("query", ["VolumesGroupSnapshot", "VolumeCreate"])
 def test_what_was_made_although_its_answer_was_lost_goes_too(
-    backend: Backend, members: list[Any], monkeypatch: pytest.MonkeyPatch, query: str, kind: str
+    backend: Backend, members: list[Any], query: str, kind: str
 ) -> None:
     """T59: every answer of a call is lost, and so is that to the look: what it made is found at the
     end, and gone."""
     before = set(backend.there())
     made = [volume(source_volid=each.id) for each in members]
-    monkeypatch.setattr(api, "RETRY_SECONDS", 0.5)
+    backend.driver.limits = backend.driver.limits._replace(retry_seconds=0.5)
     backend.fault(kind, query, times=10)
     backend.fault("error_200", "Snapshot" if query == "VolumesGroupSnapshot" else "Volume", times=1)
     with pytest.raises(exception.CinderException):

@@ -169,10 +169,9 @@ def test_a_migrated_volume_has_the_name_that_cinder_is_told(backend: Backend) ->
     backend.driver.create_volume(copy)
     for kind in ("reset_after", *["bad_gateway"] * 20):
         backend.core.simulator.faults.add(kind, query="VolumeUpdate")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storpool_ovirt.cluster.api.RETRY_SECONDS", 1.5)
-        backend.core.simulator.switches.set({"lag": "1"})
-        update = backend.driver.update_migrated_volume(None, original, copy, "available")
+    backend.driver.limits = backend.driver.limits._replace(retry_seconds=1.5)
+    backend.core.simulator.switches.set({"lag": "1"})
+    update = backend.driver.update_migrated_volume(None, original, copy, "available")
     backend.core.simulator.switches.set({"lag": "0"})
     assert list(backend.there()) == [f"os--volume-{update['_name_id'] or original.id}"]
 

@@ -12,8 +12,9 @@ import pytest
 from rigs import faulty_files
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import attachments, volumes
+from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.limits import LIMITS
 
 TAGS = {"virt": "ovirt"}
 
@@ -82,10 +83,11 @@ def test_a_client_that_is_down_leaves_nothing(
     taken back."""
     core.simulator.switches.set({"attach_timeout_expiry": expiry})
     core.set_client(1, status="down")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attachments, "ATTACH_TIMEOUT_SECONDS", 1)
-        with pytest.raises(errors.Error):
-            attachments.attach(core.client(), core.host(1), target, "rw")
+    hasty = api.Client(
+        core.settings(), Deadline(20), limits=LIMITS._replace(attach_timeout_seconds=1)
+    )
+    with pytest.raises(errors.Error):
+        attachments.attach(hasty, core.host(1), target, "rw")
     assert attached(core) == set()
 
 
@@ -158,16 +160,21 @@ def test_detach_of_what_is_not_attached_is_a_success(
 
 def elsewhere(core: Core, client_id: int) -> attachments.HostSide:
     """Return host 1 as it is where its SP_OURID is another client's."""
-    return attachments.HostSide(client_id, core.root(1), Deadline(20), core.log)
+    return attachments.HostSide(
+        client_id,
+        core.root(1),
+        Deadline(20),
+        core.log,
+        limits=LIMITS._replace(device_seconds=0.3),
+    )
 
 
 @pytest.mark.parametrize("absent", ["ok", "error"])
 def test_a_detach_with_another_hosts_id_is_none(
-    core: Core, target: attachments.Target, absent: str, monkeypatch: pytest.MonkeyPatch
+    core: Core, target: attachments.Target, absent: str
 ) -> None:
     """T50: with a wrong SP_OURID StorPool may say yes: the device that is still here tells that it
     was not ours."""
-    monkeypatch.setattr(attachments, "DEVICE_SECONDS", 0.3)
     core.simulator.switches.set({"detach_absent": absent})
     attachments.attach(core.client(), core.host(1), target, "rw")
     for others_have_it in (False, True):
@@ -240,7 +247,7 @@ def test_a_device_that_cannot_be_looked_at(
         began = time.monotonic()
         with pytest.raises(errors.Unseen, match=f"cannot be looked at .{os.strerror(code)}"):
             attachments.attach(core.client(), host, target, "rw")
-        assert time.monotonic() - began < attachments.DEVICE_SECONDS / 2
+        assert time.monotonic() - began < LIMITS.device_seconds / 2
         with pytest.raises(errors.Unseen, match=f"cannot be looked at .{os.strerror(code)}"):
             attachments.wait_for_size(core.client(), host, target)
         assert attached(core) == set()

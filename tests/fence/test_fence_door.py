@@ -11,8 +11,8 @@ import pytest
 from rigs.bad_requests import BAD_TEXTS
 from rigs.door_stage import LIMIT_SECONDS, DoorStage, Volume
 from rigs.vdsm_user import USER
-from storpool_ovirt.fence import agent, door, lost_host
-from storpool_ovirt.privilege import root_door
+from storpool_ovirt.fence import agent, door
+from storpool_ovirt.limits import LIMITS
 
 
 def test_the_agent_without_the_token(doors: DoorStage) -> None:
@@ -94,8 +94,9 @@ def test_no_answer_is_unknown(doors: DoorStage) -> None:
 
 def test_the_time_is_roots_too() -> None:
     """Root ends before the agent gives up."""
-    assert door.DEADLINE_SECONDS + root_door.LAST_SECONDS < lost_host.DEADLINE_SECONDS
-    assert agent.POWER_TIMEOUT_MAX_SECONDS < door.DEADLINE_SECONDS
+    roots = door.LIMITS
+    assert roots.deadline_seconds + roots.last_seconds < LIMITS.deadline_seconds
+    assert roots.deadline_seconds > agent.POWER_TIMEOUT_MAX_SECONDS
 
 
 def test_sudo_allows_the_agents_door_alone(doors: DoorStage) -> None:

@@ -8,7 +8,7 @@ from fence_words import done, refused
 
 from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, Site, finished
 from rigs.helper_stage import wait_for_call
-from storpool_ovirt.fence import lost_host
+from storpool_ovirt.limits import LIMITS
 
 # Faults
 
@@ -91,7 +91,7 @@ def test_an_answer_that_is_lost_for_good_is_no_success(scene: Site) -> None:
 
 def test_it_ends_within_a_minute() -> None:
     """T54: its own limit, and the last net below that."""
-    assert lost_host.DEADLINE_SECONDS + lost_host.LAST_SECONDS < LIMIT_SECONDS
+    assert LIMITS.deadline_seconds + LIMITS.last_seconds < LIMIT_SECONDS
 
 
 # Others at the same time

@@ -15,10 +15,12 @@ import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,10 +30,9 @@ import fuzzing
 from fuzz_words import UUID
 
 from ovirt_demo import children
-from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import adapter
-from storpool_ovirt.fence import agent, lost_host
-from storpool_ovirt.host import helper, vm_door, vm_hook
+from storpool_ovirt.fence import agent
+from storpool_ovirt.host import helper, vm_hook
 
 OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
 TOKEN, PASSWORD = "1556560560218011653", 'Zk3:s@cr"et/1%\\x'
@@ -136,28 +137,22 @@ class World:
         self.url = f"postgresql+psycopg2://ovirt:{PASSWORD}@127.0.0.1:{self.port}/ovirt"
 
 
+def hasty(program: Any) -> Callable[[list[str]], int]:
+    """Return a program's `main` with limits that are short."""
+    limits = program.LIMITS._replace(deadline_seconds=0.5, last_seconds=1.0, retry_seconds=0.2)
+    return partial(program.main, limits=limits)
+
+
 @contextmanager
 def world() -> Iterator[World]:
     """Give a world with limits that are short, as nothing ever answers in it."""
-    limits = [
-        (helper, "DEADLINE_SECONDS", 0.5),
-        (helper, "LAST_SECONDS", 1.0),
-        (vm_hook, "DEADLINE_SECONDS", 0.5),
-        (vm_door, "DEADLINE_SECONDS", 0.5),
-        (lost_host, "DEADLINE_SECONDS", 0.5),
-        (lost_host, "LAST_SECONDS", 1.0),
-        (agent, "POWER_TIMEOUT_SECONDS", 0.1),
-        (api, "RETRY_SECONDS", 0.2),
-    ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in limits]
-    for module, name, seconds in limits:
-        setattr(module, name, seconds)
+    before = agent.POWER_TIMEOUT_SECONDS
+    agent.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield World(Path(folder))
     finally:
-        for module, name, seconds in before:
-            setattr(module, name, seconds)
+        agent.POWER_TIMEOUT_SECONDS = before
 
 
 def to_adapter(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
@@ -195,7 +190,7 @@ def to_helper(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     if random.random() < 0.2:
         stdin = bent_bytes(random, json.dumps(sent).encode())
     argv = ["helper", action if random.random() < 0.95 else fuzz_words.text(random)]
-    return fuzzing.Call("helper", helper.main, argv, stdin, there.environment), {1}
+    return fuzzing.Call("helper", hasty(helper), argv, stdin, there.environment), {1}
 
 
 def to_agent(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
@@ -216,7 +211,7 @@ def to_agent(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     stdin = random.choice(("\n", "\r\n", "\r")).join(lines).encode("utf-8", "surrogatepass")
     if random.random() < 0.2:
         argv += [fuzz_words.text(random)[:1000] for _ in range(random.randrange(1, 4))]
-    return fuzzing.Call("agent", agent.main, argv, stdin, there.environment), {0, 1}
+    return fuzzing.Call("agent", hasty(agent), argv, stdin, there.environment), {0, 1}
 
 
 def to_hook(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
@@ -257,7 +252,7 @@ def to_hook(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     argv = [f"{there.folder}{vm_hook.HOOKS_FOLDER}/{point}/storpool-vm-hook"]
     environment = {**there.environment, "vmId": fuzz_words.text(random).replace("\0", "")[:1000]}
     environment["vmId"] = environment["vmId"].encode("utf-8", "replace").decode()
-    return fuzzing.Call("hook", vm_hook.main, argv, b"", environment), {2} if needs else {0, 2}
+    return fuzzing.Call("hook", hasty(vm_hook), argv, b"", environment), {2} if needs else {0, 2}
 
 
 def must_refuse(document: bytes, point: str) -> bool:

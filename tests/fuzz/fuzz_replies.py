@@ -19,9 +19,10 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Callable
+from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -33,28 +34,22 @@ from ovirt_demo import simulator as demo_simulator
 from rigs import stage_fixtures
 
 # Loaded once, here, and not in each of the processes that are forked.
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api  # noqa: F401
 from storpool_ovirt.engine import adapter, database, disks  # noqa: F401
-from storpool_ovirt.fence import agent, lost_host
-from storpool_ovirt.host import boot_hook, helper, takeover, vm_hook
+from storpool_ovirt.fence import agent
+from storpool_ovirt.host import boot_hook, helper, takeover, vm_hook  # noqa: F401
 
 GIB = 1 << 30
 SECONDS = 2.0  # what each program has in all, but for its undo
-LIMITS = (
-    (helper, "DEADLINE_SECONDS", SECONDS),
-    (helper, "LAST_SECONDS", 1.0),
-    (vm_hook, "DEADLINE_SECONDS", SECONDS),
-    (lost_host, "DEADLINE_SECONDS", SECONDS),
-    (lost_host, "LAST_SECONDS", 1.0),
-    (boot_hook, "DEADLINE_SECONDS", SECONDS),
-    (boot_hook, "LAST_SECONDS", 1.0),
-    (agent, "POWER_TIMEOUT_SECONDS", 0.1),
-    (api, "FIRST_PAUSE_SECONDS", 0.01),
-    (attachments, "DEVICE_SECONDS", 1.0),
-    (attachments, "CLOSE_SECONDS", 0.5),
-    (attachments, "UNDO_SECONDS", 1.0),
-    (takeover, "LOSER_SECONDS", 1.0),
-)
+HASTY = {
+    "deadline_seconds": SECONDS,
+    "last_seconds": 1.0,
+    "first_pause_seconds": 0.01,
+    "device_seconds": 1.0,
+    "close_seconds": 0.5,
+    "undo_seconds": 1.0,
+    "loser_seconds": 1.0,
+}
 LIMIT_SECONDS = SECONDS + 6.0  # with the last nets, and a machine that is busy
 
 
@@ -113,7 +108,7 @@ class World:
         """Make a call of Vdsm's for the disk."""
         sent = {"connection_info": json.loads(self.info)}
         return self._on_host(
-            "helper", helper.main, ["helper", action], client_id, json.dumps(sent).encode()
+            "helper", helper, ["helper", action], client_id, json.dumps(sent).encode()
         )
 
     def hook(self, client_id: int) -> fuzzing.Call:
@@ -126,7 +121,7 @@ class World:
             f"<serial>{self.disk}</serial></disk></devices></domain>"
         )
         argv = [f"{root}{vm_hook.HOOKS_FOLDER}/before_vm_start/storpool-vm-hook"]
-        call = self._on_host("hook", vm_hook.main, argv, client_id)
+        call = self._on_host("hook", vm_hook, argv, client_id)
         return dataclasses.replace(
             call, environment={**call.environment, "_hook_domxml": str(document), "vmId": "vm"}
         )
@@ -134,22 +129,23 @@ class World:
     def agent(self, action: str) -> fuzzing.Call:
         """Make the call of a fence of host 2, on host 1."""
         options = f"action={action}\nport=2\neven_if_it_runs=1\n".encode()
-        return self._on_host("agent", agent.main, ["fence_storpool"], 1, options)
+        return self._on_host("agent", agent, ["fence_storpool"], 1, options)
 
     def boot(self) -> fuzzing.Call:
         """Make the call of vdsmd's start on host 1."""
-        return self._on_host("boot hook", boot_hook.main, ["storpool-boot-hook"], 1)
+        return self._on_host("boot hook", boot_hook, ["storpool-boot-hook"], 1)
 
     def _on_host(
         self,
-        program: str,
-        main: Callable[[list[str]], int],
+        name: str,
+        program: Any,
         argv: list[str],
         client_id: int,
         stdin: bytes = b"",
     ) -> fuzzing.Call:
         environment = {"STORPOOL_OVIRT_ROOT": str(self.stage.hosts[client_id].root)}
-        return fuzzing.Call(program, main, argv, stdin, environment, LIMIT_SECONDS)
+        main = partial(program.main, limits=program.LIMITS._replace(**HASTY))
+        return fuzzing.Call(name, main, argv, stdin, environment, LIMIT_SECONDS)
 
     @property
     def global_id(self) -> str:
@@ -185,12 +181,9 @@ class World:
 @contextlib.contextmanager
 def world() -> Iterator[World]:
     """Start all of it; the limits are short meanwhile."""
-    before = [(module, name, getattr(module, name)) for module, name, _ in LIMITS]
-    for module, name, seconds in LIMITS:
-        setattr(module, name, seconds)
     with contextlib.ExitStack() as stack:
-        for module, name, seconds in before:
-            stack.callback(setattr, module, name, seconds)
+        stack.callback(setattr, agent, "POWER_TIMEOUT_SECONDS", agent.POWER_TIMEOUT_SECONDS)
+        agent.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         engine = stack.enter_context(demo_database.running(folder))

@@ -12,6 +12,7 @@ from rigs.starts import UUIDS, Clock, attached, bare, disk, during, made, side
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, sharing
 from storpool_ovirt.host import plug, takeover
+from storpool_ovirt.limits import LIMITS
 
 if TYPE_CHECKING:
     from storpool_ovirt.cluster.attachments import Target
@@ -167,7 +168,7 @@ def test_who_attaches_it_again_and_again(core: Core) -> None:
         errors.Conflict, match=r"should be client 2's alone, but those who have it are: .*client 1"
     ):
         plugged(core, target, around(core, "reassign", again), clock)
-    assert clock.now < 2 * takeover.LIST_SECONDS
+    assert clock.now < 2 * LIMITS.list_seconds
 
 
 def test_who_takes_it_by_force_meanwhile_keeps_it(core: Core) -> None:
@@ -192,7 +193,7 @@ def test_a_loser_that_hangs_is_waited_for(core: Core) -> None:
     core.simulator.set_client(1, behind=True)
     with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn"):
         plugged(core, target, clock=clock)
-    assert takeover.LOSER_SECONDS <= clock.now < takeover.LOSER_SECONDS + 1
+    assert LIMITS.loser_seconds <= clock.now < LIMITS.loser_seconds + 1
 
 
 def test_an_api_that_is_away(core: Core) -> None:

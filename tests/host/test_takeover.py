@@ -14,6 +14,7 @@ from rigs.starts import UUIDS, Clock, attached, bare, disk, during, made, side
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
 from storpool_ovirt.host import takeover, vm_hook
+from storpool_ovirt.limits import LIMITS
 
 
 def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
@@ -25,7 +26,7 @@ def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
         errors.DeadlineExceeded, match="client 1 to learn that disks were taken from it"
     ):
         takeover.take(core.client(), side(core, clock), [disk(target)], "os")
-    assert takeover.LOSER_SECONDS <= clock.now < takeover.LOSER_SECONDS + 1
+    assert LIMITS.loser_seconds <= clock.now < LIMITS.loser_seconds + 1
     assert attached(core) == {(target.global_id, 2)}
 
 
@@ -73,7 +74,7 @@ def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(3, behind=True)
     takeover.take(core.client(), side(core, clock), [disk(target)], "os")
-    assert takeover.BYSTANDER_SECONDS <= clock.now < takeover.BYSTANDER_SECONDS + 1
+    assert LIMITS.bystander_seconds <= clock.now < LIMITS.bystander_seconds + 1
     assert attached(core) == {(target.global_id, 2)}
 
 
@@ -94,7 +95,7 @@ def test_the_start_after_a_refused_one_waits_too(core: Core) -> None:
         takeover.take(core.client(), side(core, clock), [disk(target)], "os")
     clock = Clock()
     takeover.take(core.client(), side(core, clock), [disk(target)], "os")
-    assert clock.now >= takeover.BYSTANDER_SECONDS
+    assert clock.now >= LIMITS.bystander_seconds
 
 
 def test_a_generation_that_nobody_told(core: Core) -> None:
@@ -316,7 +317,7 @@ def test_a_vm_with_many_disks_starts_where_each_call_takes_long(core: Core, take
     # What is asked again at once waits here for clients of milliseconds; it would not where a call
     # takes a second.
     asked = [query for query, _ in itertools.groupby(core.queries())]
-    assert len(asked) * SLOW_CALL_SECONDS < vm_hook.DEADLINE_SECONDS / 2
+    assert len(asked) * SLOW_CALL_SECONDS < vm_hook.LIMITS.deadline_seconds / 2
     assert attached(core) == {(each.global_id, 2) for each in targets}
 
 

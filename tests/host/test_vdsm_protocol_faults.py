@@ -15,13 +15,13 @@ from ovirt_demo.vdsm import Host
 from rigs import canned_api
 from rigs.helper_stage import Info, answered, attach, detach, device, on_hosts, refused
 from rigs.stage_fixtures import Stage
-from storpool_ovirt.host import helper
+from storpool_ovirt.limits import LIMITS
 
 
 def test_the_limits_are_those_of_vdsms_caller() -> None:
     """Section 9: all of a helper's time, its undo included, is less than a minute; Engine gives up
     after three."""
-    assert helper.DEADLINE_SECONDS + helper.LAST_SECONDS < 60
+    assert LIMITS.deadline_seconds + LIMITS.last_seconds < 60
 
 
 @pytest.mark.parametrize("expiry", ["error_keep", "error_undo"])

@@ -14,7 +14,7 @@ import pytest
 from ovirt_demo.vdsm import Host
 from rigs import boot_stage, faulty_files
 from storpool_ovirt import errors, names
-from storpool_ovirt.host import vdsm_database, vdsm_rows
+from storpool_ovirt.host import vdsm_rows
 
 VOL = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
 OTHER = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a11"
@@ -156,15 +156,14 @@ def test_a_row_that_has_changed_meanwhile_stays(host: Host) -> None:
     assert [*host.rows] == [VOL]
 
 
-def test_a_locked_database_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_told(host: Host) -> None:
     """Somebody else writes to the database: one sentence after a while, and the row is there."""
-    monkeypatch.setattr(vdsm_database, "BUSY_SECONDS", 0.1)
     boot_stage.put_row(host, VOL, OURS)
     [row] = vdsm_rows.read(str(host.root))
     with closing(sqlite3.connect(host.local(vdsm_rows.DATABASE))) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(errors.InputError, match="locked"):
-            vdsm_rows.forget(str(host.root), row)
+            vdsm_rows.forget(str(host.root), row, busy_seconds=0.1)
     assert [*host.rows] == [VOL]
 
 

@@ -18,7 +18,7 @@ from rigs.bad_requests import damaged
 from rigs.door_stage import LIMIT_SECONDS, SHIPPED, DoorStage, Volume
 from rigs.vdsm_user import USER
 from storpool_ovirt.host import vm_door, vm_hook
-from storpool_ovirt.privilege import root_door, sudo_request
+from storpool_ovirt.privilege import sudo_request
 
 README = Path(__file__).parents[2] / "README.md"
 CHANGES = (
@@ -383,10 +383,7 @@ def test_a_request_without_end(doors: DoorStage) -> None:
         timeout=LIMIT_SECONDS,
     )
     assert "the document of the request to root has more than" in done.stdout
-    doors.have_door(
-        "from storpool_ovirt.privilege import root_door; root_door.REQUEST_SECONDS,"
-        " root_door.LAST_SECONDS = 0.3, 0.1"
-    )
+    doors.have_door(asked_seconds=0.3, last_seconds=0.1)
     began = time.monotonic()
     with subprocess.Popen(
         [doors.door], env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -440,9 +437,10 @@ def test_a_hook_that_was_killed(doors: DoorStage) -> None:
 def test_the_time_is_roots_too(doors: DoorStage) -> None:
     """T73: with an API that hangs root ends within its own limit, before the hook does, and its
     sentence is told."""
-    assert root_door.REQUEST_SECONDS < vm_door.DEADLINE_SECONDS
-    assert vm_door.DEADLINE_SECONDS + root_door.LAST_SECONDS < vm_hook.DEADLINE_SECONDS
-    doors.have_door("vm_door.DEADLINE_SECONDS = 1.5")
+    roots, hooks = vm_door.LIMITS, vm_hook.LIMITS
+    assert roots.asked_seconds < roots.deadline_seconds
+    assert roots.deadline_seconds + roots.last_seconds < hooks.deadline_seconds
+    doors.have_door(deadline_seconds=1.5)
     volume = Volume(doors.cluster, [1, 2])
     doors.cluster.inject("hang", times=100)
     began = time.monotonic()

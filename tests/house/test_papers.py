@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 import re
 import subprocess
 import sysconfig
@@ -259,15 +258,6 @@ def test_every_log_that_is_named_is_written(said: set[str]) -> None:
         for log in set(_A_LOG.findall(read(page))) - OTHERS_LOGS:
             assert log in rotated or Path(log).parent / "*.log" in map(Path, rotated.split()), log
             assert any(Path(log).stem in each for each in said), log
-
-
-def test_the_limits_that_are_told_are_those_that_are_held() -> None:
-    """The table of docs/development.md has the seconds of the constants that it names."""
-    rows = re.findall(r"\| ([\d.]+) \| `([\w/]+)\.([A-Z_]+)` \|", read(Path("docs/development.md")))
-    assert rows
-    for seconds, module, name in rows:
-        there = importlib.import_module(f"storpool_ovirt.{module.replace('/', '.')}")
-        assert getattr(there, name) == float(seconds), name
 
 
 def test_the_verbs_that_are_told_are_those_that_there_are() -> None:

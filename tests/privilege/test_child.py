@@ -107,10 +107,9 @@ def test_it_has_no_way_back() -> None:
     assert os.getresuid() == (0, 0, 0)
 
 
-def test_a_child_that_its_user_stops_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_its_user_stops_is_ended() -> None:
     """T73: SIGSTOP stops its own alarm too; it is killed, and nobody waits for whoever would have
     it go on."""
-    monkeypatch.setattr(child, "STOPPED_SECONDS", 0.1)
     before, began = children(), time.monotonic()
 
     def stop() -> bytes:
@@ -118,7 +117,7 @@ def test_a_child_that_its_user_stops_is_ended(monkeypatch: pytest.MonkeyPatch) -
         return b"went on"
 
     with pytest.raises(child.Failed, match=r"did not end within 0\.2 s"):
-        child.done(stop, None, 0.2)
+        child.done(stop, None, 0.2, stopped_seconds=0.1)
     assert time.monotonic() - began < 5
     assert children() <= before
 

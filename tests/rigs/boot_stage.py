@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovirt_demo import children, vdsm_rows
+from rigs import hasty as hasty_program
 
 if TYPE_CHECKING:
     from ovirt_demo.vdsm import Host
@@ -21,11 +22,7 @@ PATIENCE_SECONDS = (
 )
 SD = "2f9ad2a8-3d0b-4a57-9c3c-6b1f64f4b0de"
 CALL = "from storpool_ovirt.host import boot_hook; sys.exit(boot_hook.main())"
-HASTY = """
-from storpool_ovirt.host import boot_hook, boot_sweep, vdsm_database
-boot_hook.DEADLINE_SECONDS, boot_hook.LAST_SECONDS = 2.0, 4.0
-boot_sweep.LOCK_SECONDS = vdsm_database.BUSY_SECONDS = 0.3
-"""
+HASTY = {"deadline_seconds": 2.0, "last_seconds": 4.0, "lock_seconds": 0.3, "busy_seconds": 0.3}
 RBD = {"driver_volume_type": "rbd", "data": {"name": "rbd/volume", "keyring": None}}
 
 
@@ -55,7 +52,7 @@ def wrapped(folder: Path, body: str) -> Path:
 
 def hasty(folder: Path) -> Path:
     """Make the hook with its limits cut, for what would else be a minute of waiting."""
-    return wrapped(folder, HASTY)
+    return hasty_program.written(folder / "hasty-boot-hook", "host.boot_hook", **HASTY)
 
 
 def start_vdsmd(

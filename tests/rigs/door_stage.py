@@ -108,12 +108,13 @@ class DoorStage:
         """Return where a path of host 1 is on this machine."""
         return Path(f"{self.root}{path}")
 
-    def have_door(self, before: str = "") -> None:
-        """Install the door, which is told its host here and nowhere else; `before` is what it does
-        first."""
-        told = f"root={str(self.root)!r}"
-        self.programs.written(self.door, "host.vm_door", told, before)
-        self.programs.written(self.fence_door, "fence.door", told, before)
+    def have_door(self, before: str = "", **limits: float) -> None:
+        """Install the doors, which are told their host here and nowhere else, and these limits in
+        place of their own; `before` is what they do first."""
+        for door_file, module in ((self.door, "host.vm_door"), (self.fence_door, "fence.door")):
+            shorter = f"{module.partition('.')[2]}.LIMITS._replace(**{limits!r})"
+            told = f"root={str(self.root)!r}, limits={shorter}"
+            self.programs.written(door_file, module, told, before)
 
     def allow(self, text: str | None = None, before: str = "", running: bool = False) -> None:
         """Have these sudoers, or the shipped ones with something before them; `running`: as for

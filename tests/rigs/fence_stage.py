@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import programs
+from rigs import hasty as hasty_program
 from rigs.shared_stage import GIB, attached, post, read
 
 if TYPE_CHECKING:
@@ -38,16 +38,13 @@ NAMES_AT_OTHER = {LOST: NAMES[LOST], OTHER: platform.node()}
 BLOCK = 4096
 AWAY_SECONDS = 6.0  # beyond what a hasty program waits
 
-# The installed programs with their limits cut, for what would else be most of a minute of waiting.
-HASTY = """#!{python}
-import sys
-from storpool_ovirt.admin import command
-from storpool_ovirt.cluster import api
-from storpool_ovirt.fence import agent, lost_host
-lost_host.DEADLINE_SECONDS, lost_host.LAST_SECONDS = 3.0, 1.0
-api.REQUEST_SECONDS, api.RETRY_SECONDS = 1.5, 3.0
-sys.exit({module}.main())
-"""
+# For what would else be most of a minute of waiting.
+HASTY = {
+    "deadline_seconds": 3.0,
+    "last_seconds": 1.0,
+    "request_seconds": 1.5,
+    "retry_seconds": 3.0,
+}
 
 # A VM as far as storage sees it: it writes the numbers from 1 on to its disk, down to the storage,
 # and tells of each.
@@ -179,7 +176,7 @@ class Site:
 
         file = self.folder / "options.json"
         file.write_text(json.dumps({**self.stage.simulator.driver_options(), **(options or {})}))
-        program = self.hasty("command") if hasty else children.find("storpool-ovirt")
+        program = self.hasty("admin.command") if hasty else children.find("storpool-ovirt")
         command = [str(program), "fence-host", "--options", str(file), *arguments]
         with self._started(
             command, self.folder, {"ENGINE_LOG": str(self.folder / "log")}
@@ -206,13 +203,13 @@ class Site:
         """Start the agent on host 2; its stdin is the test's."""
         from ovirt_demo import children
 
-        program = self.hasty("agent") if hasty else children.find("fence_storpool")
+        program = self.hasty("fence.agent") if hasty else children.find("fence_storpool")
         with self._started([str(program), *arguments], self.stage.hosts[OTHER].root) as process:
             yield process
 
     def hasty(self, module: str) -> Path:
         """Return one of the programs with its limits cut."""
-        return programs.written(self.folder / f"hasty-{module}", HASTY, module=module)
+        return hasty_program.written(self.folder / f"hasty-{module}", module, **HASTY)
 
     def log(self) -> str:
         """Return what the verb wrote to its log."""

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import behind, programs
-from rigs.helper_stage import HASTY
+from rigs import behind, helper_stage
 from rigs.shared_stage import attached, post, read, snapshots, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
 
@@ -100,9 +99,7 @@ class Play:
         from ovirt_demo import flows, vdsm
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                self.host1, "helper_path", programs.written(folder / "hasty-helper", HASTY)
-            )
+            patch.setattr(self.host1, "helper_path", helper_stage.written(folder))
             with pytest.raises(vdsm.VdsmError, match="is open at client 1"):
                 flows.finish_migration(self.domain, disk)
         assert self.on_hosts(disk.id) == {1, 2}

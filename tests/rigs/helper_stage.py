@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import programs
+from rigs import hasty as hasty_program
 from rigs.shared_stage import GIB, attached, check_sentence, new_id, post, snapshots, volumes
 from rigs.stage_fixtures import Stage
 
@@ -24,18 +24,17 @@ CALL_SECONDS = (
     20.0  # until a program that was just started has made its call, on a machine that is busy
 )
 
-# The installed program with its limits cut, for what would else be minutes of waiting.
-HASTY = """#!{python}
-import sys
-from storpool_ovirt.cluster import api, attachments
-from storpool_ovirt.host import helper
-helper.DEADLINE_SECONDS, helper.LAST_SECONDS = 3.0, 1.0
-attachments.ATTACH_TIMEOUT_SECONDS, attachments.DEVICE_SECONDS = 1, 1.0
-attachments.CLOSE_SECONDS = 0.5
-attachments.UNDO_SECONDS = 0.8
-api.REQUEST_SECONDS, api.RETRY_SECONDS = 1.5, 1.5
-sys.exit(helper.main())
-"""
+# For what would else be minutes of waiting.
+HASTY = {
+    "deadline_seconds": 3.0,
+    "last_seconds": 1.0,
+    "attach_timeout_seconds": 1,
+    "device_seconds": 1.0,
+    "close_seconds": 0.5,
+    "undo_seconds": 0.8,
+    "request_seconds": 1.5,
+    "retry_seconds": 1.5,
+}
 
 
 @pytest.fixture
@@ -68,6 +67,11 @@ def snapshot_info(stage: Stage, info: Info) -> Info:
     return info_of(snapshot, snapshots(stage.simulator)[snapshot]["globalId"], "ro")
 
 
+def written(folder: Path) -> Path:
+    """Make a helper that gives up much sooner."""
+    return hasty_program.written(folder / "hasty-helper", "host.helper", **HASTY)
+
+
 @pytest.fixture
 def hasty(shared: Stage, tmp_path: Path) -> Host:
     """Give host 1 with a helper that gives up much sooner."""
@@ -75,7 +79,7 @@ def hasty(shared: Stage, tmp_path: Path) -> Host:
 
     return vdsm.Host(
         shared.host1.root,
-        programs.written(tmp_path / "hasty-helper", HASTY),
+        written(tmp_path),
         name=shared.host1.name,
     )
 

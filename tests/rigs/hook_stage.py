@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import programs
+from rigs import hasty
 from rigs.shared_stage import attached, check_sentence
 from rigs.stage_fixtures import Stage
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from ovirt_demo.hooks import HookRun, Hooks
     from ovirt_demo.vdsm import Host
 
-# The installed program with its limits cut, for what would else be a minute of waiting.
-HASTY = """#!{python}
-import sys
-from storpool_ovirt.cluster import api, attachments
-from storpool_ovirt.host import takeover, vm_hook
-vm_hook.DEADLINE_SECONDS, vm_hook.LAST_SECONDS = 3.0, 1.0
-attachments.ATTACH_TIMEOUT_SECONDS, attachments.DEVICE_SECONDS, takeover.LOSER_SECONDS = 1, 0.5, 0.5
-api.REQUEST_SECONDS, api.RETRY_SECONDS = 0.8, 0.8
-sys.exit(vm_hook.main())
-"""
+# For what would else be a minute of waiting.
+HASTY = {
+    "deadline_seconds": 3.0,
+    "last_seconds": 1.0,
+    "attach_timeout_seconds": 1,
+    "device_seconds": 0.5,
+    "loser_seconds": 0.5,
+    "request_seconds": 0.8,
+    "retry_seconds": 0.8,
+}
 LIMIT_SECONDS = 60.0
 POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
 
@@ -229,7 +229,8 @@ def _hooks(module_stage: Stage) -> dict[int, Hooks]:
 def hasty_hook(starts: Starts, tmp_path: Path) -> Iterator[Hooks]:
     """Give the hooks of host 2 with one that gives up much sooner in the place of the installed
     one."""
-    with replaced(starts.stage.host2, programs.written(tmp_path / "hasty-hook", HASTY)) as hooks:
+    program = hasty.written(tmp_path / "hasty-hook", "host.vm_hook", **HASTY)
+    with replaced(starts.stage.host2, program) as hooks:
         yield hooks
 
 

@@ -23,7 +23,8 @@ from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, sharing
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import adapter
-from storpool_ovirt.host import helper, vm_hook
+from storpool_ovirt.host import helper, vm_hook, vm_points
+from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class LiveHost(vdsm.Host):
         """Do what the helper does with this."""
         connection = helper.parse_connection(json.dumps(sent).encode())
         clock = self._clock()
-        deadline = Deadline(helper.DEADLINE_SECONDS, clock)
+        deadline = Deadline(LIMITS.deadline_seconds, clock)
         host = config.host(str(self.root))
         client = api.Client(host.api, deadline, clock.sleep)
         side = attachments.HostSide(
@@ -245,10 +246,10 @@ class Site:
         """Do what the hook does at a point of Vdsm's; raises errors.Error: what comes behind it
         does not happen."""
         clock = self.clock()
-        deadline = Deadline(vm_hook.DEADLINE_SECONDS, clock)
-        vm_hook.handle(
-            point, document.encode(), str(host.root), deadline, self._journal, sleep=clock.sleep
-        )
+        limits = vm_hook.LIMITS
+        deadline = Deadline(limits.deadline_seconds, clock)
+        work = vm_points.Work(point, str(host.root), deadline, self._journal, limits, clock.sleep)
+        vm_hook.handle(work, document.encode())
 
     def reassign(self, *items: dict[str, Any]) -> None:
         """Send a request of nobody's: one that was on its way for long, or the end of a life."""

@@ -48,7 +48,9 @@ def command(
         else:
             known = listing.known(address, deadline)
         found = listing.selected(
-            listing.look(api.Client(domain.api, deadline), known, root), client, disk
+            listing.look(api.Client(domain.api, deadline, limits=out.limits), known, root),
+            client,
+            disk,
         )
     if as_json:
         out.document(listing_text.document(found, time.time()))

@@ -38,15 +38,16 @@ def command(
     """
     root = config.root()
     out.log.correlation_id = f"fence-host-{os.getpid()}"
-    deadline = Deadline(lost_host.DEADLINE_SECONDS)
-    with enforced(deadline, f"{names.shown(host)} to be fenced", lost_host.LAST_SECONDS):
+    deadline = Deadline(out.limits.deadline_seconds)
+    with enforced(deadline, f"{names.shown(host)} to be fenced", out.limits.last_seconds):
         meant = lost_host.named(host, root)
         # A client id is one cluster's: what other clusters list under the same number is another
         # host.
         settings = replace(access.domain(out, options, root).api, multicluster=False)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
+        client = api.Client(settings, deadline, limits=out.limits)
         told = lost_host.Told(twice, dry_run)
-        done = lost_host.fence(api.Client(settings, deadline), meant, prefix, told, out.log)
+        done = lost_host.fence(client, meant, prefix, told, out.log)
         for line in done.lines:
             out.say(line)
     return int(done.refused)
