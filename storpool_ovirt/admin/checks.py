@@ -12,42 +12,36 @@ from contextlib import contextmanager, suppress
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import died, survey
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, intent, mapping, operations, ownership, recovery, tree
-
-
-def gone(work: tree.Work, node: mapping.Node) -> None:
-    """Raise Conflict when the object of a row lives under another global id: by hand it was
-    reverted or restored."""
-    found = candidates.of(survey.living(work), node, work.mapping.location).best
-    if found:
-        raise _lives_on(node, found)
+from storpool_ovirt.engine import (
+    candidates,
+    intent,
+    mapping,
+    ownership,
+    settlement,
+    tree,
+)
+from storpool_ovirt.engine.operations import Operation
 
 
 def not_moved(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
-    """Raise Conflict when one of these lives under another global id, as `gone` does."""
-    things = survey.living(work)
-    for node in nodes:
-        found = candidates.of(things, node, work.mapping.location)
-        if node.global_id is not None and found.mapped is None and found.best:
-            raise _lives_on(node, found.best)
+    """Raise Conflict when the object of one of these rows lives on under another global id, as when
+    it was reverted or restored by hand."""
+    for node, found in ownership.living_on(work, nodes):
+        raise errors.Conflict(
+            f"{node.kind} {node.uuid} (~{node.global_id})",
+            f"lives on as {candidates.those(found)}, it seems",
+            f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our"
+            " name or tags from it",
+        )
 
 
-def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflict:
-    return errors.Conflict(
-        f"{node.kind} {node.uuid} (~{node.global_id})",
-        f"lives on as {candidates.those(found)}, it seems",
-        f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our name"
-        " or tags from it",
-    )
-
-
-def clusters(work: tree.Work, disk: str, operations: Sequence[operations.Operation]) -> None:
+def clusters(work: tree.Work, disk: str, left: Sequence[Operation]) -> None:
     """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means
     nothing."""
     pinned = work.domain.api.cluster_id
     served = {pinned} if pinned else ownership.clusters_shown(work)
     known = {names.cluster_of(node.global_id) for node in work.mapping.tree(disk) if node.global_id}
-    known |= {each.plan.cluster for each in operations if each.plan.cluster}
+    known |= {each.plan.cluster for each in left if each.plan.cluster}
     for cluster in sorted(known - served):
         raise errors.WrongCluster(
             f"disk {disk}",
@@ -56,13 +50,13 @@ def clusters(work: tree.Work, disk: str, operations: Sequence[operations.Operati
         )
 
 
-def explained(work: tree.Work, operation: operations.Operation) -> None:
+def explained(work: tree.Work, operation: Operation) -> None:
     """Raise Conflict when the cluster tells that it is younger than the entry: then a person
     decides what may go."""
     if operation.kind == intent.GROW:
         return
     view = survey.look(work)
-    there = recovery.made(work, operation) if operation.kind == intent.MAKE else None
+    there = settlement.made(work, operation) if operation.kind == intent.MAKE else None
     if view.unmapped or (there is not None and not died.is_alone(view, there)):
         raise errors.Conflict(
             f"disk {operation.disk}",

@@ -18,7 +18,7 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import intent, mapping, operations, recovery
+from storpool_ovirt.engine import intent, mapping, operations, settlement
 
 
 def of_operations(view: survey.View) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def _made(view: survey.View, operation: operations.Operation) -> Finding | None:
         return None
     kind, severity = LEAK, WARNING
     why = _ending(operation)
-    if record is not None and recovery.is_known(view.tree(operation.disk), operation):
+    if record is not None and settlement.is_known(view.tree(operation.disk), operation):
         kind, severity, why = UNFINISHED, INFO, f"{why}; it is in use all the same"
     elif operation.has_done_its_work:
         kind = UNDELIVERED

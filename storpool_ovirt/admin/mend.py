@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import checks, drift, survey
+from storpool_ovirt.admin import checks, drift
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, changes, mapping, recovery, tree
 
@@ -88,10 +88,10 @@ def mend(work: tree.Work, uuid: str, chosen: str | None = None, dry_run: bool = 
 def _tree(work: tree.Work, named: mapping.Node) -> list[mapping.Node]:
     """Return the rows of the disk that have an object; raise Conflict where an operation has to be
     ended first."""
-    operations = recovery.open_on(work, named.root)
-    checks.clusters(work, named.root, operations)
+    left = recovery.open_on(work, named.root)
+    checks.clusters(work, named.root, left)
     node = tree.known(work, named.uuid)
-    pending = [each for each in operations if each.is_open]
+    pending = [each for each in left if each.is_open]
     if pending or node.state in (mapping.PLANNED, mapping.DELETING):
         why = f"{pending[0]} left something on it" if pending else f"its row is {node.state}"
         raise errors.Conflict(
@@ -108,7 +108,7 @@ class _Look:
     def __init__(self, work: tree.Work) -> None:
         self._engine = work
         self._location = work.mapping.location
-        self._things = survey.living(work)
+        self._things = candidates.living(work.client)
         self._attachments = work.client.attachments()
         self._rows = {each.node.global_id: each.node.uuid for each in work.mapping.records()}
 

@@ -106,7 +106,7 @@ def carry_out(work: tree.Work, plan: Plan, say: Callable[[str], object] = _unsai
     if plan.location != work.mapping.location:
         work.mapping.relocate(plan.location)
         work.log.line("location_changed", location=plan.location, retagged=len(plan.retagged))
-    there = {each.global_id: each for each in survey.living(work)}
+    there = {each.global_id: each for each in candidates.living(work.client)}
     written = 0
     for rows in plan.disks:
         with work.mapping.session.transaction():

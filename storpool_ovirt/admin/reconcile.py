@@ -22,8 +22,10 @@ from storpool_ovirt.engine import (
     ownership,
     recovery,
     removal,
+    settlement,
     tree,
 )
+from storpool_ovirt.engine.operations import Operation
 
 NOTHING = "nothing to do any more"
 
@@ -69,14 +71,16 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     with checks.held(work, node.root):
         open_here = [each for each in recovery.open_on(work, node.root) if each.node == node.uuid]
         checks.clusters(work, node.root, open_here)
-        if node.global_id is None and all(recovery.made(work, each) is None for each in open_here):
+        if node.global_id is None and all(
+            settlement.made(work, each) is None for each in open_here
+        ):
             raise errors.NotFound(
                 node.kind, uuid, "in StorPool: it was never made; delete it in oVirt"
             )
         if dry_run:
             return f"would close {len(open_here)} entries on {node.kind} {uuid}"
         for operation in open_here:
-            _told(operation, recovery.settle(work, operation, node.uuid))
+            _done(operation, settlement.settle(work, operation, node.uuid))
         if node.kind == "volume" and open_here:
             work.mapping.write(changes.activated(node.root, node.uuid))
     return f"closed {len(open_here)} entries on {node.kind} {uuid}"
@@ -106,19 +110,19 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
             work,
             [each for each in work.mapping.tree(action.disk) if each.state == mapping.DELETING],
         )
-    done = recovery.settle(work, operation)
-    if operation.kind == intent.DROP and done.startswith("left"):
+    outcome = settlement.settle(work, operation)
+    if operation.kind == intent.DROP and outcome.is_left:
         if not operation.proved:
             raise errors.Conflict(
                 f"disk {action.disk}",
                 "has lost its volume, and its entry comes from a restored backup",
                 "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
             )
-        tree = work.mapping.tree(action.disk)
-        removal.delete_nodes(work, action.disk, tree, tree)
+        nodes = work.mapping.tree(action.disk)
+        removal.delete_nodes(work, action.disk, nodes, nodes)
         work.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
-    return _told(operation, done)
+    return _done(operation, outcome)
 
 
 def _delete(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
@@ -217,14 +221,14 @@ def _remove_object(work: tree.Work, address: str, grace_seconds: float, dry_run:
 
 def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
     node = tree.known(work, uuid)
-    operations = recovery.open_on(work, node.root)
-    checks.clusters(work, node.root, operations)
-    claims = [each for each in operations if (each.kind, each.node) == (intent.MAKE, uuid)]
+    left = recovery.open_on(work, node.root)
+    checks.clusters(work, node.root, left)
+    claims = [each for each in left if (each.kind, each.node) == (intent.MAKE, uuid)]
     claim = next((each for each in claims if each.is_open), None)
-    if claim is not None and not recovery.is_known(work.mapping.tree(node.root), claim):
+    if claim is not None and not settlement.is_known(work.mapping.tree(node.root), claim):
         if dry_run:
             return f"would delete {node.kind} {uuid}"
-        done = _told(claim, recovery.undo(work, claim, here=True))
+        done = _done(claim, settlement.undo(work, claim, here=True))
         for each in claims:
             if each is not claim:
                 work.mapping.journal.close(each, changes.unchanged())
@@ -234,7 +238,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
     try:
         there = checks.read(work, names.address(node.global_id))
     except errors.NotFound:
-        checks.gone(work, node)
+        checks.not_moved(work, [node])
         if dry_run:
             return f"would forget {node.kind} {uuid}"
         removal.forget(work, work.mapping.tree(node.root), [uuid])
@@ -256,11 +260,12 @@ def _find(work: tree.Work, node: mapping.Node) -> str:
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 
-def _told(operation: operations.Operation, done: str) -> str:
-    """Return what was done; raise Conflict when nothing was."""
-    if done.startswith("left"):
-        raise errors.Conflict(f"{operation.plan.kind or 'object'} {operation.node}", f"was {done}")
-    return done
+def _done(operation: Operation, outcome: settlement.Outcome) -> str:
+    """Return what was done, in words; raise Conflict when nothing was."""
+    if outcome.is_left:
+        what = f"{operation.plan.kind or 'object'} {operation.node}"
+        raise errors.Conflict(what, f"was {outcome.text}")
+    return outcome.text
 
 
 def _delete_ours(work: tree.Work, there: api.Volume, uuid: str) -> None:

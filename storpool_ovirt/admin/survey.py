@@ -193,7 +193,7 @@ def look(work: tree.Work, here: bool = True) -> View:
     # What an instance that is behind does not list is neither lost nor free
     work.client.be_current()
     listed = [*work.client.volumes(), *work.client.snapshots()]
-    things = {each.global_id: each for each in listed if not _is_fleeting(each)}
+    things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
     clients = {each.client_id: each.status for each in work.client.clients()}
     records, operations = _database(work)
@@ -204,7 +204,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         records=records,
         operations=operations,
         things=things,
-        fleeting={each.global_id: each for each in listed if _is_fleeting(each)},
+        fleeting={each.global_id: each for each in listed if candidates.is_fleeting(each)},
         attachments=attachments,
         clients=clients,
         clusters=frozenset(
@@ -217,21 +217,6 @@ def look(work: tree.Work, here: bool = True) -> View:
         claim=claim,
         own=own,
     )
-
-
-def living(work: tree.Work) -> list[api.Volume]:
-    """Return all volumes and snapshots but those that StorPool itself is about to drop, as of
-    now."""
-    work.client.be_current()
-    return [
-        each
-        for each in (*work.client.volumes(), *work.client.snapshots())
-        if not _is_fleeting(each)
-    ]
-
-
-def _is_fleeting(thing: api.Volume) -> bool:
-    return thing.dying or thing.transient
 
 
 def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:

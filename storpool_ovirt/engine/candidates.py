@@ -54,6 +54,19 @@ def of(things: Iterable[api.Volume], node: mapping.Node, location: str) -> Candi
     return Candidates(mapped, named, tuple(each for each in tagged if each is not mapped))
 
 
+def living(client: api.Client) -> list[api.Volume]:
+    """Return all volumes and snapshots but those that StorPool itself is about to drop, as of
+    now."""
+    client.be_current()
+    listed = (*client.volumes(), *client.snapshots())
+    return [each for each in listed if not is_fleeting(each)]
+
+
+def is_fleeting(thing: api.Volume) -> bool:
+    """Tell whether StorPool itself is about to drop an object."""
+    return thing.dying or thing.transient
+
+
 def is_named(thing: api.Volume) -> bool:
     """Tell whether an object has the name that goes with its tags, and is of a kind that they can
     be of.

@@ -194,7 +194,7 @@ def stats(work: tree.Work) -> dict[str, object]:
 
 def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
     uuid = node.uuid
-    if node.pending and recovery.concerns(work, node):
+    if node.pending and recovery.has_to_settle(work, node):
         node = recovery.locked(work, uuid)
     tree.checked(work, node)
     ownership.proved(work, node)

@@ -60,16 +60,32 @@ def check_clusters(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
             work.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
 
 
-def is_gone(work: tree.Work, node: mapping.Node) -> bool:
-    """Tell whether a node's object is not there any more: not where another's, or another one, is
-    in its place."""
-    try:
-        proved(work, node)
-    except errors.NotFound:
-        return True
-    except errors.Conflict as error:
-        work.log.line("not_ours", node=node.uuid, reason=error)
-    return False
+def gone(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[str]:
+    """Return the ids of those of these nodes whose object is not there any more, and not elsewhere
+    either: neither is another one in its place, nor does it live on (`living_on`)."""
+    missing = [node for node in nodes if _is_missing(work, node)]
+    moved = {node.uuid: found for node, found in living_on(work, missing)} if missing else {}
+    for uuid, found in moved.items():
+        work.log.line("lives_on", node=uuid, found=candidates.those(found))
+    return [node.uuid for node in missing if node.uuid not in moved]
+
+
+def living_on(
+    work: tree.Work, nodes: Sequence[mapping.Node]
+) -> list[tuple[mapping.Node, tuple[api.Volume, ...]]]:
+    """Return those of these nodes whose object has another global id now, each with what it may be.
+
+    That is what carries our tags, whatever its name; or has our name, and no tags of another owner.
+    """
+    things = candidates.living(work.client)
+    moved = []
+    for node in nodes:
+        found = candidates.of(things, node, work.mapping.location)
+        if node.global_id is not None and found.mapped is None:
+            location = work.mapping.location
+            ours = tuple(each for each in found.best if not candidates.owner(each, location))
+            moved += [(node, ours)] if ours else []
+    return moved
 
 
 def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
@@ -89,6 +105,16 @@ def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
                 )
             ),
         )
+
+
+def _is_missing(work: tree.Work, node: mapping.Node) -> bool:
+    try:
+        proved(work, node)
+    except errors.NotFound:
+        return True
+    except errors.Conflict as error:
+        work.log.line("not_ours", node=node.uuid, reason=error)
+    return False
 
 
 def _checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:

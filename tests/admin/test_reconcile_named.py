@@ -11,7 +11,7 @@ from rigs.disk_rig import OTHERS_VOLUME
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
-from storpool_ovirt.engine import mapping, recovery
+from storpool_ovirt.engine import mapping, settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +164,7 @@ def test_a_preview_that_is_kept_is_the_active_volume(yard: Yard) -> None:
     """T82, T85: a verb had set it aside; oVirt lists it, so what grows with the disk is it
     again."""
     preview = yard.undelivered("preview", yard.verb("snapshot", DISK))
-    yard.age(recovery.FRESH_SECONDS)
+    yard.age(settlement.FRESH_SECONDS)
     yard.verb("extend", DISK, GIB)
     yard.keep(preview)
     yard.verb("extend", DISK, 2 * GIB)
@@ -293,3 +293,14 @@ def test_a_dead_delete_forgets_no_row_whose_object_lives_on_by_its_tags(yard: Ya
     ):
         yard.reconcile()
     assert yard.world() == before
+
+
+def test_a_dead_delete_forgets_a_row_whose_name_is_another_owners(yard: Yard) -> None:
+    """T76, T85: what has the name and another Engine's tags is not the object that was to go."""
+    snapshot = yard.verb("snapshot", DISK)
+    yard.die_planned("remove", snapshot)
+    yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
+    others = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": "elsewhere"}
+    yard.ask(f"VolumeSnapshot/ovirt--{DISK}", {"name": f"ovirt--{snapshot}", "tags": others})
+    assert yard.reconcile() == ["delete taken back for 0 of 1 objects"]
+    assert snapshot not in yard.see().rows

@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import process, recovery
+from storpool_ovirt.engine import process, recovery, settlement
 
 if TYPE_CHECKING:
     from typing import Any
@@ -88,10 +88,10 @@ def test_no_verb_waits_for_the_clock(
         where(yard)
     clock_goes_back(yard, seconds)
     assert (
-        seconds_of(yard, "extend", DISK, 4 * GIB) <= recovery.LATE_SECONDS + recovery.POLL_SECONDS
+        seconds_of(yard, "extend", DISK, 4 * GIB) <= settlement.LATE_SECONDS + recovery.POLL_SECONDS
     )
     assert seconds_of(yard, "connection", DISK) == 0
-    assert seconds_of(yard, "delete", DISK) <= recovery.LATE_SECONDS + recovery.POLL_SECONDS
+    assert seconds_of(yard, "delete", DISK) <= settlement.LATE_SECONDS + recovery.POLL_SECONDS
 
 
 def test_no_age_is_negative_and_none_has_more_time_than_it_had(yard: Yard) -> None:
@@ -141,10 +141,10 @@ def test_an_entry_is_no_older_than_its_process(yard: Yard, monkeypatch: pytest.M
     snapshot = yard.die_made("snapshot", DISK)
     machine = process.own().machine
     yard.sql("UPDATE storpool_ovirt.operation SET process = %s", f"{machine}:1999999:1")
-    monkeypatch.setattr(recovery, "FRESH_SECONDS", 30.0)
+    monkeypatch.setattr(settlement, "FRESH_SECONDS", 30.0)
     assert time.clock_gettime(time.CLOCK_BOOTTIME) > 30, "this machine was started just now"
     yard.verb("extend", DISK, GIB)
     assert f"ovirt--{snapshot}" in yard.see().things
-    monkeypatch.setattr(recovery, "FRESH_SECONDS", time.clock_gettime(time.CLOCK_BOOTTIME) + HOUR)
+    monkeypatch.setattr(settlement, "FRESH_SECONDS", time.clock_gettime(time.CLOCK_BOOTTIME) + HOUR)
     yard.verb("extend", DISK, GIB)
     assert f"ovirt--{snapshot}" not in yard.see().things

@@ -10,7 +10,7 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import operations, recovery
+from storpool_ovirt.engine import operations, settlement
 
 
 def test_a_disk_whose_create_died_is_finished_by_its_repetition(yard: Yard) -> None:
@@ -122,7 +122,7 @@ def test_a_plan_of_a_restored_backup_is_forgotten(yard: Yard, verb: str) -> None
     for _ in range(2):
         yard.verb("extend", DISK, GIB)
         assert yard.see() == before
-        yard.age(recovery.LATE_SECONDS)
+        yard.age(settlement.LATE_SECONDS)
 
 
 def test_what_is_long_dead_is_set_aside(yard: Yard) -> None:
@@ -130,7 +130,7 @@ def test_what_is_long_dead_is_set_aside(yard: Yard) -> None:
     before it grows."""
     yard.verb("create", DISK, GIB)
     preview = yard.undelivered("preview", yard.verb("snapshot", DISK))
-    yard.age(recovery.FRESH_SECONDS)
+    yard.age(settlement.FRESH_SECONDS)
     yard.verb("extend", DISK, 2 * GIB)
     seen = yard.see()
     assert (seen.rows[DISK].active, len(seen.pending)) == (DISK, 1)
@@ -161,7 +161,7 @@ def test_what_comes_late_is_deleted_by_the_next_verb(yard: Yard) -> None:
     yard.verb("extend", DISK, GIB)
     assert f"ovirt--{late}" in yard.see().things
     assert [each.state for each in yard.operations()] == [operations.UNDONE]
-    yard.age(recovery.LATE_SECONDS)
+    yard.age(settlement.LATE_SECONDS)
     yard.verb("extend", DISK, GIB)
     assert set(yard.see().things) == {f"ovirt--{DISK}"}
     assert yard.operations() == []
@@ -179,7 +179,7 @@ def test_what_did_not_come_is_looked_for_once(yard: Yard) -> None:
     yard.verb("create", DISK, GIB)
     yard.die_planned("snapshot", DISK)
     yard.verb("extend", DISK, GIB)
-    yard.age(recovery.LATE_SECONDS)
+    yard.age(settlement.LATE_SECONDS)
     looks = []
     for _ in range(3):
         yard.queries()
@@ -196,7 +196,7 @@ def test_what_was_taken_back_and_made_again_is_kept(yard: Yard) -> None:
     yard.die_planned("clone", DISK, CLONE)
     yard.verb("delete", CLONE)
     yard.undelivered("clone", DISK, CLONE)
-    yard.age(recovery.LATE_SECONDS)
+    yard.age(settlement.LATE_SECONDS)
     yard.verb("extend", CLONE, GIB)
     assert f"ovirt--{CLONE}" in yard.see().things
     assert yard.operations() == []

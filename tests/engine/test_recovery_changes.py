@@ -8,7 +8,8 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.yard import DISK, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import intent, operations, recovery
+from storpool_ovirt.admin import findings
+from storpool_ovirt.engine import intent, operations, settlement
 
 
 @pytest.mark.parametrize("grown", [True, False])
@@ -124,13 +125,13 @@ def test_another_verb_waits_for_late_requests_of_a_delete(yard: Yard) -> None:
     half_deleted(yard)
     before = yard.clock.now
     yard.verb("extend", DISK, GIB)
-    assert recovery.LATE_SECONDS - 10 < yard.clock.now - before <= recovery.LATE_SECONDS
+    assert settlement.LATE_SECONDS - 10 < yard.clock.now - before <= settlement.LATE_SECONDS
 
 
 def test_a_delete_that_died_long_ago_is_not_waited_for(yard: Yard) -> None:
     """T71: nothing of it is under way."""
     half_deleted(yard)
-    yard.age(recovery.LATE_SECONDS)
+    yard.age(settlement.LATE_SECONDS)
     before = yard.clock.now
     yard.verb("extend", DISK, GIB)
     assert yard.clock.now == before
@@ -142,7 +143,7 @@ def test_several_deletes_that_died_are_waited_for_at_once(yard: Yard, times: int
     half_deleted(yard, times)
     before = yard.clock.now
     yard.verb("extend", DISK, GIB)
-    assert yard.clock.now - before <= recovery.LATE_SECONDS
+    assert yard.clock.now - before <= settlement.LATE_SECONDS
 
 
 def test_a_repeated_delete_waits_for_nothing(yard: Yard) -> None:
@@ -162,3 +163,33 @@ def test_a_delete_that_was_taken_back_is_remembered(yard: Yard) -> None:
         (intent.DROP, operations.UNDONE)
     ]
     assert yard.see().pending == []
+
+
+def restored_by_hand(yard: Yard, name: str, tags: dict[str, str]) -> str:
+    """Make a snapshot whose delete dies at once, delete it, and make another one by hand."""
+    yard.verb("create", DISK, GIB)
+    snapshot = str(yard.verb("snapshot", DISK))
+    yard.die_planned("remove", snapshot)
+    yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
+    made = {"name": name.format(snapshot), "tags": tags or yard.tags(snapshot, DISK)}
+    yard.ask(f"VolumeSnapshot/ovirt--{DISK}", made)
+    return snapshot
+
+
+def test_a_dead_delete_forgets_no_row_whose_object_lives_on_by_its_tags(yard: Yard) -> None:
+    """T72, T85: it was restored by hand under another name; no verb forgets it before a person has
+    decided."""
+    snapshot = restored_by_hand(yard, "restored", {})
+    yard.verb("extend", DISK, GIB)
+    assert yard.see().rows[snapshot].state == "live"
+    (finding,) = [each for each in yard.report().findings if each.kind == findings.GHOST]
+    assert finding.uuid == snapshot
+    assert f"storpool-ovirt mend {snapshot}" in finding.mend
+
+
+def test_a_dead_delete_forgets_a_row_whose_name_is_another_owners(yard: Yard) -> None:
+    """T71, T76: what has the name and another Engine's tags is not the object that was to go."""
+    others = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": "elsewhere"}
+    snapshot = restored_by_hand(yard, "ovirt--{}", others)
+    yard.verb("extend", DISK, GIB)
+    assert snapshot not in yard.see().rows

@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, HOUR, Yard, opened_yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import recovery
+from storpool_ovirt.engine import settlement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
 
 TIMELINE = "SELECT lpad(to_hex(timeline_id), 8, '0') FROM pg_control_checkpoint()"
-HOURS = recovery.FRESH_SECONDS / HOUR
+HOURS = settlement.FRESH_SECONDS / HOUR
 
 
 def test_an_image_brings_back_an_entry_of_a_disk_that_is_in_use(yard: Yard) -> None:

@@ -14,7 +14,7 @@ from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import recovery
+from storpool_ovirt.engine import recovery, settlement
 
 MANY_LINES = 400
 
@@ -38,7 +38,7 @@ def test_a_verb_waits_until_no_late_delete_can_come(yard: Yard) -> None:
     """T71: only then is a disk handed to a host whose delete was killed."""
     began = yard.clock.now
     yard.verb("connection", DISK)
-    assert yard.clock.now - began > recovery.LATE_SECONDS / 2
+    assert yard.clock.now - began > settlement.LATE_SECONDS / 2
     began = yard.clock.now
     yard.verb("extend", DISK, 2 * GIB)
     assert yard.clock.now == began, "once is enough"

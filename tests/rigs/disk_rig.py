@@ -24,7 +24,16 @@ from rigs.disk_model import Row
 from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import disks, journal, mapping, ownership, recovery, removal, tree
+from storpool_ovirt.engine import (
+    disks,
+    journal,
+    mapping,
+    ownership,
+    recovery,
+    removal,
+    settlement,
+    tree,
+)
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
@@ -41,7 +50,8 @@ OTHERS_LOCATION = "ffffffff"
 VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says otherwise
 
 _MORTAL = frozenset(
-    module.__file__ for module in (disks, recovery, removal, ownership, volumes, attachments)
+    module.__file__
+    for module in (disks, recovery, settlement, removal, ownership, volumes, attachments)
 )
 _ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
