@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt.admin import died, drift, rowless, survey, twins
+from storpool_ovirt.admin import attached, died, drift, rowless, survey, twins
 from storpool_ovirt.admin.findings import CLUSTER, CRITICAL, GRACE_SECONDS, INFO, WARNING, Finding
 from storpool_ovirt.engine import mapping
 
@@ -44,7 +44,7 @@ def report(
             *died.of_operations(view),
             *drift.of_rows(view),
             *rowless.of_objects(view),
-            *drift.of_attachments(view),
+            *attached.of_attachments(view),
             *more,
         ]
     )
@@ -62,13 +62,17 @@ def _wrong_cluster(view: survey.View) -> Finding | None:
     if view.ours or known & view.things.keys() or (len(here) < 2 and (view.clusters or not live)):
         return None
     return Finding(
-        CLUSTER,
-        CRITICAL,
-        f"the StorPool cluster at {view.api_address}",
-        "",
-        "",
-        f"none of the {len(here or live)} objects of the mapping is there, and nothing carries our"
-        f" location {view.location}",
-        "check sp_api_http_host and sp_cluster_id, and that this is the mapping database of this"
-        " Engine",
+        kind=CLUSTER,
+        severity=CRITICAL,
+        what=f"the StorPool cluster at {view.api_address}",
+        uuid="",
+        disk="",
+        cause=(
+            f"none of the {len(here or live)} objects of the mapping is there, and nothing carries"
+            f" our location {view.location}"
+        ),
+        mend=(
+            "check sp_api_http_host and sp_cluster_id, and that this is the mapping database of"
+            " this Engine"
+        ),
     )

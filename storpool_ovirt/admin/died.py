@@ -4,6 +4,7 @@ journal proves."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import (
@@ -19,6 +20,7 @@ from storpool_ovirt.admin.findings import (
 )
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import intent, mapping, operations, settlement
+from storpool_ovirt.engine.operations import UNDONE, Operation
 
 
 def of_operations(view: survey.View) -> Iterator[Finding]:
@@ -36,127 +38,149 @@ def of_operations(view: survey.View) -> Iterator[Finding]:
                 yield found
 
 
-def _is_here(view: survey.View, operation: operations.Operation) -> bool:
+def _is_here(view: survey.View, operation: Operation) -> bool:
     cluster = operation.plan.cluster
     return view.is_here(operation.disk) and (
         not cluster or not view.clusters or cluster in view.clusters
     )
 
 
-def _hung(operation: operations.Operation) -> Finding:
+def _hung(operation: Operation) -> Finding:
     pid = operation.process.pid
     return Finding(
-        UNFINISHED,
-        WARNING,
-        f"disk {operation.disk}",
-        operation.node,
-        operation.disk,
-        f"{operation} runs as process {pid} long after its time, and may hold the disk",
-        f"look at process {pid} on Engine's machine; when it is killed, the next verb puts things"
-        " right",
-        operation.age_seconds,
+        kind=UNFINISHED,
+        severity=WARNING,
+        what=f"disk {operation.disk}",
+        uuid=operation.node,
+        disk=operation.disk,
+        cause=f"{operation} runs as process {pid} long after its time, and may hold the disk",
+        mend=(
+            f"look at process {pid} on Engine's machine; when it is killed, the next verb puts"
+            " things right"
+        ),
+        age_seconds=operation.age_seconds,
     )
 
 
-def _made(view: survey.View, operation: operations.Operation) -> Finding | None:
-    """What was to be made: a disk, a snapshot or a preview that Engine does not know of."""
+def _made(view: survey.View, operation: Operation) -> Finding | None:
+    """Return the finding on what was to be made: a disk, a snapshot or a preview that Engine does
+    not know of."""
     record = view.records.get(operation.node)
     thing = _thing_of(view, operation.node, record)
-    if operation.state == operations.UNDONE and (
-        thing is None or record is not None or not operation.proved
-    ):
+    if operation.state == UNDONE and (thing is None or record is not None or not operation.proved):
         return None
-    kind, severity = LEAK, WARNING
-    why = _ending(operation)
+    kind, severity, why = LEAK, WARNING, _ending(operation)
     if record is not None and settlement.is_known(view.tree(operation.disk), operation):
         kind, severity, why = UNFINISHED, INFO, f"{why}; it is in use all the same"
     elif operation.has_done_its_work:
         kind = UNDELIVERED
     elif thing is None:
         kind = UNFINISHED
-    what = findings.named(operation.plan.kind or "object", operation.node, thing)
+    found = Finding(
+        kind=kind,
+        severity=severity,
+        what=findings.named(operation.plan.kind or "object", operation.node, thing),
+        uuid=operation.node,
+        disk=operation.disk,
+        cause=why,
+        mend="storpool-ovirt reconcile closes the entry",
+        age_seconds=operation.age_seconds,
+        action=Action(SETTLE, operation.node, operation.disk, number=operation.id),
+    )
     if thing is None and operation.plan.is_elsewhere(view.api_address):
-        where = f"it went to the StorPool API at {operation.plan.api}, not to this one"
-        mend = (
+        return _elsewhere(operation, found)
+    if operation.state == UNDONE and thing is not None:
+        found = _late(operation, found, thing)
+    return found if severity == INFO else _with_step(view, operation, found, thing)
+
+
+def _elsewhere(operation: Operation, found: Finding) -> Finding:
+    """Return the finding on what went to another address, so that nothing is known of it here."""
+    return replace(
+        found,
+        severity=INFO,
+        cause=(
+            f"{found.cause}; it went to the StorPool API at {operation.plan.api}, not to this one"
+        ),
+        mend=(
             "if that is another cluster, audit it with the options of its domain; else"
             f" storpool-ovirt reconcile --remove {operation.node} forgets it"
-        )
-        return Finding(
-            kind,
-            INFO,
-            what,
-            operation.node,
-            operation.disk,
-            f"{why}; {where}",
-            mend,
-            operation.age_seconds,
-        )
-    action: Action | None = Action(SETTLE, operation.node, operation.disk, number=operation.id)
-    if operation.state == operations.UNDONE and thing is not None:
-        why += ", was taken back, and took effect after that all the same"
-        action = Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id)
-    mend = "storpool-ovirt reconcile" + (" deletes it" if thing is not None else " forgets it")
-    if severity == INFO:
-        mend = "storpool-ovirt reconcile closes the entry"
-    elif not operation.proved or (thing is not None and not is_alone(view, thing)):
-        action = None
-        mend = (
+        ),
+        action=None,
+    )
+
+
+def _late(operation: Operation, found: Finding, thing: api.Volume) -> Finding:
+    """Return the finding on what came after its operation had been taken back."""
+    return replace(
+        found,
+        cause=f"{found.cause}, was taken back, and took effect after that all the same",
+        action=Action(DELETE, operation.node, operation.disk, thing.global_id, operation.id),
+    )
+
+
+def _with_step(
+    view: survey.View, operation: Operation, found: Finding, thing: api.Volume | None
+) -> Finding:
+    """Return the finding with what mends it: reconcile where it can be sure, else a person."""
+    does = "deletes" if thing is not None else "forgets"
+    if operation.proved and (thing is None or is_alone(view, thing)):
+        return replace(found, mend=f"storpool-ovirt reconcile {does} it")
+    return replace(
+        found,
+        mend=(
             f"does oVirt list it? if so, storpool-ovirt reconcile --keep {operation.node} closes"
-            f" the entry; if not, storpool-ovirt reconcile --remove {operation.node}"
-            f" {'deletes' if thing is not None else 'forgets'} it"
-        )
-    return Finding(
-        kind,
-        severity,
-        what,
-        operation.node,
-        operation.disk,
-        why,
-        mend,
-        operation.age_seconds,
-        action,
+            f" the entry; if not, storpool-ovirt reconcile --remove {operation.node} {does} it"
+        ),
+        action=None,
     )
 
 
-def _changed(view: survey.View, operation: operations.Operation) -> Finding | None:
-    """What was to grow or to go."""
-    if operation.state == operations.UNDONE:
+def _changed(view: survey.View, operation: Operation) -> Finding | None:
+    """Return the finding on what was to grow or to go."""
+    if operation.state == UNDONE:
         return None
-    record = view.records.get(operation.node)
-    kind = (
-        record.node.kind
-        if record is not None
-        else "disk"
-        if operation.node == operation.disk
-        else "object"
+    is_growth = operation.kind == intent.GROW
+    found = Finding(
+        kind=UNFINISHED,
+        severity=WARNING,
+        what=f"{_kind_of(view, operation)} {operation.node}",
+        uuid=operation.node,
+        disk=operation.disk,
+        cause=_ending(operation),
+        mend="repeat it in oVirt; or storpool-ovirt reconcile, which "
+        + (
+            "reads the size"
+            if is_growth
+            else "keeps what StorPool still has, or ends the delete where the disk has lost its"
+            " volume"
+        ),
+        age_seconds=operation.age_seconds,
+        action=Action(SETTLE, operation.node, operation.disk, number=operation.id),
     )
-    action = Action(SETTLE, operation.node, operation.disk, number=operation.id)
-    facts = (f"{kind} {operation.node}", operation.node, operation.disk, _ending(operation))
     if operation.has_done_its_work:
-        again = (
-            "extend it in oVirt once more"
-            if operation.kind == intent.GROW
-            else "delete it in oVirt once more"
-        )
+        again = f"{'extend' if is_growth else 'delete'} it in oVirt once more"
         mend = (
             f"{again}, so that Engine shows what is true; storpool-ovirt reconcile closes the entry"
         )
-        return Finding(UNDELIVERED, INFO, *facts, mend, operation.age_seconds, action)
-    if operation.kind == intent.DROP and view.unmapped:
+        return replace(found, kind=UNDELIVERED, severity=INFO, mend=mend)
+    if not is_growth and view.unmapped:
         mend = (
             "repeat it in oVirt; storpool-ovirt reconcile does nothing while there are unmapped"
             " objects"
         )
-        return Finding(UNFINISHED, WARNING, *facts, mend, operation.age_seconds)
-    mend = "repeat it in oVirt; or storpool-ovirt reconcile, which " + (
-        "reads the size"
-        if operation.kind == intent.GROW
-        else "keeps what StorPool still has, or ends the delete where the disk has lost its volume"
-    )
-    return Finding(UNFINISHED, WARNING, *facts, mend, operation.age_seconds, action)
+        return replace(found, mend=mend, action=None)
+    return found
 
 
-def _ending(operation: operations.Operation) -> str:
+def _kind_of(view: survey.View, operation: Operation) -> str:
+    record = view.records.get(operation.node)
+    if record is not None:
+        return record.node.kind
+    return "disk" if operation.node == operation.disk else "object"
+
+
+def _ending(operation: Operation) -> str:
     """Tell in words who did what and how it ended."""
     who = str(operation) if operation.arguments else f"a {operation}"
     ending = {
@@ -164,7 +188,7 @@ def _ending(operation: operations.Operation) -> str:
         operations.FAILED: f"failed without knowing the result: {operation.note}",
         operations.DONE: "did its work and died before Engine had the answer",
         operations.UNDELIVERED: "did its work, but nobody read the answer",
-        operations.UNDONE: "died",
+        UNDONE: "died",
     }[operation.state]
     restored = (
         "" if operation.proved else " (the entry comes from a restored backup and proves nothing)"

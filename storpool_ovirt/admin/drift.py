@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from storpool_ovirt import names
 from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import (
-    ATTACHMENT,
     CRITICAL,
-    DETACH,
     GHOST,
     INFO,
     RESIZE,
@@ -52,43 +50,45 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
 def _astray(record: mapping.Record) -> Finding:
     node = record.node
     return Finding(
-        UNFINISHED,
-        WARNING,
-        f"{node.kind} {node.uuid}",
-        node.uuid,
-        node.root,
-        f"its row is {node.state}, and nothing in the journal tells why",
-        f"storpool-ovirt reconcile --remove {node.uuid} looks for the object, and keeps or forgets"
-        " the row",
-        record.age_seconds,
+        kind=UNFINISHED,
+        severity=WARNING,
+        what=f"{node.kind} {node.uuid}",
+        uuid=node.uuid,
+        disk=node.root,
+        cause=f"its row is {node.state}, and nothing in the journal tells why",
+        mend=(
+            f"storpool-ovirt reconcile --remove {node.uuid} looks for the object, and keeps or"
+            " forgets the row"
+        ),
+        age_seconds=record.age_seconds,
     )
 
 
 def _rootless(record: mapping.Record) -> Finding:
     node = record.node
     return Finding(
-        UNFINISHED,
-        WARNING,
-        f"{node.kind} {node.uuid}",
-        node.uuid,
-        node.root,
-        "the row of its disk is missing: a rebuild was interrupted",
-        "storpool-ovirt rebuild",
-        record.age_seconds,
+        kind=UNFINISHED,
+        severity=WARNING,
+        what=f"{node.kind} {node.uuid}",
+        uuid=node.uuid,
+        disk=node.root,
+        cause="the row of its disk is missing: a rebuild was interrupted",
+        mend="storpool-ovirt rebuild",
+        age_seconds=record.age_seconds,
     )
 
 
 def _inactive_root(record: mapping.Record) -> Finding:
     node = record.node
     return Finding(
-        UNFINISHED,
-        WARNING,
-        f"{node.kind} {node.uuid}",
-        node.uuid,
-        node.root,
-        f"its VM's volume is told to be {node.active}, which the mapping does not know",
-        "storpool-ovirt rebuild, or the next start of the VM, puts it right",
-        record.age_seconds,
+        kind=UNFINISHED,
+        severity=WARNING,
+        what=f"{node.kind} {node.uuid}",
+        uuid=node.uuid,
+        disk=node.root,
+        cause=f"its VM's volume is told to be {node.active}, which the mapping does not know",
+        mend="storpool-ovirt rebuild, or the next start of the VM, puts it right",
+        age_seconds=record.age_seconds,
     )
 
 
@@ -97,14 +97,14 @@ def _ghost(view: survey.View, record: mapping.Record) -> Finding:
     found = view.candidates(node).best
     cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
     return Finding(
-        GHOST,
-        CRITICAL if node.kind == "volume" else WARNING,
-        f"{node.kind} {node.uuid} (~{node.global_id})",
-        node.uuid,
-        node.root,
-        cause,
-        mend,
-        record.age_seconds,
+        kind=GHOST,
+        severity=CRITICAL if node.kind == "volume" else WARNING,
+        what=f"{node.kind} {node.uuid} (~{node.global_id})",
+        uuid=node.uuid,
+        disk=node.root,
+        cause=cause,
+        mend=mend,
+        age_seconds=record.age_seconds,
     )
 
 
@@ -163,29 +163,35 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
         return  # whatever it is like, it is not ours to mend
     if thing.name != names.object_name(node.uuid):
         yield Finding(
-            TAGS,
-            INFO,
-            what,
-            node.uuid,
-            node.root,
-            f"somebody renamed it to {names.shown(thing.name)}",
-            f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a lost"
-            " answer is found by its name",
-            record.age_seconds,
+            kind=TAGS,
+            severity=INFO,
+            what=what,
+            uuid=node.uuid,
+            disk=node.root,
+            cause=f"somebody renamed it to {names.shown(thing.name)}",
+            mend=(
+                f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a"
+                " lost answer is found by its name"
+            ),
+            age_seconds=record.age_seconds,
         )
     if thing.size_bytes != node.size_bytes:
         yield Finding(
-            SIZE,
-            WARNING,
-            what,
-            node.uuid,
-            node.root,
-            f"it has {gib(thing.size_bytes)}, the mapping says {gib(node.size_bytes)}: it was"
-            " resized, reverted or restored by hand, or by a request that came late",
-            f"storpool-ovirt mend {node.uuid}, or reconcile, writes the size in the mapping; extend"
-            " the disk in oVirt to what it has, so that Engine shows it too",
-            record.age_seconds,
-            Action(RESIZE, node.uuid, node.root, thing.global_id),
+            kind=SIZE,
+            severity=WARNING,
+            what=what,
+            uuid=node.uuid,
+            disk=node.root,
+            cause=(
+                f"it has {gib(thing.size_bytes)}, the mapping says {gib(node.size_bytes)}: it was"
+                " resized, reverted or restored by hand, or by a request that came late"
+            ),
+            mend=(
+                f"storpool-ovirt mend {node.uuid}, or reconcile, writes the size in the mapping;"
+                " extend the disk in oVirt to what it has, so that Engine shows it too"
+            ),
+            age_seconds=record.age_seconds,
+            action=Action(RESIZE, node.uuid, node.root, thing.global_id),
         )
 
 
@@ -208,98 +214,15 @@ def _tags(
             " no verb touches it"
         )
     return Finding(
-        TAGS,
-        WARNING,
-        findings.named(node.kind, node.uuid, thing),
-        node.uuid,
-        node.root,
-        f"somebody changed its tags ({', '.join(sorted(wrong))})",
-        f"{mend}, and so does reconcile" if mine else mend,
-        record.age_seconds,
-        Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
-    )
-
-
-def of_attachments(view: survey.View) -> Iterator[Finding]:
-    """Yield what hosts have and should not, or may have for no reason."""
-    for record in view.records.values():
-        node = record.node
-        if node.global_id is None or node.root in view.busy:
-            continue
-        thing = view.things.get(node.global_id)
-        if thing is not None and candidates.owner(thing, view.location):
-            continue  # who has it is that owner's affair; that it is another's is told by `_tags`
-        held = view.holders(node.global_id, names.object_name(node.uuid))
-        if held:
-            yield from _held(view, record, held)
-
-
-def _held(
-    view: survey.View, record: mapping.Record, held: list[api.Attachment]
-) -> Iterator[Finding]:
-    node = record.node
-    what = f"{node.kind} {node.uuid} (~{node.global_id})"
-    where = ", ".join(f"client {each.client_id}" for each in held)
-    root = view.records.get(node.root)
-    if node.kind == "volume" and root is not None and (root.node.active or node.root) != node.uuid:
-        yield _inactive(view, node, what, where, str(root.node.active))
-    for each in held:
-        if view.clients.get(each.client_id, api.DOWN) == api.DOWN:
-            yield Finding(
-                ATTACHMENT,
-                WARNING,
-                what,
-                node.uuid,
-                node.root,
-                f"client {each.client_id} has it attached and is down",
-                f"bring the host with SP_OURID={each.client_id} back; if it is lost for good, make"
-                f" sure that it is off, then storpool-ovirt fence-host {each.client_id}",
-            )
-    if len([each for each in held if each.access_mode == "rw"]) > 1:
-        yield Finding(
-            ATTACHMENT,
-            INFO,
-            what,
-            node.uuid,
-            node.root,
-            f"{where} have it attached: a migration under way, a shareable disk, or what a failed"
-            " migration left",
-            f"if it should not be so: storpool-ovirt reconcile --detach {node.uuid} detaches it"
-            " where it is closed",
-        )
-
-
-def _inactive(view: survey.View, node: mapping.Node, what: str, where: str, active: str) -> Finding:
-    """A volume that is attached and is not the one that the VM writes; or the mapping is wrong
-    about which that is."""
-    record = view.records.get(active)
-    other = (
-        record is not None
-        and record.node.global_id is not None
-        and view.holders(record.node.global_id, names.object_name(active))
-    )
-    if other:
-        return Finding(
-            ATTACHMENT,
-            WARNING,
-            what,
-            node.uuid,
-            node.root,
-            f"{where} has it attached, but the VM's volume is {active}",
-            "storpool-ovirt reconcile detaches it where it is closed",
-            None,
-            Action(DETACH, node.uuid, node.root, node.global_id or ""),
-        )
-    return Finding(
-        ATTACHMENT,
-        INFO,
-        what,
-        node.uuid,
-        node.root,
-        f"{where} has it attached; the mapping takes {active} for the VM's volume, which no"
-        " host has",
-        "a copy left it attached, or the mapping is older than the cluster: the next"
-        " connect_volume, or storpool-ovirt rebuild, puts it right",
+        kind=TAGS,
+        severity=WARNING,
+        what=findings.named(node.kind, node.uuid, thing),
+        uuid=node.uuid,
+        disk=node.root,
+        cause=f"somebody changed its tags ({', '.join(sorted(wrong))})",
+        mend=f"{mend}, and so does reconcile" if mine else mend,
+        age_seconds=record.age_seconds,
+        action=Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
     )
 
 

@@ -249,16 +249,16 @@ class _Joint:
         )
         sharers = tuple(sorted(each.client_id for each in rows if each.client_id != mine.client_id))
         return Entry(
-            thing,
-            mine.client_id,
-            self.hosts.get(mine.client_id),
-            side.down,
-            mine.access_mode,
-            sharers,
-            side.asked_at,
-            device,
-            missing,
-            purposes.of(facts),
+            thing=thing,
+            client_id=mine.client_id,
+            host=self.hosts.get(mine.client_id),
+            down=side.down,
+            access_mode=mine.access_mode,
+            sharers=sharers,
+            asked_at=side.asked_at,
+            device=device,
+            missing=missing,
+            purpose=purposes.of(facts),
         )
 
     def _side(self, client_id: int, times: Mapping[int, float]) -> purposes.Side:

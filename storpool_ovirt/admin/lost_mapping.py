@@ -30,15 +30,19 @@ def findings(work: tree.Work, view: survey.View) -> list[Finding]:
     named = ", ".join(f"{each.name} ({each.disks} disks, {each.objects} objects)" for each in left)
     return [
         Finding(
-            LOST,
-            WARNING,
-            f"location {view.location}",
-            "",
-            "",
-            "it has no disk, and no Engine that works claims these locations of the cluster:"
-            f" {named}",
-            "if this Engine's database was lost: storpool-ovirt rebuild --dry-run --location"
-            f" {left[0].name}; if it is a new Engine, this ends with its first disk",
+            kind=LOST,
+            severity=WARNING,
+            what=f"location {view.location}",
+            uuid="",
+            disk="",
+            cause=(
+                "it has no disk, and no Engine that works claims these locations of the cluster:"
+                f" {named}"
+            ),
+            mend=(
+                "if this Engine's database was lost: storpool-ovirt rebuild --dry-run --location"
+                f" {left[0].name}; if it is a new Engine, this ends with its first disk"
+            ),
         )
     ]
 

@@ -60,14 +60,14 @@ def _unmapped(view: survey.View, uuid: str, root: str, thing: api.Volume) -> Fin
     severity = CRITICAL if record is not None or held else WARNING
     age_seconds = max(0.0, view.now - thing.created_at)
     return Finding(
-        UNMAPPED,
-        severity,
-        findings.named(thing.kind, uuid, thing),
-        uuid,
-        root,
-        cause,
-        mend,
-        age_seconds,
+        kind=UNMAPPED,
+        severity=severity,
+        what=findings.named(thing.kind, uuid, thing),
+        uuid=uuid,
+        disk=root,
+        cause=cause,
+        mend=mend,
+        age_seconds=age_seconds,
     )
 
 
@@ -82,15 +82,17 @@ def _kept(view: survey.View) -> Iterator[Finding]:
             else f"carries the tags of {uuid}"
         )
         yield Finding(
-            KEPT,
-            INFO,
-            candidates.those(things),
-            uuid,
-            root,
-            f"{has}, but no verb made {'them' if len(things) > 1 else 'it'}: a snapshot or copy by"
-            " hand, by VolumeCare, by a backup",
-            "nothing here touches it; whoever made it deletes it when it is not needed",
-            max(0.0, view.now - min(each.created_at for each in things)),
+            kind=KEPT,
+            severity=INFO,
+            what=candidates.those(things),
+            uuid=uuid,
+            disk=root,
+            cause=(
+                f"{has}, but no verb made {'them' if len(things) > 1 else 'it'}: a snapshot or copy"
+                " by hand, by VolumeCare, by a backup"
+            ),
+            mend="nothing here touches it; whoever made it deletes it when it is not needed",
+            age_seconds=max(0.0, view.now - min(each.created_at for each in things)),
         )
 
 
@@ -115,13 +117,13 @@ def _foreign(view: survey.View, uuid: str, thing: api.Volume) -> Finding | None:
     )
     why = f"belongs to {other}" if other else f"carries {lacks}"
     return Finding(
-        FOREIGN,
-        WARNING if record is not None else INFO,
-        findings.named(thing.kind, uuid, thing),
-        uuid,
-        uuid,
-        f"it has a name of ours, but {why}"
+        kind=FOREIGN,
+        severity=WARNING if record is not None else INFO,
+        what=findings.named(thing.kind, uuid, thing),
+        uuid=uuid,
+        disk=uuid,
+        cause=f"it has a name of ours, but {why}"
         + (", and the mapping has this id" if record is not None else ""),
-        mend,
-        max(0.0, view.now - thing.created_at),
+        mend=mend,
+        age_seconds=max(0.0, view.now - thing.created_at),
     )

@@ -30,16 +30,20 @@ def of_claims(view: survey.View) -> Iterator[Finding]:
     for other in claims.differences(view.claim, view.own):
         seen_seconds = max(0.0, view.now - other.at)
         yield Finding(
-            TWIN,
-            CRITICAL if seen_seconds < ALIVE_SECONDS else WARNING,
-            str(other),
-            "",
-            "",
-            f"it has our location {view.location}, and takes our disks for its own as we take"
-            " its own",
-            "stop it, or take StorPool from it; then, on the machine of the Engine that is to have"
-            " the disks: storpool-ovirt claim",
-            seen_seconds,
+            kind=TWIN,
+            severity=CRITICAL if seen_seconds < ALIVE_SECONDS else WARNING,
+            what=str(other),
+            uuid="",
+            disk="",
+            cause=(
+                f"it has our location {view.location}, and takes our disks for its own as we take"
+                " its own"
+            ),
+            mend=(
+                "stop it, or take StorPool from it; then, on the machine of the Engine that is to"
+                " have the disks: storpool-ovirt claim"
+            ),
+            age_seconds=seen_seconds,
         )
 
 
