@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from storpool_ovirt.admin import audit_text, listing
+from storpool_ovirt.admin import audit_text, entries, listing
 from storpool_ovirt.cluster import api
 from storpool_ovirt.host import openers
 
@@ -73,8 +73,8 @@ def _head(found: listing.Listing) -> Iterator[str]:
         yield f"DOWN: client {client_id}{f' ({name})' if name else ''}"
 
 
-def _title(thing: listing.Thing, rows: Sequence[listing.Entry]) -> str:
-    of_disk = "" if thing.kind == listing.DISK else f" of disk {thing.disk}"
+def _title(thing: entries.Thing, rows: Sequence[entries.Entry]) -> str:
+    of_disk = "" if thing.kind == entries.DISK else f" of disk {thing.disk}"
     writers = sum(each.access_mode == "rw" for each in rows)
     # Of all hosts, also where only one is listed.
     shared = writers and any(each.sharers for each in rows)
@@ -82,7 +82,7 @@ def _title(thing: listing.Thing, rows: Sequence[listing.Entry]) -> str:
     return f"{thing.kind} {thing.uuid}{of_disk} (~{thing.global_id}){mark}"
 
 
-def _facts(found: listing.Listing, each: listing.Entry, now: float) -> tuple[str, ...]:
+def _facts(found: listing.Listing, each: entries.Entry, now: float) -> tuple[str, ...]:
     here = " (here)" if each.client_id == found.here else ""
     state = "NO DEVICE" if each.missing else _OPEN[each.device.open if each.device else None]
     return (
@@ -95,7 +95,7 @@ def _facts(found: listing.Listing, each: listing.Entry, now: float) -> tuple[str
     )
 
 
-def _since(each: listing.Entry, now: float) -> str:
+def _since(each: entries.Entry, now: float) -> str:
     if each.device is not None:
         return f"since {_stamp(each.device.made_at)} ({audit_text.span(now - each.device.made_at)})"
     if each.asked_at is not None:
@@ -118,7 +118,7 @@ def _users(device: openers.Device) -> list[str]:
     return [*(f"{each.name}, pid {each.pid}" for each in device.processes), *device.above]
 
 
-def _object(each: listing.Entry) -> dict[str, Any]:
+def _object(each: entries.Entry) -> dict[str, Any]:
     device = each.device
     return {
         "client_id": each.client_id,

@@ -202,13 +202,13 @@ def test_a_row_whose_object_lives_is_not_forgotten(
 
 def test_it_is_not_listed_as_attached_to_the_disk(yard: Yard) -> None:
     """T76: a backup that reads a copy somewhere makes no second host of the disk."""
-    from storpool_ovirt.admin import listing
+    from storpool_ovirt.admin import entries, listing
 
     yard.shut(DISK)
     yard.hold(yard.by_hand(DISK, name="a-copy"))
     with yard.engine("attachments") as engine:
         records = {each.node.uuid: each for each in engine.mapping.records()}
-        known = listing.Known(
+        known = entries.MappingSide(
             records, host_notes.of_all(engine.mapping), "db", engine.mapping.location
         )
         found = listing.look(engine.client, known, engine.root)

@@ -7,7 +7,7 @@ import time
 import click
 
 from storpool_ovirt import config, errors
-from storpool_ovirt.admin import access, console, limits, listing, listing_text
+from storpool_ovirt.admin import access, console, entries, limits, listing, listing_text
 from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
 from storpool_ovirt.cluster import api
 
@@ -44,9 +44,9 @@ def command(
         try:
             address = access.database(out, database, root)
         except errors.ConfigError as error:  # a host has none
-            known = listing.Known({}, {}, problem=str(error))
+            known = entries.MappingSide({}, {}, problem=str(error))
         else:
-            known = listing.known(address, deadline)
+            known = listing.read_mapping(address, deadline)
         found = listing.selected(
             listing.look(api.Client(domain.api, deadline, limits=out.limits), known, root),
             client,
