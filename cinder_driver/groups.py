@@ -18,6 +18,7 @@ from cinder_driver.session import TAG_SOURCE, Session
 from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 LOG = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence
     plans = [
         (
             source.global_id,
-            volumes.Plan(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags),
+            Plan(Owner(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags)),
         )
         for source, volume in members
     ]
@@ -118,10 +119,10 @@ def _silent_delete_volume(session: Session, volume: Any, parent: api.Volume) -> 
         LOG.warning("group_volume_left id=%s reason=%s", volume["id"], words.told(error))
 
 
-def _silent_delete_snapshot(session: Session, plan: volumes.Plan) -> None:
+def _silent_delete_snapshot(session: Session, plan: Plan) -> None:
     try:
         there = session.client.snapshot(plan.name)
-        if there.tags.get(TAG_MOMENT) == plan.tags[TAG_MOMENT]:
+        if there.tags.get(TAG_MOMENT) == plan.owner.tags[TAG_MOMENT]:
             volumes.delete_snapshot(session.client, there.global_id)
     except errors.NotFound:
         return

@@ -3,12 +3,13 @@ StorPool's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import Limits
 
@@ -84,25 +85,26 @@ class Session:
 
     def _volume_plan(
         self, volume: Any, parent: api.Volume | None, base_on: api.Volume | None
-    ) -> volumes.Plan:
+    ) -> Plan:
         policy = specs.of_volume(self.settings, volume)
         source = parent or base_on
         # A template of the volume's type counts for copies too: the scheduler chose its pool.
         by_itself = source is None and policy.template is None and policy.qos_class is None
-        return volumes.Plan(
-            name=self.volume_name(volume),
-            tags={**policy.tags, **({TAG_SOURCE: source.global_id} if source else {})},
-            size_bytes=size_bytes(volume["size"]),
-            template=policy.template,
+        return Plan(
+            Owner(
+                self.volume_name(volume),
+                {TAG_SOURCE: source.global_id} if source else {},
+                never=owners.TAGS if source else (*owners.TAGS, TAG_SOURCE),
+            ),
+            size_bytes(volume["size"]),
+            Policy(policy.tags, policy.template, self.settings.replication if by_itself else None),
             parent=parent.global_id if parent else None,
             base_on=base_on.global_id if base_on else None,
-            replication=self.settings.replication if by_itself else None,
-            never=owners.TAGS if source else (*owners.TAGS, TAG_SOURCE),
         )
 
-    def snapshot_plan(self, snapshot: Any, tags: Mapping[str, str] | None = None) -> volumes.Plan:
+    def snapshot_plan(self, snapshot: Any) -> Plan:
         """Return what is to be made for a Cinder snapshot."""
-        return volumes.Plan(self.snapshot_name(snapshot), tags or {}, never=owners.TAGS)
+        return Plan(Owner(self.snapshot_name(snapshot), never=owners.TAGS))
 
     def delete_volume(self, volume: Any) -> None:
         """Delete a volume; absent is fine, a closed device is let go of, an open one is

@@ -130,18 +130,15 @@ def carry_out(work: tree.Work, plan: Plan, say: Callable[[str], object] = _unsai
 
 def _retag(work: tree.Work, thing: api.Volume, location: str, say: Callable[[str], object]) -> None:
     """Write the tag of the location on what the look found, with its other tags as they are now."""
-    work.client.be_current()
     try:
-        now = volumes.read(work.client, thing.kind, names.address(thing.global_id))
+        volumes.change(work.client, thing, tags={names.TAG_LOCATION: location})
     except errors.NotFound:
         return
-    if names.owner_marks(now.name, now.tags) != names.owner_marks(thing.name, thing.tags):
+    except errors.Foreign:
         say(
-            f"{candidates.said(now)}: it has got other tags or another name meanwhile, and keeps"
+            f"{candidates.said(thing)}: it has got other tags or another name meanwhile, and keeps"
             " them"
         )
-        return
-    volumes.change(work.client, now, tags={names.TAG_LOCATION: location})
 
 
 def _is_still(

@@ -13,6 +13,7 @@ from typing import Callable
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import audit, checks, findings
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
     candidates,
     changes,
@@ -251,8 +252,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
 
 def _find(work: tree.Work, node: mapping.Node) -> str:
     """Complete the row of an object that was never seen, or forget it."""
-    plan = volumes.Plan(names.object_name(node.uuid), tree.tags(work, node))
-    global_id = volumes.find(work.client, node.kind, plan)
+    global_id = volumes.find(work.client, node.kind, Plan(tree.owner(work, node)))
     if global_id is None:
         work.mapping.write(changes.forgotten([node.uuid]))
         return f"forgot {node.kind} {node.uuid}: nothing was made"

@@ -32,12 +32,10 @@ def mark(client: api.Client, there: api.Volume, log: Log) -> bool:
     """
     if names.is_shared(there.tags):
         return False
-    there = _as_now(client, there)
-    if names.is_shared(there.tags):
-        return False
     wanted = {names.TAG_SHARED: names.SHARED}
     names.check_length(there.name, {**there.tags, **wanted})
-    volumes.change(client, there, tags=wanted)
+    if not volumes.change(client, there, tags=wanted):
+        return False
     log.line("share_marked", volume=there.name, global_id=there.global_id)
     return True
 
@@ -50,10 +48,8 @@ def unmark(client: api.Client, there: api.Volume, log: Log) -> bool:
     """
     if not names.is_shared(there.tags):
         return False
-    there = _as_now(client, there)
-    if not names.is_shared(there.tags):
+    if not volumes.change(client, there, tags={names.TAG_SHARED: ""}):
         return False
-    volumes.change(client, there, tags={names.TAG_SHARED: ""})
     if names.is_shared(client.volume(names.address(there.global_id)).tags):
         raise errors.Conflict(
             f"volume {there.name}",
@@ -62,17 +58,3 @@ def unmark(client: api.Client, there: api.Volume, log: Log) -> bool:
         )
     log.line("share_unmarked", volume=there.name, global_id=there.global_id)
     return True
-
-
-def _as_now(client: api.Client, there: api.Volume) -> api.Volume:
-    """Return a volume as of now, as all its tags are written: older ones would take it back from
-    who got it since."""
-    client.be_current()
-    now = client.volume(names.address(there.global_id))
-    if names.owner_marks(now.name, now.tags) != names.owner_marks(there.name, there.tags):
-        raise errors.Foreign(
-            f"volume {now.name} (~{now.global_id})",
-            "has got other tags or another name just now",
-            "it is left alone; try again, or see storpool-ovirt audit",
-        )
-    return now

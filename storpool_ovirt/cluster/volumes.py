@@ -8,11 +8,11 @@ touches hosts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Callable, TypeVar
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, sources
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 _T = TypeVar("_T")
 
@@ -20,54 +20,21 @@ _T = TypeVar("_T")
 CREATE_ATTEMPTS = 5
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is to be made: the name is the key that makes a create repeatable, the tags say who owns
-    it.
-
-    `parent` is the global id of a snapshot, `base_on` that of a volume; with neither the volume is
-    empty. `replication` is for clusters without templates. What has a tag of `never` is another
-    owner's, or made of another source, although it has the name. `source_tag` is the tag that
-    tells what a volume was made of, where its name may be that of an earlier plan with another
-    source; a name that was chosen for this plan alone needs none.
-    """
-
-    name: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-    size_bytes: int | None = None
-    template: str | None = None
-    parent: str | None = None
-    base_on: str | None = None
-    replication: int | None = None
-    never: tuple[str, ...] = ()
-    source_tag: str = ""
-
-    @property
-    def source(self) -> str | None:
-        """The global id of what it is made of; None for an empty volume."""
-        return self.parent or self.base_on
-
-    @property
-    def all_tags(self) -> dict[str, str]:
-        """The tags that the object gets."""
-        told = {self.source_tag: self.source} if self.source_tag and self.source else {}
-        return {**self.tags, **told}
-
-
 def create(client: api.Client, plan: Plan) -> str:
     """Make the volume of `plan` unless it is there already, and return its global id.
 
+    What is there is known by its owner, its size and its source; the policy that it has stays.
     Raises Conflict when the name belongs to something else, NoSpace, NotFound (template, parent or
     source).
     """
-    names.check_length(plan.name, plan.all_tags)
-    body: dict[str, object] = {"name": plan.name, "tags": plan.all_tags}
+    names.check_length(plan.name, plan.tags)
+    body: dict[str, object] = {"name": plan.name, "tags": plan.tags}
     if plan.size_bytes is not None:
         body["size"] = plan.size_bytes
-    if plan.template is not None:
-        body["template"] = plan.template
-    if plan.replication is not None:
-        body["replication"] = plan.replication
+    if plan.policy.template is not None:
+        body["template"] = plan.policy.template
+    if plan.policy.replication is not None:
+        body["replication"] = plan.policy.replication
     if plan.parent is not None:
         body["parent"] = names.address(plan.parent)
     if plan.base_on is not None:
@@ -84,7 +51,7 @@ def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
     """Freeze the volume with global id `volume_id` as the snapshot of `plan`, once, and return its
     global id."""
     names.check_length(plan.name, plan.tags)
-    body = {"name": plan.name, "tags": dict(plan.tags)}
+    body = {"name": plan.name, "tags": plan.tags}
     address = names.address(volume_id)
     return _made(
         client,
@@ -105,7 +72,7 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
         names.check_length(plan.name, plan.tags)
     body = {
         "volumes": [
-            {"volume": names.address(volume_id), "name": plan.name, "tags": dict(plan.tags)}
+            {"volume": names.address(volume_id), "name": plan.name, "tags": plan.tags}
             for volume_id, plan in members
         ]
     }
@@ -125,61 +92,6 @@ def find(client: api.Client, kind: str, plan: Plan) -> str | None:
     return _found_volume(client, plan) if kind == "volume" else _found(client.snapshot, plan, None)
 
 
-def check_source(client: api.Client, there: api.Volume, plan: Plan) -> None:
-    """Raise Conflict unless it is proved that a volume with the name of `plan` was made of what
-    `plan` says.
-
-    Its tag proves it. Of one without, StorPool tells the chain of its parents: an empty volume has
-    none but that of its template, a copy of a snapshot stands on that, and a clone on a transient
-    snapshot of its source, for a while. What nothing proves is not taken: it might be an earlier
-    create's, with other data.
-    """
-    if not plan.source_tag or there.kind != "volume":
-        return
-    told = there.tags.get(plan.source_tag)
-    is_right = _stands_on_source(client, there, plan) if told is None else told == plan.source
-    if not is_right:
-        wanted = f"a copy of ~{plan.source}" if plan.source else "empty"
-        raise errors.Conflict(
-            f"volume {there.name} (~{there.global_id})",
-            (
-                f"exists with the data of ~{told}"
-                if told
-                else f"exists, and nothing proves that it was made as {wanted}"
-            ),
-            "the same id cannot be used for another source: choose another id, or delete that"
-            " volume first",
-        )
-
-
-def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:
-    if not there.parent:
-        return plan.source is None
-    listed = client.snapshots()
-    named = {
-        **{each.name: each for each in listed},
-        **{names.address(each.global_id): each for each in listed},
-    }
-    name = there.parent
-    while name:
-        parent = named.pop(name, None)
-        if parent is None:
-            return False  # nothing tells
-        if parent.made_from != there.global_id:
-            return _is_source(client, parent, plan)
-        name = parent.parent  # a snapshot of its own, made since
-    return plan.source is None
-
-
-def _is_source(client: api.Client, parent: api.Volume, plan: Plan) -> bool:
-    if plan.parent is not None:
-        return parent.global_id == plan.parent
-    if plan.base_on is not None:
-        return parent.transient and parent.made_from == plan.base_on
-    own = (parent.name, names.address(parent.global_id))
-    return plan.template is not None and client.template_parent(plan.template) in own
-
-
 def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
     """Give the volume this size (bytes, absolute, never smaller) and return the cluster's
     generation of that change."""
@@ -188,36 +100,56 @@ def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
 
 def change(  # noqa: PLR0913  one request, so one call
     client: api.Client,
-    there: api.Volume,
+    seen: api.Volume,
     *,
     name: str | None = None,
     size_bytes: int | None = None,
     template: str | None = None,
     tags: Mapping[str, str] | None = None,
-) -> int:
+) -> bool:
     """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it
-    or nothing.
+    or nothing. Return false when there was nothing to do.
 
-    `tags` are those that change; the others of `there` are sent along, as StorPool's update may
-    replace all of them. An empty value removes a tag (StorPool's own Cinder patches rely on it).
-    Returns the cluster's generation of the change, 0 for a snapshot. Raises Exists when another
-    object has the name.
+    `tags` are those that change; an empty value removes a tag (StorPool's own Cinder patches rely
+    on it). No other function changes tags: StorPool's update may replace all of them by what it is
+    sent. So the others are sent along as they are now, and not as they were `seen`, which would
+    take the object back from who got it since. Raises Foreign when somebody did, Exists when
+    another object has the name.
     """
-    retagged = {**there.tags, **tags} if tags else None
-    wanted = {"rename": name, "size": size_bytes, "template": template, "tags": retagged}
-    body = {key: value for key, value in wanted.items() if value is not None}
+    body = {
+        "rename": name,
+        "size": size_bytes,
+        "template": template,
+        "tags": _all_tags(client, seen, tags) if tags else None,
+    }
+    body = {key: value for key, value in body.items() if value is not None}
     if not body:
-        return 0
-    address = names.address(there.global_id)
+        return False
+    address = names.address(seen.global_id)
+    update = client.volume_update if seen.kind == "volume" else client.snapshot_update
     try:
-        if there.kind == "volume":
-            return client.volume_update(address, body)
-        client.snapshot_update(address, body)
+        update(address, body)
     except errors.Exists:
         # A repetition after a lost answer finds its own work.
-        if name is None or read(client, there.kind, address).name != name:
+        if name is None or read(client, seen.kind, address).name != name:
             raise
-    return 0
+    return True
+
+
+def _all_tags(
+    client: api.Client, seen: api.Volume, tags: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Return the tags of an object as of now with `tags` in them; None where it has those."""
+    client.be_current()
+    now = read(client, seen.kind, names.address(seen.global_id))
+    if names.owner_marks(now.name, now.tags) != names.owner_marks(seen.name, seen.tags):
+        raise errors.Foreign(
+            f"{now.kind} {now.name} (~{now.global_id})",
+            "has got other tags or another name just now",
+            "it is left alone; try again, or see storpool-ovirt audit",
+        )
+    is_there = all(now.tags.get(key, "") == value for key, value in tags.items())
+    return None if is_there else {**now.tags, **tags}
 
 
 def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
@@ -256,7 +188,8 @@ def read_any(client: api.Client, address: str) -> api.Volume:
 def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
     """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not
     carry these tags."""
-    _check_owner(read(client, kind, names.address(global_id)), tags)
+    there = read(client, kind, names.address(global_id))
+    _check_owner(there, Owner(there.name, tags))
 
 
 def delete(client: api.Client, global_id: str) -> None:
@@ -348,7 +281,7 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
         there = read(plan.name)
     except errors.NotFound:
         return None
-    _check_owner(there, plan.tags, plan.never)
+    _check_owner(there, plan.owner)
     if plan.size_bytes is not None and there.size_bytes != plan.size_bytes:
         why = f"exists with {there.size_bytes} bytes in place of {plan.size_bytes}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another size")
@@ -361,8 +294,8 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
 def _found_volume(client: api.Client, plan: Plan) -> str | None:
     def checked(name: str) -> api.Volume:
         there = client.volume(name)
-        _check_owner(there, plan.tags, plan.never)
-        check_source(client, there, plan)
+        _check_owner(there, plan.owner)
+        sources.check(client, there, plan)
         return there
 
     return _found(checked, plan, None)
@@ -373,9 +306,9 @@ def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> lis
     return None if None in found else [each for each in found if each is not None]
 
 
-def _check_owner(there: api.Volume, tags: Mapping[str, str], never: Sequence[str] = ()) -> None:
-    foreign = sorted(key for key, value in tags.items() if there.tags.get(key) != value)
-    others = sorted(key for key in never if key in there.tags)
+def _check_owner(there: api.Volume, owner: Owner) -> None:
+    foreign = sorted(key for key, value in owner.tags.items() if there.tags.get(key) != value)
+    others = sorted(key for key in owner.never if key in there.tags)
     if others:
         raise errors.Foreign(
             f"{there.name} ({there.global_id})",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster.plans import Plan, Policy
 from storpool_ovirt.engine import (
     changes,
     claims,
@@ -223,7 +224,7 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     return recovery.settled(work, source)
 
 
-def _make_disk(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> None:
+def _make_disk(work: tree.Work, node: mapping.Node, plan: Plan) -> None:
     there = work.mapping.plan(node, _written(work, node, plan))
     claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
     if there is not None and there.pending:
@@ -326,18 +327,17 @@ def _plan(
     node: mapping.Node,
     origin: mapping.Node | None = None,
     template: str | None = None,
-) -> volumes.Plan:
+) -> Plan:
     """Return what is to be made in the cluster for a row; a snapshot takes size and source from its
     volume."""
     if node.kind == "snapshot":
-        return volumes.Plan(names.object_name(node.uuid), tree.tags(work, node))
+        return Plan(tree.owner(work, node))
     source = tree.global_id(origin) if origin is not None else None
     from_snapshot = origin is not None and origin.kind == "snapshot"
-    return volumes.Plan(
-        names.object_name(node.uuid),
-        tree.tags(work, node),
+    return Plan(
+        tree.owner(work, node),
         node.size_bytes,
-        template,
+        Policy(template=template),
         parent=source if from_snapshot else None,
         base_on=None if from_snapshot else source,
         # Engine chose a disk's id, and may use it again for another create; a preview's was chosen
@@ -346,7 +346,7 @@ def _plan(
     )
 
 
-def _written(work: tree.Work, node: mapping.Node, plan: volumes.Plan) -> Mapping[str, object]:
+def _written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
     """Return what the journal gets of what is to be made."""
     return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
 

@@ -7,11 +7,11 @@ tell less; what is not told is None or empty.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.cluster import plans
 
 MAKE, GROW, DROP = "make", "grow", "drop"
 _TEXTS = ("kind", "api", "cluster")  # what decides whose row it is, and where its objects are
@@ -50,10 +50,28 @@ class Plan:
         return self.api is not None and self.api != api
 
 
-def making(kind: str, plan: volumes.Plan, api: str, cluster: str | None) -> Mapping[str, object]:
+def making(kind: str, plan: plans.Plan, api: str, cluster: str | None) -> Mapping[str, object]:
     """Return what is written of an object that is to be made; one mapping may serve several
-    clusters."""
-    return {"kind": kind, **asdict(plan), "api": api, "cluster": cluster}
+    clusters.
+
+    The keys are those of all versions, `tags` are the owner's.
+    """
+    owner, policy = plan.owner, plan.policy
+    written = {
+        "kind": kind,
+        "name": owner.name,
+        "tags": dict(owner.tags),
+        "size_bytes": plan.size_bytes,
+        "template": policy.template,
+        "parent": plan.parent,
+        "base_on": plan.base_on,
+        "replication": policy.replication,
+        "never": list(owner.never),
+        "source_tag": plan.source_tag,
+        "api": api,
+        "cluster": cluster,
+    }
+    return {**written, "policy_tags": dict(policy.tags)} if policy.tags else written
 
 
 def growing(size_bytes: int, was: int) -> Mapping[str, object]:

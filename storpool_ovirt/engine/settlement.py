@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, sources, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import changes, intent, mapping, ownership, removal, tree
 from storpool_ovirt.engine.operations import Operation
 
@@ -98,7 +99,7 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
             there,
             mapping.Node(operation.node, kind, operation.disk, None, 0, mapping.PLANNED),
         )
-        volumes.check_source(work.client, there, _planned(operation))
+        sources.check(work.client, there, _planned(operation))
     except errors.NotFound:
         return None
     except errors.Conflict as error:
@@ -108,11 +109,11 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
     return None if there.dying else there
 
 
-def _planned(operation: Operation) -> volumes.Plan:
+def _planned(operation: Operation) -> Plan:
     """Return what an operation was to make, as far as its entry tells what that is made of."""
-    return volumes.Plan(
-        names.object_name(operation.node),
-        template=operation.plan.template,
+    return Plan(
+        Owner(names.object_name(operation.node)),
+        policy=Policy(template=operation.plan.template),
         parent=operation.plan.parent,
         base_on=operation.plan.base_on,
         source_tag=operation.plan.source_tag,

@@ -12,6 +12,7 @@ from typing import Callable
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster.plans import Owner
 from storpool_ovirt.engine import changes, host_notes, mapping
 from storpool_ovirt.log import Log
 
@@ -86,9 +87,10 @@ def target(node: mapping.Node) -> attachments.Target:
     return attachments.Target(global_id(node), names.object_name(node.uuid), node.kind)
 
 
-def tags(work: Work, node: mapping.Node) -> dict[str, str]:
-    """Return the complete tags of the node's object: what makes it ours."""
-    return names.tags(node.uuid, work.mapping.location, node.root)
+def owner(work: Work, node: mapping.Node) -> Owner:
+    """Return the name and the tags of the node's object: what makes it ours."""
+    tags = names.tags(node.uuid, work.mapping.location, node.root)
+    return Owner(names.object_name(node.uuid), tags)
 
 
 def silent_take_back(work: Work, change: changes.Change) -> None:

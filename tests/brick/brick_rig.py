@@ -17,6 +17,7 @@ import pytest
 import storpool_simulator
 from rigs.core_fixtures import GIB, TOKEN, Core
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Host:
     def volume(self, name: str = "v1", size: int = GIB) -> Info:
         """Make a volume and return the connection info that our Cinder driver gives for this
         host."""
-        global_id = volumes.create(self.core.client(), volumes.Plan(f"os--volume-{name}", {}, size))
+        global_id = volumes.create(self.core.client(), Plan(Owner(f"os--volume-{name}"), size))
         self.core.queries()
         return {"client_id": 1, "volume": name, "access_mode": "rw", "global_id": global_id}
 

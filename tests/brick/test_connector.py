@@ -26,6 +26,7 @@ from cinder_driver.connector import StorPoolConnector
 from rigs.core_fixtures import GIB, TOKEN
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 # eventlet, where it is installed, warns whenever os-brick starts a program.
 pytestmark = pytest.mark.filterwarnings("ignore:Using fork:DeprecationWarning")
@@ -109,7 +110,7 @@ def test_connection_info_of_the_upstream_driver_works(host: Host, prefix: str) -
     storpool.conf."""
     if prefix != "os":
         host.configure(f"SP_OPENSTACK_VOLUME_PREFIX={prefix}\n")
-    made = volumes.create(host.core.client(), volumes.Plan(f"{prefix}--volume-v1", {}, GIB))
+    made = volumes.create(host.core.client(), Plan(Owner(f"{prefix}--volume-v1"), GIB))
     info = {"client_id": 1, "volume": "v1", "access_mode": "rw"}
     connected = host.connector.connect_volume(info)
     assert connected["path"].endswith(f"/{made}")

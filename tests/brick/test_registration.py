@@ -20,6 +20,7 @@ from cinder_driver import __main__ as command
 from cinder_driver import registration
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 PROJECT = Path(registration.__file__).parent.parent
 LOOK = (
@@ -347,5 +348,5 @@ def test_vdsms_own_helper_gets_our_connector(python: Python, tmp_path: Path) -> 
 
 
 def _volume(core: Core) -> brick_rig.Info:
-    global_id = volumes.create(core.client(), volumes.Plan("os--volume-v1", {}, GIB))
+    global_id = volumes.create(core.client(), Plan(Owner("os--volume-v1"), GIB))
     return {"client_id": 1, "volume": "v1", "access_mode": "rw", "global_id": global_id}

@@ -14,6 +14,7 @@ from driver_rig import Backend, snapshot, volume
 from cinder_driver import session
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 CONSISTENT, PLAIN = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
@@ -83,8 +84,8 @@ def test_a_member_that_is_missing_stops_all(backend: Backend, members: list[Any]
         backend.driver.create_group_snapshot(None, group(), [*snapshots, snapshot(volume())])
     assert set(backend.there()) == before
     taken = f"os--snap--none--snapshot-{snapshots[2].id}"
-    other = volumes.create(backend.core.client(), volumes.Plan("other", {}, GIB))
-    volumes.snapshot(backend.core.client(), other, volumes.Plan(taken))
+    other = volumes.create(backend.core.client(), Plan(Owner("other"), GIB))
+    volumes.snapshot(backend.core.client(), other, Plan(Owner(taken)))
     with pytest.raises(exception.VolumeBackendAPIException):
         backend.driver.create_group_snapshot(None, group(), snapshots)
     assert set(backend.there()) == before | {"other", taken}
@@ -189,9 +190,7 @@ def test_a_moment_that_an_earlier_try_left_is_not_this_one(
     data as a new copy."""
     made = [volume(source_volid=each.id) for each in members]
     left = f"os--clone--none--snapshot-{made[0].id}"
-    volumes.snapshot(
-        backend.core.client(), backend.stored(members[0]).global_id, volumes.Plan(left)
-    )
+    volumes.snapshot(backend.core.client(), backend.stored(members[0]).global_id, Plan(Owner(left)))
     before = set(backend.there())
     with pytest.raises(exception.VolumeBackendAPIException):
         backend.driver.create_group_from_src(

@@ -12,6 +12,7 @@ from driver_rig import Backend, Database, snapshot, volume, volume_type
 from rigs.core_fixtures import GIB
 from storpool_ovirt import names
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 
 REFERENCE = {"source-name": "old"}
 ALL = {"marker": None, "limit": 100, "offset": 0, "sort_keys": ["size"], "sort_dirs": ["asc"]}
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("database")
 def old(backend: Backend) -> str:
     """Give a volume that somebody made by hand; return its global id."""
     made = volumes.create(
-        backend.core.client(), volumes.Plan("old", {"owner": "me"}, GIB + 512, "nvme")
+        backend.core.client(),
+        Plan(Owner("old", {"owner": "me"}), GIB + 512, Policy(template="nvme")),
     )
     backend.queries()
     return made
@@ -91,14 +93,14 @@ def test_what_others_own_or_use_is_left_alone(
     """Not what another platform made, not what a host has, not what Cinder has already."""
     uuid = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
     volumes.create(
-        backend.core.client(), volumes.Plan("ovirts", names.tags(uuid, "0123abcd", uuid), GIB)
+        backend.core.client(), Plan(Owner("ovirts", names.tags(uuid, "0123abcd", uuid)), GIB)
     )
     mine = volume()
     backend.driver.create_volume(mine)
     database.volume(mine.id)
     backend.core.client().reassign([{"volume": "old", "rw": [1]}], 5, "old")
     others = f"blue--volume-{uuid}"
-    volumes.create(backend.core.client(), volumes.Plan(others, {}, GIB))
+    volumes.create(backend.core.client(), Plan(Owner(others), GIB))
     before = backend.there()
     refused = {
         "ovirts": "belongs to ovirt",
@@ -150,7 +152,7 @@ def test_a_snapshot_is_taken_over_by_its_own_volume(backend: Backend) -> None:
     for each in (made, other):
         backend.driver.create_volume(each)
     by_hand = volumes.snapshot(
-        backend.core.client(), backend.stored(made).global_id, volumes.Plan("by-hand")
+        backend.core.client(), backend.stored(made).global_id, Plan(Owner("by-hand"))
     )
     with pytest.raises(exception.ManageExistingInvalidReference, match="a snapshot of"):
         backend.driver.manage_existing_snapshot(snapshot(other), {"source-name": "by-hand"})
@@ -212,9 +214,9 @@ def test_what_could_be_managed_is_listed_with_reasons(backend: Backend, old: str
     backend.attach(mine, 1)
     uuid = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
     volumes.create(
-        backend.core.client(), volumes.Plan("ovirts", names.tags(uuid, "0123abcd", uuid), 5 * GIB)
+        backend.core.client(), Plan(Owner("ovirts", names.tags(uuid, "0123abcd", uuid)), 5 * GIB)
     )
-    volumes.create(backend.core.client(), volumes.Plan("child", {}, 2 * GIB, base_on=old))
+    volumes.create(backend.core.client(), Plan(Owner("child"), 2 * GIB, base_on=old))
     found = backend.driver.get_manageable_volumes([mine, migrated], **ALL)
     assert listed(found) == {
         "old": (True, None, None),
@@ -235,10 +237,10 @@ def test_snapshots_that_could_be_managed_are_listed(backend: Backend, old: str) 
     backend.driver.create_volume(mine)
     frozen = snapshot(mine)
     backend.driver.create_snapshot(frozen)
-    volumes.snapshot(backend.core.client(), old, volumes.Plan("by-hand"))
-    gone = volumes.snapshot(backend.core.client(), old, volumes.Plan("gone"))
+    volumes.snapshot(backend.core.client(), old, Plan(Owner("by-hand")))
+    gone = volumes.snapshot(backend.core.client(), old, Plan(Owner("gone")))
     volumes.delete_snapshot(backend.core.client(), gone)
-    volumes.create(backend.core.client(), volumes.Plan("child", {}, 2 * GIB, base_on=old))
+    volumes.create(backend.core.client(), Plan(Owner("child"), 2 * GIB, base_on=old))
     found = backend.driver.get_manageable_snapshots([frozen], **ALL)
     assert listed(found) == {
         "by-hand": (True, None, None),

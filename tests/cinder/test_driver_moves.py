@@ -15,6 +15,7 @@ from driver_rig import Backend, volume, volume_type
 from cinder_driver import migration
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 HOST = {"host": "engine.example.com@storpool#template_hdd", "capabilities": {}}
 
@@ -42,7 +43,11 @@ def test_b1_retype_changes_template_and_qos_class_in_one_request(backend: Backen
     backend.driver.create_volume(made)
     backend.queries()
     assert retyped(backend, made, volume_type(template="hdd", qos_class="silver"))
-    assert [each for each in backend.queries() if each != "KV/Set"] == ["Volume", "VolumeUpdate"]
+    assert [each for each in backend.queries() if each != "KV/Set"] == [
+        "Volume",
+        "Volume",
+        "VolumeUpdate",
+    ]
     there = backend.stored(made)
     assert (there.template, there.tags) == ("hdd", {"qc": "silver"})
 
@@ -235,9 +240,7 @@ def test_a_rename_that_is_refused_leaves_a_name_that_cinder_knows(
     backend.fault("error_200", "VolumeUpdate", times=3)
     found = finished(backend, original, copy)
     assert list(backend.there()) == [found] == [f"os--volume-{copy.id}"]
-    other = volumes.create(
-        backend.core.client(), volumes.Plan(f"os--volume-{original.id}", {}, GIB)
-    )
+    other = volumes.create(backend.core.client(), Plan(Owner(f"os--volume-{original.id}"), GIB))
     backend.core.simulator.faults.clear()
     assert finished(backend, original, copy) == f"os--volume-{copy.id}"
     assert backend.there()[f"os--volume-{original.id}"].global_id == other

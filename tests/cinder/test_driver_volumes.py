@@ -10,6 +10,7 @@ from driver_rig import backend as started
 
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 
 def test_a_volume_has_upstreams_name_and_the_backends_template(backend: Backend) -> None:
@@ -139,9 +140,9 @@ def test_b8_a_clone_leaves_no_snapshot_and_takes_no_leftover(backend: Backend) -
     the source."""
     source, clone = volume(), volume(volume_type=volume_type(template="hdd"))
     backend.driver.create_volume(source)
-    other = volumes.create(backend.core.client(), volumes.Plan("other", {}, GIB))
+    other = volumes.create(backend.core.client(), Plan(Owner("other"), GIB))
     leftover = f"os--clone--none--snapshot-{clone.id}"
-    volumes.snapshot(backend.core.client(), other, volumes.Plan(leftover))
+    volumes.snapshot(backend.core.client(), other, Plan(Owner(leftover)))
     backend.queries()
     backend.driver.create_cloned_volume(clone, source)
     assert backend.queries() == ("KV/Set", "Volume", "VolumeCreate")

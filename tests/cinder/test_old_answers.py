@@ -10,6 +10,7 @@ from cinder import exception
 from driver_rig import Backend, connector, snapshot, volume, volume_type
 
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def test_what_a_host_has_just_attached_is_not_managed(backend: Backend) -> None:
     """A volume that somebody uses does not come under Cinder's care, nor one that was just marked
     as another's."""
     client = backend.core.client()
-    old_id = volumes.create(client, volumes.Plan("old", {}, 1 << 30))
+    old_id = volumes.create(client, Plan(Owner("old"), 1 << 30))
     client.reassign([{"volume": "old", "rw": [1]}], 5, "old")
     old(backend, "AttachmentsList")
     with pytest.raises(exception.ManageExistingInvalidReference, match="attached"):

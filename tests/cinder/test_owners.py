@@ -13,6 +13,7 @@ from driver_rig import Backend, connector, snapshot, volume, volume_type
 from rigs.core_fixtures import GIB
 from storpool_ovirt import names
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +135,7 @@ def test_a_volume_that_was_handed_over_is_left_alone(
     volumes.snapshot(
         scene.backend.core.client(),
         scene.backend.stored(scene.volume).global_id,
-        volumes.Plan("by-hand"),
+        Plan(Owner("by-hand")),
     )
     scene.backend.attach(scene.volume, 1)
     scene.hand_over("volume", tags)
@@ -216,10 +217,10 @@ def test_what_others_own_is_not_taken_into_cinders_care(
     name and tags stay."""
     client = scene.backend.core.client()
     if kind == "volume":
-        global_id = volumes.create(client, volumes.Plan(name, tags, GIB))
+        global_id = volumes.create(client, Plan(Owner(name, tags), GIB))
     else:
         of = scene.backend.stored(scene.volume).global_id
-        global_id = volumes.snapshot(client, of, volumes.Plan(name, tags))
+        global_id = volumes.snapshot(client, of, Plan(Owner(name, tags)))
     before = scene.backend.there()
     for reference in (
         {"source-name": name},
@@ -260,9 +261,9 @@ def test_nothing_of_ovirts_is_listed(scene: Scene) -> None:
             label = name.replace(UUID, UUID[:-1] + "2") if kind == "volume" else name
             label = f"{kind}-{name}" if label == name and UUID not in name else label
             if kind == "volume":
-                volumes.create(client, volumes.Plan(label, tags, GIB))
+                volumes.create(client, Plan(Owner(label, tags), GIB))
             else:
-                volumes.snapshot(client, of, volumes.Plan(label, tags))
+                volumes.snapshot(client, of, Plan(Owner(label, tags)))
     page = {"marker": None, "limit": 100, "offset": 0, "sort_keys": ["size"], "sort_dirs": ["asc"]}
     own = {*scene.names(), f"os--volume-{scene.bystander.id}"}
     found = scene.driver.get_manageable_volumes([], **page) + scene.driver.get_manageable_snapshots(

@@ -13,6 +13,7 @@ from rigs import faulty_files
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
 
@@ -22,7 +23,7 @@ TAGS = {"virt": "ovirt"}
 @pytest.fixture
 def target(core: Core) -> attachments.Target:
     """A volume in the cluster."""
-    made = volumes.create(core.client(), volumes.Plan("ovirt--x", TAGS, GIB))
+    made = volumes.create(core.client(), Plan(Owner("ovirt--x", TAGS), GIB))
     core.queries()
     return attachments.Target(made, "ovirt--x")
 
@@ -67,7 +68,7 @@ def test_attach_of_what_is_not_there_is_an_error(core: Core, target: attachments
 
 def test_a_snapshot_is_attached_read_only(core: Core, target: attachments.Target) -> None:
     """[sptypes] The rights of a snapshot are always ro."""
-    frozen = volumes.snapshot(core.client(), target.global_id, volumes.Plan("ovirt--s", TAGS))
+    frozen = volumes.snapshot(core.client(), target.global_id, Plan(Owner("ovirt--s", TAGS)))
     snapshot = attachments.Target(frozen, "ovirt--s", "snapshot")
     attachments.attach(core.client(), core.host(1), snapshot, "ro")
     assert attached(core) == {("ovirt--s", 1, "ro")}
@@ -304,7 +305,7 @@ def test_a_device_that_is_being_closed_is_waited_for(
 def test_release_is_all_or_nothing(core: Core, target: attachments.Target) -> None:
     """T9: of several volumes with one of them open none is detached, and the host is named as
     storpool.conf does."""
-    other_id = volumes.create(core.client(), volumes.Plan("ovirt--y", TAGS, GIB))
+    other_id = volumes.create(core.client(), Plan(Owner("ovirt--y", TAGS), GIB))
     other = attachments.Target(other_id, "ovirt--y")
     for each, client_id in ((target, 1), (target, 2), (other, 3)):
         attachments.attach(core.client(), core.host(client_id), each, "rw")

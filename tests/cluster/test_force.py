@@ -14,6 +14,7 @@ from rigs.core_fixtures import GIB, TOKEN, Core
 from rigs.starts import during
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, force, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 
 PREFIX = "os"
@@ -26,7 +27,7 @@ def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
     """Make a volume of oVirt's and attach it."""
     name = names.object_name(uuid)
     target = attachments.Target(
-        volumes.create(core.client(), volumes.Plan(name, names.tags(uuid, "loc", uuid), GIB)), name
+        volumes.create(core.client(), Plan(Owner(name, names.tags(uuid, "loc", uuid)), GIB)), name
     )
     for client_id in clients:
         attachments.attach(core.client(), core.host(client_id), target, "rw")
@@ -56,9 +57,9 @@ def test_a_look_tells_whose_things_are(core: Core) -> None:
     shot = core.client().volume_snapshot(
         f"~{mine.global_id}", {"name": names.object_name(UUIDS[1]), "tags": tags}
     )
-    cinders = volumes.create(core.client(), volumes.Plan(f"os--volume-{UUIDS[2]}", {}, GIB))
+    cinders = volumes.create(core.client(), Plan(Owner(f"os--volume-{UUIDS[2]}"), GIB))
     others = volumes.create(
-        core.client(), volumes.Plan("kubernetes", {"virt": "k8s", "ovirt-uuid": UUIDS[3]}, GIB)
+        core.client(), Plan(Owner("kubernetes", {"virt": "k8s", "ovirt-uuid": UUIDS[3]}), GIB)
     )
     for item in (
         {"snapshot": f"~{shot}", "ro": [1]},

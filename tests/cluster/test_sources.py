@@ -13,6 +13,7 @@ from rigs.disk_rig import Death, Fault
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,17 +191,23 @@ def test_a_lost_answer_makes_one_clone(disks: Yard) -> None:
 def test_a_disk_of_a_template_with_a_parent_is_found_again(core: Core) -> None:
     """T1: where a template's volumes stand on a snapshot, so does a disk that nothing was copied
     into."""
-    source = volumes.create(core.client(), volumes.Plan("golden", {}, GIB, "nvme"))
-    volumes.snapshot(core.client(), source, volumes.Plan("golden-image"))
+    source = volumes.create(core.client(), Plan(Owner("golden"), GIB, Policy(template="nvme")))
+    volumes.snapshot(core.client(), source, Plan(Owner("golden-image")))
     set_parent(core, "golden-image")
     tags = names.tags(CLONE, "0123abcd", CLONE)
-    plan = volumes.Plan(names.object_name(CLONE), tags, GIB, "nvme", source_tag=names.TAG_SOURCE)
+    plan = Plan(
+        Owner(names.object_name(CLONE), tags),
+        GIB,
+        Policy(template="nvme"),
+        source_tag=names.TAG_SOURCE,
+    )
     made = volumes.create(core.client(), plan)
     assert core.client().volume(plan.name).parent == "golden-image"
     assert volumes.create(core.client(), plan) == made
     with pytest.raises(errors.Conflict, match="another source"):
         volumes.create(
-            core.client(), volumes.Plan(plan.name, tags, GIB, "hdd", source_tag=names.TAG_SOURCE)
+            core.client(),
+            Plan(Owner(plan.name, tags), GIB, Policy(template="hdd"), source_tag=names.TAG_SOURCE),
         )
 
 

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import intent
+
+OWNER = Owner("ovirt--1", {"virt": "ovirt", "ovirt-uuid": "1"})
+CLONE = Plan(OWNER, 1 << 30, Policy(template="hybrid"), base_on="a.b.1", source_tag="ovirt-src")
+# What the version before owner and policy were apart has written of the same clone.
+BEFORE = {
+    "kind": "volume",
+    "name": "ovirt--1",
+    "tags": {"virt": "ovirt", "ovirt-uuid": "1"},
+    "size_bytes": 1 << 30,
+    "template": "hybrid",
+    "parent": None,
+    "base_on": "a.b.1",
+    "replication": None,
+    "never": [],
+    "source_tag": "ovirt-src",
+    "api": "127.0.0.1:81",
+    "cluster": "a.b",
+}
 
 
 def test_what_is_to_be_made_is_read_again() -> None:
     """T72: whoever comes after a make knows kind, cluster, address and what it was made of."""
-    plan = volumes.Plan("ovirt--1", template="hybrid", parent="a.b.1", source_tag="ovirt-src")
+    policy = Policy(template="hybrid")
+    plan = Plan(OWNER, policy=policy, parent="a.b.1", source_tag="ovirt-src")
     read = intent.parse(intent.making("volume", plan, "127.0.0.1:81", "a.b"))
     assert read == intent.Plan(
         kind="volume",
@@ -20,6 +39,17 @@ def test_what_is_to_be_made_is_read_again() -> None:
         parent="a.b.1",
         source_tag="ovirt-src",
     )
+
+
+def test_the_journal_has_the_same_keys_in_all_versions() -> None:
+    """T72: this version reads what the one before has written, and that one what this has."""
+    assert intent.making("volume", CLONE, "127.0.0.1:81", "a.b") == BEFORE
+    policy = Policy({"qc": "gold"}, "hybrid")
+    with_policy = Plan(OWNER, 1 << 30, policy, base_on="a.b.1", source_tag="ovirt-src")
+    written = intent.making("volume", with_policy, "127.0.0.1:81", "a.b")
+    assert written == {**BEFORE, "policy_tags": {"qc": "gold"}}
+    assert intent.parse(written) == intent.parse(BEFORE)
+    assert intent.parse(BEFORE).base_on == "a.b.1"
 
 
 def test_what_is_to_be_deleted_is_read_again() -> None:

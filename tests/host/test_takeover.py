@@ -13,6 +13,7 @@ from rigs.core_fixtures import GIB, Core
 from rigs.starts import UUIDS, Clock, attached, bare, disk, during, made, side
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.host import takeover, vm_hook
 from storpool_ovirt.limits import LIMITS
 
@@ -60,7 +61,7 @@ def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
         clock.sleep(seconds)
         core.simulator.set_client(1, behind=False)
         core.simulator.set_client(1, behind=True)
-        volumes.create(core.client(), volumes.Plan(f"x{clock.slept}", {}, GIB))
+        volumes.create(core.client(), Plan(Owner(f"x{clock.slept}"), GIB))
 
     takeover.take(
         core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"

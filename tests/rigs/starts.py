@@ -9,6 +9,7 @@ from typing import Any, Callable
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
 
@@ -21,7 +22,7 @@ SD = "0" * 8 + "-0000-4000-8000-" + "0" * 12
 def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
     """Make a volume of oVirt's and attach it."""
     name = names.object_name(uuid)
-    plan = volumes.Plan(name, names.tags(uuid, "loc", uuid), GIB)
+    plan = Plan(Owner(name, names.tags(uuid, "loc", uuid)), GIB)
     target = attachments.Target(volumes.create(core.client(), plan), name)
     for client_id in clients:
         attachments.attach(core.client(), core.host(client_id), target, "rw")
@@ -87,7 +88,7 @@ def during(core: Core, query: str, act: Callable[[], None], answer: bool = False
 
 def bare(core: Core, name: str, tags: dict[str, str], *clients: int) -> attachments.Target:
     """Make a volume with this name and these tags, and attach it."""
-    target = attachments.Target(volumes.create(core.client(), volumes.Plan(name, tags, GIB)), name)
+    target = attachments.Target(volumes.create(core.client(), Plan(Owner(name, tags), GIB)), name)
     for client_id in clients:
         attachments.attach(core.client(), core.host(client_id), target, "rw")
     return target
