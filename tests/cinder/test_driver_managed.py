@@ -46,6 +46,7 @@ def test_a_volume_is_taken_over(backend: Backend, old: str, by: str) -> None:
     assert [each for each in backend.queries() if each != "KV/Set"] == [
         "Volume",
         "AttachmentsList",
+        "Volume",
         "VolumeUpdate",
     ]
     there = backend.stored(made)

@@ -167,6 +167,30 @@ def test_a_volume_made_from_another_source_is_not_taken_for_this_one(backend: Ba
         backend.driver.create_cloned_volume(clone, second)
 
 
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_a_repeat_leaves_the_class_and_the_template_that_are_there(
+    backend: Backend, is_copy: bool
+) -> None:
+    """T1: an administrator may have changed them since; they do not tell whose the volume is."""
+    source = volume()
+    backend.driver.create_volume(source)
+    made = volume(volume_type=volume_type(template="nvme", qos_class="gold"))
+
+    def make() -> None:
+        if is_copy:
+            backend.driver.create_cloned_volume(made, source)
+        else:
+            backend.driver.create_volume(made)
+
+    make()
+    first = backend.stored(made)
+    volumes.change(backend.core.client(), first, template="hdd", tags={"qc": "silver", "me": "x"})
+    make()
+    now = backend.stored(made)
+    assert (now.global_id, now.template) == (first.global_id, "hdd")
+    assert now.tags == {**first.tags, "qc": "silver", "me": "x"}
+
+
 def test_what_is_missing_has_cinders_class(backend: Backend) -> None:
     """A missing source is VolumeNotFound or SnapshotNotFound with Cinder's id, and nothing is
     made."""
