@@ -96,7 +96,7 @@ eventlet.monkey_patch()
 import sys, time
 sys.path[:0] = sys.argv[1:3]
 import driver_rig
-from core_fixtures import TOKEN
+from rigs.core_fixtures import TOKEN
 from cinder import exception
 
 class Core:  # what driver_rig needs of one
