@@ -69,7 +69,7 @@ class Adapter:
 
     def __init__(self, folder: Path) -> None:
         self.program = children.find("storpool-adapter")
-        self.log = folder / "managedblock" / "storpool-program.log"
+        self.log = folder / "managedblock" / "storpool-adapter.log"
         self.log.parent.mkdir()
         self.environment = {
             "ENGINE_LOG": str(folder),

@@ -231,8 +231,7 @@ def test_a_sweep_that_cannot_be_done_fails_no_attach(
     )
     program = programs.written(
         tmp_path / "helper",
-        "#!{python}\nimport sys\n{body}\nfrom storpool_ovirt.host import"
-        " helper\nvdsm_helper.run()\n",
+        "#!{python}\nimport sys\n{body}\nfrom storpool_ovirt.host import helper\nhelper.run()\n",
         body=faulty_files.program(prefix.replace("//", "/").rstrip("/"), errno.EIO),
     )
     blind = vdsm.Host(host.root, program, name=host.name, environment=host.environment)

@@ -183,7 +183,7 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_data_path(rig: Rig) -> None:
 API = """
 import sys
 from pathlib import Path
-from storpool_simulator import devices
+from storpool_simulator.devices import devices
 
 folder, linger = Path(sys.argv[1]), float(sys.argv[2])
 run = devices.Devices("loop", folder / "state", {n: folder / f"host{n}" for n in (1, 2)}, linger)

@@ -913,7 +913,7 @@ def test_an_orderly_end_and_a_new_start_keep_the_data(rig: Rig) -> None:
 PREVIOUS_RUN = """
 import os, signal, sys
 from pathlib import Path
-from storpool_simulator import devices
+from storpool_simulator.devices import devices
 
 kind, folder, *wanted = sys.argv[1:]
 hosts = {n: Path(folder) / f"host{n}" for n in (1, 2, 3)}
