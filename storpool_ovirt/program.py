@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import Callable, TypeVar
 
 from storpool_ovirt import errors
@@ -21,6 +22,14 @@ _T = TypeVar("_T")
 # What a program turns into a sentence: Ctrl-C before there is a limit, and so a handler, is no
 # Exception.
 FAILURES = (Exception, KeyboardInterrupt)
+
+
+def is_asked_who_it_is(argv: Sequence[str]) -> bool:
+    """Return whether a program is asked for its help or its version, and for nothing else.
+
+    Nobody who waits for one of ours starts it so: `introduction.py` has what is said then.
+    """
+    return len(argv) == 2 and argv[1] in ("--help", "--version")
 
 
 def guarded(

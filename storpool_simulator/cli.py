@@ -1,5 +1,10 @@
 """The command ``storpool-simulator``: options in, one JSON line out when it is ready, until it is
-told to end."""
+told to end.
+
+Whoever tests or tries the integration runs it. Exit codes: 0 when it was told to end (SIGTERM,
+SIGINT), 1 when it cannot start, 2 for wrong options. It has no log: what goes wrong is told on
+stderr.
+"""
 
 from __future__ import annotations
 
@@ -117,6 +122,7 @@ def _cluster_name(text: str) -> str:
 
 
 @click.command(help=__doc__)
+@click.version_option(package_name="storpool-ovirt", message="%(prog)s %(version)s")
 @click.option(
     "--listen",
     type=_Parsed("HOST:PORT", _address),

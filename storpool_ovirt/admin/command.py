@@ -1,11 +1,15 @@
-"""storpool-ovirt: the command for those who set the integration up, watch it and try it."""
+"""storpool-ovirt: the command for those who set the integration up, watch it and try it.
+
+Exit codes: 0 done; 1 refused or failed, and told why; 2 wrongly typed; 3 unknown, as nobody could
+read the output, or by a bug; 130 interrupted. An audit has those of monitoring: its own help tells.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, introduction
 from storpool_ovirt.admin import console
 from storpool_ovirt.limits import LIMITS, Limits
 
@@ -26,9 +30,8 @@ _INSTALL = (
 def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Run one verb; return the exit code.
 
-    0: done. 1: refused or failed, and told why. 2: wrongly typed. 3: unknown (a bug, or nobody
-    could read the output); an audit that could not look. 130: interrupted. Whatever happens
-    inside comes out as one sentence.
+    Those of the module's docstring; 3 is also that of an audit that could not look. Whatever
+    happens inside comes out as one sentence.
     """
     arguments = list(sys.argv if argv is None else argv)[1:]
     out = console.Console(PROGRAM, as_json="--json" in arguments, limits=limits)
@@ -47,7 +50,8 @@ def _run(arguments: Sequence[str], out: console.Console) -> int:
         out.check()
         from storpool_ovirt.admin import group  # a host may not have its library
 
-        code = group.run(arguments or ["--help"], out, __doc__, misused)
+        about = f"{__doc__}\n{introduction.log(out.log_file)}"
+        code = group.run(arguments or ["--help"], out, about, misused)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _failed(out, error, verb)
     return code if arguments else MISUSED

@@ -129,8 +129,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # it
     gc.disable()
     arguments = list(sys.argv if argv is None else argv)
-    program.close_stdin()
     path = config.engine_log(PROGRAM)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(
+            PROGRAM, arguments[1], __doc__, [_verbs(), introduction.log(path)]
+        )
+    program.close_stdin()
     log = Log(PROGRAM, path)
     answer = program.Answer(log.descriptor)
     try:
@@ -205,6 +211,16 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer) -> None:
             loc=opened.location,
             seconds=took,
         )
+
+
+def _verbs() -> str:
+    """Return what help says of the verbs: each with its arguments."""
+    width = max(map(len, VERBS))
+    rows = (
+        f"  {name:{width}}  {', '.join(each.name for each in verb.arguments)}"
+        for name, verb in VERBS.items()
+    )
+    return "\n".join(["Verbs and their arguments:", *rows])
 
 
 def _hide_what_engine_gave(argv: Sequence[str], log: Log) -> None:

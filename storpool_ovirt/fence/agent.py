@@ -40,6 +40,13 @@ STDIN_MAX_BYTES = 1 << 16
 POWER_TIMEOUT_SECONDS, POWER_TIMEOUT_MAX_SECONDS = 20.0, 30.0
 POLL_SECONDS = 0.5
 _USAGE = f"give -o ACTION and -n HOST, see {PROGRAM} -o metadata"
+# As in ClusterLabs' fence-agents; where more is given, something is to be done, and no help is it.
+ABOUT_ITSELF = {
+    "-h": "--help",
+    "--help": "--help",
+    "-V": "--version",
+    "--version": "--version",
+}
 # A short one may have its value right behind it.
 _FLAG = re.compile(r"--[a-z][a-z_-]{0,30}\Z|-[A-Za-z]")
 TRUTHS = {
@@ -75,6 +82,11 @@ def run() -> NoReturn:
 def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Carry out one action; return the exit code: 2 only ever says that a host's status is off."""
     arguments = list(sys.argv if argv is None else argv)[1:]
+    asked = ABOUT_ITSELF.get(*arguments) if len(arguments) == 1 else None
+    if asked:
+        from storpool_ovirt import introduction
+
+        return introduction.given(PROGRAM, asked, __doc__, [_options(), introduction.log(LOG_FILE)])
     log = Log(PROGRAM, config.root() + LOG_FILE)
     log.correlation_id = f"fence-{os.getpid()}"
     answer = program.Answer(log.descriptor)
@@ -120,14 +132,18 @@ def options(given: str) -> dict[str, str | None]:
     return {key: value for key, value in found.items() if key in OPTIONS}
 
 
+def _options() -> str:
+    """Return what help says of the options and the actions."""
+    mixed = dict.fromkeys(each.flags for each in metadata.PARAMETERS if each.flags)
+    return (
+        f"options: {'; '.join(mixed)}\nactions: {', '.join(ACTIONS)}\n"
+        f"What each means: {PROGRAM} -o metadata"
+    )
+
+
 def _answer(arguments: Sequence[str], log: Log, limits: Limits) -> tuple[int, str]:
     deadline = Deadline(limits.deadline_seconds)
     with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):
-        if arguments in (["-h"], ["--help"]):
-            return (
-                DONE,
-                f"{PROGRAM}: {_USAGE}; actions: {', '.join(ACTIONS)}; flags: {', '.join(FLAGS)}",
-            )
         request = parse(_from_arguments(arguments) if arguments else options(_stdin()))
         if request.action == "metadata":
             return DONE, metadata.document(PROGRAM)

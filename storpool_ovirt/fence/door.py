@@ -2,9 +2,10 @@
 cluster's token.
 
 Vdsm runs the agent as user vdsm on a fence proxy. With root's /etc/storpool.conf this program
-carries out what the agent was asked for, and answers with `answer`, the words and the agent's exit
-code. It reads the agent's own options, which are taken for hostile, up to an empty line. A host
-that runs is fenced only where sudoers allow the argument `even-if-it-runs` too: docs/security.md.
+carries out what the agent was asked for, and answers with `answer` and the words, and with the
+agent's exit code: 2 when a host's status is off, 0 for done, 1 for not, or unknown. It reads the
+agent's own options, which are taken for hostile, up to an empty line. A host that runs is fenced
+only where sudoers allow the argument `even-if-it-runs` too: docs/security.md.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
 
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
     """
-    visit = root_door.entered(sys.argv if argv is None else argv)
+    arguments = list(sys.argv if argv is None else argv)
+    visit = root_door.entered(arguments)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(PROGRAM, arguments[1], __doc__, [introduction.log(LOG_FILE)])
     log = Log(PROGRAM, root + LOG_FILE)
     log.correlation_id = f"fence-{os.getpid()}"
     answer = program.Answer(log.descriptor)

@@ -1,13 +1,14 @@
 """storpool-boot-hook: what Vdsm's hook point before_vdsm_start runs as root, before each start of
 vdsmd.
 
-It clears what an earlier boot left, so that no stale row of Vdsm blocks a start: see
-boot_sweep.py. The first run that comes to its end does all the work of a boot; later ones only
-clear rows whose device was taken away since.
+It clears what an earlier boot left, so that no stale row of Vdsm blocks a start. The first run
+that comes to its end does all the work of a boot; later ones only clear rows whose device was taken
+away since.
 
 Vdsm runs a hook by its full path, without arguments, drops its stdout, logs its stderr and ignores
 its exit code here, but waits for it without limit (oVirt's vdsm, common/hooks.py): so it ends by
-itself, and never holds up the start of vdsmd with a failure.
+itself, and never holds up the start of vdsmd with a failure. The exit code is 0 whatever came of
+it, with one sentence on stderr for what is left to do, and 1 for a wrong use.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ def run() -> NoReturn:
 def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     """Clear what an earlier boot left; return 0 whatever came of it, 1 for a wrong use."""
     arguments = list(sys.argv if argv is None else argv)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(
+            PROGRAM, arguments[1], __doc__, [introduction.log(config.HELPER_LOG)]
+        )
     if len(arguments) != 1:
         program.Answer(None).give(f"{PROGRAM} takes no arguments: {USAGE}", error=True)
         return 1

@@ -56,6 +56,12 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     # As in the adapter: a process that lives for a tenth of a second leaves nothing to collect
     gc.disable()
     arguments = list(sys.argv if argv is None else argv)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(
+            PROGRAM, arguments[1], __doc__, [introduction.log(config.HELPER_LOG)]
+        )
     log = Log(PROGRAM, config.root() + config.HELPER_LOG)
     answer = program.Answer(log.descriptor)
     started = time.monotonic()

@@ -2,10 +2,12 @@
 token.
 
 The hook reads Vdsm's XML and finds the StorPool disks as user vdsm; with root's /etc/storpool.conf
-this program does for them what Vdsm's point asks for, and answers with one line: `done`, or
-`refused` with one sentence, exit code 2. User vdsm may run it through sudo
-(etc/sudoers.d/storpool-ovirt), so everything that comes from there is taken for hostile:
-docs/security.md tells what it can and cannot be made to do.
+this program does for them what Vdsm's point asks for. It takes no arguments and reads one line of
+JSON, which the hook writes. It answers with one line: `done` and exit code 0, or `refused` with one
+sentence and exit code 2.
+
+User vdsm may run it through sudo (etc/sudoers.d/storpool-ovirt), so everything that comes from
+there is taken for hostile: docs/security.md tells what it can and cannot be made to do.
 """
 
 from __future__ import annotations
@@ -41,7 +43,12 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
     """
     gc.disable()  # as in the hook
-    visit = root_door.entered(sys.argv if argv is None else argv)
+    arguments = list(sys.argv if argv is None else argv)
+    visit = root_door.entered(arguments)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(PROGRAM, arguments[1], __doc__, [introduction.log(LOG_FILE)])
     log = Log(PROGRAM, root + LOG_FILE)
     answer = program.Answer(log.descriptor)
     _, reason = program.guarded(

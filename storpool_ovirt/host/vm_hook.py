@@ -3,12 +3,14 @@ before a VM leaves.
 
 It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user
 vdsm, and makes this host the only one that has the VM's StorPool disks; shareable ones, and other
-vendors', are left alone. A start takes them by force (`takeover.py`), a plug only from hosts that
-are down (`plug.py`). Linked into hooks/before_vm_migrate_source it only looks: a VM whose disk was
-taken away, and that has not noticed, must not open it anew on another host. Where it cannot be
-sure, Vdsm's work ends there: exit code 2 and one sentence, last on stderr (oVirt's vdsm,
-common/hooks.py). It never runs for a migration's destination, where two hosts have a disk by
-right.
+vendors', are left alone. A start takes them by force, a plug only from hosts that are down. Linked
+into hooks/before_vm_migrate_source it only looks: a VM whose disk was taken away, and that has not
+noticed, must not open it anew on another host. It never runs for a migration's destination, where
+two hosts have a disk by right.
+
+It takes no arguments: the VM's XML is in the file that Vdsm names in the environment variable
+_hook_domxml. The exit code is 0 when all is done. Where it cannot be sure, Vdsm's work ends there:
+exit code 2 and one sentence, last on stderr (oVirt's vdsm, common/hooks.py).
 """
 
 from __future__ import annotations
@@ -48,6 +50,10 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     # As in the helper: nothing of a process that lives for a tenth of a second is worth collecting
     gc.disable()
     arguments = list(sys.argv if argv is None else argv)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(PROGRAM, arguments[1], __doc__, [introduction.log(LOG_FILE)])
     root = _root(arguments[0])
     log = Log(PROGRAM, root + LOG_FILE)
     answer = program.Answer(log.descriptor)

@@ -188,8 +188,13 @@ def test_an_argument_is_named_without_its_value(
 
 
 def test_help(scene: Site) -> None:
-    """A person is told what there is."""
-    assert "actions: status, on, off" in told(scene.agent(arguments=("-h",)), ON)
+    """A person is told what there is; with anything beside it, something was to be done, and
+    was not."""
+    said = scene.agent(arguments=("-h",))
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "actions: status, on, off" in said.stdout
+    for arguments in (("-o", "off", "-n", "1", "-h"), ("-V", "-n", "1")):
+        assert "is not known" in told(scene.agent(arguments=arguments), UNKNOWN)
 
 
 @pytest.mark.parametrize("trap", "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000\0")

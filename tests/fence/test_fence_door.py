@@ -107,6 +107,8 @@ def test_sudo_allows_the_agents_door_alone(doors: DoorStage) -> None:
         [door, "even-if-it-runs"],
         [door, "even-if-it-runs", "x"],
         [door, "-o", "off"],
+        [door, "--help"],
+        [door, "--version"],
         [door, ""],
     ):
         done = doors.run("sudo", "-n", *command, stdin="action=off\nport=2\neven_if_it_runs=1\n\n")

@@ -44,6 +44,7 @@ PROGRAMS = {
 }
 # What has asked somebody: a real process, whose limits are not short, would ask again for a minute.
 ASKED = b"no usable answer"
+ABOUT_ITSELF = (["--help"], ["--version"], ["-h"], ["-V"])
 IDLE = ("disconnect_volume", "save_device")
 VERBS: dict[str, list[str]] = {
     "create_volume": [UUID, "20"],
@@ -288,6 +289,9 @@ def bent_bytes(random: Random, data: bytes) -> bytes:
 
 def answer_faults(call: fuzzing.Call, done: fuzzing.Done) -> list[str]:
     """Return what is wrong with what a program answered, by the rules of who reads it."""
+    if done.code == 0 and call.argv[1:] in ABOUT_ITSELF:
+        right = done.out.startswith(PROGRAMS[call.program].encode()) and not done.err
+        return [] if right else ["does not say who it is"]
     if call.program == "adapter":
         if done.code == 0:
             expected = (
@@ -305,7 +309,7 @@ def answer_faults(call: fuzzing.Call, done: fuzzing.Done) -> list[str]:
             else ["has no line that begins with error:"]
         )
     if done.code == 0 and call.program == "agent":
-        right = done.out.startswith(b"<?xml") or call.argv[1:2] in (["-h"], ["--help"])
+        right = done.out.startswith(b"<?xml")
         return [] if right else ["answers a success without having asked anybody"]
     if done.code == 0:
         return [] if (done.out, done.err) == (b"", b"") else ["says something beside a success"]
@@ -320,6 +324,8 @@ def fuzz(report: fuzzing.Report, numbers: range) -> None:
             call, codes = (to_adapter, to_adapter, to_helper, to_hook, to_agent)[number % 5](
                 random, there
             )
+            if call.argv[1:] in ABOUT_ITSELF:
+                codes |= {0}
             done = fuzzing.run(call)
             problems = fuzzing.faults(call, done, codes, (TOKEN, PASSWORD))
             if (

@@ -45,7 +45,7 @@ def test_a_wrong_use_is_refused(host: Host) -> None:
     changed."""
     boot_stage.put_row(host, VOL, INFO)
     before = boot_stage.kept(host)
-    for arguments in (["--help"], ["attach"], ["", ""]):
+    for arguments in (["--help", ""], ["attach"], ["", ""]):
         done = subprocess.run(
             [children.find("storpool-boot-hook"), *arguments],
             capture_output=True,

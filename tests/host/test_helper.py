@@ -118,7 +118,7 @@ def test_what_vdsm_never_sends_is_refused(stdin: bytes) -> None:
     assert str(raised.value).isprintable()
 
 
-@pytest.mark.parametrize("argv", [(), ("connect",), ("attach", "more"), ("",), ("--help",)])
+@pytest.mark.parametrize("argv", [(), ("connect",), ("attach", "more"), ("",), ("--help", "x")])
 def test_another_action_is_refused(tmp_path: Path, argv: tuple[str, ...]) -> None:
     """The program has two actions, named by one word."""
     assert "attach|detach" in refusal(run(tmp_path, *argv, stdin=b"{}"))

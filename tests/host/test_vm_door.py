@@ -244,6 +244,7 @@ def test_sudo_allows_the_door_alone(doors: DoorStage) -> None:
     door = str(doors.door)
     for command in (
         [door, "--help"],
+        [door, "--version"],
         [door, ""],
         ["PYTHONPATH=/x", door],
         ["-E", door],
@@ -292,6 +293,15 @@ def test_by_hand(doors: DoorStage) -> None:
         2,
         "refused storpool-vm-door takes no arguments",
     )
+
+
+def test_who_it_is_needs_no_rights(doors: DoorStage) -> None:
+    """Without sudo, as any user: help is told, no log is opened, and stdin is not read."""
+    for door in (doors.door, doors.fence_door):
+        told = doors.run("env", "-i", str(door), "--help", stdin="action=monitor\n\n")
+        assert (told.returncode, told.stderr) == (0, "")
+        assert told.stdout.startswith(f"{door.name}: ")
+    assert doors.lines(doors.door_log) == doors.lines(doors.fence_log) == []
 
 
 def test_what_a_hostile_user_gets_by_the_door(doors: DoorStage) -> None:
