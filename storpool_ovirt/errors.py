@@ -26,7 +26,7 @@ from them.
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
-Errors of the libraries below are translated once, at their border: `cluster/api.py` (StorPool),
+Errors of the libraries below are translated once, at their border: `cluster/calls.py` (StorPool),
 `engine/connection.py` (PostgreSQL), `cinder_driver/failures.py` (for Cinder).
 """
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import storpool_simulator
+from cinder_driver.connector import StorPoolConnector
 from rigs.core_fixtures import GIB, TOKEN, Core
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -118,12 +119,12 @@ def hasty(**more: float) -> Iterator[None]:
 @contextlib.contextmanager
 def limited(**seconds: float) -> Iterator[None]:
     """Give all connectors these limits: os-brick makes them, and hands on none."""
-    before = connector.StorPoolConnector.limits
-    connector.StorPoolConnector.limits = before._replace(**seconds)
+    before = StorPoolConnector.limits
+    StorPoolConnector.limits = before._replace(**seconds)
     try:
         yield
     finally:
-        connector.StorPoolConnector.limits = before
+        StorPoolConnector.limits = before
 
 
 @contextlib.contextmanager

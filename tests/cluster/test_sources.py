@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, binding, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def test_a_disk_of_a_template_with_a_parent_is_found_again(core: Core) -> None:
 
 def set_parent(core: Core, snapshot: str) -> None:
     """Let a template's new volumes stand on a snapshot."""
-    binding = api.binding().Api(
+    official = binding.load().Api(
         core.simulator.host, core.simulator.port, "1556560560218011653", transientRetries=0
     )
-    binding.volumeTemplateUpdate("nvme", {"parent": snapshot})
+    official.volumeTemplateUpdate("nvme", {"parent": snapshot})

@@ -45,7 +45,7 @@ UMASK = 0o022  # as Engine's
 ADAPTER = (
     "storpool_ovirt.engine.adapter",
     "storpool_ovirt.engine.disks",
-    "storpool_ovirt.cluster.api:binding",
+    "storpool_ovirt.cluster.binding:load",
     "psycopg2",
     "pwd",
     "syslog",

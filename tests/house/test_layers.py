@@ -181,12 +181,12 @@ for name in {FORBIDDEN!r}:
     sys.modules[name] = None
 del sys.modules["confget"]
 import storpool_ovirt.{program}
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api, attachments, binding
 if {program!r} == "engine.adapter":
     from storpool_ovirt.engine import disks, mapping
 else:
     assert "psycopg2" not in sys.modules, "a host has no database"
-api.binding()
+binding.load()
 assert sys.modules.get("confget") is None and sys.modules.get("pyparsing") is None
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from storpool_ovirt import config
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api, attachments, binding
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.log import Log
 
@@ -55,11 +55,13 @@ class Core:
     def objects(self) -> dict[str, api.Volume]:
         """Return what is in the cluster by name, without what StorPool is about to drop."""
         client = self.client()
-        binding = api.binding().Api(
+        official = binding.load().Api(
             self.simulator.host, self.simulator.port, TOKEN, transientRetries=0
         )
-        listed = [(client.volume, each) for each in binding.volumesList(returnRawAPIData=True)]
-        listed += [(client.snapshot, each) for each in binding.snapshotsList(returnRawAPIData=True)]
+        volumes = official.volumesList(returnRawAPIData=True)
+        snapshots = official.snapshotsList(returnRawAPIData=True)
+        listed = [(client.volume, each) for each in volumes]
+        listed += [(client.snapshot, each) for each in snapshots]
         names = [
             (read, each["name"])
             for read, each in listed

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import storpool_ovirt
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import binding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,9 @@ class Programs:
         self.python = _python()
         self.user = pwd.getpwnam(USER)
         self._library = folder / "library"
-        ours, binding = (
-            Path(storpool_ovirt.__file__).parent,
-            Path(str(api.binding().__file__)).parent,
-        )
-        for package in (ours, binding):
+        ours = Path(storpool_ovirt.__file__).parent
+        official = Path(str(binding.load().__file__)).parent
+        for package in (ours, official):
             shutil.copytree(
                 package, self._library / package.name, ignore=shutil.ignore_patterns("__pycache__")
             )

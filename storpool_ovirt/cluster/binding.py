@@ -1,0 +1,82 @@
+"""StorPool's official binding: loaded without what it does not need, its calls sent over our wire.
+
+Calls, paths and bodies are those of `storpool.spapi.Api`; its retries are not used, as it repeats
+any POST after a reset connection, also a create that may have taken effect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import io
+import json
+import sys
+import types
+from typing import Any
+
+from storpool_ovirt import config
+from storpool_ovirt.cluster import replies, wire
+
+
+def load() -> types.ModuleType:
+    """Return `storpool.spapi`, loaded without `confget`.
+
+    Only the binding's configuration reader needs confget; with pyparsing it is half of the import
+    time, and under cinderlib, which puts a false pyparsing in place, it cannot be imported at all.
+    A stand-in loads the real one at first use, so the binding stays whole for whoever shares this
+    process. The binding also greets on stderr when simplejson is absent; Engine would read that.
+    """
+    if "storpool.spapi" not in sys.modules and "confget" not in sys.modules:
+        stand_in = types.ModuleType("confget")
+        stand_in.__getattr__ = lambda name: getattr(importlib.import_module("confget"), name)  # type: ignore[method-assign]
+        sys.modules["confget"] = stand_in
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module("storpool.spapi")
+        finally:
+            del sys.modules["confget"]
+    return importlib.import_module("storpool.spapi")
+
+
+def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
+    """Return an object with all methods of `storpool.spapi.Api`, with its paths and its checks,
+    over our wire.
+
+    `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it
+    told none.
+    """
+    there = wire.Wire(settings.host, settings.port)
+    headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
+
+    class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
+        seconds = 0.0
+        generation = 0
+
+        def __call__(  # what all of the binding's methods call; the names are its own
+            self,
+            method: str,
+            multiCluster: bool,  # noqa: N803
+            query: str,
+            json: Any = None,
+            clusterName: str | None = None,  # noqa: N803
+        ) -> Any:
+            self.generation = 0
+            path = spapi._format_path(
+                query, multiCluster and settings.multicluster, clusterName=clusterName
+            )
+            answer = there.request(
+                method, path, _body(spapi.clear_none(json)), headers, self.seconds
+            )
+            reply = replies.document(answer.body)
+            self.generation = replies.number(reply, "generation", 0)
+            if answer.status != http.client.OK or "error" in reply:
+                replies.part(reply, "error")
+                raise spapi.ApiError(answer.status, reply)
+            return reply["data"]
+
+    return OverWire()
+
+
+def _body(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)

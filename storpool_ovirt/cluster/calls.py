@@ -1,0 +1,249 @@
+"""One call of the StorPool API: asked again where that is safe, its failure told as one of our
+errors.
+
+Only what is safe to repeat is repeated here; `volumes.py` repeats a create by looking for what the
+first try may have made.
+"""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import random
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, Callable, TypeVar
+
+from storpool_ovirt import config, errors, names, sentences
+from storpool_ovirt.cluster import binding, freshness, replies, wire
+from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.limits import LIMITS, Limits
+
+# What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
+# also an old answer.
+PROOF = "servicesList"
+# Of StorPool's words in an error: far more than anybody reads, and little enough to be searched for
+# secrets at once.
+WORDS_MAX = 1 << 17
+
+_T = TypeVar("_T")
+_IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
+_OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
+
+
+class Calls:
+    """The way of one process to one cluster.
+
+    `limits` are those of the program. `calls` counts the requests, `unanswered` those that are not
+    repeated here and whose result is not known.
+    """
+
+    def __init__(
+        self,
+        settings: config.Api,
+        deadline: Deadline,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        self._sleep = sleep
+        self._jitter = jitter
+        self.limits = limits
+        self.calls = 0
+        self.unanswered = 0
+        self._freshness = freshness.Freshness(compares=not settings.multicluster)
+        self._patience_seconds = limits.retry_seconds  # how long failures are tried over
+        self._binding = binding.load()
+        self._api = binding.over_wire(self._binding, settings)
+        self._pin_is_proven = False
+
+    @property
+    def address(self) -> str:
+        """Where the API is, for messages."""
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def _ask(
+        self, kind: str, method: str, name: str, args: tuple[object, ...], repeat: bool = True
+    ) -> Any:
+        """Call the binding's `method` until it answers, while a repetition is safe and time is
+        left.
+
+        `kind` and `name` are those of the object, for errors.
+        """
+        patience = self._deadline.within(self._patience_seconds)
+        for attempt in itertools.count():
+            left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
+            try:
+                seconds = min(left, self.limits.request_seconds)
+                return self._ask_once(kind, method, name, args, seconds)
+            except errors.ApiUnavailable as error:
+                most = patience.remaining() - self.limits.last_try_seconds
+                seconds = min(self._pause_seconds(attempt), most)
+                if error.ambiguous:
+                    self._freshness.end_moment()
+                if (error.ambiguous and not repeat) or seconds <= 0:
+                    self.unanswered += error.ambiguous and not repeat
+                    raise
+                self._sleep(seconds)
+        raise AssertionError("unreachable: the loop has no end")
+
+    def _read(self, method: str, parse: Callable[[Any], _T], data: Any) -> _T:
+        """Return what `parse` makes of an answer; raise ApiUnavailable when it makes no sense."""
+        try:
+            return parse(data)
+        except replies.Odd as error:
+            raise self._nonsense(method, str(error)) from error
+
+    def _nonsense(self, method: str, why: str) -> errors.ApiUnavailable:
+        """Return the error for an answer that cannot be read: the request may have taken effect."""
+        return self._unavailable(method, f"an answer that cannot be read: {why}", ambiguous=True)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Try failures over for no longer than this from now on: where somebody waits who can
+        correct the settings."""
+        self._patience_seconds = seconds
+
+    def check_cluster(self, global_id: str, name: str) -> None:
+        """Raise WrongCluster when an object does not live in the pinned cluster; ask nobody."""
+        pinned = self._settings.cluster_id
+        if pinned is not None and names.cluster_of(global_id) != pinned:
+            raise errors.WrongCluster(
+                name,
+                f"lives in StorPool cluster {names.cluster_of(global_id)}, the domain is pinned to"
+                f" {pinned}",
+                "use the storage domain of that cluster",
+            )
+
+    def pause(self, attempt: int) -> None:
+        """Wait a little, longer with each attempt, with jitter; DeadlineExceeded when there is no
+        time for it."""
+        left = self._deadline.left(f"the StorPool API at {self.address}")
+        self._sleep(min(self._pause_seconds(attempt), left))
+
+    def looks(self, seconds: float) -> Iterator[float]:
+        """Look at this cluster's lists, with growing pauses, for so long: as `deadline.polls`."""
+        return polls(
+            self._deadline.within(seconds),
+            self._sleep,
+            self.limits.first_pause_seconds,
+            self.limits.longest_pause_seconds,
+        )
+
+    def _pause_seconds(self, attempt: int) -> float:
+        pause_seconds: float = self.limits.first_pause_seconds * 2.0**attempt
+        return min(pause_seconds, self.limits.longest_pause_seconds) * (0.5 + self._jitter())
+
+    def _ask_once(
+        self, kind: str, method: str, name: str, args: tuple[object, ...], seconds: float
+    ) -> Any:
+        self.calls += 1
+        pinned = self._settings.cluster_id
+        call = getattr(self._api, method)
+        reads = call.spDoc.method == "GET"
+        self._api.seconds = seconds
+        try:
+            data = call(
+                *args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True
+            )
+            self._check_age(method, reads)
+        except self._binding.ApiError as error:
+            self._check_age(method, reads)
+            if error.transient is True:
+                words = f"{_cut(error.name)}: {_cut(error.desc)}"
+                raise self._unavailable(method, words, ambiguous=True) from error
+            if pinned and method != PROOF:
+                self._prove_pin(error)
+            raise _translated(error, kind, method, name, self.address) from error
+        except self._binding.InvalidArgumentError as error:
+            raise errors.InputError(
+                f"the request {method}", f"is not valid ({names.shown(str(error), 200)})"
+            ) from error
+        except wire.UnknownName as error:
+            raise errors.AddressUnknown(self.address, _why(error)) from error
+        except wire.Unreachable as error:
+            raise self._unavailable(method, _why(error), ambiguous=False) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unavailable(method, _why(error), ambiguous=True) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            # A proxy's page, an answer that is cut off, an error object without its parts.
+            raise self._nonsense(method, "it is not what StorPool sends") from error
+        if not reads and not (isinstance(data, dict) and data.get("ok") is True):
+            # `storpool.spapi.ApiOk`: without it nothing says that anything was done.
+            raise self._nonsense(method, 'no "ok"')
+        return data
+
+    def _check_age(self, method: str, reads: bool) -> None:
+        """Raise ApiUnavailable for an answer to a reading call that is older than what this client
+        knows."""
+        why = self._freshness.note(self._api.generation, reads=reads, proves=method == PROOF)
+        if why:
+            raise self._unavailable(method, why, ambiguous=False)
+
+    def _prove_pin(self, answer: Exception) -> None:
+        """Raise WrongCluster unless the pinned cluster answers: "does not exist" from another one
+        means nothing.
+
+        Every request goes to `RemoteCommand/~<cluster id>/`, which a cluster takes for itself or
+        hands on to that cluster; one that does not know it refuses with an error whose name is not
+        documented.
+        """
+        if self._pin_is_proven:
+            return
+        try:
+            seconds = min(self.limits.request_seconds, self._deadline.left("StorPool"))
+            self._ask_once("cluster", PROOF, "", (), seconds)
+        except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
+            pinned = self._settings.cluster_id
+            raise errors.WrongCluster(
+                f"the StorPool API at {self.address}",
+                f"does not reach cluster {pinned} that the domain is pinned to",
+                "correct sp_api_http_host or sp_cluster_id"
+                + ("" if isinstance(error, errors.NotFound) else f" ({error})"),
+            ) from answer
+        self._pin_is_proven = True
+
+    def _unavailable(self, method: str, why: str, ambiguous: bool) -> errors.ApiUnavailable:
+        return errors.ApiUnavailable(self.address, method, why, ambiguous)
+
+
+def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:
+    """Return our error for StorPool's: the one place that knows its error names
+    (`storpool.spapi.ApiError.name`)."""
+    descr = _cut(error.desc)
+    shown = name or method
+    if error.name == "objectDoesNotExist":
+        return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
+    if error.name == "objectExists":
+        return errors.Exists(shown, f"exists already ({descr})")
+    if error.name == "busy" or (error.name == "invalidParam" and _IN_USE_IN_DESCR.search(descr)):
+        # Older releases say invalidParam for what is open or attached and tell it only in the text.
+        found = _OPEN_IN_DESCR.findall(descr)
+        return errors.InUse(
+            found[0][0] if found and found[0][0] else shown,
+            tuple(f"client {number}" for _, number in found),
+        )
+    if error.name == "invalidParam" and "No such client registered" in descr:
+        return errors.NotFound(
+            "client", f"for {shown}", f"in the StorPool cluster at {address}: check SP_OURID"
+        )
+    if error.name == "insufficientResources":
+        return errors.NoSpace(shown, descr)
+    return errors.Rejected(f"{method} {name}".strip(), _cut(error.name), descr)
+
+
+def _why(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error) or error.__class__.__name__
+    return names.shown(str(text), 120).strip('"')
+
+
+def _cut(words: object) -> str:
+    """Return StorPool's words, which may be of any length and kind, as far as anybody reads them.
+
+    Where they are cut is marked: a secret that they repeat may be cut there, and is masked all the
+    same.
+    """
+    text = str(words)
+    return text if len(text) <= WORDS_MAX else text[:WORDS_MAX] + sentences.CUT
