@@ -265,3 +265,10 @@ def test_the_verbs_that_are_told_are_those_that_there_are() -> None:
     section = read(Path("docs/verbs.md")).partition("\n## The verbs\n")[2].partition("\n## ")[0]
     told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert sorted(told) == sorted(adapter.VERBS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_word_that_selects_tests_selects_some(page: Path) -> None:
+    """`pytest FILE -k WORD` on a line to be typed."""
+    for path, word in re.findall(r"pytest (\S+) -k (\w+)", read(page)):
+        assert re.search(rf"def test_\w*{word}", read(Path(path))), word
