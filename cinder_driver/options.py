@@ -111,7 +111,9 @@ def settings(configuration: Any) -> Settings:
     root = config.root()
     _refuse_unknown(configuration)
     given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
-    domain = config.domain({name: given[name] for name in _SHARED}, root, PREFIX)
+    # An option of oVirt's alone is none of the driver's.
+    shared = {name: given[name] for name in _SHARED if name in given}
+    domain = config.domain(shared, root, PREFIX)
     words.hide(domain.api.token)
     prefix = given["storpool_volume_prefix"] or names.prefix(storpool_conf.read(root))
     return Settings(

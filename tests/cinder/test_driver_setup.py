@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from cinder_driver import driver, options
 from rigs.core_fixtures import GIB, TOKEN, Core
+from storpool_ovirt import config
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 SAMPLE = Path(__file__).parents[2] / "etc" / "cinder-backend.conf.sample"
@@ -38,6 +39,17 @@ def test_all_options_are_listed() -> None:
     assert {"storpool_template", "storpool_replication"} <= {each.name for each in listed}, (
         "upstream's"
     )
+
+
+def test_an_option_of_ovirts_alone_is_none_of_the_drivers(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds one to oVirt's table need not give it to Cinder: the driver starts without
+    it."""
+    added = config.Option("sp_ovirts_own", str, None, None, "for oVirt alone")
+    monkeypatch.setattr(config, "OPTIONS", (*config.OPTIONS, added))
+    monkeypatch.setitem(options._SHARED, "storpool_ovirts_own", added)
+    start(core)
 
 
 def test_the_sample_is_what_oslo_config_generator_writes() -> None:
