@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house.test_layers import STOREYS
+from house.test_layers import FILES, STOREYS, ours, room
 
 from storpool_ovirt.engine import adapter
 
@@ -272,3 +272,21 @@ def test_every_word_that_selects_tests_selects_some(page: Path) -> None:
     """`pytest FILE -k WORD` on a line to be typed."""
     for path, word in re.findall(r"pytest (\S+) -k (\w+)", read(page)):
         assert re.search(rf"def test_\w*{word}", read(Path(path))), word
+
+
+def test_the_picture_of_the_rooms_is_what_they_import() -> None:
+    """Each arrow is an import that there is, and each import is an arrow, or several in a row."""
+    picture = read(Path("docs/development.md")).partition("```mermaid\n")[2].partition("```")[0]
+    drawn = {
+        (upper, lower)
+        for left, right in re.findall(r"^ +(\w+(?: & \w+)*) --> (\w+(?: & \w+)*)$", picture, re.M)
+        for upper in left.split(" & ")
+        for lower in right.split(" & ")
+        if upper != "cinder"
+    }
+    real = {(room(module), room(each)) for module, path in FILES.items() for each in ours(path)}
+    assert drawn <= real
+    reached = set(drawn)
+    for _ in STOREYS:
+        reached |= {(upper, last) for upper, to in reached for lower, last in drawn if to == lower}
+    assert {each for each in real if each[0] != each[1]} <= reached
