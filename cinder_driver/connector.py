@@ -31,7 +31,7 @@ from oslo_log import log as logging
 from cinder_driver import names as cinder_names
 from cinder_driver import words
 from storpool_ovirt import config, errors, names, presence, storpool_conf
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api, attachments, devices
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
@@ -138,7 +138,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         with _as_os_brick_errors():
             host = _Host(self.limits)
             target = host.target(connection_properties, _path(connection_properties, None))
-            return attachments.wait_for_size(host.client, host.side, target)
+            return devices.wait_for_size(host.client, host.side, target)
 
     def get_volume_paths(self, connection_properties: Mapping[str, Any]) -> list[str]:
         """Return the path that connect_volume returned, in a list, while it exists; else an empty
@@ -273,7 +273,7 @@ def _lock_folder() -> str:
     releases before it have only the latter).
     """
     if _is_root():
-        return attachments.LOCK_FOLDER
+        return devices.LOCK_FOLDER
     folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(
         cfg.CONF
     )

@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from storpool_ovirt import errors, names, presence, rights
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api, attachments, devices
 from storpool_ovirt.host import vdsm_rows
 
-MARKER = f"{attachments.LOCK_FOLDER}/boot-hook.done"
+MARKER = f"{devices.LOCK_FOLDER}/boot-hook.done"
 
 
 @dataclass
@@ -84,16 +84,16 @@ class Sweep:
             )
         kind = "snapshot" if row.is_snapshot else "volume"
         target = attachments.Target(row.global_id, _name(row.vol_id), kind)
-        with attachments.locked(self.host, target):
+        with devices.locked(self.host, target):
             if self.later and not is_stale(self.host.root, row, self.later):
                 return  # an attach that was under way has ended
             doubt = self._ask(target)
             if doubt is not None and self.later:
                 raise doubt  # a VM may run: a device that is away for a moment is no proof
-            if attachments.stays(
+            if devices.stays(
                 self.host, target, self.host.limits.gone_seconds if doubt is None else 0.0
             ):
-                raise doubt or attachments.still_here(target)
+                raise doubt or devices.still_here(target)
             vdsm_rows.forget(self.host.root, row, self.host.limits.busy_seconds)
             self.host.log.line(
                 "stale_row_removed", volume=row.vol_id, global_id=row.global_id, asked=doubt is None
@@ -148,7 +148,7 @@ class Sweep:
         return known
 
     def _let_go(self, client: api.Client, target: attachments.Target) -> None:
-        with attachments.locked(self.host, target):
+        with devices.locked(self.host, target):
             if self._known()(target.global_id, target.name or ""):
                 return
             try:

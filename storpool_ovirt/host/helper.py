@@ -157,7 +157,7 @@ def _sweep(host: attachments.HostSide, attached: str) -> None:
     the row that is left it takes for an old one then. The row itself stays: Vdsm may be using it
     at this moment.
     """
-    from storpool_ovirt.cluster import attachments
+    from storpool_ovirt.cluster import attachments, devices
     from storpool_ovirt.host import vdsm_rows
 
     limit = host.deadline.within(host.limits.sweep_seconds)
@@ -171,7 +171,7 @@ def _sweep(host: attachments.HostSide, attached: str) -> None:
             continue
         try:
             # Under its lock no device comes: what dangles then is used by nobody.
-            with attachments.locked(host, attachments.Target(global_id, None), 0.0):
+            with devices.locked(host, attachments.Target(global_id, None), 0.0):
                 removed = vdsm_rows.remove_dangling(host.root, volume, global_id)
         except errors.Error as error:
             host.log.line("dangling_link_stays", volume=volume, global_id=global_id, reason=error)

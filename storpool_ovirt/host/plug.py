@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, force
+from storpool_ovirt.cluster import api, attachments, devices, force
 from storpool_ovirt.host import takeover
 
 # Requests that were answered well, until somebody who has it again is told of: he attaches it as
@@ -56,7 +56,7 @@ def _take(
     losers, generation = _let_go(client, host, found, before)
     takeover.check_alone(client, host, [found.target])
     takeover.wait_for_clients(client, host, generation, losers)
-    attachments.wait_for_device(host, found.there.global_id)
+    devices.wait_for_device(host, found.there.global_id)
 
 
 def _let_go(

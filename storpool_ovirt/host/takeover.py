@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
+from storpool_ovirt.cluster import api, attachments, devices, force, sharing, volumes
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.host import device_paths, domain_xml
 
@@ -210,7 +210,7 @@ def check_here(
     It was attached here just now: where it is not any more, somebody took it, and may run the VM.
     """
     check_attached(host.client_id, target, before)
-    attachments.wait_for_device(host, target.global_id)
+    devices.wait_for_device(host, target.global_id)
 
 
 def check_attached(
@@ -244,7 +244,7 @@ def _take(
     check_alone(client, host, targets)
     wait_for_clients(client, host, generation, {each.client_id for each in lost})
     for target in targets:
-        attachments.wait_for_device(host, target.global_id)
+        devices.wait_for_device(host, target.global_id)
 
 
 def _request(

@@ -12,7 +12,7 @@ import pytest
 from rigs import faulty_files
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster import api, attachments, devices, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
@@ -250,7 +250,7 @@ def test_a_device_that_cannot_be_looked_at(
             attachments.attach(core.client(), host, target, "rw")
         assert time.monotonic() - began < LIMITS.device_seconds / 2
         with pytest.raises(errors.Unseen, match=f"cannot be looked at .{os.strerror(code)}"):
-            attachments.wait_for_size(core.client(), host, target)
+            devices.wait_for_size(core.client(), host, target)
         assert attached(core) == set()
 
 
@@ -332,7 +332,7 @@ def test_the_lock_of_a_volume_is_waited_for_and_named(
     not end."""
     host = attachments.HostSide(1, core.root(1), Deadline(0.3), core.log)
     with (
-        attachments.locked(core.host(1), target),
+        devices.locked(core.host(1), target),
         pytest.raises(errors.Locked, match="on this host"),
     ):
         attachments.attach(core.client(), host, target, "rw")
@@ -374,7 +374,7 @@ def test_growth_is_waited_for_on_this_host(core: Core, target: attachments.Targe
         os.truncate(stale, GIB)
 
     host = attachments.HostSide(1, core.root(1), Deadline(20), core.log, sleep)
-    assert attachments.wait_for_size(core.client(), host, target) == GIB
+    assert devices.wait_for_size(core.client(), host, target) == GIB
     assert slept
 
 
@@ -382,13 +382,13 @@ def test_growth_that_does_not_come_is_an_error(core: Core, target: attachments.T
     """The wait has a limit, and its error tells the path, the old size and the new one; never the
     old size alone."""
     with pytest.raises(errors.NotFound, match="attach the volume first"):
-        attachments.wait_for_size(core.client(), core.host(1), target)
+        devices.wait_for_size(core.client(), core.host(1), target)
     attachments.attach(core.client(), core.host(1), target, "rw")
     link = device(core, 1, target)
     link.unlink()
     link.write_bytes(b"old")
     with pytest.raises(errors.DeadlineExceeded, match=f"grow from 3 to {GIB} bytes"):
-        attachments.wait_for_size(core.client(), core.host(1, seconds=0.5), target)
+        devices.wait_for_size(core.client(), core.host(1, seconds=0.5), target)
 
 
 def test_a_folder_of_locks_that_cannot_be_used_is_named(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import storpool_simulator
 from ovirt_demo import engine, hooks, vdsm
 from storpool_ovirt import config, errors, names
-from storpool_ovirt.cluster import api, attachments, sharing
+from storpool_ovirt.cluster import api, attachments, devices, sharing
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.host import helper, vm_hook, vm_points
@@ -154,7 +154,7 @@ class LiveHost(vdsm.Host):
     def reboot(self) -> None:
         """Lose what a reboot loses: also who holds the locks."""
         super().reboot()
-        shutil.rmtree(self.local(attachments.LOCK_FOLDER), ignore_errors=True)
+        shutil.rmtree(self.local(devices.LOCK_FOLDER), ignore_errors=True)
 
     def _reach(self) -> None:
         if self.lost:
