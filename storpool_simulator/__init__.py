@@ -1,9 +1,8 @@
-"""A stand-in for a StorPool cluster: its API over HTTP, its data as files, its devices on hosts
-that are folders.
+"""A stand-in for a StorPool cluster: API over HTTP, data as files, hosts as folders with devices.
 
-``running(...)`` has one inside this process, ``main`` is the command ``storpool-simulator``. It
-follows the API as far as public sources show it; docs/simulator.md tells what is simulated and what
-is not. It never imports the product, which it must be able to contradict.
+`running(...)` gives one inside this process; `main` is the command `storpool-simulator`. It follows
+the API as far as public sources show it. docs/simulator.md says what is simulated and what is not.
+It never imports the product, which it must be able to contradict.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command ``storpool-simulator``; returns its exit code."""
+    """Run the command `storpool-simulator` and return its exit code."""
     try:
         from storpool_simulator import cli
     except ModuleNotFoundError as error:

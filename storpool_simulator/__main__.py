@@ -1,4 +1,4 @@
-"""``python -m storpool_simulator``: the same as ``storpool-simulator``."""
+"""Run `python -m storpool_simulator`, which is the same as `storpool-simulator`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The command ``storpool-simulator``: options in, one JSON line out when it is ready, until it is
-told to end.
+"""The command storpool-simulator: options in, one JSON line out when it is ready.
 
-Whoever tests or tries the integration runs it. Exit codes: 0 when it was told to end (SIGTERM,
-SIGINT), 1 when it cannot start, 2 for wrong options. It has no log: what goes wrong is told on
-stderr.
+It runs until SIGTERM or SIGINT. Whoever tests or tries the integration runs it. Exit codes: 0 when
+it was ended so, 1 when it cannot start, 2 for wrong options. It has no log: what goes wrong is said
+on stderr.
 """
 
 from __future__ import annotations
@@ -27,7 +26,10 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; 0 then, 2 for wrong options, 1 when it cannot start."""
+    """Run until SIGTERM or SIGINT.
+
+    Returns 0 then, 2 for wrong options, 1 when the simulator cannot start.
+    """
     logging.basicConfig(level=logging.WARNING, format="storpool-simulator: %(message)s")
     try:
         _command.main(
@@ -57,15 +59,17 @@ def _fail(message: str, code: int) -> int:
 
 
 class _Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.2 only
-    """An option whose text a function turns into a value; its ValueError is the sentence for the
-    user."""
+    """An option whose text a function turns into a value.
+
+    The function's ValueError is the sentence for the user.
+    """
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse, or fail with that sentence."""
+        """Return the parsed value, or fail with the function's sentence."""
         if not isinstance(value, str):
             return value
         try:
@@ -156,7 +160,7 @@ def _cluster_name(text: str) -> str:
     multiple=True,
     help="Repeatable; see docs/simulator.md.",
 )
-def _command(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
     listen: tuple[str, int],
     token: str,
     state: Path,

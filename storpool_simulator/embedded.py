@@ -24,10 +24,7 @@ Folder = Union[str, Path]
 
 
 class Simulator:
-    """A simulator that is serving.
-
-    Everything that its control port offers is an attribute here.
-    """
+    """A simulator that is serving; all that its control port offers is an attribute here."""
 
     def __init__(
         self, cluster: Cluster, listener: Server, injected: Faults, calls: Recorder
@@ -41,7 +38,7 @@ class Simulator:
 
     @property
     def address(self) -> str:
-        """Where the API is."""
+        """The URL of the API."""
         return f"http://{self.host}:{self.port}"
 
     @property
@@ -51,7 +48,7 @@ class Simulator:
 
     @property
     def devices(self) -> str:
-        """What hosts see: ``loop`` or ``file``."""
+        """The kind of devices that hosts see: `loop` or `file`."""
         return self.cluster.devices.kind
 
     def set_client(
@@ -62,22 +59,24 @@ class Simulator:
         opened: Iterable[str] | None = None,
         behind: bool | None = None,
     ) -> None:
-        """Tell that a client is up, behind or down, and which global ids count as open beside those
-        that really are."""
+        """Set whether a client is up, behind or down, and what counts as open there.
+
+        `opened` has global ids; they count beside those that really are open.
+        """
         attachments.set_client(
             self.cluster, client_id, running=running, opened=opened, behind=behind
         )
 
     def advance(self, seconds: float) -> float:
-        """Let the cluster's time pass."""
+        """Let the cluster's time pass; return the new time in seconds."""
         return self.cluster.advance(seconds)
 
 
 @contextlib.contextmanager
-def running(  # noqa: PLR0913 - the options of the command, by name
+def running(  # noqa: PLR0913  the options of the command, by name
     state: Folder,
     *,
-    token: str = "token",  # noqa: S107 - of a simulator on the loopback interface
+    token: str = "token",  # noqa: S107  of a simulator on the loopback interface
     templates: Templates | None = None,
     hosts: Mapping[int, Folder] | None = None,
     devices: str = "file",
@@ -87,11 +86,10 @@ def running(  # noqa: PLR0913 - the options of the command, by name
     switches: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Simulator]:
-    """Run a simulator until the end of the block.
+    """Give a simulator that runs until the end of the block.
 
-    ``templates`` maps names to capacities in bytes (None: plenty), ``hosts`` client ids to
-    folders. Raises StartError, DeviceError when such devices cannot be had, ApiError for a wrong
-    switch.
+    `templates` maps names to capacities in bytes (None: plenty), `hosts` client ids to folders.
+    Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
     settings = Switches(switches)
     folders = {client_id: Path(folder) for client_id, folder in (hosts or {}).items()}
@@ -105,11 +103,8 @@ def running(  # noqa: PLR0913 - the options of the command, by name
         cluster.start(cluster_id, cluster_name, templates or {}, list(folders))
         stack.callback(nodes.close)
         meta = cluster.catalog.meta
-        nodes.start(
-            HostConfig(
-                _reachable(server.host), server.port, token, meta.cluster_id, meta.cluster_name
-            )
-        )
+        address = _reachable(server.host)
+        nodes.start(HostConfig(address, server.port, token, meta.cluster_id, meta.cluster_name))
         cluster.show_all()
         stack.callback(cluster.close)
         faults, calls = Faults(server), Recorder()
@@ -120,5 +115,5 @@ def running(  # noqa: PLR0913 - the options of the command, by name
 
 
 def _reachable(host: str) -> str:
-    """An address to connect to, for one to listen on."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    """Return an address to connect to, for one to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound

@@ -10,8 +10,8 @@
 
     StartError                  the simulator cannot start: one sentence for whoever started it
 
-The names are those that clients rely on [cinder] [csi] [spapi]; the HTTP statuses are documented
-nowhere, clients work with any, so they are a free choice, and the switch ``error_status`` makes all
+The names are those that clients rely on [cinder] [csi] [spapi]. The HTTP statuses are documented
+nowhere, and clients work with any, so they are a free choice. The switch `error_status` makes all
 of them 500.
 """
 
@@ -80,4 +80,4 @@ class VersionMismatchError(ApiError):
 
 
 class StartError(Exception):
-    """The simulator cannot start; the text is one sentence that tells why."""
+    """The simulator cannot start; the text is one sentence that says why."""

@@ -1,8 +1,7 @@
-"""What is not known about StorPool's API for certain, as switches: each has two or more values and
-a default.
+"""What is not known for certain about StorPool's API, as switches with values and a default.
 
-A client that has to work with a real cluster should work with every value. ``docs/simulator.md``
-lists them; a test holds that page against this table.
+A client that has to work with a real cluster should work with every value. docs/simulator.md lists
+them; a test holds that page against this table.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _BOOLEAN = ("true", "false")
 
 @dataclass(frozen=True)
 class Switch:
-    """One uncertain point. ``values`` is empty for a number; the first value is the default."""
+    """One uncertain point; the first value is the default, and a number has no `values`."""
 
     name: str
     values: tuple[str, ...]
@@ -155,23 +154,23 @@ class Switches:
         return self._values[name]
 
     def on(self, name: str) -> bool:
-        """Whether a switch of true and false is true."""
+        """Return whether a switch of true and false is true."""
         return self._values[name] == "true"
 
     def seconds(self, name: str) -> float:
-        """The value of a switch that is a number of seconds."""
+        """Return the value of a switch that is a number of seconds."""
         return float(self._values[name])
 
     def number(self, name: str) -> int:
-        """The value of a switch that is a whole number."""
+        """Return the value of a switch that is a whole number."""
         return int(float(self._values[name]))
 
     def items(self) -> dict[str, str]:
-        """All values by name."""
+        """Return all values by name."""
         return dict(self._values)
 
     def set(self, given: Mapping[str, object]) -> None:
-        """Set some switches; all of them or, when one is wrong, none (InvalidParamError)."""
+        """Set some switches: all of them or, with InvalidParamError, none."""
         checked = {name: _checked(name, value) for name, value in given.items()}
         with self._lock:
             self._values.update(checked)

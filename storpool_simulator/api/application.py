@@ -1,7 +1,7 @@
 """The API as HTTP: paths, token, envelope, errors, faults. What a call does is not decided here.
 
-Path: ``/ctrl/1.0/[RemoteCommand/<name or ~cid>/][MultiCluster/]<Query>[/<arguments>]`` [spapi];
-everything under ``/simulator/`` is the control port.
+Path: `/ctrl/1.0/[RemoteCommand/<name or ~cid>/][MultiCluster/]<Query>[/<arguments>]` [spapi].
+Everything under `/simulator/` is the control port.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ERROR_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>\n"
 
 
 class DroppedError(ConnectionError):
-    """The connection is to be closed without an answer: ``reset`` by RST, else in good order."""
+    """The connection is to be closed without an answer: with `reset` by RST, else in good order."""
 
     def __init__(self, *, reset: bool) -> None:
         super().__init__()
@@ -40,18 +40,18 @@ class DroppedError(ConnectionError):
 
 
 class Connections(Protocol):
-    """Who can reset the calls that are under way."""
+    """The connections of the calls under way, for the faults that reset them."""
 
     def enter(self, connection: Any) -> None:
-        """A call has come in on this socket."""
+        """Note that a call has come in on this socket."""
 
     def leave(self, connection: Any) -> None:
-        """It is answered, or never will be."""
+        """Note that the call is answered, or never will be."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What a path names."""
+    """The parts of a path."""
 
     query: str
     args: tuple[str, ...]
@@ -113,9 +113,8 @@ class Application:
             return self._refusal(error)
         fault = self._faults.take(target.query)
         if fault is None:
-            return self._answer(
-                request, target, self._instance(target, request.headers.get(INSTANCE))
-            )
+            instance = self._instance(target, request.headers.get(INSTANCE))
+            return self._answer(request, target, instance)
         if fault.kind == "old":
             return self._answer(request, target, self._instance(target, None, fault.changes))
         if fault.kind in ("transient", "error_200"):
@@ -136,31 +135,24 @@ class Application:
     def _injected_error(self, fault: faults.Fault) -> Response:
         descr = fault.descr or f"injected: {fault.kind}"
         if fault.kind == "transient":
-            error = errors.ApiError(
-                descr, name=fault.name or "notReady", status=503, transient=True
-            )
-            return self._refusal(error)
-        return self._refusal(
-            errors.ApiError(descr, name=fault.name or "invalidParam", status=200), fixed=True
-        )
+            name = fault.name or "notReady"
+            return self._refusal(errors.ApiError(descr, name=name, status=503, transient=True))
+        name = fault.name or "invalidParam"
+        return self._refusal(errors.ApiError(descr, name=name, status=200), fixed=True)
 
     def _instance(
         self, target: _Target, asked_for: str | None, behind: int | None = None
     ) -> Cluster:
-        """The cluster as the instance knows it that answers a call: a reading one may be so many
-        changes behind.
+        """Return the cluster as the instance knows it that answers this call.
 
-        Without a fault it is the switch that says how many, for every other call, but for those who
-        ask for the active instance: tests, who have to know what is so. Who waits for a client
-        waits for the present.
+        A reading call may be answered from some changes ago: as many as the fault says (`behind`),
+        or, for every other call, as many as the switch `lag` says. A caller that asks for the
+        active instance gets the present: tests do, which have to know what is so. ClientConfigWait
+        gets the present too, because it waits for it.
         """
         query = calls.TABLE.get(target.query)
-        if (
-            query is None
-            or query.method != "GET"
-            or target.query == "ClientConfigWait"
-            or asked_for == ACTIVE
-        ):
+        is_reading = query is not None and query.method == "GET"
+        if not is_reading or target.query == "ClientConfigWait" or asked_for == ACTIVE:
             return self._cluster
         if behind is None:
             behind = self._cluster.switches.number("lag") if next(self._turns) % 2 == 0 else 0
@@ -173,31 +165,28 @@ class Application:
         except errors.ApiError as error:
             return self._refusal(error, cluster=cluster)
         except devices.DeviceError as error:
-            return self._refusal(errors.ApiError(str(error), name="internalError", status=500))
+            return self._internal_error(str(error))
         except Exception as error:
             _log.exception("%s failed", target.query)
-            return self._refusal(
-                errors.ApiError(
-                    f"{type(error).__name__}: {error}", name="internalError", status=500
-                )
-            )
+            return self._internal_error(f"{type(error).__name__}: {error}")
+
+    def _internal_error(self, descr: str) -> Response:
+        return self._refusal(errors.ApiError(descr, name="internalError", status=500))
 
     def _data(self, request: Request, target: _Target, cluster: Cluster) -> tuple[Any, int]:
         meta = cluster.catalog.meta
         if target.cluster not in (None, meta.cluster_name, f"~{meta.cluster_id}"):
             name = self._cluster.switches["unknown_cluster_error"]
-            raise errors.ApiError(
-                f"Cluster '{target.cluster}' is not connected.", name=name, status=404
-            )
+            descr = f"Cluster '{target.cluster}' is not connected."
+            raise errors.ApiError(descr, name=name, status=404)
         query = self._query(request.method, target)
         args = target.args
         if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash
             args = (*args[: query.arity - 1], "/".join(args[query.arity - 1 :]))
         if len(args) != query.arity or not all(args):
             raise self._unknown(f"{target.query} takes {query.arity} names in its path.", 404)
-        call = calls.Call(
-            target.query, cluster, args, self._parsed_body(request), target.multi_cluster
-        )
+        body = self._parsed_body(request)
+        call = calls.Call(target.query, cluster, args, body, target.multi_cluster)
         data, generation = calls.answer(query, call)
         if not target.all_clusters:
             return data, generation
@@ -211,23 +200,22 @@ class Application:
             raise self._unknown(f"Unknown query '{target.query}'.", 404)
         if query.method != method:
             raise self._unknown(f"Query '{target.query}' is a {query.method}.", 405)
-        if target.all_clusters:
-            served = target.query in calls.ALL_CLUSTERS
-        elif target.multi_cluster:
-            listed = target.query != "VolumesAndSnapshotsList" or self._cluster.switches.on(
-                "list_multicluster"
-            )
-            served = query.multi_cluster and listed
-        else:
-            served = query.plain
-        if not served:
+        if not self._has_form(query, target):
             raise self._unknown(f"Query '{target.query}' has no such form.", 404)
         return query
 
+    def _has_form(self, query: calls.Query, target: _Target) -> bool:
+        if target.all_clusters:
+            return query.name in calls.ALL_CLUSTERS
+        if not target.multi_cluster:
+            return query.plain
+        if query.name == "VolumesAndSnapshotsList":
+            return query.multi_cluster and self._cluster.switches.on("list_multicluster")
+        return query.multi_cluster
+
     def _unknown(self, descr: str, status: int) -> errors.ApiError:
-        return errors.ApiError(
-            descr, name=self._cluster.switches["unknown_query_error"], status=status
-        )
+        name = self._cluster.switches["unknown_query_error"]
+        return errors.ApiError(descr, name=name, status=status)
 
     def _parsed_body(self, request: Request) -> Any:
         if request.method == "GET":
@@ -235,25 +223,22 @@ class Application:
         try:
             return _body(request)
         except errors.ApiError as error:
-            raise errors.ApiError(
-                error.descr, name=self._cluster.switches["bad_json_error"]
-            ) from error
+            name = self._cluster.switches["bad_json_error"]
+            raise errors.ApiError(error.descr, name=name) from error
 
     def _check_token(self, request: Request) -> None:
         given = request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(given, self._authorization):
             name = self._cluster.switches["unauthorized_error"]
-            raise errors.ApiError(
-                "The authorization token is missing or wrong.", name=name, status=401
-            )
+            descr = "The authorization token is missing or wrong."
+            raise errors.ApiError(descr, name=name, status=401)
 
     def _refusal(
         self, error: errors.ApiError, *, fixed: bool = False, cluster: Cluster | None = None
     ) -> Response:
         facts = {"name": error.name, "descr": error.descr, "transient": error.transient}
-        status = (
-            error.status if fixed or self._cluster.switches["error_status"] == "by_name" else 500
-        )
+        by_name = fixed or self._cluster.switches["error_status"] == "by_name"
+        status = error.status if by_name else 500
         return _reply({"error": facts, "generation": (cluster or self._cluster).generation}, status)
 
 
@@ -288,8 +273,7 @@ def _shown_body(request: Request) -> Any:
 
 
 def _reply(value: Any, status: int = 200) -> Response:
-    """As documented: ``Content-Type: application/json``, ``Cache-control: private`` [kb]."""
+    """Return a reply with the documented headers: JSON, and `Cache-control: private` [kb]."""
     text = json.dumps(value, separators=(",", ":"))
-    return Response(
-        text, status=status, content_type="application/json", headers={"Cache-control": "private"}
-    )
+    headers = {"Content-Type": "application/json", "Cache-control": "private"}
+    return Response(text, status=status, headers=headers)

@@ -1,8 +1,7 @@
-"""The table of the API's calls: query, method, whether it has a MultiCluster form [spapi], and what
-answers it.
+"""The table of the API's calls: query, method, MultiCluster form [spapi], and what answers it.
 
-Nothing here decides anything: a body is parsed by ``requests``, acted on by the module of its noun,
-shown by ``views``.
+Nothing is decided here: `requests` parses a body, the module of the noun acts on it, `views` shows
+the result.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from storpool_simulator.model.objects import Entry
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the rest of the path, and the parsed body (None when there was none)."""
+    """One call: the parts of its path, and its parsed body (None when there was none)."""
 
     query: str
     cluster: Cluster
@@ -48,22 +47,22 @@ class Call:
         return self.cluster.switches
 
     def fields(self) -> fields.Fields:
-        """The body as an object; an empty one when there is none [pve]."""
+        """Return the body as an object, an empty one when there is none [pve]."""
         value = {} if self.body is None else self.body
         return fields.Fields(value, self.query, strict=self.switches.on("strict"))
 
     def volume(self) -> Entry:
-        """The volume that the path names."""
+        """Return the volume that the path names, or raise NoSuchObjectError."""
         return self.cluster.catalog.volume(self.name)
 
     def snapshot(self) -> Entry:
-        """The snapshot that the path names."""
+        """Return the snapshot that the path names, or raise NoSuchObjectError."""
         return self.cluster.catalog.snapshot(self.name)
 
 
 @dataclass(frozen=True)
 class Query:
-    """One row of the table; ``arity`` is the number of path components after the query."""
+    """One row of the table; `arity` is the number of path components after the query."""
 
     name: str
     method: str
@@ -74,9 +73,9 @@ class Query:
 
 
 def answer(query: Query, call: Call) -> tuple[Any, int]:
-    """The ``data`` of the reply, and the generation that it is of.
+    """Carry out a call; return the `data` of its reply, and the generation that it is of.
 
-    Of a POST the data has ``ok`` and ``generation`` beside what the call returns [spapi].
+    The data of a POST has `ok` and `generation` beside what the call returns [spapi].
     """
     call.cluster.tend()
     if query.method == "GET":
@@ -119,7 +118,7 @@ def _volume_revert(call: Call) -> None:
 
 
 def _volume_acquire(call: Call) -> None:
-    """Without other clusters the volume is here already: nothing to do [spapi]."""
+    """Do nothing: without other clusters the volume is here already [spapi]."""
     requests.acquire(call.fields())
     call.volume()
 
@@ -148,11 +147,9 @@ def _abandon_disk(call: Call) -> None:
 def _snapshot_create(call: Call) -> dict[str, Any]:
     snapshot = snapshots.create(call.cluster, call.name, requests.snapshot_create(call.fields()))
     reply = {"snapshotGlobalId": snapshot.global_id, "snapshotVisibleVolumeId": snapshot.number}
-    return (
-        {**reply, "autoName": snapshot.name}
-        if snapshot.auto_name and snapshot.name is not None
-        else reply
-    )
+    if snapshot.auto_name and snapshot.name is not None:
+        reply["autoName"] = snapshot.name
+    return reply
 
 
 def _group_snapshot(call: Call) -> dict[str, Any]:
@@ -241,29 +238,24 @@ def _get(name: str, handle: Callable[[Call], Any], arity: int = 0) -> Query:
 
 
 def _listed(name: str, view: Callable[[Cluster, bool], Any]) -> Query:
-    return Query(
-        name, "GET", lambda call: view(call.cluster, call.multi_cluster), multi_cluster=True
-    )
+    def handle(call: Call) -> Any:
+        return view(call.cluster, call.multi_cluster)
+
+    return Query(name, "GET", handle, multi_cluster=True)
 
 
 def _volume(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
-    return Query(
-        name,
-        "GET",
-        lambda call: view(call.cluster, call.volume(), call.multi_cluster),
-        1,
-        multi_cluster=True,
-    )
+    def handle(call: Call) -> Any:
+        return view(call.cluster, call.volume(), call.multi_cluster)
+
+    return Query(name, "GET", handle, arity=1, multi_cluster=True)
 
 
 def _snapshot(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
-    return Query(
-        name,
-        "GET",
-        lambda call: view(call.cluster, call.snapshot(), call.multi_cluster),
-        1,
-        multi_cluster=True,
-    )
+    def handle(call: Call) -> Any:
+        return view(call.cluster, call.snapshot(), call.multi_cluster)
+
+    return Query(name, "GET", handle, arity=1, multi_cluster=True)
 
 
 def _post(
@@ -347,8 +339,5 @@ _TABLE = (
     _post("KV/Set", _bucket_set, 1),
 )
 TABLE = {query.name: query for query in _TABLE}
-ALL_CLUSTERS = (
-    "VolumesSpace",
-    "VolumeTemplatesStatus",
-    "SnapshotsList",
-)  # the only known ones [cs-up]
+# The queries that are known to have an AllClusters form [cs-up].
+ALL_CLUSTERS = ("VolumesSpace", "VolumeTemplatesStatus", "SnapshotsList")

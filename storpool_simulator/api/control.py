@@ -1,5 +1,4 @@
-"""The control port, ``/simulator/...`` beside the API: faults, record of calls, clients, clock,
-switches."""
+"""The control port, `/simulator/...` beside the API: faults, calls, clients, clock, switches."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ _ROOT = "/simulator/"
 
 
 class Control:
-    """Answers control requests; values in, values out."""
+    """The answers to control requests; values go in, values come out."""
 
     def __init__(
         self, cluster: Cluster, injected: faults.Faults, calls_made: recorder.Recorder
@@ -38,7 +37,10 @@ class Control:
         }
 
     def answer(self, method: str, path: str, body: Any) -> Any:
-        """Carry out one request; ``{"ok": true}`` when there is nothing to tell. ApiError."""
+        """Carry out one request; return its answer, `{"ok": true}` when there is none.
+
+        Raises ApiError for a path or a body that is not known.
+        """
         rest = path[len(_ROOT) :] if path.startswith(_ROOT) else ""
         noun, _, name = rest.partition("/")
         if method == "POST" and noun == "clients" and name:
@@ -57,47 +59,34 @@ class Control:
 
     def _clients(self) -> Any:
         with self._cluster.lock:
-            return {
-                str(client.client_id): {
-                    "status": "running" if client.running else "down",
-                    "behind": client.behind,
-                    "open": sorted(self._cluster.declared_open.get(client.client_id, ())),
-                    "forced": [
-                        global_id
-                        for global_id, one in self._cluster.forced
-                        if one == client.client_id
-                    ],
-                }
-                for client in self._cluster.catalog.clients
-            }
+            clients = self._cluster.catalog.clients
+            return {str(client.client_id): self._client(client) for client in clients}
+
+    def _client(self, client: objects.Client) -> dict[str, Any]:
+        client_id = client.client_id
+        return {
+            "status": "running" if client.running else "down",
+            "behind": client.behind,
+            "open": sorted(self._cluster.declared_open.get(client_id, ())),
+            "forced": [gid for gid, forced in self._cluster.forced if forced == client_id],
+        }
 
     def _set_client(self, name: str, body: Any) -> None:
         facts = _object(body)
-        status, opened, delay, behind = (
-            facts.pop(key, None) for key in ("status", "open", "delay", "behind")
-        )
-        if not name.isdigit() or not 1 <= int(name) <= objects.MAX_CLIENT_ID:
-            raise errors.InvalidParamError(
-                f"a client id is a number from 1 to {objects.MAX_CLIENT_ID}, not '{name}'"
-            )
-        if status not in (None, "running", "down"):
-            raise errors.InvalidParamError(f"'status' is 'running' or 'down', not '{status}'")
-        if opened is not None and not (
-            isinstance(opened, list) and all(isinstance(one, str) for one in opened)
-        ):
-            raise errors.InvalidParamError("'open' is a list of global ids")
-        if not isinstance(behind, (bool, type(None))) or (behind and status == "down"):
-            raise errors.InvalidParamError(
-                "'behind' is true or false, and true for a client that runs"
-            )
-        if delay is not None and not _is_seconds(delay):
-            raise errors.InvalidParamError("'delay' is a number of seconds of at least 0")
+        keys = ("status", "open", "delay", "behind")
+        status, opened, delay, behind = (facts.pop(key, None) for key in keys)
+        client_id = _client_id(name)
+        _check_status(status)
+        _check_opened(opened)
+        _check_behind(behind, status)
+        if delay is not None:
+            _check_seconds("delay", delay)
         _nothing_left(facts)
         if delay is not None:
-            self._delay(int(name), delay)
+            self._delay(client_id, delay)
         running = None if status is None else status == "running"
         attachments.set_client(
-            self._cluster, int(name), running=running, opened=opened, behind=behind
+            self._cluster, client_id, running=running, opened=opened, behind=behind
         )
 
     def _delay(self, client_id: int, seconds: float) -> None:
@@ -109,8 +98,7 @@ class Control:
     def _advance(self, body: Any) -> Any:
         facts = _object(body)
         seconds = facts.pop("advance", None)
-        if not _is_seconds(seconds):
-            raise errors.InvalidParamError("'advance' is a number of seconds of at least 0")
+        _check_seconds("advance", seconds)
         _nothing_left(facts)
         return {"now": self._cluster.advance(seconds)}
 
@@ -125,8 +113,34 @@ def _object(body: Any) -> dict[str, Any]:
     return dict(body)
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+def _client_id(name: str) -> int:
+    if not name.isdigit() or not 1 <= int(name) <= objects.MAX_CLIENT_ID:
+        raise errors.InvalidParamError(
+            f"a client id is a number from 1 to {objects.MAX_CLIENT_ID}, not '{name}'"
+        )
+    return int(name)
+
+
+def _check_status(status: object) -> None:
+    if status not in (None, "running", "down"):
+        raise errors.InvalidParamError(f"'status' is 'running' or 'down', not '{status}'")
+
+
+def _check_opened(opened: object) -> None:
+    if opened is None:
+        return
+    if not isinstance(opened, list) or not all(isinstance(one, str) for one in opened):
+        raise errors.InvalidParamError("'open' is a list of global ids")
+
+
+def _check_behind(behind: object, status: object) -> None:
+    if not isinstance(behind, (bool, type(None))) or (behind and status == "down"):
+        raise errors.InvalidParamError("'behind' is true or false, and true for a client that runs")
+
+
+def _check_seconds(name: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
+        raise errors.InvalidParamError(f"'{name}' is a number of seconds of at least 0")
 
 
 def _nothing_left(facts: dict[str, Any]) -> None:

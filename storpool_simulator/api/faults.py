@@ -1,6 +1,6 @@
 """Faults on demand: what networks and failing management services do to a client.
 
-A fault waits for its call: any, or the next one of a query. ``refuse`` and ``stop`` without a
+A fault waits for its call: any call, or the next one of a query. `refuse` and `stop` without a
 query happen at once.
 """
 
@@ -19,26 +19,20 @@ KINDS = (
     "bad_gateway",  # 502 with a page that is not JSON; nothing happens
     "delay",  # the call is made after some seconds
     "hang",  # the call is never made; the connection is closed without an answer after some seconds
-    # A reading call is answered from some changes ago, by an instance of the management that is
-    # behind
-    "old",
+    "old",  # a reading call is answered from some changes ago, by an instance that is behind
     "reset_before",  # RST; nothing happens
     "reset_after",  # the call is made once, then RST in place of the answer
     "refuse",  # connects are refused for some seconds; calls under way are answered
     "stop",  # the same, and calls under way are reset: a management service that moves elsewhere
 )
 CLOSING = ("refuse", "stop")
-_DEFAULT_SECONDS = {
-    "delay": 1.0,
-    "hang": 300.0,
-    "refuse": 1.0,
-    "stop": 1.0,
-}  # 300: the time-out of the binding [spapi]
+# 300 s is the time-out of the binding [spapi].
+_DEFAULT_SECONDS = {"delay": 1.0, "hang": 300.0, "refuse": 1.0, "stop": 1.0}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault; ``times`` is how often it still strikes."""
+    """One fault; `times` is how often it still strikes."""
 
     kind: str
     query: str | None = None
@@ -53,14 +47,14 @@ class Doors(Protocol):
     """The listening socket, for the faults that close it."""
 
     def shut(self, seconds: float, *, reset: bool) -> None:
-        """Refuse connects for so long; also reset the calls under way."""
+        """Refuse connects for so long; with `reset` also reset the calls under way."""
 
     def open(self) -> None:
         """Accept connects again."""
 
 
 class Faults:
-    """The faults that are waiting. ``clear`` also ends those that are going on."""
+    """The faults that are waiting."""
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
@@ -69,9 +63,10 @@ class Faults:
         self._cleared = threading.Event()
 
     def add(self, kind: str, **facts: object) -> None:
-        """Add a fault behind the others; the facts are the fields of ``Fault``. InvalidParamError.
+        """Add a fault behind the others; the facts are the fields of `Fault`.
 
-        ``refuse`` and ``stop`` without a query happen now; when this returns, connects are refused.
+        `refuse` and `stop` without a query happen now: when this returns, connects are refused.
+        Raises InvalidParamError for facts that make no fault.
         """
         fault = _parse({"kind": kind, **facts})
         if fault.kind in CLOSING and fault.query is None:
@@ -81,11 +76,11 @@ class Faults:
             self._waiting.append(fault)
 
     def shut(self, fault: Fault) -> None:
-        """Carry out ``refuse`` or ``stop``."""
+        """Carry out `refuse` or `stop`."""
         self._doors.shut(fault.seconds, reset=fault.kind == "stop")
 
     def take(self, query: str) -> Fault | None:
-        """The first fault that is meant for this call; one of its times is used up."""
+        """Return the first fault that is meant for this call, and use up one of its times."""
         with self._lock:
             for index, fault in enumerate(self._waiting):
                 if fault.query in (None, query):
@@ -97,17 +92,17 @@ class Faults:
         return None
 
     def waiting(self) -> list[Fault]:
-        """What has not struck yet."""
+        """Return the faults that have not struck yet, oldest first."""
         with self._lock:
             return list(self._waiting)
 
     def forget(self) -> None:
-        """Forget those that have not struck yet; who is delayed or hangs stays so."""
+        """Forget the faults that have not struck yet; calls that are delayed or hang stay so."""
         with self._lock:
             self._waiting.clear()
 
     def clear(self) -> None:
-        """Forget them all, wake up whoever is delayed or hangs, and accept connects again."""
+        """Forget all faults, wake the calls that are delayed or hang, and accept connects again."""
         self.forget()
         with self._lock:
             self._cleared.set()
@@ -115,7 +110,7 @@ class Faults:
         self._doors.open()
 
     def pause(self, seconds: float) -> None:
-        """Wait that long, or until ``clear``."""
+        """Wait that long, or until `clear`."""
         self._cleared.wait(seconds)
 
 
@@ -126,21 +121,32 @@ def _parse(given: Mapping[str, object]) -> Fault:
     kind = given.get("kind")
     if kind not in KINDS:
         raise errors.InvalidParamError(f"'kind' is one of {', '.join(KINDS)}, not '{kind}'")
-    seconds = given.get("seconds", _DEFAULT_SECONDS.get(str(kind), 0.0))
-    times = given.get("times", 1)
-    changes = given.get("changes", 1)
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds < 0:
-        raise errors.InvalidParamError("'seconds' is a number of at least 0")
-    if not isinstance(times, int) or isinstance(times, bool) or times < 1:
-        raise errors.InvalidParamError("'times' is an integer of at least 1")
-    if not isinstance(changes, int) or isinstance(changes, bool) or changes < 1:
-        raise errors.InvalidParamError("'changes' is an integer of at least 1")
-    texts: dict[str, str | None] = {}
-    for key in ("query", "name", "descr"):
-        value = given.get(key)
-        if value is not None and not isinstance(value, str):
-            raise errors.InvalidParamError(f"'{key}' is a string")
-        texts[key] = value
     return Fault(
-        str(kind), texts["query"], times, float(seconds), texts["name"], texts["descr"], changes
+        kind=str(kind),
+        seconds=_seconds(given.get("seconds", _DEFAULT_SECONDS.get(str(kind), 0.0))),
+        times=_count(given, "times"),
+        changes=_count(given, "changes"),
+        query=_text(given, "query"),
+        name=_text(given, "name"),
+        descr=_text(given, "descr"),
     )
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
+        raise errors.InvalidParamError("'seconds' is a number of at least 0")
+    return float(value)
+
+
+def _count(given: Mapping[str, object], key: str) -> int:
+    value = given.get(key, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise errors.InvalidParamError(f"'{key}' is an integer of at least 1")
+    return value
+
+
+def _text(given: Mapping[str, object], key: str) -> str | None:
+    value = given.get(key)
+    if value is not None and not isinstance(value, str):
+        raise errors.InvalidParamError(f"'{key}' is a string")
+    return value

@@ -1,4 +1,4 @@
-"""What was called: a record of the API's calls, for tests that count them."""
+"""A record of the API's calls, for tests that count them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KEPT = 100_000  # our own limit: a simulator that runs for weeks must not grow w
 
 @dataclass
 class Record:
-    """One call; ``status`` is None until it is answered, and for ever when it never is."""
+    """One call; `status` is None until it is answered, and for ever when it never is."""
 
     method: str
     query: str
@@ -24,28 +24,28 @@ class Record:
 
 
 class Recorder:
-    """The records since the last ``clear``."""
+    """The records since the last `clear`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: collections.deque[Record] = collections.deque(maxlen=KEPT)
 
     def add(self, record: Record) -> Record:
-        """Keep a call."""
+        """Keep a call, and return its record."""
         with self._lock:
             self._records.append(record)
         return record
 
     def list(self) -> list[Record]:
-        """All of them, oldest first."""
+        """Return all records, oldest first."""
         with self._lock:
             return [*self._records]
 
     def queries(self) -> tuple[str, ...]:
-        """Their queries, oldest first."""
+        """Return the queries of all records, oldest first."""
         return tuple(record.query for record in self.list())
 
     def clear(self) -> None:
-        """Forget them."""
+        """Forget all records."""
         with self._lock:
             self._records.clear()

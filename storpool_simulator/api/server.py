@@ -1,8 +1,7 @@
-"""The listening socket and its connections: werkzeug's threaded server, with doors that can be shut
-and opened again.
+"""The listening socket and its connections, on werkzeug's threaded server; faults shut and open it.
 
-While they are shut the port stays bound, but nobody listens: connects get ECONNREFUSED, and no
-other program takes the port.
+While it is shut the port stays bound, but nobody listens: connects get ECONNREFUSED, and no other
+program takes the port.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ _POLL_SECONDS = 0.02  # how long the accept loop may take to notice that it is t
 
 
 class Server:
-    """Serves one application; shut and opened by faults, closed at the end."""
+    """The server of one application; faults shut and open it, `close` ends it."""
 
     def __init__(self, host: str, port: int) -> None:
-        """Bind the address: connects are refused until ``start``.
+        """Bind the address: connects are refused until `start`.
 
-        StartError when it cannot be had.
+        Raises StartError when the address cannot be had.
         """
         try:
             self._reserved: socket.socket | None = _bound(host, port)
@@ -47,7 +46,7 @@ class Server:
         self._connections: set[socket.socket] = set()
 
     def start(self, application: WSGIApplication) -> None:
-        """Begin to serve."""
+        """Begin to serve this application."""
         self._application = application
         self.open()
 
@@ -77,8 +76,7 @@ class Server:
             self._running = (server, listening, thread)
 
     def shut(self, seconds: float, *, reset: bool) -> None:
-        """Refuse connects for so many seconds; with ``reset`` also send RST to the calls under
-        way."""
+        """Refuse connects for so many seconds; `reset` also cuts the calls under way by RST."""
         with self._lock:
             self._shut()
             if reset:
@@ -102,12 +100,12 @@ class Server:
                 self._reserved = None
 
     def enter(self, connection: Any) -> None:
-        """A call of the API has come in on this connection."""
+        """Note that a call of the API has come in on this connection."""
         with self._lock:
             self._connections.add(connection)
 
     def leave(self, connection: Any) -> None:
-        """The call is answered, or never will be."""
+        """Note that the call is answered, or never will be."""
         with self._lock:
             self._connections.discard(connection)
 
@@ -123,14 +121,13 @@ class Server:
 
 
 class _Handler(serving.WSGIRequestHandler):
-    """One connection. Its replies are HTTP/1.0 and it is closed after one, as the real API does
-    [kb]."""
+    """One connection; after one HTTP/1.0 reply it is closed, as the real API does [kb]."""
 
     protocol_version = "HTTP/1.0"
     disable_nagle_algorithm = True  # head and body of a reply are two small writes
 
     def handle(self) -> None:
-        """Answer; a connection that somebody has cut is nothing to report."""
+        """Answer the call; a connection that somebody has cut is nothing to report."""
         try:
             super().handle()
         except OSError as problem:
@@ -147,8 +144,8 @@ class _Handler(serving.WSGIRequestHandler):
         if isinstance(error, DroppedError) and error.reset:
             _reset(self.connection)
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's name
-        """No access log: who called what is kept in the record of calls."""
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  werkzeug's name
+        """Write no access log: the record of calls says who called what."""
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -164,13 +161,13 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Send RST from any thread: a connect to "no address" dissolves the connection, its descriptor
-    stays valid."""
+    """Send RST from any thread.
+
+    A connect to "no address" dissolves the connection; its descriptor stays valid.
+    """
     unspecified = bytes(16)  # a struct sockaddr whose family is AF_UNSPEC
-    if (
-        connection.fileno() >= 0
-        and _libc.connect(connection.fileno(), unspecified, len(unspecified)) != 0
-    ):
+    fd = connection.fileno()
+    if fd >= 0 and _libc.connect(fd, unspecified, len(unspecified)) != 0:
         _log.debug("reset: %s", os.strerror(ctypes.get_errno()))
 
 

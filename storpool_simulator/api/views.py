@@ -1,5 +1,4 @@
-"""Volumes, snapshots and attachments in StorPool's words: the reply objects of the official binding
-[sptypes]."""
+"""Volumes, snapshots and attachments as the reply objects of the official binding [sptypes]."""
 
 from __future__ import annotations
 
@@ -14,17 +13,17 @@ View = dict[str, Any]
 
 
 def volume_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """VolumesList."""
+    """Return the reply of VolumesList."""
     return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=False)]
 
 
 def snapshot_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """SnapshotsList: those that are being deleted are in it [sptest]."""
+    """Return the reply of SnapshotsList: those that are being deleted are in it [sptest]."""
     return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=True)]
 
 
 def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """VolumesSpace: a volume's ``spaceUsed`` counts what its parents hold [sptypes]."""
+    """Return the reply of VolumesSpace: `spaceUsed` counts what the parents hold too [sptypes]."""
     cluster.measure_attached()
     return [
         {
@@ -37,7 +36,7 @@ def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
 
 
 def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """SnapshotsSpace: a snapshot's ``spaceUsed`` is what its delete would free [sptypes]."""
+    """Return the reply of SnapshotsSpace: `spaceUsed` is what a delete would free [sptypes]."""
     return [
         {
             **summary(cluster, entry, multi_cluster),
@@ -49,7 +48,7 @@ def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
 
 
 def statuses(cluster: Cluster, multi_cluster: bool) -> View:
-    """VolumesGetStatus: volumes and snapshots by name, with sizes."""
+    """Return the reply of VolumesGetStatus: volumes and snapshots by name, with sizes."""
     cluster.measure_attached()
     quick = quick_statuses(cluster, multi_cluster)
     for entry in cluster.catalog.entries:
@@ -59,7 +58,7 @@ def statuses(cluster: Cluster, multi_cluster: bool) -> View:
 
 
 def quick_statuses(cluster: Cluster, multi_cluster: bool) -> View:
-    """VolumesGetStatusQuick: volumes and snapshots by name."""
+    """Return the reply of VolumesGetStatusQuick: volumes and snapshots by name."""
     return {
         entry.listed_name: {
             **summary(cluster, entry, multi_cluster),
@@ -71,8 +70,10 @@ def quick_statuses(cluster: Cluster, multi_cluster: bool) -> View:
 
 
 def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
-    """VolumesAndSnapshotsList: both kinds in one list; not in the official binding, only one caller
-    is known [pve]."""
+    """Return the reply of VolumesAndSnapshotsList: both kinds in one list.
+
+    It is not in the official binding; only one caller is known [pve].
+    """
     entries = _ordered(cluster, cluster.catalog.entries)
     return {
         "volumes": [
@@ -87,13 +88,15 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
 
 
 def alone(cluster: Cluster, entry: Entry, multi_cluster: bool) -> list[View]:
-    """Volume, Snapshot: an array of one [pve] [brick]."""
+    """Return the reply of Volume and Snapshot: an array of one [pve] [brick]."""
     return [summary(cluster, entry, multi_cluster)]
 
 
 def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
-    """VolumeDescribe, SnapshotDescribe: one element for each object of the volume, which is
-    heavy."""
+    """Return the reply of VolumeDescribe and SnapshotDescribe.
+
+    It has one element for each object of the volume, which is heavy.
+    """
     disks = machines.disk_set(entry.replication)
     return {
         **summary(cluster, entry, multi_cluster),
@@ -103,7 +106,7 @@ def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
 
 
 def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
-    """VolumeGetInfo, SnapshotGetInfo."""
+    """Return the reply of VolumeGetInfo and SnapshotGetInfo."""
     disks, count = machines.disk_set(entry.replication), _objects_count(entry)
     return {
         **summary(cluster, entry, multi_cluster),
@@ -115,12 +118,12 @@ def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
 
 
 def chain(cluster: Cluster, volume: Entry) -> list[View]:
-    """VolumeListSnapshots: the parents of a volume, nearest first."""
+    """Return the reply of VolumeListSnapshots: the parents of a volume, nearest first."""
     return [summary(cluster, entry, False) for entry in snapshots.ancestors(cluster, volume)]
 
 
 def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
-    """VolumeSummary or SnapshotSummary; ``tags`` is always there [sp-os]."""
+    """Return a VolumeSummary or a SnapshotSummary; `tags` is always in it [sp-os]."""
     parent = cluster.parent(entry)
     template = cluster.catalog.templates.get(entry.template_id)
     view: View = {
@@ -158,8 +161,10 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
 
 
 def attachment_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """AttachmentsList: one element for each object and client; ids are numbers, whatever they came
-    as [sptypes]."""
+    """Return the reply of AttachmentsList: one element for each object and client.
+
+    Ids are numbers, whatever they came as [sptypes].
+    """
     meta = cluster.catalog.meta
     own = {"cluster": meta.cluster_name, "clusterId": meta.cluster_id} if multi_cluster else {}
     views = []
@@ -180,7 +185,7 @@ def attachment_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
 
 
 def template(cluster: Cluster, one: Template) -> View:
-    """VolumeTemplateDesc."""
+    """Return a VolumeTemplateDesc."""
     parent = cluster.catalog.entries.get(one.parent_id or "")
     return {
         "id": one.number,
@@ -199,7 +204,10 @@ def template(cluster: Cluster, one: Template) -> View:
 
 
 def template_status(cluster: Cluster, one: Template) -> View:
-    """VolumeTemplateStatusDesc, from running sums: as fast with many volumes as with few."""
+    """Return a VolumeTemplateStatusDesc.
+
+    It is made from running sums, so it is as fast with many volumes as with few.
+    """
     tally = cluster.catalog.tally(one.number)
     used_bytes = (
         tally.stored_bytes if cluster.switches.on("overprovision") else tally.provisioned_bytes
@@ -241,7 +249,7 @@ def template_status(cluster: Cluster, one: Template) -> View:
 
 
 def bucket(one: Bucket) -> View:
-    """KeyValueBucket."""
+    """Return a KeyValueBucket."""
     return {"name": one.name, "version": one.version, "pairs": dict(one.pairs)}
 
 
@@ -268,7 +276,7 @@ def _entries(cluster: Cluster, *, snapshot: bool) -> list[Entry]:
 
 
 def _ordered(cluster: Cluster, entries: Iterable[Entry]) -> list[Entry]:
-    """Lists promise no order."""
+    """Return the entries in the order that the switch asks for: lists promise none."""
     listed = list(entries)
     return listed if cluster.switches["list_order"] == "created" else listed[::-1]
 

@@ -1,7 +1,7 @@
 """Which volume is on which client: reassign, all items of a request or none [addon] [sp-os].
 
-An item's effect: the clients of ``detach`` go, those of ``rw`` and ``ro`` are there afterwards; a
-client that is in both keeps its device [pve]. A device that is open goes by force only [brick].
+The clients of an item's `detach` go; those of `rw` and `ro` are there afterwards. A client that is
+in both keeps its device [pve]. A device that is open goes by force only [brick].
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Key = tuple[str, int]
 
 
 class _Plan:
-    """What a request changes, found out item by item before any device is touched."""
+    """The changes of a request, found out item by item before any device is touched."""
 
     def __init__(self) -> None:
         self.before: dict[_Key, Attachment | None] = {}
@@ -30,13 +30,13 @@ class _Plan:
         self.before.setdefault(key, before)
 
     def leaving(self, *, forced: bool) -> list[Attachment]:
-        """The attachments that there were and that go, by force or not."""
+        """Return the attachments that there were and that go, by force or not."""
         keys = (key for key in self.gone if (key in self.forced) == forced)
         return [before for before in map(self.before.get, keys) if before is not None]
 
 
 def reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> list[Attachment]:
-    """Apply all items or none; returns what is newly attached.
+    """Apply all items or none; return what is newly attached.
 
     The devices are in place on return [pve].
     """
@@ -50,8 +50,11 @@ def reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> list[Attac
 def reassign_wait(
     cluster: Cluster, items: Sequence[requests.Reassign], timeout: int | None
 ) -> None:
-    """Reassign, then wait until the clients that got something are up: for ever, not at all, or so
-    many seconds."""
+    """Reassign, then wait until the clients that got something are up.
+
+    `timeout` is in seconds: None waits for ever, 0 not at all. Raises ApiError "timeout" when the
+    time is over and the switch `attach_timeout_expiry` makes that an error.
+    """
     attached = reassign(cluster, items)
     waited_for = {client_id for item in items for client_id in (*item.rw, *item.ro)}
     if timeout == 0 or wait_for_clients(cluster, waited_for, timeout):
@@ -60,15 +63,7 @@ def reassign_wait(
     if expiry == "ok":
         return
     if expiry == "error_undo":
-        with cluster.change() as change:
-            plan = _Plan()
-            for attachment in attached:
-                if (
-                    not _is_up(cluster, attachment.client_id)
-                    and attachment.key in cluster.catalog.attachments.rows
-                ):
-                    _detach(cluster, plan, attachment)
-            _carry_out(cluster, change, plan)
+        _take_back(cluster, attached)
     down = sorted(client_id for client_id in waited_for if not _is_up(cluster, client_id))
     raise errors.ApiError(
         f"Timed out after {timeout} s waiting for client {', '.join(map(str, down))}.",
@@ -78,9 +73,9 @@ def reassign_wait(
 
 
 def wait_for_clients(cluster: Cluster, client_ids: Iterable[int], timeout: float | None) -> bool:
-    """Wait until all of them are up; False when the time is over.
+    """Wait until all of them are up; return False when the time in seconds is over.
 
-    An ApiError when the simulator stops.
+    Raises ApiError when the simulator stops.
     """
     wanted = tuple(client_ids)
     end = None if timeout is None else time.monotonic() + timeout
@@ -100,9 +95,15 @@ def wait_for_clients(cluster: Cluster, client_ids: Iterable[int], timeout: float
 def detach_all(cluster: Cluster, change: Change, entry: Entry, *, force: bool) -> None:
     """Detach an object from all clients, inside the change of a delete [cs]."""
     plan = _Plan()
-    _apply(
-        cluster, plan, requests.Reassign(f"~{entry.global_id}", entry.snapshot, (), (), None, force)
+    everywhere = requests.Reassign(
+        target=f"~{entry.global_id}",
+        snapshot=entry.snapshot,
+        rw=(),
+        ro=(),
+        detach=None,
+        force=force,
     )
+    _apply(cluster, plan, everywhere)
     _carry_out(cluster, change, plan)
 
 
@@ -122,25 +123,43 @@ def set_client(
     opened: Iterable[str] | None,
     behind: bool | None = None,
 ) -> None:
-    """What a test tells about a client: up, behind or down, and what counts as open there.
+    """Set what a test says about a client: up, behind or down, and what counts as open there.
 
-    Registers a new one.
-
-    A client that goes down is behind no more: it reads all of the configuration when it comes up.
+    A client that is not known is registered. A client that goes down is behind no more: it reads
+    all of the configuration when it comes up.
     """
     with cluster.lock:  # until the devices are there: who waits for the client must not wake before
         with cluster.change(quiet=True):
             if opened is not None:
                 cluster.declared_open[client_id] = {one.lstrip("~") for one in opened}
-            old = cluster.catalog.clients.get(client_id) or Client(client_id, running=True)
-            up = old.running if running is None else running
-            lags = up and (old.behind if behind is None else behind)
-            seen = cluster.generation if old.in_step else old.generation
-            new = Client(client_id, running=up, generation=seen, behind=lags)
-            cluster.catalog.clients.put(new)
-        if new.in_step and (running or behind is False):
+            client = _changed_client(cluster, client_id, running, behind)
+            cluster.catalog.clients.put(client)
+        if client.in_step and (running or behind is False):
             for attachment in cluster.catalog.attached_to(client_id):
                 cluster.show(attachment)
+
+
+def _changed_client(
+    cluster: Cluster, client_id: int, running: bool | None, behind: bool | None
+) -> Client:
+    old = cluster.catalog.clients.get(client_id) or Client(client_id, running=True)
+    if running is None:
+        running = old.running
+    if behind is None:
+        behind = old.behind
+    seen = cluster.generation if old.in_step else old.generation
+    return Client(client_id, running=running, generation=seen, behind=running and behind)
+
+
+def _take_back(cluster: Cluster, attached: Iterable[Attachment]) -> None:
+    """Detach what was attached to clients that are not up."""
+    with cluster.change() as change:
+        plan = _Plan()
+        for attachment in attached:
+            is_there = attachment.key in cluster.catalog.attachments.rows
+            if is_there and not _is_up(cluster, attachment.client_id):
+                _detach(cluster, plan, attachment)
+        _carry_out(cluster, change, plan)
 
 
 def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
@@ -185,9 +204,8 @@ def _attach(
 ) -> None:
     catalog = cluster.catalog
     if client_id not in catalog.clients.rows:
-        raise errors.InvalidParamError(
-            "No such client registered"
-        )  # the very words that CSI looks for [csi]
+        # the very words that CSI looks for [csi]
+        raise errors.InvalidParamError("No such client registered")
     old = catalog.attachments.get((entry.global_id, client_id))
     if old is not None and old.read_only == read_only:
         return
@@ -200,8 +218,10 @@ def _attach(
 
 
 def _carry_out(cluster: Cluster, change: Change, plan: _Plan) -> list[Attachment]:
-    """Devices that go, go first: whoever is cut off is cut off before anyone else can open the
-    volume."""
+    """Change the devices as planned; return what is newly attached.
+
+    Devices that go, go first: whoever is cut off is cut off before anyone else can open the volume.
+    """
     for forced in (True, False):
         _part(cluster, change, plan.leaving(forced=forced), forced=forced)
     new = []

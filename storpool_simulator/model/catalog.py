@@ -1,9 +1,8 @@
-"""All rows of the cluster with their indexes: what a call asks is answered without a scan of the
-volumes.
+"""All rows of the cluster with their indexes, so that no call needs a scan of the volumes.
 
-Names and ids, children of a snapshot, attachments by object and by client, sums per template, and a
-calendar of the objects that have to be looked at by some moment (scheduled deletes, doomed and
-transient and bound snapshots).
+The indexes: names and ids, children of a snapshot, attachments by object and by client, sums per
+template, and a calendar of the objects that have to be looked at by some moment (scheduled deletes,
+doomed and transient and bound snapshots).
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Catalog:
 
     @property
     def _tables(self) -> tuple[tables.Table[Any, Any], ...]:
-        """In the order in which they can be read: what others name comes first."""
+        """The tables in the order in which they can be read: what others name comes first."""
         return (
             self.metas,
             self.templates,
@@ -83,22 +82,22 @@ class Catalog:
         return self.metas.rows[0]
 
     def next_number(self) -> int:
-        """A number that was never given out before."""
+        """Return a number that was never given out before."""
         meta = self.metas.put(replace(self.meta, last_number=self.meta.last_number + 1))
         return meta.last_number
 
     def load(self, store: state.Store) -> bool:
-        """Take in what is on disk; False when there is nothing."""
+        """Take in what is on disk; return False when there is nothing."""
         types = (Meta, Template, Client, Bucket, Work, Entry, Attachment)
         for table, row_type in zip(self._tables, types):
-            rows = [row_type(**row) for row in store.read(table.kind)]
-            for row in sorted(rows, key=lambda row: row.number) if table is self.entries else rows:
-                table.load(row)
+            self._take_in(table, [row_type(**row) for row in store.read(table.kind)])
         return bool(self.metas.rows)
 
     def as_before(self, changes: Iterable[Sequence[tuple[str, Any, Any]]]) -> Catalog:
-        """A copy as it was before these changes, given newest first as ``Journal.before`` tells
-        them."""
+        """Return a copy as it was before these changes.
+
+        The changes come newest first, each as `Journal.before` returns it.
+        """
         rows = {table.kind: dict(table.rows) for table in self._tables}
         for change in changes:
             for kind, key, row in reversed(change):
@@ -107,36 +106,42 @@ class Catalog:
                     rows[kind][key] = row
         then = Catalog()
         for table in then._tables:
-            found = rows[table.kind].values()
-            for row in (
-                sorted(found, key=lambda row: row.number) if table is then.entries else found
-            ):
-                table.load(row)
+            then._take_in(table, rows[table.kind].values())
         return then
+
+    def _take_in(self, table: tables.Table[Any, Any], rows: Iterable[Any]) -> None:
+        """Load the rows of one table, volumes and snapshots in the order of their making."""
+        if table is self.entries:
+            rows = sorted(rows, key=lambda row: row.number)
+        for row in rows:
+            table.load(row)
 
     # volumes and snapshots
 
     def find(self, key: str) -> Entry | None:
-        """A volume or snapshot by its name or ``~gid`` [readme 5.4.0]."""
+        """Return a volume or snapshot by its name or `~gid`, or None [readme 5.4.0]."""
         return self.entries.get(key[1:] if key.startswith("~") else self._names.get(key, ""))
 
     def volume(self, key: str) -> Entry:
-        """A volume by its name or ``~gid``; NoSuchObjectError."""
+        """Return a volume by its name or `~gid`, or raise NoSuchObjectError."""
         entry = self.find(key)
         if entry is None or entry.snapshot:
             raise errors.NoSuchObjectError(f"Volume '{key}' does not exist.")
         return entry
 
     def snapshot(self, key: str) -> Entry:
-        """A snapshot by its name or ``~gid``; NoSuchObjectError."""
+        """Return a snapshot by its name or `~gid`, or raise NoSuchObjectError."""
         entry = self.find(key)
         if entry is None or not entry.snapshot:
             raise errors.NoSuchObjectError(f"Snapshot '{key}' does not exist.")
         return entry
 
     def usable_snapshot(self, key: str) -> Entry:
-        """A snapshot that is neither being deleted nor transient, which may be collected at any
-        time [sptypes]."""
+        """Return a snapshot that is neither being deleted nor transient.
+
+        A transient one may be collected at any time [sptypes]. Raises NoSuchObjectError,
+        InvalidParamError for a transient one.
+        """
         entry = self.snapshot(key)
         if entry.deleted:
             raise errors.NoSuchObjectError(f"Snapshot '{key}' does not exist any more.")
@@ -151,69 +156,72 @@ class Catalog:
             raise errors.ObjectExistsError(f"The name '{name}' is already in use.")
 
     def children(self, global_id: str) -> Iterator[Entry]:
-        """The volumes and snapshots that stand on a snapshot."""
+        """Return the volumes and snapshots that stand on a snapshot."""
         return (self.entries.rows[child] for child in tuple(self._children.get(global_id, ())))
 
     def children_count(self, global_id: str) -> int:
-        """How many they are."""
+        """Return how many volumes and snapshots stand on a snapshot."""
         return len(self._children.get(global_id, ()))
 
     # templates
 
     def template(self, name: str) -> Template:
-        """A template by name; NoSuchObjectError."""
+        """Return a template by its name, or raise NoSuchObjectError."""
         number = self._template_names.get(name)
         if number is None:
             raise errors.NoSuchObjectError(f"Template '{name}' does not exist.")
         return self.templates.rows[number]
 
     def has_template(self, name: str) -> bool:
-        """Whether the name of a template is taken."""
+        """Return whether the name of a template is taken."""
         return name in self._template_names
 
     def tally(self, template_id: int) -> Tally:
-        """The sums of a template."""
+        """Return the sums of a template."""
         return self._tallies.get(template_id) or Tally()
 
     # attachments
 
     def attached(self, global_id: str) -> dict[int, Attachment]:
-        """The attachments of an object by client."""
+        """Return the attachments of an object by client id."""
         return dict(self._on_object.get(global_id, ()))
 
     def attached_to(self, client_id: int) -> list[Attachment]:
-        """All attachments of a client."""
+        """Return all attachments of a client."""
         return [
             self._on_object[global_id][client_id]
             for global_id in self._on_client.get(client_id, {}).values()
         ]
 
     def free_position(self, client_id: int) -> int:
-        """The lowest free position on a client; InvalidParamError when all are taken [sptypes]
-        [csi]."""
+        """Return the lowest free position on a client.
+
+        Raises InvalidParamError when all are taken [sptypes] [csi].
+        """
         taken = self._on_client.get(client_id, {})
         if len(taken) >= objects.MAX_CLIENT_DISKS:
             raise errors.InvalidParamError(f"Client {client_id} has too many volumes attached.")
-        return next(
-            position for position in range(objects.MAX_CLIENT_DISKS) if position not in taken
-        )
+        positions = range(objects.MAX_CLIENT_DISKS)
+        return next(position for position in positions if position not in taken)
 
     # the calendar
 
     def due(self, now: float) -> Iterator[Entry]:
-        """Take what has to be looked at by now off the calendar; it may turn out that nothing is to
-        be done."""
+        """Take what has to be looked at by now off the calendar, and yield it.
+
+        It may turn out that nothing is to be done about it.
+        """
         while self.is_due(now):
             entry = self.entries.get(heapq.heappop(self._calendar)[1])
             if entry is not None:
                 yield entry
 
     def is_due(self, now: float) -> bool:
-        """Whether anything has to be looked at."""
+        """Return whether anything has to be looked at by now."""
         return bool(self._calendar) and self._calendar[0][0] <= now
 
     def look_at(self, global_id: str, moment: float = 0) -> None:
-        """Put an object on the calendar."""
+        """Put an object on the calendar; the moment is in seconds of the cluster's time."""
         heapq.heappush(self._calendar, (moment, global_id))
 
     # indexes
@@ -221,20 +229,34 @@ class Catalog:
     def _index_entry(self, old: Entry | None, new: Entry | None) -> None:
         if old is not None:
             self._count(old, -1)
+        self._index_name(old, new)
+        self._index_parent(old, new)
+        if new is not None:
+            self._count(new, 1)
+            self._note_moments(new)
+
+    def _index_name(self, old: Entry | None, new: Entry | None) -> None:
         if old is not None and old.name is not None and self._names.get(old.name) == old.global_id:
             del self._names[old.name]
         if new is not None and new.name is not None:
             self._names[new.name] = new.global_id
-        old_parent, new_parent = old and old.parent_id, new and new.parent_id
-        if old is not None and old_parent and old_parent != new_parent:
+
+    def _index_parent(self, old: Entry | None, new: Entry | None) -> None:
+        old_parent = None if old is None else old.parent_id
+        new_parent = None if new is None else new.parent_id
+        if old_parent == new_parent:
+            return
+        if old is not None and old_parent:
             self._link(old_parent, old.global_id, linked=False)
-        if new is not None and new_parent and old_parent != new_parent:
+        if new is not None and new_parent:
             self._link(new_parent, new.global_id, linked=True)
-        if new is not None:
-            self._count(new, 1)
-            for moment in (new.delete_at, new.gone_at, new.bound and not new.deleted and 1):
-                if moment:
-                    self.look_at(new.global_id, float(moment))
+
+    def _note_moments(self, entry: Entry) -> None:
+        for moment in (entry.delete_at, entry.gone_at):
+            if moment:
+                self.look_at(entry.global_id, float(moment))
+        if entry.bound and not entry.deleted:
+            self.look_at(entry.global_id, 1)
 
     def _link(self, parent_id: str, child_id: str, *, linked: bool) -> None:
         parent = self.entries.get(parent_id)

@@ -1,8 +1,7 @@
-"""The simulated cluster: its rows, its data files, its clients' devices, and the rule that a change
-is all or nothing.
+"""The simulated cluster: rows, data files, devices, and the rule that a change is all or nothing.
 
-A call of the API is a function of ``volumes``, ``snapshots``, ``attachments``, ``templates``,
-``keys`` or ``views`` with a Cluster. Nothing here knows HTTP.
+A call of the API is a function of `volumes`, `snapshots`, `attachments`, `templates`, `keys` or
+`views` with a Cluster. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
@@ -27,8 +26,10 @@ PAST_CHANGES = 256  # our own limit: as far back as an instance of the managemen
 
 
 class Change:
-    """One change under way: how to take back what was done outside the rows, and what to do once it
-    is written."""
+    """One change under way.
+
+    `undo` takes back what was done outside the rows; `after` is done once the change is written.
+    """
 
     def __init__(self) -> None:
         self.undo: list[Callable[[], None]] = []
@@ -38,7 +39,7 @@ class Change:
 class Cluster:
     """Everything that a real cluster would know.
 
-    ``lock`` guards all of it; ``changed`` tells about every change.
+    `lock` guards all of it; `changed` is notified of every change.
     """
 
     def __init__(
@@ -74,8 +75,11 @@ class Cluster:
         templates: Mapping[str, int | None],
         hosts: Sequence[int],
     ) -> None:
-        """Go on where the rows left off, heal what a crash left between rows and files, take in
-        what is new."""
+        """Go on where the rows left off, and take in what is new.
+
+        Heals what a crash left between rows and files. Raises StartError when the state is that of
+        another cluster, or a data file is missing.
+        """
         found = self.catalog.load(self._store)
         meta = self.catalog.meta if found else None
         if meta is not None and cluster_id not in (None, meta.cluster_id):
@@ -84,56 +88,58 @@ class Cluster:
             )
         with self.change():
             if meta is None:
-                meta = Meta(
-                    cluster_id or "sim.a", cluster_name or "simulated", int(self._wall_clock())
-                )
+                now = int(self._wall_clock())
+                meta = Meta(cluster_id or "sim.a", cluster_name or "simulated", now)
             self.catalog.metas.put(replace(meta, cluster_name=cluster_name or meta.cluster_name))
             self._take_templates(templates)
-            self.hosts = frozenset(hosts)
-            for client in [*self.catalog.clients]:
-                self.catalog.clients.put(
-                    replace(client, running=client.client_id in self.hosts, behind=False)
-                )
-            for client_id in hosts:
-                self.catalog.clients.put(Client(client_id, running=True))
+            self._take_hosts(hosts)
         self._heal()
 
     def _take_templates(self, templates: Mapping[str, int | None]) -> None:
         for name, capacity in templates.items():
             if not self.catalog.has_template(name):
                 number = self.catalog.next_number()
-                self.catalog.templates.put(
-                    Template(number, name, capacity or objects.DEFAULT_CAPACITY)
-                )
+                template = Template(number, name, capacity or objects.DEFAULT_CAPACITY)
+                self.catalog.templates.put(template)
             elif capacity is not None:
-                self.catalog.templates.put(
-                    replace(self.catalog.template(name), capacity_bytes=capacity)
-                )
+                template = replace(self.catalog.template(name), capacity_bytes=capacity)
+                self.catalog.templates.put(template)
+
+    def _take_hosts(self, hosts: Sequence[int]) -> None:
+        self.hosts = frozenset(hosts)
+        for client in [*self.catalog.clients]:
+            is_running = client.client_id in self.hosts
+            self.catalog.clients.put(replace(client, running=is_running, behind=False))
+        for client_id in hosts:
+            self.catalog.clients.put(Client(client_id, running=True))
 
     def _heal(self) -> None:
         rows = self.catalog.entries.rows
         for global_id in list(self.files.ids()):
             if global_id not in rows:
                 self.files.remove(global_id)
-        for entry in (
-            row for row in rows.values() if not row.transient
-        ):  # nobody reads those: they have no file
-            try:
-                size_bytes = self.files.path(entry.global_id).stat().st_size
-            except FileNotFoundError:
-                raise errors.StartError(
-                    f"the data file of {entry.listed_name} is missing"
-                ) from None
-            if size_bytes != entry.size_bytes:
-                self.files.resize(entry.global_id, entry.size_bytes)
+        for entry in rows.values():
+            if not entry.transient:  # nobody reads a transient one: it has no file
+                self._heal_size(entry)
         for work in [*self.catalog.work]:
             self.files.overwrite(work.snapshot_id, work.volume_id, rows[work.volume_id].size_bytes)
             with self.change():
                 self.catalog.work.drop(work.volume_id)
 
+    def _heal_size(self, entry: Entry) -> None:
+        try:
+            size_bytes = self.files.path(entry.global_id).stat().st_size
+        except FileNotFoundError:
+            descr = f"the data file of {entry.listed_name} is missing"
+            raise errors.StartError(descr) from None
+        if size_bytes != entry.size_bytes:
+            self.files.resize(entry.global_id, entry.size_bytes)
+
     def show_all(self) -> None:
-        """Have the devices of all attachments in place, and no others, as clients do when they
-        start."""
+        """Have the devices of all attachments in place, and no others.
+
+        StorPool's clients do the same when they start.
+        """
         with self.lock:
             for attachment in self.catalog.attachments:
                 self.show(attachment)
@@ -149,10 +155,10 @@ class Cluster:
 
     @contextlib.contextmanager
     def change(self, *, quiet: bool = False) -> Iterator[Change]:
-        """One change: written before anyone hears of it, or taken back as a whole.
+        """Give one change, which is written before anyone hears of it, or taken back as a whole.
 
-        The generation grows with it [sptypes], unless it is ``quiet``: about what we know, not
-        about the cluster.
+        The generation grows with it [sptypes], unless it is `quiet`: about what we know, not about
+        the cluster.
         """
         with self.lock:
             self._check_open()
@@ -178,8 +184,10 @@ class Cluster:
             self.changed.notify_all()
 
     def tend(self) -> None:
-        """Do what has become due since the last call: scheduled deletes, and objects that have
-        lingered long enough."""
+        """Do what has become due since the last call.
+
+        Due are scheduled deletes, and objects that have lingered long enough.
+        """
         with self.lock:
             self._check_open()
             if self.catalog.is_due(self.now()):
@@ -198,11 +206,11 @@ class Cluster:
     # time and numbers
 
     def now(self) -> float:
-        """The cluster's time: the wall clock, and what tests have added to it."""
+        """Return the cluster's time in seconds: the wall clock, and what tests have added to it."""
         return self._wall_clock() + self.catalog.meta.clock_offset
 
     def advance(self, seconds: float) -> float:
-        """Let time pass; returns the new time."""
+        """Let time pass; return the new time in seconds."""
         with self.change(quiet=True):
             meta = self.catalog.meta
             self.catalog.metas.put(replace(meta, clock_offset=meta.clock_offset + seconds))
@@ -211,12 +219,14 @@ class Cluster:
 
     @property
     def generation(self) -> int:
-        """Grows with every change of the configuration [sptypes]."""
+        """The number that grows with every change of the configuration [sptypes]."""
         return self.catalog.meta.generation
 
     def new_id(self) -> tuple[int, str]:
-        """A number and a global id ``<location>.<subcluster>.<id>`` [sptypes] that were never used
-        before."""
+        """Return a number and a global id that were never used before.
+
+        A global id is `<location>.<subcluster>.<id>` [sptypes].
+        """
         number = self.catalog.next_number()
         digits, rest = "", number
         while rest:
@@ -227,10 +237,9 @@ class Cluster:
     # the past
 
     def as_it_was(self, changes: int) -> Cluster:
-        """This cluster as an instance of its management knows it that is so many changes behind:
-        only for reading.
+        """Return this cluster as a management instance knows it that is so many changes behind.
 
-        Not further back than ``PAST_CHANGES``, nor than the start.
+        It is for reading only. It goes back by `PAST_CHANGES` at most, and not behind the start.
         """
         with self.lock:
             wanted = self.generation - changes
@@ -240,8 +249,10 @@ class Cluster:
     # devices
 
     def show(self, attachment: Attachment) -> None:
-        """Have the device of an attachment in place, when its client is a running host of ours and
-        not behind."""
+        """Have the device of an attachment in place.
+
+        Nothing is done when its client is not a host of ours, is down or is behind.
+        """
         client = self.catalog.clients.get(attachment.client_id)
         if attachment.client_id not in self.hosts or client is None or not client.in_step:
             return
@@ -264,7 +275,7 @@ class Cluster:
             self.show(attachment)
 
     def holders(self, attachment: Attachment) -> tuple[str, ...]:
-        """Who holds the device open: declared by a test, or seen for real."""
+        """Return who holds the device open: "declared" by a test, or seen for real."""
         declared = attachment.global_id in self.declared_open.get(attachment.client_id, ())
         real: tuple[str, ...] = ()
         if attachment.client_id in self.hosts:
@@ -274,7 +285,7 @@ class Cluster:
     # space
 
     def measure(self, entry: Entry) -> Entry:
-        """Look how much data an object holds beyond its parent's, as far as files can tell."""
+        """Return the object with the data it holds beyond its parent's, as far as files show it."""
         stored_bytes = self.files.stored_bytes(entry.global_id)
         parent = self.parent(entry)
         while parent is not None and parent.transient:
@@ -282,33 +293,34 @@ class Cluster:
         if parent is not None:
             stored_bytes -= self.files.stored_bytes(parent.global_id)
         stored_bytes = min(max(0, stored_bytes), entry.size_bytes)
-        return (
-            entry
-            if stored_bytes == entry.stored_bytes
-            else replace(entry, stored_bytes=stored_bytes)
-        )
+        if stored_bytes == entry.stored_bytes:
+            return entry
+        return replace(entry, stored_bytes=stored_bytes)
 
     def measure_attached(self) -> None:
-        """Only what is attached read-write can have changed its amount of data since it was last
-        measured."""
+        """Measure the objects that are attached read-write.
+
+        Only their amount of data can have changed since it was last measured.
+        """
         with self.change(quiet=True):
-            for global_id in {
-                one.global_id for one in self.catalog.attachments if not one.read_only
-            }:
+            writable = {one.global_id for one in self.catalog.attachments if not one.read_only}
+            for global_id in writable:
                 entry = self.catalog.entries.rows[global_id]
                 measured = self.measure(entry)
                 if measured is not entry:
                     self.catalog.entries.put(measured)
 
     def parent(self, entry: Entry) -> Entry | None:
-        """The snapshot on which an object stands."""
+        """Return the snapshot on which an object stands, or None."""
         return None if entry.parent_id is None else self.catalog.entries.rows[entry.parent_id]
 
     # what is collected
 
     def doom(self, entry: Entry) -> None:
-        """Begin to delete a snapshot: it is listed as ``*name`` and deleted until it is gone
-        [sptest] [pve]."""
+        """Begin to delete a snapshot.
+
+        It is listed as `*name` and as deleted until it is gone [sptest] [pve].
+        """
         name = None if entry.name is None else f"*{entry.name}"
         if name is not None and self.catalog.find(name) is not None:
             name = f"*{entry.global_id}"
@@ -318,7 +330,10 @@ class Cluster:
         )
 
     def remove(self, change: Change, entry: Entry) -> None:
-        """Take an object out; its children go to its parent, its file goes once that is written."""
+        """Take an object out.
+
+        Its children go to its parent; its file goes once that is written.
+        """
         for child in self.catalog.children(entry.global_id):
             self.catalog.entries.put(replace(child, parent_id=entry.parent_id))
         self.catalog.entries.drop(entry.global_id)
@@ -327,37 +342,39 @@ class Cluster:
     def _collect(self, change: Change) -> None:
         now = self.now()
         for entry in self.catalog.due(now):
-            global_id = entry.global_id
-            children = self.catalog.children_count(global_id)
-            attached = bool(self.catalog.attached(global_id))
-            if (
-                entry.gone_at
-                and entry.gone_at <= now
-                and (entry.transient or children <= 1)
-                and not attached
-            ):
+            attached = bool(self.catalog.attached(entry.global_id))
+            delete_due = bool(entry.delete_at) and entry.delete_at <= now and not entry.deleted
+            if not attached and self._is_gone(entry, now):
                 self.remove(change, entry)
-            elif entry.bound and not entry.deleted and not children and not attached:
+            elif not attached and (delete_due or self._is_unbound(entry)):
                 self.doom(entry)
-            elif entry.delete_at and entry.delete_at <= now and not entry.deleted:
-                if attached:
-                    self.catalog.look_at(global_id, now + 1)  # it may be detached by then
-                else:
-                    self.doom(entry)
+            elif delete_due:
+                self.catalog.look_at(entry.global_id, now + 1)  # it may be detached by then
+
+    def _is_gone(self, entry: Entry, now: float) -> bool:
+        """Return whether it has lingered long enough, and can be taken out of its chain."""
+        if not entry.gone_at or entry.gone_at > now:
+            return False
+        return entry.transient or self.catalog.children_count(entry.global_id) <= 1
+
+    def _is_unbound(self, entry: Entry) -> bool:
+        """Return whether it was bound to children, and the last of them is gone."""
+        is_bound = entry.bound and not entry.deleted
+        return is_bound and not self.catalog.children_count(entry.global_id)
 
 
 class _Past(Cluster):
-    """What was so: nothing becomes due in it, and nothing is measured."""
+    """A cluster as it was: nothing becomes due in it, and nothing is measured."""
 
     def __init__(self, cluster: Cluster, then: catalog.Catalog) -> None:
         self.__dict__.update(vars(cluster))
         self.catalog = then
 
     def tend(self) -> None:
-        """What is due is the business of the present."""
+        """Do nothing: what is due is the business of the present."""
 
     def measure_attached(self) -> None:
-        """Nothing is measured in the past."""
+        """Do nothing: nothing is measured in the past."""
 
 
 def _silent(undo: Callable[[], None]) -> None:

@@ -1,7 +1,7 @@
 """Reading JSON of a request field by field, with StorPool's own patterns and limits [sptypes].
 
-A field is known when somebody reads it; ``end`` refuses the others, and nulls, when the simulator
-is strict: the real API "may reject them as unknown" [readme 5.1.0].
+A field is known when somebody reads it. `end` refuses the others, and `raw` refuses nulls, when the
+simulator is strict: the real API "may reject them as unknown" [readme 5.1.0].
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ _RESERVED = ("list", "status")
 
 
 class Fields:
-    """One JSON object of a request."""
+    """One JSON object of a request.
+
+    Each reader returns None for a field that is absent, and raises InvalidParamError for a wrong
+    one.
+    """
 
     def __init__(self, value: object, what: str, *, strict: bool) -> None:
         if not isinstance(value, dict):
@@ -37,13 +41,13 @@ class Fields:
         self._read: set[str] = set()
 
     def end(self) -> None:
-        """Everything is read: what is left is unknown."""
+        """Refuse what nobody has read, as unknown."""
         unknown = sorted(set(self._value) - self._read)
         if self.strict and unknown:
             raise errors.InvalidParamError(f"{self.what}: unknown field '{unknown[0]}'.")
 
     def raw(self, key: str) -> object:
-        """The value, or None when absent."""
+        """Return the value of any type."""
         self._read.add(key)
         value = self._value.get(key)
         if value is None and key in self._value and self.strict:
@@ -51,21 +55,21 @@ class Fields:
         return value
 
     def text(self, key: str) -> str | None:
-        """A string."""
+        """Return a string."""
         value = self.raw(key)
         if value is None or isinstance(value, str):
             return value
         raise self.wrong(key, "a string")
 
     def required(self, key: str) -> str:
-        """A string that must be there."""
+        """Return a string that must be there."""
         value = self.text(key)
         if not value:
             raise errors.InvalidParamError(f"{self.what}: '{key}' is missing.")
         return value
 
     def integer(self, key: str, least: int = 0) -> int | None:
-        """A whole number."""
+        """Return a whole number."""
         value = self.raw(key)
         if value is None:
             return None
@@ -74,25 +78,25 @@ class Fields:
         return value
 
     def flag(self, key: str) -> bool | None:
-        """True or false."""
+        """Return true or false."""
         value = self.raw(key)
         if value is None or isinstance(value, bool):
             return value
         raise self.wrong(key, "true or false")
 
     def size(self, key: str) -> int | None:
-        """A size in bytes: positive, whole sectors [sptypes]."""
+        """Return a size in bytes: positive, whole sectors [sptypes]."""
         value = self.integer(key, least=1)
         if value is not None and value % objects.SECTOR_SIZE:
             raise self.wrong(key, f"a multiple of {objects.SECTOR_SIZE}")
         return value
 
     def limit(self, key: str) -> int | None:
-        """A limit: a number, or "-" for none [sptypes]."""
+        """Return a limit: a number, or UNLIMITED for "-" [sptypes]."""
         return objects.UNLIMITED if self.raw(key) == "-" else self.integer(key)
 
     def name(self, key: str, pattern: re.Pattern[str] = VOLUME_NAME) -> str | None:
-        """A new name; "" is kept, as it means "no name" [cs]."""
+        """Return a new name; "" is kept, as it means "no name" [cs]."""
         value = self.text(key)
         if value and not is_name(value, pattern):
             raise self.wrong(
@@ -101,7 +105,7 @@ class Fields:
         return value
 
     def tags(self, key: str = "tags") -> Mapping[str, str] | None:
-        """Tags; the empty string stands for none [pve]."""
+        """Return tags; the empty string stands for none [pve]."""
         value = self.raw(key)
         if value is None or value == "":
             return None
@@ -110,14 +114,13 @@ class Fields:
         for tag, text in value.items():
             if not (0 < len(tag) <= NAME_LENGTH and _TAG_NAME.fullmatch(tag)):
                 raise self.wrong(f"{key}.{tag}", "a tag name")
-            if not (
-                isinstance(text, str) and len(text) <= NAME_LENGTH and _TAG_VALUE.fullmatch(text)
-            ):
+            is_short = isinstance(text, str) and len(text) <= NAME_LENGTH
+            if not (is_short and _TAG_VALUE.fullmatch(text)):
                 raise self.wrong(f"{key}.{tag}", f"a tag value of {_TAG_VALUE.pattern}")
         return value
 
     def client_ids(self, key: str) -> tuple[int, ...] | None:
-        """Client ids: numbers or numeric strings [brick] [pve]."""
+        """Return client ids, which come as numbers or numeric strings [brick] [pve]."""
         value = self.raw(key)
         if value is None:
             return None
@@ -128,21 +131,18 @@ class Fields:
     def _client_id(self, key: str, value: object) -> int:
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value)
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and 1 <= value <= objects.MAX_CLIENT_ID
-        ):
+        least, most = 1, objects.MAX_CLIENT_ID
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
-        raise self.wrong(key, f"a list of client ids from 1 to {objects.MAX_CLIENT_ID}")
+        raise self.wrong(key, f"a list of client ids from {least} to {most}")
 
     def wrong(self, key: str, wanted: str) -> errors.InvalidParamError:
-        """The error for a field of a wrong type or value."""
+        """Return the error for a field of a wrong type or value."""
         return errors.InvalidParamError(f"{self.what}: '{key}' must be {wanted}.")
 
 
 def is_name(value: str, pattern: re.Pattern[str]) -> bool:
-    """Whether something can be the name of a new object."""
+    """Return whether something can be the name of a new object."""
     return (
         len(value) <= NAME_LENGTH
         and value not in _RESERVED
@@ -152,10 +152,8 @@ def is_name(value: str, pattern: re.Pattern[str]) -> bool:
 
 def check_combined(name: str | None, tags: Mapping[str, str]) -> None:
     """Raise InvalidParamError when name and tags take more than 200 bytes together [kb]."""
-    if (
-        len(name or "") + sum(len(key) + len(value) for key, value in tags.items())
-        > COMBINED_LENGTH
-    ):
+    tags_length = sum(len(key) + len(value) for key, value in tags.items())
+    if len(name or "") + tags_length > COMBINED_LENGTH:
         raise errors.InvalidParamError(
             f"The name and the tags together exceed {COMBINED_LENGTH} bytes."
         )

@@ -1,5 +1,4 @@
-"""The cluster's key-value store: buckets of pairs, each with a version that grows with every change
-[sptypes]."""
+"""The cluster's key-value store: buckets of pairs, with versions that grow [sptypes]."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ NAME_SIZE = 1023  # [sptypes] KVS_NAME_SIZE, KVS_KEY_SIZE: names and keys are sh
 
 
 def bucket(cluster: Cluster, name: str) -> Bucket:
-    """A bucket by name; NoSuchObjectError."""
+    """Return a bucket by its name, or raise NoSuchObjectError."""
     found = cluster.catalog.buckets.get(name)
     if found is None:
         raise errors.NoSuchObjectError(f"Bucket '{name}' does not exist.")
@@ -22,7 +21,7 @@ def bucket(cluster: Cluster, name: str) -> Bucket:
 
 
 def one(cluster: Cluster, name: str, key: str) -> Bucket:
-    """A bucket with one of its pairs; NoSuchObjectError when it has no such key."""
+    """Return a bucket with one of its pairs, or raise NoSuchObjectError."""
     found = bucket(cluster, name)
     if key not in found.pairs:
         raise errors.NoSuchObjectError(f"Bucket '{name}' has no key '{key}'.")
@@ -30,7 +29,7 @@ def one(cluster: Cluster, name: str, key: str) -> Bucket:
 
 
 def create(cluster: Cluster, name: str) -> None:
-    """KV/Create."""
+    """Carry out KV/Create."""
     with cluster.change():
         if len(name) >= NAME_SIZE or not fields.VOLUME_NAME.fullmatch(name):
             raise errors.InvalidParamError(f"'{name}' can not be the name of a bucket.")
@@ -40,7 +39,7 @@ def create(cluster: Cluster, name: str) -> None:
 
 
 def delete(cluster: Cluster, name: str) -> None:
-    """KV/Delete."""
+    """Carry out KV/Delete."""
     with cluster.change():
         bucket(cluster, name)
         cluster.catalog.buckets.drop(name)
@@ -49,8 +48,11 @@ def delete(cluster: Cluster, name: str) -> None:
 def update(
     cluster: Cluster, name: str, pairs: Mapping[str, str], run_if_version_is: int | None
 ) -> None:
-    """KV/Set: an empty value deletes; nothing happens when the version is another than the caller
-    knows [sptypes]."""
+    """Carry out KV/Set; an empty value deletes its key.
+
+    Raises VersionMismatchError, and changes nothing, when the version is another than the caller
+    knows [sptypes].
+    """
     with cluster.change():
         old = bucket(cluster, name)
         if run_if_version_is not in (None, old.version):

@@ -1,8 +1,7 @@
 """The machines under the cluster: services, disks, clients, places.
 
-All but the clients are a still picture.
-
-Three servers with four disks each; the disks are as large as the largest template says [sptypes].
+All but the clients never change. There are three servers with four disks each; the disks are as
+large as the largest template says [sptypes].
 """
 
 from __future__ import annotations
@@ -28,28 +27,25 @@ RAW_SHARE = 4224 / 4096  # of raw space to data: what cinder's formula takes off
 
 
 def disk_set(replication: int) -> list[int]:
-    """Where the copies of a volume are said to be."""
+    """Return the ids of the disks on which the copies of a volume are said to be."""
     return list(DISK_IDS[::DISKS_PER_SERVER][:replication])
 
 
 def services(cluster: Cluster, *, clients: bool = True) -> View:
-    """ServicesList; ServersList and ServersListBlocked leave the clients out [spapi]."""
+    """Return the reply of ServicesList.
+
+    ServersList and ServersListBlocked leave the clients out [spapi].
+    """
     started = cluster.catalog.meta.created_at
     common = {"status": "running", "version": VERSION, "startTime": started}
+    shown = cluster.catalog.clients if clients else ()
+    disks_missing: View = {"missingDisks": [], "pendingDisks": []}
     return {
         "clusterStatus": "running",
         "mgmt": {"1": {**common, "id": 1, "nodeId": 1, "prio": 0, "active": True}},
-        "clients": {str(one.client_id): _service(one, started) for one in cluster.catalog.clients}
-        if clients
-        else {},
+        "clients": {str(one.client_id): _service(one, started) for one in shown},
         "servers": {
-            str(server): {
-                **common,
-                "id": server,
-                "nodeId": server,
-                "missingDisks": [],
-                "pendingDisks": [],
-            }
+            str(server): {**common, "id": server, "nodeId": server, **disks_missing}
             for server in SERVERS
         },
         "bridges": {},
@@ -58,7 +54,7 @@ def services(cluster: Cluster, *, clients: bool = True) -> View:
 
 
 def peers() -> View:
-    """NetworkPeersList."""
+    """Return the reply of NetworkPeersList."""
     return {
         str(server): {
             "beaconStatus": "NODE_UP",
@@ -73,7 +69,7 @@ def peers() -> View:
 
 
 def clients(cluster: Cluster, delays: dict[int, int] | None = None) -> list[View]:
-    """ClientsConfigDump."""
+    """Return the reply of ClientsConfigDump; `delays` has seconds by client id."""
     views = []
     for client in cluster.catalog.clients:
         seen = cluster.generation if client.in_step else client.generation
@@ -82,9 +78,7 @@ def clients(cluster: Cluster, delays: dict[int, int] | None = None) -> list[View
                 "id": client.client_id,
                 "generation": cluster.generation,
                 "clientGeneration": seen,
-                "configStatus": ("updating" if client.behind else "ok")
-                if client.running
-                else "down",
+                "configStatus": _config_status(client),
                 "delay": (delays or {}).get(client.client_id, 0),
             }
         )
@@ -92,8 +86,11 @@ def clients(cluster: Cluster, delays: dict[int, int] | None = None) -> list[View
 
 
 def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
-    """ClientConfigWait: clients are up to date when they are up and not behind; while one is down,
-    a switch decides."""
+    """Wait until a client is up to date; return the reply of ClientConfigWait.
+
+    A client is up to date when it is up and not behind. While it is down, the switch
+    `config_wait_down` decides.
+    """
     began = time.monotonic()
     with cluster.lock:
         client = cluster.catalog.clients.get(client_id)
@@ -106,8 +103,10 @@ def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
 
 
 def disks(cluster: Cluster) -> View:
-    """DisksList: all disks are up; cinder computes its capacity from the allocation groups
-    [cinder]."""
+    """Return the reply of DisksList: all disks are up.
+
+    Cinder's driver computes its capacity from the allocation groups [cinder].
+    """
     capacity_bytes = max(
         (one.capacity_bytes * one.replication for one in cluster.catalog.templates), default=0
     )
@@ -123,20 +122,26 @@ def disks(cluster: Cluster) -> View:
 
 
 def placement_group() -> View:
-    """PlacementGroup: the one that there is."""
+    """Return the only PlacementGroup."""
     return {"id": 1, "name": objects.DEFAULT_GROUP, "disks": list(DISK_IDS)}
 
 
 def locations(cluster: Cluster) -> list[View]:
-    """LocationsList: the cluster's own."""
+    """Return the reply of LocationsList: the cluster's own location."""
     location = cluster.catalog.meta.cluster_id.split(".")[0]
     return [{"id": location, "name": location, "sendBufferSize": 0, "recvBufferSize": 0}]
 
 
 def clusters(cluster: Cluster) -> list[View]:
-    """ClustersList: the cluster itself."""
+    """Return the reply of ClustersList: the cluster itself."""
     location, subcluster = cluster.catalog.meta.cluster_id.split(".")
     return [{"id": subcluster, "location": location, "name": cluster.catalog.meta.cluster_name}]
+
+
+def _config_status(client: Client) -> str:
+    if not client.running:
+        return "down"
+    return "updating" if client.behind else "ok"
 
 
 def _service(client: Client, started: int) -> View:

@@ -1,6 +1,6 @@
-"""What the simulated cluster is made of: frozen values, one for each row of the state.
+"""The objects of the simulated cluster: frozen values, one for each row of the state.
 
-Fields are named for what they hold, not for the wire; ``views`` turns them into StorPool's words.
+Fields are named for what they hold, not for the wire; `views` turns them into StorPool's words.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class Entry:
 
     @property
     def listed_name(self) -> str:
-        """The name in lists: ``~gid`` when there is none [readme 7.1.0]; the mark of a doomed
-        snapshot is ``*``."""
+        """The name in lists: `~gid` when there is none [readme 7.1.0].
+
+        The mark of a doomed snapshot is `*`.
+        """
         if self.name is not None:
             return self.name
         return f"*{self.global_id}" if self.deleted else f"~{self.global_id}"
@@ -86,7 +88,7 @@ class Attachment:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What is unique about it."""
+        """The key of the row: an object is on a client once."""
         return self.global_id, self.client_id
 
 
@@ -94,8 +96,8 @@ class Attachment:
 class Client:
     """A host that the cluster knows.
 
-    ``behind``: it runs and does not take over the configuration. ``generation`` is what it had
-    seen when it went down or fell behind.
+    A client that is `behind` runs, but does not take over the configuration. `generation` is what
+    it had seen when it went down or fell behind.
     """
 
     client_id: int
@@ -105,7 +107,7 @@ class Client:
 
     @property
     def in_step(self) -> bool:
-        """It is up and takes over every change."""
+        """Whether it is up and takes over every change."""
         return self.running and not self.behind
 
 
@@ -120,7 +122,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Work:
-    """A revert whose copy is under way: redone at the next start when the process dies in it."""
+    """A revert whose copy is under way; the next start redoes it when the process dies in it."""
 
     volume_id: str
     snapshot_id: str

@@ -1,7 +1,7 @@
 """What a new or updated object gets: placement, limits, tags, and whether there is room for it.
 
-Order [pve] [addon] [sp-os]: explicit field, named template, the template of the parent or of the
-source, the cluster's default.
+The first of these decides [pve] [addon] [sp-os]: the field itself, the named template, the template
+of the parent or of the source, the cluster's default.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ _NO_TEMPLATE = Template(0, "", objects.DEFAULT_CAPACITY)
 
 
 def explicit(cluster: Cluster, policy: Policy) -> dict[str, Any]:
-    """The given fields, checked: the groups must exist, and a limit of 0 is none when the switch
-    says so."""
+    """Return the given fields, checked.
+
+    A limit of 0 is none when the switch `zero_limit` says so. Raises NoSuchObjectError for a
+    placement group that does not exist.
+    """
     given = policy.given()
     for key in ("place_all", "place_tail", "place_head"):
         if given.get(key, objects.DEFAULT_GROUP) != objects.DEFAULT_GROUP:
@@ -33,7 +36,7 @@ def explicit(cluster: Cluster, policy: Policy) -> dict[str, Any]:
 
 
 def inherited(source: Entry | Template) -> dict[str, Any]:
-    """The fields that a new object takes over."""
+    """Return the fields that a new object takes over."""
     values: dict[str, Any] = {key: getattr(source, key) for key in _INHERITED}
     values["template_id"] = source.number if isinstance(source, Template) else source.template_id
     return values
@@ -42,20 +45,20 @@ def inherited(source: Entry | Template) -> dict[str, Any]:
 def resolve(
     cluster: Cluster, policy: Policy, template: Template | None, source: Entry | None
 ) -> dict[str, Any]:
-    """All policy fields of a new volume."""
+    """Return all policy fields of a new volume.
+
+    Raises InvalidParamError when nothing says where it is to be, and the switch `default_placement`
+    is false.
+    """
     given = explicit(cluster, policy)
-    if (
-        template is None
-        and source is None
-        and not given
-        and not cluster.switches.on("default_placement")
-    ):
+    is_placed = template is not None or source is not None or bool(given)
+    if not is_placed and not cluster.switches.on("default_placement"):
         raise errors.InvalidParamError("VolumeCreate: no template, placement, parent or baseOn.")
     return {**inherited(template or source or _NO_TEMPLATE), **given}
 
 
 def of_template(cluster: Cluster, template_id: int) -> Template:
-    """The template of an object; one without a name when it has none."""
+    """Return the template of an object; one without a name when it has none."""
     return cluster.catalog.templates.get(template_id) or _NO_TEMPLATE
 
 
@@ -76,7 +79,10 @@ def check_space(cluster: Cluster, template_id: int, more_bytes: int) -> None:
 def updated_tags(
     cluster: Cluster, old: Mapping[str, str], given: Mapping[str, str] | None
 ) -> Mapping[str, str]:
-    """Tags after an update: merged by key, and an empty value removes [cs-up] [sp-os] [pve]."""
+    """Return the tags after an update.
+
+    They are merged by key, and an empty value removes its key [cs-up] [sp-os] [pve].
+    """
     if given is None:
         return old
     merged = {**old, **given} if cluster.switches["tag_update"] == "merge" else dict(given)

@@ -1,5 +1,7 @@
-"""The bodies of requests as frozen values, parsed once; the field names are those of the official
-binding [sptypes]."""
+"""The bodies of requests as frozen values, parsed once.
+
+The names of the fields are those of the official binding [sptypes].
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ from storpool_simulator.model import fields
 from storpool_simulator.model.fields import Fields
 
 ON_ATTACHED = ("fail", "detach", "detachForce", "export")  # [sptypes] OnAttached
+# Keys of a volume's item that are about connected clusters: without effect here.
+_OF_OTHER_CLUSTERS = ("allowRemoteExported", "onRemoteAttached", "mcMode")
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Where and how fast: what is None was not given [sptypes] VolumePolicyDesc."""
+    """Where a volume is and how fast; None was not given [sptypes] VolumePolicyDesc."""
 
     replication: int | None = None
     place_all: str | None = None
@@ -26,7 +30,7 @@ class Policy:
     reuse_server: bool | None = None
 
     def given(self) -> dict[str, object]:
-        """The fields that were given, by the names of an Entry and a Template."""
+        """Return the fields that were given, by the names of an Entry and a Template."""
         return {key: value for key, value in vars(self).items() if value is not None}
 
 
@@ -96,7 +100,7 @@ class Revert:
 
 @dataclass(frozen=True)
 class Reassign:
-    """One item of VolumesReassign; ``detach`` is None for "all"."""
+    """One item of VolumesReassign; `detach` is None for "all"."""
 
     target: str
     snapshot: bool
@@ -108,7 +112,7 @@ class Reassign:
 
 @dataclass(frozen=True)
 class TemplateDesc:
-    """VolumeTemplateCreateDesc and VolumeTemplateUpdateDesc; ``name`` is the new name."""
+    """VolumeTemplateCreateDesc and VolumeTemplateUpdateDesc; `name` is the new name."""
 
     name: str | None
     parent: str | None
@@ -119,7 +123,7 @@ class TemplateDesc:
 
 
 def volume_create(body: Fields) -> VolumeCreate:
-    """Parse VolumeCreate; ``name: ""`` is no name [cs]."""
+    """Parse VolumeCreate; `name: ""` is no name [cs]."""
     parsed = VolumeCreate(
         name=body.name("name") or None,
         size_bytes=body.size("size"),
@@ -153,7 +157,7 @@ def volume_update(body: Fields) -> VolumeUpdate:
 
 
 def on_attached(body: Fields, *, known: bool) -> str:
-    """Parse VolumeDelete: what to do with an attached volume."""
+    """Parse VolumeDelete; return what to do with an attached volume."""
     value = (body.text("onAttached") if known else None) or "fail"
     if value not in ON_ATTACHED:
         raise body.wrong("onAttached", f"one of {', '.join(ON_ATTACHED)}")
@@ -178,7 +182,7 @@ def revert(body: Fields) -> Revert:
 
 
 def rebase(body: Fields) -> str | None:
-    """Parse VolumeRebase and SnapshotRebase: the new parent, None for none."""
+    """Parse VolumeRebase and SnapshotRebase; return the new parent, None for none."""
     parsed = body.text("parentName")
     body.end()
     return parsed
@@ -211,8 +215,10 @@ def snapshot_update(body: Fields) -> SnapshotUpdate:
 
 
 def group_snapshot(body: Fields) -> list[tuple[str, SnapshotCreate]]:
-    """Parse VolumesGroupSnapshot: volumes and what to make of each; the common tags go to every
-    snapshot [sptypes]."""
+    """Parse VolumesGroupSnapshot; return volumes and what to make of each.
+
+    The common tags go to every snapshot [sptypes].
+    """
     common = body.tags() or {}
     listed = body.raw("volumes")
     if not isinstance(listed, list) or not listed:
@@ -247,34 +253,40 @@ def _reassign_item(item: Fields) -> Reassign:
         raise errors.InvalidParamError(
             f"{item.what}: exactly one of 'volume' and 'snapshot' is needed."
         )
-    everywhere = item.raw("detach") == "all"
     parsed = Reassign(
         target=volume or snapshot or "",
         snapshot=snapshot is not None,
         rw=item.client_ids("rw") or (),
         ro=item.client_ids("ro") or (),
-        detach=None if everywhere else item.client_ids("detach") or (),
+        detach=_detached(item),
         force=item.flag("force") or False,
     )
     if not parsed.snapshot:
-        for key in (
-            "allowRemoteExported",
-            "onRemoteAttached",
-            "mcMode",
-        ):  # about connected clusters: no effect here
+        for key in _OF_OTHER_CLUSTERS:
             item.raw(key)
     item.end()
-    if parsed.snapshot and parsed.rw:
-        raise errors.InvalidParamError(
-            f"Snapshot '{parsed.target}' can not be attached read-write."
-        )
-    if set(parsed.rw) & set(parsed.ro):
-        raise errors.InvalidParamError(f"{item.what}: a client is in 'rw' and in 'ro'.")
+    _check_rights(parsed, item.what)
     return parsed
 
 
+def _detached(item: Fields) -> tuple[int, ...] | None:
+    if item.raw("detach") == "all":
+        return None
+    return item.client_ids("detach") or ()
+
+
+def _check_rights(item: Reassign, what: str) -> None:
+    if item.snapshot and item.rw:
+        raise errors.InvalidParamError(f"Snapshot '{item.target}' can not be attached read-write.")
+    if set(item.rw) & set(item.ro):
+        raise errors.InvalidParamError(f"{what}: a client is in 'rw' and in 'ro'.")
+
+
 def reassign_wait(value: object, *, strict: bool, array: bool) -> tuple[list[Reassign], int | None]:
-    """Parse VolumesReassignWait: the items and attachTimeout; pve sends the bare array [pve]."""
+    """Parse VolumesReassignWait; return the items and attachTimeout in seconds.
+
+    With `array` the bare array of VolumesReassign is taken too: Proxmox sends it [pve].
+    """
     what = "VolumesReassignWait"
     if isinstance(value, list) and array:
         return reassign_items(value, what, strict=strict), None
@@ -315,7 +327,7 @@ def abandon_disk(body: Fields) -> None:
 
 
 def bucket_set(body: Fields) -> tuple[Mapping[str, str], int | None]:
-    """Parse KV/Set: pairs, and the version that the caller knows."""
+    """Parse KV/Set; return the pairs, and the version that the caller knows."""
     pairs, version = body.raw("set"), body.integer("runIfVersionIs")
     if not isinstance(pairs, dict) or not all(isinstance(value, str) for value in pairs.values()):
         raise body.wrong("set", "an object of strings")

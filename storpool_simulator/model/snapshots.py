@@ -17,7 +17,7 @@ from storpool_simulator.model.objects import Entry
 
 
 def create(cluster: Cluster, key: str, request: requests.SnapshotCreate) -> Entry:
-    """VolumeSnapshot: works on attached, open volumes too [pve]."""
+    """Carry out VolumeSnapshot; it works on attached, open volumes too [pve]."""
     with cluster.change() as change:
         volume = cluster.catalog.volume(key)
         with cluster.devices.quiesce([volume.global_id]):
@@ -27,8 +27,10 @@ def create(cluster: Cluster, key: str, request: requests.SnapshotCreate) -> Entr
 def create_group(
     cluster: Cluster, group: Sequence[tuple[str, requests.SnapshotCreate]]
 ) -> list[tuple[Entry, Entry]]:
-    """VolumesGroupSnapshot: one instant for all [spapi], and all or none [inf]; returns (volume,
-    snapshot) pairs."""
+    """Carry out VolumesGroupSnapshot; return (volume, snapshot) pairs.
+
+    All are made at one instant [spapi], and all or none [inf].
+    """
     with cluster.change() as change:
         volumes = [cluster.catalog.volume(key) for key, _ in group]
         if len({volume.global_id for volume in volumes}) != len(volumes):
@@ -48,9 +50,9 @@ def make(
     *,
     transient: bool = False,
 ) -> Entry:
-    """A snapshot of a volume whose writes wait.
+    """Make a snapshot of a volume whose writes wait, and return it.
 
-    Tags are those given; none are taken from the volume [kb].
+    Its tags are those given; none are taken from the volume [kb].
     """
     cluster.catalog.check_free(request.name)
     policy.check_combined(cluster, request.name, request.tags)
@@ -82,7 +84,7 @@ def make(
 
 
 def update(cluster: Cluster, key: str, request: requests.SnapshotUpdate) -> None:
-    """SnapshotUpdate: name, template, policy, tags, bound or not, when to delete."""
+    """Carry out SnapshotUpdate: name, template, policy, tags, bound or not, when to delete."""
     with cluster.change() as change:
         old = cluster.catalog.usable_snapshot(key)
         new = replace(old, **changed_policy(cluster, request.template, request.policy))
@@ -102,7 +104,10 @@ def update(cluster: Cluster, key: str, request: requests.SnapshotUpdate) -> None
 
 
 def delete(cluster: Cluster, key: str) -> None:
-    """SnapshotDelete: begins here, ends later; children keep the data [kb] [pve]."""
+    """Carry out SnapshotDelete, which begins here and ends later.
+
+    Children keep the data [kb] [pve].
+    """
     with cluster.change():
         entry = cluster.catalog.snapshot(key)
         attachments.check_detached(cluster, entry, cluster.switches["delete_attached_snapshot"])
@@ -111,7 +116,7 @@ def delete(cluster: Cluster, key: str) -> None:
 
 
 def rebase(cluster: Cluster, entry: Entry, parent_key: str | None) -> None:
-    """VolumeRebase, SnapshotRebase: stand on another ancestor, or on nothing."""
+    """Carry out VolumeRebase and SnapshotRebase: stand on another ancestor, or on nothing."""
     with cluster.change():
         parent_id = None
         if parent_key:
@@ -124,7 +129,7 @@ def rebase(cluster: Cluster, entry: Entry, parent_key: str | None) -> None:
 
 
 def ancestors(cluster: Cluster, entry: Entry) -> list[Entry]:
-    """The chain of parents, nearest first."""
+    """Return the chain of parents, nearest first."""
     chain = []
     parent = cluster.parent(entry)
     while parent is not None:
@@ -134,7 +139,10 @@ def ancestors(cluster: Cluster, entry: Entry) -> list[Entry]:
 
 
 def renamed(cluster: Cluster, entry: Entry, rename: str | None) -> Entry:
-    """A new name, none for "" [cs], no change for None; ObjectExistsError."""
+    """Return the object with a new name: none for "" [cs], no change for None.
+
+    Raises ObjectExistsError when the name is taken.
+    """
     if rename is None:
         return entry
     cluster.catalog.check_free(rename or None, owner=entry)
@@ -144,7 +152,7 @@ def renamed(cluster: Cluster, entry: Entry, rename: str | None) -> Entry:
 def changed_policy(
     cluster: Cluster, template: str | None, given: requests.Policy
 ) -> dict[str, Any]:
-    """What an update changes about template and policy."""
+    """Return what an update changes about template and policy."""
     values: dict[str, Any] = {}
     if template:
         values = policy.inherited(cluster.catalog.template(template))
@@ -152,8 +160,10 @@ def changed_policy(
 
 
 def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
-    """When to delete: a moment, 0 for never, None for not given; never a moment in the past
-    [sptypes]."""
+    """Return when to delete: a moment in seconds, 0 for never, None for not given.
+
+    Raises InvalidParamError for a moment in the past [sptypes].
+    """
     if lifetime.delete_after is not None:
         return int(cluster.now()) + lifetime.delete_after if lifetime.delete_after else 0
     if lifetime.target_delete_date and lifetime.target_delete_date < cluster.now():
@@ -162,7 +172,7 @@ def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
 
 
 def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
-    """GroupSnapshotsResult: ``remoteId`` is the id of the snapshot [sptypes]."""
+    """Return a GroupSnapshotsResult: `remoteId` is the id of the snapshot [sptypes]."""
     return {
         "snapshots": [
             {
@@ -178,10 +188,12 @@ def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
 
 
 def _automatic_name(cluster: Cluster, volume: Entry, number: int) -> str | None:
-    """``<volume>@<serial>`` [kb]; of an unnamed volume none, or one from its id: nobody knows
-    [cs]."""
+    """Return `<volume>@<serial>` [kb].
+
+    An unnamed volume gives none, or one made from its id: nobody knows [cs].
+    """
     if volume.name is not None:
         return f"{volume.name}@{number}"
-    return (
-        None if cluster.switches["unnamed_auto_name"] == "gid" else f"{volume.global_id}@{number}"
-    )
+    if cluster.switches["unnamed_auto_name"] == "gid":
+        return None
+    return f"{volume.global_id}@{number}"

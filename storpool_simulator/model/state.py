@@ -1,8 +1,7 @@
-"""The cluster's rows on disk: an sqlite file that survives the death of the process, not of the
-machine.
+"""The cluster's rows on disk: an sqlite file.
 
-``synchronous=OFF`` leaves the write to the kernel, which keeps it when we are killed; that is all
-that is promised.
+It survives the death of the process, not of the machine: `synchronous=OFF` leaves the write to the
+kernel, which keeps it when we are killed. No more than that is promised.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Store:
     """Rows by kind and key, in one file; one process at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or make ``folder``/cluster.sqlite.
+        """Open or make `folder`/cluster.sqlite.
 
         Raises StartError when another simulator has it.
         """
@@ -41,7 +40,7 @@ class Store:
         self._base.execute(_SCHEMA)
 
     def read(self, kind: str) -> Iterator[dict[str, object]]:
-        """All rows of a kind."""
+        """Yield all rows of a kind."""
         for (value,) in self._base.execute("select value from row where kind = ?", (kind,)):
             yield json.loads(value)
 

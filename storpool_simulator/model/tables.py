@@ -22,7 +22,7 @@ class _Restorable(Protocol):
 
 
 class Journal:
-    """Touched rows of all tables, as they were."""
+    """The touched rows of all tables, as they were."""
 
     def __init__(self) -> None:
         self._before: dict[tuple[str, Hashable], tuple[_Restorable, object]] = {}
@@ -32,7 +32,7 @@ class Journal:
         self._before.setdefault((table.kind, key), (table, before))
 
     def changed(self) -> list[tuple[str, str, object]]:
-        """The rows to write: kind, key, row or None."""
+        """Return the rows to write: kind, key, row or None."""
         rows = (
             (kind, key, table.now(key), before)
             for (kind, key), (table, before) in self._before.items()
@@ -40,11 +40,11 @@ class Journal:
         return [(kind, _text(key), row) for kind, key, row, before in rows if row != before]
 
     def before(self) -> list[tuple[str, Hashable, object]]:
-        """The touched rows as they were before the change: kind, key, row or None."""
+        """Return the touched rows as they were before the change: kind, key, row or None."""
         return [(kind, key, before) for (kind, key), (_, before) in self._before.items()]
 
     def forget(self) -> None:
-        """The change is written; begin a new one."""
+        """Begin a new change: the last one is written."""
         self._before.clear()
 
     def restore(self) -> None:
@@ -57,7 +57,7 @@ class Journal:
 class Table(Generic[Key, Row]):
     """Rows of one kind.
 
-    ``index(old, new)`` is told about each change, also when it is taken back.
+    `index(old, new)` is called for each change, also when it is taken back.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Table(Generic[Key, Row]):
         return iter(self._rows.values())
 
     def get(self, key: Key) -> Row | None:
-        """The row, or None."""
+        """Return the row, or None."""
         return self._rows.get(key)
 
     def put(self, row: Row) -> Row:
-        """Add or replace a row."""
+        """Add or replace a row, and return it."""
         self._set(self._key(row), row)
         return row
 
@@ -100,11 +100,11 @@ class Table(Generic[Key, Row]):
         self._index(None, row)
 
     def now(self, key: Hashable) -> object:
-        """For the journal."""
+        """Return the row, or None, to the journal."""
         return self._rows.get(key)  # type: ignore[arg-type]
 
     def restore(self, key: Hashable, row: object) -> None:
-        """For the journal."""
+        """Put a row back as it was, for the journal."""
         self._apply(key, row)  # type: ignore[arg-type]
 
     def _set(self, key: Key, row: Row | None) -> None:

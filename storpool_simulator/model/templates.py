@@ -1,4 +1,4 @@
-"""Volume templates: defaults by a name, each with a capacity of its own."""
+"""Volume templates: named defaults, each with a capacity of its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import replace
 from storpool_simulator import errors
 from storpool_simulator.model import objects, policy, requests
 from storpool_simulator.model.cluster import Cluster
-from storpool_simulator.model.objects import Template
+from storpool_simulator.model.objects import Entry, Template
 
 
 def create(cluster: Cluster, request: requests.TemplateDesc) -> Template:
-    """VolumeTemplateCreate."""
+    """Carry out VolumeTemplateCreate; return the template."""
     with cluster.change():
         name = request.name or ""
         _check_free(cluster, name)
@@ -20,8 +20,10 @@ def create(cluster: Cluster, request: requests.TemplateDesc) -> Template:
 
 
 def update(cluster: Cluster, name: str, request: requests.TemplateDesc) -> None:
-    """VolumeTemplateUpdate; ``propagate`` reaches the volumes and snapshots that the template
-    already has [sptypes]."""
+    """Carry out VolumeTemplateUpdate.
+
+    `propagate` reaches the volumes and snapshots that the template already has [sptypes].
+    """
     with cluster.change():
         old = cluster.catalog.template(name)
         if request.name is not None and request.name != name:
@@ -31,38 +33,35 @@ def update(cluster: Cluster, name: str, request: requests.TemplateDesc) -> None:
         )
         if request.propagate:
             values = policy.inherited(new)
-            for entry in [
-                entry for entry in cluster.catalog.entries if entry.template_id == old.number
-            ]:
+            for entry in _entries_of(cluster, old):
                 cluster.catalog.entries.put(replace(entry, **values))
 
 
 def delete(cluster: Cluster, name: str) -> None:
-    """VolumeTemplateDelete; its volumes stay, without a template."""
+    """Carry out VolumeTemplateDelete; its volumes stay, without a template."""
     with cluster.change():
         template = cluster.catalog.template(name)
         tally = cluster.catalog.tally(template.number)
         if tally.volumes or tally.snapshots:
-            for entry in [
-                entry for entry in cluster.catalog.entries if entry.template_id == template.number
-            ]:
+            for entry in _entries_of(cluster, template):
                 cluster.catalog.entries.put(replace(entry, template_id=0))
         cluster.catalog.templates.drop(template.number)
+
+
+def _entries_of(cluster: Cluster, template: Template) -> list[Entry]:
+    return [entry for entry in cluster.catalog.entries if entry.template_id == template.number]
 
 
 def _with(cluster: Cluster, template: Template, request: requests.TemplateDesc) -> Template:
     template = replace(template, **policy.explicit(cluster, request.policy))
     if request.parent is not None:
-        parent_id = (
-            cluster.catalog.usable_snapshot(request.parent).global_id if request.parent else None
-        )
-        template = replace(template, parent_id=parent_id)
+        parent = cluster.catalog.usable_snapshot(request.parent) if request.parent else None
+        template = replace(template, parent_id=None if parent is None else parent.global_id)
     if request.size_bytes is not None:
         template = replace(template, size_bytes=request.size_bytes)
     if request.tags is not None:
-        template = replace(
-            template, tags=policy.updated_tags(cluster, template.tags or {}, request.tags)
-        )
+        tags = policy.updated_tags(cluster, template.tags or {}, request.tags)
+        template = replace(template, tags=tags)
     return template
 
 

@@ -1,5 +1,4 @@
-"""Volumes: made empty, from a snapshot or from another volume; changed, reverted, frozen,
-deleted."""
+"""Volumes: made empty or from another object, changed, reverted, frozen, deleted."""
 
 from __future__ import annotations
 
@@ -13,8 +12,10 @@ from storpool_simulator.model.objects import Entry, Template, Work
 
 
 def create(cluster: Cluster, request: requests.VolumeCreate) -> tuple[Entry, Entry | None]:
-    """VolumeCreate; returns the volume, and the transient snapshot of a clone by ``baseOn``
-    [sptypes]."""
+    """Carry out VolumeCreate.
+
+    Returns the volume, and the transient snapshot of a clone by `baseOn` or None [sptypes].
+    """
     catalog = cluster.catalog
     with cluster.change() as change:
         template = catalog.template(request.template) if request.template else None
@@ -37,7 +38,7 @@ def create(cluster: Cluster, request: requests.VolumeCreate) -> tuple[Entry, Ent
 
 
 def update(cluster: Cluster, key: str, request: requests.VolumeUpdate) -> Entry:
-    """VolumeUpdate: name, size, template, policy, tags; attached devices follow."""
+    """Carry out VolumeUpdate: name, size, template, policy, tags; attached devices follow."""
     with cluster.change() as change:
         old = cluster.catalog.volume(key)
         new = replace(old, **snapshots.changed_policy(cluster, request.template, request.policy))
@@ -55,8 +56,10 @@ def update(cluster: Cluster, key: str, request: requests.VolumeUpdate) -> Entry:
 
 
 def delete(cluster: Cluster, key: str, on_attached: str = "fail") -> None:
-    """VolumeDelete: its snapshots survive [kb]; an attached volume is busy [csi] unless
-    ``on_attached`` helps [cs]."""
+    """Carry out VolumeDelete; the volume's snapshots survive [kb].
+
+    An attached volume is busy [csi] unless `on_attached` helps [cs].
+    """
     with cluster.change() as change:
         volume = cluster.catalog.volume(key)
         if on_attached in ("detach", "detachForce"):
@@ -66,14 +69,14 @@ def delete(cluster: Cluster, key: str, on_attached: str = "fail") -> None:
 
 
 def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
-    """VolumeFreeze: the volume becomes a snapshot of the same name and id; not while attached
-    read-write [sptypes]."""
+    """Carry out VolumeFreeze: the volume becomes a snapshot of the same name and id.
+
+    A volume that is attached read-write is busy [sptypes].
+    """
     with cluster.change() as change:
         volume = cluster.catalog.volume(key)
-        if not all(
-            attachment.read_only
-            for attachment in cluster.catalog.attached(volume.global_id).values()
-        ):
+        attached = cluster.catalog.attached(volume.global_id).values()
+        if not all(attachment.read_only for attachment in attached):
             attachments.check_detached(cluster, volume)
         snapshot = replace(
             cluster.measure(volume),
@@ -86,10 +89,10 @@ def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
 
 
 def revert(cluster: Cluster, key: str, request: requests.Revert) -> None:
-    """VolumeRevert: the content of a snapshot, in place; name and id stay [spapi] [pve].
+    """Carry out VolumeRevert: the content of a snapshot, in place.
 
-    Written down first, then done: a process that dies while it copies finishes when it starts
-    again.
+    Name and id stay [spapi] [pve]. It is written down first, then done: a process that dies while
+    it copies finishes when it starts again.
     """
     with cluster.lock:
         with cluster.change():
@@ -113,7 +116,7 @@ def revert(cluster: Cluster, key: str, request: requests.Revert) -> None:
 
 
 def _check_revertable(cluster: Cluster, volume: Entry) -> None:
-    """Whether StorPool refuses is unknown: the switch tells when."""
+    """Raise when the switch `revert_attached` refuses: what StorPool refuses is unknown."""
     rule = cluster.switches["revert_attached"]
     if rule == "attached":
         attachments.check_detached(cluster, volume)
@@ -140,21 +143,22 @@ def _size(
     source: Entry | None,
 ) -> int:
     size_bytes = request.size_bytes
-    if size_bytes is None and source is not None:
-        return source.size_bytes
-    if size_bytes is None and template is not None and template.size_bytes:
-        return template.size_bytes
     if size_bytes is None:
-        raise errors.InvalidParamError("VolumeCreate: 'size' is missing.")
-    if (
-        source is not None
-        and size_bytes < source.size_bytes
-        and cluster.switches["small_child"] == "refuse"
-    ):
+        return _default_size(template, source)
+    is_small = source is not None and size_bytes < source.size_bytes
+    if source is not None and is_small and cluster.switches["small_child"] == "refuse":
         raise errors.InvalidParamError(
             f"VolumeCreate: {size_bytes} is smaller than '{source.listed_name}'."
         )
     return size_bytes
+
+
+def _default_size(template: Template | None, source: Entry | None) -> int:
+    if source is not None:
+        return source.size_bytes
+    if template is not None and template.size_bytes:
+        return template.size_bytes
+    raise errors.InvalidParamError("VolumeCreate: 'size' is missing.")
 
 
 def _new(
@@ -179,7 +183,7 @@ def _new(
 
 
 def _clone(cluster: Cluster, change: Change, base: Entry, volume: Entry) -> tuple[Entry, Entry]:
-    """By a transient snapshot of the source, which is collected later [sptypes]."""
+    """Copy by a transient snapshot of the source, which is collected later [sptypes]."""
     automatic = requests.SnapshotCreate(
         name=None, bind=False, lifetime=requests.Lifetime(), tags={}
     )
@@ -198,8 +202,10 @@ def _new_size(old: Entry, request: requests.VolumeUpdate) -> int:
 
 
 def _resize(cluster: Cluster, change: Change, old: Entry, new: Entry) -> None:
-    """A file grows before the row says so, and shrinks after: a crash between never loses
-    acknowledged bytes."""
+    """Grow a file before the row says so, and shrink it after.
+
+    So a crash between never loses acknowledged bytes.
+    """
     if new.size_bytes > old.size_bytes:
         change.undo.append(lambda: cluster.files.resize(old.global_id, old.size_bytes))
         cluster.files.resize(new.global_id, new.size_bytes)
