@@ -92,7 +92,7 @@ def reconciled(report: audit.Report, todo: int, failed: int, dry_run: bool) -> I
     yield f"{todo - failed} {done}{look}"
 
 
-def rebuilding(plan: rebuild.Plan) -> Iterator[str]:
+def rebuilding(plan: rebuild.Rows) -> Iterator[str]:
     """Yield what a rebuild will write."""
     nodes = [node for rows in plan.disks for node, _ in rows]
     disks = {node.root for node in nodes}

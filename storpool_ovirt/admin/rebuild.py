@@ -1,18 +1,16 @@
 """The mapping made again from the tags, when the database is lost or older than the cluster.
 
 Every object carries its own id, the id of its disk, and the location of the Engine that made it.
-Which volume of a disk its VM writes is not tagged (it changes): it is the one that a host has
-attached, else the one that was made last, and the next connect_volume corrects it.
+The rows of one disk are made in `disk_rows.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import survey
+from storpool_ovirt.admin import disk_rows, survey
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
 
@@ -31,7 +29,7 @@ class Location:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Rows:
     """The rows to write for each disk, with the time of their objects' making.
 
     `active` are disks whose row is there and tells another volume than the one in use; `retagged`
@@ -39,7 +37,7 @@ class Plan:
     """
 
     location: str
-    disks: tuple[tuple[tuple[mapping.Node, float], ...], ...]
+    disks: tuple[tuple[disk_rows.Dated, ...], ...]
     active: tuple[tuple[str, str], ...]
     retagged: tuple[api.Volume, ...]
     left_out: tuple[str, ...]
@@ -54,13 +52,13 @@ def locations(view: survey.View) -> list[Location]:
         ):
             found.setdefault(thing.tags[names.TAG_LOCATION], []).append(thing)
     all_of = [
-        Location(name, len({_root_of(each) for each in things}), len(things))
+        Location(name, len({disk_rows.root_of(each) for each in things}), len(things))
         for name, things in found.items()
     ]
     return sorted(all_of, key=lambda each: (-each.objects, each.name))
 
 
-def plan(view: survey.View, location: str | None = None) -> Plan:
+def plan(view: survey.View, location: str | None = None) -> Rows:
     """Return the rows that the mapping lacks for this Engine's objects, or for those of `location`,
     which it becomes.
 
@@ -78,15 +76,15 @@ def plan(view: survey.View, location: str | None = None) -> Plan:
         )
     claimed = {each.node for each in view.operations if each.kind == intent.MAKE and each.proved}
     by_uuid, left_out = _objects(replace(view, location=wanted), claimed)
-    found = _Found(view, by_uuid)
+    found = disk_rows.Objects(view, by_uuid)
     disks = {*found.members, *({record.node.root for record in view.records.values()} - view.busy)}
-    planned = [_disk(found, disk) for disk in sorted(disks) if view.is_here(disk)]
+    planned = [disk_rows.lacking(found, disk) for disk in sorted(disks) if view.is_here(disk)]
     left_out += [
         f"{candidates.said(each)}: the mapping has it, but it belongs to {other} now"
         for each in _mapped(view)
         if (other := candidates.owner(each, view.location)) and candidates.owner(each, wanted)
     ]
-    return Plan(
+    return Rows(
         wanted,
         tuple(tuple(rows) for rows, _ in planned if rows),
         tuple(active for _, active in planned if active is not None),
@@ -95,7 +93,7 @@ def plan(view: survey.View, location: str | None = None) -> Plan:
     )
 
 
-def carry_out(work: tree.Work, plan: Plan, say: Callable[[str], object] = _unsaid) -> int:
+def carry_out(work: tree.Work, plan: Rows, say: Callable[[str], object] = _unsaid) -> int:
     """Write the rows, a disk's all at once, and return how many.
 
     Those whose object has vanished are not written, nor what became another's since the look: that
@@ -193,7 +191,7 @@ def _objects(view: survey.View, claimed: set[str]) -> tuple[dict[str, api.Volume
         new = [each for each in things if each.global_id not in view.mapped]
         if not new:
             continue
-        if not names.UUID.match(uuid) or not names.UUID.match(_root_of(new[0])):
+        if not names.UUID.match(uuid) or not names.UUID.match(disk_rows.root_of(new[0])):
             left_out.append(f"~{new[0].global_id}: its tags name no id of oVirt")
         elif uuid in claimed:
             left_out.append(
@@ -218,132 +216,3 @@ def _objects(view: survey.View, claimed: set[str]) -> tuple[dict[str, api.Volume
                 f" {names.object_name(uuid)} and run this again"
             )
     return by_uuid, left_out
-
-
-@dataclass(frozen=True)
-class _Found:
-    """The objects that get a row, by id, and what there is beside them."""
-
-    view: survey.View
-    by_uuid: Mapping[str, api.Volume]
-
-    @cached_property
-    def members(self) -> dict[str, dict[str, api.Volume]]:
-        """The objects by disk."""
-        disks: dict[str, dict[str, api.Volume]] = {}
-        for uuid, thing in self.by_uuid.items():
-            disks.setdefault(_root_of(thing), {})[uuid] = thing
-        return disks
-
-    @cached_property
-    def uuids(self) -> dict[str, str]:
-        """The ids of all objects, of those that have a row too, by global id."""
-        records = self.view.records.items()
-        known = {record.node.global_id: uuid for uuid, record in records if record.node.global_id}
-        return {**known, **{each.global_id: uuid for uuid, each in self.by_uuid.items()}}
-
-
-def _disk(
-    found: _Found, root: str
-) -> tuple[list[tuple[mapping.Node, float]], tuple[str, str] | None]:
-    """Return the rows that one disk lacks, and its active volume where its row tells another
-    one."""
-    view = found.view
-    old = {node.uuid: node for node in view.tree(root) if node.state == mapping.LIVE}
-    new = found.members.get(root, {})
-    things = {**{uuid: view.things.get(node.global_id or "") for uuid, node in old.items()}, **new}
-    made = {
-        uuid: (thing.created_at, thing.serial)
-        for uuid, thing in things.items()
-        if thing is not None
-    }
-    in_order = sorted(
-        (uuid for uuid in made if _kind(things[uuid]) == "volume"), key=lambda uuid: made[uuid]
-    )
-    active = _active(view, things, in_order, _told(view, root), set(new))
-    rows = [(_node(found, uuid, root, in_order), made[uuid][0]) for uuid in new]
-    if root in new:
-        rows = [
-            (replace(node, active=active or root) if node.uuid == root else node, at)
-            for node, at in rows
-        ]
-    elif root not in view.records and made:
-        size_bytes = max(thing.size_bytes for thing in things.values() if thing is not None)
-        gone = mapping.Node(
-            root, "volume", root, None, size_bytes, mapping.REMOVED, active=active or root
-        )
-        rows.append((gone, min(made.values())[0]))
-    elif active is not None and active != _told(view, root):
-        return rows, (root, active)
-    return rows, None
-
-
-def _told(view: survey.View, root: str) -> str | None:
-    record = view.records.get(root)
-    return (record.node.active or root) if record is not None else None
-
-
-def _kind(thing: api.Volume | None) -> str:
-    return thing.kind if thing is not None else ""
-
-
-def _active(
-    view: survey.View,
-    things: Mapping[str, api.Volume | None],
-    in_order: Sequence[str],
-    told: str | None,
-    new: set[str],
-) -> str | None:
-    """Return the volume that is in use: the only one that a host has, else the newest if that was
-    found now."""
-    attached = [
-        uuid
-        for uuid in in_order
-        if (thing := things[uuid]) is not None and view.holders(thing.global_id, thing.name)
-    ]
-    if len(attached) == 1:
-        return attached[0]
-    newest = in_order[-1] if in_order else None
-    return newest if told is None or newest in new else told
-
-
-def _node(found: _Found, uuid: str, root: str, in_order: Sequence[str]) -> mapping.Node:
-    thing = found.by_uuid[uuid]
-    source = found.uuids.get(_origin(found.view, thing) or "")
-    before = in_order[: in_order.index(uuid)] if thing.kind == "volume" else []
-    replaced = (before[-1] if before else root) if thing.kind == "volume" and uuid != root else None
-    return mapping.Node(
-        uuid,
-        thing.kind,
-        root,
-        source,
-        thing.size_bytes,
-        mapping.LIVE,
-        thing.global_id,
-        connected=thing.kind == "volume",
-        replaced=replaced,
-    )
-
-
-def _origin(view: survey.View, thing: api.Volume) -> str | None:
-    """Return the global id of what an object was made from: a snapshot's volume, a volume's
-    snapshot.
-
-    A volume stands on the last snapshot that was made of it: behind those of its own is what it was
-    made from.
-    """
-    if thing.kind == "snapshot":
-        return thing.made_from
-    parent: api.Volume | None = thing
-    for _ in range(
-        len(view.things) + len(view.fleeting)
-    ):  # a bound, in case that the list tells a circle
-        name = parent.parent if parent is not None else ""
-        parent = view.named(name)
-        if parent is None or not (parent.transient or parent.made_from == thing.global_id):
-            break
-    return parent.global_id if parent is not None else None
-
-
-def _root_of(thing: api.Volume) -> str:
-    return thing.tags.get(names.TAG_ROOT) or thing.tags.get(names.TAG_UUID, "")

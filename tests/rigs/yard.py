@@ -142,7 +142,7 @@ class Yard(disk_rig.Rig):
         with self.administrator("reconcile", **options) as work:
             return reconcile.detach(work, target, dry_run)
 
-    def plan_of_rebuild(self, location: str | None = None) -> rebuild.Plan:
+    def plan_of_rebuild(self, location: str | None = None) -> rebuild.Rows:
         """Return what a rebuild would write."""
         with self.administrator("rebuild", make=True) as work:
             return rebuild.plan(survey.look(work), location)
