@@ -100,9 +100,8 @@ def held(work: tree.Work, disk: str) -> Iterator[None]:
         work.client.be_current()  # each precondition is read as of now
         yield
     except BaseException:
-        with suppress(
-            errors.Error
-        ):  # the first failure is the one that is told; the connection's end unlocks too
+        # The first failure is the one that is raised; the connection's end unlocks too.
+        with suppress(errors.Error):
             work.mapping.session.unlock(disk)
         raise
     work.mapping.session.unlock(disk)

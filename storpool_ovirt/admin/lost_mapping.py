@@ -2,7 +2,7 @@
 lost.
 
 The first verb of Engine's makes tables and a location anew, and then mapping and cluster agree: on
-nothing. Which locations live is told by their claims (`claims.py`); an Engine that is new beside a
+nothing. Their claims (`claims.py`) say which locations live; an Engine that is new beside a
 living one is well.
 """
 
@@ -53,8 +53,8 @@ def _lives(work: tree.Work, view: survey.View, location: str) -> bool:
         claim = claims.read(work.client, location)
     except errors.Rejected:  # a cluster without such a store
         return False
-    told = [] if claim is None else [claim.engine, *claim.others]
+    engines = [] if claim is None else [claim.engine, *claim.others]
     machine = view.own.machine if view.own is not None else ""
     return any(
-        view.now - each.at < twins.ALIVE_SECONDS and each.machine != machine for each in told
+        view.now - each.at < twins.ALIVE_SECONDS and each.machine != machine for each in engines
     )

@@ -73,9 +73,9 @@ def mend(work: tree.Work, uuid: str, chosen: str | None = None, dry_run: bool = 
     named = tree.known(work, names.uuid(uuid, "the disk's id"))
     with checks.held(work, named.root):
         nodes = _tree(work, named)
-        look = _Look(work)
+        finder = _Finder(work)
         whole = named.uuid == named.root and chosen is None
-        found = [look.drift(node, chosen) for node in nodes if whole or node.uuid == named.uuid]
+        found = [finder.drift(node, chosen) for node in nodes if whole or node.uuid == named.uuid]
         wrong = [each for each in found if each.lines()]
         lines = [line for each in wrong for line in each.lines()]
         if dry_run:
@@ -102,11 +102,11 @@ def _tree(work: tree.Work, named: mapping.Node) -> list[mapping.Node]:
     return [each for each in work.mapping.tree(named.root) if each.state == mapping.LIVE]
 
 
-class _Look:
-    """The cluster as it is now, for the rows of one disk."""
+class _Finder:
+    """Finds the objects of the rows of one disk, in the cluster as it is now."""
 
     def __init__(self, work: tree.Work) -> None:
-        self._engine = work
+        self._work = work
         self._location = work.mapping.location
         self._things = candidates.living(work.client)
         self._attachments = work.client.attachments()
@@ -149,7 +149,7 @@ class _Look:
         for each in self._things:
             if each.global_id == global_id:
                 return each
-        where = f"in the StorPool cluster at {self._engine.client.address}"
+        where = f"in the StorPool cluster at {self._work.client.address}"
         raise errors.NotFound(node.kind, names.shown(names.address(global_id)), where)
 
     def _check(self, drift: Drift, found: candidates.Candidates) -> None:
@@ -179,7 +179,7 @@ class _Look:
                 f"has the name that {what} would get",
                 "rename that one first with the StorPool CLI, or delete it if it is not needed",
             )
-        self._engine.client.check_cluster(there.global_id, what)
+        self._work.client.check_cluster(there.global_id, what)
         if drift.is_moved:
             self._check_closed(node)
             self._check_not_others(node, there)

@@ -3,7 +3,7 @@ precondition again before it.
 
 It deletes only objects that carry this Engine's location, are past the grace period, and whose id
 Engine never learnt, or that an administrator has named. It forces nothing: what a host holds open
-stays, and is told.
+stays, and is named.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def carry_out(work: tree.Work, action: findings.Action, grace_seconds: float) ->
     """Do one step, under the disk's lock, if all that it rests on is still so; return what was
     done, in words.
 
-    Raises what the API and the mapping raise; nothing was deleted then that is not told.
+    Raises what the API and the mapping raise; what was deleted before that is in the log.
     """
     with checks.held(work, action.disk):
         return _STEPS[action.kind](work, action, grace_seconds)

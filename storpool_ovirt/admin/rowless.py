@@ -72,8 +72,7 @@ def _unmapped(view: survey.View, uuid: str, root: str, thing: api.Volume) -> Fin
 
 
 def _kept(view: survey.View) -> Iterator[Finding]:
-    """Yield what others made with a copy of our tags: told, a line for each id, and never
-    touched."""
+    """Yield what others made with a copy of our tags, a finding for each id; nothing touches it."""
     for uuid, things in view.kept.items():
         root = things[0].tags.get(names.TAG_ROOT) or uuid
         has = (
@@ -97,8 +96,10 @@ def _kept(view: survey.View) -> Iterator[Finding]:
 
 
 def _foreign(view: survey.View, uuid: str, thing: api.Volume) -> Finding | None:
-    """What has a name of ours and is another's: told only where it takes the place of ours, or
-    belongs to nobody."""
+    """Return the finding on what has a name of ours and is another's.
+
+    None where it neither takes the place of ours nor belongs to nobody.
+    """
     other = candidates.owner(thing, view.location)
     record = view.records.get(uuid)
     if record is None and other:

@@ -14,14 +14,14 @@ from storpool_ovirt.log import Log
 CORRELATION_ID = "shareable"
 
 
-class Meant(NamedTuple):
+class VolumeIds(NamedTuple):
     """oVirt's id of a volume, and its global id where the mapping knows it."""
 
     uuid: str
     global_id: str | None
 
 
-def active(address: config.Database, deadline: Deadline, uuid: str) -> Meant:
+def active(address: config.Database, deadline: Deadline, uuid: str) -> VolumeIds:
     """Return which volume a disk has now, by the mapping; the id itself where that does not know
     it.
 
@@ -34,15 +34,15 @@ def active(address: config.Database, deadline: Deadline, uuid: str) -> Meant:
         if node is not None and node.uuid == node.root and node.active not in (None, uuid):
             node = opened.node(str(node.active))
     if node is None:
-        return Meant(uuid, None)
+        return VolumeIds(uuid, None)
     if node.kind != "volume":
         raise errors.Conflict(f"{node.kind} {uuid}", "is nothing that a VM writes", "name the disk")
     if node.state != mapping.LIVE:
         raise errors.NotFound("volume", node.uuid, "any more, or not yet")
-    return Meant(node.uuid, node.global_id)
+    return VolumeIds(node.uuid, node.global_id)
 
 
-def found(client: api.Client, meant: Meant, openstack_prefix: str) -> api.Volume:
+def found(client: api.Client, meant: VolumeIds, openstack_prefix: str) -> api.Volume:
     """Return the volume that is meant, if it is oVirt's under this id; raise NotFound, Foreign."""
     client.be_current()
     wanted = [names.object_name(meant.uuid), names.cinder_name(meant.uuid, openstack_prefix)]

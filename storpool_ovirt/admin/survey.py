@@ -220,8 +220,10 @@ def look(work: tree.Work, here: bool = True) -> View:
 
 
 def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:
-    """Return which Engine has our location, and who this one is; nothing rests on it, so no failure
-    is told."""
+    """Return which Engine has our location, and who this one is.
+
+    Nothing rests on it, so a failure is only logged.
+    """
     client = work.client.limited(work.mapping.session.deadline.within(claims.NOTE_SECONDS))
     try:
         own = claims.this(work)

@@ -1,10 +1,10 @@
-"""Two Engines of one location: told by the audit, and no ground for reconcile and rebuild to work
-on.
+"""Two Engines of one location: reported by the audit, and a reason for reconcile and rebuild to
+refuse.
 
 An Engine that is restored beside the living one (to try the recovery from a disaster) has its
-location, and takes the other one's new disks for its own. Who has the location is told in
-StorPool's key-value store (`claims.py`); where nothing is told, what is attached or was just made
-is a sign of life.
+location, and takes the other one's new disks for its own. StorPool's key-value store says who has
+the location (`claims.py`). Where it says nothing, what is attached or was just made is a sign of
+life.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def signs(work: tree.Work, view: survey.View, location: str) -> list[str]:
     """Return why another location's Engine seems to live, in words; nothing where it was this
     Engine, or is dead."""
     claim, own = _claim(work, location), view.own
-    told = [] if claim is None else [claim.engine, *claim.others]
-    if own is not None and any(_was_this(each, own) for each in told):
+    engines = [] if claim is None else [claim.engine, *claim.others]
+    if own is not None and any(_was_this(each, own) for each in engines):
         return [
             _at_work(view, each)
-            for each in told
+            for each in engines
             if not _was_this(each, own) and _is_alive(view, each)
         ]
-    found = [_at_work(view, each) for each in told if _is_alive(view, each)]
+    found = [_at_work(view, each) for each in engines if _is_alive(view, each)]
     things = [
         each
         for each in view.things.values()
@@ -86,16 +86,16 @@ def signs(work: tree.Work, view: survey.View, location: str) -> list[str]:
     return [*found, *_attached(view, things), *_recent(view, things)]
 
 
-def check_dead(location: str, why: list[str], told: str | None) -> None:
+def check_dead(location: str, why: list[str], repeated: str | None) -> None:
     """Raise Conflict when a location lives and the administrator has not repeated that it is to be
     taken over."""
-    if told is not None and told != location:
+    if repeated is not None and repeated != location:
         raise errors.InputError(
-            f"--even-if-it-lives {names.shown(told)}",
+            f"--even-if-it-lives {names.shown(repeated)}",
             f"does not repeat {names.shown(location)}",
             "give the same location twice, or leave the option out",
         )
-    if why and told is None:
+    if why and repeated is None:
         raise errors.Conflict(
             f"location {location}",
             f"seems to be that of an Engine that lives: {'; '.join(why)}",
@@ -111,10 +111,11 @@ def _claim(work: tree.Work, location: str) -> claims.Claim | None:
         return None
 
 
-def _was_this(told: claims.Engine, own: claims.Engine) -> bool:
+def _was_this(claimed: claims.Engine, own: claims.Engine) -> bool:
     """Tell whether that was on this machine, or with this database server: the one whose database
     was lost."""
-    return bool(own.machine and told.machine == own.machine) or told.database == own.database
+    same_machine = bool(own.machine) and claimed.machine == own.machine
+    return same_machine or claimed.database == own.database
 
 
 def _is_alive(view: survey.View, engine: claims.Engine) -> bool:

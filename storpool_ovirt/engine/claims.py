@@ -1,14 +1,13 @@
-"""Which Engine a location belongs to: told in StorPool's key-value store, where all Engines of a
-cluster see it.
+"""Claims: which Engine a location belongs to, written in StorPool's key-value store, where all
+Engines of a cluster see it.
 
 An Engine that is restored a second time (to try the recovery from a disaster, say) has the location
 of the living one, and would delete what the other one made. So each writes who it is when the
-domain's space is asked for, which Engine does all the time. Who finds another one there leaves its
-own name beside it, once, and says so in its log; the audit of either tells it then. `take` says
-that this Engine is the one now.
+domain's space is asked for, which Engine does all the time. An Engine that finds another one there
+leaves its own name beside it, once, and says so in its log. The audit of either reports it then.
+`take` says that this Engine is the one now.
 
-Nothing rests on a claim but this warning: no verb fails for it, nor for a store that does not
-answer.
+A claim is a warning and nothing else: no verb fails for it, nor for a store that does not answer.
 """
 
 from __future__ import annotations

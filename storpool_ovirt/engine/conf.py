@@ -34,20 +34,21 @@ _TOKEN = re.compile(
 
 
 def database(root: str = "") -> config.Database:
-    """Return where Engine's mapping database is; raise ConfigError when it is not told, or may not
-    be read."""
-    return _told(
+    """Return where Engine's mapping database is; raise ConfigError where nothing says it, or
+    it may not be read."""
+    return _written(
         root, PREFIXES, "the mapping database", "run this on Engine's machine, or give --database"
     )
 
 
 def own_database(root: str = "") -> config.Database:
-    """Return where Engine's own database is; raise ConfigError when it is not told, or may not be
-    read."""
-    return _told(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
+    """Return where Engine's own database is; raise ConfigError where nothing says it, or it may
+    not be read."""
+    return _written(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
 
 
-def _told(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> config.Database:
+def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> config.Database:
+    """Return the database of the first of these prefixes that Engine's files have."""
     keys: dict[str, str] = {}
     for path in _paths(root):
         try:
@@ -101,20 +102,20 @@ def _database(prefix: str, keys: dict[str, str], folder: str) -> config.Database
 
 
 def _add(keys: dict[str, str], content: str, path: str) -> None:
-    """Add what a file tells; raise ConfigError for a line with which Engine would not start
+    """Add what a file says; raise ConfigError for a line with which Engine would not start
     either."""
     for number, line in enumerate(text.lines(content), 1):
         if _NOTHING.match(line):
             continue
-        told = _LINE.match(line)
-        value = _expanded(told[2], keys) if told else None
-        if told is None or value is None:  # the line is not shown: it may hold a password
+        entry = _LINE.match(line)
+        value = _expanded(entry[2], keys) if entry else None
+        if entry is None or value is None:  # the line is not shown: it may hold a password
             raise errors.ConfigError(
                 f"line {number} of {path}",
                 "is not KEY=value as Engine reads it",
                 "correct it, or give --database",
             )
-        keys[told[1]] = value
+        keys[entry[1]] = value
 
 
 def _expanded(value: str, keys: dict[str, str]) -> str | None:

@@ -67,7 +67,7 @@ class Caller(NamedTuple):
     arguments: tuple[str, ...] = ()
 
 
-class Own(NamedTuple):
+class OwnOperation(NamedTuple):
     """The operation of this process."""
 
     id: int
@@ -77,29 +77,30 @@ class Own(NamedTuple):
 class Journal:
     """The journal as one process keeps it: at most one operation of its own at a time."""
 
-    def __init__(self, session: database.Session, caller: Caller, own: Own | None = None) -> None:
+    def __init__(
+        self, session: database.Session, caller: Caller, own: OwnOperation | None = None
+    ) -> None:
         self._session = session
         self.caller = caller
         self.own = own
 
     def check(self) -> str:
-        """Prove that entries can be written: what they tell of the server, our role may be
-        forbidden to ask.
+        """Prove that entries can be written, and return the server's own id (`pg_control_system`).
 
-        Returns the server's own id (`pg_control_system`): a copy of the whole server has the same,
-        a dump has not.
+        Our role may be forbidden to ask for what an entry has of the server. A copy of the whole
+        server has the same id, a dump has not.
         """
         asked = _INCARNATION if self._session.is_made else _SERVER
-        told: str = self._session.rows(f"SELECT {asked}")[0][0]
-        return told.partition("/")[0]
+        incarnation: str = self._session.rows(f"SELECT {asked}")[0][0]
+        return incarnation.partition("/")[0]
 
     def begin(
         self, aim: Intent, change: Change | None = None, *, only_if_changed: bool = False
     ) -> bool:
-        """Write what is about to be done, and carry out `change` with it.
+        """Write what is about to be done, carry out `change` with it, and return whether it was
+        written.
 
-        False, and nothing is written, when it is `only_if_changed` and the change (with RETURNING)
-        met no row.
+        `only_if_changed`: nothing is written when the change (with RETURNING) met no row.
         """
         first = f"WITH change AS ({change.sql})" if change else ""
         where = "WHERE EXISTS (SELECT FROM change)" if only_if_changed else ""
@@ -117,7 +118,7 @@ class Journal:
             self._session.deadline.remaining(),
         )
         if rows:
-            self.own = Own(rows[0][0], aim)
+            self.own = OwnOperation(rows[0][0], aim)
         return bool(rows)
 
     def finish(self, change: Change) -> None:
@@ -125,8 +126,10 @@ class Journal:
         self._with(change, "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s")
 
     def give_up(self, change: Change) -> None:
-        """Write that our operation is over without a result, though a request of it may still take
-        effect."""
+        """Write that our operation is over without a result.
+
+        A request of it may still take effect.
+        """
         self._with(change, "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s")
         self.own = None
 
@@ -137,16 +140,20 @@ class Journal:
         self.own = None
 
     def claim_again(self, note: str) -> None:
-        """Write our operation once more as one whose answer Engine did not get: nobody knows what
-        became of its row."""
+        """Write our operation once more, as one whose answer Engine did not get.
+
+        For where nobody knows what became of its row.
+        """
         own, self.own = self.own, None
         if own is not None:
             self.begin(own.intent)
             self.failed(operations.UNDELIVERED, note)
 
     def delivered(self) -> None:
-        """Write that Engine has the answer: nothing is open any more, also of earlier tries to make
-        the same object."""
+        """Write that Engine has the answer.
+
+        Nothing is open any more then, of earlier tries to make the same object neither.
+        """
         if self.own is None:
             return
         self._session.rows(
@@ -174,8 +181,8 @@ class Journal:
             )
 
     def of_disk(self, disk: str) -> list[Operation]:
-        """Return what is open on a disk, or was taken back and may still come, oldest first; but
-        not our own."""
+        """Return the operations of others that are open on a disk, or were taken back and may still
+        come; oldest first."""
         own = self.own.id if self.own else 0
         return self._operations(
             f"WHERE disk = %s AND id <> %s AND {PENDING} ORDER BY id", disk, own
@@ -209,15 +216,19 @@ class Journal:
         )
 
     def nothing_came(self, operation: Operation) -> None:
-        """Write that what was taken back has not taken effect after all: only the audit needs the
-        entry from now on."""
+        """Write that what was taken back has not taken effect.
+
+        Only the audit needs the entry from now on.
+        """
         self._session.rows(
             "UPDATE storpool_ovirt.operation SET note = 'nothing came' WHERE id = %s", operation.id
         )
 
     def undo_disk(self, disk: str) -> None:
-        """Write that whatever was open on a disk is over, as the disk is gone; what was to be made
-        may still come."""
+        """Write that whatever was open on a disk is over, as the disk is gone.
+
+        What was to be made may still come.
+        """
         own = self.own.id if self.own else 0
         self._session.rows(
             """
@@ -235,8 +246,10 @@ class Journal:
         )
 
     def deleted(self, uuid: str) -> None:
-        """Forget the deletes of an object that is gone: Engine asks again because it got no
-        answer."""
+        """Forget the deletes of an object that is gone.
+
+        Engine asks for one again because it got no answer.
+        """
         for operation in self._operations("WHERE node = %s AND kind = 'drop'", uuid):
             if not operation.is_alive():
                 self.close(operation, changes.unchanged())

@@ -20,7 +20,7 @@ from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import changes, database, intent, locks
 from storpool_ovirt.engine.changes import Change
 from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
-from storpool_ovirt.engine.journal import PENDING, Caller, Journal, Own
+from storpool_ovirt.engine.journal import PENDING, Caller, Journal, OwnOperation
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
@@ -74,15 +74,15 @@ def opened(  # noqa: PLR0913  what one process opens it with
     address: config.Database,
     deadline: Deadline,
     caller: Caller,
-    own: Own | None = None,
+    own: OwnOperation | None = None,
     make: bool = True,
     *,
     without: bool = False,
 ) -> Iterator[Mapping]:
-    """Open the database for one process and close it at the end.
+    """Open the database for one process, and close it at the end.
 
-    `own` is its operation, when it comes back; tables that are missing or old are made, or not
-    (`make`), or may be missing (`without`). Raises what `database.opened` raises.
+    `own` is the operation of a process that opens it a second time. Tables that are missing or old
+    are made, or not (`make`), or may be missing (`without`). Raises what `database.opened` raises.
     """
     with database.opened(address, deadline, make, without) as session:
         yield Mapping(session, Journal(session, caller, own))
@@ -126,8 +126,8 @@ class Mapping:
         """Hold a disk (by its root's id) against all other operations, and the disk `shared`
         against changes.
 
-        The lock is PostgreSQL's and lasts until this mapping is closed, also by the death of its
-        process. Raises Locked when another operation does not end in time.
+        Both are held until this mapping is closed. Raises Locked when another operation does not
+        end in time.
         """
         wanted = {root: False}
         if shared is not None:
@@ -140,8 +140,10 @@ class Mapping:
         locks.hold(self.session, root, shared=True)
 
     def plan(self, node: Node, plan: collections.abc.Mapping[str, object]) -> Node | None:
-        """Write the intent to make `node`; return the row that was there already, if any, and
-        change nothing then."""
+        """Write the intent to make `node`.
+
+        Where a row of this id is there already, change nothing and return that one.
+        """
         insert = Change(
             """
             INSERT INTO storpool_ovirt.node
@@ -167,8 +169,10 @@ class Mapping:
         return None if planned else self.node(node.uuid)
 
     def begin_again(self, node: Node, plan: collections.abc.Mapping[str, object]) -> None:
-        """Write that `node`, whose first answer was lost, was asked for again: this answer too may
-        be lost."""
+        """Write that `node` was asked for again, as its first answer was lost.
+
+        This answer too may be lost.
+        """
         self.journal.begin(Intent(MAKE, node.root, node.uuid, plan))
         self.journal.finish(changes.unchanged())
 
@@ -201,7 +205,10 @@ class Mapping:
         self.journal.finish(changes.forgotten(uuids))
 
     def adopt(self, node: Node, created_at: float) -> bool:
-        """Write the row of an object that was found in the cluster; false when its id has one."""
+        """Write the row of an object that was found in the cluster; return whether it was written.
+
+        It is not where its id has a row.
+        """
         rows = self.session.rows(
             """
             INSERT INTO storpool_ovirt.node

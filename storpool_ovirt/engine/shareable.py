@@ -37,15 +37,15 @@ def follow(work: tree.Work, node: mapping.Node, host: str | None) -> None:
     marked = names.is_shared(there.tags)
     if not marked and not host_notes.is_noted_elsewhere(work.mapping, node.uuid, host):
         return
-    wanted = told(work, node.root)
+    wanted = is_shareable(work, node.root)
     if wanted is False:
         sharing.unmark(work.client, there, work.log)
     elif wanted and not marked:
         sharing.silent_mark(work.client, there, work.log)
 
 
-def told(work: tree.Work, disk: str) -> bool | None:
-    """Return what Engine's own database has of a disk, None where it does not tell."""
+def is_shareable(work: tree.Work, disk: str) -> bool | None:
+    """Return whether Engine's own database has a disk as shareable; None where it does not tell."""
     from storpool_ovirt.engine import conf
 
     try:

@@ -30,8 +30,7 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Work:
-    """What a verb works with: the domain's settings, the cluster, the mapping, the log, where `/`
-    is, and the clock."""
+    """What a verb works with; `root` is the folder that stands for `/`."""
 
     domain: config.Domain
     client: api.Client
@@ -94,8 +93,10 @@ def owner(work: Work, node: mapping.Node) -> Owner:
 
 
 def silent_take_back(work: Work, change: changes.Change) -> None:
-    """Take an intent back after a failure, which stays the one that is told; what cannot be undone
-    stays an intent."""
+    """Take an intent back after a failure, which stays the one that is raised.
+
+    What cannot be undone stays an intent.
+    """
     book = work.mapping.journal
     try:
         # An earlier try whose answer never came may still take effect, whatever StorPool said to a

@@ -41,7 +41,7 @@ def command(
         try:
             address = access.database(out, database, root)
         except errors.ConfigError:  # not Engine's machine, or a domain of the Cinder driver
-            volume = share_mark.Meant(uuid, None)
+            volume = share_mark.VolumeIds(uuid, None)
         else:
             volume = share_mark.active(address, deadline, uuid)
         client = api.Client(domain.api, deadline, limits=out.limits)
