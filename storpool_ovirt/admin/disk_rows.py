@@ -111,12 +111,12 @@ def _active(view: survey.View, disk: _Disk) -> str | None:
 def _gone_root(disk: _Disk, active: str | None) -> mapping.Node:
     """Return the row of a disk whose own volume is gone while others of its tree are not."""
     return mapping.Node(
-        disk.root,
-        "volume",
-        disk.root,
-        None,
-        max(each.size_bytes for each in disk.things.values()),
-        mapping.REMOVED,
+        uuid=disk.root,
+        kind="volume",
+        root=disk.root,
+        source=None,
+        size_bytes=max(each.size_bytes for each in disk.things.values()),
+        state=mapping.REMOVED,
         active=active or disk.root,
     )
 
@@ -127,13 +127,13 @@ def _node(found: Objects, uuid: str, disk: _Disk) -> mapping.Node:
     before = disk.in_order[: disk.in_order.index(uuid)] if is_volume else []
     replaced = (before[-1] if before else disk.root) if is_volume and uuid != disk.root else None
     return mapping.Node(
-        uuid,
-        thing.kind,
-        disk.root,
-        found.uuids.get(_origin(found.view, thing) or ""),
-        thing.size_bytes,
-        mapping.LIVE,
-        thing.global_id,
+        uuid=uuid,
+        kind=thing.kind,
+        root=disk.root,
+        source=found.uuids.get(_origin(found.view, thing) or ""),
+        size_bytes=thing.size_bytes,
+        state=mapping.LIVE,
+        global_id=thing.global_id,
         connected=is_volume,
         replaced=replaced,
     )

@@ -102,22 +102,22 @@ class Sources:
             and (device is None or device.node is None)
         )
         facts = purposes.Facts(
-            side,
-            [sides[each] for each in writers],
-            [
+            side=side,
+            others=[sides[each] for each in writers],
+            later=[
                 str(each.host)
                 for each in free
                 if side.asked_at is not None and each.at > side.asked_at
             ],
-            [
+            earlier=[
                 str(each.host)
                 for each in free
                 if side.asked_at is not None and each.at < side.asked_at
             ],
-            thing.kind == SNAPSHOT,
-            thing.active,
-            device,
-            not self.known.problem,
+            snapshot=thing.kind == SNAPSHOT,
+            active=thing.active,
+            device=device,
+            mapped=not self.known.problem,
         )
         sharers = tuple(sorted(each.client_id for each in rows if each.client_id != mine.client_id))
         return Entry(

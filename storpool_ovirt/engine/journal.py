@@ -9,6 +9,7 @@ code 0). `operations.py` draws the states of a row.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +39,8 @@ PENDING = """
 # What is dated later than this was written before the database's clock went back; rows that a
 # rebuild made have the time of StorPool's clock, which may be a little ahead.
 _SOON = "clock_timestamp() + interval '1 minute'"
+# The fields of an `Operation`, in the order of the columns of `_SELECT`.
+_FIELDS = tuple(each.name for each in dataclasses.fields(operations.Operation))
 _SELECT = f"""
     SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
         process,
@@ -265,28 +268,17 @@ class Journal:
 
     def _read(self, *row: Any) -> Operation:
         """Return the operation of a row; raise DatabaseUnavailable for one that no program of ours
-        can have written: what it tells is unknown."""
-        number, correlation_id, verb, arguments, kind, disk, node, plan, state, note, by = row[:11]
+        can have written, as what it tells is unknown then."""
+        found = dict(zip(_FIELDS, row))
+        number, disk = found["id"], found["disk"]
+        if found["age_seconds"] is None or found["left_seconds"] is None:
+            raise self._changed(number, disk, "its times cannot")
         try:
-            read_plan, read_process = intent.parse(plan), process.parse(by)
+            found["plan"] = intent.parse(found["plan"])
+            found["process"] = process.parse(found["process"])
         except ValueError as error:
             raise self._changed(number, disk, "its plan, or its process, cannot") from error
-        if None in row[11:]:
-            raise self._changed(number, disk, "its times cannot")
-        return operations.Operation(
-            number,
-            correlation_id,
-            verb,
-            tuple(arguments),
-            kind,
-            disk,
-            node,
-            read_plan,
-            state,
-            note,
-            read_process,
-            *row[11:],
-        )
+        return operations.Operation(**{**found, "arguments": tuple(found["arguments"])})
 
     def _changed(self, number: int, disk: str, what_cannot: str) -> errors.DatabaseUnavailable:
         return errors.DatabaseUnavailable(

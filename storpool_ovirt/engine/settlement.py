@@ -94,11 +94,7 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
     kind = "snapshot" if operation.plan.kind == "snapshot" else "volume"
     try:
         there = volumes.read(work.client, kind, names.object_name(operation.node))
-        ownership.check(
-            work,
-            there,
-            mapping.Node(operation.node, kind, operation.disk, None, 0, mapping.PLANNED),
-        )
+        ownership.check(work, there, _intended(operation, kind))
         sources.check(work.client, there, _planned(operation))
     except errors.NotFound:
         return None
@@ -107,17 +103,6 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
         work.log.line("not_made", node=operation.node, of=operation.correlation_id, reason=error)
         return None
     return None if there.dying else there
-
-
-def _planned(operation: Operation) -> Plan:
-    """Return what an operation was to make, as far as its entry tells what that is made of."""
-    return Plan(
-        Owner(names.object_name(operation.node)),
-        policy=Policy(template=operation.plan.template),
-        parent=operation.plan.parent,
-        base_on=operation.plan.base_on,
-        source_tag=operation.plan.source_tag,
-    )
 
 
 def is_known(nodes: Sequence[mapping.Node], operation: Operation, named: str | None = None) -> bool:
@@ -190,6 +175,29 @@ def take_late(work: tree.Work, operation: Operation, at_once: bool = False) -> O
     if over:
         work.mapping.journal.nothing_came(operation)
     return Outcome(CLOSED, "nothing came")
+
+
+def _intended(operation: Operation, kind: str) -> mapping.Node:
+    """Return the row of what an operation was to make, as far as tags tell of it."""
+    return mapping.Node(
+        uuid=operation.node,
+        kind=kind,
+        root=operation.disk,
+        source=None,
+        size_bytes=0,
+        state=mapping.PLANNED,
+    )
+
+
+def _planned(operation: Operation) -> Plan:
+    """Return what an operation was to make, as far as its entry tells what that is made of."""
+    return Plan(
+        Owner(names.object_name(operation.node)),
+        policy=Policy(template=operation.plan.template),
+        parent=operation.plan.parent,
+        base_on=operation.plan.base_on,
+        source_tag=operation.plan.source_tag,
+    )
 
 
 def _settle_make(work: tree.Work, operation: Operation, named: str | None, again: bool) -> Outcome:
