@@ -39,7 +39,7 @@ MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit number
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 3.0
 GRACE_SECONDS = 0.5
-TOLD_MAX = 200  # of an argument in the journal, for people: ids and sizes are shorter
+ARGUMENT_MAX = 200  # in the journal, for people: ids and sizes are shorter
 # To tell the journal how it ended, also when the time is up.
 NOTE_SECONDS = 0.3
 RECORD_SECONDS = 1.0
@@ -179,11 +179,11 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer) -> None:
             from storpool_ovirt.cluster import api
             from storpool_ovirt.engine import disks, journal, mapping, tree
 
-            told = tuple(
-                sentences.shortened(sentences.visible(log.masked(each)), TOLD_MAX)
+            shown = tuple(
+                sentences.shortened(sentences.visible(log.masked(each)), ARGUMENT_MAX)
                 for each in argv[5:]
             )
-            caller = journal.Caller(log.masked(log.correlation_id), argv[1], told)
+            caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
             opened = stack.enter_context(mapping.opened(database, deadline, caller))
             client = api.Client(domain.api, deadline)
             work = tree.Work(domain, client, opened, log, config.root())
@@ -241,44 +241,47 @@ def _give(answer: program.Answer, prefix: str, payload: str) -> None:
 
 
 @contextmanager
-def _journaled(book: Journal, deadline: Deadline, log: Log) -> Iterator[None]:
-    """Tell the journal of a verb that did not end well: what it began may have taken effect all the
-    same."""
+def _journaled(own_journal: Journal, deadline: Deadline, log: Log) -> Iterator[None]:
+    """Write into the journal how a verb ended that did not end well.
+
+    What it began may have taken effect all the same.
+    """
     try:
         yield
     except BaseException as error:
         deadline.extend(NOTE_SECONDS)
         undelivered = isinstance(error, errors.NotDelivered)
         try:
-            book.failed("undelivered" if undelivered else "failed", log.sentence(error))
+            own_journal.failed("undelivered" if undelivered else "failed", log.sentence(error))
         except Exception as unwritten:  # the failure itself is the one that is told
             log.line("failure_not_recorded", reason=unwritten)
         raise
 
 
-def _record(book: Journal, database: config.Database, deadline: Deadline, log: Log) -> None:
+def _record(own_journal: Journal, database: config.Database, deadline: Deadline, log: Log) -> None:
     """Write that Engine has the answer; through a new connection if the first one broke just now.
 
-    Where that fails nobody knows whether it is written, so it is claimed once more that Engine has
-    no answer, and made true by the exit code 1, for which Engine drops it.
+    Where that fails too, nobody knows what is written. Then the journal is told once more that
+    Engine has no answer, and the error that is raised makes that true: for the exit code 1 Engine
+    drops the answer.
     """
     from storpool_ovirt.engine import mapping
 
     deadline.extend(NOTE_SECONDS)  # a verb may have used all of its time and succeeded
     try:
-        book.delivered()
+        own_journal.delivered()
     except errors.Error as error:
         log.line("delivery_not_recorded", reason=error)
     else:
         return
     try:
         with mapping.opened(
-            database, deadline.after(RECORD_SECONDS), book.caller, book.own
+            database, deadline.after(RECORD_SECONDS), own_journal.caller, own_journal.own
         ) as again:
             again.journal.delivered()
     except errors.Error as error:
         with mapping.opened(
-            database, deadline.after(RECORD_SECONDS), book.caller, book.own
+            database, deadline.after(RECORD_SECONDS), own_journal.caller, own_journal.own
         ) as again:
             again.journal.claim_again(log.sentence(error))
         raise

@@ -223,12 +223,12 @@ def _finish(
 
     `keep`: the entry stays for the audit; `again`: the same is about to be made once more.
     """
-    book = work.mapping.journal
+    journal = work.mapping.journal
     node = work.mapping.node(operation.node)
     if node is None or node.global_id is not None:
         if keep:
             return _TO_THE_AUDIT
-        book.close(operation, changes.unchanged())
+        journal.close(operation, changes.unchanged())
         return Outcome(CLOSED, "closed: Engine knows it")
     # A row that is dropped because nothing was made is dropped for what is so now
     work.client.be_current()
@@ -236,7 +236,7 @@ def _finish(
     if there is None and operation.plan.is_elsewhere(work.client.address) and not again:
         return _ELSEWHERE
     if there is None:
-        book.undo(operation, changes.forgotten([operation.node]))
+        journal.undo(operation, changes.forgotten([operation.node]))
         return _NEVER_MADE
     if there.size_bytes != node.size_bytes:
         work.mapping.write(changes.resized(node.uuid, there.size_bytes))
@@ -246,7 +246,7 @@ def _finish(
     if keep:
         work.mapping.write(completed)
     else:
-        book.close(operation, completed)
+        journal.close(operation, completed)
     return Outcome(FINISHED, "finished: it exists")
 
 

@@ -97,10 +97,10 @@ def silent_take_back(work: Work, change: changes.Change) -> None:
 
     What cannot be undone stays an intent.
     """
-    book = work.mapping.journal
+    journal = work.mapping.journal
     try:
         # An earlier try whose answer never came may still take effect, whatever StorPool said to a
         # later one.
-        (book.give_up if work.client.unanswered else book.take_back)(change)
+        (journal.give_up if work.client.unanswered else journal.take_back)(change)
     except Exception as error:
         work.log.line("undo_failed", reason=error)
