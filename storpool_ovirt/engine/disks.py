@@ -9,16 +9,12 @@ the intent and finishes it. The source of each rule is Engine's own flows, told 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.cluster.plans import Plan, Policy
 from storpool_ovirt.engine import (
     changes,
     claims,
-    intent,
+    creation,
     mapping,
     ownership,
     placement,
@@ -39,16 +35,15 @@ def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
     Repeated with the same size it is a success, with another a Conflict.
     """
     work.mapping.lock(uuid)
-    node = mapping.Node(uuid, "volume", uuid, None, size_bytes, mapping.PLANNED, active=uuid)
-    _make_disk(work, node, _plan(work, node, template=work.domain.template))
+    node = creation.new_disk(uuid, size_bytes)
+    creation.make_disk(work, node, creation.plan(work, node, template=work.domain.template))
 
 
 def clone(work: tree.Work, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
     origin = tree.checked(work, _locked_source(work, source, uuid))
-    size_bytes = _size_of(work, origin)
-    node = mapping.Node(uuid, "volume", uuid, source, size_bytes, mapping.PLANNED, active=uuid)
-    _make_disk(work, node, _plan(work, node, origin, work.domain.template))
+    node = creation.new_disk(uuid, _size_of(work, origin), source)
+    creation.make_disk(work, node, creation.plan(work, node, origin, work.domain.template))
 
 
 def snapshot(work: tree.Work, volume: str) -> str:
@@ -56,12 +51,9 @@ def snapshot(work: tree.Work, volume: str) -> str:
     origin = tree.checked(work, recovery.locked(work, volume))
     _check_volume(origin, "be snapshotted")
     _proved_now(work, origin)
-    node = mapping.Node(
-        _new_uuid(), "snapshot", origin.root, volume, origin.size_bytes, mapping.PLANNED
-    )
-    plan = _plan(work, node)
-    work.mapping.plan(node, _written(work, node, plan))
-    with _forgotten_when_refused(work, node):
+    node = creation.new_snapshot(origin)
+    plan = creation.plan(work, node)
+    with creation.begun(work, node, plan):
         global_id = volumes.snapshot(work.client, tree.global_id(origin), plan)
     work.mapping.complete(node.uuid, global_id)
     work.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
@@ -79,12 +71,9 @@ def preview(work: tree.Work, snapshot: str) -> str:
     nodes = {node.uuid: node for node in work.mapping.tree(root)}
     before = (nodes[root].active if root in nodes else None) or root
     size_bytes = max(_size_of(work, origin), nodes[before].size_bytes if before in nodes else 0)
-    node = mapping.Node(
-        _new_uuid(), "volume", root, snapshot, size_bytes, mapping.PLANNED, replaced=before
-    )
-    plan = _plan(work, node, origin)
-    work.mapping.plan(node, _written(work, node, plan))
-    with _forgotten_when_refused(work, node):
+    node = creation.new_preview(origin, size_bytes, before)
+    plan = creation.plan(work, node, origin)
+    with creation.begun(work, node, plan):
         global_id = volumes.create(work.client, plan)
     work.mapping.complete_preview(node.uuid, global_id, root)
     work.log.line(
@@ -224,35 +213,6 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     return recovery.settled(work, source)
 
 
-def _make_disk(work: tree.Work, node: mapping.Node, plan: Plan) -> None:
-    there = work.mapping.plan(node, _written(work, node, plan))
-    claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
-    if there is not None and there.pending:
-        recovery.settle_disk(work, node.uuid, node.uuid, again=True)
-        there = work.mapping.plan(node, _written(work, node, plan))
-    if there is not None:
-        _check_repeat(there, node)
-        ownership.proved(work, there)
-        if claimed:
-            work.mapping.begin_again(there, _written(work, there, plan))
-        return
-    with _forgotten_when_refused(work, node):
-        try:
-            global_id = volumes.create(work.client, plan)
-        except errors.Conflict:
-            if not recovery.clear_late(work, node.uuid):
-                raise
-            global_id = volumes.create(work.client, plan)
-    work.mapping.complete(node.uuid, global_id)
-    work.log.line(
-        "volume_created",
-        volume=node.uuid,
-        global_id=global_id,
-        size_bytes=node.size_bytes,
-        source=node.source or "-",
-    )
-
-
 def _size_of(work: tree.Work, origin: mapping.Node) -> int:
     """Return how large a copy of an object of ours has to be: it may have been grown by hand."""
     return max(origin.size_bytes, _proved_now(work, origin).size_bytes)
@@ -263,37 +223,6 @@ def _proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
     moment ago."""
     work.client.be_current()
     return ownership.proved(work, node)
-
-
-def _check_repeat(there: mapping.Node, node: mapping.Node) -> None:
-    """Raise Conflict unless the row that is there was written for the same create."""
-    if there.state in (mapping.DELETING, mapping.REMOVED):
-        raise errors.Conflict(
-            f"volume {node.uuid}", "is being deleted", "an id cannot be used again"
-        )
-    same_create = (there.kind, there.root, there.source) == (node.kind, node.root, node.source)
-    if not same_create:
-        what = f"from {there.source}" if there.source else "as an empty volume"
-        raise errors.Conflict(
-            f"{there.kind} {node.uuid}", f"was created {what}", "the same id cannot be used twice"
-        )
-    if node.source is None and there.size_bytes != node.size_bytes:
-        raise errors.Conflict(
-            f"volume {node.uuid}",
-            f"exists with {there.size_bytes} bytes in place of {node.size_bytes}",
-            "the same id cannot be used for another size",
-        )
-
-
-@contextmanager
-def _forgotten_when_refused(work: tree.Work, node: mapping.Node) -> Iterator[None]:
-    """Take the intent back when StorPool said a clear no; keep it when nobody knows what was
-    made."""
-    try:
-        yield
-    except tree.REFUSALS:
-        tree.silent_take_back(work, changes.forgotten([node.uuid]))
-        raise
 
 
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:
@@ -320,38 +249,3 @@ def _check_growth(node: mapping.Node, size_bytes: int) -> None:
 def _check_volume(node: mapping.Node, what: str) -> None:
     if node.kind != "volume":
         raise errors.Conflict(f"{node.kind} {node.uuid}", f"cannot {what}", "only a volume can")
-
-
-def _plan(
-    work: tree.Work,
-    node: mapping.Node,
-    origin: mapping.Node | None = None,
-    template: str | None = None,
-) -> Plan:
-    """Return what is to be made in the cluster for a row; a snapshot takes size and source from its
-    volume."""
-    if node.kind == "snapshot":
-        return Plan(tree.owner(work, node))
-    source = tree.global_id(origin) if origin is not None else None
-    from_snapshot = origin is not None and origin.kind == "snapshot"
-    return Plan(
-        tree.owner(work, node),
-        node.size_bytes,
-        Policy(template=template),
-        parent=source if from_snapshot else None,
-        base_on=None if from_snapshot else source,
-        # Engine chose a disk's id, and may use it again for another create; a preview's was chosen
-        # for this plan.
-        source_tag=names.TAG_SOURCE if node.uuid == node.root else "",
-    )
-
-
-def _written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
-    """Return what the journal gets of what is to be made."""
-    return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
-
-
-def _new_uuid() -> str:
-    import uuid
-
-    return str(uuid.uuid4())

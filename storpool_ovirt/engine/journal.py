@@ -34,8 +34,10 @@ _INCARNATION = f"""{_SERVER}
         || 'storpool_ovirt.operation'::regclass::oid"""
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still
 # come.
-PENDING = """
-    (operation.state <> 'undone' OR operation.kind = 'make' AND operation.note <> 'nothing came')"""
+_NOTHING_CAME = "nothing came"
+PENDING = f"""
+    (operation.state <> 'undone'
+        OR operation.kind = 'make' AND operation.note <> '{_NOTHING_CAME}')"""
 # What is dated later than this was written before the database's clock went back; rows that a
 # rebuild made have the time of StorPool's clock, which may be a little ahead.
 _SOON = "clock_timestamp() + interval '1 minute'"
@@ -224,7 +226,9 @@ class Journal:
         Only the audit needs the entry from now on.
         """
         self._session.rows(
-            "UPDATE storpool_ovirt.operation SET note = 'nothing came' WHERE id = %s", operation.id
+            "UPDATE storpool_ovirt.operation SET note = %s WHERE id = %s",
+            _NOTHING_CAME,
+            operation.id,
         )
 
     def undo_disk(self, disk: str) -> None:

@@ -25,6 +25,7 @@ from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
+    creation,
     disks,
     journal,
     mapping,
@@ -51,7 +52,7 @@ VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says o
 
 _MORTAL = frozenset(
     module.__file__
-    for module in (disks, recovery, settlement, removal, ownership, volumes, attachments)
+    for module in (disks, creation, recovery, settlement, removal, ownership, volumes, attachments)
 )
 _ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
