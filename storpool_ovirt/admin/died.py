@@ -181,7 +181,7 @@ def _kind_of(view: survey.View, operation: Operation) -> str:
 
 
 def _ending(operation: Operation) -> str:
-    """Tell in words who did what and how it ended."""
+    """Return in words who did what and how it ended."""
     who = str(operation) if operation.arguments else f"a {operation}"
     ending = {
         operations.RUNNING: "died before it knew the result",
@@ -197,8 +197,8 @@ def _ending(operation: Operation) -> str:
 
 
 def is_alone(view: survey.View, thing: api.Volume) -> bool:
-    """Tell whether nothing speaks for it that somebody has used the object since: else a person has
-    to decide.
+    """Return whether nothing speaks for it that somebody has used the object since: else a person
+    has to decide.
 
     Objects of ours that nobody explains are the sign of a database that is older than the cluster.
     What others made of it with copied tags keeps its data whatever becomes of the object, and says

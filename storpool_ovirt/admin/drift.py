@@ -109,7 +109,8 @@ def _ghost(view: survey.View, record: mapping.Record) -> Finding:
 
 
 def _moved(node: mapping.Node, found: tuple[api.Volume, ...]) -> tuple[str, str]:
-    """What has the name or the tags of a lost object: it was reverted or restored by hand."""
+    """Return cause and mend where something has the name or the tags of a lost object: it was
+    reverted or restored by hand."""
     choice = "" if len(found) == 1 else " ~GLOBALID, with the id of the right one,"
     where = (
         "StorPool has it under another global id"

@@ -158,7 +158,7 @@ class Sources:
         return times
 
     def _is_named(self, host: str | None) -> bool:
-        """Tell whether that is the name of a client that has one."""
+        """Return whether that is the name of a client that has one."""
         whole, short, shortened = self._names
         name = (host or "").lower()
         first = name.partition(".")[0]
@@ -183,7 +183,7 @@ class Sources:
 
 
 def is_same_host(one: str | None, other: str) -> bool:
-    """Tell whether two names are one host's: either may be short."""
+    """Return whether two names are one host's: either may be short."""
     if one is None:
         return False
     first, second = one.lower(), other.lower()

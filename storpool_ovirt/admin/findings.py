@@ -58,7 +58,7 @@ class Finding:
 
 
 def is_old(finding: Finding, grace_seconds: float) -> bool:
-    """Tell whether a finding is past the grace period; what has no age is as old as it looks."""
+    """Return whether a finding is past the grace period; what has no age is as old as it looks."""
     return finding.age_seconds is None or finding.age_seconds >= grace_seconds
 
 

@@ -47,8 +47,10 @@ class Listing:
 
 
 def read_mapping(address: config.Database, deadline: Deadline) -> MappingSide:
-    """Read the mapping; where that cannot be, return the reason: who has what is asked most when
-    much is broken."""
+    """Return what the mapping has, or why it cannot be read.
+
+    No failure of the database ends the command: it is needed most when much is broken.
+    """
     try:
         caller = journal.Caller("-", "attachments")
         seconds = min(DATABASE_SECONDS, deadline.remaining() / 3)
@@ -156,8 +158,8 @@ def _things(objects: Iterable[api.Volume], known: MappingSide) -> Iterable[Thing
 
 
 def _is_ours(thing: api.Volume, uuid: str, known: MappingSide) -> bool:
-    """Tell whether an object without a row is ours; with a mapping at hand a copy of our tags alone
-    is others'."""
+    """Return whether an object without a row is ours; with a mapping at hand a copy of our tags
+    alone is others'."""
     location = known.location or thing.tags.get(names.TAG_LOCATION, "")
     return names.is_ours(thing.tags, uuid, location) and (
         not known.location or candidates.is_named(thing)

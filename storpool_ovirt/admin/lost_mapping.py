@@ -1,9 +1,9 @@
 """A mapping without a disk beside disks that no Engine claims: the sign of a database that was
 lost.
 
-The first verb of Engine's makes tables and a location anew, and then mapping and cluster agree: on
-nothing. Their claims (`claims.py`) say which locations live; an Engine that is new beside a
-living one is well.
+Engine's first verb makes tables and a location anew. Mapping and cluster agree then, as neither has
+anything of that location. The claims (`claims.py`) say which other locations live: an Engine that
+is new beside a living one is well.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ LOCATIONS_SHOWN = 8  # and asked for
 
 
 def findings(work: tree.Work, view: survey.View) -> list[Finding]:
-    """Return the finding for what others left here, when we have nothing; asks the store, and
-    raises what it raises."""
+    """Return the finding for what others left here, when we have nothing.
+
+    Asks StorPool's key-value store, and raises what that raises.
+    """
     if view.records or view.ours:
         return []
     there = [each for each in rebuild.locations(view) if each.name != view.location][
@@ -48,7 +50,8 @@ def findings(work: tree.Work, view: survey.View) -> list[Finding]:
 
 
 def _lives(work: tree.Work, view: survey.View, location: str) -> bool:
-    """Tell whether an Engine on another machine than ours says that it works with this location."""
+    """Return whether an Engine on another machine than ours says that it works with this
+    location."""
     try:
         claim = claims.read(work.client, location)
     except errors.Rejected:  # a cluster without such a store

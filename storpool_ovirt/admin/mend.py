@@ -1,5 +1,5 @@
-"""Mend: after a revert, a restore or another change by hand the rows of a disk and their objects
-agree again.
+"""Mend: the rows of a disk and their objects agree again after a revert, a restore or another
+change by hand.
 
 A revert or a restore may give a volume another global id or size, and takes its tags; verbs then
 touch it no more, and rightly so. An administrator says that it is the disk all the same. Nothing

@@ -142,7 +142,7 @@ def _retag(work: tree.Work, thing: api.Volume, location: str, say: Callable[[str
 def _is_still(
     thing: api.Volume | None, node: mapping.Node, location: str, say: Callable[[str], object]
 ) -> bool:
-    """Tell whether an object that gets a row is there and carries the tags that tell so."""
+    """Return whether an object that gets a row is there and carries the tags that tell so."""
     if thing is None:
         return False
     if not names.is_ours(thing.tags, node.uuid, location):

@@ -43,13 +43,13 @@ class View:
     own: claims.Engine | None = None
 
     def here(self, node: mapping.Node) -> bool:
-        """Tell whether a node's object belongs to a cluster that was looked at: one mapping may
+        """Return whether a node's object belongs to a cluster that was looked at: one mapping may
         serve several."""
         return node.global_id is None or names.cluster_of(node.global_id) in self.clusters
 
     def is_here(self, disk: str) -> bool:
-        """Tell whether a disk belongs to a cluster that was looked at, as far as any of its objects
-        tells."""
+        """Return whether a disk belongs to a cluster that was looked at, as far as any of its
+        objects tells."""
         return all(self.here(node) for node in self.tree(disk))
 
     @cached_property
@@ -133,7 +133,7 @@ class View:
         return frozenset(each.global_id for things in self.kept.values() for each in things)
 
     def is_kept(self, thing: api.Volume) -> bool:
-        """Tell whether an object carries this Engine's tags, and is kept by others."""
+        """Return whether an object carries this Engine's tags, and is kept by others."""
         return thing.global_id in self._kept_ids
 
     def candidates(self, node: mapping.Node) -> candidates.Candidates:

@@ -66,8 +66,10 @@ def check_holder(view: survey.View) -> None:
 
 
 def signs(work: tree.Work, view: survey.View, location: str) -> list[str]:
-    """Return why another location's Engine seems to live, in words; nothing where it was this
-    Engine, or is dead."""
+    """Return in words why another location's Engine seems to live.
+
+    There is no sign where it was this Engine, or is dead.
+    """
     claim, own = _claim(work, location), view.own
     engines = [] if claim is None else [claim.engine, *claim.others]
     if own is not None and any(_was_this(each, own) for each in engines):
@@ -112,7 +114,7 @@ def _claim(work: tree.Work, location: str) -> claims.Claim | None:
 
 
 def _was_this(claimed: claims.Engine, own: claims.Engine) -> bool:
-    """Tell whether that was on this machine, or with this database server: the one whose database
+    """Return whether that was on this machine, or with this database server: the one whose database
     was lost."""
     same_machine = bool(own.machine) and claimed.machine == own.machine
     return same_machine or claimed.database == own.database

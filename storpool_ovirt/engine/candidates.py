@@ -63,12 +63,12 @@ def living(client: api.Client) -> list[api.Volume]:
 
 
 def is_fleeting(thing: api.Volume) -> bool:
-    """Tell whether StorPool itself is about to drop an object."""
+    """Return whether StorPool itself is about to drop an object."""
     return thing.dying or thing.transient
 
 
 def is_named(thing: api.Volume) -> bool:
-    """Tell whether an object has the name that goes with its tags, and is of a kind that they can
+    """Return whether an object has the name that goes with its tags, and is of a kind that they can
     be of.
 
     A snapshot belongs to a disk, which is a volume: one that is tagged as a disk itself has copied

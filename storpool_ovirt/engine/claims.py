@@ -53,7 +53,8 @@ class Engine:
         return f"the Engine on {self.host} (machine {self.machine[:8]}, database {self.database})"
 
     def is_copy_of(self, other: Engine) -> bool:
-        """Tell whether machine and database are the same, whichever start of the machine it is."""
+        """Return whether machine and database are the same, whichever start of the machine it
+        is."""
         return (self.machine, self.database) == (other.machine, other.database)
 
 
@@ -68,8 +69,8 @@ class Claim:
     version: int | None = None
 
     def is_of(self, own: Engine) -> bool:
-        """Tell whether the location is this Engine's, from this start of its machine or an earlier
-        one.
+        """Return whether the location is this Engine's, from this start of its machine or an
+        earlier one.
 
         A start that was followed by another one and comes again is a second machine: starts do not
         come back.

@@ -84,7 +84,7 @@ class Session:
 
     @property
     def is_made(self) -> bool:
-        """Tell whether the tables are there."""
+        """Return whether the tables are there."""
         return bool(self.location)
 
     def make(self, location: str) -> None:

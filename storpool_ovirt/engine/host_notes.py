@@ -67,7 +67,7 @@ def noted(mapping: Mapping, uuid: str, host: str | None, cluster: str | None) ->
 
 
 def is_noted_elsewhere(mapping: Mapping, uuid: str, host: str | None) -> bool:
-    """Tell whether this id was ever asked for another host than this one, or for one that was not
+    """Return whether this id was ever asked for another host than this one, or for one that was not
     told."""
     rows = mapping.session.rows(
         """

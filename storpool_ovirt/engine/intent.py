@@ -45,7 +45,7 @@ class Plan:
     nodes: tuple[str, ...] = ()
 
     def is_elsewhere(self, api: str) -> bool:
-        """Tell whether it was sent to another address than `api`, whose "does not exist" may then
+        """Return whether it was sent to another address than `api`, whose "does not exist" may then
         mean nothing."""
         return self.api is not None and self.api != api
 

@@ -60,12 +60,13 @@ class Operation:
         return self.state in (DONE, UNDELIVERED)
 
     def is_alive(self) -> bool:
-        """Tell whether its process still runs; where nobody can look for that, its time decides."""
+        """Return whether its process still runs; where nobody can look for that, its time
+        decides."""
         runs = self.process.runs()
         return self.left_seconds > 0 if runs is None else runs
 
     def is_fresh(self, seconds: float) -> bool:
-        """Tell whether it is certainly no older than this: an old one must not look new because a
+        """Return whether it is certainly no older than this: an old one must not look new because a
         clock went back.
 
         An entry is no older than its process, so that tells too.

@@ -53,7 +53,7 @@ def _clear(work: tree.Work, uuid: str, delete: Callable[[str], None]) -> None:
 
 
 def _is_proved(work: tree.Work, probe: str) -> bool:
-    """Tell whether the newest disk that was made empty, not counting our own `probe`, is in no
+    """Return whether the newest disk that was made empty, not counting our own `probe`, is in no
     template."""
     newest = work.mapping.newest_empty(besides=probe)
     if newest is None:

@@ -28,7 +28,7 @@ class Process:
         return f"{self.machine}:{self.pid}:{self.start}"
 
     def runs(self) -> bool | None:
-        """Tell whether it runs beside this process; None where nobody here can tell.
+        """Return whether it runs beside this process; None where nobody here can tell.
 
         This process itself does not run beside: it is at one operation at a time, so what it left
         before is over.
@@ -96,7 +96,7 @@ def _started(pid: int) -> int | None:
 
 
 def _exists(pid: int) -> bool:
-    """Tell whether there is a process of this number, whoever may look at it."""
+    """Return whether there is a process of this number, whoever may look at it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

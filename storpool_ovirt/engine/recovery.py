@@ -79,13 +79,13 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
 
 
 def has_to_settle(work: tree.Work, node: mapping.Node) -> bool:
-    """Tell whether a verb that only reads this node has to put something right first: its make is
+    """Return whether a verb that only reads this node has to put something right first: its make is
     open, or a delete of it has begun."""
     return node.state == mapping.DELETING or _has_open_make(work, node.root, node.uuid)
 
 
 def is_claimed(work: tree.Work, uuid: str) -> bool:
-    """Tell whether an earlier try to make this disk has not delivered its answer."""
+    """Return whether an earlier try to make this disk has not delivered its answer."""
     return _has_open_make(work, uuid, uuid)
 
 
@@ -139,8 +139,8 @@ def check_cluster(
 
 
 def clear_late(work: tree.Work, disk: str) -> bool:
-    """Delete what came after its operation was taken back, where it has the name that another
-    create of a disk needs.
+    """Delete what came after its operation was taken back, and has the name that a create of the
+    disk needs now.
 
     Returns whether there was any. Raises InUse, Conflict where a host has it.
     """

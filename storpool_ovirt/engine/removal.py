@@ -61,7 +61,7 @@ def drop_unused(work: tree.Work, there: api.Volume) -> None:
 
 
 def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:
-    """Write that these nodes of a tree are gone (`last`: and that this was our operation).
+    """Write that these nodes of a tree are gone; `last`: it is the result of our operation.
 
     The disk's id stays known as long as anything of it is left.
     """
@@ -101,7 +101,7 @@ def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
 
 
 def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]) -> None:
-    """Where the active volume went, the one that it had replaced is active again."""
+    """Write that the volume is active again which the active one had replaced, if that one went."""
     nodes = {node.uuid: node for node in tree}
     root = nodes.get(tree[0].root) if tree else None
     if root is None or root.uuid in gone or root.active not in gone:
@@ -115,8 +115,10 @@ def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]
 
 
 def refuse_unmapped(work: tree.Work, uuid: str) -> None:
-    """Raise Conflict when the cluster has an object of this id that the mapping lacks: never lose
-    it silently."""
+    """Raise Conflict when the cluster has an object of this id that the mapping lacks.
+
+    A delete that passed over it would lose it without a word.
+    """
     try:
         there = volumes.read_any(work.client, names.object_name(uuid))
     except errors.NotFound:

@@ -106,7 +106,7 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
 
 
 def is_known(nodes: Sequence[mapping.Node], operation: Operation, named: str | None = None) -> bool:
-    """Tell whether Engine knows what an operation made, all the same.
+    """Return whether Engine knows what an operation made, all the same.
 
     Whoever names an object, or has described it to a host, knows it; a disk is known by whoever
     knows anything of it.

@@ -58,8 +58,7 @@ def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
 
 
 def checked(work: Work, node: mapping.Node) -> mapping.Node:
-    """Return the row of an object if that exists; raise NotFound or Conflict with the reason when
-    it does not."""
+    """Return the row of an object that exists; raise NotFound or Conflict where it does not."""
     if node.state == mapping.PLANNED:
         raise errors.Conflict(
             f"{node.kind} {node.uuid}", "was never finished", "repeat what made it, or delete it"
