@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from storpool_ovirt.engine.intent import DROP
+
 if TYPE_CHECKING:
     from storpool_ovirt.engine.intent import Plan
     from storpool_ovirt.engine.process import Process
@@ -58,6 +60,12 @@ class Operation:
     def has_done_its_work(self) -> bool:
         """Whether all that was missing is an answer to Engine."""
         return self.state in (DONE, UNDELIVERED)
+
+    @property
+    def is_unfinished_delete(self) -> bool:
+        """Whether it was to delete, and nobody knows what came of that: a request of it may still
+        take effect."""
+        return self.kind == DROP and self.is_open and not self.has_done_its_work
 
     def is_alive(self) -> bool:
         """Return whether its process still runs; where nobody can look for that, its time

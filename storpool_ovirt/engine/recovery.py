@@ -202,11 +202,7 @@ def _settle_all(
 
     Raises Locked if that is long.
     """
-    deletes = [
-        each
-        for each in left
-        if each.kind == intent.DROP and each.is_open and not each.has_done_its_work
-    ]
+    deletes = [each for each in left if each.is_unfinished_delete]
     seconds = LATE_SECONDS - min((each.age_seconds for each in deletes), default=LATE_SECONDS)
     if seconds > 0:
         if work.mapping.session.deadline.remaining() < 2 * seconds:

@@ -24,8 +24,9 @@ DYING: dict[str, tuple[str, ...]] = {
     "remove": ("extend", "remove"),
     "delete": ("delete", "extend"),
 }
-# How many lines a verb runs for each entry that it finds, at most.
-LINES_FOR_EACH = 5
+# How many lines a verb runs for each entry that it finds, at most: with less it never gets further
+# than where it leaves one more.
+LINES_FOR_EACH = 15
 PAIRS = [(died, then) for died, all_of in DYING.items() for then in all_of]
 
 
