@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from house.test_layers import FILES, STOREYS, ours, room
 
+from storpool_ovirt.admin import findings
 from storpool_ovirt.engine import adapter
 
 TREE = Path(__file__).parents[2]
@@ -290,3 +291,16 @@ def test_the_picture_of_the_rooms_is_what_they_import() -> None:
     for _ in STOREYS:
         reached |= {(upper, last) for upper, to in reached for lower, last in drawn if to == lower}
     assert {each for each in real if each[0] != each[1]} <= reached
+
+
+def test_the_findings_that_are_told_are_those_that_there_are() -> None:
+    """The table of docs/audit.md has each kind, and no other."""
+    section = read(Path("docs/audit.md")).partition("| finding | what it is |")[2]
+    rows = re.findall(r"^\| ([^|]+?) \|", section.partition("\n\n")[0], re.MULTILINE)
+    told = {kind for row in rows for kind in row.split(", ")} - {"---"}
+    words = {
+        value for name, value in vars(findings).items() if name.isupper() and isinstance(value, str)
+    }
+    severities = {findings.INFO, findings.WARNING, findings.CRITICAL}
+    actions = {"settle", "delete", "detach", "retag", "resize"}
+    assert told == words - severities - actions
