@@ -1,5 +1,8 @@
 """What all tests share: the stages (tests/rigs/) and the profile of hypothesis."""
 
+import os
+import sys
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = [
@@ -27,3 +30,8 @@ settings.register_profile(
     "default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("default")
+
+# Each start of a program would compile this tree anew where the shell forbids to keep what was
+# compiled: a third of all work.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False

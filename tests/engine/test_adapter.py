@@ -5,17 +5,19 @@ What the verbs do is in test_engine_protocol.py.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Union
+from typing import Callable, Union
 
 import pytest
 
 from ovirt_demo import children
+from rigs import forked
 from storpool_ovirt.engine import adapter
 
 ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -95,6 +97,20 @@ class Adapter:
             os.close(reading)
             os.close(writing)
 
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[Callable[..., subprocess.CompletedProcess[bytes]]]:
+        """Give what runs it with any argv as `run` does, from one start of Python."""
+        keeper = forked.Keeper([adapter.__name__], self.environment)
+
+        def run(*argv: Text) -> subprocess.CompletedProcess[bytes]:
+            words = [os.fsdecode(each) for each in (self.program, *argv)]
+            with keeper.started(words, Path("/"), 0o022) as running:
+                status = running.wait(60)
+                return subprocess.CompletedProcess(argv, status, running.stdout.read())
+
+        with contextlib.closing(keeper):
+            yield run
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Adapter:
@@ -133,30 +149,22 @@ def test_a_missing_argument_is_one_sentence(program: Adapter, verb: str) -> None
     """T74, T75: with any number of arguments too few, or one too many, the sentence names what is
     missing or wrong."""
     whole = [verb, json.dumps(OPTIONS), URL, "corr-1", *GOOD[verb]]
-    for count in range(len(whole)):
-        assert "missing" in refusal(program.run(*whole[:count])), count
-    assert "were given" in refusal(program.run(*whole, "more"))
-
-
-def bad_arguments() -> list[tuple[str, int, str]]:
-    """Each argument of each verb with each kind of bad text that is not good for it."""
-    return [
-        (verb, position, kind)
-        for verb, arguments in GOOD.items()
-        for position in range(len(arguments))
-        for kind in BAD
-    ]
+    with program.kept() as run:
+        for count in range(len(whole)):
+            assert "missing" in refusal(run(*whole[:count])), count
+        assert "were given" in refusal(run(*whole, "more"))
 
 
 @pytest.mark.parametrize("verb", GOOD)
 def test_a_bad_argument_is_one_sentence_that_names_it(program: Adapter, verb: str) -> None:
     """T75: empty, of another type, too long, not UTF-8, with line breaks: refused before anything
     is touched."""
-    for position, argument in enumerate(adapter.VERBS[verb].arguments):
-        for kind, text in BAD.items():
+    bad = itertools.product(enumerate(adapter.VERBS[verb].arguments), BAD.items())
+    with program.kept() as run:
+        for (position, argument), (kind, text) in bad:
             arguments: list[Text] = [*GOOD[verb]]
             arguments[position] = text
-            sentence = refusal(program.run(verb, json.dumps(OPTIONS), URL, "corr-1", *arguments))
+            sentence = refusal(run(verb, json.dumps(OPTIONS), URL, "corr-1", *arguments))
             expected = (
                 "not UTF-8" if kind == "not UTF-8" else f"the {argument.name} argument of {verb}"
             )
