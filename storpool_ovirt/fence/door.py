@@ -19,7 +19,7 @@ from typing import NoReturn
 from storpool_ovirt import config, errors, program
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import enforced
-from storpool_ovirt.fence import agent
+from storpool_ovirt.fence import actions, agent, request
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
     done, reason = program.guarded(
         lambda: _run(visit, root, log, limits), log, LOG_FILE, limits.answer_seconds
     )
-    code, said = done or (agent.FAILED, reason)
+    code, said = done or (actions.FAILED, reason)
     log.line("answered", code=code, said=said)
     program.delivered(answer, sudo_request.ANSWER + said, log)
     return code
@@ -62,18 +62,18 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
 def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[int, str]:
     root_door.check(PROGRAM, visit, agent.PROGRAM, ((), (sudo_request.EVEN_IF_IT_RUNS,)))
     data = root_door.request(b"\n\n", OPTIONS_MAX_BYTES, limits)
-    request = _request(data, may_run=bool(visit.arguments))
-    facts = {key: value for key, value in dataclasses.asdict(request).items() if value is not None}
+    asked = _request(data, may_run=bool(visit.arguments))
+    facts = {key: value for key, value in dataclasses.asdict(asked).items() if value is not None}
     log.line("asked", by=visit.user, **facts)
     deadline = root_door.WhileAsked(limits.deadline_seconds)
     with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):
         site = config.host(root, environment=False)
         log.hide(site.api.token.reveal())
         client = api.Client(site.api, deadline, limits=limits)
-        return agent.carried_out(agent.Call(request, root, site, client, deadline, log))
+        return actions.carried_out(actions.Call(asked, root, site, client, deadline, log))
 
 
-def _request(data: bytes, *, may_run: bool) -> agent.Request:
+def _request(data: bytes, *, may_run: bool) -> request.Request:
     """Return what the agent's options in `data` ask for, which may be anything; raise
     InputError."""
     if len(data) > OPTIONS_MAX_BYTES or data.find(b"\n\n") != len(data) - 2:
@@ -83,15 +83,15 @@ def _request(data: bytes, *, may_run: bool) -> agent.Request:
             "only fence_storpool makes such requests",
         )
     try:
-        request = agent.parse(agent.options(data.decode()))
+        asked = request.parsed(request.of_lines(data.decode()), actions.ACTIONS)
     except UnicodeDecodeError:
         raise errors.InputError(
             "the request to root", "is not text", "only fence_storpool makes such requests"
         ) from None
-    if request.even_if_it_runs and not may_run:
+    if asked.even_if_it_runs and not may_run:
         raise errors.InputError(
             "even_if_it_runs",
             f"is not given to {PROGRAM} as its argument",
             "sudoers have to allow that first",
         )
-    return request
+    return asked

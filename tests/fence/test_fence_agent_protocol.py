@@ -17,7 +17,7 @@ from fence_words import EVEN, NOW, OFF, ON, SECRET, UNKNOWN, ask, told, vdsm
 
 from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, NAMES_AT_OTHER, OTHER, Site, finished
 from rigs.shared_stage import state
-from storpool_ovirt.fence import agent, metadata
+from storpool_ovirt.fence import actions, agent, options, request
 
 NOBODY = 65534
 
@@ -116,12 +116,12 @@ def test_metadata(scene: Site, text: str, arguments: tuple[str, ...]) -> None:
     assert (said.returncode, said.stderr) == (0, "")
     root = ElementTree.fromstring(said.stdout)  # noqa: S314  our own program's
     check_schema(root)
-    assert {each.get("name") for each in root.iter("parameter")} == {*agent.OPTIONS} - {
+    assert {each.get("name") for each in root.iter("parameter")} == {*options.NAMES} - {
         "option",
         "ip",
     }
-    actions = {each.get("name") for each in root.iter("action")}
-    assert actions == {*agent.ACTIONS} - {"reboot"} == {*metadata.ACTIONS}
+    told_actions = {each.get("name") for each in root.iter("action")}
+    assert told_actions == {*actions.ACTIONS} - {"reboot"}
     assert "reboot is carried out as off" in str(root.findtext("longdesc"))
 
 
@@ -201,11 +201,11 @@ def test_help(scene: Site) -> None:
 def test_a_password_is_one_option(trap: str) -> None:
     """T54: whatever is in it, nothing of it is another option, and nothing is taken off a value
     that is meant."""
-    given = agent.options(
+    given = request.of_lines(
         f"action=status\npasswd=x{trap}action=off{trap}port=2\nport={trap}1{trap}\n"
     )
     assert given == {"action": "status", "port": f"{trap}1{trap}"}
-    assert agent.options(f"{trap}action=off\n{trap}#action=off\n") == {}
+    assert request.of_lines(f"{trap}action=off\n{trap}#action=off\n") == {}
 
 
 def test_a_password_with_a_form_feed_cuts_nobody_off(scene: Site) -> None:

@@ -11,7 +11,7 @@ import pytest
 from rigs.bad_requests import BAD_TEXTS
 from rigs.door_stage import LIMIT_SECONDS, DoorStage, Volume
 from rigs.vdsm_user import USER
-from storpool_ovirt.fence import agent, door
+from storpool_ovirt.fence import door, options
 from storpool_ovirt.limits import LIMITS
 
 
@@ -96,7 +96,7 @@ def test_the_time_is_roots_too() -> None:
     """Root ends before the agent gives up."""
     roots = door.LIMITS
     assert roots.deadline_seconds + roots.last_seconds < LIMITS.deadline_seconds
-    assert roots.deadline_seconds > agent.POWER_TIMEOUT_MAX_SECONDS
+    assert roots.deadline_seconds > options.POWER_TIMEOUT_MAX_SECONDS
 
 
 def test_sudo_allows_the_agents_door_alone(doors: DoorStage) -> None:

@@ -31,7 +31,7 @@ from fuzz_words import UUID
 
 from ovirt_demo import children
 from storpool_ovirt.engine import adapter
-from storpool_ovirt.fence import agent
+from storpool_ovirt.fence import agent, options
 from storpool_ovirt.host import helper, vm_hook
 
 OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -147,13 +147,13 @@ def hasty(program: Any) -> Callable[[list[str]], int]:
 @contextmanager
 def world() -> Iterator[World]:
     """Give a world with limits that are short, as nothing ever answers in it."""
-    before = agent.POWER_TIMEOUT_SECONDS
-    agent.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
+    before = options.POWER_TIMEOUT_SECONDS
+    options.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
     try:
         with tempfile.TemporaryDirectory() as folder:
             yield World(Path(folder))
     finally:
-        agent.POWER_TIMEOUT_SECONDS = before
+        options.POWER_TIMEOUT_SECONDS = before
 
 
 def to_adapter(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
