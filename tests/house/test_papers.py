@@ -144,6 +144,13 @@ def test_every_page_is_found_from_readme() -> None:
     assert {str(page) for page in PAGES} - {"README.md"} <= linked
 
 
+def test_every_program_is_in_readme() -> None:
+    """Under the name that an installation gives it."""
+    programs = re.findall(r'^ +"([\w-]+) = \w+[\w.]*:\w+",$', read(Path("setup.py")), re.MULTILINE)
+    assert len(programs) > 1
+    assert not [each for each in programs if f"`{each}`" not in read(Path("README.md"))]
+
+
 @pytest.fixture(scope="module")
 def commands() -> set[str]:
     """Give the commands of storpool-ovirt, as its help lists them."""
