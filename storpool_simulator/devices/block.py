@@ -36,7 +36,7 @@ Answer = dict[str, Any]
 
 
 class _EndingError(Exception):
-    """Too late: this process is about to end, a new one has to be started."""
+    """It is too late: this process is about to end, and a new one has to be started."""
 
 
 class Process:
@@ -62,7 +62,7 @@ class Process:
                     self._changed.wait(None if self._present else left)
 
     def end(self) -> None:
-        """Remove everything."""
+        """Remove all devices, and the links to them."""
         devices = {one["device"] for one in self._devices.listed()}
         for folder in self._links:
             with contextlib.suppress(FileNotFoundError):
@@ -81,10 +81,8 @@ class Process:
             return
         try:
             verb(self, connection, **request)
-        except (
-            OSError,
-            TypeError,
-        ) as problem:  # the system refuses, or the facts are not those of the verb
+        except (OSError, TypeError) as problem:
+            # The system refuses, or the facts are not those of the verb.
             connection.answer({"error": str(problem)})
 
     def _stay(self, connection: Connection, links: list[str]) -> None:
@@ -104,9 +102,8 @@ class Process:
                 self._changed.notify_all()
 
     def _show(self, connection: Connection, client: int, global_id: str, **wanted: Any) -> None:
-        connection.answer(
-            {"device": self._devices.show(client, global_id, blockdevices.Wanted(**wanted))}
-        )
+        device = self._devices.show(client, global_id, blockdevices.Wanted(**wanted))
+        connection.answer({"device": device})
 
     def _hide(self, connection: Connection, client: int, global_id: str, cut: bool) -> None:
         self._devices.hide(client, global_id, cut)
@@ -152,7 +149,7 @@ class Connection(socketserver.StreamRequestHandler):
     server: _Control
 
     def handle(self) -> None:
-        """Read it, have it done; whoever is gone before the answer needs none."""
+        """Read the request and have it done; whoever is gone before the answer needs none."""
         with contextlib.suppress(_EndingError, BrokenPipeError, ConnectionResetError):
             line = self.rfile.readline()
             if line:
@@ -175,8 +172,10 @@ class _Control(socketserver.ThreadingUnixStreamServer):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be the data path of one state folder; says `ready` on stdout when devices can be asked
-    for."""
+    """Run the data path of one state folder until it ends; return 0.
+
+    Says `ready` on stdout when devices can be asked for.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m storpool_simulator.devices.block", description="data path"
     )
@@ -194,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     process = Process(devices, options.linger)
     try:
         _listen(state, process)
-        print("ready", flush=True)  # noqa: T201 -- the starter waits for it
+        print("ready", flush=True)  # noqa: T201  the starter waits for it
         process.wait()
     finally:
         process.end()

@@ -21,22 +21,24 @@ import os
 import time
 
 LOCK, SOCKET, LOG = "block.lock", "block.sock", "block.log"
-LINGER_SECONDS = (
-    30.0  # our choice: longer than any restart of an API, shorter than anyone wonders about devices
-)
+# Our choice: longer than any restart of an API, shorter than anyone wonders about devices.
+LINGER_SECONDS = 30.0
 POLL_SECONDS = 0.01
 
 
 def socket_path(state: int) -> str:
-    """The address of the socket by a descriptor of the state folder: unlike its path it always fits
-    108 bytes."""
+    """Return the address of the socket by a descriptor of the state folder.
+
+    Unlike the folder's own path it always fits the 108 bytes of a socket address.
+    """
     return f"/proc/self/fd/{state}/{SOCKET}"
 
 
 def lock(state: int, limit_seconds: float) -> int:
-    """Be the only data path of the folder of this descriptor until the answered one is closed.
+    """Lock the folder of this descriptor for one data path; return the lock's own descriptor.
 
-    Raises TimeoutError when another one has not ended by then.
+    It is held until that descriptor is closed. Raises TimeoutError when another data path has not
+    ended within these seconds.
     """
     fd = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=state)
     limit = time.monotonic() + limit_seconds

@@ -1,5 +1,7 @@
-"""Block devices that can be cut off: a loop device over a file of our own FUSE server for each
-attachment."""
+"""Block devices that can be cut off.
+
+Each attachment is a loop device over a file of our own FUSE server.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOUNT = "block.fuse"
-
-
 RESIZE_TRIES = 1000  # each is overtaken only while a write ends in just that moment
 
 
@@ -58,20 +58,19 @@ class BlockDevices:
         self._locks: dict[tuple[int, str], threading.Lock] = {}
 
     def listed(self) -> list[dict[str, Any]]:
-        """What is attached now."""
+        """Return what is attached now: client, global id and device of each."""
         return [
             {"client": one.client_id, "global_id": one.global_id, "device": one.device}
             for one in list(self._attached.values())
         ]
 
     def show(self, client_id: int, global_id: str, wanted: Wanted) -> str:
-        """Have this device with this size and these rights; answer its path."""
+        """Have this device with this size and these rights; return its path."""
         with self._changing(client_id, global_id):
             attached = self._attached.get((client_id, global_id))
             if attached is not None and not loop.is_over(attached.loop.path, attached.file.name):
-                self.files.cut(
-                    attached.file
-                )  # an administrator has taken the loop device away (losetup -D)
+                # An administrator has taken the loop device away (losetup -D).
+                self.files.cut(attached.file)
                 attached = None
             if attached is None:
                 attached = self._attach(client_id, global_id, wanted)
@@ -83,17 +82,20 @@ class BlockDevices:
             return attached.device
 
     def hide(self, client_id: int, global_id: str, cut: bool) -> None:
-        """End an attachment; `cut` throws away what has not been written out, else it is written
-        out first."""
+        """End an attachment.
+
+        `cut` throws away what has not been written out; without it, that is written out first.
+        """
         with self._changing(client_id, global_id):
             attached = self._attached.get((client_id, global_id))
             if attached is None:
                 return
             if not cut:
-                with contextlib.suppress(OSError):  # a full disk below: whoever wrote has been told
+                # A full disk below is no error here: whoever wrote has got it.
+                with contextlib.suppress(OSError):
                     loop.flush(attached.loop.path)
-            # Asked for or not: who opened it between the caller's look and now must not reach the
-            # data either.
+            # The file is cut, asked for or not: whoever opened it between the caller's look and
+            # now must not reach the data either.
             self.files.cut(attached.file)
             del self._attached[(client_id, global_id)]
             if loop.is_over(attached.loop.path, attached.file.name):
@@ -120,8 +122,8 @@ class BlockDevices:
 
     def _attach(self, client_id: int, global_id: str, wanted: Wanted) -> _Attachment:
         name = f"{self._prefix}{client_id}-{global_id}-{next(self._serials)}"
-        # The file and the loop device are writable for read-only attachments too: only so can
-        # rights change in place.
+        # The file and the loop device are writable for read-only attachments too, so that rights
+        # can change in place.
         data = os.open(wanted.path, os.O_RDWR | os.O_CLOEXEC)
         file = fuse.File(name, global_id, client_id, data, wanted.size_bytes, wanted.read_only)
         self.files.add(file)
@@ -140,9 +142,9 @@ class BlockDevices:
 
     def _resize(self, attached: _Attachment, size_bytes: int) -> None:
         self.files.change(attached.file, size_bytes, attached.file.read_only)
-        # Has the kernel ask for the size again, under the lock that writes take too: it drops the
-        # answer to a stat that a write overtakes, and what is beyond the old size could not be
-        # read.
+        # The kernel is made to ask for the size again, under the lock that writes take too. It
+        # drops the answer to a stat that a write overtakes; then what is beyond the old size
+        # could not be read.
         opened = os.open(attached.file.name, os.O_RDWR | os.O_CLOEXEC, dir_fd=self.files.folder_fd)
         try:
             for _ in range(RESIZE_TRIES):
@@ -164,13 +166,11 @@ class BlockDevices:
             loop.set_read_only(path, False)
 
     def _remove_leftovers(self, folder: Path) -> None:
-        """A process that was killed has taken its files with it, but not the loop devices over
-        them."""
+        """Remove the loop devices of a process that was killed; its files went with it."""
         for path in loop.over_files(self._prefix):
             loop.drop_cache(path)
             loop.release(path)
         folder.mkdir(mode=0o700, exist_ok=True)
-        with contextlib.suppress(
-            OSError
-        ):  # none is mounted there, unless a process was killed in just that moment
+        # Nothing is mounted there, unless a process was killed in just that moment.
+        with contextlib.suppress(OSError):
             fuseprotocol.unmount(folder)

@@ -1,8 +1,7 @@
-"""What StorPool's kernel client does on every host: devices, the links to them, and who has them
-open.
+"""What StorPool's kernel client does on every host: devices, the links to them, their openers.
 
-Two kinds. "loop": real block devices for root, which can be cut off, held and delayed. "file":
-plain files for ordinary users. docs/devices.md tells what each can do and what it cannot.
+There are two kinds. "loop" are real block devices for root, which can be cut off, held and delayed.
+"file" are plain files for ordinary users. docs/devices.md says what each can do and what it cannot.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ KINDS = ("auto", "loop", "file")
 class Devices:
     """The devices of all hosts; any thread may call.
 
-    `hosts` maps client ids to the hosts' folders. Every method raises DeviceError with one
-    sentence when the machine does not do what is asked.
+    `hosts` maps client ids to the hosts' folders. Every method raises DeviceError with one sentence
+    when the machine does not do what is asked.
     """
 
     kind: str
@@ -65,8 +64,10 @@ class Devices:
             self._nodes = loopnodes.LoopNodes(state, links, linger_seconds)
 
     def start(self, config: HostConfig) -> None:
-        """Write the hosts' storpool.conf, and take over the devices that an earlier run left; see
-        `keep`."""
+        """Write the hosts' storpool.conf, and take over the devices that an earlier run left.
+
+        `keep` removes those that nobody wants any more.
+        """
         for host in self._hosts.values():
             host.configure(config)
         found = self._nodes.start()
@@ -75,13 +76,17 @@ class Devices:
             host.take_over({key[1]: device for key, device in found.items() if key[0] == client_id})
 
     def keep(self, wanted: Iterable[tuple[int, str]]) -> None:
-        """Remove what an earlier run left and nobody wants any more; call it once everything wanted
-        has been shown."""
+        """Remove what an earlier run left and nobody wants any more.
+
+        It is called once everything wanted has been shown.
+        """
         self.hide_all(self._shown - set(wanted), cut=True)
 
     def show(self, client_id: int, node: Node) -> None:
-        """Have the device and its links there on return; new names, rights and sizes are applied in
-        place."""
+        """Have the device and its links there on return.
+
+        A new name, new rights and a new size are applied in place.
+        """
         host = self._hosts.get(client_id)
         if host is None:
             raise DeviceError(
@@ -106,8 +111,10 @@ class Devices:
         self.hide_all([(client_id, global_id)], cut)
 
     def hide_all(self, attachments: Collection[tuple[int, str]], cut: bool) -> None:
-        """End several together: only so can kind "file" cut off two hosts that have the same volume
-        open."""
+        """End several attachments together.
+
+        Only so can kind "file" cut off two hosts that have the same volume open.
+        """
         self._nodes.check_hide(attachments)
         for client_id, global_id in attachments:
             if client_id in self._hosts:
@@ -117,27 +124,32 @@ class Devices:
         self._shown.difference_update(attachments)
 
     def holders(self, client_id: int, global_id: str) -> tuple[str, ...]:
-        """Who has the device open, seen for real ("pid 123 qemu-kvm", "mounted at /mnt"); () =
-        closed or absent."""
+        """Return who has the device open, seen for real; () when it is closed or absent.
+
+        The texts are such as "pid 123 qemu-kvm" or "mounted at /mnt".
+        """
         return self._nodes.holders(client_id, global_id)
 
     def resize(self, global_id: str, size_bytes: int) -> None:
-        """Have all devices of this object show the size that its data file has been given
-        before."""
+        """Have all devices of this object show the size that its data file already has."""
         self._nodes.resize(global_id, size_bytes)
 
     def quiesce(self, global_ids: Iterable[str]) -> AbstractContextManager[None]:
-        """Have writes to these objects wait while inside, on all hosts (kind "file" cannot)."""
+        """Give a time in which writes to these objects wait on all hosts (kind "file" cannot)."""
         return self._nodes.quiesce(global_ids)
 
     def delay(self, client_id: int, seconds: float) -> None:
-        """Make every read and write of this host take that much longer, 0 ends it (kind "file"
-        cannot)."""
+        """Make every read and write of this host take that much longer; 0 ends it.
+
+        Raises DeviceError for kind "file", which cannot.
+        """
         self._nodes.delay(client_id, seconds)
 
     def close(self) -> None:
-        """Have all devices, links and helpers of this simulator gone on return; whoever has one
-        open is cut off."""
+        """Have all devices, links and processes of this simulator gone on return.
+
+        Whoever has a device open is cut off.
+        """
         for client_id, host in self._hosts.items():
             with self._locks[client_id]:
                 host.take_over({})
@@ -159,7 +171,10 @@ def _decide(kind: str, state: Path) -> str:
 
 
 def _obstacle_to_loop(state: Path) -> str | None:
-    """Why there can be none, found out by trying: containers take away any part of it."""
+    """Return why there can be no loop devices, or None.
+
+    It is found out by trying: containers take away any part of it.
+    """
     if os.geteuid() != 0:
         return "only root may make them"
     try:

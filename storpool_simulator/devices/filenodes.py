@@ -36,26 +36,30 @@ class FileNodes:
 
     def __init__(self, state: Path) -> None:
         self._folder = state.resolve() / "attached"  # resolved, because /proc shows paths that way
-        self._data = (
-            self._folder / "data"
-        )  # links to the data files, for what is ended before it is shown again
+        # Links to the data files, for what is ended before it is shown again.
+        self._data = self._folder / "data"
         self._attached: dict[nodes.Key, _Attached] = {}
 
     def start(self) -> dict[nodes.Key, Path]:
-        """Take over all: a hard link outlives the process, as do those who have it open."""
+        """Take over what an earlier run left, and return it.
+
+        A hard link outlives the process, as do those who have it open.
+        """
         self._data.mkdir(parents=True, exist_ok=True)
         for path in self._folder.glob("[0-9]*/*"):
             if path.name.startswith(UNFINISHED):
                 path.unlink()
-            else:
-                data = (self._data / path.name).readlink()
-                self._attached[(int(path.parent.name), path.name)] = _Attached(
-                    path, data, read_only=False
-                )
+                continue
+            key = (int(path.parent.name), path.name)
+            data = (self._data / path.name).readlink()
+            self._attached[key] = _Attached(path, data, read_only=False)
         return {key: attached.path for key, attached in self._attached.items()}
 
     def show(self, client_id: int, node: nodes.Node) -> Path:
-        """Make the hard link, also in place of one to an inode that a cut has left behind."""
+        """Make the hard link, and return its path.
+
+        It also takes the place of one to an inode that a cut has left behind.
+        """
         path = self._folder / str(client_id) / node.global_id
         path.parent.mkdir(exist_ok=True)
         self._remember(node)
@@ -76,15 +80,18 @@ class FileNodes:
                         " simulator as root)"
                     )
 
-    def hide(self, keys: Collection[nodes.Key], cut: bool) -> None:  # noqa: ARG002 -- see the comment below
-        """Remove the hard links; who still holds one open is left with an inode that is
-        nobody's."""
+    def hide(
+        self,
+        keys: Collection[nodes.Key],
+        cut: bool,  # noqa: ARG002  see the comment below
+    ) -> None:
+        """Remove the hard links; whoever holds one open is left with an inode that is nobody's."""
         for key in keys:
             attached = self._attached.get(key)
             if attached is None:
                 continue
-            # Asked for or not: who opened it between the caller's look and now must not reach the
-            # data either.
+            # The inode is left, a cut asked for or not: whoever opened it between the caller's
+            # look and now must not reach the data either.
             if attached.path.exists() and self.holders(*key):
                 self._leave_inode(key, keys)
             attached.path.unlink(missing_ok=True)
@@ -94,26 +101,31 @@ class FileNodes:
             self._set_mode(key[1])
 
     def holders(self, client_id: int, global_id: str) -> tuple[str, ...]:
-        """Who holds this attachment's own path open."""
+        """Return who holds this attachment's own path open."""
         attached = self._attached.get((client_id, global_id))
         return () if attached is None else openers.of_file(attached.path)
 
     def resize(self, global_id: str, size_bytes: int) -> None:
-        """Nothing to do: the hard link has the size of the data file."""
+        """Do nothing: the hard link has the size of the data file."""
 
-    def quiesce(self, global_ids: Iterable[str]) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Writers of plain files cannot be made to wait."""
+    def quiesce(
+        self,
+        global_ids: Iterable[str],  # noqa: ARG002  the protocol's signature
+    ) -> AbstractContextManager[None]:
+        """Do nothing: writers of plain files cannot be made to wait."""
         return contextlib.nullcontext()
 
     def delay(self, client_id: int, seconds: float) -> None:
-        """Not possible, and said so."""
+        """Raise DeviceError: it is not possible."""
         raise nodes.DeviceError(
             f"client {client_id} cannot be delayed by {seconds} s: plain files are never late"
         )
 
     def close(self) -> None:
-        """Remove the hard links; who holds one open holds the data file itself until he closes
-        it."""
+        """Remove the hard links.
+
+        Whoever holds one open has the data file itself until he closes it.
+        """
         self._attached.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -131,15 +143,15 @@ class FileNodes:
         ]
 
     def _leave_inode(self, key: nodes.Key, keys: Collection[nodes.Key]) -> None:
-        """Give the data a new inode and move those who stay to it.
+        """Give the data a new inode, and move those who stay to it.
 
-        Killed in between, `show` moves the rest.
+        When it is killed in between, `show` moves the rest.
         """
         attached = self._attached[key]
         data = attached.data
-        if not data.exists() or not data.samefile(
-            attached.path
-        ):  # deleted, or left already by a run that was killed
+        if not data.exists():  # deleted
+            return
+        if not data.samefile(attached.path):  # left already, by a run that was killed
             return
         storage.copy_file(data, data, data.stat().st_size)
         for other in self._others(key, keys):
@@ -149,12 +161,11 @@ class FileNodes:
         return [attached for key, attached in self._attached.items() if key[1] == global_id]
 
     def _set_mode(self, global_id: str) -> None:
-        """One inode has one mode: it is read-only when all its attachments are."""
+        """Make the inode read-only when all its attachments are: one inode has one mode."""
         attached = self._of(global_id)
         if attached and attached[0].data.exists():
-            attached[0].data.chmod(
-                READ_ONLY if all(one.read_only for one in attached) else WRITABLE
-            )
+            mode = READ_ONLY if all(one.read_only for one in attached) else WRITABLE
+            attached[0].data.chmod(mode)
 
 
 def _link(data: Path, path: Path) -> None:

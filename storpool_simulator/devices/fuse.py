@@ -1,13 +1,12 @@
-"""Files whose every read and write passes through this process, so that it can be cut off, held or
-made late.
+"""Files whose reads and writes pass through this process: it can cut, hold and delay them.
 
 This speaks the kernel's FUSE protocol on /dev/fuse itself. The Python libraries for it either
 cannot answer a request later than the next one (fusepy, python-fuse) or need a compiler and a
 system's libfuse3 (pyfuse3), and a held volume must not block the others.
 
 One thread serves. All others may cut, hold, release and resize at any time; when such a call
-returns, no request that it forbids is under way. Code of this process must never wait for a file
-of its own from the serving thread.
+returns, no request that it forbids is under way. Code of this process must never wait for a file of
+its own from the serving thread.
 """
 
 from __future__ import annotations
@@ -27,6 +26,9 @@ from storpool_simulator.devices import storage
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+# What reading a request gives when the kernel has taken it back.
+_TAKEN_BACK = frozenset({errno.ENOENT, errno.EINTR, errno.EAGAIN})
 
 
 @dataclass
@@ -63,8 +65,8 @@ class _Request:
 class Server:
     """The connection to the kernel, and the files behind it.
 
-    `folder_fd` opens the root folder: the mount is taken out of the tree at once, so that nobody
-    else comes by it, no other mount namespace keeps a copy, and it ends with the last user even if
+    `folder_fd` opens the root folder. The mount is taken out of the tree at once, so that nobody
+    else comes by it and no other mount namespace keeps a copy. It ends with the last user, even if
     this process is killed.
     """
 
@@ -94,16 +96,20 @@ class Server:
     # What other threads ask for.
 
     def add(self, file: File) -> None:
-        """Offer a file from now on; its name is new, and its descriptor is the server's from here
-        on."""
+        """Offer a file from now on.
+
+        Its name is new, and its descriptor is the server's from here on.
+        """
         with self._lock:
             self._last_node_id += 1
             file.node_id = self._last_node_id
             self._files[file.node_id] = self._by_name[file.name] = file
 
     def cut(self, file: File) -> None:
-        """From now on every read and write of this file fails, those that wait too; its data is out
-        of reach."""
+        """Let every read and write of this file fail from now on, those that wait too.
+
+        Its data is out of reach.
+        """
         with self._lock:
             if file.fd < 0:
                 return
@@ -123,14 +129,16 @@ class Server:
             file.read_only = read_only
 
     def hold(self, volumes: Iterable[str]) -> None:
-        """Writes to these volumes wait from now on; those under way are done. Reads go on."""
+        """Let writes to these volumes wait from now on; those under way are done. Reads go on."""
         with self._lock:
             for volume in volumes:
                 self._held[volume] = self._held.get(volume, 0) + 1
 
     def release(self, volumes: Iterable[str]) -> None:
-        """Take back one `hold`; when it was the last, what waited is done in the order in which it
-        came."""
+        """Take back one `hold`.
+
+        When it was the last, what waited is done in the order in which it came.
+        """
         with self._lock:
             for volume in volumes:
                 self._held[volume] -= 1
@@ -144,8 +152,10 @@ class Server:
                 self._perform(request)
 
     def delay(self, group: int, seconds: float) -> None:
-        """Every read and write of this group of files takes so much longer; 0 ends that, also for
-        those under way."""
+        """Let every read and write of this group of files take so many seconds longer.
+
+        0 ends that, also for those under way.
+        """
         with self._lock:
             self._delays.pop(group, None)
             if seconds > 0:
@@ -165,11 +175,7 @@ class Server:
             except OSError as problem:
                 if problem.errno == errno.ENODEV:
                     return
-                if problem.errno in {
-                    errno.ENOENT,
-                    errno.EINTR,
-                    errno.EAGAIN,
-                }:  # the request was taken back
+                if problem.errno in _TAKEN_BACK:
                     continue
                 raise
             with self._lock:
@@ -246,9 +252,8 @@ class Server:
         _refuse_change(file, offset, size)
         data = memoryview(body)[protocol.WRITE_IN.size : protocol.WRITE_IN.size + size]
         written = os.pwrite(file.fd, data, offset)
-        while (
-            written < size
-        ):  # the loop driver takes a short write for a full one: have the error show
+        # The loop driver takes a short write for a full one, so that no error would show.
+        while written < size:
             written += os.pwrite(file.fd, data[written:], offset + written)
         return protocol.WRITE_OUT.pack(size, 0)
 
@@ -265,20 +270,24 @@ class Server:
         if opcode == protocol.STATFS:
             return protocol.statfs()
         if opcode == protocol.LOOKUP:
-            found = self._by_name.get(bytes(body).rstrip(b"\0").decode())
-            if found is None:
-                raise OSError(errno.ENOENT, "no such file")
-            return protocol.entry(found.node_id, found.size_bytes)
-        if opcode == protocol.GETATTR and (node_id == protocol.ROOT or file is not None):
-            return protocol.attributes(node_id, None if file is None else file.size_bytes)
-        if file is None:
-            raise OSError(
-                errno.ENOSYS if node_id == protocol.ROOT else errno.ENOENT,
-                "nothing of that kind is here",
-            )
-        return self._answer_about(file, opcode)
+            return self._look_up(bytes(body).rstrip(b"\0").decode())
+        if file is not None:
+            return self._answer_about(file, opcode)
+        if node_id != protocol.ROOT:
+            raise OSError(errno.ENOENT, "nothing of that kind is here")
+        if opcode == protocol.GETATTR:
+            return protocol.attributes(node_id, None)
+        raise OSError(errno.ENOSYS, "nothing of that kind is here")
+
+    def _look_up(self, name: str) -> bytes:
+        found = self._by_name.get(name)
+        if found is None:
+            raise OSError(errno.ENOENT, "no such file")
+        return protocol.entry(found.node_id, found.size_bytes)
 
     def _answer_about(self, file: File, opcode: int) -> bytes:
+        if opcode == protocol.GETATTR:
+            return protocol.attributes(file.node_id, file.size_bytes)
         if opcode == protocol.OPEN:
             file.open_count += 1
             return protocol.opened()
@@ -287,8 +296,8 @@ class Server:
             self._forget_if_unused(file)
         elif opcode not in {protocol.FLUSH, protocol.FSYNC}:
             raise OSError(errno.ENOSYS, "not offered")
-        # What was written is in the page cache of the data file, which is as far as the module
-        # storage promises.
+        # A flush is done: what was written is in the page cache of the data file, which is as far
+        # as the module storage promises.
         return b""
 
     def _forget_if_unused(self, file: File) -> None:
@@ -297,10 +306,9 @@ class Server:
             del self._by_name[file.name]
 
     def _reply(self, unique: int, number: int, answer: bytes | memoryview = b"") -> None:
+        length = protocol.HEADER_OUT.size + len(answer)
+        header = protocol.HEADER_OUT.pack(length, -number, unique)
         with contextlib.suppress(FileNotFoundError):  # the request was taken back
-            header = protocol.HEADER_OUT.pack(
-                protocol.HEADER_OUT.size + len(answer), -number, unique
-            )
             os.writev(self._fuse, [header, answer])
 
 

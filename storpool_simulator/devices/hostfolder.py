@@ -1,5 +1,4 @@
-"""One host as a folder: its storpool.conf and its links to devices, kept as StorPool's own tools
-keep them."""
+"""One host as a folder: its storpool.conf and its links, kept as StorPool's own tools keep them."""
 
 from __future__ import annotations
 
@@ -13,9 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNFINISHED = "~"  # no global id and no name begins with it [sptypes]
-NO_FILE_NAMES = frozenset(
-    {".", ".."}
-)  # StorPool's pattern for names allows them, a folder does not
+NO_FILE_NAMES = frozenset({".", ".."})  # StorPool's pattern allows them, a folder does not
 CONF_MODE = 0o640  # it holds the token
 
 
@@ -31,8 +28,7 @@ class HostConfig:
 
 
 class HostFolder:
-    """`etc/storpool.conf`, `dev/storpool` and `dev/storpool-byid` under the root folder of one
-    client."""
+    """The folder of one client: `etc/storpool.conf`, `dev/storpool` and `dev/storpool-byid`."""
 
     def __init__(self, client_id: int, root: Path) -> None:
         self._client_id = client_id
@@ -43,12 +39,14 @@ class HostFolder:
 
     @property
     def link_folders(self) -> tuple[Path, Path]:
-        """Where the links are."""
+        """The folders of the links: by name, by id."""
         return self._by_name, self._by_id
 
     def configure(self, config: HostConfig) -> None:
-        """Write storpool.conf (the cluster's keys, then the section of this node) and make the
-        folders of links."""
+        """Write storpool.conf, and make the folders of links.
+
+        The file has the cluster's keys, then the section of this node.
+        """
         for folder in (self._conf.parent, self._by_name, self._by_id):
             folder.mkdir(parents=True, exist_ok=True)
         unfinished = self._conf.with_name(UNFINISHED + self._conf.name)
@@ -69,7 +67,7 @@ class HostFolder:
         unfinished.replace(self._conf)
 
     def take_over(self, devices: Mapping[str, Path]) -> None:
-        """Keep the links that lead to these devices of these global ids, remove all other links."""
+        """Keep the links that lead to these devices of these global ids; remove all others."""
         ids_by_device = {str(device): global_id for global_id, device in devices.items()}
         self._names = {}
         if not self._by_id.exists():  # never started
@@ -85,8 +83,7 @@ class HostFolder:
                 self._names[link.name] = global_id
 
     def link(self, global_id: str, name: str | None, device: Path) -> None:
-        """Have exactly these links lead to the device: the one by id, and the one by name when
-        there is a name."""
+        """Have exactly these links lead to the device: one by id, and one by name if it has one."""
         _place(self._by_id / global_id, device)
         if name is not None and name not in NO_FILE_NAMES:
             _place(self._by_name / name, device)
@@ -99,11 +96,10 @@ class HostFolder:
         self._forget_names(global_id, but=None)
 
     def _forget_names(self, global_id: str, but: str | None) -> None:
-        for name in [
-            name for name, owner in self._names.items() if owner == global_id and name != but
-        ]:
-            (self._by_name / name).unlink(missing_ok=True)
-            del self._names[name]
+        for name, owner in list(self._names.items()):
+            if owner == global_id and name != but:
+                (self._by_name / name).unlink(missing_ok=True)
+                del self._names[name]
 
 
 def _place(link: Path, device: Path) -> None:

@@ -1,5 +1,7 @@
-"""Loop devices by the kernel's own calls (linux/loop.h, linux/fs.h): no losetup, no output of a
-tool to parse."""
+"""Loop devices by the kernel's own calls (linux/loop.h, linux/fs.h).
+
+There is no losetup, and no output of a tool to parse.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,15 @@ if TYPE_CHECKING:
 CONTROL = Path("/dev/loop-control")
 LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_CONFIGURE, LOOP_CTL_GET_FREE = 0x4C01, 0x4C07, 0x4C0A, 0x4C82
 BLKROSET = 0x125D
-DIRECT_IO = (
-    16  # LO_FLAGS_DIRECT_IO: else the loop driver moves one page for each request of the file below
-)
+# LO_FLAGS_DIRECT_IO: without it the loop driver moves one page for each request of the file below.
+DIRECT_IO = 16
 LOOP_MAJOR = 7
 SECTOR_BYTES = 512  # StorPool's SECTOR_SIZE [sptypes]
 CONFIG = struct.Struct("=IIQQQQQIIII64s64s32sQQ64x")
 """struct loop_config: file, block size; of struct loop_info64: device, inode, rdevice, offset,
 size limit; number, two of encryption, flags; file name, two of encryption; two of encryption."""
 NODE_MODE = 0o660
-# Our choice: GET_FREE reserves nothing, so any other program may be quicker, but not for ever
+# Our choice: GET_FREE reserves nothing, so any other program may be quicker, but not for ever.
 MOST_TRIES = 1000
 
 
@@ -44,7 +45,10 @@ class Loop:
 
 
 def make(file: int) -> Loop:
-    """Bind a free loop device to an open file."""
+    """Bind a free loop device to an open file, and return it.
+
+    Raises OSError when other programs take every free one.
+    """
     with _opened(CONTROL) as control:
         for _ in range(MOST_TRIES):
             path = _node(fcntl.ioctl(control, LOOP_CTL_GET_FREE))
@@ -57,20 +61,18 @@ def make(file: int) -> Loop:
 
 
 def unmake(loop: Loop) -> None:
-    """Let go of the file: at once, or when the last one that holds the device open has closed
-    it."""
+    """Let go of the file at once, or when the last one that has the device open closes it."""
     release(loop.path)
     os.chown(loop.path, loop.user, loop.group)
     loop.path.chmod(loop.mode)
 
 
 def release(path: Path) -> None:
-    """The same for any loop device; one that is free is fine."""
+    """Let go of the file of any loop device; one that is free is fine."""
     try:
         with _opened(path) as device:
-            _set_read_only(
-                device, False
-            )  # this too outlives the device, and would be the next user's surprise
+            # Read-only outlives the binding too, and would surprise the next user.
+            _set_read_only(device, False)
             fcntl.ioctl(device, LOOP_CLR_FD)
     except OSError as problem:
         if problem.errno not in {errno.ENXIO, errno.ENODEV, errno.ENOENT}:
@@ -90,7 +92,7 @@ def follow_size(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Write out what is in the device's page cache; OSError when that failed."""
+    """Write out the device's page cache; raise OSError when that failed."""
     with _opened(path) as device:
         os.fsync(device)
 
@@ -105,22 +107,17 @@ def drop_cache(path: Path) -> None:
 
 
 def is_over(path: Path, name: str) -> bool:
-    """Is the device still the one over the file of this name, and not free or somebody else's?"""
+    """Return whether the device is still over the file of this name: not free, not another's."""
+    backing = Path(f"/sys/block/{path.name}/loop/backing_file")
     try:
-        return (
-            Path(
-                Path(f"/sys/block/{path.name}/loop/backing_file")
-                .read_text(errors="replace")
-                .strip()
-            ).name
-            == name
-        )
+        file = backing.read_text(errors="replace").strip()
     except FileNotFoundError:
         return False
+    return Path(file).name == name
 
 
 def over_files(prefix: str) -> Iterator[Path]:
-    """The loop devices whose file's own name begins so."""
+    """Yield the loop devices whose file's own name begins so."""
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):  # let go of in this moment
             if Path(backing.read_text(errors="replace")).name.startswith(prefix):
@@ -133,9 +130,8 @@ class _TakenError(Exception):
 
 def _node(number: int) -> Path:
     path = Path(f"/dev/loop{number}")
-    with contextlib.suppress(
-        FileExistsError
-    ):  # a /dev without devtmpfs, as in containers, does not make it by itself
+    # A /dev without devtmpfs, as in containers, does not make the node by itself.
+    with contextlib.suppress(FileExistsError):
         os.mknod(path, stat.S_IFBLK | NODE_MODE, os.makedev(LOOP_MAJOR, number))
     return path
 
@@ -145,8 +141,8 @@ def _set_read_only(device: int, read_only: bool) -> None:
 
 
 def _configure(device: int, file: int) -> None:
-    # A bytearray, not bytes: with those Python keeps its own lock while it waits, and we are whom
-    # it waits for.
+    # A bytearray, not bytes: with bytes Python keeps its own lock while the kernel waits, and the
+    # kernel waits for us.
     config = bytearray(
         CONFIG.pack(file, SECTOR_BYTES, 0, 0, 0, 0, 0, 0, 0, 0, DIRECT_IO, b"", b"", b"", 0, 0)
     )

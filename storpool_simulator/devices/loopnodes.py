@@ -1,5 +1,4 @@
-"""Devices for root: loop devices whose data path is a process of its own (the module block), spoken
-to from here."""
+"""Devices for root: loop devices whose data path is a process of its own (the module block)."""
 
 from __future__ import annotations
 
@@ -18,23 +17,22 @@ from storpool_simulator.devices import blockcontrol, blockdevices, nodes, opener
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-# Not imported here: it would be there twice, once as __main__
+# Not imported here: it would be there twice, once as __main__.
 PROGRAM = "storpool_simulator.devices.block"
-START_SECONDS = (
-    20.0  # our choice: a start takes 0.3 s, and waits at most half of this for a predecessor's end
-)
-ANSWER_SECONDS = (
-    60.0  # our choice: the longest wait is for a volume that is held while it is copied
-)
+# Our choice: a start takes 0.3 s, and waits at most half of this for a predecessor's end.
+START_SECONDS = 20.0
+# Our choice: the longest wait is for a volume that is held while it is copied.
+ANSWER_SECONDS = 60.0
 PACKAGES = Path(__file__).resolve().parents[2]
-INSTALLED = frozenset(
-    {"site-packages", "dist-packages"}
-)  # found without help, and wrong in front of the standard library
+# Python finds these without help, and they are wrong in front of the standard library.
+INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 class LoopNodes:
-    """The loop devices of one state folder; every call is a connection of its own, so any thread
-    may make it."""
+    """The loop devices of one state folder.
+
+    Every call is a connection of its own, so any thread may make it.
+    """
 
     def __init__(self, state: Path, links: Sequence[Path], linger_seconds: float) -> None:
         self._state = state.resolve()
@@ -47,7 +45,7 @@ class LoopNodes:
         self._pid = 0
 
     def start(self) -> dict[nodes.Key, Path]:
-        """Take over the data path that an earlier run left, or start one."""
+        """Take over the data path that an earlier run left, or start one; return its devices."""
         self._state_fd = os.open(self._state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         found = self._stay()
         if found is None:
@@ -62,7 +60,7 @@ class LoopNodes:
         return dict(found)
 
     def show(self, client_id: int, node: nodes.Node) -> Path:
-        """Have the loop device there."""
+        """Have the loop device there, and return its path."""
         answer = self._call(
             "show",
             client=client_id,
@@ -75,17 +73,19 @@ class LoopNodes:
         return device
 
     def check_hide(self, keys: Collection[nodes.Key]) -> None:
-        """Nothing to refuse: each attachment has a device of its own."""
+        """Do nothing: each attachment has a device of its own, so none has to be refused."""
 
     def hide(self, keys: Collection[nodes.Key], cut: bool) -> None:
-        """Let go of the loop devices; one that is still open stays until it is closed, and only
-        answers errors."""
+        """Let go of the loop devices.
+
+        One that is still open stays until it is closed, and answers errors only.
+        """
         for key in keys:
             self._call("hide", client=key[0], global_id=key[1], cut=cut)
             self._devices.pop(key, None)
 
     def holders(self, client_id: int, global_id: str) -> tuple[str, ...]:
-        """Who holds the loop device open."""
+        """Return who holds the loop device open."""
         device = self._devices.get((client_id, global_id))
         return () if device is None else openers.of_device(device, self._pid)
 
@@ -95,14 +95,16 @@ class LoopNodes:
 
     @contextlib.contextmanager
     def quiesce(self, global_ids: Iterable[str]) -> Iterator[None]:
-        """Hold writes for as long as a connection lives: if this process dies inside, they go
-        on."""
+        """Hold writes for as long as a connection lives.
+
+        If this process dies inside, they go on.
+        """
         connection, _ = self._ask("hold", global_ids=list(global_ids))
         with connection:
             yield
 
     def delay(self, client_id: int, seconds: float) -> None:
-        """Every read and write of this host, now attached or later."""
+        """Delay every read and write of this host, on what is attached now or later."""
         self._call("delay", client=client_id, seconds=seconds)
 
     def close(self) -> None:
@@ -133,37 +135,28 @@ class LoopNodes:
 
     def _spawn(self) -> None:
         arguments = ["--state", str(self._state), "--linger", str(self._linger_seconds)]
-        environment = dict(os.environ)
-        if PACKAGES.name not in INSTALLED:
-            environment["PYTHONPATH"] = os.pathsep.join(
-                filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")])
-            )
-        log_fd = os.open(
-            self._state / blockcontrol.LOG,
-            os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
-            0o600,
-        )
+        log_path = self._state / blockcontrol.LOG
+        log_fd = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         with os.fdopen(log_fd, "ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", PROGRAM, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=environment,
-                # What ends the API, like Ctrl-C in its terminal, is not for the data path
+                env=_environment(),
+                # What ends the API, like Ctrl-C in its terminal, is not for the data path.
                 start_new_session=True,
             )
-        assert self._child.stdout is not None  # noqa: S101 -- for the type checker
+        assert self._child.stdout is not None  # noqa: S101  for the type checker
         with self._child.stdout as pipe:
             said_something, _, _ = select.select([pipe], [], [], START_SECONDS)
             ready = said_something and pipe.readline()
         if not ready:
             self._child.kill()
             self._child.wait(START_SECONDS)
-            lines = (self._state / blockcontrol.LOG).read_text(errors="replace").splitlines()
-            raise nodes.DeviceError(
-                f"the data path did not start: {lines[-1] if lines else 'it said nothing'}"
-            )
+            lines = log_path.read_text(errors="replace").splitlines()
+            last = lines[-1] if lines else "it said nothing"
+            raise nodes.DeviceError(f"the data path did not start: {last}")
 
     def _call(self, verb: str, **facts: object) -> dict[str, Any]:
         connection, answer = self._ask(verb, **facts)
@@ -171,7 +164,7 @@ class LoopNodes:
         return answer
 
     def _ask(self, verb: str, **facts: object) -> tuple[socket.socket, dict[str, Any]]:
-        """Send one request on a connection of its own, and answer that with its reply."""
+        """Send one request on a connection of its own; return the connection and the reply."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(ANSWER_SECONDS)
         try:
@@ -199,3 +192,11 @@ class LoopNodes:
             os.close(blockcontrol.lock(self._state_fd, START_SECONDS))
         except (TimeoutError, subprocess.TimeoutExpired) as problem:
             raise nodes.DeviceError(f"process {self._pid}, the data path: {problem}") from problem
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    if PACKAGES.name not in INSTALLED:
+        folders = [str(PACKAGES), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+    return environment

@@ -1,5 +1,7 @@
-"""The words that both kinds of devices share: what is shown, to whom, and what each kind must be
-able to do."""
+"""The words that both kinds of devices share.
+
+They say what is shown, to whom, and what each kind must be able to do.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,13 @@ class Nodes(Protocol):
     """One kind of devices, without the links to them."""
 
     def start(self) -> dict[Key, Path]:
-        """Clean up what an earlier run left, or take it over; answer what was taken over, with its
-        device paths."""
+        """Clean up what an earlier run left, or take it over.
+
+        Returns what was taken over, with its device paths.
+        """
 
     def show(self, client_id: int, node: Node) -> Path:
-        """Make or change the device of one attachment; answer its path. Idempotent."""
+        """Make or change the device of one attachment, and return its path. Idempotent."""
 
     def check_hide(self, keys: Collection[Key]) -> None:
         """Raise DeviceError when this kind cannot end just these attachments together."""
@@ -48,13 +52,13 @@ class Nodes(Protocol):
         """End attachments; absent ones are fine."""
 
     def holders(self, client_id: int, global_id: str) -> tuple[str, ...]:
-        """Who holds the device open; () also when there is none."""
+        """Return who holds the device open; () also when there is none."""
 
     def resize(self, global_id: str, size_bytes: int) -> None:
         """Give every device of this object the new size of its data file."""
 
     def quiesce(self, global_ids: Iterable[str]) -> AbstractContextManager[None]:
-        """Make writes wait while inside."""
+        """Give a time in which writes to these objects wait."""
 
     def delay(self, client_id: int, seconds: float) -> None:
         """Make every read and write of one host take that much longer."""

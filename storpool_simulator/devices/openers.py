@@ -1,9 +1,8 @@
-"""Who really holds a device open: processes by descriptor or memory map, mounts in any namespace,
-the kernel itself.
+"""Who really holds a device open: processes, mounts in any namespace, the kernel itself.
 
-Seen with the eyes of the caller: an ordinary user sees his own processes only. Not seen are
-descriptors that live nowhere in /proc: those registered in an io_uring and closed since, and those
-on their way through a socket.
+A process holds it by a descriptor or a memory map. It is seen with the eyes of the caller: an
+ordinary user sees his own processes only. Not seen are descriptors that live nowhere in /proc:
+those registered in an io_uring and closed since, and those on their way through a socket.
 """
 
 from __future__ import annotations
@@ -22,12 +21,16 @@ if TYPE_CHECKING:
 PASSERS_BY = frozenset({"systemd-udevd", "(udev-worker)"})
 """They look at every new device for a moment, as it appears: no host would count them."""
 
+OUT_OF_SIGHT = "the kernel (swap, device-mapper or a mount out of sight)"
+
 _probing = threading.Lock()  # so that one thread's probe is not another thread's finding
 
 
 def of_device(path: Path, ignored_pid: int) -> tuple[str, ...]:
-    """Who holds this block device, through whichever node; `ignored_pid` is the simulator's own
-    data path."""
+    """Return who holds this block device, through whichever node.
+
+    `ignored_pid` is the simulator's own data path.
+    """
     try:
         number = path.stat().st_rdev
     except FileNotFoundError:
@@ -36,15 +39,12 @@ def of_device(path: Path, ignored_pid: int) -> tuple[str, ...]:
         claimed = _is_claimed(path)
         found = _processes(_opens_device(number), ignored_pid)
         if claimed:
-            return (
-                *found,
-                *(_mounts(number) or ["the kernel (swap, device-mapper or a mount out of sight)"]),
-            )
+            return (*found, *(_mounts(number) or [OUT_OF_SIGHT]))
         return found or _processes(_maps_device(number, path.name), ignored_pid)
 
 
 def of_file(path: Path) -> tuple[str, ...]:
-    """Who holds this plain file by exactly this path, other hard links of it not counted."""
+    """Return who holds this plain file by exactly this path; its other hard links do not count."""
     name = str(path)
     return (
         _processes(_opens_file(name), ignored_pid=0)
@@ -54,8 +54,10 @@ def of_file(path: Path) -> tuple[str, ...]:
 
 
 def _is_claimed(path: Path) -> bool:
-    """True under a mounted file system, swap or device-mapper: they open exclusively, and none of
-    them is a process."""
+    """Return whether a mounted file system, swap or device-mapper has it.
+
+    They open exclusively, and none of them is a process.
+    """
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
     except OSError as problem:
@@ -69,23 +71,24 @@ def _is_claimed(path: Path) -> bool:
 
 def _processes(holds: Callable[[str], bool], ignored_pid: int) -> tuple[str, ...]:
     found = []
-    for entry in os.listdir("/proc"):  # noqa: PTH208 -- a plain list is what makes this fast
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == ignored_pid:
+            continue
         # A process may end, or not be ours to look into, at any line of this.
-        if entry.isdigit() and int(entry) != ignored_pid:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                if holds(entry):
-                    name = Path(f"/proc/{entry}/comm").read_text(errors="replace").strip()
-                    if name not in PASSERS_BY:
-                        found.append(f"pid {entry} {name}")
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if holds(pid):
+                name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
+                if name not in PASSERS_BY:
+                    found.append(f"pid {pid} {name}")
     return tuple(found)
 
 
 def _opens_device(number: int) -> Callable[[str], bool]:
     def holds(pid: str) -> bool:
         folder = f"/proc/{pid}/fd"
-        for fd in os.listdir(folder):  # noqa: PTH208
+        for fd in os.listdir(folder):
             try:
-                facts = os.stat(f"{folder}/{fd}")  # noqa: PTH116
+                facts = os.stat(f"{folder}/{fd}")
             except OSError:
                 continue
             if facts.st_rdev == number and stat.S_ISBLK(facts.st_mode):
@@ -98,9 +101,9 @@ def _opens_device(number: int) -> Callable[[str], bool]:
 def _opens_file(name: str) -> Callable[[str], bool]:
     def holds(pid: str) -> bool:
         folder = f"/proc/{pid}/fd"
-        for fd in os.listdir(folder):  # noqa: PTH208
+        for fd in os.listdir(folder):
             try:
-                if os.readlink(f"{folder}/{fd}") == name:  # noqa: PTH115
+                if os.readlink(f"{folder}/{fd}") == name:
                     return True
             except OSError:
                 continue
@@ -115,7 +118,7 @@ def _maps_device(number: int, name: str) -> Callable[[str], bool]:
     def holds(pid: str) -> bool:
         for line in _map_lines(pid, ending):
             with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{pid}/map_files/{line.split()[0].decode()}").st_rdev == number:  # noqa: PTH116
+                if os.stat(f"/proc/{pid}/map_files/{line.split()[0].decode()}").st_rdev == number:
                     return True
         return False
 
@@ -133,28 +136,27 @@ def _map_lines(pid: str, ending: bytes) -> Iterator[bytes]:
 
 
 def _mounts(number: int) -> list[str]:
-    wanted = f"{os.major(number)}:{os.minor(number)}"
     seen: set[int] = set()
     points: dict[str, None] = {}
-    for entry in os.listdir("/proc"):  # noqa: PTH208
-        if not entry.isdigit():
-            continue
+    for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            namespace = os.stat(f"/proc/{entry}/ns/mnt").st_ino  # noqa: PTH116
+            namespace = os.stat(f"/proc/{pid}/ns/mnt").st_ino
             if namespace not in seen:
                 seen.add(namespace)
-                for line in (
-                    Path(f"/proc/{entry}/mountinfo").read_text(errors="replace").splitlines()
-                ):
-                    fields = line.split()
-                    if fields[2] == wanted:
-                        points[fields[4]] = None
+                points.update(dict.fromkeys(_mount_points(pid, number)))
     return [f"mounted at {point}" for point in points]
+
+
+def _mount_points(pid: str, number: int) -> list[str]:
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    mounts = Path(f"/proc/{pid}/mountinfo").read_text(errors="replace").splitlines()
+    fields = [line.split() for line in mounts]
+    return [one[4] for one in fields if one[2] == wanted]
 
 
 def _loops_over(name: str) -> Iterator[str]:
     wanted = os.fsencode(name) + b"\n"
-    for block in os.listdir("/sys/block"):  # noqa: PTH208
+    for block in os.listdir("/sys/block"):
         if block.startswith("loop"):
             with (
                 contextlib.suppress(OSError),

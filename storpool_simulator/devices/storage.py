@@ -25,9 +25,10 @@ BLOCK = 512  # the unit of st_blocks, whatever the file system's own block is
 CHUNK = 1 << 20  # our choice: what a copy by hand moves at once
 PRIVATE = 0o600  # data of guests is for the simulator's own user
 UNFINISHED = "~"  # no global id begins with it
+# What file systems answer to FICLONE, copy_file_range and punching when they cannot.
 NOT_POSSIBLE_HERE = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.EPERM}
-)  # what file systems answer to FICLONE, copy_file_range and punching when they cannot
+)
 
 
 class Storage:
@@ -40,12 +41,14 @@ class Storage:
             leftover.unlink(missing_ok=True)
 
     def path(self, global_id: str) -> Path:
-        """Where the data of this object is, or would be."""
+        """Return where the data of this object is, or would be."""
         return self._folder / global_id
 
     def create(self, global_id: str, size_bytes: int) -> None:
-        """Make it, reading zeros everywhere; a file that an earlier object of this id left is
-        discarded."""
+        """Make the file, which reads zeros everywhere.
+
+        A file that an earlier object of this id left is discarded.
+        """
         unfinished = _unfinished(self.path(global_id))
         fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)
         try:
@@ -55,18 +58,17 @@ class Storage:
         unfinished.replace(self.path(global_id))
 
     def copy(self, source_id: str, target_id: str, size_bytes: int) -> None:
-        """Make `target_id` with the content of `source_id`, cut or grown with zeros to
-        `size_bytes`.
+        """Make `target_id` with the content of `source_id`, cut or grown with zeros.
 
-        Shares the data where the file system can (XFS, Btrfs), else copies what is not a hole.
+        It shares the data where the file system can (XFS, Btrfs); else it copies what is not a
+        hole.
         """
         copy_file(self.path(source_id), self.path(target_id), size_bytes)
 
     def overwrite(self, source_id: str, target_id: str, size_bytes: int) -> None:
-        """Give `target_id` the content of `source_id` in place: same inode, so its devices stay
-        attached.
+        """Give `target_id` the content of `source_id` in place, so that its devices stay attached.
 
-        Killed in the middle it leaves a mixture; repeating it heals that.
+        When it is killed in the middle it leaves a mixture; repeating it heals that.
         """
         source = os.open(self.path(source_id), os.O_RDONLY)
         try:
@@ -76,7 +78,7 @@ class Storage:
             os.close(source)
 
     def resize(self, global_id: str, size_bytes: int) -> None:
-        """Grow it with zeros, or cut it."""
+        """Grow the file with zeros, or cut it."""
         with _changeable(self.path(global_id)) as fd:
             os.ftruncate(fd, size_bytes)
 
@@ -85,19 +87,21 @@ class Storage:
         self.path(global_id).unlink(missing_ok=True)
 
     def stored_bytes(self, global_id: str) -> int:
-        """What it takes on the disk now: holes take nothing."""
+        """Return what it takes on the disk now: holes take nothing."""
         return self.path(global_id).stat().st_blocks * BLOCK
 
     def ids(self) -> Iterator[str]:
-        """The global ids of all data files."""
+        """Yield the global ids of all data files."""
         for entry in self._folder.iterdir():
             if not entry.name.startswith(UNFINISHED):
                 yield entry.name
 
 
 def copy_file(source: Path, target: Path, size_bytes: int) -> None:
-    """Make `target` a new inode with the content of `source` (which may be `target` itself), or
-    leave it as it was."""
+    """Make `target` a new inode with the content of `source`, or leave it as it was.
+
+    `source` may be `target` itself.
+    """
     unfinished = _unfinished(target)
     source_fd = os.open(source, os.O_RDONLY)
     try:
@@ -115,8 +119,10 @@ def copy_file(source: Path, target: Path, size_bytes: int) -> None:
 
 
 def zero(fd: int, start: int, length: int) -> None:
-    """Make a range read zeros and take no space; where the file system has no holes, by writing
-    zeros."""
+    """Make a range read zeros and take no space.
+
+    Where the file system has no holes, zeros are written.
+    """
     if _libc.fallocate(fd, PUNCH_HOLE, start, length) == 0:
         return
     number = ctypes.get_errno()
@@ -129,7 +135,7 @@ def zero(fd: int, start: int, length: int) -> None:
 
 @contextlib.contextmanager
 def _changeable(path: Path) -> Iterator[int]:
-    """Open it for writing, also when its mode is that of a plain file attached read-only."""
+    """Open the file for writing, also when its mode is that of one attached read-only."""
     mode = stat.S_IMODE(path.stat().st_mode)
     try:
         fd = os.open(path, os.O_RDWR)
@@ -153,8 +159,8 @@ def _fill(source: int, target: int, size_bytes: int) -> None:
     length = min(os.fstat(source).st_size, size_bytes)
     if not _share(source, target):
         _copy_sparsely(source, target, length)
-    # Cut to the source first: what the target held beyond it must not show in a target that is
-    # larger.
+    # Cut to the source's length first: what the target held beyond it must not show in a target
+    # that is larger.
     os.ftruncate(target, length)
     os.ftruncate(target, size_bytes)
 
@@ -170,17 +176,19 @@ def _share(source: int, target: int) -> bool:
 
 
 def _copy_sparsely(source: int, target: int, length: int) -> None:
-    """Copy data, and make holes where the source has holes, in that part of an existing target
-    too."""
+    """Copy data, and make holes where the source has holes, also where the target has data."""
     old_length = os.fstat(target).st_size
     at = 0
     for start, end in _data_ranges(source, length):
-        if at < min(start, old_length):
-            zero(target, at, min(start, old_length) - at)
+        _zero_hole(target, at, min(start, old_length))
         _copy_range(source, target, start, end)
         at = end
-    if at < min(length, old_length):
-        zero(target, at, min(length, old_length) - at)
+    _zero_hole(target, at, min(length, old_length))
+
+
+def _zero_hole(fd: int, start: int, end: int) -> None:
+    if start < end:
+        zero(fd, start, end - start)
 
 
 def _data_ranges(fd: int, length: int) -> Iterator[tuple[int, int]]:
