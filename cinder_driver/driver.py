@@ -264,18 +264,18 @@ class StorPoolDriver(driver.VolumeDriver):
             # "Nobody has it" lets Cinder give it to another host: this is asked behind the barrier
             # of the first read.
             there = session.find_volume(volume)
-            holders = hosts.holding(session.client, target(there)) if there else []
-        if there is None or not holders:
+            clients = hosts.clients_of(session.client, target(there)) if there else []
+        if there is None or not clients:
             return False
         if connector is not None:
             if hosts.is_shared_there(volume, connector):
                 return True
             client_id = hosts.client_id(connector, self._own_names())
-            holders = [each for each in holders if each == client_id]
+            clients = [each for each in clients if each == client_id]
         with failures.of(volume=volume["id"]):
-            hosts.release(session.client, target(there), holders)
-        if holders:
-            LOG.info("volume_detached volume=%s clients=%s", volume["id"], holders)
+            hosts.release(session.client, target(there), clients)
+        if clients:
+            LOG.info("volume_detached volume=%s clients=%s", volume["id"], clients)
         return False
 
     def ensure_export(self, context: Any, volume: Any) -> None:

@@ -61,9 +61,9 @@ def is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
     return sum(_is_there(each, connector) for each in volume["volume_attachment"]) > 1
 
 
-def holding(client: api.Client, target: attachments.Target) -> list[int]:
+def clients_of(client: api.Client, target: attachments.Target) -> list[int]:
     """Return the clients that have it attached (`AttachmentsList`)."""
-    return attachments.holders(client, target)
+    return attachments.clients_of(client, target)
 
 
 def release(client: api.Client, target: attachments.Target, clients: Sequence[int]) -> None:
@@ -81,12 +81,12 @@ def release(client: api.Client, target: attachments.Target, clients: Sequence[in
                 str(target),
             )
         except errors.InUse as error:
-            open_at.extend(error.holders or (f"client {client_id}",))
+            open_at.extend(error.openers or (f"client {client_id}",))
         except (errors.Rejected, errors.Conflict):
             # The host may have let go by itself meanwhile, and whether StorPool takes that for an
             # error is not documented: the list as it is now decides.
             client.be_current()
-            if client_id in holding(client, target):
+            if client_id in clients_of(client, target):
                 raise
     if open_at:
         raise errors.InUse(str(target), tuple(dict.fromkeys(open_at)))

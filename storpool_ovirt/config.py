@@ -89,7 +89,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostSettings:
     """What a host's own storpool.conf says: its cluster, its client id there, and what names of
     Cinder's begin with."""
 
@@ -430,7 +430,7 @@ def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]
             raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
 
 
-def host(root: str = "", node: str | None = None, environment: bool = True) -> Host:
+def host(root: str = "", node: str | None = None, environment: bool = True) -> HostSettings:
     """Return the settings of the host that this process runs on; raise ConfigError when
     storpool.conf lacks one.
 
@@ -463,7 +463,7 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
             "is not a client id",
             f"give 1 to {names.CLIENT_ID_MAX}",
         )
-    return Host(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
+    return HostSettings(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
 
 
 def _check_there(root: str) -> None:

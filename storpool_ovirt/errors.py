@@ -104,15 +104,15 @@ class WrongCluster(Error):
 class InUse(Error):
     """A host holds the device open.
 
-    `holders` are client ids, or host names where storpool.conf tells them.
+    `openers` are client ids, or host names where storpool.conf tells them.
     """
 
-    def __init__(self, name: str, holders: tuple[str, ...]) -> None:
-        super().__init__(name, holders)
-        self.name, self.holders = name, holders
+    def __init__(self, name: str, openers: tuple[str, ...]) -> None:
+        super().__init__(name, openers)
+        self.name, self.openers = name, openers
 
     def __str__(self) -> str:
-        where = ", ".join(self.holders) or "a host that StorPool did not name"
+        where = ", ".join(self.openers) or "a host that StorPool did not name"
         return f"{self.name} is open at {where}: stop what uses the device there, then try again"
 
 

@@ -20,7 +20,7 @@ def of_attachments(view: survey.View) -> Iterator[Finding]:
         thing = view.things.get(node.global_id)
         if thing is not None and candidates.owner(thing, view.location):
             continue  # who has it is that owner's affair; `drift.py` tells that it is another's
-        held = view.holders(node.global_id, names.object_name(node.uuid))
+        held = view.attachments_of(node.global_id, names.object_name(node.uuid))
         if held:
             yield from _held(view, record, held)
 
@@ -73,7 +73,7 @@ def _inactive(view: survey.View, node: mapping.Node, what: str, where: str, acti
     other = (
         record is not None
         and record.node.global_id is not None
-        and view.holders(record.node.global_id, names.object_name(active))
+        and view.attachments_of(record.node.global_id, names.object_name(active))
     )
     if other:
         return Finding(

@@ -100,7 +100,7 @@ def _active(view: survey.View, disk: _Disk) -> str | None:
     attached = [
         uuid
         for uuid in disk.in_order
-        if view.holders(disk.things[uuid].global_id, disk.things[uuid].name)
+        if view.attachments_of(disk.things[uuid].global_id, disk.things[uuid].name)
     ]
     if len(attached) == 1:
         return attached[0]

@@ -74,7 +74,7 @@ def look(client: api.Client, known: MappingSide, root: str) -> Listing:
     clients = {each.client_id: each.status for each in client.clients()}
     sections, problem = _sections(root)
     here = sections.get(os.uname().nodename)
-    nobody = openers.Host({}, problem or "this machine is no client of StorPool", not problem)
+    nobody = openers.DeviceView({}, problem or "this machine is no client of StorPool", not problem)
     host = openers.look(root) if here is not None else nobody
     # What is attached or detached while the host is looked at is neither a stray nor missing.
     listed = client.attachments()

@@ -92,7 +92,7 @@ def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     node = tree.known(work, names.uuid(uuid, "the id"))
     target = tree.target(node)
     if dry_run:
-        held = attachments.holders(work.client, target)
+        held = attachments.clients_of(work.client, target)
         return f"would detach {target} where it is closed, of {names.clients(held)}"
     with checks.held(work, node.root):
         return _detached(work, node)

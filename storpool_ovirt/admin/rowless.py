@@ -54,7 +54,7 @@ def _unmapped(view: survey.View, uuid: str, root: str, thing: api.Volume) -> Fin
     else:
         cause = "the mapping has another object for this id, which StorPool does not have any more"
         mend = f"storpool-ovirt mend {uuid} takes it for that one"
-    held = view.holders(thing.global_id, thing.name)
+    held = view.attachments_of(thing.global_id, thing.name)
     if held:
         cause += f"; {', '.join(f'client {each.client_id}' for each in held)} has it attached"
     severity = CRITICAL if record is not None or held else WARNING

@@ -100,12 +100,12 @@ def _is_changed(dry_run: bool) -> str:
 
 
 def _check_one(client: api.Client, there: api.Volume, state: str) -> None:
-    holders = sorted(
+    clients = sorted(
         {each.client_id for each in client.attachments() if each.is_of(there.global_id, there.name)}
     )
-    if len(holders) > 1:
+    if len(clients) > 1:
         raise errors.Conflict(
             f"volume {there.name} (~{there.global_id})",
-            f"is attached to {', '.join(f'client {each}' for each in holders)}, and {state}",
+            f"is attached to {', '.join(f'client {each}' for each in clients)}, and {state}",
             "stop or unplug all VMs but one, then try again",
         )

@@ -179,7 +179,7 @@ class View:
         address = names.address(thing.global_id)
         return [*self._children.get(address, []), *self._children.get(thing.name, [])]
 
-    def holders(self, global_id: str, name: str) -> list[api.Attachment]:
+    def attachments_of(self, global_id: str, name: str) -> list[api.Attachment]:
         """Return who has an object attached; older releases list no global ids, but names."""
         return [*self._held.get(global_id, []), *self._held.get(name, [])]
 

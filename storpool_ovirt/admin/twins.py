@@ -129,7 +129,9 @@ def _at_work(view: survey.View, engine: claims.Engine) -> str:
 
 
 def _attached(view: survey.View, things: list[api.Volume]) -> Iterator[str]:
-    held = [(each, one) for each in things for one in view.holders(each.global_id, each.name)]
+    held = [
+        (each, one) for each in things for one in view.attachments_of(each.global_id, each.name)
+    ]
     running = sorted(
         {one.client_id for _, one in held if view.clients.get(one.client_id) != api.DOWN}
     )

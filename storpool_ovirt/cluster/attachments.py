@@ -124,7 +124,7 @@ def release(
                 items, client.limits.attach_timeout_seconds, ", ".join(map(str, targets))
             )
         except errors.InUse as error:
-            raise errors.InUse(error.name, _named(error.holders, host_names)) from error
+            raise errors.InUse(error.name, _named(error.openers, host_names)) from error
         except (errors.Rejected, errors.Conflict):
             # A host may have let go by itself, which StorPool may take for an error: the list
             # decides, as it is now.
@@ -151,7 +151,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     client.be_current()
     gone: list[int] = []
     still: list[int] = []
-    for client_id in holders(client, target):
+    for client_id in clients_of(client, target):
         try:
             item = detach_item(target, [client_id])
             client.reassign([item], client.limits.attach_timeout_seconds, str(target))
@@ -159,7 +159,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
             still.append(client_id)
         except (errors.Rejected, errors.Conflict):
             client.be_current()
-            if client_id in holders(client, target):
+            if client_id in clients_of(client, target):
                 raise
             gone.append(client_id)  # it has let go by itself
         else:
@@ -167,7 +167,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
     return gone, still
 
 
-def holders(client: api.Client, target: Target) -> list[int]:
+def clients_of(client: api.Client, target: Target) -> list[int]:
     """Return the clients that have this attached, open or closed."""
     return [
         each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)
@@ -184,7 +184,7 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     behind = _behind(client.clients(), generation)
     running = {each.client_id for each in behind if each.status != api.DOWN}
     if running:
-        for client_id in sorted(running.intersection(holders(client, target))):
+        for client_id in sorted(running.intersection(clients_of(client, target))):
             client.client_wait(client_id)
     return sorted(each.client_id for each in behind if each.status == api.DOWN)
 
@@ -226,8 +226,8 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
             return False
         else:
             return True
-    holders = (still_open and still_open.holders) or (f"client {host.client_id}",)
-    raise errors.InUse(str(target), holders) from still_open
+    openers = (still_open and still_open.openers) or (f"client {host.client_id}",)
+    raise errors.InUse(str(target), openers) from still_open
 
 
 def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
@@ -247,9 +247,9 @@ def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment 
     return None
 
 
-def _named(holders: Sequence[str], host_names: Mapping[int, str]) -> tuple[str, ...]:
+def _named(openers: Sequence[str], host_names: Mapping[int, str]) -> tuple[str, ...]:
     known = {
         f"client {client_id}": f"client {client_id} ({name})"
         for client_id, name in host_names.items()
     }
-    return tuple(known.get(holder, holder) for holder in holders)
+    return tuple(known.get(opener, opener) for opener in openers)

@@ -94,7 +94,7 @@ class Calls:
         """Return what `parse` makes of an answer; raise ApiUnavailable when it makes no sense."""
         try:
             return parse(data)
-        except replies.Odd as error:
+        except replies.OddReply as error:
             raise self._nonsense(method, str(error)) from error
 
     def _nonsense(self, method: str, why: str) -> errors.ApiUnavailable:

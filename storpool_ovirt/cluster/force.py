@@ -19,18 +19,20 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.log import Log
 
-# An object may go away between a list and the next request: so often it is looked again.
+# How often it is looked again: an object may go away between a list and the next request.
 LOOKS = 3
-# So often more where no answer came, with growing pauses: a failover of the management service
+# How often more where no answer came, with growing pauses: a failover of the management service
 # takes half a minute.
 LOST_LOOKS = 6
 SHOWN = 3  # objects that an error names
 
 
 @dataclass(frozen=True)
-class Held:
-    """An object of oVirt's that a client has: `uuid` is oVirt's id for it, `access_mode` rw or
-    ro."""
+class HeldObject:
+    """An object of oVirt's that a client has attached.
+
+    `uuid` is oVirt's id for it, `access_mode` is rw or ro.
+    """
 
     target: attachments.Target
     uuid: str
@@ -44,9 +46,11 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a client has at one moment: oVirt's objects, the names of others', and of what is in no
-    list.
+class ClientView:
+    """What a client has attached at one moment.
+
+    `ours` are oVirt's objects, `others` the names of other owners', `unknown` the names of what is
+    in no list.
 
     `status` is StorPool's word for the client (`storpool.sptypes.ClientConfigStatus`), None where
     it knows no such one.
@@ -54,7 +58,7 @@ class Seen:
 
     client_id: int
     status: str | None
-    ours: tuple[Held, ...]
+    ours: tuple[HeldObject, ...]
     others: tuple[str, ...]
     unknown: tuple[str, ...] = ()
 
@@ -66,13 +70,16 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Cleared:
-    """What `clear` did: what it took, what was let go of by others meanwhile, and how the client is
-    now."""
+class ForcedSet:
+    """What `clear` did.
 
-    taken: tuple[Held, ...]
-    vanished: tuple[Held, ...]
-    now: Seen
+    `taken` is what it took by force, `vanished` what was detached meanwhile by others, `now` how
+    the client is afterwards.
+    """
+
+    taken: tuple[HeldObject, ...]
+    vanished: tuple[HeldObject, ...]
+    now: ClientView
 
 
 def status(client: api.Client, client_id: int) -> str | None:
@@ -80,11 +87,11 @@ def status(client: api.Client, client_id: int) -> str | None:
     return next((each.status for each in client.clients() if each.client_id == client_id), None)
 
 
-def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
-    """Tell how a client is and what it has; changes nothing.
+def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientView:
+    """Return how a client is and what it has attached; change nothing.
 
-    It is how it is now, not as an instance of the management knows it that is behind. The status
-    is read first, so what a client attaches that has just come up is in the list.
+    It is true for now: no answer of an instance that is behind is used. The status is read first,
+    so the list has what a client attached that has just come up.
     """
     client.be_current()
     word = status(client, client_id)
@@ -104,7 +111,7 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
         client.pause(
             attempt
         )  # it was renamed or deleted between the two lists, or these are a moment behind
-    ours: list[Held] = []
+    ours: list[HeldObject] = []
     others: list[str] = []
     unknown: list[str] = []
     for each, there in pairs:
@@ -113,10 +120,10 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> Seen:
             ours.append(held)
         else:
             (others if there else unknown).append(each.name)
-    return Seen(client_id, word, tuple(ours), tuple(others), tuple(unknown))
+    return ClientView(client_id, word, tuple(ours), tuple(others), tuple(unknown))
 
 
-def check_all_known(seen: Seen) -> None:
+def check_all_known(seen: ClientView) -> None:
     """Raise Conflict when a client has something of which nobody can tell whose it is."""
     if seen.unknown:
         raise errors.Conflict(
@@ -126,7 +133,7 @@ def check_all_known(seen: Seen) -> None:
         )
 
 
-def clear(client: api.Client, seen: Seen, openstack_prefix: str, log: Log) -> Cleared:
+def clear(client: api.Client, seen: ClientView, openstack_prefix: str, log: Log) -> ForcedSet:
     """Take everything of oVirt's from a client by force, shareable disks too; what is others'
     stays.
 
@@ -137,7 +144,7 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, log: Log) -> Cl
     or a client that runs does not take over that it lost its disks.
     """
     client_id, now, generation = seen.client_id, seen, 0
-    taken: list[Held] = []
+    taken: list[HeldObject] = []
     refused: errors.Error | None = None
     for attempt in range(LOOKS + LOST_LOOKS):
         if not now.ours or now.may_run > seen.may_run:
@@ -162,10 +169,10 @@ def clear(client: api.Client, seen: Seen, openstack_prefix: str, log: Log) -> Cl
         log.line("left_alone", volume=name, client=client_id)
     if seen.ours and now.may_run:
         _check_it_knows(client, client_id, generation)
-    return Cleared(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
+    return ForcedSet(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
 
 
-def _raise_if_left(seen: Seen, now: Seen, refused: errors.Error | None) -> None:
+def _raise_if_left(seen: ClientView, now: ClientView, refused: errors.Error | None) -> None:
     """Raise what explains that something of oVirt's is still there."""
     if not now.ours:
         return
@@ -219,17 +226,17 @@ def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
 
 
 def _tear_off_all(
-    client: api.Client, client_id: int, batches: Sequence[Sequence[Held]]
-) -> tuple[errors.Error | None, int, list[Held]]:
+    client: api.Client, client_id: int, batches: Sequence[Sequence[HeldObject]]
+) -> tuple[errors.Error | None, int, list[HeldObject]]:
     """Take these, a request for each batch; return the last refusal, the generation then, and what
     may be gone.
 
-    Only the list tells what a refusal, or a lost answer, means. None is sent again without a look:
-    who has started a VM there meanwhile keeps its disks.
+    Only the list shows what a refusal, or a lost answer, means. No request is sent again without a
+    look: a VM that was started there meanwhile keeps its disks.
     """
     refused: errors.Error | None = None
     generation = 0
-    sent: list[Held] = []
+    sent: list[HeldObject] = []
     for batch in batches:
         targets = [each.target for each in batch]
         items = [torn_off(each, [client_id]) for each in targets]
@@ -253,7 +260,7 @@ def _is_lost(refused: errors.Error | None) -> bool:
     return isinstance(refused, errors.ApiUnavailable)
 
 
-def _facts(held: Held) -> dict[str, object]:
+def _facts(held: HeldObject) -> dict[str, object]:
     return {"volume": held.target.name, "global_id": held.target.global_id, "uuid": held.uuid}
 
 
@@ -270,20 +277,24 @@ def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None
     )
 
 
-def _held_as(each: api.Attachment, there: api.Volume | None, openstack_prefix: str) -> Held | None:
+def _held_as(
+    each: api.Attachment, there: api.Volume | None, openstack_prefix: str
+) -> HeldObject | None:
     """Return what is oVirt's; where no list has it, the name that only oVirt's objects have tells
     it."""
     if there is None:
         uuid, global_id = names.uuid_of(each.name), each.global_id
         kind = "volume" if each.access_mode == "rw" else "snapshot"
         return (
-            Held(attachments.Target(global_id, each.name, kind), uuid, each.access_mode)
+            HeldObject(attachments.Target(global_id, each.name, kind), uuid, each.access_mode)
             if uuid and global_id
             else None
         )
     owner = _owner(there, openstack_prefix)
     return (
-        Held(attachments.Target(there.global_id, there.name, there.kind), owner, each.access_mode)
+        HeldObject(
+            attachments.Target(there.global_id, there.name, there.kind), owner, each.access_mode
+        )
         if owner
         else None
     )

@@ -2,7 +2,7 @@
 for granted.
 
 A reply may come from a release that nobody here has seen, or from a proxy. What is not what the
-official binding says (`storpool.sptypes`) is `Odd`, whatever it is: no number that is none, no
+official binding says (`storpool.sptypes`) is `OddReply`, whatever it is: no number that is none, no
 missing id, travels further in.
 """
 
@@ -25,7 +25,7 @@ DOWN = "down"
 _NEEDED: Any = object()
 
 
-class Odd(ValueError):
+class OddReply(ValueError):
     """A part of a reply is missing or is not what it should be."""
 
 
@@ -103,18 +103,18 @@ class ClientStatus:
 def document(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object that a body holds.
 
-    Raises Odd for anything else, however it is odd.
+    Raises OddReply for anything else, however it is odd.
     """
     try:
         return mapping(json.loads(body.decode("utf-8-sig")), "the answer")
     except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
-        raise Odd("it is not what StorPool sends") from error
+        raise OddReply("it is not what StorPool sends") from error
 
 
 def number(raw: Mapping[str, Any], key: str, default: int = _NEEDED, least: int = 0) -> int:
     """Return a whole number from `least` up to 63 bits; `default` where there is none, or null.
 
-    Raises Odd.
+    Raises OddReply.
     """
     value = raw.get(key)
     if value is None and default is not _NEEDED:
@@ -123,46 +123,46 @@ def number(raw: Mapping[str, Any], key: str, default: int = _NEEDED, least: int 
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= NUMBER_MAX:
-        raise Odd(f"{key} is no number")
+        raise OddReply(f"{key} is no number")
     return value
 
 
 def text(raw: Mapping[str, Any], key: str, default: str = _NEEDED) -> str:
-    """Return a text; `default` where there is none, or null. Raises Odd."""
+    """Return a text; `default` where there is none, or null. Raises OddReply."""
     value = raw.get(key)
     if value is None and default is not _NEEDED:
         return default
     if not isinstance(value, str) or len(value) > TEXT_MAX or not _is_utf8(value):
-        raise Odd(f"{key} is no text")
+        raise OddReply(f"{key} is no text")
     return value
 
 
 def global_id(raw: Mapping[str, Any], key: str, default: str | None = _NEEDED) -> str | None:
-    """Return a global id; `default` where there is none, null, or an empty one. Raises Odd."""
+    """Return a global id; `default` where there is none, null, or an empty one. Raises OddReply."""
     value = raw.get(key)
     if value in (None, "") and default is not _NEEDED:
         return default
     if not isinstance(value, str) or not names.GLOBAL_ID.match(value):
-        raise Odd(f"{key} is no global id")
+        raise OddReply(f"{key} is no global id")
     return value
 
 
 def part(raw: object, key: str) -> Mapping[str, Any]:
-    """Return an object inside another one. Raises Odd."""
+    """Return an object inside another one. Raises OddReply."""
     return mapping(mapping(raw).get(key), key)
 
 
 def mapping(raw: object, what: str = "an entry") -> Mapping[str, Any]:
-    """Return what has to be a JSON object. Raises Odd."""
+    """Return what has to be a JSON object. Raises OddReply."""
     if not isinstance(raw, dict):
-        raise Odd(f"{what} is no object")
+        raise OddReply(f"{what} is no object")
     return raw
 
 
 def entries(raw: object) -> Sequence[Mapping[str, Any]]:
-    """Return what has to be a list of JSON objects. Raises Odd."""
+    """Return what has to be a list of JSON objects. Raises OddReply."""
     if not isinstance(raw, list):
-        raise Odd("it is no list")
+        raise OddReply("it is no list")
     return [mapping(each) for each in raw]
 
 
@@ -192,7 +192,7 @@ def attachment(raw: Mapping[str, Any]) -> Attachment:
     """Return an attachment."""
     mode = text(raw, "rights")
     if mode not in ("rw", "ro"):
-        raise Odd("rights are neither rw nor ro")
+        raise OddReply("rights are neither rw nor ro")
     return Attachment(
         text(raw, "volume"), global_id(raw, "globalId", None), number(raw, "client", least=1), mode
     )

@@ -48,9 +48,9 @@ def drop_unused(work: tree.Work, there: api.Volume) -> None:
     try:
         _drop(work, there.kind, there.global_id)
     except errors.InUse as error:
-        if error.holders:
+        if error.openers:
             raise
-        held = attachments.holders(
+        held = attachments.clients_of(
             work.client, attachments.Target(there.global_id, there.name, there.kind)
         )
         raise errors.Conflict(

@@ -31,12 +31,12 @@ class Call:
 
     request: request.Request
     root: str
-    site: config.Host
+    site: config.HostSettings
     client: api.Client
     deadline: Deadline
     log: Log
 
-    def host(self) -> lost_host.Host:
+    def host(self) -> lost_host.LostHost:
         """Return the host that is meant; raise InputError, NotFound or ConfigError."""
         name = self.request.name
         if self.request.plug:
@@ -47,7 +47,7 @@ class Call:
             )
         return lost_host.named(name, self.root)
 
-    def _agreed(self, host: lost_host.Host, name: str) -> lost_host.Host:
+    def _agreed(self, host: lost_host.LostHost, name: str) -> lost_host.LostHost:
         """Refuse a port that is another host's than the one that the address names: one of them is
         a typing mistake."""
         client_id = names.client_id(storpool_conf.client_ids(self.root).get(name, ""))
@@ -111,7 +111,7 @@ def _list(call: Call) -> tuple[int, str]:
     )
 
 
-def _when_down(call: Call, host: lost_host.Host) -> force.Seen:
+def _when_down(call: Call, host: lost_host.LostHost) -> force.ClientView:
     """Look at the host once it is down, or when the time for that is over."""
     seen = lost_host.look(call.client, host, call.site.openstack_prefix)
     if call.request.even_if_it_runs or not seen.may_run:

@@ -65,7 +65,7 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[i
     asked = _request(data, may_run=bool(visit.arguments))
     facts = {key: value for key, value in dataclasses.asdict(asked).items() if value is not None}
     log.line("asked", by=visit.user, **facts)
-    deadline = root_door.WhileAsked(limits.deadline_seconds)
+    deadline = root_door.AskedDeadline(limits.deadline_seconds)
     with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):
         site = config.host(root, environment=False)
         log.hide(site.api.token.reveal())

@@ -19,9 +19,8 @@ LEFT_SHOWN = 5  # others' objects that the agent's one line names; the log has a
 
 
 @dataclass(frozen=True)
-class Host:
-    """A client of the cluster, with the name that storpool.conf has for its host, and as it was
-    given.
+class LostHost:
+    """A host that is to be fenced: its client id, its name in storpool.conf, and how it was given.
 
     `here`: it is the machine that this runs on.
     """
@@ -36,16 +35,18 @@ class Host:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What to do beyond looking: `twice` is what was said to be fenced although it runs, `dry_run`
-    changes nothing."""
+class Orders:
+    """How a host is to be fenced: `twice` names it again, to be fenced although it runs.
+
+    `dry_run`: nothing is changed.
+    """
 
     twice: str | None = None
     dry_run: bool = False
 
 
-class Done(NamedTuple):
-    """What is to be told, a line each; the last one sums up.
+class Report(NamedTuple):
+    """What a fence did, a line each; the last one sums up.
 
     `refused`: a dry run that would be refused.
     """
@@ -54,7 +55,7 @@ class Done(NamedTuple):
     refused: bool = False
 
 
-def named(given: str, root: str = "") -> Host:
+def named(given: str, root: str = "") -> LostHost:
     """Return the host that a client id, or a section of storpool.conf, means; digits are always a
     client id.
 
@@ -70,7 +71,7 @@ def named(given: str, root: str = "") -> Host:
         raise _unknown(given, ids, root)
     section = storpool_conf.section_of(client_id, ids)
     here = names.client_id(storpool_conf.read(root).get("SP_OURID", ""))
-    return Host(client_id, section, given, client_id == here)
+    return LostHost(client_id, section, given, client_id == here)
 
 
 def _unknown(given: str, ids: Mapping[str, str], root: str) -> errors.Error:
@@ -89,23 +90,25 @@ def _unknown(given: str, ids: Mapping[str, str], root: str) -> errors.Error:
     )
 
 
-def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, log: Log) -> Done:
-    """Take everything of oVirt's from a lost host and return what is to be told.
+def fence(
+    client: api.Client, host: LostHost, openstack_prefix: str, orders: Orders, log: Log
+) -> Report:
+    """Take everything of oVirt's from a lost host and return what it did.
 
-    Raises InputError when `told.twice` names something else, NotFound for a client that the cluster
-    does not know, Conflict while the host may run or is this machine, unless told twice, and when
-    it has something afterwards. Nothing has changed then, but in the last case.
+    Raises InputError when `orders.twice` names something else, NotFound for a client that the
+    cluster does not know. Raises Conflict while the host may run or is this machine, unless told
+    twice, and when it has something afterwards. Only in that last case something has changed.
     """
-    if told.twice is not None and told.twice != host.given:
+    if orders.twice is not None and orders.twice != host.given:
         raise errors.InputError(
-            f"--even-if-it-runs {names.shown(told.twice)}",
+            f"--even-if-it-runs {names.shown(orders.twice)}",
             f"does not repeat {names.shown(host.given)}",
             "give the same host twice, or leave the option out",
         )
     seen = look(client, host, openstack_prefix)
-    if told.dry_run:
-        return _plan(host, seen, told)
-    if told.twice is None:
+    if orders.dry_run:
+        return _plan(host, seen, orders)
+    if orders.twice is None:
         advice = f"tell it twice, with --even-if-it-runs {host.given}"
         if host.here:
             raise errors.Conflict(
@@ -118,10 +121,10 @@ def fence(client: api.Client, host: Host, openstack_prefix: str, told: Told, log
     cleared = force.clear(client, seen, openstack_prefix, log)
     lines = [f"taken: {each}" for each in cleared.taken]
     lines += [f"gone by itself: {each}" for each in cleared.vanished]
-    return Done([*lines, *_left_alone(cleared.now), summary(host, cleared)])
+    return Report([*lines, *_left_alone(cleared.now), summary(host, cleared)])
 
 
-def look(client: api.Client, host: Host, openstack_prefix: str) -> force.Seen:
+def look(client: api.Client, host: LostHost, openstack_prefix: str) -> force.ClientView:
     """Tell how a host is and what it has; raise NotFound, naming the clients that there are, for an
     unknown one."""
     seen = force.look(client, host.client_id, openstack_prefix)
@@ -134,7 +137,7 @@ def look(client: api.Client, host: Host, openstack_prefix: str) -> force.Seen:
     return seen
 
 
-def runs(host: Host, seen: force.Seen, otherwise: str) -> errors.Conflict:
+def runs(host: LostHost, seen: force.ClientView, otherwise: str) -> errors.Conflict:
     """Return the refusal for a host that may run; `otherwise` is what to do when it cannot be
     switched off."""
     return errors.Conflict(
@@ -145,7 +148,7 @@ def runs(host: Host, seen: force.Seen, otherwise: str) -> errors.Conflict:
     )
 
 
-def summary(host: Host, cleared: force.Cleared) -> str:
+def summary(host: LostHost, cleared: force.ForcedSet) -> str:
     """Return one sentence with what is certain now, and what is not."""
     disks = len(cleared.taken) + len(cleared.vanished)
     state = "answers StorPool" if cleared.now.may_run else "is down"
@@ -160,25 +163,25 @@ def summary(host: Host, cleared: force.Cleared) -> str:
     )
 
 
-def _left_alone(seen: force.Seen) -> list[str]:
+def _left_alone(seen: force.ClientView) -> list[str]:
     """Return a line for each object that the host has and that is not oVirt's."""
     return [f"left alone: {names.shown(name, 200)}, which is not oVirt's" for name in seen.others]
 
 
-def others(seen: force.Seen) -> str:
+def others(seen: force.ClientView) -> str:
     """Return what is said, at the end of a sentence, of the objects that the host has and that are
     not oVirt's."""
     shown = force.some([names.shown(name) for name in seen.others], LEFT_SHOWN)
     return f"; left alone, as not oVirt's: {shown}" if shown else ""
 
 
-def _plan(host: Host, seen: force.Seen, told: Told) -> Done:
+def _plan(host: LostHost, seen: force.ClientView, orders: Orders) -> Report:
     why = "it is this very machine" if host.here else "it answers StorPool" if seen.may_run else ""
-    refused = bool(why) and told.twice is None
+    refused = bool(why) and orders.twice is None
     would = f"would be refused: {why}" if refused else "would be done"
     lines = [f"would take: {each}" for each in seen.ours]
     last = f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"
-    return Done([*lines, *_left_alone(seen), last], refused)
+    return Report([*lines, *_left_alone(seen), last], refused)
 
 
 def _client_id(given: str, what: str) -> int:

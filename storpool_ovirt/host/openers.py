@@ -85,7 +85,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Host:
+class DeviceView:
     """The devices of this host by global id; `blind`: why one that looks closed may be open, ""
     where it may not.
 
@@ -97,7 +97,7 @@ class Host:
     all_listed: bool = True
 
 
-def look(root: str = "") -> Host:
+def look(root: str = "") -> DeviceView:
     """Return the devices of this host, each with who has it open.
 
     Raises nothing: what is hidden is said to be.
@@ -119,7 +119,7 @@ def look(root: str = "") -> Host:
     blind = _blind(unlisted, hidden)
     for device in devices.values():
         device.seen_all = not blind
-    return Host(devices, blind, not unlisted)
+    return DeviceView(devices, blind, not unlisted)
 
 
 def _blind(unlisted: Sequence[str], hidden: Sequence[str]) -> str:

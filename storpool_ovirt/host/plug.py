@@ -23,19 +23,19 @@ REQUESTS = 3
 
 def take(
     client: api.Client, host: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
-) -> takeover.Taken:
+) -> takeover.StartResult:
     """Make this host the only one that has the disk, or one of several where it is shareable.
 
     Each step may be the last one: who lost the disk by then had it closed, or is down. Raises what
     `takeover.take` does, and Conflict, with nothing changed, when a host that is up has it open.
     """
     takeover.check_each_once(disks)
-    judged = takeover.judge(client, disks, openstack_prefix)
-    if judged:
+    all_found = takeover.candidates(client, disks, openstack_prefix)
+    if all_found:
         takeover.check_up(client, host.client_id)
-    before = client.attachments() if judged else []
+    before = client.attachments() if all_found else []
     single = []
-    for found in judged:
+    for found in all_found:
         if not found.proved and not found.is_wanted_shared:
             takeover.check_nobody_else(host.client_id, found.target, before)
             continue
@@ -44,13 +44,13 @@ def take(
             single.append(found)
     for found in single:
         _take(client, host, found, before)
-    return takeover.taken([found.target for found in single], disks)
+    return takeover.result([found.target for found in single], disks)
 
 
 def _take(
     client: api.Client,
     host: attachments.HostSide,
-    found: takeover.Judged,
+    found: takeover.Candidate,
     before: Sequence[api.Attachment],
 ) -> None:
     losers, generation = _let_go(client, host, found, before)
@@ -62,7 +62,7 @@ def _take(
 def _let_go(
     client: api.Client,
     host: attachments.HostSide,
-    found: takeover.Judged,
+    found: takeover.Candidate,
     held: Sequence[api.Attachment],
 ) -> tuple[set[int], int]:
     """Have all others let go of it; return who had it, and the cluster's generation then, 0 where
@@ -96,7 +96,7 @@ def _let_go(
 
 
 def _ask(
-    client: api.Client, host: attachments.HostSide, found: takeover.Judged, others: Sequence[int]
+    client: api.Client, host: attachments.HostSide, found: takeover.Candidate, others: Sequence[int]
 ) -> int:
     """Ask those that are up first, all of them at once: where one has it open, nothing has
     changed."""
@@ -110,7 +110,7 @@ def _ask(
             generation = _reassign(client, target, attachments.detach_item(target, running))
         except errors.InUse as error:
             raise _open_elsewhere(
-                found, error.holders or [f"client {client_id}" for client_id in running]
+                found, error.openers or [f"client {client_id}" for client_id in running]
             ) from error
         for client_id in running:
             host.log.line(
@@ -133,10 +133,10 @@ def _reassign(client: api.Client, target: attachments.Target, item: dict[str, ob
     return client.reassign([item], client.limits.attach_timeout_seconds, str(target), repeat=False)
 
 
-def _open_elsewhere(found: takeover.Judged, holders: Sequence[str]) -> errors.Conflict:
+def _open_elsewhere(found: takeover.Candidate, openers: Sequence[str]) -> errors.Conflict:
     return errors.Conflict(
         str(found.target),
-        f"is open at {', '.join(holders)}, and nothing tells whether it is shareable",
+        f"is open at {', '.join(openers)}, and nothing tells whether it is shareable",
         "stop the VM there or unplug it, or, where oVirt has the disk as shareable, run"
         f" storpool-ovirt shareable {found.uuid} on Engine's machine; then plug it again",
     )

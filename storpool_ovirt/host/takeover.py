@@ -22,18 +22,18 @@ READ_ALONE_MAX = 6
 Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 
-class Taken(NamedTuple):
-    """What `take` made this host's own, and the global ids of what it left alone."""
+class StartResult(NamedTuple):
+    """What a start or a plug did: what it made this host's own, and the global ids of the rest."""
 
     targets: Sequence[attachments.Target]
     left_alone: Sequence[str]
 
 
-class Judged(NamedTuple):
-    """A volume of a VM as StorPool has it.
+class Candidate(NamedTuple):
+    """A volume of a VM that may be taken for it.
 
-    `uuid` is oVirt's id for it; `proved`: oVirt made it for this VM, else nothing says whose it
-    is. `is_wanted_shared` says what the XML of the VM says.
+    `uuid` is oVirt's id for it. `proved`: oVirt made it for this VM; else nothing says whose it is.
+    `is_wanted_shared`: the XML of the VM says that it is shareable.
     """
 
     there: api.Volume
@@ -49,7 +49,7 @@ class Judged(NamedTuple):
 
 def take(
     client: api.Client, host: attachments.HostSide, disks: Pairs, openstack_prefix: str
-) -> Taken:
+) -> StartResult:
     """Make this host the only one that has these disks (each with its global id), read-write; all
     of them or none.
 
@@ -61,8 +61,8 @@ def take(
     in time.
     """
     check_each_once(disks)
-    judged = judge(client, disks, openstack_prefix)
-    single = [found for found in judged if not found.is_wanted_shared]
+    all_found = candidates(client, disks, openstack_prefix)
+    single = [found for found in all_found if not found.is_wanted_shared]
     if single:
         check_up(client, host.client_id)
     before = client.attachments() if single else []
@@ -77,16 +77,16 @@ def take(
     targets = [found.target for found in proved]
     if targets:
         _take(client, host, targets, before)
-    for found in judged:
+    for found in all_found:
         if found.is_wanted_shared and found.proved:
             sharing.silent_mark(client, found.there, host.log)
-    return taken(targets, disks)
+    return result(targets, disks)
 
 
-def taken(targets: Sequence[attachments.Target], disks: Pairs) -> Taken:
+def result(targets: Sequence[attachments.Target], disks: Pairs) -> StartResult:
     """Return what was made this host's own, and what of these disks was not."""
     kept = {target.global_id for target in targets}
-    return Taken(targets, [global_id for global_id, _ in disks if global_id not in kept])
+    return StartResult(targets, [global_id for global_id, _ in disks if global_id not in kept])
 
 
 def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
@@ -121,18 +121,20 @@ def check_each_once(disks: Pairs) -> None:
         seen[global_id] = disk.path
 
 
-def judge(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Judged]:
+def candidates(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Candidate]:
     """Return the volumes among these of which somebody may lose something; raise Foreign,
     NotFound."""
     there = _all_read(client, [global_id for global_id, _ in disks])
     return [
         found
         for global_id, disk in disks
-        for found in _judged(there[global_id], disk, openstack_prefix)
+        for found in _candidates_of(there[global_id], disk, openstack_prefix)
     ]
 
 
-def _judged(there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str) -> list[Judged]:
+def _candidates_of(
+    there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str
+) -> list[Candidate]:
     """Return the volume that is to be taken, or nothing where nobody loses anything; raise
     Foreign."""
     made_for = names.ovirt_id(there.name, there.tags, openstack_prefix)
@@ -151,7 +153,7 @@ def _judged(there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str) -> 
     proved = made_for is not None and (
         uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
     )
-    return [Judged(there, made_for, proved, disk.shareable)]
+    return [Candidate(there, made_for, proved, disk.shareable)]
 
 
 def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Volume]:
@@ -256,8 +258,8 @@ def _request(
     """Send the request until its effect is seen; return the cluster's generation, 0 where that was
     not told.
 
-    It is repeated by looking: who has a volume now and had it not before came after us, and keeps
-    it.
+    After a lost answer the list decides. A client that has a volume now, and did not have it
+    before, came after us and keeps it.
     """
     items = [force.only_here(target, host.client_id) for target in targets]
     patience = host.deadline.within(host.limits.retry_seconds)
@@ -298,7 +300,8 @@ def _check_no_newcomer(
 def check_alone(
     client: api.Client, host: attachments.HostSide, targets: Sequence[attachments.Target]
 ) -> None:
-    """Read back who has what: the list is the truth, whatever was answered."""
+    """Raise Conflict unless this host alone has these: the list is the truth, whatever was
+    answered."""
     for _ in _looks(host, host.limits.list_seconds):
         held = held_of(targets, client.attachments())
         if _is_alone(held, targets, host.client_id):
@@ -320,11 +323,11 @@ def check_alone(
 def wait_for_clients(
     client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]
 ) -> None:
-    """Wait until each client that runs has taken the change over: one that hangs may believe that
-    it still has it.
+    """Wait until each client that runs knows of the change: one that hangs may believe that it
+    still has the disks.
 
-    Who lost something must have; for others, which may have lost it in a start that was refused, it
-    is not waited long.
+    Raises DeadlineExceeded when a loser does not. Other clients may have lost a disk in a start
+    that was refused; the wait for them is short.
     """
     for waited in _looks(host, host.limits.loser_seconds):
         # What comes later need not be waited for: in a busy cluster there is always something.

@@ -63,7 +63,7 @@ def _apart(work: Callable[[], bytes], where: str, busy_seconds: float) -> bytes:
 
     try:
         return child.done(work, rights.of(where), 2 * busy_seconds)
-    except (child.Failed, OSError) as error:
+    except (child.Failure, OSError) as error:
         raise errors.InputError(
             f"Vdsm's database {where}",
             f"cannot be used ({getattr(error, 'strerror', None) or error})",

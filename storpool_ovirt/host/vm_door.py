@@ -75,7 +75,7 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> None:
         point=request.point,
         disks=",".join(global_id for global_id, _ in request.disks),
     )
-    deadline = root_door.WhileAsked(limits.deadline_seconds)
+    deadline = root_door.AskedDeadline(limits.deadline_seconds)
     work = vm_points.Work(request.point, root, deadline, log, limits)
     with enforced(deadline, vm_points.ALONE, limits.last_seconds):
         vm_points.act(work, request.disks, config.host(root, environment=False))

@@ -40,7 +40,7 @@ class Work(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
 
-def act(work: Work, disks: takeover.Pairs, host: config.Host) -> None:
+def act(work: Work, disks: takeover.Pairs, host: config.HostSettings) -> None:
     """Do what is to be done at a point for these disks, each with its global id, with the host's
     own settings.
 
@@ -76,7 +76,7 @@ def _plug(
     _tell(side, plug.take(client, side, disks, openstack_prefix))
 
 
-def _tell(side: attachments.HostSide, taken: takeover.Taken) -> None:
+def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
     side.log.line(
         "disks_alone",
         disks=",".join(each.global_id for each in taken.targets) or "-",

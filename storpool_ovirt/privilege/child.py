@@ -23,7 +23,7 @@ _PIECE_BYTES = 1 << 16
 MEMORY_BYTES = 512 << 20
 
 
-class Failed(Exception):
+class Failure(Exception):
     """The child did not bring its work to an end; the text says why."""
 
 
@@ -39,7 +39,7 @@ def done(
     The child ends itself. One that its user has stopped (SIGSTOP) cannot, and is ended from here
     `stopped_seconds` later.
 
-    Raises Failed, also for a user whose rights cannot be had and for an answer that is too long.
+    Raises Failure, also for a user whose rights cannot be had and for an answer that is too long.
     """
     import resource  # before there is a child, which may not read where Python's modules lie
 
@@ -63,12 +63,12 @@ def done(
         _, status = os.waitpid(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM or answer is None:
-        raise Failed(f"it did not end within {seconds:g} s")
+        raise Failure(f"it did not end within {seconds:g} s")
     if code == 0 and ended:
         return answer
     if not ended:
-        raise Failed("it tells more than can be read")
-    raise Failed(
+        raise Failure("it tells more than can be read")
+    raise Failure(
         answer.decode(errors="replace")
         if code == 1
         else f"the process that read it ended with {code}"

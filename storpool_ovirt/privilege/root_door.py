@@ -79,7 +79,7 @@ def request(end: bytes, bytes_max: int, limits: Limits) -> bytes:
     return data
 
 
-class WhileAsked(Deadline):
+class AskedDeadline(Deadline):
     """A limit that is over, too, when whoever asked is not there any more: nobody waits for what
     would be done.
 

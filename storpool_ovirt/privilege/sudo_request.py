@@ -47,7 +47,7 @@ def ask(request: bytes, root: str, deadline: Deadline) -> str:
     ended = through(root + DOOR, (), request, deadline)
     if isinstance(ended, str):
         return ended
-    if ended == Ended(0, DONE, ended.err):
+    if ended == ProgramEnd(0, DONE, ended.err):
         return ""
     if ended.code == REFUSED_CODE and ended.out.startswith(REFUSED) and ended.out.endswith(b"\n"):
         raise errors.Error(_words(ended.out[len(REFUSED) :]))
@@ -77,7 +77,9 @@ def fence(
     raise no_answer("storpool-fence-door", ended)
 
 
-def through(door: str, arguments: Sequence[str], request: bytes, deadline: Deadline) -> Ended | str:
+def through(
+    door: str, arguments: Sequence[str], request: bytes, deadline: Deadline
+) -> ProgramEnd | str:
     """Run one of root's doors with this request; return how it ended, or why it could not be
     run."""
     if not presence.named(door):
@@ -99,7 +101,7 @@ def _is_allowed(door: str, deadline: Deadline) -> bool:
         return False
 
 
-def no_answer(door: str, ended: Ended) -> errors.Conflict:
+def no_answer(door: str, ended: ProgramEnd) -> errors.Conflict:
     """Return the error for a door that may have done something, or not."""
     return errors.Conflict(
         f"{door}, which was asked as root,",
@@ -108,7 +110,7 @@ def no_answer(door: str, ended: Ended) -> errors.Conflict:
     )
 
 
-def own_settings(root: str, closed: str, door: str, environment: bool) -> config.Host:
+def own_settings(root: str, closed: str, door: str, environment: bool) -> config.HostSettings:
     """Return what storpool.conf says, where this user may read it; `closed` tells why root could
     not be asked.
 
@@ -134,7 +136,7 @@ def own_settings(root: str, closed: str, door: str, environment: bool) -> config
         ) from error
 
 
-class Ended(NamedTuple):
+class ProgramEnd(NamedTuple):
     """How a program ended, and what it wrote."""
 
     code: int
@@ -151,7 +153,7 @@ class _Child(NamedTuple):
     stderr: int
 
 
-def _talk(command: list[str], request: bytes, deadline: Deadline) -> Ended:
+def _talk(command: list[str], request: bytes, deadline: Deadline) -> ProgramEnd:
     """Run the command and give it the request; its stdin stays open until it has ended: so it sees
     that we are there.
 
@@ -165,7 +167,7 @@ def _talk(command: list[str], request: bytes, deadline: Deadline) -> Ended:
     finally:
         for end in child[1:]:
             os.close(end)
-    return Ended(code, out, err)
+    return ProgramEnd(code, out, err)
 
 
 def _started(command: list[str]) -> _Child:

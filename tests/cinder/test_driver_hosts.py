@@ -261,7 +261,7 @@ def test_a_host_that_lets_go_at_the_same_moment_is_detached(
     ours, it is done."""
     backend.core.simulator.switches.set({"detach_absent": detach_absent})
     backend.attach(made, 1)
-    looked = hosts.holding
+    looked = hosts.clients_of
 
     def then_it_lets_go(client: Any, target: Any) -> list[int]:
         found = looked(client, target)
@@ -271,7 +271,7 @@ def test_a_host_that_lets_go_at_the_same_moment_is_detached(
             )
         return found
 
-    monkeypatch.setattr(hosts, "holding", then_it_lets_go)
+    monkeypatch.setattr(hosts, "clients_of", then_it_lets_go)
     assert backend.driver.terminate_connection(made, connector(1)) is False
     assert backend.attached() == set()
 

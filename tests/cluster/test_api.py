@@ -68,7 +68,7 @@ def test_each_error_of_storpool_has_its_class(answer: Answer, error: type[errors
     assert len(server.requests) == 1, "a clear no is not asked again"
     assert str(raised.value).isprintable()
     if isinstance(raised.value, errors.InUse) and "19" in str(answer):
-        assert raised.value.holders == ("client 19",)
+        assert raised.value.openers == ("client 19",)
 
 
 NONSENSE: list[Answer] = [

@@ -416,7 +416,7 @@ def test_a_release_whose_answer_is_lost(
         attachments.attach(core.client(), core.host(client_id), target, "rw")
     core.simulator.faults.add("reset_after", query="VolumesReassignWait")
     attachments.release(core.client(), [target], {})
-    assert attachments.holders(core.client(), target) == []
+    assert attachments.clients_of(core.client(), target) == []
     attachments.attach(core.client(), core.host(1), target, "rw")
     core.simulator.faults.add("reset_after", query="VolumesReassignWait")
     assert attachments.detach_closed(core.client(), target) == ([1], [])
@@ -435,4 +435,4 @@ def test_a_host_that_only_had_it_is_undone_too(core: Core, target: attachments.T
     core.simulator.faults.add("error_200", query="VolumesReassignWait", name="timeout")
     with pytest.raises(errors.Error):
         attachments.attach(core.client(), core.host(1), target, "rw")
-    assert attachments.holders(core.client(), target) == []
+    assert attachments.clients_of(core.client(), target) == []

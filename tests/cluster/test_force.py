@@ -39,7 +39,7 @@ def attached(core: Core) -> set[tuple[str, int]]:
     return {(str(each.global_id), each.client_id) for each in core.client().attachments()}
 
 
-def clear(core: Core, seen: force.Seen | None = None) -> force.Cleared:
+def clear(core: Core, seen: force.ClientView | None = None) -> force.ForcedSet:
     """Take everything from client 1."""
     return force.clear(
         core.client(), seen or force.look(core.client(), 1, PREFIX), PREFIX, core.log
@@ -99,7 +99,7 @@ def test_only_down_is_down(core: Core, state: dict[str, bool], status: str, may_
     core.simulator.set_client(1, **state)
     seen = force.look(core.client(), 1, PREFIX)
     assert (seen.status, seen.may_run) == (status, may_run)
-    assert force.look(core.client(), 99, PREFIX) == force.Seen(99, None, (), ())
+    assert force.look(core.client(), 99, PREFIX) == force.ClientView(99, None, (), ())
     assert force.look(core.client(), 99, PREFIX).may_run
 
 
@@ -155,7 +155,7 @@ def test_clear_takes_everything_of_one_host(core: Core) -> None:
     core.simulator.set_client(1, running=False)
     cleared = clear(core)
     assert {each.uuid for each in cleared.taken} == {UUIDS[0], UUIDS[1]}
-    assert (cleared.vanished, cleared.now) == ((), force.Seen(1, "down", (), ()))
+    assert (cleared.vanished, cleared.now) == ((), force.ClientView(1, "down", (), ()))
     assert attached(core) == {(first.global_id, 2)}
     logged = Path(core.folder / "test.log").read_text()
     for target in (first, second):

@@ -172,7 +172,7 @@ class World:
         ]
         return {each["name"]: each["size"] for each in listed if not each.get("deleted")}
 
-    def holders(self) -> set[int]:
+    def clients(self) -> set[int]:
         """Return the clients that have the disk attached."""
         rows = self.simulator.api("AttachmentsList")
         return {each["client"] for each in rows if each["globalId"] == self.global_id}
@@ -292,7 +292,7 @@ def attach(there: World, _: Random) -> Story:
             return []
         path = json.loads(done.out)["path"]
         good = (
-            there.holders() == {1}
+            there.clients() == {1}
             and path.endswith(there.global_id)
             and there.stage.host1.local(path).exists()
         )
@@ -300,7 +300,7 @@ def attach(there: World, _: Random) -> Story:
 
     def undone(done: fuzzing.Done) -> list[str]:
         return check(done) or (
-            ["left it attached after a failure"] if done.code and there.holders() else []
+            ["left it attached after a failure"] if done.code and there.clients() else []
         )
 
     call = there.helper("attach", 1)
@@ -315,7 +315,7 @@ def detach(there: World, _: Random) -> Story:
 
     def check(done: fuzzing.Done) -> list[str]:
         return (
-            ["says that it detached what is attached"] if not done.code and there.holders() else []
+            ["says that it detached what is attached"] if not done.code and there.clients() else []
         )
 
     call = there.helper("detach", 1)
@@ -331,8 +331,8 @@ def start(there: World, _: Random) -> Story:
     def check(done: fuzzing.Done) -> list[str]:
         return (
             []
-            if done.code or there.holders() == {1}
-            else [f"lets a VM start with {there.holders()}"]
+            if done.code or there.clients() == {1}
+            else [f"lets a VM start with {there.clients()}"]
         )
 
     call = there.hook(1)
@@ -349,7 +349,7 @@ def fence(there: World, random: Random) -> Story:
 
     def check(done: fuzzing.Done) -> list[str]:
         off = done.code == (0 if action == "off" else 2)
-        return ["says off of a host that has a disk"] if off and there.holders() else []
+        return ["says off of a host that has a disk"] if off and there.clients() else []
 
     call = there.agent(action)
     yield call, {0, 1} if action == "off" else {0, 1, 2}, check
@@ -362,7 +362,7 @@ def boot(there: World, _: Random) -> Story:
     there.require(there.helper("attach", 2))
 
     def check(_: fuzzing.Done) -> list[str]:
-        return [] if there.holders() == {2} else ["changed what another host has"]
+        return [] if there.clients() == {2} else ["changed what another host has"]
 
     yield there.boot(), {0}, check
     yield there.boot(), {0}, check

@@ -203,7 +203,7 @@ def test_a_host_knows_itself(tmp_path: Path) -> None:
     """The client id is SP_OURID of the host's own section."""
     text = f"SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n[{NODE}]\nSP_OURID=7\n[other]\nSP_OURID=8\n"
     root = conf(tmp_path, text)
-    assert config.host(root) == config.Host(config.Api("h", 81, config.Secret("1")), 7)
+    assert config.host(root) == config.HostSettings(config.Api("h", 81, config.Secret("1")), 7)
     assert config.host(root, node="other").client_id == 8
     assert storpool_conf.host_names(root) == {7: NODE, 8: "other"}
 

@@ -29,7 +29,7 @@ def opened(core: Core, client_id: int, target: Target) -> None:
 
 def plugged(
     core: Core, target: Target, client: api.Client | None = None, clock: Clock | None = None
-) -> takeover.Taken:
+) -> takeover.StartResult:
     """Plug it into a VM on host 2."""
     return plug.take(client or core.client(), side(core, clock or Clock()), [disk(target)], "os")
 

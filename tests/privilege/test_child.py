@@ -66,7 +66,7 @@ def test_what_it_returns_comes_back() -> None:
 def test_whatever_happens_in_it_is_an_error_outside(work: object, why: str) -> None:
     """A hang, an error, its death: one exception with the reason, at once, and no child is left."""
     before, began = children(), time.monotonic()
-    with pytest.raises(child.Failed, match=why):
+    with pytest.raises(child.Failure, match=why):
         child.done(work, None, 0.2)  # type: ignore[arg-type]
     assert time.monotonic() - began < 5
     assert children() <= before
@@ -76,7 +76,7 @@ def test_an_answer_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     """It is not read to its end, and the child is not waited for."""
     before = children()
     monkeypatch.setattr(child, "ANSWER_MAX_BYTES", 1 << 18)
-    with pytest.raises(child.Failed, match="more than can be read"):
+    with pytest.raises(child.Failure, match="more than can be read"):
         child.done(lambda: b"x" * (1 << 22), None, 30)
     assert children() <= before
 
@@ -116,7 +116,7 @@ def test_a_child_that_its_user_stops_is_ended() -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
         return b"went on"
 
-    with pytest.raises(child.Failed, match=r"did not end within 0\.2 s"):
+    with pytest.raises(child.Failure, match=r"did not end within 0\.2 s"):
         child.done(stop, None, 0.2, stopped_seconds=0.1)
     assert time.monotonic() - began < 5
     assert children() <= before
@@ -124,7 +124,7 @@ def test_a_child_that_its_user_stops_is_ended() -> None:
 
 def test_a_child_has_only_so_much_memory() -> None:
     """What a hostile file makes of it ends the child's work, not the host."""
-    with pytest.raises(child.Failed, match="too much memory"):
+    with pytest.raises(child.Failure, match="too much memory"):
         child.done(lambda: bytes(2 * child.MEMORY_BYTES), None, 30)
     assert (
         child.done(lambda: str(len(bytes(child.MEMORY_BYTES // 4))).encode(), None, 30)

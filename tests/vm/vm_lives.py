@@ -234,22 +234,22 @@ class Life:
 
     def check(self) -> None:
         """Have everybody write to everything that he has open, and look who can."""
-        holders = self.site.attached()
+        attached = self.site.attached()
         for volume in self.site.volumes:
             opened = [
                 (qemu, each) for qemu in self.qemus for each in qemu.disks if each.volume is volume
             ]
             if opened:
-                self._check_volume(volume, opened, holders)
+                self._check_volume(volume, opened, attached)
         self._check_shareable()
 
     def _check_volume(
-        self, volume: Volume, opened: list[tuple[Qemu, Open]], holders: set[tuple[str, int]]
+        self, volume: Volume, opened: list[tuple[Qemu, Open]], attached: set[tuple[str, int]]
     ) -> None:
         forced = self.site.forced()
         for qemu, each in opened:
             each.cut = each.cut or (volume.global_id, qemu.host.number) in forced[each.since :]
-            assert each.cut or (volume.global_id, qemu.host.number) in holders, (
+            assert each.cut or (volume.global_id, qemu.host.number) in attached, (
                 "an open device was detached"
             )
         live = [(qemu, each) for qemu, each in opened if not each.cut]
