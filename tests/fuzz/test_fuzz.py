@@ -45,10 +45,11 @@ def test_the_fuzzer_finds_what_is_planted(tmp_path: Path) -> None:
         "import sys, os, time; sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]\n"
         "import fuzz_doors\n"
         "def trace(argv): raise ValueError(argv)\n"
-        "def tell(argv): return os.write(1, fuzz_doors.TOKEN.encode()) and 1\n"
-        "def succeed(argv): return 0\n"
+        "def tell(argv, limits): return os.write(1, fuzz_doors.TOKEN.encode()) and 1\n"
+        "def succeed(argv, limits): return 0\n"
         "fuzz_doors.adapter.main, fuzz_doors.helper.main = trace, tell\n"
-        "fuzz_doors.agent.main, fuzz_doors.vm_hook.main = (lambda argv: time.sleep(60)), succeed\n"
+        "def hang(argv, limits): time.sleep(60)\n"
+        "fuzz_doors.agent.main, fuzz_doors.vm_hook.main = hang, succeed\n"
         "import fuzzing; fuzzing.main('', fuzz_doors.fuzz)\n"
     )
     argv = [sys.executable, "-c", planted, str(HERE), str(HERE.parent), "--inputs", "5"]
