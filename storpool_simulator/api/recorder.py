@@ -6,7 +6,7 @@ import collections
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 KEPT = 100_000  # our own limit: a simulator that runs for weeks must not grow without end
 
@@ -29,11 +29,21 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: collections.deque[Record] = collections.deque(maxlen=KEPT)
+        self._watcher: Callable[[Record], object] | None = None
+
+    def watch(self, watcher: Callable[[Record], object]) -> None:
+        """Have each call from now on told to somebody, who may act before it is made.
+
+        For what happens at one moment: the watcher runs in the thread that answers the call.
+        """
+        self._watcher = watcher
 
     def add(self, record: Record) -> Record:
         """Keep a call, and return its record."""
         with self._lock:
             self._records.append(record)
+        if self._watcher is not None:
+            self._watcher(record)
         return record
 
     def list(self) -> list[Record]:

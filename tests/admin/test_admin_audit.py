@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 
 from rigs import shared_stage
-from rigs.admin_site import Site, complained, told
+from rigs.admin_site import AdminSite, complained, told
 
 # Audit
 
 
-def test_a_healthy_system_is_ok(site: Site, disk: str) -> None:
+def test_a_healthy_system_is_ok(site: AdminSite, disk: str) -> None:
     """T72: where it looked, what there is, and exit code 0."""
     site.stage.engine.run("create_snapshot", disk).require()
     head, _, verdict = told(site.run("audit"), 0)
@@ -24,7 +24,7 @@ def test_a_healthy_system_is_ok(site: Site, disk: str) -> None:
     assert verdict == "OK: mapping, cluster and hosts agree"
 
 
-def test_an_answer_that_nobody_read_is_mended(site: Site, disk: str) -> None:
+def test_an_answer_that_nobody_read_is_mended(site: AdminSite, disk: str) -> None:
     """T72: exit code 1, what, since when, why, what mends it; a dry run changes nothing; then all
     is well."""
     snapshot = site.leak(disk)
@@ -52,7 +52,7 @@ def test_an_answer_that_nobody_read_is_mended(site: Site, disk: str) -> None:
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
 
 
-def test_a_lost_volume_is_critical(site: Site, disk: str) -> None:
+def test_a_lost_volume_is_critical(site: AdminSite, disk: str) -> None:
     """T72: exit code 2; a row is forgotten only by name."""
     shared_stage.make_disk(site.stage.engine)
     site.lose(disk)
@@ -69,7 +69,7 @@ def test_a_lost_volume_is_critical(site: Site, disk: str) -> None:
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
 
 
-def test_programs_read_json(site: Site, disk: str) -> None:
+def test_programs_read_json(site: AdminSite, disk: str) -> None:
     """T72: the same facts under fixed names, with the same exit codes."""
     document = json.loads(site.run("audit", "--json").stdout)
     assert (document["severity"], document["findings"], document["location"]) == (
@@ -100,7 +100,7 @@ def test_programs_read_json(site: Site, disk: str) -> None:
     assert young["reconcile"] is None
 
 
-def test_what_could_not_be_mended_is_told(site: Site, disk: str) -> None:
+def test_what_could_not_be_mended_is_told(site: AdminSite, disk: str) -> None:
     """T9, T72: a leak that a host has attached is not done, and the exit code tells."""
     snapshot = site.leak(disk)
     attach = {"snapshot": f"ovirt--{snapshot}", "ro": [1]}
@@ -110,7 +110,7 @@ def test_what_could_not_be_mended_is_told(site: Site, disk: str) -> None:
     assert lines_of[-1] == "0 mended, 1 not"
 
 
-def test_a_refused_step_is_told_and_the_others_are_done(site: Site, disk: str) -> None:
+def test_a_refused_step_is_told_and_the_others_are_done(site: AdminSite, disk: str) -> None:
     """T72: exit code 1, the reason, and a count."""
     site.leak(disk)
     site.leak(shared_stage.make_disk(site.stage.engine))
@@ -126,7 +126,7 @@ def test_a_refused_step_is_told_and_the_others_are_done(site: Site, disk: str) -
 # Reconcile by name
 
 
-def test_an_attached_object_is_detached_by_name(site: Site, disk: str) -> None:
+def test_an_attached_object_is_detached_by_name(site: AdminSite, disk: str) -> None:
     """Of each host where it is closed."""
     shared_stage.attach(site.stage, 1, disk)
     expected = f"would detach volume ovirt--{disk} where it is closed, of client 1"
@@ -137,7 +137,7 @@ def test_an_attached_object_is_detached_by_name(site: Site, disk: str) -> None:
     assert shared_stage.attached(site.stage.simulator) == set()
 
 
-def test_what_is_in_the_mapping_is_not_removed(site: Site, disk: str) -> None:
+def test_what_is_in_the_mapping_is_not_removed(site: AdminSite, disk: str) -> None:
     """T76: one sentence, exit code 1, nothing changed."""
     before = shared_stage.state(site.stage.simulator)
     address = f"~{shared_stage.volumes(site.stage.simulator)[disk]['globalId']}"
@@ -151,7 +151,7 @@ def test_what_is_in_the_mapping_is_not_removed(site: Site, disk: str) -> None:
 # The log
 
 
-def test_nothing_secret_is_in_the_log(site: Site, disk: str) -> None:
+def test_nothing_secret_is_in_the_log(site: AdminSite, disk: str) -> None:
     """T75: what was changed is in it, with who did it."""
     site.leak(disk)
     told(site.run("reconcile", "--grace", "0"), 0)

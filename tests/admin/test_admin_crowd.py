@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rigs import shared_stage
-from rigs.admin_site import Site
+from rigs.admin_site import AdminSite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def cluster(answers: dict[str, Any]) -> Iterator[int]:
         server.server_close()
 
 
-def fill(site: Site) -> None:
+def fill(site: AdminSite) -> None:
     """Write the rows of all disks, and for which hosts each was asked."""
     shared_stage.sql(
         site.stage.database,
@@ -147,7 +147,7 @@ def fill(site: Site) -> None:
 @pytest.mark.parametrize(
     "arguments", [["audit"], ["audit", "--json"], ["attachments"], ["attachments", "--json"]]
 )
-def test_a_large_cluster_is_looked_at_within_seconds(site: Site, arguments: list[str]) -> None:
+def test_a_large_cluster_is_looked_at_within_seconds(site: AdminSite, arguments: list[str]) -> None:
     """T73: nothing in it grows with the square of what there is."""
     fill(site)
     path = site.folder / "other.json"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rigs import canned_api
-from rigs.admin_site import Site, complained
+from rigs.admin_site import AdminSite, complained
 from rigs.yard import DISK
 from storpool_ovirt.admin import limits
 
@@ -40,7 +40,7 @@ COMMANDS = (
 
 
 def run(
-    site: Site, arguments: list[str], port: int, **options: Any
+    site: AdminSite, arguments: list[str], port: int, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run a command against another API, with a short limit."""
     path = site.folder / "other.json"
@@ -83,7 +83,7 @@ def silent() -> Iterator[int]:
 @pytest.mark.parametrize("peer", [dripping, silent])
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_an_api_that_never_answers_is_one_sentence(
-    site: Site, disk: str, arguments: list[str], peer: Any
+    site: AdminSite, disk: str, arguments: list[str], peer: Any
 ) -> None:
     """T73: the reason is the API, and which one, not that something took long."""
     arguments = [disk if each == DISK else each for each in arguments]
@@ -94,7 +94,9 @@ def test_an_api_that_never_answers_is_one_sentence(
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_database_that_never_answers_is_one_sentence(site: Site, arguments: list[str]) -> None:
+def test_a_database_that_never_answers_is_one_sentence(
+    site: AdminSite, arguments: list[str]
+) -> None:
     """T73: the reason is the database; `attachments` goes on without it, as it is asked most when
     much is broken."""
     with silent() as port:
@@ -129,7 +131,7 @@ ODD = {
 
 @pytest.mark.parametrize("arguments", [["audit"], ["attachments"]], ids=" ".join)
 @pytest.mark.parametrize("what", ODD)
-def test_an_odd_answer_is_one_sentence(site: Site, arguments: list[str], what: str) -> None:
+def test_an_odd_answer_is_one_sentence(site: AdminSite, arguments: list[str], what: str) -> None:
     """T24: what StorPool cannot have meant is the reason, and not an error of ours."""
     with canned_api.answering([canned_api.ok(ODD[what])]) as canned:
         said = run(site, arguments, canned.port)
@@ -140,7 +142,7 @@ def test_an_odd_answer_is_one_sentence(site: Site, arguments: list[str], what: s
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_command_that_is_told_to_end_says_so(
-    site: Site, number: signal.Signals, code: int
+    site: AdminSite, number: signal.Signals, code: int
 ) -> None:
     """T24: one sentence that it can be run again, and the exit code of an interruption."""
     from ovirt_demo import children

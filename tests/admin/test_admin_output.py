@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import storpool_ovirt
-from rigs.admin_site import Site, complained
+from rigs.admin_site import AdminSite, complained
 from storpool_ovirt.admin import command, survey
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ COMMANDS = (
 
 
 def in_shell(
-    site: Site, line: str, *arguments: str, **environment: str
+    site: AdminSite, line: str, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as a shell runs it, with its streams where `line` leads them."""
     from ovirt_demo import children
@@ -78,7 +78,7 @@ def in_shell(
 @pytest.mark.parametrize("how", UNREAD)
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_an_output_that_nobody_can_read_is_one_sentence(
-    site: Site, how: str, arguments: list[str]
+    site: AdminSite, how: str, arguments: list[str]
 ) -> None:
     """T24, T72: exit code 3 and the reason, where monitoring would take 0 for "all is well"."""
     line, why = UNREAD[how]
@@ -90,7 +90,7 @@ def test_an_output_that_nobody_can_read_is_one_sentence(
 
 
 @pytest.mark.usefixtures("disk")
-def test_nothing_is_mended_where_nobody_can_read_it(site: Site, disk: str) -> None:
+def test_nothing_is_mended_where_nobody_can_read_it(site: AdminSite, disk: str) -> None:
     """T72: a command whose report goes nowhere from the start is not begun."""
     site.leak(disk)
     before = site.stage.simulator.api("SnapshotsList")
@@ -99,7 +99,7 @@ def test_nothing_is_mended_where_nobody_can_read_it(site: Site, disk: str) -> No
     assert site.stage.simulator.api("SnapshotsList") == before
 
 
-def test_a_command_without_any_stream_ends_by_itself(site: Site) -> None:
+def test_a_command_without_any_stream_ends_by_itself(site: AdminSite) -> None:
     """T24: with all three descriptors closed nothing else takes their places, and the exit code
     tells."""
     said = in_shell(site, "{} <&- >&- 2>&-", "audit")
@@ -109,7 +109,10 @@ def test_a_command_without_any_stream_ends_by_itself(site: Site) -> None:
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_bug_is_one_sentence(
-    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+    site: AdminSite,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
 ) -> None:
     """T24: whatever it is, exit code 3; its trace is in the log, and a program that reads JSON gets
     JSON."""
@@ -148,7 +151,7 @@ def log_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "arguments", [["audit", "--json", "--no-such"], ["attachments", "--json", "--disk", "x"]]
 )
-def test_a_program_that_reads_json_gets_json(site: Site, arguments: list[str]) -> None:
+def test_a_program_that_reads_json_gets_json(site: AdminSite, arguments: list[str]) -> None:
     """T24: a refusal too is a document, with the exit code that it has for people."""
     said = in_shell(site, "{}", *arguments)
     assert said.returncode == (3 if arguments[0] == "audit" else 1)
@@ -161,7 +164,7 @@ def test_a_program_that_reads_json_gets_json(site: Site, arguments: list[str]) -
 )
 @pytest.mark.parametrize("as_json", [False, True])
 def test_names_of_any_script_are_told(
-    site: Site, disk: str, environment: dict[str, str], as_json: bool
+    site: AdminSite, disk: str, environment: dict[str, str], as_json: bool
 ) -> None:
     """A volume that somebody renamed: its name is whole, or in numbers where the stream has no such
     letters."""
@@ -183,7 +186,7 @@ def test_names_of_any_script_are_told(
         assert name in said.stdout
 
 
-def test_a_file_of_options_in_another_encoding_is_one_sentence(site: Site) -> None:
+def test_a_file_of_options_in_another_encoding_is_one_sentence(site: AdminSite) -> None:
     """T75: an editor of another system wrote it as UTF-16."""
     path = site.folder / "wrong.json"
     path.write_bytes(json.dumps({"sp_template": "диск"}).encode("utf-16"))

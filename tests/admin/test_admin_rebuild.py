@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rigs import shared_stage
-from rigs.admin_site import Site, complained, told
+from rigs.admin_site import AdminSite, complained, told
 from rigs.disk_rig import TOKEN
 from rigs.engine_conf_files import SETUP, lines, write
 from rigs.host_files import NODE
@@ -20,7 +20,7 @@ from storpool_ovirt.engine import claims
 # Rebuild
 
 
-def test_a_lost_mapping_is_rebuilt(site: Site, disk: str) -> None:
+def test_a_lost_mapping_is_rebuilt(site: AdminSite, disk: str) -> None:
     """T85: the locations are named, a refusal and a dry run leave not even a table, and the next
     audit is well."""
     site.stage.engine.run("create_snapshot", disk).require()
@@ -44,7 +44,7 @@ def test_a_lost_mapping_is_rebuilt(site: Site, disk: str) -> None:
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
 
 
-def test_a_database_that_was_lost_unseen_is_no_green_audit(site: Site, disk: str) -> None:
+def test_a_database_that_was_lost_unseen_is_no_green_audit(site: AdminSite, disk: str) -> None:
     """T72, T85: Engine made tables anew and the old disks are there: a warning, but for locations
     that others claim."""
     there, location = site.stage.database, site.location()
@@ -64,7 +64,7 @@ def test_a_database_that_was_lost_unseen_is_no_green_audit(site: Site, disk: str
     assert disk in shared_stage.volumes(site.stage.simulator)
 
 
-def claim_of(site: Site, location: str, machine: str, at: float) -> None:
+def claim_of(site: AdminSite, location: str, machine: str, at: float) -> None:
     """Write who has a location, and when that one was at work."""
     engine = {"machine": machine, "database": "1", "boot": "1", "host": "other.example", "at": at}
     value = json.dumps({"engine": engine, "boots": [], "others": []})
@@ -74,7 +74,7 @@ def claim_of(site: Site, location: str, machine: str, at: float) -> None:
 # Where the database and the API are
 
 
-def test_engines_files_tell_where_everything_is(site: Site, disk: str) -> None:
+def test_engines_files_tell_where_everything_is(site: AdminSite, disk: str) -> None:
     """On Engine's machine nothing needs to be given: Engine's own file and storpool.conf are
     read."""
     there = site.stage.database
@@ -97,7 +97,7 @@ def test_engines_files_tell_where_everything_is(site: Site, disk: str) -> None:
     assert disk in shared_stage.volumes(simulator)
 
 
-def test_without_any_of_it_the_sentence_says_what_to_give(site: Site) -> None:
+def test_without_any_of_it_the_sentence_says_what_to_give(site: AdminSite) -> None:
     """T75: storpool.conf first, then the database; exit code 3 for who could not look."""
     assert "storpool.conf" in complained(site.run("audit", told=False), 3)
     (site.folder / "etc").mkdir()
@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_option_is_one_sentence(site: Site, what: str) -> None:
+def test_a_wrong_option_is_one_sentence(site: AdminSite, what: str) -> None:
     """T75: without a trace and without the token."""
     options, said = WRONG[what]
     path = site.folder / "wrong.json"
@@ -144,7 +144,7 @@ def test_a_wrong_option_is_one_sentence(site: Site, what: str) -> None:
     ("text", "said"), [(None, "cannot be read"), ("[]", "not a JSON object"), ("{", "not JSON")]
 )
 def test_a_file_of_options_that_is_none_is_one_sentence(
-    site: Site, text: str | None, said: str
+    site: AdminSite, text: str | None, said: str
 ) -> None:
     """T75: the sentence says what is wrong with it."""
     path = site.folder / "wrong.json"
@@ -157,7 +157,7 @@ def test_a_file_of_options_that_is_none_is_one_sentence(
 
 
 @pytest.mark.parametrize("wrong", ["password", "port", "no URL", "no password"])
-def test_a_database_that_is_not_there_is_one_sentence(site: Site, wrong: str) -> None:
+def test_a_database_that_is_not_there_is_one_sentence(site: AdminSite, wrong: str) -> None:
     """T75: without the password."""
     there = site.stage.database
     url = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovirt_demo import flows
-from rigs.admin_site import Site, complained, opened_site, told
+from rigs.admin_site import AdminSite, complained, opened_site, told
 from rigs.shared_stage import new_id, post, volumes, writes
 
 if TYPE_CHECKING:
@@ -22,19 +22,19 @@ MARK = "ovirt-share"
 
 
 @pytest.fixture
-def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+def site(shared: Stage, tmp_path: Path) -> Iterator[AdminSite]:
     """Give an empty stage and an administrator's shell."""
     with opened_site(shared, tmp_path) as made:
         yield made
 
 
-def tags(site: Site, volume: str) -> Any:
+def tags(site: AdminSite, volume: str) -> Any:
     """Return the tags of a volume."""
     return volumes(site.stage.simulator)[volume]["tags"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with the mapping", "without"])
-def test_a_disk_is_marked_and_the_mark_taken_away(site: Site, known: bool) -> None:
+def test_a_disk_is_marked_and_the_mark_taken_away(site: AdminSite, known: bool) -> None:
     """Each is told, a repeat changes nothing, the other tags stay; a host without Engine's database
     can do it too."""
     disk = flows.create_disk(site.stage.domain, 1)
@@ -58,7 +58,7 @@ def test_a_disk_is_marked_and_the_mark_taken_away(site: Site, known: bool) -> No
     assert run("--not") == [f"disk {disk.id} was not marked as shareable, so nothing was changed"]
 
 
-def test_a_dry_run_changes_nothing(site: Site) -> None:
+def test_a_dry_run_changes_nothing(site: AdminSite) -> None:
     """T72: it tells what would be done, and refuses what would be refused."""
     disk = flows.create_disk(site.stage.domain, 1)
     before = tags(site, disk.id)
@@ -87,7 +87,7 @@ def test_a_dry_run_changes_nothing(site: Site) -> None:
         host.detach_volume(site.stage.domain.id, disk.id)
 
 
-def test_the_mark_stays_while_several_hosts_have_it(site: Site) -> None:
+def test_the_mark_stays_while_several_hosts_have_it(site: AdminSite) -> None:
     """T81: two VMs may write it at that moment; who they are is told, and nothing is changed."""
     disk = flows.create_disk(site.stage.domain, 1)
     told(site.run("shareable", disk.id), 0)
@@ -102,7 +102,7 @@ def test_the_mark_stays_while_several_hosts_have_it(site: Site) -> None:
     site.stage.host1.detach_volume(site.stage.domain.id, disk.id)
 
 
-def test_the_disk_means_its_active_volume(site: Site) -> None:
+def test_the_disk_means_its_active_volume(site: AdminSite) -> None:
     """After a preview that stays, it is that one that a VM writes; a snapshot is nothing that can
     be shared."""
     disk = flows.create_disk(site.stage.domain, 1)
@@ -117,7 +117,7 @@ def test_the_disk_means_its_active_volume(site: Site) -> None:
     )
 
 
-def test_only_ovirts_volumes_are_marked(site: Site) -> None:
+def test_only_ovirts_volumes_are_marked(site: AdminSite) -> None:
     """T76, S6: what was handed to another owner, what is no disk, and what is no id: refused, and
     nothing changed."""
     disk = flows.create_disk(site.stage.domain, 1)
@@ -134,7 +134,7 @@ def test_only_ovirts_volumes_are_marked(site: Site) -> None:
     assert "is not a UUID" in complained(site.run("shareable", "pvc-77"), 1)
 
 
-def test_volumes_of_the_cinder_driver(site: Site) -> None:
+def test_volumes_of_the_cinder_driver(site: AdminSite) -> None:
     """oVirt's stock path: the name that Cinder's driver gives tells the volume, which no mapping of
     ours knows."""
     image = new_id()
@@ -149,7 +149,7 @@ def test_volumes_of_the_cinder_driver(site: Site) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--not",)])
 def test_what_storpool_refuses_is_not_told_to_be_done(
-    site: Site, arguments: tuple[str, ...]
+    site: AdminSite, arguments: tuple[str, ...]
 ) -> None:
     """The sentence is StorPool's, the exit code 1, and the mark as it was."""
     disk = flows.create_disk(site.stage.domain, 1)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rigs import shared_stage
-from rigs.admin_site import Site, complained, told
+from rigs.admin_site import AdminSite, complained, told
 from rigs.device_users import VM, VM_UUID, everything_is_seen, using
 from storpool_ovirt.admin import command
 from storpool_ovirt.limits import LIMITS
@@ -22,7 +22,7 @@ NOWHERE = "77777777-7777-4777-8777-777777777777"
 
 
 @pytest.fixture(autouse=True)
-def _named(site: Site) -> Iterator[None]:
+def _named(site: AdminSite) -> Iterator[None]:
     """Have storpool.conf of Engine's machine and of both hosts name the hosts."""
     roots = [site.folder, *site.stage.simulator.hosts.values()]
     for root in roots:
@@ -34,17 +34,17 @@ def _named(site: Site) -> Iterator[None]:
         shutil.rmtree(Path(root) / "etc" / "storpool.conf.d")
 
 
-def on(site: Site, client_id: int) -> dict[str, str]:
+def on(site: AdminSite, client_id: int) -> dict[str, str]:
     """Return what makes the command run on a host."""
     return {"STORPOOL_OVIRT_ROOT": str(site.stage.simulator.hosts[client_id])}
 
 
-def listed(site: Site, *arguments: str, **environment: str) -> list[str]:
+def listed(site: AdminSite, *arguments: str, **environment: str) -> list[str]:
     """Return the lines of a listing."""
     return told(site.run("attachments", *arguments, **environment), 0)
 
 
-def document(site: Site, *arguments: str, **environment: str) -> dict[str, Any]:
+def document(site: AdminSite, *arguments: str, **environment: str) -> dict[str, Any]:
     """Return a listing as programs read it."""
     found: dict[str, Any] = json.loads("\n".join(listed(site, "--json", *arguments, **environment)))
     return found
@@ -55,7 +55,7 @@ def purposes(found: dict[str, Any]) -> list[tuple[int, str, bool | None]]:
     return [(each["client_id"], each["purpose"], each["open"]) for each in found["attachments"]]
 
 
-def global_id(site: Site, disk: str) -> str:
+def global_id(site: AdminSite, disk: str) -> str:
     """Return the global id of a disk's volume."""
     return str(shared_stage.volumes(site.stage.simulator)[disk]["globalId"])
 
@@ -63,7 +63,7 @@ def global_id(site: Site, disk: str) -> str:
 # On Engine's machine
 
 
-def test_nothing_is_attached(site: Site, disk: str) -> None:
+def test_nothing_is_attached(site: AdminSite, disk: str) -> None:
     """T66: where it looked, that there is nothing, and that open and closed are known elsewhere;
     exit code 0."""
     database = site.stage.database
@@ -82,7 +82,7 @@ def test_nothing_is_attached(site: Site, disk: str) -> None:
     )
 
 
-def test_a_started_vm_is_probably_one(site: Site, disk: str) -> None:
+def test_a_started_vm_is_probably_one(site: AdminSite, disk: str) -> None:
     """T66: which host, since when it was asked for, and a guess that is called one."""
     shared_stage.attach(site.stage, 1, disk)
     *_, empty, title, facts, why = listed(site)
@@ -101,7 +101,7 @@ def test_a_started_vm_is_probably_one(site: Site, disk: str) -> None:
     assert why == "      probably the start of a VM, or a copy"
 
 
-def test_a_migration_shows_both_hosts(site: Site, disk: str) -> None:
+def test_a_migration_shows_both_hosts(site: AdminSite, disk: str) -> None:
     """T66: the disk is marked; the host that was asked for last is where the VM goes; then only
     that one has it."""
     for client_id in (1, 2):
@@ -119,7 +119,7 @@ def test_a_migration_shows_both_hosts(site: Site, disk: str) -> None:
     assert listed(site)[-1].strip() == "probably a VM: started here, or migrated from host1.example"
 
 
-def test_a_migration_that_failed_is_told(site: Site, disk: str) -> None:
+def test_a_migration_that_failed_is_told(site: AdminSite, disk: str) -> None:
     """T66: only the first host has the disk, and a second one was asked for after that."""
     shared_stage.attach(site.stage, 1, disk)
     site.stage.engine.run(
@@ -132,7 +132,7 @@ def test_a_migration_that_failed_is_told(site: Site, disk: str) -> None:
     )
 
 
-def test_a_host_that_is_down_is_marked(site: Site, disk: str) -> None:
+def test_a_host_that_is_down_is_marked(site: AdminSite, disk: str) -> None:
     """T66: on top, and at what it has; the other host's attachment is a start after that."""
     for client_id in (1, 2):
         shared_stage.attach(site.stage, client_id, disk)
@@ -151,7 +151,7 @@ def test_a_host_that_is_down_is_marked(site: Site, disk: str) -> None:
     assert [each["client_down"] for each in found["attachments"]] == [True, False]
 
 
-def test_snapshots_and_previews_are_told_by_their_disk(site: Site, disk: str) -> None:
+def test_snapshots_and_previews_are_told_by_their_disk(site: AdminSite, disk: str) -> None:
     """T66: a snapshot is only read; a volume that the VM does not write any more was left by
     something."""
     engine = site.stage.engine
@@ -179,7 +179,7 @@ def test_snapshots_and_previews_are_told_by_their_disk(site: Site, disk: str) ->
     ]
 
 
-def test_what_is_not_ours_is_only_counted(site: Site, disk: str) -> None:
+def test_what_is_not_ours_is_only_counted(site: AdminSite, disk: str) -> None:
     """T76: another Engine's disks, and volumes without a tag."""
     shared_stage.attach(site.stage, 1, disk)
     tags = {"virt": "ovirt", "ovirt-uuid": NOWHERE, "ovirt-loc": "ffffffff"}
@@ -195,7 +195,7 @@ def test_what_is_not_ours_is_only_counted(site: Site, disk: str) -> None:
     assert document(site)["others"] == 2
 
 
-def test_an_object_whose_row_was_lost_is_known_by_its_tags(site: Site, disk: str) -> None:
+def test_an_object_whose_row_was_lost_is_known_by_its_tags(site: AdminSite, disk: str) -> None:
     """T85: the tags are this Engine's, so it is ours; nothing is noted of it."""
     shared_stage.attach(site.stage, 1, disk)
     shared_stage.sql(site.stage.database, "DELETE FROM storpool_ovirt.node")
@@ -203,7 +203,7 @@ def test_an_object_whose_row_was_lost_is_known_by_its_tags(site: Site, disk: str
     assert (entry["disk"], entry["asked_at"], entry["purpose"]) == (disk, None, "unknown")
 
 
-def test_one_client_or_one_disk(site: Site, disk: str) -> None:
+def test_one_client_or_one_disk(site: AdminSite, disk: str) -> None:
     """T66: by client id, by the host's name, short too, and by disk; what is marked stays
     marked."""
     other = shared_stage.make_disk(site.stage.engine)
@@ -221,7 +221,7 @@ def test_one_client_or_one_disk(site: Site, disk: str) -> None:
     assert listed(site, "--client", "1")[-3].endswith(": ATTACHED BY 2 HOSTS")
 
 
-def test_a_name_that_is_two_hosts_is_refused(site: Site, disk: str) -> None:
+def test_a_name_that_is_two_hosts_is_refused(site: AdminSite, disk: str) -> None:
     """T66: two sections with one SP_OURID: nobody can tell which is meant by either name; the
     client id is one."""
     shared_stage.attach(site.stage, 2, disk)
@@ -234,7 +234,7 @@ def test_a_name_that_is_two_hosts_is_refused(site: Site, disk: str) -> None:
     ]
 
 
-def test_a_folder_of_devices_that_cannot_be_looked_at(site: Site, disk: str) -> None:
+def test_a_folder_of_devices_that_cannot_be_looked_at(site: AdminSite, disk: str) -> None:
     """T66: no device is said to be missing, or closed, because their folder does not open; the
     reason is told."""
     shared_stage.attach(site.stage, 1, disk)
@@ -273,13 +273,13 @@ def test_a_folder_of_devices_that_cannot_be_looked_at(site: Site, disk: str) -> 
     ],
 )
 def test_a_wrong_argument_is_one_sentence(
-    site: Site, arguments: tuple[str, ...], code: int, words: str
+    site: AdminSite, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     """T23: exit code 1 or 2, and nothing on stdout."""
     assert words in complained(site.run("attachments", *arguments), code)
 
 
-def test_looking_changes_nothing(site: Site, disk: str) -> None:
+def test_looking_changes_nothing(site: AdminSite, disk: str) -> None:
     """T66: only questions are sent, and no row is written."""
     shared_stage.attach(site.stage, 1, disk)
     tables = ("node", "operation", "asked", "meta")
@@ -302,7 +302,7 @@ def test_looking_changes_nothing(site: Site, disk: str) -> None:
     ["null", "{}", '{"host": null}', '{"host": "a\\u0000\\ud800"}', '{"ip": "127.0.0.1"}'],
 )
 def test_a_connector_without_a_host_is_noted_without_one(
-    site: Site, disk: str, connector: str
+    site: AdminSite, disk: str, connector: str
 ) -> None:
     """T66: connect_volume succeeds, and the listing works with what there is."""
     shared_stage.attach(site.stage, 1, disk)
@@ -315,7 +315,7 @@ def test_a_connector_without_a_host_is_noted_without_one(
     assert noted == [(None, "host1.example")]
 
 
-def test_the_note_costs_no_call(site: Site, disk: str) -> None:
+def test_the_note_costs_no_call(site: AdminSite, disk: str) -> None:
     """T66: the first connect_volume asks StorPool as often as get_connection_info, which notes
     nothing.
 
@@ -339,7 +339,7 @@ def test_the_note_costs_no_call(site: Site, disk: str) -> None:
 # Without one of the parts
 
 
-def test_without_a_database_the_tags_tell_the_ids(site: Site, disk: str) -> None:
+def test_without_a_database_the_tags_tell_the_ids(site: AdminSite, disk: str) -> None:
     """T66: one line says what is missing and why; all else is there."""
     for client_id in (1, 2):
         shared_stage.attach(site.stage, client_id, disk)
@@ -360,7 +360,7 @@ def test_without_a_database_the_tags_tell_the_ids(site: Site, disk: str) -> None
     assert all(line.endswith("since unknown") for line in facts[::2])
 
 
-def test_a_database_that_does_not_answer_costs_only_what_it_has(site: Site, disk: str) -> None:
+def test_a_database_that_does_not_answer_costs_only_what_it_has(site: AdminSite, disk: str) -> None:
     """T24: a wrong address, and tables of an older version, are the reason that is told."""
     shared_stage.attach(site.stage, 1, disk)
     wrong = site.stage.database.url.replace(f":{site.stage.database.port}/", ":1/")
@@ -374,7 +374,7 @@ def test_a_database_that_does_not_answer_costs_only_what_it_has(site: Site, disk
     assert [each["disk"] for each in found["attachments"]] == [disk]
 
 
-def test_a_wrong_token_is_one_sentence(site: Site) -> None:
+def test_a_wrong_token_is_one_sentence(site: AdminSite) -> None:
     """T24: exit code 1, and StorPool's words."""
     options = site.folder / "wrong.json"
     options.write_text(json.dumps({**site.stage.engine.options, "sp_auth_token": "0000000000"}))
@@ -383,7 +383,7 @@ def test_a_wrong_token_is_one_sentence(site: Site) -> None:
 
 
 def test_an_api_that_is_away_is_one_sentence(
-    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    site: AdminSite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """T24, T73: exit code 1 when it was tried for long enough."""
     limits = LIMITS._replace(retry_seconds=0.0)
@@ -402,7 +402,7 @@ def test_an_api_that_is_away_is_one_sentence(
 # On a host
 
 
-def test_a_host_names_the_vm(site: Site, disk: str) -> None:
+def test_a_host_names_the_vm(site: AdminSite, disk: str) -> None:
     """T66: open for certain, by which VM, since when; of the other host nothing more is known than
     elsewhere."""
     device = shared_stage.attach(site.stage, 1, disk)
@@ -426,7 +426,7 @@ def test_a_host_names_the_vm(site: Site, disk: str) -> None:
     assert (here["certain"], here["attached_at"] <= found["looked_at"]) == (True, True)
 
 
-def test_a_host_names_a_migration_that_arrives(site: Site, disk: str) -> None:
+def test_a_host_names_a_migration_that_arrives(site: AdminSite, disk: str) -> None:
     """T66: the process was started to take a VM in, and the other host has the disk still."""
     shared_stage.attach(site.stage, 1, disk)
     device = shared_stage.attach(site.stage, 2, disk)
@@ -436,7 +436,7 @@ def test_a_host_names_a_migration_that_arrives(site: Site, disk: str) -> None:
     assert found["attachments"][1]["why"].endswith(": arriving, or arrived from host1.example")
 
 
-def test_a_host_names_a_copy(site: Site, disk: str) -> None:
+def test_a_host_names_a_copy(site: AdminSite, disk: str) -> None:
     """T66: of a snapshot that is attached to be read."""
     snapshot = site.stage.engine.run("create_snapshot", disk).guid()
     device = shared_stage.attach(site.stage, 1, snapshot)
@@ -445,7 +445,7 @@ def test_a_host_names_a_copy(site: Site, disk: str) -> None:
     assert (entry["open"], entry["why"]) == (True, f"a copy (qemu-img, pid {pid})")
 
 
-def test_a_device_that_nothing_uses_is_closed(site: Site, disk: str) -> None:
+def test_a_device_that_nothing_uses_is_closed(site: AdminSite, disk: str) -> None:
     """T66: where we may look into every process; else it is said that this is not certain."""
     shared_stage.attach(site.stage, 1, disk)
     found, lines = document(site, **on(site, 1)), listed(site, **on(site, 1))
@@ -456,7 +456,7 @@ def test_a_device_that_nothing_uses_is_closed(site: Site, disk: str) -> None:
     assert any(line.startswith("closed is not certain: ") for line in lines) is not sure
 
 
-def test_a_device_that_the_cluster_does_not_know_is_told(site: Site, disk: str) -> None:
+def test_a_device_that_the_cluster_does_not_know_is_told(site: AdminSite, disk: str) -> None:
     """T50: a link that is there and is attached nowhere, with who uses it; and an attachment
     without its device."""
     device = shared_stage.attach(site.stage, 1, disk)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs.admin_site import Site, complained, told
+from rigs.admin_site import AdminSite, complained, told
 from rigs.disk_model import GIB
 from rigs.yard import DISK, Yard
 from storpool_ovirt import errors
@@ -174,7 +174,7 @@ def test_the_lost_database_of_this_very_machine_is_no_sign(yard: Yard) -> None:
     assert signs(yard, old, "living") == []
 
 
-def test_the_command_refuses_until_it_is_told_twice(site: Site, disk: str) -> None:
+def test_the_command_refuses_until_it_is_told_twice(site: AdminSite, disk: str) -> None:
     """T79: with the signs, the option, and nothing changed; a dry run tells the signs too."""
     from rigs import shared_stage
 
@@ -201,7 +201,7 @@ def test_the_command_refuses_until_it_is_told_twice(site: Site, disk: str) -> No
     assert shared_stage.rows(site.stage.database)[0][0] == disk
 
 
-def test_the_command_says_who_it_is(site: Site) -> None:
+def test_the_command_says_who_it_is(site: AdminSite) -> None:
     """T79: a dry run tells only; then the location is this Engine's, and the audit is well."""
     location = site.location()
     claim = json.dumps(

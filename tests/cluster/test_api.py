@@ -6,9 +6,10 @@ import json
 from typing import Callable
 
 import pytest
-from canned_client import BODY, CREATED, VOLUME, Time, client
+from canned_client import BODY, CREATED, VOLUME, client
 
 from rigs.canned_api import CLOSE, RESET, Answer, answering, ok, refused
+from rigs.clock import Clock
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
 from storpool_ovirt.limits import LIMITS
@@ -18,7 +19,7 @@ def test_a_reply_becomes_a_typed_value() -> None:
     """A volume's reply is an array of one ([spapi] Volume/{v}); what is read of it is plain and
     typed."""
     with answering([ok([VOLUME])]) as server:
-        volume = client(server.port, Time()).volume("~abcd.e.1")
+        volume = client(server.port, Clock()).volume("~abcd.e.1")
     assert volume == api.Volume(
         "volume", "abcd.e.1", "ovirt--x", 1 << 30, {"virt": "ovirt"}, "nvme", None, False
     )
@@ -41,7 +42,7 @@ def test_a_reply_becomes_a_typed_value() -> None:
 def test_a_pinned_domain_addresses_its_cluster(settings: dict[str, object], path: str) -> None:
     """T77: with `sp_cluster_id` every request names the cluster that must take it."""
     with answering([ok(CREATED)]) as server:
-        assert client(server.port, Time(), **settings).volume_create(BODY) == "abcd.e.1"
+        assert client(server.port, Clock(), **settings).volume_create(BODY) == "abcd.e.1"
     assert server.requests[0].path == path
 
 
@@ -64,7 +65,7 @@ def test_each_error_of_storpool_has_its_class(answer: Answer, error: type[errors
     """[spapi] An error object with any HTTP status, also 200, is an error; its name decides its
     class."""
     with answering([answer]) as server, pytest.raises(error) as raised:
-        client(server.port, Time()).volume_delete("~abcd.e.1")
+        client(server.port, Clock()).volume_delete("~abcd.e.1")
     assert len(server.requests) == 1, "a clear no is not asked again"
     assert str(raised.value).isprintable()
     if isinstance(raised.value, errors.InUse) and "19" in str(answer):
@@ -98,7 +99,7 @@ def test_nonsense_is_asked_again_where_that_is_safe(answer: Answer) -> None:
     ]
     for call, good in calls:
         with answering([answer, answer, good]) as server:
-            time = Time()
+            time = Clock()
             call(client(server.port, time))
             assert len(server.requests) == 3
             assert len({(each.method, each.path, each.body) for each in server.requests}) == 1, (
@@ -112,7 +113,7 @@ def test_a_change_without_ok_did_not_happen(data: object) -> None:
     """[spapi] ApiOk: every reply to a POST has `ok: true`; without it nothing says that anything
     was done."""
     with answering([ok(data)]) as server, pytest.raises(errors.ApiUnavailable, match='no "ok"'):
-        client(server.port, Time(), seconds=1).volume_delete("~abcd.e.1")
+        client(server.port, Clock(), seconds=1).volume_delete("~abcd.e.1")
 
 
 @pytest.mark.parametrize("answer", [*NONSENSE, refused("x", transient=True)], ids=str)
@@ -120,7 +121,7 @@ def test_a_create_is_never_just_sent_again(answer: Answer) -> None:
     """T87: after a failure that may have taken effect a create comes back to the caller, who looks
     first."""
     with answering([answer, ok(CREATED)]) as server, pytest.raises(errors.ApiUnavailable) as raised:
-        client(server.port, Time()).volume_create(BODY)
+        client(server.port, Clock()).volume_create(BODY)
     assert raised.value.ambiguous
     assert len(server.requests) == 1
 
@@ -128,7 +129,7 @@ def test_a_create_is_never_just_sent_again(answer: Answer) -> None:
 def test_a_transient_error_is_asked_again_with_the_same_body() -> None:
     """[spapi] `transient: true` invites a repetition; the body is byte for byte the same."""
     with answering([refused("x", transient=True), ok({"ok": True, "generation": 7})]) as server:
-        assert client(server.port, Time()).volume_update("~abcd.e.1", {"size": 1 << 31}) == 7
+        assert client(server.port, Clock()).volume_update("~abcd.e.1", {"size": 1 << 31}) == 7
     first, second = server.requests
     assert first == second
     assert json.loads(first.body) == {"size": 1 << 31}
@@ -139,12 +140,12 @@ def test_a_refused_connection_is_tried_over_and_then_told() -> None:
     sentence in time."""
     with answering([CLOSE]) as server:
         port = server.port
-    time = Time()
+    time = Clock()
     with pytest.raises(errors.ApiUnavailable, match="connection refused") as raised:
         client(port, time).volume_create(BODY)
     assert not raised.value.ambiguous
     assert 20 < time.now <= LIMITS.retry_seconds
-    time = Time()
+    time = Clock()
     with pytest.raises(errors.ApiUnavailable, match="connection refused"):
         client(port, time, seconds=3).volume_create(BODY)
     assert time.now <= 3
@@ -152,10 +153,10 @@ def test_a_refused_connection_is_tried_over_and_then_told() -> None:
 
 def test_an_unknown_host_is_told_at_once() -> None:
     """A name that does not resolve is a mistake in the options, and no request was sent."""
-    time = Time()
+    time = Clock()
     settings = config.Api("name.invalid", 81, config.Secret("42"))
     with pytest.raises(errors.AddressUnknown, match="name"):
-        api.Client(settings, time.deadline(60), time.sleep, lambda: 0.5).templates()
+        api.Client(settings, Deadline(60, time), time.sleep, lambda: 0.5).templates()
     assert time.slept == []
 
 
@@ -166,7 +167,7 @@ def test_does_not_exist_is_not_believed_from_another_cluster() -> None:
         answering([refused("objectDoesNotExist")]) as server,
         pytest.raises(errors.WrongCluster, match="pinned"),
     ):
-        client(server.port, Time(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
+        client(server.port, Clock(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
     assert [each.path.rsplit("/", 1)[1] for each in server.requests] == [
         "~abcd.e.1",
         "ServicesList",
@@ -175,7 +176,7 @@ def test_does_not_exist_is_not_believed_from_another_cluster() -> None:
         answering([refused("objectDoesNotExist"), ok({})]) as server,
         pytest.raises(errors.NotFound),
     ):
-        client(server.port, Time(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
+        client(server.port, Clock(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
 
 
 def test_attachments_are_matched_by_global_id_or_by_name() -> None:
@@ -194,7 +195,7 @@ def test_attachments_are_matched_by_global_id_or_by_name() -> None:
         {"volume": "~abcd.e.3", "snapshot": False, "client": 3, "rights": "rw", "pos": 0},
     ]
     with answering([ok(raw)]) as server:
-        one, two, three = client(server.port, Time()).attachments()
+        one, two, three = client(server.port, Clock()).attachments()
     assert one.is_of("abcd.e.1", None)
     assert not one.is_of("abcd.e.2", "ovirt--x"), (
         "a name that was taken over does not count against an id"
@@ -243,7 +244,7 @@ def test_an_odd_reply_is_one_clear_error(data: object) -> None:
         answering([ok(data)]) as server,
         pytest.raises(errors.ApiUnavailable, match="an answer that cannot be read"),
     ):
-        client(server.port, Time(), seconds=1).volume("~abcd.e.1")
+        client(server.port, Clock(), seconds=1).volume("~abcd.e.1")
 
 
 ODD_BODIES = [
@@ -265,7 +266,7 @@ def test_an_odd_envelope_is_one_clear_error(body: str) -> None:
         answering([(200, body)]) as server,
         pytest.raises(errors.ApiUnavailable, match="cannot be read"),
     ):
-        client(server.port, Time(), seconds=1).attachments()
+        client(server.port, Clock(), seconds=1).attachments()
 
 
 @pytest.mark.parametrize(
@@ -278,4 +279,4 @@ def test_an_odd_refusal_is_one_of_our_errors(error: object) -> None:
         answering([(400, {"error": error, "generation": 1})]) as server,
         pytest.raises(errors.Error),
     ):
-        client(server.port, Time(), seconds=1).volume_delete("~abcd.e.1")
+        client(server.port, Clock(), seconds=1).volume_delete("~abcd.e.1")

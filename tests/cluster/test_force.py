@@ -11,7 +11,7 @@ import pytest
 import storpool_ovirt
 from rigs import canned_api
 from rigs.core_fixtures import GIB, TOKEN, Core
-from rigs.starts import during
+from rigs.starts import unanswered
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, force, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -269,7 +269,7 @@ def test_a_lost_answer_takes_nothing_from_a_vm_that_was_started_since(core: Core
         core.simulator.set_client(1, running=True)
         attachments.attach(core.client(), core.host(1), target, "rw")
 
-    client = during(core, "reassign", back, answer=True)
+    client = unanswered(core, back)
     seen = force.look(client, 1, PREFIX)
     with pytest.raises(errors.Conflict, match="it answers StorPool again"):
         force.clear(client, seen, PREFIX, core.log)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from canned_client import VOLUME, Time, client
+from canned_client import VOLUME, client
 
 from rigs.canned_api import Answer, Canned, answering, ok, refused
+from rigs.clock import Clock
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api
 from storpool_ovirt.limits import LIMITS
@@ -47,7 +48,7 @@ def test_no_answer_is_older_than_what_was_told_before() -> None:
         of(9, ok([])),
     ]
     with answering(answers) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.reassign([{"volume": "~abcd.e.1", "rw": [1]}], 0, "v")
         assert len(there.attachments()) == 1
         assert there.attachments() == []
@@ -59,7 +60,7 @@ def test_a_refusal_is_of_a_moment_too() -> None:
     is asked again."""
     answers = [of(7, refused("busy")), of(6, refused("objectDoesNotExist")), of(7, ok([VOLUME]))]
     with answering(answers) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         with pytest.raises(errors.InUse):
             there.volume_delete("~abcd.e.1")
         assert there.volume("~abcd.e.1").global_id == "abcd.e.1"
@@ -67,7 +68,7 @@ def test_a_refusal_is_of_a_moment_too() -> None:
 
 def test_an_instance_that_stays_behind_is_no_answer() -> None:
     """It is told for what it is, within the limit: nothing is concluded from it."""
-    time = Time()
+    time = Clock()
     with answering([of(7, OK), of(6, ok([]))]) as server:
         there = client(server.port, time)
         there.volume_delete("~abcd.e.1")
@@ -82,14 +83,14 @@ def test_the_barrier_is_one_write() -> None:
     """After it no reading call is answered from before it; the bucket is made where there is
     none."""
     with answering([of(7, OK), of(3, ok([])), of(7, ok(ATTACHED))]) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.be_current()
         assert len(there.attachments()) == 1
     assert paths(server)[0] == "KV/Set/storpool-ovirt"
     with answering(
         [of(7, refused("objectDoesNotExist")), of(8, OK), of(7, ok([])), of(8, ok([]))]
     ) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.be_current()
         there.attachments()
     assert paths(server) == [
@@ -102,7 +103,7 @@ def test_the_barrier_is_one_write() -> None:
 def test_a_release_without_the_store_has_a_barrier_all_the_same() -> None:
     """Its refusal is an answer of this moment."""
     with answering([of(7, refused("unknownQuery")), of(3, ok([])), of(7, ok([]))]) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.be_current()
         there.attachments()
         assert there.generation == 7
@@ -113,12 +114,12 @@ def test_does_not_exist_is_believed_after_a_barrier_only() -> None:
     behind a barrier."""
     missing = refused("objectDoesNotExist")
     with answering([of(3, missing), of(7, OK), of(3, missing), of(7, ok([VOLUME]))]) as server:
-        assert client(server.port, Time()).volume("ovirt--x").global_id == "abcd.e.1"
+        assert client(server.port, Clock()).volume("ovirt--x").global_id == "abcd.e.1"
     with (
         answering([of(3, missing), of(7, OK), of(7, missing)]) as server,
         pytest.raises(errors.NotFound),
     ):
-        client(server.port, Time()).volume("ovirt--x")
+        client(server.port, Clock()).volume("ovirt--x")
     assert paths(server) == ["Volume/ovirt--x", "KV/Set/storpool-ovirt", "Volume/ovirt--x"]
 
 
@@ -126,7 +127,7 @@ def test_questions_of_one_moment_share_a_barrier() -> None:
     """Whether an id is a volume or a snapshot is one question; some time later it is another
     one."""
     missing = refused("objectDoesNotExist")
-    time = Time()
+    time = Clock()
     with answering([OK, missing]) as server:
         there = client(server.port, time)
         there.be_current()
@@ -150,25 +151,25 @@ def test_a_key_is_believed_to_be_absent_after_a_barrier_only() -> None:
     any object."""
     missing, pair = refused("objectDoesNotExist"), of(7, ok({"version": 3, "pairs": {"k": "v"}}))
     with answering([of(3, missing), of(7, OK), of(3, missing), pair]) as server:
-        assert client(server.port, Time()).pair("b", "k").value == "v"
+        assert client(server.port, Clock()).pair("b", "k").value == "v"
     assert paths(server) == ["KV/Get/b/k", "KV/Set/storpool-ovirt", *["KV/Get/b/k"] * 2]
     with (
         answering([of(3, missing), of(7, OK), of(7, missing)]) as server,
         pytest.raises(errors.NotFound),
     ):
-        client(server.port, Time()).pair("b", "k")
+        client(server.port, Clock()).pair("b", "k")
 
 
 def test_a_client_with_another_limit_knows_what_its_maker_knows() -> None:
     """No answer that the first one would refuse as too old is taken by one that was made from it;
     nor asked twice."""
-    time = Time()
+    time = Clock()
     with answering(
         [of(7, OK), of(6, ok(ATTACHED)), of(7, ok([])), of(7, refused("objectDoesNotExist"))]
     ) as server:
         there = client(server.port, time)
         there.be_current()
-        limited = there.limited(time.deadline(5))
+        limited = there.limited(Deadline(5, time))
         assert limited.generation == 7
         assert limited.attachments() == []
         time.now -= 0.5  # what was waited for until the answer was new enough
@@ -183,7 +184,7 @@ def test_a_refusal_without_a_generation_is_asked_again_where_others_tell_theirs(
     can be compared."""
     missing = of(0, refused("objectDoesNotExist"))
     with answering([of(seen, OK), missing, of(seen, OK), of(seen, ok([VOLUME]))]) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.be_current()
         if seen:
             assert there.volume("ovirt--x").global_id == "abcd.e.1"
@@ -198,7 +199,7 @@ def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
     WrongCluster."""
     missing = refused("objectDoesNotExist")
     with answering([of(7, OK), of(3, ok([VOLUME])), of(3, missing), of(3, missing)]) as server:
-        there = client(server.port, Time())
+        there = client(server.port, Clock())
         there.be_current()
         assert there.pinned_to("abcd.e").volume("~abcd.e.1").name == "ovirt--x"
         with pytest.raises(errors.WrongCluster):
@@ -210,7 +211,7 @@ def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
 def test_a_domain_of_several_clusters_compares_nothing() -> None:
     """Generations of different clusters cannot be compared, so no answer is taken for old."""
     with answering([of(700, OK), of(3, ok([]))]) as server:
-        there = client(server.port, Time(), multicluster=True)
+        there = client(server.port, Clock(), multicluster=True)
         there.volume_delete("~abcd.e.1")
         there.be_current()
         assert there.attachments() == []
@@ -220,7 +221,7 @@ def test_a_domain_of_several_clusters_compares_nothing() -> None:
 def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
     """T55: where there is no barrier, "does not exist" is believed when it was said several
     times."""
-    missing, time = refused("objectDoesNotExist"), Time()
+    missing, time = refused("objectDoesNotExist"), Clock()
     with answering([missing, missing, ok([VOLUME])]) as server:
         assert (
             client(server.port, time, multicluster=True).volume("ovirt--x").global_id == "abcd.e.1"

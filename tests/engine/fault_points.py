@@ -32,7 +32,7 @@ KILLED = 128 + 9
 # The last thing that a verb does: its answer is written before
 DELIVERED = "DELETE FROM storpool_ovirt.operation"
 
-SetUp = Callable[[fault_world.World], fault_world.Scene]
+SetUp = Callable[[fault_world.FaultWorld], fault_world.Scene]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Trial:
     """One verb in one situation: its points, the state after an undisturbed run, and what went
     wrong since."""
 
-    world: fault_world.World
+    world: fault_world.FaultWorld
     name: str
     set_up: SetUp
     points: list[Point]
@@ -111,7 +111,7 @@ class Trial:
 Settle = Callable[["Trial", fault_world.Scene], None]
 
 
-def undisturbed(world: fault_world.World, set_up: SetUp) -> tuple[list[Point], list[str]]:
+def undisturbed(world: fault_world.FaultWorld, set_up: SetUp) -> tuple[list[Point], list[str]]:
     """Run the verb of a scene with nothing in its way and with a real start; return its points and
     the state after it."""
     scene = world.begin(set_up)

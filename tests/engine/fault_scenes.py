@@ -6,46 +6,46 @@ from __future__ import annotations
 import json
 from typing import Callable
 
-from fault_world import GIB, Scene, World
+from fault_world import GIB, FaultWorld, Scene
 
 from rigs.shared_stage import new_id
 
 CONNECTOR = '{"host":"host1.example"}'
 
 
-def _disk(world: World) -> str:
+def _disk(world: FaultWorld) -> str:
     uuid = new_id()
     world.verb("create", uuid, GIB)
     return uuid
 
 
-def _previewed(world: World) -> tuple[str, str, str]:
+def _previewed(world: FaultWorld) -> tuple[str, str, str]:
     """Make a disk with a snapshot and a preview that is active."""
     disk = _disk(world)
     snapshot = world.verb("snapshot", disk)
     return disk, snapshot, world.verb("preview", snapshot)
 
 
-def create_volume(_: World) -> Scene:
+def create_volume(_: FaultWorld) -> Scene:
     """Make a new disk."""
     disk = new_id()
     return Scene(("create_volume", disk, "1"), {"disk": disk})
 
 
-def create_volume_first(world: World) -> Scene:
+def create_volume_first(world: FaultWorld) -> Scene:
     """Make the first disk of an Engine: the tables have to be made."""
     world.without_tables()
     disk = new_id()
     return Scene(("create_volume", disk, "1"), {"disk": disk}, first=True)
 
 
-def clone_volume(world: World) -> Scene:
+def clone_volume(world: FaultWorld) -> Scene:
     """Clone a disk."""
     disk, clone = _disk(world), new_id()
     return Scene(("clone_volume", disk, clone), {"disk": disk, "clone": clone})
 
 
-def clone_snapshot(world: World) -> Scene:
+def clone_snapshot(world: FaultWorld) -> Scene:
     """Clone a snapshot."""
     disk, clone = _disk(world), new_id()
     snapshot = world.verb("snapshot", disk)
@@ -54,19 +54,19 @@ def clone_snapshot(world: World) -> Scene:
     )
 
 
-def create_snapshot(world: World) -> Scene:
+def create_snapshot(world: FaultWorld) -> Scene:
     """Make a snapshot of a disk that was never attached."""
     disk = _disk(world)
     return Scene(("create_snapshot", disk), {"disk": disk})
 
 
-def create_snapshot_attached(world: World) -> Scene:
+def create_snapshot_attached(world: FaultWorld) -> Scene:
     """Make a snapshot of a disk that a host has."""
     disk = world.attached(_disk(world))
     return Scene(("create_snapshot", disk), {"disk": disk})
 
 
-def create_volume_from_snapshot(world: World) -> Scene:
+def create_volume_from_snapshot(world: FaultWorld) -> Scene:
     """Preview a snapshot."""
     disk = _disk(world)
     snapshot = world.verb("snapshot", disk)
@@ -75,19 +75,19 @@ def create_volume_from_snapshot(world: World) -> Scene:
     )
 
 
-def extend_volume(world: World) -> Scene:
+def extend_volume(world: FaultWorld) -> Scene:
     """Grow a disk that no host was ever told of."""
     disk = _disk(world)
     return Scene(("extend_volume", disk, "2"), {"disk": disk})
 
 
-def extend_volume_attached(world: World) -> Scene:
+def extend_volume_attached(world: FaultWorld) -> Scene:
     """Grow a disk that a host has."""
     disk = world.attached(_disk(world))
     return Scene(("extend_volume", disk, "2"), {"disk": disk})
 
 
-def extend_volume_previewed(world: World) -> Scene:
+def extend_volume_previewed(world: FaultWorld) -> Scene:
     """Grow a disk whose preview is active."""
     disk, snapshot, preview = _previewed(world)
     return Scene(
@@ -95,19 +95,19 @@ def extend_volume_previewed(world: World) -> Scene:
     )
 
 
-def connect_volume(world: World) -> Scene:
+def connect_volume(world: FaultWorld) -> Scene:
     """Describe a disk to a host for the first time."""
     disk = _disk(world)
     return Scene(("connect_volume", disk, CONNECTOR), {"disk": disk})
 
 
-def connect_volume_again(world: World) -> Scene:
+def connect_volume_again(world: FaultWorld) -> Scene:
     """Describe a disk to a host once more."""
     disk = world.attached(_disk(world))
     return Scene(("connect_volume", disk, CONNECTOR), {"disk": disk})
 
 
-def connect_volume_previewed(world: World) -> Scene:
+def connect_volume_previewed(world: FaultWorld) -> Scene:
     """Describe the volume that a preview had replaced: it is the active one from now on."""
     disk, snapshot, preview = _previewed(world)
     world.verb("connection", preview)
@@ -117,44 +117,44 @@ def connect_volume_previewed(world: World) -> Scene:
     )
 
 
-def get_connection_info(world: World) -> Scene:
+def get_connection_info(world: FaultWorld) -> Scene:
     """Ask for what a host needs to know."""
     disk = _disk(world)
     return Scene(("get_connection_info", disk), {"disk": disk})
 
 
-def disconnect_volume(world: World) -> Scene:
+def disconnect_volume(world: FaultWorld) -> Scene:
     """Do nothing, as no host is named."""
     disk = world.attached(_disk(world))
     return Scene(("disconnect_volume", disk), {"disk": disk})
 
 
-def save_device(world: World) -> Scene:
+def save_device(world: FaultWorld) -> Scene:
     """Do nothing, as StorPool's list is the truth."""
     disk = world.attached(_disk(world))
     return Scene(("save_device", disk, json.dumps({"path": "/dev/x"})), {"disk": disk})
 
 
-def storage_stats(world: World) -> Scene:
+def storage_stats(world: FaultWorld) -> Scene:
     """Ask for the capacity for the first time, so that the Engine's claim of its location is
     written."""
     world.unclaimed()
     return Scene(("storage_stats", "true"))
 
 
-def delete_volume(world: World) -> Scene:
+def delete_volume(world: FaultWorld) -> Scene:
     """Delete a disk."""
     disk = _disk(world)
     return Scene(("delete_volume", disk), {"disk": disk})
 
 
-def delete_volume_attached(world: World) -> Scene:
+def delete_volume_attached(world: FaultWorld) -> Scene:
     """Delete a disk that a host has, closed."""
     disk = world.attached(_disk(world))
     return Scene(("delete_volume", disk), {"disk": disk})
 
 
-def delete_volume_tree(world: World) -> Scene:
+def delete_volume_tree(world: FaultWorld) -> Scene:
     """Delete a disk with two snapshots and a preview that a host has."""
     disk, snapshot, preview = _previewed(world)
     world.attached(preview)
@@ -163,7 +163,7 @@ def delete_volume_tree(world: World) -> Scene:
     return Scene(("delete_volume", disk), ids)
 
 
-def delete_volume_preview(world: World) -> Scene:
+def delete_volume_preview(world: FaultWorld) -> Scene:
     """Undo a preview."""
     disk, snapshot, preview = _previewed(world)
     return Scene(
@@ -171,14 +171,14 @@ def delete_volume_preview(world: World) -> Scene:
     )
 
 
-def remove_snapshot(world: World) -> Scene:
+def remove_snapshot(world: FaultWorld) -> Scene:
     """Delete a snapshot."""
     disk = _disk(world)
     snapshot = world.verb("snapshot", disk)
     return Scene(("remove_snapshot", snapshot, disk), {"disk": disk, "snapshot": snapshot})
 
 
-def remove_snapshot_volume(world: World) -> Scene:
+def remove_snapshot_volume(world: FaultWorld) -> Scene:
     """Delete a disk's first volume after the preview of its snapshot was committed."""
     disk, snapshot, preview = _previewed(world)
     world.attached(preview)
@@ -187,7 +187,7 @@ def remove_snapshot_volume(world: World) -> Scene:
     )
 
 
-def remove_snapshot_former(world: World) -> Scene:
+def remove_snapshot_former(world: FaultWorld) -> Scene:
     """Delete a volume that a commit had made active, after a second commit to the same snapshot."""
     disk, snapshot, former = _previewed(world)
     preview = world.attached(world.verb("preview", snapshot))
@@ -195,7 +195,7 @@ def remove_snapshot_former(world: World) -> Scene:
     return Scene(("remove_snapshot", former, disk), ids)
 
 
-SCENES: dict[str, Callable[[World], Scene]] = {
+SCENES: dict[str, Callable[[FaultWorld], Scene]] = {
     "create_volume": create_volume,
     "create_volume, the first of all": create_volume_first,
     "clone_volume": clone_volume,

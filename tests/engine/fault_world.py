@@ -114,7 +114,7 @@ class Caller(engine.Engine):
             yield process
 
 
-class World(disk_rig.Rig):
+class FaultWorld(disk_rig.DiskRig):
     """A cluster with bystanders, and Engine's databases: one that has its tables and one that is
     empty."""
 
@@ -145,7 +145,7 @@ class World(disk_rig.Rig):
         self._empty.close()
         super().close()
 
-    def begin(self, set_up: Callable[[World], Scene]) -> Scene:
+    def begin(self, set_up: Callable[[FaultWorld], Scene]) -> Scene:
         """Clear what the last scene left, and set this one."""
         self.wires.clear()
         self._clear()

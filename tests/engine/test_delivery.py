@@ -10,13 +10,13 @@ import contextlib
 import os
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ovirt_demo import engine as demo_engine
 from rigs import programs
+from rigs.clock import wait_until
 from rigs.shared_stage import answered, make_disk, new_id, refused, snapshots, sql, volumes
 from rigs.stage_fixtures import Stage, make_stage
 
@@ -77,6 +77,10 @@ def finished(self, change):
     time.sleep(self._session.deadline.remaining() + 0.05)
 journal.Journal.finish = finished
 """
+
+ACTIVITY = "SELECT count(*) FROM pg_stat_activity WHERE "
+OURS = f"{ACTIVITY}application_name = 'storpool-ovirt'"
+ASLEEP = f"{ACTIVITY}wait_event = 'PgSleep'"
 
 
 def on_delivery(stage: Stage, does: str) -> None:
@@ -141,9 +145,7 @@ def test_a_commit_that_comes_after_the_end(
     with contextlib.closing(database.connect()) as connection:
         connection.cursor().execute("SELECT pg_advisory_lock(%s)", (KEY,))
         result = stage.engine.run("create_snapshot", disk)
-    wait_until(
-        stage, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'storpool-ovirt'", 0
-    )
+    wait_until(lambda: sql(stage.database, OURS) == [(0,)])
     assert (result.returncode, claims(stage)) == (1, ["undelivered"])
     without_trigger(stage)
     check_mended(stage, disk)
@@ -162,21 +164,13 @@ def test_postgresql_goes_at_the_last_statement(
         target=lambda: results.append(stage.engine.run("create_snapshot", disk))
     )
     running.start()
-    wait_until(stage, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1)
+    wait_until(lambda: sql(stage.database, ASLEEP) == [(1,)])
     own_database.stop_server()
     running.join()
     own_database.start_server()
     assert (results[0].returncode, claims(stage)) == (1, ["done"])
     without_trigger(stage)
     check_mended(stage, disk)
-
-
-def wait_until(stage: Stage, statement: str, count: int) -> None:
-    """Return when the statement counts so many."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while sql(stage.database, statement) != [(count,)]:
-        assert time.monotonic() < end, statement
-        time.sleep(0.02)
 
 
 def test_the_deadline_is_used_up_by_a_success(

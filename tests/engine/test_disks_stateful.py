@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from rigs.disk_model import BLOCK, GIB, LIVE, OFFSETS, Argument, Model, Node, Pending
-from rigs.disk_rig import CLIENTS, Death, Fault, Rig, Seen
+from rigs.disk_rig import CLIENTS, Death, DiskRig, Fault, Seen
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Disks(RuleBasedStateMachine):
         self.described: dict[str, dict[str, str]] = {}
         self.held: dict[tuple[str, int], int] = {}
         self.sound = False
-        self.rig: Rig | None = None
+        self.rig: DiskRig | None = None
 
     @initialize(variant=variants, gib=sizes_gib)
     def start(self, variant: dict[str, Any], gib: int) -> None:
@@ -122,7 +122,7 @@ class Disks(RuleBasedStateMachine):
         folder.mkdir()
         # An address of this process alone, so that a restart finds its port free.
         host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
-        self.rig = Rig(folder, self.database, FOREIGN, host, **variant)
+        self.rig = DiskRig(folder, self.database, FOREIGN, host, **variant)
         self.foreign = self.rig.see().foreign
         self.ask("create", DISKS[0], gib * GIB)
 
@@ -470,7 +470,7 @@ class Disks(RuleBasedStateMachine):
     # What there is to choose from
 
     @property
-    def the_rig(self) -> Rig:
+    def the_rig(self) -> DiskRig:
         """The rig of this life."""
         assert self.rig is not None
         return self.rig

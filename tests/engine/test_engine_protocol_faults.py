@@ -8,7 +8,6 @@ into the network.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from ovirt_demo.database import Database
 from ovirt_demo.engine import Engine, Result
 from rigs import canned_api
+from rigs.clock import wait_until
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
     BUSY,
@@ -479,10 +479,7 @@ def test_a_table_that_somebody_has_locked(shared: Stage, hasty: Engine) -> None:
         connection.close()
     # PostgreSQL looks for its client only after a statement: what was waiting for the table may
     # still be carried out.
-    limit = time.monotonic() + ENOUGH
-    while sql(shared.database, UNDER_WAY) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert not sql(shared.database, UNDER_WAY)
+    wait_until(lambda: not sql(shared.database, UNDER_WAY), "the end of the statements")
     assert sql(
         shared.database, f"SELECT size_bytes FROM storpool_ovirt.node WHERE uuid = '{disk}'"
     ) == [(GIB,)]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import fault_scenes
 import pytest
 from fault_points import Trial, reconciled, undisturbed
-from fault_world import World
+from fault_world import FaultWorld
 from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
 from wires import Point
 
@@ -28,14 +28,16 @@ SITUATIONS = [*fault_scenes.SCENES]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, database_server: Database) -> Iterator[World]:
+def world(
+    tmp_path_factory: pytest.TempPathFactory, database_server: Database
+) -> Iterator[FaultWorld]:
     """Give a cluster with bystanders, and an Engine behind wires, that the tests of this module
     share."""
     databases = [
         database_server.fresh(f"faults_{shared_stage.new_id()[:8]}_{kind}")
         for kind in ("full", "empty")
     ]
-    made = World(tmp_path_factory.mktemp("faults"), *databases)
+    made = FaultWorld(tmp_path_factory.mktemp("faults"), *databases)
     yield made
     made.close()
     for each in databases:
@@ -50,7 +52,7 @@ def undisturbed_runs() -> dict[str, tuple[list[Point], list[str]]]:
 
 @pytest.fixture
 def trial(
-    world: World, undisturbed_runs: dict[str, tuple[list[Point], list[str]]], name: str
+    world: FaultWorld, undisturbed_runs: dict[str, tuple[list[Point], list[str]]], name: str
 ) -> Trial:
     """Give a verb's situation after an undisturbed run."""
     set_up = fault_scenes.SCENES[name]

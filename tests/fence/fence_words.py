@@ -10,7 +10,7 @@ from rigs.shared_stage import check_sentence
 if TYPE_CHECKING:
     import subprocess
 
-    from rigs.fence_stage import Site
+    from rigs.fence_stage import FenceStage
 
 ON, UNKNOWN, OFF = 0, 1, 2
 NOW = "power_timeout=0"
@@ -60,6 +60,8 @@ def say(process: subprocess.Popen[str], text: str) -> None:
     process.stdin = None
 
 
-def ask(scene: Site, action: str, *options: str, **head: str) -> subprocess.CompletedProcess[str]:
+def ask(
+    scene: FenceStage, action: str, *options: str, **head: str
+) -> subprocess.CompletedProcess[str]:
     """Run an action as Vdsm does."""
     return scene.agent(text=vdsm(action, *options, **head))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fence_words import EVEN, NOW, OFF, ON, UNKNOWN, ask, say, told, vdsm
 
-from rigs.fence_stage import LOST, NAMES_AT_OTHER, OTHER, Site, finished
+from rigs.fence_stage import LOST, NAMES_AT_OTHER, OTHER, FenceStage, finished
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import state, write, writes
 
@@ -29,7 +29,11 @@ from rigs.shared_stage import state, write, writes
     ids=["down", "ok", "updating", "even ok", "even down", "even updating"],
 )
 def test_status_is_off_only_where_it_cannot_write(
-    scene: Site, how: dict[str, Any], options: tuple[str, ...], expected: dict[bool, int], has: bool
+    scene: FenceStage,
+    how: dict[str, Any],
+    options: tuple[str, ...],
+    expected: dict[bool, int],
+    has: bool,
 ) -> None:
     """T54: on while it answers or has anything of oVirt's; another's volume does not count; nothing
     is changed."""
@@ -43,7 +47,7 @@ def test_status_is_off_only_where_it_cannot_write(
     assert writes(scene.stage.simulator) == []
 
 
-def test_a_snapshot_counts(scene: Site) -> None:
+def test_a_snapshot_counts(scene: FenceStage) -> None:
     """T54: it is only read there, but it is attached: off means nothing at all."""
     scene.snapshot(scene.volume(), LOST)
     scene.lose()
@@ -52,7 +56,7 @@ def test_a_snapshot_counts(scene: Site) -> None:
 
 @pytest.mark.parametrize("kind", ["transient", "bad_gateway", "reset_before", "hang"])
 @pytest.mark.parametrize("query", [None, "ClientsConfigDump", "AttachmentsList"])
-def test_unknown_is_not_off(scene: Site, kind: str, query: str | None) -> None:
+def test_unknown_is_not_off(scene: FenceStage, kind: str, query: str | None) -> None:
     """T54: while the API does not answer the status is unknown, and it ends in time."""
     scene.lose()
     scene.stage.simulator.inject(kind, query=query, times=1000, seconds=300)
@@ -61,7 +65,7 @@ def test_unknown_is_not_off(scene: Site, kind: str, query: str | None) -> None:
 
 
 @pytest.mark.parametrize("action", ["status", "off", "on", "reboot", "monitor", "list"])
-def test_an_api_that_refuses_to_be_called(scene: Site, action: str) -> None:
+def test_an_api_that_refuses_to_be_called(scene: FenceStage, action: str) -> None:
     """T54: no action succeeds, and no status is off."""
     scene.volume(LOST)
     scene.lose()
@@ -74,7 +78,7 @@ def test_an_api_that_refuses_to_be_called(scene: Site, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["off", "reboot"])
-def test_a_lost_host_is_cut_off(scene: Site, action: str) -> None:
+def test_a_lost_host_is_cut_off(scene: FenceStage, action: str) -> None:
     """T46, T55: exit code 0 is the list's word: nothing of oVirt's is there, no write lands, and
     status is off."""
     disk, foreign = scene.volume(LOST), scene.volume(LOST, ovirt=False, name="kubernetes-pvc")
@@ -95,7 +99,7 @@ def test_a_lost_host_is_cut_off(scene: Site, action: str) -> None:
 
 
 @pytest.mark.parametrize("how", [{"status": "running"}, {"behind": True}], ids=["ok", "updating"])
-def test_a_host_that_answers_is_not_cut_off(scene: Site, how: dict[str, Any]) -> None:
+def test_a_host_that_answers_is_not_cut_off(scene: FenceStage, how: dict[str, Any]) -> None:
     """T54: exit code 1 and one sentence with what to do; nothing is changed; status stays on."""
     scene.volume(LOST)
     scene.lose(**how)
@@ -109,7 +113,7 @@ def test_a_host_that_answers_is_not_cut_off(scene: Site, how: dict[str, Any]) ->
     told(ask(scene, "status"), ON)
 
 
-def test_a_power_agent_beside_it_is_waited_for(scene: Site) -> None:
+def test_a_power_agent_beside_it_is_waited_for(scene: FenceStage) -> None:
     """T54: the host is being switched off at this moment: it is cut off as soon as StorPool says
     that it is down."""
     scene.volume(LOST)
@@ -124,7 +128,7 @@ def test_a_power_agent_beside_it_is_waited_for(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "true", "TRUE", " 1 "])
-def test_an_administrator_may_decide_otherwise(scene: Site, value: str) -> None:
+def test_an_administrator_may_decide_otherwise(scene: FenceStage, value: str) -> None:
     """T54: with even_if_it_runs a host that answers is cut off at once, and counts as off while it
     has nothing."""
     disk = scene.volume(LOST)
@@ -137,7 +141,7 @@ def test_an_administrator_may_decide_otherwise(scene: Site, value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "no", "false", ""])
-def test_no_is_no(scene: Site, value: str) -> None:
+def test_no_is_no(scene: FenceStage, value: str) -> None:
     """T54: an option that says no, or nothing, decides nothing."""
     scene.volume(LOST)
     told(ask(scene, "off", NOW, f"even_if_it_runs={value}"), UNKNOWN)
@@ -146,7 +150,9 @@ def test_no_is_no(scene: Site, value: str) -> None:
 
 @pytest.mark.parametrize("options", [(NOW,), (EVEN,)])
 @pytest.mark.parametrize("port", [str(OTHER), NAMES_AT_OTHER[OTHER]])
-def test_a_host_does_not_fence_itself(scene: Site, port: str, options: tuple[str, ...]) -> None:
+def test_a_host_does_not_fence_itself(
+    scene: FenceStage, port: str, options: tuple[str, ...]
+) -> None:
     """T57: whoever asks runs: by id, by name, and whatever the options say."""
     scene.volume(OTHER)
     for action in ("off", "reboot"):
@@ -154,7 +160,7 @@ def test_a_host_does_not_fence_itself(scene: Site, port: str, options: tuple[str
     assert len(scene.has(OTHER)) == 1
 
 
-def test_what_is_left_alone_is_told_in_one_line(scene: Site) -> None:
+def test_what_is_left_alone_is_told_in_one_line(scene: FenceStage) -> None:
     """T76: the first few are in the line, all of them in the log, each as what it is called."""
     left = [scene.volume(LOST, ovirt=False, name=f"pvc-{number}") for number in range(8)]
     scene.lose()
@@ -172,7 +178,7 @@ def test_what_is_left_alone_is_told_in_one_line(scene: Site) -> None:
 )
 @pytest.mark.parametrize("action", ["off", "reboot", "on"])
 def test_a_client_that_is_two_hosts_is_nobody(
-    scene: Site, asked: dict[str, str], action: str
+    scene: FenceStage, asked: dict[str, str], action: str
 ) -> None:
     """T57: two sections with one SP_OURID: refused by id, by either name, by port and by address;
     both are named."""
@@ -191,7 +197,7 @@ def test_a_client_that_is_two_hosts_is_nobody(
     assert len(scene.has(LOST)) == 1
 
 
-def test_nobody_else_loses_anything(scene: Site) -> None:
+def test_nobody_else_loses_anything(scene: FenceStage) -> None:
     """T57: the other hosts' disks, those that they share with the lost host, and the storage
     servers stay."""
     shared, beside = scene.volume(LOST, OTHER), scene.volume(OTHER)
@@ -202,7 +208,7 @@ def test_nobody_else_loses_anything(scene: Site) -> None:
     assert scene.stage.simulator.api("ServersList") == servers
 
 
-def test_a_host_that_was_cut_off_starts_again(scene: Site) -> None:
+def test_a_host_that_was_cut_off_starts_again(scene: FenceStage) -> None:
     """T56, T63: on gives nothing back and takes nothing; a disk that is attached anew works."""
     disk = scene.volume(LOST)
     scene.lose()
@@ -231,7 +237,7 @@ FAULTS = [
 @pytest.mark.parametrize("absent", ["ok", "error"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["kind"])
 def test_one_fault_of_the_request_is_survived(
-    scene: Site, fault: dict[str, Any], absent: str
+    scene: FenceStage, fault: dict[str, Any], absent: str
 ) -> None:
     """T55: success is what the list says, not the answer of the request."""
     scene.volume(LOST)
@@ -242,7 +248,7 @@ def test_one_fault_of_the_request_is_survived(
     assert scene.has(LOST) == set()
 
 
-def test_an_answer_that_is_lost_for_good_is_no_success(scene: Site) -> None:
+def test_an_answer_that_is_lost_for_good_is_no_success(scene: FenceStage) -> None:
     """T55: nobody could read it back: exit code 1, and the next try tells what is so."""
     scene.volume(LOST)
     scene.lose()
@@ -251,7 +257,7 @@ def test_an_answer_that_is_lost_for_good_is_no_success(scene: Site) -> None:
     told(ask(scene, "off"), ON)
 
 
-def test_an_attach_that_races_is_no_success(scene: Site) -> None:
+def test_an_attach_that_races_is_no_success(scene: FenceStage) -> None:
     """T55: what somebody attaches between list and request is found when it is read back."""
     scene.volume(LOST)
     late = scene.volume()
@@ -266,7 +272,7 @@ def test_an_attach_that_races_is_no_success(scene: Site) -> None:
     assert scene.has(LOST) == {late}
 
 
-def test_a_host_that_comes_back_is_not_off(scene: Site) -> None:
+def test_a_host_that_comes_back_is_not_off(scene: FenceStage) -> None:
     """T54: its disks are gone, but it answers by the time that is read back: not done, as its
     status would be on."""
     scene.volume(LOST)

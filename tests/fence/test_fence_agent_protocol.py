@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from fence_words import EVEN, NOW, OFF, ON, SECRET, UNKNOWN, ask, told, vdsm
 
-from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, NAMES_AT_OTHER, OTHER, Site, finished
+from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, NAMES_AT_OTHER, OTHER, FenceStage, finished
 from rigs.shared_stage import state
 from storpool_ovirt.fence import actions, agent, options, request
 
@@ -50,7 +50,7 @@ NOBODY = 65534
     ],
     ids=repr,
 )
-def test_all_ways_to_ask(scene: Site, text: str) -> None:
+def test_all_ways_to_ask(scene: FenceStage, text: str) -> None:
     """T54: the options of FenceAgentAPI and of Vdsm, in any order, the last one wins, what is
     unknown is ignored."""
     scene.volume(LOST)
@@ -68,14 +68,14 @@ def test_all_ways_to_ask(scene: Site, text: str) -> None:
         ("-o", "status", "-n", "1", "--power-timeout=0", "--even-if-it-runs=0"),
     ],
 )
-def test_arguments_do_as_well(scene: Site, arguments: tuple[str, ...]) -> None:
+def test_arguments_do_as_well(scene: FenceStage, arguments: tuple[str, ...]) -> None:
     """T54: by hand; stdin is not read then."""
     scene.lose()
     with scene.asked(arguments) as process:
         assert process.wait(LIMIT_SECONDS) == OFF
 
 
-def test_monitor_and_list(scene: Site) -> None:
+def test_monitor_and_list(scene: FenceStage) -> None:
     """T54: whether StorPool answers, and which hosts there are: id and name; neither needs a
     host."""
     told(scene.agent("action=monitor"), 0)
@@ -103,7 +103,7 @@ def check_schema(root: ElementTree.Element) -> None:
 @pytest.mark.parametrize(
     ("text", "arguments"), [("action=metadata\n", ()), ("", ("-o", "metadata"))]
 )
-def test_metadata(scene: Site, text: str, arguments: tuple[str, ...]) -> None:
+def test_metadata(scene: FenceStage, text: str, arguments: tuple[str, ...]) -> None:
     """T54: an XML document, without a storpool.conf to read; it has each option, and no reboot to
     rely on."""
     (conf := scene.stage.hosts[OTHER].local("/etc/storpool.conf")).rename(
@@ -150,7 +150,7 @@ BAD = {
 
 @pytest.mark.parametrize("action", ["status", "off", "on"])
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_exit_code_1(scene: Site, case: str, action: str) -> None:
+def test_bad_input_is_exit_code_1(scene: FenceStage, case: str, action: str) -> None:
     """T54: one sentence, nothing changed, and never the exit code that means off."""
     text, expected = BAD[case]
     scene.volume(LOST)
@@ -164,7 +164,7 @@ def test_bad_input_is_exit_code_1(scene: Site, case: str, action: str) -> None:
     "arguments",
     [("-o",), ("status",), ("-p", SECRET), (f"--password={SECRET}",), ("-o", "x", "-n")],
 )
-def test_bad_arguments_are_exit_code_1(scene: Site, arguments: tuple[str, ...]) -> None:
+def test_bad_arguments_are_exit_code_1(scene: FenceStage, arguments: tuple[str, ...]) -> None:
     """T54, T75: one sentence that does not repeat what may be a password."""
     assert SECRET not in told(scene.agent(arguments=arguments), UNKNOWN)
 
@@ -179,7 +179,7 @@ def test_bad_arguments_are_exit_code_1(scene: Site, arguments: tuple[str, ...]) 
     ],
 )
 def test_an_argument_is_named_without_its_value(
-    scene: Site, arguments: tuple[str, ...], words: str
+    scene: FenceStage, arguments: tuple[str, ...], words: str
 ) -> None:
     """T75: so that it can be corrected."""
     sentence = told(scene.agent(arguments=arguments), UNKNOWN)
@@ -187,7 +187,7 @@ def test_an_argument_is_named_without_its_value(
     assert SECRET not in sentence
 
 
-def test_help(scene: Site) -> None:
+def test_help(scene: FenceStage) -> None:
     """A person is told what there is; with anything beside it, something was to be done, and
     was not."""
     said = scene.agent(arguments=("-h",))
@@ -208,7 +208,7 @@ def test_a_password_is_one_option(trap: str) -> None:
     assert request.of_lines(f"{trap}action=off\n{trap}#action=off\n") == {}
 
 
-def test_a_password_with_a_form_feed_cuts_nobody_off(scene: Site) -> None:
+def test_a_password_with_a_form_feed_cuts_nobody_off(scene: FenceStage) -> None:
     """T54: as the program reads it: status is what was asked."""
     scene.volume(LOST)
     scene.lose()
@@ -216,7 +216,7 @@ def test_a_password_with_a_form_feed_cuts_nobody_off(scene: Site) -> None:
     assert len(scene.has(LOST)) == 1
 
 
-def test_bytes_that_are_no_text(scene: Site) -> None:
+def test_bytes_that_are_no_text(scene: FenceStage) -> None:
     """T54: whatever is on stdin, it ends with exit code 1."""
     with scene.asked() as process:
         assert process.stdin is not None
@@ -224,14 +224,14 @@ def test_bytes_that_are_no_text(scene: Site) -> None:
         told(finished(process), UNKNOWN)
 
 
-def test_stdin_that_never_ends(scene: Site) -> None:
+def test_stdin_that_never_ends(scene: FenceStage) -> None:
     """T54: whoever asks and says nothing gets exit code 1 in time."""
     with scene.asked(hasty=True) as process:
         assert process.wait(LIMIT_SECONDS) == UNKNOWN
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
-def test_streams_that_are_closed(scene: Site, closed: int) -> None:
+def test_streams_that_are_closed(scene: FenceStage, closed: int) -> None:
     """T54: an answer that nobody can read is no reason to say off."""
     from ovirt_demo import children
 
@@ -266,7 +266,7 @@ def test_streams_that_are_closed(scene: Site, closed: int) -> None:
         ("nonsense", "line 1 of"),
     ],
 )
-def test_a_proxy_without_storpool(scene: Site, conf: str | None, expected: str) -> None:
+def test_a_proxy_without_storpool(scene: FenceStage, conf: str | None, expected: str) -> None:
     """T54: it cannot tell: exit code 1 with what is missing."""
     (file := scene.stage.hosts[OTHER].local("/etc/storpool.conf")).rename(
         aside := file.with_suffix(".aside")
@@ -306,7 +306,7 @@ def as_nobody(root: Path, text: str) -> subprocess.CompletedProcess[str]:
     pytest.skip("no Python here that another user can start has this project's requirements")
 
 
-def test_a_storpool_conf_that_vdsm_cannot_read(scene: Site) -> None:
+def test_a_storpool_conf_that_vdsm_cannot_read(scene: FenceStage) -> None:
     """T54: the sentence names the file and the user, and with the right group it works."""
     if os.geteuid() != 0:
         pytest.skip("only root can start a program as another user, and give a file to him")
@@ -324,7 +324,7 @@ def test_a_storpool_conf_that_vdsm_cannot_read(scene: Site) -> None:
         told(as_nobody(Path(folder), vdsm("status")), OFF)
 
 
-def test_nothing_secret_is_told(scene: Site) -> None:
+def test_nothing_secret_is_told(scene: FenceStage) -> None:
     """T75: neither the API's token nor the password that Vdsm hands over is in output or log,
     whatever happens."""
     scene.volume(LOST)
@@ -341,7 +341,7 @@ def test_nothing_secret_is_told(scene: Site) -> None:
     assert not [secret for secret in scene.secrets() if secret in scene.agent_log()]
 
 
-def test_a_port_that_is_not_the_address(scene: Site) -> None:
+def test_a_port_that_is_not_the_address(scene: FenceStage) -> None:
     """T57: a typing mistake in the power management would cut another host off: both are named,
     nothing is done."""
     scene.lose()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from fence_words import done, refused
 
-from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, OTHER, SECTIONS, Site
+from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, OTHER, SECTIONS, FenceStage
 from rigs.shared_stage import queries, state, write, writes
 from storpool_ovirt import names
 
@@ -20,7 +20,7 @@ TWICE = ("--even-if-it-runs", NAMES[LOST])
 # A lost host
 
 
-def test_a_lost_host_writes_no_more(scene: Site) -> None:
+def test_a_lost_host_writes_no_more(scene: FenceStage) -> None:
     """T46, T55, T63: once it says so no write of the host lands, the disk starts elsewhere, and
     comes back here too."""
     disk, snapshot = (volume := scene.volume(LOST)), scene.snapshot(volume, LOST)
@@ -58,7 +58,7 @@ def test_a_lost_host_writes_no_more(scene: Site) -> None:
     assert scene.content(disk)[:4] == b"back"
 
 
-def line_of(scene: Site) -> str:
+def line_of(scene: FenceStage) -> str:
     """Return the correlation id in the log, which names the verb and its process."""
     correlation_id = scene.log().split()[2]
     assert correlation_id.startswith("fence-host-")
@@ -66,7 +66,7 @@ def line_of(scene: Site) -> str:
     return correlation_id
 
 
-def test_it_asks_the_cluster_once_for_all_disks(scene: Site) -> None:
+def test_it_asks_the_cluster_once_for_all_disks(scene: FenceStage) -> None:
     """T63: one request takes everything, and a list is read after it."""
     disks = {scene.volume(LOST) for _ in range(3)}
     scene.lose()
@@ -86,7 +86,7 @@ def test_it_asks_the_cluster_once_for_all_disks(scene: Site) -> None:
     assert all((each["detach"], each["force"]) == ([LOST], True) for each in items)
 
 
-def test_a_client_id_does_as_well_as_a_name(scene: Site) -> None:
+def test_a_client_id_does_as_well_as_a_name(scene: FenceStage) -> None:
     """T63: where storpool.conf names no hosts, or is not there, the number of the client is
     enough."""
     scene.volume(LOST)
@@ -96,7 +96,7 @@ def test_a_client_id_does_as_well_as_a_name(scene: Site) -> None:
     assert scene.has(LOST) == set()
 
 
-def test_a_host_that_has_nothing_is_fenced(scene: Site) -> None:
+def test_a_host_that_has_nothing_is_fenced(scene: FenceStage) -> None:
     """T63: twice is as good as once, and nothing is asked of the cluster that changes anything."""
     scene.lose()
     scene.stage.simulator.clear_calls()
@@ -106,7 +106,7 @@ def test_a_host_that_has_nothing_is_fenced(scene: Site) -> None:
     assert writes(scene.stage.simulator) == []
 
 
-def test_a_host_comes_back_without_its_disks(scene: Site) -> None:
+def test_a_host_comes_back_without_its_disks(scene: FenceStage) -> None:
     """T56: what the host still had when it was lost is not there when it is back."""
     disk = scene.volume(LOST)
     scene.lose()
@@ -120,7 +120,7 @@ def test_a_host_comes_back_without_its_disks(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("how", [{"status": "running"}, {"behind": True}], ids=["ok", "updating"])
-def test_a_host_that_answers_is_not_fenced(scene: Site, how: dict[str, object]) -> None:
+def test_a_host_that_answers_is_not_fenced(scene: FenceStage, how: dict[str, object]) -> None:
     """T54: unknown is not dead: how many disks it has, what to do, exit code 1, nothing changed."""
     disks = {scene.volume(LOST) for _ in range(2)}
     scene.lose(**how)
@@ -134,7 +134,7 @@ def test_a_host_that_answers_is_not_fenced(scene: Site, how: dict[str, object]) 
     assert scene.log() == ""
 
 
-def test_told_twice_it_takes_them_all_the_same(scene: Site) -> None:
+def test_told_twice_it_takes_them_all_the_same(scene: FenceStage) -> None:
     """T46, T54: a human's statement; the VM's writes fail from then on, and the answer says that
     the host runs."""
     disk = scene.volume(LOST)
@@ -150,7 +150,7 @@ def test_told_twice_it_takes_them_all_the_same(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("twice", ["1", "host2.example", "HOST1.EXAMPLE"])
-def test_what_is_told_twice_must_be_the_same(scene: Site, twice: str) -> None:
+def test_what_is_told_twice_must_be_the_same(scene: FenceStage, twice: str) -> None:
     """T54: the second telling repeats the first, word for word, or nothing is done, even when the
     host is down."""
     scene.volume(LOST)
@@ -165,7 +165,7 @@ def test_what_is_told_twice_must_be_the_same(scene: Site, twice: str) -> None:
 @pytest.mark.parametrize("ours", ["1", " 1 ", "01"])
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_a_client_that_is_two_hosts_is_nobody(
-    scene: Site, given: str, ours: str, options: tuple[str, ...]
+    scene: FenceStage, given: str, ours: str, options: tuple[str, ...]
 ) -> None:
     """T57: two sections with one SP_OURID: fencing that id, or either name, is refused and both are
     named."""
@@ -180,7 +180,7 @@ def test_a_client_that_is_two_hosts_is_nobody(
     assert len(scene.has(LOST)) == 1
 
 
-def test_the_last_file_says_who_a_host_is(scene: Site) -> None:
+def test_the_last_file_says_who_a_host_is(scene: FenceStage) -> None:
     """A section's SP_OURID that a later file changes is two hosts no more."""
     (scene.folder / "etc" / "storpool.conf").write_text(f"{SECTIONS}[spare]\nSP_OURID=1\n")
     folder = scene.folder / "etc" / "storpool.conf.d"
@@ -191,7 +191,7 @@ def test_the_last_file_says_who_a_host_is(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("down", [False, True])
-def test_a_machine_does_not_fence_itself(scene: Site, down: bool) -> None:
+def test_a_machine_does_not_fence_itself(scene: FenceStage, down: bool) -> None:
     """T57: by its id and by its name, whatever StorPool says of it, unless it is told twice; a dry
     run says so."""
     here = platform.node()
@@ -221,7 +221,7 @@ def test_a_machine_does_not_fence_itself(scene: Site, down: bool) -> None:
 @pytest.mark.parametrize("given", ["1", NAMES[LOST]])
 @pytest.mark.parametrize("how", ["circle", "dangling", "folder"])
 def test_a_storpool_conf_that_cannot_be_read_names_nobody(
-    scene: Site, given: str, how: str
+    scene: FenceStage, given: str, how: str
 ) -> None:
     """T57: whether an id is two hosts', or this machine's own, nobody can tell: refused, with file
     and reason."""
@@ -243,7 +243,7 @@ def test_a_storpool_conf_that_cannot_be_read_names_nobody(
     assert len(scene.has(LOST)) == 1
 
 
-def test_without_storpool_conf_a_name_says_nothing(scene: Site) -> None:
+def test_without_storpool_conf_a_name_says_nothing(scene: FenceStage) -> None:
     """The sentence names the file that is missing; a client id does without it."""
     (scene.folder / "etc" / "storpool.conf").unlink()
     scene.lose()
@@ -253,7 +253,7 @@ def test_without_storpool_conf_a_name_says_nothing(scene: Site) -> None:
     done(scene.fence("1"))
 
 
-def test_a_dry_run_tells_and_changes_nothing(scene: Site) -> None:
+def test_a_dry_run_tells_and_changes_nothing(scene: FenceStage) -> None:
     """T54: what would be taken, what stays, and whether it would be refused."""
     disk, foreign = scene.volume(LOST), scene.volume(LOST, ovirt=False)
     name = next(
@@ -280,7 +280,7 @@ def test_a_dry_run_tells_and_changes_nothing(scene: Site) -> None:
 # What it leaves alone
 
 
-def test_others_on_the_same_host_keep_theirs(scene: Site) -> None:
+def test_others_on_the_same_host_keep_theirs(scene: FenceStage) -> None:
     """T57, T76: what is not oVirt's is named and stays, its writer goes on; other hosts, servers
     and disks do too."""
     mine, foreign, beside = (
@@ -305,7 +305,7 @@ def test_others_on_the_same_host_keep_theirs(scene: Site) -> None:
     assert scene.stage.simulator.api("ServersList") == servers
 
 
-def test_the_cinder_drivers_volumes_are_ovirts(scene: Site) -> None:
+def test_the_cinder_drivers_volumes_are_ovirts(scene: FenceStage) -> None:
     """T63: volumes of oVirt's cinderlib path have no tags of ours; their name tells, by the prefix
     of this cluster."""
     uuid = "11111111-2222-3333-4444-555555555555"
@@ -318,7 +318,7 @@ def test_the_cinder_drivers_volumes_are_ovirts(scene: Site) -> None:
     assert f"taken: volume {uuid} (~{other}, rw)" in done(scene.fence("1"))
 
 
-def test_a_shareable_disk_goes_too(scene: Site) -> None:
+def test_a_shareable_disk_goes_too(scene: FenceStage) -> None:
     """T57: from the lost host only: whoever shares it with a VM there goes on writing."""
     shared = scene.volume(LOST, OTHER)
     with scene.writing(shared, OTHER) as survivor:
@@ -333,7 +333,7 @@ def test_a_shareable_disk_goes_too(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("multicluster", ["true", "false"])
-def test_a_client_is_one_clusters(scene: Site, multicluster: str) -> None:
+def test_a_client_is_one_clusters(scene: FenceStage, multicluster: str) -> None:
     """T57: with several clusters in one name space the same number is another host elsewhere: only
     one is asked."""
     cluster = names.cluster_of(scene.volume(LOST))
@@ -346,7 +346,7 @@ def test_a_client_is_one_clusters(scene: Site, multicluster: str) -> None:
     assert scene.has(LOST) == set()
 
 
-def test_it_needs_no_database(scene: Site) -> None:
+def test_it_needs_no_database(scene: FenceStage) -> None:
     """T63: Engine's database is away when it is needed most, and its library may not even be
     installed."""
     disk = scene.volume(LOST)
@@ -393,7 +393,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_one_sentence(scene: Site, case: str) -> None:
+def test_bad_input_gets_one_sentence(scene: FenceStage, case: str) -> None:
     """T54: what is wrong and what to do, and nothing is changed."""
     arguments, code, expected = BAD[case]
     scene.volume(LOST)
@@ -416,7 +416,7 @@ def test_bad_input_gets_one_sentence(scene: Site, case: str) -> None:
         ("[host1.example]\n", "there is no host"),
     ],
 )
-def test_a_bad_storpool_conf_names_nobody(scene: Site, conf: str, expected: str) -> None:
+def test_a_bad_storpool_conf_names_nobody(scene: FenceStage, conf: str, expected: str) -> None:
     """T54: a host is found by its own section or not at all: no default, no guess."""
     scene.volume(LOST)
     scene.lose()
@@ -425,7 +425,7 @@ def test_a_bad_storpool_conf_names_nobody(scene: Site, conf: str, expected: str)
     assert len(scene.has(LOST)) == 1
 
 
-def test_many_hosts_are_not_all_named(scene: Site) -> None:
+def test_many_hosts_are_not_all_named(scene: FenceStage) -> None:
     """T54: a sentence stays a sentence in a cluster with a hundred hosts."""
     many = "".join(f"[node{number}.example]\nSP_OURID={number}\n" for number in range(3, 101))
     (scene.folder / "etc" / "storpool.conf").write_text(SECTIONS + many)
@@ -433,7 +433,7 @@ def test_many_hosts_are_not_all_named(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("options", ["[]", "nonsense", '{"sp_api_http_host": "http://x"}', "{}"])
-def test_bad_options_change_nothing(scene: Site, options: str) -> None:
+def test_bad_options_change_nothing(scene: FenceStage, options: str) -> None:
     """T54: where the API is must be told: one sentence."""
     scene.volume(LOST)
     file = scene.folder / "bad.json"
@@ -443,7 +443,7 @@ def test_bad_options_change_nothing(scene: Site, options: str) -> None:
     assert len(scene.has(LOST)) == 1
 
 
-def test_nothing_secret_is_told(scene: Site) -> None:
+def test_nothing_secret_is_told(scene: FenceStage) -> None:
     """T75: neither output nor log has the token, whether it works or not."""
     scene.volume(LOST)
     told = [scene.fence("1"), scene.fence("1", *("--even-if-it-runs", "1")), scene.fence("nobody")]

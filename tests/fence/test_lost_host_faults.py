@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from fence_words import done, refused
 
-from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, Site, finished
+from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, FenceStage, finished
 from rigs.helper_stage import wait_for_call
 from storpool_ovirt.limits import LIMITS
 
@@ -28,7 +28,7 @@ FAULTS = [
 @pytest.mark.parametrize("absent", ["ok", "error"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.get("name") or fault["kind"])
 def test_one_fault_of_the_request_is_survived(
-    scene: Site, fault: dict[str, object], absent: str
+    scene: FenceStage, fault: dict[str, object], absent: str
 ) -> None:
     """T55: whatever becomes of the request or its answer, success is what the list says."""
     disks = [scene.volume(LOST), scene.volume(LOST)]
@@ -44,7 +44,7 @@ def test_one_fault_of_the_request_is_survived(
     "query", ["ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList"]
 )
 @pytest.mark.parametrize("kind", ["transient", "bad_gateway", "reset_after"])
-def test_one_fault_of_a_question_is_survived(scene: Site, kind: str, query: str) -> None:
+def test_one_fault_of_a_question_is_survived(scene: FenceStage, kind: str, query: str) -> None:
     """T55: each question is asked again."""
     scene.volume(LOST)
     scene.lose()
@@ -55,7 +55,7 @@ def test_one_fault_of_a_question_is_survived(scene: Site, kind: str, query: str)
 
 @pytest.mark.parametrize("kind", ["transient", "bad_gateway", "reset_before", "hang"])
 @pytest.mark.parametrize("query", [None, "VolumesReassignWait"])
-def test_an_api_that_is_away_is_told(scene: Site, kind: str, query: str | None) -> None:
+def test_an_api_that_is_away_is_told(scene: FenceStage, kind: str, query: str | None) -> None:
     """T54, T55: it ends in time with exit code 1 and the reason, and never says that the host is
     cut off."""
     scene.volume(LOST)
@@ -67,7 +67,7 @@ def test_an_api_that_is_away_is_told(scene: Site, kind: str, query: str | None) 
     assert len(scene.has(LOST)) == 1
 
 
-def test_an_api_that_refuses_to_be_called_is_told(scene: Site) -> None:
+def test_an_api_that_refuses_to_be_called_is_told(scene: FenceStage) -> None:
     """T54: the same for connects that are refused: nothing was asked, so nothing was taken."""
     scene.volume(LOST)
     scene.lose()
@@ -76,7 +76,7 @@ def test_an_api_that_refuses_to_be_called_is_told(scene: Site) -> None:
     assert len(scene.has(LOST)) == 1
 
 
-def test_an_answer_that_is_lost_for_good_is_no_success(scene: Site) -> None:
+def test_an_answer_that_is_lost_for_good_is_no_success(scene: FenceStage) -> None:
     """T55: the disks may be gone, but as nobody could read that back it is a failure; the next run
     says what is so."""
     scene.volume(LOST)
@@ -97,7 +97,7 @@ def test_it_ends_within_a_minute() -> None:
 # Others at the same time
 
 
-def test_an_attach_that_races_is_told(scene: Site) -> None:
+def test_an_attach_that_races_is_told(scene: FenceStage) -> None:
     """T55: what somebody attaches between list and request is found when it is read back, and
     named."""
     scene.volume(LOST)
@@ -119,7 +119,9 @@ def test_an_attach_that_races_is_told(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("absent", ["ok", "error"])
-def test_a_disk_that_goes_away_meanwhile_does_not_save_the_others(scene: Site, absent: str) -> None:
+def test_a_disk_that_goes_away_meanwhile_does_not_save_the_others(
+    scene: FenceStage, absent: str
+) -> None:
     """T55: one that is deleted, or detached, between list and request is told as gone, and the rest
     is taken."""
     stays, deleted, detached = (scene.volume(LOST) for _ in range(3))
@@ -139,7 +141,7 @@ def test_a_disk_that_goes_away_meanwhile_does_not_save_the_others(scene: Site, a
     assert scene.has(LOST) == set()
 
 
-def test_a_host_that_comes_back_meanwhile_is_left_alone(scene: Site) -> None:
+def test_a_host_that_comes_back_meanwhile_is_left_alone(scene: FenceStage) -> None:
     """T54: the request was refused, and before the next one the host answers again: nothing more is
     taken."""
     stays, gone = scene.volume(LOST), scene.volume(LOST)
@@ -156,7 +158,7 @@ def test_a_host_that_comes_back_meanwhile_is_left_alone(scene: Site) -> None:
 
 
 @pytest.mark.parametrize("absent", ["ok", "error"])
-def test_two_at_once_both_succeed(scene: Site, absent: str) -> None:
+def test_two_at_once_both_succeed(scene: FenceStage, absent: str) -> None:
     """T55: both say what is true, and everything is taken."""
     disks = [scene.volume(LOST) for _ in range(5)]
     scene.stage.simulator.set_switches(detach_absent=absent)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from ovirt_demo import engine
 from rigs.shared_stage import FACTS, answered, new_id, refused, sql
@@ -26,14 +26,6 @@ LIMIT_SECONDS = (
     60.0  # until a condition is true that becomes true within moments where nothing is wrong
 )
 FOREVER = float("inf")
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return as soon as the condition is true."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, f"waited {LIMIT_SECONDS:.0f} s for {what}"
-        time.sleep(0.01)
 
 
 # What mapping and cluster have

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, TypeVar
 
-from crowd import LIMIT_SECONDS, wait_until
+from crowd import LIMIT_SECONDS
 
 from ovirt_demo import simulator, vdsm
 from rigs import helper_stage
+from rigs.clock import wait_until
 from rigs.helper_stage import Info, device
 from rigs.shared_stage import answered, at_once, read, write
 from rigs.stage_fixtures import Stage

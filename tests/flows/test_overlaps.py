@@ -25,9 +25,9 @@ from typing import Any
 import crowd
 import crowd_hosts
 import pytest
-from crowd import wait_until
 
 from ovirt_demo import engine
+from rigs.clock import wait_until
 from rigs.shared_stage import (
     GIB,
     answered,

@@ -94,7 +94,7 @@ ENCODINGS = (
 )
 
 
-class World:
+class DoorsWorld:
     """A folder that stands for a host's `/`, and ports at which nobody answers."""
 
     def __init__(self, folder: Path) -> None:
@@ -145,18 +145,18 @@ def hasty(program: Any) -> Callable[[list[str]], int]:
 
 
 @contextmanager
-def world() -> Iterator[World]:
+def world() -> Iterator[DoorsWorld]:
     """Give a world with limits that are short, as nothing ever answers in it."""
     before = options.POWER_TIMEOUT_SECONDS
     options.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
     try:
         with tempfile.TemporaryDirectory() as folder:
-            yield World(Path(folder))
+            yield DoorsWorld(Path(folder))
     finally:
         options.POWER_TIMEOUT_SECONDS = before
 
 
-def to_adapter(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
+def to_adapter(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
     """Make a call of the adapter in which one thing is odd, or several."""
     verb = random.choice(list(VERBS))
     options = json.dumps(there.options)
@@ -176,7 +176,7 @@ def to_adapter(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     return call, {0, 1} if argv[1:2] and argv[1] in IDLE else {1}
 
 
-def to_helper(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
+def to_helper(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
     """Make a call of the helper with an odd stdin."""
     action = random.choice(("attach", "detach"))
     sent = {
@@ -194,7 +194,7 @@ def to_helper(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     return fuzzing.Call("helper", hasty(helper), argv, stdin, there.environment), {1}
 
 
-def to_agent(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
+def to_agent(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
     """Make a call of the agent: options on stdin, or arguments."""
     action = random.choice(("status", "off", "on", "reboot", "monitor", "list", "metadata"))
     lines = [
@@ -215,7 +215,7 @@ def to_agent(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
     return fuzzing.Call("agent", hasty(agent), argv, stdin, there.environment), {0, 1}
 
 
-def to_hook(random: Random, there: World) -> tuple[fuzzing.Call, set[int]]:
+def to_hook(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
     """Make a call of the hook with odd XML."""
     point = random.choice(POINTS)
     plugged = (point == "before_disk_hotplug") != (random.random() < 0.1)

@@ -53,7 +53,7 @@ HASTY = {
 LIMIT_SECONDS = SECONDS + 6.0  # with the last nets, and a machine that is busy
 
 
-class World:
+class RepliesWorld:
     """A cluster with two hosts behind the proxy, Engine's database, and a disk."""
 
     def __init__(self, stage: stage_fixtures.Stage, port: int) -> None:
@@ -179,7 +179,7 @@ class World:
 
 
 @contextlib.contextmanager
-def world() -> Iterator[World]:
+def world() -> Iterator[RepliesWorld]:
     """Start all of it; the limits are short meanwhile."""
     with contextlib.ExitStack() as stack:
         stack.callback(setattr, options, "POWER_TIMEOUT_SECONDS", options.POWER_TIMEOUT_SECONDS)
@@ -195,7 +195,7 @@ def world() -> Iterator[World]:
         proxy = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE))
         stack.callback(proxy.kill)
         assert proxy.stdout
-        yield World(
+        yield RepliesWorld(
             stage_fixtures.make_stage(folder, engine, cluster), int(proxy.stdout.readline())
         )
 
@@ -204,7 +204,7 @@ Story = Iterator[tuple[fuzzing.Call, "set[int]", "Callable[[fuzzing.Done], list[
 """A run with damage, a second without: each with its exit codes and what must be true."""
 
 
-def create(there: World, _: Random) -> Story:
+def create(there: RepliesWorld, _: Random) -> Story:
     """A disk is made once, whatever was said."""
     disk = str(uuid.uuid4())
     call = there.adapter("create_volume", disk, "1")
@@ -218,7 +218,7 @@ def create(there: World, _: Random) -> Story:
     there.require(there.adapter("delete_volume", disk))
 
 
-def delete(there: World, _: Random) -> Story:
+def delete(there: RepliesWorld, _: Random) -> Story:
     """A disk is gone where that is said."""
     disk = there.new_disk()
     call = there.adapter("delete_volume", disk)
@@ -234,7 +234,7 @@ def delete(there: World, _: Random) -> Story:
     yield call, {0}, check
 
 
-def snapshot(there: World, _: Random) -> Story:
+def snapshot(there: RepliesWorld, _: Random) -> Story:
     """A snapshot's id is told only where there is one."""
 
     def check(done: fuzzing.Done) -> list[str]:
@@ -253,7 +253,7 @@ def snapshot(there: World, _: Random) -> Story:
             fuzzing.run(there.adapter("remove_snapshot", name.partition("--")[2], there.disk))
 
 
-def connect(there: World, _: Random) -> Story:
+def connect(there: RepliesWorld, _: Random) -> Story:
     """The connection info is always the same."""
 
     def check(done: fuzzing.Done) -> list[str]:
@@ -265,7 +265,7 @@ def connect(there: World, _: Random) -> Story:
     yield call, {0}, check
 
 
-def stats(there: World, _: Random) -> Story:
+def stats(there: RepliesWorld, _: Random) -> Story:
     """Capacity is two whole numbers, or unknown."""
 
     def check(done: fuzzing.Done) -> list[str]:
@@ -284,7 +284,7 @@ def stats(there: World, _: Random) -> Story:
     yield call, {0}, check
 
 
-def attach(there: World, _: Random) -> Story:
+def attach(there: RepliesWorld, _: Random) -> Story:
     """A device is there where that is said; after a failure nothing is attached."""
 
     def check(done: fuzzing.Done) -> list[str]:
@@ -309,7 +309,7 @@ def attach(there: World, _: Random) -> Story:
     there.require(there.helper("detach", 1))
 
 
-def detach(there: World, _: Random) -> Story:
+def detach(there: RepliesWorld, _: Random) -> Story:
     """It is detached where that is said."""
     there.require(there.helper("attach", 1))
 
@@ -323,7 +323,7 @@ def detach(there: World, _: Random) -> Story:
     yield call, {0}, check
 
 
-def start(there: World, _: Random) -> Story:
+def start(there: RepliesWorld, _: Random) -> Story:
     """A VM may start only where its disk is its host's alone."""
     for client_id in (1, 2):
         there.require(there.helper("attach", client_id))
@@ -342,7 +342,7 @@ def start(there: World, _: Random) -> Story:
         there.require(there.helper("detach", client_id))
 
 
-def fence(there: World, random: Random) -> Story:
+def fence(there: RepliesWorld, random: Random) -> Story:
     """A host is off only where it has nothing."""
     action = random.choice(("off", "off", "status"))
     there.require(there.helper("attach", 2))
@@ -357,7 +357,7 @@ def fence(there: World, random: Random) -> Story:
     there.require(there.helper("detach", 2))
 
 
-def boot(there: World, _: Random) -> Story:
+def boot(there: RepliesWorld, _: Random) -> Story:
     """The start of vdsmd is never held up, and nobody's disk is taken."""
     there.require(there.helper("attach", 2))
 

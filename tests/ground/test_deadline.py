@@ -8,19 +8,9 @@ import threading
 
 import pytest
 
+from rigs.clock import Clock
 from storpool_ovirt import deadline, errors
 from storpool_ovirt.deadline import Deadline, enforced
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
 
 
 def test_time_runs_out_with_the_name_of_what_was_waited_for() -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
+from rigs.clock import Clock
 from rigs.core_fixtures import Core
-from rigs.starts import UUIDS, Clock, attached, bare, disk, during, made, side
+from rigs.starts import UUIDS, attached, bare, disk, made, side, unanswered
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, sharing
 from storpool_ovirt.host import plug, takeover
@@ -293,7 +294,7 @@ def test_a_plug_takes_nothing_from_a_host_that_came_back(core: Core) -> None:
         attachments.attach(core.client(), core.host(1), target, "rw")
         takeover.take(core.client(), core.host(1), [disk(target)], "os")
 
-    client = during(core, "reassign", back, answer=True)
+    client = unanswered(core, back)
     with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
         plug.take(client, side(core, clock), [disk(target)], "os")
     assert attached(core) == {(target.global_id, 1)}

@@ -9,8 +9,9 @@ from typing import Any, Callable
 
 import pytest
 
+from rigs.clock import Clock
 from rigs.core_fixtures import GIB, Core
-from rigs.starts import UUIDS, Clock, attached, bare, disk, during, made, side
+from rigs.starts import UUIDS, attached, bare, disk, made, side, unanswered
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -41,14 +42,14 @@ def test_a_start_goes_on_when_the_loser_knows(core: Core, change: dict[str, bool
 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
-        if clock.slept == 3:
+        if len(clock.slept) == 3:
             core.simulator.set_client(1, **change)
 
     taken = takeover.take(
         core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
     )
     assert [each.global_id for each in taken.targets] == [target.global_id]
-    assert clock.slept == 3
+    assert len(clock.slept) == 3
 
 
 def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
@@ -61,12 +62,12 @@ def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
         clock.sleep(seconds)
         core.simulator.set_client(1, behind=False)
         core.simulator.set_client(1, behind=True)
-        volumes.create(core.client(), Plan(Owner(f"x{clock.slept}"), GIB))
+        volumes.create(core.client(), Plan(Owner(f"x{len(clock.slept)}"), GIB))
 
     takeover.take(
         core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
     )
-    assert clock.slept == 1
+    assert len(clock.slept) == 1
 
 
 def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
@@ -84,7 +85,7 @@ def test_a_loser_that_is_down_is_not_waited_for(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(1, running=False)
     takeover.take(core.client(), side(core, clock), [disk(target)], "os")
-    assert clock.slept == 0
+    assert len(clock.slept) == 0
 
 
 def test_the_start_after_a_refused_one_waits_too(core: Core) -> None:
@@ -105,7 +106,7 @@ def test_a_generation_that_nobody_told(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     for client_id in (1, 3):
         core.simulator.set_client(client_id, behind=True)
-    client = during(core, "reassign", lambda: None, answer=True)
+    client = unanswered(core)
     with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn"):
         takeover.take(client, side(core, clock), [disk(target)], "os")
 
@@ -122,7 +123,7 @@ def test_a_repeat_takes_nothing_from_who_came_later(core: Core) -> None:
         attachments.attach(core.client(), core.host(3), target, "rw")
         takeover.take(core.client(), core.host(3), [disk(target)], "os")
 
-    client = during(core, "reassign", start_on_3, answer=True)
+    client = unanswered(core, start_on_3)
     with pytest.raises(errors.Conflict, match="was attached to client 3 while it was taken"):
         takeover.take(client, side(core, clock), [disk(target)], "os")
     assert attached(core) == {(target.global_id, 3)}
@@ -137,7 +138,7 @@ def test_a_repeat_takes_nothing_from_a_loser_that_started_again(core: Core) -> N
         attachments.attach(core.client(), core.host(1), target, "rw")
         takeover.take(core.client(), core.host(1), [disk(target)], "os")
 
-    client = during(core, "reassign", start_on_1, answer=True)
+    client = unanswered(core, start_on_1)
     with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
         takeover.take(client, side(core, clock), [disk(target)], "os")
     assert attached(core) == {(target.global_id, 1)}
@@ -152,7 +153,7 @@ def test_a_repeat_takes_nothing_back_from_a_fence(core: Core) -> None:
         client = core.client()
         force.clear(client, force.look(client, 2, "os"), "os", core.log)
 
-    client = during(core, "reassign", fence, answer=True)
+    client = unanswered(core, fence)
     with pytest.raises(errors.Conflict, match="is not attached to client 2 any more"):
         takeover.take(client, side(core, clock), [disk(target)], "os")
     assert attached(core) == set()
@@ -161,7 +162,7 @@ def test_a_repeat_takes_nothing_back_from_a_fence(core: Core) -> None:
 def test_a_lost_answer_is_found_in_the_list(core: Core) -> None:
     """T87: the request took effect, so it is not sent again."""
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
-    client = during(core, "reassign", lambda: None, answer=True)
+    client = unanswered(core)
     core.queries()
     takeover.take(client, side(core, clock), [disk(target)], "os")
     assert core.queries().count("VolumesReassignWait") == 1
@@ -333,7 +334,7 @@ def test_a_volume_that_is_handed_over_while_a_start_waits_gets_no_mark(core: Cor
 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
-        if clock.slept == 3:
+        if len(clock.slept) == 3:
             core.client().volume_update(names.address(given.global_id), {"tags": HANDED})
             core.simulator.set_client(1, behind=False)
 

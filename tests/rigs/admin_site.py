@@ -21,7 +21,7 @@ LIMIT_SECONDS = 60
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class AdminSite:
     """A stage with nothing in it, and an administrator's shell."""
 
     stage: Stage
@@ -75,10 +75,10 @@ class Site:
 
 
 @contextlib.contextmanager
-def opened_site(shared: Stage, folder: Path) -> Iterator[Site]:
+def opened_site(shared: Stage, folder: Path) -> Iterator[AdminSite]:
     """Give a stage with empty tables and an empty cluster."""
     shared.engine.run("storage_stats", "true").require()
-    yield Site(shared, folder)
+    yield AdminSite(shared, folder)
     for kind in ("Volume", "Snapshot"):
         for thing in shared.simulator.api(f"{kind}sList"):
             if not thing.get("deleted") and not thing.get("transient"):

@@ -108,7 +108,7 @@ class Seen:
     pending: list[tuple[str, str, str]]
 
 
-class Rig:
+class DiskRig:
     """A cluster with three hosts and two objects that are not ours, and an Engine that calls
     verbs."""
 

@@ -13,13 +13,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ovirt_demo import hooks, simulator
+from rigs.clock import wait_until
 from rigs.hook_stage import POINTS
 from rigs.shared_stage import new_id
 from rigs.vdsm_user import USER, Programs
@@ -240,10 +240,7 @@ class DoorStage:
 
     def wait_for_line(self, log: Path, words: str) -> None:
         """Wait until a log has these words."""
-        end = time.monotonic() + LIMIT_SECONDS
-        while not (log.exists() and words in log.read_text()):
-            assert time.monotonic() < end, f"{words} is not in {log}"
-            time.sleep(0.05)
+        wait_until(lambda: log.exists() and words in log.read_text(), f"{words} in {log}")
 
 
 @pytest.fixture(scope="module")

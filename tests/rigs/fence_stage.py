@@ -83,7 +83,7 @@ class Writer:
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class FenceStage:
     """A stage, an administrator's machine whose storpool.conf names the hosts, and the volumes of
     the lost host."""
 
@@ -281,7 +281,7 @@ def finished(process: subprocess.Popen[str], text: str = "") -> subprocess.Compl
 
 
 @contextlib.contextmanager
-def opened_site(shared: Stage, folder: Path) -> Iterator[Site]:
+def opened_site(shared: Stage, folder: Path) -> Iterator[FenceStage]:
     """Give the shared stage with names for its hosts, and an empty cluster afterwards."""
     (folder / "etc").mkdir()
     (folder / "etc" / "storpool.conf").write_text(SECTIONS)
@@ -293,7 +293,7 @@ def opened_site(shared: Stage, folder: Path) -> Iterator[Site]:
     log = proxy.local("/var/log/vdsm/storpool-fence.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
-    site = Site(shared, folder)
+    site = FenceStage(shared, folder)
     try:
         yield site
     finally:
@@ -302,7 +302,7 @@ def opened_site(shared: Stage, folder: Path) -> Iterator[Site]:
         _empty(site)
 
 
-def _empty(site: Site) -> None:
+def _empty(site: FenceStage) -> None:
     for kind in ("volume", "snapshot"):
         for each in site.stage.simulator.api(f"{kind.capitalize()}sList"):
             if not each.get("deleted") and not each.get("transient"):
@@ -311,7 +311,7 @@ def _empty(site: Site) -> None:
 
 
 @pytest.fixture
-def scene(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+def scene(shared: Stage, tmp_path: Path) -> Iterator[FenceStage]:
     """Give the stage with a host to lose, and host 2 as the proxy."""
     with opened_site(shared, tmp_path) as made:
         yield made

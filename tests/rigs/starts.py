@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable
 
+from rigs.clock import Clock
 from rigs.core_fixtures import GIB, Core
-from storpool_ovirt import errors, names
+from storpool_ovirt import names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
@@ -43,47 +44,23 @@ def disk(
     return target.global_id, domain_xml.Disk(path, **facts)
 
 
-class Clock:
-    """A clock that moves when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.slept = 0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-        self.slept += 1
-
-
 def side(core: Core, clock: Clock) -> attachments.HostSide:
     """Host 2 with that clock."""
     return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
 
 
-def during(core: Core, query: str, act: Callable[[], None], answer: bool = False) -> api.Client:
-    """Return a client that does something right before a query, and may lose its answer."""
-    client = core.client()
-    real = client.reassign if query == "reassign" else client.attachments
-    done = []
+def unanswered(core: Core, meanwhile: Callable[[], None] = lambda: None) -> api.Client:
+    """Return a client whose next attach or detach takes effect and is not answered; something
+    happens before its next request, which is how it looks."""
+    core.simulator.faults.add("reset_after", query="VolumesReassignWait")
+    due = [meanwhile]
 
-    def called(*args: Any, **kwargs: Any) -> Any:
-        if done:
-            return real(*args, **kwargs)
-        done.append(True)
-        if answer:
-            real(*args, **kwargs)
-            act()
-            raise errors.ApiUnavailable(client.address, query, "reset", ambiguous=True)
-        act()
-        return real(*args, **kwargs)
+    def before(_call: object) -> None:
+        if due and not core.simulator.faults.waiting():
+            due.pop()()
 
-    setattr(client, query, called)
-    return client
+    core.simulator.calls.watch(before)
+    return core.client()
 
 
 def bare(core: Core, name: str, tags: dict[str, str], *clients: int) -> attachments.Target:

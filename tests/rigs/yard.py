@@ -56,7 +56,7 @@ with mapping.opened(config.parse_database_url(url), Deadline(60), caller) as the
 Saved = dict[str, list[str]]
 
 
-class Yard(disk_rig.Rig):
+class Yard(disk_rig.DiskRig):
     """A rig with all that an administrator has: the commands, the API, the database."""
 
     def __init__(self, folder: Path, database: Database, **switches: str) -> None:

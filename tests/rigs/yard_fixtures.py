@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovirt_demo.database import Database
-    from rigs.admin_site import Site
+    from rigs.admin_site import AdminSite
     from rigs.stage_fixtures import Stage
     from rigs.yard import Yard
 
@@ -50,7 +50,7 @@ def a_disk(yard: Yard) -> str:
 
 
 @pytest.fixture
-def disk(site: Site) -> str:
+def disk(site: AdminSite) -> str:
     """Give the site a disk of 1 GiB."""
     from rigs import shared_stage
 
@@ -58,7 +58,7 @@ def disk(site: Site) -> str:
 
 
 @pytest.fixture
-def site(shared: Stage, tmp_path: Path) -> Iterator[Site]:
+def site(shared: Stage, tmp_path: Path) -> Iterator[AdminSite]:
     """Give a stage with empty tables and an empty cluster."""
     from rigs.admin_site import opened_site
 

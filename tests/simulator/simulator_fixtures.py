@@ -8,28 +8,18 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import storpool_simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 TOKEN = "4711"
 GIB = 1 << 30
 LIMIT_SECONDS = 20  # nothing in these tests takes that long
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that happens soon."""
-    end = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        threading.Event().wait(0.005)
 
 
 class RefusedError(Exception):
@@ -138,7 +128,7 @@ class Caller:
         return value["data"]
 
 
-class World(Caller):
+class Peer(Caller):
     """A caller with the simulator that it calls, and its hosts' folders."""
 
     def __init__(self, running: storpool_simulator.Simulator, folder: Path) -> None:
@@ -172,7 +162,7 @@ class World(Caller):
 
 
 @contextlib.contextmanager
-def world(folder: Path, **options: Any) -> Iterator[World]:
+def opened_peer(folder: Path, **options: Any) -> Iterator[Peer]:
     """A simulator with a template "nvme" of 100 GiB, one "hdd", and the hosts 1, 2 and 7; its clock
     stands still."""
     given: dict[str, Any] = {
@@ -183,10 +173,10 @@ def world(folder: Path, **options: Any) -> Iterator[World]:
         **options,
     }
     with storpool_simulator.running(folder / "state", **given) as running:
-        yield World(running, folder)
+        yield Peer(running, folder)
 
 
-def refused(peer: World, query: str, body: Any = None) -> RefusedError:
+def refused(peer: Peer, query: str, body: Any = None) -> RefusedError:
     """The error of a POST that must fail, and must not change the generation."""
     before = peer.simulator.cluster.generation
     try:
@@ -197,7 +187,7 @@ def refused(peer: World, query: str, body: Any = None) -> RefusedError:
     raise AssertionError(f"{query} was not refused")
 
 
-def content(peer: World, key: str, length: int) -> bytes:
+def content(peer: Peer, key: str, length: int) -> bytes:
     """What a volume or snapshot holds at its beginning."""
     entry = peer.simulator.cluster.catalog.find(key)
     assert entry is not None
@@ -205,7 +195,7 @@ def content(peer: World, key: str, length: int) -> bytes:
         return data.read(length)
 
 
-def fill(peer: World, key: str, data: bytes) -> None:
+def fill(peer: Peer, key: str, data: bytes) -> None:
     """Write to a volume as a host does."""
     global_id = peer.volume(key)["globalId"]
     peer.reassign({"volume": key, "rw": [1]})

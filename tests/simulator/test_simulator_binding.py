@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import GIB, TOKEN, World, world
+from simulator_fixtures import GIB, TOKEN, Peer, opened_peer
 from storpool import spapi, sptypes
 
 from storpool_simulator.api import calls
@@ -40,16 +40,16 @@ def multi_cluster(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[World]:
+def running(tmp_path: Path) -> Iterator[Peer]:
     """A cluster with something of everything."""
-    with world(
+    with opened_peer(
         tmp_path, cluster_id="abcd.e", cluster_name="one", switches={"linger": "100"}
     ) as one:
         yield one
 
 
 @pytest.fixture
-def api(running: World, multi_cluster: bool) -> Strict:
+def api(running: Peer, multi_cluster: bool) -> Strict:
     """The binding without its own retries, which would hide faults."""
     api = spapi.Api(
         running.host, running.port, auth=TOKEN, transientRetries=0, multiCluster=multi_cluster
@@ -230,7 +230,7 @@ def test_buckets_are_kept(api: Strict, filled: dict[str, str]) -> None:
     assert filled
 
 
-def test_volume_acquire_has_a_multicluster_form_only(running: World) -> None:
+def test_volume_acquire_has_a_multicluster_form_only(running: Peer) -> None:
     """A volume that is here is acquired without effect; there is no such call without MultiCluster/
     [spapi]."""
     running.create("v")

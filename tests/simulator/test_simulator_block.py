@@ -12,12 +12,12 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
+from rigs.clock import wait_until
 from storpool_simulator.devices import blockcontrol, devices, storage
 
 if TYPE_CHECKING:
@@ -28,14 +28,6 @@ V = "d.n.v"
 CONFIG = devices.HostConfig("127.0.0.1", 8123, "1234567890", "d.n", "demo")
 LIMIT_SECONDS = 20.0
 NOBODY = 65534
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for it, but not for ever."""
-    limit = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < limit, f"not within {LIMIT_SECONDS} s: {what}"
-        time.sleep(0.002)
 
 
 class Traces:
@@ -82,7 +74,7 @@ class Traces:
         return bool(self.loops() or self.mounts() or self.processes() or self.links())
 
 
-class Rig:
+class BlockRig:
     """Two hosts and what is needed to show them volumes."""
 
     def __init__(self, folder: Path, linger_seconds: float = 30.0) -> None:
@@ -116,9 +108,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rig(folder: Path) -> Iterator[Rig]:
+def rig(folder: Path) -> Iterator[BlockRig]:
     """A data path that runs."""
-    rig = Rig(folder)
+    rig = BlockRig(folder)
     rig.devices.start(CONFIG)
     try:
         yield rig
@@ -129,7 +121,7 @@ def rig(folder: Path) -> Iterator[Rig]:
 # ending
 
 
-def test_close_leaves_nothing(rig: Rig) -> None:
+def test_close_leaves_nothing(rig: BlockRig) -> None:
     """After close there is no loop device, no mount, no process, no link and no file of the data
     path."""
     for number in range(5):
@@ -142,13 +134,13 @@ def test_close_leaves_nothing(rig: Rig) -> None:
     rig.devices.close()
 
 
-def test_no_mount_is_ever_to_be_seen(rig: Rig) -> None:
+def test_no_mount_is_ever_to_be_seen(rig: BlockRig) -> None:
     """The FUSE mount is out of the tree before anyone can come by it, so it cannot be left over."""
     rig.show(1)
     assert rig.traces.mounts() == []
 
 
-def test_close_while_a_device_is_open_leaves_nothing_after_its_last_user(rig: Rig) -> None:
+def test_close_while_a_device_is_open_leaves_nothing_after_its_last_user(rig: BlockRig) -> None:
     """Who still has a device open at the end gets errors, and its loop device goes when he closes
     it."""
     fd = os.open(rig.show(1), os.O_RDWR)
@@ -160,17 +152,19 @@ def test_close_while_a_device_is_open_leaves_nothing_after_its_last_user(rig: Ri
             os.pread(fd, 10, 0)
     finally:
         os.close(fd)
-    until(lambda: not rig.traces.any(), "the loop device to be gone")
+    wait_until(lambda: not rig.traces.any(), "the loop device to be gone")
 
 
-def test_sigterm_is_an_orderly_end(rig: Rig) -> None:
+def test_sigterm_is_an_orderly_end(rig: BlockRig) -> None:
     """A data path that is told to end by a signal removes everything, links too."""
     rig.show(1)
     os.kill(rig.traces.processes()[0], signal.SIGTERM)
-    until(lambda: not rig.traces.loops() and not rig.traces.links(), "devices and links to be gone")
+    wait_until(
+        lambda: not rig.traces.loops() and not rig.traces.links(), "devices and links to be gone"
+    )
 
 
-def test_ctrl_c_in_the_terminal_is_not_for_the_data_path(rig: Rig) -> None:
+def test_ctrl_c_in_the_terminal_is_not_for_the_data_path(rig: BlockRig) -> None:
     """The data path is in a session of its own and does not take an interrupt for an order."""
     link = rig.show(1)
     (pid,) = rig.traces.processes()
@@ -205,13 +199,13 @@ def test_without_an_api_it_removes_everything_after_the_linger_time(folder: Path
         assert api.stdout.readline() == b"shown\n"
         assert len(traces.links()) == 2
         api.kill()
-    until(lambda: not traces.any(), "everything to be gone")
+    wait_until(lambda: not traces.any(), "everything to be gone")
 
 
 def test_with_an_api_it_does_not_linger(folder: Path) -> None:
     """The linger time counts only while no API is there: an API that does nothing keeps its
     devices."""
-    rig = Rig(folder, linger_seconds=0.0)
+    rig = BlockRig(folder, linger_seconds=0.0)
     rig.devices.start(CONFIG)
     link = rig.show(1)
     for _ in range(3):
@@ -221,7 +215,7 @@ def test_with_an_api_it_does_not_linger(folder: Path) -> None:
     rig.devices.close()
 
 
-def test_a_killed_data_path_is_an_error_and_the_next_start_heals_it(rig: Rig) -> None:
+def test_a_killed_data_path_is_an_error_and_the_next_start_heals_it(rig: BlockRig) -> None:
     """When the data path dies, I/O fails instead of hanging, the API says so, and a new start works
     (D3)."""
     fd = os.open(rig.show(1), os.O_RDWR)
@@ -236,7 +230,7 @@ def test_a_killed_data_path_is_an_error_and_the_next_start_heals_it(rig: Rig) ->
             pass
     finally:
         os.close(fd)
-    again = Rig(rig.folder)
+    again = BlockRig(rig.folder)
     again.devices.start(CONFIG)
     assert again.traces.loops() == []
     with again.show(1).open("rb") as device:
@@ -247,7 +241,7 @@ def test_a_killed_data_path_is_an_error_and_the_next_start_heals_it(rig: Rig) ->
 # being a good neighbour
 
 
-def test_loop_devices_of_others_are_left_alone(rig: Rig, tmp_path: Path) -> None:
+def test_loop_devices_of_others_are_left_alone(rig: BlockRig, tmp_path: Path) -> None:
     """Only what was made here is removed."""
     theirs = tmp_path / "theirs"
     theirs.write_bytes(bytes(SIZE))
@@ -265,7 +259,7 @@ def test_loop_devices_of_others_are_left_alone(rig: Rig, tmp_path: Path) -> None
         subprocess.run(["losetup", "-d", device], check=True)
 
 
-def test_a_device_that_others_took_away_is_made_again(rig: Rig, tmp_path: Path) -> None:
+def test_a_device_that_others_took_away_is_made_again(rig: BlockRig, tmp_path: Path) -> None:
     """After `losetup -D` a show makes the device anew, and the number that was ours is not touched
     any more."""
     node = rig.show(1).resolve()
@@ -286,7 +280,7 @@ def test_a_device_that_others_took_away_is_made_again(rig: Rig, tmp_path: Path) 
         subprocess.run(["losetup", "-d", node], check=True)
 
 
-def test_a_used_node_is_given_back_as_it_was(rig: Rig) -> None:
+def test_a_used_node_is_given_back_as_it_was(rig: BlockRig) -> None:
     """Owner, mode and the read-only flag of a node outlive its device: the next user gets them as
     they were."""
     node = rig.show(1).resolve()
@@ -305,7 +299,7 @@ def test_a_used_node_is_given_back_as_it_was(rig: Rig) -> None:
     assert Path(f"/sys/block/{node.name}/ro").read_text().strip() == "0"
 
 
-def test_what_belongs_to_the_data_path_is_private(rig: Rig) -> None:
+def test_what_belongs_to_the_data_path_is_private(rig: BlockRig) -> None:
     """Only the simulator's own user comes to the control socket and to the log."""
     rig.show(1)
     for name in (blockcontrol.SOCKET, blockcontrol.LOCK, blockcontrol.LOG):
@@ -316,7 +310,7 @@ def test_a_long_path_is_no_obstacle(folder: Path) -> None:
     """The address of a unix socket holds 108 bytes, a state folder's path may be longer."""
     long = folder.joinpath(*["x" * 60] * 3)
     long.mkdir(parents=True)
-    rig = Rig(long)
+    rig = BlockRig(long)
     rig.devices.start(CONFIG)
     try:
         with rig.show(1).open("rb") as device:
@@ -328,7 +322,7 @@ def test_a_long_path_is_no_obstacle(folder: Path) -> None:
 
 def test_two_state_folders_are_two_clusters(folder: Path) -> None:
     """Simulators with state folders of their own do not meet."""
-    one, two = Rig(folder / "one"), Rig(folder / "two")
+    one, two = BlockRig(folder / "one"), BlockRig(folder / "two")
     for rig in (one, two):
         rig.devices.start(CONFIG)
     try:
@@ -375,7 +369,7 @@ def ask(state: Path, line: bytes) -> bytes:
         b'{"do": ["show"]}\n',
     ],
 )
-def test_a_bad_request_is_answered_and_disturbs_nothing(rig: Rig, line: bytes) -> None:
+def test_a_bad_request_is_answered_and_disturbs_nothing(rig: BlockRig, line: bytes) -> None:
     """Whatever comes through the socket, the devices go on."""
     link = rig.show(1)
     reply = ask(rig.folder / "state", line)
@@ -384,7 +378,7 @@ def test_a_bad_request_is_answered_and_disturbs_nothing(rig: Rig, line: bytes) -
         assert device.read(4) == bytes(4)
 
 
-def test_a_missing_data_file_is_one_sentence(rig: Rig) -> None:
+def test_a_missing_data_file_is_one_sentence(rig: BlockRig) -> None:
     """What cannot be shown is an error that names the file, and leaves no device and no link."""
     node = devices.Node(V, None, rig.files.path(V), SIZE, read_only=False)
     with pytest.raises(devices.DeviceError, match=r"could not show: .*d\.n\.v"):
@@ -393,7 +387,7 @@ def test_a_missing_data_file_is_one_sentence(rig: Rig) -> None:
     assert rig.traces.links() == []
 
 
-def test_two_hundred_attachments_work(rig: Rig) -> None:
+def test_two_hundred_attachments_work(rig: BlockRig) -> None:
     """A busy host's worth of attachments is made, works, and is gone at the end."""
     links = [rig.show(1 + number % 2, f"d.n.{number // 2}") for number in range(200)]
     assert len({link.resolve() for link in links}) == 200
@@ -404,7 +398,7 @@ def test_two_hundred_attachments_work(rig: Rig) -> None:
     assert not rig.traces.any()
 
 
-def test_many_threads_may_ask_at_once(rig: Rig) -> None:
+def test_many_threads_may_ask_at_once(rig: BlockRig) -> None:
     """Attaching, reading and detaching from many threads at once ends as if it had been one after
     the other."""
     problems: list[BaseException] = []

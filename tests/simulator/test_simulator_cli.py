@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, world
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, opened_peer
 
 import storpool_simulator
 
@@ -116,7 +116,7 @@ def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     """A start that cannot be is one sentence and exit code 1: port taken, state in use, other
     cluster's state."""
     base = ["--token", "T", "--devices", "file"]
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         address = f"{peer.host}:{peer.port}"
         assert (
             storpool_simulator.main(
@@ -131,25 +131,25 @@ def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_state_of_another_cluster(tmp_path: Path) -> None:
     """A state folder belongs to one cluster id."""
-    with world(tmp_path, cluster_id="ab.c"):
+    with opened_peer(tmp_path, cluster_id="ab.c"):
         pass
     with (
         pytest.raises(storpool_simulator.StartError, match=r"ab\.c"),
-        world(tmp_path, cluster_id="ab.d"),
+        opened_peer(tmp_path, cluster_id="ab.d"),
     ):
         pass
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         assert peer.simulator.cluster_id == "ab.c"
 
 
 def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
     """A volume whose data file is gone stops the start: data is never replaced silently."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         path = peer.simulator.cluster.files.path(peer.create("v", size=GIB))
     path.unlink()
     with (
         pytest.raises(storpool_simulator.StartError, match="data file of v is missing"),
-        world(tmp_path),
+        opened_peer(tmp_path),
     ):
         pass
 

@@ -5,26 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import GIB, World, content, fill, refused, world
+from simulator_fixtures import GIB, Peer, content, fill, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 DATA, OTHER = b"data" * 128, b"othr" * 128
-
-
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster to call."""
-    with world(tmp_path) as running:
-        yield running
 
 
 # names
 
 
-def test_volumes_and_snapshots_share_their_names(peer: World) -> None:
+def test_volumes_and_snapshots_share_their_names(peer: Peer) -> None:
     """A name is taken across kinds: by create, snapshot, group snapshot and rename [kb]."""
     peer.create("v")
     peer.create("w")
@@ -63,7 +55,7 @@ def test_volumes_and_snapshots_share_their_names(peer: World) -> None:
         "VolumeDelete/~sim.a.zz",
     ],
 )
-def test_what_is_unknown_does_not_exist(peer: World, query: str) -> None:
+def test_what_is_unknown_does_not_exist(peer: Peer, query: str) -> None:
     """An unknown object in a path is objectDoesNotExist [cinder] [csi]."""
     error = refused(peer, query, {})
     assert (error.name, error.status) == ("objectDoesNotExist", 404)
@@ -80,7 +72,7 @@ def test_what_is_unknown_does_not_exist(peer: World, query: str) -> None:
         {"placeAll": "x"},
     ],
 )
-def test_a_create_from_something_unknown_fails(peer: World, body: dict[str, str]) -> None:
+def test_a_create_from_something_unknown_fails(peer: Peer, body: dict[str, str]) -> None:
     """An unknown template, parent or source is objectDoesNotExist, also when it is of the other
     kind [csi]."""
     peer.create("v")
@@ -122,7 +114,7 @@ def test_a_create_from_something_unknown_fails(peer: World, body: dict[str, str]
     ],
     ids=str,
 )
-def test_a_bad_value_is_refused(peer: World, body: dict[str, Any]) -> None:
+def test_a_bad_value_is_refused(peer: Peer, body: dict[str, Any]) -> None:
     """A value outside the binding's patterns and limits is invalidParam, and nothing is made
     [sptypes]."""
     peer.create("v")
@@ -132,13 +124,13 @@ def test_a_bad_value_is_refused(peer: World, body: dict[str, Any]) -> None:
     assert peer.names() == {"v", "s"}
 
 
-def test_the_longest_name_is_accepted(peer: World) -> None:
+def test_the_longest_name_is_accepted(peer: Peer) -> None:
     """A name has up to 199 characters [sptypes]."""
     peer.create("n" * 199)
     assert peer.names() == {"n" * 199}
 
 
-def test_global_ids_are_never_used_again(peer: World) -> None:
+def test_global_ids_are_never_used_again(peer: Peer) -> None:
     """A deleted volume's id is not given to another one [sptypes]."""
     first = peer.create("v")
     peer.post("VolumeDelete/v")
@@ -148,7 +140,7 @@ def test_global_ids_are_never_used_again(peer: World) -> None:
 # data
 
 
-def test_a_new_volume_reads_zeros(peer: World) -> None:
+def test_a_new_volume_reads_zeros(peer: Peer) -> None:
     """A new volume shows nothing of what was there before, also after a delete of the same name
     (T27)."""
     peer.create("v")
@@ -158,7 +150,7 @@ def test_a_new_volume_reads_zeros(peer: World) -> None:
     assert content(peer, "v", len(DATA)) == bytes(len(DATA))
 
 
-def test_a_snapshot_is_a_point_in_time(peer: World) -> None:
+def test_a_snapshot_is_a_point_in_time(peer: Peer) -> None:
     """What is written after a snapshot is not in it, and a volume made from it has the old data
     [spapi]."""
     peer.create("v")
@@ -178,7 +170,7 @@ def test_a_snapshot_is_a_point_in_time(peer: World) -> None:
     assert peer.volume("new")["size"] == 2 * GIB
 
 
-def test_a_clone_of_a_volume_has_its_data(peer: World) -> None:
+def test_a_clone_of_a_volume_has_its_data(peer: Peer) -> None:
     """baseOn copies a live volume through a transient snapshot [sptypes]."""
     peer.create("v")
     fill(peer, "v", DATA)
@@ -188,7 +180,7 @@ def test_a_clone_of_a_volume_has_its_data(peer: World) -> None:
     assert peer.shot(reply["autoName"])["transient"] is True
 
 
-def test_a_revert_brings_the_data_back(peer: World) -> None:
+def test_a_revert_brings_the_data_back(peer: Peer) -> None:
     """VolumeRevert discards what the volume holds; name, id, tags and size stay [spapi] [pve]."""
     v = peer.create("v", tags={"virt": "ovirt"})
     fill(peer, "v", DATA)
@@ -204,7 +196,7 @@ def test_a_revert_brings_the_data_back(peer: World) -> None:
     assert peer.shot("later")["parentName"] == "s"
 
 
-def test_a_frozen_volume_is_a_snapshot(peer: World) -> None:
+def test_a_frozen_volume_is_a_snapshot(peer: Peer) -> None:
     """VolumeFreeze makes a snapshot of the same name and id and data [sptypes]."""
     v = peer.create("v")
     fill(peer, "v", DATA)
@@ -214,7 +206,7 @@ def test_a_frozen_volume_is_a_snapshot(peer: World) -> None:
     assert content(peer, "v", len(DATA)) == DATA
 
 
-def test_an_attached_volume_is_not_frozen(peer: World) -> None:
+def test_an_attached_volume_is_not_frozen(peer: Peer) -> None:
     """VolumeFreeze of a volume that is attached read-write is busy; read-only it is frozen
     [sptypes]."""
     peer.create("v")
@@ -225,7 +217,7 @@ def test_an_attached_volume_is_not_frozen(peer: World) -> None:
     assert peer.attached() == {("v", 1, "ro")}
 
 
-def test_a_failed_change_leaves_no_file(peer: World) -> None:
+def test_a_failed_change_leaves_no_file(peer: Peer) -> None:
     """A group snapshot that fails in the middle leaves nothing behind [inf]."""
     peer.create("v")
     before = set(peer.simulator.cluster.files.ids())
@@ -246,7 +238,7 @@ def test_a_failed_change_leaves_no_file(peer: World) -> None:
 # sizes and inheritance
 
 
-def test_size_comes_from_template_or_source(peer: World) -> None:
+def test_size_comes_from_template_or_source(peer: Peer) -> None:
     """Without a size the template's is taken, or the source's; without any the create fails [readme
     1.0.5] [pve]."""
     peer.post("VolumeTemplateCreate", {"name": "sized", "size": 3 * GIB})
@@ -255,7 +247,7 @@ def test_size_comes_from_template_or_source(peer: World) -> None:
     assert refused(peer, "VolumeCreate", {"template": "nvme"}).name == "invalidParam"
 
 
-def test_policy_comes_from_the_nearest_source(peer: World) -> None:
+def test_policy_comes_from_the_nearest_source(peer: Peer) -> None:
     """Explicit field before named template before the source's template [pve] [addon] [sp-os]."""
     peer.post("VolumeTemplateUpdate/nvme", {"iops": 100, "bw": 200, "replication": 2})
     peer.create("v", template="nvme", iops=50)
@@ -269,7 +261,7 @@ def test_policy_comes_from_the_nearest_source(peer: World) -> None:
     assert (peer.volume("other")["iops"], peer.volume("other")["templateName"]) == ("-", "hdd")
 
 
-def test_a_template_may_have_a_parent(peer: World) -> None:
+def test_a_template_may_have_a_parent(peer: Peer) -> None:
     """A volume of a template with a parent is made from that snapshot [sptypes]."""
     peer.create("v")
     fill(peer, "v", DATA)
@@ -280,7 +272,7 @@ def test_a_template_may_have_a_parent(peer: World) -> None:
     assert peer.volume("w")["parentName"] == "golden"
 
 
-def test_growing_and_shrinking(peer: World) -> None:
+def test_growing_and_shrinking(peer: Peer) -> None:
     """size is absolute, sizeAdd is relative, both together are refused, and a shrink needs shrinkOk
     [sptypes] [cs]."""
     peer.create("v")
@@ -294,7 +286,7 @@ def test_growing_and_shrinking(peer: World) -> None:
     assert peer.volume("v")["size"] == 2 * GIB
 
 
-def test_a_device_follows_its_volume(peer: World) -> None:
+def test_a_device_follows_its_volume(peer: Peer) -> None:
     """Growing a volume grows its devices, and renaming it moves the link by name [cinder] [kb]."""
     v = peer.create("v")
     peer.reassign({"volume": "v", "rw": [1, 2]})
@@ -310,7 +302,7 @@ def test_a_device_follows_its_volume(peer: World) -> None:
 # tags
 
 
-def test_tags_are_merged_and_removed(peer: World) -> None:
+def test_tags_are_merged_and_removed(peer: Peer) -> None:
     """An update adds and replaces tags by key, and an empty value removes one [cs-up] [sp-os]
     [addon]."""
     peer.create("v", tags={"a": "1", "b": "2"})
@@ -321,7 +313,7 @@ def test_tags_are_merged_and_removed(peer: World) -> None:
     assert peer.shot("s")["tags"] == {"z": "9"}
 
 
-def test_tags_are_not_inherited(peer: World) -> None:
+def test_tags_are_not_inherited(peer: Peer) -> None:
     """A snapshot and a clone have the tags that they are given and no others [kb]."""
     peer.create("v", tags={"a": "1"})
     peer.snapshot("v", "s")
@@ -329,7 +321,7 @@ def test_tags_are_not_inherited(peer: World) -> None:
     assert peer.shot("s")["tags"] == peer.volume("c")["tags"] == {}
 
 
-def test_an_update_counts_the_merged_tags(peer: World) -> None:
+def test_an_update_counts_the_merged_tags(peer: Peer) -> None:
     """Name and all tags after an update together are at most 200 bytes [kb]."""
     peer.create("v", tags={"a": "x" * 150})
     assert refused(peer, "VolumeUpdate/v", {"tags": {"b": "x" * 50}}).name == "invalidParam"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 
+from rigs.clock import wait_until
 from storpool_simulator.devices import devices, storage
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ NOBODY = 65534
 BLKGETSIZE64 = 0x80081272
 
 
-class Rig:
+class DeviceRig:
     """Three hosts, their folders, and the data files behind them."""
 
     def __init__(self, kind: str, folder: Path) -> None:
@@ -81,14 +82,6 @@ class Rig:
         return hashlib.sha256(self.files.path(global_id).read_bytes()).hexdigest()
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for it, but not for ever."""
-    limit = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < limit, f"not within {LIMIT_SECONDS} s: {what}"
-        time.sleep(0.002)
-
-
 @contextlib.contextmanager
 def opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
     """A descriptor for a while."""
@@ -127,12 +120,12 @@ def loop_obstacle(folder: Path) -> str | None:
 
 
 @pytest.fixture
-def loop(tmp_path: Path) -> Iterator[Rig]:
+def loop(tmp_path: Path) -> Iterator[DeviceRig]:
     """Loop devices."""
     obstacle = loop_obstacle(tmp_path / "state")
     if obstacle:
         pytest.skip(obstacle)
-    rig = Rig("loop", tmp_path)
+    rig = DeviceRig("loop", tmp_path)
     try:
         yield rig
     finally:
@@ -140,9 +133,9 @@ def loop(tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Rig]:
+def file(tmp_path: Path) -> Iterator[DeviceRig]:
     """Plain files."""
-    rig = Rig("file", tmp_path)
+    rig = DeviceRig("file", tmp_path)
     try:
         yield rig
     finally:
@@ -150,16 +143,16 @@ def file(tmp_path: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture(params=["loop", "file"])
-def rig(request: pytest.FixtureRequest) -> Rig:
+def rig(request: pytest.FixtureRequest) -> DeviceRig:
     """Both kinds, one after the other."""
-    chosen: Rig = request.getfixturevalue(request.param)
+    chosen: DeviceRig = request.getfixturevalue(request.param)
     return chosen
 
 
 # hosts' folders and links
 
 
-def test_every_host_has_its_storpool_conf(rig: Rig) -> None:
+def test_every_host_has_its_storpool_conf(rig: DeviceRig) -> None:
     """storpool.conf has the cluster's keys, SP_OURID in the section of the node's name, and is
     private [spconfig]."""
     conf = rig.folder / "host2" / "etc" / "storpool.conf"
@@ -176,7 +169,7 @@ def test_every_host_has_its_storpool_conf(rig: Rig) -> None:
     assert conf.stat().st_mode & 0o007 == 0
 
 
-def test_the_device_is_there_when_show_returns(rig: Rig) -> None:
+def test_the_device_is_there_when_show_returns(rig: DeviceRig) -> None:
     """After an attach the link by id exists without polling, and leads to something that reads
     zeros [pve] (T27)."""
     link = rig.show(1)
@@ -186,7 +179,7 @@ def test_the_device_is_there_when_show_returns(rig: Rig) -> None:
     assert not rig.by_id(2).exists()
 
 
-def test_loop_kind_gives_block_devices(loop: Rig) -> None:
+def test_loop_kind_gives_block_devices(loop: DeviceRig) -> None:
     """As root a host sees a real block device of the volume's size in sectors of 512 bytes [kb]
     [sptypes]."""
     link = loop.show(1, size=5 * 512)
@@ -194,7 +187,7 @@ def test_loop_kind_gives_block_devices(loop: Rig) -> None:
     assert size_of(link) == 5 * 512
 
 
-def test_a_named_object_has_a_link_by_name_too(rig: Rig) -> None:
+def test_a_named_object_has_a_link_by_name_too(rig: DeviceRig) -> None:
     """/dev/storpool has the name, /dev/storpool-byid always the global id [kb] [brick-c]."""
     rig.show(1, name="os--volume-1")
     assert rig.by_name(1, "os--volume-1").resolve() == rig.by_id(1).resolve()
@@ -202,7 +195,7 @@ def test_a_named_object_has_a_link_by_name_too(rig: Rig) -> None:
     assert sorted(link.name for link in rig.by_name(1, "x").parent.iterdir()) == ["os--volume-1"]
 
 
-def test_a_rename_moves_the_link_and_leaves_an_open_device_alone(rig: Rig) -> None:
+def test_a_rename_moves_the_link_and_leaves_an_open_device_alone(rig: DeviceRig) -> None:
     """The link by name follows the name, the device stays the same [inf]."""
     link = rig.show(1, name="old")
     with opened(link) as fd:
@@ -217,7 +210,7 @@ def test_a_rename_moves_the_link_and_leaves_an_open_device_alone(rig: Rig) -> No
     assert rig.files.path(V).read_bytes()[:10] == b"still here"
 
 
-def test_two_objects_may_swap_their_names(rig: Rig) -> None:
+def test_two_objects_may_swap_their_names(rig: DeviceRig) -> None:
     """A name that has gone to another object is not taken away with the object that had it before
     [inf]."""
     rig.show(1, V, name="a")
@@ -230,7 +223,7 @@ def test_two_objects_may_swap_their_names(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "..", "#x:y-z.1", "x" * 199])
-def test_every_name_that_storpool_allows_can_be_shown(rig: Rig, name: str) -> None:
+def test_every_name_that_storpool_allows_can_be_shown(rig: DeviceRig, name: str) -> None:
     """The pattern of names allows things that a folder cannot hold: those have the link by id alone
     [sptypes]."""
     rig.show(1, name=name)
@@ -239,13 +232,13 @@ def test_every_name_that_storpool_allows_can_be_shown(rig: Rig, name: str) -> No
     assert list(rig.by_name(1, "x").parent.iterdir()) == []
 
 
-def test_showing_twice_is_one_device(rig: Rig) -> None:
+def test_showing_twice_is_one_device(rig: DeviceRig) -> None:
     """A repeated attach with the same rights is a success that changes nothing [brick-c] (T11)."""
     target = rig.show(1, name="a").resolve()
     assert rig.show(1, name="a").resolve() == target
 
 
-def test_hide_takes_device_and_links_away_and_may_be_repeated(rig: Rig) -> None:
+def test_hide_takes_device_and_links_away_and_may_be_repeated(rig: DeviceRig) -> None:
     """After a detach no link is left; a detach of what is not attached is a success [cinder] (T16,
     T36)."""
     rig.show(1, name="a")
@@ -257,7 +250,7 @@ def test_hide_takes_device_and_links_away_and_may_be_repeated(rig: Rig) -> None:
     assert rig.by_id(2).exists()
 
 
-def test_a_client_without_a_folder_is_refused(rig: Rig) -> None:
+def test_a_client_without_a_folder_is_refused(rig: DeviceRig) -> None:
     """A device can only be shown to a host that was given."""
     rig.files.create(V, SIZE)
     with pytest.raises(devices.DeviceError, match="client 9"):
@@ -267,7 +260,7 @@ def test_a_client_without_a_folder_is_refused(rig: Rig) -> None:
 # reading and writing
 
 
-def test_what_was_written_is_in_the_volume_after_a_detach(rig: Rig) -> None:
+def test_what_was_written_is_in_the_volume_after_a_detach(rig: DeviceRig) -> None:
     """A detach of a closed device loses nothing, whichever host reads next [kb]."""
     put(rig.show(1), b"w" * MIB)
     rig.devices.hide(1, V, cut=False)
@@ -276,7 +269,7 @@ def test_what_was_written_is_in_the_volume_after_a_detach(rig: Rig) -> None:
     assert rig.files.path(V).stat().st_size == SIZE
 
 
-def test_two_hosts_see_each_others_writes(rig: Rig) -> None:
+def test_two_hosts_see_each_others_writes(rig: DeviceRig) -> None:
     """What one host has written past its cache, the other reads: the basis of live migration
     [addon] [pve]."""
     direct = os.O_DIRECT if rig.kind == "loop" else 0
@@ -293,7 +286,7 @@ def test_two_hosts_see_each_others_writes(rig: Rig) -> None:
             assert memory[:] == content
 
 
-def test_a_new_volume_on_a_used_device_reads_zeros(rig: Rig) -> None:
+def test_a_new_volume_on_a_used_device_reads_zeros(rig: DeviceRig) -> None:
     """A new volume reads zeros also where a deleted one was, through every cache (T27, T31)."""
     for _ in range(3):
         link = rig.show(1)
@@ -305,7 +298,7 @@ def test_a_new_volume_on_a_used_device_reads_zeros(rig: Rig) -> None:
         rig.files.remove(V)
 
 
-def test_read_only_refuses_writes(rig: Rig) -> None:
+def test_read_only_refuses_writes(rig: DeviceRig) -> None:
     """An attachment with rights ro cannot be written, buffered or direct, and can be read
     [sptypes]."""
     link = rig.show(1, read_only=True)
@@ -322,7 +315,7 @@ def test_read_only_refuses_writes(rig: Rig) -> None:
         assert os.pread(fd, 10, 0) == bytes(10)
 
 
-def test_rights_change_in_place(rig: Rig) -> None:
+def test_rights_change_in_place(rig: DeviceRig) -> None:
     """ro to rw and back needs no new device, and an open one goes on [addon]."""
     link = rig.show(1, read_only=True)
     target = link.resolve()
@@ -340,7 +333,7 @@ def test_rights_change_in_place(rig: Rig) -> None:
     assert rig.files.path(V).read_bytes()[:3] == b"now"
 
 
-def test_read_only_is_for_one_host_alone(loop: Rig) -> None:
+def test_read_only_is_for_one_host_alone(loop: DeviceRig) -> None:
     """Each attachment has rights of its own [sptypes]."""
     loop.show(1, read_only=True)
     put(loop.show(2), b"rw")
@@ -348,7 +341,7 @@ def test_read_only_is_for_one_host_alone(loop: Rig) -> None:
         assert device.read(2) == b"rw"
 
 
-def test_discard_gives_space_back(loop: Rig) -> None:
+def test_discard_gives_space_back(loop: DeviceRig) -> None:
     """Volumes are thin: a discarded range takes no space and reads zeros [kb]."""
     link = loop.show(1)
     put(link, b"d" * SIZE)
@@ -359,7 +352,7 @@ def test_discard_gives_space_back(loop: Rig) -> None:
         assert device.read() == bytes(SIZE)
 
 
-def test_a_full_disk_below_is_an_error_and_not_a_success(loop: Rig, tmp_path: Path) -> None:
+def test_a_full_disk_below_is_an_error_and_not_a_success(loop: DeviceRig, tmp_path: Path) -> None:
     """When the data file cannot take a write, the writer is told so."""
     small = tmp_path / "small"
     small.mkdir()
@@ -391,7 +384,7 @@ def size_of(path: Path) -> int:
     return int(size)
 
 
-def test_growing_is_seen_by_all_open_devices(rig: Rig) -> None:
+def test_growing_is_seen_by_all_open_devices(rig: DeviceRig) -> None:
     """A resize has reached every attached device when it returns, open ones too, and the new part
     is usable (T38)."""
     links = [rig.show(1), rig.show(2)]
@@ -404,7 +397,7 @@ def test_growing_is_seen_by_all_open_devices(rig: Rig) -> None:
     assert rig.files.path(V).read_bytes()[-3:] == b"end"
 
 
-def test_shrinking_keeps_later_growth_empty(rig: Rig) -> None:
+def test_shrinking_keeps_later_growth_empty(rig: DeviceRig) -> None:
     """What a shrink cut off does not come back when the volume grows again (T27)."""
     link = rig.show(1)
     put(link, b"s" * SIZE)
@@ -416,7 +409,7 @@ def test_shrinking_keeps_later_growth_empty(rig: Rig) -> None:
         assert device.read() == b"s" * MIB + bytes(SIZE - MIB)
 
 
-def test_a_size_that_was_missed_is_taken_over_when_shown(rig: Rig) -> None:
+def test_a_size_that_was_missed_is_taken_over_when_shown(rig: DeviceRig) -> None:
     """A simulator killed between the growth of the data and of the device heals when it starts
     again (D3)."""
     link = rig.show(1)
@@ -425,7 +418,7 @@ def test_a_size_that_was_missed_is_taken_over_when_shown(rig: Rig) -> None:
     assert size_of(link) == 2 * SIZE
 
 
-def test_resize_of_something_that_is_not_attached_succeeds(rig: Rig) -> None:
+def test_resize_of_something_that_is_not_attached_succeeds(rig: DeviceRig) -> None:
     """A volume without attachments needs no device to follow."""
     rig.devices.resize(W, MIB)
 
@@ -433,14 +426,14 @@ def test_resize_of_something_that_is_not_attached_succeeds(rig: Rig) -> None:
 # who holds it
 
 
-def test_a_closed_device_has_no_holders(rig: Rig) -> None:
+def test_a_closed_device_has_no_holders(rig: DeviceRig) -> None:
     """A device that nobody has open may be detached without force [kb] (T36)."""
     rig.show(1)
     assert rig.devices.holders(1, V) == ()
     assert rig.devices.holders(2, V) == ()
 
 
-def test_an_open_descriptor_is_seen_on_its_own_host_only(rig: Rig) -> None:
+def test_an_open_descriptor_is_seen_on_its_own_host_only(rig: DeviceRig) -> None:
     """A process that has the device open holds it, on the host whose device it opened [brick-c]."""
     rig.show(2)
     with opened(rig.show(1), os.O_RDONLY):
@@ -450,14 +443,14 @@ def test_an_open_descriptor_is_seen_on_its_own_host_only(rig: Rig) -> None:
     assert rig.devices.holders(1, V) == ()
 
 
-def test_another_process_is_seen(rig: Rig) -> None:
+def test_another_process_is_seen(rig: DeviceRig) -> None:
     """The holder is named by its process id and its program."""
     with (
         rig.show(1).open("rb") as device,
         subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=device) as child,
     ):
         device.close()
-        until(
+        wait_until(
             lambda: rig.devices.holders(1, V) == (f"pid {child.pid} cat",), "cat as the only holder"
         )
         assert child.stdin is not None
@@ -465,7 +458,7 @@ def test_another_process_is_seen(rig: Rig) -> None:
     assert rig.devices.holders(1, V) == ()
 
 
-def test_a_memory_map_holds_it(rig: Rig) -> None:
+def test_a_memory_map_holds_it(rig: DeviceRig) -> None:
     """A map keeps a device in use after its descriptor was closed."""
     with opened(rig.show(1)) as fd:
         memory = mmap.mmap(fd, BLOCK)
@@ -475,7 +468,7 @@ def test_a_memory_map_holds_it(rig: Rig) -> None:
     assert rig.devices.holders(1, V) == ()
 
 
-def test_a_mount_holds_it(loop: Rig, tmp_path: Path) -> None:
+def test_a_mount_holds_it(loop: DeviceRig, tmp_path: Path) -> None:
     """A mounted file system holds the device, though no process has it open [kb]."""
     link = loop.show(1)
     run("mkfs.ext4", "-q", link)
@@ -489,7 +482,7 @@ def test_a_mount_holds_it(loop: Rig, tmp_path: Path) -> None:
     assert loop.devices.holders(1, V) == ()
 
 
-def test_a_mount_in_another_namespace_holds_it(loop: Rig, tmp_path: Path) -> None:
+def test_a_mount_in_another_namespace_holds_it(loop: DeviceRig, tmp_path: Path) -> None:
     """A host that is a mount namespace of its own hides its mounts from the rest of the machine,
     but not from this."""
     link = loop.show(1)
@@ -508,10 +501,10 @@ def test_a_mount_in_another_namespace_holds_it(loop: Rig, tmp_path: Path) -> Non
         assert not os.path.ismount(point)
         assert loop.devices.holders(1, V) == (f"mounted at {point}",)
         child.communicate("\n")
-    until(lambda: loop.devices.holders(1, V) == (), "the namespace to be gone")
+    wait_until(lambda: loop.devices.holders(1, V) == (), "the namespace to be gone")
 
 
-def test_a_loop_device_over_a_plain_file_holds_it(file: Rig, loop: Rig) -> None:
+def test_a_loop_device_over_a_plain_file_holds_it(file: DeviceRig, loop: DeviceRig) -> None:
     """Root may use a plain file through a loop device of his own, which no process has open."""
     link = file.show(1)
     made = subprocess.run(
@@ -528,7 +521,7 @@ def test_a_loop_device_over_a_plain_file_holds_it(file: Rig, loop: Rig) -> None:
 # cutting off
 
 
-def test_a_direct_writer_is_cut_off(loop: Rig) -> None:
+def test_a_direct_writer_is_cut_off(loop: DeviceRig) -> None:
     """After a forced detach, I/O on the old device fails, the data is as it was, the other host
     goes on [inf] (T80)."""
     with (
@@ -548,7 +541,7 @@ def test_a_direct_writer_is_cut_off(loop: Rig) -> None:
         assert loop.files.path(V).read_bytes()[: 2 * BLOCK] == b"o" * BLOCK + b"n" * BLOCK
 
 
-def test_dirty_pages_never_land_after_a_cut(loop: Rig) -> None:
+def test_dirty_pages_never_land_after_a_cut(loop: DeviceRig) -> None:
     """What a cut host has in its cache is lost, and its cached reads fail too (T80)."""
     with opened(loop.show(1)) as fd:
         os.pwrite(fd, b"clean", 8 * MIB)
@@ -568,7 +561,7 @@ def test_dirty_pages_never_land_after_a_cut(loop: Rig) -> None:
     assert loop.digest() == before
 
 
-def test_a_mounted_file_system_is_cut_off(loop: Rig, tmp_path: Path) -> None:
+def test_a_mounted_file_system_is_cut_off(loop: DeviceRig, tmp_path: Path) -> None:
     """A mounted file system whose volume is detached by force fails, and nothing of it lands any
     more (T31, T80)."""
     link = loop.show(1)
@@ -596,7 +589,7 @@ def test_a_mounted_file_system_is_cut_off(loop: Rig, tmp_path: Path) -> None:
         assert device.read() == loop.files.path(V).read_bytes()
 
 
-def test_the_device_of_a_cut_holder_never_becomes_another_volume(loop: Rig) -> None:
+def test_the_device_of_a_cut_holder_never_becomes_another_volume(loop: DeviceRig) -> None:
     """While someone still holds the old device open, its node serves nobody else (T31)."""
     with opened(loop.show(1)) as fd:
         old = loop.by_id(1).resolve()
@@ -608,7 +601,7 @@ def test_the_device_of_a_cut_holder_never_becomes_another_volume(loop: Rig) -> N
             os.pread(fd, 1, 0)
 
 
-def test_who_slips_in_before_a_plain_detach_reaches_nothing_either(rig: Rig) -> None:
+def test_who_slips_in_before_a_plain_detach_reaches_nothing_either(rig: DeviceRig) -> None:
     """A device that is opened between the look and the detach is dead as well (T31)."""
     with opened(rig.show(1)) as fd:
         os.pwrite(fd, b"in time", 0)
@@ -621,7 +614,7 @@ def test_who_slips_in_before_a_plain_detach_reaches_nothing_either(rig: Rig) -> 
     assert rig.files.path(V).read_bytes()[:7] == b"in time"
 
 
-def test_a_plain_file_holder_is_left_with_a_dead_inode(file: Rig) -> None:
+def test_a_plain_file_holder_is_left_with_a_dead_inode(file: DeviceRig) -> None:
     """Kind file: after a cut the old holder writes to an inode that is nobody's; the other host's
     path has the data."""
     with opened(file.show(1)) as old:
@@ -636,7 +629,7 @@ def test_a_plain_file_holder_is_left_with_a_dead_inode(file: Rig) -> None:
     assert file.files.path(V).read_bytes()[:6] == b"other!"
 
 
-def test_plain_files_refuse_a_cut_while_another_host_has_it_open(file: Rig) -> None:
+def test_plain_files_refuse_a_cut_while_another_host_has_it_open(file: DeviceRig) -> None:
     """Kind file: a cut that would disturb another host's open device is refused before anything has
     changed."""
     with opened(file.show(1)) as one, opened(file.show(2)):
@@ -647,7 +640,7 @@ def test_plain_files_refuse_a_cut_while_another_host_has_it_open(file: Rig) -> N
         assert file.by_id(2).read_bytes()[:4] == b"same"
 
 
-def test_several_hosts_can_be_cut_off_together(rig: Rig) -> None:
+def test_several_hosts_can_be_cut_off_together(rig: DeviceRig) -> None:
     """One request may force several hosts off at once, plain files included [addon]."""
     with opened(rig.show(1)) as one, opened(rig.show(3)) as three:
         rig.show(2)
@@ -661,7 +654,7 @@ def test_several_hosts_can_be_cut_off_together(rig: Rig) -> None:
     assert rig.digest() == hashlib.sha256(bytes(SIZE)).hexdigest()
 
 
-def test_reattaching_after_a_cut_works_while_the_old_holder_lives(rig: Rig) -> None:
+def test_reattaching_after_a_cut_works_while_the_old_holder_lives(rig: DeviceRig) -> None:
     """A host that was forced off may have the volume again; the old descriptor stays dead (T56)."""
     with opened(rig.show(1)) as old:
         rig.devices.hide(1, V, cut=True)
@@ -690,7 +683,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         self._thread.start()
-        until(lambda: self.count > 20, "the writer to be at work")
+        wait_until(lambda: self.count > 20, "the writer to be at work")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -722,7 +715,7 @@ class Writer:
         )
 
 
-def test_a_snapshot_under_a_running_writer_is_a_point_in_time(loop: Rig) -> None:
+def test_a_snapshot_under_a_running_writer_is_a_point_in_time(loop: DeviceRig) -> None:
     """A snapshot holds a prefix of what the writer wrote, and the writer sees no error (T47)."""
     put(loop.show(1), b"f" * SIZE)  # so that a copy takes longer than the writer's turn
     with Writer(loop.show(1)) as writer:
@@ -732,11 +725,11 @@ def test_a_snapshot_under_a_running_writer_is_a_point_in_time(loop: Rig) -> None
                 loop.files.copy(V, f"d.n.s{number}", SIZE)
             assert loop.files.path(f"d.n.s{number}").exists()
             assert Writer.is_point_in_time(loop.files.path(f"d.n.s{number}"))
-            until(lambda before=before: writer.count > before, "the writer to go on")  # type: ignore[misc]
+            wait_until(lambda before=before: writer.count > before, "the writer to go on")  # type: ignore[misc]
     assert writer.problem is None
 
 
-def test_a_group_snapshot_is_one_point_in_time(loop: Rig) -> None:
+def test_a_group_snapshot_is_one_point_in_time(loop: DeviceRig) -> None:
     """Volumes held together give one instant: what was written second is never there without the
     first (T47)."""
     one, two = loop.show(1, V), loop.show(1, W)
@@ -759,7 +752,7 @@ def test_a_group_snapshot_is_one_point_in_time(loop: Rig) -> None:
     try:
         for _ in range(10):
             before = turns[0]
-            until(lambda before=before: turns[0] > before, "the writer to go on")  # type: ignore[misc]
+            wait_until(lambda before=before: turns[0] > before, "the writer to go on")  # type: ignore[misc]
             with loop.devices.quiesce([V, W]):
                 loop.files.copy(V, "d.n.sv", SIZE)
                 loop.files.copy(W, "d.n.sw", SIZE)
@@ -773,7 +766,7 @@ def test_a_group_snapshot_is_one_point_in_time(loop: Rig) -> None:
         thread.join(LIMIT_SECONDS)
 
 
-def test_a_revert_under_an_open_device_keeps_the_device(rig: Rig) -> None:
+def test_a_revert_under_an_open_device_keeps_the_device(rig: DeviceRig) -> None:
     """After a revert the same open device reads the old content [kb]."""
     direct = os.O_DIRECT if rig.kind == "loop" else 0
     with opened(rig.show(1), os.O_RDWR | direct) as fd:
@@ -790,7 +783,7 @@ def test_a_revert_under_an_open_device_keeps_the_device(rig: Rig) -> None:
         assert memory[:] == bytes(2 * BLOCK)
 
 
-def test_a_held_volume_does_not_hold_others_or_its_readers(loop: Rig) -> None:
+def test_a_held_volume_does_not_hold_others_or_its_readers(loop: DeviceRig) -> None:
     """While one volume is copied, its reads and everything on other volumes go on."""
     with (
         opened(loop.show(1), os.O_RDWR | os.O_DIRECT) as held,
@@ -818,7 +811,7 @@ def test_a_held_volume_does_not_hold_others_or_its_readers(loop: Rig) -> None:
     assert loop.files.path(V).read_bytes()[:BLOCK] == b"h" * BLOCK
 
 
-def test_holds_may_overlap(loop: Rig) -> None:
+def test_holds_may_overlap(loop: DeviceRig) -> None:
     """A volume that is held twice goes on when both have ended."""
     with opened(loop.show(1), os.O_RDWR | os.O_DIRECT) as fd:
         thread = threading.Thread(target=os.pwrite, args=(fd, aligned(b"o" * BLOCK), 0))
@@ -831,7 +824,7 @@ def test_holds_may_overlap(loop: Rig) -> None:
         assert loop.files.path(V).read_bytes()[:1] == b"o"
 
 
-def test_a_held_writer_can_be_cut_off(loop: Rig) -> None:
+def test_a_held_writer_can_be_cut_off(loop: DeviceRig) -> None:
     """A write that waits when its host is forced off fails, and does not land when the hold ends
     (T80)."""
     with opened(loop.show(1), os.O_RDWR | os.O_DIRECT) as fd:
@@ -853,7 +846,7 @@ def test_a_held_writer_can_be_cut_off(loop: Rig) -> None:
     assert loop.files.path(V).read_bytes() == bytes(SIZE)
 
 
-def test_a_host_can_be_made_slow(loop: Rig) -> None:
+def test_a_host_can_be_made_slow(loop: DeviceRig) -> None:
     """A drill may delay every read and write of one host; others are as fast as before."""
     loop.devices.delay(1, 0.2)
     with (
@@ -877,7 +870,7 @@ def test_a_host_can_be_made_slow(loop: Rig) -> None:
     assert loop.files.path(V).read_bytes()[:1] == b"t"
 
 
-def test_a_slow_host_can_be_cut_off_at_once(loop: Rig) -> None:
+def test_a_slow_host_can_be_cut_off_at_once(loop: DeviceRig) -> None:
     """What is on its long way when its host is forced off fails at once and never lands (T80)."""
     loop.devices.delay(1, 3600)
     with opened(loop.show(1)) as fd:
@@ -890,7 +883,7 @@ def test_a_slow_host_can_be_cut_off_at_once(loop: Rig) -> None:
     assert loop.files.path(V).read_bytes() == bytes(SIZE)
 
 
-def test_plain_files_cannot_be_delayed(file: Rig) -> None:
+def test_plain_files_cannot_be_delayed(file: DeviceRig) -> None:
     """What a kind cannot do it says."""
     with pytest.raises(devices.DeviceError, match="plain files"):
         file.devices.delay(1, 1.0)
@@ -899,7 +892,7 @@ def test_plain_files_cannot_be_delayed(file: Rig) -> None:
 # starting again and ending
 
 
-def test_an_orderly_end_and_a_new_start_keep_the_data(rig: Rig) -> None:
+def test_an_orderly_end_and_a_new_start_keep_the_data(rig: DeviceRig) -> None:
     """After close nothing is left on the hosts; the next start shows the same data again."""
     put(rig.show(1, name="a"), b"kept")
     rig.devices.close()
@@ -929,7 +922,7 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def previous_run(rig: Rig, *wanted: str) -> Iterator[None]:
+def previous_run(rig: DeviceRig, *wanted: str) -> Iterator[None]:
     """Another process is the API; it is killed when this ends."""
     rig.devices.close()
     for global_id in (V, W):
@@ -942,7 +935,7 @@ def previous_run(rig: Rig, *wanted: str) -> Iterator[None]:
         run.kill()
 
 
-def test_a_writer_does_not_notice_that_the_api_was_killed(rig: Rig) -> None:
+def test_a_writer_does_not_notice_that_the_api_was_killed(rig: DeviceRig) -> None:
     """StorPool's client goes on without its API: no error, no new device, and the next API takes it
     over [kb]."""
     with previous_run(rig, f"1:{V}"):
@@ -950,18 +943,18 @@ def test_a_writer_does_not_notice_that_the_api_was_killed(rig: Rig) -> None:
         writer = Writer(rig.by_id(1), direct=rig.kind == "loop")
         writer.__enter__()
     before = writer.count
-    until(lambda: writer.count > before, "the writer to go on without an API")
+    wait_until(lambda: writer.count > before, "the writer to go on without an API")
     rig.again()
     before = writer.count
     assert rig.show(1).resolve() == target
     rig.devices.keep([(1, V)])
-    until(lambda: writer.count > before, "the writer to go on with the new API")
+    wait_until(lambda: writer.count > before, "the writer to go on with the new API")
     assert rig.devices.holders(1, V)[0].startswith(f"pid {os.getpid()} ")
     writer.__exit__()
     assert writer.problem is None
 
 
-def test_an_api_that_dies_while_it_holds_lets_go(loop: Rig) -> None:
+def test_an_api_that_dies_while_it_holds_lets_go(loop: DeviceRig) -> None:
     """A volume is not held for ever because the API was killed in the middle of a snapshot (D3)."""
     script = PREVIOUS_RUN.replace(
         'print("shown"', f'held = run.quiesce(["{V}"]); held.__enter__(); print("shown"'
@@ -986,7 +979,7 @@ def test_an_api_that_dies_while_it_holds_lets_go(loop: Rig) -> None:
         assert not thread.is_alive()
 
 
-def test_keep_removes_what_nobody_wants_any_more(rig: Rig) -> None:
+def test_keep_removes_what_nobody_wants_any_more(rig: DeviceRig) -> None:
     """Of what an earlier run left, only that stays which the cluster still knows (T50)."""
     with previous_run(rig, f"1:{V}", f"1:{W}", f"2:{V}"):
         rig.by_name(1, "stale").symlink_to("/dev/null")
@@ -999,7 +992,7 @@ def test_keep_removes_what_nobody_wants_any_more(rig: Rig) -> None:
     assert list(rig.by_id(2).parent.iterdir()) == []
 
 
-def test_an_unwanted_holder_is_cut_off_at_the_next_start(rig: Rig) -> None:
+def test_an_unwanted_holder_is_cut_off_at_the_next_start(rig: DeviceRig) -> None:
     """A forced detach that was recorded but not carried out before a kill is carried out at the
     next start (D3)."""
     with previous_run(rig, f"1:{V}", f"2:{V}"):
@@ -1017,7 +1010,7 @@ def test_an_unwanted_holder_is_cut_off_at_the_next_start(rig: Rig) -> None:
     assert rig.by_id(2).exists()
 
 
-def test_plain_files_that_a_killed_cut_left_behind_are_healed(file: Rig) -> None:
+def test_plain_files_that_a_killed_cut_left_behind_are_healed(file: DeviceRig) -> None:
     """Killed between the new inode of a volume and that of another host's link: the next start
     moves it (D3)."""
     with previous_run(file, f"2:{V}"):
@@ -1028,12 +1021,12 @@ def test_plain_files_that_a_killed_cut_left_behind_are_healed(file: Rig) -> None
     assert file.show(2).read_bytes()[:3] == b"new"
 
 
-def test_root_has_loop_devices(loop: Rig) -> None:
+def test_root_has_loop_devices(loop: DeviceRig) -> None:
     """auto is loop where loop devices can be had."""
     assert devices.Devices("auto", loop.folder / "other", {}).kind == "loop"
 
 
-def test_what_the_file_system_refuses_is_one_sentence(file: Rig) -> None:
+def test_what_the_file_system_refuses_is_one_sentence(file: DeviceRig) -> None:
     """A link that cannot be made is an error that names the host and the object."""
     file.by_id(1).mkdir()
     (file.by_id(1) / "in the way").touch()
@@ -1080,7 +1073,7 @@ def test_an_ordinary_user_cannot_write_what_is_read_only() -> None:
     """Kind file: read-only is a mode, which lasts as long as no host may write."""
 
     def look(folder: Path) -> None:
-        rig = Rig("file", folder)
+        rig = DeviceRig("file", folder)
         link = rig.show(1, read_only=True)
         with pytest.raises(PermissionError):
             link.open("r+b")
@@ -1099,7 +1092,7 @@ def test_an_ordinary_users_holder_is_seen_and_cut_off() -> None:
     again."""
 
     def look(folder: Path) -> None:
-        rig = Rig("file", folder)
+        rig = DeviceRig("file", folder)
         with opened(rig.show(1)) as fd:
             assert len(rig.devices.holders(1, V)) == 1
             rig.devices.hide(1, V, cut=True)

@@ -13,29 +13,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, RefusedError, World, until, world
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Peer, RefusedError, opened_peer
 from storpool import spapi
 
+from rigs.clock import wait_until
 from storpool_simulator.api import faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster to call."""
-    with world(tmp_path) as running:
-        yield running
-
-
-def inject(peer: World, **fault: Any) -> None:
+def inject(peer: Peer, **fault: Any) -> None:
     """POST /simulator/faults."""
     assert peer.control("POST", "faults", fault) == {"ok": True}
 
 
-def binding(peer: World, retries: int, timeout: float = LIMIT_SECONDS) -> spapi.Api:
+def binding(peer: Peer, retries: int, timeout: float = LIMIT_SECONDS) -> spapi.Api:
     """The official binding, with its retries but without its waits."""
     return spapi.Api(
         peer.host,
@@ -47,7 +40,7 @@ def binding(peer: World, retries: int, timeout: float = LIMIT_SECONDS) -> spapi.
     )
 
 
-def test_a_transient_error(peer: World) -> None:
+def test_a_transient_error(peer: Peer) -> None:
     """An error with transient:true strikes the named query N times, and nothing happens; a client
     repeats [spapi]."""
     inject(
@@ -73,7 +66,7 @@ def test_a_transient_error(peer: World) -> None:
     peer.create("v")
 
 
-def test_the_binding_lives_with_transient_errors(peer: World) -> None:
+def test_the_binding_lives_with_transient_errors(peer: Peer) -> None:
     """The official binding repeats a transient error and makes one volume [spapi]."""
     inject(peer, kind="transient", times=3)
     binding(peer, 5).volumeCreate({"name": "v", "size": GIB})
@@ -81,7 +74,7 @@ def test_the_binding_lives_with_transient_errors(peer: World) -> None:
     assert peer.names() == {"v"}
 
 
-def test_an_error_with_status_200(peer: World) -> None:
+def test_an_error_with_status_200(peer: Peer) -> None:
     """A reply of status 200 with an error is an error [spapi] [cs]."""
     inject(peer, kind="error_200", query="VolumeCreate")
     reply = peer.raw("POST", "/ctrl/1.0/VolumeCreate", {"name": "v", "size": GIB})
@@ -89,7 +82,7 @@ def test_an_error_with_status_200(peer: World) -> None:
     assert peer.names() == set()
 
 
-def test_a_bad_gateway(peer: World) -> None:
+def test_a_bad_gateway(peer: Peer) -> None:
     """A 502 with a page that is not JSON [pve] [brick]."""
     inject(peer, kind="bad_gateway")
     reply = peer.raw("GET", "/ctrl/1.0/VolumesList")
@@ -100,7 +93,7 @@ def test_a_bad_gateway(peer: World) -> None:
 
 
 @pytest.mark.parametrize(("kind", "made"), [("reset_before", set()), ("reset_after", {"v"})])
-def test_a_reset(peer: World, kind: str, made: set[str]) -> None:
+def test_a_reset(peer: Peer, kind: str, made: set[str]) -> None:
     """A real RST, before the call took effect or after it did, once [spapi]."""
     inject(peer, kind=kind, query="VolumeCreate")
     with pytest.raises(ConnectionResetError):
@@ -110,7 +103,7 @@ def test_a_reset(peer: World, kind: str, made: set[str]) -> None:
     assert (create["query"], create["status"]) == ("VolumeCreate", None)
 
 
-def test_a_repeat_after_a_lost_reply(peer: World) -> None:
+def test_a_repeat_after_a_lost_reply(peer: Peer) -> None:
     """The binding repeats after a reset; a named create then meets its own volume [spapi] [inf]."""
     inject(peer, kind="reset_after", query="VolumeCreate")
     with pytest.raises(spapi.ApiError) as error:
@@ -119,17 +112,17 @@ def test_a_repeat_after_a_lost_reply(peer: World) -> None:
     assert peer.names() == {"v"}
 
 
-def test_a_delay_beyond_the_time_out(peer: World) -> None:
+def test_a_delay_beyond_the_time_out(peer: Peer) -> None:
     """A call that is delayed is made although its client has given up [spapi]."""
     inject(peer, kind="delay", query="VolumeCreate", seconds=LIMIT_SECONDS)
     with pytest.raises(TimeoutError):
         binding(peer, 0, timeout=0.1).volumeCreate({"name": "v", "size": GIB})
     assert peer.names() == set()
     peer.control("DELETE", "faults")
-    until(lambda: peer.names() == {"v"})
+    wait_until(lambda: peer.names() == {"v"})
 
 
-def test_a_call_that_hangs(peer: World) -> None:
+def test_a_call_that_hangs(peer: Peer) -> None:
     """A call that hangs is never made; the connection ends without an answer after its time
     [spapi]."""
     inject(peer, kind="hang", query="VolumeCreate")
@@ -141,18 +134,18 @@ def test_a_call_that_hangs(peer: World) -> None:
     assert peer.names() == set()
 
 
-def test_connects_are_refused(peer: World) -> None:
+def test_connects_are_refused(peer: Peer) -> None:
     """refuse closes the listening socket at once: ECONNREFUSED until the time is over, then the
     same port [spapi]."""
     inject(peer, kind="refuse", seconds=0.3)
     with pytest.raises(ConnectionRefusedError) as refused:
         peer.get("VolumesList")
     assert refused.value.errno == errno.ECONNREFUSED
-    until(lambda: _reachable(peer))
+    wait_until(lambda: _reachable(peer))
     assert peer.get("VolumesList") == []
 
 
-def test_a_refusal_after_a_call(peer: World) -> None:
+def test_a_refusal_after_a_call(peer: Peer) -> None:
     """With a query, that call is answered and the next connect is refused [spapi]."""
     inject(peer, kind="refuse", query="VolumeCreate", seconds=LIMIT_SECONDS)
     peer.get("VolumesList")
@@ -163,7 +156,7 @@ def test_a_refusal_after_a_call(peer: World) -> None:
     assert peer.names() == {"v"}
 
 
-def test_refused_twice(peer: World) -> None:
+def test_refused_twice(peer: Peer) -> None:
     """A second refusal while the first goes on only sets the time anew."""
     peer.simulator.faults.add("refuse", seconds=LIMIT_SECONDS)
     peer.simulator.faults.add("refuse", seconds=LIMIT_SECONDS)
@@ -173,7 +166,7 @@ def test_refused_twice(peer: World) -> None:
     assert _reachable(peer)
 
 
-def test_a_stop_resets_the_calls_under_way(peer: World) -> None:
+def test_a_stop_resets_the_calls_under_way(peer: Peer) -> None:
     """stop resets whoever waits for an answer, and refuses connects for its time: a failover
     [inf]."""
     inject(peer, kind="hang", query="VolumesList")
@@ -187,7 +180,7 @@ def test_a_stop_resets_the_calls_under_way(peer: World) -> None:
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    until(
+    wait_until(
         lambda: (
             peer.simulator.calls.queries() == ("VolumesList",)
             and peer.simulator.faults.waiting() == []
@@ -201,7 +194,7 @@ def test_a_stop_resets_the_calls_under_way(peer: World) -> None:
     assert peer.get("VolumesList") == []
 
 
-def test_a_stop_in_the_middle_of_a_call(peer: World) -> None:
+def test_a_stop_in_the_middle_of_a_call(peer: Peer) -> None:
     """With a query, that call takes effect once and its answer is lost (T87)."""
     inject(peer, kind="stop", query="VolumeCreate", seconds=LIMIT_SECONDS)
     with pytest.raises(ConnectionResetError):
@@ -211,7 +204,7 @@ def test_a_stop_in_the_middle_of_a_call(peer: World) -> None:
     assert peer.names() == {"v"}
 
 
-def test_faults_are_cleared(peer: World) -> None:
+def test_faults_are_cleared(peer: Peer) -> None:
     """What waits is listed, and DELETE forgets it."""
     inject(peer, kind="transient", query="VolumeCreate", times=5)
     (waiting,) = peer.control("GET", "faults")
@@ -223,7 +216,7 @@ def test_faults_are_cleared(peer: World) -> None:
 
 def test_the_simulator_ends_while_calls_hang(tmp_path: Path) -> None:
     """A call that hangs or waits for a client does not keep the simulator from ending."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         peer.create("v")
         peer.simulator.set_client(1, running=False)
         inject(peer, kind="hang", query="VolumesList")
@@ -236,7 +229,7 @@ def test_the_simulator_ends_while_calls_hang(tmp_path: Path) -> None:
         ]
         for thread in waiting:
             thread.start()
-        until(lambda: len(peer.simulator.calls.queries()) == 3 and peer.attached())
+        wait_until(lambda: len(peer.simulator.calls.queries()) == 3 and peer.attached())
     for thread in waiting:
         thread.join(LIMIT_SECONDS)
         assert not thread.is_alive()
@@ -276,7 +269,7 @@ def test_each_fault_strikes_as_often_as_it_says(
     assert [[fault.query, fault.times] for fault in injected.waiting()] == left
 
 
-def _reachable(peer: World) -> bool:
+def _reachable(peer: Peer) -> bool:
     try:
         socket.create_connection((peer.host, peer.port), LIMIT_SECONDS).close()
     except ConnectionRefusedError:
@@ -284,12 +277,12 @@ def _reachable(peer: World) -> bool:
     return True
 
 
-def _ignored(peer: World, method: str, query: str, body: Any) -> None:
+def _ignored(peer: Peer, method: str, query: str, body: Any) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
         peer.raw(method, f"/ctrl/1.0/{query}", body)
 
 
-def test_an_instance_that_is_behind(peer: World) -> None:
+def test_an_instance_that_is_behind(peer: Peer) -> None:
     """A reading call is answered from so many changes ago, its generation too; a change is never
     made in the past."""
     global_id = peer.create("v")
@@ -311,7 +304,7 @@ def test_an_instance_that_is_behind(peer: World) -> None:
     assert peer.attached() == {("w", 2, "rw")}
 
 
-def test_the_past_has_everything_that_was_there(peer: World) -> None:
+def test_the_past_has_everything_that_was_there(peer: Peer) -> None:
     """What was deleted since, snapshots, parents and tags are listed as they were."""
     peer.create("v", tags={"a": "1"})
     peer.snapshot("v")

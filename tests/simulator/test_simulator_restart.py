@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, RefusedError, world
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, RefusedError, opened_peer
 
 from storpool_simulator.devices import storage
 
@@ -39,7 +39,7 @@ READS = (
 def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     """Names, ids, tags, the tree, attachments, pending deletes, templates, buckets, clock: all as
     before."""
-    with world(
+    with opened_peer(
         tmp_path, cluster_id="ab.c", cluster_name="one", switches={"linger": "1000"}
     ) as peer:
         v = peer.create("v", template="nvme", tags={"a": "b"}, iops=7)
@@ -55,7 +55,7 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
         peer.control("POST", "clock", {"advance": 500})
         before = {query: peer.get(query) for query in READS}
         clock, generation = peer.control("GET", "clock"), peer.simulator.cluster.generation
-    with world(tmp_path, switches={"linger": "1000"}) as peer:
+    with opened_peer(tmp_path, switches={"linger": "1000"}) as peer:
         assert {query: peer.get(query) for query in READS} == before
         assert peer.control("GET", "clock") == clock
         assert peer.simulator.cluster.generation > generation
@@ -71,20 +71,20 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_a_deleted_number_is_not_used_again_after_a_restart(tmp_path: Path) -> None:
     """Also the id of a volume that was deleted before the restart is never given out again
     [sptypes]."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         first = peer.create("v")
         peer.post("VolumeDelete/v")
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         assert peer.create("v") != first
 
 
 def test_hosts_and_templates_are_those_of_this_start(tmp_path: Path) -> None:
     """Templates stay and take a new capacity; a host that is not named any more is down and keeps
     its attachments."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         peer.create("v", template="hdd")
         peer.reassign({"volume": "v", "rw": [1, 2]})
-    with world(tmp_path, templates={"nvme": 5 * GIB}, hosts={2: tmp_path / "host2"}) as peer:
+    with opened_peer(tmp_path, templates={"nvme": 5 * GIB}, hosts={2: tmp_path / "host2"}) as peer:
         capacities = {
             one["name"]: one["stored"]["capacity"] for one in peer.get("VolumeTemplatesStatus")
         }
@@ -97,21 +97,21 @@ def test_hosts_and_templates_are_those_of_this_start(tmp_path: Path) -> None:
 def test_the_data_of_an_unfinished_create_is_removed(tmp_path: Path) -> None:
     """A data file without a row, of a create that was never acknowledged, is gone after the
     start."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         peer.create("v")
         files = peer.simulator.cluster.files
         files.create("sim.a.zzz", GIB)
-    with world(tmp_path):
+    with opened_peer(tmp_path):
         assert not files.path("sim.a.zzz").exists()
 
 
 def test_the_size_of_an_unfinished_resize_is_healed(tmp_path: Path) -> None:
     """A data file that is longer than its row says is cut: the growth was never acknowledged."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         v = peer.create("v")
         files = peer.simulator.cluster.files
         files.resize(v, 2 * GIB)
-    with world(tmp_path):
+    with opened_peer(tmp_path):
         assert files.path(v).stat().st_size == GIB
 
 
@@ -127,7 +127,7 @@ class _Dying(storage.Storage):
 def test_an_unfinished_revert_is_finished(tmp_path: Path) -> None:
     """A revert that dies while it copies is finished by the next start: no mixture of old and new
     data is left."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         v = peer.create("v")
         peer.reassign({"volume": "v", "rw": [1]})
         peer.write(1, v, b"good data")
@@ -136,13 +136,13 @@ def test_an_unfinished_revert_is_finished(tmp_path: Path) -> None:
         peer.simulator.cluster.files = _Dying(tmp_path / "state" / "data")
         with pytest.raises(RefusedError, match="internalError"):
             peer.post("VolumeRevert/v", {"toSnapshot": "s"})
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         assert peer.read(1, v, 9) == b"good data"
 
 
 def test_a_failed_write_of_the_rows_takes_all_back(tmp_path: Path) -> None:
     """When a change cannot be written down, rows, files and devices are as before."""
-    with world(tmp_path) as peer:
+    with opened_peer(tmp_path) as peer:
         v = peer.create("v")
         before = {query: peer.get(query) for query in READS if query != "KV/List/b"}
         with sqlite3.connect(tmp_path / "state" / "cluster.sqlite") as base:
@@ -181,7 +181,7 @@ def test_sigkill_under_load(tmp_path: Path) -> None:
                     threads.submit(_load, peer, f"r{number}w{worker}", acknowledged, enough)
                 assert enough.wait(LIMIT_SECONDS)
                 process.kill()
-    with world(tmp_path, hosts={1: tmp_path / "host1"}) as peer:
+    with opened_peer(tmp_path, hosts={1: tmp_path / "host1"}) as peer:
         _check_acknowledged(peer, acknowledged)
         rows = peer.simulator.cluster.catalog.entries.rows
         assert set(peer.simulator.cluster.files.ids()) == {

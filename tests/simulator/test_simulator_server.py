@@ -11,28 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import LIMIT_SECONDS, TOKEN, RefusedError, World, world
+from simulator_fixtures import LIMIT_SECONDS, TOKEN, Peer, RefusedError
 from storpool import spapi
 
 from storpool_simulator import switches
 from storpool_simulator.api import calls, faults
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
+
+
+pytestmark = pytest.mark.usefixtures("v")
 
 
 @pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster with one volume."""
-    with world(tmp_path, cluster_id="abcd.e", cluster_name="one") as running:
-        running.create("v")
-        yield running
+def peer_options() -> dict[str, Any]:
+    """A cluster with an id and a name."""
+    return {"cluster_id": "abcd.e", "cluster_name": "one"}
 
 
 # requests and replies
 
 
-def test_the_envelope(peer: World) -> None:
+def test_the_envelope(peer: Peer) -> None:
     """Data and generation on success, an error object and a status that is not 200 on failure
     [spapi] [cs]."""
     good = peer.raw("GET", "/ctrl/1.0/Volume/v")
@@ -44,7 +45,7 @@ def test_the_envelope(peer: World) -> None:
     assert good.headers["Cache-control"] == "private"
 
 
-def test_every_change_says_ok(peer: World) -> None:
+def test_every_change_says_ok(peer: Peer) -> None:
     """The data of a POST has ok and the generation of the cluster after it [spapi] [addon]."""
     data = peer.post("VolumeUpdate/v", {"tags": {"a": "b"}})
     assert data == {"ok": True, "generation": peer.simulator.cluster.generation}
@@ -62,7 +63,7 @@ def test_every_change_says_ok(peer: World) -> None:
 @pytest.mark.parametrize(
     "path", ["/ctrl/1.0/VolumesList", "/ctrl/1.0/Unknown", "/simulator/calls", "/"]
 )
-def test_a_wrong_token_is_refused(peer: World, headers: dict[str, str], path: str) -> None:
+def test_a_wrong_token_is_refused(peer: Peer, headers: dict[str, str], path: str) -> None:
     """Nothing is answered without the token, the control port included [spapi]."""
     reply = peer.raw("GET", path, headers=headers)
     assert (reply.status, reply.json["error"]["name"]) == (401, "unauthorized")
@@ -78,20 +79,20 @@ def test_a_wrong_token_is_refused(peer: World, headers: dict[str, str], path: st
         "RemoteCommand/one/MultiCluster/",
     ],
 )
-def test_all_forms_of_a_path(peer: World, path: str) -> None:
+def test_all_forms_of_a_path(peer: Peer, path: str) -> None:
     """A query is served directly, as MultiCluster, and through the cluster's own name or id [spapi]
     [csi]."""
     assert peer.get(f"{path}Volume/v") != []
     assert ("clusterId" in peer.get(f"{path}Volume/v")[0]) == ("MultiCluster" in path)
 
 
-def test_a_tilde_may_be_escaped(peer: World) -> None:
+def test_a_tilde_may_be_escaped(peer: Peer) -> None:
     """~gid is understood plain, as all clients send it, and as %7E [inf]."""
     global_id = peer.volume("v")["globalId"]
     assert peer.volume(f"~{global_id}") == peer.volume(f"%7E{global_id}")
 
 
-def test_names_with_all_characters(peer: World) -> None:
+def test_names_with_all_characters(peer: Peer) -> None:
     """A name may have every character of its pattern in a path [sptypes]."""
     peer.create("a:b.c-d_E")
     peer.post("VolumeSnapshot/a:b.c-d_E", {})
@@ -117,19 +118,19 @@ def test_names_with_all_characters(peer: World) -> None:
         ("GET", "RemoteCommand/one", 404),
     ],
 )
-def test_a_query_that_is_unknown(peer: World, method: str, path: str, status: int) -> None:
+def test_a_query_that_is_unknown(peer: Peer, method: str, path: str, status: int) -> None:
     """A query, method or form that the binding's table does not have is an error [spapi]."""
     reply = peer.raw(method, f"/ctrl/1.0/{path}")
     assert (reply.status, reply.json["error"]["name"]) == (status, "unknownQuery")
 
 
-def test_an_unconnected_cluster(peer: World) -> None:
+def test_an_unconnected_cluster(peer: Peer) -> None:
     """Only the cluster itself can be reached by RemoteCommand [spapi]."""
     with pytest.raises(RefusedError, match="elsewhere"):
         peer.get("RemoteCommand/elsewhere/VolumesList")
 
 
-def test_all_clusters(peer: World) -> None:
+def test_all_clusters(peer: Peer) -> None:
     """MultiCluster/AllClusters/ wraps the replies of the clusters, for the three known queries
     [cs-up]."""
     for query in calls.ALL_CLUSTERS:
@@ -140,7 +141,7 @@ def test_all_clusters(peer: World) -> None:
 
 @pytest.mark.parametrize("body", [None, "", "{}", "  "])
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", None])
-def test_bodies_and_content_types(peer: World, body: str | None, kind: str | None) -> None:
+def test_bodies_and_content_types(peer: Peer, body: str | None, kind: str | None) -> None:
     """An empty body is as good as {}, and the content type does not matter [pve] [cs] [addon]."""
     headers = {"Authorization": f"Storpool v1:{TOKEN}", **({"Content-Type": kind} if kind else {})}
     assert peer.raw("POST", "/ctrl/1.0/VolumeSnapshot/v", body, headers).status == 200
@@ -152,7 +153,7 @@ def test_bodies_and_content_types(peer: World, body: str | None, kind: str | Non
 @pytest.mark.parametrize(
     "body", ["{", "nonsense", b"\xff\xfe", '"{\\"size\\": 512}"', "[]", "7", "{'a': 1}"]
 )
-def test_a_bad_body(peer: World, body: Any) -> None:
+def test_a_bad_body(peer: Peer, body: Any) -> None:
     """What is not a JSON object is invalidParam, a JSON string that holds JSON too [brick]."""
     reply = peer.raw("POST", "/ctrl/1.0/VolumeUpdate/v", body)
     assert (reply.status, reply.json["error"]["name"]) == (400, "invalidParam")
@@ -160,7 +161,7 @@ def test_a_bad_body(peer: World, body: Any) -> None:
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 @pytest.mark.parametrize("connection", ["close", "keep-alive", ""])
-def test_connections(peer: World, version: str, connection: str) -> None:
+def test_connections(peer: Peer, version: str, connection: str) -> None:
     """Any kind of connection is accepted; the reply is HTTP/1.0 and closes it [kb]."""
     lines = [f"GET /ctrl/1.0/Volume/v {version}", "Host: x", f"Authorization: Storpool v1:{TOKEN}"]
     lines += [f"Connection: {connection}"] if connection else []
@@ -173,7 +174,7 @@ def test_connections(peer: World, version: str, connection: str) -> None:
     assert json.loads(text)["data"][0]["name"] == "v"
 
 
-def test_many_at_once(peer: World) -> None:
+def test_many_at_once(peer: Peer) -> None:
     """Calls from many threads are all answered, and each change is made once [spapi]."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -186,7 +187,7 @@ def test_many_at_once(peer: World) -> None:
 # the control port
 
 
-def test_calls_are_recorded(peer: World) -> None:
+def test_calls_are_recorded(peer: Peer) -> None:
     """The record has the API's calls since it was cleared, with body and status, and no control
     requests."""
     peer.control("DELETE", "calls")
@@ -208,7 +209,7 @@ def test_calls_are_recorded(peer: World) -> None:
     assert TOKEN not in json.dumps([first, second, third])
 
 
-def test_a_client_is_registered_and_changed(peer: World) -> None:
+def test_a_client_is_registered_and_changed(peer: Peer) -> None:
     """Clients can be added, taken down and given open volumes; a client without a folder has no
     devices."""
     peer.control("POST", "clients/9", {"status": "running", "open": ["abcd.e.1"]})
@@ -222,7 +223,7 @@ def test_a_client_is_registered_and_changed(peer: World) -> None:
     assert peer.attached() == {("v", 9, "rw")}
 
 
-def test_the_clock_is_advanced(peer: World) -> None:
+def test_the_clock_is_advanced(peer: Peer) -> None:
     """Time passes as told, and never backwards."""
     before = peer.control("GET", "clock")["now"]
     assert peer.control("POST", "clock", {"advance": 7.5})["now"] == before + 7.5
@@ -258,7 +259,7 @@ def test_the_clock_is_advanced(peer: World) -> None:
     ],
     ids=str,
 )
-def test_a_bad_control_request(peer: World, method: str, noun: str, body: Any) -> None:
+def test_a_bad_control_request(peer: Peer, method: str, noun: str, body: Any) -> None:
     """A control request that is not understood is refused in one sentence and changes nothing."""
     with pytest.raises(RefusedError) as refused:
         peer.control(method, noun, body)

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-from simulator_fixtures import World, content, fill, refused, world
+from simulator_fixtures import Peer, content, fill, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 DATA = b"data" * 128
-
-
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster to call."""
-    with world(tmp_path) as running:
-        yield running
 
 
 # the tree
 
 
-def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: World) -> None:
+def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: Peer) -> None:
     """The snapshot becomes the volume's parent, the old parent the snapshot's [spapi]."""
     peer.create("v")
     peer.snapshot("v", "one")
@@ -36,7 +27,7 @@ def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: World) -> None:
     assert (peer.shot("two")["onVolume"], peer.shot("one")["onVolume"]) == ("v", "child")
 
 
-def test_a_volume_is_rebased_on_an_ancestor(peer: World) -> None:
+def test_a_volume_is_rebased_on_an_ancestor(peer: Peer) -> None:
     """VolumeRebase takes an ancestor or nothing, and refuses what is no ancestor [spapi]."""
     peer.create("v")
     peer.snapshot("v", "one")
@@ -50,7 +41,7 @@ def test_a_volume_is_rebased_on_an_ancestor(peer: World) -> None:
     assert peer.volume("v")["parentName"] == ""
 
 
-def test_snapshots_survive_their_volume(peer: World) -> None:
+def test_snapshots_survive_their_volume(peer: Peer) -> None:
     """VolumeDelete leaves the snapshots, with their data [kb] [addon] [pve]."""
     peer.create("v")
     fill(peer, "v", DATA)
@@ -64,7 +55,7 @@ def test_snapshots_survive_their_volume(peer: World) -> None:
 # the end of snapshots
 
 
-def test_a_snapshot_lingers_while_it_is_deleted(peer: World) -> None:
+def test_a_snapshot_lingers_while_it_is_deleted(peer: Peer) -> None:
     """SnapshotDelete answers at once; *name with deleted:true is listed until it is gone; the name
     is free [sptest]."""
     peer.create("v")
@@ -80,7 +71,7 @@ def test_a_snapshot_lingers_while_it_is_deleted(peer: World) -> None:
     assert peer.shot("s")["parentName"] == ""
 
 
-def test_an_unnamed_snapshot_is_marked_too(peer: World) -> None:
+def test_an_unnamed_snapshot_is_marked_too(peer: Peer) -> None:
     """Also a snapshot without a name begins with * while it is deleted: pve skips those [pve]."""
     v = peer.create("")
     s = peer.post(f"VolumeSnapshot/~{v}")["snapshotGlobalId"]
@@ -89,7 +80,7 @@ def test_an_unnamed_snapshot_is_marked_too(peer: World) -> None:
     assert doomed["name"] == f"*{s}"
 
 
-def test_several_children_block_a_delete(peer: World) -> None:
+def test_several_children_block_a_delete(peer: Peer) -> None:
     """A snapshot with several children stays with deleteBlocked until one is left [sptypes]."""
     peer.create("v")
     fill(peer, "v", DATA)
@@ -103,7 +94,7 @@ def test_several_children_block_a_delete(peer: World) -> None:
     assert (peer.volume("child")["parentName"], content(peer, "child", len(DATA))) == ("", DATA)
 
 
-def test_a_bound_snapshot_goes_with_its_children(peer: World) -> None:
+def test_a_bound_snapshot_goes_with_its_children(peer: Peer) -> None:
     """A bound snapshot is collected once it has no child and no attachment [sptypes]."""
     peer.create("v")
     peer.snapshot("v", "s", bind=True)
@@ -116,7 +107,7 @@ def test_a_bound_snapshot_goes_with_its_children(peer: World) -> None:
     assert peer.names() == set()
 
 
-def test_binding_a_childless_snapshot_collects_it(peer: World) -> None:
+def test_binding_a_childless_snapshot_collects_it(peer: Peer) -> None:
     """bind:true by an update is the same as at the creation; bind:false unbinds [sptypes]."""
     peer.create("v")
     peer.snapshot("v", "s", bind=True)
@@ -128,7 +119,7 @@ def test_binding_a_childless_snapshot_collects_it(peer: World) -> None:
     assert peer.names() == set()
 
 
-def test_a_transient_snapshot_goes_by_itself(peer: World) -> None:
+def test_a_transient_snapshot_goes_by_itself(peer: Peer) -> None:
     """The snapshot of a clone is visible for a while, cannot be used, and is collected with both
     children [sptypes]."""
     peer.create("v")
@@ -143,7 +134,7 @@ def test_a_transient_snapshot_goes_by_itself(peer: World) -> None:
     assert peer.volume("v")["parentName"] == peer.volume("c")["parentName"] == ""
 
 
-def test_a_snapshot_is_deleted_on_its_date(peer: World) -> None:
+def test_a_snapshot_is_deleted_on_its_date(peer: Peer) -> None:
     """deleteAfter and targetDeleteDate are honoured by the cluster's clock, which tests advance
     [sptypes] [addon]."""
     now = int(peer.simulator.cluster.now())
@@ -159,13 +150,13 @@ def test_a_snapshot_is_deleted_on_its_date(peer: World) -> None:
     assert peer.names() == {"v", "*date", "kept"}
 
 
-def test_a_date_in_the_past_is_refused(peer: World) -> None:
+def test_a_date_in_the_past_is_refused(peer: Peer) -> None:
     """targetDeleteDate can not be set in the past [sptypes]."""
     peer.create("v")
     assert refused(peer, "VolumeSnapshot/v", {"targetDeleteDate": 1}).name == "invalidParam"
 
 
-def test_an_attached_snapshot_waits_for_its_detach(peer: World) -> None:
+def test_an_attached_snapshot_waits_for_its_detach(peer: Peer) -> None:
     """A scheduled delete of an attached snapshot happens after the detach [inf]."""
     peer.create("v")
     peer.snapshot("v", "s", deleteAfter=10)
@@ -178,7 +169,7 @@ def test_an_attached_snapshot_waits_for_its_detach(peer: World) -> None:
     assert peer.names() == {"v"}
 
 
-def test_automatic_names(peer: World) -> None:
+def test_automatic_names(peer: Peer) -> None:
     """A snapshot without a name is called <volume>@<serial> and says so [kb] [sptest]."""
     peer.create("v")
     for body in ({}, {"name": ""}):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from simulator_fixtures import GIB, RefusedError, World, until, world
+from simulator_fixtures import GIB, Peer, RefusedError
 
+from rigs.clock import wait_until
 from storpool_simulator import switches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-SCENES: dict[str, Callable[[World], str]] = {}
+SCENES: dict[str, Callable[[Peer], str]] = {}
 """For each switch a scene that is played with every value; it tells in one word what happened."""
 
 EXPECTED = {
@@ -55,7 +55,7 @@ EXPECTED = {
 }
 
 
-def scene(function: Callable[[World], str]) -> Callable[[World], str]:
+def scene(function: Callable[[Peer], str]) -> Callable[[Peer], str]:
     """The scene of the switch that the function is called after."""
     SCENES[function.__name__.lstrip("_")] = function
     return function
@@ -70,12 +70,7 @@ def outcome(call: Callable[[], Any]) -> str:
     return "ok"
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[World]:
-    """A cluster with one volume."""
-    with world(tmp_path) as running:
-        running.create("v")
-        yield running
+pytestmark = pytest.mark.usefixtures("v")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +78,7 @@ def peer(tmp_path: Path) -> Iterator[World]:
     [(name, value) for name, values in EXPECTED.items() for value in values],
     ids=str,
 )
-def test_both_values(peer: World, name: str, value: str) -> None:
+def test_both_values(peer: Peer, name: str, value: str) -> None:
     """Each value of each switch has its own effect."""
     peer.control("POST", "switches", {name: value})
     assert SCENES[name](peer) == EXPECTED[name][value]
@@ -98,7 +93,7 @@ def test_every_switch_has_a_scene_for_every_value() -> None:
     assert set(SCENES) == set(EXPECTED) == set(switches.SWITCHES)
 
 
-def test_a_wrong_switch_changes_nothing(peer: World) -> None:
+def test_a_wrong_switch_changes_nothing(peer: Peer) -> None:
     """An unknown name or value is refused in one sentence, and the others of the request are not
     set either."""
     before = peer.control("GET", "switches")
@@ -108,13 +103,13 @@ def test_a_wrong_switch_changes_nothing(peer: World) -> None:
     assert peer.control("GET", "switches") == before
 
 
-def test_a_boolean_switch_takes_json_too(peer: World) -> None:
+def test_a_boolean_switch_takes_json_too(peer: Peer) -> None:
     """true and false may be sent as JSON."""
     assert peer.control("POST", "switches", {"strict": False})["strict"] == "false"
 
 
 @scene
-def _strict(peer: World) -> str:
+def _strict(peer: Peer) -> str:
     """[readme 5.1.0]."""
     unknown = outcome(lambda: peer.post("VolumeUpdate/v", {"unknown": 1}))
     null = outcome(lambda: peer.post("VolumeUpdate/v", {"template": None}))
@@ -124,20 +119,20 @@ def _strict(peer: World) -> str:
 
 
 @scene
-def _busy_error(peer: World) -> str:
+def _busy_error(peer: Peer) -> str:
     """[brick] [csi]."""
     _open(peer)
     return outcome(lambda: peer.reassign({"volume": "v", "detach": "all"}))
 
 
 @scene
-def _detach_absent(peer: World) -> str:
+def _detach_absent(peer: Peer) -> str:
     """[addon]."""
     return outcome(lambda: peer.reassign({"volume": "v", "detach": [2]}))
 
 
 @scene
-def _attach_timeout_expiry(peer: World) -> str:
+def _attach_timeout_expiry(peer: Peer) -> str:
     """[sptypes]."""
     peer.simulator.set_client(2, running=False)
     return (
@@ -147,20 +142,20 @@ def _attach_timeout_expiry(peer: World) -> str:
 
 
 @scene
-def _array_on_wait(peer: World) -> str:
+def _array_on_wait(peer: Peer) -> str:
     """[pve]."""
     return outcome(lambda: peer.post("VolumesReassignWait", [{"volume": "v", "rw": [1]}]))
 
 
 @scene
-def _default_placement(peer: World) -> str:
+def _default_placement(peer: Peer) -> str:
     """[sp-os]."""
     assert outcome(lambda: peer.create("placed", replication=2)) == "ok"
     return outcome(lambda: peer.create("w"))
 
 
 @scene
-def _unnamed_auto_name(peer: World) -> str:
+def _unnamed_auto_name(peer: Peer) -> str:
     """[cs] [pve]."""
     u = peer.create("")
     reply = peer.post(f"VolumeSnapshot/~{u}", {})
@@ -170,38 +165,38 @@ def _unnamed_auto_name(peer: World) -> str:
 
 
 @scene
-def _unknown_cluster_error(peer: World) -> str:
+def _unknown_cluster_error(peer: Peer) -> str:
     """[spapi]."""
     return outcome(lambda: peer.get("RemoteCommand/elsewhere/VolumesList"))
 
 
 @scene
-def _unauthorized_error(peer: World) -> str:
+def _unauthorized_error(peer: Peer) -> str:
     """[spapi]."""
     peer.token = "wrong"
     return outcome(lambda: peer.get("VolumesList"))
 
 
 @scene
-def _bad_json_error(peer: World) -> str:
+def _bad_json_error(peer: Peer) -> str:
     """[spapi]."""
     return outcome(lambda: peer.post("VolumeCreate", "{"))
 
 
 @scene
-def _unknown_query_error(peer: World) -> str:
+def _unknown_query_error(peer: Peer) -> str:
     """[spapi]."""
     return outcome(lambda: peer.get("Nonsense"))
 
 
 @scene
-def _error_status(peer: World) -> str:
+def _error_status(peer: Peer) -> str:
     """[inf]."""
     return str(peer.raw("GET", "/ctrl/1.0/Volume/unknown").status)
 
 
 @scene
-def _tag_update(peer: World) -> str:
+def _tag_update(peer: Peer) -> str:
     """[cs-up] [pve]."""
     peer.post("VolumeUpdate/v", {"tags": {"a": "1"}})
     peer.post("VolumeUpdate/v", {"tags": {"b": "1"}})
@@ -209,7 +204,7 @@ def _tag_update(peer: World) -> str:
 
 
 @scene
-def _tag_empty(peer: World) -> str:
+def _tag_empty(peer: Peer) -> str:
     """[sp-os] [addon]."""
     peer.post("VolumeUpdate/v", {"tags": {"a": "1", "b": "1"}})
     peer.post("VolumeUpdate/v", {"tags": {"a": ""}})
@@ -217,7 +212,7 @@ def _tag_empty(peer: World) -> str:
 
 
 @scene
-def _config_wait_down(peer: World) -> str:
+def _config_wait_down(peer: Peer) -> str:
     """[spapi]."""
     peer.simulator.set_client(2, running=False)
     if peer.simulator.switches["config_wait_down"] == "error":
@@ -228,7 +223,7 @@ def _config_wait_down(peer: World) -> str:
 
 
 @scene
-def _revert_attached(peer: World) -> str:
+def _revert_attached(peer: Peer) -> str:
     """[pve] [cs] [cinder]."""
     peer.snapshot("v", "s")
     peer.reassign({"volume": "v", "rw": [1]})
@@ -238,7 +233,7 @@ def _revert_attached(peer: World) -> str:
 
 
 @scene
-def _revert_size(peer: World) -> str:
+def _revert_size(peer: Peer) -> str:
     """[pve]."""
     peer.snapshot("v", "s")
     peer.post("VolumeUpdate/v", {"size": 2 * GIB})
@@ -251,7 +246,7 @@ def _revert_size(peer: World) -> str:
 
 
 @scene
-def _revert_limits(peer: World) -> str:
+def _revert_limits(peer: Peer) -> str:
     """[cs]."""
     peer.snapshot("v", "s")
     peer.post("VolumeUpdate/v", {"iops": 5})
@@ -260,14 +255,14 @@ def _revert_limits(peer: World) -> str:
 
 
 @scene
-def _on_attached_everywhere(peer: World) -> str:
+def _on_attached_everywhere(peer: Peer) -> str:
     """[cs]."""
     peer.reassign({"volume": "v", "rw": [1]})
     return outcome(lambda: peer.post("VolumeDelete/v", {"onAttached": "detachForce"}))
 
 
 @scene
-def _on_volume_none(peer: World) -> str:
+def _on_volume_none(peer: Peer) -> str:
     """[sptypes]."""
     peer.snapshot("v", "s")
     peer.post("VolumeDelete/v")
@@ -275,20 +270,20 @@ def _on_volume_none(peer: World) -> str:
 
 
 @scene
-def _update_name(peer: World) -> str:
+def _update_name(peer: Peer) -> str:
     """[cs]."""
     return str(peer.post("VolumeUpdate/v", {"rename": "w"}).get("name"))
 
 
 @scene
-def _zero_limit(peer: World) -> str:
+def _zero_limit(peer: Peer) -> str:
     """[cs]."""
     peer.post("VolumeUpdate/v", {"iops": 0})
     return str(peer.volume("v")["iops"])
 
 
 @scene
-def _small_child(peer: World) -> str:
+def _small_child(peer: Peer) -> str:
     """[cs]."""
     peer.snapshot("v", "s")
     of_snapshot = outcome(lambda: peer.create("w", size=GIB // 2, parent="s"))
@@ -297,21 +292,21 @@ def _small_child(peer: World) -> str:
 
 
 @scene
-def _name_tags_limit(peer: World) -> str:
+def _name_tags_limit(peer: Peer) -> str:
     """[kb]."""
     assert outcome(lambda: peer.create("n" * 99, tags={"t": "x" * 100})) == "ok"
     return outcome(lambda: peer.create("n" * 100, tags={"t": "x" * 100}))
 
 
 @scene
-def _list_multicluster(peer: World) -> str:
+def _list_multicluster(peer: Peer) -> str:
     """[pve]."""
     assert len(peer.get("VolumesAndSnapshotsList")["volumes"]) == 1
     return outcome(lambda: peer.get("MultiCluster/VolumesAndSnapshotsList"))
 
 
 @scene
-def _delete_attached_snapshot(peer: World) -> str:
+def _delete_attached_snapshot(peer: Peer) -> str:
     """[inf]."""
     peer.snapshot("v", "s")
     peer.reassign({"snapshot": "s", "ro": [1]})
@@ -319,14 +314,14 @@ def _delete_attached_snapshot(peer: World) -> str:
 
 
 @scene
-def _downgrade_open(peer: World) -> str:
+def _downgrade_open(peer: Peer) -> str:
     """[addon] [pve]."""
     _open(peer)
     return outcome(lambda: peer.reassign({"volume": "v", "ro": [1]}))
 
 
 @scene
-def _own_device(peer: World) -> str:
+def _own_device(peer: Peer) -> str:
     """[pve] [sp-os]."""
     _open(peer)
     closed = peer.create("closed")
@@ -337,28 +332,28 @@ def _own_device(peer: World) -> str:
 
 
 @scene
-def _overprovision(peer: World) -> str:
+def _overprovision(peer: Peer) -> str:
     """[csi]."""
     peer.create("first", size=60 * GIB, template="nvme")
     return outcome(lambda: peer.create("second", size=60 * GIB, template="nvme"))
 
 
 @scene
-def _list_order(peer: World) -> str:
+def _list_order(peer: Peer) -> str:
     """[inf]."""
     peer.create("w")
     return " ".join(one["name"] for one in peer.get("VolumesList"))
 
 
 @scene
-def _lag(peer: World) -> str:
+def _lag(peer: Peer) -> str:
     """[inf]: an instance of the management service that is behind after a failover."""
     peer.create("w")
     return ", ".join(" ".join(one["name"] for one in peer.get("VolumesList")) for _ in range(3))
 
 
 @scene
-def _linger(peer: World) -> str:
+def _linger(peer: Peer) -> str:
     """[sptest]."""
     peer.snapshot("v", "s")
     peer.post("SnapshotDelete/s")
@@ -366,18 +361,18 @@ def _linger(peer: World) -> str:
     return " ".join(sorted(peer.names()))
 
 
-def _open(peer: World) -> None:
+def _open(peer: Peer) -> None:
     global_id = peer.volume("v")["globalId"]
     peer.reassign({"volume": "v", "rw": [1]})
     peer.simulator.set_client(1, opened=[global_id])
-    until(
+    wait_until(
         lambda: peer.simulator.cluster.holders(
             peer.simulator.cluster.catalog.attached(global_id)[1]
         )
     )
 
 
-def _impatient(peer: World, query: str) -> None:
+def _impatient(peer: Peer, query: str) -> None:
     import http.client
 
     connection = http.client.HTTPConnection(peer.host, peer.port, timeout=0.2)

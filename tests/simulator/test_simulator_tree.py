@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from simulator_fixtures import world
+from simulator_fixtures import opened_peer
 
 from storpool_simulator import errors
 from storpool_simulator.api import calls
@@ -33,7 +33,7 @@ class Tree(RuleBasedStateMachine):
         self._stack = ExitStack()
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._base = folder / "state" / "cluster.sqlite"
-        running = self._stack.enter_context(world(folder, switches={"linger": "10"}))
+        running = self._stack.enter_context(opened_peer(folder, switches={"linger": "10"}))
         self.cluster = running.simulator.cluster
         self.ids: set[str] = set()
         self.content: dict[str, bytes] = {}

@@ -20,7 +20,7 @@ import vm_lives_steps
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from vm_lives import Life, TwoWriters
-from vm_lives_site import Site
+from vm_lives_site import LivesSite
 
 from ovirt_demo import flows, hooks
 from storpool_ovirt import errors
@@ -100,16 +100,16 @@ HAPPENED = (
 
 
 @pytest.fixture
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LivesSite]:
     """Give a cluster with three hosts and six disks, in some parts with an instance that is
     behind."""
     pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
     part = getattr(getattr(request.node, "callspec", None), "params", {}).get("part", 0)
-    with contextlib.closing(Site(tmp_path, lag=LAGS[part])) as made:
+    with contextlib.closing(LivesSite(tmp_path, lag=LAGS[part])) as made:
         yield made
 
 
-def run(site: Site, part: int) -> collections.Counter[str]:
+def run(site: LivesSite, part: int) -> collections.Counter[str]:
     """Live the lives of a part, the same ones each time, and return what happened in them."""
     counts: collections.Counter[str] = collections.Counter()
     for number in range(part * LIVES, (part + 1) * LIVES):
@@ -122,7 +122,7 @@ def run(site: Site, part: int) -> collections.Counter[str]:
     return counts
 
 
-def search(site: Site, most: int) -> collections.Counter[str]:
+def search(site: LivesSite, most: int) -> collections.Counter[str]:
     """Live so many lives, others each time; where one fails, it is made small."""
     counts: collections.Counter[str] = collections.Counter()
 
@@ -156,7 +156,7 @@ def one(life: Life, steps: Sequence[vm_lives_steps.Step]) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_lives_of_vms(site: Site, part: int) -> None:
+def test_random_lives_of_vms(site: LivesSite, part: int) -> None:
     """T13, T35, T44, T45, T53, T55, T56, T69, T80, T81, T88: whatever happens, a disk has one host
     that can write.
 
@@ -179,14 +179,14 @@ def test_random_lives_of_vms_on_plain_files(tmp_path: Path) -> None:
     """T44, T80: the same holds where devices are plain files, as for ordinary users."""
     pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
     counts: collections.Counter[str] = collections.Counter()
-    with contextlib.closing(Site(tmp_path, "file")) as site:
+    with contextlib.closing(LivesSite(tmp_path, "file")) as site:
         for number in range(ON_FILES):
             one(Life(site, counts), drawn(number))
     assert counts["lost host's write refused"]
     assert counts["both sides of a migration wrote"]
 
 
-def test_without_the_hook_two_hosts_write(site: Site) -> None:
+def test_without_the_hook_two_hosts_write(site: LivesSite) -> None:
     """T80: the same lives with the hook left out find two writers: so they can fail."""
     with pytest.raises(TwoWriters):
         for number in range(SOON):
@@ -194,7 +194,7 @@ def test_without_the_hook_two_hosts_write(site: Site) -> None:
 
 
 def test_a_take_in_two_requests_lets_two_hosts_write(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: LivesSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T80: were a disk first taken from all and then attached here, two starts at once would both
     have it."""
@@ -225,7 +225,7 @@ def test_a_take_in_two_requests_lets_two_hosts_write(
             one(Life(site, collections.Counter()), [(race, number, number, 0)] * 3)
 
 
-def test_a_late_detach_does_not_end_a_newer_attach(site: Site) -> None:
+def test_a_late_detach_does_not_end_a_newer_attach(site: LivesSite) -> None:
     """T88: a detach that was on its way when its host was lost comes when the VM runs there again,
     and is refused."""
     with living(site) as life:
@@ -248,7 +248,7 @@ def test_a_late_detach_does_not_end_a_newer_attach(site: Site) -> None:
         assert {(life.volume(each).global_id, 1) for each in vm.disks} == site.attached()
 
 
-def test_what_a_hook_before_the_start_does_not_see_a_stray_attach(site: Site) -> None:
+def test_what_a_hook_before_the_start_does_not_see_a_stray_attach(site: LivesSite) -> None:
     """A limit: a start that froze between hook and QEMU, and a repeated attach of that host that
     StorPool did late.
 
@@ -272,7 +272,7 @@ def test_what_a_hook_before_the_start_does_not_see_a_stray_attach(site: Site) ->
 
 
 @pytest.mark.parametrize("hooked", [True, False], ids=["with its hook", "without it"])
-def test_a_vm_that_lost_its_disk_is_not_migrated(site: Site, hooked: bool) -> None:
+def test_a_vm_that_lost_its_disk_is_not_migrated(site: LivesSite, hooked: bool) -> None:
     """T45: its destination would have the disk anew, beside the host that took it: the hook of the
     source refuses.
 
@@ -298,7 +298,7 @@ def test_a_vm_that_lost_its_disk_is_not_migrated(site: Site, hooked: bool) -> No
             life.check()
 
 
-def test_what_a_late_take_does_to_a_vm_that_runs(site: Site) -> None:
+def test_what_a_late_take_does_to_a_vm_that_runs(site: LivesSite) -> None:
     """A limit: the request of a hook that gave up is done late, and a VM that runs loses its disk;
     then nobody writes.
 
@@ -314,7 +314,7 @@ def test_what_a_late_take_does_to_a_vm_that_runs(site: Site) -> None:
         assert [each.cut for each in runs.disks] == [True, False]  # the second one is shareable
 
 
-def test_a_shareable_disk_is_plugged_with_its_mark_and_without(site: Site) -> None:
+def test_a_shareable_disk_is_plugged_with_its_mark_and_without(site: LivesSite) -> None:
     """T81: a second VM gets it beside one that started with it; without the mark it does not, and
     the first writes."""
     with living(site) as life:
@@ -336,7 +336,7 @@ def test_a_shareable_disk_is_plugged_with_its_mark_and_without(site: Site) -> No
 
 
 @contextlib.contextmanager
-def living(site: Site) -> Iterator[Life]:
+def living(site: LivesSite) -> Iterator[Life]:
     """Give a life, and let nothing be left of it."""
     life = Life(site, collections.Counter())
     try:

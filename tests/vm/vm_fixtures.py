@@ -42,7 +42,7 @@ def serial(disk: Disk) -> str:
 class Machines:
     """The virtual machines of one test, on the hosts of a stage."""
 
-    def __init__(self, play: Play, site: vm_site.Site, folder: Path) -> None:
+    def __init__(self, play: Play, site: vm_site.VmSite, folder: Path) -> None:
         self.play = play
         self.made: list[Machine] = []
         self._site = site
@@ -151,7 +151,7 @@ class Machines:
 
 
 @pytest.fixture(scope="session")
-def vm_parts(tmp_path_factory: pytest.TempPathFactory) -> vm_site.Site:
+def vm_parts(tmp_path_factory: pytest.TempPathFactory) -> vm_site.VmSite:
     """Give what guests are made of; where something is missing the tests are skipped, and say
     so."""
     try:
@@ -161,7 +161,7 @@ def vm_parts(tmp_path_factory: pytest.TempPathFactory) -> vm_site.Site:
 
 
 @pytest.fixture
-def machines(vm_parts: vm_site.Site, play: Play, tmp_path: Path) -> Iterator[Machines]:
+def machines(vm_parts: vm_site.VmSite, play: Play, tmp_path: Path) -> Iterator[Machines]:
     """Give the means to run VMs; none of them outlives the test."""
     machines = Machines(play, vm_parts, tmp_path)
     yield machines

@@ -16,7 +16,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Any, Callable
 
-from vm_lives_site import DOMAIN_ID, Site, Volume, domain
+from vm_lives_site import DOMAIN_ID, LivesSite, Volume, domain
 
 from ovirt_demo import flows, hooks, vdsm
 from storpool_ovirt import errors
@@ -96,7 +96,7 @@ class Life:
 
     def __init__(
         self,
-        site: Site,
+        site: LivesSite,
         counts: collections.Counter[str],
         *,
         hooked: bool = True,

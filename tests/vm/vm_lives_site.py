@@ -14,11 +14,11 @@ import json
 import os
 import shutil
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import storpool_simulator
 from ovirt_demo import engine, hooks, vdsm
+from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, devices, sharing
 from storpool_ovirt.deadline import Deadline
@@ -40,6 +40,7 @@ LOCATION = "0a1b2c3d"
 DOMAIN_ID = "50000000-0000-4000-8000-000000000000"
 UNREACHABLE = 5022  # Engine's own error code for a host that does not answer
 JOIN_SECONDS = 60.0  # nothing that is frozen takes a tenth of a second once it goes on
+HURRY_SECONDS = 0.0005  # between two looks at what takes milliseconds and happens a thousand times
 _HELD_BACK = 600.0
 
 
@@ -47,22 +48,16 @@ class Death(BaseException):
     """The process went down with its host."""
 
 
-class Clock:
+class MortalClock(Clock):
     """The time of one process: it passes only where somebody waits, and ends with the process."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.dead = False
+    dead = False
 
     def __call__(self) -> float:
         """Return the time."""
         if self.dead:
             raise Death
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now = self() + seconds
+        return super().__call__()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +100,7 @@ class LiveHost(vdsm.Host):
     `lost`: Engine does not reach it.
     """
 
-    def __init__(self, root: Path, number: int, log: Log, clock: Callable[[], Clock]) -> None:
+    def __init__(self, root: Path, number: int, log: Log, clock: Callable[[], MortalClock]) -> None:
         super().__init__(root, root, name=f"host{number}")
         self.number = number
         self.lost = False
@@ -172,7 +167,7 @@ class Frozen:
     go_on: threading.Event
 
 
-class Site:
+class LivesSite:
     """The cluster with its hosts and disks, for many lives, one after the other."""
 
     def __init__(self, folder: Path, devices: str = "auto", lag: int = 0) -> None:
@@ -284,7 +279,10 @@ class Site:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        wait_until(lambda: not thread.is_alive() or stands.is_set() or self._holds(held))
+        wait_until(
+            lambda: not thread.is_alive() or stands.is_set() or self._holds(held),
+            pause_seconds=HURRY_SECONDS,
+        )
         if thread.is_alive():
             return Frozen(host, what, clock, thread, go_on)
         self.simulator.faults.forget()
@@ -343,14 +341,6 @@ class Site:
             "tags": names.tags(uuid, LOCATION, uuid),
         }
         return Volume(number, uuid, self.client().volume_create(body))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what takes milliseconds."""
-    end = time.monotonic() + JOIN_SECONDS
-    while not condition():
-        assert time.monotonic() < end, "it does not come"
-        time.sleep(0.0005)
 
 
 def domain(devices: Sequence[dict[str, Any]], volumes: Sequence[Volume]) -> str:

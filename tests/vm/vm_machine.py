@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vm_site import Site
+from vm_site import VmSite
 from vm_wire import LIMIT_SECONDS, Monitor, SilenceError, Wire, looks
 
 MEMORY_MB = 192
@@ -84,7 +84,7 @@ class Machine:
 
     def __init__(
         self,
-        site: Site,
+        site: VmSite,
         folder: Path,
         name: str,
         drives: Sequence[Drive],
@@ -295,7 +295,7 @@ class Machine:
 
 
 def _argv(
-    site: Site, name: str, drives: Sequence[Drive], console: Path, ends: Sequence[int]
+    site: VmSite, name: str, drives: Sequence[Drive], console: Path, ends: Sequence[int]
 ) -> Iterator[str]:
     talk, qmp, *arrival = ends
     yield from (

@@ -30,7 +30,7 @@ class Missing(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
+class VmSite:
     """Where the parts are; `initramfs` is made anew for each run."""
 
     qemu: str
@@ -38,7 +38,7 @@ class Site:
     initramfs: Path
 
 
-def make(folder: Path) -> Site:
+def make(folder: Path) -> VmSite:
     """Find the parts and make the initramfs in `folder`; raises Missing."""
     found = {
         tool: shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
@@ -54,7 +54,7 @@ def make(folder: Path) -> Site:
             raise Missing(f"no {guest / part} that can be read (.ci/vm-packages puts it there)")
     initramfs = folder / "initramfs"
     initramfs.write_bytes(archive(guest))
-    return Site(str(found[TOOLS[0]]), guest / "vmlinuz", initramfs)
+    return VmSite(str(found[TOOLS[0]]), guest / "vmlinuz", initramfs)
 
 
 def archive(guest: Path) -> bytes:
