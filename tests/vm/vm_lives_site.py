@@ -162,7 +162,7 @@ class Frozen:
 
     host: LiveHost
     what: str
-    clock: Clock
+    clock: MortalClock
     thread: threading.Thread
     go_on: threading.Event
 
@@ -200,11 +200,11 @@ class LivesSite:
         self._running = contextlib.ExitStack()
         self._start()
 
-    def clock(self) -> Clock:
+    def clock(self) -> MortalClock:
         """Return the clock of the process that this thread is; a new one for each that is not
         frozen."""
-        frozen: Clock | None = getattr(self._local, "clock", None)
-        return frozen or Clock()
+        frozen: MortalClock | None = getattr(self._local, "clock", None)
+        return frozen or MortalClock()
 
     def client(self) -> api.Client:
         """Return a client of an administrator's."""
@@ -265,7 +265,7 @@ class LivesSite:
             self.simulator.faults.add("delay", query=query, seconds=0)
         for query in held[-1:]:
             self.simulator.faults.add("delay", query=query, seconds=_HELD_BACK)
-        clock, stands, go_on = Clock(), threading.Event(), threading.Event()
+        clock, stands, go_on = MortalClock(), threading.Event(), threading.Event()
 
         def stand() -> None:
             stands.set()
