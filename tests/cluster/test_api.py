@@ -12,6 +12,7 @@ from rigs.canned_api import CLOSE, RESET, Answer, answering, ok, refused
 from rigs.clock import Clock
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
+from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
 
 

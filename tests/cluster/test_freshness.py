@@ -9,6 +9,7 @@ from rigs.canned_api import Answer, Canned, answering, ok, refused
 from rigs.clock import Clock
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api
+from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
 
 
