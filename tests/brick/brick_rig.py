@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import storpool_simulator
-from cinder_driver.connector import StorPoolConnector
 from rigs.core_fixtures import GIB, TOKEN, Core
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -29,6 +28,7 @@ with warnings.catch_warnings():
     pytest.importorskip("os_brick", reason="os-brick is not installed for this Python")
     for name in ("os_brick.initiator.connector", "oslo_privsep.daemon"):
         importlib.import_module(name)
+    StorPoolConnector = importlib.import_module("cinder_driver.connector").StorPoolConnector
 
 Info = dict[str, Any]
 
@@ -77,7 +77,6 @@ class Host:
 
 def connector(**arguments: Any) -> Any:
     """Return our connector, made as os-brick's factory makes it."""
-    from cinder_driver.connector import StorPoolConnector
 
     given: Info = {
         "root_helper": None,

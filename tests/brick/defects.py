@@ -168,7 +168,7 @@ def driver_info(host: Host) -> Info:
     with warnings.catch_warnings():
         # Cinder's libraries announce what they are about to drop.
         warnings.simplefilter("ignore")
-        import driver_rig
+        from rigs import driver_rig
 
         with driver_rig.backend(host.core) as backend:
             volume = driver_rig.volume()

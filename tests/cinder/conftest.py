@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from driver_rig import Backend, Database
-
     from rigs.core_fixtures import Core
+    from rigs.driver_rig import Backend, Database
 
 MISSING = ""
 
@@ -28,7 +27,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     try:
         # Not `cinder`: this folder has the same name.
-        for name in ("cinder.interface", "cinder.volume.group_types", "driver_rig"):
+        for name in ("cinder.interface", "cinder.volume.group_types", "rigs.driver_rig"):
             importlib.import_module(name)
     except ModuleNotFoundError as missing:
         if (missing.name or "").split(".")[0] not in ("cinder", "os_brick", "oslo_config"):
@@ -54,7 +53,7 @@ def pytest_pycollect_makemodule(
 def backend(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     """Give the driver, started; storpool.conf names the three hosts, the cluster has the templates
     nvme and hdd."""
-    import driver_rig
+    from rigs import driver_rig
 
     root = tmp_path / "engine"
     (root / "etc").mkdir(parents=True)
@@ -69,7 +68,7 @@ def backend(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """Give Cinder's database, empty."""
-    import driver_rig
+    from rigs import driver_rig
 
     with driver_rig.database(tmp_path) as made:
         yield made

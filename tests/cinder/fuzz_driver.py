@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import driver_rig
 from cinder import exception
-from driver_rig import connector, snapshot, volume, volume_type
 
 import storpool_simulator
 from cinder_driver import session
-from rigs import odd_api
+from rigs import driver_rig, odd_api
 from rigs.core_fixtures import TOKEN, Core
+from rigs.driver_rig import connector, snapshot, volume, volume_type
 from storpool_ovirt.cluster import api
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-import driver_rig
 import pytest
 from cinder import exception
 from cinder.volume import group_types
-from driver_rig import Backend, snapshot, volume
 
 from cinder_driver import session
+from rigs import driver_rig
 from rigs.core_fixtures import GIB, Core
+from rigs.driver_rig import Backend, snapshot, volume
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 

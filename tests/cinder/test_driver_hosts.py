@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from cinder import exception, objects
-from driver_rig import Backend, attachment, connector, volume
 from oslo_config import cfg
 
 from cinder_driver import hosts
 from rigs.core_fixtures import Core
+from rigs.driver_rig import Backend, attachment, connector, volume
 
 
 @pytest.fixture

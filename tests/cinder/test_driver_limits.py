@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import driver_rig
 import pytest
 from cinder import exception
-from driver_rig import Backend, configured, volume
 
 from cinder_driver import driver
-from rigs import canned_api
+from rigs import canned_api, driver_rig
 from rigs.core_fixtures import TOKEN, Core
+from rigs.driver_rig import Backend, configured, volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,7 +94,7 @@ import eventlet
 eventlet.monkey_patch()
 import sys, time
 sys.path[:0] = sys.argv[1:3]
-import driver_rig
+from rigs import driver_rig
 from rigs.core_fixtures import TOKEN
 from cinder import exception
 

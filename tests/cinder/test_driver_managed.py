@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from cinder import exception
-from driver_rig import Backend, Database, snapshot, volume, volume_type
 
 from rigs.core_fixtures import GIB
+from rigs.driver_rig import Backend, Database, snapshot, volume, volume_type
 from storpool_ovirt import names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy

@@ -7,13 +7,13 @@ import platform
 from dataclasses import replace
 from typing import Any
 
-import driver_rig
 import pytest
 from cinder import exception
-from driver_rig import Backend, volume, volume_type
 
 from cinder_driver import migration
+from rigs import driver_rig
 from rigs.core_fixtures import GIB, Core
+from rigs.driver_rig import Backend, volume, volume_type
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 

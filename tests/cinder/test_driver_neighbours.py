@@ -12,11 +12,11 @@ from typing import Any
 
 import cinderlib_functional
 import pytest
-from driver_rig import Backend, connector, snapshot, volume
 
 import storpool_simulator
 from cinder_driver import releases
 from rigs.core_fixtures import GIB, TOKEN
+from rigs.driver_rig import Backend, connector, snapshot, volume
 from storpool_ovirt import storpool_conf
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "cinderlib_script.py"

@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-import driver_rig
 import pytest
 from cinder import exception
-from driver_rig import Backend, configured, volume
 from oslo_config import cfg
 
 from cinder_driver import driver, options
+from rigs import driver_rig
 from rigs.core_fixtures import GIB, TOKEN, Core
+from rigs.driver_rig import Backend, configured, volume
 from storpool_ovirt import config
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"

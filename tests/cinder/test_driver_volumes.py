@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 from cinder import exception
-from driver_rig import Backend, snapshot, volume, volume_type
-from driver_rig import backend as started
 
 from rigs.core_fixtures import GIB, Core
+from rigs.driver_rig import Backend, snapshot, volume, volume_type
+from rigs.driver_rig import backend as started
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 

@@ -7,13 +7,13 @@ import logging
 import traceback
 from typing import Any
 
-import driver_rig
 import fuzz_driver
 import pytest
 from cinder import exception
-from driver_rig import Backend, configured, connector, volume
 
+from rigs import driver_rig
 from rigs.core_fixtures import TOKEN, Core
+from rigs.driver_rig import Backend, configured, connector, volume
 
 NOISE = "\x1b[31m\u2028\r\n2026-01-01 ERROR forged line\x00\u202e"
 

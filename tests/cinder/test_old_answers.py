@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cinder import exception
-from driver_rig import Backend, connector, snapshot, volume, volume_type
 
+from rigs.driver_rig import Backend, connector, snapshot, volume, volume_type
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import driver_rig
 import pytest
 from cinder import exception
-from driver_rig import Backend, connector, snapshot, volume, volume_type
 
+from rigs import driver_rig
 from rigs.core_fixtures import GIB
+from rigs.driver_rig import Backend, connector, snapshot, volume, volume_type
 from storpool_ovirt import names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
