@@ -10,6 +10,7 @@ from one_finding import check, only
 
 from rigs.disk_model import GIB
 from rigs.rebuilding import lose, rows
+from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
@@ -131,6 +132,7 @@ def test_it_is_no_disk_where_the_disk_is_gone(yard: Yard) -> None:
     assert f"rename it to ovirt--{OTHER}" in why[address]
 
 
+@with_both
 def test_a_new_location_is_not_written_to_it(yard: Yard) -> None:
     """T76, T79: rebuild --location changes the tags of what is ours, and of nothing else."""
     lost = lose(yard)

@@ -11,6 +11,7 @@ import pytest
 from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
+from rigs.tag_updates import with_both
 from rigs.yard import DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import mend
@@ -57,6 +58,7 @@ def is_right(yard: Yard, address: str, size_gib: int = 1) -> None:
 # By hand, and put right
 
 
+@with_both
 def test_a_volume_that_was_restored_by_hand_is_the_disk_again(yard: Yard) -> None:
     """T85: another global id, another size, no tags: the audit names the command, and after it all
     is well."""
@@ -86,6 +88,7 @@ def test_a_volume_that_was_restored_by_hand_is_the_disk_again(yard: Yard) -> Non
     is_right(yard, address, 2)
 
 
+@with_both
 def test_other_tags_of_the_object_stay(yard: Yard) -> None:
     """T79: what StorPool's own services and administrators wrote is not lost."""
     yard.ask(
@@ -97,6 +100,7 @@ def test_other_tags_of_the_object_stay(yard: Yard) -> None:
     assert there.tags == {**yard.tags(DISK), "vc-policy": "daily"}
 
 
+@with_both
 @pytest.mark.parametrize(
     "change",
     [
@@ -141,6 +145,7 @@ def test_what_only_its_tags_tell_is_found(yard: Yard) -> None:
     is_right(yard, address)
 
 
+@with_both
 def test_any_object_that_is_named_can_be_the_disk(yard: Yard) -> None:
     """T85: restored under another name and without tags: the administrator gives its global id,
     with ~ or without."""
@@ -175,6 +180,7 @@ def test_of_two_objects_a_person_chooses(yard: Yard) -> None:
     assert f"~{yard.see().rows[DISK].global_id}" == address
 
 
+@with_both
 def test_a_tag_of_another_disk_is_a_doubt(yard: Yard) -> None:
     """T61: a tag says that it is another disk's; who names it means it."""
     address = yard.address(DISK)
@@ -292,6 +298,7 @@ def test_the_old_one_that_was_detached_is_no_obstacle(yard: Yard) -> None:
     assert f"~{yard.see().rows[DISK].global_id}" == chosen
 
 
+@with_both
 def test_a_mend_that_dies_anywhere_is_ended_by_the_next(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +339,7 @@ def test_another_volume_of_ovirts_or_cinders_does_not_become_the_disk(
     assert yard.world() == before
 
 
+@with_both
 def test_what_a_host_has_does_not_become_the_disk(yard: Yard) -> None:
     """T44, T76: somebody uses it, and a start would take it from him."""
     address = restored(yard)
@@ -346,6 +354,7 @@ def test_what_a_host_has_does_not_become_the_disk(yard: Yard) -> None:
     is_right(yard, address, 2)
 
 
+@with_both
 def test_tags_that_were_emptied_by_hand_are_no_other_owners(yard: Yard) -> None:
     """T79, T46: where StorPool keeps empty tags: a fence still sees the disk by its name, and mend
     writes its tags."""

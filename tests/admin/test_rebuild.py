@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rigs.disk_model import GIB
 from rigs.histories import History
 from rigs.rebuilding import check_equal, flow, lose, rows
+from rigs.tag_updates import TAG_UPDATES
 from rigs.yard import CLONE, DISK, OTHER, Yard, opened_yard
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ def test_a_lost_mapping_is_made_again_as_it_was(module_database: Database, tmp_p
     @example(history=[("snapshot", 0, 1), ("preview", 0, 1), ("clone", 74, 1)])
     @given(history=moves)
     def lives(history: list[tuple[str, int, int]]) -> None:
-        folder = tmp_path / str(next(folders))
+        number = next(folders)
+        folder = tmp_path / str(number)
         folder.mkdir()
-        with opened_yard(module_database, folder) as yard:
+        tag_update = TAG_UPDATES[number % 2]
+        with opened_yard(module_database, folder, tag_update=tag_update) as yard:
             engine = History(yard)
             for verb, number, gib in [("create", 0, 1), *history]:
                 engine.step(verb, number, gib, None)

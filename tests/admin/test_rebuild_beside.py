@@ -11,6 +11,7 @@ from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import OTHERS_LOCATION, Death, Fault
 from rigs.rebuilding import back_up, check_equal, flow, lose, restore, rows
+from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import rebuild, survey
@@ -110,6 +111,7 @@ def test_a_wrong_location_changes_nothing(yard: Yard) -> None:
     assert yard.world() == before
 
 
+@with_both
 def test_disks_that_were_made_since_the_loss_are_kept(yard: Yard) -> None:
     """T85, T79: they get the old location's tag, and all is one Engine's again."""
     snapshot, _ = flow(yard)
@@ -126,6 +128,7 @@ def test_disks_that_were_made_since_the_loss_are_kept(yard: Yard) -> None:
     yard.verb("delete", new)
 
 
+@with_both
 def test_a_merge_that_dies_anywhere_is_ended_by_the_next(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_merge_that_dies_anywhere_is_ended_by_the_next(
     assert yard.report().findings == ()
 
 
+@with_both
 def test_what_died_under_the_new_location_is_found_after_a_merge(yard: Yard) -> None:
     """T71, T85: the object of an open entry gets the old location too, so the repeated verb knows
     it for ours."""
@@ -227,15 +231,22 @@ def test_a_verb_that_runs_meanwhile_has_written_its_row(yard: Yard) -> None:
 HANDED = {"virt": "cs", "ovirt-loc": "", "ovirt-uuid": ""}
 
 
+def another_location(yard: Yard) -> str:
+    """Return a location that is not this Engine's: what a test before has made it, the database
+    keeps."""
+    return "0badcafe" if yard.location != "0badcafe" else "0badf00d"
+
+
+@with_both
 def test_what_is_handed_over_meanwhile_keeps_its_tags_and_gets_no_row(yard: Yard) -> None:
     """T76, T85: between the look and the step both became another platform's, and the administrator
     reads it."""
-    found = yard.by_hand(CLONE)
-    yard.ask(f"VolumeUpdate/{found}", {"tags": {"ovirt-loc": "0badcafe"}})
+    found, lost = yard.by_hand(CLONE), another_location(yard)
+    yard.ask(f"VolumeUpdate/{found}", {"tags": {"ovirt-loc": lost}})
     yard.verb("create", OTHER, GIB)
     mapped, said = yard.address(OTHER), list[str]()
     with yard.engine("rebuild") as engine:
-        plan = rebuild.plan(survey.look(engine), "0badcafe")
+        plan = rebuild.plan(survey.look(engine), lost)
         assert mapped[1:] in {each.global_id for each in plan.retagged}
         for address in (found, mapped):
             yard.ask(f"VolumeUpdate/{address}", {"tags": HANDED})
@@ -251,14 +262,16 @@ def test_what_is_handed_over_meanwhile_keeps_its_tags_and_gets_no_row(yard: Yard
     ]
 
 
+@with_both
 def test_tags_that_others_write_meanwhile_stay_beside_the_location(yard: Yard) -> None:
     """What StorPool lists at that moment is sent along, not what the look found."""
-    yard.ask(f"VolumeUpdate/{yard.by_hand(CLONE)}", {"tags": {"ovirt-loc": "0badcafe"}})
+    lost = another_location(yard)
+    yard.ask(f"VolumeUpdate/{yard.by_hand(CLONE)}", {"tags": {"ovirt-loc": lost}})
     tags = yard.tags(DISK)
     with yard.engine("rebuild") as engine:
-        plan = rebuild.plan(survey.look(engine), "0badcafe")
+        plan = rebuild.plan(survey.look(engine), lost)
         yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {**tags, "backup": "daily"}})
         rebuild.carry_out(engine, plan)
         yard.location = engine.mapping.location
     [now] = yard.ask(f"Volume/ovirt--{DISK}")
-    assert now["tags"] == {**tags, "ovirt-loc": "0badcafe", "backup": "daily"}
+    assert now["tags"] == {**tags, "ovirt-loc": lost, "backup": "daily"}

@@ -9,6 +9,7 @@ import pytest
 
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death
+from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import names
 from storpool_ovirt.admin import findings
@@ -255,6 +256,7 @@ def locations(yard: Yard) -> dict[str, str]:
     }
 
 
+@with_both
 def test_the_old_location_is_everybodys(yard: Yard) -> None:
     """T79: rebuild --location gives the old location to all that the new Engine made, rows or
     not."""
@@ -267,6 +269,7 @@ def test_the_old_location_is_everybodys(yard: Yard) -> None:
     assert yard.report().findings == ()
 
 
+@with_both
 def test_an_interrupted_change_of_location_goes_on(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +295,7 @@ def test_an_interrupted_change_of_location_goes_on(
     assert locations(yard) == dict.fromkeys((CLONE, LAST, DISK), old)
 
 
+@with_both
 @pytest.mark.parametrize("location", ["bbbbbbbb", ""])
 def test_an_object_of_the_mapping_with_another_location_is_anothers(
     yard: Yard, location: str

@@ -10,6 +10,7 @@ import pytest
 from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
+from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
@@ -154,12 +155,25 @@ def test_a_stale_attachment_is_detached_where_it_is_closed(
     assert yard.forced() == []
 
 
+@with_both
 def test_tags_are_written_again(yard: Yard) -> None:
     """T79: all of them, and nothing else of the object."""
     before = yard.see()
     yard.ask(f"VolumeUpdate/{yard.address(DISK)}", {"tags": {"ovirt-uuid": "", "virt": ""}})
     assert yard.reconcile() == ["wrote its tags"]
     assert yard.see() == before
+
+
+@with_both
+def test_what_an_administrator_has_tagged_stays(yard: Yard) -> None:
+    """T79: also what came between the look and the step."""
+    address = yard.address(DISK)
+    yard.ask(f"VolumeUpdate/{address}", {"tags": {"ovirt-uuid": "", "qc": "gold"}})
+    todo = reconcile.plan(yard.report())
+    yard.ask(f"VolumeUpdate/{address}", {"tags": {"qc": "silver", "vc-policy": "daily"}})
+    assert yard.carry_out(todo) == ["wrote its tags"]
+    [there] = yard.ask(f"Volume/{address}")
+    assert there["tags"] == {**yard.tags(DISK), "qc": "silver", "vc-policy": "daily"}
 
 
 def test_tags_of_what_became_anothers_are_left(yard: Yard) -> None:

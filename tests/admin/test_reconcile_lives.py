@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rigs.disk_rig import Fault
 from rigs.histories import History
+from rigs.tag_updates import TAG_UPDATES
 from rigs.yard import Yard, opened_yard
 
 if TYPE_CHECKING:
@@ -74,9 +75,11 @@ def test_whatever_died_reconcile_leaves_what_engine_knows_and_nothing_else(
     @settings(max_examples=14, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(history=steps)
     def lives(history: list[tuple[str, int, int, Fault | None]]) -> None:
-        folder = tmp_path / str(next(folders))
+        number = next(folders)
+        folder = tmp_path / str(number)
         folder.mkdir()
-        with opened_yard(module_database, folder) as yard:
+        tag_update = TAG_UPDATES[number % 2]
+        with opened_yard(module_database, folder, tag_update=tag_update) as yard:
             foreign = yard.see().foreign
             engine = History(yard)
             engine.step("create", 0, 1, None)

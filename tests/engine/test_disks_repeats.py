@@ -3,17 +3,12 @@ disks have shown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import errors
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.mark.parametrize("refusal", ["busy", "invalidParam"])

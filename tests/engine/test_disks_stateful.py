@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from rigs.disk_model import BLOCK, GIB, LIVE, OFFSETS, Argument, Model, Node, Pending
 from rigs.disk_rig import CLIENTS, Death, DiskRig, Fault, Seen
+from rigs.tag_updates import TAG_UPDATES
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ SWITCHES = {
     "list_order": ("created", "reversed"),
     "unnamed_auto_name": ("gid", "serial"),
     "linger": ("1", "0", "3600"),
+    "tag_update": TAG_UPDATES,
     "lag": ("0", "1", "6"),
 }
 QUERIES = (

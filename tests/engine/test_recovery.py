@@ -22,6 +22,18 @@ def test_a_disk_whose_create_died_is_finished_by_its_repetition(yard: Yard) -> N
     assert (yard.see().rows[DISK].state, yard.operations()) == ("live", [])
 
 
+def test_a_create_finds_the_disk_that_an_administrator_has_a_policy_for(yard: Yard) -> None:
+    """T71: a class, VolumeCare's policy or a free tag, set meanwhile, tell nothing of its owner."""
+    yard.die_made("create", DISK, GIB)
+    given = {"qc": "gold", "vc-policy": "daily", "owner": "me"}
+    yard.ask(f"VolumeUpdate/ovirt--{DISK}", {"tags": given})
+    before = yard.see().things
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", DISK, GIB)
+    assert yard.see().things == before
+    assert before[f"ovirt--{DISK}"].tags == {**yard.tags(DISK), **given}
+
+
 def test_a_disk_whose_create_died_before_it_was_made_is_made(yard: Yard) -> None:
     """T71: what never reached StorPool is made by the repetition."""
     yard.die_planned("create", DISK, GIB)

@@ -259,7 +259,11 @@ class Yard(disk_rig.DiskRig):
     # The cluster, with other means than the product's
 
     def ask(self, query: str, body: object = None) -> Any:
-        """Look at the cluster, or change something in it by hand."""
+        """Look at the cluster, or change something in it by hand; a tag that is not named stays."""
+        kind, is_update, address = query.partition("Update/")
+        if is_update and isinstance(body, dict) and "tags" in body:
+            [there] = self._api(f"{kind}/{address}")
+            body = {**body, "tags": {**there["tags"], **body["tags"]}}
         return self._api(query, body)
 
     def queries(self) -> list[str]:

@@ -7,9 +7,12 @@ requirements.
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+
+from rigs.tag_updates import TAG_UPDATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +34,18 @@ def module_database(database_server: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path) -> Iterator[Yard]:
+def tag_update(request: pytest.FixtureRequest) -> str:
+    """Return what StorPool does with the tags that an update does not name: one or the other, by
+    the test's name; tests that write tags run with both (tag_updates.py)."""
+    return TAG_UPDATES[zlib.crc32(request.node.nodeid.encode()) % len(TAG_UPDATES)]
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path, tag_update: str) -> Iterator[Yard]:
     """Give a cluster, an Engine and an administrator."""
     from rigs.yard import opened_yard
 
-    with opened_yard(module_database, tmp_path) as made:
+    with opened_yard(module_database, tmp_path, tag_update=tag_update) as made:
         yield made
 
 
@@ -58,9 +68,10 @@ def disk(site: AdminSite) -> str:
 
 
 @pytest.fixture
-def site(shared: Stage, tmp_path: Path) -> Iterator[AdminSite]:
+def site(shared: Stage, tmp_path: Path, tag_update: str) -> Iterator[AdminSite]:
     """Give a stage with empty tables and an empty cluster."""
     from rigs.admin_site import opened_site
 
+    shared.simulator.set_switches(tag_update=tag_update)
     with opened_site(shared, tmp_path) as made:
         yield made
