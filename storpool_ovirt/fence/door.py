@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from storpool_ovirt import config, errors, program
+from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.fence import actions, agent, request
@@ -41,25 +40,11 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
 
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
     """
-    arguments = list(sys.argv if argv is None else argv)
-    visit = root_door.entered(arguments)
-    if program.is_asked_who_it_is(arguments):
-        from storpool_ovirt import introduction
-
-        return introduction.given(PROGRAM, arguments[1], __doc__, [introduction.log(LOG_FILE)])
-    log = Log(PROGRAM, root + LOG_FILE)
-    log.correlation_id = f"fence-{os.getpid()}"
-    answer = program.Answer(log.descriptor)
-    done, reason = program.guarded(
-        lambda: _run(visit, root, log, limits), log, LOG_FILE, limits.answer_seconds
-    )
-    code, said = done or (actions.FAILED, reason)
-    log.line("answered", code=code, said=said)
-    program.delivered(answer, sudo_request.ANSWER + said, log)
-    return code
+    return root_door.run(DOOR, argv, root, limits)
 
 
 def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[int, str]:
+    log.correlation_id = f"fence-{os.getpid()}"
     root_door.check(PROGRAM, visit, agent.PROGRAM, ((), (sudo_request.EVEN_IF_IT_RUNS,)))
     data = root_door.request(b"\n\n", OPTIONS_MAX_BYTES, limits)
     asked = _request(data, may_run=bool(visit.arguments))
@@ -71,6 +56,12 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[i
         log.hide(site.api.token.reveal())
         client = api.Client(site.api, deadline, limits=limits)
         return actions.carried_out(actions.Call(asked, root, site, client, deadline, log))
+
+
+def _answer(done: tuple[int, str] | None, reason: str, log: Log) -> tuple[int, str]:
+    code, said = done or (actions.FAILED, reason)
+    log.line("answered", code=code, said=said)
+    return code, sudo_request.ANSWER + said
 
 
 def _request(data: bytes, *, may_run: bool) -> request.Request:
@@ -95,3 +86,6 @@ def _request(data: bytes, *, may_run: bool) -> request.Request:
             "sudoers have to allow that first",
         )
     return asked
+
+
+DOOR = root_door.Door(PROGRAM, LOG_FILE, __doc__, _run, _answer)

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from storpool_ovirt import config, program
+from storpool_ovirt import config
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.host import vm_points, vm_request
 from storpool_ovirt.limits import Limits
@@ -43,23 +42,7 @@ def main(argv: Sequence[str] | None = None, root: str = "", limits: Limits = LIM
     `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
     """
     gc.disable()  # as in the hook
-    arguments = list(sys.argv if argv is None else argv)
-    visit = root_door.entered(arguments)
-    if program.is_asked_who_it_is(arguments):
-        from storpool_ovirt import introduction
-
-        return introduction.given(PROGRAM, arguments[1], __doc__, [introduction.log(LOG_FILE)])
-    log = Log(PROGRAM, root + LOG_FILE)
-    answer = program.Answer(log.descriptor)
-    _, reason = program.guarded(
-        lambda: _run(visit, root, log, limits), log, LOG_FILE, limits.answer_seconds
-    )
-    if not reason:
-        program.delivered(answer, sudo_request.DONE.decode().strip(), log)
-        return 0
-    log.line("refused", reason=reason)
-    program.delivered(answer, sudo_request.REFUSED.decode() + reason, log)
-    return sudo_request.REFUSED_CODE
+    return root_door.run(DOOR, argv, root, limits)
 
 
 def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> None:
@@ -80,3 +63,13 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> None:
     with enforced(deadline, vm_points.ALONE, limits.last_seconds):
         vm_points.act(work, request.disks, config.host(root, environment=False))
     log.line("done", seconds=f"{time.monotonic() - began:.3f}")
+
+
+def _answer(_done: None, reason: str, log: Log) -> tuple[int, str]:
+    if not reason:
+        return 0, sudo_request.DONE.decode().strip()
+    log.line("refused", reason=reason)
+    return sudo_request.REFUSED_CODE, sudo_request.REFUSED.decode() + reason
+
+
+DOOR = root_door.Door(PROGRAM, LOG_FILE, __doc__, _run, _answer)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Sequence
-from typing import NamedTuple
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, program
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.limits import Limits
+from storpool_ovirt.log import Log
 
 # A folder of root's: nothing of root's is written in a folder of the user who asks.
 LOG_FOLDER = "/var/log/storpool-ovirt"
@@ -39,6 +41,42 @@ class Visit(NamedTuple):
         return self.inherited.get("SUDO_USER", "-")
 
 
+class Door(NamedTuple):
+    """A program of root's, as far as it differs from the others.
+
+    `about` is what it says of itself. `work` carries out what is asked; `answer` returns the exit
+    code and the words for what came of it, or for why nothing did.
+    """
+
+    program: str
+    log_file: str
+    about: str
+    work: Callable[[Visit, str, Log, Limits], Any]
+    answer: Callable[[Any, str, Log], tuple[int, str]]
+
+
+def run(door: Door, argv: Sequence[str] | None, root: str, limits: Limits) -> int:
+    """Do what is asked on stdin and answer it on stdout; return the exit code.
+
+    `root` is the folder that stands for the host's `/`; nobody can say so from outside the process.
+    """
+    arguments = list(sys.argv if argv is None else argv)
+    visit = entered(arguments)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        places = [introduction.log(door.log_file)]
+        return introduction.given(door.program, arguments[1], door.about, places)
+    log = Log(door.program, root + door.log_file)
+    answer = program.Answer(log.descriptor)
+    done, reason = program.guarded(
+        lambda: door.work(visit, root, log, limits), log, door.log_file, limits.answer_seconds
+    )
+    code, said = door.answer(done, reason, log)
+    program.delivered(answer, said, log)
+    return code
+
+
 def entered(argv: Sequence[str]) -> Visit:
     """Leave folder, umask and environment of whoever started this process behind; return what they
     were."""
@@ -50,20 +88,20 @@ def entered(argv: Sequence[str]) -> Visit:
     return Visit(argv[1:], inherited)
 
 
-def check(program: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str]] = ((),)) -> None:
+def check(name: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str]] = ((),)) -> None:
     """Raise InputError for a start that sudo with our sudoers file does not make."""
-    names = sorted(name for name in visit.inherited if name.startswith(_INHERITED))
-    if names:
+    given = sorted(each for each in visit.inherited if each.startswith(_INHERITED))
+    if given:
         raise errors.InputError(
-            program,
-            f"was started with {', '.join(names[:5])} in its environment",
+            name,
+            f"was started with {', '.join(given[:5])} in its environment",
             "have env_reset for it in sudoers, see etc/sudoers.d/storpool-ovirt",
         )
     if tuple(visit.arguments) not in map(tuple, allowed):
         wanted = "takes no arguments" if len(allowed) == 1 else "does not take these arguments"
-        raise errors.InputError(program, wanted, f"{asker} starts it")
+        raise errors.InputError(name, wanted, f"{asker} starts it")
     if os.geteuid() != 0:
-        raise errors.InputError(program, "needs root's rights", f"{asker} starts it through sudo")
+        raise errors.InputError(name, "needs root's rights", f"{asker} starts it through sudo")
 
 
 def request(end: bytes, bytes_max: int, limits: Limits) -> bytes:
