@@ -18,12 +18,11 @@ from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
 from wires import Point
 
 from ovirt_demo.database import Database
-from rigs import shared_stage
+from rigs import shared_stage, verb_samples
 
 Record = Callable[[str, object], None]
 
 WHENS = (BEFORE, AFTER)
-IDLE = ("disconnect_volume", "save_device")
 SITUATIONS = [*fault_scenes.SCENES]
 
 
@@ -76,7 +75,7 @@ def test_a_killed_verb_is_finished_by_its_repetition(trial: Trial, record_proper
         trial.kill(point, when)
     record_property("fault_points", len(trial.points))
     record_property("kills", trial.strikes)
-    assert bool(trial.points) == (trial.name not in IDLE)
+    assert bool(trial.points) == (trial.name not in verb_samples.IDLE)
     verdict(trial)
 
 

@@ -30,6 +30,7 @@ import fuzzing
 from fuzz_words import UUID
 
 from ovirt_demo import children
+from rigs import verb_samples
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.fence import agent, options
 from storpool_ovirt.host import helper, vm_hook
@@ -45,21 +46,7 @@ PROGRAMS = {
 # What has asked somebody: a real process, whose limits are not short, would ask again for a minute.
 ASKED = b"no usable answer"
 ABOUT_ITSELF = (["--help"], ["--version"], ["-h"], ["-V"])
-IDLE = ("disconnect_volume", "save_device")
-VERBS: dict[str, list[str]] = {
-    "create_volume": [UUID, "20"],
-    "delete_volume": [UUID],
-    "connect_volume": [UUID, '{"host": "h1.example"}'],
-    "disconnect_volume": [UUID],
-    "extend_volume": [UUID, "30"],
-    "save_device": [UUID, '{"path": "/dev/x"}'],
-    "get_connection_info": [UUID],
-    "storage_stats": ["true"],
-    "clone_volume": [UUID, OTHER],
-    "create_snapshot": [UUID],
-    "remove_snapshot": [OTHER, UUID],
-    "create_volume_from_snapshot": [UUID, OTHER],
-}
+VERBS = {verb: verb_samples.arguments(verb, UUID, OTHER, OTHER) for verb in verb_samples.VERBS}
 INFO = {
     "adapter": "storpool",
     "driver_volume_type": "storpool",
@@ -173,7 +160,7 @@ def to_adapter(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int
     argv = [each.replace("\0", "")[:120_000] for each in argv]
     call = fuzzing.Call("adapter", adapter.main, argv, environment=there.environment)
     # What needs nobody may succeed; that it was meant so is checked with the answer.
-    return call, {0, 1} if argv[1:2] and argv[1] in IDLE else {1}
+    return call, {0, 1} if argv[1:2] and argv[1] in verb_samples.IDLE else {1}
 
 
 def to_helper(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs.shared_stage import VERBS
+from rigs.verb_samples import VERBS
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 COUNT = 200

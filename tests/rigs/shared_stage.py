@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from rigs import behind
+from rigs import behind, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
 
 if TYPE_CHECKING:
@@ -274,47 +274,30 @@ def at_once(*jobs: Callable[[], _T]) -> list[_T]:
 
 
 def verb_arguments(tree: Tree) -> dict[str, Sequence[str]]:
-    """Return good arguments for each of the twelve verbs, with the objects of a tree and new
-    ids."""
+    """Return good arguments for each verb, with the objects of a tree and new ids."""
     return {
-        "create_volume": (new_id(), "1"),
-        "delete_volume": (tree.disk,),
-        "connect_volume": (tree.disk, '{"host":"host1.example"}'),
-        "disconnect_volume": (tree.disk,),
-        "extend_volume": (tree.disk, "2"),
-        "save_device": (tree.disk, '{"path":"/dev/x"}'),
-        "get_connection_info": (tree.disk,),
-        "storage_stats": ("true",),
-        "clone_volume": (tree.disk, new_id()),
-        "create_snapshot": (tree.disk,),
-        "remove_snapshot": (tree.snapshot, tree.disk),
-        "create_volume_from_snapshot": (tree.disk, tree.snapshot),
+        verb: verb_samples.arguments(verb, tree.disk, tree.snapshot, new_id())
+        for verb in verb_samples.VERBS
     }
 
 
 def plain_arguments(engine: Engine, verb: str) -> Sequence[str]:
     """Return good arguments for one verb, with just the objects made that it needs: a disk is plain
     where it can be."""
-    if verb in ("create_volume", "storage_stats"):
+    if verb in verb_samples.OF_NOTHING:
         return verb_arguments(Tree("", "", ""))[verb]
     disk = make_disk(engine)
-    named = verb in ("remove_snapshot", "create_volume_from_snapshot")
+    named = verb in verb_samples.OF_SNAPSHOTS
     snapshot = engine.run("create_snapshot", disk).guid() if named else ""
     return verb_arguments(Tree(disk, snapshot, ""))[verb]
 
 
 def every_verb(engine: Engine) -> None:
-    """Run each of the twelve verbs once, with success: a disk's whole life."""
+    """Run each of the verbs once, with success: a disk's whole life."""
     disk = new_id()
     tree = Tree(disk, "", "")
     answered(engine.run("create_volume", disk, "1"))
     tree = Tree(disk, engine.run("create_snapshot", disk).guid(), "")
     first, last = ("create_volume", "create_snapshot"), ("remove_snapshot", "delete_volume")
-    for verb in (*(verb for verb in VERBS if verb not in first + last), *last):
+    for verb in (*(verb for verb in verb_samples.VERBS if verb not in first + last), *last):
         answered(engine.run(verb, *verb_arguments(tree)[verb]))
-
-
-VERBS = tuple(verb_arguments(Tree("", "", "")))
-IDLE = ("disconnect_volume", "save_device")  # they change nothing and ask nobody
-"""Verbs that succeed without the cluster and the database."""
-BUSY = tuple(verb for verb in VERBS if verb not in IDLE)

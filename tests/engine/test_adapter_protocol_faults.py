@@ -20,10 +20,7 @@ from rigs import canned_api
 from rigs.clock import wait_until
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
-    BUSY,
     GIB,
-    IDLE,
-    VERBS,
     answered,
     at_once,
     engine_with,
@@ -42,6 +39,7 @@ from rigs.shared_stage import (
     writes,
 )
 from rigs.stage_fixtures import Stage, make_stage
+from rigs.verb_samples import BUSY, IDLE, VERBS
 
 Arguments = Mapping[str, Sequence[str]]
 

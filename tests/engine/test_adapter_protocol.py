@@ -1,8 +1,8 @@
 """storpool-adapter run as Engine runs it: bytes, exit codes and API calls of every verb, its
 repeats and its odd ids.
 
-Deletes are in test_engine_protocol_delete.py, faults in test_engine_protocol_faults.py, log,
-secrets and tables in test_engine_protocol_traces.py, bad input in test_adapter.py.
+Deletes are in test_adapter_protocol_delete.py, faults in test_adapter_protocol_faults.py, log,
+secrets and tables in test_adapter_protocol_traces.py, bad input in test_adapter.py.
 """
 
 from __future__ import annotations

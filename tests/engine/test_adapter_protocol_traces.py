@@ -1,7 +1,7 @@
 """storpool-adapter's traces: correlation ids, log, secrets, capacity, tables, data, and two verbs
 at once.
 
-The verbs themselves are in test_engine_protocol.py.
+The verbs themselves are in test_adapter_protocol.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from ovirt_demo.simulator import Simulator
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
     GIB,
-    IDLE,
-    VERBS,
     Tree,
     answered,
     at_once,
@@ -40,6 +38,7 @@ from rigs.shared_stage import (
     write,
 )
 from rigs.stage_fixtures import Stage, make_stage
+from rigs.verb_samples import IDLE, VERBS
 
 # Correlation ids, log, secrets
 

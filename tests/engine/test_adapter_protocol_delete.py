@@ -1,7 +1,7 @@
 """storpool-adapter's deletes: what goes with a disk, what stays, who is never asked to let go by
 force.
 
-The verbs' bytes and budgets are in test_engine_protocol.py.
+The verbs' bytes and budgets are in test_adapter_protocol.py.
 """
 
 from __future__ import annotations
