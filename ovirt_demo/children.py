@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Ours: each program of the demo ends in well under a second; a loaded machine gets some room
+# Ours: each program of the demo ends in well under a second; a loaded machine gets some room.
 STOP_LIMIT_SECONDS = 10.0
 
 
 class ProgramMissing(Exception):
-    """An installed program was not found: its name and where it was looked for."""
+    """An installed program was not found: its name, and where it was looked for."""
 
     def __init__(self, name: str, beside: Path) -> None:
         self.name = name
@@ -25,13 +25,12 @@ class ProgramMissing(Exception):
 
 
 def find(name: str) -> Path:
-    """Return the absolute path of an installed console script: beside this Python, else on PATH.
+    """Return the absolute path of an installed console script.
 
-    Raises ProgramMissing.
+    It is looked for beside this Python, then on PATH. Raises ProgramMissing.
     """
-    beside = (
-        Path(sys.executable).absolute().parent
-    )  # absolute, not resolved: a virtualenv's python is a symlink
+    # Absolute, not resolved: a virtualenv's python is a symlink.
+    beside = Path(sys.executable).absolute().parent
     found = shutil.which(name, path=str(beside)) or shutil.which(name)
     if found is None:
         raise ProgramMissing(name, beside)
@@ -61,10 +60,10 @@ def end(
     number: signal.Signals,
     limit_seconds: float = STOP_LIMIT_SECONDS,
 ) -> int | None:
-    """Ask a child to end with a signal; kill it when it did not within the limit, or when we are
-    interrupted.
+    """Ask a child to end with a signal, and kill it when it does not.
 
-    Returns the exit status, negative for a signal; None only if it could not be seen.
+    It is killed when it has not ended within the limit, or when we are interrupted. Returns the
+    exit status, negative for a signal; None only if it could not be seen.
     """
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)  # a paused process would not see the signal
@@ -73,9 +72,7 @@ def end(
             process.wait(limit_seconds)
         except subprocess.TimeoutExpired:
             kill(process)
-        except (
-            BaseException
-        ):  # Ctrl-C while we wait: nothing may be left running, then go on ending
+        except BaseException:  # Ctrl-C while we wait: nothing may be left running
             kill(process)
             raise
     return process.returncode

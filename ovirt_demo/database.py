@@ -23,16 +23,16 @@ from ovirt_demo import postgres
 
 GIVEN_SERVER_VARIABLE = "STORPOOL_OVIRT_TEST_DB"
 ENGINE_NAME = "ovirt_managedblock"  # role and database, as engine-setup makes them
-# Engine puts the password into the URL as it is. `@`, `:` and `/` there are the trap that breaks
-# URL parsers.
-ENGINE_PASSWORD = "p@ss:w/rd@%41"  # noqa: S105  # of a server that lives for seconds on the loopback interface
+# Engine puts the password into the URL as it is; `@`, `:` and `/` in it break URL parsers.
+ENGINE_PASSWORD = "p@ss:w/rd@%41"  # noqa: S105  of a server that lives for seconds on the loopback
 ENGINE_SCHEME = "postgresql+psycopg2"
 PLAIN_SCHEMES = ("postgresql", "postgres")
+SCHEMES = (ENGINE_SCHEME, *PLAIN_SCHEMES)
 CONNECT_LIMIT_SECONDS = 10
 
 
 class GivenServer(Exception):
-    """A fault was asked of a server that is not ours to stop."""
+    """A server that is not ours to stop cannot be stopped or paused."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -113,11 +113,12 @@ class Database:
         return self.server.login.connect(self.name)
 
     def fresh(self, name: str) -> Database:
-        """Make a new, empty database on the same server, owned by the same role: one for each
-        test."""
-        full_name = (
-            name if self.owned else f"{self.name}_{name}"
-        )  # on a given server others may use the bare name
+        """Make a new, empty database on the same server, owned by the same role, and return it.
+
+        Each test has one of its own.
+        """
+        # On a given server others may use the bare name.
+        full_name = name if self.owned else f"{self.name}_{name}"
         self.server.create(full_name)
         return Database(self.server, full_name)
 
@@ -156,9 +157,9 @@ class Database:
 def running(folder: Path) -> Iterator[Database]:
     """Give Engine's database on a real server, and leave nothing of it behind.
 
-    The server is started and stopped here, with its log in `folder`; or it is the one that the
-    environment variable STORPOOL_OVIRT_TEST_DB names (in Engine's form or as a plain postgresql://
-    URL of a role that may create databases), where a throw-away database is made and dropped.
+    The server is started and stopped here, with its log in `folder`. Or it is the one that the
+    environment variable STORPOOL_OVIRT_TEST_DB names, in Engine's form or as a plain postgresql://
+    URL of a role that may create databases; a throw-away database is made there and dropped.
 
     Raises postgres.WheelMissing, postgres.NoStart and BadAddress.
     """
@@ -170,8 +171,7 @@ def running(folder: Path) -> Iterator[Database]:
 class Server:
     """A server with the databases that were made on it.
 
-    Each statement goes through a connection of its own: simple, and right also after the server was
-    stopped.
+    Each statement has a connection of its own: simple, and right also after the server was stopped.
     """
 
     def __init__(
@@ -184,8 +184,10 @@ class Server:
         self._home = home
 
     def create(self, name: str) -> None:
-        """Make an empty database, owned by the role of `login`; an old one of that name goes
-        first."""
+        """Make an empty database, owned by the role of `login`.
+
+        An old one of that name goes first.
+        """
         self.drop(name)
         self.run("CREATE DATABASE {} OWNER {}", name, self.login.user)
         self.made.append(name)
@@ -198,13 +200,12 @@ class Server:
 
     def run(self, statement: str, *identifiers: str, values: tuple[str, ...] = ()) -> None:
         """Run one statement with the identifiers in place of {} and the values in place of %s."""
+        query = sql.SQL(statement).format(*map(sql.Identifier, identifiers))
         with (
             contextlib.closing(self._admin.connect(self._home)) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute(
-                sql.SQL(statement).format(*map(sql.Identifier, identifiers)), values or None
-            )
+            cursor.execute(query, values or None)
 
 
 @contextlib.contextmanager
@@ -233,24 +234,29 @@ def _given(address: str) -> Iterator[Database]:
 
 
 def read_address(address: str) -> tuple[Login, str]:
-    """Read the address of a given server: how to log in, and the database to make others from.
+    """Return the login of a given server, and the database to make others from.
 
     Engine's form (postgresql+psycopg2://) quotes nothing: the last `@` ends the password, whatever
-    is in it. A plain postgresql:// URL is percent-encoded, as libpq wants it.
-
-    Raises BadAddress.
+    is in it. A plain postgresql:// URL is percent-encoded, as libpq wants it. Raises BadAddress.
     """
     scheme, separator, rest = address.partition("://")
-    if not separator or scheme not in (ENGINE_SCHEME, *PLAIN_SCHEMES):
-        raise BadAddress(f"the scheme is none of {', '.join((ENGINE_SCHEME, *PLAIN_SCHEMES))}")
+    if not separator or scheme not in SCHEMES:
+        raise BadAddress(f"the scheme is none of {', '.join(SCHEMES)}")
     if scheme in PLAIN_SCHEMES and "?" in rest:
         raise BadAddress("parameters after `?` are not supported")
     credentials, _, location = rest.rpartition("@")
     user, _, password = credentials.partition(":")
     place, _, name = location.partition("/")
-    host, _, port = place.rpartition(":") if ":" in place else (place, "", "5432")
-    if not (user and host and name and port.isdecimal()):
+    host, port = _host_and_port(place)
+    if not all((user, host, name, port.isdecimal())):
         raise BadAddress("user, host, port or database is missing")
     if scheme in PLAIN_SCHEMES:
-        user, password, name = parse.unquote(user), parse.unquote(password), parse.unquote(name)
+        user, password, name = map(parse.unquote, (user, password, name))
     return Login(host, int(port), user, password), name
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    if ":" not in place:
+        return place, "5432"
+    host, _, port = place.rpartition(":")
+    return host, port

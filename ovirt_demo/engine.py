@@ -1,10 +1,9 @@
-"""oVirt Engine's way to run an adapter: one process for each verb, and what Engine takes from its
-output.
+"""Engine's way to run an adapter: one process for each verb, and what it takes from the output.
 
 The rules are those of oVirt's ManagedBlockExecutor (docs/verbs.md), measured with that class: same
 argv, working folder, environment and pipes, the same reading of the output and the same order of
-waiting. Only one thing is kinder than Engine: a call that would hang for ever is given up after a
-limit and the process is killed.
+waiting. Only one thing differs: a call that would hang for ever is given up after a limit, and the
+process is killed.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from typing import Any
 
 from ovirt_demo import children
 
-# Engine's ManagedBlockCommandTimeoutInMinutes, as installed; it counts from the answer on, not from
+# Engine's ManagedBlockCommandTimeoutInMinutes, as installed. It counts from the answer on, not from
 # the start.
 EXIT_LIMIT_SECONDS = 120.0
-# Ours: Engine waits for an answer without any limit. Longer than the deadline that an adapter sets
-# itself.
+# Ours: Engine waits for an answer without any limit. It is longer than the deadline that an adapter
+# sets itself.
 ANSWER_LIMIT_SECONDS = 150.0
 ERROR_PREFIX = "error"
 READ_BYTES = 65536
@@ -57,8 +56,8 @@ class Result:
     `output` is everything that the process wrote, stdout and stderr as they came, also what Engine
     never reads. `answer` is the text that Engine takes from it: "" when no line matched, None when
     Engine's own code would fail (StringIndexOutOfBoundsException: a line that is nothing but the
-    prefix). `returncode` is None when the process did not end within the limits; `hung` tells that
-    it did not even answer, which Engine would wait for without end.
+    prefix). `returncode` is None when the process did not end within the limits. `hung` is true
+    when it did not even answer, which Engine would wait for without end.
     """
 
     verb: str
@@ -91,10 +90,10 @@ class Result:
         return self
 
     def map(self) -> dict[str, Any]:
-        """Read the answer as the JSON object that connect_volume and storage_stats owe; raises
-        VerbFailed.
+        """Return the answer as the JSON object that connect_volume and storage_stats owe.
 
-        Like Engine's reader it takes the first document and ignores what comes after it.
+        Like Engine's reader it takes the first document and ignores what comes after it. Raises
+        VerbFailed.
         """
         try:
             value, _ = json.JSONDecoder().raw_decode((self.require().answer or "").lstrip())
@@ -105,10 +104,10 @@ class Result:
         return value
 
     def guid(self) -> str:
-        """Read the answer as the id that the two snapshot verbs owe; raises VerbFailed.
+        """Return the answer as the id that the two snapshot verbs owe.
 
-        Stricter than Engine, which takes an empty answer for the id 0 and stores it: that is a
-        defect to be found.
+        This is stricter than Engine, which takes an empty answer for the id 0 and stores it: that
+        is a defect to be found. Raises VerbFailed.
         """
         answer = self.require().answer or ""
         try:
@@ -123,12 +122,12 @@ class Result:
 class Engine:
     """An Engine host with one managed block storage domain.
 
-    `folder` takes Engine's own folders; `options` are the driver options of the domain, secrets
-    included (the key `adapter` names the file to run); `environment` is added to what Engine's
+    `folder` takes Engine's own folders. `options` are the driver options of the domain, secrets
+    included; the key `adapter` names the file to run. `environment` is added to what Engine's
     service gives to its children. `observe` is called with each Result.
     """
 
-    def __init__(  # noqa: PLR0913  # six facts make an Engine; none of them belongs together with another
+    def __init__(  # noqa: PLR0913  six facts make an Engine; no two of them belong together
         self,
         folder: Path,
         adapter_path: Path,
@@ -154,7 +153,7 @@ class Engine:
         return self.programs / ("cinderlib-client.py" if adapter is None else f"{adapter}-adapter")
 
     def argv(self, verb: str, *arguments: str, correlation_id: str) -> list[str]:
-        """Build the argument list: everything by position, nothing quoted, no options."""
+        """Return the argument list: everything by position, nothing quoted, no options."""
         driver = json.dumps(self.options, separators=(",", ":"), ensure_ascii=False)
         return [str(self.program), verb, driver, self.database_url, correlation_id, *arguments]
 
@@ -166,10 +165,10 @@ class Engine:
         answer_limit_seconds: float = ANSWER_LIMIT_SECONDS,
         exit_limit_seconds: float = EXIT_LIMIT_SECONDS,
     ) -> Result:
-        """Run a verb to its end.
+        """Run a verb to its end, and return what Engine sees of it.
 
-        Raises AdapterMissing and, as the system does for a file that cannot be run or an argument
-        of 128 KiB, OSError.
+        Raises AdapterMissing, and OSError as the system does for a file that cannot be run or an
+        argument of 128 KiB.
         """
         correlation_id = correlation_id or str(uuid.uuid4())
         began = time.monotonic()
@@ -180,9 +179,15 @@ class Engine:
             seconds = time.monotonic() - began
             children.kill(process)
             reader.drain()
-        answer = reader.answer
         result = Result(
-            verb, arguments, correlation_id, returncode, bytes(reader.output), answer, seconds, hung
+            verb=verb,
+            arguments=arguments,
+            correlation_id=correlation_id,
+            returncode=returncode,
+            output=bytes(reader.output),
+            answer=reader.answer,
+            seconds=seconds,
+            hung=hung,
         )
         if self.observe:
             self.observe(result)
@@ -192,8 +197,10 @@ class Engine:
     def started(
         self, verb: str, *arguments: str, correlation_id: str
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Start a verb and give the process, for a caller that wants to kill it half-way; it is
-        gone afterwards."""
+        """Give the process of a verb, for a caller that wants to kill it half-way.
+
+        It is gone afterwards. Raises AdapterMissing.
+        """
         if not self.program.exists():
             raise AdapterMissing(self.program)
         process = subprocess.Popen(
@@ -216,11 +223,8 @@ class Engine:
                     pipe.close()
 
     def _install(self, adapter_path: Path) -> None:
-        for folder in (
-            self.programs,
-            self.log_folder,
-            *(self.folder / name for name in ("tmp", "var", "cache")),
-        ):
+        own_folders = [self.folder / name for name in ("tmp", "var", "cache")]
+        for folder in (self.programs, self.log_folder, *own_folders):
             folder.mkdir(parents=True, exist_ok=True)
         (self.log_folder / "managedblock").mkdir(mode=0o700, exist_ok=True)
         if not self.program.is_symlink():
@@ -244,10 +248,10 @@ class Engine:
 
 
 class _Reader:
-    """Reads the output line by line up to the answer; a line ends with LF, CR or both."""
+    """The output, read line by line up to the answer; a line ends with LF, CR or both."""
 
     def __init__(self, process: subprocess.Popen[bytes], correlation_id: str) -> None:
-        assert process.stdout is not None  # noqa: S101  # it was started with a pipe
+        assert process.stdout is not None  # noqa: S101  it was started with a pipe
         self.output = bytearray()
         self.answer: str | None = ""
         self._correlation_id = correlation_id
@@ -256,7 +260,7 @@ class _Reader:
         os.set_blocking(self._stream, False)
 
     def read_answer(self, deadline: float) -> bool:
-        """Read up to the answer or the end of the output; False if the deadline came first."""
+        """Read up to the answer or the end of the output; return False if the deadline is first."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._stream, selectors.EVENT_READ)
             while not self._find_answer(ended=False):
@@ -276,11 +280,10 @@ class _Reader:
                 self.output += data
 
     def _find_answer(self, *, ended: bool) -> bool:
+        # In this order, also for a correlation id that begins with "error".
+        prefixes = (ERROR_PREFIX, self._correlation_id)
         for line in self._lines(ended=ended):
-            for prefix in (
-                ERROR_PREFIX,
-                self._correlation_id,
-            ):  # in this order, also for an id that begins with it
+            for prefix in prefixes:
                 if line.startswith(prefix):
                     cut = len(prefix) + 1  # whatever the character after the prefix is
                     self.answer = line[cut:] if len(line) >= cut else None
@@ -290,9 +293,8 @@ class _Reader:
     def _lines(self, *, ended: bool) -> Iterator[str]:
         while True:
             start = self._line_start
-            ends = [
-                at for at in (self.output.find(mark, start) for mark in (b"\n", b"\r")) if at >= 0
-            ]
+            marks = (self.output.find(mark, start) for mark in (b"\n", b"\r"))
+            ends = [at for at in marks if at >= 0]
             if not ends and not (ended and start < len(self.output)):
                 return
             end = min(ends, default=len(self.output))
@@ -308,5 +310,5 @@ def _wait(process: subprocess.Popen[bytes], limit_seconds: float) -> int | None:
 
 
 def _shell_status(returncode: int) -> int:
-    """Give the exit value as Java does: 128 + the signal for a killed process."""
+    """Return the exit value as Java does: 128 + the signal for a killed process."""
     return returncode if returncode >= 0 else 128 - returncode

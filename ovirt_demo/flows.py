@@ -1,10 +1,9 @@
-"""What Engine does for each action of an administrator: its calls in its order with its ids, read
-from its sources.
+"""What Engine does for each action of an administrator: its calls in its order with its ids.
 
-These look wrong in places, and are meant to: a migration calls disconnect_volume, which names no
-host, while the destination runs; a commit may call remove_snapshot with the id of a volume; a
-deleted disk is named by its own id alone, whatever hangs below it. Where Engine ignores a failure,
-we raise: whoever replays a flow wants to know.
+They were read from its sources. Some look wrong, and are meant to: a migration calls
+disconnect_volume, which names no host, while the destination runs; a commit may call
+remove_snapshot with the id of a volume; a deleted disk is named by its own id alone, whatever hangs
+below it. Where Engine ignores a failure, we raise: whoever replays a flow wants to know.
 """
 
 from __future__ import annotations
@@ -37,20 +36,24 @@ class Disk:
     before_preview: str | None = None
 
     def snapshot_parent(self) -> str:
-        """The image below which Engine puts a new snapshot: the leaf of the chain, by the first
-        child each time."""
+        """Return the image below which Engine puts a new snapshot.
+
+        It is the leaf of the chain, by the first child each time.
+        """
         image = self.id
         while below := self.children(image):
             image = below[0]
         return image
 
     def children(self, image: str) -> list[str]:
-        """The images that Engine believes to be made from this one, oldest first."""
+        """Return the images that Engine believes to be made from this one, oldest first."""
         return [child for child, parent in self.images.items() if parent == image]
 
     def forget(self, image: str) -> None:
-        """Remove an image; its first child gets its parent, the others keep pointing at what is
-        gone."""
+        """Remove an image.
+
+        Its first child gets its parent; the others keep pointing at what is gone.
+        """
         parent = self.images.pop(image)
         for child in self.children(image)[:1]:
             self.images[child] = parent
@@ -58,15 +61,17 @@ class Disk:
 
 @dataclasses.dataclass
 class Domain:
-    """A storage domain of Engine's, and the correlation id of the action at hand (None: a new one
-    for each verb)."""
+    """A storage domain of Engine's.
+
+    `correlation_id` is that of the action at hand; None means a new one for each verb.
+    """
 
     engine: Engine
     id: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
     correlation_id: str | None = None
 
     def ask(self, verb: str, *arguments: str) -> Result:
-        """Run a verb that has to succeed; raises engine.VerbFailed."""
+        """Run a verb that has to succeed, and return its result; raises engine.VerbFailed."""
         return self.engine.run(verb, *arguments, correlation_id=self.correlation_id).require()
 
 
@@ -76,12 +81,12 @@ def add_domain(domain: Domain) -> dict[str, Any]:
 
 
 def storage_stats(domain: Domain) -> dict[str, Any]:
-    """Read the capacity; Engine does so by itself after each change."""
+    """Return the capacity; Engine asks for it by itself after each change."""
     return domain.ask("storage_stats", "true").map()
 
 
 def create_disk(domain: Domain, size_gib: int, disk_id: str | None = None) -> Disk:
-    """Add a disk."""
+    """Add a disk, and return it."""
     disk_id = disk_id or str(uuid.uuid4())
     domain.ask("create_volume", disk_id, str(size_gib))
     return _new_disk(disk_id, size_gib)
@@ -108,34 +113,38 @@ def stop_vm(domain: Domain, *disks: Disk) -> None:
 
 
 def hot_plug(domain: Domain, host: Host, disk: Disk) -> dict[str, Any]:
-    """Plug a disk into a running VM."""
+    """Plug a disk into a running VM; return the device."""
     return _attach(domain, host, disk, _set_attached)
 
 
 def hot_unplug(domain: Domain, disk: Disk) -> None:
-    """Unplug a disk from a running VM; Engine names it by the disk's id, which is wrong after a
-    committed preview."""
+    """Unplug a disk from a running VM.
+
+    Engine names it by the disk's id, which is wrong after a committed preview.
+    """
     if disk.attached_to is not None:
         _detach(domain, disk.attached_to, disk.id)
         disk.attached_to = None
 
 
 def remove_from_running_vm(disk: Disk) -> None:
-    """Detach a disk from a running VM: Engine forgets the host and tells nobody."""
+    """Detach a disk from a running VM: Engine forgets the host, and calls nobody."""
     disk.attached_to = None
 
 
 def start_migration(domain: Domain, destination: Host, *disks: Disk) -> list[dict[str, Any]]:
-    """Attach the disks on the destination while the source runs; the guest moves after that.
+    """Attach the disks on the destination while the source runs; return the devices.
 
-    Return the devices.
+    The guest moves after that.
     """
     return [_attach(domain, destination, disk, _set_destination) for disk in disks]
 
 
 def finish_migration(domain: Domain, *disks: Disk) -> None:
-    """Process that the VM runs on the destination: the source is detached, disks are disconnected
-    without a host."""
+    """Process that the VM runs on the destination.
+
+    The source is detached; disks are disconnected without a host.
+    """
     for disk in disks:
         source, disk.attached_to, disk.destination = disk.attached_to, disk.destination, None
         if source is not None:
@@ -143,8 +152,10 @@ def finish_migration(domain: Domain, *disks: Disk) -> None:
 
 
 def fail_migration(domain: Domain, *disks: Disk) -> None:
-    """Process that the VM stayed on its source: the destination is detached, up to the first disk
-    without one."""
+    """Process that the VM stayed on its source.
+
+    The destination is detached, up to the first disk without one.
+    """
     for disk in disks:
         if disk.destination is None:
             return
@@ -155,8 +166,10 @@ def fail_migration(domain: Domain, *disks: Disk) -> None:
 def migrate(
     domain: Domain, destination: Host, *disks: Disk, move: Callable[[], None] = lambda: None
 ) -> None:
-    """Migrate a VM; `move` is what happens between: the guest goes on on the destination, or an
-    exception."""
+    """Migrate a VM.
+
+    `move` is what happens between: the guest goes on on the destination, or an exception.
+    """
     try:
         start_migration(domain, destination, *disks)
         move()
@@ -194,32 +207,33 @@ def commit_preview(domain: Domain, disk: Disk) -> list[str]:
     _previous(disk)
     disk.before_preview = None
     previewed = disk.images[disk.active]
-    siblings = [
-        image
-        for image, parent in disk.images.items()
-        if parent == previewed and image != disk.active
-    ]
+    made_from_it = [image for image, parent in disk.images.items() if parent == previewed]
+    siblings = [image for image in made_from_it if image != disk.active]
     for image in siblings:
         remove_snapshot(domain, disk, image)
     return siblings
 
 
 def remove_snapshot(domain: Domain, disk: Disk, snapshot: str) -> None:
-    """Remove a snapshot; beside its id goes the disk's id, also when it was taken from another
-    volume of the disk."""
+    """Remove a snapshot.
+
+    Beside its id goes the disk's id, also when it was taken from another volume of the disk.
+    """
     domain.ask("remove_snapshot", snapshot, disk.id)
     disk.forget(snapshot)
 
 
 def extend_disk(domain: Domain, disk: Disk, size_gib: int) -> None:
-    """Grow a disk, named by its own id, to a total size; a running VM is not told."""
+    """Grow a disk, named by its own id, to a total size; a running VM gets no word of it."""
     domain.ask("extend_volume", disk.id, str(size_gib))
     disk.size_gib = size_gib
 
 
 def clone_disk(domain: Domain, disk: Disk, source_image: str | None = None) -> Disk:
-    """Clone a disk (clone of a VM, template, VM from a template), or one image of it, e.g. a
-    snapshot."""
+    """Clone a disk, or one image of it such as a snapshot; return the new disk.
+
+    Engine does so for the clone of a VM, a template, and a VM from a template.
+    """
     clone_id = str(uuid.uuid4())
     domain.ask("clone_volume", source_image or disk.active, clone_id)
     return _new_disk(clone_id, disk.size_gib)
@@ -228,9 +242,9 @@ def clone_disk(domain: Domain, disk: Disk, source_image: str | None = None) -> D
 def copy_in(
     domain: Domain, host: Host, size_gib: int, write: Callable[[dict[str, Any]], None]
 ) -> Disk:
-    """Copy a disk from another kind of storage: `write` gets the device.
+    """Copy a disk from another kind of storage; return the new disk.
 
-    A failure deletes the new disk.
+    `write` gets the device. A failure deletes the new disk.
     """
     disk = create_disk(domain, size_gib)
     try:
@@ -278,8 +292,10 @@ def _connect_and_attach(domain: Domain, host: Host, image: str) -> dict[str, Any
 
 
 def _detach(domain: Domain, host: Host, image: str) -> None:
-    """Detach on the host, and only if that worked tell the adapter, which does not learn the
-    host."""
+    """Detach on the host, and only if that worked call the adapter.
+
+    The adapter does not learn the host.
+    """
     host.detach_volume(domain.id, image)
     domain.ask("disconnect_volume", image)
 

@@ -1,8 +1,7 @@
-"""What a virtual machine does with its disk: it holds the device open, writes, and finds again what
-it wrote.
+"""What a virtual machine does with its disk: hold the device open, write, find it again.
 
-On a block device that is a real file system, made, mounted and frozen as a guest would do it.
-Where an ordinary user has a plain file in place of a device, patterns are written into it.
+On a block device that is a real file system, made, mounted and frozen as a guest would do it. Where
+an ordinary user has a plain file in place of a device, patterns are written into it.
 """
 
 from __future__ import annotations
@@ -21,13 +20,8 @@ MEGABYTES = 4  # of each piece that is written: enough to be seen, little enough
 PIECE_BYTES = MEGABYTES << 20
 NAME_BYTES = 64
 COMMAND_LIMIT_SECONDS = 60.0
-MAKE_FILE_SYSTEM = (
-    "mkfs.ext4",
-    "-q",
-    "-F",
-    "-E",
-    "nodiscard,lazy_itable_init=1,lazy_journal_init=1",
-)
+QUICKLY = "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
+MAKE_FILE_SYSTEM = ("mkfs.ext4", "-q", "-F", "-E", QUICKLY)
 
 
 class ToolFailed(Exception):
@@ -53,20 +47,22 @@ class Guest(Protocol):
         ...
 
     def contents(self) -> dict[str, str]:
-        """Read all pieces from the device: sha256 by name."""
+        """Return the sha256 of all pieces on the device by name."""
         ...
 
     def frozen(self) -> contextlib.AbstractContextManager[None]:
-        """Hold still for a snapshot, as a guest agent makes it."""
+        """Give a time in which nothing is written, as a guest agent makes it for a snapshot."""
         ...
 
     def device_bytes(self) -> int:
-        """Tell how large the device is now."""
+        """Return how large the device is now."""
         ...
 
     def struggle(self) -> str:
-        """Write once more where the disk may have been taken away, and stop; return what came of
-        it, in words."""
+        """Write once more where the disk may have been taken away, and stop.
+
+        Returns what came of it, in words.
+        """
         ...
 
     def stop(self) -> None:
@@ -93,13 +89,13 @@ class FileSystem:
         _run(*MAKE_FILE_SYSTEM, str(device))
 
     def start(self, device: Path) -> None:
-        """Mount it."""
+        """Mount the device."""
         self.folder.mkdir(exist_ok=True)
         _run("mount", str(device.resolve()), str(self.folder))
         self._device = device
 
     def write(self, name: str) -> str:
-        """Write a file and have it on the device."""
+        """Write a file and have it on the device; return its sha256."""
         data = os.urandom(PIECE_BYTES)
         with (self.folder / name).open("xb") as file:
             file.write(data)
@@ -108,7 +104,7 @@ class FileSystem:
         return hashlib.sha256(data).hexdigest()
 
     def contents(self) -> dict[str, str]:
-        """Read all files."""
+        """Return the sha256 of all files by name."""
         files = (path for path in sorted(self.folder.iterdir()) if path.is_file())
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -122,12 +118,12 @@ class FileSystem:
             _run("fsfreeze", "--unfreeze", str(self.folder))
 
     def device_bytes(self) -> int:
-        """Ask the kernel for the size of the device."""
+        """Return the size of the device, as the kernel says it."""
         with (self._device or self.folder).open("rb") as device:
             return device.seek(0, os.SEEK_END)
 
     def struggle(self) -> str:
-        """Write a file, and unmount what is left."""
+        """Write a file, and unmount what is left; return what came of it."""
         try:
             self.write("struggle")
         except OSError as error:
@@ -144,8 +140,10 @@ class FileSystem:
 
 
 class Pattern:
-    """A guest without a file system: pieces one behind the other, each with its name in front, up
-    to an empty one."""
+    """A guest without a file system.
+
+    It writes pieces one behind the other, each with its name in front, up to an empty one.
+    """
 
     makes = "open the device"
 
@@ -153,17 +151,17 @@ class Pattern:
         self._device: BinaryIO | None = None
 
     def prepare(self, device: Path) -> None:
-        """Nothing is needed, but that a new disk reads zeros."""
+        """Check that the new disk reads zeros; nothing else is needed."""
         with device.open("rb") as opened:
             if any(opened.read(PIECE_BYTES)):
                 raise ToolFailed(["read", str(device)], "a new disk does not read zeros")
 
     def start(self, device: Path) -> None:
-        """Open it."""
+        """Open the device."""
         self._device = device.open("r+b", buffering=0)
 
     def write(self, name: str) -> str:
-        """Write a piece behind the last one, and have it on the device."""
+        """Write a piece behind the last one, and have it on the device; return its sha256."""
         used = len(self.contents())
         piece = name.encode().ljust(NAME_BYTES, b"\0") + os.urandom(PIECE_BYTES - NAME_BYTES)
         device = self._opened()
@@ -173,7 +171,7 @@ class Pattern:
         return hashlib.sha256(piece).hexdigest()
 
     def contents(self) -> dict[str, str]:
-        """Read all pieces."""
+        """Return the sha256 of all pieces by name."""
         found: dict[str, str] = {}
         device = self._opened()
         device.seek(0)
@@ -183,16 +181,18 @@ class Pattern:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Nothing is on its way: each write was waited for."""
+        """Do nothing: each write was waited for, so none is on its way."""
         yield
 
     def device_bytes(self) -> int:
-        """Ask for the size of the file."""
+        """Return the size of the file."""
         return self._opened().seek(0, os.SEEK_END)
 
     def struggle(self) -> str:
-        """Write at the beginning: a plain file that was taken away can be written, and nobody will
-        ever read it."""
+        """Write at the beginning; return what came of it.
+
+        A plain file that was taken away can be written, and nobody will ever read it.
+        """
         try:
             device = self._opened()
             device.seek(0)
@@ -204,7 +204,7 @@ class Pattern:
         return "to nobody"
 
     def stop(self) -> None:
-        """Close it."""
+        """Close the device."""
         if self._device is not None:
             self._device.close()
             self._device = None

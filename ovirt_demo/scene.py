@@ -1,5 +1,7 @@
-"""Where the story plays: a simulator with two hosts, a PostgreSQL, an Engine; each call becomes a
-row on the screen."""
+"""The scene of the story: a simulator with two hosts, a PostgreSQL, an Engine.
+
+Each call becomes a row on the screen.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Scene:
     What is started for it is stopped by `closing` when it ends, whatever happens.
     """
 
-    def __init__(  # noqa: PLR0913  # all that a scene is made of
+    def __init__(  # noqa: PLR0913  all that a scene is made of
         self,
         folder: Path,
         screen: Screen,
@@ -67,9 +69,8 @@ class Scene:
         )
         self.domain = flows.Domain(caller, correlation_id=CORRELATION_ID)
         self.hosts = {client_id: self._host(client_id) for client_id in CLIENT_IDS}
-        self._hooks = {
-            client_id: self._hooks_of(client_id, host) for client_id, host in self.hosts.items()
-        }
+        hosts = self.hosts.items()
+        self._hooks = {client_id: self._hooks_of(client_id, host) for client_id, host in hosts}
 
     def step(self, title: str) -> None:
         """Begin a step of the story; raises interruption.Interrupted."""
@@ -77,19 +78,23 @@ class Scene:
         self.screen.step(title)
 
     def device(self, host: vdsm.Host, device: dict[str, Any]) -> Path:
-        """Return the path that a VM on this host opens: Vdsm's link, as Engine writes it into the
-        domain."""
+        """Return the path that a VM on this host opens.
+
+        It is Vdsm's link, as Engine writes it into the domain.
+        """
         return host.local(device["managed_path"])
 
     def run_vm(self, client_id: int, disk: flows.Disk) -> dict[str, Any]:
-        """Do what comes before a VM with this disk runs on a host: Engine's calls, then Vdsm's
-        hooks."""
+        """Do what comes before a VM with this disk runs on a host; return the device.
+
+        That is Engine's calls, then Vdsm's hooks.
+        """
         [device] = flows.run_vm(self.domain, self.hosts[client_id], disk)
         self._hooks[client_id].before_vm_start(hooks.domain_xml(hooks.disk_xml(device)))
         return device
 
     def start_guest(self, device: Path, *, new_disk: bool = False) -> guest.Guest:
-        """Start a virtual machine on a device, and prepare its disk first if that is new."""
+        """Start a virtual machine on a device, and return it; its disk is prepared first if new."""
         machine = guest.suited_to(device, self.folder / f"guest{next(self._numbers)}")
         self._closing.callback(machine.stop)
         if new_disk:
@@ -98,19 +103,15 @@ class Scene:
         return machine
 
     def administer(self, verb: str, *arguments: str) -> list[str]:
-        """Run the administrator's command and return what it says, line by line."""
+        """Run the administrator's command; return its output line by line.
+
+        The output is "nothing" when it is empty.
+        """
         options = self.folder / "options.json"
         options.write_text(json.dumps(self.cluster.driver_options()), encoding="utf-8")
+        where = ["--database", self._database_url, "--options", str(options)]
         said = subprocess.run(
-            [
-                children.find(ADMIN),
-                verb,
-                "--database",
-                self._database_url,
-                "--options",
-                options,
-                *arguments,
-            ],
+            [children.find(ADMIN), verb, *where, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -123,10 +124,9 @@ class Scene:
         return [line for line in (said.stdout + said.stderr).splitlines() if line] or ["nothing"]
 
     def device_links(self) -> int:
-        """Count the devices that hosts still have."""
-        return sum(
-            len(list((host.root / "dev").glob("storpool-byid/*"))) for host in self.hosts.values()
-        )
+        """Return how many devices the hosts still have."""
+        folders = [host.root / "dev" / "storpool-byid" for host in self.hosts.values()]
+        return sum(len(list(folder.glob("*"))) for folder in folders)
 
     def _host(self, client_id: int) -> vdsm.Host:
         def show(run: vdsm.HelperRun) -> None:
@@ -158,24 +158,23 @@ class Scene:
 
 
 class Labels:
-    """Short names for ids, given as the objects are made: the disk D, the clone C, snapshots S1..,
-    previews V1.. ."""
+    """Short names for ids, given as the objects are made.
+
+    The disk is D, the clone C, snapshots are S1.., previews V1.. .
+    """
 
     def __init__(self) -> None:
         self._labels: dict[str, str] = {}
         self._counters = {letter: itertools.count(1) for letter in "SV"}
 
     def shown(self, result: engine.Result) -> str:
-        """Show a verb with its arguments, JSON left out, and with the id that it answered."""
+        """Return a verb with its arguments, JSON left out, and with the id that it answered."""
         if result.verb == "create_volume":
             self._labels[result.arguments[0]] = "D"
         elif result.verb == "clone_volume":
             self._labels[result.arguments[1]] = "C"
-        words = [
-            self._labels.get(word, word)
-            for word in result.arguments
-            if word[:1] != "{" and word != "true"
-        ]
+        telling = [word for word in result.arguments if word[:1] != "{" and word != "true"]
+        words = [self._labels.get(word, word) for word in telling]
         return " ".join([result.verb, *words]) + self._answered(result)
 
     def _answered(self, result: engine.Result) -> str:
@@ -188,34 +187,34 @@ class Labels:
 
 @contextlib.contextmanager
 def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[Scene]:
-    """Start everything, and stop and remove everything in the end."""
+    """Give the scene with everything started; stop and remove everything in the end."""
     with contextlib.ExitStack() as closing:
-        folder = Path(
-            closing.enter_context(tempfile.TemporaryDirectory(prefix="storpool-ovirt-demo-"))
-        )
+        temporary = tempfile.TemporaryDirectory(prefix="storpool-ovirt-demo-")
+        folder = Path(closing.enter_context(temporary))
         given = closing.enter_context(database.running(folder))
         watch.check()
         hosts = {client_id: folder / f"host{client_id}" for client_id in CLIENT_IDS}
-        cluster = closing.enter_context(
-            simulator.running(folder / "storpool", hosts, devices=devices)
-        )
+        started = simulator.running(folder / "storpool", hosts, devices=devices)
+        cluster = closing.enter_context(started)
         watch.check()
         yield Scene(folder, screen, watch, cluster=cluster, database_url=given.url, closing=closing)
 
 
 def _told(record: dict[str, Any]) -> str:
-    """Show one call of StorPool's API: what was called, and who got or lost a volume."""
-    body = record["body"]
-    items = (
-        body.get("reassign", [])
-        if isinstance(body, dict)
-        else body
-        if isinstance(body, list)
-        else []
-    )
-    keys = ("rw", "ro", "detach", "force")
-    changes = [f"{key}:{_listed(item[key])}" for item in items for key in keys if item.get(key)]
-    return " ".join([record["query"], *changes])
+    """Return one call of StorPool's API: what was called, and who got or lost a volume."""
+    words = [record["query"]]
+    for item in _reassigned(record["body"]):
+        for key in ("rw", "ro", "detach", "force"):
+            if item.get(key):
+                words.append(f"{key}:{_listed(item[key])}")
+    return " ".join(words)
+
+
+def _reassigned(body: Any) -> list[dict[str, Any]]:
+    if isinstance(body, dict):
+        items: list[dict[str, Any]] = body.get("reassign", [])
+        return items
+    return body if isinstance(body, list) else []
 
 
 def _listed(value: Any) -> str:

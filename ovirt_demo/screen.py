@@ -1,5 +1,4 @@
-"""The demo's output: one table, a row for each call as it is made; plain text when it goes into a
-pipe."""
+"""The demo's output: one table, a row for each call as it is made; plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -9,21 +8,19 @@ from rich.text import Text
 
 MAX_WIDTH = 120
 WHO_WIDTH, TIME_WIDTH = 6, 4
-ASKED_SHARE, DID_SHARE = (
-    37,
-    28,
-)  # of what the other columns leave: in 80 columns hardly anything is wrapped
+# Of what the other columns leave: in 80 columns hardly anything is wrapped.
+ASKED_SHARE, DID_SHARE = 37, 28
 
 
 class Screen:
-    """Writes rows to the terminal as they come."""
+    """The rows of the terminal, written as they come."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.console.width = min(self.console.width, MAX_WIDTH)
 
     def head(self, title: str) -> None:
-        """Say what comes, and what the columns are."""
+        """Write what comes, and what the columns are."""
         self.console.print(Text(title, "bold"))
         self.console.print()
         self._row("", "oVirt asked", "StorPool did", "ms", style="bold")
@@ -61,9 +58,8 @@ class Screen:
         table.add_column(ratio=ASKED_SHARE, overflow="fold", style=style)
         table.add_column(ratio=DID_SHARE, overflow="fold", style=style or "yellow")
         table.add_column(width=TIME_WIDTH, justify="right", style=style or "dim")
-        table.add_row(
-            "", *map(Text, (who, asked, did, milliseconds))
-        )  # Text: what programs say is no markup
+        cells = map(Text, (who, asked, did, milliseconds))  # Text: what programs say is no markup
+        table.add_row("", *cells)
         self.console.print(table)
 
     def _columns(self, style: str = "") -> Table:

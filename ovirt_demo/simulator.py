@@ -45,18 +45,18 @@ class Refused(Exception):
 
 
 class Simulator:
-    """A simulator with its state in `folder`, and with one folder for each host (`hosts`, by client
-    id).
+    """A simulator with its state in `folder`.
 
-    It may be stopped, killed and started again: it comes back on the same port with the same state.
+    `hosts` has one folder for each host by client id. It may be stopped, killed and started again:
+    it comes back on the same port with the same state.
     """
 
-    def __init__(  # noqa: PLR0913  # what its command line takes
+    def __init__(  # noqa: PLR0913  what its command line takes
         self,
         folder: Path,
         hosts: Mapping[int, Path],
         *,
-        token: str = "1234567890123456789",  # noqa: S107  # of an API that lives for seconds on the loopback interface
+        token: str = "1234567890123456789",  # noqa: S107  of an API on the loopback, for seconds
         templates: Sequence[str] = (TEMPLATE,),
         devices: str = "auto",
         options: Sequence[str] = (),
@@ -133,7 +133,7 @@ class Simulator:
         self.start()
 
     def inject(self, kind: str, **facts: Any) -> None:
-        """Add a fault of this kind; which there are, and their facts, the simulator tells."""
+        """Add a fault of this kind; docs/simulator.md has the kinds and their facts."""
         self.control("POST", "faults", {"kind": kind, **facts})
 
     def clear_faults(self) -> None:
@@ -141,7 +141,7 @@ class Simulator:
         self.control("DELETE", "faults")
 
     def calls(self) -> list[dict[str, Any]]:
-        """List the API calls since the start or the last clear_calls()."""
+        """Return the API calls since the start or the last clear_calls()."""
         answer: list[dict[str, Any]] = self.control("GET", "calls")
         return answer
 
@@ -150,15 +150,18 @@ class Simulator:
         self.control("DELETE", "calls")
 
     def clients(self) -> dict[int, dict[str, Any]]:
-        """Tell for each host: its status, the devices declared open there, those taken from it by
-        force."""
-        return {
-            int(client_id): facts for client_id, facts in self.control("GET", "clients").items()
-        }
+        """Return the state of each host by client id.
+
+        It has its status, the devices declared open there, and those taken from it by force.
+        """
+        clients = self.control("GET", "clients")
+        return {int(client_id): facts for client_id, facts in clients.items()}
 
     def set_client(self, client_id: int, **state: Any) -> None:
-        """Change a host: status="running" or "down", open=[global ids] for devices declared
-        open."""
+        """Change a host.
+
+        It is status="running" or "down", open=[global ids] for devices declared open.
+        """
         self.control("POST", f"clients/{client_id}", state)
 
     def advance(self, seconds: float) -> None:
@@ -170,19 +173,18 @@ class Simulator:
         self.control("POST", "switches", switches)
 
     def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask the control port; raises Refused and OSError."""
+        """Ask the control port, and return its answer; raises Refused and OSError."""
         return self._request(method, f"{CONTROL}/{path}", body)
 
     def api(self, query: str, body: Any = None) -> Any:
-        """Ask the API as a program that is not under test would: a GET, or a POST if there is a
-        body.
+        """Ask the API as a program that is not under test would, and return the data.
 
-        Raises Refused and OSError.
+        It is a GET, or a POST if there is a body. Raises Refused and OSError.
         """
         return self._request("GET" if body is None else "POST", f"{API}/{query}", body)["data"]
 
     def objects(self, *, being_deleted: bool = False) -> dict[str, int]:
-        """Count what is in the cluster: volumes, snapshots, attachments.
+        """Return how many volumes, snapshots and attachments are in the cluster.
 
         StorPool deletes snapshots in the background; those that it has begun with count only if
         asked for.
@@ -192,29 +194,21 @@ class Simulator:
             "snapshots": "SnapshotsList",
             "attachments": "AttachmentsList",
         }
-        lists = {what: self.api(query) for what, query in queries.items()}
-        return {
-            what: sum(being_deleted or not one.get("deleted") for one in found)
-            for what, found in lists.items()
-        }
+        counts = {}
+        for what, query in queries.items():
+            found = self.api(query)
+            counts[what] = sum(being_deleted or not one.get("deleted") for one in found)
+        return counts
 
     def _argv(self) -> list[str]:
-        hosts = [f"{client_id}={folder}" for client_id, folder in self.hosts.items()]
-        return [
-            str(children.find(PROGRAM)),
-            *(
-                "--listen",
-                f"{self.address}:{self.port}",
-                "--token",
-                self.token,
-                "--state",
-                str(self.folder / "state"),
-            ),
-            *("--devices", self.devices),
-            *(word for template in self.templates for word in ("--template", template)),
-            *(word for host in hosts for word in ("--host", host)),
-            *self.options,
-        ]
+        argv = [str(children.find(PROGRAM))]
+        argv += ["--listen", f"{self.address}:{self.port}", "--token", self.token]
+        argv += ["--state", str(self.folder / "state"), "--devices", self.devices]
+        for template in self.templates:
+            argv += ["--template", template]
+        for client_id, folder in self.hosts.items():
+            argv += ["--host", f"{client_id}={folder}"]
+        return [*argv, *self.options]
 
     def _read_ready(self, process: subprocess.Popen[bytes]) -> None:
         line = _read_line(process)
@@ -245,7 +239,7 @@ class Simulator:
 
 @contextlib.contextmanager
 def running(folder: Path, hosts: Mapping[int, Path], **options: Any) -> Iterator[Simulator]:
-    """Run a simulator for as long as the block lasts; the options are those of Simulator."""
+    """Give a simulator for as long as the block lasts; the options are those of Simulator."""
     simulator = Simulator(folder, hosts, **options)
     try:
         simulator.start()
@@ -255,8 +249,10 @@ def running(folder: Path, hosts: Mapping[int, Path], **options: Any) -> Iterator
 
 
 def _read_line(process: subprocess.Popen[bytes]) -> bytes:
-    """Read the first line of a child's output; what there is of it when the child ends or the limit
-    is reached."""
+    """Return the first line of a child's output.
+
+    It is cut short when the child ends or the limit is reached.
+    """
     deadline = time.monotonic() + START_LIMIT_SECONDS
     line = bytearray()
     if process.stdout is None:

@@ -1,5 +1,4 @@
-"""The story of the demo: a disk's whole life, told by the programs that Engine and Vdsm will
-run."""
+"""The story of the demo: a disk's whole life, by the programs that Engine and Vdsm will run."""
 
 from __future__ import annotations
 
@@ -34,8 +33,10 @@ class Wrong(Exception):
 
 
 def run(screen: Screen, *, devices: str = "auto") -> int:
-    """Tell the story; return the exit code: 0 if all was right and nothing is left, 1 if not, 128 +
-    n for a signal."""
+    """Run the story, and return the exit code.
+
+    It is 0 if all was right and nothing is left, 1 if not, 128 + n for signal n.
+    """
     try:
         with interruption.watched() as watch:
             screen.head("A disk's whole life: oVirt's calls, a simulated StorPool, real data")
@@ -86,7 +87,7 @@ class _Story:
         self.written: dict[str, str] = {}
 
     def tell(self) -> None:
-        """Tell it from the beginning to the end."""
+        """Run it from the beginning to the end."""
         disk = self._create()
         vm = self._run("Run a VM on host 1", 1, disk, new_disk=True)
         self._write(vm, "letter")
@@ -128,10 +129,9 @@ class _Story:
         return vm
 
     def _write(self, vm: Guest, name: str) -> None:
-        self.written[name] = vm.write(name)
-        self.stage.screen.note(
-            "Guest", f"writes {guest.MEGABYTES} MiB: {name}", f"sha256 {self.written[name][:16]}.."
-        )
+        sha256 = self.written[name] = vm.write(name)
+        text = f"writes {guest.MEGABYTES} MiB: {name}"
+        self.stage.screen.note("Guest", text, f"sha256 {sha256[:16]}..")
 
     def _check(self, vm: Guest) -> None:
         found = vm.contents()
@@ -188,8 +188,11 @@ class _Story:
         self.stage.screen.note("Guest", "sees the device grow", f"{size_bytes // GIB} GiB")
 
     def _migrate(self, disk: Disk, source_vm: Guest) -> Guest:
-        """Both hosts have the disk for a while; the guest goes on on the second one, and the first
-        one loses it."""
+        """Migrate live; return the guest on the destination.
+
+        Both hosts have the disk for a while. The guest goes on on the second one, and the first one
+        loses it.
+        """
         self.stage.step("Migrate the VM live to host 2")
         source, destination = self.stage.hosts[1], self.stage.hosts[2]
         [device] = flows.start_migration(self.domain, destination, disk)
@@ -204,15 +207,17 @@ class _Story:
         return vm
 
     def _lose_host(self, disk: Disk, lost: Guest) -> Guest:
-        """Host 2 hangs with its VM: the hook takes the disk from it, so what hangs there writes
-        nothing any more."""
+        """Lose host 2, which hangs with its VM; return the guest on host 1.
+
+        The hook takes the disk from host 2, so what hangs there writes nothing any more.
+        """
         vm = self._run("Lose host 2, and start the VM on host 1", 1, disk)
         self.stage.screen.note("Guest", "of the lost host wakes up and writes", lost.struggle())
         self._check(vm)
         return vm
 
     def _refused_delete(self, disk: Disk) -> None:
-        """A disk that is in use stays, and the reason says where it is used."""
+        """Check that a disk that is in use stays, and that the reason says where it is used."""
         self.stage.step("Delete the disk while the VM uses it")
         host = self.stage.hosts[1]
         try:
@@ -226,18 +231,15 @@ class _Story:
             raise Wrong(f"the refused delete took the device away from {host.name}")
 
     def _lost_answer(self, disk: Disk) -> None:
-        """Engine goes away before it has read a snapshot's id: nobody knows it, but the journal
-        does."""
+        """Take Engine away before it has read a snapshot's id: only the journal has it then."""
         self.stage.step("Lose the answer to a snapshot, and mend it")
         caller = self.domain.engine
         with caller.started("create_snapshot", disk.active, correlation_id="lost") as process:
             if process.stdout:
                 process.stdout.close()
             process.wait(ANSWER_SECONDS)
-        found = self.stage.administer("audit")
-        self.stage.screen.quote(
-            "Admin", next((line for line in found if "undelivered" in line), "finds nothing")
-        )
+        undelivered = [line for line in self.stage.administer("audit") if "undelivered" in line]
+        self.stage.screen.quote("Admin", undelivered[0] if undelivered else "finds nothing")
         done = self.stage.administer("reconcile", "--grace", "0")
         self.stage.screen.quote("Admin", f"storpool-ovirt reconcile: {done[-1]}")
         verdict = self.stage.administer("audit")[-1]

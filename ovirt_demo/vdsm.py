@@ -1,10 +1,10 @@
-"""Vdsm's way to run a helper, and what Vdsm keeps in mind about managed volumes.
+"""Vdsm's way to run a helper, and what Vdsm keeps about managed volumes.
 
-What oVirt's vdsm does in managedvolume.py (docs/host.md), in our own words; a host is a folder
-here. It keeps what matters to a helper: one row for each volume with its connection information,
-the run link that the VM opens, the udev rule (these three in vdsm_rows.py), the order of the steps,
-which step is undone by which, and that there is no lock and no time limit (but the one that tests
-need to end).
+This is what oVirt's vdsm does in managedvolume.py (docs/host.md), in our own words; a host is a
+folder here. It has what matters to a helper: one row for each volume with its connection
+information, the run link that the VM opens, the udev rule (these three in vdsm_rows.py), the order
+of the steps, and which step is undone by which. There is no lock and no time limit, but the one
+that tests need to end.
 """
 
 from __future__ import annotations
@@ -56,27 +56,25 @@ class HelperRun:
     seconds: float
 
     def document(self) -> Any:
-        """Return what the helper said: exit code 0 and exactly one JSON document; raises
-        VdsmError."""
+        """Return the answer of the helper: exit code 0 and exactly one JSON document.
+
+        Raises VdsmError when it is anything else.
+        """
         if self.returncode != 0:
-            ended = (
-                "gave no answer"
-                if self.returncode is None
-                else f"ended with code {self.returncode}"
-            )
+            ended = f"ended with code {self.returncode}"
+            if self.returncode is None:
+                ended = "gave no answer"
             said = self.stderr.decode(errors="replace").strip()
             raise VdsmError(HELPER_FAILED, f"helper {self.verb} {ended}: {said}")
         try:
             return json.loads(self.stdout)
         except ValueError as error:
-            raise VdsmError(
-                HELPER_FAILED, f"the answer of helper {self.verb} is not one JSON document"
-            ) from error
+            reason = f"the answer of helper {self.verb} is not one JSON document"
+            raise VdsmError(HELPER_FAILED, reason) from error
 
 
 class Host:
-    """A host as Vdsm sees it: the folder that stands for it, the helper, and the managed volumes
-    attached on it.
+    """A host as Vdsm sees it: its folder, the helper, and the managed volumes attached on it.
 
     `rows` is what Vdsm keeps in its own database for each volume; it survives a reboot. `observe`
     is called with each HelperRun.
@@ -119,8 +117,10 @@ class Host:
     def attach_volume(
         self, sd_id: str, vol_id: str, connection_info: dict[str, Any]
     ) -> dict[str, Any]:
-        """Attach a volume and return the device description that Engine passes to save_device;
-        raises VdsmError."""
+        """Attach a volume; return the device description that Engine passes to save_device.
+
+        Raises VdsmError.
+        """
         connection_info = json.loads(json.dumps(connection_info))  # it comes over the wire
         self._refuse_second_attach(vol_id, connection_info)
         attachment: dict[str, Any] | None = None
@@ -137,9 +137,9 @@ class Host:
             if attachment is not None:
                 self._silent_detach({"connection_info": connection_info, "attachment": attachment})
             self._forget(sd_id, vol_id)
-            raise (
-                error if isinstance(error, VdsmError) else VdsmError(GENERAL_EXCEPTION, repr(error))
-            ) from error
+            if isinstance(error, VdsmError):
+                raise
+            raise VdsmError(GENERAL_EXCEPTION, repr(error)) from error
         return {
             "vol_id": vol_id,
             "path": path,
@@ -148,8 +148,10 @@ class Host:
         }
 
     def detach_volume(self, sd_id: str, vol_id: str) -> None:
-        """Detach a volume; what Vdsm does not know, or whose path is gone, is forgotten; raises
-        VdsmError."""
+        """Detach a volume; what Vdsm does not know, or whose path is gone, is forgotten.
+
+        Raises VdsmError.
+        """
         row = self.rows.get(vol_id)
         if row is None:
             return
@@ -162,14 +164,17 @@ class Host:
         return self.helper("attach", {"connection_info": connection_info}).document()
 
     def detach(self, row: dict[str, Any]) -> Any:
-        """Run the helper's detach for a row, or for what the undoing of an attach sends; raises
-        VdsmError."""
+        """Run the helper's detach for a row, or for what the undoing of an attach sends.
+
+        Returns its answer. Raises VdsmError.
+        """
         return self.helper("detach", row).document()
 
     def helper(
         self, verb: str, sent: dict[str, Any], limit_seconds: float = HELPER_LIMIT_SECONDS
     ) -> HelperRun:
         """Run the helper: one word, JSON on stdin and then its end."""
+        request = json.dumps(sent).encode()
         began = time.monotonic()
         with subprocess.Popen(
             [self.helper_path, verb],
@@ -181,16 +186,14 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
-            returncode, stdout, stderr = children.communicate(
-                process, json.dumps(sent).encode(), limit_seconds
-            )
+            returncode, stdout, stderr = children.communicate(process, request, limit_seconds)
         run = HelperRun(verb, sent, returncode, stdout, stderr, time.monotonic() - began)
         if self.observe:
             self.observe(run)
         return run
 
     def local(self, path: str) -> Path:
-        """Where a path of the host is on this machine."""
+        """Return where a path of the host is on this machine."""
         return path_in(self.root, path)
 
     def reboot(self) -> None:
@@ -213,18 +216,15 @@ class Host:
 
     def _complete_row(self, vol_id: str, path: str, attachment: dict[str, Any]) -> None:
         row = self.rows.get(vol_id)
-        if (
-            row is not None
-        ):  # an update of a row that somebody removed meanwhile changes nothing, and nobody notices
+        # Vdsm's update of a row that somebody removed meanwhile changes nothing, unnoticed.
+        if row is not None:
             self.rows[vol_id] = {**row, "path": path, "attachment": attachment}
 
     def _add_link(self, sd_id: str, vol_id: str, path: str) -> str:
         managed_path = vdsm_rows.link(sd_id, vol_id)
         link = self.local(managed_path)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(
-            self.local(path)
-        )  # an old one in the way is an error, and undoes the attach
+        link.symlink_to(self.local(path))  # an old one in the way is an error: the attach is undone
         return managed_path
 
     def _add_rule(self, sd_id: str, vol_id: str, path: str) -> None:
@@ -244,7 +244,7 @@ class Host:
 
 
 def path_in(root: Path, path: str) -> Path:
-    """Where a path of a host is on this machine: below the folder that stands for the host."""
+    """Return where a path of a host is on this machine, where the host is a folder."""
     return root / path.lstrip("/")
 
 

@@ -1,5 +1,4 @@
-"""What Vdsm keeps on a host for each managed volume: a row in its sqlite file, a run link, a udev
-rule.
+"""What Vdsm keeps on a host for each managed volume: a row in sqlite, a run link, a udev rule.
 
 The file, its tables and what is in their columns are those of oVirt's vdsm (managedvolumedb.py), so
 that programs which clean up after it meet what they will meet on a host.
@@ -26,6 +25,12 @@ SCHEMA = """
     CREATE TABLE versions (version INTEGER PRIMARY KEY, description TEXT, updated datetime);
     INSERT INTO versions VALUES (1, 'first', datetime('now'));
 """
+SELECT = "SELECT path, connection_info, attachment, multipath_id FROM volumes WHERE vol_id = ?"
+# `updated` is set when there is a path.
+REPLACE = """
+    INSERT OR REPLACE INTO volumes
+    VALUES (?, ?, ?, ?, ?, CASE WHEN ? NOT NULL THEN datetime('now') END)
+"""
 
 
 class Rows(MutableMapping[str, dict[str, Any]]):
@@ -38,29 +43,19 @@ class Rows(MutableMapping[str, dict[str, Any]]):
         self.file = file
 
     def __getitem__(self, vol_id: str) -> dict[str, Any]:
-        columns = ", ".join(COLUMNS)
-        found = self._ask(f"SELECT {columns} FROM volumes WHERE vol_id = ?", vol_id)  # noqa: S608  # our own names
+        found = self._ask(SELECT, vol_id)
         if not found:
             raise KeyError(vol_id)
         row = {name: value for name, value in zip(COLUMNS, found[0]) if value is not None}
-        return {
-            "vol_id": vol_id,
-            **row,
-            **{name: json.loads(row[name]) for name in DOCUMENTS if name in row},
-        }
+        documents = {name: json.loads(row[name]) for name in DOCUMENTS if name in row}
+        return {"vol_id": vol_id, **row, **documents}
 
     def __setitem__(self, vol_id: str, row: dict[str, Any]) -> None:
         if not self.file.exists():
             self._make()
-        stored = {
-            **row,
-            **{name: json.dumps(row[name]).encode() for name in DOCUMENTS if name in row},
-        }
-        self._ask(
-            "INSERT OR REPLACE INTO volumes VALUES (?, ?, ?, ?, ?, CASE WHEN ? NOT NULL THEN"
-            " datetime('now') END)",
-            *(vol_id, *(stored.get(name) for name in COLUMNS), stored.get("path")),
-        )
+        documents = {name: json.dumps(row[name]).encode() for name in DOCUMENTS if name in row}
+        stored = {**row, **documents}
+        self._ask(REPLACE, vol_id, *(stored.get(name) for name in COLUMNS), stored.get("path"))
 
     def __delitem__(self, vol_id: str) -> None:
         if vol_id not in self:
@@ -68,9 +63,8 @@ class Rows(MutableMapping[str, dict[str, Any]]):
         self._ask("DELETE FROM volumes WHERE vol_id = ?", vol_id)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(
-            [vol_id for (vol_id,) in self._ask("SELECT vol_id FROM volumes ORDER BY vol_id")]
-        )
+        found = self._ask("SELECT vol_id FROM volumes ORDER BY vol_id")
+        return iter([vol_id for (vol_id,) in found])
 
     def __len__(self) -> int:
         return len([*iter(self)])
@@ -93,8 +87,10 @@ def link(sd_id: str, vol_id: str) -> str:
 
 
 def rule(sd_id: str, vol_id: str) -> str:
-    """Return the file of the udev rule that gives the device to the user of VMs; it outlives a
-    reboot."""
+    """Return the file of the udev rule that gives the device to the user of VMs.
+
+    It outlives a reboot.
+    """
     return f"{RULES_FOLDER}/99-vdsm-managed_{sd_id}_{vol_id}.rules"
 
 
