@@ -14,7 +14,7 @@ from cinder import exception
 from oslo_log import log as logging
 
 from cinder_driver import failures, names, words
-from cinder_driver.session import TAG_SOURCE, Session
+from cinder_driver.session import Session
 from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, volumes
@@ -23,9 +23,6 @@ from storpool_ovirt.cluster.plans import Owner, Plan
 LOG = logging.getLogger(__name__)
 
 Updates = list[dict[str, Any]]
-
-# On the snapshots that a copy of a group is made from: one value for each copy.
-TAG_MOMENT = "cinder-moment"
 
 
 def snapshot(session: Session, snapshots: Sequence[Any]) -> None:
@@ -75,7 +72,7 @@ def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence
     members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]
     if not members:
         return
-    tags = {TAG_MOMENT: secrets.token_hex(8)}
+    tags = {storpool_names.TAG_CINDER_MOMENT: secrets.token_hex(8)}
     plans = [
         (
             source.global_id,
@@ -113,7 +110,10 @@ def _silent_delete_volume(session: Session, volume: Any, parent: api.Volume) -> 
     try:
         there = session.find_volume(volume)
         # What has the name and was made from something else was there before.
-        if there is not None and there.tags.get(TAG_SOURCE) == parent.global_id:
+        if (
+            there is not None
+            and there.tags.get(storpool_names.TAG_CINDER_SOURCE) == parent.global_id
+        ):
             session.delete_volume(volume)
     except Exception as error:
         LOG.warning("group_volume_left id=%s reason=%s", volume["id"], words.told(error))
@@ -122,7 +122,10 @@ def _silent_delete_volume(session: Session, volume: Any, parent: api.Volume) -> 
 def _silent_delete_snapshot(session: Session, plan: Plan) -> None:
     try:
         there = session.client.snapshot(plan.name)
-        if there.tags.get(TAG_MOMENT) == plan.owner.tags[TAG_MOMENT]:
+        if (
+            there.tags.get(storpool_names.TAG_CINDER_MOMENT)
+            == plan.owner.tags[storpool_names.TAG_CINDER_MOMENT]
+        ):
             volumes.delete_snapshot(session.client, there.global_id)
     except errors.NotFound:
         return

@@ -78,7 +78,7 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
             volume["id"],
         )
         return False
-    tags = {specs.TAG_QOS_CLASS: new.qos_class or ""}
+    tags = {storpool_names.TAG_QOS_CLASS: new.qos_class or ""}
     with failures.of(volume=volume["id"]):
         volumes.change(
             session.client,

@@ -8,6 +8,7 @@ from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
 from storpool_ovirt import errors
+from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.deadline import Deadline
@@ -18,10 +19,6 @@ GIB_MAX = (1 << 33) - 1  # bytes in a signed number of 64 bits (`storpool.sptype
 
 # Taking back a whole group may take this long when the time of an operation is up.
 LIMITS = Limits(undo_seconds=20.0)
-
-# Says what a volume was made from, so that a repeated create never takes another volume for its
-# own.
-TAG_SOURCE = "cinder-source"
 
 
 class Session:
@@ -93,8 +90,8 @@ class Session:
         return Plan(
             Owner(
                 self.volume_name(volume),
-                {TAG_SOURCE: source.global_id} if source else {},
-                never=owners.TAGS if source else (*owners.TAGS, TAG_SOURCE),
+                {storpool_names.TAG_CINDER_SOURCE: source.global_id} if source else {},
+                never=owners.TAGS if source else (*owners.TAGS, storpool_names.TAG_CINDER_SOURCE),
             ),
             size_bytes(volume["size"]),
             Policy(policy.tags, policy.template, self.settings.replication if by_itself else None),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cinder_driver import options
+from storpool_ovirt import names
 
 TEMPLATE = "storpool_template"
 QOS_CLASS = "storpool:qos_class"
-TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Policy:
     @property
     def tags(self) -> dict[str, str]:
         """The tags of a new object with this policy."""
-        return {} if self.qos_class is None else {TAG_QOS_CLASS: self.qos_class}
+        return {} if self.qos_class is None else {names.TAG_QOS_CLASS: self.qos_class}
 
 
 def of_volume(settings: options.Settings, volume: Any) -> Policy:

@@ -39,6 +39,11 @@ SHARED = "1"
 # What a disk was cloned from (a global id): a clone whose answer was lost is told from an empty
 # disk of that id by it.
 TAG_SOURCE = "ovirt-src"
+TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
+# Of the Cinder driver's: what a volume was made from, so that a repeated create never takes another
+# volume for its own; and one value for the snapshots that one copy of a group is made from.
+TAG_CINDER_SOURCE = "cinder-source"
+TAG_CINDER_MOMENT = "cinder-moment"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm,
