@@ -88,8 +88,8 @@ def test_a_device_path_leads_back_to_its_identity() -> None:
     """Only the link by global id does, with a host's root before it or without; any other path says
     nothing."""
     for root in ("", "/hosts/h1"):
-        assert names.global_id(names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
-        assert names.global_id(root + names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+        assert names.global_id_of(names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
+        assert names.global_id_of(root + names.device_path("dyo8.b.d"), root) == "dyo8.b.d"
     for path in (
         "",
         "/dev/sp-3",
@@ -99,7 +99,7 @@ def test_a_device_path_leads_back_to_its_identity() -> None:
         "/hosts/h2/dev/storpool-byid/dyo8.b.d",
         "dyo8.b.d",
     ):
-        assert names.global_id(path, "/hosts/h1") is None
+        assert names.global_id_of(path, "/hosts/h1") is None
 
 
 @pytest.mark.parametrize(
