@@ -38,6 +38,31 @@ def of_operations(view: survey.View) -> Iterator[Finding]:
                 yield found
 
 
+def is_alone(view: survey.View, thing: api.Volume) -> bool:
+    """Return whether nothing speaks for it that somebody has used the object since: else a person
+    has to decide.
+
+    Objects of ours that nobody explains are the sign of a database that is older than the cluster.
+    What others made of it with copied tags keeps its data whatever becomes of the object, and says
+    nothing of oVirt.
+    """
+    if view.unmapped:
+        return False
+    stands = (thing.name, f"~{thing.global_id}")
+    # The volume that a snapshot was made of stands on it, and so do that volume's later snapshots.
+    family = (thing.global_id, thing.made_from) if thing.kind == "snapshot" else (thing.global_id,)
+    return not any(
+        each.made_from == thing.global_id
+        or (
+            each.parent in stands
+            and each.global_id not in family
+            and each.made_from not in family[1:]
+        )
+        for each in view.children(thing)
+        if not view.is_kept(each)
+    )
+
+
 def _is_here(view: survey.View, operation: Operation) -> bool:
     cluster = operation.plan.cluster
     return view.is_here(operation.disk) and (
@@ -194,31 +219,6 @@ def _ending(operation: Operation) -> str:
         "" if operation.proved else " (the entry comes from a restored backup and proves nothing)"
     )
     return f"{who}{restored} {ending}"
-
-
-def is_alone(view: survey.View, thing: api.Volume) -> bool:
-    """Return whether nothing speaks for it that somebody has used the object since: else a person
-    has to decide.
-
-    Objects of ours that nobody explains are the sign of a database that is older than the cluster.
-    What others made of it with copied tags keeps its data whatever becomes of the object, and says
-    nothing of oVirt.
-    """
-    if view.unmapped:
-        return False
-    stands = (thing.name, f"~{thing.global_id}")
-    # The volume that a snapshot was made of stands on it, and so do that volume's later snapshots.
-    family = (thing.global_id, thing.made_from) if thing.kind == "snapshot" else (thing.global_id,)
-    return not any(
-        each.made_from == thing.global_id
-        or (
-            each.parent in stands
-            and each.global_id not in family
-            and each.made_from not in family[1:]
-        )
-        for each in view.children(thing)
-        if not view.is_kept(each)
-    )
 
 
 def _thing_of(view: survey.View, uuid: str, record: mapping.Record | None) -> api.Volume | None:

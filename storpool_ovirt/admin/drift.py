@@ -47,6 +47,11 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
         yield from _drifts(view, record, thing)
 
 
+def gib(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    return f"{size_bytes / GIB:g} GiB"
+
+
 def _astray(record: mapping.Record) -> Finding:
     node = record.node
     return Finding(
@@ -225,8 +230,3 @@ def _tags(
         age_seconds=record.age_seconds,
         action=Action(RETAG, node.uuid, node.root, thing.global_id) if mine else None,
     )
-
-
-def gib(size_bytes: int) -> str:
-    """Return a size as people read it."""
-    return f"{size_bytes / GIB:g} GiB"

@@ -100,10 +100,6 @@ def owner(thing: api.Volume, location: str) -> str:
     return f"the Engine of location {_plain(other)}" if other not in ("", location) else ""
 
 
-def _plain(text: str) -> str:
-    return text if text.isalnum() else names.shown(text)
-
-
 def other_id(thing: api.Volume, uuid: str) -> str:
     """Return the id that an object's tag names, where that is not this one; "" where it names this
     one, or none."""
@@ -119,3 +115,7 @@ def wrong_tags(thing: api.Volume, node: mapping.Node, location: str) -> dict[str
     if node.uuid == node.root and thing.tags.get(names.TAG_ROOT, node.root) not in ("", node.root):
         wrong[names.TAG_ROOT] = ""
     return wrong
+
+
+def _plain(text: str) -> str:
+    return text if text.isalnum() else names.shown(text)

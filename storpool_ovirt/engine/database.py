@@ -218,6 +218,13 @@ class Session:
         _, self.location = self.rows("SELECT version, location FROM storpool_ovirt.meta")[0]
 
 
+def lock_key(name: str) -> int:
+    """Return the number of a lock: PostgreSQL's are 64 bits that the whole database shares, our
+    schema's name in it."""
+    digest = hashlib.sha256(f"{tables.SCHEMA}:{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
 def _why_not_there(version: int) -> str:
     if version:
         return f"it has version {version}, which the next verb brings up to date"
@@ -239,10 +246,3 @@ def _limits(deadline: Deadline) -> dict[str, object]:
         **KEEPALIVE,
         "synchronous_commit": "on",
     }
-
-
-def lock_key(name: str) -> int:
-    """Return the number of a lock: PostgreSQL's are 64 bits that the whole database shares, our
-    schema's name in it."""
-    digest = hashlib.sha256(f"{tables.SCHEMA}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)

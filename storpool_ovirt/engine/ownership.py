@@ -107,6 +107,15 @@ def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
         )
 
 
+def clusters_shown(work: tree.Work) -> set[str]:
+    """Return the ids of the clusters whose volumes and snapshots this API shows, as of now."""
+    work.client.be_current()
+    return {
+        names.cluster_of(each.global_id)
+        for each in (*work.client.volumes(), *work.client.snapshots())
+    }
+
+
 def _is_missing(work: tree.Work, node: mapping.Node) -> bool:
     try:
         proved(work, node)
@@ -177,15 +186,6 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
         " to be that one's",
         "correct sp_api_http_host; with sp_cluster_id the domain is pinned to its cluster",
     )
-
-
-def clusters_shown(work: tree.Work) -> set[str]:
-    """Return the ids of the clusters whose volumes and snapshots this API shows, as of now."""
-    work.client.be_current()
-    return {
-        names.cluster_of(each.global_id)
-        for each in (*work.client.volumes(), *work.client.snapshots())
-    }
 
 
 def _replaced(node: mapping.Node, there: api.Volume) -> errors.Conflict:

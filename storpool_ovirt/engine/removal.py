@@ -76,30 +76,6 @@ def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: boo
         work.mapping.write(changes.forgotten(gone))
 
 
-def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
-    try:
-        _drop(work, node.kind, global_id)
-    except errors.InUse:
-        _release(work, [(node, global_id)])
-        _drop(work, node.kind, global_id)
-    work.log.line(
-        f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
-    )
-
-
-def _drop(work: tree.Work, kind: str, global_id: str) -> None:
-    (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
-
-
-def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
-    targets = [
-        attachments.Target(global_id, names.object_name(node.uuid), node.kind)
-        for node, global_id in objects
-    ]
-    for each in attachments.release(work.client, targets, storpool_conf.host_names(work.root)):
-        work.log.line("released", target=each.name, client=each.client_id, reason="delete")
-
-
 def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]) -> None:
     """Write that the volume is active again which the active one had replaced, if that one went."""
     nodes = {node.uuid: node for node in tree}
@@ -128,3 +104,27 @@ def refuse_unmapped(work: tree.Work, uuid: str) -> None:
         "exists in StorPool but not in the mapping database",
         "was the database restored or replaced? nothing was deleted",
     )
+
+
+def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
+    try:
+        _drop(work, node.kind, global_id)
+    except errors.InUse:
+        _release(work, [(node, global_id)])
+        _drop(work, node.kind, global_id)
+    work.log.line(
+        f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
+    )
+
+
+def _drop(work: tree.Work, kind: str, global_id: str) -> None:
+    (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
+
+
+def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
+    targets = [
+        attachments.Target(global_id, names.object_name(node.uuid), node.kind)
+        for node, global_id in objects
+    ]
+    for each in attachments.release(work.client, targets, storpool_conf.host_names(work.root)):
+        work.log.line("released", target=each.name, client=each.client_id, reason="delete")

@@ -51,12 +51,6 @@ def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
     return _there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
 
 
-def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
-    if node is None:
-        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
-    return node
-
-
 def checked(work: Work, node: mapping.Node) -> mapping.Node:
     """Return the row of an object that exists; raise NotFound or Conflict where it does not."""
     if node.state == mapping.PLANNED:
@@ -103,3 +97,9 @@ def silent_take_back(work: Work, change: changes.Change) -> None:
         (journal.give_up if work.client.unanswered else journal.take_back)(change)
     except Exception as error:
         work.log.line("undo_failed", reason=error)
+
+
+def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+    return node
