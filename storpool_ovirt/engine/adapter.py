@@ -18,10 +18,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from storpool_ovirt import config, documents, errors, names, program, sentences, text
+from storpool_ovirt import config, errors, names, program, sentences
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
+from storpool_ovirt.engine.verbs import VERBS, Verb
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ USAGE = (
 # What Engine lets through as a correlation id (its ValidationUtils); it may begin with "-", "_" or
 # "error".
 CORRELATION_ID = re.compile(r"[0-9a-zA-Z_-]{1,50}\Z")
-MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit numbers of bytes
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 3.0
 GRACE_SECONDS = 0.5
@@ -43,75 +43,6 @@ ARGUMENT_MAX = 200  # in the journal, for people: ids and sizes are shorter
 # To tell the journal how it ended, also when the time is up.
 NOTE_SECONDS = 0.3
 RECORD_SECONDS = 1.0
-
-
-class Argument(NamedTuple):
-    """One argument of a verb: its name in messages, how it is read, and whether the verb needs it
-    at all."""
-
-    name: str
-    parse: Callable[[str, str], Any]
-    used: bool = True
-
-
-class Verb(NamedTuple):
-    """One verb: its arguments, and the function of `disks` that does it; None: a success that
-    changes nothing."""
-
-    arguments: tuple[Argument, ...]
-    does: str | None
-
-
-def _size_bytes(given: str, what: str) -> int:
-    size_gib = text.number(given, 1, MAX_GIB)
-    if size_gib is None:
-        raise errors.InputError(
-            what, f"is not a size ({names.shown(given)})", f"give whole GiB from 1 to {MAX_GIB}"
-        )
-    return size_gib << 30
-
-
-def _object(given: str, what: str) -> object:
-    value = documents.parse(given, what, "Engine passes what the host reported")
-    if not (isinstance(value, dict) or value is None):
-        raise errors.InputError(
-            what, "is not a JSON object", "Engine passes what the host reported"
-        )
-    return value
-
-
-def _refresh(given: str, what: str) -> bool:
-    if given not in ("true", "false"):
-        raise errors.InputError(
-            what, f"is neither true nor false ({names.shown(given)})", "Engine passes true"
-        )
-    return given == "true"
-
-
-VOLUME = Argument("volume id", names.uuid)
-SNAPSHOT = Argument("snapshot id", names.uuid)
-ANY_VOLUME = VOLUME._replace(used=False)
-SIZE = Argument("size", _size_bytes)
-
-# The snapshot's id alone decides in the last two, which get their ids in opposite order. The
-# attachment is the host's matter: disconnect_volume (which names no host, and comes for one side of
-# a migration while the other runs) and save_device do nothing.
-VERBS: dict[str, Verb] = {
-    "create_volume": Verb((VOLUME, SIZE), "create"),
-    "delete_volume": Verb((VOLUME,), "delete"),
-    "connect_volume": Verb((VOLUME, Argument("connector info", _object)), "connect"),
-    "disconnect_volume": Verb((VOLUME,), None),
-    "extend_volume": Verb((VOLUME, SIZE), "extend"),
-    "save_device": Verb((VOLUME, Argument("device", _object)), None),
-    "get_connection_info": Verb((VOLUME,), "connection"),
-    "storage_stats": Verb((Argument("refresh", _refresh, used=False),), "stats"),
-    "clone_volume": Verb(
-        (Argument("source volume id", names.uuid), Argument("new volume id", names.uuid)), "clone"
-    ),
-    "create_snapshot": Verb((VOLUME,), "snapshot"),
-    "remove_snapshot": Verb((SNAPSHOT, ANY_VOLUME), "remove"),
-    "create_volume_from_snapshot": Verb((ANY_VOLUME, SNAPSHOT), "preview"),
-}
 
 
 def run() -> NoReturn:

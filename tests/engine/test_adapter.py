@@ -18,7 +18,7 @@ import pytest
 
 from ovirt_demo import children
 from rigs import forked, verb_samples
-from storpool_ovirt.engine import adapter
+from storpool_ovirt.engine import adapter, verbs
 
 ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
 OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -125,7 +125,7 @@ def test_each_verb_that_acts_is_a_function_of_disks() -> None:
     """Each verb that acts is there, and takes what the table says."""
     from storpool_ovirt.engine import disks
 
-    for name, verb in adapter.VERBS.items():
+    for name, verb in verbs.VERBS.items():
         assert verb.does is None or callable(getattr(disks, verb.does)), name
         assert len(verb.arguments) == len(GOOD[name])
 
@@ -145,7 +145,7 @@ def test_a_missing_argument_is_one_sentence(program: Adapter, verb: str) -> None
 def test_a_bad_argument_is_one_sentence_that_names_it(program: Adapter, verb: str) -> None:
     """T75: empty, of another type, too long, not UTF-8, with line breaks: refused before anything
     is touched."""
-    bad = itertools.product(enumerate(adapter.VERBS[verb].arguments), BAD.items())
+    bad = itertools.product(enumerate(verbs.VERBS[verb].arguments), BAD.items())
     with program.kept() as run:
         for (position, argument), (kind, text) in bad:
             arguments: list[Text] = [*GOOD[verb]]

@@ -14,7 +14,7 @@ import pytest
 from house.test_layers import FILES, STOREYS, ours, room
 
 from storpool_ovirt.admin import findings
-from storpool_ovirt.engine import adapter
+from storpool_ovirt.engine import verbs
 
 TREE = Path(__file__).parents[2]
 PACKAGE = TREE / "storpool_ovirt"
@@ -272,7 +272,7 @@ def test_the_verbs_that_are_told_are_those_that_there_are() -> None:
     """The table of docs/verbs.md has a row for each verb of the adapter, and no other."""
     section = read(Path("docs/verbs.md")).partition("\n## The verbs\n")[2].partition("\n## ")[0]
     told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    assert sorted(told) == sorted(adapter.VERBS)
+    assert sorted(told) == sorted(verbs.VERBS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

@@ -22,7 +22,7 @@ from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, devices, sharing
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import adapter
+from storpool_ovirt.engine import verbs
 from storpool_ovirt.host import helper, vm_hook, vm_points
 from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.log import Log
@@ -88,7 +88,7 @@ class Verbs:
     def run(self, verb: str, *arguments: str, correlation_id: str | None = None) -> engine.Result:
         """Answer a verb; those which the adapter answers without doing anything do nothing here
         either."""
-        known = adapter.VERBS[verb]
+        known = verbs.VERBS[verb]
         assert verb == "connect_volume" or known.does is None, f"{verb} does something"
         answer = json.dumps(self._volumes[arguments[0]].connection()) if known.does else ""
         return engine.Result(verb, arguments, correlation_id or "-", 0, b"", answer, 0.0)
