@@ -32,9 +32,9 @@ _SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
 _INCARNATION = f"""{_SERVER}
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
         || 'storpool_ovirt.operation'::regclass::oid"""
+_NOTHING_CAME = "nothing came"
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still
 # come.
-_NOTHING_CAME = "nothing came"
 PENDING = f"""
     (operation.state <> 'undone'
         OR operation.kind = 'make' AND operation.note <> '{_NOTHING_CAME}')"""
@@ -46,16 +46,17 @@ _FIELDS = tuple(each.name for each in dataclasses.fields(operations.Operation))
 _SELECT = f"""
     SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
         process,
-        incarnation = {_INCARNATION},
+        incarnation = {_INCARNATION} AS proved,
         CASE WHEN isfinite(started_at)
             THEN greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float
-        END,
+        END AS age_seconds,
         CASE WHEN isfinite(started_at) AND isfinite(until)
             THEN extract(epoch FROM until - greatest(started_at, clock_timestamp()))::float
-        END,
-        started_at <= clock_timestamp(),
+        END AS left_seconds,
+        started_at <= clock_timestamp() AS is_past,
         NOT EXISTS (SELECT FROM storpool_ovirt.operation WHERE started_at > {_SOON})
             AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE created_at > {_SOON})
+            AS is_clock_sound
     FROM storpool_ovirt.operation"""
 _INSERT = f"""
     INSERT INTO storpool_ovirt.operation

@@ -27,7 +27,7 @@ PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 _COLUMNS = f"""
     uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected,
     active::text, replaced::text,
-    EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING})"""
+    EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING}) AS pending"""
 SELECT_NODE = f"""
     SELECT {_COLUMNS}
     FROM storpool_ovirt.node"""
@@ -35,7 +35,7 @@ _SELECT_RECORDS = f"""
     SELECT {_COLUMNS}, correlation_id,
         CASE WHEN isfinite(created_at)
             THEN greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float
-        END
+        END AS age_seconds
     FROM storpool_ovirt.node
     ORDER BY created_at, uuid"""
 

@@ -12,6 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import DISK, FOREIGN, OTHER, Yard
 from storpool_ovirt import errors
+from storpool_ovirt.admin import audit_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -253,3 +254,16 @@ def test_a_wrong_cluster_is_one_critical_finding(
         cause="none of the 3 objects",
         mend="check sp_api_http_host",
     )
+
+
+@pytest.mark.parametrize("made", ["infinity", "-infinity"])
+def test_a_row_whose_time_others_have_changed_is_told_without_its_age(
+    yard: Yard, made: str
+) -> None:
+    """T24, T72: the audit goes on, for people and for programs."""
+    yard.ask(f"VolumeDelete/{yard.address(DISK)}", {})
+    yard.sql("UPDATE storpool_ovirt.node SET created_at = %s", made)
+    finding = only(yard)
+    assert (finding.kind, finding.age_seconds) == ("ghost", None)
+    (told,) = audit_text.document(yard.report())["findings"]
+    assert told["age_seconds"] is None
