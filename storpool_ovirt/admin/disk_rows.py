@@ -7,7 +7,7 @@ attached, else the one that was made last, and the next connect_volume corrects 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from storpool_ovirt import names
@@ -66,7 +66,7 @@ def lacking(found: Objects, root: str) -> tuple[list[Dated], tuple[str, str] | N
     if root in disk.new:
         of_root = active or root
         rows = [
-            (replace(each, active=of_root) if each.uuid == root else each, at) for each, at in rows
+            (each._replace(active=of_root) if each.uuid == root else each, at) for each, at in rows
         ]
     elif root not in view.records and disk.things:
         made_at = min(each.created_at for each in disk.things.values())

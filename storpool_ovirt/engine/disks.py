@@ -13,11 +13,9 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     changes,
-    claims,
     creation,
     mapping,
     ownership,
-    placement,
     recovery,
     removal,
     shareable,
@@ -166,6 +164,9 @@ def connection(work: tree.Work, uuid: str) -> dict[str, object]:
 def stats(work: tree.Work) -> dict[str, object]:
     """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all
     parts work."""
+    # No other verb pays for their import.
+    from storpool_ovirt.engine import claims, placement
+
     database = work.mapping.journal.check()
     # While a domain is added somebody waits who can correct its address; a failover is known by the
     # next time.

@@ -7,7 +7,6 @@ tell less; what is not told is None or empty.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ class Intent(NamedTuple):
     plan: Mapping[str, object]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What the journal tells of an operation, as far as anybody asks for it again.
 
     `kind` is that of the object to be made, `parent` and `base_on` are global ids of what it is

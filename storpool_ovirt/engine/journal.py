@@ -9,7 +9,6 @@ code 0). `operations.py` draws the states of a row.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,7 +41,7 @@ PENDING = f"""
 # rebuild made have the time of StorPool's clock, which may be a little ahead.
 _SOON = "clock_timestamp() + interval '1 minute'"
 # The fields of an `Operation`, in the order of the columns of `_SELECT`.
-_FIELDS = tuple(each.name for each in dataclasses.fields(operations.Operation))
+_FIELDS = operations.Operation._fields
 _SELECT = f"""
     SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
         process,

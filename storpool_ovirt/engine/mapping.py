@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections.abc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from storpool_ovirt import config
@@ -40,8 +39,7 @@ _SELECT_RECORDS = f"""
     ORDER BY created_at, uuid"""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One row: an object of a disk's tree. Sizes are bytes; `active` is set on roots only.
 
     `pending`: the journal has something open on its disk.

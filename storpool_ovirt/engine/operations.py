@@ -9,8 +9,7 @@ undone: another took it back; kept for a while, as a request under way may still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_ovirt.engine.intent import DROP
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 RUNNING, FAILED, DONE, UNDELIVERED, UNDONE = "running", "failed", "done", "undelivered", "undone"
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One row. `left_seconds` is the time that its process still had; `proved`: it was written in
     this very database.
 

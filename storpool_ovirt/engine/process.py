@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # What a process is said to be where /proc does not tell its machine, or its start.
 UNTOLD, UNKNOWN_START = "-", 0
@@ -16,8 +16,7 @@ _PID_MAX = 1 << 22  # the kernel's, proc(5)
 _DIGITS_MAX = 19  # of a number that the kernel's 64 bits hold
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """One process of one boot of a machine; `start` is in clock ticks since that boot."""
 
     machine: str

@@ -7,7 +7,6 @@ The journal tells what was begun and by whom; how one operation is settled is in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from storpool_ovirt import errors
 from storpool_ovirt.engine import (
@@ -115,7 +114,7 @@ def open_on(work: tree.Work, disk: str) -> list[Operation]:
             # The database's clock has gone back, and nobody knows since when these run: they had
             # time enough now.
             return [
-                replace(each, age_seconds=waiting.seconds) if each in alive else each
+                each._replace(age_seconds=waiting.seconds) if each in alive else each
                 for each in found
             ]
         work.sleep(POLL_SECONDS)

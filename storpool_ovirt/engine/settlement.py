@@ -14,7 +14,7 @@ ones, but for their age).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, sources, volumes
@@ -32,8 +32,7 @@ CLOSED, FINISHED, TAKEN_BACK = "closed", "finished", "taken back"
 AWAITED, LEFT = "awaited", "left"
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of an operation: one of the kinds above, and the words for people.
 
     LEFT: nothing was decided, so the audit still has it. AWAITED: it may still take effect.

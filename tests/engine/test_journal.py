@@ -7,7 +7,6 @@ import errno
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,12 +227,12 @@ def test_a_process_lives_as_long_as_this_very_process_does(yard: Yard) -> None:
         [sys.executable, "-c", TELL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
-        living = replace(own, process=process.parse(child.stdout.readline().strip()))
+        living = own._replace(process=process.parse(child.stdout.readline().strip()))
         assert living.process.pid == child.pid
         assert living.is_alive()
-        assert replace(living, left_seconds=-1).is_alive()
-        before = replace(living.process, start=living.process.start - 1)
-        assert not replace(living, process=before).is_alive()
+        assert living._replace(left_seconds=-1).is_alive()
+        before = living.process._replace(start=living.process.start - 1)
+        assert not living._replace(process=before).is_alive()
         child.communicate()
     assert not living.is_alive()
 
@@ -253,10 +252,10 @@ def test_a_process_that_cannot_be_looked_at_is_not_dead(
     ) as child:
         assert child.stdout is not None
         by = process.parse(child.stdout.readline().strip())
-        living = replace(own, process=by, left_seconds=1)
+        living = own._replace(process=by, left_seconds=1)
         faulty_files.inject(monkeypatch, f"/proc/{child.pid}/", code)
         assert living.is_alive()
-        assert not replace(living, left_seconds=-1).is_alive()
+        assert not living._replace(left_seconds=-1).is_alive()
         child.communicate()
     assert not living.is_alive()
 
@@ -272,16 +271,16 @@ def test_a_machine_that_does_not_tell_who_it_is(
     faulty_files.inject(monkeypatch, "/proc/s", code)
     assert process.own().machine == process.UNTOLD
     for by in (process.own(), process.parse("-:1:0"), own.process):
-        assert replace(own, process=by, left_seconds=1).is_alive()
-        assert not replace(own, process=by, left_seconds=-1).is_alive()
+        assert own._replace(process=by, left_seconds=1).is_alive()
+        assert not own._replace(process=by, left_seconds=-1).is_alive()
 
 
 def test_a_process_of_another_machine_lives_as_long_as_its_time(yard: Yard) -> None:
     """T72: nobody can look for it there, but no verb outlives its own deadline."""
     yard.undelivered("create", DISK, GIB)
-    elsewhere = replace(yard.operations()[0], process=process.parse("another-boot:1:1"))
-    assert replace(elsewhere, left_seconds=1).is_alive()
-    assert not replace(elsewhere, left_seconds=-1).is_alive()
+    elsewhere = yard.operations()[0]._replace(process=process.parse("another-boot:1:1"))
+    assert elsewhere._replace(left_seconds=1).is_alive()
+    assert not elsewhere._replace(left_seconds=-1).is_alive()
 
 
 def test_who_holds_a_disk_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
