@@ -6,10 +6,10 @@ broken connections and a full log.
 
 from __future__ import annotations
 
-from storpool_ovirt.engine import adapter
+from storpool_ovirt.engine import verbs
 
-VERBS = tuple(adapter.VERBS)
-IDLE = tuple(name for name, verb in adapter.VERBS.items() if verb.does is None)
+VERBS = tuple(verbs.VERBS)
+IDLE = tuple(name for name, verb in verbs.VERBS.items() if verb.does is None)
 """Verbs that change nothing and ask nobody: they succeed without the cluster and the database."""
 BUSY = tuple(name for name in VERBS if name not in IDLE)
 OF_NOTHING = ("create_volume", "storage_stats")
