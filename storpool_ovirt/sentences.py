@@ -155,6 +155,11 @@ def _forms_of_character(character: str) -> str:
     return f"(?:{'|'.join(forms)})"
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with what it counts: `1 disk`, `2 disks`; `many` where an s is not enough."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def visible(text: str) -> str:
     """Return the text on one line: what is not seen (control characters, changes of direction) is
     escaped.

@@ -61,6 +61,8 @@ def _wrong_cluster(view: survey.View) -> Finding | None:
     known = {node.global_id for node in here}
     if view.ours or known & view.things.keys() or (len(here) < 2 and (view.clusters or not live)):
         return None
+    expected = len(here or live)
+    nothing = "not even the one object" if expected == 1 else f"none of the {expected} objects"
     return Finding(
         kind=CLUSTER,
         severity=CRITICAL,
@@ -68,8 +70,7 @@ def _wrong_cluster(view: survey.View) -> Finding | None:
         uuid="",
         disk="",
         cause=(
-            f"none of the {len(here or live)} objects of the mapping is there, and nothing carries"
-            f" our location {view.location}"
+            f"{nothing} of the mapping is there, and nothing carries our location {view.location}"
         ),
         mend=(
             "check sp_api_http_host and sp_cluster_id, and that this is the mapping database of"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from storpool_ovirt import sentences
 from storpool_ovirt.admin import audit, findings, rebuild
 
 # The exit codes that monitoring plug-ins use (Monitoring Plugins Development Guidelines).
@@ -19,17 +20,25 @@ def text(report: audit.Report) -> Iterator[str]:
     """Yield the lines of an audit."""
     view = report.view
     counts = _counts(report)
+    told = ", ".join(
+        sentences.counted(counts[f"{each}s"], each)
+        for each in ("disk", "volume", "snapshot", "attachment")
+    )
     yield (
         f"mapping {view.database}, location {view.location}, StorPool API {view.api_address}:"
-        f" {counts['disks']} disks, {counts['volumes']} volumes, {counts['snapshots']} snapshots,"
-        f" {counts['attachments']} attachments"
+        f" {told}"
     )
     if counts["busy"]:
-        yield f"{counts['busy']} disks are being changed right now and were left out"
+        yield sentences.counted(
+            counts["busy"],
+            "disk is being changed right now and was left out",
+            "disks are being changed right now and were left out",
+        )
     if counts["elsewhere"]:
-        yield (
-            f"{counts['elsewhere']} objects live in other clusters: audit those with the options of"
-            " their domain"
+        yield sentences.counted(
+            counts["elsewhere"],
+            "object lives in another cluster: audit it with the options of its domain",
+            "objects live in other clusters: audit those with the options of their domain",
         )
     for finding in report.findings:
         yield ""
@@ -85,7 +94,8 @@ def reconciled(report: audit.Report, todo: int, failed: int, dry_run: bool) -> I
         for each in report.findings
     )
     if waiting:
-        yield f"{waiting} younger than the grace period of {span(report.grace_seconds)} wait"
+        younger = f"younger than the grace period of {span(report.grace_seconds)}"
+        yield sentences.counted(waiting, f"{younger} waits", f"{younger} wait")
     done = "would be mended" if dry_run else f"mended, {failed} not"
     others = len(report.findings) - todo
     look = f"; {others} for you to look at: storpool-ovirt audit" if others else ""
@@ -97,16 +107,21 @@ def rebuilding(plan: rebuild.Rows) -> Iterator[str]:
     nodes = [node for rows in plan.disks for node, _ in rows]
     disks = {node.root for node in nodes}
     volumes = sum(node.kind == "volume" for node in nodes)
-    yield (
-        f"location {plan.location}: {volumes} volumes and {len(nodes) - volumes} snapshots of"
-        f" {len(disks)} disks to take in"
-    )
+    made = sentences.counted(volumes, "volume")
+    frozen = sentences.counted(len(nodes) - volumes, "snapshot")
+    owners = sentences.counted(len(disks), "disk")
+    yield f"location {plan.location}: {made} and {frozen} of {owners} to take in"
     if plan.retagged:
-        yield f"{len(plan.retagged)} objects of the mapping get the tag of this location"
+        yield sentences.counted(
+            len(plan.retagged),
+            "object of the mapping gets the tag of this location",
+            "objects of the mapping get the tag of this location",
+        )
     if plan.active:
-        yield (
-            f"{len(plan.active)} disks whose VM writes another volume than the mapping says are"
-            " corrected"
+        yield sentences.counted(
+            len(plan.active),
+            "disk whose VM writes another volume than the mapping says is corrected",
+            "disks whose VM writes another volume than the mapping says are corrected",
         )
     for reason in plan.left_out:
         yield f"left out: {reason}"

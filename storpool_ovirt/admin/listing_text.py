@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from storpool_ovirt import sentences
 from storpool_ovirt.admin import audit_text, entries, listing
 from storpool_ovirt.cluster import api
 from storpool_ovirt.host import openers
@@ -56,13 +57,11 @@ def document(found: listing.Listing, now: float) -> dict[str, Any]:
 def _head(found: listing.Listing) -> Iterator[str]:
     known = found.known
     where = f", mapping {known.database}, location {known.location}" if known.database else ""
-    disks = len({each.thing.disk for each in found.entries})
-    clients = len({each.client_id for each in found.entries})
+    attachments = sentences.counted(len(found.entries), "attachment")
+    disks = sentences.counted(len({each.thing.disk for each in found.entries}), "disk")
+    hosts = sentences.counted(len({each.client_id for each in found.entries}), "host")
     yield f"StorPool API {found.api_address}{where}"
-    yield (
-        f"{_count(len(found.entries), 'attachment')} of {_count(disks, 'disk')} on"
-        f" {_count(clients, 'host')}"
-    )
+    yield f"{attachments} of {disks} on {hosts}"
     if known.problem:
         yield f"ids are from the tags and times are missing: {known.problem}"
     if found.here is None:
@@ -111,7 +110,8 @@ def _tail(found: listing.Listing) -> Iterator[str]:
         yield f"STRAY: {each.path} is here, but StorPool does not have it attached here: {use}"
     if found.others:
         owner = "this Engine's" if found.known.database else "oVirt's"
-        yield f"left out: {_count(found.others, 'attachment')} of objects that are not {owner}"
+        others = sentences.counted(found.others, "attachment")
+        yield f"left out: {others} of objects that are not {owner}"
 
 
 def _users(device: openers.Device) -> list[str]:
@@ -166,7 +166,3 @@ def _down(found: listing.Listing) -> Iterable[tuple[int, str | None]]:
 
 def _stamp(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

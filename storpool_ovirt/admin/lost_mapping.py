@@ -8,7 +8,7 @@ is new beside a living one is well.
 
 from __future__ import annotations
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, sentences
 from storpool_ovirt.admin import rebuild, survey, twins
 from storpool_ovirt.admin.findings import LOST, WARNING, Finding
 from storpool_ovirt.engine import claims, tree
@@ -29,7 +29,7 @@ def findings(work: tree.Work, view: survey.View) -> list[Finding]:
     left = [each for each in there if not _lives(work, view, each.name)]
     if not left:
         return []
-    named = ", ".join(f"{each.name} ({each.disks} disks, {each.objects} objects)" for each in left)
+    named = ", ".join(map(_named, left))
     return [
         Finding(
             kind=LOST,
@@ -61,3 +61,11 @@ def _lives(work: tree.Work, view: survey.View, location: str) -> bool:
     return any(
         view.now - each.at < twins.ALIVE_SECONDS and each.machine != machine for each in engines
     )
+
+
+def _named(left: rebuild.Location) -> str:
+    disks, objects = (
+        sentences.counted(left.disks, "disk"),
+        sentences.counted(left.objects, "object"),
+    )
+    return f"{left.name} ({disks}, {objects})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, sentences
 from storpool_ovirt.admin import disk_rows, survey
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
@@ -67,7 +67,10 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
     """
     wanted = location or view.location
     if wanted not in {each.name for each in locations(view)}:
-        there = ", ".join(f"{each.name} ({each.disks} disks)" for each in locations(view)) or "none"
+        known = [
+            f"{each.name} ({sentences.counted(each.disks, 'disk')})" for each in locations(view)
+        ]
+        there = ", ".join(known) or "none"
         raise errors.Conflict(
             f"location {wanted}" if wanted else "the location of the lost database",
             "has no object in this cluster" if wanted else "is not told",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, sentences
 from storpool_ovirt.admin import audit, checks, findings
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Plan
@@ -71,6 +71,7 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     node = tree.known(work, names.uuid(uuid, "the id"))
     with checks.held(work, node.root):
         open_here = [each for each in recovery.open_on(work, node.root) if each.node == node.uuid]
+        entries = sentences.counted(len(open_here), "entry", "entries")
         checks.clusters(work, node.root, open_here)
         if node.global_id is None and all(
             settlement.made(work, each) is None for each in open_here
@@ -79,12 +80,12 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
                 node.kind, uuid, "in StorPool: it was never made; delete it in oVirt"
             )
         if dry_run:
-            return f"would close {len(open_here)} entries on {node.kind} {uuid}"
+            return f"would close {entries} on {node.kind} {uuid}"
         for operation in open_here:
             _done(operation, settlement.settle(work, operation, node.uuid))
         if node.kind == "volume" and open_here:
             work.mapping.write(changes.activated(node.root, node.uuid))
-    return f"closed {len(open_here)} entries on {node.kind} {uuid}"
+    return f"closed {entries} on {node.kind} {uuid}"
 
 
 def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:

@@ -246,7 +246,9 @@ def _parse(
         raise errors.InputError(f"the {missing.name} argument of {name}", "is missing", USAGE)
     if len(texts) > len(verb.arguments):
         raise errors.InputError(
-            f"{name}", f"takes {len(verb.arguments)} arguments, {len(texts)} were given", USAGE
+            f"{name}",
+            f"takes {sentences.counted(len(verb.arguments), 'argument')}, {len(texts)} were given",
+            USAGE,
         )
     options = config.parse_driver_json(options_text)
     database = config.parse_database_url(url)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, sentences
 from storpool_ovirt.cluster import api, sources, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import changes, intent, mapping, ownership, removal, tree
@@ -289,4 +289,7 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
     # Kept in the journal as taken back: should a late request delete one of them, the audit knows
     # the cause.
     work.mapping.journal.undo(operation, changes.marked(kept, mapping.LIVE))
-    return Outcome(TAKEN_BACK, f"delete taken back for {len(kept)} of {len(doomed)} objects")
+    return Outcome(
+        TAKEN_BACK,
+        f"delete taken back for {len(kept)} of {sentences.counted(len(doomed), 'object')}",
+    )

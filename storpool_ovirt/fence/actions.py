@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import config, errors, names, sentences, storpool_conf
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.fence import lost_host, request
@@ -66,7 +66,8 @@ def _status(call: Call) -> tuple[int, str]:
     seen = lost_host.look(call.client, host, call.site.openstack_prefix)
     if seen.ours or (seen.may_run and not call.request.even_if_it_runs):
         answers = "answers StorPool" if seen.may_run else "is down"
-        return ON, f"Status: ON, {host} {answers} and has {len(seen.ours)} disks of oVirt's"
+        disks = sentences.counted(len(seen.ours), "disk")
+        return ON, f"Status: ON, {host} {answers} and has {disks} of oVirt's"
     force.check_all_known(seen)
     return OFF, f"Status: OFF, {host} has nothing of oVirt's" + (
         "" if seen.may_run else " and is down"
@@ -101,7 +102,8 @@ def _on(call: Call) -> tuple[int, str]:
 
 
 def _monitor(call: Call) -> tuple[int, str]:
-    return DONE, f"StorPool answers and knows {len(call.client.clients())} clients"
+    clients = sentences.counted(len(call.client.clients()), "client")
+    return DONE, f"StorPool answers and knows {clients}"
 
 
 def _list(call: Call) -> tuple[int, str]:

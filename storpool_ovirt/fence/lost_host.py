@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import errors, names, storpool_conf
+from storpool_ovirt import errors, names, sentences, storpool_conf
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.log import Log
 
@@ -143,7 +143,7 @@ def runs(host: LostHost, seen: force.ClientView, otherwise: str) -> errors.Confl
     return errors.Conflict(
         str(host),
         f"answers StorPool (its configuration is {seen.status or 'not listed'}) and has"
-        f" {len(seen.ours)} disks of oVirt's, which VMs may be writing there",
+        f" {sentences.counted(len(seen.ours), 'disk')} of oVirt's, which VMs may be writing there",
         f"nothing was taken; switch the host off and try again, {otherwise}",
     )
 
@@ -152,11 +152,8 @@ def summary(host: LostHost, cleared: force.ForcedSet) -> str:
     """Return one sentence with what is certain now, and what is not."""
     disks = len(cleared.taken) + len(cleared.vanished)
     state = "answers StorPool" if cleared.now.may_run else "is down"
-    what = (
-        f"no write of that host lands on these {disks} disks any more"
-        if disks
-        else "it had nothing"
-    )
+    these = "this disk" if disks == 1 else f"these {disks} disks"
+    what = f"no write of that host lands on {these} any more" if disks else "it had nothing"
     return (
         f"{host} has nothing of oVirt's now: {what}; the host {state}, it was not switched off,"
         " and its disks of other storage are not covered"
@@ -180,7 +177,8 @@ def _plan(host: LostHost, seen: force.ClientView, orders: Orders) -> Report:
     refused = bool(why) and orders.twice is None
     would = f"would be refused: {why}" if refused else "would be done"
     lines = [f"would take: {each}" for each in seen.ours]
-    last = f"{host} has {len(seen.ours)} disks of oVirt's; nothing was changed; {would}"
+    disks = sentences.counted(len(seen.ours), "disk")
+    last = f"{host} has {disks} of oVirt's; nothing was changed; {would}"
     return Report([*lines, *_left_alone(seen), last], refused)
 
 

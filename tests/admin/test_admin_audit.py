@@ -20,7 +20,7 @@ def test_a_healthy_system_is_ok(site: AdminSite, disk: str) -> None:
         f" {site.stage.database.host}:{site.stage.database.port}"
     )
     assert head.startswith(f"{where}, location {site.location()}, StorPool API ")
-    assert head.endswith(": 1 disks, 1 volumes, 1 snapshots, 0 attachments")
+    assert head.endswith(": 1 disk, 1 volume, 1 snapshot, 0 attachments")
     assert verdict == "OK: mapping, cluster and hosts agree"
 
 
@@ -39,7 +39,7 @@ def test_an_answer_that_nobody_read_is_mended(site: AdminSite, disk: str) -> Non
     assert lines_of[6].split() == ["reconcile", "waits", "until", "it", "is", "15", "min", "old"]
     assert lines_of[-1] == "WARNING: 0 critical, 1 warning, 0 info"
     assert told(site.run("reconcile"), 0) == [
-        "1 younger than the grace period of 15 min wait",
+        "1 younger than the grace period of 15 min waits",
         "0 mended, 0 not; 1 for you to look at: storpool-ovirt audit",
     ]
     before = shared_stage.state(site.stage.simulator)

@@ -27,11 +27,11 @@ def test_a_lost_mapping_is_rebuilt(site: AdminSite, disk: str) -> None:
     before, location = shared_stage.rows(site.stage.database), site.location()
     shared_stage.sql(site.stage.database, "DROP SCHEMA storpool_ovirt CASCADE")
     assert "storpool-ovirt rebuild makes its tables again" in complained(site.run("audit"), 3)
-    assert f"the locations there are: {location} (1 disks)" in complained(site.run("rebuild"), 1)
+    assert f"the locations there are: {location} (1 disk)" in complained(site.run("rebuild"), 1)
     assert "location deadbeef has no object" in complained(
         site.run("rebuild", "--location", "deadbeef"), 1
     )
-    plan = f"location {location}: 1 volumes and 1 snapshots of 1 disks to take in"
+    plan = f"location {location}: 1 volume and 1 snapshot of 1 disk to take in"
     assert told(site.run("rebuild", "--location", location, "--dry-run"), 0) == [plan]
     assert "rebuild makes its tables again" in complained(site.run("audit"), 3)
     assert shared_stage.sql(site.stage.database, "SELECT to_regnamespace('storpool_ovirt')") == [
@@ -52,7 +52,7 @@ def test_a_database_that_was_lost_unseen_is_no_green_audit(site: AdminSite, disk
     site.stage.engine.run("storage_stats", "true").require()
     said = told(site.run("audit"), 1)
     assert any(
-        f"these locations of the cluster: {location} (1 disks, 1 objects)" in line for line in said
+        f"these locations of the cluster: {location} (1 disk, 1 object)" in line for line in said
     )
     assert any(f"storpool-ovirt rebuild --dry-run --location {location}" in line for line in said)
     claim_of(site, location, machine="another", at=time.time() - 60)

@@ -97,7 +97,7 @@ def test_without_the_old_location_the_locations_there_are_are_named(yard: Yard) 
         errors.Conflict, match=rf"has no object in this cluster.*{lost} \(2 disks\)"
     ) as failure:
         yard.rebuild()
-    assert f"{OTHERS_LOCATION} (1 disks)" in str(failure.value)
+    assert f"{OTHERS_LOCATION} (1 disk)" in str(failure.value)
     assert "--location" in str(failure.value)
 
 

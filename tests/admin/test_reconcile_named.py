@@ -141,9 +141,9 @@ def test_what_ovirt_lists_is_kept(yard: Yard) -> None:
     """T85: the entry is closed, the row completed, and nothing is open or told any more."""
     made = restored_leak(yard)
     before = yard.world()
-    assert yard.keep(made, dry_run=True) == f"would close 1 entries on snapshot {made}"
+    assert yard.keep(made, dry_run=True) == f"would close 1 entry on snapshot {made}"
     assert yard.world() == before
-    assert yard.keep(made) == f"closed 1 entries on snapshot {made}"
+    assert yard.keep(made) == f"closed 1 entry on snapshot {made}"
     assert yard.see().rows[made].state == "live"
     assert (yard.operations(), yard.report().findings) == ([], ())
     yard.verb("preview", made)
@@ -302,5 +302,5 @@ def test_a_dead_delete_forgets_a_row_whose_name_is_another_owners(yard: Yard) ->
     yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
     others = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": "elsewhere"}
     yard.ask(f"VolumeSnapshot/ovirt--{DISK}", {"name": f"ovirt--{snapshot}", "tags": others})
-    assert yard.reconcile() == ["delete taken back for 0 of 1 objects"]
+    assert yard.reconcile() == ["delete taken back for 0 of 1 object"]
     assert snapshot not in yard.see().rows

@@ -90,7 +90,7 @@ def test_a_lost_host_is_cut_off(scene: FenceStage, action: str) -> None:
         for _ in range(20):
             writer.told()
         assert scene.content(disk) == before
-    assert "no write of that host lands on these 1 disks any more" in line
+    assert "no write of that host lands on this disk any more" in line
     assert scene.has(LOST) == {foreign}
     assert line.endswith('; left alone, as not oVirt\'s: "kubernetes-pvc"')
     assert "left_alone volume=kubernetes-pvc client=1" in scene.agent_log()
@@ -107,7 +107,7 @@ def test_a_host_that_answers_is_not_cut_off(scene: FenceStage, how: dict[str, An
     for action in ("off", "reboot"):
         line = told(ask(scene, action, NOW), UNKNOWN)
         assert "answers StorPool" in line
-        assert "has 1 disks of oVirt's" in line
+        assert "has 1 disk of oVirt's" in line
         assert "even_if_it_runs=1" in line
     assert state(scene.stage.simulator) == before
     told(ask(scene, "status"), ON)

@@ -56,7 +56,7 @@ def test_all_ways_to_ask(scene: FenceStage, text: str) -> None:
     scene.volume(LOST)
     scene.lose()
     line = told(scene.agent(text=text), ON)
-    assert line == f"Status: ON, client 1 ({NAMES[LOST]}) is down and has 1 disks of oVirt's"
+    assert line == f"Status: ON, client 1 ({NAMES[LOST]}) is down and has 1 disk of oVirt's"
 
 
 @pytest.mark.parametrize(

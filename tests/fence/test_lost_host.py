@@ -269,7 +269,7 @@ def test_a_dry_run_tells_and_changes_nothing(scene: FenceStage) -> None:
     assert told[0].startswith("would take: volume ")
     assert told[1] == f'left alone: "{name}", which is not oVirt\'s'
     assert told[2].endswith(
-        "has 1 disks of oVirt's; nothing was changed; would be refused: it answers StorPool"
+        "has 1 disk of oVirt's; nothing was changed; would be refused: it answers StorPool"
     )
     scene.lose()
     assert done(scene.fence("1", "--dry-run"))[-1].endswith("nothing was changed; would be done")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from storpool_ovirt import sentences
 from storpool_ovirt.admin import access, audit_text, console, rebuild, survey, twins
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
@@ -47,8 +48,6 @@ def command(
             out.say(f"a sign that location {plan.location} lives: {line}")
         if not dry_run:
             work.mapping.make(plan.location)  # now that it is certain whose disks are to be in them
-            out.say(
-                f"{rebuild.carry_out(work, plan, out.say)} rows written: now run storpool-ovirt"
-                " audit"
-            )
+            written = sentences.counted(rebuild.carry_out(work, plan, out.say), "row")
+            out.say(f"{written} written: now run storpool-ovirt audit")
     return 0
