@@ -28,7 +28,7 @@ setup(
     extras_require={
         "engine": ["psycopg2-binary>=2.9"],
         "host": [],
-        "admin": ["psycopg2-binary>=2.9", "click>=8.1"],
+        "admin": ["psycopg2-binary>=2.9", "click>=8.1", "rich>=13"],
         "simulator": SIMULATOR,
         "cinder": ["cinder", "os-brick", "oslo.config"],
         "demo": DEMO,

@@ -19,19 +19,15 @@ _OPEN = {True: "open", False: "closed", None: "unknown"}
 def text(found: listing.Listing, now: float) -> Iterator[str]:
     """Yield the lines of a listing; `now` in seconds since 1970."""
     yield from _head(found)
-    facts = {id(each): _facts(found, each, now) for each in found.entries}
-    widths = [max(map(len, column)) for column in zip(*facts.values())]
+    from storpool_ovirt.admin import columns  # its library is for people: --json does without
+
+    facts = columns.lines([_facts(found, each, now) for each in found.entries])
     for thing, group in itertools.groupby(found.entries, key=lambda each: each.thing):
         rows = list(group)
         yield ""
         yield _title(thing, rows)
         for each in rows:
-            yield (
-                "  "
-                + "  ".join(
-                    cell.ljust(width) for cell, width in zip(facts[id(each)], widths)
-                ).rstrip()
-            )
+            yield f"  {next(facts)}"
             yield f"      {each.purpose.text}"
     yield from _tail(found)
 
