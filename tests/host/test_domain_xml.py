@@ -58,6 +58,17 @@ def test_what_has_no_path_is_left_out() -> None:
     assert domain_xml.disks(document, DOMAIN) == [Disk("/top")]
 
 
+def test_the_words_of_others_have_their_own_names() -> None:
+    """oVirt's metadata are in a name space of their own, so what is called a disk there is none."""
+    document = domain(DEVICE).replace(
+        b"<devices>",
+        b"<metadata><o:vm xmlns:o='http://ovirt.org/vm/1.0'><o:disk><o:source dev='/dev/b'/>"
+        b"</o:disk><disk><source dev='/dev/c'/></disk></o:vm></metadata><devices>",
+        1,
+    )
+    assert domain_xml.disks(document, DOMAIN) == [Disk("/dev/a")]
+
+
 def test_one_disk() -> None:
     """What Vdsm hands over before a disk is plugged is the element alone."""
     assert domain_xml.disks(DEVICE.encode(), DISK) == [Disk("/dev/a")]
@@ -82,6 +93,8 @@ def test_escapes_and_encodings() -> None:
         (b"\xff\xfe\x00", "cannot be read"),
         (DEVICE.encode(), "is no <domain>"),
         (b"<!DOCTYPE domain [<!ENTITY a 'b'>]><domain/>", "has a document type"),
+        (b"<!DOCTYPE domain SYSTEM 'file:///etc/passwd'><domain/>", "has a document type"),
+        (b"<domain>&a;</domain>", "undefined entity"),
     ],
 )
 def test_what_is_no_domain_is_refused(document: bytes, why: str) -> None:
