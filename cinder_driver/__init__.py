@@ -1,5 +1,4 @@
-"""StorPool for OpenStack's libraries: a Cinder volume driver and an os-brick connector over
-`storpool_ovirt`.
+"""StorPool for OpenStack's libraries: a Cinder volume driver and an os-brick connector.
 
-The only place that knows cinder and os_brick.
+Both stand over `storpool_ovirt`. This is the only place that knows cinder and os_brick.
 """

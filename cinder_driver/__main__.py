@@ -1,12 +1,11 @@
-"""The command that makes our connector os-brick's for all processes of one Python, from their
-start.
+"""The command that makes our connector os-brick's for all processes of one Python.
 
     python3 -m cinder_driver install     from now on
     python3 -m cinder_driver status      exit code 0 when a new process gets ours
     python3 -m cinder_driver remove
 
-It writes a .pth file, which Python's `site` runs at every start. The file belongs to no package,
-so an upgrade of os-brick keeps it.
+It writes a .pth file, which Python's `site` runs at every start. The file belongs to no package, so
+an upgrade of os-brick keeps it.
 """
 
 from __future__ import annotations
@@ -55,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 path.unlink(missing_ok=True)
     except OSError as error:
         why = error.strerror or error.__class__.__name__
-        print(f"{_shown(path)} cannot be changed ({why}): run this as its owner", file=sys.stderr)  # noqa: T201
+        print(f"{_shown(path)} cannot be changed ({why}): run this as its owner", file=sys.stderr)
         return 1
     connector = _shown(_connector())
-    print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({_shown(path)})")  # noqa: T201
+    print(f"{sys.executable}: os-brick's connector for storpool is {connector} ({_shown(path)})")
     return int((connector == registration.CONNECTOR) == (given.action == "remove"))
 
 
@@ -69,18 +68,20 @@ def _folder(given: str) -> Path:
 
 
 def _site_packages() -> Path:
-    """Return the folder beside this package if Python reads .pth files there, else the first where
-    it does."""
+    """Return the folder beside this package if Python reads .pth files there.
+
+    Else return the first folder where it does.
+    """
     beside = Path(__file__).parent.parent
     folders = [Path(folder) for folder in site.getsitepackages()]
     return beside if beside in folders else folders[0]
 
 
 def _write(path: Path) -> None:
-    """Put our line there whole or not at all: Python runs the file at every start, also at one that
-    happens now.
+    """Put our line there whole or not at all.
 
-    The rename replaces a link that somebody left there, and does not follow it.
+    Python runs the file at every start, also at one that happens now. The rename replaces a link
+    that somebody left there, and does not follow it.
     """
     file, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=path.parent)
     try:
@@ -98,8 +99,8 @@ def _write(path: Path) -> None:
 def _connector() -> str:
     """Return which class a new process gets, or why it gets none.
 
-    That process is a service's: it has nothing of this one's environment, nor of the folder that it
-    was started in.
+    That process is as a service's: it has nothing of this one's environment, nor of the folder that
+    it was started in.
     """
     command = [sys.executable, "-I", "-W", "ignore", "-c", LOOK]
     try:
@@ -113,17 +114,13 @@ def _connector() -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"not there ({error})"
-    said = (
-        (done.stdout if done.returncode == 0 else done.stderr)
-        .decode(errors="replace")
-        .strip()
-        .split("\n")
-    )
-    return (
-        said[-1]
-        if done.returncode == 0
-        else f"not there ({said[-1] or f'exit code {done.returncode}'})"
-    )
+    if done.returncode == 0:
+        return _last_line(done.stdout)
+    return f"not there ({_last_line(done.stderr) or f'exit code {done.returncode}'})"
+
+
+def _last_line(output: bytes) -> str:
+    return output.decode(errors="replace").strip().split("\n")[-1]
 
 
 def _shown(text: object) -> str:

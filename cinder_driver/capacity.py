@@ -1,8 +1,8 @@
-"""What the scheduler and oVirt are told about space: a pool for each template, and the sum of it at
-top level.
+"""What the scheduler and oVirt get to know about space: a pool for each template.
 
-`VolumeTemplatesStatus.stored` counts client data, so replication is accounted already. Templates
-may share disks: their numbers overlap and are never added up.
+At top level is the space of the pool of new volumes. `VolumeTemplatesStatus.stored` counts client
+data, so replication is accounted already. Templates may share disks: their numbers overlap and are
+never added up.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""An os-brick connector for StorPool: os-brick's words on one side,
-`storpool_ovirt.cluster.attachments` on the other.
+"""An os-brick connector for StorPool, over `storpool_ovirt.cluster.attachments`.
 
 The contract is that of os-brick's `initiator/initiator_connector.py` (InitiatorConnector) and
 `utils.py` (the two decorators for encrypted volumes). What a caller says about a volume
@@ -8,10 +7,10 @@ The contract is that of os-brick's `initiator/initiator_connector.py` (Initiator
     {"volume": Cinder's id, "access_mode": "rw" or "ro", "client_id": 7, "global_id": "bgu4.n.a1z"}
 
 `global_id` is missing in upstream's, and the volume is then found by its name. Callers add
-`device_path`. Which client this host is, it knows itself (`SP_OURID` in its storpool.conf):
+`device_path`. This host knows itself which client it is (`SP_OURID` in its storpool.conf):
 `client_id` is only compared with that.
 
-docs/connector.md tells how a host comes to use it, and what differs from os-brick's own StorPool
+docs/connector.md says how a host comes to use it, and what differs from os-brick's own StorPool
 connector.
 """
 
@@ -49,11 +48,12 @@ _CLASSES = (
 
 
 class StorPoolConnector(base.BaseLinuxConnector):
-    """Attaches StorPool volumes to this host and detaches them; keeps nothing between two calls.
+    """A connector that attaches StorPool volumes to this host and detaches them.
 
-    Every method raises `os_brick.exception.BrickException`, or one of its subclasses:
-    InvalidParameterValue (what was said about the volume), NotFound, VolumeDeviceNotFound
-    (attached, but no device node: undone), VolumePathNotRemoved (open, so not detached).
+    It keeps nothing between two calls. Every method raises `os_brick.exception.BrickException`, or
+    one of its subclasses: InvalidParameterValue (what was said about the volume), NotFound,
+    VolumeDeviceNotFound (attached, but no device node: undone), VolumePathNotRemoved (open, so not
+    detached).
     """
 
     # Nova and Cinder wait 60 s for an answer (`rpc_response_timeout`).
@@ -63,25 +63,22 @@ class StorPoolConnector(base.BaseLinuxConnector):
     def get_connector_properties(
         root_helper: str | None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return this host's StorPool client id for the driver; nothing on a host that is no
-        StorPool client.
+        """Return this host's StorPool client id; nothing where the host is no client.
 
         os-brick collects these from every connector, so a host without StorPool must not fail here.
         """
         try:
             return {"storpool_client_id": config.host(config.root()).client_id}
         except errors.ConfigError as error:
-            (LOG.warning if _is_mistake() else LOG.debug)(
-                "this host is no StorPool client: %s", words.told(error)
-            )
+            log = LOG.warning if _is_mistake() else LOG.debug
+            log("this host is no StorPool client: %s", words.told(error))
             return {}
 
     @utils.connect_volume_prepare_result
     def connect_volume(self, connection_properties: Mapping[str, Any]) -> dict[str, str]:
-        """Attach the volume to this host, wait for its device, and return `{"type": "block",
-        "path": ...}`.
+        """Attach the volume, wait for its device, and return `{"type": "block", "path": ...}`.
 
-        Attaching what is attached already with the same mode is a success; after a failure nothing
+        Attaching what is attached already with the same mode is a success. After a failure nothing
         of it is left.
         """
         with _as_os_brick_errors():
@@ -91,10 +88,8 @@ class StorPoolConnector(base.BaseLinuxConnector):
             host = _Host(self.limits)
             host.check_is_meant(connection_properties.get("client_id"))
             target = host.target(connection_properties)
-            return {
-                "type": "block",
-                "path": host.root + attachments.attach(host.client, host.side, target, mode),
-            }
+            path = attachments.attach(host.client, host.side, target, mode)
+            return {"type": "block", "path": host.root + path}
 
     @utils.connect_volume_undo_prepare_result(unlink_after=True)
     def disconnect_volume(
@@ -107,7 +102,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
         """Detach the volume from this host; what is not attached, or does not exist, is a success.
 
         A device that is open stays, after a short wait, whatever `force` says. os-brick means by
-        it that a failed flush is no obstacle: here is nothing to flush, as the kernel writes
+        `force` that a failed flush is no obstacle. Here is nothing to flush, as the kernel writes
         everything back when the last user closes a device. With `force` and `ignore_errors` a
         failure is logged and not raised.
 
@@ -117,11 +112,9 @@ class StorPoolConnector(base.BaseLinuxConnector):
         """
         with _as_os_brick_errors(ignore=force and ignore_errors):
             host = _Host(self.limits)
-            path = (
-                _path(connection_properties, device_info) or connection_properties.get("path") or ""
-            )
+            path = _path(connection_properties, device_info) or connection_properties.get("path")
             try:
-                target = host.target(connection_properties, path)
+                target = host.target(connection_properties, path or "")
             except errors.NotFound as error:
                 LOG.info("nothing to detach: %s", words.told(error))
                 return
@@ -129,11 +122,10 @@ class StorPoolConnector(base.BaseLinuxConnector):
 
     @utils.connect_volume_undo_prepare_result
     def extend_volume(self, connection_properties: Mapping[str, Any]) -> int:
-        """Wait until this host sees the size that the volume has in StorPool; return the device's
-        size in bytes.
+        """Wait until this host sees the size that the volume has in StorPool.
 
-        os-brick lets a connector return None when that fails; we raise, as a size that is not new
-        would be believed.
+        Returns the device's size in bytes. os-brick lets a connector return None when that fails;
+        we raise, as a size that is not new would be believed.
         """
         with _as_os_brick_errors():
             host = _Host(self.limits)
@@ -141,8 +133,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
             return devices.wait_for_size(host.client, host.side, target)
 
     def get_volume_paths(self, connection_properties: Mapping[str, Any]) -> list[str]:
-        """Return the path that connect_volume returned, in a list, while it exists; else an empty
-        list."""
+        """Return the path that connect_volume returned, in a list; an empty list if it is gone."""
         with _as_os_brick_errors():
             host = _Host(self.limits)
             try:
@@ -153,8 +144,10 @@ class StorPoolConnector(base.BaseLinuxConnector):
             return [path] if presence.there(path) else []
 
     def get_search_path(self) -> str:
-        """Return the folder that has a link for each attached volume; get_all_available_volumes
-        lists it."""
+        """Return the folder that has a link for each attached volume.
+
+        get_all_available_volumes lists it.
+        """
         return config.root() + names.DEVICE_FOLDER
 
 
@@ -177,8 +170,7 @@ class _Host:
         )
 
     def check_is_meant(self, client_id: object) -> None:
-        """Raise InputError when the driver described another client of StorPool than this host
-        is."""
+        """Raise InputError when the driver described another client of StorPool than this host."""
         if client_id not in (None, self.side.client_id, str(self.side.client_id)):
             raise errors.InputError(
                 f"client_id {_shown(client_id)}",
@@ -188,29 +180,16 @@ class _Host:
             )
 
     def target(self, properties: Mapping[str, Any], path: object = "") -> attachments.Target:
-        """Return which volume is meant: by its device path, else by its global id, else by its
-        name.
+        """Return which volume is meant: by its device path, else its global id, else its name.
 
         Raises InputError when they contradict each other or are missing, NotFound when there is
         none of that name.
         """
-        volume, global_id = properties.get("volume"), properties.get("global_id")
-        if global_id is not None and not (
-            isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)
-        ):
-            raise errors.InputError("global_id", f"is not one of StorPool's ({_shown(global_id)})")
-        if not isinstance(path, str):
-            raise errors.InputError("the device path", f"is not a text ({_shown(path)})")
-        attached = names.global_id_of(path, self.root)
-        if attached and global_id and attached != global_id:
-            raise errors.InputError(
-                f"the device path {names.shown(path)}",
-                f"is not that of volume {names.address(global_id)}",
-            )
+        known = self._known_id(_global_id(properties), path)
+        volume = properties.get("volume")
         if volume is not None and not isinstance(volume, str):
             raise errors.InputError("volume", f"is not the id of a volume ({_shown(volume)})")
         name = self._name(volume) if volume else None
-        known = attached or global_id
         if known:
             return attachments.Target(known, name)
         if name is None:
@@ -221,8 +200,27 @@ class _Host:
         found = self.client.volume(name)
         return attachments.Target(found.global_id, name)
 
+    def _known_id(self, global_id: str | None, path: object) -> str | None:
+        """Return the global id by the device path, else the given one; None when there is none."""
+        if not isinstance(path, str):
+            raise errors.InputError("the device path", f"is not a text ({_shown(path)})")
+        attached = names.global_id_of(path, self.root)
+        if attached and global_id and attached != global_id:
+            raise errors.InputError(
+                f"the device path {names.shown(path)}",
+                f"is not that of volume {names.address(global_id)}",
+            )
+        return attached or global_id
+
     def _name(self, volume: str) -> str:
         return cinder_names.volume_name(cinder_names.prefix(storpool_conf.read(self.root)), volume)
+
+
+def _global_id(properties: Mapping[str, Any]) -> str | None:
+    global_id = properties.get("global_id")
+    if global_id is None or (isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)):
+        return global_id
+    raise errors.InputError("global_id", f"is not one of StorPool's ({_shown(global_id)})")
 
 
 def _path(properties: Mapping[str, Any], device_info: Mapping[str, Any] | None) -> Any:
@@ -245,20 +243,18 @@ def _shown(value: object) -> str:
 
 
 class _Journal(Log):
-    """Changes of the world, told to the log of the program that uses os-brick."""
+    """The log of the program that uses os-brick, for changes of the world."""
 
     def __init__(self) -> None:
         super().__init__("os-brick", None)
 
     def line(self, event: str, **facts: object) -> None:
-        LOG.info(
-            "%s %s", event, " ".join(f"{key}={words.told(fact)}" for key, fact in facts.items())
-        )
+        told = [f"{key}={words.told(fact)}" for key, fact in facts.items()]
+        LOG.info("%s %s", event, " ".join(told))
 
 
 def _is_mistake() -> bool:
-    """Tell whether a host that is no client has a storpool.conf all the same: most hosts have
-    none."""
+    """Return whether a host that is no client has a storpool.conf: most hosts have none."""
     try:
         return storpool_conf.is_there(config.root())
     except errors.Unseen:
@@ -266,21 +262,18 @@ def _is_mistake() -> bool:
 
 
 def _lock_folder() -> str:
-    """Return where the locks are: root's are those of the Vdsm helper, other users have os-brick's
-    folder.
+    """Return where the locks are: root has those of the Vdsm helper, others os-brick's folder.
 
     `[os_brick] lock_path` is `[oslo_concurrency] lock_path` unless set (os-brick's opts.py;
     releases before it have only the latter).
     """
     if _is_root():
         return devices.LOCK_FOLDER
-    folder = ("os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path) or lockutils.get_lock_path(
-        cfg.CONF
-    )
+    own = "os_brick" in cfg.CONF and cfg.CONF.os_brick.lock_path
+    folder = own or lockutils.get_lock_path(cfg.CONF)
     if not folder:
-        raise errors.ConfigError(
-            "lock_path", "is not set", "set it in the section [oslo_concurrency]"
-        )
+        advice = "set it in the section [oslo_concurrency]"
+        raise errors.ConfigError("lock_path", "is not set", advice)
     return f"{folder}/storpool-{os.geteuid()}"
 
 

@@ -1,8 +1,8 @@
 """A Cinder volume driver for StorPool: Cinder's words on one side, `storpool_ovirt` on the other.
 
-For Cinder itself, for cinderlib scripts, and for oVirt's stock path (`volume_driver` is
+It is for Cinder itself, for cinderlib scripts, and for oVirt's stock path (`volume_driver` is
 `cinder_driver.driver.StorPoolDriver`). Names, pools and the extra spec `storpool_template` are
-those of the upstream driver, so that volumes which it made go on working; docs/driver.md tells what
+those of the upstream driver, so that volumes which it made go on working. docs/driver.md says what
 differs.
 """
 
@@ -32,14 +32,14 @@ from storpool_ovirt.cluster import attachments, volumes
 
 LOG = logging.getLogger(__name__)
 
-# At start: an answer comes within a second or not at all, and under cinderlib every verb begins
+# At the start an answer comes within a second or not at all, and under cinderlib every verb begins
 # with this question.
 SETUP_SECONDS = 10.0
-# Cinder asks for statistics once a minute, in the thread of all its periodic tasks: one must not
+# Cinder asks for statistics once a minute, in the thread of all its periodic tasks. One must not
 # wait for the next.
 STATS_SECONDS = 30.0
-# os-brick's name of the connector, and `cinder.common.constants.STORPOOL` where Cinder has it (not
-# in Yoga).
+# os-brick's name of the connector, and `cinder.common.constants.STORPOOL` where Cinder has it
+# (Yoga does not).
 PROTOCOL = "storpool"
 
 
@@ -77,21 +77,28 @@ class StorPoolDriver(driver.VolumeDriver):
     # Start and statistics
 
     def do_setup(self, context: Any) -> None:
-        """Read the options and make our connector the one that this process uses; raise when an
-        option is wrong."""
+        """Read the options, and make our connector the one that this process uses.
+
+        Raises when an option is wrong.
+        """
         with failures.of():
             self._settings = options.settings(self.configuration)
         registration.register()
 
     def check_for_setup_error(self) -> None:
-        """Raise when the cluster cannot be reached, refuses the token, is not the pinned one or
-        lacks the template."""
+        """Raise when the backend cannot work.
+
+        So it is when the cluster cannot be reached, refuses the token, is not the pinned one or
+        lacks the template.
+        """
         self._update_volume_stats(SETUP_SECONDS)
         self._stats_are_fresh = True
 
     def get_volume_stats(self, refresh: bool = False) -> dict[str, Any]:
-        """Return the statistics of the backend and its pools; the first refresh after the start has
-        them already."""
+        """Return the statistics of the backend and its pools.
+
+        The first refresh after the start has them already.
+        """
         is_fresh, self._stats_are_fresh = self._stats_are_fresh, False
         stats: dict[str, Any] = super().get_volume_stats(refresh and not is_fresh)
         return stats
@@ -157,8 +164,7 @@ class StorPoolDriver(driver.VolumeDriver):
         )
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> None:
-        """Make a volume with the data that another one has now; no snapshot of ours is left
-        behind."""
+        """Make a volume with the data that another one has now; no snapshot of ours remains."""
         session = self._session()
         global_id = session.create(volume, base_on=session.volume(src_vref))
         LOG.info(
@@ -177,8 +183,7 @@ class StorPoolDriver(driver.VolumeDriver):
         LOG.info("volume_deleted volume=%s", volume["id"])
 
     def extend_volume(self, volume: Any, new_size: int) -> None:
-        """Grow a volume to `new_size` GiB and wait until the running hosts that have it know of
-        it."""
+        """Grow a volume to `new_size` GiB, and wait until its running hosts know it."""
         session = self._session()
         there = session.volume(volume)
         with failures.of(volume=volume["id"]):
@@ -209,8 +214,10 @@ class StorPoolDriver(driver.VolumeDriver):
         LOG.info("snapshot_deleted snapshot=%s", snapshot["id"])
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
-        """Give a volume the data of a snapshot and keep its size; one that a host has open is
-        VolumeIsBusy."""
+        """Give a volume the data of a snapshot, and keep its size.
+
+        One that a host has open is VolumeIsBusy.
+        """
         session = self._session()
         source, there = session.snapshot(snapshot), session.volume(volume)
         with failures.of(volume=volume["id"]):
@@ -219,20 +226,22 @@ class StorPoolDriver(driver.VolumeDriver):
         LOG.info("volume_reverted volume=%s snapshot=%s", volume["id"], snapshot["id"])
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
-        """Return False: a revert is one request, which is done or is not, so Cinder needs no safety
-        copy."""
+        """Return False: Cinder needs no safety copy.
+
+        A revert is one request, which is done or is not.
+        """
         return False
 
     # Hosts
 
     def validate_connector(self, connector: Mapping[str, Any]) -> None:
-        """Raise InvalidConnectorException for a host whose StorPool client id nobody tells."""
+        """Raise InvalidConnectorException for a host whose StorPool client id nobody says."""
         hosts.client_id(connector, self._own_names())
 
     def initialize_connection(
         self, volume: Any, connector: Mapping[str, Any], initiator_data: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Describe a volume for a host, which attaches it by itself: this changes nothing.
+        """Return how a host attaches a volume; the host does it by itself, this changes nothing.
 
         The data serves our os-brick connector, which goes by `global_id`, and os-brick's own, which
         goes by name.
@@ -252,12 +261,11 @@ class StorPoolDriver(driver.VolumeDriver):
     def terminate_connection(
         self, volume: Any, connector: Mapping[str, Any] | None, **kwargs: Any
     ) -> bool:
-        """Detach a volume from a host (None: from all) where it is closed; VolumeIsBusy where it is
-        open.
+        """Detach a volume from a host (None: from all) where it is closed.
 
-        With `force` too: Cinder would forget the attachment, and the next host would write beside
-        the first. Returns True where another attachment of Cinder's needs the same device (a
-        volume shared by two guests of one host).
+        Where it is open it is VolumeIsBusy. With `force` too: Cinder would forget the attachment,
+        and the next host would write beside the first. Returns True where another attachment of
+        Cinder's needs the same device (a volume shared by two guests of one host).
         """
         session = self._session()
         with failures.of(volume=volume["id"]):
@@ -315,8 +323,10 @@ class StorPoolDriver(driver.VolumeDriver):
     def update_migrated_volume(
         self, ctxt: Any, volume: Any, new_volume: Any, original_volume_status: str
     ) -> dict[str, Any]:
-        """Give the copy that Cinder made here the original's name, or say by which name Cinder
-        finds it."""
+        """Give the copy that Cinder made here the original's name.
+
+        Returns by which name Cinder finds it.
+        """
         update = migration.finish(self._session(), volume, new_volume, original_volume_status)
         LOG.info(
             "volume_migrated volume=%s from=%s name_id=%s",
@@ -336,15 +346,17 @@ class StorPoolDriver(driver.VolumeDriver):
     def delete_group(
         self, context: Any, group: Any, volumes: Sequence[Any]
     ) -> tuple[dict[str, Any], groups.Updates]:
-        """Delete the volumes of a group; what cannot be deleted is reported, the others are
-        gone."""
+        """Delete the volumes of a group.
+
+        What cannot be deleted is reported; the others are gone.
+        """
         _check_is_consistent(group)
         return groups.delete(volumes, self.delete_volume)
 
     def update_group(
         self, context: Any, group: Any, add_volumes: Any = None, remove_volumes: Any = None
     ) -> tuple[None, None, None]:
-        """Change who is in a group: only Cinder's database knows."""
+        """Do nothing: who is in a group, only Cinder's database knows."""
         _check_is_consistent(group)
         return None, None, None
 
@@ -362,8 +374,10 @@ class StorPoolDriver(driver.VolumeDriver):
     def delete_group_snapshot(
         self, context: Any, group_snapshot: Any, snapshots: Sequence[Any]
     ) -> tuple[dict[str, Any], groups.Updates]:
-        """Delete the snapshots of a group; what cannot be deleted is reported, the others are
-        gone."""
+        """Delete the snapshots of a group.
+
+        What cannot be deleted is reported; the others are gone.
+        """
         _check_is_consistent(group_snapshot)
         return groups.delete(snapshots, self.delete_snapshot)
 
@@ -377,8 +391,10 @@ class StorPoolDriver(driver.VolumeDriver):
         source_group: Any = None,
         source_vols: Sequence[Any] | None = None,
     ) -> tuple[None, None]:
-        """Make the volumes of a new group from a group snapshot, or from the volumes of a group as
-        of one moment."""
+        """Make the volumes of a new group as of one moment.
+
+        They come from a group snapshot, or from the volumes of a group.
+        """
         _check_is_consistent(group)
         if group_snapshot is not None:
             groups.create_from_snapshots(self._session(), volumes, snapshots or [])
@@ -390,8 +406,10 @@ class StorPoolDriver(driver.VolumeDriver):
     # What exists already
 
     def manage_existing(self, volume: Any, existing_ref: Mapping[str, str]) -> None:
-        """Take a volume of the cluster into Cinder's care, under Cinder's name and with whole
-        GiB."""
+        """Take a volume of the cluster into Cinder's care.
+
+        It gets Cinder's name, and whole GiB.
+        """
         global_id = managed.take_volume(self._session(), volume, existing_ref)
         LOG.info("volume_managed volume=%s global_id=%s", volume["id"], global_id)
 
@@ -408,7 +426,7 @@ class StorPoolDriver(driver.VolumeDriver):
         sort_keys: Any,
         sort_dirs: Any,
     ) -> list[dict[str, Any]]:
-        """List the volumes of the cluster, with the reason where one cannot be managed."""
+        """Return the volumes of the cluster, with the reason where one cannot be managed."""
         session = self._session()
         found = managed.manageable_volumes(session, cinder_volumes)
         page: list[dict[str, Any]] = volume_utils.paginate_entries_list(
@@ -440,7 +458,7 @@ class StorPoolDriver(driver.VolumeDriver):
         sort_keys: Any,
         sort_dirs: Any,
     ) -> list[dict[str, Any]]:
-        """List the snapshots of the cluster, with the reason where one cannot be managed."""
+        """Return the snapshots of the cluster, with the reason where one cannot be managed."""
         session = self._session()
         found = managed.manageable_snapshots(session, cinder_snapshots)
         page: list[dict[str, Any]] = volume_utils.paginate_entries_list(
@@ -466,7 +484,9 @@ class StorPoolDriver(driver.VolumeDriver):
 
 
 def _check_is_consistent(group: Any) -> None:
-    """Leave groups of other types to Cinder, which does them one volume at a time
-    (NotImplementedError says so)."""
+    """Raise NotImplementedError for groups of other types.
+
+    It leaves them to Cinder, which does them one volume at a time.
+    """
     if not volume_utils.is_group_a_cg_snapshot_type(group):
         raise NotImplementedError

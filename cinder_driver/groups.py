@@ -1,7 +1,7 @@
 """Groups of volumes: snapshots of one moment (`VolumesGroupSnapshot`), and what is made from them.
 
-Only for group types with `consistent_group_snapshot_enabled`; Cinder does all others itself, one
-volume at a time.
+They are for group types with `consistent_group_snapshot_enabled` only. Cinder does all others
+itself, one volume at a time.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def snapshot(session: Session, snapshots: Sequence[Any]) -> None:
 def delete(
     objects: Sequence[Any], delete_one: Callable[[Any], None]
 ) -> tuple[dict[str, Any], Updates]:
-    """Delete each object and return Cinder's updates of group and members; one failure does not
-    stop the others."""
+    """Delete each object; return Cinder's updates of the group and of its members.
+
+    One failure does not stop the others.
+    """
     updates = []
     for each in objects:
         try:
@@ -62,11 +64,10 @@ def create_from_snapshots(session: Session, made: Sequence[Any], snapshots: Sequ
 
 
 def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence[Any]) -> None:
-    """Make each volume from its source (`source_volid`), all as of one moment; after a failure none
-    of them is left.
+    """Make each volume from its source (`source_volid`), all as of one moment.
 
-    The moment is a group snapshot that is gone at the end. Its tag tells it from one that an
-    earlier try left: that has the names, and older data.
+    After a failure none of them is left. The moment is a group snapshot that is gone at the end.
+    Its tag tells it from one that an earlier try left: that has the names, and older data.
     """
     by_id = {each["id"]: each for each in sources}
     members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]

@@ -18,12 +18,11 @@ _NEEDS_THE_DEVICE = ("attached", "attaching")  # cinder.objects.fields.VolumeAtt
 
 
 def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
-    """Return the client id of the host that `connector` describes; raise InvalidConnectorException,
-    never guess.
+    """Return the client id of the host that `connector` describes; never guess.
 
-    The host says it itself where it has our connector; else the section of storpool.conf here that
-    has the host's name does. `own_names` are names of this machine that need not be its node name
-    (Cinder's option `host`).
+    The host says it itself where it has our connector. Else the section of storpool.conf here that
+    has the host's name says it. `own_names` are names of this machine that need not be its node
+    name (Cinder's option `host`). Raises InvalidConnectorException.
     """
     reported = connector.get(CLIENT_ID)
     host = _host_of(connector)
@@ -51,10 +50,10 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
 
 
 def is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
-    """Tell whether more than one attachment of Cinder's needs the volume on the host that
-    `connector` describes.
+    """Return whether several attachments of Cinder's need the volume on one host.
 
-    Those count too that are about to begin: the device of a guest that just starts is not open yet.
+    `connector` describes the host. Attachments count too that are about to begin: the device of a
+    guest that just starts is not open yet.
     """
     if not volume.get("multiattach", False):
         return False
@@ -67,10 +66,10 @@ def clients_of(client: api.Client, target: attachments.Target) -> list[int]:
 
 
 def release(client: api.Client, target: attachments.Target, clients: Sequence[int]) -> None:
-    """Detach from these clients where the device is closed; raise InUse for the others when all are
-    done.
+    """Detach from these clients where the device is closed.
 
-    One request for each, as a request is all or nothing.
+    Each has a request of its own, as a request is all or nothing. Raises InUse for the others when
+    all are done.
     """
     open_at: list[str] = []
     for client_id in clients:

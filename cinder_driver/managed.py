@@ -1,8 +1,7 @@
-"""Volumes and snapshots that exist in StorPool and come under Cinder's care: found, checked, and
-given Cinder's name.
+"""Volumes and snapshots that exist in StorPool and come under Cinder's care.
 
-A reference is `{"source-name": NAME}` or `{"source-id": GLOBAL_ID}`. Leaving Cinder's care changes
-nothing.
+They are found, checked, and given Cinder's name. A reference is `{"source-name": NAME}` or
+`{"source-id": GLOBAL_ID}`. Leaving Cinder's care changes nothing.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ _IDS_IN_A_QUERY = 500
 
 
 def find(session: Session, kind: str, reference: Any) -> api.Volume:
-    """Return what the reference names; raise ManageExistingInvalidReference when it cannot be
-    managed."""
+    """Return what the reference names.
+
+    Raises ManageExistingInvalidReference when it cannot be managed.
+    """
     address = _address(reference)
     read = session.client.volume if kind == "volume" else session.client.snapshot
     try:
@@ -36,17 +37,18 @@ def find(session: Session, kind: str, reference: Any) -> api.Volume:
         ) from words.cause(error)
     except errors.Error as error:
         raise exception.VolumeBackendAPIException(data=words.told(error)) from words.cause(error)
-    reason = _reason_not_safe(session, there, _attached(session)) or _already_managed(
-        session, there
-    )
+    reason = _reason_not_safe(session, there, _attached(session))
+    reason = reason or _already_managed(session, there)
     if reason:
         raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
     return there
 
 
 def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> str:
-    """Give the volume Cinder's name, its type's QoS class and whole GiB in one request; return its
-    global id."""
+    """Give the volume Cinder's name, its type's QoS class and whole GiB, in one request.
+
+    Returns its global id.
+    """
     there = find(session, "volume", reference)
     volume_type = volume["volume_type"] if volume["volume_type_id"] else None
     wanted = ((volume_type["extra_specs"] or {}) if volume_type else {}).get(specs.TEMPLATE)
@@ -66,8 +68,10 @@ def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> 
 
 
 def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str]) -> str:
-    """Give the snapshot Cinder's name and return its global id; it must be one of the snapshot's
-    volume."""
+    """Give the snapshot Cinder's name; return its global id.
+
+    It must be one of the snapshot's volume.
+    """
     there = find(session, "snapshot", reference)
     source = session.volume(snapshot["volume"])
     if there.made_from not in (None, source.global_id):
@@ -79,11 +83,10 @@ def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str])
 
 
 def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the volumes of the cluster as Cinder lists what it could manage; those of oVirt's
-    adapter are not listed.
+    """Return the volumes of the cluster as Cinder lists what it could manage.
 
-    `known` are Cinder's volumes on this backend; what it has on others, `mark_managed` tells of
-    those to be shown.
+    Those of oVirt's adapter are not listed. `known` are Cinder's volumes on this backend. What it
+    has on others, `mark_managed` says of those to be shown.
     """
     with failures.of():
         there = session.client.volumes()
@@ -97,41 +100,43 @@ def manageable_volumes(session: Session, known: Sequence[Any]) -> list[dict[str,
 
 
 def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the snapshots of the cluster as Cinder lists what it could manage; not those of
-    oVirt's adapter."""
+    """Return the snapshots of the cluster as Cinder lists what it could manage.
+
+    Those of oVirt's adapter are not listed.
+    """
     with failures.of():
         there = session.client.snapshots()
         name_of = {each.global_id: each.name for each in session.client.volumes()}
         attached = _attached(session)
     cinder_ids = {session.snapshot_name(each): each["id"] for each in known}
-    return [
-        {
-            **_entry(session, each, cinder_ids, attached),
-            "source_reference": {
-                "source-name": name_of.get(each.made_from or "", each.made_from or "")
-            },
-        }
-        for each in there
-        if not (each.dying or each.transient or owners.is_ovirts(each))
-    ]
+    entries = []
+    for each in there:
+        if each.dying or each.transient or owners.is_ovirts(each):
+            continue
+        source = each.made_from or ""
+        entry = _entry(session, each, cinder_ids, attached)
+        entry["source_reference"] = {"source-name": name_of.get(source, source)}
+        entries.append(entry)
+    return entries
 
 
 def mark_managed(session: Session, kind: str, entries: Sequence[dict[str, Any]]) -> None:
-    """Tell of what Cinder has on another backend that it is managed already; `entries` are those of
-    one page."""
-    ids = {}
+    """Mark what Cinder has on another backend as managed already.
+
+    `entries` are those of one page; they are changed in place.
+    """
+    ids: dict[str, str | None] = {}
     for each in entries:
         if each["safe_to_manage"]:
-            ids[each["reference"]["source-name"]] = _cinder_id(
-                session, kind, each["reference"]["source-name"]
-            )
+            name = each["reference"]["source-name"]
+            ids[name] = _cinder_id(session, kind, name)
     managed = _managed_by_name_id(kind, [each for each in ids.values() if each])
     for each in entries:
         cinder_id = managed.get(ids.get(each["reference"]["source-name"]) or "")
         if cinder_id:
-            each.update(
-                safe_to_manage=False, reason_not_safe="already managed", cinder_id=cinder_id
-            )
+            each["safe_to_manage"] = False
+            each["reason_not_safe"] = "already managed"
+            each["cinder_id"] = cinder_id
 
 
 def _entry(
@@ -168,33 +173,29 @@ def _already_managed(session: Session, there: api.Volume) -> str | None:
 
 def _cinder_id(session: Session, kind: str, name: str) -> str | None:
     """Return the id in the name of what Cinder had, or has: `unmanage` leaves the name as it is."""
-    found = (names.volume_id if kind == "volume" else names.snapshot_id)(
-        session.settings.prefix, name
-    )
+    id_of = names.volume_id if kind == "volume" else names.snapshot_id
+    found = id_of(session.settings.prefix, name)
     return found if found and storpool_names.UUID.match(found) else None
 
 
 def _managed_by_name_id(kind: str, ids: Sequence[str]) -> dict[str, str]:
-    """Return Cinder's own id of each object that its database has, on whichever backend, by the id
-    in its name.
+    """Return Cinder's own id of each object in its database, by the id in the object's name.
 
-    Those differ for a migrated volume (`_name_id`), which is why
-    `volume_utils.check_already_managed_volume` does not see it.
+    The object may be on whichever backend. The ids differ for a migrated volume (`_name_id`), which
+    is why `volume_utils.check_already_managed_volume` does not see it.
     """
     if not ids:
         return {}
     admin = context.get_admin_context()
     if kind == "snapshot":
         return {each: each for each in ids if objects.Snapshot.exists(admin, each)}
-    found = [
-        each
-        for column in ("id", "_name_id")
-        for start in range(0, len(ids), _IDS_IN_A_QUERY)
-        for each in objects.VolumeList.get_all(
-            admin, filters={column: list(ids[start : start + _IDS_IN_A_QUERY])}
-        )
-    ]
-    return {each.name_id: each.id for each in found}
+    found: dict[str, str] = {}
+    for column in ("id", "_name_id"):
+        for start in range(0, len(ids), _IDS_IN_A_QUERY):
+            some = list(ids[start : start + _IDS_IN_A_QUERY])
+            for each in objects.VolumeList.get_all(admin, filters={column: some}):
+                found[each.name_id] = each.id
+    return found
 
 
 def _attached(session: Session) -> set[str]:

@@ -19,26 +19,22 @@ LOG = logging.getLogger(__name__)
 
 
 def location(settings: options.Settings) -> str:
-    """Return what tells whether two backends are one cluster with one naming rule (Cinder's
-    `location_info`).
+    """Return Cinder's `location_info`: equal for two backends of one cluster with one naming rule.
 
     An address of the machine itself is another cluster on each: a volume would "move" to where it
     is not.
     """
     where = settings.api.cluster_id or f"{settings.api.host}:{settings.api.port}"
-    here = (
-        f"{platform.node()}:"
-        if settings.api.cluster_id is None and _is_loopback(settings.api.host)
-        else ""
-    )
+    is_here = settings.api.cluster_id is None and _is_loopback(settings.api.host)
+    here = f"{platform.node()}:" if is_here else ""
     return f"StorPool:{here}{where}:{settings.prefix}"
 
 
 def move(session: Session, volume: Any, host: Mapping[str, Any]) -> bool:
-    """Move a volume to the pool of another backend of the same cluster, if it is that; else return
-    False.
+    """Move a volume to the pool of another backend of the same cluster.
 
-    StorPool moves the data by itself, while the volume is used.
+    Returns False when the backend is not of that cluster. StorPool moves the data by itself, while
+    the volume is used.
     """
     if (host.get("capabilities") or {}).get("location_info") != location(session.settings):
         return False
@@ -64,8 +60,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]) -> bool:
-    """Give a volume the template and the QoS class of another type, in one request; False when that
-    is not possible."""
+    """Give a volume the template and the QoS class of another type, in one request.
+
+    Returns False when that is not possible.
+    """
     refused = specs.refused_difference(diff)
     if refused:
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
@@ -94,14 +92,13 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
 def finish(
     session: Session, volume: Any, new_volume: Any, original_volume_status: str
 ) -> dict[str, Any]:
-    """Give the copy of a migrated volume the original's name where that is free; say to Cinder
-    which name it has.
+    """Give the copy of a migrated volume the original's name where that is free.
 
-    Cinder then deletes the original by the original's id (`finish_volume_migration` in
-    cinder/objects/volume.py). So where the original is in this cluster, and has the name, the copy
-    keeps its own and Cinder is told (`_name_id`), as it is where a host uses the copy by that
-    name. The rename is one request: it is done or it is not, and after a lost answer the volume
-    itself says which.
+    Returns which name it has. Cinder then deletes the original by the original's id
+    (`finish_volume_migration` in cinder/objects/volume.py). So where the original is in this
+    cluster, and has the name, the copy keeps its own and Cinder gets it (`_name_id`), as it does
+    where a host uses the copy by that name. The rename is one request: it is done or it is not, and
+    after a lost answer the volume itself says which.
     """
     kept = {"_name_id": new_volume["_name_id"] or new_volume["id"]}
     if original_volume_status == "in-use":

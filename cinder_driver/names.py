@@ -18,8 +18,7 @@ _OPENSTACKS = re.compile(
 
 
 def prefix(conf: Mapping[str, str]) -> str:
-    """Return the prefix that storpool.conf (its effective keys) gives to all names of one
-    OpenStack."""
+    """Return the prefix of all names of one OpenStack, from storpool.conf's effective keys."""
     return storpool_conf.openstack_prefix(conf)
 
 
@@ -34,8 +33,7 @@ def snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
 
 
 def clone_snapshot_name(prefix: str, id: str) -> str:  # noqa: A002  Cinder's word
-    """Return the name of the snapshot that the volume `id` is made from when a whole group is
-    cloned."""
+    """Return the name of the snapshot that the volume `id` is made from in a clone of a group."""
     return f"{prefix}--clone--none--snapshot-{id}"
 
 
@@ -46,13 +44,12 @@ def prefix_of(name: str) -> str | None:
 
 
 def volume_id(prefix: str, name: str) -> str | None:
-    """Return the id of the volume that has this StorPool name; None for a name that is not ours."""
+    """Return the id of the volume that has this StorPool name; None if it is not ours."""
     return _rest(volume_name(prefix, ""), name)
 
 
 def snapshot_id(prefix: str, name: str) -> str | None:
-    """Return the id of the snapshot that has this StorPool name; None for a name that is not
-    ours."""
+    """Return the id of the snapshot that has this StorPool name; None if it is not ours."""
     return _rest(snapshot_name(prefix, ""), name)
 
 

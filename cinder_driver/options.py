@@ -1,9 +1,8 @@
-"""The driver's options in cinder.conf or in a storage domain's driver options, completed from
-/etc/storpool.conf.
+"""The driver's options in cinder.conf or in a storage domain's driver options.
 
-`storpool_template` and `storpool_replication` are the upstream driver's; the others are those of
-oVirt's adapter (`storpool_ovirt.config.OPTIONS`) with `storpool_` in place of `sp_`, and are read
-by the same code.
+They are completed from /etc/storpool.conf. `storpool_template` and `storpool_replication` are the
+upstream driver's. The others are those of oVirt's adapter (`storpool_ovirt.config.OPTIONS`) with
+`storpool_` in place of `sp_`, and are read by the same code.
 """
 
 from __future__ import annotations
@@ -106,8 +105,10 @@ def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
 
 
 def settings(configuration: Any) -> Settings:
-    """Return the settings of a backend (`cinder.volume.configuration.Configuration`); raise
-    ConfigError."""
+    """Return the settings of a backend (`cinder.volume.configuration.Configuration`).
+
+    Raises ConfigError.
+    """
     root = config.root()
     _refuse_unknown(configuration)
     given = {option.name: configuration.safe_get(option.name) for option in OPTIONS}
@@ -127,8 +128,7 @@ def settings(configuration: Any) -> Settings:
 
 
 def _refuse_unknown(configuration: Any) -> None:
-    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest
-    name.
+    """Raise ConfigError, with the nearest name, for a key that can only be meant as an option.
 
     oslo.config ignores it, and a volume that is made without the template that was meant is noticed
     much later.
@@ -145,19 +145,17 @@ def _refuse_unknown(configuration: Any) -> None:
 
 
 def _keys(configuration: Any) -> set[str]:
-    """Return what the backend's options are called where they are set: in files, or in what
-    cinderlib was given.
+    """Return what the backend's options are called where they are set.
 
-    cinderlib puts them on the backend's group as attributes (`Backend._get_backend_config`).
+    They are set in files, or in what cinderlib was given: cinderlib puts them on the backend's
+    group as attributes (`Backend._get_backend_config`).
     """
     group = getattr(configuration, "config_group", None)
     keys = set(vars(getattr(cfg.CONF, group))) if group else set()
-    folders = [
-        file
-        for folder in getattr(cfg.CONF, "config_dirs", None) or ()
-        for file in _files(str(folder))
-    ]
-    for path in (*(getattr(cfg.CONF, "config_file", None) or ()), *folders):
+    files = [*(getattr(cfg.CONF, "config_file", None) or ())]
+    for folder in getattr(cfg.CONF, "config_dirs", None) or ():
+        files += _files(str(folder))
+    for path in files:
         sections: dict[str, dict[str, list[str]]] = {}
         try:
             cfg.ConfigParser(path, sections).parse()

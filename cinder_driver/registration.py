@@ -1,11 +1,10 @@
-"""Makes `cinder_driver.connector.StorPoolConnector` os-brick's connector for the protocol
-`storpool`.
+"""The entry of our connector in os-brick: for the protocol `storpool`, in place of its own.
 
 os-brick has no entry points: its factory looks into a dictionary (os_brick/initiator/connector.py,
-`_connector_mapping_linux`, and `unix_connector_list` for the properties of a host). `register`
-puts our class there in this process. `arm` waits with that until the process imports os-brick's
-module, if it ever does: a .pth file calls it at every start of Python (`python3 -m cinder_driver
-install`, in __main__.py), so this module imports next to nothing.
+`_connector_mapping_linux`, and `unix_connector_list` for the properties of a host). `register` puts
+our class there in this process. `arm` waits with that until the process imports os-brick's module,
+if it ever does: a .pth file calls it at every start of Python (`python3 -m cinder_driver install`,
+in __main__.py), so this module imports next to nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ def register() -> None:
 
 
 def arm() -> None:
-    """Register as soon as this process imports os-brick's factory, which it need never do;
-    repeatable."""
+    """Register as soon as this process imports os-brick's factory, if ever; repeatable."""
     if FACTORY in sys.modules:
         _enter(sys.modules[FACTORY])
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -41,10 +39,10 @@ def arm() -> None:
 
 
 class _Finder:
-    """Finds nothing but os-brick's factory, and lets it register us when it has been loaded."""
+    """A finder of os-brick's factory alone, which registers us when it has been loaded."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Answer for one name (`importlib.abc.MetaPathFinder`)."""
+        """Return the spec of that one name (`importlib.abc.MetaPathFinder`)."""
         if name != FACTORY:
             return None
         from importlib.machinery import PathFinder

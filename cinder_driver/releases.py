@@ -1,5 +1,7 @@
-"""Which releases of OpenStack's libraries work together, as far as one that fails does not say so
-itself."""
+"""Which releases of OpenStack's libraries work together.
+
+It says so as far as one that fails does not say it itself.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,15 @@ FIRST_CINDER_WITHOUT_CINDERLIB = 29
 
 
 def cinderlib_fault() -> str | None:
-    """Return why cinderlib cannot work here, None when it can; call it before `import cinderlib`,
-    which only dies."""
+    """Return why cinderlib cannot work here, None when it can.
+
+    It is called before `import cinderlib`, which only dies.
+    """
     try:
         cinder, cinderlib = metadata.version("cinder"), metadata.version("cinderlib")
     except metadata.PackageNotFoundError as error:
-        return (
-            f"{error.name} is not installed for this Python: use one of the sets in requirements/"
-        )
+        missing = f"{error.name} is not installed for this Python"
+        return f"{missing}: use one of the sets in requirements/"
     if int(cinder.partition(".")[0]) < FIRST_CINDER_WITHOUT_CINDERLIB:
         return None
     return (

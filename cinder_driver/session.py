@@ -1,5 +1,4 @@
-"""One operation of Cinder on one cluster: a client with a deadline, and Cinder's objects as
-StorPool's."""
+"""One operation of Cinder on one cluster: a client with a deadline, and Cinder's objects."""
 
 from __future__ import annotations
 
@@ -38,14 +37,15 @@ class Session:
         self._is_current = False
 
     def make_time(self) -> None:
-        """See that there is time for taking back what was done, however late it is."""
-        self._deadline.extend(
-            max(0.0, self.client.limits.undo_seconds - self._deadline.remaining())
-        )
+        """Extend the deadline so that what was done can be taken back, however late it is."""
+        missing_seconds = self.client.limits.undo_seconds - self._deadline.remaining()
+        self._deadline.extend(max(0.0, missing_seconds))
 
     def volume_name(self, volume: Any) -> str:
-        """Return the name of a volume in StorPool: by `name_id`, as a migrated volume may keep the
-        name of its copy."""
+        """Return the name of a volume in StorPool.
+
+        It goes by `name_id`, as a migrated volume may keep the name of its copy.
+        """
         return names.volume_name(self.settings.prefix, volume["name_id"])
 
     def snapshot_name(self, snapshot: Any) -> str:
@@ -53,30 +53,35 @@ class Session:
         return names.snapshot_name(self.settings.prefix, snapshot["id"])
 
     def volume(self, volume: Any) -> api.Volume:
-        """Return a Cinder volume as StorPool has it; raise VolumeNotFound, or that it is another
-        owner's."""
+        """Return a Cinder volume as StorPool has it.
+
+        Raises VolumeNotFound, or that it is another owner's.
+        """
         with failures.of(volume=volume["id"]):
             return self._own(self.client.volume, self.volume_name(volume))
 
     def find_volume(self, volume: Any) -> api.Volume | None:
-        """Return a Cinder volume as StorPool has it, None when it is gone; raises our own
-        errors."""
+        """Return a Cinder volume as StorPool has it, or None; raises our own errors."""
         try:
             return self._own(self.client.volume, self.volume_name(volume))
         except errors.NotFound:
             return None
 
     def snapshot(self, snapshot: Any) -> api.Volume:
-        """Return a Cinder snapshot as StorPool has it; raise SnapshotNotFound, or that it is
-        another owner's."""
+        """Return a Cinder snapshot as StorPool has it.
+
+        Raises SnapshotNotFound, or that it is another owner's.
+        """
         with failures.of(snapshot=snapshot["id"]):
             return self._own(self.client.snapshot, self.snapshot_name(snapshot))
 
     def create(
         self, volume: Any, *, parent: api.Volume | None = None, base_on: api.Volume | None = None
     ) -> str:
-        """Make a Cinder volume, empty or from a snapshot (`parent`) or a volume (`base_on`); return
-        its global id."""
+        """Make a Cinder volume; return its global id.
+
+        It is empty, or made from a snapshot (`parent`) or a volume (`base_on`).
+        """
         with failures.of(volume=volume["id"]):
             return volumes.create(self.client, self._volume_plan(volume, parent, base_on))
 
@@ -104,15 +109,19 @@ class Session:
         return Plan(Owner(self.snapshot_name(snapshot), never=owners.TAGS))
 
     def delete_volume(self, volume: Any) -> None:
-        """Delete a volume; absent is fine, a closed device is let go of, an open one is
-        VolumeIsBusy and stays."""
+        """Delete a volume; absent is fine.
+
+        A closed device is let go of. An open one is VolumeIsBusy and stays.
+        """
         name = self.volume_name(volume)
         with failures.of(volume=volume["id"]):
             self._delete("volume", name)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """Delete a snapshot; absent is fine, a closed device is let go of, an open one is
-        SnapshotIsBusy and stays."""
+        """Delete a snapshot; absent is fine.
+
+        A closed device is let go of. An open one is SnapshotIsBusy and stays.
+        """
         with failures.of(snapshot=snapshot["id"]):
             self._delete("snapshot", self.snapshot_name(snapshot))
 
@@ -129,10 +138,9 @@ class Session:
         # By an answer of a moment ago, what was just made would live for ever, and what was just
         # given away would die; whatever came before it in this operation, a delete asks as of now.
         self._be_current()
+        read = self.client.volume if kind == "volume" else self.client.snapshot
         try:
-            there = self._own(
-                self.client.volume if kind == "volume" else self.client.snapshot, name
-            )
+            there = self._own(read, name)
         except errors.NotFound:
             return
         delete = volumes.delete if kind == "volume" else volumes.delete_snapshot

@@ -51,16 +51,19 @@ def refused_difference(diff: Mapping[str, Any]) -> str | None:
     `diff` is that of cinder.volume.volume_types.volume_types_diff: each entry is a pair, old and
     new.
     """
-    changed = {key for key, (old, new) in (diff.get("extra_specs") or {}).items() if old != new}
-    if any(old != new for old, new in (diff.get("encryption") or {}).values()):
+    if _changed(diff, "encryption"):
         return "encryption"
-    qos_specs = diff.get("qos_specs") or {}
-    consumers = set(qos_specs.get("consumer") or ())
-    if consumers - {None, "front-end"} and any(old != new for old, new in qos_specs.values()):
+    consumers = set((diff.get("qos_specs") or {}).get("consumer") or ())
+    if consumers - {None, "front-end"} and _changed(diff, "qos_specs"):
         return "QoS specs for the back-end"
-    foreign = sorted(
-        key
-        for key in changed - {TEMPLATE, QOS_CLASS}
-        if key == "volume_backend_name" or key.startswith("storpool")
-    )
+    others = sorted(_changed(diff, "extra_specs") - {TEMPLATE, QOS_CLASS})
+    foreign = [key for key in others if _is_placing(key)]
     return f"extra spec {foreign[0]}" if foreign else None
+
+
+def _changed(diff: Mapping[str, Any], part: str) -> set[str]:
+    return {key for key, (old, new) in (diff.get(part) or {}).items() if old != new}
+
+
+def _is_placing(key: str) -> bool:
+    return key == "volume_backend_name" or key.startswith("storpool")

@@ -1,5 +1,7 @@
-"""What Cinder's and os-brick's users, and their logs, read of us: one line, bounded, and never a
-token."""
+"""What Cinder's and os-brick's users, and their logs, read of us.
+
+It is one line, bounded, and never has a token.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ _secrets = sentences.Secrets()
 
 
 def hide(token: config.Secret) -> None:
-    """Never tell this token from now on, whoever says it: a proxy may send back what it was
-    sent."""
+    """Let no text have this token from now on, whoever says it.
+
+    A proxy may send back what it was sent.
+    """
     _secrets.hide(token.reveal())
 
 
@@ -22,10 +26,10 @@ def told(error: object) -> str:
 
 
 def cause(error: BaseException) -> BaseException | None:
-    """Return the cause for an exception of Cinder's or os-brick's, None where one in the chain
-    would tell a token.
+    """Return the cause for an exception of Cinder's or os-brick's.
 
-    Services log whole chains (`LOG.exception`), in the words that StorPool, or a proxy, sent.
+    It is None where one in the chain would say a token: services log whole chains
+    (`LOG.exception`), in the words that StorPool, or a proxy, sent.
     """
     each: BaseException | None = error
     while each is not None:
