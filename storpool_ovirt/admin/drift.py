@@ -99,7 +99,7 @@ def _inactive_root(record: mapping.Record) -> Finding:
 
 def _ghost(view: survey.View, record: mapping.Record) -> Finding:
     node = record.node
-    found = view.candidates(node).best
+    found = candidates.living_on(view.candidates(node), view.location)
     cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
     return Finding(
         kind=GHOST,

@@ -73,19 +73,16 @@ def gone(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[str]:
 def living_on(
     work: tree.Work, nodes: Sequence[mapping.Node]
 ) -> list[tuple[mapping.Node, tuple[api.Volume, ...]]]:
-    """Return those of these nodes whose object has another global id now, each with what it may be.
-
-    That is what carries our tags, whatever its name; or has our name, and no tags of another owner.
-    """
+    """Return those of these nodes whose object has another global id now, each with what it may be
+    (`candidates.living_on`)."""
     things = candidates.living(work.client)
-    moved = []
-    for node in nodes:
-        found = candidates.of(things, node, work.mapping.location)
-        if node.global_id is not None and found.mapped is None:
-            location = work.mapping.location
-            ours = tuple(each for each in found.best if not candidates.owner(each, location))
-            moved += [(node, ours)] if ours else []
-    return moved
+    location = work.mapping.location
+    found = [
+        (node, candidates.living_on(candidates.of(things, node, location), location))
+        for node in nodes
+        if node.global_id is not None
+    ]
+    return [(node, others) for node, others in found if others]
 
 
 def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
