@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, devices, force
-from storpool_ovirt.host import takeover
+from storpool_ovirt.host import takeover, vm_disks
 
 # Requests that were answered well, until somebody who has it again is told of: he attaches it as
 # often as he loses it.
@@ -22,15 +22,15 @@ REQUESTS = 3
 
 
 def take(
-    client: api.Client, host: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+    client: api.Client, host: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
 ) -> takeover.StartResult:
     """Make this host the only one that has the disk, or one of several where it is shareable.
 
     Each step may be the last one: who lost the disk by then had it closed, or is down. Raises what
     `takeover.take` does, and Conflict, with nothing changed, when a host that is up has it open.
     """
-    takeover.check_each_once(disks)
-    all_found = takeover.candidates(client, disks, openstack_prefix)
+    vm_disks.check_each_once(disks)
+    all_found = vm_disks.candidates(client, disks, openstack_prefix)
     if all_found:
         takeover.check_up(client, host.client_id)
     before = client.attachments() if all_found else []
@@ -50,7 +50,7 @@ def take(
 def _take(
     client: api.Client,
     host: attachments.HostSide,
-    found: takeover.Candidate,
+    found: vm_disks.Candidate,
     before: Sequence[api.Attachment],
 ) -> None:
     losers, generation = _let_go(client, host, found, before)
@@ -62,7 +62,7 @@ def _take(
 def _let_go(
     client: api.Client,
     host: attachments.HostSide,
-    found: takeover.Candidate,
+    found: vm_disks.Candidate,
     held: Sequence[api.Attachment],
 ) -> tuple[set[int], int]:
     """Have all others let go of it; return who had it, and the cluster's generation then, 0 where
@@ -96,7 +96,7 @@ def _let_go(
 
 
 def _ask(
-    client: api.Client, host: attachments.HostSide, found: takeover.Candidate, others: Sequence[int]
+    client: api.Client, host: attachments.HostSide, found: vm_disks.Candidate, others: Sequence[int]
 ) -> int:
     """Ask those that are up first, all of them at once: where one has it open, nothing has
     changed."""
@@ -133,7 +133,7 @@ def _reassign(client: api.Client, target: attachments.Target, item: dict[str, ob
     return client.reassign([item], client.limits.attach_timeout_seconds, str(target), repeat=False)
 
 
-def _open_elsewhere(found: takeover.Candidate, openers: Sequence[str]) -> errors.Conflict:
+def _open_elsewhere(found: vm_disks.Candidate, openers: Sequence[str]) -> errors.Conflict:
     return errors.Conflict(
         str(found.target),
         f"is open at {', '.join(openers)}, and nothing tells whether it is shareable",

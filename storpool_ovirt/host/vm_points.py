@@ -19,7 +19,7 @@ from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
     from storpool_ovirt.cluster import api, attachments
-    from storpool_ovirt.host import takeover
+    from storpool_ovirt.host import takeover, vm_disks
 
 
 # What a limit is waited for at any point.
@@ -40,7 +40,7 @@ class Work(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
 
-def act(work: Work, disks: takeover.Pairs, host: config.HostSettings) -> None:
+def act(work: Work, disks: vm_disks.Pairs, host: config.HostSettings) -> None:
     """Do what is to be done at a point for these disks, each with its global id, with the host's
     own settings.
 
@@ -61,7 +61,7 @@ def act(work: Work, disks: takeover.Pairs, host: config.HostSettings) -> None:
 
 
 def _take(
-    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
 ) -> None:
     from storpool_ovirt.host import takeover
 
@@ -69,7 +69,7 @@ def _take(
 
 
 def _plug(
-    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, openstack_prefix: str
+    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
 ) -> None:
     from storpool_ovirt.host import plug
 
@@ -86,18 +86,18 @@ def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
 
 
 def _look(
-    client: api.Client, side: attachments.HostSide, disks: takeover.Pairs, _openstack_prefix: str
+    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, _openstack_prefix: str
 ) -> None:
-    from storpool_ovirt.host import takeover
+    from storpool_ovirt.host import vm_disks
 
-    takeover.check_held(client, side.client_id, disks)
+    vm_disks.check_held(client, side.client_id, disks)
 
 
 class Point(NamedTuple):
     """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
 
     root: str
-    act: Callable[[api.Client, attachments.HostSide, takeover.Pairs, str], None]
+    act: Callable[[api.Client, attachments.HostSide, vm_disks.Pairs, str], None]
 
 
 POINTS = {
