@@ -30,6 +30,8 @@ with warnings.catch_warnings():
         importlib.import_module(name)
     StorPoolConnector = importlib.import_module("cinder_driver.connector").StorPoolConnector
 
+BOTH_DEVICES = pytest.mark.parametrize("host", ["file", "loop"], indirect=True)
+RW = {("os--volume-v1", 1, "rw")}
 Info = dict[str, Any]
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from protocol_ground import arguments, hasty
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Write one line, where anything was counted."""
@@ -32,3 +34,6 @@ def _properties(terminalreporter: Any) -> Iterator[tuple[str, int]]:
                 for name, value in report.user_properties:
                     if name in ("fault_points", "kills", "other_faults"):
                         yield name, value
+
+
+__all__ = ["arguments", "hasty"]

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from device_rig import file, loop, rig
 from simulator_fixtures import Peer, opened_peer
 
 from storpool_simulator.devices.devices import DeviceError
@@ -13,6 +14,9 @@ from storpool_simulator.devices.devices import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+__all__ = ["file", "loop", "rig"]
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from simulator_fixtures import GIB, LIMIT_SECONDS, Peer, RefusedError
 
 from rigs.clock import wait_until
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture(params=["file", "loop"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from simulator_fixtures import GIB, Peer, content, fill, refused
-
-if TYPE_CHECKING:
-    pass
 
 DATA, OTHER = b"data" * 128, b"othr" * 128
 

@@ -3,13 +3,10 @@ it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from simulator_fixtures import GIB, Peer, RefusedError
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture(params=["true", "false"], ids=["strict", "lenient"])

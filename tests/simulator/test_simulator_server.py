@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from simulator_fixtures import LIMIT_SECONDS, TOKEN, Peer, RefusedError
@@ -16,10 +16,6 @@ from storpool import spapi
 
 from storpool_simulator import switches
 from storpool_simulator.api import calls, faults
-
-if TYPE_CHECKING:
-    pass
-
 
 pytestmark = pytest.mark.usefixtures("v")
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from simulator_fixtures import Peer, content, fill, refused
-
-if TYPE_CHECKING:
-    pass
 
 DATA = b"data" * 128
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from simulator_fixtures import GIB, Peer, RefusedError, refused
-
-if TYPE_CHECKING:
-    pass
-
 
 # templates, space
 
