@@ -24,7 +24,7 @@ import brick_rig
 from brick_rig import GIB, Host
 from os_brick import exception
 
-from rigs import odd_api
+from rigs import fuzz_cases, odd_api
 from rigs.core_fixtures import TOKEN
 
 LIMIT_SECONDS = 2.0
@@ -148,16 +148,5 @@ def run(cases: int, seed: int) -> list[str]:
             return [fault for number in range(cases) if (fault := case(host, proxy, seed + number))]
 
 
-def main(argv: list[str]) -> int:
-    """Run the cases of the command line and tell what did not hold."""
-    cases, seed = (int(argv[0]) if argv else 1000), (int(argv[1]) if len(argv) > 1 else 0)
-    faults = run(cases, seed)
-    print("\n".join([*faults, f"{cases} cases, {len(faults)} faults"]))  # noqa: T201
-    return bool(faults)
-
-
 if __name__ == "__main__":
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(fuzz_cases.main(run, sys.argv[1:]))

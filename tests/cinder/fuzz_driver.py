@@ -26,7 +26,7 @@ from cinder import exception
 
 import storpool_simulator
 from cinder_driver import session
-from rigs import driver_rig, odd_api
+from rigs import driver_rig, fuzz_cases, odd_api
 from rigs.core_fixtures import TOKEN, Core
 from rigs.driver_rig import connector, snapshot, volume, volume_type
 from storpool_ovirt.cluster import api
@@ -300,16 +300,5 @@ def run(cases: int, seed: int) -> list[str]:
     return faults
 
 
-def main(argv: list[str]) -> int:
-    """Run the cases of the command line and tell what did not hold."""
-    cases, seed = (int(argv[0]) if argv else 1000), (int(argv[1]) if len(argv) > 1 else 0)
-    faults = run(cases, seed)
-    print("\n".join([*faults, f"{cases} cases, {len(faults)} faults"]))  # noqa: T201
-    return bool(faults)
-
-
 if __name__ == "__main__":
-    import logging
-
-    logging.disable(logging.CRITICAL)
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(fuzz_cases.main(run, sys.argv[1:]))

@@ -13,13 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import http.client
 import json
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any, Callable
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rigs import http_peers
 
 DRIP_SECONDS = 0.2
 LONGEST_SECONDS = 30.0
@@ -288,46 +292,27 @@ DAMAGES: dict[str, Damage] = {
 MAY_BE_LOST = ("a page", "empty", "early close", "redirect", "no HTTP", "drip", "odd error")
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
+class _Handler(http_peers.Handler):
+    def serve(self) -> None:
+        """Take an order, or pass a request on and damage the reply that is due."""
         self.close_connection = True
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body, orders = self.read_body(), self.server.facts
         with contextlib.suppress(OSError):
             if self.path == "/damage":
-                self.server.order, self.server.seen = json.loads(body), 0
+                orders.order, orders.seen = json.loads(body), 0
                 self.wfile.write(answer(200, b"{}"))
                 return
-            order, number = self.server.order, self.server.seen
-            self.server.seen += 1
+            order, number = orders.order, orders.seen
+            orders.seen += 1
             damaged = order["first"] <= number < order["first"] + order["times"]
             if damaged and order["lost"]:
                 status, reply = 200, _dumped({"generation": 1, "data": {"ok": True}})
             else:
-                status, reply = self._forwarded(body)
+                status, reply = self.pass_on("127.0.0.1", orders.target, body, LONGEST_SECONDS)
             if damaged:
                 self._damage(Random(f"{order['seed']}/{number}"), order["kind"], reply)
             else:
                 self.wfile.write(answer(status, reply))
-
-    def _forwarded(self, body: bytes) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.server.target, timeout=LONGEST_SECONDS
-        )
-        try:
-            headers = {"Authorization": self.headers.get("Authorization", "")}
-            connection.request(self.command, self.path, body or None, headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
 
     def _damage(self, random: Random, kind: str, reply: bytes) -> None:
         try:
@@ -351,24 +336,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b" ")
             self.wfile.flush()
 
-    def log_message(self, *_: Any) -> None:
-        """Say nothing."""
 
+@dataclass
+class Orders:
+    """Where the API is, what is to be damaged, and how many requests came since that was said."""
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, target: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.target = target
-        self.order: dict[str, Any] = {"first": 0, "times": 0, "kind": "", "seed": 0, "lost": False}
-        self.seen = 0
-
-    def handle_error(self, *_: Any) -> None:
-        """Clients that break off are what this is for."""
+    target: int
+    seen: int = 0
+    order: dict[str, Any] = field(
+        default_factory=lambda: {"first": 0, "times": 0, "kind": "", "seed": 0, "lost": False}
+    )
 
 
 if __name__ == "__main__":
-    server = _Server(int(sys.argv[1]))
+    server = http_peers.Server(_Handler, Orders(int(sys.argv[1])))
     print(server.server_port, flush=True)
     server.serve_forever(poll_interval=0.05)

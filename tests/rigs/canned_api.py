@@ -13,8 +13,9 @@ import struct
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Union
+
+from rigs import http_peers
 
 RESET = "reset"  # the connection is reset after the request was read
 CLOSE = "close"  # the connection ends without an answer
@@ -56,64 +57,42 @@ def refused(name: str, descr: str = "no", status: int = 400, transient: bool = F
     }
 
 
+class _Handler(http_peers.Handler):
+    """Give the next answer, whatever was asked."""
+
+    def serve(self) -> None:
+        canned: Canned = self.server.facts
+        authorization = self.headers.get("Authorization", "")
+        canned.requests.append(Request(self.command, self.path, self.read_body(), authorization))
+        self._give(canned.answers.pop(0) if len(canned.answers) > 1 else canned.answers[0])
+
+    def _give(self, answer: Answer) -> None:
+        if answer == RESET:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif answer == DRIP:
+            self._drip()
+        elif answer != CLOSE:
+            status, content = answer
+            payload = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(int(status))
+            self.end_headers()
+            self.wfile.write(payload)
+
+    def _drip(self) -> None:
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+            while not self.server.facts.stopped.wait(0.05):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+
+
 @contextlib.contextmanager
-def answering(answers: Sequence[Answer]) -> Iterator[Canned]:  # noqa: C901  its classes count
+def answering(answers: Sequence[Answer]) -> Iterator[Canned]:
     """Serve these answers in order on a free port; the last one is repeated."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_POST(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            canned.requests.append(
-                Request(self.command, self.path, body, self.headers.get("Authorization", ""))
-            )
-            self.give(canned.answers.pop(0) if len(canned.answers) > 1 else canned.answers[0])
-
-        def give(self, answer: Answer) -> None:
-            if answer == RESET:
-                self.connection.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-                )
-                self.connection.close()
-            elif answer == DRIP:
-                with contextlib.suppress(OSError):
-                    self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
-                    while not canned.stopped.wait(0.05):
-                        self.wfile.write(b" ")
-                        self.wfile.flush()
-            elif answer != CLOSE:
-                status, content = answer
-                payload = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(int(status))
-                self.end_headers()
-                self.wfile.write(payload)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing: the tests look at `requests`."""
-
-        def finish(self) -> None:
-            with contextlib.suppress(OSError, ValueError):
-                super().finish()
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """A client that went away is what many of these tests are about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    canned = Canned(server.server_port, list(answers))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield canned
-    finally:
-        canned.stopped.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    canned = Canned(0, list(answers))
+    with http_peers.serving(_Handler, canned) as canned.port:
+        try:
+            yield canned
+        finally:
+            canned.stopped.set()

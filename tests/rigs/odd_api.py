@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import http.client
 import json
 import random
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from rigs import http_peers
 
 NOISE = "\x1b[31m\u2028\r\n\x00\u202e"
 DIGITS = "9" * 5000
@@ -98,6 +97,9 @@ OPTIONAL = frozenset(
 )
 
 
+LIMIT_SECONDS = 10.0
+
+
 @dataclass
 class Damage:
     """What happens to the replies to one query: the first `times` that come."""
@@ -110,71 +112,37 @@ class Damage:
 
 @dataclass
 class Proxy:
-    """The running proxy: its port, the damage to come, and the queries that it struck."""
+    """The running proxy: its port, who is behind it, the damage to come, the queries struck."""
 
     port: int
+    behind: tuple[str, int]
     damage: Damage | None = None
     struck: list[str] = field(default_factory=list)
+
+
+class _Handler(http_peers.Handler):
+    """Pass a request on, and the reply back, with the damage that is due."""
+
+    def serve(self) -> None:
+        proxy: Proxy = self.server.facts
+        status, content = self.pass_on(*proxy.behind, self.read_body(), LIMIT_SECONDS)
+        damage = proxy.damage
+        queries = self.path.partition("?")[0].split("/")
+        if damage and damage.times > 0 and damage.query in queries:
+            damage.times -= 1
+            proxy.struck.append(damage.query)
+            status, content = _damaged(damage, status, content)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(content)
 
 
 @contextlib.contextmanager
 def before(host: str, port: int) -> Iterator[Proxy]:
     """Stand before the API at this address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._pass_on()
-
-        def do_POST(self) -> None:
-            self._pass_on()
-
-        def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            connection = http.client.HTTPConnection(host, port, timeout=10)
-            headers = {
-                "Authorization": self.headers.get("Authorization", ""),
-                "Content-Type": "application/json",
-            }
-            connection.request(self.command, self.path, body or None, headers)
-            answer = connection.getresponse()
-            status, content = answer.status, answer.read()
-            connection.close()
-            damage = proxy.damage
-            if (
-                damage
-                and damage.times > 0
-                and damage.query in self.path.partition("?")[0].split("/")
-            ):
-                damage.times -= 1
-                proxy.struck.append(damage.query)
-                status, content = _damaged(damage, status, content)
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-        def finish(self) -> None:
-            with contextlib.suppress(OSError, ValueError):
-                super().finish()
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """A client that went away."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    proxy = Proxy(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    proxy = Proxy(0, (host, port))
+    with http_peers.serving(_Handler, proxy) as proxy.port:
         yield proxy
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _damaged(damage: Damage, status: int, content: bytes) -> tuple[int, bytes]:
