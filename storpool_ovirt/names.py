@@ -131,7 +131,8 @@ def check_length(name: str, tags: Mapping[str, str]) -> None:
 
 
 def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
-    """Tell whether an object with these tags was made for `uuid` by the Engine of this location."""
+    """Return whether an object with these tags was made for `uuid` by the Engine of this
+    location."""
     return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (
         PLATFORM,
         uuid,
@@ -147,7 +148,7 @@ def named_id(name: str) -> str | None:
 
 
 def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what tells whose an object is, to be compared with what it was: an empty tag is
+    """Return the marks of an object's owner, to be compared with what it was: an empty tag is
     none."""
     return (name, *(tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION, TAG_ROOT)))
 
@@ -156,7 +157,7 @@ def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str |
     """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever
     Engine it has.
 
-    The tags tell it; where they got lost (a revert by hand takes them; an empty one is none), and
+    The tags say it; where they got lost (a revert by hand takes them; an empty one is none), and
     for volumes of the Cinder driver, ours or upstream's, the name does (os-brick's
     initiator/storpool_utils.py).
     """
@@ -169,17 +170,17 @@ def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str |
 
 
 def is_foreign(tags: Mapping[str, str]) -> bool:
-    """Tell whether the tags say that an object is another orchestrator's."""
+    """Return whether the tags say that an object is another orchestrator's."""
     return tags.get(TAG_PLATFORM, "") not in ("", PLATFORM)
 
 
 def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
-    """Tell whether a tag or a name that only we give says that an object is oVirt's."""
+    """Return whether a tag or a name that only we give says that an object is oVirt's."""
     return not is_foreign(tags) and (bool(tags.get(TAG_UUID)) or uuid_of(name) is not None)
 
 
 def is_shared(tags: Mapping[str, str]) -> bool:
-    """Tell whether the tags say that oVirt has a disk as shareable; where they do not, nobody
+    """Return whether the tags say that oVirt has a disk as shareable; where they do not, nobody
     knows."""
     return tags.get(TAG_SHARED) == SHARED
 

@@ -1,7 +1,7 @@
 """The StorPool API: each call of it that we use, with typed replies and our errors.
 
-`binding.py` has the official binding, `calls.py` what is repeated and how a failure is told,
-`freshness.py` how old an answer may be.
+`binding.py` has the official binding, `calls.py` what is repeated and how a failure becomes one of
+our errors, `freshness.py` how old an answer may be.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Client(calls.Calls):
         """Attach and detach in one atomic request (`VolumesReassignWait`) and return the cluster's
         new generation.
 
-        `attach_timeout` is in seconds; the generation is 0 where StorPool does not tell it. `what`
+        `attach_timeout` is in seconds; the generation is 0 where StorPool gives none. `what`
         names the objects, each with its kind.
         """
         body = {"reassign": list(items), "attachTimeout": attach_timeout}

@@ -39,7 +39,8 @@ def attach(
     with devices.locked(host, target):
         before = _here(client, host, target)
         if before is not None:
-            # It may have been so a moment ago: what was not here is undone, and may have any mode
+            # The list may be a moment old.  Whether it is attached here decides what an undo does,
+            # and whether the mode fits.
             client.be_current()
             before = _here(client, host, target)
         if before is not None and before.access_mode != access_mode:
@@ -60,8 +61,7 @@ def attach(
             _silent_detach(client, host, target)
             raise
         except BaseException:
-            # Whatever it is, a bug, a signal: Vdsm is told that it failed, so nothing of it may
-            # stay.
+            # A bug or a signal too: Vdsm hears that it failed, so nothing of it may stay.
             if before is None:
                 _silent_detach(client, host, target)
             raise
@@ -92,7 +92,7 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds`
     to be closed."""
     done = _try_detach(client, host, target, close_seconds)
-    # To StorPool it is a success also where nothing was attached, and where a wrong SP_OURID names
+    # StorPool calls it a success too where nothing was attached, and where a wrong SP_OURID names
     # another host.
     seconds = host.limits.device_seconds if done else host.limits.gone_seconds
     if devices.stays(host, target, seconds):
@@ -126,8 +126,8 @@ def release(
         except errors.InUse as error:
             raise errors.InUse(error.name, _named(error.openers, host_names)) from error
         except (errors.Rejected, errors.Conflict):
-            # A host may have let go by itself, which StorPool may take for an error: the list
-            # decides, as it is now.
+            # A host may have detached it by itself, and StorPool may take that for an error: the
+            # list of now decides.
             if last:
                 raise
             client.be_current()
@@ -177,9 +177,9 @@ def clients_of(client: api.Client, target: Target) -> list[int]:
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
     """Wait until every running host that has this attached knows the configuration of `generation`.
 
-    Returns the clients that are down and do not know it: they may have it attached. One question
-    to all clients is enough where the running ones are up to date; only else it is asked who has
-    the volume.
+    Returns the clients that are down and do not know it: they may have it attached. Where the
+    running clients are up to date, one question to all of them is enough; only else StorPool's list
+    of attachments is read.
     """
     behind = _behind(client.clients(), generation)
     running = {each.client_id for each in behind if each.status != api.DOWN}
@@ -213,13 +213,13 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
             client.reassign([item], client.limits.attach_timeout_seconds, str(target))
         except errors.NotFound as missing:
             if missing.kind == "client":
-                raise  # who this host is, is wrong: that tells nothing of the volume
+                raise  # SP_OURID is wrong: that says nothing about the volume
             return False
         except errors.InUse as error:
             still_open = error
         except (errors.Rejected, errors.Conflict):
-            # Whether a detach of what is not attached is an error is not documented: the list
-            # decides, as it is now.
+            # It is not documented whether StorPool takes a detach of what is not attached for an
+            # error: the list of now decides.
             client.be_current()
             if _here(client, host, target) is not None:
                 raise
@@ -234,7 +234,7 @@ def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
     host.deadline.extend(host.limits.undo_seconds)
     try:
         undone = _try_detach(client, host, target, host.limits.close_seconds)
-    except Exception as error:  # silent: the first failure is the one that is told
+    except Exception as error:  # silent: the first failure is the one that is raised
         host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
     else:
         host.log.line("attach_undone", target=target, client=host.client_id, was_attached=undone)

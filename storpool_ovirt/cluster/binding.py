@@ -44,7 +44,7 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     over our wire.
 
     `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it
-    told none.
+    had none.
     """
     there = wire.Wire(settings.host, settings.port)
     headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}

@@ -1,5 +1,4 @@
-"""One call of the StorPool API: asked again where that is safe, its failure told as one of our
-errors.
+"""One call of the StorPool API: asked again where that is safe, its failure one of our errors.
 
 Only what is safe to repeat is repeated here; `volumes.py` repeats a create by looking for what the
 first try may have made.
@@ -219,7 +218,7 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
     if error.name == "objectExists":
         return errors.Exists(shown, f"exists already ({descr})")
     if error.name == "busy" or (error.name == "invalidParam" and _IN_USE_IN_DESCR.search(descr)):
-        # Older releases say invalidParam for what is open or attached and tell it only in the text.
+        # Older releases say invalidParam for what is open or attached; only the text says which.
         found = _OPEN_IN_DESCR.findall(descr)
         return errors.InUse(
             found[0][0] if found and found[0][0] else shown,

@@ -58,7 +58,7 @@ def wait_for_device(host: HostSide, global_id: str) -> None:
     """Wait for the device node of an object on this host; raise DeviceMissing when it does not come
     in time.
 
-    Unseen, at once, where nobody can tell whether it is there: waiting mends no folder.
+    Raises Unseen, at once, where its folder cannot be looked at: waiting mends none.
     """
     path = host.root + names.device_path(global_id)
     for _ in polls(host.deadline.within(host.limits.device_seconds), host.sleep):
@@ -86,7 +86,7 @@ def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
 
 
 def stays(host: HostSide, target: Target, seconds: float = 0.0) -> bool:
-    """Tell whether this host has a device of an object, also after so many seconds.
+    """Return whether this host has a device of an object, and still has it after so many seconds.
 
     Raises Unseen.
     """

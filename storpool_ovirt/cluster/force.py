@@ -124,7 +124,7 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
 
 
 def check_all_known(seen: ClientView) -> None:
-    """Raise Conflict when a client has something of which nobody can tell whose it is."""
+    """Raise Conflict when a client has something whose owner is not known."""
     if seen.unknown:
         raise errors.Conflict(
             f"client {seen.client_id}",
@@ -256,7 +256,7 @@ def _tear_off_all(
 
 
 def _is_lost(refused: errors.Error | None) -> bool:
-    """Tell whether nobody knows what became of a request."""
+    """Return whether it is not known what became of a request."""
     return isinstance(refused, errors.ApiUnavailable)
 
 
@@ -280,8 +280,10 @@ def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None
 def _held_as(
     each: api.Attachment, there: api.Volume | None, openstack_prefix: str
 ) -> HeldObject | None:
-    """Return what is oVirt's; where no list has it, the name that only oVirt's objects have tells
-    it."""
+    """Return an object of oVirt's, None for others'.
+
+    Where no list has the object, a name that only oVirt's have decides.
+    """
     if there is None:
         uuid, global_id = names.uuid_of(each.name), each.global_id
         kind = "volume" if each.access_mode == "rw" else "snapshot"

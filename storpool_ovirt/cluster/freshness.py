@@ -2,8 +2,8 @@
 
 Every reply carries the cluster's `generation`, which grows with each change. The management service
 has instances, and one that answers a reading call may be a moment behind (after a failover,
-longer). So a reading call that is answered from before anything that this client was told is asked
-again. That covers what this process did itself.
+longer). So a reading call is asked again when its answer is older than the newest that this client
+has seen. That covers what this process did itself.
 
 Who has to know what *others* did sets a barrier first (`api.Client.be_current`): one write, which
 only the instance that is active can carry out. After it no reading call is answered from before
@@ -16,7 +16,7 @@ from storpool_ovirt.deadline import Deadline
 
 
 class Freshness:
-    """What one client was told of its cluster's past.
+    """What one client knows of its cluster's past.
 
     `floor` is the newest generation that it saw. `compares` is false for a domain of several
     clusters: their generations are not comparable, and it is not documented whose a reply to a
@@ -27,7 +27,7 @@ class Freshness:
         self.compares = compares
         self.floor = 0
         self._moment: Deadline | None = None  # until when a barrier counts as one of now
-        self._is_dated = False  # whether the last answer told its generation
+        self._is_dated = False  # whether the last answer had a generation
 
     def take_over(self, other: Freshness) -> None:
         """Know what another client of the same cluster knows."""
@@ -45,8 +45,8 @@ class Freshness:
     def believes_absence(self) -> bool:
         """Return whether "does not exist" can be believed from the last answer.
 
-        A refusal that tells no generation may be of any moment, where the cluster's other answers
-        tell theirs.
+        A refusal without a generation may be of any moment, where the cluster's other answers have
+        one.
         """
         is_of_now = self._is_dated or not self.floor
         return is_of_now and self._moment is not None and self._moment.remaining() > 0
@@ -54,7 +54,7 @@ class Freshness:
     def note(self, generation: int, *, reads: bool, proves: bool) -> str:
         """Take note of an answer; return why it is too old to be used, "" for any other one.
 
-        `generation` is 0 where it told none. `reads`: it answers a reading call. `proves`: it was
+        `generation` is 0 where it had none. `reads`: it answers a reading call. `proves`: it was
         only asked whether anybody answers, so an old answer does.
         """
         if not proves:

@@ -62,8 +62,8 @@ class Attachment:
     access_mode: str
 
     def is_of(self, global_id: str, name: str | None) -> bool:
-        """Tell whether this is an attachment of that object; older releases give no global id but a
-        name."""
+        """Return whether this is an attachment of that object; older releases give a name and no
+        global id."""
         if self.global_id is not None:
             return self.global_id == global_id
         return self.name in (names.address(global_id), name)
@@ -244,7 +244,7 @@ def _tags(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_utf8(value: str) -> bool:
-    """Tell whether a text can be written anywhere: JSON may hold half of a surrogate pair."""
+    """Return whether a text can be written anywhere: JSON may hold half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -46,7 +46,7 @@ def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool
     while name:
         parent = named.pop(name, None)
         if parent is None:
-            return False  # nothing tells
+            return False  # nothing proves it
         if parent.made_from != there.global_id:
             return _is_source(client, parent, plan)
         name = parent.parent  # a snapshot of its own, made since

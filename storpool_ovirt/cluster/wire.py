@@ -103,8 +103,10 @@ class Wire:
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    """Read a body to its end, whatever length is told; raise OSError where it is longer than any of
-    StorPool's."""
+    """Read a body to its end, whatever length its header says.
+
+    Raises OSError where it is longer than any of StorPool's.
+    """
     pieces: list[bytes] = []
     length = 0
     while True:
@@ -118,7 +120,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         length += len(piece)
         if length > ANSWER_MAX_BYTES:
             raise OSError(errno.EMSGSIZE, "the answer is longer than any of StorPool's")
-    if response.length:  # told, and not come: `read` of a part does not complain
+    if response.length:  # announced, and not come: `read` of a part does not complain
         raise http.client.IncompleteRead(b"", response.length)
     return b"".join(pieces)
 

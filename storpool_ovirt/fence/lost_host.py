@@ -1,7 +1,7 @@
 """A lost host: everything of oVirt's is taken from it, for an administrator or a fence agent
 (docs/fencing.md).
 
-No database is asked: whose an object is, its tags and its name tell.
+No database is asked: the tags and the name of an object say whose it is.
 """
 
 from __future__ import annotations
@@ -125,8 +125,10 @@ def fence(
 
 
 def look(client: api.Client, host: LostHost, openstack_prefix: str) -> force.ClientView:
-    """Tell how a host is and what it has; raise NotFound, naming the clients that there are, for an
-    unknown one."""
+    """Return how a host is and what it has attached.
+
+    Raises NotFound, naming the clients that there are, for an unknown one.
+    """
     seen = force.look(client, host.client_id, openstack_prefix)
     if seen.status is None and not seen.ours and not seen.others:
         known = (

@@ -137,7 +137,7 @@ class Sweep:
         ]
 
     def _known(self) -> Callable[[str, str], bool]:
-        """Return what tells whether a row or a run link names an object."""
+        """Return a function that says whether a row or a run link names an object."""
         rows = vdsm_rows.read(self.host.root, self.host.limits.busy_seconds)
         linked = vdsm_rows.linked(self.host.root)
 
@@ -166,8 +166,8 @@ class Sweep:
 
 
 def is_stale(root: str, row: vdsm_rows.Row, later: bool) -> bool:
-    """Tell whether a row is ours and nothing here uses its volume; raise Unseen where nobody can
-    tell.
+    """Return whether a row is ours and nothing here uses its volume; raise Unseen where that cannot
+    be seen.
 
     `later`: as long as there is a device, a VM may use it.
     """
@@ -179,13 +179,13 @@ def is_stale(root: str, row: vdsm_rows.Row, later: bool) -> bool:
 
 
 def is_done(root: str) -> bool:
-    """Tell whether a sweep was brought to its end since this host was started; raise Unseen when
-    nobody can."""
+    """Return whether a sweep came to its end since this host was started; raise Unseen where that
+    cannot be seen."""
     return presence.there(root + MARKER)
 
 
 def mark_done(root: str) -> None:
-    """Remember until the host is started again that a sweep was brought to its end; raises
+    """Remember that a sweep came to its end, until the host is started again; raise
     ConfigError."""
     path = root + MARKER
     try:

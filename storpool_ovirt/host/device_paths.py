@@ -73,7 +73,7 @@ def volume_of_run_link(path: str) -> str | None:
 
 
 def may_be_ours(path: str) -> bool:
-    """Tell whether a path is worth a look: others may be on a server that does not answer."""
+    """Return whether a path is worth a look: others may be on a server that does not answer."""
     return _plain(path).startswith(("/dev/", f"{names.RUN_FOLDER}/"))
 
 
@@ -106,8 +106,10 @@ def _same_device(device: tuple[int, ...], root: str, is_storpools: bool) -> list
 
 
 def _identity(path: str, in_circles_is_absent: bool = True) -> tuple[int, ...] | None:
-    """Return what tells a device from others, None where there is none; raise Unseen where nobody
-    can tell."""
+    """Return what makes a device differ from all others, None where there is no device.
+
+    Raises Unseen where it cannot be looked at.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
 """Who has StorPool's devices open on this very host: processes, mounted file systems, swap, other
 devices on top.
 
-StorPool tells who has a volume attached, not whether it is open: that only the host knows. It is
+StorPool knows who has a volume attached. Whether it is open only the host knows. It is
 read from /proc and /sys, as proc(5) and the kernel's Documentation/ABI describe them; no device is
 opened, as that alone would make a detach fail. Not seen is a process that has a device only mapped
 into its memory, or registered in an io_uring.
@@ -72,7 +72,7 @@ class Device:
 
     @property
     def open(self) -> bool | None:
-        """Whether anything has it open; None when this user is not told."""
+        """Whether anything has it open; None when this user cannot see it."""
         return True if self.processes or self.above else False if self.seen_all else None
 
     @property
@@ -234,7 +234,7 @@ def _held(pid: str, numbers: Mapping[int, Device], nodes: Mapping[str, Device]) 
 
 
 def _is_local(pid: str, name: str) -> bool:
-    """Tell whether an open file of a process lies on a file system that the kernel answers for by
+    """Return whether an open file of a process lies on a file system that the kernel answers for by
     itself."""
     facts = dict(
         line.partition(":\t")[::2] for line in _kernel_lines(f"/proc/{pid}/fdinfo/{name}", [])
@@ -300,7 +300,7 @@ def _listed(folder: str, hidden: list[str]) -> list[str]:
 
 
 def _text(path: str, hidden: list[str] | None = None) -> str:
-    """Return what the kernel tells in a file, without the end of its last line; nothing where it is
+    """Return what the kernel has in a file, without the end of its last line; nothing where it is
     not there.
 
     One that we may not look into is noted.

@@ -1,5 +1,4 @@
-"""A plug: a disk comes to a VM that runs, and nothing tells for certain whether others may have it
-too.
+"""A plug: a disk comes to a VM that runs, and it is not certain whether others may have it too.
 
 What Vdsm hands over never says that a managed disk is shareable (`sharing.py` has the reason). So
 a plug takes nothing by force from a host that is up: a disk that is marked as shareable is left to
@@ -16,8 +15,8 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, devices, force
 from storpool_ovirt.host import takeover, vm_disks
 
-# Requests that were answered well, until somebody who has it again is told of: he attaches it as
-# often as he loses it.
+# So many requests that succeed: a client that has it again after each of them attaches it as often
+# as it loses it, and is named in the error.
 REQUESTS = 3
 
 
@@ -66,9 +65,9 @@ def _let_go(
     held: Sequence[api.Attachment],
 ) -> tuple[set[int], int]:
     """Have all others let go of it; return who had it, and the cluster's generation then, 0 where
-    that was not told.
+    that was not in the answer.
 
-    It is repeated by looking: who has it, and who is up, may be another one by then.
+    Before it is repeated the lists are read again: who has it, and who is up, may have changed.
     """
     patience = host.deadline.within(host.limits.retry_seconds)
     losers: set[int] = set()

@@ -1,8 +1,8 @@
 """A start: a host makes the disks of a VM its own alone, before the guest runs.
 
 StorPool does it in one atomic request (`force.only_here`). Whatever cannot be proved, before or
-after it, is an error, and the VM must not start: docs/fencing.md tells why each step is where it
-is. A plug is in `plug.py`.
+after it, is an error, and the VM must not start: docs/fencing.md has the reason for the order of
+the steps. A plug is in `plug.py`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _request(
     lost: Sequence[api.Attachment],
 ) -> int:
     """Send the request until its effect is seen; return the cluster's generation, 0 where that was
-    not told.
+    not in the answer.
 
     After a lost answer the list decides. A client that has a volume now, and did not have it
     before, came after us and keeps it.
@@ -254,7 +254,7 @@ def held_of(
 def _is_alone(
     held: Sequence[api.Attachment], targets: Sequence[attachments.Target], client_id: int
 ) -> bool:
-    """Tell whether each of these has exactly one attachment, of this client, read-write."""
+    """Return whether each of these has exactly one attachment, of this client, read-write."""
     return len(held) == len(targets) and all(
         [(each.client_id, each.access_mode) for each in held_of([target], held)]
         == [(client_id, "rw")]

@@ -98,7 +98,7 @@ def _remove(where: str, row: Sequence[bytes | None], busy_seconds: float) -> byt
 
 
 def _is_there(where: str) -> bool:
-    """Tell whether there is a database; raise OSError for one that would be waited for, or is too
+    """Return whether there is a database; raise OSError for one that would be waited for, or is too
     large."""
     for suffix in ("", *_BESIDE, "-shm"):
         try:

@@ -1,7 +1,7 @@
 """What Vdsm keeps on this host for each managed volume: a row in its database, a udev rule, a run
 link.
 
-Rows and rules outlive a reboot, run links do not: a link that leads to a device tells that Vdsm
+Rows and rules outlive a reboot, run links do not: a link that leads to a device says that Vdsm
 attached the volume since this host was started. Where they are and what they look like is Vdsm's
 (oVirt's vdsm, managedvolumedb.py, managedvolume.py, supervdsm_api/udev.py). Nothing here is
 changed but what is named by one volume of ours.
@@ -31,8 +31,7 @@ RULE_SUFFIX = ".rules"
 class Row:
     """One row of Vdsm's database, as stored.
 
-    `ours`: it was attached through StorPool. `global_id` is None where it does not tell, or tells
-    two.
+    `ours`: it was attached through StorPool. `global_id` is None where it has none, or two.
     """
 
     stored: tuple[bytes | None, ...]
@@ -42,7 +41,7 @@ class Row:
     is_snapshot: bool
 
     def mentions(self, text: str) -> bool:
-        """Tell whether this text is anywhere in the row."""
+        """Return whether this text is anywhere in the row."""
         return any(text.encode() in value for value in self.stored if value is not None)
 
 
@@ -75,7 +74,7 @@ def forget(root: str, row: Row, busy_seconds: float = LIMITS.busy_seconds) -> No
 
 
 def is_live(root: str, vol_id: str) -> bool:
-    """Tell whether a run link of this volume leads to a device: attached since the host was
+    """Return whether a run link of this volume leads to a device: attached since the host was
     started, and still so.
 
     Raises Unseen where links or devices cannot be looked at, as `linked` and `remove_dangling` do.

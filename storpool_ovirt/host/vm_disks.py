@@ -1,6 +1,6 @@
 """What the disks of a VM are in StorPool, and which of them may be taken for it.
 
-Whose a volume is, its tags, its name and the VM tell; docs/fencing.md has the argument.
+Its tags, its name and the VM say whose a volume is; docs/fencing.md has the argument.
 """
 
 from __future__ import annotations

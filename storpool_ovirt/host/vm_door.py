@@ -7,7 +7,7 @@ JSON, which the hook writes. It answers with one line: `done` and exit code 0, o
 sentence and exit code 2.
 
 User vdsm may run it through sudo (etc/sudoers.d/storpool-ovirt), so everything that comes from
-there is taken for hostile: docs/security.md tells what it can and cannot be made to do.
+there is taken for hostile: docs/security.md has what it can and cannot be made to do.
 """
 
 from __future__ import annotations

@@ -32,8 +32,10 @@ Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 
 class Request(NamedTuple):
-    """A point of Vdsm's, the VM's id (NO_VM where nobody told it) and its StorPool disks, each with
-    its global id."""
+    """A point of Vdsm's, the VM's id and its StorPool disks, each with its global id.
+
+    The id is NO_VM where it is not known.
+    """
 
     point: str
     vm: str

@@ -37,7 +37,7 @@ class Visit(NamedTuple):
 
     @property
     def user(self) -> str:
-        """Who asks, as sudo tells it."""
+        """Who asks, as sudo says."""
         return self.inherited.get("SUDO_USER", "-")
 
 

@@ -94,7 +94,7 @@ def through(
 
 
 def _is_allowed(door: str, deadline: Deadline) -> bool:
-    """Tell whether sudo would run a door without arguments (`sudo -l COMMAND`)."""
+    """Return whether sudo would run a door without arguments (`sudo -l COMMAND`)."""
     try:
         return _talk([SUDO, "-n", "-l", "--", door], b"", deadline).code == 0
     except OSError:
@@ -111,10 +111,10 @@ def no_answer(door: str, ended: ProgramEnd) -> errors.Conflict:
 
 
 def own_settings(root: str, closed: str, door: str, environment: bool) -> config.HostSettings:
-    """Return what storpool.conf says, where this user may read it; `closed` tells why root could
+    """Return what storpool.conf says, where this user may read it; `closed` says why root could
     not be asked.
 
-    Raises ConfigError, which tells both ways to mend it where the file cannot be read.
+    Raises ConfigError, with both ways to mend it where the file cannot be read.
     """
     try:
         return config.host(root, environment=environment)
