@@ -1,4 +1,4 @@
-# The two commands.  PYTHON=python3.12 make ... chooses another Python (3.9 or newer, with venv).
+# The commands.  PYTHON=python3.12 make ... chooses another Python (3.9 or newer, with venv).
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,10 +9,22 @@ COMPILE := $(VENV)/bin/uv --quiet --no-config pip compile --universal --python-v
 	--no-emit-index-url --no-annotate --custom-compile-command 'make requirements' \
 	--constraint requirements/constraints.txt setup.py requirements/build.in
 
-.PHONY: demo test test-cinder cinderlib-functional requirements clean
+.PHONY: demo check check-lint check-types check-tests test test-cinder cinderlib-functional requirements clean
 
 demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool
 	@$(VENV)/bin/storpool-ovirt demo
+
+check: $(VENV)/check.stamp  ## lint, types and the fast tests of all rooms, within a minute: for whoever changes something
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target check-tests check-types check-lint
+
+check-lint:
+	@$(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check
+
+check-types:
+	@$(VENV)/bin/mypy
+
+check-tests:
+	@$(VENV)/bin/pytest -m fast --quiet --numprocesses 2 --dist worksteal
 
 test: $(VENV)/tox.stamp  ## all that CI runs; tox.ini names the parts
 	@PATH="$$PATH$$(printf ':%s' $$HOME/.pyenv/versions/*/bin)" $(VENV)/bin/tox run-parallel --parallel 2 --parallel-no-spinner
@@ -38,6 +50,10 @@ clean:
 
 $(VENV)/demo.stamp: $(VENV)/bin/pip $(NEEDS)
 	$(INSTALL) --editable '.[demo]'
+	@touch $@
+
+$(VENV)/check.stamp: $(VENV)/bin/pip $(NEEDS)
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 $(VENV)/tox.stamp: $(VENV)/bin/pip $(NEEDS)

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = [
     f"rigs.{name}"
     for name in (
+        "pace",
         "behind",
         "host_files",
         "core_fixtures",
