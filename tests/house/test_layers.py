@@ -62,6 +62,7 @@ PROGRAMS = (
     "host.boot_hook",
     "host.vm_hook",
     "host.vm_door",
+    "fence.agent",
     "fence.door",
 )
 
@@ -181,6 +182,8 @@ for name in {FORBIDDEN!r}:
     sys.modules[name] = None
 del sys.modules["confget"]
 import storpool_ovirt.{program}
+for name in ("argparse", "storpool_ovirt.introduction", "importlib.metadata"):
+    assert name not in sys.modules, name + " is for a person who types something"
 from storpool_ovirt.cluster import api, attachments, binding
 if {program!r} == "engine.adapter":
     from storpool_ovirt.engine import disks, mapping
