@@ -34,8 +34,10 @@ class Deadline:
         self._end = clock() + seconds
 
     def left(self, what: str) -> float:
-        """Return the seconds that are left (more than 0); raise DeadlineExceeded naming `what` when
-        there are none."""
+        """Return the seconds that are left (more than 0).
+
+        Raises DeadlineExceeded naming `what` when there are none.
+        """
         left = self._end - self._clock()
         if left <= 0:
             raise errors.DeadlineExceeded(what, self.seconds)
@@ -50,12 +52,14 @@ class Deadline:
         return Deadline(min(seconds, self.remaining()), self._clock)
 
     def after(self, seconds: float) -> Deadline:
-        """Return a limit of `seconds` from now, whatever is left of this one: for what has to be
-        written at the end."""
+        """Return a limit of `seconds` from now, whatever is left of this one.
+
+        It is for what has to be written at the end.
+        """
         return Deadline(seconds, self._clock)
 
     def extend(self, seconds: float) -> None:
-        """Give `seconds` more than there are, for an undo that must still run."""
+        """Add `seconds` to what is left, for an undo that must still run."""
         self._end = max(self._end, self._clock()) + seconds
 
 
@@ -67,10 +71,10 @@ def polls(
 ) -> Iterator[float]:
     """Yield how long it has been, in seconds, once for each look at what is waited for.
 
-    The first look is at once, even where no time is left, the last one just after the end. The
-    pause doubles up to `longest_seconds`; without that it stays the same. Whoever looks ends the
-    loop when it has come. Behind the loop it has not: the error that is raised there names what was
-    waited for, and `limit.seconds`.
+    The first look is at once, even where no time is left; the last one is just after the end. The
+    pause doubles up to `longest_seconds`; without that it stays the same. The caller ends the loop
+    when what it waits for has come. Behind the loop it has not come: the error that is raised there
+    names what was waited for, and `limit.seconds`.
     """
     longest_seconds = longest_seconds or pause_seconds
     while True:
@@ -82,11 +86,11 @@ def polls(
 
 
 def limit_end(seconds: float = END_SECONDS) -> None:
-    """Have this process killed when it has not ended by then, whatever was ignored or blocked when
-    it was started.
+    """Have this process killed when it has not ended by then.
 
-    What is left to do may block where no handler of ours is ever run: a pipe that nobody reads, a
-    log service that is stopped.
+    It is so whatever was ignored or blocked when the process was started. What is left to do may
+    block where no handler of ours is ever run: a pipe that nobody reads, a log service that is
+    stopped.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
@@ -95,12 +99,11 @@ def limit_end(seconds: float = END_SECONDS) -> None:
 
 @contextmanager
 def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[None]:
-    """Break off whatever blocks in this process `grace_seconds` after the deadline, and what is to
-    be undone then.
+    """Break off whatever blocks in this process `grace_seconds` after the deadline.
 
-    The net below all other limits: a peer that sends one byte now and then resets every socket
-    time-out. A signal that asks the process to end does the same, so that it is undone what can
-    be, and an answer is given.
+    An undo that blocks then is broken off too. This is the net below all other limits: a peer that
+    sends one byte now and then resets every socket time-out. A signal that asks the process to end
+    does the same, so that what can be undone is undone, and an answer is given.
     """
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
@@ -114,9 +117,8 @@ def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[No
     ending = [each for each in ENDING_SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
     before = {each: signal.signal(each, told) for each in ending}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expired)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGALRM}
-    )  # whoever started us may have blocked it
+    # Whoever started us may have blocked it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
     try:
         yield

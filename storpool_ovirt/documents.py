@@ -1,7 +1,6 @@
-"""JSON from outside: what RFC 8259 calls JSON, and nothing that Python's reader lets through beside
-it.
+"""JSON from outside: what RFC 8259 calls JSON, and nothing that Python's reader takes beside it.
 
-NaN and Infinity are none of its numbers, a number too large for a float is not infinite, and of two
+NaN and Infinity are none of its numbers. A number too large for a float is not infinite. Of two
 values under one name nobody knows which was meant.
 """
 
@@ -16,8 +15,10 @@ from storpool_ovirt import errors, names
 def parse(
     text: str, what: str, advice: str, kind: type[errors.InputError] = errors.InputError
 ) -> Any:
-    """Return the value that a JSON text from outside is; raise InputError (or `kind`) naming
-    `what`, with `advice`."""
+    """Return the value that a JSON text from outside is.
+
+    Raises InputError (or `kind`) naming `what`, with `advice`.
+    """
     try:
         return json.loads(
             text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=_float
@@ -31,7 +32,7 @@ def parse(
 
 
 class _Odd(ValueError):
-    """Python would take it."""
+    """A text that Python's reader would take."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -53,8 +53,7 @@ class ConfigError(InputError):
 
 
 class Unseen(InputError):
-    """A file or folder of this host that cannot be looked at: nobody can tell whether something is
-    there."""
+    """A file or folder of this host cannot be looked at: nobody knows whether it is there."""
 
 
 class NotFound(Error):
@@ -104,7 +103,7 @@ class WrongCluster(Error):
 class InUse(Error):
     """A host holds the device open.
 
-    `openers` are client ids, or host names where storpool.conf tells them.
+    `openers` are client ids, or host names where storpool.conf has them.
     """
 
     def __init__(self, name: str, openers: tuple[str, ...]) -> None:
@@ -194,8 +193,10 @@ class ApiUnavailable(Unavailable):
 
 
 class AddressUnknown(Unavailable):
-    """The name of the StorPool API cannot be resolved: a mistake in the settings, or a name server
-    that is away."""
+    """The name of the StorPool API cannot be resolved.
+
+    That is a mistake in the settings, or a name server that is away.
+    """
 
     def __init__(self, address: str, why: str) -> None:
         super().__init__(address, why)
@@ -223,8 +224,10 @@ class DatabaseUnavailable(Unavailable):
 
 
 class ClientDown(Unavailable):
-    """StorPool's client on this host is down (`storpool.sptypes.ClientConfigStatus`): it can use no
-    volume."""
+    """StorPool's client on this host is down: it can use no volume.
+
+    `storpool.sptypes.ClientConfigStatus` says so.
+    """
 
     def __init__(self, client_id: int) -> None:
         super().__init__(client_id)
@@ -249,7 +252,7 @@ class DeadlineExceeded(Unavailable):
 
 
 class Interrupted(Unavailable):
-    """The program was told to end, by a signal (`SIGTERM`), before it was done."""
+    """A signal (`SIGTERM`) asked the program to end before it was done."""
 
     def __init__(self, what: str, signal_name: str) -> None:
         super().__init__(what, signal_name)

@@ -2,10 +2,10 @@
 
     2026-11-20T11:22:33.123Z storpool-adapter[4711] <correlation id> volume_create volume=...
 
-It goes to a file (appended in one write, so that lines of processes that run at once never mix;
-logrotate needs no signal as each process opens it anew), else to syslog: where its folder is
-missing, and where what has its name is no plain file that the user of that folder may write. Never
-to stdout or stderr: Engine and Vdsm read those.
+It goes to a file. A line is appended in one write, so that lines of processes that run at once
+never mix; logrotate needs no signal, as each process opens the file anew. It goes to syslog where
+the file's folder is missing, and where what has the file's name is no plain file that the user of
+that folder may write. It never goes to stdout or stderr: Engine and Vdsm read those.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FACT_MAX = 4000
 
 
 class Log:
-    """Where one process writes its lines."""
+    """The lines that one process writes."""
 
     def __init__(self, program: str, path: str | None) -> None:
         self._program = program
@@ -34,8 +34,10 @@ class Log:
         return self._file
 
     def hide(self, secret: str) -> None:
-        """Mask this text wherever it would be written: the last net under words that others
-        chose."""
+        """Mask this text wherever it would be written.
+
+        This is the last net under words that others chose.
+        """
         self._secrets.hide(secret)
 
     def masked(self, text: str) -> str:
@@ -43,8 +45,7 @@ class Log:
         return self._secrets.masked(text)
 
     def sentence(self, said: object) -> str:
-        """Return what is said (an error, or a text) as a sentence for whoever reads it: without
-        secrets, one line."""
+        """Return an error, or a text, as one sentence: without secrets, on one line."""
         return sentences.fit(self.masked(str(said)))
 
     def line(self, event: str, **facts: object) -> None:
@@ -57,13 +58,8 @@ class Log:
         if self._file is None:
             _to_syslog(self._program, text)
             return
-        now = time.time()
-        stamp = (
-            f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
-        )
-        whole = f"{stamp} {self._program}[{os.getpid()}] {text}\n".encode(
-            "utf-8", "backslashreplace"
-        )
+        line = f"{_stamp(time.time())} {self._program}[{os.getpid()}] {text}\n"
+        whole = line.encode("utf-8", "backslashreplace")
         try:
             if os.write(self._file, whole) == len(whole):
                 return
@@ -80,6 +76,11 @@ class Log:
             self.line("trace", at=line)
 
 
+def _stamp(now: float) -> str:
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return f"{seconds}.{int(now * 1000) % 1000:03d}Z"
+
+
 def _opened(path: str | None) -> int | None:
     try:
         return None if path is None else _above_streams(rights.appended(path))
@@ -88,8 +89,10 @@ def _opened(path: str | None) -> int | None:
 
 
 def _above_streams(file: int) -> int:
-    """Return the file under a number of its own: in the place of a closed stdout it would be taken
-    for that."""
+    """Return the file under a number of its own.
+
+    In the place of a closed stdout it would be taken for stdout.
+    """
     if file > 2:
         return file
     try:

@@ -1,8 +1,8 @@
 """Ids, names, tags and device paths: built and parsed here and nowhere else.
 
-A StorPool object is addressed by `~<globalId>` once that is known; its name is only the key that
-makes a create repeatable, its tags say who owns it. Patterns and limits are those of the official
-binding (`storpool.sptypes`: VolumeName, GlobalVolumeId, VolumeTagName, VolumeTagValue); the limit
+A StorPool object is addressed by `~<globalId>` once that is known. Its name is only the key that
+makes a create repeatable; its tags say who owns it. Patterns and limits are those of the official
+binding (`storpool.sptypes`: VolumeName, GlobalVolumeId, VolumeTagName, VolumeTagValue). The limit
 of name and tags together is StorPool's knowledge base ("the name of a volume including tags cannot
 exceed 200 bytes").
 """
@@ -52,8 +52,10 @@ RUN_FOLDER = "/run/vdsm/managedvolumes"
 
 
 def uuid(given: str, what: str) -> str:
-    """Return `given` as one of oVirt's ids (a UUID, lower case, with hyphens); raise InputError
-    naming `what`."""
+    """Return `given` as one of oVirt's ids: a UUID, lower case, with hyphens.
+
+    Raises InputError naming `what`.
+    """
     lowered = given.lower()
     if not UUID.match(lowered):
         raise errors.InputError(
@@ -81,8 +83,10 @@ def clients(client_ids: Iterable[int]) -> str:
 
 
 def host_of(connector: object) -> str | None:
-    """Return the host's name in what it told Engine of itself (os-brick's
-    `get_connector_properties`), None without."""
+    """Return the host's name in what it reported to Engine, None when there is none.
+
+    It reported what os-brick's `get_connector_properties` gives.
+    """
     host = connector.get("host") if isinstance(connector, dict) else None
     if not isinstance(host, str) or not 0 < len(host) <= HOST_MAX or host[0] == "-":
         return None
@@ -107,11 +111,11 @@ def uuid_of(name: str) -> str | None:
 
 
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:
-    """Return the complete tags of an object of ours: platform, own id, Engine's location, and the
-    disk it belongs to.
+    """Return the complete tags of an object of ours.
 
-    The root is tagged only where it differs from the object itself, so that a mapping that is lost
-    can be made anew.
+    They have the platform, its own id, Engine's location, and the disk it belongs to (`root`). The
+    root is tagged only where it differs from the object itself; it is there so that a mapping that
+    is lost can be made anew.
     """
     owner = {TAG_PLATFORM: PLATFORM, TAG_UUID: uuid, TAG_LOCATION: location}
     return owner if root == uuid else {**owner, TAG_ROOT: root}
@@ -119,9 +123,8 @@ def tags(uuid: str, location: str, root: str) -> dict[str, str]:
 
 def check_length(name: str, tags: Mapping[str, str]) -> None:
     """Raise InputError when name and tags together are longer than StorPool takes."""
-    length = len(name.encode()) + sum(
-        len(key.encode()) + len(value.encode()) for key, value in tags.items()
-    )
+    pairs = (f"{key}{value}" for key, value in tags.items())
+    length = sum(len(each.encode()) for each in (name, *pairs))
     if length >= NAME_AND_TAGS_MAX_BYTES:
         raise errors.InputError(
             f"the name {name} with its tags",
@@ -131,35 +134,31 @@ def check_length(name: str, tags: Mapping[str, str]) -> None:
 
 
 def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
-    """Return whether an object with these tags was made for `uuid` by the Engine of this
-    location."""
-    return (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION)) == (
-        PLATFORM,
-        uuid,
-        location,
-    )
+    """Return whether an object was made for `uuid` by the Engine of this location."""
+    owner = (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION))
+    return owner == (PLATFORM, uuid, location)
 
 
 def named_id(name: str) -> str | None:
-    """Return the id in a name that we, or a Cinder driver with whatever prefix, gave; None for any
-    other name."""
+    """Return the id in a name that we, or a Cinder driver with any prefix, gave; else None."""
     _, mark, uuid = name.rpartition("--volume-")
     return uuid if mark and UUID.match(uuid) else uuid_of(name)
 
 
 def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the marks of an object's owner, to be compared with what it was: an empty tag is
-    none."""
+    """Return what shows whose an object is, to be compared with what it was.
+
+    An empty tag is none.
+    """
     return (name, *(tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION, TAG_ROOT)))
 
 
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:
-    """Return the id under which oVirt knows an object, None for one that is not oVirt's, whichever
-    Engine it has.
+    """Return the id under which oVirt knows an object, whichever Engine has it.
 
-    The tags say it; where they got lost (a revert by hand takes them; an empty one is none), and
-    for volumes of the Cinder driver, ours or upstream's, the name does (os-brick's
-    initiator/storpool_utils.py).
+    It is None for one that is not oVirt's. The tags have it. Where they got lost (a revert by hand
+    takes them; an empty one is none), and for volumes of the Cinder driver, ours or upstream's, the
+    name has it (os-brick's initiator/storpool_utils.py).
     """
     if is_foreign(tags):
         return None
@@ -180,14 +179,18 @@ def is_own_mark(name: str, tags: Mapping[str, str]) -> bool:
 
 
 def is_shared(tags: Mapping[str, str]) -> bool:
-    """Return whether the tags say that oVirt has a disk as shareable; where they do not, nobody
-    knows."""
+    """Return whether the tags say that oVirt has a disk as shareable.
+
+    Where they do not say it, nobody knows.
+    """
     return tags.get(TAG_SHARED) == SHARED
 
 
 def address(global_id: str) -> str:
-    """Return how the API addresses an object by its global id
-    (`storpool.sptypes.VolumeNameOrGlobalId`)."""
+    """Return how the API addresses an object by its global id.
+
+    The rule is `storpool.sptypes.VolumeNameOrGlobalId`.
+    """
     return f"~{global_id}"
 
 
@@ -202,10 +205,10 @@ def device_path(global_id: str) -> str:
 
 
 def global_id_of(path: str, root: str = "") -> str | None:
-    """Return the global id of the device node that `device_path` named, with or without the host's
-    root before it.
+    """Return the global id in a path that `device_path` made, None for any other path.
 
-    None for any other path, also where it leads to the same device.
+    The host's root may stand before it. A path that leads to the same device by another name is
+    another path.
     """
     folder, _, global_id = path.rpartition("/")
     is_node = folder in (DEVICE_FOLDER, root + DEVICE_FOLDER) and GLOBAL_ID.match(global_id)
@@ -213,8 +216,10 @@ def global_id_of(path: str, root: str = "") -> str | None:
 
 
 def shown(given: str, limit: int = 60) -> str:
-    """Return foreign text fit for one line of an error: quoted, bounded, what is not seen is
-    escaped."""
+    """Return foreign text fit for one line of an error: quoted, bounded, escaped.
+
+    Escaped is what is not seen.
+    """
     # The first characters are enough: a text may have millions.
     printable = sentences.visible(given[: limit + 1].replace("\\", "\\\\"))
     return f'"{printable[:limit]}{sentences.CUT}"' if len(printable) > limit else f'"{printable}"'

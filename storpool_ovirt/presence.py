@@ -14,7 +14,7 @@ from storpool_ovirt import errors
 
 
 def there(path: str) -> bool:
-    """Tell whether a path leads to something; raise Unseen when nobody can tell.
+    """Return whether a path leads to something; raise Unseen when nobody knows.
 
     A link whose target is missing leads to nothing.
     """
@@ -28,8 +28,10 @@ def there(path: str) -> bool:
 
 
 def named(path: str) -> bool:
-    """Tell whether there is something of this name, also a link that leads nowhere; raise Unseen as
-    `there`."""
+    """Return whether there is something of this name, also a link that leads nowhere.
+
+    Raises Unseen as `there` does.
+    """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -40,10 +42,9 @@ def named(path: str) -> bool:
 
 
 def target(path: str, folder: int | None = None) -> str | None:
-    """Return where a link points to, None for what is no link or not there; raise Unseen when
-    nobody can tell.
+    """Return where a link points to, None for what is no link or not there.
 
-    `folder` is an open folder in which `path` is a name.
+    `folder` is an open folder in which `path` is a name. Raises Unseen when nobody knows.
     """
     try:
         return os.readlink(path, dir_fd=folder)
@@ -56,10 +57,10 @@ def target(path: str, folder: int | None = None) -> str | None:
 
 
 def listed(folder: str | int) -> list[str]:
-    """Return the names in a folder in order, none where there is no such folder; raise Unseen as
-    `there`.
+    """Return the names in a folder in order, none where there is no such folder.
 
-    What is there and is no folder is not an empty one. `folder` is a path, or an open folder.
+    `folder` is a path, or an open folder. Raises Unseen as `there` does, also for what is no
+    folder: that is not an empty one.
     """
     try:
         return sorted(os.listdir(folder))
@@ -70,7 +71,7 @@ def listed(folder: str | int) -> list[str]:
 
 
 def unseen(path: str, error: OSError) -> errors.Unseen:
-    """Return the error for a path of which nobody can tell whether it is there."""
+    """Return the error for a path of which nobody knows whether it is there."""
     return errors.Unseen(
         path, f"cannot be looked at ({error.strerror})", "correct that, then try again"
     )

@@ -1,10 +1,9 @@
-"""What the programs have in common that others read: one answer, written last, and one sentence for
-each failure.
+"""What the programs have in common that others read: one answer, and one sentence for a failure.
 
-Engine reads stdout and stderr as one stream and takes the first line that fits; Vdsm wants one JSON
+Engine reads stdout and stderr as one stream and takes the first line that fits. Vdsm wants one JSON
 document on stdout and nothing else. So both descriptors are taken away before anything is imported
-that may speak, and one function writes the answer, last. Whatever happens inside comes out as one
-sentence; a trace is for the log.
+that may write to them, and one function writes the answer, last. Whatever happens inside comes out
+as one sentence; a trace is for the log.
 """
 
 from __future__ import annotations
@@ -35,10 +34,10 @@ def is_asked_who_it_is(argv: Sequence[str]) -> bool:
 def guarded(
     work: Callable[[], _T], log: Log, log_file: str, end_seconds: float = END_SECONDS
 ) -> tuple[_T | None, str]:
-    """Do it; return what came of it and "", or None and why it failed, in one sentence without
-    secrets.
+    """Do the work; return what it returned and "", or None and why it failed.
 
-    Telling that is all that the process still does, so from here on it has `end_seconds` to end.
+    The reason is one sentence without secrets. To write it is all that the process still does, so
+    from here on it has `end_seconds` to end.
     """
     try:
         done = work()
@@ -50,10 +49,10 @@ def guarded(
 
 
 def reason(error: BaseException, log: Log, log_place: str, extra: str) -> str:
-    """Return why a program failed, in one sentence without secrets; the trace of a bug goes to the
-    log.
+    """Return why a program failed, in one sentence without secrets.
 
-    `log_place` is where that is, `extra` what of storpool-ovirt the program needs installed.
+    The trace of a bug goes to the log. `log_place` is where that is, `extra` what of storpool-ovirt
+    the program needs installed.
     """
     if isinstance(error, errors.Error):
         return log.sentence(error)
@@ -74,8 +73,10 @@ def reason(error: BaseException, log: Log, log_place: str, extra: str) -> str:
 
 
 def delivered(answer: Answer, text: str, log: Log, *, error: bool = False, **facts: object) -> bool:
-    """Write the answer; false, and a line in the log with these facts, when nobody reads it any
-    more."""
+    """Write the answer; return whether somebody read it.
+
+    Where nobody does, a line with these facts is in the log.
+    """
     try:
         answer.give(text, error=error)
     except OSError as unread:
@@ -85,10 +86,10 @@ def delivered(answer: Answer, text: str, log: Log, *, error: bool = False, **fac
 
 
 class Answer:
-    """The real stdout and stderr, kept aside; what any library writes goes to `aside` (the log) or
-    nowhere.
+    """The real stdout and stderr, kept aside.
 
-    `given`: a line was written, or at least begun.
+    What any library writes goes to `aside` (the log) or nowhere. `given` says that a line was
+    written, or at least begun.
     """
 
     def __init__(self, aside: int | None) -> None:
@@ -109,8 +110,10 @@ class Answer:
             os.close(nowhere)
 
     def give(self, line: str, error: bool = False) -> None:
-        """Write one line, whole, to stdout (or to stderr); raise OSError when nobody reads it any
-        more, or ever did."""
+        """Write one line, whole, to stdout (or to stderr).
+
+        Raises OSError when nobody reads it any more, or ever did.
+        """
         if (2 if error else 1) in self._missing:
             raise OSError(errno.EBADF, "it was closed when this was started")
         self.given = True
@@ -128,8 +131,10 @@ def _is_open(descriptor: int) -> bool:
 
 
 def close_stdin() -> None:
-    """Put /dev/null in the place of stdin: Engine's is a pipe that is never written and never
-    closed."""
+    """Put /dev/null in the place of stdin.
+
+    Engine's is a pipe that is never written and never closed.
+    """
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     if nowhere:

@@ -1,13 +1,13 @@
 """What root does to files that another user can replace: done with that user's rights.
 
-Logs, Vdsm's database and run links, files that an administrator names: they lie in folders of other
-users, who may put a link, a FIFO or another file in the place of any of them at any moment. A look
-before the work proves nothing then; the rights with which the work is done decide. So who it is
-that could replace a path is found first (`holder`), and all that root does there is done as that
+Logs, Vdsm's database and run links, and files that an administrator names lie in folders of other
+users. Those may put a link, a FIFO or another file in the place of any of them at any moment. A
+look before the work proves nothing then; the rights with which the work is done decide. So the user
+who could replace a path is found first (`holder`), and all that root does there is done as that
 user (`taken`): the kernel refuses the rest. Where those rights cannot be had it fails.
 
-Whoever is not root has no other rights than their own, and what they could do by a link, they can
-do without us.
+A process that is not root's has no other rights than its user's. What that user could do by a link,
+they can do without us.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BREAKING_IN = {signal.SIGALRM, signal.SIGINT, signal.SIGTERM}
 
 @dataclass(frozen=True)
 class User:
-    """With whose rights: those of a user and of one group, and of no other group."""
+    """The rights of a user and of one group, and of no other group."""
 
     uid: int
     gid: int
@@ -43,8 +43,10 @@ ANYBODY = User(NOBODY, NOBODY)
 
 
 def of(path: str) -> User | None:
-    """Return with whose rights to work at a path; None for one's own, which are right for whoever
-    is not root."""
+    """Return with whose rights to work at a path; None for one's own.
+
+    One's own are right for a process that is not root's.
+    """
     return holder(path) if os.geteuid() == _ROOT else None
 
 
@@ -52,11 +54,11 @@ def holder(path: str) -> User | None:
     """Return the user who can replace what is at a path, None where only root can.
 
     The first component on the way from / that is not root's decides: its owner has all below it in
-    hand. A folder that a group or all can write in is anybody's, but for what is root's in a
-    sticky one (/tmp). Links that only root can replace are followed. Raises OSError where the way
-    cannot be looked at.
+    hand. A folder that a group or all can write in is anybody's, but for what is root's in a sticky
+    one (/tmp). Links that only root can replace are followed. Raises OSError where the way cannot
+    be looked at.
     """
-    rest = _components(path if path.startswith("/") else f"{_working_folder()}/{path}")
+    rest = _components(_absolute(path))
     here, links = "/", 0
     while True:
         folder = os.lstat(here)
@@ -68,10 +70,9 @@ def holder(path: str) -> User | None:
             here = os.path.dirname(here)
             continue
         path = os.path.join(here, name)
-        try:
-            facts = os.lstat(path)
-        except FileNotFoundError:
-            return ANYBODY if folder.st_mode & stat.S_ISVTX else None
+        facts = _facts(path)
+        if facts is None:
+            return _makers(folder)
         found = _entrys_holder(facts, folder)
         if found is not None:
             return found
@@ -80,7 +81,7 @@ def holder(path: str) -> User | None:
         elif stat.S_ISLNK(facts.st_mode) and links < LINKS_MAX:
             links += 1
             target = os.readlink(path)
-            here = "/" if target.startswith("/") else here
+            here = _start_of(target, here)
             rest = _components(target) + rest
         else:
             return None  # its end, or the kernel says what is wrong with it
@@ -88,11 +89,11 @@ def holder(path: str) -> User | None:
 
 @contextmanager
 def taken(user: User | None) -> Iterator[None]:
-    """Do what is in the block with a user's rights (None: with one's own), then have one's own
-    back, whatever happens.
+    """Do what is in the block with a user's rights (None: with one's own).
 
-    Only root takes any. Raises OSError where they cannot be had: nothing of the block is done
-    then. No limit breaks in meanwhile, so the block must not wait for anybody.
+    One's own are back afterwards, whatever happens. Only root takes any. Raises OSError where they
+    cannot be had: nothing of the block is done then. No limit breaks in meanwhile, so the block
+    must not wait for anybody.
     """
     if user is None or os.geteuid() != _ROOT:
         yield
@@ -115,11 +116,10 @@ def taken(user: User | None) -> Iterator[None]:
 
 
 def opened(path: str, flags: int, mode: int = 0o600, *, folder: int | None = None) -> int:
-    """Open a regular file and return its descriptor; raise OSError for anything else, without
-    waiting for it.
+    """Open a regular file and return its descriptor.
 
-    A link is not followed. What is opened for writing has no second name: that could be one of a
-    file elsewhere.
+    Raises OSError for anything else, without waiting for it. A link is not followed. What is opened
+    for writing has no second name: that could be one of a file elsewhere.
     """
     try:
         file = os.open(path, flags | os.O_NOFOLLOW | _FLAGS, mode, dir_fd=folder)
@@ -139,21 +139,20 @@ def opened(path: str, flags: int, mode: int = 0o600, *, folder: int | None = Non
 
 
 def appended(path: str) -> int:
-    """Open a log, made when missing, and return its descriptor; raise OSError where that cannot be
-    done safely.
+    """Open a log, made when missing, and return its descriptor.
 
-    It is made by the user in whose folder it lies, and so belongs to that user.
+    It is made by the user in whose folder it lies, and so belongs to that user. Raises OSError
+    where that cannot be done safely.
     """
     with taken(of(path)):
         return opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
 
 def read(path: str, max_bytes: int = TEXT_MAX_BYTES) -> bytes:
-    """Return the content of a regular file; a link is followed, as far as whoever can replace it
-    could follow it.
+    """Return the content of a regular file.
 
-    Raises OSError, also for what is no regular file, without waiting for it, or has more than
-    `max_bytes`.
+    A link is followed as far as the user who can replace it could follow it. Raises OSError, also
+    for what is no regular file, without waiting for it, or has more than `max_bytes`.
     """
     with taken(of(path)):
         _check_regular(os.stat(path))
@@ -167,39 +166,56 @@ def read(path: str, max_bytes: int = TEXT_MAX_BYTES) -> bytes:
 
 
 def private(folder: str, name: str) -> int:
-    """Open a file of this user's alone (a lock, a marker) and return its descriptor; it and its
-    folder are made.
+    """Open a file of this user's alone (a lock, a marker) and return its descriptor.
 
-    Raises OSError, also for a folder that is neither this user's nor root's, or that others can
-    write in.
+    It and its folder are made when missing. Raises OSError, also for a folder that is neither this
+    user's nor root's, or that others can write in.
     """
     with taken(of(folder)):
         os.makedirs(folder, mode=0o700, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | _FLAGS)
         try:
             facts = os.fstat(descriptor)
-            if facts.st_uid not in (os.geteuid(), _ROOT) or facts.st_mode & (
-                stat.S_IWGRP | stat.S_IWOTH
-            ):
+            is_others = facts.st_uid not in (os.geteuid(), _ROOT)
+            if is_others or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise OSError(errno.EPERM, "it is another user's, or others can write in it")
             return opened(name, os.O_RDWR | os.O_CREAT, folder=descriptor)
         finally:
             os.close(descriptor)
 
 
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"{_working_folder()}/{path}"
+
+
 def _working_folder() -> str:
     try:
         return os.getcwd()
-    except (
-        FileNotFoundError
-    ):  # what is asked for need not be missing: no caller may take this for that
-        raise OSError(
-            errno.ESTALE, "the folder that this was started in is gone: give a full path"
-        ) from None
+    except FileNotFoundError:
+        # What is asked for need not be missing: no caller may take this for that.
+        why = "the folder that this was started in is gone: give a full path"
+        raise OSError(errno.ESTALE, why) from None
 
 
 def _components(path: str) -> list[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _start_of(target: str, folder: str) -> str:
+    """Return the folder from which the target of a link in `folder` is followed."""
+    return "/" if target.startswith("/") else folder
+
+
+def _facts(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _makers(folder: os.stat_result) -> User | None:
+    """Return the user who can make what is missing in a folder that only root can replace."""
+    return ANYBODY if folder.st_mode & stat.S_ISVTX else None
 
 
 def _folders_holder(path: str, folder: os.stat_result) -> User | None:
@@ -217,7 +233,7 @@ def _entrys_holder(facts: os.stat_result, folder: os.stat_result) -> User | None
 
 
 def _others_write(path: str, folder: os.stat_result) -> bool:
-    """Tell whether others than root can replace what is in a folder of root's."""
+    """Return whether others than root can replace what is in a folder of root's."""
     if folder.st_mode & stat.S_ISVTX or not folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return False
     if folder.st_mode & stat.S_IWOTH or folder.st_gid != _ROOT:
@@ -230,8 +246,10 @@ def _others_write(path: str, folder: os.stat_result) -> bool:
 
 
 def _is_roots(uid: int) -> bool:
-    """Tell whether an owner is root, or nobody of this user namespace: over such files not even its
-    root has power."""
+    """Return whether an owner is root, or nobody of this user namespace.
+
+    Over the files of the latter not even the namespace's root has power.
+    """
     if uid == _ROOT:
         return True
     try:
@@ -243,7 +261,7 @@ def _is_roots(uid: int) -> bool:
 
 
 def _user(uid: int) -> User:
-    """Return a user with the primary group that /etc/passwd tells, without one where it tells none.
+    """Return a user with the primary group in /etc/passwd, without one where it has none.
 
     No name service is asked: it may not answer, and this happens before a program has set its
     limit.
@@ -253,11 +271,8 @@ def _user(uid: int) -> User:
             entries = [line.split(":") for line in file]
     except OSError:
         entries = []
-    groups = [
-        int(fields[3])
-        for fields in entries
-        if len(fields) > 3 and fields[2] == str(uid) and fields[3].isdigit()
-    ]
+    own = [fields[3] for fields in entries if len(fields) > 3 and fields[2] == str(uid)]
+    groups = [int(group) for group in own if group.isdigit()]
     return User(uid, groups[0] if groups and groups[0] != _ROOT else NOBODY)
 
 

@@ -12,11 +12,11 @@ import re
 # What Engine keeps of an error in its log and shows in its events is a line; nobody reads more of
 # one.
 SENTENCE_MAX = 1000
-# What a longer text is cut to where it stands within a sentence ends with this.
+# Where a longer text stands within a sentence it is cut, and ends with this.
 CUT = "..."
 MASK = "***"
 
-# Shorter texts are words and numbers that occur by chance, and a mask over them would tell more
+# Shorter texts are words and numbers that occur by chance, and a mask over them would show more
 # than it hides.
 SHORTEST_SECRET = 3
 # From here on a secret is looked for inside words too.
@@ -48,7 +48,7 @@ _SIGNS_OF_ESCAPES = re.compile(r"[\\%&+'\"]")
 
 
 class Secrets:
-    """What must not be read by anybody: each text in all the forms in which libraries print it."""
+    """The texts that nobody must read, each in all the forms in which libraries print it."""
 
     def __init__(self) -> None:
         self._forms: list[_Forms] = []
@@ -70,7 +70,10 @@ class Secrets:
 
 
 class _Forms:
-    """One secret: made into patterns only when a text may have more than the plain form of it."""
+    """The forms of one secret.
+
+    They are made into patterns only when a text may have more than the plain form of it.
+    """
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -90,15 +93,16 @@ class _Forms:
     def _without_escaped(self, text: str) -> str:
         if self._escaped is None:
             pattern = "".join(map(_forms_of_character, self.secret))
-            around = (
-                (r"(?<![\w-])", r"(?![\w-])") if len(self.secret) < SHORTEST_INSIDE else ("", "")
-            )
-            self._escaped = re.compile(pattern.join(around))
+            if len(self.secret) < SHORTEST_INSIDE:
+                pattern = rf"(?<![\w-]){pattern}(?![\w-])"
+            self._escaped = re.compile(pattern)
         return self._escaped.sub(MASK, text)
 
     def _without_cut(self, text: str) -> str:
-        """Mask what was left of the secret where a library, or `names.shown`, cut a text in the
-        middle of it."""
+        """Mask what was left of the secret where a text was cut in the middle of it.
+
+        A library, or `names.shown`, cuts so.
+        """
         if not self._characters:
             self._characters = [re.compile(_forms_of_character(each)) for each in self.secret]
         first, *rest = text.split(CUT)
@@ -109,9 +113,8 @@ class _Forms:
         return CUT.join(parts)
 
     def _without_prefix(self, text: str) -> str:
-        for start in range(
-            max(0, len(text) - 12 * len(self.secret)), len(text) - SHORTEST_PREFIX + 1
-        ):
+        first = max(0, len(text) - 12 * len(self.secret))
+        for start in range(first, len(text) - SHORTEST_PREFIX + 1):
             place, count = start, 0
             for character in self._characters:
                 found = character.match(text, place)
@@ -126,33 +129,49 @@ class _Forms:
 def _forms_of_character(character: str) -> str:
     if character.isascii() and character.isalnum():
         return character
-    encoded = character.encode("utf-8", "surrogatepass")
+    forms = [*_doubled(character), *_numbered(character), *_named(character)]
+    return f"(?:{'|'.join(forms)})"
+
+
+def _doubled(character: str) -> list[str]:
+    if character == "\\":
+        return [_ESCAPED]
+    return [rf"{character}{{2}}"] if character in "'\"%&" else []
+
+
+def _numbered(character: str) -> list[str]:
+    """Return the character itself, and the forms that have its number or those of its bytes."""
+    number = ord(character)
+    encoded = [f"{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")]
     utf16 = character.encode("utf-16-be", "surrogatepass").hex()
+    units = [utf16[at : at + 4] for at in range(0, len(utf16), 4)]
     forms = [
         rf"{_ANY}{re.escape(character)}",
-        "".join(f"%(?:{byte:02x}|{byte:02X})" for byte in encoded),
-        "".join(rf"{_ESCAPED}x(?:{byte:02x}|{byte:02X})" for byte in encoded),
-        "".join(
-            rf"{_ESCAPED}u(?:{utf16[at : at + 4]}|{utf16[at : at + 4].upper()})"
-            for at in range(0, len(utf16), 4)
-        ),
-        rf"{_ESCAPED}U(?:{ord(character):08x}|{ord(character):08X})",
-        rf"&#(?:{ord(character)}|[xX]0*(?:{ord(character):x}|{ord(character):X}));",
+        "".join(f"%{_hexadecimal(byte)}" for byte in encoded),
+        "".join(rf"{_ESCAPED}x{_hexadecimal(byte)}" for byte in encoded),
+        "".join(rf"{_ESCAPED}u{_hexadecimal(unit)}" for unit in units),
+        rf"{_ESCAPED}U{_hexadecimal(f'{number:08x}')}",
+        rf"&#(?:{number}|[xX]0*{_hexadecimal(f'{number:x}')});",
     ]
-    if ord(character) < 1 << 8:
-        forms.append(rf"{_ESCAPED}x(?:{ord(character):02x}|{ord(character):02X})")
-        forms.append(rf"{_ESCAPED}{ord(character):03o}")
-    if character in "'\"%&":
-        forms.insert(0, rf"{character}{{2}}")
+    if number < 1 << 8:
+        forms += [rf"{_ESCAPED}x{_hexadecimal(f'{number:02x}')}", rf"{_ESCAPED}{number:03o}"]
+    return forms
+
+
+def _hexadecimal(digits: str) -> str:
+    """Return the pattern of these digits in small letters or in capitals."""
+    return f"(?:{digits}|{digits.upper()})"
+
+
+def _named(character: str) -> list[str]:
+    forms = []
     if character in _XML_NAMES:
         forms.append(f"&{_XML_NAMES[character]};")
     if character in _SHORT_ESCAPES:
         forms.append(rf"{_ESCAPED}{_SHORT_ESCAPES[character]}")
-    if character == "\\":
-        forms.insert(0, _ESCAPED)
     if character == " ":
         forms.append(r"\+")
-    return f"(?:{'|'.join(forms)})"
+    return forms
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -161,8 +180,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text on one line: what is not seen (control characters, changes of direction) is
-    escaped.
+    """Return the text on one line: control characters and changes of direction are escaped.
 
     Letters of all scripts stay as they are, so a name is whole; no character is lost.
     """
@@ -174,14 +192,15 @@ def visible(text: str) -> str:
 
 
 def fit(text: str, limit: int = SENTENCE_MAX) -> str:
-    """Return a text without secrets as one sentence: visible, and not longer than `limit`
-    characters."""
+    """Return a text without secrets as one sentence: visible, and of `limit` characters at most."""
     return shortened(visible(text.strip()) or "no reason was given", limit)
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters: a longer one is cut in the middle, and says
-    so."""
+    """Return a text of at most `limit` characters.
+
+    A longer one is cut in the middle, and says so.
+    """
     if len(text) <= limit:
         return text
     note = f" {CUT} {len(text) - limit} characters and more are left out {CUT} "

@@ -1,8 +1,8 @@
-"""/etc/storpool.conf: read by the rules of StorPool's own reader (`storpool.spconfig.SPConfig` over
-`confget`).
+"""/etc/storpool.conf, read by the rules of StorPool's own reader.
 
-That reader is not used itself because it drags in `confget` and `pyparsing`: half of the official
-binding's import time, and cinderlib puts a false `pyparsing` in place on which `confget` dies.
+That is `storpool.spconfig.SPConfig` over `confget`. It is not used itself because it drags in
+`confget` and `pyparsing`: half of the official binding's import time, and cinderlib puts a false
+`pyparsing` in place on which `confget` dies.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from storpool_ovirt import errors, names, presence, rights, text
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
 
-# The official reader lets exactly these come from the environment
-# (`storpool.spconfig.ENV_OVERRIDE`).
+# Only these come from the environment (`storpool.spconfig.ENV_OVERRIDE`).
 ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 
 # What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
@@ -39,9 +38,9 @@ def read(
 ) -> dict[str, str]:
     """Return the effective keys of storpool.conf for this host (`node`: another host's section).
 
-    As `storpool.spconfig`: storpool.conf, then storpool.conf.d/*.conf sorted by name without hidden
-    ones; per file the keys before any section, then the host's own section; the environment wins,
-    unless it is somebody else's (`environment`).
+    As `storpool.spconfig` has it: storpool.conf, then storpool.conf.d/*.conf sorted by name without
+    hidden ones; per file the keys before any section, then the host's own section. The environment
+    wins, unless it is somebody else's (`environment`).
     """
     section = node or os.uname().nodename
     keys: dict[str, str] = {}
@@ -94,12 +93,11 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
 
 
 def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
-    """Return `SP_OURID`, as it is written, of each section of storpool.conf that has one; later
-    files win.
+    """Return `SP_OURID`, as it is written, of each section of storpool.conf that has one.
 
-    A value before all sections is nobody's: taken for a host that has no section it would name
-    another one. Raises ConfigError for a bad file; one that cannot be read is left out where it is
-    `optional`.
+    Later files win. A value before all sections is nobody's: taken for a host that has no section
+    it would name another one. Raises ConfigError for a bad file; one that cannot be read is left
+    out where it is `optional`.
     """
     found = {}
     for path, content in _texts(root, optional):
@@ -110,11 +108,10 @@ def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
 
 
 def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
-    """Return the section, of those that `client_ids` gave, that is this client; None where no
-    section is.
+    """Return the section, of those in `ids`, that is this client; None where no section is.
 
-    Raises ConfigError where two are: nobody can tell then which host it is, and which one a name
-    means.
+    `ids` is what `client_ids` returned. Raises ConfigError where two are: nobody knows then which
+    host it is, and which one a name means.
     """
     sections = _sections_of(client_id, ids)
     if len(sections) > 1:
@@ -128,8 +125,7 @@ def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
 
 
 def host_names(root: str = "") -> dict[int, str]:
-    """Return the hosts' names by client id, as far as the sections of storpool.conf tell them, to
-    be shown.
+    """Return the hosts' names by client id, as far as storpool.conf has them, to be shown.
 
     Where two sections have one client id nobody knows which host it is: both names are its name.
     Never raises.
@@ -138,20 +134,18 @@ def host_names(root: str = "") -> dict[int, str]:
         ids = client_ids(root, optional=True)
     except errors.ConfigError:
         return {}
-    clients = sorted(
-        {client_id for client_id in map(names.client_id, ids.values()) if client_id is not None}
-    )
+    found = {names.client_id(our_id) for our_id in ids.values()}
+    clients = sorted(client_id for client_id in found if client_id is not None)
     return {client_id: " or ".join(_sections_of(client_id, ids)) for client_id in clients}
 
 
 def is_there(root: str = "") -> bool:
-    """Tell whether this machine has storpool.conf at all; raise Unseen where nobody can tell."""
+    """Return whether this machine has storpool.conf at all; raise Unseen where nobody knows."""
     return presence.there(root + FILE) or any(presence.listed(root + FOLDER))
 
 
 def openstack_prefix(keys: Mapping[str, str]) -> str:
-    """Return what the names of Cinder's volumes begin with, by the effective keys of
-    storpool.conf."""
+    """Return what the names of Cinder's volumes begin with, by storpool.conf's effective keys."""
     return keys.get(OPENSTACK_PREFIX_KEY) or OPENSTACK_PREFIX
 
 
@@ -168,9 +162,7 @@ def client_id(host: str, root: str = "") -> str | None:
 
 
 def _sections_of(client_id: int, ids: Mapping[str, str]) -> list[str]:
-    return sorted(
-        section for section, our_id in ids.items() if names.client_id(our_id) == client_id
-    )
+    return sorted(name for name, our_id in ids.items() if names.client_id(our_id) == client_id)
 
 
 def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
@@ -187,8 +179,10 @@ def _texts(root: str, optional: bool) -> list[tuple[str, str]]:
 
 
 def _paths(root: str, optional: bool) -> list[str]:
-    """Return the files that there may be: the folder's are there, but for one that goes at this
-    moment."""
+    """Return the files that there may be.
+
+    The folder's are there, but for one that goes at this moment.
+    """
     folder = root + FOLDER
     try:
         listed = presence.listed(folder)
@@ -196,30 +190,31 @@ def _paths(root: str, optional: bool) -> list[str]:
         if not optional:
             raise errors.ConfigError(folder, error.why, _advice()) from (error.__cause__ or error)
         listed = []
-    return [
-        root + FILE,
-        *(f"{folder}/{name}" for name in listed if name.endswith(".conf") and name[0] != "."),
-    ]
+    confs = [name for name in listed if name.endswith(".conf") and name[0] != "."]
+    return [root + FILE, *(f"{folder}/{name}" for name in confs)]
 
 
 def _text(path: str) -> str | None:
-    """Return what is in a file, None where it is not there; raise ConfigError where it cannot be
-    read."""
+    """Return what is in a file, None where it is not there.
+
+    Raises ConfigError where it cannot be read.
+    """
     try:
         return text.decoded(rights.read(path, _MAX_BYTES), path)
     except FileNotFoundError as error:
         if presence.named(path):
-            raise errors.ConfigError(
-                path, "leads nowhere", "correct the link, or remove it"
-            ) from error
+            advice = "correct the link, or remove it"
+            raise errors.ConfigError(path, "leads nowhere", advice) from error
         return None
     except OSError as error:
         raise errors.ConfigError(path, f"cannot be read ({error.strerror})", _advice()) from error
 
 
 def _advice() -> str:
-    """Return what to do about a file that cannot be read: it holds the token, so it is not to be
-    opened to others."""
+    """Return what to do about a file that cannot be read.
+
+    It holds the token, so it is not to be opened to others.
+    """
     return "run this as root" if os.geteuid() else "make it a file that root can read"
 
 

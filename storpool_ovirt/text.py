@@ -38,8 +38,10 @@ def stripped(text: str) -> str:
 
 
 def number(text: str, low: int, high: int) -> int | None:
-    """Return the whole number that a text is, None when it is anything but the digits of one from
-    `low` to `high`."""
+    """Return the whole number that a text is, None when it is anything else.
+
+    It has digits alone, and is from `low` to `high`.
+    """
     found = int(text) if _DIGITS.match(text) else None
     return found if found is not None and low <= found <= high else None
 
@@ -50,11 +52,11 @@ def decimal(text: str) -> float | None:
 
 
 def decoded(data: bytes, what: str, *, may_have_mark: bool = False, damaged: bool = False) -> str:
-    """Return the text of UTF-8 bytes; raise ConfigError, with `what` in its sentence, when they are
-    something else.
+    """Return the text of UTF-8 bytes.
 
-    `may_have_mark`: a byte order mark of UTF-8 may begin it, and is left out. `damaged`: bytes
-    that are no UTF-8 become U+FFFD.
+    `may_have_mark` lets a byte order mark of UTF-8 begin it; the mark is left out. `damaged` makes
+    U+FFFD of bytes that are no UTF-8. Raises ConfigError, with `what` in its sentence, when they
+    are something else.
     """
     advice = "save it as UTF-8 without a byte order mark"
     if data.startswith(_WIDE_MARKS):

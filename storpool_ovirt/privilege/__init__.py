@@ -1,2 +1,1 @@
-"""Between root and other users: work in a child with their rights, and their requests through
-sudo."""
+"""Between root and other users: work in a child with their rights, their requests by sudo."""

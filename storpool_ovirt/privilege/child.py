@@ -1,8 +1,7 @@
-"""Work on what another user made, done by a child process that has that user's rights and no
-others.
+"""Work on what another user made, by a child process with that user's rights and no others.
 
-It is for parsers that a hostile file could stop or turn: the child gives up root for good, is ended
-by the kernel when its time is up, whatever it hangs in, and can only hand back bytes.
+It is for parsers that a hostile file could stop or turn. The child gives up root for good. The
+kernel ends it when its time is up, whatever it hangs in. It can only hand back bytes.
 """
 
 from __future__ import annotations
@@ -33,11 +32,10 @@ def done(
     seconds: float,
     stopped_seconds: float = LIMITS.stopped_seconds,
 ) -> bytes:
-    """Return what `work` returns in a child with a user's rights (None, or not root: with ours), in
-    so many seconds.
+    """Return what `work` returns in a child with a user's rights, within so many seconds.
 
-    The child ends itself. One that its user has stopped (SIGSTOP) cannot, and is ended from here
-    `stopped_seconds` later.
+    With None, or where we are not root, the rights are ours. The child ends itself. One that its
+    user has stopped (SIGSTOP) cannot, and is ended from here `stopped_seconds` later.
 
     Raises Failure, also for a user whose rights cannot be had and for an answer that is too long.
     """
@@ -68,17 +66,15 @@ def done(
         return answer
     if not ended:
         raise Failure("it tells more than can be read")
-    raise Failure(
-        answer.decode(errors="replace")
-        if code == 1
-        else f"the process that read it ended with {code}"
-    )
+    if code == 1:
+        raise Failure(answer.decode(errors="replace"))
+    raise Failure(f"the process that read it ended with {code}")
 
 
 def _live(
     work: Callable[[], bytes], user: rights.User | None, seconds: float, writing: int, resource: Any
 ) -> None:
-    """Be the child: never returns."""
+    """Be the child: never return."""
     code = 2
     try:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -120,8 +116,10 @@ def _become(user: rights.User | None) -> None:
 
 
 def _all_of(reading: int, end: float) -> bytes | None:
-    """Return what the child writes until it ends, or more than it may; None when it has not ended
-    in time."""
+    """Return what the child writes until it ends, or more than it may.
+
+    Returns None when it has not ended in time.
+    """
     pieces: list[bytes] = []
     length = 0
     poll = select.poll()

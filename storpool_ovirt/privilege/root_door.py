@@ -1,9 +1,8 @@
-"""What is common to the doors of root's: programs that another user may run by sudo, and takes for
-hostile.
+"""What root's doors have in common: programs that another user may run by sudo.
 
-Nothing of the environment is used, the start is checked, the request is read within limits, no call
-of StorPool's API is made any more when the asker has gone, and nobody is waited for who does not
-take the answer.
+They take that user for hostile. Nothing of the environment is used. The start is checked, and the
+request is read within limits. No call of StorPool's API is made any more when the asker has gone,
+and nobody is waited for who does not take the answer.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from storpool_ovirt.log import Log
 LOG_FOLDER = "/var/log/storpool-ovirt"
 LAST_SECONDS = 0.5  # nothing is undone: what was asked last has taken effect, or not
 
-# What has taken effect before any line of ours: there sudo's env_reset is off, and nothing can be
-# mended from here.
+# These take effect before any line of ours: where one is there, sudo's env_reset is off, and
+# nothing can be mended from here.
 _INHERITED = ("PYTHON", "LD_", "STORPOOL_", "SP_")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -37,7 +36,7 @@ class Visit(NamedTuple):
 
     @property
     def user(self) -> str:
-        """Who asks, as sudo says."""
+        """The user who asks, as sudo names it."""
         return self.inherited.get("SUDO_USER", "-")
 
 
@@ -78,8 +77,7 @@ def run(door: Door, argv: Sequence[str] | None, root: str, limits: Limits) -> in
 
 
 def entered(argv: Sequence[str]) -> Visit:
-    """Leave folder, umask and environment of whoever started this process behind; return what they
-    were."""
+    """Leave the starter's folder, umask and environment behind; return how it was started."""
     os.chdir("/")
     os.umask(0o077)
     inherited = dict(os.environ)
@@ -105,8 +103,10 @@ def check(name: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str]] 
 
 
 def request(end: bytes, bytes_max: int, limits: Limits) -> bytes:
-    """Read stdin up to and with `end`, to its end, or to one byte more than `bytes_max`; raise
-    DeadlineExceeded."""
+    """Return stdin up to and with `end`, or to its end.
+
+    At most one byte more than `bytes_max` is read. Raises DeadlineExceeded.
+    """
     data = b""
     with enforced(Deadline(limits.asked_seconds), "the request to root", limits.last_seconds):
         while end not in data and len(data) <= bytes_max:
@@ -118,10 +118,10 @@ def request(end: bytes, bytes_max: int, limits: Limits) -> bytes:
 
 
 class AskedDeadline(Deadline):
-    """A limit that is over, too, when whoever asked is not there any more: nobody waits for what
-    would be done.
+    """A limit that is over, too, when the asker is not there any more.
 
-    Each call of StorPool's API asks how much time is left, so after that moment none is made.
+    Nobody waits then for what would be done. Each call of StorPool's API asks how much time is
+    left, so after that moment none is made.
     """
 
     def left(self, what: str) -> float:

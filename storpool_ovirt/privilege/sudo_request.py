@@ -1,8 +1,7 @@
-"""The way of user vdsm's programs to root: one request through sudo to one of root's doors, and one
-answer.
+"""The way of user vdsm's programs to root: one request through sudo, and one answer.
 
-Each door is a program that is named by one path, which etc/sudoers.d/storpool-ovirt lets user vdsm
-run: the hook asks `storpool-vm-door`, the fence agent `storpool-fence-door`.
+Each of root's doors is a program that is named by one path, which etc/sudoers.d/storpool-ovirt lets
+user vdsm run: the hook asks `storpool-vm-door`, the fence agent `storpool-fence-door`.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ _CHUNK_BYTES = 64 << 10
 
 
 def ask(request: bytes, root: str, deadline: Deadline) -> str:
-    """Have root do what the hook asks; return "" when it is done, else why root cannot be asked on
-    this host.
+    """Have root do what the hook asks.
 
-    `root` is the folder that stands for the host's `/`. Raises Error with root's own words when it
-    refuses, Conflict when it ended without an answer, DeadlineExceeded; what it had begun it then
-    ends within its own limit.
+    Returns "" when it is done, else why root cannot be asked on this host. `root` is the folder
+    that stands for the host's `/`. Raises Error with root's own words when it refuses, Conflict
+    when it ended without an answer, DeadlineExceeded; what it had begun it then ends within its own
+    limit.
     """
     ended = through(root + DOOR, (), request, deadline)
     if isinstance(ended, str):
@@ -57,20 +56,17 @@ def ask(request: bytes, root: str, deadline: Deadline) -> str:
 def fence(
     options: bytes, even_if_it_runs: bool, root: str, deadline: Deadline
 ) -> tuple[int, str] | str:
-    """Have root carry out a fence agent's action; return its exit code and words, or why root
-    cannot be asked.
+    """Have root carry out a fence agent's action.
 
-    That a host may be fenced though it runs is an argument, which sudoers allow or not. Raises as
-    `ask` does.
+    Returns its exit code and words, or why root cannot be asked. That a host may be fenced though
+    it runs is an argument, which sudoers allow or not. Raises as `ask` does.
     """
     arguments = (EVEN_IF_IT_RUNS,) if even_if_it_runs else ()
     ended = through(root + FENCE_DOOR, arguments, options, deadline)
     if isinstance(ended, str):
-        return (
-            NOT_THOUGH_IT_RUNS
-            if even_if_it_runs and _is_allowed(root + FENCE_DOOR, deadline)
-            else ended
-        )
+        if even_if_it_runs and _is_allowed(root + FENCE_DOOR, deadline):
+            return NOT_THOUGH_IT_RUNS
+        return ended
     said = ended.out.decode("utf-8", "backslashreplace")
     if ended.code in (0, 1, 2) and said.startswith(ANSWER) and said.endswith("\n"):
         return ended.code, said[len(ANSWER) : -1]
@@ -80,8 +76,10 @@ def fence(
 def through(
     door: str, arguments: Sequence[str], request: bytes, deadline: Deadline
 ) -> ProgramEnd | str:
-    """Run one of root's doors with this request; return how it ended, or why it could not be
-    run."""
+    """Run one of root's doors with this request.
+
+    Returns how it ended, or why it could not be run.
+    """
     if not presence.named(door):
         return f"{door} is not there"
     try:
@@ -111,10 +109,10 @@ def no_answer(door: str, ended: ProgramEnd) -> errors.Conflict:
 
 
 def own_settings(root: str, closed: str, door: str, environment: bool) -> config.HostSettings:
-    """Return what storpool.conf says, where this user may read it; `closed` says why root could
-    not be asked.
+    """Return what storpool.conf says, where this user may read it.
 
-    Raises ConfigError, with both ways to mend it where the file cannot be read.
+    `closed` is why root could not be asked. Raises ConfigError, which names both ways to mend it
+    where the file cannot be read.
     """
     try:
         return config.host(root, environment=environment)
@@ -154,11 +152,11 @@ class _Child(NamedTuple):
 
 
 def _talk(command: list[str], request: bytes, deadline: Deadline) -> ProgramEnd:
-    """Run the command and give it the request; its stdin stays open until it has ended: so it sees
-    that we are there.
+    """Run the command, give it the request, and return how it ended.
 
-    We cannot end what runs as root: it ends by itself, by its own limit, and asks nothing more of
-    StorPool when we have gone.
+    Its stdin stays open until it has ended, so it sees that we are there. We cannot end what runs
+    as root: it ends by itself, by its own limit, and asks nothing more of StorPool when we have
+    gone.
     """
     child = _started(command)
     try:
@@ -171,9 +169,9 @@ def _talk(command: list[str], request: bytes, deadline: Deadline) -> ProgramEnd:
 
 
 def _started(command: list[str]) -> _Child:
-    """Start it with pipes for its streams.
+    """Start the command with pipes for its streams.
 
-    Not by `subprocess`, whose import takes as long as all of the rest.
+    It is not done by `subprocess`, whose import takes as long as all of the rest.
     """
     ours: list[int] = []
     theirs: list[int] = []
@@ -202,8 +200,10 @@ def _started(command: list[str]) -> _Child:
 
 
 def _exchange(child: _Child, request: bytes, deadline: Deadline) -> tuple[bytes, bytes]:
-    """Write the request while it reads, and read what it writes until it has closed both
-    streams."""
+    """Write the request while the child reads; return what it writes to both streams.
+
+    It is read until it has closed both.
+    """
     said = {child.stdout: b"", child.stderr: b""}
     poll = select.poll()
     poll.register(child.stdin, select.POLLOUT)
@@ -226,8 +226,10 @@ def _exchange(child: _Child, request: bytes, deadline: Deadline) -> tuple[bytes,
 
 
 def _written(stream: int, data: bytes) -> bytes:
-    """Write what fits, and return the rest; nothing is left for one that does not read: its answer
-    tells why."""
+    """Write what fits, and return the rest.
+
+    Nothing is left for a child that does not read: its answer says why.
+    """
     try:
         return data[os.write(stream, data) :]
     except BrokenPipeError:
