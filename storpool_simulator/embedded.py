@@ -14,7 +14,7 @@ from storpool_simulator.api.recorder import Recorder
 from storpool_simulator.api.server import Server
 from storpool_simulator.devices.devices import Devices, HostConfig
 from storpool_simulator.devices.storage import Storage
-from storpool_simulator.model import attachments
+from storpool_simulator.model import attachments, startup
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.state import Store
 from storpool_simulator.switches import Switches
@@ -100,7 +100,8 @@ def running(  # noqa: PLR0913  the options of the command, by name
         stack.callback(server.close)
         nodes = Devices(devices, Path(state), folders)
         cluster = Cluster(store, Storage(Path(state) / "data"), nodes, settings, clock)
-        cluster.start(cluster_id, cluster_name, templates or {}, list(folders))
+        given = startup.Given(cluster_id, cluster_name, templates or {}, list(folders))
+        startup.begin(cluster, store, given, clock())
         stack.callback(nodes.close)
         meta = cluster.catalog.meta
         address = _reachable(server.host)

@@ -11,17 +11,19 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Callable
 
 from storpool_simulator import errors, switches
 from storpool_simulator.devices import devices, storage
-from storpool_simulator.model import catalog, objects, state
-from storpool_simulator.model.objects import Attachment, Client, Entry, Meta, Template
+from storpool_simulator.model import catalog, state
+from storpool_simulator.model.objects import Attachment, Entry
 
 _log = logging.getLogger(__name__)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+# The generation before a change, and the touched rows as they were: kind, key, row or None.
+_PastChange = tuple[int, list[tuple[str, Any, Any]]]
 PAST_CHANGES = 256  # our own limit: as far back as an instance of the management can be behind here
 
 
@@ -60,80 +62,11 @@ class Cluster:
         self.declared_open: dict[int, set[str]] = {}
         self.forced: list[tuple[str, int]] = []
         self.closed = False
-        self._past: collections.deque[tuple[int, list[tuple[str, Any, Any]]]] = collections.deque(
-            maxlen=PAST_CHANGES
-        )
+        self._past: collections.deque[_PastChange] = collections.deque(maxlen=PAST_CHANGES)
         self._store = store
         self._wall_clock = wall_clock
 
     # life
-
-    def start(
-        self,
-        cluster_id: str | None,
-        cluster_name: str | None,
-        templates: Mapping[str, int | None],
-        hosts: Sequence[int],
-    ) -> None:
-        """Go on where the rows left off, and take in what is new.
-
-        Heals what a crash left between rows and files. Raises StartError when the state is that of
-        another cluster, or a data file is missing.
-        """
-        found = self.catalog.load(self._store)
-        meta = self.catalog.meta if found else None
-        if meta is not None and cluster_id not in (None, meta.cluster_id):
-            raise errors.StartError(
-                f"the state is that of cluster {meta.cluster_id}, not of {cluster_id}"
-            )
-        with self.change():
-            if meta is None:
-                now = int(self._wall_clock())
-                meta = Meta(cluster_id or "sim.a", cluster_name or "simulated", now)
-            self.catalog.metas.put(replace(meta, cluster_name=cluster_name or meta.cluster_name))
-            self._take_templates(templates)
-            self._take_hosts(hosts)
-        self._heal()
-
-    def _take_templates(self, templates: Mapping[str, int | None]) -> None:
-        for name, capacity in templates.items():
-            if not self.catalog.has_template(name):
-                number = self.catalog.next_number()
-                template = Template(number, name, capacity or objects.DEFAULT_CAPACITY)
-                self.catalog.templates.put(template)
-            elif capacity is not None:
-                template = replace(self.catalog.template(name), capacity_bytes=capacity)
-                self.catalog.templates.put(template)
-
-    def _take_hosts(self, hosts: Sequence[int]) -> None:
-        self.hosts = frozenset(hosts)
-        for client in [*self.catalog.clients]:
-            is_running = client.client_id in self.hosts
-            self.catalog.clients.put(replace(client, running=is_running, behind=False))
-        for client_id in hosts:
-            self.catalog.clients.put(Client(client_id, running=True))
-
-    def _heal(self) -> None:
-        rows = self.catalog.entries.rows
-        for global_id in list(self.files.ids()):
-            if global_id not in rows:
-                self.files.remove(global_id)
-        for entry in rows.values():
-            if not entry.transient:  # nobody reads a transient one: it has no file
-                self._heal_size(entry)
-        for work in [*self.catalog.work]:
-            self.files.overwrite(work.snapshot_id, work.volume_id, rows[work.volume_id].size_bytes)
-            with self.change():
-                self.catalog.work.drop(work.volume_id)
-
-    def _heal_size(self, entry: Entry) -> None:
-        try:
-            size_bytes = self.files.path(entry.global_id).stat().st_size
-        except FileNotFoundError:
-            descr = f"the data file of {entry.listed_name} is missing"
-            raise errors.StartError(descr) from None
-        if size_bytes != entry.size_bytes:
-            self.files.resize(entry.global_id, entry.size_bytes)
 
     def show_all(self) -> None:
         """Have the devices of all attachments in place, and no others.
