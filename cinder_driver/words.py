@@ -5,14 +5,15 @@ It is one line, bounded, and never has a token.
 
 from __future__ import annotations
 
-from storpool_ovirt import config, sentences
+from storpool_ovirt import sentences
+from storpool_ovirt.secret import Secret
 
 # A service has few tokens, and all that a process ever used stay secret: a log is read by more
 # people than cinder.conf.
 _secrets = sentences.Secrets()
 
 
-def hide(token: config.Secret) -> None:
+def hide(token: Secret) -> None:
     """Let no text have this token from now on, whoever says it.
 
     A proxy may send back what it was sent.

@@ -1,19 +1,17 @@
 """Settings: the options of a storage domain, completed from /etc/storpool.conf.
 
-`OPTIONS` is the one place where an option lives. A value is parsed once, here, and is plain and
-typed from there on.
+`OPTIONS` is the one place where an option lives; how its text is read is in `option_values.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import documents, errors, names, rights, storpool_conf, text
+from storpool_ovirt import documents, errors, names, option_values, rights, storpool_conf, text
+from storpool_ovirt.secret import Secret
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
@@ -22,47 +20,9 @@ ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
 HELPER_LOG = "/var/log/vdsm/storpool-helper.log"
 
 API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
-PORT_MAX = (1 << 16) - 1
 DEADLINE_SECONDS = (
     100.0  # below Engine's own two minutes, which count only after our output has ended
 )
-
-_HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
-# What inet_aton(3) takes for an address, and what an administrator means by one.
-_NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\Z")
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
-# What an option with a secret looks like in JSON, or as Python prints it, however the rest of it
-# does.
-_SECRET_OPTION = re.compile(
-    r"""["'][^"]{0,100}?(?:token|password|secret)["']\s{0,9}:\s{0,9}"""
-    r"""("(?:[^"\\]|\\.){0,9999}"?|'(?:[^'\\]|\\.){0,9999}'?|[0-9a-zA-Z.+-]{1,9999})""",
-    re.I,
-)
-_LABEL_MAX = 63  # of a name's part, in the DNS
-_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
-
-
-class Secret:
-    """A text that is never shown: its `repr` and `str` are masked, `reveal` is called where it is
-    used."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the secret itself, for the one place that sends it."""
-        return self._text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True)
@@ -98,102 +58,6 @@ class HostSettings:
     openstack_prefix: str = storpool_conf.OPENSTACK_PREFIX
 
 
-@dataclass(frozen=True)
-class Database:
-    """Where the mapping database is. Its `str` has no password in it."""
-
-    host: str
-    port: int
-    user: str
-    password: Secret
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} at {self.host}:{self.port}"
-
-
-def _is_utf8(text: str) -> bool:
-    """Tell whether a text can be given to the system, or a server: half a character can not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _host(text: str) -> str:
-    # A resolver refuses what is no name, in words of its own; the dot at the end of a whole name is
-    # no part of it.
-    parts = text[:-1].split(".") if text.endswith(".") else text.split(".")
-    if (
-        "://" in text
-        or not _HOST.match(text)
-        or not all(0 < len(part) <= _LABEL_MAX for part in parts)
-    ):
-        raise ValueError(
-            "is not a host name or address", "give it alone, without http:// and without a port"
-        )
-    if text.count(":") == 1 or "]:" in text:  # an IPv6 address has more of them
-        raise ValueError(
-            "has a port in it", "give the port as sp_api_http_port, or SP_API_HTTP_PORT"
-        )
-    if _NUMBERS.match(text) and not _IPV4.match(text):
-        # The C library takes 10.1.100 for 10.1.0.100, and would send the token there.
-        raise ValueError("is not an address", "give all four numbers of it")
-    return text
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def parse(given: str) -> float:
-        number = text.decimal(given)
-        if number is None or not low <= number <= high:
-            raise ValueError("is out of range", f"give a number from {low:g} to {high:g}")
-        return number
-
-    return parse
-
-
-def _port(given: str) -> int:
-    port = text.number(given, 1, PORT_MAX)
-    if port is None:
-        raise ValueError("is not a port", f"give a number from 1 to {PORT_MAX}")
-    return port
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-            text.lower()
-        ]
-    except KeyError:
-        raise ValueError("is neither true nor false", "give true or false") from None
-
-
-def _token(text: str) -> Secret:
-    if not _TOKEN.match(text):
-        raise ValueError(
-            "is not a token", "give the value of SP_AUTH_TOKEN, without blanks or line breaks"
-        )
-    return Secret(text)
-
-
-def _path(text: str) -> str:
-    if not text.startswith("/") or "\0" in text or not _is_utf8(text):
-        raise ValueError(
-            "is not an absolute path", "give the full path of a file that holds only the token"
-        )
-    return text
-
-
-def _pattern(pattern: re.Pattern[str], advice: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not pattern.match(text):
-            raise ValueError("is not valid", advice)
-        return text
-
-    return parse
-
-
 class Option(NamedTuple):
     """One driver option: its name, how it is read, where it comes from when absent, and why one
     would set it."""
@@ -208,45 +72,51 @@ class Option(NamedTuple):
 OPTIONS = (
     Option(
         "sp_api_http_host",
-        _host,
+        option_values.host,
         "SP_API_HTTP_HOST",
         None,
         "address of the StorPool API, best the floating one",
     ),
     Option(
-        "sp_api_http_port", _port, "SP_API_HTTP_PORT", str(API_PORT), "port of the StorPool API"
+        "sp_api_http_port",
+        option_values.port,
+        "SP_API_HTTP_PORT",
+        str(API_PORT),
+        "port of the StorPool API",
     ),
     Option(
         "sp_auth_token",
-        _token,
+        option_values.token,
         "SP_AUTH_TOKEN",
         None,
         "API token; every local user of Engine's machine can see it",
     ),
     Option(
         "sp_auth_token_file",
-        _path,
+        option_values.path,
         None,
         None,
         "file with the token alone: it stays out of argv and of Engine's log",
     ),
     Option(
         "sp_template",
-        _pattern(names.TEMPLATE, "give the name of a StorPool template (letters, digits, _ and -)"),
+        option_values.pattern(
+            names.TEMPLATE, "give the name of a StorPool template (letters, digits, _ and -)"
+        ),
         None,
         None,
         "template of new volumes; without it the cluster's default placement",
     ),
     Option(
         "sp_multicluster",
-        _boolean,
+        option_values.boolean,
         None,
         "false",
         "true where several clusters form one name space",
     ),
     Option(
         "sp_cluster_id",
-        _pattern(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
+        option_values.pattern(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
         None,
         None,
         "pins the cluster (recommended): every verb refuses another one, also after a change of"
@@ -254,7 +124,7 @@ OPTIONS = (
     ),
     Option(
         "sp_deadline",
-        _number(1, DEADLINE_SECONDS),
+        option_values.number(1, DEADLINE_SECONDS),
         None,
         f"{DEADLINE_SECONDS:g}",
         "seconds until a verb gives up",
@@ -290,60 +160,6 @@ def parse_driver_json(
     if not isinstance(options, dict):
         raise errors.ConfigError(what, "is not a JSON object", advice)
     return options
-
-
-def parse_database_url(url: str) -> Database:
-    """Return where the database is that Engine names as
-    `postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE`.
-
-    Engine fills its template without quoting anything (oVirt's ManagedBlockExecutor), so a password
-    may hold `@`, `:` and `/`: the last `@` ends it, the first `:` ends the user. Raises InputError
-    without the password in its text.
-    """
-    scheme, _, rest = url.partition("://")
-    credentials, at, location = rest.rpartition("@")
-    user, colon, password = credentials.partition(":")
-    server, slash, name = location.partition("/")
-    host, port_colon, port_text = server.rpartition(":")
-    well_formed = (
-        scheme.split("+")[0] in ("postgresql", "postgres") and at and colon and slash and port_colon
-    )
-    port = text.number(port_text, 1, PORT_MAX)
-    readable = (user + host + name).isprintable() and "\0" not in password and _is_utf8(password)
-    if not (well_formed and user and host and name and port and readable):
-        raise errors.InputError(
-            "the database URL argument",
-            "is not valid",
-            "give postgresql+psycopg2://USER:PASSWORD@HOST:PORT/DATABASE",
-        )
-    return Database(host.strip("[]"), port, user, Secret(password), name)
-
-
-def database_option(url: str) -> Database:
-    """Return where the database is that a person names with `--database`; raise InputError as
-    `parse_database_url`."""
-    try:
-        return parse_database_url(url)
-    except errors.InputError:
-        credentials, at, _ = url.partition("://")[2].rpartition("@")
-        lacks = "has no password" if at and ":" not in credentials else "is not valid"
-        raise errors.InputError(
-            "--database", lacks, "give postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-        ) from None
-
-
-def secrets_in(argument: str) -> Iterator[str]:
-    """Yield what may be a secret in an argument of Engine's, well-formed or not, also one in a
-    wrong place."""
-    for found in _SECRET_OPTION.finditer(argument):
-        raw = found.group(1).strip("\"'")
-        yield raw
-        with contextlib.suppress(errors.InputError):
-            yield documents.parse(f'"{raw}"', "", "")
-    scheme, separator, rest = argument.partition("://")
-    if separator and scheme.isprintable() and " " not in scheme:
-        credentials, at, _ = rest.rpartition("@")
-        yield (credentials if at else rest).partition(":")[2]
 
 
 def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) -> Domain:
@@ -493,7 +309,7 @@ def _parsed(option: Option, text: str, where: str) -> Any:
         return option.parse(text)
     except ValueError as error:
         why, advice = error.args
-        shown = "" if option.parse is _token else f" ({names.shown(text)})"
+        shown = "" if option.parse is option_values.token else f" ({names.shown(text)})"
         raise errors.ConfigError(where, f"{why}{shown}", advice) from None
 
 
@@ -508,6 +324,6 @@ def _token_from(path: str, option_name: str, prefix: str) -> Secret:
         )
         raise errors.ConfigError(where, f"cannot be read ({error.strerror})", advice) from error
     try:
-        return _token(text.stripped(content))
+        return option_values.token(text.stripped(content))
     except ValueError as error:
         raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None

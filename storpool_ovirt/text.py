@@ -18,6 +18,8 @@ BLANKS = " \t"
 # 4,300 by an error.
 DIGITS_MAX = 19
 
+PORT_MAX = (1 << 16) - 1
+
 _END_OF_LINE = re.compile("\r\n|\n|\r")
 _DIGITS = re.compile(f"[0-9]{{1,{DIGITS_MAX}}}\\Z")
 _DECIMAL = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?\Z")
@@ -44,6 +46,11 @@ def number(text: str, low: int, high: int) -> int | None:
     """
     found = int(text) if _DIGITS.match(text) else None
     return found if found is not None and low <= found <= high else None
+
+
+def port(text: str) -> int | None:
+    """Return the TCP port that a text is, None when it is anything else."""
+    return number(text, 1, PORT_MAX)
 
 
 def decimal(text: str) -> float | None:
@@ -77,3 +84,12 @@ def decoded(data: bytes, what: str, *, may_have_mark: bool = False, damaged: boo
     if "\0" in text:
         raise errors.ConfigError(what, "has NUL bytes (is it UTF-16, or damaged?)", advice)
     return text
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether a text can be given to the system, or a server: half a character can not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_ovirt import config, errors, rights, text
 from storpool_ovirt.admin import console, limits
-from storpool_ovirt.engine import conf
+from storpool_ovirt.engine import conf, database_url
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine import tree
@@ -57,10 +57,10 @@ def domain(out: console.Console, path: str | None, root: str) -> config.Domain:
     return found
 
 
-def database(out: console.Console, url: str | None, root: str) -> config.Database:
+def database(out: console.Console, url: str | None, root: str) -> database_url.Database:
     """Return where the mapping database is: what was typed, or what Engine's own file says; raise
     ConfigError."""
-    address = config.database_option(url) if url else conf.database(root)
+    address = database_url.option(url) if url else conf.database(root)
     out.hide(address.password.reveal())
     return address
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from storpool_ovirt import config, errors, introduction
+from storpool_ovirt import errors, introduction, secret
 from storpool_ovirt.admin import console
 from storpool_ovirt.limits import LIMITS, Limits
 
@@ -46,7 +46,7 @@ def _run(arguments: Sequence[str], out: console.Console) -> int:
     misused = UNKNOWN if verb == "audit" else MISUSED
     try:
         for each in arguments:  # what is wrong with one is told with its text
-            out.hide(*config.secrets_in(each))
+            out.hide(*secret.found_in(each))
         out.check()
         from storpool_ovirt.admin import group  # a host may not have its library
 

@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.admin import entries
 from storpool_ovirt.admin.entries import DISK, PREVIEW, SNAPSHOT, Entry, MappingSide, Sources, Thing
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import candidates, host_notes, journal, mapping
+from storpool_ovirt.engine import candidates, database_url, host_notes, journal, mapping
 from storpool_ovirt.host import openers
 
 # A database that hangs must not keep the rest of the list from who waits for it.
@@ -46,7 +46,7 @@ class Listing:
     sections: Mapping[str, int]
 
 
-def read_mapping(address: config.Database, deadline: Deadline) -> MappingSide:
+def read_mapping(address: database_url.Database, deadline: Deadline) -> MappingSide:
     """Return what the mapping has, or why it cannot be read.
 
     No failure of the database ends the command: it is needed most when much is broken.

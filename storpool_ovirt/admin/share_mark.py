@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, sharing
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import journal, mapping
+from storpool_ovirt.engine import database_url, journal, mapping
 from storpool_ovirt.log import Log
 
 CORRELATION_ID = "shareable"
@@ -21,7 +21,7 @@ class VolumeIds(NamedTuple):
     global_id: str | None
 
 
-def active(address: config.Database, deadline: Deadline, uuid: str) -> VolumeIds:
+def active(address: database_url.Database, deadline: Deadline, uuid: str) -> VolumeIds:
     """Return which volume a disk has now, by the mapping; the id itself where that does not know
     it.
 

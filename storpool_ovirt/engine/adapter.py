@@ -20,8 +20,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from storpool_ovirt import config, errors, names, program, sentences
+from storpool_ovirt import config, errors, names, program, secret, sentences
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
+from storpool_ovirt.engine import database_url
 from storpool_ovirt.engine.verbs import VERBS, Verb
 from storpool_ovirt.log import Log
 
@@ -158,8 +159,8 @@ def _hide_what_engine_gave(argv: Sequence[str], log: Log) -> None:
     """Hide the secrets in the arguments before any of them is looked at: one in a wrong place is
     shown in an error."""
     for argument in argv[1:]:
-        for secret in config.secrets_in(argument):
-            log.hide(secret)
+        for found in secret.found_in(argument):
+            log.hide(found)
 
 
 def _give(answer: program.Answer, prefix: str, payload: str) -> None:
@@ -189,7 +190,9 @@ def _journaled(own_journal: Journal, deadline: Deadline, log: Log) -> Iterator[N
         raise
 
 
-def _record(own_journal: Journal, database: config.Database, deadline: Deadline, log: Log) -> None:
+def _record(
+    own_journal: Journal, database: database_url.Database, deadline: Deadline, log: Log
+) -> None:
     """Write that Engine has the answer; through a new connection if the first one broke just now.
 
     Where that fails too, nobody knows what is written. Then the journal is told once more that
@@ -220,7 +223,7 @@ def _record(own_journal: Journal, database: config.Database, deadline: Deadline,
 
 def _parse(
     argv: Sequence[str], log: Log
-) -> tuple[Verb, dict[str, object], config.Database, list[Any]]:
+) -> tuple[Verb, dict[str, object], database_url.Database, list[Any]]:
     for position, argument in enumerate(argv[1:], 1):
         try:
             argument.encode()
@@ -251,7 +254,7 @@ def _parse(
             USAGE,
         )
     options = config.parse_driver_json(options_text)
-    database = config.parse_database_url(url)
+    database = database_url.parse(url)
     parsed = [
         (each.used, each.parse(given, f"the {each.name} argument of {name}"))
         for each, given in zip(verb.arguments, texts)

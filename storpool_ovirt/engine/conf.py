@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import re
 
-from storpool_ovirt import config, errors, rights, text
+from storpool_ovirt import errors, rights, text
+from storpool_ovirt.engine import database_url
 
 DEFAULTS = "/usr/share/ovirt-engine/services/ovirt-engine/ovirt-engine.conf"
 FILE = "/etc/ovirt-engine/engine.conf"
@@ -33,7 +34,7 @@ _TOKEN = re.compile(
 )
 
 
-def database(root: str = "") -> config.Database:
+def database(root: str = "") -> database_url.Database:
     """Return where Engine's mapping database is; raise ConfigError where nothing says it, or
     it may not be read."""
     return _written(
@@ -41,13 +42,13 @@ def database(root: str = "") -> config.Database:
     )
 
 
-def own_database(root: str = "") -> config.Database:
+def own_database(root: str = "") -> database_url.Database:
     """Return where Engine's own database is; raise ConfigError where nothing says it, or it may
     not be read."""
     return _written(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
 
 
-def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> config.Database:
+def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> database_url.Database:
     """Return the database of the first of these prefixes that Engine's files have."""
     keys: dict[str, str] = {}
     for path in _paths(root):
@@ -79,7 +80,7 @@ def _paths(root: str) -> list[str]:
     return [root + DEFAULTS, root + FILE, *(f"{folder}/{name}" for name in found)]
 
 
-def _database(prefix: str, keys: dict[str, str], folder: str) -> config.Database:
+def _database(prefix: str, keys: dict[str, str], folder: str) -> database_url.Database:
     for key in KEYS:
         if not keys.get(prefix + key):
             raise errors.ConfigError(
@@ -91,11 +92,9 @@ def _database(prefix: str, keys: dict[str, str], folder: str) -> config.Database
             )
     host, port, user, password, name = (keys[prefix + key] for key in KEYS)
     try:
-        return config.parse_database_url(f"postgresql://{user}:{password}@{host}:{port}/{name}")
+        return database_url.parse(f"postgresql://{user}:{password}@{host}:{port}/{name}")
     except errors.InputError as error:
-        wrong = prefix + (
-            "PORT" if text.number(port, 1, config.PORT_MAX) is None else "HOST, _USER or _DATABASE"
-        )
+        wrong = prefix + ("PORT" if text.port(port) is None else "HOST, _USER or _DATABASE")
         raise errors.ConfigError(
             wrong, f"has a wrong value in {folder}", "correct it, or give --database"
         ) from error

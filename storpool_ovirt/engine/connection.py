@@ -10,9 +10,10 @@ from typing import Any, Callable
 import psycopg2
 import psycopg2.extensions
 
-from storpool_ovirt import config, errors, text
+from storpool_ovirt import errors, text
 from storpool_ovirt.cluster import wire
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import database_url
 
 # Why a pooler is refused, whose refusals are told as this too.
 POOLER = (
@@ -27,7 +28,7 @@ Settings = Callable[[], Mapping[str, object]]
 
 @contextmanager
 def opened(
-    address: config.Database,
+    address: database_url.Database,
     deadline: Deadline,
     settings: Settings,
     what: str,
@@ -72,7 +73,7 @@ def opened(
 
 @contextmanager
 def translated(
-    address: config.Database, through: tuple[type[Exception], ...] = ()
+    address: database_url.Database, through: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
     """Turn psycopg2's errors into ours; those that the caller asks about pass through."""
     try:
@@ -120,7 +121,9 @@ class _Wait:
             select.select(reading, writing, [], self.deadline.left(self._what))
 
 
-def _location(address: config.Database, deadline: Deadline, what: str) -> tuple[str, str | None]:
+def _location(
+    address: database_url.Database, deadline: Deadline, what: str
+) -> tuple[str, str | None]:
     """Return libpq's `host` and `hostaddr`, lists of one length.
 
     libpq alone would ask the system's resolver, which no limit and no signal breaks off. Of

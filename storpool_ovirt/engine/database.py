@@ -14,9 +14,9 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import connection, tables
+from storpool_ovirt.engine import connection, database_url, tables
 
 # A server that is there answers within this; one that is not must not eat the whole deadline.
 CONNECT_SECONDS = 10.0
@@ -30,7 +30,7 @@ KEEPALIVE = {"tcp_keepalives_idle": 15, "tcp_keepalives_interval": 5, "tcp_keepa
 
 @contextmanager
 def opened(
-    address: config.Database, deadline: Deadline, make: bool = True, without: bool = False
+    address: database_url.Database, deadline: Deadline, make: bool = True, without: bool = False
 ) -> Iterator[Session]:
     """Connect, make or migrate the tables where needed (and wanted: `make`), and close at the end,
     within the deadline.
@@ -50,7 +50,7 @@ def opened(
 
 
 def ask(
-    address: config.Database, deadline: Deadline, sql: str, *args: object
+    address: database_url.Database, deadline: Deadline, sql: str, *args: object
 ) -> list[tuple[Any, ...]]:
     """Ask a database of somebody else's one question, which can change nothing there, and return
     the rows.
@@ -75,7 +75,7 @@ def ask(
 class Session:
     """The open database of one process. `statements` counts what was sent, for the benchmark."""
 
-    def __init__(self, connection: Any, address: config.Database, deadline: Deadline) -> None:
+    def __init__(self, connection: Any, address: database_url.Database, deadline: Deadline) -> None:
         self._connection = connection
         self.address = address
         self.deadline = deadline

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from storpool_ovirt import config
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes, database, intent, locks
+from storpool_ovirt.engine import changes, database, database_url, intent, locks
 from storpool_ovirt.engine.changes import Change
 from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
 from storpool_ovirt.engine.journal import PENDING, Caller, Journal, OwnOperation
@@ -69,7 +68,7 @@ class Record(NamedTuple):
 
 @contextmanager
 def opened(  # noqa: PLR0913  what one process opens it with
-    address: config.Database,
+    address: database_url.Database,
     deadline: Deadline,
     caller: Caller,
     own: OwnOperation | None = None,

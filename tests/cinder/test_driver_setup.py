@@ -265,7 +265,8 @@ sys.modules["pyparsing"] = types.ModuleType("pyparsing")
 import cinder_driver.driver
 from storpool_ovirt.cluster import api
 from storpool_ovirt import config, deadline
-settings = config.Api({core.simulator.host!r}, {core.simulator.port}, config.Secret({TOKEN!r}))
+from storpool_ovirt.secret import Secret
+settings = config.Api({core.simulator.host!r}, {core.simulator.port}, Secret({TOKEN!r}))
 assert api.Client(settings, deadline.Deadline(10)).templates()
 assert "confget" not in sys.modules
 """

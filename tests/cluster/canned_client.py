@@ -6,6 +6,7 @@ from rigs.clock import Clock
 from storpool_ovirt import config
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.secret import Secret
 
 VOLUME = {
     "name": "ovirt--x",
@@ -23,5 +24,5 @@ BODY = {"name": "ovirt--x", "size": 1 << 30}
 
 def client(port: int, time: Clock, seconds: float = 100, **settings: object) -> api.Client:
     """A client of the canned server."""
-    api_settings = config.Api("127.0.0.1", port, config.Secret("42"), **settings)  # type: ignore[arg-type]
+    api_settings = config.Api("127.0.0.1", port, Secret("42"), **settings)  # type: ignore[arg-type]
     return api.Client(api_settings, Deadline(seconds, time), time.sleep, lambda: 0.5)

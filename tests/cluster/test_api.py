@@ -14,6 +14,7 @@ from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
+from storpool_ovirt.secret import Secret
 
 
 def test_a_reply_becomes_a_typed_value() -> None:
@@ -155,7 +156,7 @@ def test_a_refused_connection_is_tried_over_and_then_told() -> None:
 def test_an_unknown_host_is_told_at_once() -> None:
     """A name that does not resolve is a mistake in the options, and no request was sent."""
     time = Clock()
-    settings = config.Api("name.invalid", 81, config.Secret("42"))
+    settings = config.Api("name.invalid", 81, Secret("42"))
     with pytest.raises(errors.AddressUnknown, match="name"):
         api.Client(settings, Deadline(60, time), time.sleep, lambda: 0.5).templates()
     assert time.slept == []

@@ -16,6 +16,7 @@ from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, force, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.secret import Secret
 
 PREFIX = "os"
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
@@ -122,7 +123,7 @@ def test_what_is_in_neither_list_is_looked_for_again() -> None:
     new = [{"volume": "new", "client": 1, "rights": "rw"}]
     answers = [DONE, client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
-        settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
+        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN))
         seen = force.look(api.Client(settings, Deadline(20)), 1, PREFIX)
     assert [each.uuid for each in seen.ours] == [UUIDS[0]]
     assert len(server.requests) == len(answers)
@@ -135,7 +136,7 @@ def test_what_is_in_no_list_is_nobodys_guess() -> None:
     stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
     answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * force.LOOKS]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
-        settings = config.Api("127.0.0.1", server.port, config.Secret(TOKEN))
+        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN))
         seen = force.look(api.Client(settings, Deadline(20)), 1, PREFIX)
     assert (seen.ours, seen.others, seen.unknown) == ((), (), ("stray",))
     with pytest.raises(

@@ -21,7 +21,8 @@ from wires import Wires
 from ovirt_demo import children, engine
 from rigs import disk_rig, forked, shared_stage
 from storpool_ovirt import config
-from storpool_ovirt.engine import claims, journal
+from storpool_ovirt.engine import claims, database_url, journal
+from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -201,8 +202,8 @@ class FaultWorld(disk_rig.DiskRig):
 
         NotFound without tables.
         """
-        address = config.parse_database_url(self._databases[scene.first].url)
-        settings = config.Api("127.0.0.1", self.wires.api_port, config.Secret(disk_rig.TOKEN))
+        address = database_url.parse(self._databases[scene.first].url)
+        settings = config.Api("127.0.0.1", self.wires.api_port, Secret(disk_rig.TOKEN))
         caller = journal.Caller("test", "reconcile")
         with self.working(
             caller, settings, disk_rig.VERB_SECONDS, address=address, make=False

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rigs import name_servers
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import database_url
+from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -27,9 +29,9 @@ OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
 
 COUNT = "SELECT count(*) FROM storpool_ovirt.node"
 OPEN = (
-    "import sys; from storpool_ovirt import config; from storpool_ovirt.engine import database;"
+    "import sys; from storpool_ovirt.engine import database, database_url;"
     " from storpool_ovirt.deadline import Deadline\nwith"
-    " database.opened(config.parse_database_url(sys.argv[1]), Deadline(60)) as session:\n"
+    " database.opened(database_url.parse(sys.argv[1]), Deadline(60)) as session:\n"
 )
 
 
@@ -38,7 +40,7 @@ def opened(database: Database, seconds: float = 20) -> Iterator[sessions.Session
     """Open the database as the adapter does."""
     from storpool_ovirt.engine import database as sessions
 
-    with sessions.opened(config.parse_database_url(database.url), Deadline(seconds)) as session:
+    with sessions.opened(database_url.parse(database.url), Deadline(seconds)) as session:
         yield session
 
 
@@ -262,7 +264,7 @@ def test_a_wrong_password_is_one_sentence(database: Database) -> None:
     """T24: what PostgreSQL says about the login is passed on, without the password."""
     from storpool_ovirt.engine import database as sessions
 
-    address = config.parse_database_url(database.url.replace(database.password, "wr@ng"))
+    address = database_url.parse(database.url.replace(database.password, "wr@ng"))
     with (
         pytest.raises(errors.DatabaseUnavailable, match="authentication failed") as raised,
         sessions.opened(address, Deadline(10)),
@@ -302,9 +304,7 @@ def test_messages_in_another_encoding_are_told(said: bytes, told: str) -> None:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        address = config.Database(
-            "127.0.0.1", server.getsockname()[1], "x", config.Secret("x"), "x"
-        )
+        address = database_url.Database("127.0.0.1", server.getsockname()[1], "x", Secret("x"), "x")
         with (
             pytest.raises(errors.DatabaseUnavailable) as raised,
             sessions.opened(address, Deadline(10)),
@@ -324,11 +324,9 @@ def test_text_that_no_server_holds_is_an_error_of_ours(database: Database, value
         session.rows("SELECT %s", value)
 
 
-def named(database: Database) -> config.Database:
+def named(database: Database) -> database_url.Database:
     """Return the database's address with a name that no resolver knows but that of a test."""
-    return config.parse_database_url(
-        database.url.replace(f"@{database.host}:", "@database.example:")
-    )
+    return database_url.parse(database.url.replace(f"@{database.host}:", "@database.example:"))
 
 
 def test_the_servers_name_is_resolved_within_the_limit(

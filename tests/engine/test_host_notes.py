@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes, host_notes, journal, mapping
+from storpool_ovirt.engine import changes, database_url, host_notes, journal, mapping
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -22,7 +22,7 @@ OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
 @contextlib.contextmanager
 def opened(database: Database) -> Iterator[mapping.Mapping]:
     """Open the mapping as the adapter does."""
-    address = config.parse_database_url(database.url)
+    address = database_url.parse(database.url)
     caller = journal.Caller("corr-1", "connect_volume")
     with mapping.opened(address, Deadline(20), caller) as there:
         yield there

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes
+from storpool_ovirt.engine import changes, database_url
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -26,7 +26,7 @@ def opened(database: Database) -> Iterator[mapping.Mapping]:
     """Open the mapping as the adapter does."""
     from storpool_ovirt.engine import journal, mapping
 
-    address = config.parse_database_url(database.url)
+    address = database_url.parse(database.url)
     with mapping.opened(
         address, Deadline(20), journal.Caller("corr-1", "create_volume", (ID, "1"))
     ) as there:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ DEAF = "ignore_startup_parameters = options, extra_float_digits\n"
 @contextlib.contextmanager
 def pooled(database: Database, folder: Path, mode: str, more: str = DEAF) -> Iterator[str]:
     """Run PgBouncer before the database; give the URL that leads through it."""
-    address = config.parse_database_url(database.url)
+    address = database_url.parse(database.url)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -79,12 +80,12 @@ def test_a_pooler_is_noticed_and_refused(
     from storpool_ovirt.engine import database as sessions
 
     if not first:
-        with sessions.opened(config.parse_database_url(database.url), Deadline(LIMIT_SECONDS)):
+        with sessions.opened(database_url.parse(database.url), Deadline(LIMIT_SECONDS)):
             pass
     with (
         pooled(database, tmp_path, mode) as url,
         pytest.raises(errors.DatabaseUnavailable, match="connection pooler such as PgBouncer"),
-        sessions.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
+        sessions.opened(database_url.parse(url), Deadline(LIMIT_SECONDS)),
     ):
         pass
     with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
@@ -104,7 +105,7 @@ def test_a_pooler_that_refuses_our_settings_is_told_as_what_it_is(
         pytest.raises(
             errors.DatabaseUnavailable, match="give Engine the address of PostgreSQL itself"
         ),
-        sessions.opened(config.parse_database_url(url), Deadline(LIMIT_SECONDS)),
+        sessions.opened(database_url.parse(url), Deadline(LIMIT_SECONDS)),
     ):
         pass
 
@@ -115,7 +116,7 @@ def test_behind_a_pooler_two_verbs_would_hold_one_lock(database: Database, tmp_p
     import psycopg2
 
     with pooled(database, tmp_path, "transaction") as url:
-        address = config.parse_database_url(url)
+        address = database_url.parse(url)
         with contextlib.ExitStack() as stack:
             answers = []
             for _ in range(2):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rigs.host_files import NODE, conf
 from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt.secret import Secret
 
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
 
@@ -35,7 +34,7 @@ def test_what_is_missing_comes_from_storpool_conf(tmp_path: Path) -> None:
     assert (domain.api.host, domain.api.port, domain.api.token) == (
         "10.9.9.9",
         8181,
-        config.Secret("42424242"),
+        Secret("42424242"),
     )
     assert config.domain(PLAIN, root).api.host == "10.1.2.3", "an option wins"
 
@@ -45,10 +44,8 @@ def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("  987654321\n")
     options = {"sp_api_http_host": "h", "sp_auth_token_file": str(path)}
-    assert config.domain(options, str(tmp_path)).api.token == config.Secret("987654321")
-    assert config.domain(
-        {**options, "sp_auth_token": "1"}, str(tmp_path)
-    ).api.token == config.Secret("1")
+    assert config.domain(options, str(tmp_path)).api.token == Secret("987654321")
+    assert config.domain({**options, "sp_auth_token": "1"}, str(tmp_path)).api.token == Secret("1")
 
 
 def test_unknown_keys_are_ignored_and_values_may_be_texts() -> None:
@@ -66,7 +63,7 @@ def test_unknown_keys_are_ignored_and_values_may_be_texts() -> None:
         }
     )
     assert domain.api == config.Api(
-        "10.1.2.3", 8080, config.Secret(PLAIN["sp_auth_token"]), True, "bgu4.n"
+        "10.1.2.3", 8080, Secret(PLAIN["sp_auth_token"]), True, "bgu4.n"
     )
     assert (domain.template, domain.deadline_seconds) == ("hdd-3", 30.0)
     assert config.domain(
@@ -173,19 +170,6 @@ def test_odd_values_are_one_sentence(tmp_path: Path, options: dict[str, object])
         config.domain({**PLAIN, **options}, conf(tmp_path, ""))
 
 
-@pytest.mark.parametrize("port", ["9" * 5000, "٣", "1_0", "+1", "0"])
-def test_an_odd_port_of_the_database_is_one_sentence(port: str) -> None:
-    """It is no number; a password that no server can be told is refused as well."""
-    for url in (
-        f"postgresql://u:secret@h:{port}/d",
-        "postgresql://u:sec\0ret@h:1/d",
-        "postgresql://u:sec\ud800@h:1/d",
-    ):
-        with pytest.raises(errors.InputError, match="database URL") as raised:
-            config.parse_database_url(url)
-        assert "sec" not in str(raised.value)
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "1", "[" * 100_000])
 def test_driver_options_that_are_no_object_are_refused(text: str) -> None:
     """Engine passes one JSON object; anything else is one sentence."""
@@ -203,7 +187,7 @@ def test_a_host_knows_itself(tmp_path: Path) -> None:
     """The client id is SP_OURID of the host's own section."""
     text = f"SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\n[{NODE}]\nSP_OURID=7\n[other]\nSP_OURID=8\n"
     root = conf(tmp_path, text)
-    assert config.host(root) == config.HostSettings(config.Api("h", 81, config.Secret("1")), 7)
+    assert config.host(root) == config.HostSettings(config.Api("h", 81, Secret("1")), 7)
     assert config.host(root, node="other").client_id == 8
     assert storpool_conf.host_names(root) == {7: NODE, 8: "other"}
 
@@ -233,46 +217,6 @@ def test_a_host_without_the_file_says_so(tmp_path: Path) -> None:
         errors.ConfigError, match=r"/etc/storpool\.conf is missing: install StorPool's client"
     ):
         config.host(str(tmp_path))
-
-
-PASSWORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=30)
-
-
-@given(PASSWORDS, st.integers(1, 65535))
-def test_a_database_url_is_read_whatever_the_password(password: str, port: int) -> None:
-    """Engine puts the password into the URL unquoted: any of `@ : / ? # % [ ]` may be in it."""
-    url = f"postgresql+psycopg2://ovirt_managedblock:{password}@localhost:{port}/ovirt_managedblock"
-    database = config.parse_database_url(url)
-    assert database.password.reveal() == password
-    assert (database.user, database.host, database.port) == (
-        "ovirt_managedblock",
-        "localhost",
-        port,
-    )
-    assert str(database) == f"ovirt_managedblock at localhost:{port}"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "x",
-        "postgresql://",
-        "postgresql://u:secret@h/db",
-        "postgresql://u@h:1/db",
-        "mysql://u:secret@h:1/db",
-        "postgresql://u:secret@h:x/db",
-        "postgresql://u:secret@h:1",
-        "postgresql://u:secret@:1/db",
-        "postgresql://u:secret@h:99999/db",
-        "postgresql://u:secret@h:1/d\nb",
-    ],
-)
-def test_a_bad_database_url_is_refused_without_its_password(url: str) -> None:
-    """T75: the sentence tells the form, never what was given."""
-    with pytest.raises(errors.InputError, match="USER:PASSWORD@HOST:PORT/DATABASE") as raised:
-        config.parse_database_url(url)
-    assert "secret" not in str(raised.value)
 
 
 def test_the_sample_under_etc_has_every_option() -> None:

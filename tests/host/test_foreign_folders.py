@@ -24,6 +24,7 @@ from storpool_ovirt.admin import access
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.fence import agent
 from storpool_ovirt.host import boot_hook, helper
+from storpool_ovirt.secret import Secret
 
 USER = 54321  # in no list of users
 SECONDS = 20.0  # no program here asks anybody: each ends at once, on a machine that is busy
@@ -271,7 +272,7 @@ def test_a_mark_of_an_editor_does_no_harm(tmp_path: Path) -> None:
     token.write_text(" 1556560560218011653\r\n", "utf-8-sig")
     options.write_text(f'{{"sp_api_http_host": "h", "sp_auth_token_file": "{token}"}}', "utf-8-sig")
     domain = config.domain(access.driver_options(str(options)), str(tmp_path))
-    assert domain.api == config.Api("h", config.API_PORT, config.Secret("1556560560218011653"))
+    assert domain.api == config.Api("h", config.API_PORT, Secret("1556560560218011653"))
 
 
 def test_locks_are_not_led_elsewhere(place: Place) -> None:

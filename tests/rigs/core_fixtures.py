@@ -17,6 +17,7 @@ from storpool_ovirt import config
 from storpool_ovirt.cluster import api, attachments, binding
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.log import Log
+from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ class Core:
 
     def settings(self, **more: Any) -> config.Api:
         """How to reach the cluster."""
-        return config.Api(self.simulator.host, self.simulator.port, config.Secret(TOKEN), **more)
+        return config.Api(self.simulator.host, self.simulator.port, Secret(TOKEN), **more)
 
     def client(self, seconds: float = 20, **more: Any) -> api.Client:
         """Return a client with a deadline of its own."""

@@ -26,6 +26,7 @@ from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
     creation,
+    database_url,
     disks,
     journal,
     mapping,
@@ -36,6 +37,7 @@ from storpool_ovirt.engine import (
     tree,
 )
 from storpool_ovirt.log import Log
+from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -121,7 +123,7 @@ class DiskRig:
         **variant: Any,
     ) -> None:
         self.folder = folder
-        self._address = config.parse_database_url(database.url)
+        self._address = database_url.parse(database.url)
         self._variant = variant
         self._foreign_id = foreign_id
         self._log = Log("test", str(folder / "verbs.log"))
@@ -187,7 +189,7 @@ class DiskRig:
         settings = config.Api(
             self.simulator.host,
             self.port or self.simulator.port,
-            config.Secret(TOKEN),
+            Secret(TOKEN),
             self._variant["multicluster"],
             self.simulator.cluster_id if self._variant["pinned"] else None,
         )
@@ -200,7 +202,7 @@ class DiskRig:
         caller: journal.Caller,
         settings: config.Api,
         seconds: int,
-        address: config.Database | None = None,
+        address: database_url.Database | None = None,
         make: bool = True,
     ) -> Iterator[tree.Work]:
         """Give what a program of ours works with for so long.

@@ -22,6 +22,7 @@ from rigs.disk_rig import Death, Fault
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.admin import audit, findings, limits, rebuild, reconcile, survey
 from storpool_ovirt.engine import disks, journal, operations, tree
+from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,12 +42,11 @@ LISTS = ("VolumesList", "SnapshotsList", "AttachmentsList")
 # backend.
 HOLDER = """
 import sys
-from storpool_ovirt import config
-from storpool_ovirt.engine import journal, mapping, process
+from storpool_ovirt.engine import database_url, journal, mapping, process
 from storpool_ovirt.deadline import Deadline
 url, disk = sys.argv[1:]
 caller = journal.Caller("corr-9", "extend_volume")
-with mapping.opened(config.parse_database_url(url), Deadline(60), caller) as there:
+with mapping.opened(database_url.parse(url), Deadline(60), caller) as there:
     there.lock(disk)
     there.begin_growth(there.node(disk), 2 << 30)
     print(process.own(), there.session.rows("SELECT pg_backend_pid()")[0][0], flush=True)
@@ -90,9 +90,7 @@ class Yard(disk_rig.DiskRig):
         command makes the tables where they are missing.
         """
         there = cluster or self.simulator
-        settings = config.Api(
-            host or there.host, there.port, config.Secret(disk_rig.TOKEN), False, pinned
-        )
+        settings = config.Api(host or there.host, there.port, Secret(disk_rig.TOKEN), False, pinned)
         caller = journal.Caller("administrator", verb)
         with self.working(caller, settings, int(limits.MEND_SECONDS), make=make) as work:
             yield work

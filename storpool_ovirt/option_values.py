@@ -1,0 +1,101 @@
+"""The values of options: each is parsed once, and is plain and typed from there on.
+
+Each function returns what a text means, or raises ValueError with what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable
+
+from storpool_ovirt import text
+from storpool_ovirt.secret import Secret
+
+_HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
+# What inet_aton(3) takes for an address, and what an administrator means by one.
+_NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\Z")
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
+_LABEL_MAX = 63  # of a name's part, in the DNS
+_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
+
+
+def host(given: str) -> str:
+    """Return the name or the address of a host, without a port."""
+    # A resolver refuses what is no name, in words of its own; the dot at the end of a whole name is
+    # no part of it.
+    parts = given[:-1].split(".") if given.endswith(".") else given.split(".")
+    if (
+        "://" in given
+        or not _HOST.match(given)
+        or not all(0 < len(part) <= _LABEL_MAX for part in parts)
+    ):
+        raise ValueError(
+            "is not a host name or address", "give it alone, without http:// and without a port"
+        )
+    if given.count(":") == 1 or "]:" in given:  # an IPv6 address has more of them
+        raise ValueError(
+            "has a port in it", "give the port as sp_api_http_port, or SP_API_HTTP_PORT"
+        )
+    if _NUMBERS.match(given) and not _IPV4.match(given):
+        # The C library takes 10.1.100 for 10.1.0.100, and would send the token there.
+        raise ValueError("is not an address", "give all four numbers of it")
+    return given
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Return a function that reads a number, which may have a fraction."""
+
+    def parse(given: str) -> float:
+        found = text.decimal(given)
+        if found is None or not low <= found <= high:
+            raise ValueError("is out of range", f"give a number from {low:g} to {high:g}")
+        return found
+
+    return parse
+
+
+def port(given: str) -> int:
+    """Return a TCP port."""
+    found = text.port(given)
+    if found is None:
+        raise ValueError("is not a port", f"give a number from 1 to {text.PORT_MAX}")
+    return found
+
+
+def boolean(given: str) -> bool:
+    """Return true or false."""
+    try:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+            given.lower()
+        ]
+    except KeyError:
+        raise ValueError("is neither true nor false", "give true or false") from None
+
+
+def token(given: str) -> Secret:
+    """Return a token of StorPool's API."""
+    if not _TOKEN.match(given):
+        raise ValueError(
+            "is not a token", "give the value of SP_AUTH_TOKEN, without blanks or line breaks"
+        )
+    return Secret(given)
+
+
+def path(given: str) -> str:
+    """Return an absolute path."""
+    if not given.startswith("/") or "\0" in given or not text.is_utf8(given):
+        raise ValueError(
+            "is not an absolute path", "give the full path of a file that holds only the token"
+        )
+    return given
+
+
+def pattern(wanted: re.Pattern[str], advice: str) -> Callable[[str], str]:
+    """Return a function that takes what matches a pattern; `advice` is for everything else."""
+
+    def parse(given: str) -> str:
+        if not wanted.match(given):
+            raise ValueError("is not valid", advice)
+        return given
+
+    return parse
