@@ -98,12 +98,15 @@ def limit_end(seconds: float = END_SECONDS) -> None:
 
 
 @contextmanager
-def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[None]:
+def enforced(
+    deadline: Deadline, what: str, grace_seconds: float, again_seconds: float = AGAIN_SECONDS
+) -> Iterator[None]:
     """Break off whatever blocks in this process `grace_seconds` after the deadline.
 
     An undo that blocks then is broken off too. This is the net below all other limits: a peer that
     sends one byte now and then resets every socket time-out. A signal that asks the process to end
-    does the same, so that what can be undone is undone, and an answer is given.
+    does the same, so that what can be undone is undone, and an answer is given. Code that
+    keeps the first alarm to itself meets the next one `again_seconds` later.
     """
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
@@ -119,7 +122,7 @@ def enforced(deadline: Deadline, what: str, grace_seconds: float) -> Iterator[No
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expired)
     # Whoever started us may have blocked it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, seconds, again_seconds)
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ from rigs import stage_fixtures
 # Loaded once, here, and not in each of the processes that are forked.
 from storpool_ovirt.cluster import api  # noqa: F401
 from storpool_ovirt.engine import adapter, database, disks  # noqa: F401
-from storpool_ovirt.fence import agent, options
+from storpool_ovirt.fence import agent
 from storpool_ovirt.host import boot_hook, helper, takeover, vm_hook  # noqa: F401
 
 GIB = 1 << 30
@@ -180,10 +180,8 @@ class RepliesWorld:
 
 @contextlib.contextmanager
 def world() -> Iterator[RepliesWorld]:
-    """Start all of it; the limits are short meanwhile."""
+    """Start all of it."""
     with contextlib.ExitStack() as stack:
-        stack.callback(setattr, options, "POWER_TIMEOUT_SECONDS", options.POWER_TIMEOUT_SECONDS)
-        options.POWER_TIMEOUT_SECONDS = 0.1  # where no option says another
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         engine = stack.enter_context(demo_database.running(folder))
