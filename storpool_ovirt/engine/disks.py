@@ -115,11 +115,10 @@ def delete(work: tree.Work, uuid: str) -> None:
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
     before then.
     """
-    tree = recovery.locked_tree(work, uuid, whole=True)
-    whole = bool(tree) and tree[0].root == uuid
-    removal.delete_nodes(
-        work, uuid, tree, tree if whole else [each for each in tree if each.uuid == uuid]
-    )
+    nodes = recovery.locked_tree(work, uuid, whole=True)
+    is_whole = bool(nodes) and nodes[0].root == uuid
+    doomed = nodes if is_whole else [each for each in nodes if each.uuid == uuid]
+    removal.delete_nodes(work, uuid, nodes, doomed)
 
 
 def remove(work: tree.Work, uuid: str) -> None:
@@ -128,13 +127,13 @@ def remove(work: tree.Work, uuid: str) -> None:
     The volume that the disk's VM writes is not among them: only `delete` takes it. Of a disk's own
     first volume the id stays known, as the disk has it.
     """
-    tree = recovery.locked_tree(work, uuid)
-    named = [each for each in tree if each.uuid == uuid and each.state != mapping.REMOVED]
-    if named and uuid in {each.active or each.uuid for each in tree if each.uuid == each.root}:
+    nodes = recovery.locked_tree(work, uuid)
+    named = [each for each in nodes if each.uuid == uuid and each.state != mapping.REMOVED]
+    if named and uuid in {each.active or each.uuid for each in nodes if each.uuid == each.root}:
         raise errors.Conflict(
             f"volume {uuid}", "is the active volume of its disk", "delete the disk itself"
         )
-    removal.delete_nodes(work, uuid, tree, named)
+    removal.delete_nodes(work, uuid, nodes, named)
 
 
 def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:

@@ -60,14 +60,14 @@ def drop_unused(work: tree.Work, there: api.Volume) -> None:
         ) from error
 
 
-def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: bool = False) -> None:
+def forget(work: tree.Work, nodes: list[mapping.Node], gone: list[str], last: bool = False) -> None:
     """Write that these nodes of a tree are gone; `last`: it is the result of our operation.
 
     The disk's id stays known as long as anything of it is left.
     """
-    activate_previous(work, tree, gone)
-    root = tree[0].root
-    if root in gone and len(gone) < len(tree):
+    activate_previous(work, nodes, gone)
+    root = nodes[0].root
+    if root in gone and len(gone) < len(nodes):
         work.mapping.write(changes.marked([root], mapping.REMOVED))
         gone = [uuid for uuid in gone if uuid != root]
     if last:
@@ -76,16 +76,16 @@ def forget(work: tree.Work, tree: list[mapping.Node], gone: list[str], last: boo
         work.mapping.write(changes.forgotten(gone))
 
 
-def activate_previous(work: tree.Work, tree: list[mapping.Node], gone: list[str]) -> None:
+def activate_previous(work: tree.Work, nodes: list[mapping.Node], gone: list[str]) -> None:
     """Write that the volume is active again which the active one had replaced, if that one went."""
-    nodes = {node.uuid: node for node in tree}
-    root = nodes.get(tree[0].root) if tree else None
+    by_uuid = {node.uuid: node for node in nodes}
+    root = by_uuid.get(nodes[0].root) if nodes else None
     if root is None or root.uuid in gone or root.active not in gone:
         return
     active: str | None = root.active
     while active is not None and active in gone:
-        active = nodes[active].replaced if active in nodes else None
-    if active is None or active not in nodes:
+        active = by_uuid[active].replaced if active in by_uuid else None
+    if active is None or active not in by_uuid:
         active = root.uuid
     work.mapping.write(changes.activated(root.uuid, active))
 
