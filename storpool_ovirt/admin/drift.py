@@ -23,8 +23,6 @@ from storpool_ovirt.admin.findings import (
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, intent, mapping, operations
 
-GIB = 1 << 30
-
 
 def of_rows(view: survey.View) -> Iterator[Finding]:
     """Yield rows without the right object."""
@@ -45,11 +43,6 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
             yield _ghost(view, record)
             continue
         yield from _drifts(view, record, thing)
-
-
-def gib(size_bytes: int) -> str:
-    """Return a size as people read it."""
-    return f"{size_bytes / GIB:g} GiB"
 
 
 def _astray(record: mapping.Record) -> Finding:
@@ -182,6 +175,7 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
             age_seconds=record.age_seconds,
         )
     if thing.size_bytes != node.size_bytes:
+        has, says = findings.gib(thing.size_bytes), findings.gib(node.size_bytes)
         yield Finding(
             kind=SIZE,
             severity=WARNING,
@@ -189,8 +183,8 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
             uuid=node.uuid,
             disk=node.root,
             cause=(
-                f"it has {gib(thing.size_bytes)}, the mapping says {gib(node.size_bytes)}: it was"
-                " resized, reverted or restored by hand, or by a request that came late"
+                f"it has {has}, the mapping says {says}: it was resized, reverted or restored by"
+                " hand, or by a request that came late"
             ),
             mend=(
                 f"storpool-ovirt mend {node.uuid}, or reconcile, writes the size in the mapping;"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # What is younger may still be under way: a request that was sent by a dead process, a disk between
 # two calls of Engine.
 GRACE_SECONDS = 900.0
+_GIB = 1 << 30
 
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
@@ -65,3 +66,8 @@ def is_old(finding: Finding, grace_seconds: float) -> bool:
 def named(kind: str, uuid: str, thing: api.Volume | None) -> str:
     """Return the words for an object, with its global id where it is there."""
     return f"{thing.kind} {uuid} (~{thing.global_id})" if thing is not None else f"{kind} {uuid}"
+
+
+def gib(size_bytes: int) -> str:
+    """Return a size as people read it."""
+    return f"{size_bytes / _GIB:g} GiB"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import checks, drift
+from storpool_ovirt.admin import checks, findings
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, changes, mapping, recovery, tree
 
@@ -56,8 +56,8 @@ class Drift:
             found.append(f"  tag {key}: it has {was}, it gets {value or 'none'}")
         if self.is_resized:
             found.append(
-                f"  size: the mapping has {drift.gib(node.size_bytes)}, it is"
-                f" {drift.gib(there.size_bytes)}"
+                f"  size: the mapping has {findings.gib(node.size_bytes)}, it is"
+                f" {findings.gib(there.size_bytes)}"
             )
         return [f"{node.kind} {node.uuid}: {candidates.said(there)}", *found] if found else []
 
@@ -262,7 +262,7 @@ def _advice(mended: Sequence[Drift]) -> list[str]:
         )
     lines += [
         f"oVirt shows another size: extend disk {each.node.root} there to"
-        f" {drift.gib(each.there.size_bytes)} or more"
+        f" {findings.gib(each.there.size_bytes)} or more"
         for each in mended
         if each.is_resized and each.node.kind == "volume"
     ]
