@@ -40,9 +40,9 @@ STALLED = """
 import sys, time
 from storpool_ovirt import log
 log._to_syslog = lambda program, text: time.sleep(600)
-from storpool_ovirt import {module}
+import storpool_ovirt.{module}
 sys.argv = {argv}
-{module}.run()
+storpool_ovirt.{module}.run()
 """
 
 
