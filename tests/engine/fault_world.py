@@ -19,7 +19,7 @@ from wire_talks import Strike
 from wires import Wires
 
 from ovirt_demo import children, engine
-from rigs import disk_rig, forked, shared_stage
+from rigs import disk_rig, forked, forked_engine, shared_stage
 from storpool_ovirt import config
 from storpool_ovirt.engine import claims, database_url, journal
 from storpool_ovirt.secret import Secret
@@ -41,18 +41,6 @@ _OPEN = (
 )
 _META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
 LOOKS = 5
-UMASK = 0o022  # as Engine's
-# What a verb that talks to StorPool and PostgreSQL imports
-ADAPTER = (
-    "storpool_ovirt.engine.adapter",
-    "storpool_ovirt.engine.disks",
-    "storpool_ovirt.cluster.binding:load",
-    "psycopg2",
-    "pwd",
-    "syslog",
-    "threading",
-    "uuid",
-)
 _SHARE = ("globalId", "client", "rights", "snapshot")
 _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "createdFromGlobalId")
 
@@ -92,25 +80,17 @@ class Look:
         return {self.objects[global_id]["tags"].get("ovirt-uuid", global_id) for global_id in new}
 
 
-class Caller(engine.Engine):
-    """Engine with wires between its verbs and the servers; `keeper`: who starts them, but for real
-    starts."""
+class Caller(forked_engine.Engine):
+    """Engine with wires between its verbs and the servers."""
 
     wires: Wires
-    keeper: forked.Keeper | None = None
 
     @contextlib.contextmanager
     def started(
         self, verb: str, *arguments: str, correlation_id: str
     ) -> Iterator[subprocess.Popen[bytes] | forked.Run]:
         """Start a verb and tell the wires which process it is."""
-        with contextlib.ExitStack() as stack:
-            if self.keeper is None:
-                begun = super().started(verb, *arguments, correlation_id=correlation_id)
-            else:
-                argv = self.argv(verb, *arguments, correlation_id=correlation_id)
-                begun = self.keeper.started(argv, self.programs, UMASK)
-            process = stack.enter_context(begun)
+        with super().started(verb, *arguments, correlation_id=correlation_id) as process:
             self.wires.victim(process.pid)
             yield process
 
@@ -133,7 +113,7 @@ class FaultWorld(disk_rig.DiskRig):
         self.wires = Wires(
             (database.host, database.port), (self.simulator.host, self.simulator.port)
         )
-        self._keeper = forked.Keeper(ADAPTER, self._engine(first=False).environment)
+        self._keeper = forked_engine.keeper(self._engine(first=False))
         self._make_bystanders()
         self._bystanders = self._look(first=False)
         self._known: dict[str, str] = {}

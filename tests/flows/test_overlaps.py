@@ -1,6 +1,9 @@
 """Calls that overlap: two verbs on one object, a crowd of verbs on a few disks, helpers that are
 killed in the middle.
 
+Verbs that overlap share one start of Python (`forked_engine`); those of which one comes after the
+other, to compare with, are real starts.
+
 What may come of it is never written down here: two verbs that overlap must end as the same two do
 one after the other, a crowd as its history allows (crowd.py), and a host as its plan says.
 """
@@ -8,13 +11,13 @@ one after the other, a crowd as its history allows (crowd.py), and a host as its
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import itertools
 import json
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,7 +30,9 @@ import crowd_hosts
 import pytest
 
 from ovirt_demo import engine
+from rigs import forked_engine
 from rigs.clock import wait_until
+from rigs.forked import Run
 from rigs.shared_stage import (
     GIB,
     answered,
@@ -80,8 +85,17 @@ Call = Sequence[str]
 Outcome = tuple[Any, ...]
 
 
+@pytest.fixture(scope="module")
+def forked(module_stage: Stage) -> Iterator[forked_engine.Engine]:
+    """Give the Engine of the stage with verbs that share one start."""
+    with forked_engine.of(module_stage.engine) as made:
+        yield made
+
+
 @pytest.mark.parametrize("pair", PAIRS)
-def test_two_verbs_at_once_end_as_one_after_the_other(shared: Stage, pair: str) -> None:
+def test_two_verbs_at_once_end_as_one_after_the_other(
+    shared: Stage, forked: forked_engine.Engine, pair: str
+) -> None:
     """T19, T61: wherever in the first the second begins, answers, mapping and cluster are those of
     one order."""
     there, *verbs = PAIRS[pair]
@@ -95,9 +109,10 @@ def test_two_verbs_at_once_end_as_one_after_the_other(shared: Stage, pair: str) 
             (order, partial(before_heard, asked[-1])),
         ]
         scenes += [(order, behind_a_third)] if "D" in there else []
+    overlapping = dataclasses.replace(shared, engine=forked)
     for order, way in scenes:
-        ids = _prepared(shared, there)
-        results = way(shared, *(_call(ids, text) for text in (*order, "extend_volume D 1")))
+        ids = _prepared(overlapping, there)
+        results = way(overlapping, *(_call(ids, text) for text in (*order, "extend_volume D 1")))
         said = "; ".join(
             f"{text}: {result.output.decode().strip()}" for text, result in zip(order, results)
         )
@@ -172,15 +187,13 @@ WAITING = (
 )
 
 
-class Watched(engine.Engine):
+class Watched(forked_engine.Engine):
     """An Engine that knows the process of the verb that it started last."""
 
-    process: subprocess.Popen[bytes]
+    process: Run
 
     @contextlib.contextmanager
-    def started(
-        self, verb: str, *arguments: str, correlation_id: str
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, verb: str, *arguments: str, correlation_id: str) -> Iterator[Run]:
         """Start a verb and give the process."""
         with super().started(verb, *arguments, correlation_id=correlation_id) as self.process:
             yield self.process
@@ -209,6 +222,7 @@ def before_heard(
     heard of it."""
     given = stage.engine
     watched = Watched(given.folder, given.program.readlink(), given.options, given.database_url)
+    watched.keeper = given.keeper
     with _pool(stage) as pool:
         one = _held(stage, pool, watched, first, query)
         watched.process.send_signal(signal.SIGSTOP)
@@ -294,10 +308,10 @@ def test_a_crowd_of_verbs(stage: Stage) -> None:
     )
     before = crowd.others(stage)
     disks = [new_id() for _ in range(8)]
-    mob = crowd.Crowd(
-        stage.engine, [*disks, foreign], 32, random.Random(1)
-    )  # the same verbs each time
-    mob.run(verbs, limit_seconds=30 + verbs / 4)
+    with forked_engine.of(stage.engine) as forked:
+        # The same verbs each time
+        mob = crowd.Crowd(forked, [*disks, foreign], 32, random.Random(1))
+        mob.run(verbs, limit_seconds=30 + verbs / 4)
     history = crowd.History(mob.events, {foreign})
     sys.stdout.write(crowd.told(mob.events))
     assert history.wrong() == []

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from rigs import forked, programs
+from rigs import forked, forked_engine, programs
 
 TELLS = """#!{python}
 import json, os, signal, sys
@@ -110,3 +110,10 @@ def test_a_trace_comes_out_as_from_a_real_start(keeper: forked.Keeper, tmp_path:
     with keeper.started([str(program)], tmp_path, UMASK) as run:
         assert run.wait(20) == 1
         assert b"ValueError: so it is" in run.stdout.read()
+
+
+def test_a_keeper_that_lacks_a_part_is_told() -> None:
+    """What has moved is named at once, not by the first run."""
+    with pytest.raises(ImportError, match="not all of"):
+        forked.Keeper(["json:nothing"], ENVIRONMENT)
+    forked.Keeper(forked_engine.ADAPTER, ENVIRONMENT).close()

@@ -29,6 +29,7 @@ from typing import IO, Any
 
 REQUEST_BYTES = 1 << 20  # an argument has at most 128 KiB
 LIMIT_SECONDS = 30.0
+READY = b"ready"
 
 
 class Keeper:
@@ -49,6 +50,9 @@ class Keeper:
                 pass_fds=[other.fileno()],
                 start_new_session=True,
             )
+        if self._socket.recv(REQUEST_BYTES) != READY:
+            self.close()
+            raise ImportError(f"not all of {parts} can be imported (stderr has the trace)")
 
     @contextlib.contextmanager
     def started(self, argv: Sequence[str], folder: Path, umask: int) -> Iterator[Run]:
@@ -138,6 +142,7 @@ def keep(orders: socket.socket, parts: Sequence[str]) -> None:
             getattr(imported, function)()
     gc.collect()
     gc.freeze()  # what is never written to stays shared
+    orders.send(READY)
     while True:
         text, descriptors, _, _ = socket.recv_fds(orders, REQUEST_BYTES, 2)
         if not text:
