@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 
-from rigs import shared_stage
-from rigs.admin_site import AdminSite, complained, told
+from rigs import refusals, shared_stage
+from rigs.admin_site import AdminSite, told
 
 # Audit
 
@@ -141,10 +141,10 @@ def test_what_is_in_the_mapping_is_not_removed(site: AdminSite, disk: str) -> No
     """T76: one sentence, exit code 1, nothing changed."""
     before = shared_stage.state(site.stage.simulator)
     address = f"~{shared_stage.volumes(site.stage.simulator)[disk]['globalId']}"
-    assert complained(site.run("reconcile", "--remove", address), 1).endswith(
+    assert refusals.of_command(site.run("reconcile", "--remove", address), 1).endswith(
         "in the mapping: delete its disk in oVirt"
     )
-    assert "is there" in complained(site.run("reconcile", "--remove", disk), 1)
+    assert "is there" in refusals.of_command(site.run("reconcile", "--remove", disk), 1)
     assert shared_stage.state(site.stage.simulator) == before
 
 

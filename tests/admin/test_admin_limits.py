@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import canned_api
-from rigs.admin_site import AdminSite, complained
+from rigs import canned_api, refusals
+from rigs.admin_site import AdminSite
 from rigs.yard import DISK
 from storpool_ovirt.admin import limits
 
@@ -89,7 +89,7 @@ def test_an_api_that_never_answers_is_one_sentence(
     arguments = [disk if each == DISK else each for each in arguments]
     with peer() as port:
         said = run(site, arguments, port)
-    sentence = complained(said, 3 if arguments[0] == "audit" else 1)
+    sentence = refusals.of_command(said, 3 if arguments[0] == "audit" else 1)
     assert f"StorPool API at 127.0.0.1:{port}" in sentence
 
 
@@ -109,7 +109,7 @@ def test_a_database_that_never_answers_is_one_sentence(
         assert (said.returncode, said.stderr) == (0, "")
         assert "times are missing: waited for the mapping database" in said.stdout
         return
-    sentence = complained(said, 3 if arguments[0] == "audit" else 1)
+    sentence = refusals.of_command(said, 3 if arguments[0] == "audit" else 1)
     assert "database" in sentence
 
 
@@ -135,7 +135,7 @@ def test_an_odd_answer_is_one_sentence(site: AdminSite, arguments: list[str], wh
     """T24: what StorPool cannot have meant is the reason, and not an error of ours."""
     with canned_api.answering([canned_api.ok(ODD[what])]) as canned:
         said = run(site, arguments, canned.port)
-    sentence = complained(said, 3 if arguments[0] == "audit" else 1)
+    sentence = refusals.of_command(said, 3 if arguments[0] == "audit" else 1)
     assert "internal error" not in sentence
     assert f"127.0.0.1:{canned.port}" in sentence
 

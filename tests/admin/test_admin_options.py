@@ -31,7 +31,7 @@ EMPTY = (
 )
 
 
-def refused(folder: Path, arguments: list[str]) -> str:
+def refusal(folder: Path, arguments: list[str]) -> str:
     """Run the command where neither API nor database is; return the one sentence with which it
     refuses."""
     said = subprocess.run(
@@ -53,14 +53,14 @@ def refused(folder: Path, arguments: list[str]) -> str:
 @pytest.mark.parametrize("verb", ["audit", "reconcile"])
 def test_a_number_that_cannot_be_meant(tmp_path: Path, verb: str, option: str, given: str) -> None:
     """T24: a grace period of `nan` is none at all, and would let everything be deleted."""
-    assert f"'{option}'" in refused(tmp_path, [verb, option, given])
+    assert f"'{option}'" in refusal(tmp_path, [verb, option, given])
 
 
 @pytest.mark.parametrize("arguments", EMPTY, ids=" ".join)
 def test_a_text_that_is_empty(tmp_path: Path, arguments: list[str]) -> None:
     """T24: a variable of a script that was never set does not mean what is taken without the
     option."""
-    assert "it is empty" in refused(tmp_path, arguments)
+    assert "it is empty" in refusal(tmp_path, arguments)
 
 
 def test_the_folder_of_the_connectors_file_is_not_the_one_that_this_runs_in(tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_the_folder_of_the_connectors_file_is_not_the_one_that_this_runs_in(tmp_
 )
 def test_a_secret_in_a_wrong_place_is_not_shown(tmp_path: Path, arguments: list[str]) -> None:
     """T75: what is wrong with an argument is told with its text, but for a secret in it."""
-    assert "SECRET" not in refused(tmp_path, arguments)
+    assert "SECRET" not in refusal(tmp_path, arguments)

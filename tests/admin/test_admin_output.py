@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import storpool_ovirt
-from rigs.admin_site import AdminSite, complained
+from rigs import refusals
+from rigs.admin_site import AdminSite
 from storpool_ovirt.admin import command, survey
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def test_a_file_of_options_in_another_encoding_is_one_sentence(site: AdminSite) 
     """T75: an editor of another system wrote it as UTF-16."""
     path = site.folder / "wrong.json"
     path.write_bytes(json.dumps({"sp_template": "диск"}).encode("utf-16"))
-    assert "UTF-8" in complained(site.run("audit", "--options", str(path)), 3)
+    assert "UTF-8" in refusals.of_command(site.run("audit", "--options", str(path)), 3)
 
 
 def test_no_line_is_longer_than_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovirt_demo import flows
-from rigs.admin_site import AdminSite, complained, opened_site, told
+from rigs import refusals
+from rigs.admin_site import AdminSite, opened_site, told
 from rigs.shared_stage import new_id, post, volumes, writes
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def test_a_dry_run_changes_nothing(site: AdminSite) -> None:
     assert writes(site.stage.simulator) == []
     for host in site.stage.hosts.values():
         flows.run_vm(site.stage.domain, host, dataclasses.replace(disk))
-    assert "is marked as shareable still" in complained(
+    assert "is marked as shareable still" in refusals.of_command(
         site.run("shareable", disk.id, "--not", "--dry-run"), 1
     )
     for host in site.stage.hosts.values():
@@ -93,7 +94,7 @@ def test_the_mark_stays_while_several_hosts_have_it(site: AdminSite) -> None:
     told(site.run("shareable", disk.id), 0)
     for host in site.stage.hosts.values():
         flows.run_vm(site.stage.domain, host, dataclasses.replace(disk))
-    sentence = complained(site.run("shareable", disk.id, "--not"), 1)
+    sentence = refusals.of_command(site.run("shareable", disk.id, "--not"), 1)
     assert "is attached to client 1, client 2, and is marked as shareable still" in sentence
     assert tags(site, disk.id)[MARK] == "1"
     site.stage.host2.detach_volume(site.stage.domain.id, disk.id)
@@ -112,7 +113,7 @@ def test_the_disk_means_its_active_volume(site: AdminSite) -> None:
     told(site.run("shareable", disk.id), 0)
     assert tags(site, disk.active)[MARK] == "1"
     assert MARK not in tags(site, disk.id)
-    assert "is nothing that a VM writes: name the disk" in complained(
+    assert "is nothing that a VM writes: name the disk" in refusals.of_command(
         site.run("shareable", snapshot), 1
     )
 
@@ -126,12 +127,14 @@ def test_only_ovirts_volumes_are_marked(site: AdminSite) -> None:
         f"VolumeUpdate/ovirt--{disk.id}",
         {"tags": {**tags(site, disk.id), "virt": "cs"}},
     )
-    assert "is another owner's by its tags: it is left alone" in complained(
+    assert "is another owner's by its tags: it is left alone" in refusals.of_command(
         site.run("shareable", disk.id), 1
     )
     assert MARK not in tags(site, disk.id)
-    assert "there is no volume of oVirt's disk" in complained(site.run("shareable", new_id()), 1)
-    assert "is not a UUID" in complained(site.run("shareable", "pvc-77"), 1)
+    assert "there is no volume of oVirt's disk" in refusals.of_command(
+        site.run("shareable", new_id()), 1
+    )
+    assert "is not a UUID" in refusals.of_command(site.run("shareable", "pvc-77"), 1)
 
 
 def test_volumes_of_the_cinder_driver(site: AdminSite) -> None:
@@ -157,5 +160,7 @@ def test_what_storpool_refuses_is_not_told_to_be_done(
         told(site.run("shareable", disk.id), 0)
     before = tags(site, disk.id)
     site.stage.simulator.inject("error_200", query="VolumeUpdate", name="invalidParam")
-    assert ": invalidParam: injected" in complained(site.run("shareable", disk.id, *arguments), 1)
+    assert ": invalidParam: injected" in refusals.of_command(
+        site.run("shareable", disk.id, *arguments), 1
+    )
     assert tags(site, disk.id) == before

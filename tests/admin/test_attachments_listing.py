@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from attachments_ground import document, global_id, listed, on
 
-from rigs import shared_stage
-from rigs.admin_site import AdminSite, complained
+from rigs import refusals, shared_stage
+from rigs.admin_site import AdminSite
 
 NOWHERE = "77777777-7777-4777-8777-777777777777"
 
@@ -184,7 +184,7 @@ def test_a_name_that_is_two_hosts_is_refused(site: AdminSite, disk: str) -> None
     shared_stage.attach(site.stage, 2, disk)
     (site.folder / "etc" / "storpool.conf.d" / "spare.conf").write_text("[spare]\nSP_OURID=2\n")
     for name in ("host2.example", "spare", "HOST2"):
-        said = complained(site.run("attachments", "--client", name), 1)
+        said = refusals.of_command(site.run("attachments", "--client", name), 1)
         assert "client 2 is 2 hosts in /etc/storpool.conf, host2.example and spare" in said
     assert [each["host"] for each in document(site, "--client", "2")["attachments"]] == [
         "host2.example or spare"
@@ -233,7 +233,7 @@ def test_a_wrong_argument_is_one_sentence(
     site: AdminSite, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     """T23: exit code 1 or 2, and nothing on stdout."""
-    assert words in complained(site.run("attachments", *arguments), code)
+    assert words in refusals.of_command(site.run("attachments", *arguments), code)
 
 
 def test_looking_changes_nothing(site: AdminSite, disk: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from attachments_ground import document, global_id, listed, on
 
-from rigs import shared_stage
-from rigs.admin_site import AdminSite, complained, told
+from rigs import refusals, shared_stage
+from rigs.admin_site import AdminSite, told
 from rigs.device_users import VM, VM_UUID, everything_is_seen, using
 from storpool_ovirt.admin import command
 from storpool_ovirt.limits import LIMITS
@@ -66,7 +66,7 @@ def test_a_wrong_token_is_one_sentence(site: AdminSite) -> None:
     options = site.folder / "wrong.json"
     options.write_text(json.dumps({**site.stage.engine.options, "sp_auth_token": "0000000000"}))
     said = site.run("attachments", "--options", str(options))
-    assert "StorPool refused" in complained(said, 1)
+    assert "StorPool refused" in refusals.of_command(said, 1)
 
 
 def test_an_api_that_is_away_is_one_sentence(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs.admin_site import AdminSite, complained, told
+from rigs import refusals
+from rigs.admin_site import AdminSite, told
 from rigs.disk_model import GIB
 from rigs.yard import DISK, Yard
 from storpool_ovirt import errors
@@ -184,10 +185,10 @@ def test_the_command_refuses_until_it_is_told_twice(site: AdminSite, disk: str) 
     shared_stage.post(site.stage.simulator, with_kv, {"set": {location: ""}})
     shared_stage.sql(site.stage.database, "DROP SCHEMA storpool_ovirt CASCADE")
     before = shared_stage.state(site.stage.simulator)
-    sentence = complained(site.run("rebuild", "--location", location), 1)
+    sentence = refusals.of_command(site.run("rebuild", "--location", location), 1)
     assert "are attached at client 1" in sentence
     assert f"--even-if-it-lives {location}" in sentence
-    assert "does not repeat" in complained(
+    assert "does not repeat" in refusals.of_command(
         site.run("rebuild", "--location", location, "--even-if-it-lives", "deadbeef"), 1
     )
     assert any(
@@ -198,7 +199,7 @@ def test_the_command_refuses_until_it_is_told_twice(site: AdminSite, disk: str) 
     assert shared_stage.sql(site.stage.database, tables) == [(0,)]
     assert shared_stage.state(site.stage.simulator) == before
     told(site.run("rebuild", "--location", location, "--even-if-it-lives", location), 0)
-    assert shared_stage.rows(site.stage.database)[0][0] == disk
+    assert shared_stage.rows(site.stage.database)[0].uuid == disk
 
 
 def test_the_command_says_who_it_is(site: AdminSite) -> None:
@@ -221,7 +222,7 @@ def test_the_command_says_who_it_is(site: AdminSite) -> None:
 
     shared_stage.post(site.stage.simulator, f"KV/Set/{claims.BUCKET}", {"set": {location: claim}})
     assert told(site.run("audit"), 2)[2].startswith("CRITICAL another Engine: the Engine on ")
-    assert "storpool-ovirt claim" in complained(site.run("reconcile"), 1)
+    assert "storpool-ovirt claim" in refusals.of_command(site.run("reconcile"), 1)
     was, is_now = told(site.run("claim", "--dry-run"), 0)
     assert was.startswith(f"location {location} was that of the Engine on ")
     assert is_now.startswith("it would be that of the Engine on ")

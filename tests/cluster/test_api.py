@@ -8,7 +8,7 @@ from typing import Callable
 import pytest
 from canned_client import BODY, CREATED, VOLUME, client
 
-from rigs.canned_api import CLOSE, RESET, Answer, answering, ok, refused
+from rigs.canned_api import CLOSE, RESET, Answer, answering, ok, refusal
 from rigs.clock import Clock
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
@@ -51,14 +51,14 @@ def test_a_pinned_domain_addresses_its_cluster(settings: dict[str, object], path
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (refused("objectDoesNotExist"), errors.NotFound),
-        (refused("objectExists"), errors.Exists),
-        (refused("busy", "'x' is open at client 19"), errors.InUse),
-        (refused("invalidParam", "'x' is open at client 19"), errors.InUse),
-        (refused("invalidParam", "No such client registered"), errors.NotFound),
-        (refused("invalidParam", "bad size"), errors.Rejected),
-        (refused("insufficientResources"), errors.NoSpace),
-        (refused("somethingNew"), errors.Rejected),
+        (refusal("objectDoesNotExist"), errors.NotFound),
+        (refusal("objectExists"), errors.Exists),
+        (refusal("busy", "'x' is open at client 19"), errors.InUse),
+        (refusal("invalidParam", "'x' is open at client 19"), errors.InUse),
+        (refusal("invalidParam", "No such client registered"), errors.NotFound),
+        (refusal("invalidParam", "bad size"), errors.Rejected),
+        (refusal("insufficientResources"), errors.NoSpace),
+        (refusal("somethingNew"), errors.Rejected),
         ((200, {"error": {"name": "busy", "descr": "attached"}}), errors.InUse),
         ((404, {"error": {}}), errors.Rejected),
     ],
@@ -118,7 +118,7 @@ def test_a_change_without_ok_did_not_happen(data: object) -> None:
         client(server.port, Clock(), seconds=1).volume_delete("~abcd.e.1")
 
 
-@pytest.mark.parametrize("answer", [*NONSENSE, refused("x", transient=True)], ids=str)
+@pytest.mark.parametrize("answer", [*NONSENSE, refusal("x", transient=True)], ids=str)
 def test_a_create_is_never_just_sent_again(answer: Answer) -> None:
     """T87: after a failure that may have taken effect a create comes back to the caller, who looks
     first."""
@@ -130,7 +130,7 @@ def test_a_create_is_never_just_sent_again(answer: Answer) -> None:
 
 def test_a_transient_error_is_asked_again_with_the_same_body() -> None:
     """[spapi] `transient: true` invites a repetition; the body is byte for byte the same."""
-    with answering([refused("x", transient=True), ok({"ok": True, "generation": 7})]) as server:
+    with answering([refusal("x", transient=True), ok({"ok": True, "generation": 7})]) as server:
         assert client(server.port, Clock()).volume_update("~abcd.e.1", {"size": 1 << 31}) == 7
     first, second = server.requests
     assert first == second
@@ -166,7 +166,7 @@ def test_does_not_exist_is_not_believed_from_another_cluster() -> None:
     """T77: what an unconnected cluster answers to RemoteCommand is not documented; "gone" must not
     mean "deleted"."""
     with (
-        answering([refused("objectDoesNotExist")]) as server,
+        answering([refusal("objectDoesNotExist")]) as server,
         pytest.raises(errors.WrongCluster, match="pinned"),
     ):
         client(server.port, Clock(), cluster_id="abcd.e").volume_delete("~abcd.e.1")
@@ -175,7 +175,7 @@ def test_does_not_exist_is_not_believed_from_another_cluster() -> None:
         "ServicesList",
     ]
     with (
-        answering([refused("objectDoesNotExist"), ok({})]) as server,
+        answering([refusal("objectDoesNotExist"), ok({})]) as server,
         pytest.raises(errors.NotFound),
     ):
         client(server.port, Clock(), cluster_id="abcd.e").volume_delete("~abcd.e.1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from canned_client import VOLUME, client
 
-from rigs.canned_api import Answer, Canned, answering, ok, refused
+from rigs.canned_api import Answer, Canned, answering, ok, refusal
 from rigs.clock import Clock
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import api
@@ -59,7 +59,7 @@ def test_no_answer_is_older_than_what_was_told_before() -> None:
 def test_a_refusal_is_of_a_moment_too() -> None:
     """What StorPool refused tells how far the cluster has come; "does not exist" from before that
     is asked again."""
-    answers = [of(7, refused("busy")), of(6, refused("objectDoesNotExist")), of(7, ok([VOLUME]))]
+    answers = [of(7, refusal("busy")), of(6, refusal("objectDoesNotExist")), of(7, ok([VOLUME]))]
     with answering(answers) as server:
         there = client(server.port, Clock())
         with pytest.raises(errors.InUse):
@@ -89,7 +89,7 @@ def test_the_barrier_is_one_write() -> None:
         assert len(there.attachments()) == 1
     assert paths(server)[0] == "KV/Set/storpool-ovirt"
     with answering(
-        [of(7, refused("objectDoesNotExist")), of(8, OK), of(7, ok([])), of(8, ok([]))]
+        [of(7, refusal("objectDoesNotExist")), of(8, OK), of(7, ok([])), of(8, ok([]))]
     ) as server:
         there = client(server.port, Clock())
         there.be_current()
@@ -103,7 +103,7 @@ def test_the_barrier_is_one_write() -> None:
 
 def test_a_release_without_the_store_has_a_barrier_all_the_same() -> None:
     """Its refusal is an answer of this moment."""
-    with answering([of(7, refused("unknownQuery")), of(3, ok([])), of(7, ok([]))]) as server:
+    with answering([of(7, refusal("unknownQuery")), of(3, ok([])), of(7, ok([]))]) as server:
         there = client(server.port, Clock())
         there.be_current()
         there.attachments()
@@ -113,7 +113,7 @@ def test_a_release_without_the_store_has_a_barrier_all_the_same() -> None:
 def test_does_not_exist_is_believed_after_a_barrier_only() -> None:
     """T55: an instance that is behind does not know what was made a moment ago; it is asked again
     behind a barrier."""
-    missing = refused("objectDoesNotExist")
+    missing = refusal("objectDoesNotExist")
     with answering([of(3, missing), of(7, OK), of(3, missing), of(7, ok([VOLUME]))]) as server:
         assert client(server.port, Clock()).volume("ovirt--x").global_id == "abcd.e.1"
     with (
@@ -127,7 +127,7 @@ def test_does_not_exist_is_believed_after_a_barrier_only() -> None:
 def test_questions_of_one_moment_share_a_barrier() -> None:
     """Whether an id is a volume or a snapshot is one question; some time later it is another
     one."""
-    missing = refused("objectDoesNotExist")
+    missing = refusal("objectDoesNotExist")
     time = Clock()
     with answering([OK, missing]) as server:
         there = client(server.port, time)
@@ -150,7 +150,7 @@ def test_questions_of_one_moment_share_a_barrier() -> None:
 def test_a_key_is_believed_to_be_absent_after_a_barrier_only() -> None:
     """T55: an instance that is behind does not know a pair that was written a moment ago, as with
     any object."""
-    missing, pair = refused("objectDoesNotExist"), of(7, ok({"version": 3, "pairs": {"k": "v"}}))
+    missing, pair = refusal("objectDoesNotExist"), of(7, ok({"version": 3, "pairs": {"k": "v"}}))
     with answering([of(3, missing), of(7, OK), of(3, missing), pair]) as server:
         assert client(server.port, Clock()).pair("b", "k").value == "v"
     assert paths(server) == ["KV/Get/b/k", "KV/Set/storpool-ovirt", *["KV/Get/b/k"] * 2]
@@ -166,7 +166,7 @@ def test_a_client_with_another_limit_knows_what_its_maker_knows() -> None:
     nor asked twice."""
     time = Clock()
     with answering(
-        [of(7, OK), of(6, ok(ATTACHED)), of(7, ok([])), of(7, refused("objectDoesNotExist"))]
+        [of(7, OK), of(6, ok(ATTACHED)), of(7, ok([])), of(7, refusal("objectDoesNotExist"))]
     ) as server:
         there = client(server.port, time)
         there.be_current()
@@ -183,7 +183,7 @@ def test_a_client_with_another_limit_knows_what_its_maker_knows() -> None:
 def test_a_refusal_without_a_generation_is_asked_again_where_others_tell_theirs(seen: int) -> None:
     """T55: it may be of any moment, also right behind a barrier; where no answer tells any, nothing
     can be compared."""
-    missing = of(0, refused("objectDoesNotExist"))
+    missing = of(0, refusal("objectDoesNotExist"))
     with answering([of(seen, OK), missing, of(seen, OK), of(seen, ok([VOLUME]))]) as server:
         there = client(server.port, Clock())
         there.be_current()
@@ -198,7 +198,7 @@ def test_a_refusal_without_a_generation_is_asked_again_where_others_tell_theirs(
 def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
     """T77: what another cluster says of its own moment is not compared; one that is not reached is
     WrongCluster."""
-    missing = refused("objectDoesNotExist")
+    missing = refusal("objectDoesNotExist")
     with answering([of(7, OK), of(3, ok([VOLUME])), of(3, missing), of(3, missing)]) as server:
         there = client(server.port, Clock())
         there.be_current()
@@ -222,7 +222,7 @@ def test_a_domain_of_several_clusters_compares_nothing() -> None:
 def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
     """T55: where there is no barrier, "does not exist" is believed when it was said several
     times."""
-    missing, time = refused("objectDoesNotExist"), Clock()
+    missing, time = refusal("objectDoesNotExist"), Clock()
     with answering([missing, missing, ok([VOLUME])]) as server:
         assert (
             client(server.port, time, multicluster=True).volume("ovirt--x").global_id == "abcd.e.1"

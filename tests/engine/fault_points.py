@@ -17,7 +17,7 @@ from wire_talks import AFTER, API, HOLD, KILL, Strike
 from wires import Point
 
 from ovirt_demo import engine
-from rigs import shared_stage
+from rigs import refusals, shared_stage
 from storpool_ovirt import errors
 from storpool_ovirt.admin import audit, reconcile, survey
 
@@ -84,7 +84,7 @@ class Trial:
             if result.returncode == 0:
                 self.check(scene, shared_stage.answered(result))
             else:
-                shared_stage.refused(result)
+                refusals.of_verb(result)
                 repeated(self, scene)
 
     def check(self, scene: fault_world.Scene, answer: str) -> None:

@@ -7,12 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 
 from ovirt_demo.engine import Engine, Result
-from rigs.shared_stage import (
-    at_once,
-    engine_with,
-    plain_arguments,
-    refused,
-)
+from rigs import refusals
+from rigs.shared_stage import at_once, engine_with, plain_arguments
 from rigs.stage_fixtures import Stage
 from rigs.verb_samples import BUSY, VERBS
 
@@ -63,6 +59,6 @@ def all_at_once(
 def all_refused(results: dict[str, Result], *words: str) -> None:
     """Check that each ended in time with one sentence that has one of these words."""
     for verb, result in results.items():
-        sentence = refused(result)
+        sentence = refusals.of_verb(result)
         assert any(word in sentence for word in words), f"{verb}: {sentence}"
         assert result.seconds < ENOUGH, verb

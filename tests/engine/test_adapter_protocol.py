@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 
+from rigs import refusals
 from rigs.shared_stage import (
     GIB,
     Tree,
@@ -25,7 +26,6 @@ from rigs.shared_stage import (
     new_id,
     plain_arguments,
     queries,
-    refused,
     rows,
     snapshots,
     state,
@@ -169,7 +169,7 @@ def test_the_same_id_with_another_size_is_refused(shared: Stage) -> None:
     disk = make_disk(shared.engine, 2)
     before = state(shared.simulator), rows(shared.database)
     for size in ("1", "3"):
-        assert "size" in refused(shared.engine.run("create_volume", disk, size))
+        assert "size" in refusals.of_verb(shared.engine.run("create_volume", disk, size))
     assert (state(shared.simulator), rows(shared.database)) == before
 
 
@@ -180,10 +180,10 @@ def test_an_id_that_a_clone_has_is_refused_and_the_other_way_round(shared: Stage
     for _ in range(2):
         assert answered(shared.engine.run("clone_volume", first, clone)) == ""
     before = state(shared.simulator), rows(shared.database)
-    refused(shared.engine.run("clone_volume", second, clone))
-    refused(shared.engine.run("create_volume", clone, "1"))
-    refused(shared.engine.run("clone_volume", first, second))
-    refused(shared.engine.run("clone_volume", first, first))
+    refusals.of_verb(shared.engine.run("clone_volume", second, clone))
+    refusals.of_verb(shared.engine.run("create_volume", clone, "1"))
+    refusals.of_verb(shared.engine.run("clone_volume", first, second))
+    refusals.of_verb(shared.engine.run("clone_volume", first, first))
     assert (state(shared.simulator), rows(shared.database)) == before
 
 
@@ -202,7 +202,7 @@ def test_extend_to_the_same_size_succeeds_and_to_a_smaller_one_fails(shared: Sta
     disk = make_disk(shared.engine, 2)
     for size in ("2", "4", "4"):
         assert answered(shared.engine.run("extend_volume", disk, size)) == ""
-    assert "shrink" in refused(shared.engine.run("extend_volume", disk, "3"))
+    assert "shrink" in refusals.of_verb(shared.engine.run("extend_volume", disk, "3"))
     assert volumes(shared.simulator)[disk]["size"] == 4 * GIB
 
 
@@ -226,7 +226,7 @@ def test_unknown_ids(shared: Stage) -> None:
         "create_snapshot": [NOWHERE],
         "create_volume_from_snapshot": [disk, NOWHERE],
     }.items():
-        assert NOWHERE in refused(shared.engine.run(verb, *arguments)), verb
+        assert NOWHERE in refusals.of_verb(shared.engine.run(verb, *arguments)), verb
     assert (state(shared.simulator), rows(shared.database)) == before
 
 
@@ -277,7 +277,9 @@ def test_any_node_of_a_tree_in_any_place(shared: Stage) -> None:
         for ids in ((tree.disk, of_preview), (NOWHERE, of_preview), (other, tree.preview))
     ]
     assert set(made) <= {*volumes(cluster)}
-    refused(engine.run("remove_snapshot", made[-1], other))  # the volume that the VM writes
+    refusals.of_verb(
+        engine.run("remove_snapshot", made[-1], other)
+    )  # the volume that the VM writes
     answered(engine.run("delete_volume", made[-1]))
     for node in (made[0], of_preview):
         answered(engine.run("remove_snapshot", node, other))
@@ -295,9 +297,9 @@ def test_what_makes_no_sense_for_a_node_is_refused(shared: Stage, tree: Tree) ->
     remove_snapshot."""
     plain = make_disk(shared.engine)
     before = state(shared.simulator), rows(shared.database)
-    refused(shared.engine.run("extend_volume", tree.snapshot, "5"))
-    refused(shared.engine.run("create_snapshot", tree.snapshot))
-    refused(shared.engine.run("remove_snapshot", plain, plain))
+    refusals.of_verb(shared.engine.run("extend_volume", tree.snapshot, "5"))
+    refusals.of_verb(shared.engine.run("create_snapshot", tree.snapshot))
+    refusals.of_verb(shared.engine.run("remove_snapshot", plain, plain))
     assert (state(shared.simulator), rows(shared.database)) == before
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ovirt_demo.simulator import Simulator
+from rigs import refusals
 from rigs.shared_stage import (
     answered,
     at_once,
@@ -18,7 +19,6 @@ from rigs.shared_stage import (
     make_tree,
     new_id,
     post,
-    refused,
     rows,
     snapshots,
     sql,
@@ -113,7 +113,7 @@ def test_an_open_device_refuses_the_delete(shared: Stage, named: bool) -> None:
     attach(shared, 1, disk)
     before = state(shared.simulator), rows(shared.database)
     with opened(device):
-        sentence = refused(engine.run("delete_volume", disk))
+        sentence = refusals.of_verb(engine.run("delete_volume", disk))
         assert ("client 2 (host2.example)" if named else "client 2") in sentence
         assert "client 1" not in sentence
         assert (state(shared.simulator), rows(shared.database)) == before
@@ -134,7 +134,7 @@ def test_an_open_device_anywhere_in_the_tree_keeps_all_of_it(
     attach(shared, 1, volume)
     declare_open(shared, 1, volume)
     before = state(shared.simulator), rows(shared.database)
-    assert "client 1" in refused(shared.engine.run("delete_volume", tree.disk))
+    assert "client 1" in refusals.of_verb(shared.engine.run("delete_volume", tree.disk))
     assert (state(shared.simulator), rows(shared.database)) == before
 
 
@@ -146,9 +146,9 @@ def test_an_open_snapshot_keeps_all_of_its_disk(shared: Stage) -> None:
     attach(shared, 2, snapshot)
     declare_open(shared, 2, snapshot)
     before = state(shared.simulator), rows(shared.database)
-    assert "client 2" in refused(shared.engine.run("remove_snapshot", snapshot, disk))
+    assert "client 2" in refusals.of_verb(shared.engine.run("remove_snapshot", snapshot, disk))
     assert (state(shared.simulator), rows(shared.database)) == before
-    assert "client 2" in refused(shared.engine.run("delete_volume", disk))
+    assert "client 2" in refusals.of_verb(shared.engine.run("delete_volume", disk))
     assert (state(shared.simulator), rows(shared.database)) == before
 
 
@@ -195,7 +195,7 @@ def test_a_delete_that_was_cut_short_is_finished_by_its_repetition(shared: Stage
     tree = make_tree(shared.engine)
     engine = engine_with(shared, sp_deadline="2")
     shared.simulator.inject("hang", query="SnapshotDelete", times=100)
-    refused(engine.run("delete_volume", tree.disk))
+    refusals.of_verb(engine.run("delete_volume", tree.disk))
     shared.simulator.clear_faults()
     assert answered(engine.run("delete_volume", tree.disk)) == ""
     assert not {tree.disk, tree.snapshot, tree.preview} & {
@@ -228,7 +228,7 @@ def test_a_volume_whose_tags_were_changed_is_not_deleted(shared: Stage) -> None:
         post(shared.simulator, f"VolumeUpdate/~{volume['globalId']}", {"tags": {tag: "other"}})
         before = state(shared.simulator), rows(shared.database)
         shared.simulator.clear_calls()
-        assert tag in refused(shared.engine.run("delete_volume", tree.disk))
+        assert tag in refusals.of_verb(shared.engine.run("delete_volume", tree.disk))
         assert writes(shared.simulator) == []
         assert (state(shared.simulator), rows(shared.database)) == before
         post(shared.simulator, f"VolumeUpdate/~{volume['globalId']}", {"tags": {tag: ours}})
@@ -260,7 +260,7 @@ def test_another_engines_object_of_the_same_name_is_left_alone(shared: Stage, ki
         "delete_volume": (theirs,),
         "remove_snapshot": (theirs, disk),
     }.items():
-        refused(shared.engine.run(verb, *arguments))
+        refusals.of_verb(shared.engine.run(verb, *arguments))
         assert (state(shared.simulator), rows(shared.database)) == before, verb
 
 
@@ -269,7 +269,7 @@ def test_a_lost_mapping_loses_no_volume_silently(shared: Stage) -> None:
     as deleted."""
     disk = make_disk(shared.engine)
     sql(shared.database, f"DELETE FROM storpool_ovirt.node WHERE uuid = '{disk}'")  # an id of ours
-    assert "mapping" in refused(shared.engine.run("delete_volume", disk))
+    assert "mapping" in refusals.of_verb(shared.engine.run("delete_volume", disk))
     assert disk in volumes(shared.simulator)
 
 
@@ -285,6 +285,6 @@ def test_a_volume_of_another_cluster_is_not_touched(shared: Stage) -> None:
         ("extend_volume", tree.disk, "9"),
         ("connect_volume", tree.disk, "{}"),
     ):
-        assert "cluster" in refused(engine.run(*arguments))
+        assert "cluster" in refusals.of_verb(engine.run(*arguments))
     assert writes(shared.simulator) == []
     assert (state(shared.simulator), rows(shared.database)) == before

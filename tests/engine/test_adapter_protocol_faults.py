@@ -8,7 +8,7 @@ import pytest
 from protocol_ground import DEADLINE, SOME, Arguments, all_at_once, all_refused
 
 from ovirt_demo.engine import Engine
-from rigs import canned_api
+from rigs import canned_api, refusals
 from rigs.shared_stage import (
     GIB,
     answered,
@@ -16,7 +16,6 @@ from rigs.shared_stage import (
     make_disk,
     make_tree,
     new_id,
-    refused,
     snapshots,
     state,
     verb_arguments,
@@ -128,7 +127,7 @@ def test_what_a_failed_verb_may_have_made_goes_with_its_disk(
     shared.simulator.inject(
         "hang", query="Snapshot" if verb == "create_snapshot" else "Volume", times=100
     )
-    refused(hasty.run(verb, disk, *named))
+    refusals.of_verb(hasty.run(verb, disk, *named))
     shared.simulator.clear_faults()
     assert len(volumes(shared.simulator)) + len(snapshots(shared.simulator)) == before + 1
     assert answered(shared.engine.run("delete_volume", disk)) == ""
@@ -154,7 +153,7 @@ def test_what_a_failed_verb_may_have_made_is_undone_by_the_next(
     shared.simulator.inject(
         "hang", query="Snapshot" if verb == "create_snapshot" else "Volume", times=100
     )
-    refused(hasty.run(verb, disk, *named))
+    refusals.of_verb(hasty.run(verb, disk, *named))
     shared.simulator.clear_faults()
     made = shared.engine.run(verb, disk, *named).guid()
     assert len(volumes(shared.simulator)) + len(snapshots(shared.simulator)) == before + 1
@@ -166,7 +165,7 @@ def test_an_extend_that_nobody_repeats_does_no_harm(shared: Stage, hasty: Engine
     extended as before."""
     disk = make_disk(shared.engine)
     shared.simulator.inject("reset_after", query="VolumeUpdate", times=10_000)
-    refused(hasty.run("extend_volume", disk, "3"))
+    refusals.of_verb(hasty.run("extend_volume", disk, "3"))
     shared.simulator.clear_faults()
     assert volumes(shared.simulator)[disk]["size"] == 3 * GIB
     snapshot = shared.engine.run("create_snapshot", disk).guid()

@@ -12,6 +12,7 @@ from protocol_ground import DEADLINE, SOME, Arguments, all_at_once, all_refused
 
 from ovirt_demo.database import Database
 from ovirt_demo.engine import Engine, Result
+from rigs import refusals
 from rigs.clock import wait_until
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
@@ -22,7 +23,6 @@ from rigs.shared_stage import (
     make_disk,
     new_id,
     queries,
-    refused,
     rows,
     sql,
     state,
@@ -89,7 +89,7 @@ def test_a_template_that_is_missing(shared: Stage) -> None:
         "create_volume": (new_id(), "1"),
         "clone_volume": (source, new_id()),
     }.items():
-        assert "nosuch" in refused(engine.run(verb, *arguments))
+        assert "nosuch" in refusals.of_verb(engine.run(verb, *arguments))
     assert_unaltered(shared, before)
 
 
@@ -103,9 +103,9 @@ def test_no_space(shared: Stage) -> None:
         "create_volume": (new_id(), "200000"),
         "extend_volume": (disk, "200000"),
     }.items():
-        assert "no room" in refused(shared.engine.run(verb, *arguments))
+        assert "no room" in refusals.of_verb(shared.engine.run(verb, *arguments))
     assert_unaltered(shared, before)
-    assert "GiB" in refused(shared.engine.run("create_volume", new_id(), str(1 << 40)))
+    assert "GiB" in refusals.of_verb(shared.engine.run("create_volume", new_id(), str(1 << 40)))
 
 
 def test_storage_stats_is_the_gate(shared: Stage) -> None:
@@ -118,7 +118,9 @@ def test_storage_stats_is_the_gate(shared: Stage) -> None:
         "zzz.z": {"sp_cluster_id": "zzz.z"},
     }
     for words, options in wrong.items():
-        assert words in refused(engine_with(shared, **options).run("storage_stats", "true"))
+        assert words in refusals.of_verb(
+            engine_with(shared, **options).run("storage_stats", "true")
+        )
     engine = engine_with(shared)
     url = shared.engine.database_url
     for words, replaced in {
@@ -127,7 +129,7 @@ def test_storage_stats_is_the_gate(shared: Stage) -> None:
         "does not exist": (f"/{shared.database.name}", "/nosuch"),
     }.items():
         engine.database_url = url.replace(*replaced)
-        sentence = refused(engine.run("storage_stats", "true"))
+        sentence = refusals.of_verb(engine.run("storage_stats", "true"))
         assert words in sentence
         assert "mapping database" in sentence
     assert engine_with(shared).run("storage_stats", "true").map()
@@ -142,7 +144,7 @@ def test_a_role_that_may_not_make_tables(shared: Stage, database_server: Databas
     engine.database_url = shared.engine.database_url.replace(
         f"/{shared.database.name}", "/postgres"
     )
-    assert "permission denied" in refused(engine.run("storage_stats", "true"))
+    assert "permission denied" in refusals.of_verb(engine.run("storage_stats", "true"))
 
 
 # The database does not do what it should

@@ -76,7 +76,7 @@ def test_what_a_server_repeats_of_a_secret_is_masked_everywhere(shared: Stage, r
     # As it would be in a failover: it says that it may be tried again, until the time is up.
     descr = f"bad header <{'> <'.join(echoes)}> and\n\x1b[31m"
     with canned_api.answering(
-        [canned_api.refused("rebalancing", descr, 503, transient=True)]
+        [canned_api.refusal("rebalancing", descr, 503, transient=True)]
     ) as api:
         engine = engine_as(
             shared,

@@ -15,6 +15,7 @@ import pytest
 
 from ovirt_demo.database import Database
 from ovirt_demo.simulator import Simulator
+from rigs import refusals
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
     GIB,
@@ -28,7 +29,6 @@ from rigs.shared_stage import (
     make_disk,
     new_id,
     read,
-    refused,
     rows,
     snapshots,
     sql,
@@ -97,7 +97,7 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
         else:
             assert lines == ([event] if event else []) + ["verb_done"], verb
     correlation_id = new_id()
-    refused(engine.run("connect_volume", tree.disk, "{}", correlation_id=correlation_id))
+    refusals.of_verb(engine.run("connect_volume", tree.disk, "{}", correlation_id=correlation_id))
     [line] = log_of(shared, correlation_id)
     assert line.startswith("verb_failed verb=connect_volume ")
 
@@ -186,7 +186,7 @@ def test_a_domain_that_could_make_no_disk_is_refused(
                 "VolumeDelete",
             ]
         else:
-            assert "sp_template is missing" in refused(result)
+            assert "sp_template is missing" in refusals.of_verb(result)
         assert state(shared.simulator) == before
         assert rows(database) == []
         assert sql(database, "SELECT * FROM storpool_ovirt.operation") == []

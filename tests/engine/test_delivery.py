@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ovirt_demo import engine as demo_engine
-from rigs import programs
+from rigs import programs, refusals
 from rigs.clock import wait_until
-from rigs.shared_stage import answered, make_disk, new_id, refused, snapshots, sql, volumes
+from rigs.shared_stage import answered, make_disk, new_id, snapshots, sql, volumes
 from rigs.stage_fixtures import Stage, make_stage
 
 if TYPE_CHECKING:
@@ -244,5 +244,5 @@ def test_a_failure_is_claimed_and_told(stage: Stage) -> None:
         stage.database.url,
     )
     stage.simulator.inject("delay", query="VolumeSnapshot", seconds=4, times=9)
-    assert refused(engine.run("create_snapshot", disk))
+    assert refusals.of_verb(engine.run("create_snapshot", disk))
     assert claims(stage) == ["failed"]

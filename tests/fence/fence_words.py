@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rigs import refusals
 from rigs.fence_stage import LOST, NAMES
-from rigs.shared_stage import check_sentence
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,14 +22,6 @@ def done(said: subprocess.CompletedProcess[str]) -> list[str]:
     """Check that it succeeded, and return what it told."""
     assert (said.returncode, said.stderr) == (0, ""), said
     return said.stdout.splitlines()
-
-
-def refused(said: subprocess.CompletedProcess[str], code: int = 1) -> str:
-    """Check that it failed with one sentence, and return that."""
-    assert (said.returncode, said.stdout) == (code, ""), said
-    assert said.stderr.startswith("storpool-ovirt: ")
-    assert said.stderr.count("\n") == 1
-    return check_sentence(said.stderr[len("storpool-ovirt: ") :].rstrip("\n"))
 
 
 def vdsm(action: str, *options: str, address: str = NAMES[LOST], port: str = "") -> str:
@@ -49,7 +41,7 @@ def told(said: subprocess.CompletedProcess[str], code: int) -> str:
     assert other == ""
     assert line.endswith("\n")
     assert line.count("\n") == 1
-    return check_sentence(line[:-1])
+    return refusals.check_sentence(line[:-1])
 
 
 def say(process: subprocess.Popen[str], text: str) -> None:

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from fence_words import done, refused
+from fence_words import done
 
+from rigs import refusals
 from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, OTHER, SECTIONS, FenceStage
 from rigs.shared_stage import queries, state, write, writes
 from storpool_ovirt import names
@@ -125,7 +126,7 @@ def test_a_host_that_answers_is_not_fenced(scene: FenceStage, how: dict[str, obj
     disks = {scene.volume(LOST) for _ in range(2)}
     scene.lose(**how)
     before = state(scene.stage.simulator)
-    said = refused(scene.fence(NAMES[LOST]))
+    said = refusals.of_command(scene.fence(NAMES[LOST]))
     assert said.startswith(f"client 1 ({NAMES[LOST]}) answers StorPool (its configuration is ")
     assert "has 2 disks of oVirt's" in said
     assert f"--even-if-it-runs {NAMES[LOST]}" in said
@@ -156,7 +157,7 @@ def test_what_is_told_twice_must_be_the_same(scene: FenceStage, twice: str) -> N
     scene.volume(LOST)
     scene.lose()
     before = state(scene.stage.simulator)
-    said = refused(scene.fence(NAMES[LOST], "--even-if-it-runs", twice))
+    said = refusals.of_command(scene.fence(NAMES[LOST], "--even-if-it-runs", twice))
     assert "does not repeat" in said
     assert state(scene.stage.simulator) == before
 
@@ -172,7 +173,7 @@ def test_a_client_that_is_two_hosts_is_nobody(
     (scene.folder / "etc" / "storpool.conf").write_text(f"{SECTIONS}[spare]\nSP_OURID={ours}\n")
     scene.volume(LOST)
     scene.lose()
-    said = refused(scene.fence(given, "--even-if-it-runs", given, *options))
+    said = refusals.of_command(scene.fence(given, "--even-if-it-runs", given, *options))
     assert (
         f"client 1 is 2 hosts in /etc/storpool.conf, {NAMES[LOST]} and spare: nobody can tell"
         in said
@@ -202,7 +203,7 @@ def test_a_machine_does_not_fence_itself(scene: FenceStage, down: bool) -> None:
     if down:
         scene.lose()
     for given in ("1", here):
-        said = refused(scene.fence(given))
+        said = refusals.of_command(scene.fence(given))
         assert (
             f"client 1 ({here}) is this very machine, and its own VMs would lose their disks"
             in said
@@ -233,7 +234,7 @@ def test_a_storpool_conf_that_cannot_be_read_names_nobody(
         conf.symlink_to(conf if how == "circle" else "nowhere")
     scene.volume(LOST)
     scene.lose()
-    said = refused(scene.fence(given))
+    said = refusals.of_command(scene.fence(given))
     assert (
         "leads nowhere" in said
         if how == "dangling"
@@ -247,7 +248,7 @@ def test_without_storpool_conf_a_name_says_nothing(scene: FenceStage) -> None:
     """The sentence names the file that is missing; a client id does without it."""
     (scene.folder / "etc" / "storpool.conf").unlink()
     scene.lose()
-    said = refused(scene.fence(NAMES[LOST]))
+    said = refusals.of_command(scene.fence(NAMES[LOST]))
     assert "/etc/storpool.conf, which tells who host" in said
     assert said.endswith("is missing: give a client id")
     done(scene.fence("1"))

@@ -4,8 +4,9 @@ nothing else."""
 from __future__ import annotations
 
 import pytest
-from fence_words import done, refused
+from fence_words import done
 
+from rigs import refusals
 from rigs.fence_stage import LIMIT_SECONDS, LOST, NAMES, FenceStage, finished
 from rigs.helper_stage import wait_for_call
 from storpool_ovirt.limits import LIMITS
@@ -62,7 +63,7 @@ def test_an_api_that_is_away_is_told(scene: FenceStage, kind: str, query: str | 
     scene.lose()
     scene.stage.simulator.inject(kind, query=query, times=1000, seconds=300)
     with scene.fencing("1", hasty=True) as process:
-        assert "StorPool" in refused(finished(process))
+        assert "StorPool" in refusals.of_command(finished(process))
     scene.stage.simulator.clear_faults()
     assert len(scene.has(LOST)) == 1
 
@@ -72,7 +73,7 @@ def test_an_api_that_refuses_to_be_called_is_told(scene: FenceStage) -> None:
     scene.volume(LOST)
     scene.lose()
     with scene.away(), scene.fencing("1", hasty=True) as process:
-        assert "connection refused" in refused(finished(process))
+        assert "connection refused" in refusals.of_command(finished(process))
     assert len(scene.has(LOST)) == 1
 
 
@@ -85,7 +86,7 @@ def test_an_answer_that_is_lost_for_good_is_no_success(scene: FenceStage) -> Non
         scene.away(query="VolumesReassignWait", kind="stop"),
         scene.fencing("1", hasty=True) as process,
     ):
-        refused(finished(process))
+        refusals.of_command(finished(process))
     assert "it had nothing" in done(scene.fence("1"))[-1]
 
 
@@ -108,7 +109,7 @@ def test_an_attach_that_races_is_told(scene: FenceStage) -> None:
         wait_for_call(scene.stage, "VolumesReassignWait")
         scene.attach(late, LOST)
         scene.stage.simulator.clear_faults()
-        said = refused(finished(process))
+        said = refusals.of_command(finished(process))
     assert (
         f"still has volume {scene.uuid_of(late)} (~{late}, rw): somebody attached it meanwhile, run"
         " it again" in said
@@ -153,7 +154,7 @@ def test_a_host_that_comes_back_meanwhile_is_left_alone(scene: FenceStage) -> No
         scene.stage.simulator.api(f"VolumeDelete/~{gone}", {})
         scene.lose(status="running")
         scene.stage.simulator.clear_faults()
-        assert "answers StorPool again" in refused(finished(process))
+        assert "answers StorPool again" in refusals.of_command(finished(process))
     assert scene.has(LOST) == {stays}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fence_words import refused
 
+from rigs import refusals
 from rigs.fence_stage import LOST, SECTIONS, FenceStage
 from rigs.shared_stage import state
 
@@ -60,7 +60,7 @@ def test_a_bad_storpool_conf_names_nobody(scene: FenceStage, conf: str, expected
     scene.volume(LOST)
     scene.lose()
     (scene.folder / "etc" / "storpool.conf").write_text(conf)
-    assert expected in refused(scene.fence("host1.example"))
+    assert expected in refusals.of_command(scene.fence("host1.example"))
     assert len(scene.has(LOST)) == 1
 
 
@@ -68,7 +68,7 @@ def test_many_hosts_are_not_all_named(scene: FenceStage) -> None:
     """T54: a sentence stays a sentence in a cluster with a hundred hosts."""
     many = "".join(f"[node{number}.example]\nSP_OURID={number}\n" for number in range(3, 101))
     (scene.folder / "etc" / "storpool.conf").write_text(SECTIONS + many)
-    assert "and 88 more" in refused(scene.fence("nobody"))
+    assert "and 88 more" in refusals.of_command(scene.fence("nobody"))
 
 
 @pytest.mark.parametrize("options", ["[]", "nonsense", '{"sp_api_http_host": "http://x"}', "{}"])
@@ -77,8 +77,8 @@ def test_bad_options_change_nothing(scene: FenceStage, options: str) -> None:
     scene.volume(LOST)
     file = scene.folder / "bad.json"
     file.write_text(options)
-    refused(scene.fence("1", "--options", str(file)))
-    refused(scene.fence("1", "--options", str(scene.folder / "absent.json")))
+    refusals.of_command(scene.fence("1", "--options", str(file)))
+    refusals.of_command(scene.fence("1", "--options", str(scene.folder / "absent.json")))
     assert len(scene.has(LOST)) == 1
 
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ovirt_demo import engine
-from rigs.shared_stage import FACTS, answered, new_id, refused, sql
+from rigs import refusals
+from rigs.shared_stage import FACTS, answered, new_id, sql
 from rigs.stage_fixtures import Stage
 
 LIMIT_SECONDS = (
@@ -318,7 +319,7 @@ class Crowd:
         told = (
             {"payload": answered(result)}
             if result.returncode == 0
-            else {"refusal": refused(result)}
+            else {"refusal": refusals.of_verb(result)}
         )
         event = Event(verb, tuple(arguments), began, ended, **told)
         with self._lock:

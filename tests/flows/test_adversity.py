@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rigs import refusals
 from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import (
     answered,
@@ -20,7 +21,6 @@ from rigs.shared_stage import (
     make_disk,
     new_id,
     plain_arguments,
-    refused,
     rows,
     snapshots,
     sql,
@@ -93,7 +93,7 @@ def test_postgresql_restarts_in_the_middle_of_a_verb(own: Stage, verb: str) -> N
     with under_way(own, verb, *arguments, query=query, seconds=1.5) as results:
         own.database.stop_server()
         own.database.start_server()
-    assert "mapping database" in refused(results[0])
+    assert "mapping database" in refusals.of_verb(results[0])
     assert sql(own.database, OPEN) == [(verb, "running")], "the intent outlives its process"
     answered(own.engine.run(verb, *arguments))
     assert sql(own.database, OPEN) == []
@@ -113,7 +113,7 @@ def test_a_verb_that_lost_its_lock_is_waited_for(own: Stage) -> None:
         own.database.start_server()
         own.simulator.clear_calls()
         snapshot = own.engine.run("create_snapshot", disk).guid()
-    assert "mapping database" in refused(results[0])
+    assert "mapping database" in refusals.of_verb(results[0])
     assert {*snapshots(own.simulator)} == {snapshot}, (
         "the first one's came late, and was taken back all the same"
     )
@@ -130,7 +130,7 @@ def test_postgresql_has_no_connection_left(own: Stage) -> None:
     for result in at_once(
         *(lambda verb=verb: own.engine.run(verb, *arguments[verb]) for verb in CHANGING)
     ):
-        assert "too many connections" in refused(result)
+        assert "too many connections" in refusals.of_verb(result)
     own.database.server.run("ALTER ROLE {} CONNECTION LIMIT -1", role)
     assert (rows(own.database), volumes(own.simulator), snapshots(own.simulator)) == before
     for verb in CHANGING:
@@ -161,7 +161,7 @@ def test_no_space_for_the_log(stage: Stage) -> None:
     log.symlink_to("/dev/full")
     for verb in CHANGING:
         answered(stage.engine.run(verb, *arguments[verb]))
-    assert refused(stage.engine.run("connect_volume", new_id(), "{}"))
+    assert refusals.of_verb(stage.engine.run("connect_volume", new_id(), "{}"))
     assert sql(stage.database, OPEN) == []
 
 
@@ -169,6 +169,6 @@ def test_a_role_that_may_not_ask_which_server_it_is_cannot_add_a_domain(own: Sta
     """T24: what the journal needs is proved when a domain is added, not when the first disk is."""
     with contextlib.closing(own.database.server._admin.connect(own.database.name)) as administrator:
         administrator.cursor().execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
-    assert "permission denied for function pg_control_system" in refused(
+    assert "permission denied for function pg_control_system" in refusals.of_verb(
         own.engine.run("storage_stats", "true")
     )

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from rigs import canned_api
-from rigs.shared_stage import engine_with, new_id, refused
+from rigs import canned_api, refusals
+from rigs.shared_stage import engine_with, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +227,9 @@ def test_a_domain_with_a_wrong_address_is_refused_soon(stage: Stage, closed_port
     """T73: whoever adds a domain waits for storage_stats: it says within seconds that nothing
     listens there."""
     began = time.monotonic()
-    said = refused(engine_with(stage, sp_api_http_port=closed_port).run("storage_stats", "true"))
+    said = refusals.of_verb(
+        engine_with(stage, sp_api_http_port=closed_port).run("storage_stats", "true")
+    )
     assert "connection refused" in said
     assert time.monotonic() - began < 20
 

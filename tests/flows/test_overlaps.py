@@ -30,7 +30,7 @@ import crowd_hosts
 import pytest
 
 from ovirt_demo import engine
-from rigs import forked_engine
+from rigs import forked_engine, refusals
 from rigs.clock import wait_until
 from rigs.forked import Run
 from rigs.shared_stage import (
@@ -42,7 +42,6 @@ from rigs.shared_stage import (
     make_disk,
     new_id,
     post,
-    refused,
 )
 from rigs.stage_fixtures import Stage
 
@@ -161,7 +160,7 @@ def _outcome(
 ) -> Outcome:
     """Return how each of the verbs ended and what they left, with letters in place of ids."""
     for result in results:
-        answered(result) if result.returncode == 0 else refused(result)
+        answered(result) if result.returncode == 0 else refusals.of_verb(result)
     letters = {value: letter for letter, value in ids.items()}
     rows = [row for row in crowd.mapped(stage) if row.node.root in letters]
     letters.update({row.node.uuid: "new" for row in rows if row.node.uuid not in letters})

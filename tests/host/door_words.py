@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
+from rigs import refusals
 from rigs.door_stage import DoorStage, Volume
 
 CHANGES = (
@@ -23,12 +24,10 @@ def changes(doors: DoorStage) -> list[str]:
     ]
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    """Check that the hook refused, and return its sentence."""
-    assert done.returncode == 2, done
-    assert done.stderr.startswith("StorPool: ")
+def only_refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """Check that the hook refused and said nothing else, and return its sentence."""
     assert done.stderr.count("\n") == 1
-    return done.stderr[len("StorPool: ") : -1]
+    return refusals.of_hook(done)
 
 
 def request_for(*volumes: Volume) -> str:

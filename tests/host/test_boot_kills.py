@@ -112,7 +112,9 @@ def test_killed_before_each_step_and_run_again(scene: Play, tmp_path: Path) -> N
             assert not boot_sweep.is_done(str(scene.host1.root)), point
             boot_stage.quiet(boot_stage.start_vdsmd(scene.host1))
             after = boot_stage.kept(scene.host1)
-            assert after["rows"] == [row for row in before["rows"] if row[1] not in ours], point
+            assert after["rows"] == [row for row in before["rows"] if row["vol_id"] not in ours], (
+                point
+            )
             assert not [
                 name
                 for name in (*after["rules"], *after["links"])
@@ -136,6 +138,6 @@ def test_a_mortal_hook_that_is_not_struck_is_the_real_one(scene: Play, tmp_path:
         done = boot_stage.start_vdsmd(scene.host1, program, KILL_BEFORE="0")
         assert isinstance(done, subprocess.CompletedProcess)
         boot_stage.quiet(done)
-        assert [row[1] for row in boot_stage.stored(scene.host1)] == [*scene.host1.rows]
+        assert [row["vol_id"] for row in boot_stage.stored(scene.host1)] == [*scene.host1.rows]
         assert len(scene.host1.rows) == 1
     scene.host1.rows.clear()

@@ -65,7 +65,7 @@ def root(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def refused(match: str = "") -> Iterator[None]:
+def unusable(match: str = "") -> Iterator[None]:
     """Check that the block ends soon with one sentence about the database."""
     began = time.monotonic()
     with pytest.raises(errors.InputError, match="cannot be used") as raised:
@@ -141,17 +141,17 @@ def test_what_would_be_waited_for_is_told_at_once(file: Path, suffix: str, what:
         path.touch()
         os.truncate(path, vdsm_database.MAX_BYTES + 1)
     own(path)
-    with refused("managedvolume.db"):
+    with unusable("managedvolume.db"):
         vdsm_database.rows(root(file))
-    with refused():
+    with unusable():
         vdsm_database.remove(root(file), ROW)
 
 
 def check_refused(file: Path) -> None:
     """Check that the rights of the owner do not reach what is there."""
-    with refused("Permission denied"):
+    with unusable("Permission denied"):
         vdsm_database.rows(root(file))
-    with refused("Permission denied"):
+    with unusable("Permission denied"):
         vdsm_database.remove(root(file), ROW)
 
 
@@ -175,7 +175,7 @@ NAMES = "vol_id, path, connection_info, attachment"
 def test_a_hostile_schema_is_told(file: Path, statements: list[str]) -> None:
     """Nothing but the one table is read: no view, and no more rows than a host can have."""
     made(file, *statements)
-    with refused():
+    with unusable():
         vdsm_database.rows(root(file))
 
 
@@ -186,7 +186,7 @@ def test_a_trigger_is_not_carried_out(file: Path) -> None:
         "INSERT INTO volumes VALUES ('w', 'p', '{}', NULL)",
         "CREATE TRIGGER more AFTER DELETE ON volumes BEGIN DELETE FROM volumes; END",
     )
-    with refused():
+    with unusable():
         vdsm_database.remove(root(file), ROW)
     assert len(vdsm_database.rows(root(file))) == 2
 

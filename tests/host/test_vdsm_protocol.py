@@ -17,6 +17,7 @@ import pytest
 
 from ovirt_demo import children
 from ovirt_demo.vdsm import HelperRun, Host
+from rigs import refusals
 from rigs.helper_stage import (
     Info,
     answered,
@@ -25,7 +26,6 @@ from rigs.helper_stage import (
     device,
     info_of,
     on_hosts,
-    refused,
     snapshot_info,
     wait_for_call,
 )
@@ -137,7 +137,7 @@ def test_another_mode_is_refused(shared: Stage, info: Info) -> None:
         answered(attach(shared.host1, there))
         before = on_hosts(shared, there)
         other = {**there, "data": {**there["data"], "access_mode": wanted}}
-        assert "mode" in refused(attach(shared.host1, other))
+        assert "mode" in refusals.of_helper(attach(shared.host1, other))
         assert on_hosts(shared, there) == before
         assert device(shared.host1, there).exists()
 
@@ -148,7 +148,7 @@ def test_an_unknown_volume_is_refused(shared: Stage, info: Info) -> None:
     before = attached(shared.simulator)
     for mode in ("rw", "ro"):
         data = {"volume": new_id(), "global_id": "sim.a.zzzz", "access_mode": mode}
-        sentence = refused(attach(shared.host1, {**info, "data": data}))
+        sentence = refusals.of_helper(attach(shared.host1, {**info, "data": data}))
         assert "there is no" in sentence
         assert data["volume"] in sentence
     assert attached(shared.simulator) == before
@@ -163,7 +163,7 @@ def test_a_host_that_storpool_does_not_know_is_refused(
     conf = shared.host1.local("/etc/storpool.conf").read_text().replace("SP_OURID=1", "SP_OURID=99")
     (tmp_path / "etc" / "storpool.conf").write_text(conf)
     stranger = Host(tmp_path, shared.host1.helper_path)
-    assert "SP_OURID" in refused(attach(stranger, info))
+    assert "SP_OURID" in refusals.of_helper(attach(stranger, info))
     assert on_hosts(shared, info) == set()
 
 
@@ -210,7 +210,7 @@ def test_an_open_device_is_refused_and_stays(
     answered(attach(shared.host1, info))
     node = device(shared.host1, info)
     with opened(node):
-        assert "is open at client 1" in refused(detach(hasty, info))
+        assert "is open at client 1" in refusals.of_helper(detach(hasty, info))
         write(node, b"still here")
         assert read(node, 10) == b"still here"
     assert on_hosts(shared, info) == {(1, "rw")}

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ovirt_demo.vdsm import Host
-from rigs import canned_api
-from rigs.helper_stage import Info, answered, attach, detach, device, on_hosts, refused
+from rigs import canned_api, refusals
+from rigs.helper_stage import Info, answered, attach, detach, device, on_hosts
 from rigs.stage_fixtures import Stage
 from storpool_ovirt.limits import LIMITS
 
@@ -31,7 +31,7 @@ def test_a_host_whose_client_is_down(shared: Stage, hasty: Host, info: Info, exp
     shared.simulator.set_switches(attach_timeout_expiry=expiry)
     shared.simulator.set_client(1, status="down")
     run = attach(hasty, info)
-    refused(run)
+    refusals.of_helper(run)
     assert on_hosts(shared, info) == set()
     shared.simulator.set_client(1, status="running")
     answered(attach(hasty, info))
@@ -64,7 +64,7 @@ def test_an_attach_that_fails_is_undone(shared: Stage, hasty: Host, info: Info, 
     left."""
     shared.simulator.inject(kind, query="VolumesReassignWait", times=100)
     run = attach(hasty, info)
-    assert f"API at 127.0.0.1:{shared.simulator.port}" in refused(run)
+    assert f"API at 127.0.0.1:{shared.simulator.port}" in refusals.of_helper(run)
     assert run.seconds < 10
     assert on_hosts(shared, info) == set()
     assert not device(shared.host1, info).exists()
@@ -93,7 +93,7 @@ def test_nonsense_is_never_taken_for_an_answer(
     is constant true)."""
     with canned_api.answering([answer]) as canned:
         run = action(other_host(shared, hasty, SP_API_HTTP_PORT=str(canned.port)), info)
-    sentence = refused(run)
+    sentence = refusals.of_helper(run)
     assert f"127.0.0.1:{canned.port}" in sentence or "time limit" in sentence
     assert run.seconds < 10
 
@@ -128,5 +128,5 @@ def test_a_device_that_does_not_appear(shared: Stage, hasty: Host, info: Info) -
     """The host's StorPool client is broken and no link comes: the sentence names the path, nothing
     stays attached."""
     run = attach(other_host(shared, hasty), info)
-    assert f"storpool-byid/{info['data']['global_id']} did not appear" in refused(run)
+    assert f"storpool-byid/{info['data']['global_id']} did not appear" in refusals.of_helper(run)
     assert on_hosts(shared, info) == set()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from door_words import changes, refused, request_for
+from door_words import changes, only_refusal, request_for
 
 from rigs.door_stage import LIMIT_SECONDS, DoorStage, Volume
 from rigs.vdsm_user import USER
@@ -40,7 +40,7 @@ def test_a_plug_and_a_migration(doors: DoorStage) -> None:
     assert doors.start(volume, point="before_vm_migrate_source").returncode == 0
     gone = [{"volume": volume.name, "detach": "all", "force": True}]
     doors.cluster.api("VolumesReassignWait", {"reassign": gone})
-    assert "was taken from client 1, on which its VM runs" in refused(
+    assert "was taken from client 1, on which its VM runs" in only_refusal(
         doors.start(volume, point="before_vm_migrate_source")
     )
 
@@ -50,7 +50,7 @@ def test_what_root_refuses_is_not_tried_again(doors: DoorStage) -> None:
     doors.conf.chmod(0o644)
     volume = Volume(doors.cluster, [2])
     doors.cluster.clear_calls()
-    assert "is not attached to client 1 any more" in refused(doors.start(volume))
+    assert "is not attached to client 1 any more" in only_refusal(doors.start(volume))
     assert changes(doors) == []
     assert doors.clients(volume) == {2}
     [line] = doors.lines(doors.log)
@@ -79,7 +79,7 @@ def test_neither_way(doors: DoorStage) -> None:
     """T53: with neither, the VM does not start, and one sentence names both ways to mend that."""
     doors.forbid()
     volume = Volume(doors.cluster, [1, 2])
-    sentence = refused(doors.start(volume))
+    sentence = only_refusal(doors.start(volume))
     assert f"{doors.conf} cannot be read (Permission denied)" in sentence
     assert "root cannot be asked (sudo: a password is required)" in sentence
     assert "etc/sudoers.d/storpool-ovirt" in sentence
@@ -179,7 +179,7 @@ def test_a_vm_cannot_name_another_host(doors: DoorStage, reachable: Path) -> Non
         "relative",
         "..",
     ):
-        sentence = refused(doors.start(volume, STORPOOL_OVIRT_ROOT=name))
+        sentence = only_refusal(doors.start(volume, STORPOOL_OVIRT_ROOT=name))
         assert "STORPOOL_OVIRT_ROOT in the environment" in sentence
         assert "custom properties" in sentence
     assert doors.clients(volume) == {1, 2}

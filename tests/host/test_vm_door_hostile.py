@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from door_words import changes, refused, request_for
+from door_words import changes, only_refusal, request_for
 
 from rigs.bad_requests import damaged
 from rigs.door_stage import LIMIT_SECONDS, SHIPPED, DoorStage, Volume
@@ -170,7 +170,7 @@ def test_the_time_is_roots_too(doors: DoorStage) -> None:
     volume = Volume(doors.cluster, [1, 2])
     doors.cluster.inject("hang", times=100)
     began = time.monotonic()
-    sentence = refused(doors.start(volume))
+    sentence = only_refusal(doors.start(volume))
     doors.cluster.clear_faults()
     assert time.monotonic() - began < 15
     assert "1.5 s" in sentence or "StorPool API at" in sentence
@@ -183,7 +183,7 @@ def test_a_door_that_dies(doors: DoorStage) -> None:
     doors.conf.chmod(0o644)
     volume = Volume(doors.cluster, [1, 2])
     doors.have_door("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    sentence = refused(doors.start(volume))
+    sentence = only_refusal(doors.start(volume))
     assert "ended with code" in sentence
     assert "no answer" in sentence
     assert doors.clients(volume) == {1, 2}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ovirt_demo import flows, hooks, vdsm
-from rigs.hook_stage import Starts, Writer, refused
+from rigs.hook_stage import Starts, Writer, last_refusal
 from rigs.shared_stage import new_id, post, queries, volumes, writes
 
 CALLS = [
@@ -102,7 +102,9 @@ def test_a_disk_that_was_taken_before_the_start(starts: Starts) -> None:
     with starts.writing(2, disk) as vm:
         with pytest.raises(vdsm.VdsmError):
             starts.hooks[1].before_vm_start(starts.xml(*devices))
-        assert "is not attached to client 1 any more: somebody took it" in refused(starts.hooks[1])
+        assert "is not attached to client 1 any more: somebody took it" in last_refusal(
+            starts.hooks[1]
+        )
         assert vm.write(1)
 
 
@@ -251,7 +253,7 @@ def test_before_a_migration_the_source_only_looks(starts: Starts, fenced: bool) 
     post(starts.stage.simulator, "VolumesReassignWait", {"reassign": [gone]})
     with pytest.raises(vdsm.VdsmError):
         starts.hooks[1].before_vm_migrate_source(document)
-    assert "was taken from client 1, on which its VM runs" in refused(starts.hooks[1])
+    assert "was taken from client 1, on which its VM runs" in last_refusal(starts.hooks[1])
 
 
 def test_the_hook_writes_one_line_for_each_change(starts: Starts) -> None:

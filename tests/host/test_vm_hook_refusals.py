@@ -20,7 +20,7 @@ import pytest
 from ovirt_demo import vdsm
 from rigs import canned_api
 from rigs.helper_stage import wait_for_call
-from rigs.hook_stage import LIMIT_SECONDS, Starts, refused
+from rigs.hook_stage import LIMIT_SECONDS, Starts, last_refusal
 from rigs.shared_stage import post
 from storpool_ovirt.host import vm_hook
 
@@ -45,7 +45,7 @@ def check_refused(
         starts.stage.simulator.inject(**fault)
     with pytest.raises(vdsm.VdsmError):
         hooks.before_vm_start(document)
-    sentence = refused(hooks)
+    sentence = last_refusal(hooks)
     starts.stage.simulator.clear_faults()
     assert [starts.on_hosts(disk) for disk in disks] == before
     return sentence

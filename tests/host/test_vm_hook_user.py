@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ovirt_demo import hooks, simulator, vdsm
-from rigs.hook_stage import installed, refused
+from rigs.hook_stage import installed, last_refusal
 from rigs.vdsm_user import USER, Programs
 from storpool_ovirt.privilege import sudo_request
 
@@ -41,7 +41,7 @@ def test_the_user_of_vdsm(reachable: Path, user_programs: Programs) -> None:
         conf.chmod(0o640)
         with pytest.raises(vdsm.VdsmError):
             own.before_vm_start(document)
-        sentence = refused(own)
+        sentence = last_refusal(own)
         assert f"{conf} cannot be read (Permission denied)" in sentence
         assert f"{host.local(sudo_request.DOOR)} is not there" in sentence
         assert "install etc/sudoers.d/storpool-ovirt" in sentence

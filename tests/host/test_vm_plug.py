@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovirt_demo import hooks, vdsm
-from rigs.hook_stage import Starts, refused
+from rigs.hook_stage import Starts, last_refusal
 from rigs.shared_stage import new_id, post, queries, volumes
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def test_a_plug_of_what_a_running_host_has_open_is_refused(starts: Starts) -> No
         starts.stage.simulator.clear_calls()
         with pytest.raises(vdsm.VdsmError):
             plug(starts, 2, disk)
-        sentence = refused(starts.hooks[2])
+        sentence = last_refusal(starts.hooks[2])
         assert (
             "is open at client 1, and nothing tells whether it is shareable: stop the VM there or"
             " unplug" in sentence
@@ -169,7 +169,7 @@ def test_a_mark_that_cannot_be_taken_away_stops_a_start(starts: Starts) -> None:
         starts.stage.simulator.inject("error_200", query="VolumeUpdate", name="invalidParam")
         with pytest.raises(vdsm.VdsmError):
             start(starts, 2, disk, shareable=False)
-        refused(starts.hooks[2])
+        last_refusal(starts.hooks[2])
         assert first.write(1)
     assert starts.on_hosts(disk) == {(1, "rw"), (2, "rw")}
 
@@ -194,7 +194,7 @@ def test_a_shareable_disk_that_was_taken_before_its_plug(starts: Starts) -> None
     post(starts.stage.simulator, "VolumesReassignWait", {"reassign": [gone]})
     with pytest.raises(vdsm.VdsmError):
         starts.hooks[2].before_disk_hotplug(hooks.plug_xml(device))
-    assert "is not attached to client 2 any more: somebody took it" in refused(starts.hooks[2])
+    assert "is not attached to client 2 any more: somebody took it" in last_refusal(starts.hooks[2])
 
 
 @pytest.mark.parametrize("value", ["0", "yes", "2"])

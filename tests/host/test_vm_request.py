@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from rigs import refusals
 from rigs.bad_requests import BAD_VALUES, DISK, damaged
-from rigs.shared_stage import check_sentence
 from storpool_ovirt import errors
 from storpool_ovirt.host import domain_xml, vm_points, vm_request
 
@@ -44,7 +44,7 @@ def said(data: bytes) -> str:
     """Check that this is refused and return the sentence."""
     with pytest.raises(errors.InputError) as caught:
         vm_request.read(data, POINTS)
-    return check_sentence(str(caught.value))
+    return refusals.check_sentence(str(caught.value))
 
 
 def test_what_the_hook_writes_the_door_reads() -> None:
@@ -165,7 +165,7 @@ def test_ten_thousand_damaged_requests() -> None:
         try:
             found = vm_request.read(data, POINTS)
         except errors.InputError as error:
-            check_sentence(str(error))
+            refusals.check_sentence(str(error))
             continue
         taken += 1
         assert vm_request.read(vm_request.write(found), POINTS) == found

@@ -94,11 +94,3 @@ def told(said: subprocess.CompletedProcess[str], code: int) -> list[str]:
     """Check how the command ended, and return the lines that it printed."""
     assert (said.returncode, said.stderr) == (code, ""), said
     return said.stdout.splitlines()
-
-
-def complained(said: subprocess.CompletedProcess[str], code: int) -> str:
-    """Check that the command ended with one sentence for a human, and return it."""
-    assert (said.returncode, said.stdout) == (code, ""), said
-    assert said.stderr.startswith("storpool-ovirt: ")
-    assert said.stderr.count("\n") == 1
-    return shared_stage.check_sentence(said.stderr[len("storpool-ovirt: ") :].rstrip("\n"))

@@ -100,12 +100,13 @@ def kept(host: Host) -> dict[str, Any]:
     }
 
 
-def stored(host: Host) -> list[tuple[Any, ...]]:
-    """Return the rows as they are stored."""
+def stored(host: Host) -> list[sqlite3.Row]:
+    """Return the rows as they are stored, with their columns by name."""
     file = host.local(vdsm_rows.DATABASE)
     if not file.exists():
         return []
     with closing(sqlite3.connect(file)) as connection:
+        connection.row_factory = sqlite3.Row
         return connection.execute("SELECT rowid, * FROM volumes ORDER BY vol_id").fetchall()
 
 

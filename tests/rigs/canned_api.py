@@ -49,7 +49,7 @@ def ok(data: Any) -> Answer:
     return 200, {"generation": 1, "data": data}
 
 
-def refused(name: str, descr: str = "no", status: int = 400, transient: bool = False) -> Answer:
+def refusal(name: str, descr: str = "no", status: int = 400, transient: bool = False) -> Answer:
     """An error object as StorPool sends it."""
     return status, {
         "error": {"name": name, "descr": descr, "transient": transient},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rigs import hasty as hasty_program
-from rigs.shared_stage import GIB, attached, check_sentence, new_id, post, snapshots, volumes
+from rigs.shared_stage import GIB, attached, new_id, post, snapshots, volumes
 from rigs.stage_fixtures import Stage
 
 if TYPE_CHECKING:
@@ -117,15 +117,6 @@ def on_hosts(stage: Stage, info: Info) -> set[tuple[int, str]]:
         (client, rights)
         for _, client, rights in attached(stage.simulator, info["data"]["global_id"])
     }
-
-
-def refused(run: HelperRun) -> str:
-    """Check that the helper refused with exit code 1, an empty stdout and one sentence on stderr,
-    and return it."""
-    assert (run.returncode, run.stdout) == (1, b""), run
-    line = run.stderr.decode()
-    assert line.endswith("\n")
-    return check_sentence(line[:-1])
 
 
 def wait_for_call(stage: Stage, query: str, *, times: int = 1, answered: bool = False) -> None:

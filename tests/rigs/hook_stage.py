@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import hasty
-from rigs.shared_stage import attached, check_sentence
+from rigs import hasty, refusals
+from rigs.shared_stage import attached
 from rigs.stage_fixtures import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ovirt_demo.flows import Disk
-    from ovirt_demo.hooks import HookRun, Hooks
+    from ovirt_demo.hooks import Hooks
     from ovirt_demo.vdsm import Host
 
 # For what would else be a minute of waiting.
@@ -181,15 +181,9 @@ class Starts:
         return found
 
 
-def refused(hooks: Hooks) -> str:
-    """Check that the last hook refused with exit code 2 and one sentence, last on stderr, and
-    return the sentence."""
-    run: HookRun = hooks.runs[-1]
-    assert run.returncode == 2, run
-    assert run.stderr.endswith("\n")
-    line = run.stderr.splitlines()[-1]
-    assert line.startswith("StorPool: ")
-    return check_sentence(line[len("StorPool: ") :])
+def last_refusal(hooks: Hooks) -> str:
+    """Check that the last hook refused, and return its sentence."""
+    return refusals.of_hook(hooks.runs[-1])
 
 
 def installed(host: Host, program: Path | None = None, user: int | None = None) -> Hooks:

@@ -25,7 +25,7 @@ def s(peer: Peer, v: str) -> str:
     return peer.snapshot("v", "s")
 
 
-def refused(peer: Peer, *items: Any) -> RefusedError:
+def refused_items(peer: Peer, *items: Any) -> RefusedError:
     """The error of a reassign that must fail and change nothing."""
     before = peer.attached(), peer.simulator.cluster.generation
     with pytest.raises(RefusedError) as caught:
@@ -76,7 +76,7 @@ def test_attaching_again_changes_nothing(peer: Peer) -> None:
 
 def test_a_snapshot_is_read_only(peer: Peer) -> None:
     """Snapshots are attached read-only and listed as ro; rw is refused [sptypes]."""
-    assert refused(peer, {"snapshot": "s", "rw": [1]}).name == "invalidParam"
+    assert refused_items(peer, {"snapshot": "s", "rw": [1]}).name == "invalidParam"
     peer.reassign({"snapshot": "s", "ro": [1]})
     assert peer.attached() == {("s", 1, "ro")}
 
@@ -102,18 +102,18 @@ def test_a_snapshot_is_read_only(peer: Peer) -> None:
 )
 def test_a_bad_item_is_refused(peer: Peer, item: Any) -> None:
     """An item that the binding's schema does not know is invalidParam [sptypes]."""
-    assert refused(peer, item).name == "invalidParam"
+    assert refused_items(peer, item).name == "invalidParam"
 
 
 def test_kinds_are_not_mixed(peer: Peer) -> None:
     """A snapshot is not a volume: under the other key it does not exist [sptypes]."""
-    assert refused(peer, {"volume": "s", "ro": [1]}).name == "objectDoesNotExist"
-    assert refused(peer, {"snapshot": "v", "ro": [1]}).name == "objectDoesNotExist"
+    assert refused_items(peer, {"volume": "s", "ro": [1]}).name == "objectDoesNotExist"
+    assert refused_items(peer, {"snapshot": "v", "ro": [1]}).name == "objectDoesNotExist"
 
 
 def test_an_unknown_client_is_refused(peer: Peer) -> None:
     """A client that was never seen is invalidParam with the words that CSI looks for [csi]."""
-    error = refused(peer, {"volume": "v", "rw": [99]})
+    error = refused_items(peer, {"volume": "v", "rw": [99]})
     assert (error.name, error.descr) == ("invalidParam", "No such client registered")
 
 
@@ -123,7 +123,7 @@ def test_an_open_volume_is_not_detached(peer: Peer, v: str) -> None:
     peer.reassign({"volume": "v", "rw": [1]})
     with peer.device(1, v).open("r+b"):
         for detach in ([1], "all"):
-            error = refused(peer, {"volume": "v", "detach": detach})
+            error = refused_items(peer, {"volume": "v", "detach": detach})
             assert (error.name, error.descr) == ("busy", "'v' is open at client 1")
     peer.reassign({"volume": "v", "detach": [1]})
     assert peer.attached() == set()
@@ -158,8 +158,8 @@ def test_a_request_is_all_or_nothing(peer: Peer, v: str) -> None:
     w = peer.create("w")
     peer.reassign({"volume": "w", "rw": [1]})
     peer.simulator.set_client(1, opened=[w])
-    refused(peer, {"volume": "v", "rw": [1]}, {"volume": "w", "detach": [1]})
-    refused(peer, {"volume": "v", "rw": [1]}, {"volume": "unknown", "rw": [1]})
+    refused_items(peer, {"volume": "v", "rw": [1]}, {"volume": "w", "detach": [1]})
+    refused_items(peer, {"volume": "v", "rw": [1]}, {"volume": "unknown", "rw": [1]})
     assert not peer.device(1, v).exists()
     assert peer.device(1, w).exists()
 
@@ -192,7 +192,7 @@ def test_a_client_has_1024_positions(peer: Peer) -> None:
     for name in names:
         peer.create(name, size=512)
     peer.reassign(*({"volume": name, "rw": [9]} for name in names))
-    assert refused(peer, {"volume": "v", "rw": [9]}).name == "invalidParam"
+    assert refused_items(peer, {"volume": "v", "rw": [9]}).name == "invalidParam"
     assert {one["pos"] for one in peer.get("AttachmentsList")} == set(range(1024))
 
 
