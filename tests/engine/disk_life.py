@@ -55,7 +55,7 @@ class DiskLife:
             fault = None
         self.log(verb, *arguments, fault)
         if self.settle(verb, *arguments) and fault is not None and fault.kind in GIVEN_UP:
-            fault = None  # what dies while it puts right what died: test_recovery_again.py
+            fault = None  # what dies while it puts right what died: test_settlement_again.py
         refusal = self.model.refusal(verb, *arguments)
         touched = self.model.touched(verb, *arguments)
         try:

@@ -1,6 +1,6 @@
 """helper.py: the door on the host's side, as far as it needs no cluster.
 
-What attach and detach do is in test_vdsm_protocol.py.
+What attach and detach do is in test_helper_protocol.py.
 """
 
 from __future__ import annotations

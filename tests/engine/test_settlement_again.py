@@ -1,4 +1,4 @@
-"""recovery.py: whoever dies while it puts right what died before leaves nothing that the next one
+"""settlement.py: whoever dies while it puts right what died before leaves nothing that the next one
 cannot put right."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """managedvolume-helper-storpool run as Vdsm runs it: bytes, exit codes and API calls of attach and
 detach.
 
-What fails half-way is in test_vdsm_protocol_faults.py, bad input in test_helper.py.
+What fails half-way is in test_helper_protocol_faults.py, bad input in test_helper.py.
 """
 
 from __future__ import annotations

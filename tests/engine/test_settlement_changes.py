@@ -1,4 +1,4 @@
-"""recovery.py: what a verb that died has grown or deleted is read, ended or taken back by the next
+"""settlement.py: what a verb that died has grown or deleted is read, ended or taken back by the next
 verb on the disk."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""recovery.py: what a verb that died has made is finished or undone by the next verb on the same
+"""settlement.py: what a verb that died has made is finished or undone by the next verb on the same
 disk."""
 
 from __future__ import annotations
