@@ -15,28 +15,9 @@ import pytest
 
 from ovirt_demo.database import Database
 from ovirt_demo.simulator import Simulator
-from rigs import refusals
+from rigs import refusals, shared_stage
 from rigs.helper_stage import wait_for_call
-from rigs.shared_stage import (
-    GIB,
-    Tree,
-    answered,
-    at_once,
-    attach,
-    attached,
-    engine_with,
-    every_verb,
-    make_disk,
-    new_id,
-    read,
-    rows,
-    snapshots,
-    sql,
-    state,
-    verb_arguments,
-    volumes,
-    write,
-)
+from rigs.shared_stage import Tree
 from rigs.stage_fixtures import Stage, make_stage
 from rigs.verb_samples import IDLE, VERBS
 
@@ -48,7 +29,7 @@ def test_any_correlation_id(shared: Stage, tree: Tree, correlation_id: str) -> N
     """T74, T75: ids that look like options come back as they are, in front of an answer that Engine
     can read."""
     result = shared.engine.run("connect_volume", tree.disk, "{}", correlation_id=correlation_id)
-    assert json.loads(answered(result))["adapter"] == "storpool"
+    assert json.loads(shared_stage.answered(result))["adapter"] == "storpool"
     assert result.map()["data"]["volume"] == tree.disk
 
 
@@ -77,7 +58,7 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
     """One line for each change of the world, with the correlation id, and one that tells how the
     verb ended."""
     engine = shared.engine
-    tree = Tree(new_id(), "", "")
+    tree = Tree(shared_stage.new_id(), "", "")
     expected = {
         "create_volume": "volume_created",
         "create_snapshot": "snapshot_created",
@@ -87,16 +68,16 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
         "storage_stats": None,
         "delete_volume": "volume_deleted",
     }
-    arguments = {**verb_arguments(tree), "create_volume": (tree.disk, "1")}
+    arguments = {**shared_stage.verb_arguments(tree), "create_volume": (tree.disk, "1")}
     for verb, event in expected.items():
-        correlation_id = new_id()
-        answered(engine.run(verb, *arguments[verb], correlation_id=correlation_id))
+        correlation_id = shared_stage.new_id()
+        shared_stage.answered(engine.run(verb, *arguments[verb], correlation_id=correlation_id))
         lines = [line.split()[0] for line in log_of(shared, correlation_id)]
         if verb == "delete_volume":
             assert lines == ["volume_deleted", "snapshot_deleted", "verb_done"]
         else:
             assert lines == ([event] if event else []) + ["verb_done"], verb
-    correlation_id = new_id()
+    correlation_id = shared_stage.new_id()
     refusals.of_verb(engine.run("connect_volume", tree.disk, "{}", correlation_id=correlation_id))
     [line] = log_of(shared, correlation_id)
     assert line.startswith("verb_failed verb=connect_volume ")
@@ -106,16 +87,16 @@ def test_nothing_secret_is_anywhere(shared: Stage) -> None:
     """T75: neither token nor database password is in output, log, tags or table, after successes
     and failures."""
     outputs: list[bytes] = []
-    engine = engine_with(shared)
+    engine = shared_stage.engine_with(shared)
     engine.observe = lambda result: outputs.append(result.output)
-    every_verb(engine)
-    disk = make_disk(engine)
-    attach(shared, 1, disk)
+    shared_stage.every_verb(engine)
+    disk = shared_stage.make_disk(engine)
+    shared_stage.attach(shared, 1, disk)
     engine.run("create_volume", disk, "9")
     engine.options.update(sp_api_http_port="1", sp_deadline="1")
-    engine.run("create_volume", new_id(), "1")
+    engine.run("create_volume", shared_stage.new_id(), "1")
     engine.database_url = engine.database_url.replace(f"/{shared.database.name}", "/nowhere")
-    engine.run("create_volume", new_id(), "1")
+    engine.run("create_volume", shared_stage.new_id(), "1")
     logs = [path.read_text() for path in engine.log_folder.glob("**/*.log")]
     objects = json.dumps(
         [
@@ -124,7 +105,7 @@ def test_nothing_secret_is_anywhere(shared: Stage) -> None:
         ]
         + [call["body"] for call in shared.simulator.calls()]
     )
-    table = repr(rows(shared.database))
+    table = repr(shared_stage.rows(shared.database))
     assert logs
     assert len(outputs) == len(VERBS) + 4
     for text in (*map(repr, outputs), *logs, objects, table):
@@ -136,11 +117,11 @@ def test_the_token_may_be_in_a_file(shared: Stage) -> None:
     """D10: with sp_auth_token_file the token is in no argument list."""
     file = shared.folder / "token"
     file.write_text(f"{shared.simulator.token}\n")
-    engine = engine_with(shared, sp_auth_token=None, sp_auth_token_file=str(file))
+    engine = shared_stage.engine_with(shared, sp_auth_token=None, sp_auth_token_file=str(file))
     assert shared.simulator.token not in "".join(
         engine.argv("storage_stats", "true", correlation_id="c")
     )
-    answered(engine.run("storage_stats", "true"))
+    shared_stage.answered(engine.run("storage_stats", "true"))
 
 
 # storage_stats
@@ -150,7 +131,9 @@ def test_the_token_may_be_in_a_file(shared: Stage) -> None:
 def test_storage_stats_are_numbers_at_top_level(shared: Stage, template: str | None) -> None:
     """T28: total and free are whole GiB at the top, with and without a template, and Engine's
     reader takes them."""
-    stats = engine_with(shared, sp_template=template).run("storage_stats", "true").map()
+    stats = (
+        shared_stage.engine_with(shared, sp_template=template).run("storage_stats", "true").map()
+    )
     assert isinstance(stats["total_capacity_gb"], int)
     assert isinstance(stats["free_capacity_gb"], int)
     assert 0 < stats["free_capacity_gb"] <= stats["total_capacity_gb"]
@@ -158,10 +141,10 @@ def test_storage_stats_are_numbers_at_top_level(shared: Stage, template: str | N
 
 def test_without_a_template_the_cluster_decides(shared: Stage) -> None:
     """A domain with host and token alone works, with the cluster's own default placement."""
-    engine = engine_with(shared, sp_template=None, volume_backend_name=None)
-    disk, clone = make_disk(engine), new_id()
-    answered(engine.run("clone_volume", disk, clone))
-    made = volumes(shared.simulator)
+    engine = shared_stage.engine_with(shared, sp_template=None, volume_backend_name=None)
+    disk, clone = shared_stage.make_disk(engine), shared_stage.new_id()
+    shared_stage.answered(engine.run("clone_volume", disk, clone))
+    made = shared_stage.volumes(shared.simulator)
     assert (made[disk]["templateName"], made[clone]["templateName"]) == ("", "")
 
 
@@ -172,28 +155,28 @@ def test_a_domain_that_could_make_no_disk_is_refused(
     """T28: without a template, on a cluster that needs one, storage_stats says so while the domain
     is added."""
     stage = make_stage(shared.folder, database, shared.simulator)
-    engine = engine_with(stage, sp_template=None)
+    engine = shared_stage.engine_with(stage, sp_template=None)
     shared.simulator.set_switches(default_placement=str(has_placement).lower())
-    before = state(shared.simulator)
+    before = shared_stage.state(shared.simulator)
     for _ in range(2):
         shared.simulator.clear_calls()
         result = engine.run("storage_stats", "true")
         asked = [call["query"] for call in shared.simulator.calls()]
         if has_placement:
-            answered(result)
+            shared_stage.answered(result)
             assert [each for each in asked if each in ("VolumeCreate", "VolumeDelete")] == [
                 "VolumeCreate",
                 "VolumeDelete",
             ]
         else:
             assert "sp_template is missing" in refusals.of_verb(result)
-        assert state(shared.simulator) == before
-        assert rows(database) == []
-        assert sql(database, "SELECT * FROM storpool_ovirt.operation") == []
+        assert shared_stage.state(shared.simulator) == before
+        assert shared_stage.rows(database) == []
+        assert shared_stage.sql(database, "SELECT * FROM storpool_ovirt.operation") == []
     if has_placement:
-        make_disk(engine)
+        shared_stage.make_disk(engine)
         shared.simulator.clear_calls()
-        answered(engine.run("storage_stats", "true"))
+        shared_stage.answered(engine.run("storage_stats", "true"))
         assert not [call for call in shared.simulator.calls() if "VolumeCreate" in call["query"]], (
             "a disk proves it"
         )
@@ -211,36 +194,38 @@ def fresh(shared: Stage, database: Database) -> Stage:
 def test_other_tables_and_schemas_are_left_alone(fresh: Stage) -> None:
     """Our tables live in a schema of their own; whatever else is in Engine's database stays as it
     is."""
-    sql(
+    shared_stage.sql(
         fresh.database,
         "CREATE TABLE volumes (id text, node text); INSERT INTO volumes VALUES ('a', 'b')",
     )
-    sql(fresh.database, "CREATE TABLE meta (version text)")
-    sql(fresh.database, "CREATE SCHEMA cinder; CREATE TABLE cinder.node (uuid text)")
+    shared_stage.sql(fresh.database, "CREATE TABLE meta (version text)")
+    shared_stage.sql(fresh.database, "CREATE SCHEMA cinder; CREATE TABLE cinder.node (uuid text)")
     made = (
         "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN "
     )
     listed = f"{made} ('pg_catalog', 'information_schema')"
-    before = {*sql(fresh.database, listed)}
-    make_disk(fresh.engine)
+    before = {*shared_stage.sql(fresh.database, listed)}
+    shared_stage.make_disk(fresh.engine)
     ours = {("storpool_ovirt", name) for name in ("asked", "meta", "node", "operation")}
-    assert {*sql(fresh.database, listed)} - before == ours
-    assert sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
-    assert sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]
+    assert {*shared_stage.sql(fresh.database, listed)} - before == ours
+    assert shared_stage.sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
+    assert shared_stage.sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]
 
 
 def test_first_use_by_many_processes_makes_the_tables_once(fresh: Stage) -> None:
     """Eight first verbs at once: all succeed, the tables were made once, all objects have one
     location."""
-    disks = [new_id() for _ in range(8)]
+    disks = [shared_stage.new_id() for _ in range(8)]
 
     def create(disk: str) -> Callable[[], str]:
-        return lambda: answered(fresh.engine.run("create_volume", disk, "1"))
+        return lambda: shared_stage.answered(fresh.engine.run("create_volume", disk, "1"))
 
-    assert at_once(*map(create, disks)) == [""] * 8
-    [(_, location)] = sql(fresh.database, "SELECT version, location FROM storpool_ovirt.meta")
+    assert shared_stage.at_once(*map(create, disks)) == [""] * 8
+    [(_, location)] = shared_stage.sql(
+        fresh.database, "SELECT version, location FROM storpool_ovirt.meta"
+    )
     assert re.fullmatch("[0-9a-f]{8}", location)
-    made = volumes(fresh.simulator)
+    made = shared_stage.volumes(fresh.simulator)
     assert {made[disk]["tags"]["ovirt-loc"] for disk in disks} == {location}
 
 
@@ -252,7 +237,7 @@ def test_the_password_has_every_character_that_breaks_urls(
     if database_server.owned:
         assert all(character in shared.database.password for character in "@:/%")
     assert shared.database.password in shared.engine.database_url
-    answered(shared.engine.run("storage_stats", "true"))
+    shared_stage.answered(shared.engine.run("storage_stats", "true"))
 
 
 # Data
@@ -260,35 +245,35 @@ def test_the_password_has_every_character_that_breaks_urls(
 
 def test_a_new_volume_reads_zeros_where_a_deleted_one_was(shared: Stage) -> None:
     """T27: what one disk wrote is never seen in the next one."""
-    disk = make_disk(shared.engine)
-    device = attach(shared, 1, disk)
-    write(device, b"secret" * 1000)
-    assert read(device, 6) == b"secret"
-    answered(shared.engine.run("delete_volume", disk))
-    assert attached(shared.simulator) == {
-        row for row in attached(shared.simulator) if disk not in row
+    disk = shared_stage.make_disk(shared.engine)
+    device = shared_stage.attach(shared, 1, disk)
+    shared_stage.write(device, b"secret" * 1000)
+    assert shared_stage.read(device, 6) == b"secret"
+    shared_stage.answered(shared.engine.run("delete_volume", disk))
+    assert shared_stage.attached(shared.simulator) == {
+        row for row in shared_stage.attached(shared.simulator) if disk not in row
     }
-    device = attach(shared, 1, make_disk(shared.engine))
-    assert not any(read(device, 1 << 20))
+    device = shared_stage.attach(shared, 1, shared_stage.make_disk(shared.engine))
+    assert not any(shared_stage.read(device, 1 << 20))
 
 
 def test_the_two_verbs_that_do_nothing_do_nothing(shared: Stage, tree: Tree) -> None:
     """T69, T70: disconnect_volume and save_device change nothing in cluster and mapping, attached
     or not."""
-    attach(shared, 1, tree.disk)
-    before = state(shared.simulator), rows(shared.database)
+    shared_stage.attach(shared, 1, tree.disk)
+    before = shared_stage.state(shared.simulator), shared_stage.rows(shared.database)
     shared.simulator.clear_calls()
     for verb in IDLE:
-        answered(shared.engine.run(verb, *verb_arguments(tree)[verb]))
+        shared_stage.answered(shared.engine.run(verb, *shared_stage.verb_arguments(tree)[verb]))
     assert shared.simulator.calls() == []
-    assert (state(shared.simulator), rows(shared.database)) == before
+    assert (shared_stage.state(shared.simulator), shared_stage.rows(shared.database)) == before
 
 
 def global_ids(simulator: Simulator) -> set[str]:
     """Return the global ids of everything."""
     return {
         each["globalId"]
-        for kind in (volumes(simulator), snapshots(simulator))
+        for kind in (shared_stage.volumes(simulator), shared_stage.snapshots(simulator))
         for each in kind.values()
     }
 
@@ -296,36 +281,44 @@ def global_ids(simulator: Simulator) -> set[str]:
 def test_two_creates_of_one_id_at_once_make_one_volume(shared: Stage) -> None:
     """T19, T61: two callers with one id: one waits for the other, both tell the truth, and one
     volume exists."""
-    disk, before = new_id(), global_ids(shared.simulator)
+    disk, before = shared_stage.new_id(), global_ids(shared.simulator)
     shared.simulator.inject("delay", query="VolumeCreate", seconds=0.3)
     run = shared.engine.run
-    same = at_once(lambda: run("create_volume", disk, "1"), lambda: run("create_volume", disk, "1"))
-    assert [answered(result) for result in same] == ["", ""]
+    same = shared_stage.at_once(
+        lambda: run("create_volume", disk, "1"), lambda: run("create_volume", disk, "1")
+    )
+    assert [shared_stage.answered(result) for result in same] == ["", ""]
     assert len(global_ids(shared.simulator) - before) == 1
-    disk = new_id()
-    results = at_once(
+    disk = shared_stage.new_id()
+    results = shared_stage.at_once(
         lambda: run("create_volume", disk, "1"), lambda: run("create_volume", disk, "2")
     )
     assert sorted(result.returncode or 0 for result in results) == [0, 1]
     [won] = [result for result in results if result.returncode == 0]
-    assert volumes(shared.simulator)[disk]["size"] == int(won.arguments[1]) * GIB
+    assert (
+        shared_stage.volumes(shared.simulator)[disk]["size"]
+        == int(won.arguments[1]) * shared_stage.GIB
+    )
     assert len(global_ids(shared.simulator) - before) == 2
 
 
 def test_many_clones_of_one_template_at_once(shared: Stage) -> None:
     """1.9: VMs that are made of one template at once do not wait for each other, nor does who only
     reads wait."""
-    template, clones = make_disk(shared.engine), [new_id() for _ in range(3)]
+    template, clones = (
+        shared_stage.make_disk(shared.engine),
+        [shared_stage.new_id() for _ in range(3)],
+    )
     run = shared.engine.run
 
     def release() -> None:
         wait_for_call(shared, "VolumeCreate", times=3)
-        answered(run("get_connection_info", template))
+        shared_stage.answered(run("get_connection_info", template))
         shared.simulator.clear_faults()
 
     shared.simulator.clear_calls()
     shared.simulator.inject("delay", query="VolumeCreate", seconds=60, times=3)
     jobs = [partial(run, "clone_volume", template, clone) for clone in clones]
-    *made, _ = at_once(*jobs, release)
-    assert [answered(result) for result in made if result] == [""] * 3
-    assert {*clones} <= {*volumes(shared.simulator)}
+    *made, _ = shared_stage.at_once(*jobs, release)
+    assert [shared_stage.answered(result) for result in made if result] == [""] * 3
+    assert {*clones} <= {*shared_stage.volumes(shared.simulator)}

@@ -1,5 +1,5 @@
-"""settlement.py: what a verb that died has grown or deleted is read, ended or taken back by the next
-verb on the disk."""
+"""settlement.py: what a verb that died has grown or deleted is read, ended or taken back by the
+next verb on the disk."""
 
 from __future__ import annotations
 

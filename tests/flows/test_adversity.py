@@ -13,19 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import refusals
+from rigs import refusals, shared_stage
 from rigs.helper_stage import wait_for_call
-from rigs.shared_stage import (
-    answered,
-    at_once,
-    make_disk,
-    new_id,
-    plain_arguments,
-    rows,
-    snapshots,
-    sql,
-    volumes,
-)
 from rigs.stage_fixtures import make_stage
 
 if TYPE_CHECKING:
@@ -55,7 +44,7 @@ AWAY_SECONDS = 30
 def own(tmp_path: Path, own_database: Database, simulator_process: Simulator) -> Stage:
     """Give a stage with a PostgreSQL of its own, with its tables made."""
     stage = make_stage(tmp_path, own_database, simulator_process)
-    answered(stage.engine.run("storage_stats", "true"))
+    shared_stage.answered(stage.engine.run("storage_stats", "true"))
     return stage
 
 
@@ -83,7 +72,7 @@ def under_way(
 def test_postgresql_restarts_in_the_middle_of_a_verb(own: Stage, verb: str) -> None:
     """T71, T73: one sentence, and the verb repeated ends as if nothing had been: one object,
     nothing left open."""
-    disk = new_id() if verb == "create_volume" else make_disk(own.engine)
+    disk = shared_stage.new_id() if verb == "create_volume" else shared_stage.make_disk(own.engine)
     arguments = (disk, "1") if verb == "create_volume" else (disk,)
     query = {
         "create_volume": "VolumeCreate",
@@ -94,10 +83,15 @@ def test_postgresql_restarts_in_the_middle_of_a_verb(own: Stage, verb: str) -> N
         own.database.stop_server()
         own.database.start_server()
     assert "mapping database" in refusals.of_verb(results[0])
-    assert sql(own.database, OPEN) == [(verb, "running")], "the intent outlives its process"
-    answered(own.engine.run(verb, *arguments))
-    assert sql(own.database, OPEN) == []
-    assert (len(volumes(own.simulator)), len(snapshots(own.simulator))) == {
+    assert shared_stage.sql(own.database, OPEN) == [(verb, "running")], (
+        "the intent outlives its process"
+    )
+    shared_stage.answered(own.engine.run(verb, *arguments))
+    assert shared_stage.sql(own.database, OPEN) == []
+    assert (
+        len(shared_stage.volumes(own.simulator)),
+        len(shared_stage.snapshots(own.simulator)),
+    ) == {
         "create_volume": (1, 0),
         "create_snapshot": (1, 1),
         "delete_volume": (0, 0),
@@ -107,62 +101,75 @@ def test_postgresql_restarts_in_the_middle_of_a_verb(own: Stage, verb: str) -> N
 def test_a_verb_that_lost_its_lock_is_waited_for(own: Stage) -> None:
     """T19, T71: PostgreSQL forgets locks when it restarts; a verb that is still at work is not
     taken for a dead one."""
-    disk = make_disk(own.engine)
+    disk = shared_stage.make_disk(own.engine)
     with under_way(own, "create_snapshot", disk, query="VolumeSnapshot", seconds=2) as results:
         own.database.stop_server()
         own.database.start_server()
         own.simulator.clear_calls()
         snapshot = own.engine.run("create_snapshot", disk).guid()
     assert "mapping database" in refusals.of_verb(results[0])
-    assert {*snapshots(own.simulator)} == {snapshot}, (
+    assert {*shared_stage.snapshots(own.simulator)} == {snapshot}, (
         "the first one's came late, and was taken back all the same"
     )
-    assert sql(own.database, OPEN) == []
+    assert shared_stage.sql(own.database, OPEN) == []
 
 
 def test_postgresql_has_no_connection_left(own: Stage) -> None:
     """T73, T24: every verb says what PostgreSQL says, nothing is changed, and all is well when
     there is room again."""
-    arguments = {verb: plain_arguments(own.engine, verb) for verb in CHANGING}
-    before = rows(own.database), volumes(own.simulator), snapshots(own.simulator)
+    arguments = {verb: shared_stage.plain_arguments(own.engine, verb) for verb in CHANGING}
+    before = (
+        shared_stage.rows(own.database),
+        shared_stage.volumes(own.simulator),
+        shared_stage.snapshots(own.simulator),
+    )
     role = own.database.user
     own.database.server.run("ALTER ROLE {} CONNECTION LIMIT 0", role)
-    for result in at_once(
+    for result in shared_stage.at_once(
         *(lambda verb=verb: own.engine.run(verb, *arguments[verb]) for verb in CHANGING)
     ):
         assert "too many connections" in refusals.of_verb(result)
     own.database.server.run("ALTER ROLE {} CONNECTION LIMIT -1", role)
-    assert (rows(own.database), volumes(own.simulator), snapshots(own.simulator)) == before
+    assert (
+        shared_stage.rows(own.database),
+        shared_stage.volumes(own.simulator),
+        shared_stage.snapshots(own.simulator),
+    ) == before
     for verb in CHANGING:
-        answered(own.engine.run(verb, *arguments[verb]))
+        shared_stage.answered(own.engine.run(verb, *arguments[verb]))
 
 
 def test_the_api_is_away_for_half_a_minute(stage: Stage) -> None:
     """T73, T87: a management service that moves: every verb waits for it, succeeds, and has its
     effect once."""
-    arguments = {verb: plain_arguments(stage.engine, verb) for verb in CHANGING}
-    before = len(volumes(stage.simulator)), len(snapshots(stage.simulator))
+    arguments = {verb: shared_stage.plain_arguments(stage.engine, verb) for verb in CHANGING}
+    before = (
+        len(shared_stage.volumes(stage.simulator)),
+        len(shared_stage.snapshots(stage.simulator)),
+    )
     stage.simulator.inject("stop", query="VolumeCreate", seconds=AWAY_SECONDS)
-    for result in at_once(
+    for result in shared_stage.at_once(
         *(lambda verb=verb: stage.engine.run(verb, *arguments[verb]) for verb in CHANGING)
     ):
-        answered(result)
+        shared_stage.answered(result)
     made = {"create_volume", "clone_volume", "create_volume_from_snapshot"}
-    assert len(volumes(stage.simulator)) == before[0] + len(made) - 1, "and one was deleted"
-    assert len(snapshots(stage.simulator)) == before[1], "one was made, one removed"
-    assert sql(stage.database, OPEN) == []
+    assert len(shared_stage.volumes(stage.simulator)) == before[0] + len(made) - 1, (
+        "and one was deleted"
+    )
+    assert len(shared_stage.snapshots(stage.simulator)) == before[1], "one was made, one removed"
+    assert shared_stage.sql(stage.database, OPEN) == []
 
 
 def test_no_space_for_the_log(stage: Stage) -> None:
     """T73: a full disk under the log costs the log, never the disk that Engine asked for."""
-    arguments = {verb: plain_arguments(stage.engine, verb) for verb in CHANGING}
+    arguments = {verb: shared_stage.plain_arguments(stage.engine, verb) for verb in CHANGING}
     log = stage.engine.log_folder / "managedblock" / "storpool-adapter.log"
     log.unlink()
     log.symlink_to("/dev/full")
     for verb in CHANGING:
-        answered(stage.engine.run(verb, *arguments[verb]))
-    assert refusals.of_verb(stage.engine.run("connect_volume", new_id(), "{}"))
-    assert sql(stage.database, OPEN) == []
+        shared_stage.answered(stage.engine.run(verb, *arguments[verb]))
+    assert refusals.of_verb(stage.engine.run("connect_volume", shared_stage.new_id(), "{}"))
+    assert shared_stage.sql(stage.database, OPEN) == []
 
 
 def test_a_role_that_may_not_ask_which_server_it_is_cannot_add_a_domain(own: Stage) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from ovirt_demo import children
 from ovirt_demo.vdsm import HelperRun, Host
-from rigs import refusals
+from rigs import refusals, shared_stage
 from rigs.helper_stage import (
     Info,
     answered,
@@ -29,18 +29,6 @@ from rigs.helper_stage import (
     snapshot_info,
     wait_for_call,
 )
-from rigs.shared_stage import (
-    GIB,
-    at_once,
-    attached,
-    connection_info,
-    make_disk,
-    new_id,
-    post,
-    queries,
-    read,
-    write,
-)
 from rigs.stage_fixtures import Stage, opened
 
 # What Vdsm gets
@@ -49,23 +37,23 @@ from rigs.stage_fixtures import Stage, opened
 def test_attach_and_detach_answer_one_document(shared: Stage) -> None:
     """4.3, 4.4: exactly the bytes that Vdsm reads, a device that is there with its size, and few
     API calls."""
-    disk = make_disk(shared.engine)
-    info = connection_info(shared, disk)
+    disk = shared_stage.make_disk(shared.engine)
+    info = shared_stage.connection_info(shared, disk)
     assert info == info_of(disk, info["data"]["global_id"], "rw"), (
         "what the other tests here take for it"
     )
-    queries(shared.simulator)
+    shared_stage.queries(shared.simulator)
     path = f"/dev/storpool-byid/{info['data']['global_id']}"
     assert (
         answered(attach(shared.host1, info)) == f'{{"type": "block", "path": "{path}"}}\n'.encode()
     )
-    assert queries(shared.simulator) == ["AttachmentsList", "VolumesReassignWait"]
+    assert shared_stage.queries(shared.simulator) == ["AttachmentsList", "VolumesReassignWait"]
     with device(shared.host1, info).open("rb") as node:
-        assert node.seek(0, os.SEEK_END) == GIB
+        assert node.seek(0, os.SEEK_END) == shared_stage.GIB
     assert on_hosts(shared, info) == {(1, "rw")}
-    queries(shared.simulator)
+    shared_stage.queries(shared.simulator)
     assert answered(detach(shared.host1, info)) == b"{}\n"
-    assert queries(shared.simulator) == ["VolumesReassignWait"]
+    assert shared_stage.queries(shared.simulator) == ["VolumesReassignWait"]
     assert not device(shared.host1, info).exists()
     assert on_hosts(shared, info) == set()
 
@@ -82,8 +70,8 @@ def test_the_path_is_the_same_everywhere_and_always(shared: Stage, info: Info) -
     the other (T69)."""
     answers = {answered(attach(host, info)) for host in (shared.host1, shared.host2)}
     assert on_hosts(shared, info) == {(1, "rw"), (2, "rw")}
-    write(device(shared.host1, info), b"both see it")
-    assert read(device(shared.host2, info), 11) == b"both see it"
+    shared_stage.write(device(shared.host1, info), b"both see it")
+    assert shared_stage.read(device(shared.host2, info), 11) == b"both see it"
     answered(detach(shared.host1, info))
     assert on_hosts(shared, info) == {(2, "rw")}
     answers.add(answered(attach(shared.host1, info)))
@@ -116,16 +104,16 @@ def test_the_shapes_of_a_detach(shared: Stage, info: Info, shape: str) -> None:
 def test_a_snapshot_is_attached_read_only(shared: Stage, info: Info) -> None:
     """A snapshot has a device that reads its data and takes no writes."""
     answered(attach(shared.host1, info))
-    write(device(shared.host1, info), b"before")
+    shared_stage.write(device(shared.host1, info), b"before")
     frozen = snapshot_info(shared, info)
-    write(device(shared.host1, info), b"after!")
+    shared_stage.write(device(shared.host1, info), b"after!")
     answered(attach(shared.host2, frozen))
     assert on_hosts(shared, frozen) == {(2, "ro")}
     node = device(shared.host2, frozen)
-    assert read(node, 6) == b"before"
+    assert shared_stage.read(node, 6) == b"before"
     if stat.S_ISBLK(node.stat().st_mode):
         with pytest.raises(OSError, match=r"not permitted|Read-only|Permission denied"):
-            write(node, b"never!")
+            shared_stage.write(node, b"never!")
     assert answered(detach(shared.host2, frozen)) == b"{}\n"
 
 
@@ -145,13 +133,13 @@ def test_another_mode_is_refused(shared: Stage, info: Info) -> None:
 def test_an_unknown_volume_is_refused(shared: Stage, info: Info) -> None:
     """T14: a volume or snapshot that StorPool has not is one sentence, and no attachment or link of
     it is left."""
-    before = attached(shared.simulator)
+    before = shared_stage.attached(shared.simulator)
     for mode in ("rw", "ro"):
-        data = {"volume": new_id(), "global_id": "sim.a.zzzz", "access_mode": mode}
+        data = {"volume": shared_stage.new_id(), "global_id": "sim.a.zzzz", "access_mode": mode}
         sentence = refusals.of_helper(attach(shared.host1, {**info, "data": data}))
         assert "there is no" in sentence
         assert data["volume"] in sentence
-    assert attached(shared.simulator) == before
+    assert shared_stage.attached(shared.simulator) == before
     assert not shared.host1.local("/dev/storpool-byid/sim.a.zzzz").is_symlink()
 
 
@@ -177,14 +165,17 @@ def test_detach_of_what_is_not_attached(shared: Stage, info: Info, absent: str) 
     assert answered(detach(shared.host1, info)) == b"{}\n"
     assert on_hosts(shared, info) == {(2, "rw")}
     shared.simulator.clear_calls()
-    unknown = {**info, "data": {"volume": new_id(), "global_id": "sim.a.zzzz", "access_mode": "rw"}}
+    unknown = {
+        **info,
+        "data": {"volume": shared_stage.new_id(), "global_id": "sim.a.zzzz", "access_mode": "rw"},
+    }
     assert answered(detach(shared.host1, unknown)) == b"{}\n"
 
 
 def test_detach_after_the_volume_was_deleted(shared: Stage, info: Info) -> None:
     """T16: Engine has deleted the disk meanwhile: nothing is left to detach."""
     answered(attach(shared.host1, info))
-    post(
+    shared_stage.post(
         shared.simulator,
         f"MultiCluster/VolumeDelete/~{info['data']['global_id']}",
         {"onAttached": "detach"},
@@ -211,8 +202,8 @@ def test_an_open_device_is_refused_and_stays(
     node = device(shared.host1, info)
     with opened(node):
         assert "is open at client 1" in refusals.of_helper(detach(hasty, info))
-        write(node, b"still here")
-        assert read(node, 10) == b"still here"
+        shared_stage.write(node, b"still here")
+        assert shared_stage.read(node, 10) == b"still here"
     assert on_hosts(shared, info) == {(1, "rw")}
     assert forced(shared) == []
     assert answered(detach(hasty, info)) == b"{}\n"
@@ -229,7 +220,7 @@ def test_a_device_that_is_closed_a_moment_later_is_detached(shared: Stage, info:
         wait_for_call(shared, "VolumesReassignWait", answered=True)
         os.close(holder)
 
-    run, _ = at_once(lambda: detach(shared.host1, info), close_after_the_first_refusal)
+    run, _ = shared_stage.at_once(lambda: detach(shared.host1, info), close_after_the_first_refusal)
     assert run is not None
     assert answered(run) == b"{}\n"
     assert on_hosts(shared, info) == set()
@@ -241,7 +232,7 @@ def test_a_device_that_is_closed_a_moment_later_is_detached(shared: Stage, info:
 
 def test_eight_attaches_of_one_volume_at_once(shared: Stage, info: Info) -> None:
     """8.21: Vdsm has no lock: all eight say the same path, and there is one attachment."""
-    answers = at_once(*[lambda: answered(attach(shared.host1, info))] * 8)
+    answers = shared_stage.at_once(*[lambda: answered(attach(shared.host1, info))] * 8)
     assert {*answers} == {answers[0]}
     assert device(shared.host1, info).exists()
     assert on_hosts(shared, info) == {(1, "rw")}
@@ -251,7 +242,7 @@ def test_attach_and_detach_of_one_volume_take_turns(shared: Stage, info: Info) -
     """8.10: on one host the changes of one volume never overlap, and none of them fails."""
     shared.simulator.inject("delay", query="VolumesReassignWait", seconds=0.2, times=6)
     jobs = [lambda: attach(shared.host1, info), lambda: detach(shared.host1, info)] * 3
-    for run in at_once(*jobs):
+    for run in shared_stage.at_once(*jobs):
         answered(run)
     moments = [
         call["at"] for call in shared.simulator.calls() if call["query"] == "VolumesReassignWait"
@@ -275,7 +266,7 @@ def test_different_volumes_do_not_wait_for_each_other(shared: Stage, info: Info)
         finally:
             shared.simulator.clear_faults()
 
-    slow, quick = at_once(lambda: attach(shared.host1, info), meanwhile)
+    slow, quick = shared_stage.at_once(lambda: attach(shared.host1, info), meanwhile)
     answered(slow)
     answered(quick)
     assert quick.seconds < slow.seconds
