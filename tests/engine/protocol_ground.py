@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ovirt_demo.engine import Engine, Result
 from rigs import refusals
 from rigs.shared_stage import at_once, engine_with, plain_arguments
-from rigs.stage_fixtures import Stage
 from rigs.verb_samples import BUSY, VERBS
 
+if TYPE_CHECKING:
+    from ovirt_demo.engine import Engine, Result
+    from rigs.stage_fixtures import Stage
+
 Arguments = Mapping[str, Sequence[str]]
-
-
 DEADLINE = 2  # of the verbs here, in seconds
-
-
 SOME = (
     "create_volume",
     "extend_volume",
     "connect_volume",
 )  # a call that is not repeated, one that is, one that reads
-
-
 ENOUGH = 10.0  # for a verb with that deadline on a machine that is busy with ten of them
 
 
 @pytest.fixture(scope="module")
 def arguments(module_stage: Stage) -> Arguments:
     """Give each verb arguments that would be good, with disks that no other verb locks."""
-
     engine = module_stage.engine
     return dict(
         zip(VERBS, at_once(*(lambda verb=verb: plain_arguments(engine, verb) for verb in VERBS)))
