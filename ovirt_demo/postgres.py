@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
+
+import psutil
 
 from ovirt_demo import children
 
@@ -89,21 +91,21 @@ class Process:
         if process is None:
             return
         family = _family(process.pid)
-        _signal(family, signal.SIGCONT)  # a frozen process would not see the request
+        _each(family, psutil.Process.resume)  # a frozen process would not see the request
         children.end(process, signal.SIGINT)  # PostgreSQL's "fast shutdown"
         if process.returncode < 0:
             # It was killed, as it did not stop in time, and could not end its children.
-            _signal(family[1:], signal.SIGKILL)
+            _each(family[1:], psutil.Process.kill)
 
     def pause(self) -> None:
         """Freeze the whole server, the processes of its connections too."""
         if self._process is not None:
-            _signal(_family(self._process.pid), signal.SIGSTOP)
+            _each(_family(self._process.pid), psutil.Process.suspend)
 
     def resume(self) -> None:
         """Let a frozen server go on."""
         if self._process is not None:
-            _signal(_family(self._process.pid), signal.SIGCONT)
+            _each(_family(self._process.pid), psutil.Process.resume)
 
     def _start(self, port: int) -> None:
         settings = {**SETTINGS, "port": str(port)}
@@ -199,18 +201,21 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _family(pid: int) -> list[int]:
-    """Return a server's process and its children: PostgreSQL has one for each connection."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    with contextlib.suppress(FileNotFoundError):  # the server may just have ended by itself
-        return [pid, *map(int, listed.read_text(encoding="ascii").split())]
-    return [pid]
+def _family(pid: int) -> list[psutil.Process]:
+    """Return a server's process and its children: PostgreSQL has one for each connection.
+
+    None is left where the server has just ended by itself.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        return [server, *server.children()]
+    return []
 
 
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _each(processes: list[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            act(process)
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
