@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cinder_driver import options, specs
-from cinder_driver.session import GIB
+from storpool_ovirt import sizes
 from storpool_ovirt.cluster import api
 
 # The upstream driver's names of pools: volumes that it made keep their `host`.
@@ -59,7 +59,7 @@ def _space(template: api.Template | None) -> dict[str, Any]:
         # A cluster without templates: its free space is not told in terms of volumes.
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
     return {
-        "total_capacity_gb": template.capacity_bytes / GIB,
-        "free_capacity_gb": template.free_bytes / GIB,
-        "provisioned_capacity_gb": template.provisioned_bytes / GIB,
+        "total_capacity_gb": template.capacity_bytes / sizes.GIB,
+        "free_capacity_gb": template.free_bytes / sizes.GIB,
+        "provisioned_capacity_gb": template.provisioned_bytes / sizes.GIB,
     }

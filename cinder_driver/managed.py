@@ -12,8 +12,8 @@ from typing import Any
 from cinder import context, exception, objects
 
 from cinder_driver import failures, names, owners, specs, words
-from cinder_driver.session import GIB, Session, size_gib
-from storpool_ovirt import errors
+from cinder_driver.session import Session, size_gib
+from storpool_ovirt import errors, sizes
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, volumes
 
@@ -55,7 +55,7 @@ def take_volume(session: Session, volume: Any, reference: Mapping[str, str]) -> 
     if wanted and wanted != there.template:
         reason = f"the volume is in template {there.template}, the type asks for {wanted}"
         raise exception.ManageExistingVolumeTypeMismatch(reason=reason)
-    size_bytes = size_gib(there.size_bytes) * GIB
+    size_bytes = size_gib(there.size_bytes) * sizes.GIB
     with failures.of(volume=volume["id"]):
         volumes.change(
             session.client,

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
-from storpool_ovirt import errors
+from storpool_ovirt import errors, sizes
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import Limits
-
-GIB = 1 << 30
-GIB_MAX = (1 << 33) - 1  # bytes in a signed number of 64 bits (`storpool.sptypes.VolumeSize`)
 
 # Taking back a whole group may take this long when the time of an operation is up.
 LIMITS = Limits(undo_seconds=20.0)
@@ -155,16 +152,16 @@ class Session:
 
 def size_bytes(gib: int) -> int:
     """Return Cinder's size (GiB) in bytes; raise InputError for what no volume has."""
-    if not 0 < gib <= GIB_MAX:
+    if not 0 < gib <= sizes.GIB_MAX:
         raise errors.InputError(
-            "the size", "is not one of a volume", f"give whole GiB from 1 to {GIB_MAX}"
+            "the size", "is not one of a volume", f"give whole GiB from 1 to {sizes.GIB_MAX}"
         )
-    return gib * GIB
+    return gib * sizes.GIB
 
 
 def size_gib(size_bytes: int) -> int:
     """Return a size as Cinder counts it: whole GiB, rounded up."""
-    return -(-size_bytes // GIB)
+    return -(-size_bytes // sizes.GIB)
 
 
 def target(there: api.Volume) -> attachments.Target:

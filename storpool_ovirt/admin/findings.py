@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from storpool_ovirt import sizes
+
 if TYPE_CHECKING:
     from storpool_ovirt.cluster import api
 
 # What is younger may still be under way: a request that was sent by a dead process, a disk between
 # two calls of Engine.
 GRACE_SECONDS = 900.0
-_GIB = 1 << 30
 
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
@@ -70,4 +71,4 @@ def named(kind: str, uuid: str, thing: api.Volume | None) -> str:
 
 def gib(size_bytes: int) -> str:
     """Return a size as people read it."""
-    return f"{size_bytes / _GIB:g} GiB"
+    return f"{size_bytes / sizes.GIB:g} GiB"

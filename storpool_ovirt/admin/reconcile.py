@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-from storpool_ovirt import errors, names, sentences
+from storpool_ovirt import errors, names, sentences, sizes
 from storpool_ovirt.admin import audit, checks, findings
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Plan
@@ -173,7 +173,7 @@ def _resize(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
         return NOTHING
     work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     work.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
-    return f"wrote {there.size_bytes >> 30} GiB in the mapping"
+    return f"wrote {there.size_bytes // sizes.GIB} GiB in the mapping"
 
 
 _STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {

@@ -9,7 +9,7 @@ the intent and finishes it. The source of each rule is Engine's own flows, told 
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, sizes
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     changes,
@@ -22,7 +22,6 @@ from storpool_ovirt.engine import (
     tree,
 )
 
-GIB = 1 << 30
 STATS_SECONDS = 8.0
 ADAPTER = "storpool"
 
@@ -171,13 +170,15 @@ def stats(work: tree.Work) -> dict[str, object]:
     # next time.
     work.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(work.client, work.domain.template)
-    placement.check(work, lambda uuid: create(work, uuid, GIB), lambda uuid: delete(work, uuid))
+    placement.check(
+        work, lambda uuid: create(work, uuid, sizes.GIB), lambda uuid: delete(work, uuid)
+    )
     claims.note(work, database)
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
     return {
-        "total_capacity_gb": template.capacity_bytes // GIB,
-        "free_capacity_gb": template.free_bytes // GIB,
+        "total_capacity_gb": template.capacity_bytes // sizes.GIB,
+        "free_capacity_gb": template.free_bytes // sizes.GIB,
         "template": template.name,
     }
 
@@ -241,7 +242,8 @@ def _check_growth(node: mapping.Node, size_bytes: int) -> None:
     if size_bytes < node.size_bytes:
         raise errors.Conflict(
             f"volume {node.uuid}",
-            f"has {node.size_bytes // GIB} GiB, {size_bytes // GIB} GiB would cut data off",
+            f"has {node.size_bytes // sizes.GIB} GiB,"
+            f" {size_bytes // sizes.GIB} GiB would cut data off",
             "a volume cannot shrink",
         )
 

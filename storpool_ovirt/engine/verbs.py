@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import documents, errors, names, text
-
-MAX_GIB = (1 << 63) // (1 << 30) - 1  # the API's sizes are signed 64-bit numbers of bytes
+from storpool_ovirt import documents, errors, names, sizes, text
 
 
 class Argument(NamedTuple):
@@ -27,12 +25,14 @@ class Verb(NamedTuple):
 
 
 def _size_bytes(given: str, what: str) -> int:
-    size_gib = text.number(given, 1, MAX_GIB)
+    size_gib = text.number(given, 1, sizes.GIB_MAX)
     if size_gib is None:
         raise errors.InputError(
-            what, f"is not a size ({names.shown(given)})", f"give whole GiB from 1 to {MAX_GIB}"
+            what,
+            f"is not a size ({names.shown(given)})",
+            f"give whole GiB from 1 to {sizes.GIB_MAX}",
         )
-    return size_gib << 30
+    return size_gib * sizes.GIB
 
 
 def _object(given: str, what: str) -> object:
