@@ -240,9 +240,8 @@ class Client(calls.Calls):
         with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Rejected):
             try:
                 self.pair_set(BUCKET, BARRIER_KEY, f"{time.time():.6f}")
-            except (
-                errors.NotFound
-            ):  # the first time in a cluster; making it is a write like any other
+            except errors.NotFound:
+                # The first time in a cluster.  Making the bucket is a write like any other.
                 self.bucket_create(BUCKET)
 
     def _one(self, kind: str, method: str, address: str) -> Volume:
@@ -264,9 +263,8 @@ class Client(calls.Calls):
         if self._freshness.compares:
             self.be_current()
             return ask()
-        for attempt in range(
-            LOOKS_AGAIN
-        ):  # there is no barrier: an instance that is behind comes along
+        # There is no barrier: an instance that is behind catches up meanwhile.
+        for attempt in range(LOOKS_AGAIN):
             self.pause(attempt)
             with contextlib.suppress(errors.NotFound):
                 return ask()

@@ -108,9 +108,8 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
         ]
         if all(there for _, there in pairs) or attempt == LOOKS - 1:
             break
-        client.pause(
-            attempt
-        )  # it was renamed or deleted between the two lists, or these are a moment behind
+        # It was renamed or deleted between the two lists, or these are a moment behind.
+        client.pause(attempt)
     ours: list[HeldObject] = []
     others: list[str] = []
     unknown: list[str] = []

@@ -53,9 +53,8 @@ class Sweep:
             try:
                 if is_stale(self.host.root, row, self.later):
                     self._clear(row)
-            except (
-                errors.InputError
-            ) as error:  # files of this host: the next row would meet the same
+            except errors.InputError as error:
+                # It is about files of this host: the next row would meet the same.
                 self._stays(row.vol_id, error)
                 break
             except errors.Error as error:

@@ -112,16 +112,14 @@ def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
         raise errors.InputError("the action", "is neither attach nor detach", USAGE)
     deadline = Deadline(limits.deadline_seconds)
     with enforced(deadline, f"{action} to end", limits.last_seconds):
-        with os.fdopen(
-            0, "rb", closefd=False
-        ) as stdin:  # Python has no `sys.stdin` where it was closed
+        # Python has no `sys.stdin` where it was closed.
+        with os.fdopen(0, "rb", closefd=False) as stdin:
             connection = parse_connection(stdin.read(STDIN_MAX_BYTES))
         root = config.root()
         host = config.host(root)
         log.hide(host.api.token.reveal())
 
         from storpool_ovirt.cluster import api, attachments
-        from storpool_ovirt.host import vdsm_rows
 
         client = api.Client(host.api, deadline, limits=limits)
         side = attachments.HostSide(host.client_id, root, deadline, log, limits=limits)
@@ -132,22 +130,29 @@ def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
         if action == "detach":
             attachments.detach(client, side, target)
             return "{}"
-
         _sweep(side, connection.volume)
-
-        def clear_way() -> None:
-            try:
-                removed = vdsm_rows.remove_dangling(root, connection.volume, connection.global_id)
-            except errors.Unseen as error:
-                log.line("dangling_links_not_seen", target=target, reason=error)
-                return  # what is wrong with its links Vdsm will say
-            for name in removed:
-                log.line(
-                    "dangling_link_removed", link=name, target=target, global_id=target.global_id
-                )
-
-        path = attachments.attach(client, side, target, connection.access_mode, clear_way)
+        path = attachments.attach(
+            client,
+            side,
+            target,
+            connection.access_mode,
+            lambda: _clear_way(side, target, connection.volume),
+        )
         return json.dumps({"type": "block", "path": path})
+
+
+def _clear_way(host: attachments.HostSide, target: attachments.Target, volume: str) -> None:
+    """Remove the volume's own run links that lead nowhere: Vdsm would fail over them."""
+    from storpool_ovirt.host import vdsm_rows
+
+    try:
+        removed = vdsm_rows.remove_dangling(host.root, volume, target.global_id)
+    except errors.Unseen as error:
+        # What is wrong with its links Vdsm will say.
+        host.log.line("dangling_links_not_seen", target=target, reason=error)
+        return
+    for name in removed:
+        host.log.line("dangling_link_removed", link=name, target=target, global_id=target.global_id)
 
 
 def _sweep(host: attachments.HostSide, attached: str) -> None:

@@ -141,10 +141,8 @@ def _add_device(
         device = devices[global_id] = Device(path, None, os.lstat(path).st_mtime)
         facts = os.stat(path)
     except OSError as error:
-        if error.errno not in (
-            errno.ENOENT,
-            errno.ELOOP,
-        ):  # detached at this moment, or a link that leads nowhere
+        # Detached at this moment, or a link that leads nowhere.
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
             hidden.append(_why(path, error))
         return
     device.node = os.path.realpath(path)
