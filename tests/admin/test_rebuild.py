@@ -21,17 +21,7 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
 
 
-MOVES = (
-    "create",
-    "clone",
-    "snapshot",
-    "snapshot",
-    "preview",
-    "preview",
-    "extend",
-    "remove",
-    "delete",
-)
+MOVES = tuple("create clone snapshot snapshot preview preview extend remove delete".split())
 moves = st.lists(
     st.tuples(
         st.sampled_from(MOVES),

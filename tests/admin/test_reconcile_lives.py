@@ -29,18 +29,8 @@ MENDED = {
     "tag drift",
     "size drift",
 }
-VERBS = (
-    "create",
-    "clone",
-    "snapshot",
-    "snapshot",
-    "preview",
-    "preview",
-    "extend",
-    "remove",
-    "delete",
-    "connection",
-    "attach",
+VERBS = tuple(
+    "create clone snapshot snapshot preview preview extend remove delete connection attach".split()
 )
 steps = st.lists(
     st.tuples(

@@ -36,23 +36,12 @@ if TYPE_CHECKING:
 
 LIMIT_SECONDS = 2.0
 GRACE_SECONDS = 6.0  # an undo, on a busy machine
-QUERIES = (
-    "Volume",
-    "Snapshot",
-    "VolumeCreate",
-    "VolumeUpdate",
-    "VolumeDelete",
-    "VolumeSnapshot",
-    "SnapshotDelete",
-    "VolumeRevert",
-    "VolumesGroupSnapshot",
-    "AttachmentsList",
-    "VolumesReassignWait",
-    "ClientsConfigDump",
-    "VolumeTemplatesStatus",
-    "VolumesList",
-    "SnapshotsList",
-    "KV",
+QUERIES = tuple(
+    (
+        "Volume Snapshot VolumeCreate VolumeUpdate VolumeDelete VolumeSnapshot SnapshotDelete "
+        "VolumeRevert VolumesGroupSnapshot AttachmentsList VolumesReassignWait ClientsConfigDump "
+        "VolumeTemplatesStatus VolumesList SnapshotsList KV"
+    ).split()
 )
 
 

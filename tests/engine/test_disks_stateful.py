@@ -44,17 +44,11 @@ SWITCHES = {
     "tag_update": TAG_UPDATES,
     "lag": ("0", "1", "6"),
 }
-QUERIES = (
-    "VolumeCreate",
-    "VolumeSnapshot",
-    "Volume",
-    "Snapshot",
-    "VolumeUpdate",
-    "VolumeDelete",
-    "SnapshotDelete",
-    "VolumesReassignWait",
-    "AttachmentsList",
-    "ClientsConfigDump",
+QUERIES = tuple(
+    (
+        "VolumeCreate VolumeSnapshot Volume Snapshot VolumeUpdate VolumeDelete SnapshotDelete "
+        "VolumesReassignWait AttachmentsList ClientsConfigDump"
+    ).split()
 )
 # What a verb has to overcome by itself.
 OVERCOME = ("transient", "bad_gateway", "reset_before", "reset_after")

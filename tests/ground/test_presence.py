@@ -16,19 +16,8 @@ from storpool_ovirt import errors, presence
 PACKAGE = Path(storpool_ovirt.__file__).parent
 PRODUCT = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "cinder_driver").glob("*.py")]
 # Each takes an error for an answer: os.path's turn any OSError into "no", glob's into "nothing".
-SILENT = (
-    "exists",
-    "lexists",
-    "isfile",
-    "isdir",
-    "islink",
-    "ismount",
-    "glob",
-    "rglob",
-    "walk",
-    "is_file",
-    "is_dir",
-    "is_symlink",
+SILENT = tuple(
+    "exists lexists isfile isdir islink ismount glob rglob walk is_file is_dir is_symlink".split()
 )
 
 

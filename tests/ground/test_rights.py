@@ -251,30 +251,12 @@ ALONE = {
     "vdsm_rows": "in a folder that it opened with the rights of whoever could replace it",
     "__main__": "with rights taken",
 }
-TOUCHING = {
-    "open",
-    "makedirs",
-    "mkdir",
-    "mkfifo",
-    "mknod",
-    "unlink",
-    "rmdir",
-    "symlink",
-    "hardlink_to",
-    "symlink_to",
-    "chown",
-    "fchown",
-    "lchown",
-    "chmod",
-    "truncate",
-    "utime",
-    "rmtree",
-    "read_text",
-    "read_bytes",
-    "write_text",
-    "write_bytes",
-    "touch",
-}
+TOUCHING = set(
+    (
+        "open makedirs mkdir mkfifo mknod unlink rmdir symlink hardlink_to symlink_to chown fchown "
+        "lchown chmod truncate utime rmtree read_text read_bytes write_text write_bytes touch"
+    ).split()
+)
 PRODUCT = [
     path
     for package in (storpool_ovirt, cinder_driver)

@@ -41,20 +41,11 @@ OPENSTACK = {
     "oslo_utils",
 }
 # What must not be needed to start the adapter, the helper, the hooks and the doors.
-FORBIDDEN = (
-    "cinder",
-    "cinderlib",
-    "os_brick",
-    "eventlet",
-    "oslo_config",
-    "confget",
-    "pyparsing",
-    "werkzeug",
-    "click",
-    "rich",
-    "sqlalchemy",
-    "storpool_simulator",
-    "ovirt_demo",
+FORBIDDEN = tuple(
+    (
+        "cinder cinderlib os_brick eventlet oslo_config confget pyparsing werkzeug click rich "
+        "sqlalchemy storpool_simulator ovirt_demo"
+    ).split()
 )
 PROGRAMS = (
     "engine.adapter",

@@ -30,16 +30,11 @@ SETTINGS = [
     for path in sorted(TREE.glob(pattern))
     if path.is_file()
 ]
-FOLDERS = (
-    "storpool_ovirt",
-    "storpool_simulator",
-    "ovirt_demo",
-    "cinder_driver",
-    "tests",
-    "docs",
-    "etc",
-    "benchmarks",
-    "requirements",
+FOLDERS = tuple(
+    (
+        "storpool_ovirt storpool_simulator ovirt_demo cinder_driver tests docs etc benchmarks "
+        "requirements"
+    ).split()
 )
 # Files of other projects that the papers name, as their own repositories call them.
 THEIRS = {

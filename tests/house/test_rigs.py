@@ -11,6 +11,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 ROOMS = {path.name for path in TESTS.iterdir() if path.is_dir() and not path.name.startswith("_")}
 FILES = sorted(TESTS.rglob("*.py"))
+LINES_MAX = 430
 HOME = {path.stem: path.parent.name for path in FILES if path.parent != TESTS}
 
 
@@ -38,3 +39,9 @@ def test_a_room_imports_rigs_and_its_own_files(path: Path) -> None:
     for module in imported(path):
         home = HOME.get(module.split(".")[0])
         assert home in (None, path.parent.name), f"{module} is in {home}/"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_a_file_is_one_subject(path: Path) -> None:
+    """At some 400 lines it is divided by subject, and each part has a name that says it."""
+    assert len(path.read_text().splitlines()) <= LINES_MAX

@@ -76,24 +76,10 @@ KINDS = (*PAGES, *VALUES, MISSING)
 # What a reply may leave out, or give as something else, by what the client has to take: older
 # releases lack it.
 OPTIONAL = frozenset(
-    {
-        "createdFromGlobalId",
-        "parentName",
-        "creationTimestamp",
-        "visibleVolumeId",
-        "transient",
-        "deleted",
-        "tags",
-        "autoName",
-        "size",
-        "generation",
-        "remote",
-        "info",
-        "pos",
-        "flags",
-        "snapshot",
-        "volumes",
-    }
+    (
+        "createdFromGlobalId parentName creationTimestamp visibleVolumeId transient deleted tags "
+        "autoName size generation remote info pos flags snapshot volumes"
+    ).split()
 )
 
 

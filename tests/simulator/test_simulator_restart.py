@@ -22,17 +22,11 @@ from storpool_simulator.devices import storage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READS = (
-    "VolumesList",
-    "SnapshotsList",
-    "AttachmentsList",
-    "VolumeTemplatesList",
-    "VolumeTemplatesStatus",
-    "KV",
-    "KV/List/b",
-    "VolumesSpace",
-    "SnapshotsSpace",
-    "VolumesGetStatus",
+READS = tuple(
+    (
+        "VolumesList SnapshotsList AttachmentsList VolumeTemplatesList VolumeTemplatesStatus KV "
+        "KV/List/b VolumesSpace SnapshotsSpace VolumesGetStatus"
+    ).split()
 )
 
 
