@@ -24,6 +24,7 @@ from storpool_ovirt import config, errors, names, program, secret, sentences
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
 from storpool_ovirt.engine import database_url
 from storpool_ovirt.engine.verbs import VERBS, Verb
+from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ def run() -> NoReturn:
     os._exit(main())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and answer it; return the exit code, 0 or 1."""
+def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
+    """Run one verb and answer it; return the exit code, 0 or 1.
+
+    How long the whole of it takes the option `sp_deadline` says; the rest is in `limits`.
+    """
     started = time.monotonic()
     # A process that lives for a tenth of a second leaves nothing to collect: this saves a tenth of
     # it
@@ -73,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answer = program.Answer(log.descriptor)
     try:
         _hide_what_engine_gave(arguments, log)
-        _run(arguments, log, answer)
+        _run(arguments, log, answer, limits)
     except program.FAILURES as error:
         limit_end()
         # A bug too is one sentence for Engine, and its trace is in the log.
@@ -89,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _run(argv: Sequence[str], log: Log, answer: program.Answer) -> None:
+def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) -> None:
     """Parse the arguments, run the verb and give its answer."""
     started = time.monotonic()
     verb, options, database, arguments = _parse(argv, log)
@@ -117,7 +121,7 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer) -> None:
             )
             caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
             opened = stack.enter_context(mapping.opened(database, deadline, caller))
-            client = api.Client(domain.api, deadline)
+            client = api.Client(domain.api, deadline, limits=limits)
             work = tree.Work(domain, client, opened, log, config.root())
             with _journaled(opened.journal, deadline, log):
                 result = getattr(disks, verb.does)(work, *arguments)
