@@ -184,8 +184,9 @@ def cinderlib_way(
 ) -> Way:
     """Return how a verb is run through cinderlib with a driver."""
     base = server.fresh(f"benchmark_{name.partition(' ')[0]}")
-    user, password = parse.quote(base.user, safe=""), parse.quote(base.password, safe="")
-    url = f"postgresql+psycopg2://{user}:{password}@{base.host}:{base.port}/{base.name}"
+    login = base.login
+    user, password = parse.quote(login.user, safe=""), parse.quote(login.password, safe="")
+    url = f"postgresql+psycopg2://{user}:{password}@{login.host}:{login.port}/{base.name}"
     driver = json.dumps(
         {"volume_backend_name": "storpool", "storpool_template": simulator.TEMPLATE, **options}
     )

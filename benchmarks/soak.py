@@ -251,7 +251,8 @@ class Life:
     def _floor(self) -> float:
         """Return how long the least that any adapter must do takes now (verbs.py)."""
         base, cluster = self._soak.base, self._soak.cluster
-        where = (base.host, str(base.port), base.user, base.password, base.name)
+        login = base.login
+        where = (login.host, str(login.port), login.user, login.password, base.name)
         api = (cluster.address, str(cluster.port), cluster.token)
         return self._launcher.run(
             [sys.executable, "-c", verbs.FLOOR, *where, *api], self._soak.caller

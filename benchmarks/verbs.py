@@ -220,10 +220,10 @@ def measure(few: Side, many: Side, runs: int) -> dict[str, list[float]]:
 def floor(side: Side) -> float:
     """Return how long the least that any adapter must do takes."""
     where = (
-        side.base.host,
-        str(side.base.port),
-        side.base.user,
-        side.base.password,
+        side.base.login.host,
+        str(side.base.login.port),
+        side.base.login.user,
+        side.base.login.password,
         side.base.name,
     )
     api = (side.cluster.address, str(side.cluster.port), side.cluster.token)

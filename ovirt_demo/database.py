@@ -84,33 +84,20 @@ class Database:
     name: str
 
     @property
-    def host(self) -> str:
-        """Address of the server."""
-        return self.server.login.host
-
-    @property
-    def port(self) -> int:
-        """TCP port of the server."""
-        return self.server.login.port
-
-    @property
-    def user(self) -> str:
-        """Role that owns the database."""
-        return self.server.login.user
-
-    @property
-    def password(self) -> str:
-        """Password of the role, not quoted."""
-        return self.server.login.password
+    def login(self) -> Login:
+        """How to log in as the role that owns the database."""
+        return self.server.login
 
     @property
     def url(self) -> str:
         """The database as Engine names it to an adapter: its template filled in, nothing quoted."""
-        return f"{ENGINE_SCHEME}://{self.user}:{self.password}@{self.host}:{self.port}/{self.name}"
+        login = self.login
+        address = f"{login.host}:{login.port}/{self.name}"
+        return f"{ENGINE_SCHEME}://{login.user}:{login.password}@{address}"
 
     def connect(self) -> Any:
         """Open a psycopg2 connection to this database, in autocommit mode."""
-        return self.server.login.connect(self.name)
+        return self.login.connect(self.name)
 
     def fresh(self, name: str) -> Database:
         """Make a new, empty database on the same server, owned by the same role, and return it.

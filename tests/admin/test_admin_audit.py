@@ -17,7 +17,7 @@ def test_a_healthy_system_is_ok(site: AdminSite, disk: str) -> None:
     head, _, verdict = told(site.run("audit"), 0)
     where = (
         f"mapping {site.stage.database.name} at"
-        f" {site.stage.database.host}:{site.stage.database.port}"
+        f" {site.stage.database.login.host}:{site.stage.database.login.port}"
     )
     assert head.startswith(f"{where}, location {site.location()}, StorPool API ")
     assert head.endswith(": 1 disk, 1 volume, 1 snapshot, 0 attachments")
@@ -158,5 +158,5 @@ def test_nothing_secret_is_in_the_log(site: AdminSite, disk: str) -> None:
     text = (site.stage.engine.log_folder / "managedblock" / "storpool-ovirt.log").read_text()
     assert "reconcile-" in text
     assert "snapshot_deleted" in text
-    for secret in (site.stage.database.password, site.stage.simulator.token):
+    for secret in (site.stage.database.login.password, site.stage.simulator.token):
         assert secret not in text

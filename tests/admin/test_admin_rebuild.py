@@ -83,11 +83,11 @@ def test_engines_files_tell_where_everything_is(site: AdminSite, disk: str) -> N
     """On Engine's machine nothing needs to be given: Engine's own file and storpool.conf are
     read."""
     there = site.stage.database
-    password = "".join(f"\\{char}" if char in ':\\"$' else char for char in there.password)
+    password = "".join(f"\\{char}" if char in ':\\"$' else char for char in there.login.password)
     facts = {
-        "HOST": there.host,
-        "PORT": str(there.port),
-        "USER": there.user,
+        "HOST": there.login.host,
+        "PORT": str(there.login.port),
+        "USER": there.login.user,
         "DATABASE": there.name,
     }
     write(site.folder, **{SETUP: lines("CINDERLIB_DB_", PASSWORD=password, **facts)})
@@ -165,11 +165,12 @@ def test_a_file_of_options_that_is_none_is_one_sentence(
 def test_a_database_that_is_not_there_is_one_sentence(site: AdminSite, wrong: str) -> None:
     """T75: without the password."""
     there = site.stage.database
+    login = there.login
     url = {
-        "password": f"postgresql://{there.user}:guessed@{there.host}:{there.port}/{there.name}_no",
-        "port": f"postgresql://{there.user}:guessed@{there.host}:1/{there.name}",
+        "password": f"postgresql://{login.user}:guessed@{login.host}:{login.port}/{there.name}_no",
+        "port": f"postgresql://{login.user}:guessed@{login.host}:1/{there.name}",
         "no URL": "guessed@nowhere",
-        "no password": f"postgresql://{there.user}@{there.host}:{there.port}/{there.name}",
+        "no password": f"postgresql://{login.user}@{login.host}:{login.port}/{there.name}",
     }[wrong]
     sentence = refusals.of_command(site.run("audit", "--database", url), 3)
     assert "guessed" not in sentence

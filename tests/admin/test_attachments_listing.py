@@ -24,9 +24,8 @@ def test_nothing_is_attached(site: AdminSite, disk: str) -> None:
     """T66: where it looked, that there is nothing, and that open and closed are known elsewhere;
     exit code 0."""
     database = site.stage.database
-    where = (
-        f"mapping {database.name} at {database.host}:{database.port}, location {site.location()}"
-    )
+    server = f"{database.login.host}:{database.login.port}"
+    where = f"mapping {database.name} at {server}, location {site.location()}"
     head, count, blind = listed(site, "--disk", disk)
     assert (
         head == f"StorPool API {site.stage.simulator.address}:{site.stage.simulator.port}, {where}"

@@ -50,7 +50,7 @@ def test_without_a_database_the_tags_tell_the_ids(site: AdminSite, disk: str) ->
 def test_a_database_that_does_not_answer_costs_only_what_it_has(site: AdminSite, disk: str) -> None:
     """T24: a wrong address, and tables of an older version, are the reason that is told."""
     shared_stage.attach(site.stage, 1, disk)
-    wrong = site.stage.database.url.replace(f":{site.stage.database.port}/", ":1/")
+    wrong = site.stage.database.url.replace(f":{site.stage.database.login.port}/", ":1/")
     found = document(site, "--database", wrong)
     assert "is not usable" in found["database_problem"]
     assert purposes(found) == [(1, "unknown", None)]

@@ -21,7 +21,7 @@ import pathlib, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from ovirt_demo import database
 with database.running(pathlib.Path(sys.argv[1])) as server:
-    print(server.port, server.server.process.data, flush=True)
+    print(server.login.port, server.server.process.data, flush=True)
     sys.stdin.read()
 """
 
@@ -30,14 +30,14 @@ def test_url_is_engines_template_with_a_password_that_is_not_quoted(
     database_server: database.Database,
 ) -> None:
     """The URL is put together as Engine does it, also where that makes it ambiguous."""
-    server = database_server
+    server, login = database_server, database_server.login
     assert (
         server.url
-        == f"postgresql+psycopg2://{server.user}:{server.password}@{server.host}:{server.port}/{server.name}"
+        == f"postgresql+psycopg2://{login.user}:{login.password}@{login.host}:{login.port}/{server.name}"
     )
     if server.owned:
-        assert {"@", ":", "/"} <= set(server.password)
-        assert server.user == server.name == "ovirt_managedblock"
+        assert {"@", ":", "/"} <= set(server.login.password)
+        assert server.login.user == server.name == "ovirt_managedblock"
 
 
 def test_password_is_needed_and_the_role_is_no_superuser(
@@ -47,7 +47,9 @@ def test_password_is_needed_and_the_role_is_no_superuser(
     more."""
     server = database_server
     with pytest.raises(psycopg2.OperationalError, match=r"password|authentication"):
-        database.Login(server.host, server.port, server.user, "wrong").connect(server.name)
+        database.Login(server.login.host, server.login.port, server.login.user, "wrong").connect(
+            server.name
+        )
     if server.owned:
         connection = server.connect()
         try:
@@ -95,10 +97,10 @@ def test_server_can_be_stopped_started_and_paused(own_database: database.Databas
     own_database.pause()
     with pytest.raises(psycopg2.OperationalError, match="timeout expired"):
         psycopg2.connect(
-            host=own_database.host,
-            port=own_database.port,
-            user=own_database.user,
-            password=own_database.password,
+            host=own_database.login.host,
+            port=own_database.login.port,
+            user=own_database.login.user,
+            password=own_database.login.password,
             dbname=own_database.name,
             connect_timeout=2,
         )
@@ -165,9 +167,8 @@ def test_given_server_gets_a_database_that_goes_again(
     admin = database_server.server
     admin.run("CREATE ROLE {} LOGIN CREATEDB PASSWORD %s", "giver", values=("p@ss:w/rd",))
     admin.run("CREATE DATABASE {} OWNER {}", "home", "giver")
-    address = (
-        f"postgresql://giver:p%40ss%3Aw%2Frd@{database_server.host}:{database_server.port}/home"
-    )
+    where = f"{admin.login.host}:{admin.login.port}"
+    address = f"postgresql://giver:p%40ss%3Aw%2Frd@{where}/home"
     monkeypatch.setenv(database.GIVEN_SERVER_VARIABLE, address)
     with database.running(tmp_path) as given:
         assert given.url.startswith("postgresql+psycopg2://giver:p@ss:w/rd@")

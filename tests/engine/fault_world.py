@@ -111,7 +111,7 @@ class FaultWorld(disk_rig.DiskRig):
         self._empty = empty.connect()
         self._empty.cursor().execute("SET lock_timeout = '20s'")
         self.wires = Wires(
-            (database.host, database.port), (self.simulator.host, self.simulator.port)
+            (database.login.host, database.login.port), (self.simulator.host, self.simulator.port)
         )
         self._keeper = forked_engine.keeper(self._engine(first=False))
         self._make_bystanders()
@@ -232,7 +232,7 @@ class FaultWorld(disk_rig.DiskRig):
             **({} if deadline is None else {"sp_deadline": str(deadline)}),
         }
         url = database.url.replace(
-            f"@{database.host}:{database.port}/", f"@127.0.0.1:{self.wires.sql_port}/"
+            f"@{database.login.host}:{database.login.port}/", f"@127.0.0.1:{self.wires.sql_port}/"
         )
         caller = Caller(self.folder / "engine", children.find("storpool-adapter"), options, url)
         caller.wires = self.wires

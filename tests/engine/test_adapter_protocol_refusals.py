@@ -114,8 +114,8 @@ def test_storage_stats_is_the_gate(shared: Stage) -> None:
     engine = shared_stage.engine_with(shared)
     url = shared.engine.database_url
     for words, replaced in {
-        "127.0.0.1:1 ": (f":{shared.database.port}/", ":1/"),
-        "password authentication failed": (shared.database.password, "wrong"),
+        "127.0.0.1:1 ": (f":{shared.database.login.port}/", ":1/"),
+        "password authentication failed": (shared.database.login.password, "wrong"),
         "does not exist": (f"/{shared.database.name}", "/nosuch"),
     }.items():
         engine.database_url = url.replace(*replaced)

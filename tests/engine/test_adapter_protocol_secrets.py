@@ -49,9 +49,8 @@ def engine_as(shared: Stage, role: str, password: str, **options: str) -> Engine
     shared.database.server.run("ALTER ROLE {} PASSWORD %s", role, values=(password,))
     engine = engine_with(shared, **options)
     database = shared.database
-    engine.database_url = (
-        f"postgresql+psycopg2://{role}:{password}@{database.host}:{database.port}/{database.name}"
-    )
+    where = f"{database.login.host}:{database.login.port}/{database.name}"
+    engine.database_url = f"postgresql+psycopg2://{role}:{password}@{where}"
     return engine
 
 

@@ -110,7 +110,7 @@ def test_nothing_secret_is_anywhere(shared: Stage) -> None:
     assert len(outputs) == len(VERBS) + 4
     for text in (*map(repr, outputs), *logs, objects, table):
         assert shared.simulator.token not in text
-        assert shared.database.password not in text
+        assert shared.database.login.password not in text
 
 
 def test_the_token_may_be_in_a_file(shared: Stage) -> None:
@@ -235,8 +235,8 @@ def test_the_password_has_every_character_that_breaks_urls(
     """8.8: Engine quotes nothing; a password with `@`, `:`, `/` and `%` works, and is not
     percent-decoded."""
     if database_server.owned:
-        assert all(character in shared.database.password for character in "@:/%")
-    assert shared.database.password in shared.engine.database_url
+        assert all(character in shared.database.login.password for character in "@:/%")
+    assert shared.database.login.password in shared.engine.database_url
     shared_stage.answered(shared.engine.run("storage_stats", "true"))
 
 

@@ -255,8 +255,8 @@ def test_a_server_that_is_down_is_one_sentence_without_the_password(own_database
     with pytest.raises(errors.DatabaseUnavailable) as raised, opened(own_database):
         pass
     own_database.start_server()
-    assert f"at {own_database.host}:{own_database.port}" in str(raised.value)
-    assert own_database.password not in str(raised.value)
+    assert f"at {own_database.login.host}:{own_database.login.port}" in str(raised.value)
+    assert own_database.login.password not in str(raised.value)
     assert str(raised.value).isprintable()
 
 
@@ -264,7 +264,7 @@ def test_a_wrong_password_is_one_sentence(database: Database) -> None:
     """T24: what PostgreSQL says about the login is passed on, without the password."""
     from storpool_ovirt.engine import database as sessions
 
-    address = database_url.parse(database.url.replace(database.password, "wr@ng"))
+    address = database_url.parse(database.url.replace(database.login.password, "wr@ng"))
     with (
         pytest.raises(errors.DatabaseUnavailable, match="authentication failed") as raised,
         sessions.opened(address, Deadline(10)),
@@ -326,7 +326,9 @@ def test_text_that_no_server_holds_is_an_error_of_ours(database: Database, value
 
 def named(database: Database) -> database_url.Database:
     """Return the database's address with a name that no resolver knows but that of a test."""
-    return database_url.parse(database.url.replace(f"@{database.host}:", "@database.example:"))
+    return database_url.parse(
+        database.url.replace(f"@{database.login.host}:", "@database.example:")
+    )
 
 
 def test_the_servers_name_is_resolved_within_the_limit(
@@ -361,7 +363,7 @@ def test_each_address_of_the_servers_name_is_tried(
         if flags:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
-        return [(*kind, (address, port)) for address in ("127.0.0.99", database.host)]
+        return [(*kind, (address, port)) for address in ("127.0.0.99", database.login.host)]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with sessions.opened(named(database), Deadline(20)) as session:

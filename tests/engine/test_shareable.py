@@ -54,10 +54,10 @@ class Engine:
     def told(self, **keys: str) -> None:
         """Write what engine-setup writes."""
         facts = {
-            "HOST": self.own.host,
-            "PORT": str(self.own.port),
-            "USER": self.own.user,
-            "PASSWORD": self.own.password,
+            "HOST": self.own.login.host,
+            "PORT": str(self.own.login.port),
+            "USER": self.own.login.user,
+            "PASSWORD": self.own.login.password,
             "DATABASE": self.own.name,
             **keys,
         }

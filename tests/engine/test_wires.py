@@ -81,7 +81,7 @@ def wires(database: Database, echo: Echo) -> Iterator[Wires]:
     """Give wires to a database with one table, and to an echo."""
     with contextlib.closing(database.connect()) as connection:
         connection.cursor().execute("CREATE TABLE effects (number integer)")
-    with Wires((database.host, database.port), ("127.0.0.1", echo.port)) as made:
+    with Wires((database.login.host, database.login.port), ("127.0.0.1", echo.port)) as made:
         yield made
 
 
@@ -100,8 +100,8 @@ def connected(database: Database, wires: Wires) -> Iterator[Any]:
     connection = psycopg2.connect(
         host="127.0.0.1",
         port=wires.sql_port,
-        user=database.user,
-        password=database.password,
+        user=database.login.user,
+        password=database.login.password,
         dbname=database.name,
         connect_timeout=LIMIT_SECONDS,
     )
@@ -189,8 +189,10 @@ def test_a_client_of_postgresql_is_killed(
     """At the connection and at the statement: before it nothing is done, after it once; its lock is
     free again."""
     wires.clear(Strike(number, SQL, when, KILL))
-    login = f"host=127.0.0.1 port={wires.sql_port} dbname={database.name} user={database.user}"
-    die(wires, INSERTS, f"{login} password={database.password}")
+    login = (
+        f"host=127.0.0.1 port={wires.sql_port} dbname={database.name} user={database.login.user}"
+    )
+    die(wires, INSERTS, f"{login} password={database.login.password}")
     assert wires.struck == wires.points[-1]
     assert [point.number for point in wires.points] == [*range(1, number + 1)]
     assert effects(database) == done

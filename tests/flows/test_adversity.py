@@ -123,7 +123,7 @@ def test_postgresql_has_no_connection_left(own: Stage) -> None:
         shared_stage.volumes(own.simulator),
         shared_stage.snapshots(own.simulator),
     )
-    role = own.database.user
+    role = own.database.login.user
     own.database.server.run("ALTER ROLE {} CONNECTION LIMIT 0", role)
     for result in shared_stage.at_once(
         *(lambda verb=verb: own.engine.run(verb, *arguments[verb]) for verb in CHANGING)

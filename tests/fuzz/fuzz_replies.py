@@ -63,7 +63,7 @@ class RepliesWorld:
             "sp_api_http_port": str(port),
             "sp_deadline": f"{SECONDS:g}",
         }
-        self.secrets = (self.simulator.token, stage.database.password)
+        self.secrets = (self.simulator.token, stage.database.login.password)
         for host in stage.hosts.values():
             folder = host.root / "etc" / "storpool.conf.d"
             folder.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,7 @@ class AdminSite:
                 **environment,
             },
         )
-        for secret in (self.stage.database.password, self.stage.simulator.token, "Traceback"):
+        for secret in (self.stage.database.login.password, self.stage.simulator.token, "Traceback"):
             assert secret not in said.stdout + said.stderr
         return said
 
