@@ -40,23 +40,18 @@ def stats(
     by_name = {each.name: each for each in templates}
     largest = max(templates, key=lambda each: each.capacity_bytes, default=None)
     own = by_name.get(settings.template) if settings.template else largest
-    pools = [
-        {
-            **common,
-            **_space(each),
-            "pool_name": pool_of(each.name),
-            specs.TEMPLATE: each.name,
-        }
-        for each in sorted(templates, key=lambda each: (each.name != settings.template, each.name))
-    ]
+    pools = []
     if settings.template is None:
-        pools.insert(0, {**common, **_space(own), "pool_name": POOL_WITHOUT_TEMPLATE})
+        pools.append({**common, **_space(own), "pool_name": POOL_WITHOUT_TEMPLATE})
+    for each in sorted(templates, key=lambda each: (each.name != settings.template, each.name)):
+        names = {"pool_name": pool_of(each.name), specs.TEMPLATE: each.name}
+        pools.append({**common, **_space(each), **names})
     return {**_space(own), "pools": pools}
 
 
 def _space(template: api.Template | None) -> dict[str, Any]:
     if template is None:
-        # A cluster without templates: its free space is not told in terms of volumes.
+        # A cluster without templates does not report its free space in terms of volumes.
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
     return {
         "total_capacity_gb": template.capacity_bytes / sizes.GIB,

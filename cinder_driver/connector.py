@@ -71,7 +71,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
             return {"storpool_client_id": config.host(config.root()).client_id}
         except errors.ConfigError as error:
             log = LOG.warning if _is_mistake() else LOG.debug
-            log("this host is no StorPool client: %s", words.told(error))
+            log("this host is no StorPool client: %s", words.sentence(error))
             return {}
 
     @utils.connect_volume_prepare_result
@@ -116,7 +116,7 @@ class StorPoolConnector(base.BaseLinuxConnector):
             try:
                 target = host.target(connection_properties, path or "")
             except errors.NotFound as error:
-                LOG.info("nothing to detach: %s", words.told(error))
+                LOG.info("nothing to detach: %s", words.sentence(error))
                 return
             attachments.detach(host.client, host.side, target)
 
@@ -249,8 +249,8 @@ class _Journal(Log):
         super().__init__("os-brick", None)
 
     def line(self, event: str, **facts: object) -> None:
-        told = [f"{key}={words.told(fact)}" for key, fact in facts.items()]
-        LOG.info("%s %s", event, " ".join(told))
+        shown = [f"{key}={words.sentence(fact)}" for key, fact in facts.items()]
+        LOG.info("%s %s", event, " ".join(shown))
 
 
 def _is_mistake() -> bool:
@@ -284,7 +284,7 @@ def _as_os_brick_errors(ignore: bool = False) -> Iterator[None]:
         yield
     except errors.Error as error:
         if ignore:
-            LOG.warning("ignored, as asked: %s", words.told(error))
+            LOG.warning("ignored, as asked: %s", words.sentence(error))
             return
         theirs = next(theirs for ours, theirs in _CLASSES if isinstance(error, ours))
-        raise theirs(words.told(error)) from words.cause(error)
+        raise theirs(words.sentence(error)) from words.cause(error)

@@ -28,7 +28,7 @@ def of(*, volume: str | None = None, snapshot: str | None = None) -> Iterator[No
 def _translated(
     error: errors.Error, volume: str | None, snapshot: str | None
 ) -> exception.CinderException:
-    text = words.told(error)
+    text = words.sentence(error)
     if isinstance(error, (errors.InUse, errors.Locked)):
         if snapshot is not None:
             return exception.SnapshotIsBusy(text, snapshot_name=snapshot)

@@ -48,7 +48,7 @@ def delete(
         try:
             delete_one(each)
         except exception.CinderException as error:
-            LOG.error("group_member_not_deleted id=%s reason=%s", each["id"], words.told(error))  # noqa: TRY400  its sentence says it
+            LOG.error("group_member_not_deleted id=%s reason=%s", each["id"], words.sentence(error))  # noqa: TRY400  its sentence says it
             updates.append({"id": each["id"], "status": "error_deleting"})
         else:
             updates.append({"id": each["id"], "status": "deleted"})
@@ -67,20 +67,17 @@ def create_from_volumes(session: Session, made: Sequence[Any], sources: Sequence
     """Make each volume from its source (`source_volid`), all as of one moment.
 
     After a failure none of them is left. The moment is a group snapshot that is gone at the end.
-    Its tag tells it from one that an earlier try left: that has the names, and older data.
+    Its tag sets it apart from one that an earlier try left: that has the names, and older data.
     """
     by_id = {each["id"]: each for each in sources}
     members = [(session.volume(by_id[volume["source_volid"]]), volume) for volume in made]
     if not members:
         return
     tags = {storpool_names.TAG_CINDER_MOMENT: secrets.token_hex(8)}
-    plans = [
-        (
-            source.global_id,
-            Plan(Owner(names.clone_snapshot_name(session.settings.prefix, volume["id"]), tags)),
-        )
-        for source, volume in members
-    ]
+    plans = []
+    for source, volume in members:
+        name = names.clone_snapshot_name(session.settings.prefix, volume["id"])
+        plans.append((source.global_id, Plan(Owner(name, tags))))
     try:
         with failures.of():
             frozen = volumes.group_snapshot(session.client, plans)
@@ -99,8 +96,8 @@ def _create_all(session: Session, made: Sequence[Any], parents: Sequence[api.Vol
             begun.append((volume, parent))
             session.create(volume, parent=parent)
     except BaseException:
-        # Whatever it was, a thread that is told to end too; the last one may have been made
-        # although it failed.
+        # Whatever it was, the end of the thread too. The last volume may have been made although it
+        # failed.
         session.make_time()
         for volume, parent in reversed(begun):
             _silent_delete_volume(session, volume, parent)
@@ -117,7 +114,7 @@ def _silent_delete_volume(session: Session, volume: Any, parent: api.Volume) -> 
         ):
             session.delete_volume(volume)
     except Exception as error:
-        LOG.warning("group_volume_left id=%s reason=%s", volume["id"], words.told(error))
+        LOG.warning("group_volume_left id=%s reason=%s", volume["id"], words.sentence(error))
 
 
 def _silent_delete_snapshot(session: Session, plan: Plan) -> None:
@@ -131,4 +128,4 @@ def _silent_delete_snapshot(session: Session, plan: Plan) -> None:
     except errors.NotFound:
         return
     except Exception as error:
-        LOG.warning("group_clone_snapshot_left name=%s reason=%s", plan.name, words.told(error))
+        LOG.warning("group_clone_snapshot_left name=%s reason=%s", plan.name, words.sentence(error))

@@ -36,7 +36,7 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
                 reported = storpool_conf.client_id(platform.node(), root)
         except errors.ConfigError as error:
             raise exception.InvalidConnectorException(
-                missing=f"{CLIENT_ID} ({words.told(error)})"
+                missing=f"{CLIENT_ID} ({words.sentence(error)})"
             ) from words.cause(error)
     found = names.client_id(reported)
     if found is None:

@@ -33,10 +33,12 @@ def find(session: Session, kind: str, reference: Any) -> api.Volume:
         there = read(address)
     except (errors.NotFound, errors.InputError) as error:
         raise exception.ManageExistingInvalidReference(
-            existing_ref=reference, reason=words.told(error)
+            existing_ref=reference, reason=words.sentence(error)
         ) from words.cause(error)
     except errors.Error as error:
-        raise exception.VolumeBackendAPIException(data=words.told(error)) from words.cause(error)
+        raise exception.VolumeBackendAPIException(data=words.sentence(error)) from words.cause(
+            error
+        )
     reason = _reason_not_safe(session, there, _attached(session))
     reason = reason or _already_managed(session, there)
     if reason:

@@ -109,7 +109,9 @@ def finish(
         volumes.change(session.client, copy, name=wanted)
     except errors.Error as error:
         LOG.warning(
-            "migrated_volume_keeps_its_name volume=%s reason=%s", volume["id"], words.told(error)
+            "migrated_volume_keeps_its_name volume=%s reason=%s",
+            volume["id"],
+            words.sentence(error),
         )
         with failures.of(volume=new_volume["id"]):
             # It may have been done although the answer was lost: an old look would give Cinder the

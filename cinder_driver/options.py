@@ -160,7 +160,7 @@ def _keys(configuration: Any) -> set[str]:
         try:
             cfg.ConfigParser(path, sections).parse()
         except (OSError, cfg.ParseError, UnicodeError):
-            continue  # Cinder has read it before us, or told what is wrong with it
+            continue  # Cinder has read it before us, or said what is wrong with it
         for section in (group, "backend_defaults"):
             keys.update(sections.get(section or "", {}))
     return keys

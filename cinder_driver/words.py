@@ -21,7 +21,7 @@ def hide(token: Secret) -> None:
     _secrets.hide(token.reveal())
 
 
-def told(error: object) -> str:
+def sentence(error: object) -> str:
     """Return what an error says as one sentence: on one line, not too long, without tokens."""
     return sentences.fit(_secrets.masked(str(error)))
 

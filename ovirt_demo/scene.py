@@ -153,7 +153,7 @@ class Scene:
         self.cluster.clear_calls()
         self.calls["oVirt"] += 1
         self.calls["StorPool"] += len(records)
-        self.screen.call(who, asked, [_told(record) for record in records], seconds)
+        self.screen.call(who, asked, [_described(record) for record in records], seconds)
         self._watch.check()
 
 
@@ -173,8 +173,8 @@ class Labels:
             self._labels[result.arguments[0]] = "D"
         elif result.verb == "clone_volume":
             self._labels[result.arguments[1]] = "C"
-        telling = [word for word in result.arguments if word[:1] != "{" and word != "true"]
-        words = [self._labels.get(word, word) for word in telling]
+        short = [word for word in result.arguments if word[:1] != "{" and word != "true"]
+        words = [self._labels.get(word, word) for word in short]
         return " ".join([result.verb, *words]) + self._answered(result)
 
     def _answered(self, result: engine.Result) -> str:
@@ -200,7 +200,7 @@ def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[S
         yield Scene(folder, screen, watch, cluster=cluster, database_url=given.url, closing=closing)
 
 
-def _told(record: dict[str, Any]) -> str:
+def _described(record: dict[str, Any]) -> str:
     """Return one call of StorPool's API: what was called, and who got or lost a volume."""
     words = [record["query"]]
     for item in _reassigned(record["body"]):

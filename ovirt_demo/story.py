@@ -41,7 +41,7 @@ def run(screen: Screen, *, devices: str = "auto") -> int:
         with interruption.watched() as watch:
             screen.head("A disk's whole life: oVirt's calls, a simulated StorPool, real data")
             with scene.built(screen, watch, devices) as stage:
-                _tell(stage)
+                _play(stage)
     except interruption.Interrupted as interrupted:
         screen.summary(f"{interrupted}: all that was started is stopped", good=False)
         return INTERRUPTED + interrupted.number
@@ -63,9 +63,9 @@ def run(screen: Screen, *, devices: str = "auto") -> int:
     return 0
 
 
-def _tell(stage: Scene) -> None:
+def _play(stage: Scene) -> None:
     began = time.monotonic()
-    _Story(stage).tell()
+    _Story(stage).play()
     stage.cluster.advance(BACKGROUND_SECONDS)
     left = {**stage.cluster.objects(being_deleted=True), "devices on hosts": stage.device_links()}
     stage.screen.gap()
@@ -86,8 +86,8 @@ class _Story:
         self.domain = stage.domain
         self.written: dict[str, str] = {}
 
-    def tell(self) -> None:
-        """Run it from the beginning to the end."""
+    def play(self) -> None:
+        """Play it from the beginning to the end."""
         disk = self._create()
         vm = self._run("Run a VM on host 1", 1, disk, new_disk=True)
         self._write(vm, "letter")

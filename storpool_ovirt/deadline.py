@@ -18,10 +18,9 @@ from storpool_ovirt import errors
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # The alarm comes again: the first one may fall into an undo, which keeps all failures to itself.
 AGAIN_SECONDS = 2.0
-# For the last line of the log and the answer, when the work is over: whoever reads them needs
-# moments.
+# For the last line of the log and the answer, when the work is over: their reader needs moments.
 END_SECONDS = 4.0
-# Between two looks at what is about to come, and so much after its time the last look is.
+# The pause between two looks; the last look is so much after the end.
 POLL_SECONDS = 0.05
 
 
@@ -112,13 +111,13 @@ def enforced(
     def expired(_signum: int, _frame: FrameType | None) -> None:
         raise errors.DeadlineExceeded(what, deadline.seconds)
 
-    def told(signum: int, _frame: FrameType | None) -> None:
+    def interrupted(signum: int, _frame: FrameType | None) -> None:
         raise errors.Interrupted(what, signal.Signals(signum).name)
 
     seconds = deadline.left(what) + grace_seconds
     # What was started with one of these ignored (nohup) goes on ignoring it.
     ending = [each for each in ENDING_SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, told) for each in ending}
+    before = {each: signal.signal(each, interrupted) for each in ending}
     before[signal.SIGALRM] = signal.signal(signal.SIGALRM, expired)
     # Whoever started us may have blocked it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})

@@ -22,7 +22,7 @@ from them.
     |   +-- DatabaseUnavailable
     |   +-- ClientDown        ... StorPool's client on a host
     |   +-- DeadlineExceeded  ... our own time was up
-    |   +-- Interrupted       ... somebody told the program to end
+    |   +-- Interrupted       ... a signal asked the program to end
     +-- DeviceMissing         did StorPool attach, but no device node appeared?
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
@@ -126,11 +126,10 @@ class Locked(Error):
         self.name, self.waited_seconds, self.holder = name, waited_seconds, holder
 
     def __str__(self) -> str:
+        holder = f" ({self.holder})" if self.holder else ""
         return (
             f"another operation works on {self.name} and did not end within"
-            f" {self.waited_seconds:.0f} s"
-            + (f" ({self.holder})" if self.holder else "")
-            + ": wait for it, then try again"
+            f" {self.waited_seconds:.0f} s{holder}: wait for it, then try again"
         )
 
 

@@ -31,17 +31,16 @@ PLATFORM = "ovirt"
 TAG_UUID = "ovirt-uuid"
 TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
-# Several VMs may have this volume at once; absent: nobody knows. Its 12 bytes are counted by
-# `check_length`: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's
-# 173.
+# Several VMs may have this volume at once; without it nobody knows. `check_length` counts its 12
+# bytes: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's 173.
 TAG_SHARED = "ovirt-share"
 SHARED = "1"
-# What a disk was cloned from (a global id): a clone whose answer was lost is told from an empty
-# disk of that id by it.
+# What a disk was cloned from (a global id). By it a clone whose answer was lost is not taken for an
+# empty disk of that id.
 TAG_SOURCE = "ovirt-src"
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
-# Of the Cinder driver's: what a volume was made from, so that a repeated create never takes another
-# volume for its own; and one value for the snapshots that one copy of a group is made from.
+# These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
+# another volume for its own, and one value for the snapshots that one copy of a group is made from.
 TAG_CINDER_SOURCE = "cinder-source"
 TAG_CINDER_MOMENT = "cinder-moment"
 
@@ -62,7 +61,7 @@ def uuid(given: str, what: str) -> str:
             what, f"is not a UUID ({shown(given)})", "give the id as oVirt prints it"
         )
     if lowered == NIL_UUID:
-        # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty): it never
+        # Engine stores this one where a create_snapshot gave no answer (java: Guid.Empty). It never
         # names an object.
         raise errors.InputError(what, "is the empty UUID", "no object has this id")
     return lowered

@@ -67,8 +67,8 @@ def reason(error: BaseException, log: Log, log_place: str, extra: str) -> str:
         return "no more files can be opened here: raise the limit (ulimit -n), then try again"
     try:
         log.trace()
-    except Exception as untold:  # what cannot be told any more must not hide that it failed
-        log.line("trace_lost", reason=untold.__class__.__name__)
+    except Exception as lost:  # a trace that cannot be written must not hide that the work failed
+        log.line("trace_lost", reason=lost.__class__.__name__)
     return f"internal error {error.__class__.__name__}: see {log_place}"
 
 

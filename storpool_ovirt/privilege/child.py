@@ -83,12 +83,12 @@ def _live(
         try:
             _limit_memory(resource)
             _become(user)
-            answer, told = work(), 0
+            answer, code_when_read = work(), 0
         except Exception as error:
-            answer, told = _why(error).encode(errors="replace"), 1
+            answer, code_when_read = _why(error).encode(errors="replace"), 1
         while answer:
             answer = answer[os.write(writing, answer[:_PIECE_BYTES]) :]
-        code = told
+        code = code_when_read
     finally:
         os._exit(code)
 

@@ -32,9 +32,9 @@ class Recorder:
         self._watcher: Callable[[Record], object] | None = None
 
     def watch(self, watcher: Callable[[Record], object]) -> None:
-        """Have each call from now on told to somebody, who may act before it is made.
+        """Call the watcher with each call from now on, before it is made.
 
-        For what happens at one moment: the watcher runs in the thread that answers the call.
+        It is for what happens at one moment: the watcher runs in the thread that answers the call.
         """
         self._watcher = watcher
 

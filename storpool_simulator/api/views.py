@@ -25,26 +25,20 @@ def snapshot_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
 def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
     """Return the reply of VolumesSpace: `spaceUsed` counts what the parents hold too [sptypes]."""
     cluster.measure_attached()
-    return [
-        {
-            **summary(cluster, entry, multi_cluster),
-            "storedSize": entry.stored_bytes,
-            "spaceUsed": _chain_bytes(cluster, entry),
-        }
-        for entry in _entries(cluster, snapshot=False)
-    ]
+    views = []
+    for entry in _entries(cluster, snapshot=False):
+        space = {"storedSize": entry.stored_bytes, "spaceUsed": _chain_bytes(cluster, entry)}
+        views.append({**summary(cluster, entry, multi_cluster), **space})
+    return views
 
 
 def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
     """Return the reply of SnapshotsSpace: `spaceUsed` is what a delete would free [sptypes]."""
-    return [
-        {
-            **summary(cluster, entry, multi_cluster),
-            "storedSize": entry.stored_bytes,
-            "spaceUsed": entry.stored_bytes,
-        }
-        for entry in _entries(cluster, snapshot=True)
-    ]
+    views = []
+    for entry in _entries(cluster, snapshot=True):
+        space = {"storedSize": entry.stored_bytes, "spaceUsed": entry.stored_bytes}
+        views.append({**summary(cluster, entry, multi_cluster), **space})
+    return views
 
 
 def statuses(cluster: Cluster, multi_cluster: bool) -> View:
@@ -59,14 +53,11 @@ def statuses(cluster: Cluster, multi_cluster: bool) -> View:
 
 def quick_statuses(cluster: Cluster, multi_cluster: bool) -> View:
     """Return the reply of VolumesGetStatusQuick: volumes and snapshots by name."""
-    return {
-        entry.listed_name: {
-            **summary(cluster, entry, multi_cluster),
-            **_HEALTHY,
-            "snapshot": entry.snapshot,
-        }
-        for entry in cluster.catalog.entries
-    }
+    views = {}
+    for entry in cluster.catalog.entries:
+        view = summary(cluster, entry, multi_cluster)
+        views[entry.listed_name] = {**view, **_HEALTHY, "snapshot": entry.snapshot}
+    return views
 
 
 def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
@@ -74,17 +65,11 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
 
     It is not in the official binding; only one caller is known [pve].
     """
-    entries = _ordered(cluster, cluster.catalog.entries)
-    return {
-        "volumes": [
-            {
-                **summary(cluster, entry, multi_cluster),
-                "snapshot": entry.snapshot,
-                "storedSize": entry.stored_bytes,
-            }
-            for entry in entries
-        ]
-    }
+    views = []
+    for entry in _ordered(cluster, cluster.catalog.entries):
+        kind = {"snapshot": entry.snapshot, "storedSize": entry.stored_bytes}
+        views.append({**summary(cluster, entry, multi_cluster), **kind})
+    return {"volumes": views}
 
 
 def alone(cluster: Cluster, entry: Entry, multi_cluster: bool) -> list[View]:

@@ -136,11 +136,8 @@ class FileNodes:
             link.symlink_to(data)
 
     def _others(self, key: nodes.Key, keys: Collection[nodes.Key]) -> list[nodes.Key]:
-        return [
-            other
-            for other in self._attached
-            if other[1] == key[1] and other != key and other not in keys
-        ]
+        same_volume = [other for other in self._attached if other[1] == key[1]]
+        return [other for other in same_volume if other != key and other not in keys]
 
     def _leave_inode(self, key: nodes.Key, keys: Collection[nodes.Key]) -> None:
         """Give the data a new inode, and move those who stay to it.

@@ -188,10 +188,8 @@ class Catalog:
 
     def attached_to(self, client_id: int) -> list[Attachment]:
         """Return all attachments of a client."""
-        return [
-            self._on_object[global_id][client_id]
-            for global_id in self._on_client.get(client_id, {}).values()
-        ]
+        global_ids = self._on_client.get(client_id, {}).values()
+        return [self._on_object[global_id][client_id] for global_id in global_ids]
 
     def free_position(self, client_id: int) -> int:
         """Return the lowest free position on a client.

@@ -111,10 +111,10 @@ def disks(cluster: Cluster) -> View:
         (one.capacity_bytes * one.replication for one in cluster.catalog.templates), default=0
     )
     raw_bytes = (capacity_bytes or objects.DEFAULT_CAPACITY) * RAW_SHARE
-    used_bytes = RAW_SHARE * sum(
-        cluster.catalog.tally(number).stored_bytes * one.replication
-        for number, one in cluster.catalog.templates.rows.items()
-    )
+    stored_bytes = 0
+    for template in cluster.catalog.templates:
+        stored_bytes += cluster.catalog.tally(template.number).stored_bytes * template.replication
+    used_bytes = RAW_SHARE * stored_bytes
     groups = -(-int(raw_bytes) // (GROUP_SIZE * len(DISK_IDS)))
     allocated = min(groups, -(-int(used_bytes) // (GROUP_SIZE * len(DISK_IDS))))
     on_disk_bytes = int(used_bytes) // len(DISK_IDS)

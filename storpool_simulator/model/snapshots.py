@@ -173,17 +173,16 @@ def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
 
 def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
     """Return a GroupSnapshotsResult: `remoteId` is the id of the snapshot [sptypes]."""
+    return {"snapshots": [_group_row(volume, snapshot) for volume, snapshot in pairs]}
+
+
+def _group_row(volume: Entry, snapshot: Entry) -> dict[str, Any]:
     return {
-        "snapshots": [
-            {
-                "volume": volume.listed_name,
-                "volumeGlobalId": volume.global_id,
-                "snapshot": snapshot.listed_name,
-                "remoteId": snapshot.global_id,
-                "snapshotGlobalId": snapshot.global_id,
-            }
-            for volume, snapshot in pairs
-        ]
+        "volume": volume.listed_name,
+        "volumeGlobalId": volume.global_id,
+        "snapshot": snapshot.listed_name,
+        "remoteId": snapshot.global_id,
+        "snapshotGlobalId": snapshot.global_id,
     }
 
 

@@ -33,11 +33,12 @@ class Journal:
 
     def changed(self) -> list[tuple[str, str, object]]:
         """Return the rows to write: kind, key, row or None."""
-        rows = (
-            (kind, key, table.now(key), before)
-            for (kind, key), (table, before) in self._before.items()
-        )
-        return [(kind, _text(key), row) for kind, key, row, before in rows if row != before]
+        changed = []
+        for (kind, key), (table, before) in self._before.items():
+            row = table.now(key)
+            if row != before:
+                changed.append((kind, _text(key), row))
+        return changed
 
     def before(self) -> list[tuple[str, Hashable, object]]:
         """Return the touched rows as they were before the change: kind, key, row or None."""
