@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import shared_stage
+from rigs import http_peers, shared_stage
 from rigs.admin_site import AdminSite
 
 if TYPE_CHECKING:
@@ -91,33 +89,17 @@ def cluster(answers: dict[str, Any]) -> Iterator[int]:
         {"generation": 1, "data": {"ok": True, "generation": 1, "version": 1, "pairs": {}}}
     ).encode()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer()
-
-        def do_POST(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    class Handler(http_peers.Handler):
+        def serve(self) -> None:
+            self.read_body()
             payload = payloads.get(self.path.rpartition("/")[2], done)
             self.send_response(200)
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with http_peers.serving(Handler, None) as port:
+        yield port
 
 
 def fill(site: AdminSite) -> None:

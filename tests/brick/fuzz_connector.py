@@ -25,7 +25,6 @@ from brick_rig import GIB, Host
 from os_brick import exception
 
 from rigs import fuzz_cases, odd_api
-from rigs.core_fixtures import TOKEN
 
 LIMIT_SECONDS = 2.0
 GRACE_SECONDS = 6.0  # an undo, on a busy machine
@@ -57,7 +56,7 @@ def case(host: Host, proxy: odd_api.Proxy, seed: int) -> str | None:
     finally:
         proxy.damage = None
     seconds, now = time.monotonic() - begun, host.attached()
-    fault = _fault_of(said, seconds)
+    fault = fuzz_cases.fault_of(said, seconds, LIMIT_SECONDS + GRACE_SECONDS)
     is_undone = damage.times == 1 or query not in ("VolumesReassignWait", "KV")
     expected = (
         before | {mine}
@@ -102,18 +101,6 @@ def _do(host: Host, call: str, info: dict[str, Any]) -> Any:
         if call == "extend"
         else host.connector.get_volume_paths(info)
     )
-
-
-def _fault_of(said: str, seconds: float) -> str | None:
-    if TOKEN in said:
-        return "the token is told"
-    if said and not said.isprintable():
-        return "not one line"
-    if len(said) > 1200:
-        return f"{len(said)} characters"
-    if seconds > LIMIT_SECONDS + GRACE_SECONDS:
-        return f"took {seconds:.1f} s"
-    return None
 
 
 def run(cases: int, seed: int) -> list[str]:

@@ -212,7 +212,7 @@ def case(core: Core, proxy: odd_api.Proxy, seed: int) -> str | None:
             return f"{name}: {traceback.format_exc()}"
         seconds = time.monotonic() - begun
         proxy.damage = None
-        fault = _fault_of(said, seconds)
+        fault = fuzz_cases.fault_of(said, seconds, LIMIT_SECONDS + GRACE_SECONDS)
         if fault is None and not said:
             core.client().be_current()
             if operation == "terminate":
@@ -225,18 +225,6 @@ def case(core: Core, proxy: odd_api.Proxy, seed: int) -> str | None:
             fault = "a volume that is nobody's business was touched"
     _clear(core)
     return f"{name}: {fault} ({said[:300]})" if fault else None
-
-
-def _fault_of(said: str, seconds: float) -> str | None:
-    if TOKEN in said:
-        return "the token is told"
-    if said and not said.isprintable():
-        return "not one line"
-    if len(said) > 1200:
-        return f"{len(said)} characters"
-    if seconds > LIMIT_SECONDS + GRACE_SECONDS:
-        return f"took {seconds:.1f} s"
-    return None
 
 
 def _clear(core: Core) -> None:

@@ -23,6 +23,8 @@ from typing import Any, Callable
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import fuzz_words
+
 from rigs import http_peers
 
 DRIP_SECONDS = 0.2
@@ -92,22 +94,9 @@ def _dumped(value: Any, raw: str | None = None) -> bytes:
     return (text if raw is None else text.replace(json.dumps(MARK), raw)).encode()
 
 
-def _places(value: Any) -> Any:
-    pairs = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    for key, inner in list(pairs):
-        yield value, key
-        yield from _places(inner)
-
-
 def _leaf(random: Random, reply: Any, *keys: str) -> tuple[Any, Any]:
     """Choose a place in the data of a reply: one of these keys where it has one."""
-    places = list(_places(reply.get("data"))) or list(_places(reply))
+    places = list(fuzz_words.places(reply.get("data"))) or list(fuzz_words.places(reply))
     wanted = [place for place in places if place[1] in keys]
     return random.choice(wanted or places)
 
@@ -125,14 +114,14 @@ def _raw(random: Random, reply: Any, raw: str) -> bytes:
 
 
 def _missing(random: Random, reply: Any) -> bytes:
-    dicts = [place for place in _places(reply) if isinstance(place[0], dict)]
+    dicts = [place for place in fuzz_words.places(reply) if isinstance(place[0], dict)]
     holder, key = random.choice(dicts)
     del holder[key]
     return answer(200, _dumped(reply))
 
 
 def _twice(random: Random, reply: Any) -> bytes:
-    dicts = [(holder, key) for holder, key in _places(reply) if isinstance(holder, dict)]
+    dicts = [(holder, key) for holder, key in fuzz_words.places(reply) if isinstance(holder, dict)]
     holder, key = random.choice(dicts)
     kept = holder[key]
     holder[key] = MARK
@@ -145,7 +134,11 @@ def _twice(random: Random, reply: Any) -> bytes:
 
 
 def _negative(random: Random, reply: Any) -> bytes:
-    numbers = [(holder, key) for holder, key in _places(reply) if type(holder[key]) in (int, float)]
+    numbers = [
+        (holder, key)
+        for holder, key in fuzz_words.places(reply)
+        if type(holder[key]) in (int, float)
+    ]
     holder, key = random.choice(numbers)
     holder[key] = random.choice((-1, -holder[key], -(1 << 63), -(10**30), -0.5))
     return answer(200, _dumped(reply))

@@ -124,8 +124,8 @@ def bent_document(random: Random, good: Any) -> str:
     if random.random() < 0.3:
         return bent(random, json.dumps(good))
     copy = json.loads(json.dumps(good))
-    places = list(_places(copy))
-    holder, key = random.choice(places) if places else ([copy], 0)
+    there = list(places(copy))
+    holder, key = random.choice(there) if there else ([copy], 0)
     action = random.randrange(4)
     if action == 0 and isinstance(holder, dict):
         del holder[key]
@@ -145,7 +145,8 @@ def bent_document(random: Random, good: Any) -> str:
     return json.dumps(copy, ensure_ascii=random.random() < 0.5)
 
 
-def _places(value: Any) -> Any:
+def places(value: Any) -> Any:
+    """Give each place in a JSON value: what holds it, and its key or number."""
     pairs = (
         value.items()
         if isinstance(value, dict)
@@ -155,4 +156,4 @@ def _places(value: Any) -> Any:
     )
     for key, inner in list(pairs):
         yield value, key
-        yield from _places(inner)
+        yield from places(inner)

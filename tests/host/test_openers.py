@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rigs import faulty_files
+from rigs import faulty_files, mounts
 from rigs.device_users import VM, VM_UUID, everything_is_seen, using
 from storpool_ovirt.host import openers
 
@@ -245,22 +245,9 @@ def test_an_ordinary_user_is_told_that_he_cannot_tell() -> None:
 
 def test_a_mounted_file_system_is_told(tmp_path: Path, block: Path) -> None:
     """T66: no process has the device open then; also where the mount is in another namespace."""
-    subprocess.run(["mkfs.ext4", "-q", block], check=True, timeout=60)
     point = tmp_path / "mnt"
-    point.mkdir()
-    script = f"mount {block} {point} && echo mounted && read _"
-    with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            assert child.stdout is not None
-            assert child.stdout.readline() == "mounted\n"
-            found = only(tmp_path)
-        finally:
-            child.communicate("\n", timeout=60)
+    with mounts.mounted_elsewhere(block, point):
+        found = only(tmp_path)
     assert (found.open, found.above, found.processes) == (True, [f"file system at {point}"], [])
 
 

@@ -6,7 +6,23 @@ import logging
 import sys
 from typing import Callable
 
+from rigs.core_fixtures import TOKEN
+
 CASES = 1000
+LONGEST = 1200  # characters of what is said
+
+
+def fault_of(said: str, seconds: float, limit_seconds: float) -> str | None:
+    """Return what is wrong with what was said, and when; None where nothing is."""
+    if TOKEN in said:
+        return "the token is told"
+    if said and not said.isprintable():
+        return "not one line"
+    if len(said) > LONGEST:
+        return f"{len(said)} characters"
+    if seconds > limit_seconds:
+        return f"took {seconds:.1f} s"
+    return None
 
 
 def main(run: Callable[[int, int], list[str]], argv: list[str]) -> int:

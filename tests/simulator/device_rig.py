@@ -8,7 +8,6 @@ import hashlib
 import mmap
 import os
 import struct
-import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,11 +104,6 @@ def aligned(content: bytes) -> mmap.mmap:
     memory = mmap.mmap(-1, (len(content) + BLOCK - 1) // BLOCK * BLOCK)
     memory[: len(content)] = content
     return memory
-
-
-def run(*arguments: object) -> None:
-    """Run a program that has to succeed."""
-    subprocess.run([str(argument) for argument in arguments], check=True, capture_output=True)
 
 
 def loop_obstacle(folder: Path) -> str | None:

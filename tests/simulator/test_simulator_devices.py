@@ -10,8 +10,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from device_rig import BLOCK, MIB, SIZE, DeviceRig, V, W, aligned, opened, put, run
+from device_rig import BLOCK, MIB, SIZE, DeviceRig, V, W, aligned, opened, put
 
+from rigs import mounts
 from storpool_simulator.devices import devices
 
 BLKGETSIZE64 = 0x80081272
@@ -214,7 +215,7 @@ def test_discard_gives_space_back(loop: DeviceRig) -> None:
     link = loop.show(1)
     put(link, b"d" * SIZE)
     assert loop.files.stored_bytes(V) >= SIZE
-    run("blkdiscard", link)
+    mounts.run("blkdiscard", link)
     assert loop.files.stored_bytes(V) == 0
     with link.open("rb") as device:
         assert device.read() == bytes(SIZE)
@@ -224,7 +225,7 @@ def test_a_full_disk_below_is_an_error_and_not_a_success(loop: DeviceRig, tmp_pa
     """When the data file cannot take a write, the writer is told so."""
     small = tmp_path / "small"
     small.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small)
+    mounts.run("mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small)
     try:
         data = small / "data"
         data.touch()
@@ -237,7 +238,7 @@ def test_a_full_disk_below_is_an_error_and_not_a_success(loop: DeviceRig, tmp_pa
             os.pwrite(fd, aligned(b"f" * (4 * MIB)), 0)
         loop.devices.hide(1, V, cut=True)
     finally:
-        run("umount", small)
+        mounts.run("umount", small)
 
 
 # sizes

@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from device_rig import BLOCK, MIB, SIZE, DeviceRig, V, aligned, opened, put, run
+from device_rig import BLOCK, MIB, SIZE, DeviceRig, V, aligned, opened, put
 
+from rigs import mounts
 from rigs.clock import wait_until
 from storpool_simulator.devices import devices
 
@@ -63,14 +64,9 @@ def test_a_memory_map_holds_it(rig: DeviceRig) -> None:
 def test_a_mount_holds_it(loop: DeviceRig, tmp_path: Path) -> None:
     """A mounted file system holds the device, though no process has it open [kb]."""
     link = loop.show(1)
-    run("mkfs.ext4", "-q", link)
     point = tmp_path / "mnt"
-    point.mkdir()
-    run("mount", link, point)
-    try:
+    with mounts.mounted(link, point):
         assert loop.devices.holders(1, V) == (f"mounted at {point}",)
-    finally:
-        run("umount", point)
     assert loop.devices.holders(1, V) == ()
 
 
@@ -78,21 +74,10 @@ def test_a_mount_in_another_namespace_holds_it(loop: DeviceRig, tmp_path: Path) 
     """A host that is a mount namespace of its own hides its mounts from the rest of the machine,
     but not from this."""
     link = loop.show(1)
-    run("mkfs.ext4", "-q", link)
     point = tmp_path / "mnt"
-    point.mkdir()
-    script = f"mount {link} {point} && echo mounted && read _"
-    with subprocess.Popen(
-        ["unshare", "-m", "sh", "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "mounted\n"
+    with mounts.mounted_elsewhere(link, point):
         assert not os.path.ismount(point)
         assert loop.devices.holders(1, V) == (f"mounted at {point}",)
-        child.communicate("\n")
     wait_until(lambda: loop.devices.holders(1, V) == (), "the namespace to be gone")
 
 
@@ -107,7 +92,7 @@ def test_a_loop_device_over_a_plain_file_holds_it(file: DeviceRig, loop: DeviceR
             f"loop device {made.stdout.strip().rpartition('/')[2]}",
         )
     finally:
-        run("losetup", "-d", made.stdout.strip())
+        mounts.run("losetup", "-d", made.stdout.strip())
 
 
 # cutting off
@@ -157,11 +142,8 @@ def test_a_mounted_file_system_is_cut_off(loop: DeviceRig, tmp_path: Path) -> No
     """A mounted file system whose volume is detached by force fails, and nothing of it lands any
     more (T31, T80)."""
     link = loop.show(1)
-    run("mkfs.ext4", "-q", link)
     point = tmp_path / "mnt"
-    point.mkdir()
-    run("mount", link, point)
-    try:
+    with mounts.mounted(link, point):
         (point / "first").write_bytes(b"f" * MIB)
         os.sync()
         (point / "second").write_bytes(b"s" * MIB)
@@ -174,8 +156,6 @@ def test_a_mounted_file_system_is_cut_off(loop: DeviceRig, tmp_path: Path) -> No
             third.write(b"t" * MIB)
             os.fsync(third.fileno())
         os.sync()
-    finally:
-        run("umount", point)
     assert loop.digest() == before
     with loop.show(1).open("rb") as device:
         assert device.read() == loop.files.path(V).read_bytes()
