@@ -13,11 +13,9 @@ import storpool_ovirt
 
 
 def given(program: str, asked: str, about: str | None, details: Sequence[str]) -> int:
-    """Write to stdout what is `asked`, `--help` or `--version`; return the exit code, 1 when nobody
-    can read it.
+    """Write to stdout what is `asked`, `--help` or `--version`; return the exit code.
 
-    `about` is the docstring of the program: what it is, who runs it, what it takes and answers.
-    `details` are more paragraphs, each of one or more lines.
+    It is 1 when nobody can read it.
     """
     if asked == "--version":
         text = f"{program} {storpool_ovirt.__version__}"
@@ -33,5 +31,5 @@ def given(program: str, asked: str, about: str | None, details: Sequence[str]) -
 
 
 def log(path: str) -> str:
-    """Return the line that tells where a program's log is."""
+    """Return the line that says where a program's log is."""
     return f"Log: {path}, or syslog where that cannot be written."

@@ -17,8 +17,10 @@ _OPTION = (
 
 
 class Secret:
-    """A text that is never shown: its `repr` and `str` are masked, `reveal` is called where it is
-    used."""
+    """A text that is never shown: its `repr` and `str` are masked.
+
+    `reveal` is called where it is used.
+    """
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -40,8 +42,10 @@ class Secret:
 
 
 def found_in(argument: str) -> Iterator[str]:
-    """Yield what may be a secret in an argument of Engine's, well-formed or not, also one in a
-    wrong place."""
+    """Yield what may be a secret in an argument of Engine's.
+
+    The argument may be well-formed or not, and stand in a wrong place.
+    """
     for found in re.finditer(_OPTION, argument, re.I):
         raw = found.group(1).strip("\"'")
         yield raw

@@ -54,12 +54,11 @@ def read(
 
 
 def parse(content: str, path: str) -> dict[str, dict[str, str]]:
-    """Return the sections of one file ("" = before any section); raise ConfigError with the number
-    of a bad line.
+    """Return the sections of one file; "" has what stands before any section.
 
-    As `confget`: a comment starts with # or ; at the beginning of a line, a \\ at its end continues
-    it. What confget refuses is refused, but for two things: the last line needs no end, and two
-    backslashes in a row are two.
+    As `confget` has it: a comment starts with # or ; at the beginning of a line, a \\ at its end
+    continues it. What confget refuses is refused, but for two things: the last line needs no end,
+    and two backslashes in a row are two. Raises ConfigError with the number of a bad line.
     """
     sections: dict[str, dict[str, str]] = {"": {}}
     section, name, value = "", "", ""

@@ -28,8 +28,10 @@ _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of a text, without their ends: \\n, \\r\\n and \\r end one, and nothing else
-    does."""
+    """Return the lines of a text, without their ends.
+
+    \\n, \\r\\n and \\r end one, and nothing else does.
+    """
     found = _END_OF_LINE.split(text)
     return found[:-1] if found[-1] == "" else found
 

@@ -58,11 +58,9 @@ def of_file(path: Path) -> tuple[str, ...]:
 
 
 def _is_unused(path: Path) -> bool:
-    """Return whether the kernel says that this file is open and mapped nowhere at all, in any
-    name; false where it cannot say so.
+    """Return whether the kernel says that this file is open and mapped nowhere, in any name.
 
-    It gives a lease on a file to its owner only then. To ask costs nothing beside a search through
-    all processes. Who opens the file in this very moment waits until the lease is given back.
+    It is false where the kernel cannot say so.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
