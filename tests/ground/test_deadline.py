@@ -102,14 +102,21 @@ def test_the_alarm_comes_again() -> None:
 def test_who_is_told_to_end_can_undo(number: signal.Signals) -> None:
     """A signal that asks for the end is an error like any other, and its handler is put back as it
     was."""
-    before = signal.getsignal(number)
-    with (
-        pytest.raises(errors.Interrupted, match=number.name),
-        enforced(Deadline(30), "the verb to end", 0),
-    ):
-        os.kill(os.getpid(), number)
-        threading.Event().wait(30)
-    assert signal.getsignal(number) is before
+
+    def handler(*_: object) -> None:
+        raise AssertionError("whoever started the tests may have had it ignored")
+
+    given = signal.signal(number, handler)
+    try:
+        with (
+            pytest.raises(errors.Interrupted, match=number.name),
+            enforced(Deadline(30), "the verb to end", 0),
+        ):
+            os.kill(os.getpid(), number)
+            threading.Event().wait(30)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, given)
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:
