@@ -15,7 +15,8 @@ import storpool_ovirt
 def given(program: str, asked: str, about: str | None, details: Sequence[str]) -> int:
     """Write to stdout what is `asked`, `--help` or `--version`; return the exit code.
 
-    It is 1 when nobody can read it.
+    It is 1 when nobody can read it. `about` is the docstring of the program: what it is, who runs
+    it, what it takes and answers. `details` are more paragraphs, each of one or more lines.
     """
     if asked == "--version":
         text = f"{program} {storpool_ovirt.__version__}"

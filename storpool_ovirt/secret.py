@@ -44,7 +44,7 @@ class Secret:
 def found_in(argument: str) -> Iterator[str]:
     """Yield what may be a secret in an argument of Engine's.
 
-    The argument may be well-formed or not, and stand in a wrong place.
+    The argument may be well-formed or not, and the secret may stand in a wrong place.
     """
     for found in re.finditer(_OPTION, argument, re.I):
         raw = found.group(1).strip("\"'")

@@ -60,7 +60,9 @@ def of_file(path: Path) -> tuple[str, ...]:
 def _is_unused(path: Path) -> bool:
     """Return whether the kernel says that this file is open and mapped nowhere, in any name.
 
-    It is false where the kernel cannot say so.
+    It is false where the kernel cannot say so. The kernel gives a lease on a file to its owner only
+    then. To ask costs nothing beside a search through all processes. Whoever opens the file in this
+    very moment waits until the lease is given back.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
