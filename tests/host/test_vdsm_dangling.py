@@ -231,7 +231,9 @@ def test_a_sweep_that_cannot_be_done_fails_no_attach(
     )
     program = programs.written(
         tmp_path / "helper",
-        "#!{python}\nimport sys\n{body}\nfrom storpool_ovirt.host import helper\nhelper.run()\n",
+        "#!{python}\nimport sys\n{body}\nfrom storpool_ovirt.host import helper\n"
+        # A machine that is busy needs more than the half of a second for a sweep.
+        "sys.exit(helper.main(limits=helper.LIMITS._replace(sweep_seconds=20.0)))\n",
         body=faulty_files.program(prefix.replace("//", "/").rstrip("/"), errno.EIO),
     )
     blind = vdsm.Host(host.root, program, name=host.name, environment=host.environment)
