@@ -7,11 +7,13 @@ an ordinary user has a plain file in place of a device, patterns are written int
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -20,6 +22,8 @@ MEGABYTES = 4  # of each piece that is written: enough to be seen, little enough
 PIECE_BYTES = MEGABYTES << 20
 NAME_BYTES = 64
 COMMAND_LIMIT_SECONDS = 60.0
+RELEASE_LIMIT_SECONDS = 60.0  # ours, for what another program copied: they end within seconds
+LOOK_SECONDS = 0.01
 QUICKLY = "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
 MAKE_FILE_SYSTEM = ("mkfs.ext4", "-q", "-F", "-E", QUICKLY)
 
@@ -136,7 +140,8 @@ class FileSystem:
         """Unmount it: all that was written is on the device, and nothing holds it open."""
         if self._device is not None:
             _run("umount", str(self.folder))
-            self._device = None
+            device, self._device = self._device, None
+            _wait_until_free(device)
 
 
 class Pattern:
@@ -213,6 +218,32 @@ class Pattern:
         if self._device is None:
             raise ToolFailed(["open"], "the guest is not running")
         return self._device
+
+
+def _wait_until_free(device: Path) -> None:
+    """Return when no file system is on the device any more, or when the host has no such device.
+
+    Who makes a mount namespace gets a copy of all mounts. Until that goes, the file system lives
+    on, and its last write is the mark that nothing has to be recovered. If the next host has it by
+    then, that mark makes what it writes get lost.
+
+    Raises ToolFailed after RELEASE_LIMIT_SECONDS.
+    """
+    deadline = time.monotonic() + RELEASE_LIMIT_SECONDS
+    while _has_file_system(device):
+        if time.monotonic() > deadline:
+            reason = f"a mount namespace of another program has it after {RELEASE_LIMIT_SECONDS} s"
+            raise ToolFailed(["umount", str(device)], reason)
+        time.sleep(LOOK_SECONDS)
+
+
+def _has_file_system(device: Path) -> bool:
+    """Return whether a file system is mounted from the device, in whatever namespace."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
 
 
 def _run(*command: str) -> None:
