@@ -23,16 +23,31 @@ from storpool_ovirt.engine import (
 from storpool_ovirt.engine.operations import Operation
 
 
+def gone(work: tree.Work, node: mapping.Node) -> None:
+    """Raise Conflict when StorPool's lists have anything that may be the object of a row: under its
+    global id, its name or its tags, whoever has it now. A person decides then."""
+    found = candidates.of(candidates.living(work.client), node, work.mapping.location).best
+    if found:
+        raise _lives_on(node, found)
+
+
 def not_moved(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
     """Raise Conflict when the object of one of these rows lives on under another global id, as when
     it was reverted or restored by hand."""
-    for node, found in ownership.living_on(work, nodes):
-        raise errors.Conflict(
-            f"{node.kind} {node.uuid} (~{node.global_id})",
-            f"lives on as {candidates.those(found)}, it seems",
-            f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our"
-            " name or tags from it",
-        )
+    things = candidates.living(work.client)
+    for node in nodes:
+        found = candidates.of(things, node, work.mapping.location)
+        if node.global_id is not None and found.mapped is None and found.best:
+            raise _lives_on(node, found.best)
+
+
+def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflict:
+    return errors.Conflict(
+        f"{node.kind} {node.uuid} (~{node.global_id})",
+        f"lives on as {candidates.those(found)}, it seems",
+        f"storpool-ovirt mend {node.uuid} puts it right; if that is another object, take our"
+        " name or tags from it",
+    )
 
 
 def clusters(work: tree.Work, disk: str, left: Sequence[Operation]) -> None:

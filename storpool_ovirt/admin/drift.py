@@ -92,7 +92,7 @@ def _inactive_root(record: mapping.Record) -> Finding:
 
 def _ghost(view: survey.View, record: mapping.Record) -> Finding:
     node = record.node
-    found = candidates.living_on(view.candidates(node), view.location)
+    found = view.candidates(node).best
     cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
     return Finding(
         kind=GHOST,

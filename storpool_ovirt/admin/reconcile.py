@@ -240,7 +240,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
     try:
         there = checks.read(work, names.address(node.global_id))
     except errors.NotFound:
-        checks.not_moved(work, [node])
+        checks.gone(work, node)
         if dry_run:
             return f"would forget {node.kind} {uuid}"
         removal.forget(work, work.mapping.tree(node.root), [uuid])

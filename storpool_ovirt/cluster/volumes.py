@@ -185,13 +185,6 @@ def read_any(client: api.Client, address: str) -> api.Volume:
             raise errors.NotFound("volume or snapshot", address, missing.where) from missing
 
 
-def check(client: api.Client, kind: str, global_id: str, tags: Mapping[str, str]) -> None:
-    """Raise NotFound when a volume or snapshot does not exist any more, Conflict when it does not
-    carry these tags."""
-    there = read(client, kind, names.address(global_id))
-    _check_owner(there, Owner(there.name, tags))
-
-
 def delete(client: api.Client, global_id: str) -> None:
     """Delete a volume; absent is fine. Raises InUse when it is attached to a host."""
     try:

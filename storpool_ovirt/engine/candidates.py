@@ -54,16 +54,6 @@ def of(things: Iterable[api.Volume], node: mapping.Node, location: str) -> Candi
     return Candidates(mapped, named, tuple(each for each in tagged if each is not mapped))
 
 
-def living_on(found: Candidates, location: str) -> tuple[api.Volume, ...]:
-    """Return as what the object of a row lives on that is not there under its global id.
-
-    That is what carries our tags, whatever its name; or has our name, and no tags of another owner.
-    """
-    if found.mapped is not None:
-        return ()
-    return tuple(each for each in found.best if not owner(each, location))
-
-
 def living(client: api.Client) -> list[api.Volume]:
     """Return all volumes and snapshots but those that StorPool itself is about to drop, as of
     now."""

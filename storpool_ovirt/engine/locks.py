@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, names
 from storpool_ovirt.engine import database, process
 
 if TYPE_CHECKING:
@@ -44,5 +44,12 @@ def _holder(session: Session, disk: str) -> str:
     if not rows:
         return ""
     verb, correlation_id, by, since = rows[0]
-    pid = process.parse(by).pid
-    return f"{verb} with correlation id {correlation_id}, process {pid}, since {since} UTC"
+    return f"{verb} with correlation id {correlation_id}, process {_pid(by)}, since {since} UTC"
+
+
+def _pid(text: str) -> int | str:
+    """Return a process's number, or the text that others wrote in its place."""
+    try:
+        return process.parse(text).pid
+    except ValueError:
+        return names.shown(text)

@@ -60,29 +60,20 @@ def check_clusters(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
             work.client.check_cluster(node.global_id, f"{node.kind} {node.uuid}")
 
 
-def gone(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[str]:
-    """Return the ids of those of these nodes whose object is not there any more, and not elsewhere
-    either: neither is another one in its place, nor does it live on (`living_on`)."""
-    missing = [node for node in nodes if _is_missing(work, node)]
-    moved = {node.uuid: found for node, found in living_on(work, missing)} if missing else {}
-    for uuid, found in moved.items():
-        work.log.line("lives_on", node=uuid, found=candidates.those(found))
-    return [node.uuid for node in missing if node.uuid not in moved]
+def is_gone(work: tree.Work, node: mapping.Node) -> bool:
+    """Return whether a node's object is not there any more: neither under its global id nor, as
+    another one, in its place.
 
-
-def living_on(
-    work: tree.Work, nodes: Sequence[mapping.Node]
-) -> list[tuple[mapping.Node, tuple[api.Volume, ...]]]:
-    """Return those of these nodes whose object has another global id now, each with what it may be
-    (`candidates.living_on`)."""
-    things = candidates.living(work.client)
-    location = work.mapping.location
-    found = [
-        (node, candidates.living_on(candidates.of(things, node, location), location))
-        for node in nodes
-        if node.global_id is not None
-    ]
-    return [(node, others) for node, others in found if others]
+    Tags alone do not count: copies with our tags are made by whoever copies a volume, and a row
+    that such a copy keeps would let a person take the copy for the object.
+    """
+    try:
+        proved(work, node)
+    except errors.NotFound:
+        return True
+    except errors.Conflict as error:
+        work.log.line("not_ours", node=node.uuid, reason=error)
+    return False
 
 
 def check(work: tree.Work, there: api.Volume, node: mapping.Node) -> None:
@@ -111,16 +102,6 @@ def clusters_shown(work: tree.Work) -> set[str]:
         names.cluster_of(each.global_id)
         for each in (*work.client.volumes(), *work.client.snapshots())
     }
-
-
-def _is_missing(work: tree.Work, node: mapping.Node) -> bool:
-    try:
-        proved(work, node)
-    except errors.NotFound:
-        return True
-    except errors.Conflict as error:
-        work.log.line("not_ours", node=node.uuid, reason=error)
-    return False
 
 
 def _checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:

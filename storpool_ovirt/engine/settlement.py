@@ -279,7 +279,8 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
     nodes = work.mapping.tree(operation.disk)
     doomed = [node for node in nodes if node.state == mapping.DELETING]
     # What is only planned has an entry of its own that tells.
-    gone = ownership.gone(work, [node for node in doomed if node.global_id is not None])
+    known = [node for node in doomed if node.global_id is not None]
+    gone = [node.uuid for node in known if ownership.is_gone(work, node)]
     root = next((node for node in nodes if node.uuid == operation.disk), None)
     if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
         return Outcome(LEFT, "left: the disk has lost its volume, delete it again")

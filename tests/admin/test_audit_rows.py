@@ -269,12 +269,13 @@ def test_a_row_whose_time_others_have_changed_is_told_without_its_age(
     assert told["age_seconds"] is None
 
 
-def test_what_has_a_ghosts_name_and_another_owner_is_not_the_disk(yard: Yard) -> None:
-    """T72, T76: nobody is sent to `mend`, which would refuse it; the row can be forgotten."""
+def test_what_has_a_ghosts_name_and_another_owner_is_for_a_person_to_decide(yard: Yard) -> None:
+    """T72, T76: it is named, and neither forgotten nor taken."""
     yard.ask(f"VolumeDelete/{yard.address(DISK)}", {})
     tags = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": "elsewhere"}
     made = {"name": f"ovirt--{DISK}", "size": GIB, "template": "hybrid", "tags": tags}
     yard.ask("VolumeCreate", made)
     (ghost,) = [each for each in yard.report().findings if each.kind == "ghost"]
-    assert f"storpool-ovirt reconcile --remove {DISK}" in ghost.mend
-    assert yard.remove(DISK) == f"forgot volume {DISK}"
+    assert f'volume "ovirt--{DISK}"' in ghost.cause
+    with pytest.raises(errors.Conflict, match="lives on as"):
+        yard.remove(DISK)

@@ -295,12 +295,27 @@ def test_a_dead_delete_forgets_no_row_whose_object_lives_on_by_its_tags(yard: Ya
     assert yard.world() == before
 
 
-def test_a_dead_delete_forgets_a_row_whose_name_is_another_owners(yard: Yard) -> None:
-    """T76, T85: what has the name and another Engine's tags is not the object that was to go."""
+def test_a_dead_delete_forgets_no_row_whose_name_is_another_owners(yard: Yard) -> None:
+    """T76, T85: Engine's own delete would be refused without the row, so a person decides."""
     snapshot = yard.verb("snapshot", DISK)
     yard.die_planned("remove", snapshot)
     yard.ask(f"SnapshotDelete/{yard.address(snapshot)}", {})
     others = {"virt": "ovirt", "ovirt-uuid": DISK, "ovirt-loc": "elsewhere"}
     yard.ask(f"VolumeSnapshot/ovirt--{DISK}", {"name": f"ovirt--{snapshot}", "tags": others})
-    assert yard.reconcile() == ["delete taken back for 0 of 1 object"]
-    assert snapshot not in yard.see().rows
+    before = yard.world()
+    for ask in (yard.reconcile, lambda: yard.remove(snapshot)):
+        with pytest.raises(errors.Conflict, match=f'lives on as snapshot "ovirt--{snapshot}"'):
+            ask()
+    assert yard.world() == before
+
+
+def test_no_row_is_forgotten_whose_object_the_lists_have(yard: Yard) -> None:
+    """T85: a read by its id says that there is none, as on the way back from the trash; the lists
+    show it under that very id."""
+    before = yard.world()
+    with (
+        yard.trouble("error_200", query="Volume", name="objectDoesNotExist", times=9),
+        pytest.raises(errors.Conflict, match=f'lives on as volume "ovirt--{DISK}"'),
+    ):
+        yard.remove(DISK)
+    assert yard.world() == before

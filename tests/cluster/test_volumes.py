@@ -51,8 +51,6 @@ def test_a_foreign_object_of_that_name_is_left_alone(core: Core, kind: str) -> N
     before = core.objects()
     with pytest.raises(errors.Conflict):
         volumes.create(core.client(), PLAN)
-    with pytest.raises(errors.Conflict):
-        volumes.check(core.client(), "volume", source, TAGS)
     assert core.objects() == before
 
 
@@ -134,7 +132,7 @@ def test_deleting_what_is_gone_is_a_success(core: Core) -> None:
         volumes.delete_snapshot(core.client(), frozen)
     volumes.delete(core.client(), "sim.a.zzz")
     with pytest.raises(errors.NotFound):
-        volumes.check(core.client(), "volume", made, TAGS)
+        volumes.read(core.client(), "volume", names.address(made))
     assert core.objects() == {}
 
 

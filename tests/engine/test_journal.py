@@ -301,6 +301,20 @@ def test_who_holds_a_disk_is_named(yard: Yard, monkeypatch: pytest.MonkeyPatch) 
         waiting.mapping.lock(CLONE)
 
 
+def test_a_holder_whose_process_others_have_changed_is_named_all_the_same(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T19: what stands in the journal in place of a process is shown; the disk is locked."""
+    from storpool_ovirt.engine import database as sessions
+
+    yard.verb("create", DISK, GIB)
+    monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.2)
+    with yard.holder(DISK), yard.engine() as waiting:
+        yard.sql("UPDATE storpool_ovirt.operation SET process = 'a:b'")
+        with pytest.raises(errors.Locked, match='process "a:b", since'):
+            waiting.mapping.lock(DISK)
+
+
 def test_an_operation_and_its_change_are_written_together_or_not_at_all(yard: Yard) -> None:
     """A create that finds a row of its id opens nothing."""
     yard.verb("create", DISK, GIB)
