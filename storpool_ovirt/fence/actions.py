@@ -125,11 +125,11 @@ def _when_down(call: Call, host: lost_host.LostHost) -> force.ClientView:
 
 
 ACTIONS: Mapping[str, Callable[[Call], tuple[int, str]]] = {
+    "status": _status,
     "on": _on,
     "off": _off,
     "reboot": _off,
-    "status": _status,
-    "list": _list,
     "monitor": _monitor,
+    "list": _list,
     METADATA: _monitor,
 }

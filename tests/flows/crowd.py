@@ -101,10 +101,12 @@ def disagreements(stage: Stage, roots: Collection[str] | None = None) -> list[st
 
 
 def others(stage: Stage) -> list[dict[str, object]]:
-    """List the facts of what has no tags of an Engine."""
+    """List the facts of what has no tags of an Engine, but for what the cluster itself made of a
+    clone and is about to drop."""
     found = [*stage.simulator.api("VolumesList"), *stage.simulator.api("SnapshotsList")]
+    lasting = [each for each in found if not (each.get("deleted") or each.get("transient"))]
     return [
-        {name: each[name] for name in FACTS} for each in found if "ovirt-loc" not in each["tags"]
+        {name: each[name] for name in FACTS} for each in lasting if "ovirt-loc" not in each["tags"]
     ]
 
 
