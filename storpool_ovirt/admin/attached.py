@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import survey
+from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import ATTACHMENT, DETACH, INFO, WARNING, Action, Finding
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, mapping
@@ -36,12 +36,11 @@ def _held(
         yield _inactive(view, node, what, where, str(root.node.active))
     for each in held:
         if view.clients.get(each.client_id, api.DOWN) == api.DOWN:
-            yield Finding(
+            yield findings.of_node(
+                node,
                 kind=ATTACHMENT,
                 severity=WARNING,
                 what=what,
-                uuid=node.uuid,
-                disk=node.root,
                 cause=f"client {each.client_id} has it attached and is down",
                 mend=(
                     f"bring the host with SP_OURID={each.client_id} back; if it is lost for good,"
@@ -49,12 +48,11 @@ def _held(
                 ),
             )
     if len([each for each in held if each.access_mode == "rw"]) > 1:
-        yield Finding(
+        yield findings.of_node(
+            node,
             kind=ATTACHMENT,
             severity=INFO,
             what=what,
-            uuid=node.uuid,
-            disk=node.root,
             cause=(
                 f"{where} have it attached: a migration under way, a shareable disk, or what a"
                 " failed migration left"
@@ -76,23 +74,20 @@ def _inactive(view: survey.View, node: mapping.Node, what: str, where: str, acti
         and view.attachments_of(record.node.global_id, names.object_name(active))
     )
     if other:
-        return Finding(
+        return findings.of_node(
+            node,
             kind=ATTACHMENT,
             severity=WARNING,
             what=what,
-            uuid=node.uuid,
-            disk=node.root,
             cause=f"{where} has it attached, but the VM's volume is {active}",
             mend="storpool-ovirt reconcile detaches it where it is closed",
-            age_seconds=None,
             action=Action(DETACH, node.uuid, node.root, node.global_id or ""),
         )
-    return Finding(
+    return findings.of_node(
+        node,
         kind=ATTACHMENT,
         severity=INFO,
         what=what,
-        uuid=node.uuid,
-        disk=node.root,
         cause=(
             f"{where} has it attached; the mapping takes {active} for the VM's volume, which no"
             " host has"

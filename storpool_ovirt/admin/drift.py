@@ -47,12 +47,10 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
 
 def _astray(record: mapping.Record) -> Finding:
     node = record.node
-    return Finding(
+    return findings.of_node(
+        node,
         kind=UNFINISHED,
         severity=WARNING,
-        what=f"{node.kind} {node.uuid}",
-        uuid=node.uuid,
-        disk=node.root,
         cause=f"its row is {node.state}, and nothing in the journal tells why",
         mend=(
             f"storpool-ovirt reconcile --remove {node.uuid} looks for the object, and keeps or"
@@ -64,12 +62,10 @@ def _astray(record: mapping.Record) -> Finding:
 
 def _rootless(record: mapping.Record) -> Finding:
     node = record.node
-    return Finding(
+    return findings.of_node(
+        node,
         kind=UNFINISHED,
         severity=WARNING,
-        what=f"{node.kind} {node.uuid}",
-        uuid=node.uuid,
-        disk=node.root,
         cause="the row of its disk is missing: a rebuild was interrupted",
         mend="storpool-ovirt rebuild",
         age_seconds=record.age_seconds,
@@ -78,12 +74,10 @@ def _rootless(record: mapping.Record) -> Finding:
 
 def _inactive_root(record: mapping.Record) -> Finding:
     node = record.node
-    return Finding(
+    return findings.of_node(
+        node,
         kind=UNFINISHED,
         severity=WARNING,
-        what=f"{node.kind} {node.uuid}",
-        uuid=node.uuid,
-        disk=node.root,
         cause=f"its VM's volume is told to be {node.active}, which the mapping does not know",
         mend="storpool-ovirt rebuild, or the next start of the VM, puts it right",
         age_seconds=record.age_seconds,
@@ -94,12 +88,11 @@ def _ghost(view: survey.View, record: mapping.Record) -> Finding:
     node = record.node
     found = view.candidates(node).best
     cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
-    return Finding(
+    return findings.of_node(
+        node,
         kind=GHOST,
         severity=CRITICAL if node.kind == "volume" else WARNING,
         what=f"{node.kind} {node.uuid} (~{node.global_id})",
-        uuid=node.uuid,
-        disk=node.root,
         cause=cause,
         mend=mend,
         age_seconds=record.age_seconds,
@@ -161,12 +154,11 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
     if candidates.owner(thing, view.location):
         return  # whatever it is like, it is not ours to mend
     if thing.name != names.object_name(node.uuid):
-        yield Finding(
+        yield findings.of_node(
+            node,
             kind=TAGS,
             severity=INFO,
             what=what,
-            uuid=node.uuid,
-            disk=node.root,
             cause=f"somebody renamed it to {names.shown(thing.name)}",
             mend=(
                 f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a"
@@ -176,12 +168,11 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
         )
     if thing.size_bytes != node.size_bytes:
         has, says = findings.gib(thing.size_bytes), findings.gib(node.size_bytes)
-        yield Finding(
+        yield findings.of_node(
+            node,
             kind=SIZE,
             severity=WARNING,
             what=what,
-            uuid=node.uuid,
-            disk=node.root,
             cause=(
                 f"it has {has}, the mapping says {says}: it was resized, reverted or restored by"
                 " hand, or by a request that came late"
@@ -213,12 +204,11 @@ def _tags(
             f" StorPool CLI on ~{thing.global_id}, then storpool-ovirt mend {node.uuid}; until then"
             " no verb touches it"
         )
-    return Finding(
+    return findings.of_node(
+        node,
         kind=TAGS,
         severity=WARNING,
         what=findings.named(node.kind, node.uuid, thing),
-        uuid=node.uuid,
-        disk=node.root,
         cause=f"somebody changed its tags ({', '.join(sorted(wrong))})",
         mend=f"{mend}, and so does reconcile" if mine else mend,
         age_seconds=record.age_seconds,

@@ -9,6 +9,7 @@ from storpool_ovirt import sizes
 
 if TYPE_CHECKING:
     from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import mapping
 
 # What is younger may still be under way: a request that was sent by a dead process, a disk between
 # two calls of Engine.
@@ -57,6 +58,32 @@ class Finding:
     mend: str
     age_seconds: float | None = None
     action: Action | None = None
+
+
+def of_node(  # noqa: PLR0913  what a finding has, but for what its node tells
+    node: mapping.Node,
+    *,
+    kind: str,
+    severity: str,
+    cause: str,
+    mend: str,
+    what: str = "",
+    age_seconds: float | None = None,
+    action: Action | None = None,
+) -> Finding:
+    """Return a finding on the object of a row; `what` names it where its kind and its id are not
+    enough."""
+    return Finding(
+        kind=kind,
+        severity=severity,
+        what=what or f"{node.kind} {node.uuid}",
+        uuid=node.uuid,
+        disk=node.root,
+        cause=cause,
+        mend=mend,
+        age_seconds=age_seconds,
+        action=action,
+    )
 
 
 def is_old(finding: Finding, grace_seconds: float) -> bool:

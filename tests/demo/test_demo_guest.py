@@ -54,25 +54,10 @@ def attached(data: Path, link: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def copied_mounts() -> Iterator[subprocess.Popen[str]]:
     """Have another program with a mount namespace of its own, until it reads a line."""
-    with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", "echo copied && read _"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            assert child.stdout is not None
-            if child.stdout.readline() != "copied\n":
-                pytest.skip("this machine allows no mount namespace")
-            yield child
-        finally:
-            end(child)
-
-
-def end(child: subprocess.Popen[str]) -> None:
-    """Let it end, and with it its namespace."""
-    if child.poll() is None:
-        child.communicate("\n", timeout=LONG_SECONDS)
+    with mounts.namespace("true") as child:
+        if child is None:
+            pytest.skip("this machine allows no mount namespace")
+        yield child
 
 
 def test_a_stopped_guest_has_the_disk_in_no_namespace(tmp_path: Path, data: Path) -> None:
@@ -91,12 +76,12 @@ def test_a_stopped_guest_has_the_disk_in_no_namespace(tmp_path: Path, data: Path
             stopping.join(SHORT_SECONDS)
             stopped_early = not stopping.is_alive()
             if not stopped_early:
-                end(child)
+                mounts.end(child)
                 stopping.join(LONG_SECONDS)
             destination = guest.FileSystem(tmp_path / "destination")
             destination.start(second)
             closing.callback(destination.stop)
-            end(child)
+            mounts.end(child)
             written["postcard"] = destination.write("postcard")
         # The destination's host hangs: nothing is unmounted there.
         rescuer = guest.FileSystem(tmp_path / "rescuer")

@@ -37,16 +37,29 @@ def mounted_elsewhere(device: Path, point: Path) -> Iterator[None]:
     """Do the same in a mount namespace of its own, which hides it from the rest of the machine."""
     run("mkfs.ext4", "-q", device)
     point.mkdir()
-    script = f"mount {device} {point} && echo mounted && read _"
+    with namespace('mount "$0" "$1"', device, point) as child:
+        assert child is not None
+        yield
+
+
+@contextlib.contextmanager
+def namespace(script: str, *arguments: Path) -> Iterator[subprocess.Popen[str] | None]:
+    """Have another program with a mount namespace of its own in which it has run a script; None
+    where that failed, as for whom this machine allows none. It ends with the block, or by `end`."""
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", script],
+        ["unshare", "--mount", "sh", "-c", f"{script} && echo ready && read _", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as child:
         try:
             assert child.stdout is not None
-            assert child.stdout.readline() == "mounted\n"
-            yield
+            yield child if child.stdout.readline() == "ready\n" else None
         finally:
-            child.communicate("\n", timeout=LIMIT_SECONDS)
+            end(child)
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    """Let the program end, and with it its namespace."""
+    if child.poll() is None:
+        child.communicate("\n", timeout=LIMIT_SECONDS)
