@@ -4,7 +4,8 @@ This is what oVirt's vdsm does in managedvolume.py (docs/host.md), in our own wo
 folder here. It has what matters to a helper: one row for each volume with its connection
 information, the run link that the VM opens, the udev rule (these three in vdsm_rows.py), the order
 of the steps, and which step is undone by which. There is no lock and no time limit, but the one
-that tests need to end.
+that tests need to end. What differs between its releases is in releases.py, and what a release puts
+on a host in host_software.py.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import dataclasses
 import json
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ovirt_demo import children, vdsm_rows
+from ovirt_demo import children, releases, vdsm_rows
 
 HELPER_LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit, Engine gives up after 180 s
-DRIVER_TYPES = ("rbd", "iscsi", "lightos", "local", "storpool")
 RUN_FOLDER = vdsm_rows.RUN_FOLDER
+# Vdsm's own helper (lib/vdsm/storage/managedvolume.py, HELPER); an adapter's is beside it.
+STOCK_HELPER = "/usr/libexec/vdsm/managedvolume-helper"
+ATTACH, CONNECTOR_INFO = "attach", "connector_info"
 
 GENERAL_EXCEPTION = 100
+NOT_SUPPORTED = 925
 HELPER_FAILED = 926
 ALREADY_ATTACHED = 927
 CONNECTION_MISMATCH = 929
@@ -73,14 +78,30 @@ class HelperRun:
             raise VdsmError(HELPER_FAILED, reason) from error
 
 
+class Daemon(Protocol):
+    """The process that starts a host's helpers, where there is one (host_software.py)."""
+
+    imports_os_brick: bool
+
+    def run(
+        self, argv: Sequence[str], sent: bytes | None, limit_seconds: float
+    ) -> tuple[int | None, bytes, bytes]:
+        """Run a program; return its exit status (None: killed after the limit) and its output."""
+
+
 class Host:
     """A host as Vdsm sees it: its folder, the helper, and the managed volumes attached on it.
 
     `rows` is what Vdsm keeps in its own database for each volume; it survives a reboot. `observe`
-    is called with each HelperRun.
+    is called with each HelperRun. `release` is the Vdsm that runs there. `daemon` is None for a
+    host of which only the helper matters: it is started from here then, and os_brick taken for
+    given.
+
+    `connector_info` is what Engine has stored of the host's own words about itself, and passes to
+    connect_volume. It stays what it is until `refresh_capabilities`, as Engine's does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what makes a host; no two of them belong together
         self,
         root: Path,
         helper_path: Path,
@@ -88,11 +109,15 @@ class Host:
         name: str = "host.example",
         environment: Mapping[str, str] | None = None,
         observe: Callable[[HelperRun], None] | None = None,
+        release: releases.Vdsm = releases.VDSM_MASTER,
     ) -> None:
         self.root = root
         self.helper_path = helper_path
         self.name = name
         self.observe = observe
+        self.release = release
+        self.daemon: Daemon | None = None
+        self.connector_info: dict[str, Any] = connector_info(name)
         self.rows = vdsm_rows.Rows(self.local(vdsm_rows.DATABASE))
         self.environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -101,18 +126,14 @@ class Host:
             **(environment or {}),
         }
 
-    @property
-    def connector_info(self) -> dict[str, Any]:
-        """What the host reports about itself, and Engine passes to connect_volume."""
-        return {
-            "initiator": f"iqn.1994-05.com.redhat:{self.name}",
-            "ip": "127.0.0.1",
-            "platform": "x86_64",
-            "host": self.name,
-            "do_local_attach": False,
-            "os_type": "linux",
-            "multipath": True,
-        }
+    def refresh_capabilities(self) -> None:
+        """Have Engine ask the host for its capabilities, and store what it says about itself.
+
+        Raises VdsmError where Vdsm could not tell: Engine's copy is as before then. (Engine stores
+        that there is none, and does not start a VM there any more.)
+        """
+        self._need_os_brick()
+        self.connector_info = self.helper(CONNECTOR_INFO, None).document()
 
     def attach_volume(
         self, sd_id: str, vol_id: str, connection_info: dict[str, Any]
@@ -121,8 +142,9 @@ class Host:
 
         Raises VdsmError.
         """
+        self._need_os_brick()
         connection_info = json.loads(json.dumps(connection_info))  # it comes over the wire
-        self._refuse_second_attach(vol_id, connection_info)
+        self._refuse_second_attach(sd_id, vol_id, connection_info)
         attachment: dict[str, Any] | None = None
         try:
             if vol_id not in self.rows:
@@ -130,7 +152,7 @@ class Host:
             attachment = self.attach(connection_info)
             path = attachment["path"]
             self._complete_row(vol_id, path, attachment)
-            _refuse_unknown_driver(connection_info["driver_volume_type"])
+            self._refuse_unknown_driver(connection_info["driver_volume_type"])
             managed_path = self._add_link(sd_id, vol_id, path)
             self._add_rule(sd_id, vol_id, path)
         except (VdsmError, KeyError, TypeError, OSError) as error:
@@ -152,6 +174,7 @@ class Host:
 
         Raises VdsmError.
         """
+        self._need_os_brick()
         row = self.rows.get(vol_id)
         if row is None:
             return
@@ -161,7 +184,9 @@ class Host:
 
     def attach(self, connection_info: dict[str, Any]) -> Any:
         """Run the helper's attach and return its answer; raises VdsmError."""
-        return self.helper("attach", {"connection_info": connection_info}).document()
+        whole = {"connection_info": connection_info}
+        sent = whole if self.release.dispatches else connection_info
+        return self.helper(ATTACH, sent).document()
 
     def detach(self, row: dict[str, Any]) -> Any:
         """Run the helper's detach for a row, or for what the undoing of an attach sends.
@@ -171,26 +196,26 @@ class Host:
         return self.helper("detach", row).document()
 
     def helper(
-        self, verb: str, sent: dict[str, Any], limit_seconds: float = HELPER_LIMIT_SECONDS
+        self, verb: str, sent: dict[str, Any] | None, limit_seconds: float = HELPER_LIMIT_SECONDS
     ) -> HelperRun:
-        """Run the helper: one word, JSON on stdin and then its end."""
-        request = json.dumps(sent).encode()
+        """Run the helper: one word, JSON on stdin and then its end, or nothing to read."""
+        request = None if sent is None else json.dumps(sent).encode()
+        start = self._start if self.daemon is None else self.daemon.run
         began = time.monotonic()
-        with subprocess.Popen(
-            [self.helper_path, verb],
-            cwd="/",
-            env=self.environment,
-            umask=0o022,
-            start_new_session=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            returncode, stdout, stderr = children.communicate(process, request, limit_seconds)
-        run = HelperRun(verb, sent, returncode, stdout, stderr, time.monotonic() - began)
+        returncode, stdout, stderr = start(self.helper_argv(verb), request, limit_seconds)
+        took = time.monotonic() - began
+        run = HelperRun(verb, sent or {}, returncode, stdout, stderr, took)
         if self.observe:
             self.observe(run)
         return run
+
+    def helper_argv(self, verb: str) -> list[str]:
+        """Return how Vdsm starts a helper for a volume of ours: that of the adapter if it knows of
+        adapters, else its own."""
+        stock = str(self.local(STOCK_HELPER))
+        if not self.release.dispatches:
+            return [sys.executable, stock, verb]
+        return [stock if verb == CONNECTOR_INFO else str(self.helper_path), verb]
 
     def local(self, path: str) -> Path:
         """Return where a path of the host is on this machine."""
@@ -203,16 +228,46 @@ class Host:
         """
         shutil.rmtree(self.local("/run"), ignore_errors=True)
 
-    def _refuse_second_attach(self, vol_id: str, connection_info: dict[str, Any]) -> None:
+    def _start(
+        self, argv: Sequence[str], sent: bytes | None, limit_seconds: float
+    ) -> tuple[int | None, bytes, bytes]:
+        with subprocess.Popen(
+            argv,
+            cwd="/",
+            env=self.environment,
+            umask=0o022,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL if sent is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            return children.communicate(process, sent, limit_seconds)
+
+    def _need_os_brick(self) -> None:
+        if self.daemon is not None and not self.daemon.imports_os_brick:
+            raise VdsmError(NOT_SUPPORTED, "Cannot import os_brick")
+
+    def _refuse_second_attach(
+        self, sd_id: str, vol_id: str, connection_info: dict[str, Any]
+    ) -> None:
         row = self.rows.get(vol_id)
         if row is None:
             return
+        # The order in which PR 483 asks could not be read: this is the one that refuses more.
         if row["connection_info"] != connection_info:
             raise VdsmError(
                 CONNECTION_MISMATCH, f"volume {vol_id} is known with other connection information"
             )
-        if "path" in row and self.local(row["path"]).exists():
+        if self.release.by_link:
+            attached = self.local(vdsm_rows.link(sd_id, vol_id)).is_symlink()
+        else:
+            attached = "path" in row and self.local(row["path"]).exists()
+        if attached:
             raise VdsmError(ALREADY_ATTACHED, f"volume {vol_id} is already attached")
+
+    def _refuse_unknown_driver(self, driver_volume_type: str) -> None:
+        if driver_volume_type not in self.release.driver_types:
+            raise VdsmError(UNSUPPORTED_DRIVER, f"unsupported driver {driver_volume_type}")
 
     def _complete_row(self, vol_id: str, path: str, attachment: dict[str, Any]) -> None:
         row = self.rows.get(vol_id)
@@ -248,6 +303,14 @@ def path_in(root: Path, path: str) -> Path:
     return root / path.lstrip("/")
 
 
-def _refuse_unknown_driver(driver_volume_type: str) -> None:
-    if driver_volume_type not in DRIVER_TYPES:
-        raise VdsmError(UNSUPPORTED_DRIVER, f"unsupported driver {driver_volume_type}")
+def connector_info(name: str) -> dict[str, Any]:
+    """Return what os-brick tells Engine about a host of this name."""
+    return {
+        "initiator": f"iqn.1994-05.com.redhat:{name}",
+        "ip": "127.0.0.1",
+        "platform": "x86_64",
+        "host": name,
+        "do_local_attach": False,
+        "os_type": "linux",
+        "multipath": True,
+    }
