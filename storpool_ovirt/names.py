@@ -44,6 +44,17 @@ TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_CINDER_SOURCE = "cinder-source"
 TAG_CINDER_MOMENT = "cinder-moment"
 
+# As what `connect_volume` describes a volume of ours: Vdsm takes the types that it was made for.
+VOLUME_TYPE = "storpool"
+# Vdsm 4.50.5.1 to 4.50.7 have no `storpool`; `local` they take, and master too, which goes by the
+# adapter (oVirt's vdsm, managedvolume.py).
+VOLUME_TYPE_LOCAL = "local"
+VOLUME_TYPES = (VOLUME_TYPE, VOLUME_TYPE_LOCAL)
+# What a host adds to its connector_info where its Vdsm does not take `storpool`: one of our types,
+# or that it takes neither. A host that says nothing takes `storpool`.
+VOLUME_TYPE_KEY = "storpool_volume_type"
+VOLUME_TYPE_NONE = "none"
+
 DEVICE_FOLDER = "/dev/storpool-byid"
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm,
 # managedvolume.py).

@@ -43,6 +43,7 @@ def constants() -> list[str]:
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        module = module.removesuffix(".__init__")
         names = [
             each.id
             for statement in ast.parse(path.read_text()).body
