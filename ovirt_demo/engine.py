@@ -3,7 +3,8 @@
 The rules are those of oVirt's ManagedBlockExecutor (docs/verbs.md), measured with that class: same
 argv, working folder, environment and pipes, the same reading of the output and the same order of
 waiting. Only one thing differs: a call that would hang for ever is given up after a limit, and the
-process is killed.
+process is killed. Which program an older release starts, and where, is in releases.py; how the
+programs get there, in engine_software.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ovirt_demo import children
+from ovirt_demo import children, releases
 
 # Engine's ManagedBlockCommandTimeoutInMinutes, as installed. It counts from the answer on, not from
 # the start.
@@ -30,6 +31,8 @@ EXIT_LIMIT_SECONDS = 120.0
 ANSWER_LIMIT_SECONDS = 150.0
 ERROR_PREFIX = "error"
 READ_BYTES = 65536
+USR = "usr/share/ovirt-engine"
+STOCK_CLIENT = "cinderlib-client.py"
 
 
 class AdapterMissing(Exception):
@@ -122,9 +125,9 @@ class Result:
 class Engine:
     """An Engine host with one managed block storage domain.
 
-    `folder` takes Engine's own folders. `options` are the driver options of the domain, secrets
-    included; the key `adapter` names the file to run. `environment` is added to what Engine's
-    service gives to its children. `observe` is called with each Result.
+    `folder` takes Engine's own folders, as they lie below `/`. `options` are the driver options of
+    the domain, secrets included; the key `adapter` names the file to run. `environment` is added to
+    what Engine's service gives to its children. `observe` is called with each Result.
     """
 
     def __init__(  # noqa: PLR0913  six facts make an Engine; no two of them belong together
@@ -136,26 +139,34 @@ class Engine:
         *,
         environment: Mapping[str, str] | None = None,
         observe: Callable[[Result], None] | None = None,
+        release: releases.Engine = releases.ENGINE_MASTER,
     ) -> None:
         self.folder = folder
         self.options = dict(options)
         self.database_url = database_url
         self.observe = observe
-        self.programs = folder / "usr" / "managedblock"
-        self.log_folder = folder / "log"
+        self.release = release
+        self.log_folder = folder / "var" / "log" / "ovirt-engine"
         self.environment = {**self._service_environment(), **(environment or {})}
         self._install(adapter_path)
 
     @property
+    def programs(self) -> Path:
+        """The folder in which Engine starts its program."""
+        return self.folder / USR / self.release.folder
+
+    @property
     def program(self) -> Path:
-        """The file that Engine runs: chosen by the option `adapter`, not resolved."""
-        adapter = self.options.get("adapter")
-        return self.programs / ("cinderlib-client.py" if adapter is None else f"{adapter}-adapter")
+        """The file that Engine runs, not resolved: chosen by the option `adapter`, if this release
+        knows of adapters."""
+        adapter = self.options.get("adapter") if self.release.dispatches else None
+        return self.programs / (STOCK_CLIENT if adapter is None else f"{adapter}-adapter")
 
     def argv(self, verb: str, *arguments: str, correlation_id: str) -> list[str]:
         """Return the argument list: everything by position, nothing quoted, no options."""
         driver = json.dumps(self.options, separators=(",", ":"), ensure_ascii=False)
-        return [str(self.program), verb, driver, self.database_url, correlation_id, *arguments]
+        program = str(self.program) if self.release.dispatches else f"./{STOCK_CLIENT}"
+        return [program, verb, driver, self.database_url, correlation_id, *arguments]
 
     def run(
         self,
@@ -199,9 +210,9 @@ class Engine:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Give the process of a verb, for a caller that wants to kill it half-way.
 
-        It is gone afterwards. Raises AdapterMissing.
+        It is gone afterwards. Raises AdapterMissing, and OSError as the system does.
         """
-        if not self.program.exists():
+        if self.release.dispatches and not self.program.exists():
             raise AdapterMissing(self.program)
         process = subprocess.Popen(
             self.argv(verb, *arguments, correlation_id=correlation_id),
@@ -223,12 +234,16 @@ class Engine:
                     pipe.close()
 
     def _install(self, adapter_path: Path) -> None:
+        """Make Engine's folders and the adapter's link, which is the same for every release."""
         own_folders = [self.folder / name for name in ("tmp", "var", "cache")]
-        for folder in (self.programs, self.log_folder, *own_folders):
+        adapters = self.folder / USR / releases.ENGINE_MASTER.folder
+        for folder in (self.programs, adapters, self.log_folder, *own_folders):
             folder.mkdir(parents=True, exist_ok=True)
         (self.log_folder / "managedblock").mkdir(mode=0o700, exist_ok=True)
-        if not self.program.is_symlink():
-            self.program.symlink_to(adapter_path)
+        adapter = self.options.get("adapter")
+        link = adapters / (STOCK_CLIENT if adapter is None else f"{adapter}-adapter")
+        if not link.is_symlink():
+            link.symlink_to(adapter_path)
 
     def _service_environment(self) -> dict[str, str]:
         return {
@@ -236,12 +251,12 @@ class Engine:
             "LANG": "en_US.UTF-8",
             "LC_ALL": "en_US.UTF-8",
             "MALLOC_ARENA_MAX": "1",
-            "ENGINE_DEFAULTS": str(self.folder / "usr/services/ovirt-engine/ovirt-engine.conf"),
-            "ENGINE_VARS": str(self.folder / "etc/engine.conf"),
-            "ENGINE_ETC": str(self.folder / "etc"),
+            "ENGINE_DEFAULTS": str(self.folder / USR / "services/ovirt-engine/ovirt-engine.conf"),
+            "ENGINE_VARS": str(self.folder / "etc/ovirt-engine/engine.conf"),
+            "ENGINE_ETC": str(self.folder / "etc/ovirt-engine"),
             "ENGINE_LOG": str(self.log_folder),
             "ENGINE_TMP": str(self.folder / "tmp"),
-            "ENGINE_USR": str(self.folder / "usr"),
+            "ENGINE_USR": str(self.folder / USR),
             "ENGINE_VAR": str(self.folder / "var"),
             "ENGINE_CACHE": str(self.folder / "cache"),
         }

@@ -1,6 +1,7 @@
 """The scene of the story: a simulator with two hosts, a PostgreSQL, an Engine.
 
-Each call becomes a row on the screen.
+Each call becomes a row on the screen. With a release, Engine and hosts have its software, and ours
+beside it (engine_software.py, host_software.py); else only our programs, as master starts them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from ovirt_demo import (
     guest,
     hooks,
     interruption,
+    releases,
     simulator,
     vdsm,
 )
+from ovirt_demo.engine_software import EngineSoftware
+from ovirt_demo.host_software import HostSoftware
 from ovirt_demo.screen import Screen
 
 CORRELATION_ID = "demo"
@@ -33,6 +37,9 @@ ADAPTER = "storpool-adapter"
 ADMIN = "storpool-ovirt"
 HELPER = "managedvolume-helper-storpool"
 HOOK = "storpool-vm-hook"
+# What a host adds to its connector_info, and what it means that it adds nothing (docs/releases.md)
+TYPE_KEY, PLAIN_TYPE = "storpool_volume_type", "storpool"
+Pair = tuple[releases.Engine, releases.Vdsm]
 
 
 class Scene:
@@ -50,8 +57,10 @@ class Scene:
         cluster: simulator.Simulator,
         database_url: str,
         closing: contextlib.ExitStack,
+        release: Pair | None,
     ) -> None:
         self.folder = folder
+        self.release = release
         self.screen = screen
         self.cluster = cluster
         self._watch = watch
@@ -66,16 +75,47 @@ class Scene:
             cluster.driver_options(),
             database_url,
             observe=self._show_verb,
+            release=self._releases[0],
         )
         self.domain = flows.Domain(caller, correlation_id=CORRELATION_ID)
         self.hosts = {client_id: self._host(client_id) for client_id in CLIENT_IDS}
         hosts = self.hosts.items()
         self._hooks = {client_id: self._hooks_of(client_id, host) for client_id, host in hosts}
+        self.engine_software = EngineSoftware(caller)
+        self.host_software = {
+            client_id: HostSoftware(host, self._releases[1]) for client_id, host in hosts
+        }
 
     def step(self, title: str) -> None:
         """Begin a step of the story; raises interruption.Interrupted."""
         self._watch.check()
         self.screen.step(title)
+
+    def install_engine(self) -> str:
+        """Put Engine's release on its machine, and ours beside it; return what our step said."""
+        self.engine_software.install()
+        return self.engine_software.integrate()
+
+    def install_host(self, client_id: int) -> str:
+        """Put Vdsm's release on a host, and ours beside it; return as what it wants volumes."""
+        software = self.host_software[client_id]
+        self._closing.callback(software.stop)
+        software.install()
+        software.integrate()
+        software.restart()
+        software.host.refresh_capabilities()
+        self._watch.check()
+        return str(software.host.connector_info.get(TYPE_KEY, PLAIN_TYPE))
+
+    def take_off(self) -> list[str]:
+        """Take ours off everywhere, and return what is left of it."""
+        for software in self.host_software.values():
+            software.separate()
+            software.restart()
+        self.engine_software.separate()
+        self._watch.check()
+        left = [each for software in self.host_software.values() for each in software.left()]
+        return [*left, *self.engine_software.left()]
 
     def device(self, host: vdsm.Host, device: dict[str, Any]) -> Path:
         """Return the path that a VM on this host opens.
@@ -128,13 +168,21 @@ class Scene:
         folders = [host.root / "dev" / "storpool-byid" for host in self.hosts.values()]
         return sum(len(list(folder.glob("*"))) for folder in folders)
 
+    @property
+    def _releases(self) -> Pair:
+        return self.release or releases.PAIRS["master"]
+
     def _host(self, client_id: int) -> vdsm.Host:
         def show(run: vdsm.HelperRun) -> None:
             self._show(f"Vdsm {client_id}", run.verb, run.seconds)
 
         name = f"host{client_id}.example"
         return vdsm.Host(
-            self.cluster.hosts[client_id], children.find(HELPER), name=name, observe=show
+            self.cluster.hosts[client_id],
+            children.find(HELPER),
+            name=name,
+            observe=show,
+            release=self._releases[1],
         )
 
     def _hooks_of(self, client_id: int, host: vdsm.Host) -> hooks.Hooks:
@@ -142,7 +190,8 @@ class Scene:
             self._show(f"Vdsm {client_id}", f"hook {run.script.parent.name}", run.seconds)
 
         made = hooks.Hooks(host, observe=show)
-        made.install(hooks.BEFORE_VM_START, children.find(HOOK))
+        if self.release is None:
+            made.install(hooks.BEFORE_VM_START, children.find(HOOK))
         return made
 
     def _show_verb(self, result: engine.Result) -> None:
@@ -186,7 +235,9 @@ class Labels:
 
 
 @contextlib.contextmanager
-def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[Scene]:
+def built(
+    screen: Screen, watch: interruption.Watch, devices: str, release: Pair | None
+) -> Iterator[Scene]:
     """Give the scene with everything started; stop and remove everything in the end."""
     with contextlib.ExitStack() as closing:
         temporary = tempfile.TemporaryDirectory(prefix="storpool-ovirt-demo-")
@@ -197,7 +248,15 @@ def built(screen: Screen, watch: interruption.Watch, devices: str) -> Iterator[S
         started = simulator.running(folder / "storpool", hosts, devices=devices)
         cluster = closing.enter_context(started)
         watch.check()
-        yield Scene(folder, screen, watch, cluster=cluster, database_url=given.url, closing=closing)
+        yield Scene(
+            folder,
+            screen,
+            watch,
+            cluster=cluster,
+            database_url=given.url,
+            closing=closing,
+            release=release,
+        )
 
 
 def _described(record: dict[str, Any]) -> str:

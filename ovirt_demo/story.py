@@ -8,10 +8,12 @@ from ovirt_demo import (
     children,
     database,
     engine,
+    engine_software,
     flows,
     guest,
     interruption,
     postgres,
+    releases,
     scene,
     simulator,
     vdsm,
@@ -32,20 +34,27 @@ class Wrong(Exception):
     """Something is not as it has to be: the story ends here."""
 
 
-def run(screen: Screen, *, devices: str = "auto") -> int:
+def run(screen: Screen, *, devices: str = "auto", release: scene.Pair | None = None) -> int:
     """Run the story, and return the exit code.
 
-    It is 0 if all was right and nothing is left, 1 if not, 128 + n for signal n.
+    It is 0 if all was right and nothing is left, 1 if not, 128 + n for signal n. With a release
+    the programs are installed as on its Engine and hosts, and taken off in the end.
     """
     try:
         with interruption.watched() as watch:
-            screen.head("A disk's whole life: oVirt's calls, a simulated StorPool, real data")
-            with scene.built(screen, watch, devices) as stage:
+            screen.head(_title(release))
+            with scene.built(screen, watch, devices, release) as stage:
                 _play(stage)
     except interruption.Interrupted as interrupted:
         screen.summary(f"{interrupted}: all that was started is stopped", good=False)
         return INTERRUPTED + interrupted.number
-    except (Wrong, engine.VerbFailed, vdsm.VdsmError, guest.ToolFailed) as error:
+    except (
+        Wrong,
+        engine.VerbFailed,
+        engine_software.StepFailed,
+        vdsm.VdsmError,
+        guest.ToolFailed,
+    ) as error:
         screen.summary(f"Wrong: {error}", good=False)
         return 1
     except (
@@ -61,6 +70,11 @@ def run(screen: Screen, *, devices: str = "auto") -> int:
         screen.summary(f"The demo cannot run here: {error}", good=False)
         return 1
     return 0
+
+
+def _title(release: scene.Pair | None) -> str:
+    of_release = f" on Engine {release[0].name} and Vdsm {release[1].name}" if release else ""
+    return f"A disk's whole life{of_release}: oVirt's calls, a simulated StorPool, real data"
 
 
 def _play(stage: Scene) -> None:
@@ -88,6 +102,8 @@ class _Story:
 
     def play(self) -> None:
         """Play it from the beginning to the end."""
+        if self.stage.release:
+            self._install(*self.stage.release)
         disk = self._create()
         vm = self._run("Run a VM on host 1", 1, disk, new_disk=True)
         self._write(vm, "letter")
@@ -109,6 +125,23 @@ class _Story:
         self._stop(disk, vm)
         self._lost_answer(disk)
         self._delete(disk, clone)
+        if self.stage.release:
+            self._take_off()
+
+    def _install(self, of_engine: releases.Engine, of_vdsm: releases.Vdsm) -> None:
+        self.stage.step(f"Install storpool-ovirt on Engine {of_engine.name}")
+        self.stage.screen.quote("Admin", self.stage.install_engine())
+        self.stage.step(f"Install it on two hosts with Vdsm {of_vdsm.name}")
+        for number, host in self.stage.hosts.items():
+            kind = self.stage.install_host(number)
+            self.stage.screen.note(f"Vdsm {number}", f"{host.name} is ready", f"takes type {kind}")
+
+    def _take_off(self) -> None:
+        self.stage.step("Take storpool-ovirt off Engine and hosts")
+        left = self.stage.take_off()
+        if left:
+            raise Wrong(f"this is left of it: {', '.join(left)}")
+        self.stage.screen.note("Admin", "finds nothing of it", "as before")
 
     def _create(self) -> Disk:
         self.stage.step("Add the storage domain")

@@ -13,10 +13,20 @@ import click
     show_default=True,
     help="What the hosts see: real block devices (loop, needs root) or plain files.",
 )
-def command(devices: str) -> int:
+@click.option(
+    "--release",
+    metavar="NAME",
+    help="Play this release of Engine with a Vdsm of its time, such as 4.5.7: what is installed"
+    " there, started as it does, and taken off again.",
+)
+def command(devices: str, release: str | None) -> int:
     """Live through a disk's whole life on a StorPool simulator, with the programs that oVirt will
     run."""
     # Installed beside the house, or not at all: its help does without.
     import ovirt_demo
+    from ovirt_demo import releases
 
-    return ovirt_demo.run(devices=devices)
+    try:
+        return ovirt_demo.run(devices=devices, release=release)
+    except releases.Unknown as error:
+        raise click.UsageError(str(error)) from None
