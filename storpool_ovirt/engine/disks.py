@@ -136,23 +136,25 @@ def remove(work: tree.Work, uuid: str) -> None:
 
 
 def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
-    """Return `connection`, and note which host asked: `storpool-ovirt attachments` tells from it
-    what is likely.
+    """Return `connection` of the type that this host's Vdsm takes, and note which host asked:
+    `storpool-ovirt attachments` tells from it what is likely.
 
     `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without
     its name, too. A plug may follow, for which the mark that a disk is shareable is brought up to
-    date.
+    date. Raises InputError, before anything is noted, for a host whose Vdsm takes no volume of
+    ours.
     """
+    volume_type = names.volume_type_of(connector)
     host = names.host_of(connector)
     node = tree.asked_for(work, uuid, host)
-    answer = _connection(work, node)
+    answer = {**_connection(work, node), "driver_volume_type": volume_type}
     shareable.follow(work, node, host)
     return answer
 
 
 def connection(work: tree.Work, uuid: str) -> dict[str, object]:
-    """Return how a host reaches this node: the same for every host and for ever, as Vdsm compares
-    it with what it has.
+    """Return how a host reaches this node: the same for ever, as Vdsm compares it with what it has,
+    and for every host but for the type that `connect` puts in.
 
     Changes nothing in the cluster. Raises NotFound when StorPool does not have it.
     """
@@ -199,7 +201,7 @@ def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
             work.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": tree.global_id(node), "access_mode": mode}
-    return {"adapter": ADAPTER, "driver_volume_type": "storpool", "data": data}
+    return {"adapter": ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
 
 def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
