@@ -30,9 +30,10 @@ class StepFailed(Exception):
 
 @dataclass
 class EngineSoftware:
-    """The software of an Engine that is a folder."""
+    """The software of an Engine that is a folder; `has_ours` while our package is there."""
 
     engine: Engine
+    has_ours: bool = False
 
     @property
     def client(self) -> Path:
@@ -46,10 +47,12 @@ class EngineSoftware:
 
     def integrate(self) -> str:
         """Do what our package does after its files are there; return what it said."""
+        self.has_ours = True
         return self._divert("on")
 
     def separate(self) -> str:
         """Do what our package does before it goes for good, and take its files away."""
+        self.has_ours = False
         said = self._divert("off")
         for link in (self.engine.folder / USR).glob("managedblock/*-adapter"):
             link.unlink()
@@ -57,7 +60,7 @@ class EngineSoftware:
         return said
 
     def upgrade(self, release: releases.Engine) -> str:
-        """Install another release over this one, run engine-setup and our package's trigger.
+        """Install another release over this one, run engine-setup, and our package's trigger.
 
         A package manager takes away what the newer package does not have, by its name: so a link
         in the place of a file goes as that file does. Return what our step said.
@@ -67,7 +70,7 @@ class EngineSoftware:
         self.engine.release = release
         self._put_client()
         self._rename_keys()
-        return self._divert("on")
+        return self._divert("on") if self.has_ours else ""
 
     def left(self) -> list[str]:
         """List what of ours is left on Engine's machine, by its path: links, copies, logs."""

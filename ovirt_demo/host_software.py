@@ -198,7 +198,7 @@ def _put(place: Path, player: str, **values: Any) -> None:
         text, times = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", text)
         assert times == 1, f"{player} has no {name}"  # noqa: S101  both are ours
     new = place.with_name(place.name + ";new")
-    new.write_text(text, encoding="utf-8")
+    new.write_text(f"#!{sys.executable}\n{text}", encoding="utf-8")
     new.chmod(0o755)
     new.replace(place)
 

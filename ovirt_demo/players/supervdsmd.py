@@ -20,6 +20,8 @@ import sys
 import threading
 from typing import Any
 
+CANNOT_START = 127  # a shell's
+
 
 def main() -> None:
     """Serve until stdin ends."""
@@ -51,7 +53,11 @@ def _serve(door: socket.socket) -> None:
 def _answer(caller: socket.socket) -> None:
     with caller, caller.makefile("rb") as asked:
         request = json.loads(asked.read())
-        caller.sendall(json.dumps(_run(request)).encode())
+        try:
+            answer = _run(request)
+        except OSError as error:  # nothing that can be started
+            answer = {"returncode": CANNOT_START, "stdout": "", "stderr": str(error)}
+        caller.sendall(json.dumps(answer).encode())
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ os.write(1, (sys.argv[4] + ":" + json.dumps({
 """
     caller = make_engine(body, interpreter=children.find("python3"))
     seen = caller.run("create_volume", "d", "20", correlation_id="-a_b").map()
-    programs = tmp_path / "engine/usr/managedblock"
+    programs = tmp_path / "engine/usr/share/ovirt-engine/managedblock"
     adapter = str(programs / "storpool-adapter")
     assert seen["argv"][:2] == [adapter, "create_volume"]
     assert json.loads(seen["argv"][2]) == OPTIONS
@@ -144,7 +144,7 @@ os.write(1, (sys.argv[4] + ":" + json.dumps({
     assert seen["umask"] == 0o022
     assert seen["stdin_says_nothing"]
     assert seen["one_pipe"]
-    assert seen["environ"]["ENGINE_LOG"] == str(tmp_path / "engine/log")
+    assert seen["environ"]["ENGINE_LOG"] == str(tmp_path / "engine/var/log/ovirt-engine")
     assert seen["environ"]["LC_ALL"] == "en_US.UTF-8"
     assert not {"HOME", "VIRTUAL_ENV", "STORPOOL_OVIRT_ROOT"} & set(seen["environ"])
 
