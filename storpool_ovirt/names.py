@@ -56,12 +56,6 @@ VOLUME_TYPE_KEY = "storpool_volume_type"
 VOLUME_TYPE_NONE = "none"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
-# What a host's Vdsm takes volumes of ours for, in what it reports to Engine (`connector_info`); our
-# piece on a host whose Vdsm does not take `storpool` adds it (docs/releases.md).
-VOLUME_TYPE_KEY = "storpool_volume_type"
-VOLUME_TYPE = "storpool"  # also where a host says nothing
-VOLUME_TYPE_RELEASED = "local"  # Vdsm 4.50.5.1 to 4.50.7
-VOLUME_TYPE_NONE = "none"  # older ones take neither
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm,
 # managedvolume.py).
 RUN_FOLDER = "/run/vdsm/managedvolumes"
@@ -117,7 +111,7 @@ def volume_type_of(connector: object) -> str:
     and for one that asks for a type that is not known here: its storpool-ovirt is newer than ours.
     """
     said = connector.get(VOLUME_TYPE_KEY) if isinstance(connector, dict) else None
-    if said in (VOLUME_TYPE, VOLUME_TYPE_RELEASED, None):
+    if said in (*VOLUME_TYPES, None):
         return said or VOLUME_TYPE
     host = f"host {host_of(connector)}" if host_of(connector) else "the host"
     if said == VOLUME_TYPE_NONE:
