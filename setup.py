@@ -51,6 +51,8 @@ setup(
     entry_points={
         "console_scripts": [
             "storpool-adapter = storpool_ovirt.engine.adapter:run",
+            "storpool-engine-dispatcher = storpool_ovirt.engine.dispatcher:run",
+            "storpool-engine-divert = storpool_ovirt.engine.diversion:run",
             "managedvolume-helper-storpool = storpool_ovirt.host.helper:run",
             "storpool-vm-hook = storpool_ovirt.host.vm_hook:run",
             "storpool-fence-door = storpool_ovirt.fence.door:run",

@@ -1,0 +1,80 @@
+"""fapolicyd: a file that no package has under its name is not to be started, or opened by Python.
+
+Engine's RPM brings fapolicyd (ovirt-engine.spec.in). The files of RPMs are trusted by their paths,
+so Engine's own client under its second name needs a line in a trust file of ours
+(fapolicyd-cli(8)).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+
+from storpool_ovirt import presence, rights, text
+
+PROGRAM = "/usr/sbin/fapolicyd-cli"
+TRUST_FILE = "storpool-ovirt"
+TRUST_FOLDER = "/etc/fapolicyd/trust.d"
+# It reads the trust files and hashes one small file; nothing waits for the daemon.
+PROGRAM_SECONDS = 10.0
+
+
+def trust(root: str, path: str) -> str:
+    """Have a file trusted as it is now; return what went wrong, or nothing.
+
+    Nothing is done where there is no fapolicyd, or the file is trusted already.
+    """
+    if not presence.there(root + PROGRAM):
+        return ""
+    lines = _lines(root, path)
+    try:
+        content = rights.read(path)
+    except OSError as error:
+        raise presence.unseen(path, error) from error
+    if lines == [f"{path} {len(content)} {hashlib.sha256(content).hexdigest()}"]:
+        return ""
+    if lines:
+        _run(root, "--file", "delete", path, "--trust-file", TRUST_FILE)
+    why = _run(root, "--file", "add", path, "--trust-file", TRUST_FILE)
+    _run(root, "--update")  # fails where the daemon does not run: it reads the file when it starts
+    return f"fapolicyd does not trust {path} ({why})" if why else ""
+
+
+def forget(root: str, path: str) -> None:
+    """Take the file out of what we had trusted."""
+    if presence.there(root + PROGRAM) and _lines(root, path):
+        _run(root, "--file", "delete", path, "--trust-file", TRUST_FILE)
+        _run(root, "--update")
+
+
+def _lines(root: str, path: str) -> list[str]:
+    """Return what our trust file says of a path: `path size sha256`."""
+    file = f"{root}{TRUST_FOLDER}/{TRUST_FILE}"
+    try:
+        content = rights.read(file)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise presence.unseen(file, error) from error
+    lines = text.lines(text.decoded(content, file, damaged=True))
+    return [each for each in lines if each.startswith(f"{path} ")]
+
+
+def _run(root: str, *arguments: str) -> str:
+    """Run its program; return why that failed, or nothing."""
+    try:
+        done = subprocess.run(
+            [root + PROGRAM, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=PROGRAM_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr or done.stdout).decode(errors="replace").strip()
+    return said or f"exit code {done.returncode}"
