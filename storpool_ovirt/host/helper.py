@@ -4,10 +4,12 @@ host.
     managedvolume-helper-storpool attach < {"connection_info": {...}}
     managedvolume-helper-storpool detach < {"vol_id": ..., "connection_info": {...}, "path": ...,
                                             "attachment": {...}}
+    managedvolume-helper-storpool connector_info FILE
 
-Vdsm's roll-back of a failed attach sends detach without `vol_id` and `path`. The answer is exactly
-one JSON object on stdout (`{}` for detach) with exit code 0, or one sentence on stderr with exit
-code 1 (oVirt's vdsm, managedvolume.py).
+Vdsm's roll-back of a failed attach sends detach without `vol_id` and `path`. FILE is Vdsm's own
+storage/managedvolume.py: our package os_brick in Vdsm's folder asks with it what this host is. The
+answer is exactly one JSON object on stdout (`{}` for detach) with exit code 0, or one sentence on
+stderr with exit code 1 (oVirt's vdsm, managedvolume.py).
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 PROGRAM = "managedvolume-helper-storpool"
 STDIN_MAX_BYTES = 1 << 20
 USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
+# Engine waits for all that a host is; of this part the database may take most.
+CONNECTOR_INFO_SECONDS = 6.0
+_AS_LOCAL = (names.VOLUME_TYPE_LOCAL, "storpool")
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,13 @@ def parse_connection(text: bytes) -> Connection:
             'has no "connection_info" with "data"',
             "Vdsm sends what connect_volume printed",
         )
-    if info.get("driver_volume_type") != "storpool":
+    driver_type = info.get("driver_volume_type")
+    # Other vendors' volumes have the type `local` too: only the adapter tells whose they are.
+    if driver_type != names.VOLUME_TYPE and (driver_type, info.get("adapter")) != _AS_LOCAL:
         raise errors.InputError(
-            "driver_volume_type", "is not storpool", "this helper attaches StorPool volumes only"
+            "driver_volume_type",
+            "is neither storpool nor local with the adapter storpool",
+            "this helper attaches StorPool volumes only",
         )
     return Connection(
         names.uuid(_text(data, "volume"), "data.volume"),
@@ -107,6 +116,8 @@ def parse_connection(text: bytes) -> Connection:
 
 
 def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
+    if argv[1:2] == ["connector_info"]:
+        return _connector_info(argv[2:], log)
     action = argv[1] if len(argv) == 2 else None
     if action not in ("attach", "detach"):
         raise errors.InputError("the action", "is neither attach nor detach", USAGE)
@@ -139,6 +150,19 @@ def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
             lambda: _clear_way(side, target, connection.volume),
         )
         return json.dumps({"type": "block", "path": path})
+
+
+def _connector_info(arguments: Sequence[str], log: Log) -> str:
+    from storpool_ovirt.host import connector_info
+
+    if len(arguments) != 1:
+        raise errors.InputError(
+            "connector_info", "takes one argument", "the path of Vdsm's storage/managedvolume.py"
+        )
+    deadline = Deadline(CONNECTOR_INFO_SECONDS)
+    with enforced(deadline, "connector_info to end", 0.0):
+        busy_seconds = CONNECTOR_INFO_SECONDS / 10
+        return json.dumps(connector_info.of(config.root(), arguments[0], log, busy_seconds))
 
 
 def _clear_way(host: attachments.HostSide, target: attachments.Target, volume: str) -> None:

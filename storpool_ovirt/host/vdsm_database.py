@@ -1,4 +1,4 @@
-"""Vdsm's database of managed volumes: all rows read, one row removed.
+"""Vdsm's database of managed volumes: all rows read, one row removed, or described anew.
 
 The file is Vdsm's (oVirt's vdsm, managedvolumedb.py), in a folder of user vdsm's, and what root
 does there must not be more than vdsm may: SQLite opens what lies beside it too (-journal, -wal,
@@ -32,6 +32,8 @@ Values = tuple["bytes | None", ...]
 
 _COLUMNS = ("vol_id", "path", "connection_info", "attachment")
 _BESIDE = ("-journal", "-wal")
+# Vdsm's own changes keep the attachment beside the path.
+_SAME = " AND ".join(f"CAST({each} AS BLOB) IS ?" for each in _COLUMNS[:3])
 
 
 def rows(root: str, busy_seconds: float = LIMITS.busy_seconds) -> list[Values]:
@@ -54,6 +56,15 @@ def remove(root: str, row: Values, busy_seconds: float = LIMITS.busy_seconds) ->
     where it cannot be."""
     where = root + FILE
     _apart(lambda: _remove(where, row[:3], busy_seconds), where, busy_seconds)
+
+
+def redescribe(
+    root: str, row: Values, connection_info: bytes, busy_seconds: float = LIMITS.busy_seconds
+) -> None:
+    """Give this connection_info to the rows that have exactly this vol_id, path and
+    connection_info; raise InputError where it cannot be."""
+    where = root + FILE
+    _apart(lambda: _redescribe(where, row[:3], connection_info, busy_seconds), where, busy_seconds)
 
 
 def _apart(work: Callable[[], bytes], where: str, busy_seconds: float) -> bytes:
@@ -91,9 +102,18 @@ def _rows(where: str, busy_seconds: float) -> bytes:
 
 def _remove(where: str, row: Sequence[bytes | None], busy_seconds: float) -> bytes:
     if _is_there(where):
-        same = " AND ".join(f"CAST({each} AS BLOB) IS ?" for each in _COLUMNS[: len(row)])
         with _opened(where, "rw", busy_seconds) as connection:
-            connection.execute(f"DELETE FROM volumes WHERE {same}", row)  # noqa: S608  our own text
+            connection.execute(f"DELETE FROM volumes WHERE {_SAME}", row)  # noqa: S608  our own text
+    return b""
+
+
+def _redescribe(
+    where: str, row: Sequence[bytes | None], connection_info: bytes, busy_seconds: float
+) -> bytes:
+    if _is_there(where):
+        with _opened(where, "rw", busy_seconds) as connection:
+            change = f"UPDATE volumes SET connection_info = ? WHERE {_SAME}"  # noqa: S608  our own text
+            connection.execute(change, (connection_info, *row))
     return b""
 
 
@@ -134,12 +154,15 @@ def _opened(
 
 
 def _allowed(
-    action: int, first: str | None, _second: str | None, _name: str | None, inside: str | None
+    action: int, first: str | None, second: str | None, _name: str | None, inside: str | None
 ) -> int:
-    """Say to SQLite what its statements may do: read and remove rows of the one table, and never by
-    view or trigger."""
+    """Say to SQLite what its statements may do: read and remove rows of the one table and change
+    their description, and never by view or trigger."""
     import sqlite3
 
     plain = action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_TRANSACTION)
-    own = action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_DELETE) and first == "volumes"
+    own = first == "volumes" and (
+        action in (sqlite3.SQLITE_READ, sqlite3.SQLITE_DELETE)
+        or (action == sqlite3.SQLITE_UPDATE and second == "connection_info")
+    )
     return sqlite3.SQLITE_OK if inside is None and (plain or own) else sqlite3.SQLITE_DENY

@@ -32,6 +32,8 @@ class Row:
     """One row of Vdsm's database, as stored.
 
     `ours`: it was attached through StorPool. `global_id` is None where it has none, or two.
+    `volume_type` is the type under which Vdsm knows a volume of our adapter: one of
+    names.VOLUME_TYPES, None for any other and for all that came another way.
     """
 
     stored: tuple[bytes | None, ...]
@@ -39,6 +41,7 @@ class Row:
     ours: bool
     global_id: str | None
     is_snapshot: bool
+    volume_type: str | None
 
     def mentions(self, text: str) -> bool:
         """Return whether this text is anywhere in the row."""
@@ -71,6 +74,20 @@ def forget(root: str, row: Row, busy_seconds: float = LIMITS.busy_seconds) -> No
             f"cannot be removed ({error.strerror})",
         ) from error
     vdsm_database.remove(root, row.stored, busy_seconds)
+
+
+def convert(
+    root: str, row: Row, volume_type: str, busy_seconds: float = LIMITS.busy_seconds
+) -> None:
+    """Have Vdsm know a volume of our adapter under another type; a row that has changed since it
+    was read stays as it is.
+
+    Nothing else of it changes, and Vdsm may be running: it reads the type when it attaches the
+    volume again, to compare it, and goes by the adapter (or our os_brick does) when it detaches it.
+    Raises InputError.
+    """
+    info = {**_parsed((row.stored[2] or b"").decode()), "driver_volume_type": volume_type}
+    vdsm_database.redescribe(root, row.stored, json.dumps(info).encode(), busy_seconds)
 
 
 def is_live(root: str, vol_id: str) -> bool:
@@ -143,6 +160,7 @@ def _row(stored: tuple[bytes | None, ...]) -> Row:
     data = _object(info.get("data"))
     on_path = names.global_id_of(path)
     adapted = info.get("adapter") == "storpool"
+    driver_type = info.get("driver_volume_type")
     told = data.get("global_id") if adapted else None
     named = {
         each for each in (told, on_path) if isinstance(each, str) and names.GLOBAL_ID.match(each)
@@ -151,9 +169,10 @@ def _row(stored: tuple[bytes | None, ...]) -> Row:
         stored=stored,
         vol_id=vol_id,
         ours=bool(vol_id)
-        and (adapted or (info.get("driver_volume_type") == "storpool" and on_path is not None)),
+        and (adapted or (driver_type == names.VOLUME_TYPE and on_path is not None)),
         global_id=named.pop() if len(named) == 1 else None,
         is_snapshot=adapted and data.get("access_mode") == "ro",
+        volume_type=driver_type if adapted and driver_type in names.VOLUME_TYPES else None,
     )
 
 

@@ -244,6 +244,7 @@ ALONE = {
     "console": "/dev/null",
     "openers": "/proc and /sys",
     "process": "/proc",
+    "volume_type": "/proc",
     "child": "/proc",
     "dispatcher": "/proc",
     "client_file": "in a folder that it refuses where another user can replace it",

@@ -64,8 +64,9 @@ def _hand_over_ours(verb: str) -> None:
     if is_ours and info is request:
         sent = b'{"connection_info": %s}' % sent
     again = os.memfd_create("stdin")
-    with open(again, "wb", closefd=False) as file:
-        file.write(sent)
+    rest = sent
+    while rest:
+        rest = rest[os.write(again, rest) :]
     os.lseek(again, 0, os.SEEK_SET)
     os.dup2(again, 0)
     os.close(again)

@@ -1,0 +1,82 @@
+"""What this host says about itself to Engine, and Engine to `connect_volume`.
+
+Vdsm asks its helper for it whenever Engine asks for the host's capabilities, and waits without a
+limit. The keys are those of os-brick's `get_connector_properties` (initiator/connector.py), and one
+of ours: names.VOLUME_TYPE_KEY.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from storpool_ovirt import errors, names, presence, rights, text
+from storpool_ovirt.host import volume_type
+from storpool_ovirt.log import Log
+
+INITIATOR = "/etc/iscsi/initiatorname.iscsi"
+# Where Vdsm looks for its settings; of files in the folders the last name counts (oVirt's vdsm,
+# common/config.py).
+CONF = "/etc/vdsm/vdsm.conf"
+CONF_FOLDERS = ("/usr/lib/vdsm/vdsm.conf.d", "/run/vdsm/vdsm.conf.d", "/etc/vdsm/vdsm.conf.d")
+
+
+def of(root: str, vdsms_file: str, log: Log, busy_seconds: float) -> dict[str, Any]:
+    """Return all of it. `vdsms_file` is Vdsm's storage/managedvolume.py, "" where that is not
+    known."""
+    info: dict[str, Any] = {
+        "initiator": _initiator(root),
+        # Nobody asks for it; Vdsm's schema has it as a text, and os-brick gives what Vdsm says.
+        "ip": "",
+        "platform": os.uname().machine,
+        "host": os.uname().nodename,
+        "do_local_attach": False,
+        "os_type": sys.platform,
+        "multipath": True,  # Vdsm does not run without multipathd (its vdsmd.service)
+    }
+    found = volume_type.decide(root, vdsms_file, log, busy_seconds)
+    if found == names.VOLUME_TYPE:
+        return info
+    if _is_strict(root, log):
+        # Vdsm would refuse its own capabilities, and the host would be of no use for anything.
+        log.line("volume_type_not_told", type=found, reason="api_strict_mode is on in vdsm.conf")
+        return info
+    return {**info, names.VOLUME_TYPE_KEY: found}
+
+
+def _initiator(root: str) -> str:
+    try:
+        content = text.decoded(rights.read(root + INITIATOR), INITIATOR)
+    except (OSError, errors.ConfigError):
+        return ""
+    found = [text.stripped(each).partition("=") for each in text.lines(content)]
+    return next((text.stripped(name) for key, _, name in found if key == "InitiatorName"), "")
+
+
+def _is_strict(root: str, log: Log) -> bool:
+    """Return whether Vdsm refuses each answer of its own that its schema does not describe."""
+    import configparser
+
+    parser = configparser.ConfigParser(strict=False)
+    try:
+        for path in (root + CONF, *_dropped(root)):
+            try:
+                content = rights.read(path)
+            except FileNotFoundError:
+                continue
+            parser.read_string(content.decode(), path)
+        return parser.getboolean("devel", "api_strict_mode", fallback=False)
+    except (OSError, ValueError, configparser.Error, errors.Unseen) as error:
+        log.line("vdsm_conf_not_read", reason=error)
+        return False
+
+
+def _dropped(root: str) -> list[str]:
+    found = [
+        f"{root}{folder}/{name}"
+        for folder in CONF_FOLDERS
+        for name in presence.listed(root + folder)
+        if name.endswith(".conf")
+    ]
+    return sorted(found, key=os.path.basename)

@@ -1,0 +1,132 @@
+"""Which type a volume of ours has on this host: `storpool` wherever its Vdsm takes that, else
+`local`.
+
+Vdsm compares a volume's whole connection information with the row that it keeps, and refuses it
+for ever when they differ (error 929). So the type on a host never changes while a row has another:
+
+- From `local` to `storpool`, after an update of Vdsm, when no row of ours is `local` any more.
+- From `storpool` to `local`, after a downgrade, at once, as this Vdsm takes nothing else. Rows that
+  are left of the other type get the new one in their place. Nothing else of a row is changed: a
+  VM that runs does not notice, and its disk is detached as before.
+
+Vdsm's own words decide: SUPPORTED_DRIVERS in its storage/managedvolume.py. A file that is newer
+than supervdsmd says nothing about the Vdsm that runs: then the rows do, or `local`, which every
+Vdsm takes that takes any of ours. docs/releases.md has the cases.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from storpool_ovirt import errors, names, rights
+from storpool_ovirt.host import vdsm_rows
+from storpool_ovirt.log import Log
+
+DAEMON = "supervdsmd"
+LIST = "SUPPORTED_DRIVERS"
+# The stock helper, and a sudo or a shell, may stand between the daemon and this program.
+ANCESTORS_MAX = 6
+# The kernel tells a start in hundredths; a daemon loads nothing of Vdsm's in two of them.
+ROUNDED = 0.02
+
+
+def decide(root: str, vdsms_file: str, log: Log, busy_seconds: float) -> str:
+    """Return the type of volumes of ours on this host, names.VOLUME_TYPE_NONE where Vdsm takes
+    none.
+
+    All rows of ours have this type then, where supervdsmd asks. Never fails: what cannot be read
+    is in the log, and the rest decides.
+    """
+    known = _drivers(vdsms_file, log)
+    if known is not None and not {*known} & {*names.VOLUME_TYPES}:
+        return names.VOLUME_TYPE_NONE
+    rows = _rows(root, log, busy_seconds)
+    daemon = _daemon()
+    is_newer = known is not None and daemon is not None and _is_newer(vdsms_file, daemon)
+    found = _of(known, {row.volume_type for row in rows}, is_newer)
+    if daemon is not None:  # a person who tries it must not change what Engine was told
+        _convert(root, [row for row in rows if row.volume_type != found], found, log, busy_seconds)
+    return found
+
+
+def _of(known: Sequence[str] | None, in_rows: set[str | None], is_newer: bool) -> str:
+    """Return the type, given what Vdsm's file says (None: nobody knows) and which types rows
+    have."""
+    if known is None or is_newer:
+        return names.VOLUME_TYPE if in_rows == {names.VOLUME_TYPE} else names.VOLUME_TYPE_LOCAL
+    if names.VOLUME_TYPE in known and in_rows != {names.VOLUME_TYPE_LOCAL}:
+        return names.VOLUME_TYPE
+    return names.VOLUME_TYPE_LOCAL
+
+
+def _drivers(vdsms_file: str, log: Log) -> Sequence[str] | None:
+    import ast
+
+    try:
+        tree = ast.parse(rights.read(vdsms_file))
+        lists = [
+            ast.literal_eval(each.value)
+            for each in tree.body
+            if isinstance(each, ast.Assign)
+            and any(isinstance(one, ast.Name) and one.id == LIST for one in each.targets)
+        ]
+        return [str(each) for each in lists[-1]]
+    except (OSError, ValueError, SyntaxError, IndexError, TypeError, RecursionError) as error:
+        log.line("vdsms_drivers_unknown", file=vdsms_file, reason=error)
+        return None
+
+
+def _rows(root: str, log: Log, busy_seconds: float) -> list[vdsm_rows.Row]:
+    try:
+        return [row for row in vdsm_rows.read(root, busy_seconds) if row.volume_type]
+    except errors.Error as error:
+        log.line("volume_type_without_rows", reason=error)
+        return []
+
+
+def _convert(
+    root: str, rows: Sequence[vdsm_rows.Row], volume_type: str, log: Log, busy_seconds: float
+) -> None:
+    for row in rows:
+        try:
+            vdsm_rows.convert(root, row, volume_type, busy_seconds)
+        except errors.Error as error:
+            log.line("row_keeps_its_type", volume=row.vol_id, type=row.volume_type, reason=error)
+            return  # it is about the database: the next row would meet the same
+        log.line("row_converted", volume=row.vol_id, before=row.volume_type, type=volume_type)
+
+
+def _daemon() -> int | None:
+    """Return the process id of the supervdsmd that started this program, None where another did."""
+    process = os.getppid()
+    for _ in range(ANCESTORS_MAX):
+        if process <= 1:
+            break
+        try:
+            with open(f"/proc/{process}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+            with open(f"/proc/{process}/stat", "rb") as file:
+                facts = file.read().rpartition(b")")[2].split()
+        except OSError:
+            break
+        if any(os.path.basename(word).startswith(DAEMON.encode()) for word in words[:3]):
+            return process
+        process = int(facts[1])
+    return None
+
+
+def _is_newer(path: str, process: int) -> bool:
+    """Return whether a file was put there after a process began; when nobody knows it was.
+
+    Its modification time is that of the package's build, so the time of its change counts.
+    """
+    try:
+        with open(f"/proc/{process}/stat", "rb") as file:
+            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        changed = os.stat(path).st_ctime
+    except OSError:
+        return True
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
+    return time.time() - changed < age - ROUNDED
