@@ -82,7 +82,8 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
         limit_end()
         # A bug too is one sentence for Engine, and its trace is in the log.
         event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
-        reason = program.reason(error, log, f"{path} on Engine's machine", "engine")
+        place = f"the system's log, journalctl -t {PROGRAM}," if log.descriptor is None else path
+        reason = program.reason(error, log, f"{place} on Engine's machine", "engine")
     else:
         return 0
     verb = arguments[1] if len(arguments) > 1 else ""

@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import re
 
-from storpool_ovirt import errors, rights, text
-from storpool_ovirt.engine import database_url
+from storpool_ovirt import errors, presence, rights, text
+from storpool_ovirt.engine import client_file, database_url
 
 DEFAULTS = "/usr/share/ovirt-engine/services/ovirt-engine/ovirt-engine.conf"
 FILE = "/etc/ovirt-engine/engine.conf"
 FOLDER = f"{FILE}.d"
-PREFIXES = ("MANAGEDBLOCK_DB_", "CINDERLIB_DB_")
+LATER_PREFIX, RELEASED_PREFIX = "MANAGEDBLOCK_DB_", "CINDERLIB_DB_"
 OWN_PREFIX = "ENGINE_DB_"
 KEYS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")
 
@@ -36,9 +36,18 @@ _TOKEN = re.compile(
 
 def database(root: str = "") -> database_url.Database:
     """Return where Engine's mapping database is; raise ConfigError where nothing says it, or
-    it may not be read."""
+    it may not be read.
+
+    Where there are keys of both kinds, those count that the Engine of this machine reads: an
+    upgrade moves the old ones away at its end, a way back leaves the new ones.
+    """
+    released = presence.named(f"{root}{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}")
+    prefixes = (LATER_PREFIX, RELEASED_PREFIX)
     return _written(
-        root, PREFIXES, "the mapping database", "run this on Engine's machine, or give --database"
+        root,
+        prefixes[::-1] if released else prefixes,
+        "the mapping database",
+        "run this on Engine's machine, or give --database",
     )
 
 

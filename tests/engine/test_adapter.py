@@ -248,6 +248,22 @@ def test_without_a_log_folder_it_works_and_says_nothing_more(program: Adapter) -
     assert (done.returncode, done.stdout) == (0, b"corr-1:\n")
 
 
+def test_a_bug_says_where_its_trace_is(program: Adapter, tmp_path: Path) -> None:
+    """In the log, or in the system's where Engine has no folder for it, as up to 4.5.7."""
+    (tmp_path / "psycopg2.py").write_text("1 / 0")
+    program.environment["PYTHONPATH"] = str(tmp_path)
+    verb = ("storage_stats", json.dumps(OPTIONS), URL, "corr-1", "true")
+    begins = "error:internal error ZeroDivisionError: see"
+    said = program.run(*verb).stdout.decode()
+    assert said == f"{begins} {program.log} on Engine's machine\n"
+    assert "trace" in program.log.read_text()
+    program.environment["ENGINE_LOG"] = "/nonexistent"
+    said = program.run(*verb).stdout.decode()
+    assert said == (
+        f"{begins} the system's log, journalctl -t storpool-adapter, on Engine's machine\n"
+    )
+
+
 def test_a_missing_dependency_is_one_sentence(program: Adapter, tmp_path: Path) -> None:
     """Without psycopg2 the sentence says what to install, not where Python looked."""
     (tmp_path / "psycopg2.py").write_text("raise ImportError('No module named psycopg2')")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rigs import faulty_files
 from rigs.engine_conf_files import CINDERLIB, SETUP, lines, write
 from storpool_ovirt import errors
-from storpool_ovirt.engine import conf
+from storpool_ovirt.engine import client_file, conf
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,10 +31,51 @@ def test_the_address_is_read(tmp_path: Path, name: str, prefix: str) -> None:
     )
 
 
-def test_todays_keys_win(tmp_path: Path) -> None:
-    """An Engine that was upgraded has both files."""
+def an_engine_up_to_4_5_7(root: Path) -> None:
+    """Install one: it has a client of its own, and reads the keys of before."""
+    path = root / client_file.FOLDER[1:] / client_file.OF_THE_SAME_PACKAGE
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+
+def test_the_keys_that_engine_reads_count(tmp_path: Path) -> None:
+    """Both are there while an upgrade runs, where it was broken off, and after a way back: those
+    of the Engine that is installed, in whichever order the files are."""
     files = {SETUP: lines(DATABASE="new"), "99-old.conf": lines("CINDERLIB_DB_", DATABASE="old")}
-    assert conf.database(write(tmp_path, **files)).name == "new"
+    root = write(tmp_path, **files)
+    assert conf.database(root).name == "new"
+    an_engine_up_to_4_5_7(tmp_path)
+    assert conf.database(root).name == "old"
+
+
+def test_what_an_upgrade_moved_away_counts_no_more(tmp_path: Path) -> None:
+    """engine-setup gives the old files a time behind `.conf`, and writes database and user of
+    before under the new keys."""
+    root = write(
+        tmp_path,
+        **{
+            SETUP: lines(DATABASE="ovirt_cinderlib", USER="ovirt_cinderlib"),
+            f"{CINDERLIB}.20261126103000": lines("CINDERLIB_DB_", HOST="elsewhere"),
+        },
+    )
+    assert str(conf.database(root)) == "ovirt_cinderlib at localhost:5432"
+    assert conf.database(root).user == "ovirt_cinderlib"
+
+
+def test_before_engine_setup_has_run_the_old_keys_are_all_there_is(tmp_path: Path) -> None:
+    """The packages are new, the settings are not: the database is the same."""
+    assert conf.database(write(tmp_path, **{CINDERLIB: lines("CINDERLIB_DB_")})).name == "mapping"
+
+
+@pytest.mark.parametrize("gone", ["PASSWORD", "DATABASE", "USER", "PORT"])
+def test_half_of_the_keys_is_never_filled_up_with_others(tmp_path: Path, gone: str) -> None:
+    """A database that is put together from two would be a third one, or another Engine's."""
+    half = "".join(each for each in lines().splitlines(True) if f"_{gone}=" not in each)
+    root = write(tmp_path, **{SETUP: half, CINDERLIB: lines("CINDERLIB_DB_")})
+    with pytest.raises(errors.ConfigError, match=f"MANAGEDBLOCK_DB_{gone} is missing"):
+        conf.database(root)
+    an_engine_up_to_4_5_7(tmp_path)
+    assert conf.database(root).name == "mapping"
 
 
 def test_a_later_file_wins(tmp_path: Path) -> None:

@@ -69,6 +69,18 @@ def test_the_words_of_others_have_their_own_names() -> None:
     assert domain_xml.disks(document, DOMAIN) == [Disk("/dev/a")]
 
 
+@pytest.mark.parametrize("guid", ["<o:GUID/>", "<o:GUID></o:GUID>", "<o:GUID>20x</o:GUID>", ""])
+def test_what_engines_note_of_a_managed_disk(guid: str) -> None:
+    """Engine 4.5.1.1 to 4.5.7 has an empty GUID for each disk of ours (its LibvirtVmXmlBuilder at
+    these tags), later ones none: the disk is found all the same, by its path."""
+    document = (
+        "<domain><metadata><o:vm xmlns:o='http://ovirt.org/vm/1.0'>"
+        f"<o:device devtype='disk' name='vda'><o:managed>true</o:managed>{guid}</o:device></o:vm>"
+        "</metadata><devices><disk><source dev='/dev/a'/></disk></devices></domain>"
+    )
+    assert domain_xml.disks(document.encode(), domain_xml.DOMAIN) == [domain_xml.Disk("/dev/a")]
+
+
 def test_one_disk() -> None:
     """What Vdsm hands over before a disk is plugged is the element alone."""
     assert domain_xml.disks(DEVICE.encode(), DISK) == [Disk("/dev/a")]
