@@ -46,6 +46,7 @@ setup(
             "mypy>=1.10",
             "ruff>=0.6",
             "types-psycopg2",
+            "setuptools>=70.1",  # for the archives of a release
         ],
     },
     entry_points={
@@ -58,6 +59,7 @@ setup(
             "storpool-fence-door = storpool_ovirt.fence.door:run",
             "storpool-vm-door = storpool_ovirt.host.vm_door:run",
             "storpool-boot-hook = storpool_ovirt.host.boot_hook:run",
+            "storpool-host-in-use = storpool_ovirt.host.in_use:main",
             "fence_storpool = storpool_ovirt.fence.agent:run",
             "storpool-ovirt = storpool_ovirt.admin.command:main",
             "storpool-simulator = storpool_simulator:main",

@@ -33,7 +33,7 @@ SETTINGS = [
 FOLDERS = tuple(
     (
         "storpool_ovirt storpool_simulator ovirt_demo cinder_driver tests docs etc benchmarks "
-        "requirements"
+        "requirements packaging"
     ).split()
 )
 # Files of other projects that the papers name, as their own repositories call them; and any test.

@@ -1,0 +1,72 @@
+"""storpool-host-in-use: whether volumes of StorPool's are attached to this host for oVirt.
+
+    storpool-host-in-use
+
+The package storpool-ovirt-host runs it as root before it is erased, as without its programs nothing
+here could detach them: a device would stay, and no other host would get its disk. It asks Vdsm's
+database of managed volumes and this host's devices, and nothing of StorPool's API; it changes
+nothing, and writes no log.
+
+The exit code is 0 when none is attached, without a word. It is 1, with one sentence on stderr, when
+there are some, when that cannot be seen, and for a wrong use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from storpool_ovirt import config, errors, names, presence, program, sentences
+from storpool_ovirt.host import vdsm_rows
+
+PROGRAM = "storpool-host-in-use"
+ALL_THE_SAME = "to erase it all the same: rpm -e --nopreun storpool-ovirt-host"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 when no volume of ours is attached here, else 1 with the reason on stderr."""
+    arguments = list(sys.argv if argv is None else argv)
+    if program.is_asked_who_it_is(arguments):
+        from storpool_ovirt import introduction
+
+        return introduction.given(PROGRAM, arguments[1], __doc__, [])
+    answer = program.Answer(None)
+    try:
+        reason = _reason(arguments, config.root())
+    except (errors.Error, OSError) as error:
+        reason = (
+            "whether volumes of StorPool's are attached to this host cannot be seen:"
+            f" {getattr(error, 'strerror', None) or error} ({ALL_THE_SAME})"
+        )
+    if not reason:
+        return 0
+    answer.give(sentences.fit(f"{PROGRAM}: {reason}"), error=True)
+    return 1
+
+
+def attached(root: str) -> list[str]:
+    """Return the ids of the volumes of ours that Vdsm has attached here and that have a device.
+
+    A row without a device is an old one, and of no harm. Raises InputError or Unseen when that
+    cannot be seen.
+    """
+    return [row.vol_id for row in vdsm_rows.read(root) if row.ours and _has_device(root, row)]
+
+
+def _has_device(root: str, row: vdsm_rows.Row) -> bool:
+    if row.global_id is not None and presence.there(root + names.device_path(row.global_id)):
+        return True
+    return vdsm_rows.is_live(root, row.vol_id)
+
+
+def _reason(arguments: Sequence[str], root: str) -> str:
+    if len(arguments) != 1:
+        return f"it takes no arguments: run {PROGRAM}, with nothing behind it"
+    found = attached(root)
+    if not found:
+        return ""
+    are = "is" if len(found) == 1 else "are"
+    return (
+        f"{sentences.counted(len(found), 'volume')} of StorPool's {are} attached to this host, the"
+        f" first is disk {found[0]}: put the host into maintenance first ({ALL_THE_SAME})"
+    )
