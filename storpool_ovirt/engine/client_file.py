@@ -84,15 +84,19 @@ class Place:
             os.link(self.client, self._new, follow_symlinks=False)
             os.rename(self._new, self.kept)
 
-    def divert(self, target: str) -> None:
-        """Let Engine's name lead to our dispatcher."""
+    def divert(self, seen: Entry, target: str) -> None:
+        """Let Engine's name lead to our dispatcher; raise Conflict where what was `seen` there is
+        there no more."""
         with _changing(self.client):
             os.symlink(target, self._new)
+            self._check_unchanged(seen)
             os.rename(self._new, self.client)
 
-    def give_back(self) -> None:
-        """Let Engine's name be that of its own file again, as it was."""
+    def give_back(self, seen: Entry) -> None:
+        """Let Engine's name be that of its own file again, as it was; raise Conflict as `divert`
+        does."""
         with _changing(self.client):
+            self._check_unchanged(seen)
             os.rename(self.kept, self.client)
 
     def forget(self) -> None:
@@ -105,6 +109,11 @@ class Place:
         if presence.named(self._new):
             with _changing(self._new):
                 os.unlink(self._new)
+
+    def _check_unchanged(self, seen: Entry) -> None:
+        """A package may put a newer file there at this moment: that one must not be lost."""
+        if _entry(self.client) != seen:
+            raise errors.Conflict(self.client, "was replaced at this moment", "run this again")
 
     def leave(self) -> None:
         """Take the folder away where a package left it empty because of our file."""

@@ -94,7 +94,7 @@ class Diversion:
                 return self._not_needed()
             untrusted = self._keep(state)
             if (client.kind, client.target) != (LINK, self._own):
-                self._place.divert(self._own)
+                self._place.divert(client, self._own)
                 self._log.line("client_diverted", path=self._place.client, to=self._own)
             if STOCK not in (client.kind, kept.kind):
                 raise errors.Conflict(
@@ -119,7 +119,7 @@ class Diversion:
             if client.kind == STOCK:
                 self._clear(state)
             elif kept.kind == STOCK:
-                self._place.give_back()
+                self._place.give_back(client)
                 fapolicyd.forget(self._root, self._place.kept)
                 self._log.line("client_given_back", path=self._place.client)
             else:

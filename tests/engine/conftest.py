@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from diversion_ground import machine
 from protocol_ground import arguments, hasty
 
 
@@ -36,4 +37,4 @@ def _properties(terminalreporter: Any) -> Iterator[tuple[str, int]]:
                         yield name, value
 
 
-__all__ = ["arguments", "hasty"]
+__all__ = ["arguments", "hasty", "machine"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 from unittest import mock
 
+import pytest
+
+from ovirt_demo import children
 from storpool_ovirt.engine import client_file, dispatcher, diversion
 from storpool_ovirt.log import Log
 
@@ -18,6 +22,9 @@ exec /usr/bin/python3 -c 'from storpool_ovirt.engine.dispatcher import run; run(
 """
 # What changes a folder: a death falls before or behind one of these.
 STEPS = ("link", "rename", "symlink", "unlink", "rmdir")
+
+
+LIMIT_SECONDS = 60
 
 
 class Death(BaseException):
@@ -127,3 +134,32 @@ def dying(at: int, *, behind: bool) -> Iterator[list[str]]:
 
     with mock.patch.multiple(os, **{each: stepping(each, getattr(os, each)) for each in STEPS}):
         yield steps
+
+
+# Runs a program where a folder cannot be written, in a mount namespace of its own.
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+
+
+def ran(machine: Machine, *arguments: str, read_only: bool = False) -> tuple[int, str, str]:
+    """Run the installed program; return its exit code, stdout and stderr."""
+    command = [str(children.find(diversion.PROGRAM)), *arguments]
+    if read_only:
+        command = ["unshare", "--mount", "sh", "-c", READ_ONLY, str(machine.root), *command]
+    done = subprocess.run(
+        command,
+        env={"PATH": "/usr/bin:/bin", "STORPOOL_OVIRT_ROOT": str(machine.root)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_SECONDS,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Give a machine with the client of a released Engine."""
+    made = Machine(tmp_path / "root")
+    made.package()
+    return made

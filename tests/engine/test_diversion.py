@@ -8,46 +8,17 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from diversion_ground import STARTS, STEPS, Death, Machine, dying, facts
+from diversion_ground import READ_ONLY, STARTS, STEPS, Death, Machine, dying, facts, ran
 
 from ovirt_demo import children
-from rigs import mounts, programs
+from rigs import mounts
 from storpool_ovirt import errors
-from storpool_ovirt.engine import client_file, dispatcher, diversion, fapolicyd
+from storpool_ovirt.engine import client_file, dispatcher, diversion
 
-LIMIT_SECONDS = 60
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """Give a machine with the client of a released Engine."""
-    made = Machine(tmp_path / "root")
-    made.package()
-    return made
-
-
-# Runs a program where a folder cannot be written, in a mount namespace of its own.
-READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
-
-
-def ran(machine: Machine, *arguments: str, read_only: bool = False) -> tuple[int, str, str]:
-    """Run the installed program; return its exit code, stdout and stderr."""
-    command = [str(children.find(diversion.PROGRAM)), *arguments]
-    if read_only:
-        command = ["unshare", "--mount", "sh", "-c", READ_ONLY, str(machine.root), *command]
-    done = subprocess.run(
-        command,
-        env={"PATH": "/usr/bin:/bin", "STORPOOL_OVIRT_ROOT": str(machine.root)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT_SECONDS,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_on_and_off_by_the_program(machine: Machine) -> None:
@@ -282,6 +253,28 @@ def test_a_kill_at_each_step_is_mended_by_the_next_run(
     assert at <= 2 * len(STEPS)
 
 
+@pytest.mark.parametrize("way", ["on", "off"])
+def test_a_package_that_comes_in_between_is_not_lost(machine: Machine, way: str) -> None:
+    """rpm puts a newer client there while we are at it: nothing is renamed over that one."""
+    if way == "off":
+        machine.diversion().on()
+    do = getattr(machine.diversion(), way)
+    real, newer = client_file.Place._check_unchanged, []
+
+    def late(place: client_file.Place, seen: client_file.Entry) -> None:
+        newer.append(machine.package())
+        real(place, seen)
+
+    with (
+        mock.patch.object(client_file.Place, "_check_unchanged", late),
+        pytest.raises(errors.Conflict, match="was replaced at this moment: run this again"),
+    ):
+        do()
+    assert facts(machine.client) == newer[0]
+    do()
+    assert facts(machine.kept if way == "on" else machine.client) == newer[0]
+
+
 def test_runs_at_once_end_right(machine: Machine) -> None:
     """A package's trigger, systemd and a person: one after the other."""
     stock = facts(machine.client)
@@ -339,69 +332,3 @@ def test_other_arguments_are_refused(machine: Machine, arguments: list[str]) -> 
     code, said, wrong = ran(machine, *arguments)
     assert (code, said, wrong.count("\n")) == (1, "", 1)
     assert "on, off or status" in wrong
-
-
-FAPOLICYD = """#!{python}
-import hashlib, pathlib, sys
-root = pathlib.Path({root!r})
-with open(root / "calls", "a") as calls:
-    print(*sys.argv[1:], file=calls)
-if sys.argv[1] == "--update":
-    sys.exit(1)  # the daemon does not run
-if (root / "refuses").exists():
-    sys.exit("no room")
-file = root / "etc/fapolicyd/trust.d" / sys.argv[5]
-lines = file.read_text().splitlines() if file.exists() else []
-path = pathlib.Path(sys.argv[3])
-kept = [each for each in lines if not each.startswith(f"{{path}} ")]
-if sys.argv[2] == "add":
-    data = path.read_bytes()
-    kept.append(f"{{path}} {{len(data)}} {{hashlib.sha256(data).hexdigest()}}")
-file.write_text("".join(f"{{each}}\\n" for each in kept))
-"""
-
-
-@pytest.fixture
-def trusted(machine: Machine) -> Path:
-    """Give the trust file of a machine with a stand-in for fapolicyd's program."""
-    program = Path(f"{machine.root}{fapolicyd.PROGRAM}")
-    program.parent.mkdir(parents=True)
-    programs.written(program, FAPOLICYD, root=str(machine.root))
-    folder = Path(f"{machine.root}{fapolicyd.TRUST_FOLDER}")
-    folder.mkdir(parents=True)
-    return folder / fapolicyd.TRUST_FILE
-
-
-def test_fapolicyd_trusts_the_moved_file(machine: Machine, trusted: Path) -> None:
-    """As it is now, once; and no more when it is given back."""
-    calls = machine.root / "calls"
-    for _ in range(2):
-        assert ran(machine, "on")[0] == 0
-        assert trusted.read_text().startswith(f"{machine.kept} ")
-        assert calls.read_text().count("\n") == 2, "the second time nothing is to be done"
-    machine.package()
-    ran(machine, "on")
-    assert trusted.read_text().count("\n") == 1
-    assert [each.split()[1] for each in calls.read_text().splitlines() if "--file" in each] == [
-        "add",
-        "delete",
-        "add",
-    ]
-    ran(machine, "off")
-    assert trusted.read_text() == ""
-    machine.package()
-    ran(machine, "on")
-    machine.erase()
-    ran(machine, "off")
-    assert trusted.read_text() == ""
-
-
-def test_fapolicyd_that_refuses_is_told(machine: Machine, trusted: Path) -> None:
-    """The diversion is made all the same: our own domains need no trust for that file."""
-    (machine.root / "refuses").touch()
-    code, said, _ = ran(machine, "on")
-    assert code == 0
-    assert f"; but fapolicyd does not trust {machine.kept} (no room)" in said
-    (machine.root / "refuses").unlink()
-    ran(machine, "on")
-    assert trusted.read_text().startswith(f"{machine.kept} ")
