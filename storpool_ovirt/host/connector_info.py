@@ -50,8 +50,11 @@ def _initiator(root: str) -> str:
         content = text.decoded(rights.read(root + INITIATOR), INITIATOR)
     except (OSError, errors.ConfigError):
         return ""
-    found = [text.stripped(each).partition("=") for each in text.lines(content)]
-    return next((text.stripped(name) for key, _, name in found if key == "InitiatorName"), "")
+    for line in text.lines(content):
+        key, _, name = line.partition("=")
+        if text.stripped(key) == "InitiatorName":
+            return text.stripped(name)
+    return ""
 
 
 def _is_strict(root: str, log: Log) -> bool:
