@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from storpool_ovirt import errors, names, rights
 from storpool_ovirt.host import vdsm_rows
@@ -45,15 +45,18 @@ def decide(root: str, vdsms_file: str, log: Log, busy_seconds: float) -> str:
     rows = _rows(root, log, busy_seconds)
     daemon = _daemon()
     is_newer = known is not None and daemon is not None and _is_newer(vdsms_file, daemon)
-    found = _of(known, {row.volume_type for row in rows}, is_newer)
+    found = of(known, {row.volume_type for row in rows}, is_newer)
     if daemon is not None:  # a person who tries it must not change what Engine was told
         _convert(root, [row for row in rows if row.volume_type != found], found, log, busy_seconds)
     return found
 
 
-def _of(known: Sequence[str] | None, in_rows: set[str | None], is_newer: bool) -> str:
-    """Return the type, given what Vdsm's file says (None: nobody knows) and which types rows
-    have."""
+def of(known: Sequence[str] | None, in_rows: Set[str | None], is_newer: bool) -> str:
+    """Return the type, by the types that Vdsm's file names (None: nobody knows) and those that rows
+    of ours have.
+
+    `is_newer`: that file is of another Vdsm, perhaps, than the one that runs.
+    """
     if known is None or is_newer:
         return names.VOLUME_TYPE if in_rows == {names.VOLUME_TYPE} else names.VOLUME_TYPE_LOCAL
     if names.VOLUME_TYPE in known and in_rows != {names.VOLUME_TYPE_LOCAL}:

@@ -206,9 +206,10 @@ def test_who_only_looks_changes_no_row(software: host_software.HostSoftware) -> 
     runs(software, MASTER)
     put(software, "storpool")
     runs(software, RELEASED)
+    site = software.host.local(host_software.SITE)
     done = subprocess.run(
         software.host.helper_argv("connector_info"),
-        env=software.host.environment,
+        env={**software.host.environment, "PYTHONPATH": str(site)},
         capture_output=True,
         check=True,
         timeout=60,
