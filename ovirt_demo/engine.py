@@ -146,9 +146,10 @@ class Engine:
         self.database_url = database_url
         self.observe = observe
         self.release = release
+        self._adapter_path = adapter_path
         self.log_folder = folder / "var" / "log" / "ovirt-engine"
         self.environment = {**self._service_environment(), **(environment or {})}
-        self._install(adapter_path)
+        self._install()
 
     @property
     def programs(self) -> Path:
@@ -233,17 +234,22 @@ class Engine:
                 if pipe:
                     pipe.close()
 
-    def _install(self, adapter_path: Path) -> None:
-        """Make Engine's folders and the adapter's link, which is the same for every release."""
-        own_folders = [self.folder / name for name in ("tmp", "var", "cache")]
+    def link_adapter(self) -> None:
+        """Put our link and the folder of its log there, the same for every release: the package's
+        own files."""
         adapters = self.folder / USR / releases.ENGINE_MASTER.folder
-        for folder in (self.programs, adapters, self.log_folder, *own_folders):
-            folder.mkdir(parents=True, exist_ok=True)
+        adapters.mkdir(parents=True, exist_ok=True)
         (self.log_folder / "managedblock").mkdir(mode=0o700, exist_ok=True)
         adapter = self.options.get("adapter")
         link = adapters / (STOCK_CLIENT if adapter is None else f"{adapter}-adapter")
         if not link.is_symlink():
-            link.symlink_to(adapter_path)
+            link.symlink_to(self._adapter_path)
+
+    def _install(self) -> None:
+        own_folders = [self.folder / name for name in ("tmp", "var", "cache")]
+        for folder in (self.programs, self.log_folder, *own_folders):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.link_adapter()
 
     def _service_environment(self) -> dict[str, str]:
         return {

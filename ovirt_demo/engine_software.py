@@ -46,8 +46,9 @@ class EngineSoftware:
         self._write_keys()
 
     def integrate(self) -> str:
-        """Do what our package does after its files are there; return what it said."""
+        """Put our files there, and do what our package does then; return what that said."""
         self.has_ours = True
+        self.engine.link_adapter()
         return self._divert("on")
 
     def separate(self) -> str:

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
@@ -38,6 +38,7 @@ VM_POINTS = (
     hooks.BEFORE_DISK_HOTPLUG,
     hooks.BEFORE_VM_MIGRATE_SOURCE,
 )
+DAEMONS = {"LC_ALL": "C.UTF8"}  # what daemonAdapter sets, beside PYTHONPATH
 STRICT = "[devel]\napi_strict_mode = true\n"
 
 
@@ -87,12 +88,14 @@ class HostSoftware:
     """The software of a host that is a folder.
 
     `release` is the Vdsm whose files are there; which one runs is `host.release`, from the last
-    `restart` on. `said` is what the boot hook wrote at the starts of vdsmd.
+    `restart` on. `said` is what the boot hook wrote at the starts of vdsmd, `observe` is called
+    with each of its runs.
     """
 
     host: vdsm.Host
     release: releases.Vdsm
     said: list[str] = field(default_factory=list)
+    observe: Callable[[hooks.HookRun], None] | None = None
 
     def install(self) -> None:
         """Put Vdsm's files of this release there; who runs goes on with what it has loaded."""
@@ -122,6 +125,16 @@ class HostSoftware:
         for log in self.host.local("/var/log/vdsm").glob("storpool-*.log"):
             log.unlink()
 
+    def have_os_brick(self, *, there: bool) -> None:
+        """Put the distribution's os-brick there, as on EL9, or have none, as on EL10."""
+        package = self.host.local(SITE) / "os_brick"
+        shutil.rmtree(package, ignore_errors=True)
+        if there:
+            (package / "initiator").mkdir(parents=True)
+            for folder in (package, package / "initiator"):
+                (folder / "__init__.py").touch()
+            _put(package / "initiator" / "connector.py", "os_brick_connector.py")
+
     def upgrade(self, release: releases.Vdsm) -> None:
         """Put the files of another release there, older or newer, and restart Vdsm as its package
         does at the end of the transaction (oVirt/vdsm v4.50.7, vdsm.spec.in, posttrans)."""
@@ -134,8 +147,9 @@ class HostSoftware:
         that are there now. VMs run on."""
         self.stop()
         self.said += self._before_vdsm_start()
-        self.host.release = self.release
-        self.host.daemon = Daemon(self.host.local(LIBEXEC) / "supervdsmd", self.environment)
+        self.host.release, self.host.is_strict = self.release, self._is_strict()
+        self.host.environment.update(DAEMONS, PYTHONPATH=self._python_path())
+        self.host.daemon = Daemon(self.host.local(LIBEXEC) / "supervdsmd", self.host.environment)
 
     def stop(self) -> None:
         """Stop both."""
@@ -150,17 +164,15 @@ class HostSoftware:
         self.restart()
 
     def be_strict(self, *, strict: bool) -> None:
-        """Have Vdsm refuse what its schema does not know, or only log it (devel.api_strict_mode,
-        lib/vdsm/common/config.py.in)."""
+        """Have Vdsm refuse what its schema does not know, or only log it, from its next start on
+        (devel.api_strict_mode, lib/vdsm/common/config.py.in)."""
         file = self.host.local(VDSM_CONF)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(STRICT if strict else "", encoding="utf-8")
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of both daemons, and so of all that they start."""
-        path = f"{self.host.local(LIBEXEC)}:{self.host.local(SITE)}"
-        return {**self.host.environment, "LC_ALL": "C.UTF8", "PYTHONPATH": path}
+    def _is_strict(self) -> bool:
+        file = self.host.local(VDSM_CONF)
+        return file.exists() and file.read_text(encoding="utf-8") == STRICT
 
     def left(self) -> list[str]:
         """List what of ours is left on the host: links, rows, rules, run links, logs, state."""
@@ -173,6 +185,9 @@ class HostSoftware:
         rows = [f"row {vol_id}" for vol_id in self.host.rows]
         return sorted(str(path.relative_to(root)) for path in found) + rows
 
+    def _python_path(self) -> str:
+        return f"{self.host.local(LIBEXEC)}:{self.host.local(SITE)}"
+
     def _links(self) -> dict[Path, Path]:
         helper = children.find(HELPER)
         links = {PIECE: _piece(), f"{LIBEXEC}/{HELPER}": helper}
@@ -183,11 +198,11 @@ class HostSoftware:
         return {self.host.local(path): target for path, target in links.items()}
 
     def _before_vdsm_start(self) -> list[str]:
-        """Run that point's hooks as root: vdsmd_init_common.sh, which has no PYTHONPATH."""
-        runner = hooks.Hooks(self.host)
-        before = len(runner.runs)
+        """Run that point's hooks: vdsmd_init_common.sh, which has no PYTHONPATH yet."""
+        self.host.environment.pop("PYTHONPATH", None)
+        runner = hooks.Hooks(self.host, observe=self.observe)
         runner.run(BEFORE_VDSM_START)
-        return [run.stderr.strip() for run in runner.runs[before:] if run.stderr.strip()]
+        return [run.stderr.strip() for run in runner.runs if run.stderr.strip()]
 
 
 def _put(place: Path, player: str, **values: Any) -> None:

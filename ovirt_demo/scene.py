@@ -82,9 +82,7 @@ class Scene:
         hosts = self.hosts.items()
         self._hooks = {client_id: self._hooks_of(client_id, host) for client_id, host in hosts}
         self.engine_software = EngineSoftware(caller)
-        self.host_software = {
-            client_id: HostSoftware(host, self._releases[1]) for client_id, host in hosts
-        }
+        self.host_software = {client_id: self._software(client_id) for client_id in CLIENT_IDS}
 
     def step(self, title: str) -> None:
         """Begin a step of the story; raises interruption.Interrupted."""
@@ -92,9 +90,18 @@ class Scene:
         self.screen.step(title)
 
     def install_engine(self) -> str:
-        """Put Engine's release on its machine, and ours beside it; return what our step said."""
+        """Put Engine's release on its machine, and ours beside it; return what our step said, with
+        paths as they are on a real one."""
         self.engine_software.install()
-        return self.engine_software.integrate()
+        said = self.engine_software.integrate()
+        return said.replace(str(self.domain.engine.folder), "")
+
+    def engine_starts(self) -> tuple[str, str]:
+        """Return which program Engine starts, and in which folder."""
+        caller = self.domain.engine
+        program = caller.argv("storage_stats", correlation_id=CORRELATION_ID)[0]
+        shown = (each.replace(str(caller.folder), "") for each in (program, str(caller.programs)))
+        return next(shown), next(shown)
 
     def install_host(self, client_id: int) -> str:
         """Put Vdsm's release on a host, and ours beside it; return as what it wants volumes."""
@@ -106,6 +113,11 @@ class Scene:
         software.host.refresh_capabilities()
         self._watch.check()
         return str(software.host.connector_info.get(TYPE_KEY, PLAIN_TYPE))
+
+    def boot_host(self, client_id: int) -> None:
+        """Boot a host: its hook sees to what Vdsm remembers of the time before."""
+        self.host_software[client_id].reboot()
+        self._watch.check()
 
     def take_off(self) -> list[str]:
         """Take ours off everywhere, and return what is left of it."""
@@ -185,14 +197,18 @@ class Scene:
             release=self._releases[1],
         )
 
-    def _hooks_of(self, client_id: int, host: vdsm.Host) -> hooks.Hooks:
-        def show(run: hooks.HookRun) -> None:
-            self._show(f"Vdsm {client_id}", f"hook {run.script.parent.name}", run.seconds)
+    def _software(self, client_id: int) -> HostSoftware:
+        host, release = self.hosts[client_id], self._releases[1]
+        return HostSoftware(host, release, observe=lambda run: self._show_hook(client_id, run))
 
-        made = hooks.Hooks(host, observe=show)
+    def _hooks_of(self, client_id: int, host: vdsm.Host) -> hooks.Hooks:
+        made = hooks.Hooks(host, observe=lambda run: self._show_hook(client_id, run))
         if self.release is None:
             made.install(hooks.BEFORE_VM_START, children.find(HOOK))
         return made
+
+    def _show_hook(self, client_id: int, run: hooks.HookRun) -> None:
+        self._show(f"Vdsm {client_id}", f"hook {run.script.parent.name}", run.seconds)
 
     def _show_verb(self, result: engine.Result) -> None:
         self._show("Engine", self._labels.shown(result), result.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from ovirt_demo import (
     children,
@@ -130,13 +131,17 @@ class _Story:
 
     def _install(self, of_engine: releases.Engine, of_vdsm: releases.Vdsm) -> None:
         self.stage.step(f"Install storpool-ovirt on Engine {of_engine.name}")
-        self.stage.screen.quote("Admin", self.stage.install_engine())
+        self.stage.screen.quote("Admin", f"storpool-engine-divert {self.stage.install_engine()}")
+        program, folder = self.stage.engine_starts()
+        self.stage.screen.note("Engine", f"starts {Path(program).name}", f"in {folder}")
         self.stage.step(f"Install it on two hosts with Vdsm {of_vdsm.name}")
         for number, host in self.stage.hosts.items():
             kind = self.stage.install_host(number)
-            self.stage.screen.note(f"Vdsm {number}", f"{host.name} is ready", f"takes type {kind}")
+            self.stage.screen.note(f"Vdsm {number}", f"{host.name} is ready", f"takes type: {kind}")
 
     def _take_off(self) -> None:
+        self.stage.step("Host 2, which was lost, boots")
+        self.stage.boot_host(2)
         self.stage.step("Take storpool-ovirt off Engine and hosts")
         left = self.stage.take_off()
         if left:

@@ -29,6 +29,20 @@ RUN_FOLDER = vdsm_rows.RUN_FOLDER
 STOCK_HELPER = "/usr/libexec/vdsm/managedvolume-helper"
 ATTACH, CONNECTOR_INFO = "attach", "connector_info"
 
+# What Vdsm's schema knows of what a host says about itself, and of a volume's connection (master
+# has `adapter` too): lib/vdsm/api/vdsm-api.yml, ConnectorInfo and ManagedVolumeConnection.
+CONNECTOR_KEYS = (
+    "initiator",
+    "ip",
+    "platform",
+    "host",
+    "do_local_attach",
+    "os_type",
+    "multipath",
+)
+CONNECTION_KEYS = ("driver_volume_type", "data")
+
+INVALID_PARAMETERS = -32602
 GENERAL_EXCEPTION = 100
 NOT_SUPPORTED = 925
 HELPER_FAILED = 926
@@ -95,7 +109,8 @@ class Host:
     `rows` is what Vdsm keeps in its own database for each volume; it survives a reboot. `observe`
     is called with each HelperRun. `release` is the Vdsm that runs there. `daemon` is None for a
     host of which only the helper matters: it is started from here then, and os_brick taken for
-    given.
+    given. `is_strict` is its devel.api_strict_mode: what its schema does not know it only logs, or
+    refuses, before it does anything, in its own answers too (lib/vdsm/api/vdsmapi.py).
 
     `connector_info` is what Engine has stored of the host's own words about itself, and passes to
     connect_volume. It stays what it is until `refresh_capabilities`, as Engine's does.
@@ -117,9 +132,10 @@ class Host:
         self.observe = observe
         self.release = release
         self.daemon: Daemon | None = None
+        self.is_strict = False
         self.connector_info: dict[str, Any] = connector_info(name)
         self.rows = vdsm_rows.Rows(self.local(vdsm_rows.DATABASE))
-        self.environment = {
+        self.environment: dict[str, str] = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "STORPOOL_OVIRT_ROOT": str(root),
@@ -133,7 +149,9 @@ class Host:
         that there is none, and does not start a VM there any more.)
         """
         self._need_os_brick()
-        self.connector_info = self.helper(CONNECTOR_INFO, None).document()
+        told = self.helper(CONNECTOR_INFO, None).document()
+        self._verify(told, CONNECTOR_KEYS)
+        self.connector_info = told
 
     def attach_volume(
         self, sd_id: str, vol_id: str, connection_info: dict[str, Any]
@@ -142,8 +160,9 @@ class Host:
 
         Raises VdsmError.
         """
-        self._need_os_brick()
         connection_info = json.loads(json.dumps(connection_info))  # it comes over the wire
+        self._verify(connection_info, (*CONNECTION_KEYS, *["adapter"] * self.release.dispatches))
+        self._need_os_brick()
         self._refuse_second_attach(sd_id, vol_id, connection_info)
         attachment: dict[str, Any] | None = None
         try:
@@ -242,6 +261,11 @@ class Host:
             stderr=subprocess.PIPE,
         ) as process:
             return children.communicate(process, sent, limit_seconds)
+
+    def _verify(self, given: dict[str, Any], known: Sequence[str]) -> None:
+        unknown = [key for key in given if key not in known]
+        if unknown and self.is_strict:
+            raise VdsmError(INVALID_PARAMETERS, f"parameters {unknown} were not recognized")
 
     def _need_os_brick(self) -> None:
         if self.daemon is not None and not self.daemon.imports_os_brick:
