@@ -121,10 +121,41 @@ def test_story_is_told_and_nothing_is_left(
     assert_nothing_left(temporary, adopted)
 
 
+def test_the_day_is_played_on_a_release(temporary: Path, adopted: set[int]) -> None:
+    """`--release`: which one is played stands in the first line; Engine starts the file of that
+    release and hosts tell their type; in the end it is all taken off."""
+    with start_demo("--release", "4.5.7") as demo:
+        output, _ = demo.communicate(timeout=STORY_LIMIT_SECONDS)
+    assert demo.returncode == 0, output
+    assert output.startswith("A disk's whole life on Engine 4.5.7 and Vdsm 4.50.7: ")
+    assert max(map(len, output.splitlines())) <= 100
+    said = " ".join(output.split())
+    for each in (
+        "storpool-engine-divert on: /usr/share/ovirt-engine/cinderlib/cinderlib-client.py leads to",
+        "Engine starts cinderlib-client.py in /usr/share/ovirt-engine/cinderlib",
+        "Vdsm 2 host2.example is ready takes type: local",
+        "force:True",
+        "Admin finds nothing of it as before",
+    ):
+        assert each in said
+    assert output.splitlines()[-1].startswith("Left in the cluster: 0 volumes, 0 snapshots, 0")
+    assert_nothing_left(temporary, adopted)
+
+
+def test_an_unknown_release_is_one_sentence(temporary: Path) -> None:
+    """With the names that there are; nothing was begun."""
+    with start_demo("--release", "4.5.9") as demo:
+        output, _ = demo.communicate(timeout=STORY_LIMIT_SECONDS)
+    assert (demo.returncode, output.count("\n")) == (2, 1)
+    assert "'4.5.9' is no release that is played here: take 4.5.4, 4.5.7, master" in output
+    assert not list(temporary.iterdir())
+
+
 @pytest.mark.parametrize(
     ("number", "after"),
     [
         (signal.SIGINT, "whole life"),  # before anything is up
+        (signal.SIGTERM, "host1.example is ready"),  # with --release: one host has its daemons
         (signal.SIGINT, "letter"),  # a file system is mounted on host 1
         (signal.SIGTERM, "Commit the preview"),
         (signal.SIGTERM, "Migrate"),  # the device is on both hosts
@@ -137,7 +168,7 @@ def test_interrupted_story_leaves_nothing(
     """Ctrl-C and SIGTERM stop processes, unmount and detach devices, and remove files, wherever
     they come."""
     prefix = ""
-    with start_demo() as demo:
+    with start_demo(*(["--release", "4.5.7"] if "ready" in after else [])) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
             if after in line:
