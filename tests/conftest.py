@@ -18,6 +18,7 @@ pytest_plugins = [
         "hook_stage",
         "fence_stage",
         "flow_stage",
+        "release_stage",
         "yard_fixtures",
         "vdsm_user",
         "door_stage",
