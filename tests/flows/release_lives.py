@@ -152,6 +152,13 @@ class Life:
             self.site.refresh(number)
             self.counts["capabilities"] += 1
 
+    def ask(self, host_number: int, _b: int, _c: int) -> None:
+        """Somebody else asks a host what it says; Engine hears nothing of it."""
+        number, host = self.host(host_number)
+        if number not in self.lost:
+            host.helper(vdsm.CONNECTOR_INFO, None).document()
+            self.counts["capabilities for others"] += 1
+
     # After each step
 
     def check(self) -> None:
@@ -211,4 +218,5 @@ STEPS: tuple[Callable[[Life, int, int, int], None], ...] = (
     Life.restart,
     *[Life.change] * 3,
     *[Life.refresh] * 2,
+    Life.ask,
 )

@@ -85,6 +85,28 @@ def test_everything_is_upgraded_under_running_vms(
     assert not released.engine_software.client.is_symlink()
 
 
+def test_in_the_order_that_is_safe(released_457: Site) -> None:
+    """docs/upgrade.md: a host after the other goes into maintenance, is upgraded and activated; the
+    guest on them goes on, volumes get the type of each new Vdsm, and the audit finds nothing."""
+    released = released_457
+    disk = flows.create_disk(released.domain, 1)
+    guest = released.start(disk, released.host1)
+    guest.write(0, "before")
+    for leaving, staying in ((1, 2), (2, 1)):
+        guest = release_day.migrated(released, disk, guest, released.stage.hosts[staying])
+        assert not released.stage.hosts[leaving].rows
+        upgraded(released, leaving)
+        released.refresh(leaving)
+        assert "storpool_volume_type" not in released.stage.hosts[leaving].connector_info
+    upgraded(released, ENGINE)
+    guest = release_day.migrated(released, disk, guest, released.host2)
+    assert released.types(released.host2) == {"storpool"}
+    assert released.audit().endswith("OK: mapping, cluster and hosts agree\n")
+    assert guest.read(0) == "before"
+    released.stop(disk, guest)
+    flows.delete_disk(released.domain, disk)
+
+
 def hosts(released: Site) -> list[tuple[int, vdsm.Host]]:
     """Return the hosts with their numbers."""
     return [*released.stage.hosts.items()]

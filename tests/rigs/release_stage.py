@@ -7,6 +7,8 @@ A pytest plugin, named in conftest.py behind flow_stage. Which releases those ar
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
 import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -103,6 +105,23 @@ class Site(Play):
     def come_back(self, host: Host) -> None:
         """Have a lost host back, not rebooted."""
         self.cluster.set_client(self.number(host), status="running")
+
+    def audit(self) -> str:
+        """Run an administrator's audit; return what it says."""
+        from ovirt_demo import children
+
+        options = self.stage.folder / "options.json"
+        options.write_text(json.dumps(self.stage.engine.options))
+        where = ["--database", self.stage.database.url, "--options", str(options)]
+        done = subprocess.run(
+            [children.find("storpool-ovirt"), "audit", *where],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.stage.engine.environment,
+        )
+        return done.stdout + done.stderr
 
     def empty(self) -> None:
         """Have no attachment and no row left of what a test gave up."""
