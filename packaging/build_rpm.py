@@ -58,12 +58,12 @@ class Source(NamedTuple):
     epoch: int
 
 
-def git(*arguments: str, tree: Path = TREE) -> bytes:
-    """Return what git answers; end with its own words where it does not."""
+def git(*arguments: str, tree: Path = TREE, may_fail: bool = False) -> bytes:
+    """Return what git answers; end with its own words where it does not, and may not fail."""
     # The tree may be another user's, as in CI; a stash needs somebody who made it.
     safe = ["git", "-c", "safe.directory=*", "-c", "user.name=make", "-c", "user.email=make@here"]
     done = subprocess.run([*safe, *arguments], cwd=tree, capture_output=True, check=False)
-    if done.returncode != 0:
+    if done.returncode != 0 and not may_fail:
         raise SystemExit(f"git {arguments[0]}: {done.stderr.decode().strip()}")
     return done.stdout
 
@@ -74,7 +74,7 @@ def source(commit: str | None, release: str | None, tree: Path = TREE) -> Source
     Without a release of its own it has one that sorts by time below that of the version, 1.
     """
     head = git("rev-parse", commit or "HEAD", tree=tree).decode().strip()
-    changed = "" if commit else git("stash", "create", tree=tree).decode().strip()
+    changed = "" if commit else _changed(tree)
     epoch = int(git("show", "-s", "--format=%ct", head, tree=tree))
     taken = changed or head
     text = git("show", f"{taken}:storpool_ovirt/__init__.py", tree=tree).decode()
@@ -84,6 +84,18 @@ def source(commit: str | None, release: str | None, tree: Path = TREE) -> Source
     moment = time.strftime("%Y%m%d%H%M%S", time.gmtime(epoch))
     between = f"0.{moment}.git{head[:8]}{'.changed' if changed else ''}"
     return Source(taken, found[1], release or between, epoch)
+
+
+def _changed(tree: Path) -> str:
+    """Return a commit of what was changed since the last one, "" where that is nothing.
+
+    No branch has it, and the tree stays as it is.
+    """
+    # A tree that was copied looks changed until git has looked into its files, and git fails then.
+    git("update-index", "-q", "--refresh", tree=tree, may_fail=True)
+    if not git("diff-index", "--name-only", "HEAD", tree=tree):
+        return ""
+    return git("stash", "create", tree=tree).decode().strip()
 
 
 def pins(text: str) -> dict[str, Pin]:

@@ -157,6 +157,26 @@ def test_both_go(machine: Machine, steps: Sequence[str]) -> None:
     machine.check_left()
 
 
+def test_an_erase_that_would_leave_engine_without_a_client_is_refused(running: Machine) -> None:
+    """Somebody has removed Engine's own file: the link stays, and what it leads to, until Engine is
+    reinstalled."""
+    running.root.path(KEPT).unlink()
+    said = running.said_at("erase ours", code=None)
+    assert "reinstall ovirt-engine" in said
+    assert running.root.verified(*running.ours) == []
+    running.do("again 4.5.7", "erase ours")
+    assert running.root.verified(*THEIRS) == []
+
+
+def test_what_somebody_else_put_there_is_left(running: Machine) -> None:
+    """And keeps us from nothing: our dispatcher is not in use then."""
+    running.root.path(CLIENT).unlink()
+    running.root.path(CLIENT).symlink_to("/opt/somebody/client")
+    said = running.said_at("erase ours")
+    assert said.count("\n") == 1
+    assert str(running.root.path(CLIENT).readlink()) == "/opt/somebody/client"
+
+
 def test_links_that_were_made_by_hand_become_those_of_the_package(machine: Machine) -> None:
     """As they are made for pip: the package takes their places, and is whole."""
     machine.do("install 4.5.7")

@@ -66,7 +66,7 @@ def test_what_is_bundled_is_told_with_its_licence(packages: dict[str, Path]) -> 
             assert len(told) == 1
             assert f"{library}=={told[0].split(' = ')[1]}" in pinned
             assert any(
-                path.startswith(f"/usr/share/licenses/storpool-ovirt-{name}-")
+                path.startswith(f"/usr/share/licenses/storpool-ovirt-{name}")
                 and f"/{library}/LICENSE" in path
                 for path in files(packages[name])
             )

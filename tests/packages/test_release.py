@@ -16,7 +16,7 @@ from pathlib import Path
 
 import built_packages
 import pytest
-from built_packages import TREE, WHEELS
+from built_packages import TREE, WHEELS, launchers
 
 import storpool_ovirt
 
@@ -142,7 +142,11 @@ def check_archives(clone: Clone) -> None:
     """What pip installs has all programs, also the piece for Vdsm's folder; the source archive has
     what README and docs/ name beside them."""
     dist = clone.folder / "dist"
-    wheel = set(zipfile.ZipFile(next(dist.glob("*.whl"))).namelist())
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as file:
+        wheel = set(file.namelist())
+        entries = next(each for each in wheel if each.endswith("/entry_points.txt"))
+        told = set(file.read(entries).decode().splitlines())
+    assert told >= set(launchers.entry_points(TREE / "setup.py")["console_scripts"])
     assert "storpool_ovirt/host/os_brick_piece/os_brick/__init__.py" in wheel
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         source = {each.partition("/")[2] for each in archive.getnames()}
