@@ -228,6 +228,7 @@ def build(packed: Source, output: Path, store: Path, tree: Path = TREE) -> list[
         file.write_text(spec(packed, {key: pin.version for key, pin in wanted.items()}, tree))
         for each in (file, top / "SOURCES" / name):
             os.utime(each, (packed.epoch, packed.epoch))
+            each.chmod(0o644)
         _rpmbuild(file, top, packed.epoch)
         made = sorted([*top.glob("RPMS/noarch/*.rpm"), *top.glob("SRPMS/*.rpm")])
         output.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -30,13 +31,17 @@ def needed(*tools: str) -> None:
             pytest.skip(f"{each} is not installed here (.ci/packages)")
 
 
-def build(output: Path, *arguments: str, tree: Path = TREE) -> dict[str, Path]:
+def build(
+    output: Path, *arguments: str, tree: Path = TREE, umask: int = -1, **environment: str
+) -> dict[str, Path]:
     """Build the packages, and return them by the last part of their names; the source's is src."""
     program = tree / BUILD.relative_to(TREE)
     command = [sys.executable, str(program), "--output", str(output), "--wheels", str(WHEELS)]
     done = subprocess.run(
         [*command, *arguments],
         cwd=tree,
+        umask=umask,
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
