@@ -1,5 +1,5 @@
-"""requirements/: what a release installs is pinned by hash for every supported Python, and README's
-commands work."""
+"""requirements/: what a release installs is pinned by hash for every supported Python, and the
+commands of docs/install.md work."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_what_setup_py_asks_for_is_there(name: str, python: str) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", FILES)
-def test_an_installation_as_readme_has_it(name: str, python: str, tmp_path: Path) -> None:
-    """README's two commands, in a fresh virtual environment: what is installed fits together, and
+def test_an_installation_as_the_paper_has_it(name: str, python: str, tmp_path: Path) -> None:
+    """The two commands of docs/install.md, in a fresh virtual environment: what is installed fits together, and
     its programs run."""
     interpreter = _interpreter(python)
     environment = {
@@ -121,7 +121,7 @@ def test_an_installation_as_readme_has_it(name: str, python: str, tmp_path: Path
         != 0
     ):
         pytest.skip("the package index cannot be reached")
-    for command in _readme(name):
+    for command in _written(name):
         done = _run([pip, *command], environment, cwd=_sources(tmp_path))
         assert done.returncode == 0, done.stdout + done.stderr
     assert _run([pip, "check"], environment).returncode == 0
@@ -134,11 +134,11 @@ def test_an_installation_as_readme_has_it(name: str, python: str, tmp_path: Path
         )
 
 
-def _readme(name: str) -> list[list[str]]:
-    """Return pip's arguments in the section of README that names this file."""
+def _written(name: str) -> list[list[str]]:
+    """Return pip's arguments in the section of docs/install.md that names this file."""
     commands = re.findall(
         r"^    /opt/storpool-ovirt/bin/pip (install .*?)(?:\s+#.*)?$",
-        _text("README.md"),
+        _text("docs/install.md"),
         re.MULTILINE,
     )
     firsts = [at for at, command in enumerate(commands) if f"requirements/{name}" in command]
