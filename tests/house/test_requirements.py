@@ -102,8 +102,8 @@ def test_what_setup_py_asks_for_is_there(name: str, python: str) -> None:
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("name", FILES)
 def test_an_installation_as_the_paper_has_it(name: str, python: str, tmp_path: Path) -> None:
-    """The two commands of docs/install.md, in a fresh virtual environment: what is installed fits together, and
-    its programs run."""
+    """The two commands of docs/install.md, in a fresh virtual environment: what is installed fits
+    together, and its programs run."""
     interpreter = _interpreter(python)
     environment = {
         key: value
