@@ -35,8 +35,8 @@ REQUIREMENTS = "requirements/engine.txt"
 BUNDLED = {
     "storpool": ("common", re.compile(r"storpool/\w+\.py")),
     "six": ("common", re.compile(r"six\.py")),
-    "click": ("engine", re.compile(r"click/\w+\.py")),
-    "rich": ("engine", re.compile(r"rich/(__init__|_extension|cells|_unicode_data/[\w-]+)\.py")),
+    "click": ("admin", re.compile(r"click/\w+\.py")),
+    "rich": ("admin", re.compile(r"rich/(__init__|_extension|cells|_unicode_data/[\w-]+)\.py")),
 }
 LICENCE = re.compile(r"[^/]+\.dist-info/(?:licenses/)?(LICENSE[^/]*)")
 LIMIT_SECONDS = 600

@@ -18,8 +18,9 @@ from pathlib import Path
 
 # For these the packages have no program: what they need comes with pip.
 BY_PIP = {"storpool-simulator"}
-# Whose libraries are beyond those that all have, and who has the database.
-ENGINES = {"storpool-adapter", "storpool-ovirt"}
+# Who has the database, and whose libraries are beyond those that all have.
+WITH_DATABASE = {"storpool-adapter", "storpool-ovirt"}
+COMMAND = "storpool-ovirt"
 LAUNCHER = """\
 #!/usr/bin/python3 -ISB
 import sys
@@ -51,11 +52,11 @@ def launcher(code: str, name: str, target: str) -> str:
     """Return the text of a program."""
     module, _, function = target.partition(":")
     folders = [code, f"{code}/bundled"]
-    if name in ENGINES:
-        folders.append(f"{code}/bundled-engine")
+    if name == COMMAND:
+        folders.append(f"{code}/bundled-admin")
     return LAUNCHER.format(
         folders=", ".join(f'"{each}"' for each in folders),
-        database=DATABASE if name in ENGINES else "",
+        database=DATABASE if name in WITH_DATABASE else "",
         module=module,
         function=function,
     )

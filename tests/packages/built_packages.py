@@ -20,7 +20,13 @@ import launchers  # noqa: E402
 
 __all__ = ["launchers"]
 WHEELS = TREE / "build" / "wheels"
-PACKAGES = ("common", "engine", "host", "cinder")
+PACKAGES = ("common", "admin", "engine", "host", "cinder")
+# What is installed together on a machine of each kind.
+TOGETHER = {
+    "engine": ("common", "admin", "engine"),
+    "host": ("common", "host"),
+    "cinder": ("common", "cinder"),
+}
 LIMIT_SECONDS = 600
 
 

@@ -90,7 +90,7 @@ def installed(
                 theirs = {"engine": stock.engine["4.5.7"], "host": stock.vdsm["4.50.7"]}
                 if place in theirs:
                     root.rpm("-i", *theirs[place])
-                root.rpm("-i", packages["common"], packages[place])
+                root.rpm("-i", *(packages[each] for each in built_packages.TOGETHER[place]))
         return root
 
     return having

@@ -6,6 +6,7 @@ import configparser
 from collections.abc import Sequence
 from pathlib import Path
 
+import built_packages
 import package_root
 
 # What the first word of a step means for rpm.
@@ -37,10 +38,11 @@ class Machine:
     ) -> None:
         self.root = root
         self.before = root.files()
-        self.ours = ["storpool-ovirt-common", f"storpool-ovirt-{place}"]
+        together = built_packages.TOGETHER[place]
+        self.ours = [f"storpool-ovirt-{each}" for each in together]
         self._files = {
-            "ours": [ours["common"], ours[place]],
-            "newer": [newer["common"], newer[place]],
+            "ours": [ours[each] for each in together],
+            "newer": [newer[each] for each in together],
             **theirs,
         }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import package_root
 import pytest
 import stock_packages
+from built_packages import TOGETHER
 from stock_packages import Stock
 
 CODE = "/usr/lib/storpool-ovirt"
@@ -69,7 +70,7 @@ def test_another_python_of_the_system(
     for each in programs:
         done = root.run(each, "--version", user="ovirt")
         assert (done.returncode, done.stderr) == (0, ""), each
-    root.rpm("-e", "storpool-ovirt-engine", "storpool-ovirt-common")
+    root.rpm("-e", *(f"storpool-ovirt-{each}" for each in TOGETHER["engine"]))
     assert not root.path(CODE).exists()
 
 
@@ -81,9 +82,9 @@ def test_fapolicyd_trusts_it(root: package_root.Root, packages: dict[str, Path])
     cli.chmod(0o755)
     (root.folder / "bin" / "sort").symlink_to("busybox")
     root.path(TRUST).parent.mkdir(parents=True)
-    root.rpm("-U", "--replacepkgs", packages["common"], packages["engine"])
+    root.rpm("-U", "--replacepkgs", *(packages[each] for each in TOGETHER["engine"]))
     trusted = set(root.path(TRUST).read_text().replace("//", "/").split())
     assert {each for each in root.files() if each.endswith(".pyc")} <= trusted
     assert root.path("/etc/fapolicyd/updated").exists()
-    root.rpm("-e", "storpool-ovirt-engine", "storpool-ovirt-common")
+    root.rpm("-e", *(f"storpool-ovirt-{each}" for each in TOGETHER["engine"]))
     assert not root.path(TRUST).exists()

@@ -3,6 +3,7 @@ Python of the system and what the packages have."""
 
 from __future__ import annotations
 
+import configparser
 import json
 import shutil
 import subprocess
@@ -144,8 +145,11 @@ def test_a_disk_lives(copied: Copied, host: package_root.Root, module_stage: Sta
     options = engine.path("/tmp/options.json")
     options.write_text(json.dumps(module_stage.engine.options))
     where = ["--options", "/tmp/options.json", "--database", module_stage.engine.database_url]
-    audit = engine.run("/usr/sbin/storpool-ovirt", "audit", *where)
-    assert audit.returncode in (0, 1), audit.stdout + audit.stderr
+    unit = configparser.ConfigParser(delimiters=["="])
+    unit.read(engine.path("/usr/lib/systemd/system/storpool-ovirt-audit.service"))
+    daily = unit["Service"]
+    audit = engine.run(*daily["ExecStart"].split(), *where, user=daily["User"])
+    assert audit.returncode in (0, int(daily["SuccessExitStatus"])), audit.stdout + audit.stderr
     verb(engine, module_stage, "delete_volume", disk)
     assert host.verified("vdsm", "storpool-ovirt-host", "storpool-ovirt-common") == []
 
@@ -175,3 +179,11 @@ def test_hooks_doors_and_agent_run(host: package_root.Root, module_stage: Stage)
     status = host.run("/usr/sbin/fence_storpool", "-o", "status", "-n", "2")
     assert status.returncode == 0, status
     assert [path.name for path in host.path("/var/log/storpool-ovirt").iterdir()]
+
+
+def test_a_host_may_have_the_command(host: package_root.Root, packages: dict[str, Path]) -> None:
+    """By the one package more: as root it lists there who has what."""
+    host.rpm("-U", packages["admin"])
+    done = host.run("/usr/sbin/storpool-ovirt", "attachments")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert host.verified("storpool-ovirt-admin", "storpool-ovirt-host") == []

@@ -11,7 +11,7 @@ import pytest
 from built_packages import PACKAGES, TREE, query
 
 CODE = "/usr/lib/storpool-ovirt"
-LICENCES = {"common": ("six", "storpool"), "engine": ("click", "rich")}
+LICENCES = {"common": ("six", "storpool"), "admin": ("click", "rich")}
 
 
 def files(package: Path) -> dict[str, tuple[str, str, str]]:
@@ -37,6 +37,7 @@ def test_each_is_for_every_machine(packages: dict[str, Path]) -> None:
     ("name", "needs"),
     [
         ("common", {"/usr/bin/python3", "python3 >= 3.9"}),
+        ("admin", {"python3-psycopg2"}),
         ("engine", {"ovirt-engine-backend >= 4.5.4", "python3-psycopg2", "logrotate"}),
         ("host", {"vdsm >= 4.50.5.1", "sudo", "logrotate"}),
         ("cinder", set()),
@@ -53,7 +54,7 @@ def test_each_needs_what_a_distribution_has(
     assert needs <= asked
     if name != "common":
         release = query(packages[name], "--queryformat", "%{VERSION}-%{RELEASE}")[0]
-        assert f"storpool-ovirt-common = {release}" in own
+        assert f"storpool-ovirt-{'admin' if name == 'engine' else 'common'} = {release}" in own
 
 
 def test_what_is_bundled_is_told_with_its_licence(packages: dict[str, Path]) -> None:
