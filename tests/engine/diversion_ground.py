@@ -71,16 +71,16 @@ class Machine:
         log = Log(diversion.PROGRAM, None)
         return diversion.Diversion(str(self.root), str(own or self.own), log)
 
-    def package(self, mode: int = 0o755) -> Facts:
+    def package(self, mode: int = 0o755, text: str = "#!/usr/bin/python3\n") -> Facts:
         """Install or update ovirt-engine: rpm writes a new file and renames it to its name."""
         self.number += 1
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path, text in (
+        for path, content in (
             (self.beside, "PATHS = {}\n"),
-            (self.client, f"#!/usr/bin/python3\n# client of build {self.number}\n"),
+            (self.client, f"{text}# build {self.number}\n"),
         ):
             new = self.folder / f"{path.name};{self.number:08x}"
-            new.write_text(text)
+            new.write_text(content)
             new.chmod(mode)
             os.utime(new, ns=(self.number * 10**9, self.number * 10**9))
             new.rename(path)
