@@ -61,7 +61,7 @@ def test_a_host_without_vdsms_database_is_free(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["local", "storpool"])
 def test_a_device_that_is_here_keeps_the_host(tmp_path: Path, kind: str) -> None:
-    """Of a row of ours, whichever type its Vdsm took; the sentence names the disk and the way."""
+    """T92: of a row of ours, whichever type its Vdsm took; the sentence names disk and way."""
     volume, path = row(tmp_path, kind), device(tmp_path)
     code, said = asked(tmp_path)
     assert code == 1

@@ -68,11 +68,16 @@ def found(folder: Path) -> dict[str, Path]:
 
 @contextmanager
 def once(folder: Path) -> Iterator[bool]:
-    """Have one process of a run do something: True for whoever comes first, others wait for it."""
-    folder.mkdir(exist_ok=True)
-    done = folder / "done"
-    with (folder / "lock").open("w") as lock:
+    """Have one process of a run do something: True for whoever comes first, others wait for it.
+
+    Where it fails the next one begins anew, in an empty folder.
+    """
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
         yield not done.exists()
         done.touch()
 

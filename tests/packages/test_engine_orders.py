@@ -1,5 +1,5 @@
 """Whatever order packages come and go in on Engine's machine: the dispatcher is where a released
-Engine starts it, in front of the newest client of Engine's, and goes as it came."""
+Engine starts it, in front of the newest client of Engine's, and goes as it came (T91)."""
 
 from __future__ import annotations
 

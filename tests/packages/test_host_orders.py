@@ -67,7 +67,7 @@ def check_whole(machine: Machine) -> None:
     ids="; ".join,
 )
 def test_all_orders(machine: Machine, steps: Sequence[str]) -> None:
-    """Of coming, updates, and coming back."""
+    """T91: of coming, updates, and coming back."""
     machine.do(*steps)
     check_whole(machine)
 
@@ -102,8 +102,8 @@ def attached(machine: Machine, adapter: str = "storpool", device: str = "/dev/nu
 
 @pytest.mark.parametrize("step", ["erase storpool-ovirt-host", "erase ours"])
 def test_an_erase_while_a_disk_is_attached_is_refused(running: Machine, step: str) -> None:
-    """In one sentence, and all is there as before; updates and reinstallations are not, and in the
-    end it goes."""
+    """T92: in one sentence, and all is there as before; an update and a reinstallation are not, and
+    in the end it goes."""
     link = attached(running)
     said = running.said_at(step, code=None)
     assert "1 volume of StorPool's is attached to this host" in said
