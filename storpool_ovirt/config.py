@@ -15,6 +15,7 @@ from storpool_ovirt.secret import Secret
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
+CINDER_DRIVER = "volume_driver"  # by which cinderlib loads a driver; without it it loads none
 ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
 # Of the helper and the boot hook: who asks why a volume was detached finds all of it in one place.
 HELPER_LOG = "/var/log/vdsm/storpool-helper.log"
@@ -205,6 +206,21 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["cluster_id"],
     )
     return Domain(api, given["template"], given["deadline"])
+
+
+def check_ours_alone(options: Mapping[str, object]) -> None:
+    """Raise ConfigError for an option with which Engine's own client would serve the domain too.
+
+    An Engine up to 4.5.7 without our diversion gives all domains to that client. It loads Cinder's
+    driver then, and answers the delete of a disk that it does not know with a success
+    (ovirt-engine 4.5.7, packaging/cinderlib/cinderlib-client.py.in, delete_volume).
+    """
+    if CINDER_DRIVER in options:
+        raise errors.ConfigError(
+            f"driver option {CINDER_DRIVER}",
+            "makes the domain one of Engine's own cinderlib client as well",
+            "leave it out",
+        )
 
 
 def _conf_of_domain(root: str, optional: bool, prefix: str) -> dict[str, str]:

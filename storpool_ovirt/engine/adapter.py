@@ -98,6 +98,8 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
     """Parse the arguments, run the verb and give its answer."""
     started = time.monotonic()
     verb, options, database, arguments = _parse(argv, log)
+    if verb.is_gate:
+        config.check_ours_alone(options)
     domain = config.domain(options, config.root())
     log.hide(domain.api.token.reveal())
     log.hide(database.password.reveal())

@@ -18,10 +18,15 @@ class Argument(NamedTuple):
 
 class Verb(NamedTuple):
     """One verb: its arguments, and the function of `disks` that does it; None: a success that
-    changes nothing."""
+    changes nothing.
+
+    The gate is the one that Engine runs before it has the domain, whose options nobody can correct
+    afterwards.
+    """
 
     arguments: tuple[Argument, ...]
     does: str | None
+    is_gate: bool = False
 
 
 def _size_bytes(given: str, what: str) -> int:
@@ -68,7 +73,7 @@ VERBS: dict[str, Verb] = {
     "extend_volume": Verb((VOLUME, SIZE), "extend"),
     "save_device": Verb((VOLUME, Argument("device", _object)), None),
     "get_connection_info": Verb((VOLUME,), "connection"),
-    "storage_stats": Verb((Argument("refresh", _refresh, used=False),), "stats"),
+    "storage_stats": Verb((Argument("refresh", _refresh, used=False),), "stats", is_gate=True),
     "clone_volume": Verb(
         (Argument("source volume id", names.uuid), Argument("new volume id", names.uuid)), "clone"
     ),

@@ -67,6 +67,22 @@ def test_a_wrong_token_refuses_every_verb(
     assert_unaltered(shared, before)
 
 
+def test_a_domain_of_two_clients_is_not_added(shared: Stage) -> None:
+    """T24: with `volume_driver` Engine's own client would serve it as well where the diversion is
+    off, and say of our disks' deletes that they were done. What is there already goes on."""
+    disk = shared_stage.make_disk(shared.engine)
+    for driver in ("cinder.volume.drivers.rbd.RBDDriver", ""):
+        engine = shared_stage.engine_with(shared, volume_driver=driver)
+        shared.simulator.clear_calls()
+        said = refusals.of_verb(engine.run("storage_stats", "true"))
+        assert said == (
+            "driver option volume_driver makes the domain one of Engine's own cinderlib client as"
+            " well: leave it out"
+        )
+        assert shared.simulator.calls() == []
+        shared_stage.answered(engine.run("get_connection_info", disk))
+
+
 def test_a_template_that_is_missing(shared: Stage) -> None:
     """T3, T24: what would use the template refuses and names it; nothing is left behind."""
     source = shared_stage.make_disk(shared.engine)
