@@ -44,6 +44,7 @@ class Life:
         self.site = site
         self.counts = counts
         self.lost: set[int] = set()
+        self.known = set(site.stage.hosts)  # Engine has asked them since their last start
         self.vms = [Vm(flows.create_disk(site.domain, 1)) for _ in range(VMS)]
         self._stamp = 0
 
@@ -123,6 +124,7 @@ class Life:
             self.lost.clear()
             if reboots % 2:
                 self.site.software[number].reboot()
+                self.known.discard(number)
             self.counts["reboot" if reboots % 2 else "host back"] += 1
 
     def install(self, host_number: int, release: int, _c: int) -> None:
@@ -138,6 +140,7 @@ class Life:
         number, _ = self.host(host_number)
         if number not in self.lost:
             self.site.software[number].restart()
+            self.known.discard(number)
             self.counts["restart"] += 1
 
     def change(self, host_number: int, release: int, _c: int) -> None:
@@ -150,6 +153,7 @@ class Life:
         number, _ = self.host(host_number)
         if number not in self.lost:
             self.site.refresh(number)
+            self.known.add(number)
             self.counts["capabilities"] += 1
 
     def ask(self, host_number: int, _b: int, _c: int) -> None:
@@ -182,7 +186,7 @@ class Life:
     def _attached(self, host: Host, vm: Vm, attach: Callable[[], object]) -> bool:
         """Attach on a host; whether it did, where it may be refused. Raises Unexpected."""
         told = host.connector_info.get(KEY, "storpool")
-        takes = told in host.release.driver_types
+        takes = told in host.release.driver_types or self.site.number(host) in self.known
         link = host.local(vdsm_rows.link(self.site.domain.id, vm.disk.active))
         dangling = link.is_symlink() and not link.exists()
         row = vm.disk.active in host.rows

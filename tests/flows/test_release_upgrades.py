@@ -124,6 +124,9 @@ def test_after_the_packages_and_before_the_restart(released_457: Site) -> None:
     assert released.host1.release is OLD
     assert released.host1.connector_info["storpool_volume_type"] == "local"
     flows.stop_vm(released.domain, disk)
+    assert not released.host1.rows
+    released.refresh(1)
+    assert released.host1.connector_info["storpool_volume_type"] == "local"
     released.stop(disk, released.start(disk, released.host1))
     software.restart()
     released.refresh(1)
