@@ -1,8 +1,8 @@
 """Lives of VMs on two hosts whose Vdsm is updated, up and down, whenever somebody likes, while
 Engine knows of it late or never; and who can write to which disk, after each step.
 
-A QEMU is a disk held open (`hook_stage.Writer`). Steps are numbers, with which each chooses among
-what there is; a step that makes no sense at that moment does nothing.
+A QEMU is a disk held open (`hook_stage.Writer`). Steps get numbers, with which each chooses among
+what there is; one that makes no sense at that moment says so, and another is tried.
 """
 
 from __future__ import annotations
@@ -55,37 +55,39 @@ class Life:
 
     # Steps
 
-    def start(self, vm_number: int, host_number: int, _c: int) -> None:
+    def start(self, vm_number: int, host_number: int, _c: int) -> bool:
         """Start a VM that is down, or was on a host that is lost."""
         vm, (number, host) = self.vms[vm_number % VMS], self.host(host_number)
         down = vm.at is None or self.site.number(vm.at) in self.lost
         if not down or number in self.lost or number in vm.qemus:
-            return
+            return False
         if not self._attached(host, vm, lambda: self.site.attach(host, vm.disk)):
-            return
+            return True
         self.counts["start after a loss" if vm.at else "start"] += 1
         vm.at = host
         vm.qemus[number] = self.site.writer(host, vm.disk)
+        return True
 
-    def stop(self, vm_number: int, _b: int, _c: int) -> None:
+    def stop(self, vm_number: int, _b: int, _c: int) -> bool:
         """Stop a VM on a host that Engine reaches."""
         vm = self.vms[vm_number % VMS]
         if vm.at is None or (number := self.site.number(vm.at)) in self.lost:
-            return
+            return False
         vm.qemus.pop(number).stop()
         flows.stop_vm(self.site.domain, vm.disk)
         vm.at = None
         self.counts["stop"] += 1
+        return True
 
-    def migrate(self, vm_number: int, _b: int, _c: int) -> None:
+    def migrate(self, vm_number: int, _b: int, _c: int) -> bool:
         """Migrate a VM to the other host."""
         vm = self.vms[vm_number % VMS]
         if vm.at is None or self.lost:
-            return
+            return False
         source = self.site.number(vm.at)
         number, host = self.host(source)
         if number in vm.qemus:
-            return
+            return False
 
         def attach() -> None:
             try:
@@ -95,23 +97,27 @@ class Life:
                 raise
 
         if not self._attached(host, vm, attach):
-            return
+            return True
         vm.qemus.pop(source).stop()
         vm.qemus[number] = self.site.writer(host, vm.disk)
         flows.finish_migration(self.site.domain, vm.disk)
         vm.at = host
         self.counts["migration"] += 1
+        return True
 
-    def lose(self, host_number: int, _b: int, _c: int) -> None:
+    def lose(self, host_number: int, _b: int, _c: int) -> bool:
         """Lose a host, unless the other one is lost already."""
         number, host = self.host(host_number)
-        if not self.lost:
-            self.lost.add(number)
-            self.site.lose(host)
-            self.counts["host lost"] += 1
+        if self.lost:
+            return False
+        self.lost.add(number)
+        self.site.lose(host)
+        self.counts["host lost"] += 1
+        return True
 
-    def come_back(self, reboots: int, _b: int, _c: int) -> None:
+    def come_back(self, reboots: int, _b: int, _c: int) -> bool:
         """Have the lost host back, rebooted or not; Engine ends there what it runs elsewhere."""
+        was_lost = bool(self.lost)
         for number in [*self.lost]:
             host = self.site.stage.hosts[number]
             for vm in self.vms:
@@ -126,42 +132,63 @@ class Life:
                 self.site.software[number].reboot()
                 self.known.discard(number)
             self.counts["reboot" if reboots % 2 else "host back"] += 1
+        return was_lost
 
-    def install(self, host_number: int, release: int, _c: int) -> None:
+    def flap(self, host_number: int, _b: int, _c: int) -> bool:
+        """Lose a host, start its VMs on the other one, and have it back as it was: its Vdsm knows
+        nothing of what was taken."""
+        number, host = self.host(host_number)
+        if self.lost or not any(vm.at is host for vm in self.vms):
+            return False
+        self.lose(number + 1, 0, 0)
+        for at, vm in enumerate(self.vms):
+            if vm.at is host:
+                self.start(at, number, 0)
+        self.check()
+        return self.come_back(0, 0, 0)
+
+    def install(self, host_number: int, release: int, _c: int) -> bool:
         """Put the files of a release there, and restart nothing: a package manager's moment."""
         number, _ = self.host(host_number)
-        if number not in self.lost:
-            self.site.software[number].release = RELEASES[release % len(RELEASES)]
-            self.site.software[number].install()
-            self.counts["files of another release"] += 1
+        if number in self.lost:
+            return False
+        self.site.software[number].release = RELEASES[release % len(RELEASES)]
+        self.site.software[number].install()
+        self.counts["files of another release"] += 1
+        return True
 
-    def restart(self, host_number: int, _b: int, _c: int) -> None:
+    def restart(self, host_number: int, _b: int, _c: int) -> bool:
         """Restart vdsmd with the files that are there."""
         number, _ = self.host(host_number)
-        if number not in self.lost:
-            self.site.software[number].restart()
-            self.known.discard(number)
-            self.counts["restart"] += 1
+        if number in self.lost:
+            return False
+        self.site.software[number].restart()
+        self.known.discard(number)
+        self.counts["restart"] += 1
+        return True
 
-    def change(self, host_number: int, release: int, _c: int) -> None:
+    def change(self, host_number: int, release: int, _c: int) -> bool:
         """Update Vdsm, up or down, under whatever runs."""
-        self.install(host_number, release, 0)
-        self.restart(host_number, 0, 0)
+        return self.install(host_number, release, 0) and self.restart(host_number, 0, 0)
 
-    def refresh(self, host_number: int, _b: int, _c: int) -> None:
+    def refresh(self, host_number: int, _b: int, _c: int) -> bool:
         """Engine asks a host what it says."""
         number, _ = self.host(host_number)
-        if number not in self.lost:
-            self.site.refresh(number)
-            self.known.add(number)
-            self.counts["capabilities"] += 1
+        if number in self.lost:
+            return False
+        self.site.refresh(number)
+        self.known.add(number)
+        self.counts["capabilities"] += 1
+        return True
 
-    def ask(self, host_number: int, _b: int, _c: int) -> None:
+    def ask(self, host_number: int, _b: int, _c: int) -> bool:
         """Somebody else asks a host what it says; Engine hears nothing of it."""
         number, host = self.host(host_number)
-        if number not in self.lost:
-            host.helper(vdsm.CONNECTOR_INFO, None).document()
-            self.counts["capabilities for others"] += 1
+        if number in self.lost:
+            return False
+        host.helper(vdsm.CONNECTOR_INFO, None).document()
+        self.counts["capabilities for others"] += 1
+        return True
 
     # After each step
 
@@ -212,15 +239,18 @@ class Life:
         return kind
 
 
-STEPS: tuple[Callable[[Life, int, int, int], None], ...] = (
-    *[Life.start] * 5,
-    *[Life.stop] * 2,
-    *[Life.migrate] * 3,
-    Life.lose,
-    *[Life.come_back] * 2,
-    Life.install,
-    Life.restart,
-    *[Life.change] * 3,
-    *[Life.refresh] * 2,
-    Life.ask,
-)
+# How often each is tried
+WEIGHTS: dict[Callable[[Life, int, int, int], bool], int] = {
+    Life.start: 5,
+    Life.stop: 2,
+    Life.migrate: 6,
+    Life.lose: 1,
+    Life.flap: 5,
+    Life.come_back: 3,
+    Life.install: 1,
+    Life.restart: 1,
+    Life.change: 3,
+    Life.refresh: 5,
+    Life.ask: 1,
+}
+STEPS = tuple(step for step, weight in WEIGHTS.items() for _ in range(weight))

@@ -107,6 +107,29 @@ def test_in_the_order_that_is_safe(released_457: Site) -> None:
     flows.delete_disk(released.domain, disk)
 
 
+@pytest.mark.parametrize("release", [NEW, releases.VDSM_MASTER_483], ids=lambda each: each.name)
+def test_a_fence_after_an_upgrade_leaves_a_row_of_before(
+    released_457: Site, release: releases.Vdsm
+) -> None:
+    """Upgraded under its VM, then fenced without a boot: the row of the old type has lost its
+    device, and the VM comes back without a restart of vdsmd (929 if the host had changed its type
+    in spite of that row)."""
+    released = released_457
+    disk, other = started(released, 1), flows.create_disk(released.domain, 1)
+    released.software[1].upgrade(release)
+    released.refresh(1)
+    released.lose(released.host1)
+    disk.attached_to = None
+    guest = released.start(disk, released.host2)
+    released.come_back(released.host1)
+    assert released.types(released.host1) == {"local"}
+    released.stop(other, released.start(other, released.host1))  # takes the dangling link away
+    guest = release_day.migrated(released, disk, guest, released.host1)
+    released.stop(disk, guest)
+    for each in (disk, other):
+        flows.delete_disk(released.domain, each)
+
+
 def hosts(released: Site) -> list[tuple[int, vdsm.Host]]:
     """Return the hosts with their numbers."""
     return [*released.stage.hosts.items()]
