@@ -58,3 +58,14 @@ def test_it_says_of_each_target_whether_it_is_met(printed: str) -> None:
     ]
     assert len(verdicts) == 3
     assert ["met", "no verb with more API calls than planned"] in verdicts
+
+
+def test_the_dispatchers_costs_are_told() -> None:
+    """Each way that a verb takes through it is run and told, and whether the target is met."""
+    argv = [sys.executable, str(PROGRAM.with_name("dispatcher.py")), "--runs", "2"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    assert done.stderr == ""
+    rows = re.findall(r"(?m)^(\w+(?:, \w+)?) +\d+\.\d ms ", done.stdout)
+    ways = ("adapter, package", "stock, package", "adapter, pip", "stock, pip")
+    assert {*rows} == {"true", "python", *ways}
+    assert done.returncode == ("missed" in done.stdout)
