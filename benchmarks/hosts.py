@@ -1,17 +1,22 @@
 """How long Vdsm waits for the helper and for the start hook, as whole processes, beside a floor.
 
-    python benchmarks/hosts.py [--runs 20] [--volumes 20000]
+    python benchmarks/hosts.py [--runs 20] [--volumes 20000] [--os-brick PYTHON]
 
 The floor is what no program on a host can do without: a Python that imports what HTTP needs and
 makes one request to the same simulator. Each round runs, side by side, the floor, the helper's
 attach and detach, and the hook for a VM without disks of StorPool's, with one, with eight, and with
-one that another host still holds open. The cluster has many other volumes, as none of these may
+one that another host still holds open. Then attach, detach and connector_info as a released Vdsm
+has them done, by its stock helper (a stand-in) and our os_brick in its folder: without a real
+os-brick, and with the one of PYTHON, as root; beside that what os-brick alone takes there to attach
+a volume for which it does nothing. The cluster has many other volumes, as none of these may
 list them. The exit code is 1 when a target is missed; README.md tells what was measured.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,11 +28,21 @@ from typing import Any
 
 from verbs import compared, fill_cluster, verdict
 
-from ovirt_demo import children, hooks, simulator, vdsm
+from ovirt_demo import children, hooks, host_software, releases, simulator, vdsm
 
 HERE, ELSEWHERE = 1, 2
 DISKS = 8
-MOST_FLOORS = {"attach": 3.0, "detach": 3.0, "hook, no disk of ours": 1.5, "hook, 1 disk": 3.0}
+MOST_FLOORS = {
+    "attach": 3.0,
+    "detach": 3.0,
+    "hook, no disk of ours": 1.5,
+    "hook, 1 disk": 3.0,
+    "attach, released": 5.0,
+    "detach, released": 5.0,
+}
+# What os-brick asks about a host, as root.
+COMMANDS = {"sudo": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"', "multipathd": ""}
+NOTHING = {"driver_volume_type": "local", "data": {"device_path": "/dev/null"}}
 MOST_CALLS = {
     "attach": 2,
     "detach": 1,
@@ -55,13 +70,18 @@ def main() -> int:
     parser.add_argument(
         "--volumes", type=int, default=20_000, help="other volumes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--os-brick",
+        metavar="PYTHON",
+        help="a Python that has os-brick; without it nothing is measured with one",
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = fill_cluster(folder / "cluster" / "state", options.volumes)
         hosts = {number: folder / f"host{number}" for number in (HERE, ELSEWHERE)}
         with simulator.running(folder / "cluster", hosts, devices="file") as cluster:
-            yard = Yard(cluster, list(ids.items())[:DISKS])
+            yard = Yard(cluster, list(ids.items())[:DISKS], options.os_brick)
             yard.round()  # the first barrier of a cluster makes its bucket
             yard.forget()
             for number in range(options.runs):
@@ -73,13 +93,18 @@ def main() -> int:
 class Yard:
     """Two hosts of one cluster, and the times and calls of what was measured on the first."""
 
-    def __init__(self, cluster: simulator.Simulator, disks: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, cluster: simulator.Simulator, disks: list[tuple[str, str]], os_brick: str | None
+    ) -> None:
         self._cluster = cluster
         self._disks = disks
         helper = children.find("managedvolume-helper-storpool")
         self._hosts = {number: vdsm.Host(root, helper) for number, root in cluster.hosts.items()}
         self._hooks = hooks.Hooks(self._hosts[HERE])
         self._hooks.install(hooks.BEFORE_VM_START, children.find("storpool-vm-hook"))
+        self._stock = {"released": Stock(self._hosts[HERE], sys.executable)}
+        if os_brick:
+            self._stock["os-brick"] = Stock(self._hosts[HERE], os_brick)
         self.seconds: dict[str, list[float]] = {}
         self.floors: dict[str, list[float]] = {}
         self.calls: dict[str, int] = {}
@@ -97,6 +122,14 @@ class Yard:
         self._measure("hook, no disk of ours", lambda: self._start(0))
         self._measure("hook, 1 disk", lambda: self._start(1))
         self._measure("detach", lambda: host.detach(row))
+        for name, stock in self._stock.items():
+            self._measure(f"attach, {name}", lambda stock=stock: stock.run("attach", one))
+            self._measure(f"detach, {name}", lambda stock=stock: stock.run("detach", row))
+            self._measure(f"info, {name}", lambda stock=stock: stock.run("connector_info"))
+        if "os-brick" in self._stock:
+            alone = self._stock["os-brick"]
+            self._measure("os-brick alone", lambda: alone.run("attach", NOTHING))
+            self._measure("info, os-brick alone", lambda: alone.run("connector_info", piece=False))
         for number in range(DISKS):
             host.attach(self._info(number))
         self._measure(f"hook, {DISKS} disks", lambda: self._start(DISKS))
@@ -148,6 +181,43 @@ class Yard:
         ]
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
         return time.perf_counter() - began
+
+
+class Stock:
+    """Vdsm's stock helper on a host, run by a Python: that of a released Vdsm, with our os_brick in
+    its folder."""
+
+    def __init__(self, host: vdsm.Host, python: str) -> None:
+        software = host_software.HostSoftware(host, releases.VDSM_4_50_7)
+        software.install()
+        software.integrate()
+        self._python = python
+        self._folder = host.local(host_software.LIBEXEC)
+        self._alone = host.root / "alone"  # the stock helper without ours beside it
+        self._alone.mkdir(exist_ok=True)
+        stock = self._alone / "managedvolume-helper"
+        stock.write_bytes((self._folder / "managedvolume-helper").read_bytes())
+        commands = host.root / "commands"
+        commands.mkdir(exist_ok=True)
+        for name, body in COMMANDS.items():
+            (commands / name).write_text(f"#!/bin/sh\n{body}\n")
+            (commands / name).chmod(0o755)
+        path = f"{commands}:{Path(python).parent}:{os.environ['PATH']}"
+        self._site = host.local(host_software.SITE)
+        self._environment = {**host.environment, "PATH": path, "PYTHONWARNINGS": "ignore"}
+
+    def run(self, verb: str, sent: Any = None, *, piece: bool = True) -> None:
+        """Run it, with ours or without."""
+        folder = self._folder if piece else self._alone
+        subprocess.run(
+            [self._python, str(folder / "managedvolume-helper"), verb],
+            input=json.dumps(sent).encode() if sent else b"",
+            env={**self._environment, "PYTHONPATH": f"{folder}:{self._site}"},
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=True,
+        )
 
 
 def report(yard: Yard) -> int:

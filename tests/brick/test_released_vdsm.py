@@ -128,6 +128,7 @@ class Ground:
                 "PATH": os.pathsep.join(map(str, path)),
                 "PYTHONPATH": f"{self.libexec}:{self.spy}:{self.site}",
                 "PYTHONWARNINGS": "ignore",
+                "STORPOOL_OVIRT_ROOT": str(self.host.root),
             },
             timeout=120,
             check=False,
@@ -188,6 +189,19 @@ def test_ours_is_never_os_bricks(ground: Ground) -> None:
     [runs, asked] = life(ground, OURS)
     assert runs == [(0, json.dumps(ANSWER) + "\n", "")] * 2
     assert asked == []
+
+
+def test_our_connector_in_os_brick_is_reached_beside_the_piece(ground: Ground) -> None:
+    """What Cinder's drivers describe has no adapter: it is os-brick's, and so our connector's where
+    that is installed."""
+    ground.integrate()
+    tree = PIECE.parents[3]
+    armed = f"import sys; sys.path.append({str(tree)!r})\nfrom cinder_driver import registration\n"
+    (ground.spy / "sitecustomize.py").write_text(f"{armed}registration.arm()\n")
+    volume = {"driver_volume_type": "storpool", "data": {"volume": VOL, "access_mode": "rw"}}
+    code, answer, last = ground.run("attach", volume)
+    assert (code, answer) == (1, "")
+    assert "/etc/storpool.conf is missing" in last
 
 
 def test_a_host_without_the_piece_refuses_ours(ground: Ground) -> None:

@@ -80,6 +80,7 @@ def refusal(done: subprocess.CompletedProcess[bytes]) -> str:
         },
         {"connection_info": INFO, "attachment": {"type": "block", "path": "/dev/x"}},
         {"connection_info": {**INFO, "more": 1}},
+        {"connection_info": {**INFO, "driver_volume_type": "local"}},
     ],
 )
 def test_the_shapes_in_which_vdsm_sends_a_connection(request_: dict[str, Any]) -> None:
@@ -102,6 +103,11 @@ BAD: list[bytes] = [
     b"[" * 100_000,
     json.dumps(INFO).encode(),
     json.dumps({"connection_info": {**INFO, "driver_volume_type": "iscsi"}}).encode(),
+    *(
+        json.dumps({"connection_info": {**INFO, "driver_volume_type": "local", **more}}).encode()
+        for more in ({"adapter": None}, {"adapter": "linstor"}, {"adapter": ["storpool"]})
+    ),
+    json.dumps({"connection_info": {**INFO, "driver_volume_type": ["local"]}}).encode(),
     *(
         json.dumps({"connection_info": {**INFO, "data": {**INFO["data"], key: value}}}).encode()
         for key in INFO["data"]

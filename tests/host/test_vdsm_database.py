@@ -191,6 +191,15 @@ def test_a_trigger_is_not_carried_out(file: Path) -> None:
     assert len(vdsm_database.rows(root(file))) == 2
 
 
+def test_a_trigger_on_a_change_is_not_carried_out(file: Path) -> None:
+    """A row that is described anew removes none, and is not changed."""
+    made(file, "CREATE TRIGGER more AFTER UPDATE ON volumes BEGIN DELETE FROM volumes; END")
+    before = vdsm_database.rows(root(file))
+    with unusable():
+        vdsm_database.redescribe(root(file), ROW, b"{}")
+    assert vdsm_database.rows(root(file)) == before != []
+
+
 @needs_root
 def test_root_has_no_more_rights_there_than_the_owner(file: Path) -> None:
     """A link to a database, or a folder, that the owner may not read is refused, and nothing is

@@ -63,6 +63,11 @@ def link(host: Host, target: str | Path, name: str = LINK) -> Path:
         ({**OURS, "data": {}}, None, True, None),
         ({**OURS, "data": {**OURS["data"], "global_id": "a.b.c"}}, PATH, True, None),
         ({**OURS, "data": "none"}, "/dev/elsewhere", True, None),
+        ({**OURS, "driver_volume_type": "local"}, PATH, True, GID),
+        ({**OURS, "driver_volume_type": "local"}, None, True, GID),
+        # LINSTOR's
+        ({"driver_volume_type": "local", "data": {}}, "/dev/drbd1", False, None),
+        ({"driver_volume_type": "local", "data": {}, "adapter": "linstor"}, PATH, False, GID),
         (STOCK, PATH, True, GID),
         (STOCK, "/dev/storpool/name", False, None),
         (STOCK, None, False, None),
@@ -154,6 +159,24 @@ def test_a_row_that_has_changed_meanwhile_stays(host: Host) -> None:
     boot_stage.put_row(host, VOL, OURS, PATH)
     vdsm_rows.forget(str(host.root), row)
     assert [*host.rows] == [VOL]
+
+
+def test_a_row_gets_another_type_and_nothing_else(host: Host) -> None:
+    """The other rows, the path, and what is in the description beside it stay as they are; a row
+    that has changed since it was read stays whole."""
+    more = {**OURS, "unknown": {"key": [1.5, None, "\u00e9"]}}
+    boot_stage.put_row(host, VOL, more, PATH)
+    boot_stage.put_row(host, boot_stage.SD, OURS)
+    [other, row] = sorted(vdsm_rows.read(str(host.root)), key=lambda each: each.vol_id == VOL)
+    before = {key: dict(each) for key, each in host.rows.items()}
+    vdsm_rows.convert(str(host.root), row, "local")
+    local = {**more, "driver_volume_type": "local"}
+    assert dict(host.rows) == {**before, VOL: {**before[VOL], "connection_info": local}}
+    vdsm_rows.convert(str(host.root), row, "storpool")
+    assert host.rows[VOL]["connection_info"] == local, "it is not the row that was read"
+    boot_stage.put_row(host, other.vol_id, OURS, PATH)
+    vdsm_rows.convert(str(host.root), other, "local")
+    assert host.rows[other.vol_id]["connection_info"] == OURS
 
 
 def test_a_locked_database_is_told(host: Host) -> None:
