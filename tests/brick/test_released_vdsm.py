@@ -161,7 +161,7 @@ def life(ground: Ground, info: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_vendors_volumes_are_theirs_as_before(ground: Ground, name: str) -> None:
-    """The same class of os-brick's is made with the same arguments and asked the same."""
+    """T96: the same class of os-brick's is made with the same arguments and asked the same."""
     before = life(ground, OTHERS[name])
     ground.integrate()
     after = life(ground, OTHERS[name])

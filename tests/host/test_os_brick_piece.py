@@ -174,7 +174,7 @@ def test_a_volume_of_ours_is_our_helpers(ground: Ground, shape: str, brick: bool
     "info", [LINSTOR, {**LINSTOR, "adapter": "linstor"}, {**OURS, "adapter": 1}]
 )
 def test_other_vendors_volumes_are_os_bricks(ground: Ground, info: dict[str, Any]) -> None:
-    """Of the same type, with another adapter or none: their connector gets what it always got."""
+    """T96: of the same type, with another adapter or none: their connector is asked as ever."""
     ground.add_os_brick()
     assert ground.run("attach", json.dumps({**info, "scan_attempts": 5}).encode()).returncode == 0
     assert ground.run("detach", json.dumps(row(info)).encode()).returncode == 0

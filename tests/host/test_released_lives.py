@@ -162,8 +162,8 @@ class Life:
 @example(steps=["master", "ask", *LIVE, "released", "look", ("take", 1), ("attach", 1), "reboot"])
 @example(steps=[*LIVE, "files", "ask", ("take", 0), "restart", ("attach", 0), "ask", "released"])
 def test_no_history_ends_in_a_mismatch(cluster: Simulator, steps: list[Any]) -> None:
-    """An attach succeeds, or finds the volume attached with its device here (927), never a row that
-    tells another type (929), and never a type that Vdsm undoes (2009)."""
+    """T95: an attach succeeds, or finds the volume attached with its device here (927), never a row
+    that tells another type (929), and never a type that Vdsm undoes (2009)."""
     life = Life(cluster, cluster.hosts[1])
     with contextlib.ExitStack() as stack:
         stack.callback(life.software.stop)

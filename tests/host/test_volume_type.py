@@ -132,7 +132,7 @@ def outcomes(states: set[State]) -> Iterator[tuple[State, Row | None, int]]:
 
 
 def test_no_attach_meets_a_row_of_the_other_type(states: set[State]) -> None:
-    """Engine asks a host after each start of Vdsm, before it sends anything there."""
+    """T95: Engine asks a host after each start of Vdsm, before it sends anything there."""
     assert len(states) > 500
     wrong = [state for state, _, error in outcomes(states) if state.asked and error == MISMATCH]
     assert wrong == []
