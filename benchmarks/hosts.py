@@ -37,8 +37,8 @@ MOST_FLOORS = {
     "detach": 3.0,
     "hook, no disk of ours": 1.5,
     "hook, 1 disk": 3.0,
-    "attach, released": 5.0,
-    "detach, released": 5.0,
+    "attach, released": 4.0,
+    "detach, released": 4.0,
 }
 # What os-brick asks about a host, as root.
 COMMANDS = {"sudo": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"', "multipathd": ""}
