@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,26 @@ def test_a_helper_that_fails_takes_nothing_from_the_host(ground: Ground, answer:
     done = ground.run("connector_info")
     assert json.loads(done.stdout)["host"] == "theirs"
     assert "No such file" in done.stderr
+
+
+def test_a_helper_that_hangs_is_not_waited_for(ground: Ground, tmp_path: Path) -> None:
+    """Beyond its limit, which is shorter here: the host has the rest of what it is, soon."""
+    ground.add_os_brick()
+    hasty = tmp_path / "hasty" / "os_brick"
+    hasty.mkdir(parents=True)
+    source = Path(piece.__file__).read_text()
+    shorter = source.replace(f"LIMIT_SECONDS = {piece.LIMIT_SECONDS}", "LIMIT_SECONDS = 0.5")
+    assert shorter != source
+    (hasty / "__init__.py").write_text(shorter)
+    link = ground.folder / "os_brick"
+    link.unlink()
+    link.symlink_to(hasty)
+    ground.helper.write_text("#!/bin/sh\nexec sleep 60\n")
+    began = time.monotonic()
+    done = ground.run("connector_info")
+    assert time.monotonic() - began < 20
+    assert json.loads(done.stdout)["host"] == "theirs"
+    assert "timed out after 0.5 seconds" in done.stderr
 
 
 @pytest.mark.parametrize("where", ["package", "connector"])
