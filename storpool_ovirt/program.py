@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import Callable, TypeVar
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, installation
 from storpool_ovirt.deadline import END_SECONDS, limit_end
 from storpool_ovirt.log import Log
 
@@ -43,22 +43,22 @@ def guarded(
         done = work()
     except FAILURES as error:
         limit_end(end_seconds)
-        return None, reason(error, log, f"{log_file} or syslog on this host", "host")
+        return None, reason(error, log, f"{log_file} or syslog on this host", installation.HOST)
     limit_end(end_seconds)
     return done, ""
 
 
-def reason(error: BaseException, log: Log, log_place: str, extra: str) -> str:
+def reason(error: BaseException, log: Log, log_place: str, what: str) -> str:
     """Return why a program failed, in one sentence without secrets.
 
-    The trace of a bug goes to the log. `log_place` is where that is, `extra` what of storpool-ovirt
-    the program needs installed.
+    The trace of a bug goes to the log. `log_place` is where that is, `what` needs what
+    is missing, in `installation.py`'s words.
     """
     if isinstance(error, errors.Error):
         return log.sentence(error)
     if isinstance(error, ImportError):
-        advice = f"install storpool-ovirt[{extra}] for this Python"
-        return log.sentence(f"a library is missing or broken ({error}): {advice}")
+        advice = installation.mend(what, error)
+        return log.sentence(f"a library is missing or broken ({error}): run  {advice}")
     if isinstance(error, KeyboardInterrupt):
         return "it was interrupted before it was done: try again"
     if isinstance(error, MemoryError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from storpool_ovirt import errors, introduction, secret
+from storpool_ovirt import errors, installation, introduction, secret
 from storpool_ovirt.admin import console
 from storpool_ovirt.limits import LIMITS, Limits
 
@@ -20,11 +20,8 @@ UNKNOWN = 3
 MISUSED = 2
 INTERRUPTED = 130  # the shell's for Ctrl-C
 
-# What a host's installation lacks for this command: only files whose hashes the release knows.
-_INSTALL = (
-    f"{sys.prefix}/bin/pip install --require-hashes --only-binary :all: -r requirements/engine.txt "
-    " in the folder of the release (docs/attachments.md)"
-)
+# The demo is part of the sources, and what it needs is fetched there.
+_DEMO = "make demo  in a clone of the sources"
 
 
 def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
@@ -73,7 +70,7 @@ def _failed(out: console.Console, error: BaseException, verb: str) -> int:
         return out.complain(str(error), refused)
     name = getattr(error, "name", None) or ""
     if isinstance(error, ModuleNotFoundError) and not name.startswith("storpool_ovirt"):
-        how = "pip install 'storpool-ovirt[demo]'" if verb == "demo" else _INSTALL
+        how = _DEMO if verb == "demo" else installation.mend(installation.COMMAND, error)
         return out.complain(f"{name.partition('.')[0]} is not installed: run  {how}", refused)
     return _broken(out, error)
 

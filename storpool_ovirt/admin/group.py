@@ -14,8 +14,8 @@ class Commands(click.Group):
     """The table of commands: none is loaded for the list of all."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Return the names of all."""
-        return list(commands.TABLE)
+        """Return the names of those that are here."""
+        return list(commands.listed())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  click's signature
         """Return a command; None where there is no such one."""
@@ -30,7 +30,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """Write the list of all from the table."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(commands.TABLE.items()))
+            formatter.write_dl(list(commands.listed().items()))
 
 
 def run(arguments: Sequence[str], out: console.Console, about: str, misused: int) -> int:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from storpool_ovirt import config, errors, names, program, secret, sentences
+from storpool_ovirt import config, errors, installation, names, program, secret, sentences
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
 from storpool_ovirt.engine import database_url
 from storpool_ovirt.engine.verbs import VERBS, Verb
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
         # A bug too is one sentence for Engine, and its trace is in the log.
         event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
         place = f"the system's log, journalctl -t {PROGRAM}," if log.descriptor is None else path
-        reason = program.reason(error, log, f"{place} on Engine's machine", "engine")
+        reason = program.reason(error, log, f"{place} on Engine's machine", installation.ENGINE)
     else:
         return 0
     verb = arguments[1] if len(arguments) > 1 else ""

@@ -126,7 +126,7 @@ def _refused(path: str, adapter: str | None, error: Exception) -> int:
 
     if adapter is None:
         what = f"Engine's own cinderlib client {path} cannot be started"
-        advice = "see storpool-engine-divert status on this machine, or reinstall ovirt-engine"
+        advice = f"see {_divert()} status on this machine, or reinstall ovirt-engine"
     else:
         what = f"the adapter {names.shown(path, 200)} cannot be started"
         advice = f"install it, or correct the storage domain's driver option {OPTION}"
@@ -142,9 +142,16 @@ def _introduced(arguments: Sequence[str]) -> int:
     if program.is_asked_who_it_is(arguments):
         return introduction.given(PROGRAM, arguments[1], __doc__, [])
     return _answered(
-        f"error:{PROGRAM} was not started as {CLIENT}: storpool-engine-divert on puts it in the"
-        " place where Engine starts it\n"
+        f"error:{PROGRAM} was not started as {CLIENT}: {_divert()} on puts it in the place where"
+        " Engine starts it\n"
     )
+
+
+def _divert() -> str:
+    """Return the path of the program that has put this one in its place."""
+    from storpool_ovirt import installation
+
+    return installation.program("storpool-engine-divert", os.path.realpath(sys.argv[0]))
 
 
 def _answered(line: str) -> int:

@@ -25,18 +25,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from storpool_ovirt import config, errors, presence, program, rights
+from storpool_ovirt import config, errors, installation, presence, program, rights
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.engine import client_file, dispatcher, fapolicyd
 from storpool_ovirt.engine.client_file import COPY, FOREIGN, LINK, MISSING, OTHER, STOCK
 from storpool_ovirt.log import Log
 
 PROGRAM = "storpool-engine-divert"
-USAGE = f"run it as root: {PROGRAM} on, off or status"
 USER = "ovirt"  # who runs Engine, and so the dispatcher (ovirt-engine.spec.in)
 # Another one of these, which takes moments, and at most three runs of fapolicyd's program.
 LOCK_SECONDS = 40.0
-_AGAIN = "reinstall ovirt-engine, then run storpool-engine-divert on"
+_REINSTALL = "reinstall ovirt-engine"
 
 
 def run() -> NoReturn:
@@ -63,12 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str], log: Log) -> tuple[int, str]:
     if len(arguments) != 2 or arguments[1] not in ("on", "off", "status"):
-        raise errors.InputError("the arguments", "are not one word of these", USAGE)
+        raise errors.InputError("the arguments", "are not one word of these", usage(arguments[0]))
     own = f"{os.path.dirname(os.path.realpath(arguments[0]))}/{dispatcher.PROGRAM}"
     asked = Diversion(config.root(), own, log)
     if arguments[1] == "status":
         return asked.status()
     return 0, asked.on() if arguments[1] == "on" else asked.off()
+
+
+def usage(started: str) -> str:
+    """Return how the program is run that was `started` by this path: it is in no folder of PATH."""
+    return f"run it as root: {installation.program(PROGRAM, started)} on, off or status"
 
 
 class Diversion:
@@ -77,6 +81,8 @@ class Diversion:
     def __init__(self, root: str, own: str, log: Log) -> None:
         self._root = root
         self._own = own
+        self._program = installation.program(PROGRAM, own)
+        self._again = f"{_REINSTALL}, then run {self._program} on"
         self._log = log
         self._place = client_file.Place(root)
 
@@ -89,7 +95,7 @@ class Diversion:
         with self._alone() as state:
             client, kept = state.client, state.kept
             self._refuse_foreign(state)
-            if client.kind == MISSING and not (kept.kind == STOCK and state.packaged):
+            if client.kind == MISSING and not state.packaged:
                 self._clear(state)
                 return self._not_needed()
             untrusted = self._keep(state)
@@ -98,7 +104,9 @@ class Diversion:
                 self._log.line("client_diverted", path=self._place.client, to=self._own)
             if STOCK not in (client.kind, kept.kind):
                 raise errors.Conflict(
-                    self._place.client, f"leads to us, but {self._place.kept} is missing", _AGAIN
+                    self._place.client,
+                    f"leads to us, but {self._place.kept} is missing",
+                    self._again,
                 )
         note = f"; but {untrusted}" if untrusted else ""
         return f"on: {self._place.client} leads to {self._own}{note}"
@@ -113,7 +121,7 @@ class Diversion:
                 return f"left as it is: {self._place.client} leads to {client.target}"
             if client.kind in (FOREIGN, OTHER):
                 raise self._somebodys(self._place.client, client)
-            if client.kind == MISSING and not (kept.kind == STOCK and state.packaged):
+            if client.kind == MISSING and not state.packaged:
                 self._clear(state)
                 return self._not_needed()
             if client.kind == STOCK:
@@ -126,18 +134,65 @@ class Diversion:
                 raise errors.Conflict(
                     self._place.client,
                     f"cannot be given back: {self._place.kept} is {kept.kind}",
-                    "reinstall ovirt-engine",
+                    _REINSTALL,
                 )
         return f"off: {self._place.client} is Engine's own"
 
     def status(self) -> tuple[int, str]:
         """Return the exit code, and in words what is there."""
         state = self._place.read()
-        code, said = _words(state, self._own, self._place)
+        code, said = self._words(state)
         stock = state.client if state.client.kind == STOCK else state.kept
         if stock.kind == STOCK and not stock.executable:
             said += "; Engine's own file has no permission to be executed"
         return code, said
+
+    def _words(self, state: client_file.State) -> tuple[int, str]:
+        """Return the exit code of status for a state, and the state in words."""
+        client, name = state.client, self._place.client
+        if client.kind == LINK:
+            return self._words_of_link(state)
+        if client.kind == MISSING:
+            return self._words_without_client(state)
+        if client.kind == STOCK:
+            return 1, f"off: {name} is Engine's own{_words_of_kept(state, self._place)}"
+        if client.kind == COPY:
+            how = f"{self._program} on, or off, mends that"
+            return 1, f"copied: {name} is {COPY}, as a restore leaves it: {how}"
+        leads = f", to {client.target}" if client.target else ""
+        return 1, f"foreign: {name} is {client.kind}{leads}"
+
+    def _words_of_link(self, state: client_file.State) -> tuple[int, str]:
+        target, kept, place = state.client.target, state.kept.kind, self._place
+        if not _is_live(target):
+            how = f"{self._mend_of_link(target)}; {self._words_of_off(state)}"
+            return 1, f"broken: {place.client} leads to {target}, which is not there: {how}"
+        if kept != STOCK:
+            return 1, f"half: {place.client} leads to us, but {place.kept} is {kept}: {self._again}"
+        _check_dispatcher(target)
+        other = "" if target == self._own else ", of another installation"
+        return 0, f"on: {place.client} leads to {target}{other}"
+
+    def _mend_of_link(self, target: str) -> str:
+        if target != self._own and _is_live(self._own):
+            return f"run {self._program} on"
+        return f"run  {installation.mend(installation.ENGINE)}  to have it again"
+
+    def _words_of_off(self, state: client_file.State) -> str:
+        if state.kept.kind == STOCK:
+            return f"{self._program} off goes back to Engine's own client"
+        return f"{self._place.kept} is {state.kept.kind}: {_REINSTALL} too"
+
+    def _words_without_client(self, state: client_file.State) -> tuple[int, str]:
+        client, kept = self._place.client, self._place.kept
+        if not state.packaged:
+            if state.kept.kind == MISSING:
+                return 0, f"not needed: no Engine here starts {client}"
+            how = f"{self._program} on, or off, takes it away"
+            return 0, f"not needed any more: {kept} was left, {how}"
+        if state.kept.kind != STOCK:
+            return 1, f"broken: {client} is missing, and {kept} is {state.kept.kind}: {self._again}"
+        return 1, f"broken: {client} is missing: {self._program} on, or off, mends that"
 
     def _is_nothing_there(self) -> bool:
         return not presence.named(self._place.folder)
@@ -174,7 +229,9 @@ class Diversion:
 
     def _somebodys(self, path: str, entry: client_file.Entry) -> errors.Conflict:
         what = f"{entry.kind}, to {entry.target}" if entry.target else entry.kind
-        return errors.Conflict(path, f"is {what}", f"take it away if nobody needs it; {_AGAIN}")
+        return errors.Conflict(
+            path, f"is {what}", f"take it away if nobody needs it; {self._again}"
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[client_file.State]:
@@ -200,40 +257,6 @@ class Diversion:
             os.close(folder)
 
 
-def _words(state: client_file.State, own: str, place: client_file.Place) -> tuple[int, str]:
-    """Return the exit code of status for a state, and the state in words."""
-    client, name = state.client, place.client
-    if client.kind == LINK:
-        return _words_of_link(state, own, place)
-    if client.kind == MISSING:
-        return _words_without_client(state, place)
-    if client.kind == STOCK:
-        return 1, f"off: {name} is Engine's own{_words_of_kept(state, place)}"
-    if client.kind == COPY:
-        return 1, f"copied: {name} is {COPY}, as a restore leaves it: on or off mends that"
-    leads = f", to {client.target}" if client.target else ""
-    return 1, f"foreign: {name} is {client.kind}{leads}"
-
-
-def _words_of_link(state: client_file.State, own: str, place: client_file.Place) -> tuple[int, str]:
-    target, kept = state.client.target, state.kept.kind
-    if not _is_live(target):
-        return 1, f"broken: {place.client} leads to {target}, which is not there"
-    if kept != STOCK:
-        return 1, f"half: {place.client} leads to us, but {place.kept} is {kept}: {_AGAIN}"
-    _check_dispatcher(target)
-    other = "" if target == own else ", of another installation"
-    return 0, f"on: {place.client} leads to {target}{other}"
-
-
-def _words_without_client(state: client_file.State, place: client_file.Place) -> tuple[int, str]:
-    if state.kept.kind == MISSING:
-        return 0, f"not needed: no Engine here starts {place.client}"
-    if not state.packaged:
-        return 0, f"not needed any more: {place.kept} was left, on or off takes it away"
-    return 1, f"broken: {place.client} is missing, on or off mends that"
-
-
 def _words_of_kept(state: client_file.State, place: client_file.Place) -> str:
     if state.kept.kind == MISSING:
         return ""
@@ -255,7 +278,8 @@ def _check_dispatcher(path: str) -> None:
         facts = os.stat(path)
     except OSError as error:
         why = f"cannot be started ({error.strerror})"
-        raise errors.ConfigError(path, why, "install storpool-ovirt again") from error
+        advice = f"run  {installation.mend(installation.ENGINE)}"
+        raise errors.ConfigError(path, why, advice) from error
     try:
         user = pwd.getpwnam(USER)
     except KeyError:

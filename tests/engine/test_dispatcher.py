@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ovirt_demo import children
-from storpool_ovirt.engine import dispatcher
+from storpool_ovirt.engine import dispatcher, diversion
 
 LIMIT_SECONDS = 60
 URL = "postgresql+psycopg2://ovirt_cinderlib:secret@localhost:5432/ovirt_cinderlib"
@@ -219,8 +219,8 @@ def test_a_stock_client_that_cannot_be_started_is_one_sentence(engine: Engine) -
     engine.stock.unlink()
     assert refusal(engine, {}) == (
         "Engine's own cinderlib client ./cinderlib-client.py.ovirt cannot be started (No such file"
-        " or directory): see storpool-engine-divert status on this machine, or reinstall"
-        " ovirt-engine"
+        f" or directory): see {children.find(diversion.PROGRAM)} status on this machine, or"
+        " reinstall ovirt-engine"
     )
 
 

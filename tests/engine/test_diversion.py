@@ -15,9 +15,10 @@ from diversion_ground import READ_ONLY, STARTS, STEPS, Death, Machine, dying, fa
 
 from ovirt_demo import children
 from rigs import mounts
-from storpool_ovirt import errors
+from storpool_ovirt import errors, installation
 from storpool_ovirt.engine import client_file, dispatcher, diversion
 
+PROGRAM = children.find(diversion.PROGRAM)  # as messages have it
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -80,7 +81,8 @@ def test_what_a_removed_engine_leaves_goes(machine: Machine) -> None:
         machine.diversion().on()
         machine.erase()
         assert machine.names() == {dispatcher.STOCK}
-        assert "was left, on or off takes it away" in ran(machine, "status")[1]
+        said = ran(machine, "status")[1]
+        assert said.endswith(f"was left, {PROGRAM} on, or off, takes it away\n")
         assert ran(machine, word)[0] == 0
         assert not machine.folder.exists()
 
@@ -93,7 +95,7 @@ def test_a_client_that_is_missing_alone_comes_back(machine: Machine) -> None:
     machine.client.unlink()
     assert ran(machine, "status")[:2] == (
         1,
-        f"broken: {machine.client} is missing, on or off mends that\n",
+        f"broken: {machine.client} is missing: {PROGRAM} on, or off, mends that\n",
     )
     machine.diversion().on()
     assert machine.client.readlink() == machine.own
@@ -169,12 +171,63 @@ def test_another_installations_diversion_is_left_to_it(machine: Machine) -> None
     assert machine.client.readlink() == machine.other
     assert machine.diversion().status()[1].endswith("of another installation")
     shutil.rmtree(machine.other.parent)
+    own = machine.own.parent / diversion.PROGRAM
     assert machine.diversion().status() == (
         1,
-        f"broken: {machine.client} leads to {machine.other}, which is not there",
+        f"broken: {machine.client} leads to {machine.other}, which is not there: run {own} on;"
+        f" {own} off goes back to Engine's own client",
     )
     machine.diversion().off()
     assert not machine.client.is_symlink()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_link_that_leads_nowhere_says_what_mends_it(machine: Machine, kept: bool) -> None:
+    """Our dispatcher is gone from this very installation: it has to come again, or Engine's own
+    client has to, where that is still there."""
+    machine.diversion().on()
+    machine.own.unlink()
+    if not kept:
+        machine.kept.unlink()
+    code, said = machine.diversion().status()
+    assert (code, said.partition(": ")[0]) == (1, "broken")
+    assert f"run  {installation.mend(installation.ENGINE)}  to have it again; " in said
+    off = f"{machine.own.parent / diversion.PROGRAM} off goes back to Engine's own client"
+    assert said.endswith(off if kept else f"{machine.kept} is missing: reinstall ovirt-engine too")
+
+
+@pytest.mark.parametrize("left", ["nothing", "copy"])
+def test_a_package_without_its_client_is_broken(machine: Machine, left: str) -> None:
+    """Both names are gone, or only a copy of ours is left, and what else the package has is there:
+    no verb of any domain works. On serves our domains at least, off leaves all; both say what to
+    do."""
+    machine.client.unlink()
+    if left == "copy":
+        machine.kept.write_text(STARTS)
+    what = "missing" if left == "nothing" else client_file.COPY
+    assert ran(machine, "status") == (
+        1,
+        f"broken: {machine.client} is missing, and {machine.kept} is {what}: reinstall"
+        f" ovirt-engine, then run {PROGRAM} on\n",
+        "",
+    )
+    before = machine.names()
+    code, said, wrong = ran(machine, "off")
+    assert (code, said) == (1, "")
+    assert wrong.endswith(f"{machine.kept} is {what}: reinstall ovirt-engine\n")
+    assert machine.names() == before
+    code, said, wrong = ran(machine, "on")
+    assert (code, said) == (1, "")
+    assert wrong.endswith(f"reinstall ovirt-engine, then run {PROGRAM} on\n")
+    assert machine.client.readlink() == children.find(dispatcher.PROGRAM)
+    stock = machine.package()
+    assert ran(machine, "on")[0] == 0
+    assert facts(machine.kept) == stock
+
+
+def test_how_it_is_run_is_a_whole_path(machine: Machine) -> None:
+    """It is in no folder of PATH."""
+    assert ran(machine, "On")[2].endswith(f"run it as root: {PROGRAM} on, off or status\n")
 
 
 @pytest.mark.parametrize("wrong", ["missing", "mode"])

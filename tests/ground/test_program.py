@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from storpool_ovirt import errors, program
+from storpool_ovirt import errors, installation, program
 from storpool_ovirt.log import Log
 
 LOG_FILE = "/var/log/vdsm/x.log"
@@ -63,12 +63,12 @@ def test_what_works_comes_through(log: Log) -> None:
         ),
         (
             ImportError("token-1234"),
-            "a library is missing or broken (***): install storpool-ovirt[host] for this Python",
+            f"a library is missing or broken (***): run  {installation.mend(installation.HOST)}",
             False,
         ),
         (
             ImportError("x"),
-            "a library is missing or broken (x): install storpool-ovirt[host] for this Python",
+            f"a library is missing or broken (x): run  {installation.mend(installation.HOST)}",
             False,
         ),
         (

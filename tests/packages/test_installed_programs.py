@@ -187,3 +187,28 @@ def test_a_host_may_have_the_command(host: package_root.Root, packages: dict[str
     done = host.run("/usr/sbin/storpool-ovirt", "attachments")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert host.verified("storpool-ovirt-admin", "storpool-ovirt-host") == []
+
+
+def test_what_is_missing_comes_from_packages(copied: Copied) -> None:
+    """T24: EL's psycopg2, or what we bundle; pip would be the system's. The demo is not here."""
+    root = copied("engine")
+    home = Path(f"{root.folder}-python")
+    subprocess.run(["cp", "-a", str(root.python.home), str(home)], check=True)
+    root.python = root.python._replace(home=home)
+    shutil.rmtree(next(home.glob("lib/python3*/site-packages")) / "psycopg2")
+    audit = root.run("/usr/sbin/storpool-ovirt", "audit")
+    assert audit.returncode == 3
+    assert audit.stderr.endswith("psycopg2 is not installed: run  dnf install python3-psycopg2\n")
+    options = '{"adapter": "storpool", "sp_api_http_host": "h", "sp_auth_token": "1"}'
+    asked = ("delete_volume", options, "postgresql://u:p@127.0.0.1:1/d", "id", str(uuid.uuid4()))
+    adapter = root.run(f"{PROGRAMS}/storpool-adapter", *asked, user="ovirt")
+    assert adapter.stdout.endswith("run  dnf install python3-psycopg2\n"), adapter
+    demo = root.run("/usr/sbin/storpool-ovirt", "demo")
+    assert demo.stderr.endswith("run  make demo  in a clone of the sources\n")
+    listed = root.run("/usr/sbin/storpool-ovirt", "--help").stdout
+    assert " audit " in listed
+    assert " demo " not in listed
+    shutil.rmtree(root.path("/usr/lib/storpool-ovirt/bundled-admin/click"))
+    audit = root.run("/usr/sbin/storpool-ovirt", "audit")
+    again = "dnf reinstall storpool-ovirt-common storpool-ovirt-admin"
+    assert audit.stderr.endswith(f"click is not installed: run  {again}\n")

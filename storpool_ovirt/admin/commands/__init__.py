@@ -6,6 +6,7 @@ To add one, add its row here, and a file with a click command called `command`.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,18 @@ TABLE: Mapping[str, str] = {
     "reconcile": "mend what the audit is sure of, or what is named",
     "shareable": "mark a disk as one that several VMs may have, for plugs",
 }
+
+# What the demo needs beside us; our packages have none of it.
+_DEMO_PARTS = {"demo": "ovirt_demo"}
+
+
+def listed() -> dict[str, str]:
+    """Return the rows of the commands that are all here."""
+    return {
+        name: about
+        for name, about in TABLE.items()
+        if name not in _DEMO_PARTS or importlib.util.find_spec(_DEMO_PARTS[name]) is not None
+    }
 
 
 def loaded(name: str) -> click.Command:

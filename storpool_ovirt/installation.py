@@ -1,0 +1,59 @@
+"""How this storpool-ovirt was installed, and so how what is missing of it comes back.
+
+Our packages have their code in a folder that nothing else uses; anything else came by pip. Only
+what a release brings is named: on the package index our name may be anybody's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PACKAGES_CODE = "/usr/lib/storpool-ovirt"
+PACKAGES_PROGRAMS = "/usr/libexec/storpool-ovirt"
+
+# Who needs what: packages, and the file in requirements/.
+COMMAND = "admin"
+ENGINE = "engine"
+HOST = "host"
+_PACKAGES = {
+    COMMAND: ("common", "admin"),
+    ENGINE: ("common", "admin", "engine"),
+    HOST: ("common", "host"),
+}
+_REQUIREMENTS = {COMMAND: "engine", ENGINE: "engine", HOST: "host"}
+# The one library that comes from the distribution, not with our packages.
+_DRIVER = "psycopg2"
+_DRIVERS_PACKAGE = "python3-psycopg2"
+
+
+def is_packaged() -> bool:
+    """Return whether this code is that of our packages."""
+    return f"{os.path.realpath(__file__)}/".startswith(f"{PACKAGES_CODE}/")
+
+
+def mend(what: str, error: BaseException | None = None) -> str:
+    """Return the command, for a person, that brings back what `what` needs and does not find.
+
+    `what` is one of COMMAND, ENGINE and HOST. `error` is how it was missed.
+    """
+    if not is_packaged():
+        return (
+            f"{sys.prefix}/bin/pip install --require-hashes --only-binary :all:"
+            f" -r requirements/{_REQUIREMENTS[what]}.txt  in the folder of the release"
+        )
+    missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if missing == _DRIVER:
+        verb = "install" if isinstance(error, ModuleNotFoundError) else "reinstall"
+        return f"dnf {verb} {_DRIVERS_PACKAGE}"
+    return f"dnf reinstall {' '.join(f'storpool-ovirt-{each}' for each in _PACKAGES[what])}"
+
+
+def program(name: str, started: str) -> str:
+    """Return the path by which a person can run a program of ours that stands beside the one that
+    was `started` by this path.
+
+    Most are in no folder of PATH.
+    """
+    folder = PACKAGES_PROGRAMS if is_packaged() else os.path.dirname(os.path.abspath(started))
+    return f"{folder}/{name}"
