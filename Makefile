@@ -68,4 +68,7 @@ $(VENV)/tox.stamp: $(VENV)/bin/pip $(NEEDS)
 	@touch $@
 
 $(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' >/dev/null 2>&1 || { \
+		echo "$(PYTHON) is not here, is older than 3.9 or has no venv: install one (dnf install python3.12; on Debian" \
+			"apt install python3-venv), and name it, as in  make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -62,6 +62,8 @@ def git(*arguments: str, tree: Path = TREE, may_fail: bool = False) -> bytes:
     """Return what git answers; end with its own words where it does not, and may not fail."""
     # The tree may be another user's, as in CI; a stash needs somebody who made it.
     safe = ["git", "-c", "safe.directory=*", "-c", "user.name=make", "-c", "user.email=make@here"]
+    if shutil.which("git") is None:
+        raise SystemExit("git is not here: install it, as the packages are built of what git has")
     done = subprocess.run([*safe, *arguments], cwd=tree, capture_output=True, check=False)
     if done.returncode != 0 and not may_fail:
         raise SystemExit(f"git {arguments[0]}: {done.stderr.decode().strip()}")
@@ -71,7 +73,8 @@ def git(*arguments: str, tree: Path = TREE, may_fail: bool = False) -> bytes:
 def source(commit: str | None, release: str | None, tree: Path = TREE) -> Source:
     """Return what is to be packed.
 
-    Without a release of its own it has one that sorts by time below that of the version, 1.
+    Without a release of its own the commit of the version's tag is release 1, as `make release`
+    makes it. What is older sorts by time below that, what comes later above.
     """
     head = git("rev-parse", commit or "HEAD", tree=tree).decode().strip()
     changed = "" if commit else _changed(tree)
@@ -82,8 +85,21 @@ def source(commit: str | None, release: str | None, tree: Path = TREE) -> Source
     if found is None:
         raise SystemExit("storpool_ovirt/__init__.py has no __version__")
     moment = time.strftime("%Y%m%d%H%M%S", time.gmtime(epoch))
-    between = f"0.{moment}.git{head[:8]}{'.changed' if changed else ''}"
-    return Source(taken, found[1], release or between, epoch)
+    between = f"{moment}.git{head[:8]}{'.changed' if changed else ''}"
+    tagged = _commit_of(f"v{found[1]}", tree)
+    if tagged == taken:
+        own = "1"
+    elif tagged and git("merge-base", tagged, head, tree=tree).decode().strip() == tagged:
+        own = f"1.{between}"
+    else:
+        own = f"0.{between}"
+    return Source(taken, found[1], release or own, epoch)
+
+
+def _commit_of(tag: str, tree: Path) -> str:
+    """Return the commit that a tag is at, "" where there is no such tag."""
+    asked = ("rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
+    return git(*asked, tree=tree, may_fail=True).decode().strip()
 
 
 def _changed(tree: Path) -> str:
@@ -247,6 +263,13 @@ def _rpmbuild(file: Path, top: Path, epoch: int) -> None:
         raise SystemExit("rpmbuild failed:\n" + "\n".join(done.stderr.splitlines()[-30:]))
 
 
+def clear(folder: Path, made: Sequence[Path]) -> None:
+    """Take away the packages of earlier builds: who installs all in the folder gets one of each."""
+    for each in folder.glob(f"{NAME}-*.rpm"):
+        if each not in made:
+            each.unlink()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build what is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -256,7 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--release")
     given = parser.parse_args(arguments)
     packed = source(given.commit, given.release)
-    for each in build(packed, given.output, given.wheels):
+    made = build(packed, given.output, given.wheels)
+    clear(given.output, made)
+    for each in made:
         print(os.path.relpath(each))
 
 
