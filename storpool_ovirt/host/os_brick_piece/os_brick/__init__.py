@@ -13,10 +13,10 @@ os_brick) the program beside it, managedvolume-helper-storpool, takes over what 
     connector_info     its answer is added to the real os-brick's, or is all that there is
 
 docs/releases.md has what is behind it. This file needs nothing of storpool_ovirt, as Vdsm's Python
-need not have that, and has to run on Python 3.9.
+need not have that. It does its work on Python 3.9 and newer. On the 3.6 of an EL8 host it must be
+read all the same, as Vdsm takes an ImportError alone for "no os-brick" and would not start over a
+SyntaxError: there the real os-brick is found as if this were not here, and no volume is ours.
 """
-
-from __future__ import annotations
 
 import importlib
 import importlib.machinery
@@ -32,12 +32,17 @@ ADAPTER = "storpool"
 KEY = "storpool_volume_type"  # storpool_ovirt.names.VOLUME_TYPE_KEY
 # The program's own limit is far below; vdsmd waits for it with all that Engine asked this host.
 LIMIT_SECONDS = 20.0
+OLDEST = (3, 9)
+TOO_OLD = "no os-brick is here, and storpool-ovirt's piece of it needs Python 3.9 in Vdsm's process"
 NO_OS_BRICK = (
     "this host has no os-brick: without it only StorPool's volumes can be attached and detached"
 )
 
 
 def _take_place() -> None:
+    if sys.version_info < OLDEST:
+        _keep_out()
+        return
     stock = os.path.basename(sys.argv[0]) == STOCK_HELPER
     verb = sys.argv[-1] if stock else ""
     if verb in ("attach", "detach"):
@@ -49,6 +54,14 @@ def _take_place() -> None:
         _step_aside(real)
     elif verb in ("attach", "detach"):
         sys.exit(NO_OS_BRICK)
+
+
+def _keep_out() -> None:
+    """Let Vdsm have its real os-brick; raise ImportError where there is none."""
+    real = _real()
+    if real is None:
+        raise ImportError(TOO_OLD)
+    _step_aside(real)
 
 
 def _hand_over_ours(verb: str) -> None:
@@ -74,7 +87,7 @@ def _hand_over_ours(verb: str) -> None:
         _run_ours(verb)
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def _parsed(text: bytes) -> "dict[str, Any]":
     try:
         request = json.loads(text)
     except (ValueError, RecursionError):
@@ -82,7 +95,7 @@ def _parsed(text: bytes) -> dict[str, Any]:
     return request if isinstance(request, dict) else {}
 
 
-def _real() -> importlib.machinery.ModuleSpec | None:
+def _real() -> "importlib.machinery.ModuleSpec | None":
     """Return where the real os_brick is, None where there is none further down the path."""
     own = os.path.realpath(os.path.dirname(__file__))
     path = [each for each in sys.path if os.path.realpath(os.path.join(each, __name__)) != own]
@@ -98,7 +111,7 @@ def _step_aside(real: importlib.machinery.ModuleSpec) -> None:
     real.loader.exec_module(module)
 
 
-def _add_to(real: importlib.machinery.ModuleSpec | None) -> None:
+def _add_to(real: "importlib.machinery.ModuleSpec | None") -> None:
     """Have the real os-brick's answer to connector_info get our key; where it cannot be loaded,
     answer in its place."""
     if real is None:
@@ -114,7 +127,7 @@ def _add_to(real: importlib.machinery.ModuleSpec | None) -> None:
     connector.get_connector_properties = lambda *args, **kw: {**theirs(*args, **kw), **added}
 
 
-def _asked() -> dict[str, Any]:
+def _asked() -> "dict[str, Any]":
     """Return our key as our program gives it, nothing where it gives none: what the host has of
     other storage must not go with it."""
     command = [_program(), "connector_info", _vdsms_file()]
@@ -145,7 +158,7 @@ def _program() -> str:
     return f"{sys.argv[0]}-{ADAPTER}"  # as Vdsm's master names the helper of an adapter
 
 
-def _environment() -> dict[str, str]:
+def _environment() -> "dict[str, str]":
     """Return this process's environment without what is for Vdsm's Python alone."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     return {**kept, "PYTHONNOUSERSITE": "1"}
