@@ -3,9 +3,11 @@
     storpool-host-in-use
 
 The package storpool-ovirt-host runs it as root before it is erased, as without its programs nothing
-here could detach them: a device would stay, and no other host would get its disk. It asks Vdsm's
-database of managed volumes and this host's devices, and nothing of StorPool's API; it changes
-nothing, and writes no log.
+here could detach them: a device would stay, and no other host would get its disk. It goes by the
+rows of Vdsm's database of managed volumes: one of ours that has a device here is an attached
+volume. A device without a row is not looked at, as without StorPool's API nobody can tell whether
+it is oVirt's or other software's: "storpool-ovirt attachments" tells. It changes nothing, and
+writes no log.
 
 The exit code is 0 when none is attached, without a word. It is 1, with one sentence on stderr, when
 there are some, when that cannot be seen, and for a wrong use.
