@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from storpool_ovirt import config, errors, rights, text
+from storpool_ovirt import config, errors, rights, storpool_conf, text
 from storpool_ovirt.admin import console, limits
 from storpool_ovirt.engine import conf, database_url
 
@@ -52,7 +52,15 @@ def opened(
 def domain(out: console.Console, path: str | None, root: str) -> config.Domain:
     """Return the storage domain of a file of driver options, or of storpool.conf; raise
     ConfigError."""
-    found = config.domain(driver_options(path), root)
+    options = driver_options(path)
+    try:
+        found = config.domain(options, root)
+    except errors.ConfigError as error:
+        if path is not None or error.why != "is missing":
+            raise
+        advice = f"give --options FILE with the domain's driver options, like {EXAMPLE}"
+        where = f"{error.what}, which {storpool_conf.FILE} does not tell,"
+        raise errors.ConfigError(where, "is missing", advice) from error
     out.hide(found.api.token.reveal())
     return found
 

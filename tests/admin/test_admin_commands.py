@@ -93,3 +93,14 @@ def test_a_library_that_is_missing_is_one_sentence(
 def test_a_command_needs_only_its_own_libraries() -> None:
     """A host has no database: fence-host tells its options there."""
     assert "--even-if-it-runs" in run_without("fence-host", "--help", without=("psycopg2",))
+
+
+def test_options_that_only_the_domain_has_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are set, in oVirt, where this command cannot see them: it says how to tell them."""
+    monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(tmp_path))
+    assert command.main(["storpool-ovirt", "audit"]) == 3
+    said = capsys.readouterr().err
+    assert "sp_api_http_host, which /etc/storpool.conf does not tell, is missing: give" in said
+    assert '--options FILE with the domain\'s driver options, like {"sp_api_http_host": ' in said
