@@ -59,12 +59,19 @@ def remove(root: str, row: Values, busy_seconds: float = LIMITS.busy_seconds) ->
 
 
 def redescribe(
-    root: str, row: Values, connection_info: bytes, busy_seconds: float = LIMITS.busy_seconds
-) -> None:
-    """Give this connection_info to the rows that have exactly this vol_id, path and
-    connection_info; raise InputError where it cannot be."""
+    root: str,
+    changes: Sequence[tuple[Values, bytes]],
+    busy_seconds: float = LIMITS.busy_seconds,
+) -> list[bool]:
+    """Give another connection_info to rows, each with its new one; return for each whether it was
+    still there with exactly this vol_id, path and connection_info.
+
+    All of it is one transaction. Raises InputError where it cannot be, and no row is changed then.
+    """
     where = root + FILE
-    _apart(lambda: _redescribe(where, row[:3], connection_info, busy_seconds), where, busy_seconds)
+    done = _apart(lambda: _redescribe(where, changes, busy_seconds), where, busy_seconds)
+    found: list[bool] = json.loads(done)
+    return found
 
 
 def _apart(work: Callable[[], bytes], where: str, busy_seconds: float) -> bytes:
@@ -107,14 +114,20 @@ def _remove(where: str, row: Sequence[bytes | None], busy_seconds: float) -> byt
     return b""
 
 
-def _redescribe(
-    where: str, row: Sequence[bytes | None], connection_info: bytes, busy_seconds: float
-) -> bytes:
-    if _is_there(where):
-        with _opened(where, "rw", busy_seconds) as connection:
-            change = f"UPDATE volumes SET connection_info = ? WHERE {_SAME}"  # noqa: S608  our own text
-            connection.execute(change, (connection_info, *row))
-    return b""
+def _redescribe(where: str, changes: Sequence[tuple[Values, bytes]], busy_seconds: float) -> bytes:
+    if not _is_there(where):
+        return json.dumps([False for _ in changes]).encode()
+    # The primary key's index finds the row, which is a text but where somebody else wrote it.
+    change = (
+        "UPDATE volumes SET connection_info = ?"  # noqa: S608  our own text
+        f" WHERE vol_id IN (CAST(? AS TEXT), ?) AND {_SAME}"
+    )
+    with _opened(where, "rw", busy_seconds) as connection:
+        done = [
+            connection.execute(change, (info, row[0], row[0], *row[:3])).rowcount > 0
+            for row, info in changes
+        ]
+    return json.dumps(done).encode()
 
 
 def _is_there(where: str) -> bool:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,17 +77,21 @@ def forget(root: str, row: Row, busy_seconds: float = LIMITS.busy_seconds) -> No
 
 
 def convert(
-    root: str, row: Row, volume_type: str, busy_seconds: float = LIMITS.busy_seconds
-) -> None:
-    """Have Vdsm know a volume of our adapter under another type; a row that has changed since it
-    was read stays as it is.
+    root: str, rows: Sequence[Row], volume_type: str, busy_seconds: float = LIMITS.busy_seconds
+) -> list[Row]:
+    """Have Vdsm know volumes of our adapter under another type, all in one transaction; return the
+    rows that were changed.
 
-    Nothing else of it changes, and Vdsm may be running: it reads the type when it attaches the
-    volume again, to compare it, and goes by the adapter (or our os_brick does) when it detaches it.
-    Raises InputError.
+    A row that has changed since it was read stays as it is, and so does one that cannot be written
+    again as it is but for the type. Nothing else of a row changes, and Vdsm may be running: it
+    reads the type when it attaches the volume again, to compare it, and goes by the adapter (or our
+    os_brick does) when it detaches it. Raises InputError, and no row is changed then.
     """
-    info = {**_parsed((row.stored[2] or b"").decode()), "driver_volume_type": volume_type}
-    vdsm_database.redescribe(root, row.stored, json.dumps(info).encode(), busy_seconds)
+    new = [(row, info) for row in rows if (info := _retyped(row, volume_type)) is not None]
+    if not new:
+        return []
+    done = vdsm_database.redescribe(root, [(row.stored, info) for row, info in new], busy_seconds)
+    return [row for (row, _), is_done in zip(new, done) if is_done]
 
 
 def is_live(root: str, vol_id: str) -> bool:
@@ -174,6 +178,19 @@ def _row(stored: tuple[bytes | None, ...]) -> Row:
         is_snapshot=adapted and data.get("access_mode") == "ro",
         volume_type=driver_type if adapted and driver_type in names.VOLUME_TYPES else None,
     )
+
+
+def _retyped(row: Row, volume_type: str) -> bytes | None:
+    """Return a row's connection_info with another type; None for one that is not of our adapter, or
+    where not all of the rest would be as Vdsm reads it now."""
+    if row.volume_type is None:
+        return None
+    try:
+        info = {**json.loads((row.stored[2] or b"").decode()), "driver_volume_type": volume_type}
+        text = json.dumps(info)
+        return text.encode() if json.loads(text) == info else None
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _parsed(text: str) -> dict[str, Any]:

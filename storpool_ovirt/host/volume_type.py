@@ -92,13 +92,19 @@ def _rows(root: str, log: Log, busy_seconds: float) -> list[vdsm_rows.Row]:
 def _convert(
     root: str, rows: Sequence[vdsm_rows.Row], volume_type: str, log: Log, busy_seconds: float
 ) -> None:
+    if not rows:
+        return
+    reason: object = "it has changed meanwhile, or cannot be written again as it is"
+    try:
+        done = vdsm_rows.convert(root, rows, volume_type, busy_seconds)
+    except errors.Error as error:
+        done, reason = [], error
     for row in rows:
-        try:
-            vdsm_rows.convert(root, row, volume_type, busy_seconds)
-        except errors.Error as error:
-            log.line("row_keeps_its_type", volume=row.vol_id, type=row.volume_type, reason=error)
-            return  # it is about the database: the next row would meet the same
-        log.line("row_converted", volume=row.vol_id, before=row.volume_type, type=volume_type)
+        facts = {"volume": row.vol_id, "before": row.volume_type, "type": volume_type}
+        if row in done:
+            log.line("row_converted", **facts)
+        else:
+            log.line("row_keeps_its_type", **facts, reason=reason)
 
 
 def _daemon() -> int | None:

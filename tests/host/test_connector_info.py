@@ -156,6 +156,29 @@ def test_after_a_downgrade_rows_get_the_type_that_vdsm_takes(
     assert "row_converted" in logged(software)
 
 
+def test_a_row_that_nobody_can_read_hides_no_other(software: host_software.HostSoftware) -> None:
+    """T95: it stays as it is, the others get the type, and Engine is told."""
+    runs(software, MASTER)
+    put(software, "storpool")
+    odd = b'{"adapter": "storpool", "driver_volume_type": "storpool", "data": "\xff"}'
+    file = software.host.local(vdsm_rows.DATABASE)
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        with connection:
+            connection.execute(
+                "INSERT INTO volumes (vol_id, connection_info) VALUES ('0', ?)", (odd,)
+            )
+        runs(software, RELEASED)
+        assert told(software) == LOCAL
+        [kept] = connection.execute("SELECT connection_info FROM volumes WHERE vol_id = '0'")
+        assert kept == (odd,)
+        with connection:
+            connection.execute("DELETE FROM volumes WHERE vol_id = '0'")
+    assert kind_of(software) == "local"
+    lines = logged(software).splitlines()
+    assert [line for line in lines if "row_keeps_its_type" in line and "volume=0" in line]
+    assert [line for line in lines if "row_converted" in line and f"volume={VOL}" in line]
+
+
 def test_who_has_both_says_what_is_vdsms_own(software: host_software.HostSoftware) -> None:
     """An attach that was under way while the host was asked: Engine knows the new type already."""
     runs(software, MASTER)

@@ -196,7 +196,7 @@ def test_a_trigger_on_a_change_is_not_carried_out(file: Path) -> None:
     made(file, "CREATE TRIGGER more AFTER UPDATE ON volumes BEGIN DELETE FROM volumes; END")
     before = vdsm_database.rows(root(file))
     with unusable():
-        vdsm_database.redescribe(root(file), ROW, b"{}")
+        vdsm_database.redescribe(root(file), [(ROW, b"{}")])
     assert vdsm_database.rows(root(file)) == before != []
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -169,14 +171,73 @@ def test_a_row_gets_another_type_and_nothing_else(host: Host) -> None:
     boot_stage.put_row(host, boot_stage.SD, OURS)
     [other, row] = sorted(vdsm_rows.read(str(host.root)), key=lambda each: each.vol_id == VOL)
     before = {key: dict(each) for key, each in host.rows.items()}
-    vdsm_rows.convert(str(host.root), row, "local")
+    assert vdsm_rows.convert(str(host.root), [row], "local") == [row]
     local = {**more, "driver_volume_type": "local"}
     assert dict(host.rows) == {**before, VOL: {**before[VOL], "connection_info": local}}
-    vdsm_rows.convert(str(host.root), row, "storpool")
+    assert vdsm_rows.convert(str(host.root), [row], "storpool") == []
     assert host.rows[VOL]["connection_info"] == local, "it is not the row that was read"
     boot_stage.put_row(host, other.vol_id, OURS, PATH)
-    vdsm_rows.convert(str(host.root), other, "local")
+    assert vdsm_rows.convert(str(host.root), [other], "local") == []
     assert host.rows[other.vol_id]["connection_info"] == OURS
+
+
+ODD = {
+    "not UTF-8": (
+        '{"adapter": "storpool", "driver_volume_type": "storpool", "x": "\xff"}',
+        "latin-1",
+    ),
+    "half a pair": (
+        '{"adapter": "storpool", "driver_volume_type": "storpool", "x": "\ud800"}',
+        "utf-8",
+    ),
+    "deep": (
+        '{"adapter": "storpool", "driver_volume_type": "storpool", "x": %s}'
+        % ("[" * 100_000 + "]" * 100_000),
+        "utf-8",
+    ),
+    "a list": ('["adapter", "storpool"]', "utf-8"),
+    "a type that is none": ('{"adapter": "storpool", "driver_volume_type": ["storpool"]}', "utf-8"),
+    "nothing": ("", "utf-8"),
+}
+
+
+def test_a_row_that_cannot_be_rewritten_keeps_nobody_else_from_it(host: Host) -> None:
+    """What is not of Vdsm's making stays byte for byte, whatever it is; the others get the type."""
+    boot_stage.put_row(host, VOL, OURS)
+    with closing(sqlite3.connect(host.local(vdsm_rows.DATABASE))) as connection, connection:
+        for name, (text, encoding) in ODD.items():
+            info = text.encode(encoding, "surrogatepass")
+            connection.execute(
+                "INSERT INTO volumes (vol_id, connection_info) VALUES (?, ?)", (name, info)
+            )
+    root = str(host.root)
+    before = {row.vol_id: row for row in vdsm_rows.read(root)}
+    assert {*before} == {*ODD, VOL}
+    assert before["not UTF-8"].volume_type == "storpool"
+    assert vdsm_rows.convert(root, [*before.values()], "local") == [before[VOL]]
+    after = {row.vol_id: row for row in vdsm_rows.read(root)}
+    assert after.pop(VOL).volume_type == "local"
+    assert after == {name: before[name] for name in ODD}
+
+
+def test_many_rows_are_one_change(host: Host) -> None:
+    """A thousand take a moment, and all have the type or, where the database is another's for too
+    long, none."""
+    boot_stage.put_row(host, VOL, OURS)
+    with closing(sqlite3.connect(host.local(vdsm_rows.DATABASE))) as connection, connection:
+        more = [(f"{number:08}", json.dumps(OURS).encode()) for number in range(1000)]
+        connection.executemany("INSERT INTO volumes (vol_id, connection_info) VALUES (?, ?)", more)
+    root = str(host.root)
+    rows = vdsm_rows.read(root)
+    with closing(sqlite3.connect(host.local(vdsm_rows.DATABASE))) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(errors.InputError, match="locked"):
+            vdsm_rows.convert(root, rows, "local", busy_seconds=0.1)
+    assert vdsm_rows.read(root) == rows
+    began = time.monotonic()
+    assert vdsm_rows.convert(root, rows, "local") == rows
+    assert time.monotonic() - began < 2.0
+    assert {row.volume_type for row in vdsm_rows.read(root)} == {"local"}
 
 
 def test_a_locked_database_is_told(host: Host) -> None:
