@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import storpool_ovirt
 from storpool_ovirt import installation
 
-TREE = Path(storpool_ovirt.__file__).parents[1]
+TREE = Path(__file__).parents[2]
 PARTS = (installation.COMMAND, installation.ENGINE, installation.HOST)
 # A name of ours, alone or with extras, where pip would look for it on the index.
 FROM_INDEX = re.compile(
