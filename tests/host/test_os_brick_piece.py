@@ -19,6 +19,7 @@ import pytest
 from ovirt_demo import host_software, releases, vdsm
 from rigs import programs
 from storpool_ovirt import names
+from storpool_ovirt.host import volume_type
 from storpool_ovirt.host.os_brick_piece import os_brick as piece
 
 VOL = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
@@ -255,6 +256,8 @@ def test_connector_info_is_the_real_ones_and_our_key(ground: Ground) -> None:
     assert done.stderr == ""
     file = str(ground.site / "vdsm" / "storage" / "managedvolume.py")
     assert [call[0] for call in ground.calls()] == [["connector_info", file], "properties"]
+    ground.write_helper(json.dumps({"host": "ours"}))  # it has looked: no key is an answer
+    assert json.loads(ground.run("connector_info").stdout) == theirs
 
 
 def test_connector_info_without_os_brick_is_ours(ground: Ground) -> None:
@@ -263,18 +266,41 @@ def test_connector_info_without_os_brick_is_ours(ground: Ground) -> None:
     assert (json.loads(done.stdout), done.stderr) == (ANSWER, "")
 
 
-@pytest.mark.parametrize("answer", ["", "[]", "not JSON", "exit 1"])
-def test_a_helper_that_fails_takes_nothing_from_the_host(ground: Ground, answer: str) -> None:
-    """Its other storage needs the rest of connector_info."""
+@pytest.mark.parametrize(
+    "failing", ["", "[]", "null", "not JSON", "exit 1", "exit 1 after an answer", "missing"]
+)
+@pytest.mark.parametrize("release", releases.VDSMS, ids=lambda release: release.name)
+def test_a_helper_that_fails_takes_nothing_from_the_host(
+    ground: Ground, release: releases.Vdsm, failing: str
+) -> None:
+    """Its other storage needs the rest of connector_info. Engine would take a host without the key
+    for one that takes `storpool`, which a release undoes: Vdsm's list alone decides then."""
+    ground.software.release = release
+    ground.software.install()
     ground.add_os_brick()
-    ground.write_helper(answer)
-    if answer == "exit 1":
-        ground.helper.write_text("#!/bin/sh\nexit 1\n")
-    assert json.loads(ground.run("connector_info").stdout)["host"] == "theirs"
-    ground.helper.unlink()
+    ground.write_helper(failing)
+    if failing == "missing":
+        ground.helper.unlink()
+    elif failing.startswith("exit 1"):
+        said = "echo '{}'" if "answer" in failing else ""
+        ground.helper.write_text(f"#!/bin/sh\n{said}\nexit 1\n")
     done = ground.run("connector_info")
-    assert json.loads(done.stdout)["host"] == "theirs"
-    assert "No such file" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["host"] == "theirs"
+    assert found.get(names.VOLUME_TYPE_KEY) == (None if release.dispatches else "local")
+    assert done.stderr != ""
+
+
+@pytest.mark.parametrize("content", [None, "", "def", "SUPPORTED_DRIVERS = f()\n", "\0", "x = 1\n"])
+def test_a_vdsm_without_a_list_is_told_nothing_by_the_piece(
+    ground: Ground, content: str | None
+) -> None:
+    """Nobody can be asked, and nobody knows this Vdsm: all else of the answer is there."""
+    ground.add_os_brick()
+    ground.helper.unlink()
+    file = ground.site / "vdsm" / "storage" / "managedvolume.py"
+    file.unlink() if content is None else file.write_text(content)
+    assert names.VOLUME_TYPE_KEY not in json.loads(ground.run("connector_info").stdout)
 
 
 def test_a_helper_that_hangs_is_not_waited_for(ground: Ground, tmp_path: Path) -> None:
@@ -293,26 +319,45 @@ def test_a_helper_that_hangs_is_not_waited_for(ground: Ground, tmp_path: Path) -
     began = time.monotonic()
     done = ground.run("connector_info")
     assert time.monotonic() - began < 20
-    assert json.loads(done.stdout)["host"] == "theirs"
+    found = json.loads(done.stdout)
+    assert (found["host"], found[names.VOLUME_TYPE_KEY]) == ("theirs", "local")
     assert "timed out after 0.5 seconds" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "what",
+    ["raise OSError(111, 'multipathd')", "raise SystemExit('privsep')", "return None"],
+)
+def test_an_os_brick_that_fails_is_no_obstacle_for_ours(ground: Ground, what: str) -> None:
+    """While multipathd is restarted, say: what StorPool needs of the host is told."""
+    ground.add_os_brick()
+    connector = ground.site / "os_brick/initiator/connector.py"
+    connector.write_text(f"def get_connector_properties(**arguments):\n    {what}\n")
+    done = ground.run("connector_info")
+    assert (done.returncode, json.loads(done.stdout)) == (0, ANSWER)
+    [line] = done.stderr.splitlines()
+    assert line.startswith("os-brick cannot be asked (")
+    ground.helper.unlink()
+    assert "cannot be run (" in ground.run("connector_info").stderr
+
+
+@pytest.mark.parametrize("kind", ["RuntimeError", "SystemExit"])
 @pytest.mark.parametrize("where", ["package", "connector"])
-def test_a_broken_os_brick_is_no_obstacle_for_ours(ground: Ground, where: str) -> None:
+def test_a_broken_os_brick_is_no_obstacle_for_ours(ground: Ground, where: str, kind: str) -> None:
     """connector_info is ours then, attach and detach of ours go on; other volumes fail with its own
     error, as they did."""
-    broken = "raise RuntimeError('no such library')\n"
+    broken = f"raise {kind}('no such library')\n"
     if where == "package":
         ground.add_os_brick(package=broken)
     else:
         ground.add_os_brick(connector=broken)
     said = ground.run("connector_info")
     assert json.loads(said.stdout) == ANSWER
-    assert "os-brick cannot be loaded (RuntimeError: no such library)" in said.stderr
+    assert f"os-brick cannot be loaded ({kind}: no such library)" in said.stderr
     assert ground.run("attach", json.dumps(OURS).encode()).returncode == 0
     theirs = ground.run("attach", json.dumps(LINSTOR).encode())
     assert theirs.returncode == 1
-    assert "RuntimeError: no such library" in theirs.stderr
+    assert "no such library" in theirs.stderr
 
 
 def test_vdsms_daemons_get_the_real_one(ground: Ground) -> None:
@@ -378,6 +423,7 @@ def test_a_closed_stdin_is_no_trace_of_ours(ground: Ground) -> None:
 def test_the_piece_stands_alone() -> None:
     """Vdsm's Python has nothing of ours; what is said twice is the same."""
     assert piece.KEY == names.VOLUME_TYPE_KEY
+    assert (piece.LIST, piece.LOCAL) == (volume_type.LIST, names.VOLUME_TYPE_LOCAL)
     source = Path(piece.__file__).read_text()
     assert "import storpool_ovirt" not in source
     assert "from storpool_ovirt" not in source

@@ -18,6 +18,7 @@ read all the same, as Vdsm takes an ImportError alone for "no os-brick" and woul
 SyntaxError: there the real os-brick is found as if this were not here, and no volume is ours.
 """
 
+import ast
 import importlib
 import importlib.machinery
 import importlib.util
@@ -32,6 +33,7 @@ ADAPTER = "storpool"
 KEY = "storpool_volume_type"  # storpool_ovirt.names.VOLUME_TYPE_KEY
 # The program's own limit is far below; vdsmd waits for it with all that Engine asked this host.
 LIMIT_SECONDS = 20.0
+LIST, LOCAL = "SUPPORTED_DRIVERS", "local"  # as storpool_ovirt.host.volume_type reads them
 OLDEST = (3, 9)
 TOO_OLD = "no os-brick is here, and storpool-ovirt's piece of it needs Python 3.9 in Vdsm's process"
 NO_OS_BRICK = (
@@ -112,25 +114,38 @@ def _step_aside(real: importlib.machinery.ModuleSpec) -> None:
 
 
 def _add_to(real: "importlib.machinery.ModuleSpec | None") -> None:
-    """Have the real os-brick's answer to connector_info get our key; where it cannot be loaded,
-    answer in its place."""
+    """Have the real os-brick's answer to connector_info get our key; where it cannot be loaded or
+    fails, answer in its place."""
     if real is None:
         _run_ours("connector_info", _vdsms_file())
     try:
         _step_aside(real)
         connector: Any = importlib.import_module(f"{__name__}.initiator.connector")
         theirs = connector.get_connector_properties
-    except Exception as error:  # other libraries than we know: StorPool needs none of them
-        sys.stderr.write(f"os-brick cannot be loaded ({error.__class__.__name__}: {error})\n")
-        _run_ours("connector_info", _vdsms_file())
+    except (Exception, SystemExit) as error:  # other libraries than we know: ours needs none
+        _answer_for(error, "loaded")
     added = _asked()
-    connector.get_connector_properties = lambda *args, **kw: {**theirs(*args, **kw), **added}
+
+    def both(*args: Any, **named: Any) -> "dict[str, Any]":
+        try:
+            return {**theirs(*args, **named), **added}
+        except (Exception, SystemExit) as error:  # it asks multipathd, sudo and others
+            _answer_for(error, "asked")
+
+    connector.get_connector_properties = both
+
+
+def _answer_for(error: BaseException, what: str) -> NoReturn:
+    sys.stderr.write(f"os-brick cannot be {what} ({error.__class__.__name__}: {error})\n")
+    sys.stderr.flush()
+    _run_ours("connector_info", _vdsms_file())
 
 
 def _asked() -> "dict[str, Any]":
-    """Return our key as our program gives it, nothing where it gives none: what the host has of
-    other storage must not go with it."""
-    command = [_program(), "connector_info", _vdsms_file()]
+    """Return our key as our program gives it. Where it gives none the host has the rest of what it
+    is all the same, and Vdsm's list decides."""
+    file = _vdsms_file()
+    command = [_program(), "connector_info", file]
     try:
         done = subprocess.run(
             command,
@@ -138,12 +153,29 @@ def _asked() -> "dict[str, Any]":
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             timeout=LIMIT_SECONDS,
-            check=False,
+            check=True,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        answer = {**json.loads(done.stdout)}
+        return {key: answer[key] for key in (KEY,) if key in answer}
+    except (OSError, ValueError, TypeError, RecursionError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"{error}\n")
-        return {}
-    return {key: value for key, value in _parsed(done.stdout).items() if key == KEY}
+        return {KEY: LOCAL} if _takes_local_alone(file) else {}
+
+
+def _takes_local_alone(file: str) -> bool:
+    """Return whether this Vdsm takes volumes of type `local` and none of type `storpool`."""
+    try:
+        with open(file, "rb") as opened:
+            body = ast.parse(opened.read()).body
+        lists = [
+            ast.literal_eval(each.value)
+            for each in body
+            if isinstance(each, ast.Assign)
+            and any(isinstance(one, ast.Name) and one.id == LIST for one in each.targets)
+        ]
+        return LOCAL in lists[-1] and ADAPTER not in lists[-1]
+    except Exception:  # it is not as we know it
+        return False
 
 
 def _run_ours(*arguments: str) -> NoReturn:
