@@ -126,6 +126,11 @@ def is_ours(target: str) -> bool:
     return os.path.basename(target) == dispatcher.PROGRAM
 
 
+def starts_ours(content: bytes) -> bool:
+    """Return whether a file with this content starts our dispatcher."""
+    return any(mark in content for mark in _MARKS)
+
+
 def _entry(path: str) -> Entry:
     target = presence.target(path)
     if target is not None:
@@ -139,7 +144,7 @@ def _entry(path: str) -> Entry:
         return Entry(MISSING)
     except OSError as error:
         raise presence.unseen(path, error) from error
-    kind = COPY if any(mark in content for mark in _MARKS) else STOCK
+    kind = COPY if starts_ours(content) else STOCK
     return Entry(kind, "", (facts.st_dev, facts.st_ino), bool(facts.st_mode & 0o111))
 
 

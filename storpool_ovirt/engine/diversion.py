@@ -88,10 +88,12 @@ class Diversion:
 
     def on(self) -> str:
         """Divert; return what is so now. Raises one of our errors, and nothing has changed then but
-        what a dead run left."""
+        what a dead run left, and a link to a dispatcher that does not work."""
         if self._is_nothing_there():
             return self._not_needed()
-        _check_dispatcher(self._own)
+        wrong = _fault_of(self._own)
+        if wrong:
+            raise self._undiverted(wrong)
         with self._alone() as state:
             client, kept = state.client, state.kept
             self._refuse_foreign(state)
@@ -117,7 +119,7 @@ class Diversion:
             return self._not_needed()
         with self._alone() as state:
             client, kept = state.client, state.kept
-            if client.kind == LINK and client.target != self._own and _is_live(client.target):
+            if client.kind == LINK and client.target != self._own and not _fault_of(client.target):
                 return f"left as it is: {self._place.client} leads to {client.target}"
             if client.kind in (FOREIGN, OTHER):
                 raise self._somebodys(self._place.client, client)
@@ -127,9 +129,7 @@ class Diversion:
             if client.kind == STOCK:
                 self._clear(state)
             elif kept.kind == STOCK:
-                self._place.give_back(client)
-                fapolicyd.forget(self._root, self._place.kept)
-                self._log.line("client_given_back", path=self._place.client)
+                self._give_back(client)
             else:
                 raise errors.Conflict(
                     self._place.client,
@@ -167,9 +167,12 @@ class Diversion:
         if not _is_live(target):
             how = f"{self._mend_of_link(target)}; {self._words_of_off(state)}"
             return 1, f"broken: {place.client} leads to {target}, which is not there: {how}"
+        wrong = _fault_of(target)
+        if wrong:
+            how = f"{wrong.advice}; {self._words_of_off(state)}"
+            return 1, f"broken: {place.client} leads to {target}, which {wrong.why}: {how}"
         if kept != STOCK:
             return 1, f"half: {place.client} leads to us, but {place.kept} is {kept}: {self._again}"
-        _check_dispatcher(target)
         other = "" if target == self._own else ", of another installation"
         return 0, f"on: {place.client} leads to {target}{other}"
 
@@ -210,6 +213,22 @@ class Diversion:
         if state.kept.kind in (COPY, LINK):
             self._place.forget()
         return ""
+
+    def _give_back(self, client: client_file.Entry) -> None:
+        self._place.give_back(client)
+        fapolicyd.forget(self._root, self._place.kept)
+        self._log.line("client_given_back", path=self._place.client)
+
+    def _undiverted(self, wrong: errors.ConfigError) -> errors.ConfigError:
+        """Return the error for our dispatcher, which does not work. Where Engine's name leads to
+        such a one, Engine has its own file again: other domains live then."""
+        with self._alone() as state:
+            client = state.client
+            if client.kind != LINK or state.kept.kind != STOCK or not _fault_of(client.target):
+                return wrong
+            self._give_back(client)
+        now = f"{self._place.client} is Engine's own again until then"
+        return errors.ConfigError(wrong.what, wrong.why, f"{wrong.advice}; {now}")
 
     def _clear(self, state: client_file.State) -> None:
         """Take away the second name, which nothing needs, where it is ours, and the folder if it is
@@ -271,15 +290,26 @@ def _is_live(target: str) -> bool:
     return presence.there(target)
 
 
-def _check_dispatcher(path: str) -> None:
-    """Raise ConfigError where Engine could not start the dispatcher: no verb at all would work."""
-    advice = f"user {USER} must be able to execute it and to search the folders above it"
+def _again() -> str:
+    """Return what puts our dispatcher's file in its place again."""
+    if installation.is_packaged():
+        return "run  dnf reinstall storpool-ovirt-engine"
+    pip = f"{sys.prefix}/bin/pip install --force-reinstall --no-deps ."
+    return f"run  {pip}  in the folder of the release"
+
+
+def _fault_of(path: str) -> errors.ConfigError | None:
+    """Return why Engine could not start our dispatcher there, so that no verb at all would work."""
+    again = _again()
     try:
         facts = os.stat(path)
+        content = rights.read(path)
     except OSError as error:
-        why = f"cannot be started ({error.strerror})"
-        advice = f"run  {installation.mend(installation.ENGINE)}"
-        raise errors.ConfigError(path, why, advice) from error
+        return errors.ConfigError(path, f"cannot be started ({error.strerror})", again)
+    if not client_file.starts_ours(content):
+        # A shell's `>` and cp follow the link. It may be a patch of Engine's client.
+        why = f"is no dispatcher of ours: what was written to {dispatcher.CLIENT} is in it"
+        return errors.ConfigError(path, why, f"copy it if anybody wants that, then {again}")
     try:
         user = pwd.getpwnam(USER)
     except KeyError:
@@ -287,5 +317,7 @@ def _check_dispatcher(path: str) -> None:
     else:
         with rights.taken(rights.User(user.pw_uid, user.pw_gid)):
             allowed = os.access(path, os.R_OK | os.X_OK, effective_ids=True)
-    if not allowed:
-        raise errors.ConfigError(path, f"cannot be started by Engine's user {USER}", advice)
+    if allowed:
+        return None
+    advice = f"user {USER} must be able to execute it and to search the folders above it"
+    return errors.ConfigError(path, f"cannot be started by Engine's user {USER}", advice)
