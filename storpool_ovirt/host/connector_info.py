@@ -35,14 +35,8 @@ def of(root: str, vdsms_file: str, log: Log, busy_seconds: float) -> dict[str, A
         "os_type": sys.platform,
         "multipath": True,  # Vdsm does not run without multipathd (its vdsmd.service)
     }
-    found = volume_type.decide(root, vdsms_file, log, busy_seconds)
-    if found == names.VOLUME_TYPE:
-        return info
-    if _is_strict(root, log):
-        # Vdsm would refuse its own capabilities, and the host would be of no use for anything.
-        log.line("volume_type_not_told", type=found, reason="api_strict_mode is on in vdsm.conf")
-        return info
-    return {**info, names.VOLUME_TYPE_KEY: found}
+    found = volume_type.decide(root, vdsms_file, lambda: _is_strict(root, log), log, busy_seconds)
+    return info if found == names.VOLUME_TYPE else {**info, names.VOLUME_TYPE_KEY: found}
 
 
 def _initiator(root: str) -> str:
@@ -58,28 +52,39 @@ def _initiator(root: str) -> str:
 
 
 def _is_strict(root: str, log: Log) -> bool:
-    """Return whether Vdsm refuses each answer of its own that its schema does not describe."""
+    """Return whether Vdsm refuses each answer of its own that its schema does not describe; when
+    nobody knows it does.
+
+    A file that is not there, or is a folder, Vdsm passes over. With any other that it cannot read
+    it does not start, or reads it with more rights than we take.
+    """
     import configparser
+    import io
 
     parser = configparser.ConfigParser(strict=False)
+    # Vdsm's own default is in the section, so none of a file's [DEFAULT] counts.
+    parser.read_dict({"devel": {"api_strict_mode": "false"}})
     try:
         for path in (root + CONF, *_dropped(root)):
             try:
+                if os.path.isdir(path):
+                    continue
                 content = rights.read(path)
             except FileNotFoundError:
                 continue
-            parser.read_string(content.decode(), path)
-        return parser.getboolean("devel", "api_strict_mode", fallback=False)
-    except (OSError, ValueError, configparser.Error, errors.Unseen) as error:
+            parser.read_file(io.TextIOWrapper(io.BytesIO(content), "utf-8"), path)
+        return parser.getboolean("devel", "api_strict_mode")
+    except (OSError, ValueError, AttributeError, configparser.Error, errors.Error) as error:
         log.line("vdsm_conf_not_read", reason=error)
-        return False
+        return True
 
 
 def _dropped(root: str) -> list[str]:
     found = [
         f"{root}{folder}/{name}"
         for folder in CONF_FOLDERS
+        if os.path.isdir(root + folder)
         for name in presence.listed(root + folder)
-        if name.endswith(".conf")
+        if name.endswith(".conf") and not name.startswith(".")
     ]
     return sorted(found, key=os.path.basename)

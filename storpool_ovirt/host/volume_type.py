@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence, Set
+from typing import Callable
 
 from storpool_ovirt import errors, names, rights
 from storpool_ovirt.host import vdsm_rows
@@ -32,34 +33,46 @@ ANCESTORS_MAX = 6
 ROUNDED = 0.02
 
 
-def decide(root: str, vdsms_file: str, log: Log, busy_seconds: float) -> str:
-    """Return the type of volumes of ours on this host, names.VOLUME_TYPE_NONE where Vdsm takes
-    none.
+def decide(
+    root: str, vdsms_file: str, is_strict: Callable[[], bool], log: Log, busy_seconds: float
+) -> str:
+    """Return the type of volumes of ours that Engine shall know for this host,
+    names.VOLUME_TYPE_NONE where Vdsm takes none.
 
-    All rows of ours have this type then, where supervdsmd asks. Never fails: what cannot be read
-    is in the log, and the rest decides.
+    All rows of ours have this type then, where supervdsmd asks. `is_strict`: Vdsm would refuse the
+    key, so Engine takes the host for `storpool`, whatever it takes. Never fails: what cannot be
+    read is in the log, and the rest decides.
     """
     known = _drivers(vdsms_file, log)
-    if known is not None and not {*known} & {*names.VOLUME_TYPES}:
-        return names.VOLUME_TYPE_NONE
-    rows = _rows(root, log, busy_seconds)
     daemon = _daemon()
-    is_newer = known is not None and daemon is not None and _is_newer(vdsms_file, daemon)
-    found = of(known, {row.volume_type for row in rows}, is_newer)
+    rows: Sequence[vdsm_rows.Row] = ()
+    if known is not None and not {*known} & {*names.VOLUME_TYPES}:
+        found = names.VOLUME_TYPE_NONE
+    else:
+        read = _rows(root, log, busy_seconds)
+        rows = read or ()
+        is_newer = known is not None and daemon is not None and _is_newer(vdsms_file, daemon)
+        found = of(known, None if read is None else {row.volume_type for row in rows}, is_newer)
+    if found != names.VOLUME_TYPE and is_strict():
+        # Vdsm would refuse its own capabilities, and the host would be of no use for anything.
+        log.line("volume_type_not_told", type=found, reason="api_strict_mode is on in vdsm.conf")
+        found = names.VOLUME_TYPE
     if daemon is not None:  # a person who tries it must not change what Engine was told
         _convert(root, [row for row in rows if row.volume_type != found], found, log, busy_seconds)
     return found
 
 
-def of(known: Sequence[str] | None, in_rows: Set[str | None], is_newer: bool) -> str:
-    """Return the type, by the types that Vdsm's file names (None: nobody knows) and those that rows
-    of ours have.
+def of(known: Sequence[str] | None, in_rows: Set[str | None] | None, is_newer: bool) -> str:
+    """Return the type, by the types that Vdsm's file names and those that rows of ours have; of
+    both, None is what nobody knows.
 
     `is_newer`: that file is of another Vdsm, perhaps, than the one that runs.
     """
     if known is None or is_newer:
         return names.VOLUME_TYPE if in_rows == {names.VOLUME_TYPE} else names.VOLUME_TYPE_LOCAL
-    if names.VOLUME_TYPE in known and in_rows != {names.VOLUME_TYPE_LOCAL}:
+    if names.VOLUME_TYPE_LOCAL not in known:
+        return names.VOLUME_TYPE
+    if names.VOLUME_TYPE in known and in_rows not in (None, {names.VOLUME_TYPE_LOCAL}):
         return names.VOLUME_TYPE
     return names.VOLUME_TYPE_LOCAL
 
@@ -76,17 +89,17 @@ def _drivers(vdsms_file: str, log: Log) -> Sequence[str] | None:
             and any(isinstance(one, ast.Name) and one.id == LIST for one in each.targets)
         ]
         return [str(each) for each in lists[-1]]
-    except (OSError, ValueError, SyntaxError, IndexError, TypeError, RecursionError) as error:
+    except Exception as error:  # whatever a later Vdsm has there
         log.line("vdsms_drivers_unknown", file=vdsms_file, reason=error)
         return None
 
 
-def _rows(root: str, log: Log, busy_seconds: float) -> list[vdsm_rows.Row]:
+def _rows(root: str, log: Log, busy_seconds: float) -> list[vdsm_rows.Row] | None:
     try:
         return [row for row in vdsm_rows.read(root, busy_seconds) if row.volume_type]
     except errors.Error as error:
         log.line("volume_type_without_rows", reason=error)
-        return []
+        return None
 
 
 def _convert(

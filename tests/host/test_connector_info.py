@@ -241,13 +241,14 @@ def test_who_only_looks_changes_no_row(software: host_software.HostSoftware) -> 
     assert kind_of(software) == "storpool"
 
 
+@pytest.mark.parametrize("release", [RELEASED, MASTER], ids=lambda release: release.name)
 @pytest.mark.parametrize("damage", ["folder", "text", "locked"])
 def test_rows_that_cannot_be_read_never_fail_a_host(
-    software: host_software.HostSoftware, damage: str
+    software: host_software.HostSoftware, damage: str, release: releases.Vdsm
 ) -> None:
-    """Engine would lose the host for all its storage: Vdsm's list decides alone, soon, and the log
-    says so."""
-    runs(software, RELEASED)
+    """Engine would lose the host for all its storage: it is `local` then, which each Vdsm takes,
+    soon, and the log says so."""
+    runs(software, release)
     put(software, "storpool")
     file = software.host.local(vdsm_rows.DATABASE)
     with contextlib.ExitStack() as stack:
@@ -283,7 +284,14 @@ STRICT = "[devel]\napi_strict_mode = true\n"
             LOCAL,
         ),
         ({"etc/vdsm/vdsm.conf": "[vars]\nssl = true\nx = 50%\n"}, LOCAL),
-        ({"etc/vdsm/vdsm.conf": "no section"}, LOCAL),
+        ({"etc/vdsm/vdsm.conf.d/.50.conf": STRICT}, LOCAL),
+        ({"etc/vdsm/vdsm.conf": "[devel]\n[DEFAULT]\napi_strict_mode = true\n"}, LOCAL),
+        ({"etc/vdsm/vdsm.conf.d": STRICT}, LOCAL),
+        ({"etc/vdsm/vdsm.conf.d/50.conf/folder": STRICT}, LOCAL),
+        ({"etc/vdsm/vdsm.conf": STRICT.replace("\n", "\r")}, STORPOOL),
+        ({"etc/vdsm/vdsm.conf": "no section"}, STORPOOL),
+        ({"etc/vdsm/vdsm.conf": "[devel]\napi_strict_mode = perhaps\n"}, STORPOOL),
+        ({"etc/vdsm/vdsm.conf": "# " + "x" * (2 << 20)}, STORPOOL),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, dict) else each,
 )
@@ -299,6 +307,20 @@ def test_a_strict_vdsm_is_told_nothing_that_it_would_refuse(
     runs(software, RELEASED)
     assert told(software) == meant
     assert ("volume_type_not_told" in logged(software)) == (meant is STORPOOL)
+
+
+def test_a_strict_vdsm_that_takes_storpool_has_no_row_of_the_other_type(
+    software: host_software.HostSoftware,
+) -> None:
+    """T95: after an update Engine sends it `storpool`, as it cannot be told to wait."""
+    runs(software, RELEASED)
+    put(software, "local")
+    conf = software.host.local("/etc/vdsm/vdsm.conf")
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text(STRICT)
+    runs(software, MASTER)
+    assert told(software) == STORPOOL
+    assert kind_of(software) == "storpool"
 
 
 @pytest.mark.parametrize("arguments", [(), ("a", "b"), ("--help", "x")])

@@ -6,7 +6,7 @@ step is in test_connector_info.py and test_released_lives.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +15,8 @@ from storpool_ovirt import names
 from storpool_ovirt.host import volume_type
 
 RELEASED, MASTER = ("rbd", "iscsi", "lightos", "local"), ("rbd", "local", "storpool")
+# One that nobody has made: os-brick's connectors are gone from it.
+WITHOUT_LOCAL = ("rbd", "storpool")
 STORPOOL, LOCAL = names.VOLUME_TYPE, names.VOLUME_TYPE_LOCAL
 # What there is of a volume that has a row: a run link to its device; the device alone, which
 # StorPool made again after a reboot; nothing, as another host took it by force.
@@ -88,12 +90,14 @@ def attached(state: State, volume: int, kind: str) -> tuple[State, int]:
     return put(state, volume, (kind, LIVE)), 0
 
 
-def next_states(state: State, others_ask: bool, downgrades: bool) -> Iterator[State]:
+def next_states(
+    state: State, others_ask: bool, downgrades: bool, vdsms: Sequence[tuple[str, ...]]
+) -> Iterator[State]:
     """Give each state in which this one may end; `others_ask`: not Engine alone asks the host (an
     agent of hosted engine does, an administrator)."""
-    if downgrades or state.files is RELEASED:
-        other = MASTER if state.files is RELEASED else RELEASED
-        yield state._replace(files=other, newer=True)
+    for files in vdsms:
+        if downgrades or vdsms.index(files) > vdsms.index(state.files):
+            yield state._replace(files=files, newer=True)
     yield from started(state)
     yield from rebooted(state)
     asked, kind = told(state)
@@ -107,11 +111,16 @@ def next_states(state: State, others_ask: bool, downgrades: bool) -> Iterator[St
             yield put(state, volume, (row[0], GONE))
 
 
-def reached(*, others_ask: bool = True, downgrades: bool = True) -> set[State]:
-    """Return all states that any history leads to."""
+def reached(
+    *,
+    others_ask: bool = True,
+    downgrades: bool = True,
+    vdsms: Sequence[tuple[str, ...]] = (RELEASED, MASTER),
+) -> set[State]:
+    """Return all states that any history leads to, by these Vdsms, the oldest first."""
     found, new = {START}, [START]
     while new:
-        for state in next_states(new.pop(), others_ask, downgrades):
+        for state in next_states(new.pop(), others_ask, downgrades, vdsms):
             if state not in found:
                 found.add(state)
                 new.append(state)
@@ -168,3 +177,29 @@ def test_a_copy_of_engines_that_is_old_is_no_mismatch_after_downgrades() -> None
         ATTACHED_ALREADY,
         REFUSED,
     }
+
+
+def test_a_vdsm_without_local_is_sent_storpool() -> None:
+    """T95: at once after its start, whatever rows were left; they follow, as on the way down."""
+    states = reached(vdsms=(RELEASED, MASTER, WITHOUT_LOCAL))
+    assert any(state.running is WITHOUT_LOCAL for state in states)
+    found = [state for state, _, error in outcomes(states) if error in (REFUSED, MISMATCH)]
+    assert [state for state in found if state.asked and not state.newer] == []
+
+
+@pytest.mark.parametrize(
+    "in_rows",
+    [None, set(), {LOCAL}, {STORPOOL}, {LOCAL, STORPOOL}],
+    ids=["unknown", "none", "local", "storpool", "both"],
+)
+@pytest.mark.parametrize("is_newer", [False, True])
+@pytest.mark.parametrize("known", [None, RELEASED, MASTER, WITHOUT_LOCAL], ids=str)
+def test_what_is_told_is_what_vdsm_takes(
+    known: tuple[str, ...] | None, in_rows: set[str | None] | None, is_newer: bool
+) -> None:
+    """And where the rows are not known it is `local`, wherever that is taken."""
+    kind = volume_type.of(known, in_rows, is_newer)
+    if known is not None and not is_newer:
+        assert kind in known
+    if in_rows is None:
+        assert kind == (STORPOOL if known is WITHOUT_LOCAL and not is_newer else LOCAL)
