@@ -126,6 +126,14 @@ def is_ours(target: str) -> bool:
     return os.path.basename(target) == dispatcher.PROGRAM
 
 
+def is_stock(path: str) -> bool:
+    """Return whether Engine's own client is at a path, as far as this user can see."""
+    try:
+        return _entry(path).kind == STOCK
+    except errors.Unseen:
+        return False
+
+
 def starts_ours(content: bytes) -> bool:
     """Return whether a file with this content starts our dispatcher."""
     return any(mark in content for mark in _MARKS)

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if adapter is None:
             path = f"{folder or '.'}/{STOCK}"
-            _become(path, arguments)
+            _become_stock(path, f"{folder or '.'}/{CLIENT}", arguments)
         adapters = f"{os.path.dirname(os.path.abspath(folder))}/{ADAPTERS}"
         path = f"{adapters}/{adapter}-adapter"
         os.chdir(adapters)
@@ -89,6 +89,19 @@ def _as_java(value: object) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}={_as_java(each)}' for key, each in value.items())}}}"
     return str(value)
+
+
+def _become_stock(path: str, client: str, arguments: Sequence[str]) -> NoReturn:
+    """Become the stock client; where the diversion was taken away since Engine started this, it is
+    at Engine's own name again."""
+    try:
+        _become(path, arguments)
+    except FileNotFoundError:
+        from storpool_ovirt.engine import client_file
+
+        if not client_file.is_stock(client):  # a copy of this program would start itself for ever
+            raise
+    _become(client, arguments)
 
 
 def _become(path: str, arguments: Sequence[str]) -> NoReturn:

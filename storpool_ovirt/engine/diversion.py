@@ -35,6 +35,9 @@ PROGRAM = "storpool-engine-divert"
 USER = "ovirt"  # who runs Engine, and so the dispatcher (ovirt-engine.spec.in)
 # Another one of these, which takes moments, and at most three runs of fapolicyd's program.
 LOCK_SECONDS = 40.0
+# Whoever may read a file may lock it (flock(2)), so it is in no folder that others can search.
+LOCK_FOLDER = "/run/storpool-ovirt"
+_LOCK = "engine-divert.lock"
 _REINSTALL = "reinstall ovirt-engine"
 
 
@@ -256,14 +259,18 @@ class Diversion:
     def _alone(self) -> Iterator[client_file.State]:
         """Hold off other runs; give what is there when they are done, without what they left."""
         limit = Deadline(LOCK_SECONDS)
+        folder = self._root + LOCK_FOLDER
         try:
-            folder = os.open(self._place.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = rights.private(folder, _LOCK)
         except OSError as error:
-            raise presence.unseen(self._place.folder, error) from error
+            why = f"cannot be made or opened ({error.strerror})"
+            raise errors.ConfigError(
+                f"the lock {folder}/{_LOCK}", why, "run this as root"
+            ) from error
         try:
             for _ in polls(limit, time.sleep):
                 try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     continue
@@ -273,7 +280,7 @@ class Diversion:
             self._place.tidy()
             yield self._place.read()
         finally:
-            os.close(folder)
+            os.close(lock)
 
 
 def _words_of_kept(state: client_file.State, place: client_file.Place) -> str:

@@ -137,7 +137,7 @@ def dying(at: int, *, behind: bool) -> Iterator[list[str]]:
 
 
 # Runs a program where a folder cannot be written, in a mount namespace of its own.
-READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+READ_ONLY = 'mount --bind "$0/usr" "$0/usr" && mount -o remount,ro,bind "$0/usr" && exec "$@"'
 
 
 def ran(machine: Machine, *arguments: str, read_only: bool = False) -> tuple[int, str, str]:

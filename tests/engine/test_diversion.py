@@ -345,13 +345,26 @@ def test_a_run_that_hangs_holds_up_the_next_for_a_while(
 ) -> None:
     """It says what it waited for, and how long."""
     monkeypatch.setattr(diversion, "LOCK_SECONDS", 0.2)
-    folder = os.open(machine.folder, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    machine.diversion().off()
+    (lock,) = Path(f"{machine.root}{diversion.LOCK_FOLDER}").iterdir()
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(errors.Locked, match="did not end within 0 s"):
             machine.diversion().on()
+
+
+def test_no_other_user_can_hold_it_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can read a file or folder can lock it: ours is in a folder that only root can search."""
+    monkeypatch.setattr(diversion, "LOCK_SECONDS", 0.2)
+    folders = [os.open(each, os.O_RDONLY) for each in (machine.folder, machine.root)]
+    try:
+        for each in folders:
+            fcntl.flock(each, fcntl.LOCK_EX)
+        machine.diversion().on()
     finally:
-        os.close(folder)
+        for each in folders:
+            os.close(each)
+    assert Path(f"{machine.root}{diversion.LOCK_FOLDER}").stat().st_mode & 0o777 == 0o700
 
 
 @needs_root
