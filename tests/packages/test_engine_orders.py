@@ -168,6 +168,40 @@ def test_an_erase_that_would_leave_engine_without_a_client_is_refused(running: M
     assert running.root.verified(*THEIRS) == []
 
 
+def test_an_erase_that_would_leave_a_dead_copy_is_refused(running: Machine) -> None:
+    """A restore made a file of the link, and Engine's own is gone. What is compiled stays too."""
+    text = running.root.path(DISPATCHER).read_text()
+    for each in (CLIENT, KEPT):
+        running.root.path(each).unlink()
+    running.root.path(CLIENT).write_text(text)
+    running.root.path(CLIENT).chmod(0o755)
+    before = running.root.files()
+    for step in ("erase storpool-ovirt-engine", "erase ours"):
+        assert "reinstall ovirt-engine" in running.said_at(step, code=None)
+        assert {each for each in before if each.endswith(".pyc")} <= running.root.files()
+    running.do("again 4.5.7", "erase ours")
+    assert running.root.verified(*THEIRS) == []
+
+
+def test_an_erase_without_scripts_is_cured_by_a_reinstallation(running: Machine) -> None:
+    """Nothing can be done for it: the link leads nowhere until then."""
+    assert running.said_at("erase ours", "--noscripts") == ""
+    assert not running.root.path(CLIENT).exists()
+    running.do("again 4.5.7")
+    assert stock_answer(running) == "stock 4.5.7 verb {}\n"
+    assert running.root.verified(*THEIRS) == []
+
+
+def test_a_dispatcher_that_was_written_over_comes_back(running: Machine) -> None:
+    """`cp` onto Engine's name went through the link: Engine's next start gives its own client back,
+    a reinstallation of ours the diversion."""
+    running.root.path(DISPATCHER).write_text("#!/bin/sh\necho patched\n")
+    assert "dnf reinstall storpool-ovirt-engine" in running.said_at("start")
+    assert stock_answer(running) == "stock 4.5.7 verb {}\n"
+    running.do("again ours")
+    check_diverted(running, "4.5.7")
+
+
 def test_what_somebody_else_put_there_is_left(running: Machine) -> None:
     """And keeps us from nothing: our dispatcher is not in use then."""
     running.root.path(CLIENT).unlink()

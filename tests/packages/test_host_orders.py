@@ -145,6 +145,28 @@ def test_a_database_that_cannot_be_read_keeps_the_package(running: Machine) -> N
     check_whole(running)
 
 
+def test_a_folder_in_the_place_of_our_link_is_told(machine: Machine) -> None:
+    """Before a file of the package is there; without it all goes on."""
+    machine.do("install 4.50.7")
+    folder = machine.root.path(f"{LIBEXEC}/os_brick")
+    folder.mkdir()
+    said = machine.said_at("install ours", code=None)
+    assert f"{LIBEXEC}/os_brick is a folder: move it away, then install again" in said
+    assert not machine.root.path(f"{LIBEXEC}/managedvolume-helper-storpool").is_symlink()
+    assert "not installed" in machine.root.rpm("-q", "storpool-ovirt-host", code=None)
+    folder.rmdir()
+    machine.do("install ours")
+    check_whole(machine)
+
+
+def test_an_erase_without_our_code_is_one_sentence(running: Machine) -> None:
+    """storpool-ovirt-common was taken away by force: nobody can tell what is attached."""
+    running.root.rpm("-e", "--nodeps", "--noscripts", "storpool-ovirt-common")
+    said = running.said_at("erase storpool-ovirt-host", code=None)
+    assert "storpool-ovirt-common is not here to tell" in said
+    assert "Traceback" not in said
+
+
 def test_links_that_were_made_by_hand_become_those_of_the_package(machine: Machine) -> None:
     """As README made them for pip: links in the same places that lead to another folder."""
     machine.do("install 4.50.7")
