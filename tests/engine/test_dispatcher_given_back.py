@@ -11,7 +11,7 @@ from diversion_ground import STARTS, Machine
 from storpool_ovirt.engine import dispatcher
 
 LIMIT_SECONDS = 60
-CODE = "import sys; from storpool_ovirt.engine import dispatcher; sys.exit(dispatcher.main(sys.argv[1:]))"
+CODE = "import sys; from storpool_ovirt.engine.dispatcher import main; sys.exit(main(sys.argv[1:]))"
 
 
 def called(machine: Machine) -> tuple[int, str]:
