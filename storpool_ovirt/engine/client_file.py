@@ -31,9 +31,6 @@ COPY = "a copy of our dispatcher"
 FOREIGN = "a link of somebody else's"
 OTHER = "no regular file"
 
-# Every start of our dispatcher, of a package or of pip, has one of these in it.
-_MARKS = (b"storpool_ovirt.engine.dispatcher", dispatcher.PROGRAM.encode())
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -126,19 +123,6 @@ def is_ours(target: str) -> bool:
     return os.path.basename(target) == dispatcher.PROGRAM
 
 
-def is_stock(path: str) -> bool:
-    """Return whether Engine's own client is at a path, as far as this user can see."""
-    try:
-        return _entry(path).kind == STOCK
-    except errors.Unseen:
-        return False
-
-
-def starts_ours(content: bytes) -> bool:
-    """Return whether a file with this content starts our dispatcher."""
-    return any(mark in content for mark in _MARKS)
-
-
 def _entry(path: str) -> Entry:
     target = presence.target(path)
     if target is not None:
@@ -152,7 +136,7 @@ def _entry(path: str) -> Entry:
         return Entry(MISSING)
     except OSError as error:
         raise presence.unseen(path, error) from error
-    kind = COPY if starts_ours(content) else STOCK
+    kind = COPY if dispatcher.starts_ours(content) else STOCK
     return Entry(kind, "", (facts.st_dev, facts.st_ino), bool(facts.st_mode & 0o111))
 
 

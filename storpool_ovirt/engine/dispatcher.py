@@ -30,6 +30,8 @@ PROGRAM = "storpool-engine-dispatcher"
 CLIENT = "cinderlib-client.py"
 STOCK = f"{CLIENT}.ovirt"
 ADAPTERS = "managedblock"
+# Every start of this program, of a package or of pip, has one of these in it.
+_MARKS = (b"storpool_ovirt.engine.dispatcher", PROGRAM.encode())
 OPTION = "adapter"
 _SHELL = "/bin/sh"
 _BLANKS = " \t\r\n"  # those of JSON (RFC 8259); str.strip() takes more
@@ -91,15 +93,28 @@ def _as_java(value: object) -> str:
     return str(value)
 
 
+def starts_ours(content: bytes) -> bool:
+    """Return whether a file with this content starts this program."""
+    return any(mark in content for mark in _MARKS)
+
+
+def _is_stock(client: str) -> bool:
+    """Return whether a regular file that is not ours is at Engine's name."""
+    from storpool_ovirt import rights
+
+    try:
+        return not os.path.islink(client) and not starts_ours(rights.read(client))
+    except OSError:
+        return False
+
+
 def _become_stock(path: str, client: str, arguments: Sequence[str]) -> NoReturn:
     """Become the stock client; where the diversion was taken away since Engine started this, it is
     at Engine's own name again."""
     try:
         _become(path, arguments)
     except FileNotFoundError:
-        from storpool_ovirt.engine import client_file
-
-        if not client_file.is_stock(client):  # a copy of this program would start itself for ever
+        if not _is_stock(client):  # a copy of this program would start itself for ever
             raise
     _become(client, arguments)
 

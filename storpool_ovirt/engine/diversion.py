@@ -313,7 +313,7 @@ def _fault_of(path: str) -> errors.ConfigError | None:
         content = rights.read(path)
     except OSError as error:
         return errors.ConfigError(path, f"cannot be started ({error.strerror})", again)
-    if not client_file.starts_ours(content):
+    if not dispatcher.starts_ours(content):
         # A shell's `>` and cp follow the link. It may be a patch of Engine's client.
         why = f"is no dispatcher of ours: what was written to {dispatcher.CLIENT} is in it"
         return errors.ConfigError(path, why, f"copy it if anybody wants that, then {again}")
