@@ -218,7 +218,7 @@ def test_bad_address_is_refused_without_showing_it(address: str) -> None:
 def test_missing_wheel_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who did not install the demo's requirements is told so."""
     monkeypatch.setattr(postgres, "WHEEL", "no_such_wheel")
-    with pytest.raises(postgres.WheelMissing, match=r"install storpool-ovirt\[demo\]"):
+    with pytest.raises(postgres.WheelMissing, match=r"make demo  in a clone"):
         postgres.installed_programs()
 
 

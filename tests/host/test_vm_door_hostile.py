@@ -17,7 +17,7 @@ from rigs.door_stage import LIMIT_SECONDS, SHIPPED, DoorStage, Volume
 from storpool_ovirt.host import vm_door, vm_hook
 from storpool_ovirt.privilege import sudo_request
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "install.md"
 
 
 def test_what_a_hostile_user_gets_by_the_door(doors: DoorStage) -> None:
@@ -205,17 +205,17 @@ def test_roots_log_is_in_roots_folder(doors: DoorStage) -> None:
 
 def test_what_is_shipped(doors: DoorStage) -> None:
     """The sudoers file is one that visudo takes, names the program that the hook asks, and is what
-    README installs."""
+    docs/install.md installs."""
     done = subprocess.run(
         ["visudo", "-c", "-f", SHIPPED], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done
     assert f'{sudo_request.DOOR} ""' in SHIPPED.read_text()
-    readme = README.read_text()
+    page = PAGE.read_text()
     for door in (sudo_request.DOOR, sudo_request.FENCE_DOOR):
         assert f"{door} " in SHIPPED.read_text()
     assert (
         "ln -s /opt/storpool-ovirt/bin/storpool-{vm,fence}-door /usr/libexec/storpool-ovirt/"
-        in readme
+        in page
     )
-    assert "etc/sudoers.d/storpool-ovirt /etc/sudoers.d/storpool-ovirt" in readme
+    assert "etc/sudoers.d/storpool-ovirt /etc/sudoers.d/storpool-ovirt" in page
