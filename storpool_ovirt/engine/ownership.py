@@ -151,6 +151,8 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     before = there.calls
     try:
         volumes.read(there, node.kind, names.address(tree.global_id(node)))
+        there.be_current()  # what it still had may be an answer of a moment ago
+        volumes.read(there, node.kind, names.address(tree.global_id(node)))
     except errors.NotFound:
         return
     except errors.WrongCluster:
