@@ -180,6 +180,26 @@ def test_the_second_run_of_a_boot_changes_nothing(fresh: Play, left: Disk) -> No
     assert kept(fresh.host1) == NOTHING
 
 
+@pytest.mark.parametrize("kind", names.VOLUME_TYPES)
+def test_a_later_start_clears_what_lost_its_device(fresh: Play, vm_disk: Disk, kind: str) -> None:
+    """T86, T95: taken by force while this host was up, and its row of either type: a start of vdsmd
+    in the same boot takes row, rule and link away, and the VM starts here again."""
+    quiet(start_vdsmd(fresh.host1))
+    crash(fresh, vm_disk)
+    quiet(start_vdsmd(fresh.host1))
+    guest = fresh.start(vm_disk, fresh.host1)
+    guest.stop()
+    row = fresh.host1.rows[vm_disk.active]
+    info = {**row["connection_info"], "driver_volume_type": kind}
+    fresh.host1.rows[vm_disk.active] = {**row, "connection_info": info}
+    item = {"volume": f"~{global_id(fresh, vm_disk)}", "detach": [1], "force": True}
+    post(fresh.cluster, "VolumesReassignWait", {"reassign": [item]})
+    assert not device(fresh, vm_disk).exists()
+    quiet(start_vdsmd(fresh.host1))
+    assert kept(fresh.host1) == NOTHING
+    runs_again(fresh, vm_disk)
+
+
 def test_other_vendors_rows_stay_byte_for_byte(fresh: Play, left: Disk) -> None:
     """T76: rows, rules and links of other adapters and drivers are the same after the hook,
     whatever is in them."""
