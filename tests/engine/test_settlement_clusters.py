@@ -3,17 +3,22 @@ operations left."""
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import pytest
 
 from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
-from rigs.yard import CLONE, DISK, HOUR, OTHER_CLUSTER, Yard
+from rigs.yard import CLONE, DISK, HOUR, OTHER_CLUSTER, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import audit, findings, reconcile, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import disks
+from storpool_ovirt.engine import disks, ownership
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ovirt_demo.database import Database
 
 
 def lost_disk(yard: Yard) -> str:
@@ -238,3 +243,19 @@ def test_another_spelling_of_the_address_hides_no_intent(
     assert f"--remove {DISK}" in finding.mend
     yard.remove(DISK, host="localhost")
     assert yard.report(host="localhost").findings == ()
+
+
+def test_an_old_answer_is_not_another_clusters(module_database: Database, tmp_path: Path) -> None:
+    """T62: a volume is deleted by hand, and every other answer is of before that: its own cluster,
+    asked by its id, still shows it. The disk is gone all the same."""
+    with opened_yard(module_database, tmp_path, lag="6") as yard:
+        yard.verb("create", DISK, GIB)
+        address = yard.address(DISK)
+        for gib in range(2, 10):
+            yard.ask(f"VolumeUpdate/{address}", {"size": gib * GIB})
+        yard.ask(f"VolumeDelete/{address}", {})
+        with yard.engine("extend") as engine:
+            engine.client.volumes()  # so that it is the last question that gets the old answer
+            node = engine.mapping.node(DISK)
+            assert node is not None
+            assert ownership.is_gone(engine, node)
