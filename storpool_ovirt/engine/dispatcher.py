@@ -100,11 +100,11 @@ def starts_ours(content: bytes) -> bool:
 
 def _is_stock(client: str) -> bool:
     """Return whether a regular file that is not ours is at Engine's name."""
-    from storpool_ovirt import rights
+    from storpool_ovirt import errors, presence, rights
 
     try:
-        return not os.path.islink(client) and not starts_ours(rights.read(client))
-    except OSError:
+        return presence.target(client) is None and not starts_ours(rights.read(client))
+    except (OSError, errors.Unseen):
         return False
 
 

@@ -8,6 +8,7 @@ of ours: names.VOLUME_TYPE_KEY.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from typing import Any
 
@@ -67,7 +68,7 @@ def _is_strict(root: str, log: Log) -> bool:
     try:
         for path in (root + CONF, *_dropped(root)):
             try:
-                if os.path.isdir(path):
+                if _is_folder(path):
                     continue
                 content = rights.read(path)
             except FileNotFoundError:
@@ -83,8 +84,16 @@ def _dropped(root: str) -> list[str]:
     found = [
         f"{root}{folder}/{name}"
         for folder in CONF_FOLDERS
-        if os.path.isdir(root + folder)
+        if _is_folder(root + folder)
         for name in presence.listed(root + folder)
         if name.endswith(".conf") and not name.startswith(".")
     ]
     return sorted(found, key=os.path.basename)
+
+
+def _is_folder(path: str) -> bool:
+    """Return whether there is a folder; raise OSError where nobody can look."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
