@@ -167,7 +167,7 @@ class Diversion:
 
     def _words_of_link(self, state: client_file.State) -> tuple[int, str]:
         target, kept, place = state.client.target, state.kept.kind, self._place
-        if not _is_live(target):
+        if not presence.there(target):
             how = f"{self._mend_of_link(target)}; {self._words_of_off(state)}"
             return 1, f"broken: {place.client} leads to {target}, which is not there: {how}"
         wrong = _fault_of(target)
@@ -180,7 +180,7 @@ class Diversion:
         return 0, f"on: {place.client} leads to {target}{other}"
 
     def _mend_of_link(self, target: str) -> str:
-        if target != self._own and _is_live(self._own):
+        if target != self._own and presence.there(self._own):
             return f"run {self._program} on"
         return f"run  {installation.mend(installation.ENGINE)}  to have it again"
 
@@ -291,10 +291,6 @@ def _words_of_kept(state: client_file.State, place: client_file.Place) -> str:
     if state.kept.kind == STOCK:
         return f", and newer than {place.kept}: ovirt-engine was updated or restored"
     return f", and {place.kept} is {state.kept.kind}"
-
-
-def _is_live(target: str) -> bool:
-    return presence.there(target)
 
 
 def _again() -> str:
