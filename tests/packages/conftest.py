@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import built_packages
+import package_machine
 import package_root
 import psycopg2
 import pytest
@@ -92,5 +93,23 @@ def installed(
                     root.rpm("-i", *theirs[place])
                 root.rpm("-i", *(packages[each] for each in built_packages.TOGETHER[place]))
         return root
+
+    return having
+
+
+@pytest.fixture
+def whole(
+    installed: Callable[[str], package_root.Root],
+    tmp_path: Path,
+    packages: dict[str, Path],
+    newer: dict[str, Path],
+) -> Callable[[str, dict[str, list[Path]]], package_machine.Machine]:
+    """Return a machine of its own in which all is installed in a place, with the packages of others
+    for it."""
+
+    def having(place: str, theirs: dict[str, list[Path]]) -> package_machine.Machine:
+        tmp_path.chmod(0o755)
+        root = installed(place).copy(tmp_path / "root")
+        return package_machine.Machine(root, place, theirs, packages, newer)
 
     return having

@@ -25,17 +25,9 @@ def machine(root: package_root.Root, stock: Stock, packages: Packages, newer: Pa
 
 
 @pytest.fixture
-def running(
-    installed: Callable[[str], package_root.Root],
-    tmp_path: Path,
-    stock: Stock,
-    packages: Packages,
-    newer: Packages,
-) -> Machine:
+def running(whole: Callable[..., Machine], stock: Stock) -> Machine:
     """A machine with Engine 4.5.7 and us."""
-    tmp_path.chmod(0o755)
-    root = installed("engine").copy(tmp_path / "root")
-    return Machine(root, "engine", _theirs(stock), packages, newer)
+    return whole("engine", _theirs(stock))
 
 
 def _theirs(stock: Stock) -> dict[str, list[Path]]:

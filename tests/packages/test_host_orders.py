@@ -32,17 +32,9 @@ def machine(root: package_root.Root, stock: Stock, packages: Packages, newer: Pa
 
 
 @pytest.fixture
-def running(
-    installed: Callable[[str], package_root.Root],
-    tmp_path: Path,
-    stock: Stock,
-    packages: Packages,
-    newer: Packages,
-) -> Machine:
+def running(whole: Callable[..., Machine], stock: Stock) -> Machine:
     """A host with Vdsm 4.50.7 and us."""
-    tmp_path.chmod(0o755)
-    root = installed("host").copy(tmp_path / "root")
-    return Machine(root, "host", stock.vdsm, packages, newer)
+    return whole("host", stock.vdsm)
 
 
 def check_whole(machine: Machine) -> None:
