@@ -22,6 +22,7 @@ pytest_plugins = [
         "yard_fixtures",
         "vdsm_user",
         "door_stage",
+        "machine",
     )
 ]
 

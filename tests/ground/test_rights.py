@@ -246,6 +246,7 @@ ALONE = {
     "process": "/proc",
     "volume_type": "/proc",
     "child": "/proc",
+    "run": "/dev/null",
     "dispatcher": "/proc",
     "client_file": "in a folder that it refuses where another user can replace it",
     "diversion": "opens that folder, to lock it",

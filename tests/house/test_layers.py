@@ -23,11 +23,12 @@ STOREYS = (
     ("policy",),
     ("engine", "host", "fence"),
     ("setup",),
+    ("doctor",),
     ("admin",),
 )
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 # Who alone may import a library; the other parts of the house start without it.
-ALONE = {"psycopg2": {"engine"}, "click": {"setup", "admin"}, "rich": {"setup", "admin"}}
+ALONE = {"psycopg2": {"engine"}, "click": {"admin"}, "rich": {"admin"}, "ovirtsdk4": {"setup"}}
 # The demo is beside the house; one command starts it, where it is installed.
 STARTS_THE_DEMO = "admin.commands.demo"
 BESIDE = {"storpool_simulator": storpool_simulator, "ovirt_demo": ovirt_demo}

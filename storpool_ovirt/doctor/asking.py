@@ -1,0 +1,160 @@
+"""A tool of the machine is asked: with a limit, as some user, without what our caller has in its
+environment."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import selectors
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, NamedTuple
+
+from storpool_ovirt import config, text
+from storpool_ovirt.doctor.checks import Site
+
+# What systemd gives to services, and an administrator's shell on EL. /usr/local is not in it: what
+# the machine's own daemons would not find is not what decides.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+# Most tools answer at once; one that does not must leave the check time to tell.
+TOOL_SECONDS = 5.0
+RESERVE_SECONDS = 0.3
+ANSWER_MAX_BYTES = 8 << 20
+_PIECE_BYTES = 1 << 16
+
+
+class Unasked(Exception):
+    """A tool could not be asked; the text says why. The check could not look."""
+
+
+class Missing(Unasked):
+    """The tool, or the user, is not here."""
+
+
+class Silent(Unasked):
+    """The tool did not end in time, or told more than can be read."""
+
+
+class Answer(NamedTuple):
+    """What a tool said: its exit code (negative: a signal), stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """Its last words, on one line: what it has to say of a failure."""
+        lines = [each.strip() for each in text.lines(self.err or self.out) if each.strip()]
+        return lines[-1] if lines else f"exit code {self.code}"
+
+
+class As(NamedTuple):
+    """As whom, where and with what a tool is started."""
+
+    user: str = ""
+    folder: str = "/"
+    environment: Mapping[str, str] = {}
+    given: bytes = b""
+
+
+def ask(
+    site: Site, command: Sequence[str], how: As | None = None, seconds: float = TOOL_SECONDS
+) -> Answer:
+    """Run a tool, found in PATH or by its whole path, and return its answer.
+
+    Raises Missing when the tool or the user is not there or may not be had, Silent when there was
+    no answer within the seconds, or within those that the check still has.
+    """
+    limit = min(seconds, site.left() - RESERVE_SECONDS)
+    if limit <= 0:
+        raise Silent(f"{command[0]} was not asked: no time was left")
+    how = how or As()
+    with tempfile.TemporaryFile() as given:
+        given.write(how.given)
+        given.seek(0)
+        process = _started(command, how, given)
+    with process:  # whoever it started holds its streams, and is ended with this check
+        try:
+            out, err = _read(process, time.monotonic() + limit)
+            code = process.wait(max(0.1, limit))
+        except (subprocess.TimeoutExpired, TimeoutError):
+            raise Silent(f"{command[0]} did not end within {limit:.3g} s") from None
+        except OverflowError:
+            raise Silent(f"{command[0]} tells more than can be read") from None
+        finally:
+            if process.poll() is None:
+                process.kill()
+    return Answer(code, out, err)
+
+
+def _started(command: Sequence[str], how: As, given: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", **how.environment}
+    if config.root():
+        environment["STORPOOL_OVIRT_ROOT"] = config.root()
+    # The file is looked for in our PATH, whatever the caller's is.
+    program = shutil.which(command[0], path=PATH) or command[0]
+    try:
+        return subprocess.Popen(
+            [program, *command[1:]],
+            cwd=how.folder,
+            env=environment,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            **_rights(how.user),
+        )
+    except FileNotFoundError as error:
+        where = how.folder if str(error.filename) == how.folder else command[0]
+        raise Missing(f"{where} is not here") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Missing(f"{command[0]} cannot be started ({why})") from error
+
+
+def _rights(user: str) -> dict[str, Any]:
+    """Return what Popen needs for a user with all groups of theirs, as a service has them."""
+    if not user:
+        return {}
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise Missing(f"user {user} is not known here") from None
+    if os.geteuid() == entry.pw_uid:
+        return {}
+    if os.geteuid() != 0:
+        raise Missing(f"only root can be user {user}: run this as root")
+    groups = [each.gr_gid for each in grp.getgrall() if user in each.gr_mem]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+
+
+def _read(process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
+    """Return what it writes until both streams end.
+
+    Raises TimeoutError at the end of the time, OverflowError when that is more than can be read.
+    """
+    streams = [each for each in (process.stdout, process.stderr) if each is not None]
+    pieces: list[list[bytes]] = [[] for _ in streams]
+    length = 0
+    with selectors.DefaultSelector() as open_ones:
+        for at, stream in enumerate(streams):
+            open_ones.register(stream, selectors.EVENT_READ, at)
+        while open_ones.get_map():
+            ready = open_ones.select(max(0.0, end - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                piece = os.read(key.fd, _PIECE_BYTES)
+                pieces[key.data].append(piece)
+                length += len(piece)
+                if not piece:
+                    open_ones.unregister(key.fileobj)
+            if length > ANSWER_MAX_BYTES:
+                raise OverflowError
+    out, err = (b"".join(each).decode(errors="replace") for each in pieces)
+    return out, err

@@ -1,0 +1,1 @@
+"""What makes a machine ready, step by step, and a storage domain in Engine."""
