@@ -1,0 +1,27 @@
+"""All checks, by the place that they are for.
+
+To add one, add a row to the table `CHECKS` of the module whose subject it is, or that module here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+
+from storpool_ovirt.doctor import checks
+from storpool_ovirt.doctor.checks import Check
+
+# Modules of this room, each with a tuple `CHECKS`. They are loaded when they are needed: those of
+# an Engine need PostgreSQL's library, which a host has not.
+MODULES: Mapping[str, Sequence[str]] = {
+    checks.ENGINE: (),
+    checks.HOST: (),
+}
+
+
+def of(place: str) -> list[Check]:
+    """Return the checks of a place; raise ImportError when a library that they need is missing."""
+    found: list[Check] = []
+    for name in MODULES[place]:
+        found += importlib.import_module(f"storpool_ovirt.doctor.{name}").CHECKS
+    return found
