@@ -182,7 +182,7 @@ class Diversion:
     def _mend_of_link(self, target: str) -> str:
         if target != self._own and presence.there(self._own):
             return f"run {self._program} on"
-        return f"run  {installation.mend(installation.ENGINE)}  to have it again"
+        return f"{_again()}  to have it again"
 
     def _words_of_off(self, state: client_file.State) -> str:
         if state.kept.kind == STOCK:

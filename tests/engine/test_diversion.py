@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from unittest import mock
@@ -15,7 +16,7 @@ from diversion_ground import READ_ONLY, STARTS, STEPS, Death, Machine, dying, fa
 
 from ovirt_demo import children
 from rigs import mounts
-from storpool_ovirt import errors, installation
+from storpool_ovirt import errors
 from storpool_ovirt.engine import client_file, dispatcher, diversion
 
 PROGRAM = children.find(diversion.PROGRAM)  # as messages have it
@@ -191,7 +192,8 @@ def test_a_link_that_leads_nowhere_says_what_mends_it(machine: Machine, kept: bo
         machine.kept.unlink()
     code, said = machine.diversion().status()
     assert (code, said.partition(": ")[0]) == (1, "broken")
-    assert f"run  {installation.mend(installation.ENGINE)}  to have it again; " in said
+    pip = f"{sys.prefix}/bin/pip install --force-reinstall --no-deps ."
+    assert f"run  {pip}  in the folder of the release  to have it again; " in said
     off = f"{machine.own.parent / diversion.PROGRAM} off goes back to Engine's own client"
     assert said.endswith(off if kept else f"{machine.kept} is missing: reinstall ovirt-engine too")
 
