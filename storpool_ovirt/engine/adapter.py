@@ -99,7 +99,9 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
     started = time.monotonic()
     verb, options, database, arguments = _parse(argv, log)
     if verb.is_gate:
-        config.check_ours_alone(options)
+        from storpool_ovirt.engine import gate
+
+        gate.check(options, config.root(), log)
     domain = config.domain(options, config.root())
     log.hide(domain.api.token.reveal())
     log.hide(database.password.reveal())

@@ -1,0 +1,137 @@
+"""What a domain's options say about themselves, before anything is asked: cheap, and certain.
+
+`storage_stats`, which Engine runs before it has a domain and whose options nobody can correct
+afterwards, refuses what cannot work and writes the rest into its log; `storpool-ovirt doctor`
+tells all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt.log import Log
+
+ADAPTER = "adapter"
+TOKEN, TOKEN_FILE = "sp_auth_token", "sp_auth_token_file"
+_NEAR = 0.5  # of difflib: how alike a name that was meant may be
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong with a domain's options: what, why, and what to do.
+
+    `refuses`: no domain like it can work. `risk` is what happens if nobody does anything.
+    """
+
+    name: str
+    error: errors.ConfigError
+    risk: str
+    refuses: bool = False
+
+
+def check(options: Mapping[str, object], root: str, log: Log) -> None:
+    """Raise ConfigError for options with which no domain can work; log what else is wrong."""
+    for fault in faults(options, root):
+        if fault.refuses:
+            raise fault.error
+        log.line("option_doubtful", kind=fault.name, reason=fault.error)
+
+
+def faults(options: Mapping[str, object], root: str = "") -> Iterator[Fault]:
+    """Yield what is wrong with a domain's options by themselves.
+
+    No secret is in it. How each value is read is not looked at here: that is config.domain's.
+    """
+    try:
+        config.check_ours_alone(options)
+    except errors.ConfigError as error:
+        risk = (
+            "With the diversion off, Engine's own client says of a delete that it was done: Engine"
+            " forgets a disk whose volume stays in StorPool"
+        )
+        yield Fault("volume_driver", error, risk, refuses=True)
+    yield from _ignored(options)
+    yield from _of_token(options)
+    for path in _token_paths(options, root):
+        yield from _readers(path)
+
+
+def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
+    """Yield the options that nobody reads: Cinder's own, and misspelt ones without our prefix.
+
+    Those with it config.domain refuses.
+    """
+    known = {option.name for option in config.OPTIONS} | {ADAPTER, config.CINDER_DRIVER}
+    for key in options:
+        word = key.strip().lower()
+        if key in known or word.startswith(config.PREFIX):
+            continue
+        # Cinder's driver has storpool_template.
+        meant = config.PREFIX + word.partition("storpool_")[2] if "storpool_" in word else word
+        import difflib  # who has no such option does not pay for it
+
+        near = difflib.get_close_matches(meant, sorted(known), 1, _NEAR)
+        advice = f"do you mean {near[0]}?" if near else "leave it out"
+        error = errors.ConfigError(
+            f"driver option {names.shown(key)}", "is not one of ours and does nothing", advice
+        )
+        yield Fault("ignored", error, "What it was meant to say is not so")
+
+
+def _of_token(options: Mapping[str, object]) -> Iterator[Fault]:
+    if not options.get(TOKEN):
+        return
+    error = errors.ConfigError(
+        f"driver option {TOKEN}",
+        "is on the command line of each verb, where every local user of this machine can read it",
+        f"give {TOKEN_FILE} in its place",
+    )
+    yield Fault("token_in_arguments", error, WHO_HAS_IT)
+    if options.get(TOKEN_FILE):
+        error = errors.ConfigError(
+            f"driver option {TOKEN_FILE}", f"does nothing beside {TOKEN}", f"leave {TOKEN} out"
+        )
+        yield Fault("token_file_unused", error, "A new token in that file is never used")
+
+
+WHO_HAS_IT = "Who has the token can read, change and delete every volume of the StorPool cluster"
+
+
+def _token_paths(options: Mapping[str, object], root: str) -> list[str]:
+    """Return the file that the token comes from, as far as the options tell."""
+    if options.get(TOKEN):
+        return []
+    path = options.get(TOKEN_FILE)
+    return [path] if isinstance(path, str) and path else [root + storpool_conf.FILE]
+
+
+def _readers(path: str) -> Iterator[Fault]:
+    if not is_open_to_all(path):
+        return
+    error = errors.ConfigError(
+        path,
+        "can be read by every local user of this machine",
+        f"run  chown root:ovirt {path} && chmod 0640 {path}",
+    )
+    yield Fault("token_open", error, WHO_HAS_IT)
+
+
+def is_open_to_all(path: str) -> bool:
+    """Return whether every user can read a file, by its mode and those of the folders above it.
+
+    What cannot be looked at is not open by what can be seen: who reads it says so.
+    """
+    try:
+        place = os.path.realpath(path)
+        if not os.stat(place).st_mode & stat.S_IROTH:
+            return False
+        while place != "/":
+            place = os.path.dirname(place)
+            if not os.stat(place).st_mode & stat.S_IXOTH:
+                return False
+    except OSError:
+        return False
+    return True
