@@ -33,10 +33,11 @@ def opened(
 
     `make`: old tables are brought up to date; `without`: there need not be any.
     """
-    # The database's library is here: fence-host does without.
+    # fence-host does without these.
     from storpool_ovirt.cluster import api
-    from storpool_ovirt.engine import journal, mapping, tree
+    from storpool_ovirt.engine import connection, journal, mapping, tree
 
+    connection.check_driver()
     root = config.root()
     with limits.limited(where.limit_seconds, f"the end of {verb}") as deadline:
         meant = domain(out, where.options, root)

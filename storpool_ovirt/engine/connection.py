@@ -1,4 +1,7 @@
-"""Connections to PostgreSQL: within a deadline, whatever server and resolver do."""
+"""Connections to PostgreSQL: within a deadline, whatever server and resolver do.
+
+psycopg2 is loaded by whoever connects: a host may not have it, and help needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ import select
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable
-
-import psycopg2
-import psycopg2.extensions
 
 from storpool_ovirt import errors, text
 from storpool_ovirt.cluster import wire
@@ -26,6 +26,11 @@ _POOLER_REFUSALS = ("unsupported startup parameter", "statement pooling mode")
 Settings = Callable[[], Mapping[str, object]]
 
 
+def check_driver() -> None:
+    """Raise ImportError where there is nothing to connect with."""
+    import psycopg2  # noqa: F401
+
+
 @contextmanager
 def opened(
     address: database_url.Database,
@@ -41,6 +46,8 @@ def opened(
 
     Raises DatabaseUnavailable; DeadlineExceeded when the server does not answer in time.
     """
+    import psycopg2.extensions
+
     # With a wait callback psycopg2 never blocks inside libpq, so a server that hangs cannot outlast
     # our deadline.
     waiting = _Wait(deadline if seconds is None else deadline.within(seconds), what)
@@ -76,6 +83,8 @@ def translated(
     address: database_url.Database, through: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
     """Turn psycopg2's errors into ours; those that the caller asks about pass through."""
+    import psycopg2
+
     try:
         yield
     except through:
@@ -112,6 +121,8 @@ class _Wait:
         self._what = what
 
     def __call__(self, connection: Any) -> None:
+        import psycopg2.extensions
+
         while True:
             state = connection.poll()
             if state == psycopg2.extensions.POLL_OK:

@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import psycopg2
-import psycopg2.errors
-
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import connection, database_url, tables
@@ -119,6 +116,8 @@ class Session:
 
     def _read_version(self) -> int:
         """Return the version of the tables, 0 where there are none; keep this Engine's location."""
+        import psycopg2.errors
+
         missing = psycopg2.errors.UndefinedTable
         try:
             rows = self.rows(
@@ -156,6 +155,8 @@ class Session:
 
         False when another holds it and does not end in time.
         """
+        import psycopg2.errors
+
         function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
         taken = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
         try:

@@ -24,7 +24,7 @@ PACKAGES = ("common", "admin", "engine", "host", "cinder")
 # What is installed together on a machine of each kind.
 TOGETHER = {
     "engine": ("common", "admin", "engine"),
-    "host": ("common", "host"),
+    "host": ("common", "admin", "host"),
     "cinder": ("common", "cinder"),
 }
 LIMIT_SECONDS = 600

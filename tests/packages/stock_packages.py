@@ -87,8 +87,9 @@ echo >%{{buildroot}}{data}/logger.conf
     logs = "/var/log/ovirt-engine"
     more = [f"{logs}/managedblock"] if new else [f"{logs}/cinderlib"]
     top = data.rpartition("/")[0]
-    made = "".join(f"mkdir -p %{{buildroot}}{each}\n" for each in (*more, logs, top))
-    owned = f"%dir {top}\n" + "\n".join(
+    etc = "/etc/ovirt-engine"
+    made = "".join(f"mkdir -p %{{buildroot}}{each}\n" for each in (*more, logs, top, etc))
+    owned = f"%dir {top}\n%dir {etc}\n" + "\n".join(
         f"%attr(0700, ovirt, ovirt) %dir {each}" for each in (logs, *more)
     )
     return [

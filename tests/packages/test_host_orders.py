@@ -159,6 +159,15 @@ def test_an_erase_without_our_code_is_one_sentence(running: Machine) -> None:
     assert "Traceback" not in said
 
 
+def test_the_command_stays_as_long_as_a_host_needs_it(running: Machine) -> None:
+    """Nothing could look after the host: it is refused, also where rpm is not to ask who needs
+    it."""
+    assert "is needed by" in running.said_at("erase storpool-ovirt-admin", code=None)
+    said = running.said_at("erase storpool-ovirt-admin", "--nodeps", code=None)
+    assert "managedvolume-helper-storpool is still here and needs it" in said
+    check_whole(running)
+
+
 def test_links_that_were_made_by_hand_become_those_of_the_package(machine: Machine) -> None:
     """As README made them for pip: links in the same places that lead to another folder."""
     machine.do("install 4.50.7")

@@ -18,6 +18,7 @@ from stock_packages import HOOKS
 
 import storpool_ovirt
 from rigs.stage_fixtures import Stage
+from storpool_ovirt.admin import commands
 
 PROGRAMS = "/usr/libexec/storpool-ovirt"
 VDSM = "/usr/libexec/vdsm"
@@ -181,21 +182,34 @@ def test_hooks_doors_and_agent_run(host: package_root.Root, module_stage: Stage)
     assert [path.name for path in host.path("/var/log/storpool-ovirt").iterdir()]
 
 
-def test_a_host_may_have_the_command(host: package_root.Root, packages: dict[str, Path]) -> None:
-    """By the one package more: as root it lists there who has what."""
-    host.rpm("-U", packages["admin"])
+def without_driver(root: package_root.Root) -> None:
+    """Have the root a Python of its own, without psycopg2."""
+    home = Path(f"{root.folder}-python")
+    subprocess.run(["cp", "-a", str(root.python.home), str(home)], check=True)
+    root.python = root.python._replace(home=home)
+    shutil.rmtree(next(home.glob("lib/python3*/site-packages")) / "psycopg2")
+
+
+def test_a_host_has_the_command(host: package_root.Root) -> None:
+    """As root it lists there who has what, and tells what each command takes, without a library for
+    databases; a command that needs one says so in one sentence."""
+    without_driver(host)
     done = host.run("/usr/sbin/storpool-ovirt", "attachments")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    for name in commands.TABLE.keys() - {"demo"}:
+        done = host.run("/usr/sbin/storpool-ovirt", name, "--help")
+        assert (done.returncode, done.stderr) == (0, ""), name
+    audit = host.run("/usr/sbin/storpool-ovirt", "audit")
+    assert audit.returncode == 3
+    assert audit.stderr.endswith("psycopg2 is not installed: run  dnf install python3-psycopg2\n")
+    assert audit.stderr.count("\n") == 1
     assert host.verified("storpool-ovirt-admin", "storpool-ovirt-host") == []
 
 
 def test_what_is_missing_comes_from_packages(copied: Copied) -> None:
     """T24: EL's psycopg2, or what we bundle; pip would be the system's. The demo is not here."""
     root = copied("engine")
-    home = Path(f"{root.folder}-python")
-    subprocess.run(["cp", "-a", str(root.python.home), str(home)], check=True)
-    root.python = root.python._replace(home=home)
-    shutil.rmtree(next(home.glob("lib/python3*/site-packages")) / "psycopg2")
+    without_driver(root)
     audit = root.run("/usr/sbin/storpool-ovirt", "audit")
     assert audit.returncode == 3
     assert audit.stderr.endswith("psycopg2 is not installed: run  dnf install python3-psycopg2\n")

@@ -37,7 +37,7 @@ def test_each_is_for_every_machine(packages: dict[str, Path]) -> None:
     ("name", "needs"),
     [
         ("common", {"/usr/bin/python3", "python3 >= 3.9"}),
-        ("admin", {"python3-psycopg2"}),
+        ("admin", set()),
         ("engine", {"ovirt-engine-backend >= 4.5.4", "python3-psycopg2", "logrotate"}),
         ("host", {"vdsm >= 4.50.5.1", "sudo", "logrotate"}),
         ("cinder", set()),
@@ -54,7 +54,15 @@ def test_each_needs_what_a_distribution_has(
     assert needs <= asked
     if name != "common":
         release = query(packages[name], "--queryformat", "%{VERSION}-%{RELEASE}")[0]
-        assert f"storpool-ovirt-{'admin' if name == 'engine' else 'common'} = {release}" in own
+        needed = "admin" if name in ("engine", "host") else "common"
+        assert f"storpool-ovirt-{needed} = {release}" in own
+
+
+def test_what_only_engines_machine_has_is_recommended(packages: dict[str, Path]) -> None:
+    """The command works on a host without it; no other package asks for more than it needs."""
+    for name in PACKAGES:
+        told = {"python3-psycopg2", "python3-ovirt-engine-sdk4"} if name == "admin" else set()
+        assert set(query(packages[name], "--recommends")) - {"user(ovirt)", "group(ovirt)"} == told
 
 
 def test_what_is_bundled_is_told_with_its_licence(packages: dict[str, Path]) -> None:
@@ -83,12 +91,13 @@ def test_only_cinders_has_a_dist_info(packages: dict[str, Path]) -> None:
         assert all(path.startswith(CODE) for path in found)
 
 
-def test_a_host_has_nothing_of_engines(packages: dict[str, Path]) -> None:
-    """No database, no command of administrators, no simulator, no demo; nor has anybody the
-    last two."""
+def test_what_vdsm_runs_has_nothing_of_engines(packages: dict[str, Path]) -> None:
+    """Nor of the administrators' command, which its package needs; simulator and demo are in
+    none."""
     hosts = {path for name in ("common", "host") for path in files(packages[name])}
-    assert not [each for each in hosts if each.startswith((f"{CODE}/storpool_ovirt/engine",))]
-    assert not [each for each in hosts if "/admin" in each or "click" in each or "psycopg2" in each]
+    rooms = [f"{CODE}/storpool_ovirt/{each}" for each in ("admin", "doctor", "engine", "setup")]
+    assert not [each for each in hosts if each.startswith((*rooms, f"{CODE}/bundled-admin"))]
+    assert not [each for each in hosts if "click" in each or "psycopg2" in each]
     all_files = {path for name in PACKAGES for path in files(packages[name])}
     assert not [each for each in all_files if "storpool_simulator" in each or "ovirt_demo" in each]
 
@@ -109,6 +118,7 @@ def test_rights_and_owners(packages: dict[str, Path]) -> None:
     others = {
         "/var/log/ovirt-engine/managedblock": ("drwx------", "ovirt:ovirt"),
         "/var/log/storpool-ovirt": ("drwx------", "root:root"),
+        "/etc/ovirt-engine/storpool-ovirt": ("drwxr-x---", "root:ovirt"),
         "/etc/sudoers.d/storpool-ovirt": ("-r--r-----", "root:root"),
     }
     found = {path: each for name in PACKAGES for path, each in files(packages[name]).items()}
@@ -129,7 +139,8 @@ def test_what_an_administrator_may_change_is_kept(packages: dict[str, Path]) -> 
 
 
 def _is_setting(path: str) -> bool:
-    return path.startswith("/etc/") and path != "/etc/multipath/conf.d"
+    folders = ("/etc/multipath/conf.d", "/etc/ovirt-engine/storpool-ovirt")
+    return path.startswith("/etc/") and path not in folders
 
 
 def test_two_builds_give_the_same_files(packages: dict[str, Path], tmp_path: Path) -> None:
