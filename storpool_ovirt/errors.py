@@ -209,15 +209,18 @@ class AddressUnknown(Unavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """The mapping database did not do what was asked; `where` has no password in it."""
+    """The mapping database, or the one that `what` names, did not do what was asked.
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
+    `where` has no password in it.
+    """
+
+    def __init__(self, where: str, why: str, what: str = "the mapping database") -> None:
+        super().__init__(where, why, what)
+        self.where, self.why, self.what = where, why, what
 
     def __str__(self) -> str:
         return (
-            f"the mapping database {self.where} is not usable ({self.why}): check PostgreSQL and"
+            f"{self.what} {self.where} is not usable ({self.why}): check PostgreSQL and"
             " Engine's settings"
         )
 

@@ -59,6 +59,18 @@ def own_database(root: str = "") -> database_url.Database:
 
 def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> database_url.Database:
     """Return the database of the first of these prefixes that Engine's files have."""
+    keys = values(root)
+    for prefix in prefixes:
+        if prefix + "HOST" in keys:
+            return _database(prefix, keys, root + FOLDER)
+    raise errors.ConfigError(what, f"is not told in {root}{FOLDER}", advice)
+
+
+def values(root: str = "") -> dict[str, str]:
+    """Return all that Engine's files say, as Engine reads them; there are passwords among it.
+
+    Raises ConfigError for a file that may not be read, or with which Engine would not start.
+    """
     keys: dict[str, str] = {}
     for path in _paths(root):
         try:
@@ -70,10 +82,7 @@ def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> da
                 path, f"cannot be read ({error.strerror})", "run this as root or as the user ovirt"
             ) from error
         _add(keys, text.decoded(data, path, damaged=True), path)
-    for prefix in prefixes:
-        if prefix + "HOST" in keys:
-            return _database(prefix, keys, root + FOLDER)
-    raise errors.ConfigError(what, f"is not told in {root}{FOLDER}", advice)
+    return keys
 
 
 def _paths(root: str) -> list[str]:
