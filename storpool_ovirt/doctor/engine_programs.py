@@ -1,0 +1,157 @@
+"""The programs that Engine starts: whether they are there, are this installation's, and start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import storpool_ovirt
+from storpool_ovirt import installation, presence, text
+from storpool_ovirt.doctor import asking, checks, engine_machine
+from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
+from storpool_ovirt.engine import adapter, diversion
+
+LINK = f"{engine_machine.ADAPTERS}/{adapter.PROGRAM}"
+PIPS_FOLDER = "/opt/storpool-ovirt"
+DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
+PACKAGES = ("storpool-ovirt-common", "storpool-ovirt-admin", "storpool-ovirt-engine")
+_SHOWN_MAX = 5
+_NOT_REACHED = "what is mended or updated here is not what Engine runs"
+_NO_VERB = engine_machine.NO_VERB
+# What status begins with, how bad that is, and whether `on` mends it.
+_STATUS = {
+    "off": (CRITICAL, _NO_VERB, True),
+    "copied": (WARNING, _NOT_REACHED, True),
+    "half": (WARNING, "domains of Engine's own cinderlib client do not work", False),
+    "broken": (CRITICAL, f"of any managed block domain {_NO_VERB}", False),
+    "foreign": (CRITICAL, _NO_VERB, False),
+}
+
+
+def dispatcher(site: Site) -> Iterator[Result]:
+    """Ask the program that diverts."""
+    program = engine_machine.program(diversion.PROGRAM)
+    answer = asking.ask(site, [program, "status"])
+    said = answer.said if answer.code else answer.out.strip()
+    if answer.code == 0 and "another installation" not in said:
+        yield checks.ok(said)
+        return
+    result, risk, is_mended = _STATUS.get(said.partition(":")[0], (CRITICAL, _NO_VERB, False))
+    if answer.code == 0:
+        result, risk, is_mended = WARNING, _NOT_REACHED, True
+    mend = f"{program} on"
+    fix = mend if is_mended else f"dnf reinstall ovirt-engine && {mend}"
+    action = Action(mend, _divert) if is_mended else None
+    yield Result(result, said, risk, fix, action=action)
+
+
+def _divert(root: str) -> str:
+    program = engine_machine.program(diversion.PROGRAM)
+    site = Site(checks.ENGINE, root)
+    return engine_machine.done(asking.ask(site, [program, "on"]), f"{program} on")
+
+
+def adapter_link(site: Site) -> Iterator[Result]:
+    """Start what Engine starts, as Engine's user, and let it say who it is."""
+    link = site.path(LINK)
+    own = engine_machine.program(adapter.PROGRAM)
+    mend = engine_machine.installed(
+        "dnf reinstall storpool-ovirt-engine",
+        f"mkdir -p {engine_machine.ADAPTERS} && ln -sfn {own} {LINK}",
+    )
+    if not presence.there(link):
+        leads = presence.target(link)
+        why = f"leads to {leads}, which is not there" if leads else "is missing"
+        yield Result(CRITICAL, f"{link} {why}", _NO_VERB, mend)
+        return
+    folder = site.path(engine_machine.ADAPTERS)
+    answer = engine_machine.started(site, folder, [link, "--version"])
+    words = answer.out.split()
+    if answer.code or words[:1] != [adapter.PROGRAM]:
+        yield _not_ours(link, answer, mend)
+        return
+    leads, version = os.path.realpath(link), words[-1]
+    if version != storpool_ovirt.__version__:
+        cause = f"Engine runs {leads} of version {version}, this is {storpool_ovirt.__version__}"
+        yield Result(WARNING, cause, _NOT_REACHED, mend)
+    elif leads != os.path.realpath(own):
+        cause = f"{link} leads to {leads}, which is another installation's than {own}"
+        yield Result(WARNING, cause, _NOT_REACHED, mend)
+    else:
+        yield checks.ok(f"{link} is {' '.join(words)}, and user {engine_machine.USER} starts it")
+
+
+def _not_ours(link: str, answer: asking.Answer, mend: str) -> Result:
+    if answer.code == 0:
+        cause = f"{link} is somebody else's adapter: to --version it says {answer.said}"
+        risk = "it does not know our disks: of their deletes it says that they were done"
+        return Result(CRITICAL, cause, risk, f"see docs/upgrade.md, then {mend}")
+    cause = f"user {engine_machine.USER} cannot start {link} ({answer.said})"
+    fix = engine_machine.installed(
+        f"rpm -V {' '.join(PACKAGES)}; {mend}", f"namei -l {link}; {mend}"
+    )
+    return Result(CRITICAL, cause, _NO_VERB, fix)
+
+
+def packages(site: Site) -> Iterator[Result]:
+    """Ask rpm whether what it installed is as it was, and look for what pip left beside it."""
+    beside = _pip_beside(site)
+    yield from beside
+    names = " ".join(PACKAGES)
+    if not installation.is_packaged():
+        if not beside:
+            yield checks.ok("pip installed this: there is no package to compare with")
+        return
+    answer = asking.ask(site, ["rpm", "-V", *PACKAGES])
+    changed = [line for line in text.lines(answer.out) if _is_a_change(line)]
+    if changed:
+        cause = f"rpm -V tells of {len(changed)}: {'; '.join(changed[:_SHOWN_MAX])}"
+        risk = "programs of two versions, or a part of one, are what runs"
+        yield Result(WARNING, cause, risk, f"dnf reinstall {names}")
+    else:
+        yield checks.ok(f"rpm -V {names} tells of no change")
+
+
+def _is_a_change(line: str) -> bool:
+    """Return whether a line of rpm -V tells of more than a setting that somebody changed."""
+    marks, _, rest = line.strip().partition(" ")
+    return bool(rest) and (marks == "missing" or not rest.lstrip().startswith("c "))
+
+
+def _pip_beside(site: Site) -> list[Result]:
+    program = site.path(f"{installation.PACKAGES_PROGRAMS}/{adapter.PROGRAM}")
+    pips = site.path(PIPS_FOLDER)
+    # pip's way may have links to /opt where packages have programs.
+    if not presence.there(program) or presence.target(program) or not presence.there(pips):
+        return []
+    cause = f"{pips}, which pip made, is there beside the packages"
+    risk = "commands and links may be of either, and an update changes only one of them"
+    fix = f"rm -f /usr/local/sbin/storpool-ovirt && rm -r {pips}"
+    return [Result(WARNING, cause, risk, fix)]
+
+
+def service(site: Site) -> Iterator[Result]:
+    """Look for the drop-in by which Engine's service diverts before it starts."""
+    etc, usr = site.path(f"/etc/{DROP_IN}"), site.path(f"/usr/lib/{DROP_IN}")
+    if presence.named(etc) and presence.named(usr):
+        cause = f"{etc} hides the package's {usr}"
+        risk = "Engine's service starts a program that an uninstall by pip takes away"
+        yield Result(WARNING, cause, risk, f"rm -f {etc} && systemctl daemon-reload")
+    elif presence.named(etc) or presence.named(usr):
+        yield checks.ok("Engine's service diverts its client before each start")
+    elif engine_machine.is_released(site):
+        cause = f"neither {etc} nor {usr} is there: Engine's service does not divert its client"
+        risk = f"after an update of ovirt-engine {_NO_VERB}, until somebody diverts again"
+        copied = f"install -D -m 0644 etc/{DROP_IN} /etc/{DROP_IN} && systemctl daemon-reload"
+        reinstall = "dnf reinstall storpool-ovirt-engine"
+        yield Result(WARNING, cause, risk, engine_machine.installed(reinstall, copied))
+    else:
+        yield checks.ok("this Engine starts adapters itself: there is nothing to divert")
+
+
+CHECKS = (
+    Check("engine-dispatcher", "Engine's client leads to our dispatcher", dispatcher),
+    Check("engine-adapter", "user ovirt can start the adapter, and it is ours", adapter_link),
+    Check("engine-packages", "the installation is whole, and the only one", packages),
+    Check("engine-service", "Engine's service diverts before it starts", service),
+)
