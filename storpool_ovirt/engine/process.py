@@ -7,8 +7,9 @@ the process tell two of one pid apart. The journal keeps all three in one text, 
 from __future__ import annotations
 
 import os
-import time
 from typing import NamedTuple
+
+from storpool_ovirt import processes
 
 # What a process is said to be where /proc does not tell its machine, or its start.
 UNTOLD, UNKNOWN_START = "-", 0
@@ -42,14 +43,10 @@ class Process(NamedTuple):
         return found == self.start if found is not None and self.start != UNKNOWN_START else None
 
     def age_seconds(self) -> float | None:
-        """Return how long ago it was started; None for this process, and for another machine's.
-
-        The time since this machine's start never goes back, whatever its clock does.
-        """
+        """Return how long ago it was started; None for this process, and for another machine's."""
         if not self._is_here() or self == own():
             return None
-        ticks = self.start / os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks
+        return processes.Told(0, self.start).age_seconds()
 
     def _is_here(self) -> bool:
         return self.machine == _machine()
@@ -86,12 +83,8 @@ def _machine() -> str:
 
 def _started(pid: int) -> int | None:
     """Return when a process was started, None where /proc does not tell it."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            # Field 22 of proc(5), counted behind the name in parentheses, which may hold anything.
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return None
+    found = processes.told(pid)
+    return None if found is None else found.start
 
 
 def _exists(pid: int) -> bool:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence, Set
 from typing import Callable
 
-from storpool_ovirt import errors, names, rights
+from storpool_ovirt import errors, names, processes, rights
 from storpool_ovirt.host import vdsm_rows
 from storpool_ovirt.log import Log
 
@@ -124,18 +124,13 @@ def _daemon() -> int | None:
     """Return the process id of the supervdsmd that started this program, None where another did."""
     process = os.getppid()
     for _ in range(ANCESTORS_MAX):
-        if process <= 1:
+        found = processes.told(process) if process > 1 else None
+        if found is None:
             break
-        try:
-            with open(f"/proc/{process}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-            with open(f"/proc/{process}/stat", "rb") as file:
-                facts = file.read().rpartition(b")")[2].split()
-        except OSError:
-            break
-        if any(os.path.basename(word).startswith(DAEMON.encode()) for word in words[:3]):
+        words = processes.words(process)[:3]
+        if any(os.path.basename(word).startswith(DAEMON) for word in words):
             return process
-        process = int(facts[1])
+        process = found.parent
     return None
 
 
@@ -144,11 +139,11 @@ def _is_newer(path: str, process: int) -> bool:
 
     Its modification time is that of the package's build, so the time of its change counts.
     """
+    found = processes.told(process)
+    if found is None:
+        return True
     try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
         changed = os.stat(path).st_ctime
     except OSError:
         return True
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    return time.time() - changed < age - ROUNDED
+    return time.time() - changed < found.age_seconds() - ROUNDED

@@ -244,7 +244,7 @@ ALONE = {
     "console": "/dev/null",
     "openers": "/proc and /sys",
     "process": "/proc",
-    "volume_type": "/proc",
+    "processes": "/proc",
     "child": "/proc",
     "run": "/dev/null",
     "dispatcher": "/proc",
