@@ -15,7 +15,7 @@ from storpool_ovirt.doctor.checks import Check
 # an Engine need PostgreSQL's library, which a host has not.
 MODULES: Mapping[str, Sequence[str]] = {
     checks.ENGINE: ("engine_programs",),
-    checks.HOST: (),
+    checks.HOST: ("host_hooks",),
 }
 
 

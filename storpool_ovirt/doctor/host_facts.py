@@ -1,0 +1,167 @@
+"""What many checks of a host begin with: where Vdsm's things are, who runs, what Vdsm says, and
+who keeps a user from a file."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pwd
+import subprocess
+import time
+from typing import Any
+
+from storpool_ovirt import config, installation, presence, processes, rights, text
+from storpool_ovirt.cluster import api
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.doctor import asking
+from storpool_ovirt.doctor.checks import Action, Site
+from storpool_ovirt.host import boot_sweep, vdsm_rows, vm_hook
+from storpool_ovirt.limits import LIMITS
+
+VDSM, QEMU = "vdsm", "qemu"
+LIBEXEC = "/usr/libexec/vdsm"
+HOOKS = vm_hook.HOOKS_FOLDER
+OURS = "50_storpool"
+BOOT_POINT = "before_vdsm_start"
+BOOT_MARKER = boot_sweep.MARKER
+# What Vdsm starts its helper with, and what its daemons are.
+PYTHON = "/usr/bin/python3"
+VDSMD, SUPERVDSMD = "vdsmd", "supervdsmd"
+RESTART = "systemctl restart vdsmd"
+SETUP = "storpool-ovirt setup host"
+TREE_OF_PIP = "/opt/storpool-ovirt"
+# What a check that asks StorPool keeps back to tell what came of it.
+LAST_SECONDS = 0.5
+# Vdsm asks its helper when it is asked what this host is, and that os-brick: two seconds and more.
+VDSM_SECONDS = 6.0
+
+
+def again() -> str:
+    """Return the command that puts back what is missing of ours on this host."""
+    return installation.mend(installation.HOST) if installation.is_packaged() else SETUP
+
+
+def user(name: str) -> rights.User:
+    """Return the ids of a user of this machine, whose rights can be taken.
+
+    Raises Missing where there is no such user, or only root could be it.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise asking.Missing(f"user {name} is not known here") from None
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise asking.Missing(f"only root can be user {name}: run this as root")
+    return rights.User(entry.pw_uid, entry.pw_gid)
+
+
+def daemon(name: str) -> int | None:
+    """Return the process id of one of Vdsm's daemons, None where it does not run."""
+    for pid in processes.all_of_them():
+        words = processes.words(pid)[:3]
+        if any(word.endswith(f"/{name}") for word in words):
+            return pid
+    return None
+
+
+def is_older(pid: int, path: str) -> bool:
+    """Return whether a process was started before a name came to be as it is now.
+
+    Raises Unseen and FileNotFoundError as `os.lstat` would, where nobody can tell.
+    """
+    told = processes.told(pid)
+    changed = os.lstat(path).st_ctime
+    return told is not None and time.time() - changed < told.age_seconds()
+
+
+def settings(site: Site) -> config.HostSettings:
+    """Return what this host's own storpool.conf says; its token is masked from here on.
+
+    Raises ConfigError.
+    """
+    found = config.host(site.root, environment=False)
+    site.hide(found.api.token.reveal())
+    return found
+
+
+def client(site: Site, found: config.HostSettings) -> api.Client:
+    """Return a client of this host's cluster that gives up in time for the check to tell why."""
+    seconds = max(0.1, site.left() - LAST_SECONDS)
+    limits = LIMITS._replace(deadline_seconds=seconds, retry_seconds=1.0)
+    return api.Client(found.api, Deadline(seconds), limits=limits)
+
+
+def rows(site: Site) -> list[vdsm_rows.Row]:
+    """Return Vdsm's rows; raise InputError where its database cannot be read."""
+    return vdsm_rows.read(site.root, max(0.1, min(1.0, site.left() / 4)))
+
+
+def capabilities(site: Site) -> dict[str, Any]:
+    """Return what this host tells Engine of itself; raise Missing or Silent where Vdsm cannot be
+    asked."""
+    asked = ["vdsm-client", "Host", "getCapabilities"]
+    answer = asking.ask(site, asked, seconds=VDSM_SECONDS)
+    if answer.code != 0:
+        raise asking.Silent(f"{' '.join(asked)} fails: {answer.said}")
+    try:
+        told = json.loads(answer.out)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise asking.Silent(f"{' '.join(asked)} answers with something else than JSON")
+    return told
+
+
+def barrier(path: str, who: str) -> str:
+    """Return what keeps a user from running a program: the first folder or file on the way to it,
+    or to its interpreter, that is not theirs to use; "" where nothing does.
+
+    It counts with the user's own group alone.
+    """
+    ways = _ways(path)
+    with rights.taken(user(who)):
+        for place, needed in ways:
+            if not os.access(place, needed, effective_ids=True):
+                return place
+    return ""
+
+
+def _ways(path: str) -> list[tuple[str, int]]:
+    """Return what is passed on the way to a program, and to what runs it, with what it takes."""
+    program = os.path.realpath(path)
+    interpreter = os.path.realpath(interpreter_of(program) or program)
+    folders = [*_above(path), *_above(program), *_above(interpreter)]
+    ends = [(program, os.R_OK | os.X_OK), (interpreter, os.X_OK)]
+    found = [(each, os.X_OK) for each in dict.fromkeys(folders)] + ends
+    return [(each, needed) for each, needed in found if presence.there(each)]
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")[1:-1]
+    return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def interpreter_of(path: str) -> str:
+    """Return what the first line of a script names, "" where that cannot be read."""
+    try:
+        line = rights.read(path).partition(b"\n")[0]
+    except OSError:
+        return ""
+    words = line[2:].split() if line.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else ""
+
+
+def opened_up(path: str) -> Action:
+    """Return the action that lets everybody read and run what is at a path, and below it."""
+    what = f"chmod -R a+rX {path}"
+    return Action(what, functools.partial(_open_up, path=path))
+
+
+def _open_up(root: str, path: str) -> str:
+    done = subprocess.run(
+        ["/bin/chmod", "-R", "a+rX", root + path], capture_output=True, check=False, text=True
+    )
+    if done.returncode != 0:
+        raise OSError(0, text.stripped(done.stderr), path)
+    return f"everybody can read and run {path}"

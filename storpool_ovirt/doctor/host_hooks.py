@@ -1,0 +1,166 @@
+"""Whether Vdsm runs our hooks: it skips one that it may not run without a word, and the VM starts
+unfenced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from storpool_ovirt import presence, rights
+from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import host_facts as host
+from storpool_ovirt.doctor.asking import As
+from storpool_ovirt.doctor.checks import Check, Result, Site
+from storpool_ovirt.host import vm_hook, vm_points
+
+UNFENCED = (
+    "Vdsm skips this hook without a word: VMs start though another host may be writing to their"
+    " disks, and two writers destroy a disk"
+)
+# How the hook ends that is started without a VM's XML: Vdsm would give it that.
+EXPECTED = f"{vm_hook.XML_VARIABLE} is not set"
+
+
+def _path(point: str) -> str:
+    return f"{host.HOOKS}/{point}/{host.OURS}"
+
+
+def run(site: Site) -> Iterator[Result]:
+    """Run the hook of each point as user vdsm, without a VM: it must come as far as to miss one."""
+    host.user(host.VDSM)
+    for point in vm_points.POINTS:
+        yield _ran(site, point)
+
+
+def _ran(site: Site, point: str) -> Result:
+    path = site.path(_path(point))
+    if not presence.named(path):
+        return _bad(point, f"{path} is not there", host.again())
+    if not presence.there(path):
+        return _bad(point, f"{path} is a link that leads nowhere", host.again())
+    try:
+        # Vdsm lists the folder, and runs what it finds there.
+        listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
+        ended = asking.ask(site, [path], As(host.VDSM))
+    except asking.Missing as error:
+        return _closed(site, point, path, str(error))
+    if listed.code != 0:
+        return _closed(site, point, path, f"vdsm cannot list {os.path.dirname(path)}")
+    if ended.code == vm_hook.REFUSED and EXPECTED in ended.err:
+        return checks.ok("user vdsm runs it", point)
+    return _closed(site, point, path, f"{path} ends with code {ended.code}: {ended.said}")
+
+
+def _closed(site: Site, point: str, path: str, why: str) -> Result:
+    """Return what is wrong with a hook that vdsm cannot run: something on the way, or itself."""
+    interpreter = host.interpreter_of(os.path.realpath(path))
+    if interpreter and not presence.there(interpreter):
+        return _bad(point, f"{path} is for {interpreter}, which is not there", host.again())
+    place = host.barrier(path, host.VDSM)
+    if not place:
+        return _bad(point, why, host.again())
+    cause = f"user vdsm cannot use {place} ({why})"
+    if not place.startswith(tuple(site.path(each) for each in _OURS)):
+        return _bad(point, cause, f"chmod a+rx {place}, or install where user vdsm can read")
+    action = host.opened_up(_tree(site, place))
+    return Result(checks.CRITICAL, cause, UNFENCED, action.what, point, action)
+
+
+# Below these all may be open to everybody: no secret is in them.
+_OURS = (host.TREE_OF_PIP, "/usr/libexec/storpool-ovirt", "/usr/lib/storpool-ovirt", host.HOOKS)
+
+
+def _tree(site: Site, place: str) -> str:
+    """Return what is to be opened: of what pip made under a narrow umask all, else one thing."""
+    tree = site.path(host.TREE_OF_PIP)
+    return host.TREE_OF_PIP if place.startswith(tree) else place[len(site.root) :]
+
+
+def _bad(point: str, cause: str, fix: str) -> Result:
+    return Result(checks.CRITICAL, cause, UNFENCED, fix, point)
+
+
+def reported(site: Site) -> Iterator[Result]:
+    """Compare what Vdsm says that it runs (capabilities, `hooks`) with what is in its folders."""
+    told = host.capabilities(site).get("hooks")
+    if not isinstance(told, dict):
+        yield checks.unknown("Vdsm's capabilities tell no hooks", "look at vdsm.log")
+        return
+    for point in vm_points.POINTS:
+        yield _compared(site, point, told.get(point))
+
+
+def _compared(site: Site, point: str, scripts: Any) -> Result:
+    path = site.path(_path(point))
+    script = scripts.get(host.OURS) if isinstance(scripts, dict) else None
+    if not isinstance(script, dict):
+        return _bad(point, f"Vdsm does not count {path} among its hooks", host.again())
+    own = hashlib.sha256(rights.read(path)).hexdigest()
+    if script.get("checksum") != own:
+        cause = f"Vdsm reads something else at {path} than is there for root"
+        return Result(checks.CRITICAL, cause, UNFENCED, host.again(), point)
+    return checks.ok(f"Vdsm runs it (sha256 {own[:12]})", point)
+
+
+def elsewhere(site: Site) -> Iterator[Result]:
+    """Look for our hook at points where it is of no use: it refuses there, and Vdsm obeys."""
+    found = False
+    for point in presence.listed(site.path(host.HOOKS)):
+        path = site.path(_path(point))
+        if point in vm_points.POINTS or not presence.there(path):
+            continue
+        if os.path.basename(os.path.realpath(path)) != vm_hook.PROGRAM:
+            continue
+        found = True
+        cause = f"{path} is our hook at a point that it is not made for"
+        risk = f"it refuses whatever Vdsm does at {point}"
+        yield Result(checks.CRITICAL, cause, risk, f"rm {path}", point)
+    if not found:
+        yield checks.ok(f"only at {', '.join(vm_points.POINTS)}")
+
+
+STALE = (
+    "after a reboot, or a fence without one, Vdsm refuses to attach volumes whose old row is left"
+    " (errors 927 and 929), and VMs do not start here"
+)
+
+
+def boot(site: Site) -> Iterator[Result]:
+    """Look whether Vdsm runs the boot hook, and whether that came to its end in this boot."""
+    path = site.path(_path(host.BOOT_POINT))
+    if not presence.there(path):
+        yield Result(checks.CRITICAL, f"{path} is not there", STALE, host.again())
+        return
+    try:
+        ended = asking.ask(site, [path, "--version"])
+    except asking.Missing as error:
+        yield Result(checks.CRITICAL, f"root cannot run {path} ({error})", STALE, host.again())
+        return
+    if ended.code != 0:
+        yield Result(checks.CRITICAL, f"{path} fails: {ended.said}", STALE, host.again())
+        return
+    yield _run_in_this_boot(site, path)
+
+
+def _run_in_this_boot(site: Site, path: str) -> Result:
+    if presence.there(site.path(host.BOOT_MARKER)):
+        return checks.ok("it came to its end in this boot")
+    pid = host.daemon(host.VDSMD)
+    if pid is None:
+        return checks.ok("it is there, and runs with the next start of vdsmd")
+    if host.is_older(pid, path):
+        cause = "vdsmd was started before the boot hook was put there"
+    else:
+        cause = "vdsmd has run it in this boot, and it did not come to its end"
+    fix = f"{host.RESTART}  (VMs run on); then look at /var/log/vdsm/storpool-helper.log"
+    return Result(checks.WARNING, cause, STALE, fix)
+
+
+CHECKS = (
+    Check("host-hook-run", "user vdsm can run the hook of each point", run),
+    Check("host-hook-reported", "Vdsm counts our hooks among those that it runs", reported),
+    Check("host-hook-elsewhere", "our hook is at no point that it is not made for", elsewhere),
+    Check("host-hook-boot", "the boot hook has cleared what an earlier boot left", boot),
+)
