@@ -48,7 +48,7 @@ requirements: $(VENV)/bin/pip  ## the versions and hashes of what README install
 rpm: $(VENV)/bin/pip  ## the packages for EL of what git has here, in dist/; rpmbuild is needed
 	@$(VENV)/bin/python packaging/build_rpm.py
 
-release: $(VENV)/bin/pip  ## CHANGELOG's section, source archive, wheel, packages and checksums in dist/, a commit and a tag
+release: $(VENV)/bin/pip  ## CHANGELOG's section, source archive, wheel, packages, Ansible collection and checksums in dist/, a commit and a tag
 	$(INSTALL) --requirement requirements/build.in
 	@$(VENV)/bin/python packaging/release.py
 

@@ -2,10 +2,11 @@
 
     release.py [--output FOLDER] [--wheels FOLDER]
 
-CHANGELOG.md's section "Unreleased" gets the version and today's date; the source archive, the wheel
-and the packages are built of that and of nothing else, with their checksums; then the commit and
-the tag v<version> are made. Nothing is pushed. Where any of it fails, nothing has changed: neither
-a file, nor git, nor dist/. Refused: a tree with changes, a version that has a tag, nothing to tell.
+CHANGELOG.md's section "Unreleased" gets the version and today's date; the source archive, the
+wheel, the packages and the Ansible collection are built of that and of nothing else, with their
+checksums; then the commit and the tag v<version> are made. Nothing is pushed. Where any of it
+fails, nothing has changed: neither a file, nor git, nor dist/. Refused: a tree with changes, a
+version that has a tag, nothing to tell.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import build_collection
 import build_rpm
 
 CHANGELOG = "CHANGELOG.md"
@@ -147,6 +149,7 @@ def release(tree: Path, output: Path, wheels: Path, day: str) -> list[Path]:
     with tempfile.TemporaryDirectory(dir=output, prefix=".") as place:
         made = Path(place)
         archives(packed, made, tree)
+        build_collection.build(packed, made, tree)
         build_rpm.build(packed, made, wheels, tree)
         checksums(made)
         _plumb(["merge", "--ff-only", "--quiet", commit], tree, {})

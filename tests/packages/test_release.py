@@ -105,7 +105,7 @@ def clone(tmp_path: Path) -> Clone:
 
 def test_a_release_is_whole(clone: Clone) -> None:
     """Its changelog, its tag, and in dist/ the source archive, the wheel, the packages with a
-    release of their own, and checksums that fit."""
+    release of their own, the Ansible collection, and checksums that fit."""
     before = clone.git("rev-parse", "HEAD").strip()
     done = clone.release()
     if "cannot be had" in done.stderr:
@@ -125,6 +125,7 @@ def test_a_release_is_whole(clone: Clone) -> None:
         "SHA256SUMS",
         "storpool-ovirt-V.tar.gz",
         "storpool-ovirt-V-py3-none-any.whl",
+        "ansible-storpool-ovirt-V.tar.gz",
         "storpool-ovirt-V-1.src.rpm",
         *(f"storpool-ovirt-{each}-V-1.noarch.rpm" for each in built_packages.PACKAGES),
     }
@@ -148,7 +149,7 @@ def check_archives(clone: Clone) -> None:
         told = set(file.read(entries).decode().splitlines())
     assert told >= set(launchers.entry_points(TREE / "setup.py")["console_scripts"])
     assert "storpool_ovirt/host/os_brick_piece/os_brick/__init__.py" in wheel
-    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+    with tarfile.open(next(dist.glob("storpool*.tar.gz"))) as archive:
         source = {each.partition("/")[2] for each in archive.getnames()}
     in_git = set(clone.git("ls-files").split())
     assert in_git - source - {".gitignore"} == set()
