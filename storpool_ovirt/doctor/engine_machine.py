@@ -4,6 +4,7 @@ what it starts a program."""
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 from collections.abc import Sequence
 
@@ -11,21 +12,14 @@ from storpool_ovirt import errors, installation, presence
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.doctor import asking
 from storpool_ovirt.doctor.checks import Site
-from storpool_ovirt.engine import client_file, conf, dispatcher, engine_tables
+from storpool_ovirt.engine import as_engine, client_file, conf, engine_tables
 
-USER = "ovirt"  # who runs Engine, and so each verb (ovirt-engine.spec.in)
+USER = as_engine.USER
 USR = "/usr/share/ovirt-engine"
-ADAPTERS = f"{USR}/{dispatcher.ADAPTERS}"
+ADAPTERS = as_engine.LATER_FOLDER
 LOGS = "/var/log/ovirt-engine"
-# What Engine's own launcher puts into its environment (ovirt-engine.py.in of the releases)
-ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LANG": "en_US.UTF-8",
-    "LC_ALL": "en_US.UTF-8",
-}
 _RELEASE_KEY = "PACKAGE_VERSION"  # in the file of Engine's defaults
 NO_VERB = "no disk can be made, connected, snapshotted or deleted; VMs that run go on"
-WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"
 
 
 def tables(site: Site) -> engine_tables.Tables:
@@ -51,16 +45,20 @@ def release(site: Site) -> str:
     return conf.values(site.root).get(_RELEASE_KEY, "")
 
 
-def started(
-    site: Site, folder: str, command: Sequence[str], seconds: float = asking.TOOL_SECONDS
-) -> asking.Answer:
-    """Start a program as Engine does, by its user and with its environment, in a folder.
+def started(site: Site, folder: str, command: Sequence[str]) -> asking.Answer:
+    """Start a program as Engine's user, in a folder.
 
     A shell does it: that this user may not start it is an answer then, with exit code 126 or 127.
     """
-    there = {**ENVIRONMENT, "ENGINE_LOG": site.path(LOGS)}
-    how = asking.As(USER, folder, there)
-    return asking.ask(site, ["/bin/sh", "-c", 'exec "$0" "$@"', *command], how, seconds)
+    return asking.ask(site, ["/bin/sh", "-c", 'exec "$0" "$@"', *command], asking.As(USER, folder))
+
+
+def check_user() -> None:
+    """Raise Missing where Engine's user is not known."""
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        raise asking.Missing(f"user {USER} is not known here") from None
 
 
 def program(name: str) -> str:

@@ -14,7 +14,10 @@ from storpool_ovirt.doctor.checks import Check
 # Modules of this room, each with a tuple `CHECKS`. They are loaded when they are needed: those of
 # an Engine need PostgreSQL's library, which a host has not.
 MODULES: Mapping[str, Sequence[str]] = {
-    checks.ENGINE: ("engine_programs",),
+    checks.ENGINE: (
+        "engine_programs",
+        "engine_domains",
+    ),
     checks.HOST: ("host_hooks",),
 }
 

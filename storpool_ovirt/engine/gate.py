@@ -16,17 +16,21 @@ from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.log import Log
 
 ADAPTER = "adapter"
+IN_ARGUMENTS, OPEN = "token_in_arguments", "token_open"
 TOKEN, TOKEN_FILE = "sp_auth_token", "sp_auth_token_file"
+# Those that mean nothing here and are looked at elsewhere, or that every example of Cinder has.
+_OTHERS = {ADAPTER, config.CINDER_DRIVER, "volume_backend_name"}
 _NEAR = 0.5  # of difflib: how alike a name that was meant may be
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong with a domain's options: what, why, and what to do.
+    """One thing that is wrong with a domain's options, by which option (`key`).
 
     `refuses`: no domain like it can work. `risk` is what happens if nobody does anything.
     """
 
     name: str
+    key: str
     error: errors.ConfigError
     risk: str
     refuses: bool = False
@@ -49,10 +53,10 @@ def faults(options: Mapping[str, object], root: str = "") -> Iterator[Fault]:
         config.check_ours_alone(options)
     except errors.ConfigError as error:
         risk = (
-            "With the diversion off, Engine's own client says of a delete that it was done: Engine"
+            "with the diversion off, Engine's own client says of a delete that it was done: Engine"
             " forgets a disk whose volume stays in StorPool"
         )
-        yield Fault("volume_driver", error, risk, refuses=True)
+        yield Fault("volume_driver", config.CINDER_DRIVER, error, risk, refuses=True)
     yield from _ignored(options)
     yield from _of_token(options)
     for path in _token_paths(options, root):
@@ -64,7 +68,7 @@ def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
 
     Those with it config.domain refuses.
     """
-    known = {option.name for option in config.OPTIONS} | {ADAPTER, config.CINDER_DRIVER}
+    known = {option.name for option in config.OPTIONS} | _OTHERS
     for key in options:
         word = key.strip().lower()
         if key in known or word.startswith(config.PREFIX):
@@ -78,7 +82,7 @@ def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
         error = errors.ConfigError(
             f"driver option {names.shown(key)}", "is not one of ours and does nothing", advice
         )
-        yield Fault("ignored", error, "What it was meant to say is not so")
+        yield Fault("ignored", key, error, "what it was meant to say is not so")
 
 
 def _of_token(options: Mapping[str, object]) -> Iterator[Fault]:
@@ -89,15 +93,17 @@ def _of_token(options: Mapping[str, object]) -> Iterator[Fault]:
         "is on the command line of each verb, where every local user of this machine can read it",
         f"give {TOKEN_FILE} in its place",
     )
-    yield Fault("token_in_arguments", error, WHO_HAS_IT)
+    yield Fault(IN_ARGUMENTS, TOKEN, error, WHO_HAS_IT)
     if options.get(TOKEN_FILE):
         error = errors.ConfigError(
             f"driver option {TOKEN_FILE}", f"does nothing beside {TOKEN}", f"leave {TOKEN} out"
         )
-        yield Fault("token_file_unused", error, "A new token in that file is never used")
+        yield Fault(
+            "token_file_unused", TOKEN_FILE, error, "a new token in that file is never used"
+        )
 
 
-WHO_HAS_IT = "Who has the token can read, change and delete every volume of the StorPool cluster"
+WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"
 
 
 def _token_paths(options: Mapping[str, object], root: str) -> list[str]:
@@ -116,7 +122,7 @@ def _readers(path: str) -> Iterator[Fault]:
         "can be read by every local user of this machine",
         f"run  chown root:ovirt {path} && chmod 0640 {path}",
     )
-    yield Fault("token_open", error, WHO_HAS_IT)
+    yield Fault(OPEN, TOKEN_FILE, error, WHO_HAS_IT)
 
 
 def is_open_to_all(path: str) -> bool:

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import ovirt_demo
+from rigs import engine_database
 
 if TYPE_CHECKING:
+    from ovirt_demo.database import Database
+    from ovirt_demo.simulator import Simulator
     from rigs.machine import Machine
 
 PREFIX = "/opt/storpool-ovirt"
@@ -101,6 +104,55 @@ class EnginesMachine:
         )
 
 
+class ServedMachine(EnginesMachine):
+    """The same with its databases on a real PostgreSQL, and a StorPool."""
+
+    tables: engine_database.EngineDatabase
+    mapping: Database
+    simulator: Simulator
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no result may show."""
+        return [self.simulator.token, self.mapping.login.password]
+
+    def look(self, *ids: str, fix: bool = False) -> list[Found]:
+        """Run these checks in it; no secret is told."""
+        found = super().look(*ids, fix=fix)
+        for secret in self.secrets:
+            assert secret not in str(found)
+        return found
+
+    def connect(self) -> None:
+        """Write what engine-setup writes, and what runs a statement in Engine's database."""
+        self.tables.write_conf(self.machine.path(""))
+        login = self.mapping.login
+        told = {**vars(login), "database": self.mapping.name}
+        lines = [f'CINDERLIB_DB_{key.upper()}="{value}"\n' for key, value in told.items()]
+        self.write(
+            f"{CONF_D}/10-setup-cinderlib-database.conf", "".join(lines), 0o640, "root:ovirt"
+        )
+        self.write(f"{CONF_D}/10-setup-cinderlib.conf", 'CINDERLIB_DB_ENABLE="True"\n')
+        self.do(f"chmod 0640 {CONF_D}/*.conf; chown root:ovirt {CONF_D}/*.conf")
+        where = f"-h {login.host} -p {login.port} -U {login.user} {self.tables.database.name}"
+        psql = f"#!/bin/sh\nPGPASSWORD='{login.password}' exec psql -qAt {where} \"$@\"\n"
+        self.write(f"{USR}/dbscripts/engine-psql.sh", psql, 0o755)
+
+    def domain(self, name: str = "sp", sealed: str | None = None, **options: str | None) -> str:
+        """Add a domain with what an administrator gives; None takes an option away."""
+        given = {**self.simulator.driver_options(), "sp_auth_token": None, **options}
+        wanted = {key: value for key, value in given.items() if value is not None}
+        center = str(self.tables.execute("SELECT id::text FROM storage_pool")[0][0])
+        return self.tables.add_domain(name, wanted, center, sealed=sealed)
+
+    def token(self, mode: int = 0o640, owner: str = "root:ovirt") -> str:
+        """Write the token's file where setup does, and return its path."""
+        folder = "/etc/ovirt-engine/storpool-ovirt"
+        self.do(f"install -d -m 0750 -o root -g ovirt {folder}")
+        self.write(f"{folder}/token", f"{self.simulator.token}\n", mode, owner)
+        return f"{folder}/token"
+
+
 def check(found: Found) -> None:
     """Check that a result can be used: what is wrong has a risk and a step."""
     assert found.cause, found
@@ -108,6 +160,33 @@ def check(found: Found) -> None:
     if found.result in ("warning", "critical"):
         assert found.risk, found
         assert found.fix, found
+
+
+@pytest.fixture(scope="module")
+def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """Give a StorPool for all tests of a module: none of them changes it for others."""
+    from ovirt_demo import simulator as simulators
+
+    folder = tmp_path_factory.mktemp("simulator")
+    with simulators.running(folder / "simulator", {1: folder / "host1"}) as process:
+        yield process
+
+
+@pytest.fixture
+def served(
+    machine: Machine, database_server: Database, database: Database, simulator: Simulator
+) -> Iterator[ServedMachine]:
+    """Give Engine's machine with databases, a StorPool, a data center and no domain yet."""
+    made = ServedMachine(machine)
+    made.engine()
+    made.ours()
+    own = database_server.fresh(f"{database.name}_engine")
+    made.tables = engine_database.made(own)
+    made.tables.add_data_domain("nfs", made.tables.add_data_center())
+    made.mapping, made.simulator = database, simulator
+    made.connect()
+    yield made
+    own.drop()
 
 
 @pytest.fixture

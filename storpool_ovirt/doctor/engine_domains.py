@@ -1,0 +1,171 @@
+"""The storage domains on StorPool: what Engine has of each, and whether the verb works with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from storpool_ovirt import config, errors, names, presence, text
+from storpool_ovirt.doctor import checks, engine_machine, engine_steps, run
+from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.engine import as_engine, conf, engine_tables, gate, sealed_options
+from storpool_ovirt.engine.engine_tables import Domain, Tables
+
+NONE_YET = "Engine has no storage domain of ours yet"
+# What a verb's own limit leaves of this check's time: its start, its end, and ours.
+STATS_RESERVE_SECONDS = 1.5
+_DEADLINE = "sp_deadline"
+_SECRET = re.compile(r"token\Z|password|secret", re.IGNORECASE)
+
+
+class Served(NamedTuple):
+    """A domain of ours with all of its options, those that are sensitive too."""
+
+    domain: Domain
+    options: Mapping[str, object]
+
+
+def _ours(tables: Tables) -> list[Domain]:
+    return [each for each in tables.domains if each.adapter == engine_tables.ADAPTER]
+
+
+def _served(site: Site, domain: Domain) -> Served:
+    """Return a domain with its options as Engine gives them to the verb; raise ConfigError."""
+    limit = engine_machine.limit(site)
+    opened = sealed_options.opened(domain, limit, site.root)
+    sealed = {key: value.reveal() for key, value in opened.items()}
+    plain = [str(value) for key, value in domain.options.items() if _SECRET.search(key)]
+    site.hide(*sealed.values(), *plain)
+    return Served(domain, {**domain.options, **sealed})
+
+
+def adapters(site: Site) -> Iterator[Result]:
+    """Compare the adapters that domains ask for with the programs that are there."""
+    tables = engine_machine.tables(site)
+    found = [_of_adapter(site, tables, domain) for domain in tables.domains]
+    yield from [each for each in found if each is not None] or [checks.ok(NONE_YET)]
+
+
+def _of_adapter(site: Site, tables: Tables, domain: Domain) -> Result | None:
+    """Return how it is with a domain's adapter; None for one of Engine's own cinderlib client."""
+    asked = domain.options.get(engine_tables.ADAPTER_KEY)
+    if domain.adapter == engine_tables.ADAPTER:
+        return checks.ok(f"its adapter is {domain.adapter}", domain.name)
+    if asked is None:
+        return _mistaken(tables, domain, domain.mistake) if domain.mistake else None
+    file = site.path(f"{engine_machine.ADAPTERS}/{asked}-adapter")
+    if "\0" not in file and presence.there(file):
+        return checks.ok(f"it is of another adapter, {file}", domain.name)
+    cause = f"its adapter {names.shown(str(asked))} is not there: {file}"
+    return _mistaken(tables, domain, domain.mistake or cause)
+
+
+def _mistaken(tables: Tables, domain: Domain, cause: str) -> Result:
+    risk = f"nothing of ours serves this domain: in it {engine_machine.NO_VERB}"
+    fix = engine_steps.set_option(tables, domain, engine_tables.ADAPTER_KEY, engine_tables.ADAPTER)
+    return Result(CRITICAL, cause, risk, fix, domain.name)
+
+
+def options(site: Site) -> Iterator[Result]:
+    """Read the options as the adapter does, and look at them as the gate does."""
+    tables = engine_machine.tables(site)
+    ours = _ours(tables)
+    if not ours:
+        yield checks.ok(NONE_YET)
+    for domain in ours:
+        try:
+            served = _served(site, domain)
+        except errors.ConfigError as error:
+            yield checks.unknown(str(error), "run this as root", domain.name)
+            continue
+        faults = list(gate.faults(served.options, site.root))
+        found = [engine_steps.of_fault(tables, domain, each) for each in faults]
+        try:
+            config.domain(served.options, site.root)
+        except errors.ConfigError as error:
+            found.append(engine_steps.of_wrong_option(tables, domain, error))
+        yield from found or [checks.ok("all of its options are known and can be read", domain.name)]
+
+
+def stats(site: Site) -> Iterator[Result]:
+    """Run what Engine runs before it adds a domain, with what it has of each."""
+    tables = engine_machine.tables(site)
+    ours = _ours(tables)
+    if not ours:
+        yield checks.ok(NONE_YET)
+        return
+    engine_machine.check_user()
+    # Side by side, each in a process of its own: root takes other users' rights to read files.
+    table = [Check("", "", partial(_stats_of, tables, domain)) for domain in ours]
+    for finding in run.examined(site, table, site.left() - run.LAST_SECONDS):
+        yield finding.result
+
+
+def _stats_of(tables: Tables, domain: Domain, site: Site) -> Iterator[Result]:
+    site.hide(conf.database(site.root).password.reveal())
+    try:
+        served = _served(site, domain)
+    except errors.ConfigError as error:
+        yield checks.unknown(str(error), "run this as root", domain.name)
+        return
+    given = {**served.options, _DEADLINE: _deadline(site, served.options)}
+    limit = engine_machine.limit(site)
+    try:
+        answer = as_engine.storage_stats(given, limit, site.root, f"doctor-{os.getpid()}")
+    except errors.DeadlineExceeded as error:
+        yield checks.unknown(str(error), "run this again", domain.name)
+        return
+    except errors.ConfigError as error:
+        answer = as_engine.Answer(None, str(error))
+    if answer.facts is None:
+        step = engine_steps.of_refusal(tables, domain, answer.sentence)
+        yield Result(CRITICAL, answer.sentence, engine_machine.NO_VERB, step, domain.name)
+    else:
+        yield checks.ok(f"storage_stats works: {_capacity(answer.facts)}", domain.name)
+
+
+def _deadline(site: Site, given: Mapping[str, object]) -> str:
+    """Return a limit with which the verb ends, with a sentence, before this check does."""
+    own = text.decimal(str(given.get(_DEADLINE) or "")) or config.DEADLINE_SECONDS
+    return f"{max(1.0, min(own, site.left() - STATS_RESERVE_SECONDS)):.1f}"
+
+
+def _capacity(facts: Mapping[str, Any]) -> str:
+    free, total = facts.get("free_capacity_gb"), facts.get("total_capacity_gb")
+    if "unknown" in (free, total):
+        return "without a template no capacity is told"
+    return f"{free} of {total} GiB are free in template {facts.get('template')}"
+
+
+def data_centers(site: Site) -> Iterator[Result]:
+    """Look for another domain in each data center that has one of ours."""
+    tables = engine_machine.tables(site)
+    used = {each.data_center_id for domain in _ours(tables) for each in domain.attachments}
+    for center in tables.data_centers:
+        if center.id not in used:
+            continue
+        if center.data_domains:
+            cause = f"it has the data domain {center.data_domains[0]} too"
+            yield checks.ok(cause, center.name)
+        else:
+            yield Result(
+                WARNING,
+                "no active domain in it can be master: managed block domains cannot",
+                "Engine does not bring the data center up, and no disk can be copied into it or"
+                " out of it, as each copy needs a lease there",
+                f"add an NFS or iSCSI data domain to the data center {center.name}",
+                center.name,
+            )
+    if not used:
+        yield checks.ok("no domain of ours is in a data center yet")
+
+
+CHECKS = (
+    Check("engine-domain-adapter", "each domain names an adapter that is there", adapters),
+    Check("engine-domain-options", "each option is known, and right", options),
+    Check("engine-domain-stats", "the verb that Engine runs works with each domain", stats),
+    Check("engine-data-center", "a data center has more than managed block domains", data_centers),
+)

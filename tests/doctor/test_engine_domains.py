@@ -1,0 +1,174 @@
+"""engine_domains.py: options, adapters and verbs of domains, in a real database, on a StorPool."""
+
+from __future__ import annotations
+
+import pytest
+from engine_ground import CLIENT, LINK, USR, ServedMachine
+
+ALL = (
+    "engine-domain-adapter",
+    "engine-domain-options",
+    "engine-domain-stats",
+    "engine-data-center",
+)
+TOKEN_FILE = "sp_auth_token_file"
+
+
+def test_all_is_well(served: ServedMachine) -> None:
+    """A domain whose token is in its file."""
+    served.domain(**{TOKEN_FILE: served.token()})
+    found = served.look(*ALL)
+    assert [each.result for each in found] == ["ok"] * 4, found
+    assert [each.subject for each in found] == ["sp", "sp", "sp", "Default"]
+    assert "GiB are free in template hybrid" in found[2].cause
+
+
+def test_there_is_no_domain_yet(served: ServedMachine) -> None:
+    """After an installation: no fault."""
+    assert {each.result for each in served.look(*ALL)} == {"ok"}
+
+
+def test_without_engines_database_nobody_knows(served: ServedMachine) -> None:
+    """Its domains are told nowhere else."""
+    served.tables.write_conf(served.machine.path(""), DATABASE="no_such_database")
+    assert {each.result for each in served.look(*ALL)} == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    ("options", "result", "said"),
+    [
+        ({"sp_tempalte": "hybrid"}, "critical", "do you mean sp_template?"),
+        ({"sp_api_http_port": "port"}, "critical", "is not a port"),
+        ({"volume_driver": "x"}, "critical", "volume_driver makes the domain one of Engine's own"),
+        ({"storpool_template": "x"}, "warning", "does nothing: do you mean sp_template?"),
+        ({"it's $HOME `\\": "x"}, "warning", "does nothing"),
+    ],
+)
+def test_a_wrong_option_is_mended_by_what_is_told(
+    served: ServedMachine, options: dict[str, str], result: str, said: str
+) -> None:
+    """Nobody can edit options in Engine: the statement that is told is run as it stands."""
+    served.domain(**{TOKEN_FILE: served.token(), **options})
+    found = served.one("engine-domain-options")
+    assert (found.result, found.subject) == (result, "sp"), found
+    assert said in found.cause
+    served.do(found.fix.replace("VALUE", str(served.simulator.port)))
+    assert served.one("engine-domain-options").result == "ok"
+
+
+def test_a_token_in_the_options(served: ServedMachine) -> None:
+    """It is on command lines; what is told takes it away from there, sensitive or not."""
+    path = served.token()
+    given = served.simulator.token
+    served.domain("open", sp_auth_token=given)
+    served.domain("sealed", sealed=f'{{"sp_auth_token": "{given}"}}')
+    for found in served.look("engine-domain-options"):
+        assert found.result == "warning"
+        assert "every local user" in found.cause
+        for step in found.fix.split(f"{USR}/")[1:]:
+            served.do(f"{USR}/{step.removesuffix(' and ')}")
+    found = served.look("engine-domain-options", "engine-domain-stats")
+    assert [each.result for each in found] == ["ok"] * 4, found
+    assert path in str(served.tables.execute("SELECT driver_options FROM cinder_storage"))
+
+
+def test_sensitive_options_that_nobody_can_read(served: ServedMachine) -> None:
+    """Engine's key is not here: neither good nor bad."""
+    served.domain(sealed="$bm9ib2R5")
+    for found in served.look("engine-domain-options", "engine-domain-stats"):
+        assert found.result == "unknown"
+        assert "sensitive options" in found.cause
+
+
+def test_a_token_file_that_all_can_read_is_closed(served: ServedMachine) -> None:
+    """Its mode is told and mended; storpool.conf, which others read too, is told alone."""
+    served.write("/srv/token", f"{served.simulator.token}\n", 0o644)
+    served.domain(**{TOKEN_FILE: "/srv/token"})
+    found = served.one("engine-domain-options", fix=True)
+    assert found.result == "warning"
+    assert "/srv/token" in found.action
+    assert served.one("engine-domain-options").result == "ok"
+    assert served.machine.tree("/srv")["/srv/token"].startswith("-rw-r----- 0:108")
+    served.tables.execute(
+        "UPDATE cinder_storage SET driver_options = driver_options - %s", TOKEN_FILE
+    )
+    served.write("/etc/storpool.conf", f"SP_AUTH_TOKEN={served.simulator.token}\n", 0o644)
+    found = served.one("engine-domain-options")
+    assert (found.result, found.action) == ("warning", "")
+    served.do(found.fix)
+    assert served.one("engine-domain-options").result == "ok"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "result"),
+    [("storpol", "critical"), ("other", "ok"), ("nosuch", "critical")],
+)
+def test_an_adapter_that_is_not_there(served: ServedMachine, adapter: str, result: str) -> None:
+    """Mistyped, another vendor's, another vendor's that is gone."""
+    served.write(f"{USR}/managedblock/other-adapter", "#!/bin/sh\n", 0o755)
+    served.domain(adapter=adapter, **{TOKEN_FILE: served.token()})
+    found = served.one("engine-domain-adapter")
+    assert found.result == result, found
+    if result == "critical":
+        served.do(found.fix)
+        assert served.one("engine-domain-adapter").cause == "its adapter is storpool"
+
+
+@pytest.mark.parametrize(
+    ("broken", "said", "step"),
+    [
+        ("options", "there is no template", "sp_template"),
+        ("token", "unauthorized", "token of this cluster"),
+        ("address", "cannot be resolved", "getent ahosts"),
+        ("port", "gave no usable answer", "curl -m 5"),
+        ("mode", "cannot be read (Permission denied)", "chown root:ovirt /srv/token"),
+        ("database", "the mapping database", "systemctl status postgresql"),
+        ("client", "cannot be started", "doctor"),
+        ("link", "cannot be started", "doctor"),
+        ("stock", "", "tail"),
+    ],
+)
+def test_a_verb_that_fails(served: ServedMachine, broken: str, said: str, step: str) -> None:
+    """The sentence that Engine would have in its log is the cause; the step is for it."""
+    options = {TOKEN_FILE: served.token()}
+    if broken == "options":
+        options["sp_template"] = "nosuch"
+    elif broken == "token":
+        served.write(options[TOKEN_FILE], "0000000000\n", 0o640, "root:ovirt")
+    elif broken == "address":
+        options["sp_api_http_host"] = "no-such-host.invalid"
+    elif broken == "port":
+        options["sp_api_http_port"] = "1"
+    elif broken == "mode":
+        served.write("/srv/token", "0000000000\n", 0o600)
+        options[TOKEN_FILE] = "/srv/token"
+    elif broken == "database":
+        served.do("sed -i 's/DATABASE=.*/DATABASE=nosuch/' /etc/ovirt-engine/engine.conf.d/*lib-d*")
+    elif broken == "client":
+        served.do(f"chmod 0600 {CLIENT}.ovirt; rm {CLIENT}; cp {CLIENT}.ovirt {CLIENT}")
+    elif broken == "link":
+        served.do(f"rm {LINK}")
+    else:
+        served.do("/usr/libexec/storpool-ovirt/storpool-engine-divert off")
+    served.domain(**options)
+    found = served.one("engine-domain-stats")
+    assert (found.result, found.subject) == ("critical", "sp"), found
+    assert said in found.cause, found
+    assert step in found.fix, found
+
+
+def test_without_engines_user_nobody_knows(served: ServedMachine) -> None:
+    """A verb is that user's."""
+    served.domain(**{TOKEN_FILE: served.token()})
+    served.do("sed -i /^ovirt/d /etc/passwd")
+    found = served.one("engine-domain-stats")
+    assert (found.result, found.cause) == ("unknown", "user ovirt is not known here")
+
+
+def test_a_data_center_without_a_master(served: ServedMachine) -> None:
+    """Managed block domains alone do not make one."""
+    served.domain(**{TOKEN_FILE: served.token()})
+    nfs = "(SELECT id FROM storage_domain_static WHERE storage_name = 'nfs')"
+    served.tables.execute(f"UPDATE storage_pool_iso_map SET status = 4 WHERE storage_id = {nfs}")
+    found = served.one("engine-data-center")
+    assert (found.result, found.subject) == ("warning", "Default"), found
