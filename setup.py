@@ -29,7 +29,11 @@ setup(
     packages=find_packages(
         include=["storpool_ovirt*", "cinder_driver*", "storpool_simulator*", "ovirt_demo*"]
     ),
-    package_data={"storpool_ovirt": ["py.typed"], "storpool_simulator": ["py.typed"]},
+    package_data={
+        "storpool_ovirt": ["py.typed"],
+        "storpool_ovirt.setup": ["files/*/*"],
+        "storpool_simulator": ["py.typed"],
+    },
     install_requires=[BINDING],
     extras_require={
         "engine": ["psycopg2-binary>=2.9"],

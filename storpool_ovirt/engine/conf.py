@@ -22,6 +22,7 @@ FILE = "/etc/ovirt-engine/engine.conf"
 FOLDER = f"{FILE}.d"
 LATER_PREFIX, RELEASED_PREFIX = "MANAGEDBLOCK_DB_", "CINDERLIB_DB_"
 OWN_PREFIX = "ENGINE_DB_"
+ENABLE = "ENABLE"
 KEYS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")
 
 # Java's: \s and \w are those of ASCII.
@@ -41,11 +42,10 @@ def database(root: str = "") -> database_url.Database:
     Where there are keys of both kinds, those count that the Engine of this machine reads: an
     upgrade moves the old ones away at its end, a way back leaves the new ones.
     """
-    released = presence.named(f"{root}{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}")
     prefixes = (LATER_PREFIX, RELEASED_PREFIX)
     return _written(
         root,
-        prefixes[::-1] if released else prefixes,
+        prefixes[::-1] if is_released(root) else prefixes,
         "the mapping database",
         "run this on Engine's machine, or give --database",
     )
@@ -55,6 +55,21 @@ def own_database(root: str = "") -> database_url.Database:
     """Return where Engine's own database is; raise ConfigError where nothing says it, or it may
     not be read."""
     return _written(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
+
+
+def is_enabled(root: str = "") -> bool:
+    """Return whether Engine takes managed block storage for set up; raise ConfigError where its
+    files may not be read.
+
+    It looks at its own key alone, once, when it starts (ManagedBlockStorageDomainValidator.java).
+    """
+    prefix = RELEASED_PREFIX if is_released(root) else LATER_PREFIX
+    return values(root).get(prefix + ENABLE, "").lower() == "true"
+
+
+def is_released(root: str = "") -> bool:
+    """Return whether the Engine of this machine is one up to 4.5.7, with a cinderlib client."""
+    return presence.named(f"{root}{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}")
 
 
 def _written(root: str, prefixes: tuple[str, ...], what: str, advice: str) -> database_url.Database:

@@ -30,7 +30,7 @@ from storpool_ovirt.privilege import sudo_request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-SHIPPED = Path(__file__).parents[2] / "etc" / "sudoers.d" / "storpool-ovirt"
+SHIPPED = Path(setup.__file__).parent / "files" / "sudoers.d" / "storpool-ovirt"
 HOOK_LOG = "/var/log/vdsm/storpool-hook.log"
 LIMIT_SECONDS = 60.0
 _IN_A_NAMESPACE = """

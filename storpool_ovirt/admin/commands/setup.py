@@ -1,0 +1,81 @@
+"""`storpool-ovirt setup`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from storpool_ovirt import rights
+from storpool_ovirt.admin import console
+from storpool_ovirt.admin.options import DRY_RUN, JSON, Text, all_of
+from storpool_ovirt.secret import Secret
+from storpool_ovirt.setup import engine, run, steps, token
+from storpool_ovirt.setup.site import Site
+
+_STDIN = "-"
+
+
+@click.command()
+@all_of(
+    (
+        click.argument("place", type=click.Choice(["engine", "host"])),
+        DRY_RUN,
+        click.option("--undo", is_flag=True, help="Take back what setup made, and nothing else."),
+        click.option(
+            "--token-file",
+            type=Text(),
+            metavar="FILE",
+            help="Engine: the file with StorPool's token alone (- is stdin), where"
+            " /etc/storpool.conf has none.",
+        ),
+        click.option(
+            "--fence-agent/--no-fence-agent",
+            default=True,
+            show_default=True,
+            help="Engine: have fence_storpool among the fence agents.",
+        ),
+        JSON,
+    )
+)
+@click.pass_obj
+def command(
+    out: console.Console,
+    place: str,
+    dry_run: bool,
+    undo: bool,
+    token_file: str | None,
+    fence_agent: bool,
+    as_json: bool,
+) -> int:
+    """Put all of this in its places on Engine's machine or on a host, or take it away again.
+
+    It may be run again and again: what is there already is not changed, and what somebody else has
+    put there is told and left. Nothing is restarted: it says what has to be. The exit code is 0,
+    and 1 when a step failed or all was refused.
+    """
+    if place != "engine" and token_file is not None:
+        raise click.UsageError("--token-file is for setup engine: a host has /etc/storpool.conf")
+    wishes = engine.Wishes(_token(out, token_file), fence_agent=fence_agent)
+    work = run.undone if undo else run.done
+    report = work(Site(place), wishes, dry_run, lambda row: _logged(out, row))
+    if as_json:
+        out.document(steps.document(report))
+    else:
+        out.say("\n".join(steps.text(report)))
+    return 1 if report.is_failed else 0
+
+
+def _token(out: console.Console, token_file: str | None) -> Secret | None:
+    if token_file is None:
+        return None
+    if token_file == _STDIN:
+        found = token.given(sys.stdin.buffer.read(rights.TEXT_MAX_BYTES), "stdin (--token-file)")
+    else:
+        found = token.from_file(token_file)
+    out.hide(found.reveal())
+    return found
+
+
+def _logged(out: console.Console, row: steps.Row) -> None:
+    out.log.line("setup", step=row.id, state=row.found.state, what=row.found.what)

@@ -1,0 +1,200 @@
+"""Keys of Engine's that are lists, shared by all that is installed beside it: our entries are
+merged into them, and taken out alone.
+
+They are read and written by `engine-config` (ovirt-engine 4.5.7, EngineConfigLogic.java). `-g KEY`
+prints a line `KEY: VALUE version: VERSION` for each version that there is. `-s KEY=VALUE
+--cver=VERSION` sets one whole; `-m`, which appends, is refused for most keys and would leave an
+older entry of the same name beside a new one. It says what is wrong on stdout and ends with 1. A
+fence key can be set to anything but nothing (FenceConfigValueHelper.java).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from storpool_ovirt import errors, text
+from storpool_ovirt.setup import tool
+from storpool_ovirt.setup.record import Record
+from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, WOULD_CHANGE, WOULD_UNDO, Found
+
+PROGRAM = "engine-config"
+# A Java that starts, and asks Engine's database.
+LIMIT_SECONDS = 60.0
+GENERAL = "general"  # the version of what has none
+
+
+class List(NamedTuple):
+    """A key that is a list: between what its entries stand, and what their names end with."""
+
+    key: str
+    separator: str
+    ends_name: str
+
+
+class Entry(NamedTuple):
+    """What is ours in a list: its name is what nobody else's is, and its whole text."""
+
+    list: List
+    name: str
+    text: str
+
+
+FENCE_TYPES = List("CustomVdsFenceType", ",", "")
+FENCE_OPTIONS = List("CustomVdsFenceOptionMapping", ";", ":")
+VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=")
+# docs/fencing.md: the agent's port is a client id, and goes to it as it is.
+FENCE_AGENT = (
+    Entry(FENCE_TYPES, "storpool", "storpool"),
+    Entry(FENCE_OPTIONS, "storpool", "storpool:port=port"),
+)
+
+
+def entries(value: str, of: List) -> list[str]:
+    """Return the entries of a list.
+
+    A separator within brackets, or behind a backslash, is part of a regular expression.
+    """
+    found, depth, escaped = [""], 0, False
+    for each in value:
+        if each == of.separator and not depth and not escaped:
+            found.append("")
+            continue
+        found[-1] += each
+        if not escaped and each in "[]":
+            depth = 1 if each == "[" else 0
+        escaped = each == "\\" and not escaped
+    return [each for each in found if each.strip()]
+
+
+def name_of(entry: str, of: List) -> str:
+    """Return the name of an entry."""
+    return (entry.partition(of.ends_name)[0] if of.ends_name else entry).strip()
+
+
+def merged(value: str, ours: Entry) -> str:
+    """Return a list with our entry in it, in the place of one of the same name, else at its end;
+    all others as they were."""
+    found, of = entries(value, ours.list), ours.list
+    if ours.text in found:
+        return value
+    if any(name_of(each, of) == ours.name for each in found):
+        kept = [ours.text if name_of(each, of) == ours.name else each for each in found]
+        return of.separator.join(kept)
+    return of.separator.join([*found, ours.text])
+
+
+def without(value: str, ours: Entry) -> str:
+    """Return a list without our entry, all others as they were."""
+    found, of = entries(value, ours.list), ours.list
+    kept = [each for each in found if name_of(each, of) != ours.name]
+    return value if len(kept) == len(found) else of.separator.join(kept)
+
+
+def read(key: str) -> dict[str, str]:
+    """Return the value of a key for each version that there is."""
+    ended = tool.run(PROGRAM, "-g", key, seconds=LIMIT_SECONDS)
+    if ended.code != 0:
+        raise errors.InputError(
+            f"{PROGRAM} -g {key}",
+            f"failed ({ended.said})",
+            "correct that: Engine's database has to run",
+        )
+    line = re.compile(rf"{re.escape(key)}: ?(.*) version: ?(\S+)\Z", re.DOTALL)
+    matches = [found for found in map(line.match, text.lines(ended.out)) if found]
+    if not matches:
+        raise errors.InputError(
+            f"{PROGRAM} -g {key}", "printed no value", "run it, and see what is wrong"
+        )
+    return {found[2]: found[1].strip() for found in matches}
+
+
+def write(key: str, value: str, version: str) -> None:
+    """Set a key of one version."""
+    arguments = ["-s", f"{key}={value}", f"--cver={version}"]
+    ended = tool.run(PROGRAM, *arguments, seconds=LIMIT_SECONDS)
+    if ended.code != 0:
+        raise errors.InputError(
+            f"{PROGRAM} -s {key}=...", f"failed ({ended.said})", "correct that, then run this again"
+        )
+
+
+class Entries:
+    """Our entries in lists of Engine's, for some versions; without any for all that there are."""
+
+    def __init__(  # what it is, what is ours, and who writes it down
+        self,
+        names: tuple[str, str],
+        ours: Sequence[Entry],
+        record: Record,
+        versions: Sequence[str] = (),
+        wanted: bool = True,
+    ) -> None:
+        self.id, self.title = names
+        self._ours = ours
+        self._record = record
+        self._versions = versions
+        self._is_wanted = wanted
+
+    def look(self) -> Found:
+        """As Step has it."""
+        if not self._is_wanted:
+            return Found(NOT_NEEDED, "it was not asked for")
+        if tool.found(PROGRAM) is None:
+            return Found(NEEDS_YOU, f"{PROGRAM} is not here", "run this on Engine's machine")
+        changes = self._changes(merged)
+        if not changes:
+            return Found(DONE, f"{self._keys()} have {self._ours[0].name}")
+        lacking = ", ".join(sorted({key for key, _, _ in changes}))
+        return Found(WOULD_CHANGE, f"{lacking} lacks {self._ours[0].name}")
+
+    def do(self) -> None:
+        """As Step has it."""
+        for key, version, value in self._changes(merged):
+            self._record.configured()
+            write(key, value, version)
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        if tool.found(PROGRAM) is None:
+            return Found(NOT_NEEDED, f"{PROGRAM} is not here")
+        changes = self._changes(without)
+        if not changes:
+            return Found(NOT_NEEDED, f"{self._keys()} have nothing of ours")
+        alone = sorted({key for key, _, value in changes if not value})
+        if len(alone) == len(changes):
+            return self._only_ours(alone)
+        ours = ", ".join(sorted({key for key, _, _ in changes}))
+        return Found(WOULD_UNDO, f"{ours} have {self._ours[0].name}, beside others")
+
+    def undo(self) -> None:
+        """As Step has it."""
+        for key, version, value in self._changes(without):
+            if value:
+                self._record.configured()
+                write(key, value, version)
+
+    def _only_ours(self, keys: Sequence[str]) -> Found:
+        """Return what to say where engine-config takes no empty value."""
+        named = " or ".join(f"option_name = '{key}'" for key in keys)
+        sql = f"update vdc_options set option_value = '' where {named}"  # noqa: S608 for a person
+        return Found(
+            NEEDS_YOU,
+            f"{' and '.join(keys)} have {self._ours[0].name} alone, and {PROGRAM} lets nobody empty"
+            " a fence key: it is left, and does no harm",
+            f'/usr/share/ovirt-engine/dbscripts/engine-psql.sh -c "{sql}"',
+        )
+
+    def _changes(self, change: Callable[[str, Entry], str]) -> list[tuple[str, str, str]]:
+        """Return which keys of which versions would be changed, and to what."""
+        changes = []
+        for ours in self._ours:
+            for version, value in read(ours.list.key).items():
+                new = change(value, ours)
+                if (not self._versions or version in self._versions) and new != value:
+                    changes.append((ours.list.key, version, new))
+        return changes
+
+    def _keys(self) -> str:
+        return " and ".join(ours.list.key for ours in self._ours)

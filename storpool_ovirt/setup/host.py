@@ -1,0 +1,255 @@
+"""The steps on a host.
+
+Their order: what keeps two hosts from writing one disk is there before anything can be attached,
+and goes after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storpool_ovirt import config, errors, installation, names, presence, sentences, storpool_conf
+from storpool_ovirt.host import in_use
+from storpool_ovirt.setup import placing, services, tool
+from storpool_ovirt.setup.site import Site
+from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
+from storpool_ovirt.setup.things import File, Folder, Link, Shipped
+
+VDSM = "/usr/libexec/vdsm"
+HOOKS = f"{VDSM}/hooks"
+POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
+BOOT_POINT = "before_vdsm_start"
+SCRIPT = "50_storpool"
+PIECE = f"{VDSM}/os_brick"
+LOGS = "/var/log/storpool-ovirt"
+RUNTIME = "/run/storpool-ovirt"
+PERSISTED = "/var/imgbased/persisted-rpms"
+_OURS_THERE = tuple(f"storpool-ovirt-{each}-" for each in ("common", "admin", "host"))
+
+
+def steps(site: Site) -> list[Step]:
+    """Return the plan of a host."""
+    return [
+        *([Node(site)] if site.is_node else []),
+        Folder(
+            site,
+            ("log-folder", "the folder of root's logs"),
+            "/var/log/storpool-ovirt",
+            "root",
+            0o700,
+        ),
+        File(
+            site,
+            ("tmpfiles", "the folder of locks, made at each boot"),
+            Shipped(
+                "/etc/tmpfiles.d/storpool-ovirt.conf",
+                "tmpfiles.d/storpool-ovirt.conf",
+                packages_path="/usr/lib/tmpfiles.d/storpool-ovirt.conf",
+            ),
+        ),
+        *_doors(site),
+        File(
+            site,
+            ("sudoers", "user vdsm may ask root by these doors"),
+            Shipped(
+                "/etc/sudoers.d/storpool-ovirt",
+                "sudoers.d/storpool-ovirt",
+                mode=0o440,
+                check=_check_sudoers,
+            ),
+        ),
+        *_hooks(site),
+        File(
+            site,
+            ("multipath", "multipathd leaves StorPool's devices alone"),
+            Shipped(
+                "/etc/multipath/conf.d/storpool-ovirt.conf",
+                "multipath.conf.d/storpool-ovirt.conf",
+                reader=services.Multipathd(site.root),
+            ),
+        ),
+        Link(
+            site,
+            ("helper", "the program that Vdsm runs for attach and detach"),
+            f"{VDSM}/managedvolume-helper-storpool",
+            site.program("managedvolume-helper-storpool"),
+        ),
+        Link(
+            site,
+            ("os-brick", "the package that a Vdsm up to 4.50.7 finds us by"),
+            PIECE,
+            f"{site.code}/host/os_brick_piece/os_brick",
+        ),
+        Link(
+            site,
+            ("fence-agent", "the agent, where Vdsm looks for one"),
+            "/usr/sbin/fence_storpool",
+            site.program("fence_storpool"),
+        ),
+        File(
+            site,
+            ("logrotate", "the rotation of the logs"),
+            Shipped("/etc/logrotate.d/storpool-ovirt-host", "logrotate.d/storpool-ovirt-host"),
+        ),
+        Settings(site),
+    ]
+
+
+def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
+    """Return what somebody has to restart, after a plan was done, or would be."""
+    states = {row.id: row.found.state for row in rows}
+    state = states.get("os-brick")
+    is_new = state == "would change"
+    if state in ("done", "changed"):
+        started = services.started_at(site.root, "vdsmd")
+        is_new = 0 < started < placing.changed_at(site.path(PIECE))
+        is_new = is_new or (state == "changed" and not services.is_booted(site.root))
+    if not is_new:
+        return []
+    return [
+        Restart(
+            "vdsmd",
+            f"it looks for {PIECE} when it starts",
+            "it leaves VMs alone, and is best done in maintenance: systemctl restart vdsmd, then"
+            " Management, Refresh Capabilities in Engine (or Activate)",
+        )
+    ]
+
+
+def check_undo(site: Site) -> None:
+    """Raise one of our errors while a volume is attached here: nothing could detach it any more."""
+    found = in_use.attached(site.root)
+    if found:
+        raise errors.Conflict(
+            f"{sentences.counted(len(found), 'volume')} of StorPool's",
+            f"{'is' if len(found) == 1 else 'are'} attached to this host, the first is disk"
+            f" {found[0]}",
+            "put the host into maintenance first",
+        )
+
+
+def tidy(site: Site) -> None:
+    """Take away the locks, and what the boot hook remembers of this boot."""
+    if site.is_packaged or site.has_packages:
+        return
+    folder = site.root + RUNTIME
+    for name in presence.listed(folder):
+        seen = placing.look(f"{folder}/{name}")
+        if seen.kind == placing.FILE:
+            placing.removed(f"{folder}/{name}", seen)
+    placing.emptied(folder)
+
+
+def _doors(site: Site) -> list[Step]:
+    if site.is_packaged:
+        return []
+    return [
+        Link(
+            site,
+            (f"{word}-door", f"root's door for {whom}"),
+            f"{installation.PACKAGES_PROGRAMS}/storpool-{word}-door",
+            site.program(f"storpool-{word}-door"),
+        )
+        for word, whom in (("vm", "the hook"), ("fence", "the fence agent"))
+    ]
+
+
+def _hooks(site: Site) -> list[Step]:
+    found = [
+        Link(
+            site,
+            (f"hook-{point.replace('_', '-')}", f"one writer for each disk, at {point}"),
+            f"{HOOKS}/{point}/{SCRIPT}",
+            site.program("storpool-vm-hook"),
+        )
+        for point in POINTS
+    ]
+    boot = Link(
+        site,
+        ("boot-hook", "what an earlier boot left blocks no VM"),
+        f"{HOOKS}/{BOOT_POINT}/{SCRIPT}",
+        site.program("storpool-boot-hook"),
+    )
+    return [*found, boot]
+
+
+def _check_sudoers(path: str) -> None:
+    """Raise ConfigError for a file that sudo would not take: with one, it may refuse everybody."""
+    ended = tool.run("visudo", "-cf", path)
+    if ended.code != 0:
+        raise errors.ConfigError(
+            "the file for sudo", f"is refused by visudo ({ended.said})", "nothing was changed"
+        )
+
+
+class Node:
+    """oVirt Node keeps nothing of /usr through an upgrade but what dnf has put aside."""
+
+    id = "node"
+    title = "the packages, where an upgrade of oVirt Node finds them"
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def look(self) -> Found:
+        """As Step has it."""
+        there = presence.listed(self._site.path(PERSISTED))
+        lacking = [each[:-1] for each in _OURS_THERE if not any(each in one for one in there)]
+        if not lacking:
+            return Found(DONE, f"{PERSISTED} has them")
+        return Found(
+            NEEDS_YOU,
+            f"{PERSISTED} has no {' and no '.join(lacking)}: an upgrade of Node would lose what is"
+            " here, and VMs would start unfenced",
+            "install the packages with dnf on this host (dnf reinstall, where rpm has them)",
+        )
+
+    def do(self) -> None:
+        """As Step has it."""
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        return Found(NOT_NEEDED, "dnf put it there")
+
+    def undo(self) -> None:
+        """As Step has it."""
+
+
+class Settings:
+    """Which StorPool client this host is, and its way to the API: by /etc/storpool.conf, which root
+    reads at each call. So it may be written anew at any time, by any tool."""
+
+    id = "storpool-conf"
+    title = "the host's way to StorPool"
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def look(self) -> Found:
+        """As Step has it."""
+        root = self._site.root
+        try:
+            settings = config.host(root, environment=False)
+            ids = storpool_conf.client_ids(root)
+            storpool_conf.section_of(settings.client_id, ids)
+        except errors.InputError as error:
+            return Found(NEEDS_YOU, f"{error.what} {error.why}", error.advice)
+        told = f"this is client {settings.client_id} of the API at {settings.api.host}"
+        own = {names.client_id(each) for each in ids.values()}
+        if settings.client_id not in own:
+            return Found(
+                NEEDS_YOU,
+                f"{told}, by a line before all sections of {storpool_conf.FILE}",
+                "give each host its own section: that line makes each reader this client",
+            )
+        return Found(DONE, told)
+
+    def do(self) -> None:
+        """As Step has it."""
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        return Found(NOT_NEEDED, f"{storpool_conf.FILE} is StorPool's, and stays")
+
+    def undo(self) -> None:
+        """As Step has it."""

@@ -1,0 +1,168 @@
+"""The machine that is set up, and how our programs came to it.
+
+Found out and refused before anything is changed: what no step could make good.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+import sysconfig
+
+from storpool_ovirt import config, errors, installation, presence, rights, text
+from storpool_ovirt.setup.record import Record
+
+ENGINE, HOST = "engine", "host"
+# What is there where oVirt's own package is, and who runs our programs there.
+_OVIRTS = {ENGINE: "/usr/share/ovirt-engine", HOST: "/usr/libexec/vdsm"}
+_NAMES = {ENGINE: "oVirt Engine", HOST: "Vdsm"}
+_USERS = {ENGINE: "ovirt", HOST: "vdsm"}
+# The program of each place that its user runs.
+_RUN = {ENGINE: "storpool-adapter", HOST: "storpool-vm-hook"}
+OS_RELEASE = "/etc/os-release"
+_NODE = "ovirt-node"  # VARIANT_ID of oVirt Node (ovirt-release-host-node's os-release)
+IMGBASED = "/usr/bin/imgbase"
+
+
+class Site:
+    """This machine as the place that it is set up as."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.root = config.root()
+        self.is_packaged = installation.is_packaged()
+        self.record = Record(self.root, place)
+        self.user = _USERS[place]
+
+    @property
+    def programs(self) -> str:
+        """The folder of our programs."""
+        if self.is_packaged:
+            return installation.PACKAGES_PROGRAMS
+        return sysconfig.get_path("scripts")
+
+    @property
+    def code(self) -> str:
+        """The folder of our code: that of the package storpool_ovirt."""
+        return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+    @property
+    def has_packages(self) -> bool:
+        """Whether our packages are on this machine, whoever is asking."""
+        return presence.there(f"{self.root}{installation.PACKAGES_CODE}/storpool_ovirt/__init__.py")
+
+    @property
+    def is_node(self) -> bool:
+        """Whether this is oVirt Node, which keeps nothing of /usr and /opt but packages."""
+        return presence.there(self.root + IMGBASED) or _variant(self.root) == _NODE
+
+    def program(self, name: str) -> str:
+        """Return the path of a program of ours."""
+        return f"{self.programs}/{name}"
+
+    def path(self, name: str) -> str:
+        """Return where a path of this machine is for us."""
+        return self.root + name
+
+    def shipped(self, name: str) -> str:
+        """Return the path of a file that comes with us."""
+        return f"{self.code}/setup/files/{name}"
+
+    def account(self, name: str | None = None) -> pwd.struct_passwd:
+        """Return a user; raise ConfigError where the system knows none of this name."""
+        user = self.user if name is None else name
+        try:
+            return pwd.getpwnam(user)
+        except KeyError:
+            raise errors.ConfigError(
+                f"user {user}", "is not here", f"install {_NAMES[self.place]} first"
+            ) from None
+
+    def check(self, undo: bool) -> None:
+        """Raise one of our errors where nothing may be set up here, or taken back."""
+        if os.geteuid() != 0:
+            raise errors.InputError("setup", "changes this machine", "run it as root")
+        if undo:
+            return
+        if not presence.there(self.root + _OVIRTS[self.place]):
+            raise errors.ConfigError(
+                f"this machine has no {_NAMES[self.place]}:",
+                f"{_OVIRTS[self.place]} is not there",
+                f"install {_NAMES[self.place]} first, or name the other place",
+            )
+        self.account()
+        if not self.is_packaged:
+            self._check_pip()
+
+    def _check_pip(self) -> None:
+        if self.is_node and self.place == HOST:
+            raise errors.ConfigError(
+                "this is oVirt Node:",
+                "its upgrade loses what pip put into /usr and /opt, and VMs would start unfenced",
+                "install our packages with dnf, which Node keeps",
+            )
+        if self.has_packages:
+            raise errors.ConfigError(
+                "our packages",
+                "are on this machine too",
+                "run the setup of theirs, /usr/sbin/storpool-ovirt, or erase them first",
+            )
+        program = self.program(_RUN[self.place])
+        if not presence.there(program):
+            advice = f"run  {installation.mend(self.place)}"
+            raise errors.ConfigError(program, "is not there", advice)
+        self._check_roots()
+        account = self.account()
+        with rights.taken(rights.User(account.pw_uid, account.pw_gid)):
+            allowed = os.access(program, os.R_OK | os.X_OK, effective_ids=True)
+            allowed = allowed and os.access(__file__, os.R_OK, effective_ids=True)
+        if not allowed:
+            raise errors.ConfigError(
+                program,
+                f"cannot be run by user {self.user}",
+                f"let all read {sys.prefix} and search the folders above it"
+                f" (chmod -R go+rX {sys.prefix}), or make it anew under umask 022 below /opt",
+            )
+
+    def _check_roots(self) -> None:
+        """Raise ConfigError where another user could change what root runs."""
+        for path in self._trees():
+            found = _writers(path)
+            if found:
+                raise errors.ConfigError(
+                    found,
+                    "can be changed by another user than root, who will run it",
+                    f"chown -R root:root {sys.prefix} && chmod -R go-w {sys.prefix}",
+                )
+
+    def _trees(self) -> list[str]:
+        """Return the folders of pip's installation."""
+        return sorted({self.programs, os.path.dirname(self.code)})
+
+
+def _variant(root: str) -> str:
+    try:
+        content = rights.read(root + OS_RELEASE)
+    except OSError:
+        return ""
+    for line in text.lines(text.decoded(content, OS_RELEASE, damaged=True)):
+        key, _, value = line.partition("=")
+        if key == "VARIANT_ID":
+            return value.strip("\"'")
+    return ""
+
+
+def _writers(top: str) -> str:
+    """Return the first path in a tree, or above it, that another user than root can change."""
+    if rights.holder(top) is not None:
+        return top
+    for folder, folders, names in os.walk(top):
+        for name in ("", *folders, *names):
+            path = os.path.join(folder, name) if name else folder
+            facts = os.lstat(path)
+            is_open = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if facts.st_uid != 0 or (is_open and not stat.S_ISLNK(facts.st_mode)):
+                return path
+    return ""

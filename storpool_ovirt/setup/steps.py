@@ -1,0 +1,170 @@
+"""What a setup is made of: steps, each of which can be looked at, done and taken back.
+
+A plan is a list of them in their order. It is looked at, done and looked at again, so what is told
+is what is so afterwards; to be taken back it is gone through from its end. One step that fails
+keeps none of the others from being done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from storpool_ovirt import errors
+from storpool_ovirt.setup.site import Site
+
+# What a look finds.
+DONE = "done"
+WOULD_CHANGE = "would change"
+WOULD_UNDO = "would undo"
+NEEDS_YOU = "needs you"
+NOT_NEEDED = "not needed"
+# What became of it.
+CHANGED = "changed"
+UNDONE = "undone"
+FAILED = "failed"
+STATES = (DONE, CHANGED, WOULD_CHANGE, UNDONE, WOULD_UNDO, NEEDS_YOU, NOT_NEEDED, FAILED)
+_CHANGES = (CHANGED, UNDONE, WOULD_CHANGE, WOULD_UNDO)
+
+
+class Found(NamedTuple):
+    """What is so: a state, one sentence, and what a person has to do, or nothing."""
+
+    state: str
+    what: str
+    do: str = ""
+
+
+class Step(Protocol):
+    """One step."""
+
+    @property
+    def id(self) -> str:
+        """Its name, stable for ever."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+
+    def look(self) -> Found:
+        """Return DONE, WOULD_CHANGE, NEEDS_YOU or NOT_NEEDED, and change nothing."""
+
+    def do(self) -> None:
+        """Make it so; may be run again after a death at any moment."""
+
+    def look_back(self) -> Found:
+        """Return WOULD_UNDO, NEEDS_YOU or NOT_NEEDED, and change nothing."""
+
+    def undo(self) -> None:
+        """Take back what we made."""
+
+
+class Restart(NamedTuple):
+    """A service that has to be restarted by somebody, why, and when that is safe."""
+
+    service: str
+    why: str
+    when: str
+
+
+class Row(NamedTuple):
+    """A step, and what became of it."""
+
+    id: str
+    title: str
+    found: Found
+
+
+class Report(NamedTuple):
+    """What was done, or would be."""
+
+    place: str
+    dry_run: bool
+    rows: Sequence[Row]
+    restarts: Sequence[Restart]
+
+    @property
+    def changed(self) -> int:
+        """How many steps were changed, or would be."""
+        return sum(row.found.state in _CHANGES for row in self.rows)
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether one of them failed."""
+        return any(row.found.state == FAILED for row in self.rows)
+
+
+def done(steps: Sequence[Step], dry_run: bool, told: Callable[[Row], None]) -> list[Row]:
+    """Do a plan, or only look at it; `told` hears of each change."""
+    return [_row(step, _done(step, dry_run), told) for step in steps]
+
+
+def undone(
+    site: Site, steps: Sequence[Step], dry_run: bool, told: Callable[[Row], None]
+) -> list[Row]:
+    """Take a plan back, or only look at it."""
+    rows = [_row(step, _undone(step, dry_run), told) for step in reversed(steps)]
+    if not dry_run and not any(row.found.state == FAILED for row in rows):
+        site.record.close()
+    return rows
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return a report for programs."""
+    return {
+        "place": report.place,
+        "dry_run": report.dry_run,
+        "changed": report.changed,
+        "steps": [{"id": row.id, "title": row.title, **row.found._asdict()} for row in report.rows],
+        "restarts": [each._asdict() for each in report.restarts],
+    }
+
+
+def text(report: Report) -> list[str]:
+    """Return a report for people."""
+    width = max(len(row.id) for row in report.rows)
+    lines = []
+    for row in report.rows:
+        lines += [f"{row.found.state:<12}  {row.id:<{width}}  {row.found.what}"]
+        lines += [f"{'':<12}  {'':<{width}}  -> {row.found.do}"] if row.found.do else []
+    for each in report.restarts:
+        lines += ["", f"to be restarted by you: {each.service}, as {each.why}", f"  {each.when}"]
+    would = "would be changed; nothing was" if report.dry_run else "changed"
+    return [*lines, "", f"{report.place}: {report.changed} of {len(report.rows)} steps {would}"]
+
+
+def _row(step: Step, found: Found, told: Callable[[Row], None]) -> Row:
+    row = Row(step.id, step.title, found)
+    if found.state in (CHANGED, UNDONE, FAILED):
+        told(row)
+    return row
+
+
+def _done(step: Step, dry_run: bool) -> Found:
+    return _guarded(lambda: _carried_out(step.look, step.do, dry_run, CHANGED))
+
+
+def _undone(step: Step, dry_run: bool) -> Found:
+    return _guarded(lambda: _carried_out(step.look_back, step.undo, dry_run, UNDONE))
+
+
+def _carried_out(
+    look: Callable[[], Found], act: Callable[[], None], dry_run: bool, changed: str
+) -> Found:
+    found = look()
+    if dry_run or found.state not in (WOULD_CHANGE, WOULD_UNDO):
+        return found
+    act()
+    after = look()
+    if after.state in (WOULD_CHANGE, WOULD_UNDO):
+        return after._replace(state=FAILED)
+    return after if after.state == NEEDS_YOU else after._replace(state=changed)
+
+
+def _guarded(work: Callable[[], Found]) -> Found:
+    try:
+        return work()
+    except errors.InputError as error:
+        return Found(FAILED, f"{error.what} {error.why}", error.advice)
+    except errors.Error as error:
+        return Found(FAILED, str(error))

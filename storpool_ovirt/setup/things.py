@@ -1,0 +1,387 @@
+"""The things that setup puts in places: links to our programs, files with the text that we ship,
+folders.
+
+A thing of somebody else's in a place of ours is told and left.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from storpool_ovirt import errors, installation, presence, rights
+from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.setup import placing
+from storpool_ovirt.setup.site import Site
+from storpool_ovirt.setup.steps import (
+    DONE,
+    NEEDS_YOU,
+    NOT_NEEDED,
+    WOULD_CHANGE,
+    WOULD_UNDO,
+    Found,
+)
+
+ROOT = (0, 0)
+# multipathd answers before it has read all of its files again.
+READ_SECONDS = 5.0
+_OURS = b"storpool_ovirt"  # in each program that starts us, by pip's script or our packages'
+_PACKAGES = "it comes with our packages, and goes with them"
+
+
+class Reader(Protocol):
+    """A service that has read a file of ours, or has to be told of it."""
+
+    def has(self, path: str) -> bool:
+        """Return whether it knows what is in the file; True where it does not run."""
+
+    def tell(self) -> None:
+        """Have it read its files again; nothing where it does not run."""
+
+
+class Link:
+    """A link to a program, or a folder, of ours."""
+
+    def __init__(self, site: Site, names: tuple[str, str], path: str, target: str) -> None:
+        self.id, self.title = names
+        self._site = site
+        self._path = site.path(path)
+        self._target = target
+
+    def look(self) -> Found:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        leads = _leads(self._path, seen)
+        if leads == self._target and not placing.is_left(self._path):
+            return Found(DONE, f"{self._path} leads to {leads}")
+        if self._site.is_packaged:
+            return self._reinstalled(seen)
+        if not presence.there(self._target):
+            again = f"run  {installation.mend(self._site.place)}"
+            return Found(NEEDS_YOU, f"{self._target} is not there", again)
+        if seen.kind == placing.MISSING:
+            return Found(WOULD_CHANGE, f"{self._path} is not there")
+        if leads == self._target or self._is_ours(seen):
+            return Found(WOULD_CHANGE, f"{self._path} is {seen.words}")
+        return _foreign(self._path, seen)
+
+    def do(self) -> None:
+        """As Step has it."""
+        _make_way(self._site, self._path)
+        seen = placing.look(self._path)
+        self._site.record.link(self._path, self._target)
+        placing.link(self._path, self._target, seen)
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        leads = _leads(self._path, seen)
+        if _is_packages(leads):
+            return Found(NOT_NEEDED, f"{self._path} leads to {leads}: {_PACKAGES}")
+        if placing.is_left(self._path) or leads == self._target or self._is_dead(seen):
+            return Found(WOULD_UNDO, f"{self._path} is {seen.words}")
+        if seen.kind == placing.MISSING:
+            return Found(NOT_NEEDED, f"{self._path} is not there")
+        return Found(NOT_NEEDED, f"{self._path} is {seen.words}, which is not ours: it is left")
+
+    def undo(self) -> None:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        is_ours = _leads(self._path, seen) == self._target or self._is_dead(seen)
+        placing.removed(self._path, seen if is_ours else placing.Seen(placing.MISSING))
+        self._site.record.forget(self._path)
+
+    def _reinstalled(self, seen: placing.Seen) -> Found:
+        again = installation.mend(self._site.place)
+        if seen.kind == placing.MISSING:
+            return Found(NEEDS_YOU, f"{self._path} is not there", again)
+        return Found(NEEDS_YOU, f"{self._path} is {seen.words}", f"move it away, then  {again}")
+
+    def _is_ours(self, seen: placing.Seen) -> bool:
+        """Return whether a link is one of ours, also of another installation of ours by pip."""
+        leads = _leads(self._path, seen)
+        if not leads or os.path.basename(leads) != os.path.basename(self._target):
+            return False
+        if self._site.record.is_links(self._path, seen.target):
+            return True
+        if os.path.isdir(self._target):
+            return leads.endswith(self._target.partition("/storpool_ovirt/")[2]) and (
+                "/storpool_ovirt/" in leads
+            )
+        return _starts_ours(leads)
+
+    def _is_dead(self, seen: placing.Seen) -> bool:
+        """Return whether a link is one that we made, and leads nowhere."""
+        return self._site.record.is_links(self._path, seen.target) and not presence.there(
+            self._path
+        )
+
+
+class Shipped(NamedTuple):
+    """A text that we ship: its place, its name among our files, and who must take it.
+
+    `packages_path` is where our packages have it, where that is another place.
+    """
+
+    path: str
+    name: str
+    mode: int = 0o644
+    check: Callable[[str], None] | None = None
+    reader: Reader | None = None
+    packages_path: str = ""
+
+
+class File:
+    """A file with the text that we ship."""
+
+    def __init__(self, site: Site, names: tuple[str, str], shipped: Shipped) -> None:
+        self.id, self.title = names
+        self._site = site
+        self._path = site.path(shipped.path)
+        self._packages_path = site.path(shipped.packages_path or shipped.path)
+        self._shipped = site.shipped(shipped.name)
+        self._mode, self._check, self._reader = shipped.mode, shipped.check, shipped.reader
+
+    def look(self) -> Found:
+        """As Step has it."""
+        if self._site.is_packaged:
+            return self._look_packaged()
+        seen = placing.look(self._path)
+        if seen.kind == placing.MISSING:
+            return Found(WOULD_CHANGE, f"{self._path} is not there")
+        if seen.kind != placing.FILE:
+            return _foreign(self._path, seen)
+        content = self._content()
+        if seen.content == content:
+            return self._look_at_ours(seen)
+        if self._site.record.is_files(self._path, seen.content):
+            return Found(WOULD_CHANGE, f"{self._path} is that of another release of ours")
+        return self._look_at_changed(seen, content)
+
+    def do(self) -> None:
+        """As Step has it."""
+        content, seen = self._content(), placing.look(self._path)
+        is_right = seen.content == content and self._is_roots(seen) and seen.kind == placing.FILE
+        if not is_right or placing.is_left(self._path):
+            _make_way(self._site, self._path)
+            self._site.record.file(self._path, content)
+            placing.file(self._path, placing.New(content, self._mode, ROOT, self._check), seen)
+        if self._reader is not None:
+            self._reader.tell()
+            for _ in polls(Deadline(READ_SECONDS), time.sleep):
+                if self._reader.has(self._path):
+                    break
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        is_packages = self._path == self._packages_path
+        if is_packages and (self._site.is_packaged or self._site.has_packages):
+            return Found(NOT_NEEDED, f"{self._path}: {_PACKAGES}")
+        seen = placing.look(self._path)
+        if placing.is_left(self._path) or self._is_ours(seen):
+            return Found(WOULD_UNDO, f"{self._path} is there")
+        if seen.kind == placing.MISSING:
+            return Found(NOT_NEEDED, f"{self._path} is not there")
+        return Found(
+            NEEDS_YOU,
+            f"{self._path} is not as we made it, and is left",
+            f"remove it if nobody needs it: rm {self._path}",
+        )
+
+    def undo(self) -> None:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        placing.removed(self._path, seen if self._is_ours(seen) else placing.Seen(placing.MISSING))
+        self._site.record.forget(self._path)
+        if self._reader is not None:
+            self._reader.tell()
+
+    def _look_packaged(self) -> Found:
+        seen = placing.look(self._packages_path)
+        if seen.kind == placing.FILE:
+            if self._reader is not None and not self._reader.has(self._packages_path):
+                return Found(WOULD_CHANGE, f"{self._packages_path} was not read yet")
+            return Found(DONE, f"{self._packages_path} is there: {_PACKAGES}")
+        again = installation.mend(self._site.place)
+        what = "not there" if seen.kind == placing.MISSING else seen.words
+        return Found(NEEDS_YOU, f"{self._packages_path} is {what}", again)
+
+    def _look_at_ours(self, seen: placing.Seen) -> Found:
+        if not self._is_roots(seen):
+            had = f"{seen.mode:04o}, user {seen.uid}, group {seen.gid}"
+            return Found(WOULD_CHANGE, f"{self._path} has the wrong mode or owner ({had})")
+        if placing.is_left(self._path):
+            return Found(WOULD_CHANGE, f"{self._path} is there, and what a dead run left")
+        if self._reader is not None and not self._reader.has(self._path):
+            return Found(WOULD_CHANGE, f"{self._path} was not read yet")
+        return Found(DONE, f"{self._path} is there")
+
+    def _look_at_changed(self, seen: placing.Seen, content: bytes) -> Found:
+        """Return what to say of a file that somebody wrote: enough where all of ours is in it."""
+        if _has_all(seen.content, content):
+            return Found(DONE, f"{self._path} has more than we ship, and is left as it is")
+        return Found(
+            NEEDS_YOU,
+            f"{self._path} is not as we ship it, and is left",
+            f"compare: diff {self._path} {self._shipped} (to have ours, remove it, then run this)",
+        )
+
+    def _is_roots(self, seen: placing.Seen) -> bool:
+        return (seen.mode, seen.uid, seen.gid) == (self._mode, *ROOT)
+
+    def _is_ours(self, seen: placing.Seen) -> bool:
+        if seen.kind != placing.FILE:
+            return False
+        known = self._site.record.is_files(self._path, seen.content)
+        return known or seen.content == self._content()
+
+    def _content(self) -> bytes:
+        try:
+            return rights.read(self._shipped)
+        except OSError as error:
+            again = f"run  {installation.mend(self._site.place)}"
+            raise errors.ConfigError(
+                self._shipped, f"cannot be read ({error.strerror})", again
+            ) from error
+
+
+class Folder:
+    """A folder of one user's."""
+
+    def __init__(
+        self, site: Site, names: tuple[str, str], path: str, owner: str, mode: int
+    ) -> None:
+        self.id, self.title = names
+        self._site = site
+        self._path = site.path(path)
+        self._owner = owner
+        self._mode = mode
+
+    def look(self) -> Found:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        if seen.kind == placing.MISSING:
+            return Found(WOULD_CHANGE, f"{self._path} is not there")
+        if seen.kind != placing.FOLDER:
+            return _foreign(self._path, seen)
+        ids = self._ids()
+        if (seen.uid, seen.gid, seen.mode) == (*ids, self._mode):
+            if placing.is_left(self._path):
+                return Found(WOULD_CHANGE, f"{self._path} is there, and what a dead run left")
+            return Found(DONE, f"{self._path} is there")
+        had = f"{self._path} has the mode {seen.mode:04o}, user {seen.uid} and group {seen.gid}"
+        if self._site.record.is_folders(self._path):
+            return Found(WOULD_CHANGE, had)
+        owner = f"{self._owner}:{self._owner}"
+        how = f"chown {owner} {self._path} && chmod {self._mode:04o} {self._path}"
+        return Found(NEEDS_YOU, had, how)
+
+    def do(self) -> None:
+        """As Step has it."""
+        _make_way(self._site, self._path)
+        seen = placing.look(self._path)
+        if seen.kind == placing.MISSING:
+            self._site.record.folder(self._path)
+            placing.folder(self._path, self._mode, self._ids())
+        else:
+            placing.owned(self._path, self._mode, self._ids(), seen)
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        seen = placing.look(self._path)
+        if seen.kind == placing.MISSING and not placing.is_left(self._path):
+            return Found(NOT_NEEDED, f"{self._path} is not there")
+        if not self._site.record.is_folders(self._path):
+            return Found(NOT_NEEDED, f"{self._path} is not one that setup made")
+        if presence.listed(self._path):
+            return Found(NOT_NEEDED, f"{self._path} stays: something is in it")
+        return Found(WOULD_UNDO, f"{self._path} is there")
+
+    def undo(self) -> None:
+        """As Step has it."""
+        placing.emptied(placing.second_name(self._path))
+        placing.emptied(self._path)
+        self._site.record.forget(self._path)
+
+    def _ids(self) -> tuple[int, int]:
+        account: pwd.struct_passwd = self._site.account(self._owner)
+        return account.pw_uid, account.pw_gid
+
+
+class Parents:
+    """The folders that were missing above all others: the last to go."""
+
+    id = "folders"
+    title = "the folders above"
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def look(self) -> Found:
+        """As Step has it."""
+        return Found(DONE, "each is made with the first thing in it")
+
+    def do(self) -> None:
+        """As Step has it."""
+
+    def look_back(self) -> Found:
+        """As Step has it."""
+        ours = [each for each in self._site.record.folders if not presence.listed(each)]
+        if not ours:
+            return Found(NOT_NEEDED, "no folder that setup made is left empty")
+        return Found(WOULD_UNDO, f"{', '.join(ours)}: setup made it, and nothing is in it")
+
+    def undo(self) -> None:
+        """As Step has it."""
+        for each in self._site.record.folders:
+            if placing.emptied(each):
+                self._site.record.forget(each)
+
+
+def _make_way(site: Site, path: str) -> None:
+    """Make the folders that are missing above a path, for all to read."""
+    for each in placing.above(path):
+        site.record.folder(each)
+        placing.folder(each, 0o755, ROOT)
+
+
+def _leads(path: str, seen: placing.Seen) -> str:
+    """Return the whole path to which a link leads, "" for what is none."""
+    if seen.kind != placing.LINK:
+        return ""
+    return os.path.normpath(os.path.join(os.path.dirname(path), seen.target))
+
+
+def _is_packages(leads: str) -> bool:
+    folders = (installation.PACKAGES_PROGRAMS, installation.PACKAGES_CODE)
+    return any(leads.startswith(f"{each}/") for each in folders)
+
+
+def _starts_ours(program: str) -> bool:
+    try:
+        return _OURS in rights.read(program)
+    except OSError:
+        return False
+
+
+def _has_all(content: bytes, shipped: bytes) -> bool:
+    """Return whether each line that we ship, but comments, is in a text, or the beginning of one of
+    its lines."""
+    there = [line.strip() for line in content.splitlines()]
+    wanted = [line.strip() for line in shipped.splitlines()]
+    return all(
+        any(line.startswith(each) for line in there)
+        for each in wanted
+        if each and not each.startswith(b"#")
+    )
+
+
+def _foreign(path: str, seen: placing.Seen) -> Found:
+    return Found(
+        NEEDS_YOU,
+        f"{path} is {seen.words}, which is not ours, and is left",
+        "move it away if nobody needs it, then run this again",
+    )
