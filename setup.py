@@ -37,7 +37,7 @@ setup(
     install_requires=[BINDING],
     extras_require={
         "engine": ["psycopg2-binary>=2.9"],
-        "host": [],
+        "host": ["click>=8.1"],  # storpool-ovirt setup, doctor
         "admin": ["psycopg2-binary>=2.9", "click>=8.1", "rich>=13"],
         "simulator": SIMULATOR,
         "cinder": ["cinder", "os-brick", "oslo.config"],

@@ -6,7 +6,7 @@ this program does for them what Vdsm's point asks for. It takes no arguments and
 JSON, which the hook writes. It answers with one line: `done` and exit code 0, or `refused` with one
 sentence and exit code 2.
 
-User vdsm may run it through sudo (etc/sudoers.d/storpool-ovirt), so everything that comes from
+User vdsm may run it through sudo (our file for sudo), so everything that comes from
 there is taken for hostile: docs/security.md has what it can and cannot be made to do.
 """
 

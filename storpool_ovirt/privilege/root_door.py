@@ -93,7 +93,7 @@ def check(name: str, visit: Visit, asker: str, allowed: Sequence[Sequence[str]] 
         raise errors.InputError(
             name,
             f"was started with {', '.join(given[:5])} in its environment",
-            "have env_reset for it in sudoers, see etc/sudoers.d/storpool-ovirt",
+            "have env_reset for it in sudoers: storpool-ovirt setup host puts ours there",
         )
     if tuple(visit.arguments) not in map(tuple, allowed):
         wanted = "takes no arguments" if len(allowed) == 1 else "does not take these arguments"

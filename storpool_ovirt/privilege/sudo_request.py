@@ -1,6 +1,6 @@
 """The way of user vdsm's programs to root: one request through sudo, and one answer.
 
-Each of root's doors is a program that is named by one path, which etc/sudoers.d/storpool-ovirt lets
+Each of root's doors is a program that is named by one path, which our file for sudo lets
 user vdsm run: the hook asks `storpool-vm-door`, the fence agent `storpool-fence-door`.
 """
 
@@ -129,7 +129,7 @@ def own_settings(root: str, closed: str, door: str, environment: bool) -> config
         raise errors.ConfigError(
             error.what,
             f"{error.why} and root cannot be asked ({closed})",
-            f"install etc/sudoers.d/storpool-ovirt and {door}, or make it readable for"
+            f"run storpool-ovirt setup host, which has {door} put there, or make it readable for"
             f" {storpool_conf.user()} (docs/security.md)",
         ) from error
 

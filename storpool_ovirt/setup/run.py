@@ -31,7 +31,7 @@ def undone(
 ) -> steps.Report:
     """Take back what was set up; raise one of our errors where that is refused as a whole."""
     site.check(undo=True)
-    if site.place != ENGINE and not site.is_packaged:
+    if site.place != ENGINE and not site.is_packaged and not site.has_packages:
         host.check_undo(site)
     plan: list[steps.Step] = [Parents(site), *_plan(site, wishes)]
     with _alone(site, dry_run):

@@ -158,11 +158,13 @@ def _writers(top: str) -> str:
     """Return the first path in a tree, or above it, that another user than root can change."""
     if rights.holder(top) is not None:
         return top
-    for folder, folders, names in os.walk(top):
-        for name in ("", *folders, *names):
-            path = os.path.join(folder, name) if name else folder
-            facts = os.lstat(path)
-            is_open = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if facts.st_uid != 0 or (is_open and not stat.S_ISLNK(facts.st_mode)):
-                return path
+    left = [top]
+    while left:
+        path = left.pop()
+        facts = os.lstat(path)
+        is_link = stat.S_ISLNK(facts.st_mode)
+        if facts.st_uid != 0 or (facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link):
+            return path
+        if stat.S_ISDIR(facts.st_mode):
+            left += [f"{path}/{name}" for name in presence.listed(path)]
     return ""

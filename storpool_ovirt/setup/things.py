@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from storpool_ovirt import errors, installation, presence, rights
+from storpool_ovirt import errors, installation, presence, rights, text
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.setup import placing
 from storpool_ovirt.setup.site import Site
@@ -29,6 +29,7 @@ ROOT = (0, 0)
 # multipathd answers before it has read all of its files again.
 READ_SECONDS = 5.0
 _OURS = b"storpool_ovirt"  # in each program that starts us, by pip's script or our packages'
+_CODE = "/storpool_ovirt/"  # what is above a folder of our code
 _PACKAGES = "it comes with our packages, and goes with them"
 
 
@@ -107,11 +108,8 @@ class Link:
             return False
         if self._site.record.is_links(self._path, seen.target):
             return True
-        if os.path.isdir(self._target):
-            return leads.endswith(self._target.partition("/storpool_ovirt/")[2]) and (
-                "/storpool_ovirt/" in leads
-            )
-        return _starts_ours(leads)
+        _, ours, within = self._target.partition(_CODE)
+        return leads.endswith(f"{_CODE}{within}") if ours else _starts_ours(leads)
 
     def _is_dead(self, seen: placing.Seen) -> bool:
         """Return whether a link is one that we made, and leads nowhere."""
@@ -370,12 +368,14 @@ def _starts_ours(program: str) -> bool:
 def _has_all(content: bytes, shipped: bytes) -> bool:
     """Return whether each line that we ship, but comments, is in a text, or the beginning of one of
     its lines."""
-    there = [line.strip() for line in content.splitlines()]
-    wanted = [line.strip() for line in shipped.splitlines()]
+    there, wanted = (
+        [line.strip() for line in text.lines(each.decode("utf-8", "replace"))]
+        for each in (content, shipped)
+    )
     return all(
         any(line.startswith(each) for line in there)
         for each in wanted
-        if each and not each.startswith(b"#")
+        if each and not each.startswith("#")
     )
 
 

@@ -243,6 +243,7 @@ ALONE = {
     "program": "/dev/null",
     "console": "/dev/null",
     "openers": "/proc and /sys",
+    "placing": "with the rights of whoever could replace what is there",
     "process": "/proc",
     "processes": "/proc",
     "child": "/proc",

@@ -82,7 +82,7 @@ def test_neither_way(doors: DoorStage) -> None:
     sentence = only_refusal(doors.start(volume))
     assert f"{doors.conf} cannot be read (Permission denied)" in sentence
     assert "root cannot be asked (sudo: a password is required)" in sentence
-    assert "etc/sudoers.d/storpool-ovirt" in sentence
+    assert "storpool-ovirt setup host" in sentence
     assert f"make it readable for user {USER}" in sentence
     assert doors.clients(volume) == {1, 2}
 

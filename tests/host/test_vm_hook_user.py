@@ -44,7 +44,7 @@ def test_the_user_of_vdsm(reachable: Path, user_programs: Programs) -> None:
         sentence = last_refusal(own)
         assert f"{conf} cannot be read (Permission denied)" in sentence
         assert f"{host.local(sudo_request.DOOR)} is not there" in sentence
-        assert "install etc/sudoers.d/storpool-ovirt" in sentence
+        assert "run storpool-ovirt setup host" in sentence
         assert f"make it readable for user {USER}" in sentence
         os.chown(conf, -1, user_programs.user.pw_gid)
         own.read_only = True

@@ -26,7 +26,9 @@ PAGES = [
 # Not for readers of the papers alone: what is said in them of other files holds too.
 SETTINGS = [
     path.relative_to(TREE)
-    for pattern in ("etc/**/*", ".ci/*", "tox.ini", "Makefile", "pyproject.toml", "setup.py")
+    for pattern in (
+        "etc/**/* storpool_ovirt/setup/files/**/* .ci/* tox.ini Makefile pyproject.toml setup.py"
+    ).split()
     for path in sorted(TREE.glob(pattern))
     if path.is_file()
 ]

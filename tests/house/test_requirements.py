@@ -26,6 +26,7 @@ PROGRAMS = {
     "storpool-fence-door": (["x"], 1, "does not take these arguments"),
     "fence_storpool": (["-o", "metadata"], 0, "<resource-agent"),
 }
+SHIPPED = len([*(TREE / "storpool_ovirt" / "setup" / "files").glob("*/*")])
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -128,10 +129,11 @@ def test_an_installation_as_the_paper_has_it(name: str, python: str, tmp_path: P
     for program, (arguments, code, said) in PROGRAMS.items():
         ran = _run([str(tmp_path / "venv" / "bin" / program), *arguments], {})
         assert (ran.returncode, said in ran.stdout + ran.stderr) == (code, True), ran
-    if name == "engine.txt":
-        assert (
-            _run([str(tmp_path / "venv" / "bin" / "storpool-ovirt"), "--help"], {}).returncode == 0
-        )
+    command = str(tmp_path / "venv" / "bin" / "storpool-ovirt")
+    for words in (["--help"], ["setup", "--help"]):
+        assert _run([command, *words], {}).returncode == 0
+    files = tmp_path.glob("venv/lib/python*/site-packages/storpool_ovirt/setup/files/*/*")
+    assert len({*files}) == SHIPPED, "what setup puts in place comes with pip"
 
 
 def _written(name: str) -> list[list[str]]:

@@ -23,6 +23,7 @@ from rigs.clock import wait_until
 from rigs.hook_stage import POINTS
 from rigs.shared_stage import new_id
 from rigs.vdsm_user import USER, Programs
+from storpool_ovirt import setup
 from storpool_ovirt.fence import agent, door
 from storpool_ovirt.host import vm_door
 from storpool_ovirt.privilege import sudo_request

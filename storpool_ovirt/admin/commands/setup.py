@@ -9,6 +9,7 @@ import click
 from storpool_ovirt import rights
 from storpool_ovirt.admin import console
 from storpool_ovirt.admin.options import DRY_RUN, JSON, Text, all_of
+from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import engine, run, steps, token
 from storpool_ovirt.setup.site import Site
@@ -57,8 +58,11 @@ def command(
     if place != "engine" and token_file is not None:
         raise click.UsageError("--token-file is for setup engine: a host has /etc/storpool.conf")
     wishes = engine.Wishes(_token(out, token_file), fence_agent=fence_agent)
+    log = Log(out.program, None)  # where the folder of our log is one of the things set up
+    if wishes.token is not None:
+        log.hide(wishes.token.reveal())
     work = run.undone if undo else run.done
-    report = work(Site(place), wishes, dry_run, lambda row: _logged(out, row))
+    report = work(Site(place), wishes, dry_run, lambda row: _logged(log, row))
     if as_json:
         out.document(steps.document(report))
     else:
@@ -77,5 +81,5 @@ def _token(out: console.Console, token_file: str | None) -> Secret | None:
     return found
 
 
-def _logged(out: console.Console, row: steps.Row) -> None:
-    out.log.line("setup", step=row.id, state=row.found.state, what=row.found.what)
+def _logged(log: Log, row: steps.Row) -> None:
+    log.line("setup", step=row.id, state=row.found.state, what=row.found.what)
