@@ -34,7 +34,8 @@ import json, re, sys
 STORE, CALLS = {store!r}, {calls!r}
 PATTERNS = {{
     "CustomVdsFenceType": r"((\w)+[,]{{0,1}})+",
-    "CustomVdsFenceOptionMapping": r"([\w]+[:]([\w]*[=][\w]*[,]{{0,1}}[;]{{0,1}}){{0,3}}[;]{{0,1}})+",
+    "CustomVdsFenceOptionMapping":
+        r"([\w]+[:]([\w]*[=][\w]*[,]{{0,1}}[;]{{0,1}}){{0,3}}[;]{{0,1}})+",
 }}
 
 def main(words):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import setup_ground
+
 from rigs import engine_config_tool
 
 if TYPE_CHECKING:
