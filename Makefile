@@ -9,7 +9,7 @@ COMPILE := $(VENV)/bin/uv --quiet --no-config pip compile --universal --python-v
 	--no-emit-index-url --no-annotate --custom-compile-command 'make requirements' \
 	--constraint requirements/constraints.txt setup.py requirements/build.in
 
-.PHONY: demo check check-lint check-types check-tests test test-cinder cinderlib-functional requirements rpm release clean
+.PHONY: demo check check-lint check-types check-tests test test-cinder cinderlib-functional requirements man rpm release clean
 
 demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool; RELEASE=4.5.7 on that Engine
 	@$(VENV)/bin/storpool-ovirt demo $(if $(RELEASE),--release '$(RELEASE)')
@@ -44,6 +44,10 @@ requirements: $(VENV)/bin/pip  ## the versions and hashes of what README install
 	$(INSTALL) uv
 	$(COMPILE) --extra engine --extra admin --output-file requirements/engine.txt >/dev/null
 	$(COMPILE) --extra host --output-file requirements/host.txt >/dev/null
+
+man: $(VENV)/check.stamp  ## manual pages and what shells complete, as packages have them, below build/share/
+	@rm -rf build/share
+	@$(VENV)/bin/python packaging/manuals.py setup.py "$$PWD" build/share "$$(git show -s --format=%ct HEAD)"
 
 rpm: $(VENV)/bin/pip  ## the packages for EL of what git has here, in dist/; rpmbuild is needed
 	@$(VENV)/bin/python packaging/build_rpm.py

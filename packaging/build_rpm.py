@@ -215,6 +215,7 @@ def spec(packed: Source, versions: Mapping[str, str], tree: Path = TREE) -> str:
         "VERSION": packed.version,
         "RELEASE": packed.release,
         "DATE": _date(packed.epoch),
+        "EPOCH": str(packed.epoch),
     }
     return re.sub(r"@(\w+)@", lambda match: facts[match[1]], text)
 

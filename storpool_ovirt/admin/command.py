@@ -6,6 +6,7 @@ read the output, or by a bug; 130 interrupted. An audit has those of monitoring:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from storpool_ovirt.admin import console
 from storpool_ovirt.limits import LIMITS, Limits
 
 PROGRAM = "storpool-ovirt"
+# The variable by which a shell asks how a line may go on; its name is click's choice.
+COMPLETE = "_STORPOOL_OVIRT_COMPLETE"
 # Monitoring takes this exit code for "could not look"; so does who has to know that it was no
 # ordinary refusal.
 UNKNOWN = 3
@@ -30,6 +33,9 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     Those of the module's docstring; 3 is also that of an audit that could not look. Whatever
     happens inside comes out as one sentence.
     """
+    asked = os.environ.get(COMPLETE)
+    if asked:
+        return _completed(asked)
     arguments = list(sys.argv if argv is None else argv)[1:]
     out = console.Console(PROGRAM, as_json="--json" in arguments, limits=limits)
     try:
@@ -52,6 +58,19 @@ def _run(arguments: Sequence[str], out: console.Console) -> int:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _failed(out, error, verb)
     return code if arguments else MISUSED
+
+
+def _completed(asked: str) -> int:
+    """Answer a shell: how the line that is being typed may go on.
+
+    It opens no log and asks nobody. Where it fails that is not told, as somebody is typing there.
+    """
+    try:
+        from storpool_ovirt.admin import completion
+
+        return completion.answer(PROGRAM, COMPLETE, asked)
+    except (Exception, KeyboardInterrupt):
+        return 1
 
 
 def _failed(out: console.Console, error: BaseException, verb: str) -> int:

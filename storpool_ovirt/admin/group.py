@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+from click import shell_completion
 
 import storpool_ovirt
 from storpool_ovirt.admin import commands, console, options
@@ -21,16 +22,48 @@ class Commands(click.Group):
         """Return a command; None where there is no such one."""
         if cmd_name not in commands.TABLE:
             return None
-        command = commands.loaded(cmd_name)
-        for parameter in command.params:
-            if parameter.type is click.STRING:
-                parameter.type = options.Text()
-        return command
+        return _strict(commands.loaded(cmd_name))
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[shell_completion.CompletionItem]:
+        """Return how a word may go on that is a command, or an option of all.
+
+        The names are the table's: click would load each command for them.
+        """
+        found = [
+            shell_completion.CompletionItem(name, help=about)
+            for name, about in commands.listed().items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  click's signature
         """Write the list of all from the table."""
         with formatter.section("Commands"):
             formatter.write_dl(list(commands.listed().items()))
+
+
+def _strict(command: click.Command) -> click.Command:
+    """Have a command, and those below it, take no empty text; a shell completes the names of
+    files."""
+    for parameter in command.params:
+        if parameter.type is click.STRING:
+            parameter.type = options.File() if parameter.metavar == "FILE" else options.Text()
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _strict(each)
+    return command
+
+
+def all_of(program: str, about: str) -> click.Group:
+    """Return the group of all commands; `about` is what help says of it."""
+    made = Commands(
+        name=program, help=about, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    version = storpool_ovirt.__version__
+    click.version_option(version, prog_name=program, message="%(prog)s %(version)s")(made)
+    return made
 
 
 def run(arguments: Sequence[str], out: console.Console, about: str, misused: int) -> int:
@@ -40,11 +73,8 @@ def run(arguments: Sequence[str], out: console.Console, about: str, misused: int
     `about` is what help says of all. Raises KeyboardInterrupt for click's word for it, and what
     the commands raise.
     """
-    group = Commands(help=about, context_settings={"help_option_names": ["-h", "--help"]})
-    version = storpool_ovirt.__version__
-    click.version_option(version, prog_name=out.program, message="%(prog)s %(version)s")(group)
     try:
-        code: int | None = group.main(
+        code: int | None = all_of(out.program, about).main(
             list(arguments), prog_name=out.program, standalone_mode=False, obj=out
         )
     except click.Abort as error:

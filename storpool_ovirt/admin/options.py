@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 import click
+from click import shell_completion
 
 from storpool_ovirt.admin import findings
 
@@ -42,6 +43,19 @@ class Text(click.types.StringParamType):
         if not given.strip():
             self.fail("it is empty: give a value, or leave it out", param, ctx)
         return given
+
+
+class File(Text):
+    """The name of a file; a shell completes it."""
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  click's signature
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[shell_completion.CompletionItem]:
+        """Have the shell look for files itself."""
+        return [shell_completion.CompletionItem(incomplete, type="file")]
 
 
 DATABASE = click.option(
