@@ -50,6 +50,7 @@ setup(
             "mypy>=1.10",
             "ruff>=0.6",
             "types-psycopg2",
+            "jsonschema>=4.18",
             "setuptools>=70.1",  # for the archives of a release
         ],
     },

@@ -1,7 +1,8 @@
 """storpool-ovirt: the command for those who set the integration up, watch it and try it.
 
 Exit codes: 0 done; 1 refused or failed, and told why; 2 wrongly typed; 3 unknown, as nobody could
-read the output, or by a bug; 130 interrupted. An audit has those of monitoring: its own help tells.
+read the output, or by a bug; 130 interrupted. Audit and doctor have those of monitoring: their own
+help tells.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ COMPLETE = "_STORPOOL_OVIRT_COMPLETE"
 # ordinary refusal.
 UNKNOWN = 3
 MISUSED = 2
+# Monitoring runs these: it takes 1 and 2 for what they found.
+WATCHES = ("audit", "doctor")
 INTERRUPTED = 130  # the shell's for Ctrl-C
 
 # The demo is part of the sources, and what it needs is fetched there.
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
 
 def _run(arguments: Sequence[str], out: console.Console) -> int:
     verb = arguments[0] if arguments else ""
-    misused = UNKNOWN if verb == "audit" else MISUSED
+    misused = UNKNOWN if verb in WATCHES else MISUSED
     try:
         for each in arguments:  # what is wrong with one is told with its text
             out.hide(*secret.found_in(each))
@@ -75,7 +78,7 @@ def _completed(asked: str) -> int:
 
 def _failed(out: console.Console, error: BaseException, verb: str) -> int:
     """Tell why a command did not do its work; return the exit code."""
-    refused = UNKNOWN if verb == "audit" else 1
+    refused = UNKNOWN if verb in WATCHES else 1
     unread = out.unread(error)
     if unread or isinstance(error, SystemExit):  # click's end, where nobody reads its own words
         return out.complain(

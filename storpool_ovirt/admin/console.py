@@ -66,6 +66,11 @@ class Console:
             if self._log is not None:
                 self._log.hide(secret)
 
+    def masked(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Return facts as they may be written to a file."""
+        shown: dict[str, Any] = _map(facts, self._secrets.masked)
+        return shown
+
     def check(self) -> None:
         """Raise NotDelivered when there is no stdout: a command whose result nobody can read is not
         begun."""
@@ -86,9 +91,7 @@ class Console:
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with
         JSON's escapes."""
-        text = json.dumps(
-            _map(facts, self._secrets.masked), indent=2, ensure_ascii=not _takes_all(sys.stdout)
-        )
+        text = json.dumps(self.masked(facts), indent=2, ensure_ascii=not _takes_all(sys.stdout))
         # By lines, as most have nothing to escape and there may be many.
         self._write(
             "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))

@@ -10,6 +10,10 @@ from storpool_ovirt.deadline import Deadline, enforced
 # What a look at a large cluster takes, and the repair of a bad day, with room to spare.
 LOOK_SECONDS = 100.0
 MEND_SECONDS = 600.0
+# A person waits, and has no patience at night; each check of the doctor has less.
+DOCTOR_SECONDS = 10.0
+# What mends is done in moments; a tool that hangs must not keep the second look from being told.
+FIX_SECONDS = 60.0
 # What blocks beyond the limit is broken off so much later: who waits for a reply gets to say which.
 LAST_SECONDS = 5.0
 

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from ovirt_demo import children
+from storpool_ovirt.admin.command import WATCHES
 
 NUMBERS = ("nan", "-nan", "inf", "-inf", "1e308", "-1", "525601", "")
 DISK = "11111111-1111-4111-8111-111111111111"
 EMPTY = (
     ["audit", "--database", ""],
     ["audit", "--options", " "],
+    ["doctor", "--html", ""],
+    ["doctor", "--write", ""],
     ["rebuild", "--location", ""],
     ["rebuild", "--even-if-it-lives", ""],
     ["reconcile", "--remove", ""],
@@ -43,7 +46,7 @@ def refusal(folder: Path, arguments: list[str]) -> str:
         stdin=subprocess.DEVNULL,
         env={**os.environ, "STORPOOL_OVIRT_ROOT": str(folder)},
     )
-    assert (said.returncode, said.stdout) == (3 if arguments[0] == "audit" else 2, ""), said
+    assert (said.returncode, said.stdout) == (3 if arguments[0] in WATCHES else 2, ""), said
     assert said.stderr.count("\n") == 1
     return said.stderr
 

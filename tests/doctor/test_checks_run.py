@@ -130,7 +130,7 @@ def test_a_tool_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("PATH", "/elsewhere")
     how = asking.As(folder="/tmp", environment={"GIVEN": "1"}, given=b"x" * 200_000)
-    answer = asking.ask(SITE, ["sh", "-c", "env; pwd; wc -c"], how)
+    answer = asking.ask(Site(checks.HOST), ["sh", "-c", "env; pwd; wc -c"], how)
     assert "PYTHONPATH" not in answer.out
     assert "GIVEN=1" in answer.out
     assert answer.out.split()[-2:] == ["/tmp", "200000"]
@@ -139,22 +139,22 @@ def test_a_tool_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch)
 def test_a_tool_that_tells_without_end_is_silent() -> None:
     """Nobody reads so much, and doctor's memory is not the tool's."""
     with pytest.raises(asking.Silent, match="tells more than can be read"):
-        asking.ask(SITE, ["yes"])
+        asking.ask(Site(checks.HOST), ["yes"])
 
 
 def test_a_tool_that_is_missing_is_named() -> None:
     """The tool, its folder or its user."""
     with pytest.raises(asking.Missing, match=r"^no-such-tool is not here$"):
-        asking.ask(SITE, ["no-such-tool"])
+        asking.ask(Site(checks.HOST), ["no-such-tool"])
     with pytest.raises(asking.Missing, match=r"^/no/folder is not here$"):
-        asking.ask(SITE, ["true"], asking.As(folder="/no/folder"))
+        asking.ask(Site(checks.HOST), ["true"], asking.As(folder="/no/folder"))
     with pytest.raises(asking.Missing, match=r"^user no-such-user is not known here$"):
-        asking.ask(SITE, ["true"], asking.As(user="no-such-user"))
+        asking.ask(Site(checks.HOST), ["true"], asking.As(user="no-such-user"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_a_tool_runs_as_a_user(tmp_path: Path) -> None:
     """With the ids of that user."""
-    answer = asking.ask(SITE, ["id", "-un"], asking.As(user="nobody"))
+    answer = asking.ask(Site(checks.HOST), ["id", "-un"], asking.As(user="nobody"))
     assert (answer.code, answer.out) == (0, "nobody\n")
-    assert asking.ask(SITE, ["sh", "-c", "echo; echo why >&2; exit 3"]).said == "why"
+    assert asking.ask(Site(checks.HOST), ["sh", "-c", "echo; echo why >&2; exit 3"]).said == "why"

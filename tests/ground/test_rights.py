@@ -256,6 +256,7 @@ ALONE = {
     "vm_hook": "runs as user vdsm, whose file it is",
     "vdsm_rows": "in a folder that it opened with the rights of whoever could replace it",
     "__main__": "with rights taken",
+    "result_file": "with rights taken",
     "__init__": "Vdsm's own code, by Vdsm's own Python, which has no rights.py",
 }
 TOUCHING = set(

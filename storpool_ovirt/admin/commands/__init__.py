@@ -19,6 +19,7 @@ TABLE: Mapping[str, str] = {
     "audit": "hold mapping, cluster and hosts against each other",
     "claim": "say that this Engine is the one that has the disks",
     "demo": "a disk's whole life on a StorPool simulator",
+    "doctor": "what is wrong with this machine, and what mends it",
     "fence-host": "take everything of oVirt's from a lost host",
     "mend": "make a disk and its object agree after a change by hand",
     "rebuild": "make a lost mapping again from the tags",
