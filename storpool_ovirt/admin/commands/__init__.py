@@ -24,7 +24,7 @@ TABLE: Mapping[str, str] = {
     "mend": "make a disk and its object agree after a change by hand",
     "rebuild": "make a lost mapping again from the tags",
     "reconcile": "mend what the audit is sure of, or what is named",
-    "setup": "put all of this in its places on Engine's machine or a host, or take it away",
+    "setup": "put all of this in its places on a machine, or take it away",
     "shareable": "mark a disk as one that several VMs may have, for plugs",
 }
 
