@@ -18,6 +18,8 @@ USER = as_engine.USER
 USR = "/usr/share/ovirt-engine"
 ADAPTERS = as_engine.LATER_FOLDER
 LOGS = "/var/log/ovirt-engine"
+# Where `storpool-ovirt setup engine` puts it: engine-backup keeps what is in this folder.
+TOKEN_FILE = "/etc/ovirt-engine/storpool-ovirt/token"  # noqa: S105  a path
 _RELEASE_KEY = "PACKAGE_VERSION"  # in the file of Engine's defaults
 NO_VERB = "no disk can be made, connected, snapshotted or deleted; VMs that run go on"
 

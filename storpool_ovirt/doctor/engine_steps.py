@@ -12,9 +12,7 @@ from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Result, Site
 from storpool_ovirt.engine import gate
 from storpool_ovirt.engine.engine_tables import Domain, Tables
 
-# Where `storpool-ovirt setup engine` puts it: engine-backup keeps what is in this folder.
-TOKEN_FOLDER = "/etc/ovirt-engine/storpool-ovirt"  # noqa: S105
-TOKEN_FILE = f"{TOKEN_FOLDER}/token"
+TOKEN_FILE = engine_machine.TOKEN_FILE
 _LOG = f"{engine_machine.LOGS}/managedblock/storpool-adapter.log"
 _TEMPLATE = "sp_template"
 # What the adapter's sentence is about, and what looks at that or mends it.

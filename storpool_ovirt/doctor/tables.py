@@ -17,6 +17,14 @@ MODULES: Mapping[str, Sequence[str]] = {
     checks.ENGINE: (
         "engine_programs",
         "engine_domains",
+        "engine_databases",
+        "engine_process",
+        "engine_files",
+        "engine_settings",
+        "engine_hosts",
+        "engine_network",
+        "engine_trust",
+        "engine_log",
     ),
     checks.HOST: ("host_hooks",),
 }

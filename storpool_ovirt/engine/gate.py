@@ -17,6 +17,7 @@ from storpool_ovirt.log import Log
 
 ADAPTER = "adapter"
 IN_ARGUMENTS, OPEN = "token_in_arguments", "token_open"
+TOKEN_KEY = "SP_AUTH_TOKEN"  # noqa: S105  a key
 TOKEN, TOKEN_FILE = "sp_auth_token", "sp_auth_token_file"
 # Those that mean nothing here and are looked at elsewhere, or that every example of Cinder has.
 _OTHERS = {ADAPTER, config.CINDER_DRIVER, "volume_backend_name"}

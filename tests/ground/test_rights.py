@@ -245,6 +245,7 @@ ALONE = {
     "openers": "/proc and /sys",
     "placing": "with the rights of whoever could replace what is there",
     "process": "/proc",
+    "engine_process": "/proc",
     "processes": "/proc",
     "child": "/proc",
     "run": "/dev/null",

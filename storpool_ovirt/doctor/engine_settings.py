@@ -1,0 +1,183 @@
+"""What Engine is set to: managed block storage and its limit, the fence agent, VM properties."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from storpool_ovirt import config, errors, names, text
+from storpool_ovirt.doctor import asking, checks, engine_machine
+from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.engine.engine_tables import Tables
+
+RESTART = "systemctl restart ovirt-engine"
+TIMER, SERVICE = "storpool-ovirt-audit.timer", "storpool-ovirt-audit.service"
+_AGENT = "storpool"
+_MAPPED = f"{_AGENT}:port=port"  # docs/fencing.md
+_TYPES, _MAPPING, _ALIASES = (
+    "CustomVdsFenceType",
+    "CustomVdsFenceOptionMapping",
+    "CustomFenceAgentMapping",
+)
+_MINUTES_MAX = 3000  # engine-config.properties
+# What a loader or an interpreter takes from its environment, where hooks find VMs' properties.
+_LOADED = re.compile(r"(?:LD_|PYTHON|STORPOOL_|SP_)\w*\Z|(?:BASH_ENV|ENV|PATH|IFS|SHELLOPTS)\Z")
+_PROPERTY = re.compile(r"(?:\A|;)\s*([A-Za-z0-9_]+)=")
+
+
+def _set(key: str, value: str, version: str = "") -> str:
+    """Return the command that gives a key of Engine's another value."""
+    level = f" --cver={version}" if version else ""
+    return f'engine-config -s {key}="{value}"{level} && {RESTART}'
+
+
+def supported(site: Site) -> Iterator[Result]:
+    """Look whether Engine lets a managed block domain be attached to each data center."""
+    key = "ManagedBlockDomainSupported"
+    tables = engine_machine.tables(site)
+    for center in tables.data_centers:
+        value = tables.option(key, center.level)
+        if value is not None and value.lower() == "true":
+            yield checks.ok(f"{key} is true for its level {center.level}", center.name)
+        else:
+            told = "not set" if value is None else names.shown(value)
+            yield Result(
+                WARNING,
+                f"{key} is {told} for its level {center.level}",
+                "Engine refuses to attach a managed block domain to it",
+                _set(key, "true", center.level),
+                center.name,
+            )
+    if not tables.data_centers:
+        yield checks.ok("there is no data center yet")
+
+
+def time_out(site: Site) -> Iterator[Result]:
+    """Look how long Engine waits for the end of a verb that has answered."""
+    tables = engine_machine.tables(site)
+    kind = "ManagedBlock" if tables.is_later else "Cinderlib"
+    key = f"{kind}CommandTimeoutInMinutes"
+    value = tables.option(key)
+    if value is None:
+        yield checks.unknown(f"Engine's database does not tell {key}")
+    elif text.number(value, 1, _MINUTES_MAX) is None:
+        yield Result(
+            CRITICAL,
+            f"{key} is {names.shown(value)}",
+            "Engine takes a verb that did its work for one that failed, where its process does not"
+            " end in the same moment: volumes are left, and disks are shown as illegal",
+            _set(key, "2"),
+        )
+    else:
+        yield checks.ok(f"{key} is {value}")
+
+
+def fence_agent(site: Site) -> Iterator[Result]:
+    """Look whether Engine knows the fence agent whole, or not at all."""
+    tables = engine_machine.tables(site)
+    types, mapping = (_entries(tables.option(key)) for key in (_TYPES, _MAPPING))
+    mapped = [each for each in mapping if each.partition(":")[0] == _AGENT]
+    wrong = _wrong_of_agent(tables, _AGENT in types, mapped)
+    if wrong:
+        yield Result(
+            WARNING,
+            wrong,
+            "a fence of a lost host by StorPool fails when it is needed, or Engine does not offer"
+            " it, and its VMs do not start elsewhere",
+            _agents_fix(types, mapping),
+        )
+    elif _AGENT in types:
+        yield checks.ok(f"{_TYPES} and {_MAPPING} have it")
+    else:
+        yield checks.ok("the fence agent is not used")
+
+
+def _wrong_of_agent(tables: Tables, is_type: bool, mapped: list[str]) -> str:
+    if is_type and not mapped:
+        return f"{_TYPES} has {_AGENT}, and {_MAPPING} has not"
+    if mapped and not is_type:
+        return f"{_MAPPING} has {_AGENT}, and {_TYPES} has not"
+    if mapped and mapped != [_MAPPED]:
+        return f"{_MAPPING} has {names.shown(';'.join(mapped))} in place of {_MAPPED}"
+    aliases = _entries(tables.option(_ALIASES))
+    if any(each.partition("=")[0] == _AGENT for each in aliases):
+        return f"{_ALIASES} has {_AGENT}, which Engine then runs as another agent"
+    return ""
+
+
+def _agents_fix(types: list[str], mapping: list[str]) -> str:
+    others = [each for each in mapping if each.partition(":")[0] != _AGENT]
+    all_types = [each for each in types if each != _AGENT] + [_AGENT]
+    return (
+        f'engine-config -s {_TYPES}="{",".join(all_types)}" &&'
+        f' engine-config -s {_MAPPING}="{";".join([*others, _MAPPED])}" && {RESTART}'
+    )
+
+
+def _entries(value: str | None) -> list[str]:
+    return [each.strip() for each in re.split("[,;]", value or "") if each.strip()]
+
+
+def properties(site: Site) -> Iterator[Result]:
+    """Look for properties that users of the portal could have a hook's interpreter obey."""
+    key = "UserDefinedVMProperties"
+    tables = engine_machine.tables(site)
+    found = {
+        level: [name for name in _PROPERTY.findall(value) if _LOADED.match(name)]
+        for level, value in tables.options.get(key, {}).items()
+    }
+    for level, bad in sorted(found.items()):
+        if bad:
+            yield Result(
+                CRITICAL,
+                f"{key} of level {level} allows {', '.join(bad)}",
+                "who may edit a VM has hosts run any code as user vdsm, who is nearly root",
+                f"engine-config -g {key} --cver={level}; set it again without {', '.join(bad)}",
+                level,
+            )
+    if not any(found.values()):
+        yield checks.ok("no VM property has a name that a loader or an interpreter knows")
+
+
+def audit_timer(site: Site) -> Iterator[Result]:
+    """Ask systemd for the daily audit, and whether it finds what it needs."""
+    answer = asking.ask(site, ["systemctl", "is-enabled", TIMER])
+    if answer.code:
+        yield checks.ok(f"no audit runs daily: {TIMER} is {_word(answer)}")
+        return
+    failed = asking.ask(site, ["systemctl", "is-failed", SERVICE])
+    if failed.code == 0:
+        yield Result(
+            WARNING,
+            "the last daily audit failed: it found something critical, or could not look",
+            "what it found is not mended",
+            f"journalctl -u {SERVICE}",
+        )
+        return
+    started = asking.ask(site, ["systemctl", "show", "-p", "ExecStart", SERVICE])
+    try:
+        if "--options" not in started.out:
+            config.domain({}, site.root)
+    except errors.ConfigError as error:
+        yield Result(
+            WARNING,
+            f"the daily audit has no --options, and {error}",
+            "each of its runs fails, and nobody learns what is left over",
+            f"systemctl edit {SERVICE}: ExecStart= and ExecStart=/usr/sbin/storpool-ovirt audit"
+            " --options FILE",
+        )
+        return
+    yield checks.ok(f"{TIMER} is enabled, and its last run did not fail")
+
+
+def _word(answer: asking.Answer) -> str:
+    return text.stripped(answer.out) or "not there"
+
+
+CHECKS = (
+    Check("engine-attach-allowed", "Engine lets domains be attached", supported),
+    Check("engine-time-out", "Engine waits for the end of verbs", time_out),
+    Check("engine-fence-agent", "Engine knows the fence agent whole or not at all", fence_agent),
+    Check("engine-vm-properties", "no VM property is code for a hook", properties),
+    Check("engine-audit-timer", "the daily audit can look", audit_timer),
+)
