@@ -49,7 +49,9 @@ def _strict(command: click.Command) -> click.Command:
     files."""
     for parameter in command.params:
         if parameter.type is click.STRING:
-            parameter.type = options.File() if parameter.metavar == "FILE" else options.Text()
+            parameter.type = options.Text()
+        if parameter.metavar == "FILE" and type(parameter.type) is options.Text:
+            parameter.type = options.File()
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _strict(each)

@@ -72,6 +72,7 @@ LINES = {
     "audit --opt\topt\t": "audit --options options.json",
     "audit --options ./opt\t--js\t": "audit --options ./options.json --json",
     "mend \tx": "mend x",
+    "setup e\t--tok\topt\t": "setup engine --token-file options.json",
     "nonsense --opt\t": "nonsense --opt",
 }
 
