@@ -9,28 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import built_packages
 import package_machine
 import package_root
+import package_stock
 import psycopg2
 import pytest
-import stock_packages
 
-
-@pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the whole run, also where several processes do it."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
-
-
-@pytest.fixture(scope="session")
-def packages(shared_folder: Path) -> dict[str, Path]:
-    """Our packages, as `make rpm` builds them of this tree."""
-    built_packages.needed("rpmbuild", "git")
-    folder = shared_folder / "packages"
-    with built_packages.once(folder) as first:
-        return built_packages.build(folder) if first else built_packages.found(folder)
+from rigs import built_packages
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +31,7 @@ def newer(shared_folder: Path, packages: dict[str, Path]) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def stock(shared_folder: Path) -> stock_packages.Stock:
+def stock(shared_folder: Path) -> package_stock.Stock:
     """Packages of others, and a root with those of the system."""
     built_packages.needed("rpmbuild", "unshare", "chroot")
     if os.geteuid() != 0:
@@ -57,19 +42,19 @@ def stock(shared_folder: Path) -> stock_packages.Stock:
     folder = shared_folder / "stock"
     with built_packages.once(folder) as first:
         if not first:
-            made: stock_packages.Stock = pickle.loads((folder / "stock").read_bytes())  # noqa: S301 our own
+            made: package_stock.Stock = pickle.loads((folder / "stock").read_bytes())  # noqa: S301 our own
             return made
         driver = Path(psycopg2.__file__).parent
         libraries = driver.parent / "psycopg2_binary.libs"
         packages = [each for each in (driver, libraries) if each.exists()]
         python = package_root.python_home(folder / "python", sys.executable, packages)
-        made = stock_packages.Stock(folder, python)
+        made = package_stock.Stock(folder, python)
         (folder / "stock").write_bytes(pickle.dumps(made))
         return made
 
 
 @pytest.fixture
-def root(stock: stock_packages.Stock, tmp_path: Path) -> package_root.Root:
+def root(stock: package_stock.Stock, tmp_path: Path) -> package_root.Root:
     """A root with what the system has, and nothing of oVirt's or ours."""
     tmp_path.chmod(0o755)
     return stock.root.copy(tmp_path / "root")
@@ -77,7 +62,7 @@ def root(stock: stock_packages.Stock, tmp_path: Path) -> package_root.Root:
 
 @pytest.fixture(scope="session")
 def installed(
-    shared_folder: Path, stock: stock_packages.Stock, packages: dict[str, Path]
+    shared_folder: Path, stock: package_stock.Stock, packages: dict[str, Path]
 ) -> Callable[[str], package_root.Root]:
     """Return a root of this run in which all is installed on an Engine's machine, or on a host; who
     changes it takes a copy."""

@@ -6,8 +6,9 @@ import configparser
 from collections.abc import Sequence
 from pathlib import Path
 
-import built_packages
 import package_root
+
+from rigs import built_packages
 
 # What the first word of a step means for rpm.
 COMMANDS = {

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import build_rpm
-import built_packages
 import pytest
-from built_packages import TREE
+
+from rigs import built_packages
+from rigs.built_packages import TREE
 
 VERSION = "7.8.9"
 LIMIT_SECONDS = 60

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import package_root
 import pytest
-import stock_packages
-from built_packages import TOGETHER
-from stock_packages import Stock
+from package_stock import Stock
+
+from rigs import stock_packages
+from rigs.built_packages import TOGETHER
 
 CODE = "/usr/lib/storpool-ovirt"
 TRUST = "/etc/fapolicyd/trust.d/storpool-ovirt-compiled"

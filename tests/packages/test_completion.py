@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import built_packages
 import package_root
 import pytest
 import typing_shell
-from built_packages import TREE
 
 from ovirt_demo import children
+from rigs import built_packages
+from rigs.built_packages import TREE
 from storpool_ovirt.admin import commands
 
 VARIABLE = "_STORPOOL_OVIRT_COMPLETE"

@@ -9,7 +9,9 @@ from pathlib import Path
 import package_root
 import pytest
 from package_machine import Machine, Packages
-from stock_packages import CLIENT, Stock
+from package_stock import Stock
+
+from rigs.stock_packages import CLIENT
 
 THEIRS = ("ovirt-engine", "ovirt-engine-backend")
 KEPT = f"{CLIENT}.ovirt"

@@ -10,9 +10,10 @@ from pathlib import Path
 import package_root
 import pytest
 from package_machine import Machine, Packages
-from stock_packages import HOOKS, Stock
+from package_stock import Stock
 
 from ovirt_demo import vdsm_rows
+from rigs.stock_packages import HOOKS
 
 LIBEXEC = "/usr/libexec/vdsm"
 LINKS = [

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import package_root
 import pytest
-from built_packages import PACKAGES, TREE, launchers, query
-from stock_packages import HOOKS
 
 import storpool_ovirt
+from rigs.built_packages import PACKAGES, TREE, launchers, query
 from rigs.stage_fixtures import Stage
+from rigs.stock_packages import HOOKS
 from storpool_ovirt.admin import commands
 
 PROGRAMS = "/usr/libexec/storpool-ovirt"

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import built_packages
 import click
 import pytest
-from built_packages import PACKAGES, TREE, launchers, query
 
 import storpool_ovirt
+from rigs import built_packages
+from rigs.built_packages import PACKAGES, TREE, launchers, query
 from storpool_ovirt.admin import group
 
 MANUALS = "packaging/manuals.py"

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import built_packages
 import pytest
-from built_packages import PACKAGES, TREE, query
+
+from rigs import built_packages
+from rigs.built_packages import PACKAGES, TREE, query
 
 CODE = "/usr/lib/storpool-ovirt"
 LICENCES = {"common": ("six", "storpool"), "admin": ("click", "rich")}

@@ -10,7 +10,7 @@ from typing import Any
 import package_root
 import pytest
 from package_machine import Machine
-from stock_packages import Stock
+from package_stock import Stock
 
 COMMAND = "/usr/sbin/storpool-ovirt"
 TOKEN = "/etc/ovirt-engine/storpool-ovirt/token"

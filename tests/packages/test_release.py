@@ -14,11 +14,11 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import built_packages
 import pytest
-from built_packages import TREE, WHEELS, launchers
 
 import storpool_ovirt
+from rigs import built_packages
+from rigs.built_packages import TREE, WHEELS, launchers
 
 VERSION = storpool_ovirt.__version__
 WHO = {

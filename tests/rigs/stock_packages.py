@@ -9,8 +9,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import package_root
-
 import ovirt_demo
 
 PLAYERS = Path(ovirt_demo.__file__).parent / "players"
@@ -44,16 +42,6 @@ print(f"stock {config.VERSION}", *sys.argv[1:])
 ENGINES = ("4.5.6", "4.5.7", "4.5.8")
 VDSMS = ("4.50.5.1", "4.50.7")
 HOOKS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source", "before_vdsm_start")
-
-
-class Stock:
-    """What stands in for packages of others, and the roots that have some of them."""
-
-    def __init__(self, folder: Path, python: package_root.Python) -> None:
-        self.system = system(folder, python.version)
-        self.engine = {each: engine(folder, each) for each in ENGINES}
-        self.vdsm = {each: vdsm(folder, each) for each in VDSMS}
-        self.root = package_root.made(folder / "root", python, self.system)
 
 
 def system(folder: Path, python: str) -> Path:
