@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 VERSION = runpy.run_path("storpool_ovirt/__init__.py")["__version__"]
 BINDING = "storpool>=7.3"
+API = ["ovirt-engine-sdk-python>=4.6"]  # of Engine; `storpool-ovirt domain --create`
 SIMULATOR = ["werkzeug>=3.0", "click>=8.1"]
 DEMO = [
     *SIMULATOR,
@@ -39,11 +40,13 @@ setup(
         "engine": ["psycopg2-binary>=2.9"],
         "host": ["click>=8.1"],  # storpool-ovirt setup, doctor
         "admin": ["psycopg2-binary>=2.9", "click>=8.1", "rich>=13"],
+        "api": API,
         "simulator": SIMULATOR,
         "cinder": ["cinder", "os-brick", "oslo.config"],
         "demo": DEMO,
         "dev": [
             *DEMO,
+            *API,
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",
@@ -51,6 +54,7 @@ setup(
             "ruff>=0.6",
             "types-psycopg2",
             "jsonschema>=4.18",
+            "pyyaml>=6",  # what is printed for Ansible is read again
             "setuptools>=70.1",  # for the archives of a release
         ],
     },

@@ -16,10 +16,12 @@ from them.
     +-- Locked                does another operation hold the object?
     +-- NoSpace               does the cluster or a client have no room for it?
     +-- Rejected              did StorPool say no for another reason?
+    +-- EngineRefused         did oVirt Engine's own API say no?
     +-- Unavailable           may it work later?
     |   +-- ApiUnavailable    ... the StorPool API; `ambiguous`: the request may have taken effect
     |   +-- AddressUnknown    ... the name of the StorPool API cannot be resolved
     |   +-- DatabaseUnavailable
+    |   +-- EngineUnavailable ... oVirt Engine's own API
     |   +-- ClientDown        ... StorPool's client on a host
     |   +-- DeadlineExceeded  ... our own time was up
     |   +-- Interrupted       ... a signal asked the program to end
@@ -27,7 +29,8 @@ from them.
     +-- NotDelivered          was the work done, but did nobody read the answer?
 
 Errors of the libraries below are translated once, at their border: `cluster/calls.py` (StorPool),
-`engine/connection.py` (PostgreSQL), `cinder_driver/failures.py` (for Cinder).
+`engine/connection.py` (PostgreSQL), `setup/engine_api.py` (Engine's API),
+`cinder_driver/failures.py` (for Cinder).
 """
 
 from __future__ import annotations
@@ -165,6 +168,18 @@ class Rejected(Error):
         return f"StorPool refused {self.call}: {self.name}: {self.descr}{advice}"
 
 
+class EngineRefused(Error):
+    """oVirt Engine did not do what it was asked for; `why` is in its own words, as far as it has
+    any."""
+
+    def __init__(self, what: str, why: str, advice: str) -> None:
+        super().__init__(what, why, advice)
+        self.what, self.why, self.advice = what, why, advice
+
+    def __str__(self) -> str:
+        return f"Engine refused {self.what} ({self.why}): {self.advice}"
+
+
 class Unavailable(Error):
     """It may work later; nothing says that the request itself is wrong."""
 
@@ -223,6 +238,17 @@ class DatabaseUnavailable(Unavailable):
             f"{self.what} {self.where} is not usable ({self.why}): check PostgreSQL and"
             " Engine's settings"
         )
+
+
+class EngineUnavailable(Unavailable):
+    """oVirt Engine's API at `url` gave no usable answer."""
+
+    def __init__(self, url: str, why: str, advice: str) -> None:
+        super().__init__(url, why, advice)
+        self.url, self.why, self.advice = url, why, advice
+
+    def __str__(self) -> str:
+        return f"Engine's API at {self.url} gave no usable answer ({self.why}): {self.advice}"
 
 
 class ClientDown(Unavailable):

@@ -22,9 +22,10 @@ _PACKAGES = {
     HOST: ("common", "host"),
 }
 _REQUIREMENTS = {COMMAND: "engine", ENGINE: "engine", HOST: "host"}
-# The one library that comes from the distribution, not with our packages.
-_DRIVER = "psycopg2"
-_DRIVERS_PACKAGE = "python3-psycopg2"
+# The libraries that come from the distribution, or from oVirt's, not with our packages.
+_OTHERS_PACKAGES = {"psycopg2": "python3-psycopg2", "ovirtsdk4": "python3-ovirt-engine-sdk4"}
+# What no release of ours brings with pip: oVirt's library is built where it is installed.
+_BUILT = {"ovirtsdk4": "ovirt-engine-sdk-python"}
 
 
 def is_packaged() -> bool:
@@ -37,15 +38,20 @@ def mend(what: str, error: BaseException | None = None) -> str:
 
     `what` is one of COMMAND, ENGINE and HOST. `error` is how it was missed.
     """
+    missing = (getattr(error, "name", None) or "").partition(".")[0]
+    if not is_packaged() and missing in _BUILT:
+        return (
+            f"{sys.prefix}/bin/pip install {_BUILT[missing]}  where gcc and the headers of Python,"
+            " libxml2 and libcurl are"
+        )
     if not is_packaged():
         return (
             f"{sys.prefix}/bin/pip install --require-hashes --only-binary :all:"
             f" -r requirements/{_REQUIREMENTS[what]}.txt  in the folder of the release"
         )
-    missing = (getattr(error, "name", None) or "").partition(".")[0]
-    if missing == _DRIVER:
+    if missing in _OTHERS_PACKAGES:
         verb = "install" if isinstance(error, ModuleNotFoundError) else "reinstall"
-        return f"dnf {verb} {_DRIVERS_PACKAGE}"
+        return f"dnf {verb} {_OTHERS_PACKAGES[missing]}"
     return f"dnf reinstall {' '.join(f'storpool-ovirt-{each}' for each in _PACKAGES[what])}"
 
 

@@ -97,6 +97,15 @@ class Console:
             "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
         )
 
+    def progress(self, step: str) -> None:
+        """Write on stderr what is being done, for whoever waits; where nobody can, let it be."""
+        try:
+            if sys.stderr is not None:
+                sys.stderr.write(f"{sentences.fit(self._secrets.masked(step))}\n")
+                sys.stderr.flush()
+        except (OSError, ValueError):
+            _give_up(sys.stderr)
+
     def complain(self, sentence: str, code: int) -> int:
         """Write why the command failed, on stderr or as a document, and return the exit code."""
         line = sentences.fit(self._secrets.masked(sentence))

@@ -186,13 +186,15 @@ class Tables:
     """What Engine knows, all of one look.
 
     `release` is that of Engine's package, empty where it is not told. `is_later` tells an Engine
-    after 4.5.7, which starts adapters itself. `options` are values by name and version ("general",
-    "4.7"). `at` is the server's clock then, in seconds since 1970.
+    after 4.5.7, which starts adapters itself. `other_domains` are the names of domains of other
+    types. `options` are values by name and version ("general", "4.7"). `at` is the server's clock
+    then, in seconds since 1970.
     """
 
     release: str
     is_later: bool
     domains: Sequence[Domain]
+    other_domains: Sequence[str]
     hosts: Sequence[Host]
     data_centers: Sequence[DataCenter]
     options: Mapping[str, Mapping[str, str]] = field(repr=False)
@@ -231,6 +233,7 @@ def read(address: database_url.Database, deadline: Deadline) -> Tables:
             release=options.get(RELEASE, {}).get(GENERAL, ""),
             is_later=is_later,
             domains=_domains(ask, "mb_storage" if is_later else "cinder_storage"),
+            other_domains=[name for (name,) in ask(_OTHER_DOMAINS, _MANAGED_BLOCK)],
             hosts=[_host(row) for row in ask(_HOSTS)],
             data_centers=_data_centers(ask),
             options=options,
@@ -252,6 +255,9 @@ _DOMAINS = """
     SELECT d.id::text, d.storage_name, s.driver_options, s.driver_sensitive_options
     FROM public.storage_domain_static d LEFT JOIN public.{} s ON s.storage_domain_id = d.id
     WHERE d.storage_type = %s ORDER BY d.storage_name, d.id
+"""
+_OTHER_DOMAINS = """
+    SELECT storage_name FROM public.storage_domain_static WHERE storage_type <> %s ORDER BY 1
 """
 _ATTACHMENTS = """
     SELECT m.storage_id::text, p.id::text, p.name, m.status

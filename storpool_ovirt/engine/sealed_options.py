@@ -22,6 +22,7 @@ DEFAULT_STORE = "/etc/pki/ovirt-engine/keys/engine.p12"
 OPENSSL = "openssl"
 # Of one start of openssl: it takes hundredths of a second.
 OPENSSL_SECONDS = 5.0
+UNREAD = "cannot be read"  # what each error of ours has as its `why`
 _VARIABLE = "STORE_PASSWORD"
 _NEW = "$"
 _OAEP = (
@@ -95,4 +96,4 @@ def _run(
 
 
 def _unread(why: str) -> errors.ConfigError:
-    return errors.ConfigError("the sensitive options of the domain", "cannot be read", why)
+    return errors.ConfigError("the sensitive options of the domain", UNREAD, why)

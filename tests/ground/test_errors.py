@@ -27,6 +27,8 @@ EXAMPLES = [
     errors.ApiUnavailable("127.0.0.1:81", "VolumeCreate", "refused", ambiguous=False),
     errors.AddressUnknown("name.invalid:81", "Name or service not known"),
     errors.DatabaseUnavailable("db at localhost:5432", "refused"),
+    errors.EngineRefused("to add x", "Cannot add Storage", "see engine.log"),
+    errors.EngineUnavailable("https://engine/ovirt-engine/api", "refused", "is it up?"),
     errors.DeadlineExceeded("the API", 100),
     errors.Interrupted("the API", "SIGTERM"),
     errors.ClientDown(3),

@@ -231,8 +231,11 @@ def is_said(part: str, said: set[str]) -> bool:
         return True
     for at in range(1, len(part)):
         left, right = part[:at].strip(" :"), part[at:].strip(" :")
-        if part[at] in " :" and left and right and is_whole(left, said) and is_said(right, said):
-            return len(right) >= LEAST_QUOTED or right in said
+        if part[at] not in " :" or not left or not right:
+            continue
+        is_enough = len(right) >= LEAST_QUOTED or right in said
+        if is_enough and is_whole(left, said) and is_said(right, said):
+            return True
     return False
 
 

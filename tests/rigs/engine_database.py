@@ -143,6 +143,13 @@ class EngineDatabase:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
+    def empty(self) -> None:
+        """Take all rows away but those of the options."""
+        self.execute(
+            f"TRUNCATE storage_domain_static, storage_domain_dynamic, {self.storage}, storage_pool,"
+            " storage_pool_iso_map, cluster, vds_static, vds_dynamic"
+        )
+
     def add_data_center(self, name: str = "Default", level: str = "4.7", status: int = 1) -> str:
         """Make a data center with one cluster of the same name, and return its id."""
         center = str(uuid.uuid4())

@@ -67,6 +67,13 @@ class EngineMachine:
             assert secret not in said.stdout + said.stderr
         return said
 
+    def divert(self, word: str) -> None:
+        """Run storpool-engine-divert there."""
+        from ovirt_demo import children
+
+        program = children.find("storpool-engine-divert")
+        subprocess.run([program, word], check=True, capture_output=True, env=self.environment)
+
     def token_file(self, mode: int = 0o640) -> Path:
         """Write the token where storpool-ovirt setup puts it; return its path."""
         path = self.root / "etc/ovirt-engine/storpool-ovirt/token"

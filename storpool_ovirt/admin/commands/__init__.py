@@ -20,6 +20,7 @@ TABLE: Mapping[str, str] = {
     "claim": "say that this Engine is the one that has the disks",
     "demo": "a disk's whole life on a StorPool simulator",
     "doctor": "what is wrong with this machine, and what mends it",
+    "domain": "print or make a storage domain that works, or list all",
     "fence-host": "take everything of oVirt's from a lost host",
     "mend": "make a disk and its object agree after a change by hand",
     "rebuild": "make a lost mapping again from the tags",
