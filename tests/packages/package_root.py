@@ -164,7 +164,14 @@ def made(folder: Path, python: Python, system: Path) -> Root:
         Path(f"{folder}{each}").mkdir(parents=True, exist_ok=True)
     for each in ("/etc/logrotate.d", "/etc/sudoers.d", "/usr/lib/tmpfiles.d", "/usr/libexec"):
         Path(f"{folder}{each}").mkdir(parents=True, exist_ok=True)
-    for each in ("/run", "/var/log", "/var/tmp", "/usr/share/doc", "/usr/share/licenses"):
+    for each in (
+        "/run",
+        "/var/log",
+        "/var/lib",
+        "/var/tmp",
+        "/usr/share/doc",
+        "/usr/share/licenses",
+    ):
         Path(f"{folder}{each}").mkdir(parents=True, exist_ok=True)
     for version in ("3.9", "3.12"):
         Path(f"{folder}/usr/lib/python{version}/site-packages").mkdir(parents=True)

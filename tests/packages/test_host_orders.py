@@ -72,6 +72,7 @@ def test_it_goes_as_it_came(machine: Machine, place: str) -> None:
     machine.do("install 4.50.7 ours")
     assert machine.root.run(f"{LIBEXEC}/hooks/before_vdsm_start/50_storpool").returncode == 0
     machine.root.path("/run/storpool-ovirt").mkdir(exist_ok=True)
+    machine.root.path("/var/lib/storpool-ovirt/doctor.json").touch()  # as its timer does
     machine.do(*(["erase ours vdsm"] if place == "once" else ["erase ours", "erase vdsm"]))
     machine.check_left(["/var/log/vdsm", "/var/log/vdsm/storpool-helper.log"])
 
