@@ -51,19 +51,32 @@ def opened(
 
 
 def domain(out: console.Console, path: str | None, root: str) -> config.Domain:
-    """Return the storage domain of a file of driver options, or of storpool.conf; raise
-    ConfigError."""
+    """Return the storage domain of a file of driver options, of storpool.conf, or of Engine's own
+    database; raise ConfigError, and for the last of them its errors too."""
     options = driver_options(path)
     try:
         found = config.domain(options, root)
     except errors.ConfigError as error:
-        if path is not None or error.why != "is missing":
+        if path is not None:
             raise
-        advice = f"give --options FILE with the domain's driver options, like {EXAMPLE}"
-        where = f"{error.what}, which {storpool_conf.FILE} does not tell,"
-        raise errors.ConfigError(where, "is missing", advice) from error
+        found = _stored(out, root, error)
     out.hide(found.api.token.reveal())
     return found
+
+
+def _stored(out: console.Console, root: str, error: errors.ConfigError) -> config.Domain:
+    """Return what the domains of this machine's Engine say, where storpool.conf alone says too
+    little (`error`)."""
+    from storpool_ovirt.admin import stored_options
+
+    found = stored_options.domain(out, root)
+    if found is not None:
+        return found
+    if error.why != "is missing":
+        raise error
+    advice = f"give --options FILE with the domain's driver options, like {EXAMPLE}"
+    where = f"{error.what}, which {storpool_conf.FILE} does not tell,"
+    raise errors.ConfigError(where, "is missing", advice) from error
 
 
 def database(out: console.Console, url: str | None, root: str) -> database_url.Database:
