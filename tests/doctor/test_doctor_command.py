@@ -142,9 +142,8 @@ def test_the_daily_unit_runs_and_leaves_the_result(machine: Machine) -> None:
     assert (service["SuccessExitStatus"], service["StateDirectory"]) == ("1", "storpool-ovirt")
     machine.write("/etc/vdsm/vdsm.conf", "")
     give_checks(machine, host=TOLD.format("host"))
-    machine.do(
-        "mkdir /var/lib/storpool-ovirt; ln -s /opt/storpool-ovirt/bin/storpool-ovirt /usr/sbin"
-    )
+    machine.do("mkdir /var/lib/storpool-ovirt")
+    machine.do("ln -s /opt/storpool-ovirt/bin/storpool-ovirt /usr/sbin")
     done = machine.run(*service["ExecStart"].split())
     assert done.returncode == 1, done.stderr
     samples.check_document(json.loads(machine.read("/var/lib/storpool-ovirt/doctor.json")))
