@@ -48,16 +48,16 @@ def examined(site: Site, table: Sequence[Check], limit_seconds: float) -> list[F
     """
     end = time.monotonic() + limit_seconds
     running: list[_Running] = []
-    found: dict[str, list[Finding]] = {}
+    found: dict[int, list[Finding]] = {}
     try:
         for check in table:
             running.append(_started(site, check, end))
         for each, findings in _ended(running):
-            found[each.check.id] = findings
+            found[each.pid] = findings
     finally:
         for each in running:
             _end(each)
-    return [finding for check in table for finding in found[check.id]]
+    return [finding for each in running for finding in found[each.pid]]
 
 
 def _started(site: Site, check: Check, end: float) -> _Running:

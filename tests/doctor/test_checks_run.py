@@ -46,6 +46,12 @@ def test_results_come_in_the_order_of_the_table() -> None:
     assert results[1] == Result("critical", "b", "risk", "fix", "subject")
 
 
+def test_checks_of_one_id_are_told_each() -> None:
+    """One for each of several things, side by side."""
+    table = [Check("same", "", lambda _, at=at: [checks.ok(str(at))]) for at in range(3)]  # type: ignore[misc]
+    assert [each.result.cause for each in run.examined(SITE, table, 8.0)] == ["0", "1", "2"]
+
+
 @pytest.mark.parametrize(
     ("raised", "said"),
     [
