@@ -99,7 +99,8 @@ def _section(result: str, found: Sequence[Row]) -> Iterator[str]:
     yield f'<h2 id="of-{result}">{heading}</h2>'
     for each in found:
         yield f'<article class="{result}" data-check="{_shown(each["id"])}">'
-        yield f'<h3><span class="badge">{badge}</span> {_shown(report.headline(each))}</h3>'
+        doubt = f'<span class="doubt">{report.doubt(each).capitalize()}</span>'
+        yield f'<h3><span class="badge">{badge}</span> {doubt} {_shown(each["title"])}</h3>'
         if each["subject"]:
             yield f'<p class="subject"><bdi>{_shown(each["subject"])}</bdi></p>'
         yield "<dl>"

@@ -76,6 +76,7 @@ article {
   line-height: 1.5rem; vertical-align: .06em;
 }
 article.critical .badge { background: var(--critical); color: var(--card); }
+.doubt { font-weight: 400; color: var(--quiet); }
 article .subject { margin: .3rem 0 0; color: var(--quiet); }
 dl { margin: .7rem 0 0; }
 dl > div { display: grid; grid-template-columns: 4.25rem 1fr; margin: .4rem 0; }

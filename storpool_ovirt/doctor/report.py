@@ -31,7 +31,7 @@ _SUMMARY = {
 }
 # Where a line is broken a command cannot be copied: what looks like one stays whole.
 _SIGN_OF_A_COMMAND = re.compile(r"/|(?:.*\s(?:-{1,2}\w|&&|\|))")
-_SIGN_OF_A_SENTENCE = re.compile(r"[,:;.]\s|\s\s")
+_SIGN_OF_A_SENTENCE = re.compile(r"[,:.]\s|\s\s")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/:@]*:([^\s@]+)(?=@)")
 
 
@@ -145,8 +145,12 @@ def _facts(finding: checks.Finding) -> dict[str, Any]:
 
 def headline(each: Row) -> str:
     """Return what is wrong in the words of the check: its title tells what should be so."""
-    asked = "is it so?" if each["result"] == checks.UNKNOWN else "not so:"
-    return f"{asked} {each['title']}"
+    return f"{doubt(each)} {each['title']}"
+
+
+def doubt(each: Row) -> str:
+    """Return what a title begins with that is not so, or may not be."""
+    return "is it so?" if each["result"] == checks.UNKNOWN else "not so:"
 
 
 def parts(each: Row) -> list[str]:

@@ -1,0 +1,81 @@
+"""The command with all of its checks: on Engine's machine and on a host, well and broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import doctor_samples as samples
+import pytest
+
+from storpool_ovirt.doctor import tables
+
+if TYPE_CHECKING:
+    from engine_ground import ServedMachine
+    from host_ground import Host
+
+    from rigs.machine import Machine
+
+PAGE = "/var/doctor.html"
+
+
+def told(machine: Machine, place: str, *more: str) -> dict[str, Any]:
+    """Return the document of a look; each check is in it, and on the page too."""
+    done = machine.run("storpool-ovirt", "doctor", place, "--json", "--html", PAGE, *more)
+    assert done.stderr == "", done
+    facts: dict[str, Any] = json.loads(done.stdout)
+    samples.check_document(facts)
+    assert {each["id"] for each in facts["checks"]} == {each.id for each in tables.of(place)}
+    page = machine.read(PAGE)
+    assert page.count("data-check=") == len(facts["checks"])
+    assert not [each for each in facts["checks"] if "internal error" in each["cause"]]
+    return facts
+
+
+def of(facts: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what a check that has one thing to look at found."""
+    [found] = [each for each in facts["checks"] if each["id"] == name]
+    return dict(found)
+
+
+def test_engines_machine(served: ServedMachine) -> None:
+    """All that can be well there is; what is broken is found, mended by --fix and by nothing else,
+    and no secret is on the page."""
+    served.domain("fast", sp_auth_token_file=served.token())
+    well = told(served.machine, "engine")
+    assert not [each for each in well["checks"] if each["result"] == "critical"]
+    served.do("rm -r /var/log/ovirt-engine/managedblock")
+    broken = told(served.machine, "engine")
+    assert of(broken, "engine-log-folder")["result"] != "ok"
+    assert of(broken, "engine-log-folder")["fixable"]
+    before = served.machine.tree("/etc", "/usr/share/ovirt-engine")
+    mended = told(served.machine, "engine", "--fix")
+    assert [each["state"] for each in mended["mended"]] == ["done"]
+    assert of(mended, "engine-log-folder")["result"] == "ok"
+    assert served.machine.tree("/etc", "/usr/share/ovirt-engine") == before
+    shown = served.machine.read(PAGE) + json.dumps([well, broken, mended])
+    for secret in served.secrets:
+        assert secret not in shown
+
+
+@pytest.mark.parametrize("user", ["ovirt", "nobody"])
+def test_whoever_is_not_root_sees_less(served: ServedMachine, user: str) -> None:
+    """And is told so: nothing is taken for broken because this user may not look."""
+    served.domain("fast", sp_auth_token_file=served.token())
+    done = served.machine.run(
+        *("setpriv", "--reuid=nobody", "--clear-groups") if user == "nobody" else (),
+        *("storpool-ovirt", "doctor", "engine", "--json"),
+        user="root" if user == "nobody" else user,
+    )
+    facts = json.loads(done.stdout)
+    samples.check_document(facts)
+    wrong = [each for each in facts["checks"] if each["result"] == "critical"]
+    assert not wrong
+    if user == "nobody":
+        assert "unknown" in {each["result"] for each in facts["checks"]}
+
+
+def test_a_host(host: Host) -> None:
+    """The same on a host."""
+    well = told(host.machine, "host")
+    assert not [each for each in well["checks"] if each["result"] == "critical"]
