@@ -36,10 +36,12 @@ class Unreachable(OSError):
 
 
 class Answer(NamedTuple):
-    """What came back: the status, and the body as it is."""
+    """What came back: the status, and the body as it is; `date` is the server's own time, as its
+    header has it, "" where it tells none."""
 
     status: int
     body: bytes
+    date: str = ""
 
 
 class Wire:
@@ -70,7 +72,8 @@ class Wire:
             # Left open after a failure, an answer that ends with its connection would keep the
             # socket.
             with contextlib.closing(connection.getresponse()) as response:
-                answer = Answer(response.status, _read(response))
+                told = response.getheader("Date", "")
+                answer = Answer(response.status, _read(response), told)
         except BaseException:
             self._addresses.append(self._addresses.pop(0))  # the next try begins with another one
             raise

@@ -3,19 +3,31 @@ who keeps a user from a file."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import pwd
+import re
 import subprocess
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
 
-from storpool_ovirt import config, installation, presence, processes, rights, text
+from storpool_ovirt import (
+    config,
+    errors,
+    installation,
+    presence,
+    processes,
+    rights,
+    storpool_conf,
+    text,
+)
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.doctor import asking
-from storpool_ovirt.doctor.checks import Action, Site
+from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.host import boot_sweep, vdsm_rows, vm_hook
 from storpool_ovirt.limits import LIMITS
 
@@ -30,6 +42,7 @@ PYTHON = "/usr/bin/python3"
 VDSMD, SUPERVDSMD = "vdsmd", "supervdsmd"
 RESTART = "systemctl restart vdsmd"
 SETUP = "storpool-ovirt setup host"
+_TOKEN = re.compile(rb"SP_AUTH_TOKEN[ \t]*=[ \t]*([^\r\n]*[^\s])")
 TREE_OF_PIP = "/opt/storpool-ovirt"
 # What a check that asks StorPool keeps back to tell what came of it.
 LAST_SECONDS = 0.5
@@ -83,6 +96,29 @@ def settings(site: Site) -> config.HostSettings:
     found = config.host(site.root, environment=False)
     site.hide(found.api.token.reveal())
     return found
+
+
+def masked(*table: Check) -> tuple[Check, ...]:
+    """Return checks that tell no token of this host, whoever says it, and wherever it was put."""
+    return tuple(each._replace(look=functools.partial(_masked, look=each.look)) for each in table)
+
+
+def _masked(site: Site, look: Callable[[Site], Iterable[Result]]) -> Iterator[Result]:
+    site.hide(*_tokens(site))
+    yield from look(site)
+
+
+def _tokens(site: Site) -> list[str]:
+    """Return what may be a token in storpool.conf, also where the file makes no sense."""
+    paths = [site.path(storpool_conf.FILE)]
+    with contextlib.suppress(errors.Unseen):
+        folder = site.path(storpool_conf.FOLDER)
+        paths += [f"{folder}/{name}" for name in presence.listed(folder)]
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found += _TOKEN.findall(rights.read(path))
+    return [each.decode(errors="replace") for each in found]
 
 
 def client(site: Site, found: config.HostSettings) -> api.Client:

@@ -158,7 +158,7 @@ def _run_in_this_boot(site: Site, path: str) -> Result:
     return Result(checks.WARNING, cause, STALE, fix)
 
 
-CHECKS = (
+CHECKS = host.masked(
     Check("host-hook-run", "user vdsm can run the hook of each point", run),
     Check("host-hook-reported", "Vdsm counts our hooks among those that it runs", reported),
     Check("host-hook-elsewhere", "our hook is at no point that it is not made for", elsewhere),

@@ -26,7 +26,15 @@ MODULES: Mapping[str, Sequence[str]] = {
         "engine_trust",
         "engine_log",
     ),
-    checks.HOST: ("host_hooks",),
+    checks.HOST: (
+        "host_hooks",
+        "host_vdsm",
+        "host_installation",
+        "host_doors",
+        "host_storpool",
+        "host_disks",
+        "host_system",
+    ),
 }
 
 

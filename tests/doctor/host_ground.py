@@ -10,20 +10,22 @@ import json
 import os
 import re
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 import ovirt_demo
-from ovirt_demo import simulator
-from rigs.machine import PREFIX, Machine
+import storpool_ovirt
+from ovirt_demo import simulator, vdsm_rows
+from rigs.machine import PREFIX, USERS, Machine
 from storpool_ovirt.privilege import sudo_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-REPOSITORY = Path(__file__).parents[2]
+SHIPPED = Path(storpool_ovirt.__file__).parent / "setup" / "files"
 PLAYERS = Path(ovirt_demo.__file__).with_name("players")
 LIBEXEC = "/usr/libexec/vdsm"
 HOOKS = f"{LIBEXEC}/hooks"
@@ -63,6 +65,59 @@ config = configparser.ConfigParser()
 config.read(file)
 print(config.get(section, item, fallback=default))
 """
+# lib/vdsm/tool/configurators/managedvolumedb.py: there, vdsm's, of version 1.
+VDSM_TOOL = """#!/usr/bin/python3
+import os, sqlite3, sys
+assert sys.argv[1:] == ["is-configured", "--module", "managedvolumedb"], sys.argv
+facts = os.stat("/var/lib/vdsm/storage/managedvolume.db")
+assert (facts.st_uid, facts.st_gid) == (36, 36), "it is not vdsm's"
+with sqlite3.connect("file:/var/lib/vdsm/storage/managedvolume.db?mode=ro", uri=True) as database:
+    assert database.execute("SELECT version FROM versions").fetchall() == [(1,)]
+"""
+MULTIPATH = """
+defaults {
+	user_friendly_names "no"
+}
+blacklist {
+	devnode "!^(sd[a-z]|sp-[0-9]+)"
+	devnode "^sp-[0-9]+"
+	device {
+		vendor "x"
+	}
+}
+blacklist_exceptions {
+	property "(SCSI_IDENT_|ID_WWN)"
+}
+"""
+# What the other tools say where all is well.
+TOOLS = {
+    "multipathd": """
+case $* in
+"show config") cat /run/multipath 2>/dev/null || cat /etc/multipath-shown ;;
+reconfigure) rm -f /run/multipath ;;
+esac""",
+    "lvmconfig": "echo use_devicesfile=1",
+    "pvs": "echo '  /dev/vda3|onn|lvm2'; echo '  /dev/vda1||'",
+    "udevadm": """
+for each in /dev/storpool-byid/*; do
+    [ "$(realpath $each)" != "$4" ] || echo "storpool-byid/${each##*/}"
+done""",
+    "systemctl": """
+case $* in
+"is-active storpool_block") echo active ;;
+"is-active fapolicyd") echo inactive; exit 3 ;;
+"show --property=After vdsmd.service") echo "After=multipathd.service storpool_block.service" ;;
+*) echo "unexpected: $*" >&2; exit 9 ;;
+esac""",
+    "ausearch": "echo '<no matches>' >&2; exit 1",
+    "getenforce": "echo Enforcing",
+    "fapolicyd-cli": "echo 'Trust database is consistent'",
+    "rpm": """
+case $* in
+"-q --qf %{VERSION} vdsm") printf 4.50.7 ;;
+*) echo "package ${3:-$2} is not installed"; exit 1 ;;
+esac""",
+}
 # Whoever runs until the machine ends; its words are those of the daemon.
 DAEMON = "#!/bin/sh\nsleep 1000\nexit 0\n"
 DRIVER = """
@@ -71,7 +126,9 @@ from storpool_ovirt.doctor import checks, run, tables
 wanted, fix = sys.argv[2:], sys.argv[1] == "fix"
 table = [each for each in tables.of("host") if each.id in wanted or not wanted]
 assert {each.id for each in table} >= {*wanted}, wanted
-found = run.examined(checks.Site("host"), table, 9.0)
+began = time.monotonic()
+found = run.examined(checks.Site("host"), table, 8.0)
+print(time.monotonic() - began)
 for each in found:
     action = each.result.action
     if fix and action:
@@ -95,12 +152,47 @@ class Found(NamedTuple):
     seconds: float
 
 
+class Disk(NamedTuple):
+    """A volume of oVirt's in the cluster."""
+
+    id: str
+    global_id: str
+
+    @property
+    def name(self) -> str:
+        """What StorPool calls it."""
+        return f"ovirt--{self.id}"
+
+
+SD = "11111111-2222-4333-8444-555555555555"
+# A plain file stands for the node: where it matters here they are alike.
+NODE = """
+mkdir -p /dev/storpool-byid /run/vdsm/managedvolumes
+chown vdsm:kvm /run/vdsm /run/vdsm/managedvolumes
+truncate -s 1M "$1"; chown vdsm:qemu "$1"; chmod 0660 "$1"; ln -s "$1" "$2"
+"""
+# The first as `vdsm-tool configure` makes it, the second as Vdsm adds a row.
+SQL = """
+/usr/bin/python3 - "$@" <<'END'
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as database:
+    if sys.argv[3:]:
+        database.execute(sys.argv[2], sys.argv[3:])
+    else:
+        database.executescript(sys.argv[2])
+END
+chown vdsm:kvm "$1"
+"""
+ROW = "INSERT OR REPLACE INTO volumes VALUES (?, ?, ?, ?, NULL, datetime('now'))"
+
+
 class Host:
     """The machine, and the cluster whose client 1 it is."""
 
     def __init__(self, machine: Machine, cluster: simulator.Simulator) -> None:
         self.machine, self.cluster = machine, cluster
         self.write, self.tool, self.do = machine.write, machine.tool, machine.do
+        self.took = 0.0  # the last look, in seconds
 
     def look(self, *ids: str, fix: bool = False) -> list[Found]:
         """Run these checks, or all, and return what they find; `fix` does what they offer."""
@@ -108,13 +200,47 @@ class Host:
             f"{PREFIX}/bin/python3", "-c", DRIVER, "fix" if fix else "look", *ids
         )
         assert done.returncode == 0, done.stderr
-        assert self.cluster.token not in done.stdout + done.stderr
-        return [Found(**json.loads(line)) for line in done.stdout.splitlines()]
+        leaks = [each for each in done.stdout.splitlines() if self.cluster.token in each]
+        assert not leaks, leaks
+        took, *lines = done.stdout.splitlines()
+        self.took = float(took)
+        return [Found(**json.loads(line)) for line in lines]
 
     def worst(self, id: str) -> Found:  # noqa: A002  what it is called everywhere
         """Return the worst that one check finds."""
         order = ("critical", "warning", "unknown", "ok")
         return min(self.look(id), key=lambda each: order.index(each.result))
+
+    def attach(self, number: int = 1) -> Disk:
+        """Have a volume of oVirt's attached here as Vdsm does it, on the node /dev/sp-NUMBER."""
+        disk = self.volume()
+        self.cluster.api("VolumesReassignWait", {"reassign": [{"volume": disk.name, "rw": [1]}]})
+        self.do(NODE, f"/dev/sp-{number}", f"/dev/storpool-byid/{disk.global_id}")
+        self.row(disk.id, disk.global_id)
+        path = f"/dev/storpool-byid/{disk.global_id}"
+        self.do('ln -s "$1" "$2"', path, vdsm_rows.link(SD, disk.id))
+        return disk
+
+    def row(self, vol_id: str, global_id: str) -> None:
+        """Have Vdsm's row of a volume of ours."""
+        info = {
+            "adapter": "storpool",
+            "driver_volume_type": "local",
+            "data": {"volume": vol_id, "global_id": global_id, "access_mode": "rw"},
+        }
+        path = f"/dev/storpool-byid/{global_id}"
+        self.sql(ROW, vol_id, path, json.dumps(info), json.dumps({"path": path}))
+
+    def sql(self, statement: str, *values: str) -> None:
+        """Change Vdsm's database."""
+        self.do(SQL, vdsm_rows.DATABASE, statement, *values)
+
+    def volume(self) -> Disk:
+        """Make a volume of oVirt's that is attached nowhere."""
+        vol_id = str(uuid.uuid4())
+        tags = {"virt": "ovirt", "ovirt-uuid": vol_id}
+        made = {"name": f"ovirt--{vol_id}", "size": 1 << 20, "template": "hybrid", "tags": tags}
+        return Disk(vol_id, str(self.cluster.api("VolumeCreate", made)["globalId"]))
 
     def start_vdsm(self) -> None:
         """Have both daemons run, as they do from now on."""
@@ -156,7 +282,13 @@ def vdsm_files(layer: Path) -> None:
     types = re.sub(r"(?m)^SUPPORTED_DRIVERS = .*$", f"SUPPORTED_DRIVERS = {RELEASED!r}", player)
     put(layer, f"{VDSMS}/storage/managedvolume.py", types)
     put(layer, "/usr/sbin/vdsm-client", CAPABILITIES, 0o755)
+    put(layer, "/usr/sbin/vdsm-tool", VDSM_TOOL, 0o755)
     put(layer, "/etc/vdsm/vdsm.conf", "")
+    put(layer, "/etc/multipath-shown", MULTIPATH)
+    # Without an entry here PAM takes the user for locked, and sudo asks for a password.
+    entries = [f"{user}:!!:19000::::::" for user in USERS]
+    theirs = Path("/etc/shadow").read_text().splitlines()
+    put(layer, "/etc/shadow", "\n".join([*theirs, *entries]) + "\n", 0o640)
     for folder in ("/var/log/vdsm", "/var/lib/vdsm/storage"):
         place = layer / folder[1:]
         place.mkdir(parents=True)
@@ -176,6 +308,7 @@ def our_files(layer: Path) -> None:
     for point in POINTS:
         link(layer, f"{HOOKS}/{point}/50_storpool", f"{PREFIX}/bin/storpool-vm-hook")
     link(layer, f"{HOOKS}/before_vdsm_start/50_storpool", f"{PREFIX}/bin/storpool-boot-hook")
+    link(layer, "/usr/sbin/fence_storpool", f"{PREFIX}/bin/fence_storpool")
     for door in DOORS:
         link(layer, door, f"{PREFIX}/bin/{Path(door).name}")
     for name, mode in (
@@ -183,7 +316,7 @@ def our_files(layer: Path) -> None:
         ("multipath/conf.d/storpool-ovirt.conf", 0o644),
         ("logrotate.d/storpool-ovirt-host", 0o644),
     ):
-        put(layer, f"/etc/{name}", (REPOSITORY / "etc" / name).read_text(), mode)
+        put(layer, f"/etc/{name}", (SHIPPED / name.replace("/conf.d", ".conf.d")).read_text(), mode)
     (layer / "var/log/storpool-ovirt").mkdir(parents=True, mode=0o700)
 
 
@@ -199,10 +332,6 @@ def host_layer(machine_layers: tuple[Path, Path], tmp_path_factory: pytest.TempP
         if not folder.is_symlink() and folder.name != "storpool-ovirt":
             folder.chmod(0o755)
     return layer
-
-
-# What each of the others says where all is well.
-TOOLS: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +352,17 @@ def host(
 ) -> Iterator[Host]:
     """A host on which all is well, for one test."""
     machine = Machine(tmp_path / "machine", *machine_layers, host_layer)
-    machine.write(CONF, (Path(cluster.hosts[1]) / "etc/storpool.conf").read_text(), 0o600)
-    machine.see(Path(cluster.hosts[1]) / "dev/storpool-byid", "/dev/storpool-byid")
-    yield Host(machine, cluster)
-    machine.end()
+    try:
+        machine.write(CONF, (Path(cluster.hosts[1]) / "etc/storpool.conf").read_text(), 0o600)
+        machine.do(SQL, vdsm_rows.DATABASE, vdsm_rows.SCHEMA)
+        yield Host(machine, cluster)
+    finally:
+        machine.end()
+        cluster.clear_faults()
+        cluster.set_client(1, status="running")
+        listed = cluster.api("AttachmentsList")
+        items = [
+            {"volume": each["volume"], "detach": [each["client"]], "force": True} for each in listed
+        ]
+        if items:
+            cluster.api("VolumesReassignWait", {"reassign": items})

@@ -1,0 +1,238 @@
+"""Whether user vdsm can ask root by our doors, and nobody else than root has the token."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+
+from storpool_ovirt import errors, presence, processes, rights, storpool_conf, text
+from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import host_facts as host
+from storpool_ovirt.doctor.asking import As
+from storpool_ovirt.doctor.checks import Action, Check, Result, Site
+from storpool_ovirt.privilege import sudo_request
+
+SUDOERS = "/etc/sudoers.d/storpool-ovirt"
+SUDO = ["sudo", "-n"]
+FENCE_AGENT = "/usr/sbin/fence_storpool"
+MONITOR_SECONDS = 6.0
+REFUSES = "each start of a VM with a disk of StorPool's is refused on this host"
+WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"
+
+
+def door(site: Site) -> Iterator[Result]:
+    """Ask root for nothing, as user vdsm by the real sudo: the door must answer, and refuse."""
+    path = site.path(sudo_request.DOOR)
+    listed = asking.ask(site, [*SUDO, "-l", path], As(host.VDSM))
+    if listed.code != 0:
+        yield _no_door(site, f"sudo does not let user vdsm run {path}: {listed.said}")
+        return
+    # A variable that no sudo with our file hands on: the door refuses to work with it.
+    how = As(host.VDSM, environment={"SP_OVIRT_DOCTOR": "1"}, given=b"\n")
+    answer = asking.ask(site, [*SUDO, "--", path], how)
+    said = answer.out.strip(" \n")
+    if answer.code == sudo_request.REFUSED_CODE and "the request to root" in said:
+        yield checks.ok("user vdsm can ask root, and root's door answers")
+    elif "in its environment" in said:
+        cause = f"sudo hands on the environment of who asks: {said}"
+        risk = "what a VM's custom properties say may reach root's program, which then refuses"
+        yield Result(checks.WARNING, cause, risk, _sudoers_again())
+    else:
+        yield _no_door(site, f"{path} ends with code {answer.code}: {said or answer.said}")
+
+
+def _no_door(site: Site, why: str) -> Result:
+    """Return what a closed door is: harmless where vdsm was given the token, if that was meant."""
+    conf = site.path(storpool_conf.FILE)
+    if asking.ask(site, ["test", "-r", conf], As(host.VDSM)).code == 0:
+        cause = f"{why}; user vdsm reads {conf} itself, with the token"
+        return Result(checks.WARNING, cause, WHO_HAS_IT, _sudoers_again())
+    return Result(checks.CRITICAL, why, REFUSES, _sudoers_again())
+
+
+def _sudoers_again() -> str:
+    return f"{host.again()}; visudo -c"
+
+
+def syntax(site: Site) -> Iterator[Result]:
+    """Have sudo's own tool read all its files: with a bad one it refuses everything of it."""
+    answer = asking.ask(site, ["visudo", "-c"])
+    if answer.code == 0:
+        yield checks.ok("visudo -c finds nothing wrong")
+        return
+    cause = f"visudo -c: {answer.said}"
+    yield Result(checks.CRITICAL, cause, REFUSES, "correct what it names; visudo -c")
+
+
+def sudoers(site: Site) -> Iterator[Result]:
+    """Look whether sudo reads our file: it passes over one that others than root can write."""
+    path = site.path(SUDOERS)
+    if not presence.there(path):
+        cause = f"{path} is not there"
+        yield Result(checks.CRITICAL, cause, REFUSES, host.again())
+        return
+    facts = os.stat(path)
+    if facts.st_uid or facts.st_gid or facts.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
+        cause = f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}, user {facts.st_uid}"
+        action = Action(f"chown root:root {path} && chmod 0440 {path}", _as_shipped)
+        yield Result(
+            checks.CRITICAL,
+            f"{cause}: sudo wants it root's alone",
+            REFUSES,
+            action.what,
+            "",
+            action,
+        )
+    for suffix in (".rpmnew", ".rpmsave"):
+        if presence.named(path + suffix):
+            cause = f"{path}{suffix} is beside it: an update brought other lines than are in use"
+            fix = f"diff {path} {path}{suffix}; take over what is new; remove the second"
+            yield Result(checks.WARNING, cause, REFUSES, fix)
+    yield checks.ok(f"{path} is there")
+
+
+def _as_shipped(root: str) -> str:
+    path = root + SUDOERS
+    for words in (["chown", "-h", "root:root", path], ["chmod", "0440", path]):
+        _run(words)
+    return f"{path} is root's, with mode 0440"
+
+
+def _run(words: list[str]) -> None:
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    if done.returncode != 0:
+        raise OSError(0, text.stripped(done.stderr), words[-1])
+
+
+def token_reach(site: Site) -> Iterator[Result]:
+    """Try as other users to read each file that has the token."""
+    _hide_token(site)
+    for path in _token_files(site):
+        yield from _readers(site, path)
+
+
+def _hide_token(site: Site) -> str:
+    try:
+        return host.settings(site).api.token.reveal()
+    except errors.Error:
+        return ""
+
+
+def _token_files(site: Site) -> list[str]:
+    """Return the files that have a token: storpool.conf, its folder, and copies beside it."""
+    folder, _, name = storpool_conf.FILE.rpartition("/")
+    beside = [
+        f"{folder}/{each}"
+        for each in presence.listed(site.path(folder))
+        if each.startswith(name) and each != f"{name}.d"
+    ]
+    more = presence.listed(site.path(storpool_conf.FOLDER))
+    paths = [*beside, *(f"{storpool_conf.FOLDER}/{each}" for each in more)]
+    return [each for each in map(site.path, paths) if _has_token(each)]
+
+
+def _has_token(path: str) -> bool:
+    try:
+        return b"SP_AUTH_TOKEN" in rights.read(path, 4 << 20)
+    except OSError:
+        return False
+
+
+def _readers(site: Site, path: str) -> Iterator[Result]:
+    facts = os.stat(path)
+    if _reads(site, path, "nobody"):
+        action = Action(f"chmod o-rwx {path}", functools.partial(_close, path=path))
+        cause = f"every user of this host can read {path}"
+        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, action)
+    elif _reads(site, path, host.VDSM):
+        cause = f"user vdsm can read {path}, which it need not where root's door is open"
+        fix = f"setfacl -b {path}; chmod go-rwx {path}  (docs/security.md, the hook and the token)"
+        yield Result(checks.WARNING, cause, WHO_HAS_IT, fix, path)
+    elif facts.st_uid:
+        cause = f"{path} is user {facts.st_uid}'s, not root's"
+        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, f"chown root:root {path}", path)
+    elif facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        cause = f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}: others than root can write it"
+        risk = "who writes there says where the token is sent"
+        yield Result(checks.CRITICAL, cause, risk, f"chmod go-w {path}", path)
+    else:
+        yield checks.ok("neither vdsm nor others can read it", path)
+
+
+def _reads(site: Site, path: str, user: str) -> bool:
+    return asking.ask(site, ["test", "-r", path], As(user)).code == 0
+
+
+def _close(root: str, path: str) -> str:
+    del root  # the path has it
+    _run(["chmod", "o-rwx", path])
+    return f"others cannot read {path}"
+
+
+def token_argv(site: Site) -> Iterator[Result]:
+    """Look for the token on command lines, which every local user can read."""
+    token = _hide_token(site)
+    if not token:
+        yield checks.unknown("storpool.conf tells no token", "see host-storpool-conf")
+        return
+    found = [pid for pid in processes.all_of_them() if token in "\0".join(processes.words(pid))]
+    if not found:
+        yield checks.ok("no process has the token on its command line")
+        return
+    names_of = [os.path.basename((processes.words(pid) or ["?"])[0]) for pid in found[:5]]
+    cause = f"the token is on the command line of {', '.join(names_of)} (pid {found[0]})"
+    fix = "have that program read the token from a file; then change the token in StorPool"
+    yield Result(checks.CRITICAL, cause, WHO_HAS_IT, fix)
+
+
+def fence_agent(site: Site) -> Iterator[Result]:
+    """Run the agent as Vdsm does on a fence proxy: user vdsm, asked whether it can work."""
+    path = site.path(FENCE_AGENT)
+    if not presence.named(path):
+        yield checks.ok(f"{path} is not there: this host is no fence proxy of ours")
+        return
+    host.user(host.VDSM)
+    risk = "a lost host is not fenced by this one, and its VMs do not start elsewhere"
+    try:
+        answer = asking.ask(site, [path, "-o", "monitor"], As(host.VDSM), MONITOR_SECONDS)
+    except asking.Missing as error:
+        place = host.barrier(path, host.VDSM)
+        cause = f"user vdsm cannot run it ({place or error})"
+        yield Result(checks.WARNING, cause, risk, host.again())
+        return
+    if answer.code == 0:
+        yield checks.ok(answer.out.strip(" \n") or "it answers")
+        return
+    cause = f"fence_storpool -o monitor as user vdsm fails: {answer.said}"
+    yield Result(
+        checks.WARNING, cause, risk, f"{host.again()}; see host-door and host-storpool-api"
+    )
+
+
+def fence_running(site: Site) -> Iterator[Result]:
+    """Ask sudo whether user vdsm may have hosts fenced that run."""
+    door = site.path(sudo_request.FENCE_DOOR)
+    words = [*SUDO, "-l", door, sudo_request.EVEN_IF_IT_RUNS]
+    answer = asking.ask(site, words, As(host.VDSM))
+    if answer.code != 0 or not re.search(r"even-if-it-runs", answer.out):
+        yield checks.ok("user vdsm cannot have a host fenced that runs")
+        return
+    cause = "sudoers let user vdsm have hosts fenced that run (STORPOOL_FENCE_RUNNING)"
+    risk = "whoever is vdsm here can stop the VMs of all hosts"
+    fix = f"take STORPOOL_FENCE_RUNNING out of {SUDOERS}, unless an agent has even_if_it_runs=1"
+    yield Result(checks.WARNING, cause, risk, fix)
+
+
+CHECKS = host.masked(
+    Check("host-door", "user vdsm can ask root by our door", door),
+    Check("host-sudo-syntax", "sudo can read its files", syntax),
+    Check("host-sudoers", "our sudoers file is as sudo wants it", sudoers),
+    Check("host-token-reach", "only root can read the token", token_reach),
+    Check("host-token-argv", "the token is on no command line", token_argv),
+    Check("host-fence-agent", "the fence agent works as user vdsm", fence_agent),
+    Check("host-fence-running", "user vdsm cannot have a host fenced that runs", fence_running),
+)
