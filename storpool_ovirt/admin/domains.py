@@ -3,12 +3,11 @@ programs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
 from typing import Any, NamedTuple
 
-from storpool_ovirt import config
+from storpool_ovirt import config, errors
 from storpool_ovirt.admin import console, domain_list, limits
-from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import conf, connection, engine_tables
 from storpool_ovirt.setup import domain, domain_creation, domain_options, domain_texts, engine_api
 from storpool_ovirt.setup.domain_options import Wanted
@@ -31,12 +30,28 @@ class Request(NamedTuple):
     ca_file: str | None
 
 
+class Outcome(NamedTuple):
+    """What came of a request; `made`: Engine's API was asked to have the domain at this place."""
+
+    wanted: Wanted
+    place: Place
+    there: domain.Standing | None
+    made: bool
+    changed: bool
+
+    @property
+    def state(self) -> str:
+        """Its word for programs."""
+        if self.there is not None:
+            return domain.THERE
+        return domain.CREATED if self.made else domain.PRINTED
+
+
 def tell_all(out: console.Console, as_json: bool, limit: float) -> int:
     """Tell the domains that there are, and who can serve them; return the exit code."""
-    connection.check_driver()
-    root = config.root()
+    root = _begin(out)
     with limits.limited(limit, "the end of domain") as deadline:
-        tables = _tables(out, deadline, root)
+        tables = engine_tables.of_this_machine(deadline, root)
         found = domain_list.look(tables, deadline, root)
     if as_json:
         out.document(found)
@@ -47,8 +62,7 @@ def tell_all(out: console.Console, as_json: bool, limit: float) -> int:
 
 def tell(out: console.Console, request: Request, as_json: bool, limit: float) -> int:
     """Print, make or find a domain; return the exit code."""
-    connection.check_driver()
-    root = config.root()
+    root = _begin(out)
     asked = domain_options.Asked(
         request.name, request.options, request.token_file, request.token_as_option
     )
@@ -56,29 +70,35 @@ def tell(out: console.Console, request: Request, as_json: bool, limit: float) ->
         wanted = domain_options.checked(asked, root)
         out.hide(wanted.token.reveal())
         login = _login(out, request, root)
-        tables = _tables(out, deadline, root)
+        tables = engine_tables.of_this_machine(deadline, root)
         there = domain.standing(wanted, tables, deadline, root)
-        place = domain.place(tables, request.data_center, request.host)
+        is_there = there is not None
+        place = domain.place(tables, request.data_center, request.host, is_there=is_there)
         if there is None:
             domain.prove(wanted, deadline, root)
         changed = False
         if login is not None:
             maker = domain_creation.Maker(login, tables, deadline, out.progress)
             changed = maker.make(wanted, place, there)
-    state = _state(there, created=login is not None)
     for each in there.unsure if there is not None else ():
         out.progress(f"note: {each}")
+    came = Outcome(wanted, place, there, login is not None, changed)
     if as_json:
-        out.document(_document(wanted, place, state, changed))
+        out.document(_document(came))
     else:
-        out.say("\n".join(_text(wanted, place, state, there)))
+        out.say("\n".join(_text(came)))
     return 0
 
 
-def _tables(out: console.Console, deadline: Deadline, root: str) -> engine_tables.Tables:
-    for address in (conf.own_database(root), conf.database(root)):
-        out.hide(address.password.reveal())
-    return engine_tables.of_this_machine(deadline, root)
+def _begin(out: console.Console) -> str:
+    """Return the root of Engine's machine; raise ConfigError where this is none, or nothing for
+    this user."""
+    connection.check_driver()
+    root = config.root()
+    out.hide(conf.own_database(root).password.reveal())
+    with contextlib.suppress(errors.ConfigError):  # an Engine that has no such database yet
+        out.hide(conf.database(root).password.reveal())
+    return root
 
 
 def _login(out: console.Console, request: Request, root: str) -> engine_api.Login | None:
@@ -91,43 +111,51 @@ def _login(out: console.Console, request: Request, root: str) -> engine_api.Logi
     return login
 
 
-def _state(there: domain.Standing | None, *, created: bool) -> str:
-    if there is not None:
-        return domain.THERE
-    return domain.CREATED if created else domain.PRINTED
-
-
-def _document(wanted: Wanted, place: Place, state: str, changed: bool) -> dict[str, Any]:
+def _document(came: Outcome) -> dict[str, Any]:
     return {
-        "domain": wanted.name,
-        "state": state,
-        "changed": changed,
-        "rest": domain_texts.rest(wanted, place),
-        "ansible": domain_texts.ansible(wanted, place),
-        "webadmin": domain_texts.webadmin(wanted, place),
+        "domain": came.wanted.name,
+        "state": came.state,
+        "changed": came.changed,
+        "rest": domain_texts.rest(came.wanted, came.place),
+        "ansible": domain_texts.ansible(came.wanted, came.place),
+        "webadmin": domain_texts.webadmin(came.wanted, came.place),
     }
 
 
-def _text(wanted: Wanted, place: Place, state: str, there: domain.Standing | None) -> list[str]:
-    where = f" in data center {place.data_center}" if place.data_center else ""
-    if state == domain.CREATED:
-        rest = where or ": attach it to a data center before it can have disks"
-        return [f"storage domain {wanted.name} is added{' and active' if where else ''}{rest}"]
-    if there is not None:
-        return [f"storage domain {wanted.name} is there with these options{_of(there, place)}"]
-    request = domain_texts.rest(wanted, place)
+def _text(came: Outcome) -> list[str]:
+    wanted, center = came.wanted, came.place.data_center
+    if came.there is not None:
+        told = f"storage domain {wanted.name} is there with these options, {_where(came)}"
+        missing = center and not came.made and not domain.is_active(came.there.domain, center)
+        return [
+            told,
+            *([f"Run this again with --create to have it in {center}."] if missing else []),
+        ]
+    if came.made and center:
+        return [f"storage domain {wanted.name} is added and active in data center {center}"]
+    if came.made:
+        return [
+            f"storage domain {wanted.name} is added: attach it to a data center before it can have"
+            " disks"
+        ]
+    return _printed(came)
+
+
+def _printed(came: Outcome) -> list[str]:
+    request = domain_texts.rest(came.wanted, came.place)
+    headers = "".join(f", {key}: {value}" for key, value in request["headers"].items())
     return [
-        f"storage_stats works with these options. To add {wanted.name}:",
+        f"storage_stats works with these options. To add {came.wanted.name}:",
         "",
         "In WebAdmin",
         "",
-        *(f"  {line}" for line in domain_texts.webadmin(wanted, place)),
+        *(f"  {line}" for line in domain_texts.webadmin(came.wanted, came.place)),
         "",
         "By Ansible",
         "",
-        *domain_texts.yaml(domain_texts.ansible(wanted, place)).split("\n"),
+        *domain_texts.yaml(domain_texts.ansible(came.wanted, came.place)).split("\n"),
         "",
-        f"By REST: {request['method']} https://ENGINE{request['path']}{_headers(request)}",
+        f"By REST: {request['method']} https://ENGINE{request['path']}{headers}",
         "",
         *request["body"].split("\n"),
         "",
@@ -135,13 +163,10 @@ def _text(wanted: Wanted, place: Place, state: str, there: domain.Standing | Non
     ]
 
 
-def _headers(request: Mapping[str, Any]) -> str:
-    return "".join(f", {key}: {value}" for key, value in request["headers"].items())
-
-
-def _of(there: domain.Standing, place: Place) -> str:
-    if place.data_center:
-        return f", active in data center {place.data_center}"
-    attachments = there.domain.attachments
+def _where(came: Outcome) -> str:
+    """Return where a domain is that was there."""
+    if came.made and came.place.data_center:
+        return f"active in data center {came.place.data_center}"
+    attachments = came.there.domain.attachments if came.there is not None else []
     told = ", ".join(f"{each.status} in data center {each.data_center}" for each in attachments)
-    return f", {told}" if told else ", attached to no data center"
+    return told or "attached to no data center"

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storpool_ovirt import config, documents, errors, presence, text
+from storpool_ovirt import config, documents, errors, text
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import client_file, conf, dispatcher
 
@@ -61,8 +61,7 @@ class Answer:
 def program(adapter: str, root: str = "") -> Program:
     """Return what the Engine of this machine starts for a domain with this adapter; raise Unseen
     where that cannot be looked at."""
-    released = f"{root}{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}"
-    if presence.named(released):
+    if conf.is_released(root):
         return Program(f"./{dispatcher.CLIENT}", root + client_file.FOLDER)
     folder = root + LATER_FOLDER
     return Program(f"{folder}/{adapter}-adapter", folder)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import as_engine, engine_tables, gate, sealed_options
+from storpool_ovirt.engine import as_engine, conf, engine_tables, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import DataCenter, Domain, Tables
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup.domain_options import Wanted
@@ -31,8 +31,10 @@ class Standing:
     unsure: Sequence[str]
 
 
-def place(tables: Tables, data_center: str | None, host: str | None) -> Place:
-    """Return where a domain can be added.
+def place(
+    tables: Tables, data_center: str | None, host: str | None, *, is_there: bool = False
+) -> Place:
+    """Return where a domain can be added; one that `is_there` needs no host that is up.
 
     Raises ConfigError for a data center or host that is not there or cannot have it, with what is
     to be done.
@@ -42,7 +44,9 @@ def place(tables: Tables, data_center: str | None, host: str | None) -> Place:
     if host is None:
         up = [each for each in hosts if each.status == engine_tables.UP]
         # Of those the ones that told what they are: they can use the domain.
-        best = [each for each in up if each.connector is not None] or up
+        best = [each for each in up if each.connector is not None] or up or (hosts * is_there)
+        if not best and is_there:
+            return Place("", center.name if center else "")
         if not best:
             where = f" in data center {center.name}" if center else ""
             raise errors.ConfigError(
@@ -90,9 +94,21 @@ def standing(wanted: Wanted, tables: Tables, deadline: Deadline, root: str) -> S
     return Standing(found, unsure)
 
 
+def is_active(found: Domain, data_center: str) -> bool:
+    """Return whether a domain is active in the data center of this name."""
+    wanted = (data_center, engine_tables.ACTIVE)
+    return wanted in [(each.data_center, each.status) for each in found.attachments]
+
+
 def prove(wanted: Wanted, deadline: Deadline, root: str) -> Mapping[str, object]:
     """Return what Engine would get from `storage_stats`; raise ConfigError with the adapter's
-    sentence where it would get none."""
+    sentence where it would get none, and for an Engine that would not ask."""
+    if not conf.is_enabled(root):
+        raise errors.ConfigError(
+            "managed block storage",
+            "is not set up in this Engine, so it adds no such domain",
+            "storpool-ovirt setup engine  says how",
+        )
     answer = as_engine.storage_stats(wanted.all_options(), deadline, root)
     if answer.facts is None:
         raise errors.ConfigError(f"storage domain {wanted.name}", "would not work", answer.sentence)
@@ -108,7 +124,7 @@ def named_center(tables: Tables, name: str) -> DataCenter:
             "is not known to Engine",
             _one_of([each.name for each in tables.data_centers]),
         )
-    if tables.option("ManagedBlockDomainSupported", found.level) != "true":
+    if tables.option("ManagedBlockDomainSupported", found.level) == "false":
         raise errors.ConfigError(
             f"data center {name}",
             f"takes no managed block storage at its level {found.level}",

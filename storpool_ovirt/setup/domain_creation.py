@@ -39,8 +39,10 @@ class Maker:
 
         What was done is in the error of what was not.
         """
-        host_id = next(each.id for each in self.tables.hosts if each.name == at.host)
-        engine_api.check(self.login, host_id, self.deadline)
+        for host in self.tables.hosts:
+            if host.name == at.host:
+                engine_api.check(self.login, host.id, self.deadline)
+                break
         self.say(f"logged in to Engine at {self.login.url}")
         domain_id = there.domain.id if there is not None else self._added(wanted, at.host)
         if not at.data_center:

@@ -18,6 +18,9 @@ from storpool_ovirt.setup import token
 ADAPTER = "storpool"
 # Engine's own (ValidationUtils.NO_SPECIAL_CHARACTERS_I18N; the option StorageDomainNameSizeLimit).
 NAME_MAX = 50
+# Engine encrypts all sensitive options as one RSA message of 190 bytes (EngineEncryptionUtils, a
+# key of 2,048 bits), in which their JSON has blanks and the name of the option too.
+SENSITIVE_MAX = 160
 _NAME_SIGNS = "0123456789._-"
 _NEAR = 0.5  # of difflib: how alike a name that was meant may be
 
@@ -70,6 +73,7 @@ def checked(asked: Asked, root: str = "") -> Wanted:
     sensitive = {}
     if asked.as_option:
         options.pop(gate.TOKEN_FILE)
+        _check_room(found.api.token)
         sensitive[gate.TOKEN] = found.api.token
     order = [gate.ADAPTER, *(each.name for each in config.OPTIONS)]
     given = {key: options[key] for key in order if key in options}
@@ -159,6 +163,15 @@ def _check_token(asked: Asked, options: Mapping[str, str]) -> None:
     if asked.as_option and asked.token_file is None and typed is None:
         raise errors.ConfigError(
             "--token-as-option", "needs the token", "give --token-file FILE, too"
+        )
+
+
+def _check_room(token: Secret) -> None:
+    if len(token.reveal()) > SENSITIVE_MAX:
+        raise errors.ConfigError(
+            "--token-as-option",
+            f"takes no token of more than {SENSITIVE_MAX} characters, as Engine encrypts no more",
+            "leave it out",
         )
 
 

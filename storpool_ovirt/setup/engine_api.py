@@ -270,7 +270,7 @@ def _unreached(where: Login, number: int | None, said: str) -> errors.Error:
     if number in (_NO_CONNECTION, _TIME_IS_UP):
         return errors.EngineUnavailable(where.url, why, _up(where))
     return errors.EngineUnavailable(
-        where.url, why, f"is this Engine's API? It is like https://ENGINE{PATH}"
+        where.url, why, f"is ovirt-engine up, and is this its API, like https://ENGINE{PATH}?"
     )
 
 

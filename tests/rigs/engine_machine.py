@@ -101,6 +101,9 @@ def made(shared: Stage, folder: Path, own: Database, release: str = "4.5.7") -> 
     if not played.dispatches:  # the other file of oVirt's package
         software.client.with_name(client_file.OF_THE_SAME_PACKAGE).touch()
     software.integrate()
+    keys = caller.folder / engine_software.ENGINE_CONF / played.database_file
+    with keys.open("a") as file:
+        file.write(f"{played.database_keys}ENABLE=true\n")
     tables = engine_database.made(own, release)
     tables.write_conf(caller.folder)
     return EngineMachine(shared, caller, tables)

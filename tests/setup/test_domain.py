@@ -182,6 +182,54 @@ def test_one_that_is_there_is_there(site: Site) -> None:
     )
 
 
+def test_one_that_is_there_needs_no_host(site: Site) -> None:
+    """All hosts may be down while somebody looks whether it is there."""
+    there(site)
+    site.tables.execute("UPDATE vds_dynamic SET status = 1")
+    assert site.told()["state"] == "there"
+    site.tables.execute("TRUNCATE vds_dynamic, vds_static")
+    assert site.told("--data-center", "Default")["state"] == "there"
+
+
+def test_one_that_is_not_where_it_should_be_is_told(site: Site) -> None:
+    """In no data center, or in maintenance there: what makes it active is said, and not done."""
+    there(site)
+    site.tables.execute("UPDATE storage_pool_iso_map SET status = 6 WHERE status = 3")
+    site.tables.execute(
+        "UPDATE storage_pool_iso_map SET status = 3 FROM storage_domain_static d"
+        " WHERE d.id = storage_id AND d.storage_name = 'nfs'"
+    )
+    said = site.domain("--data-center", "Default").stdout
+    assert "maintenance in data center Default" in said
+    assert "--create to have it in Default" in said
+    site.tables.execute(
+        "DELETE FROM storage_pool_iso_map USING storage_domain_static d"
+        " WHERE d.id = storage_id AND d.storage_name = %s",
+        NAME,
+    )
+    assert "attached to no data center" in site.domain().stdout
+
+
+def test_an_engine_without_managed_block_storage_is_told(site: Site) -> None:
+    """Engine would refuse each such domain: engine-setup has not made its database."""
+    folder = site.machine.root / "etc/ovirt-engine/engine.conf.d"
+    (folder / "99-off.conf").write_text("CINDERLIB_DB_ENABLE=false\n")
+    try:
+        sentence = refusals.of_command(site.domain())
+    finally:
+        (folder / "99-off.conf").unlink()
+    assert "managed block storage is not set up in this Engine" in sentence
+
+
+def test_a_token_that_engine_cannot_encrypt_is_refused(site: Site) -> None:
+    """Engine would end with an error of its own, after storage_stats."""
+    token = site.folder / "long-token"
+    token.write_text("x" * 161)
+    token.chmod(0o600)
+    said = site.domain("--token-file", str(token), "--token-as-option")
+    assert "takes no token of more than 160 characters" in refusals.of_command(said)
+
+
 DIFFERENCES = {
     "another value": ({"sp_template": "other"}, '"sp_template" is "other" there, none is wanted'),
     "less": ({"sp_api_http_port": None}, "sp_api_http_port is not there, "),

@@ -187,7 +187,7 @@ def test_an_engine_out_of_reach_is_told(site: Site, api: rest_engine.RestEngine,
 def test_what_is_not_engines_api_is_told(site: Site, api: rest_engine.RestEngine) -> None:
     """A web page where the API should be."""
     url = api.url.replace("/ovirt-engine/api", "/somewhere")
-    assert "is this Engine's API?" in refusals_last(site.domain(*site.create(api), "--url", url))
+    assert "is this its API, like" in refusals_last(site.domain(*site.create(api), "--url", url))
 
 
 def test_another_engine_is_told(site: Site, api: rest_engine.RestEngine) -> None:
