@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import played_machines
 import pytest
 
 if TYPE_CHECKING:
     from controller import Controller
+
+    from rigs.machine import Machine
 
 yaml = pytest.importorskip("yaml", reason="Ansible is not installed here: tox -e ansible")
 
@@ -94,7 +97,7 @@ def test_one_task_is_added_and_taken_away(engine: Controller) -> None:
     engine.playbook(take).check()
     left = files(engine)
     for name, text in FOUND.items():
-        if text:
+        if (text or "").strip():
             assert left[name].rstrip() == text.rstrip(), name
         else:
             assert name not in left
@@ -113,3 +116,40 @@ def test_what_is_no_list_of_tasks_is_left(engine: Controller) -> None:
     for name in NO_LIST:
         assert f"{name}: {FOLDER}/{name} is not a list of tasks, each with a dash" in played.text
     assert files(engine) == NO_LIST
+
+
+def test_a_host_that_engine_adds_is_set_up(machine: Machine) -> None:
+    """By the file that Engine includes, played as Engine plays it; a host without StorPool is left,
+    a second time changes nothing."""
+    site = played_machines.host(machine)
+    machine.do('mkdir -p "$1"; ln -s /opt/storpool-ovirt/bin/storpool-ovirt /usr/sbin/', FOLDER)
+    write = part("ovirt-host-deploy-post-tasks.yml", "host_deploy")
+    write["vars"]["engine_storpool_host_deploy_packages"] = []
+    site.controller.playbook(play(write)).check()
+    before = site.tree()
+    added = play({"ansible.builtin.include_tasks": FILE})
+    machine.do("mv /etc/storpool.conf /etc/storpool.conf.later")
+    site.controller.playbook(added).check(changed=0)
+    machine.do("mv /etc/storpool.conf.later /etc/storpool.conf")
+    assert site.tree() == before
+    site.controller.playbook(added).check(changed=1)
+    assert "/usr/libexec/vdsm/hooks/before_vm_start/50_storpool" in site.tree()
+    site.controller.playbook(added).check(changed=0)
+    machine.do("mv /usr/libexec/vdsm /usr/libexec/vdsm-of-another")
+    assert "this machine has no " in site.controller.playbook(added).failure()
+
+
+def test_what_is_installed_there_is_what_the_role_was_given(engine: Controller) -> None:
+    """Packages and the repository, with its key."""
+    write = part("ovirt-host-deploy-post-tasks.yml", "host_deploy")
+    given = {
+        "repository": "https://x.example/a?b=c: #d",
+        "repository_gpgkey": "https://x.example/k",
+    }
+    write["vars"] |= {f"engine_storpool_{name}": value for name, value in given.items()}
+    engine.machine.do('mkdir -p "$1"', FOLDER)
+    engine.playbook(play(write)).check()
+    tasks = yaml.safe_load(engine.machine.read(OURS))[1]["block"]
+    known = tasks[0]["ansible.builtin.yum_repository"]
+    assert (known["baseurl"], known["gpgkey"], known["gpgcheck"]) == (*given.values(), True)
+    assert tasks[1]["ansible.builtin.dnf"]["name"] == ["storpool-ovirt-host"]

@@ -1,0 +1,145 @@
+"""What a role refuses or leaves to people: a clear sentence, and a failure where that is asked."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import played_machines
+import pytest
+from played_machines import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rigs.machine import Machine
+
+NO_DATABASE = "it is not set up, and without it Engine refuses each action on managed block storage"
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "sentence"),
+    [
+        ("engine", {"state": "presnt"}, "value of engine_storpool_state must be one of: "),
+        ("engine", {"domains": [{"options": {}}]}, "missing required arguments: name"),
+        ("engine", {"timers": {"a": "b"}}, "engine_storpool_timers"),
+        ("engine", {"tokn": TOKEN}, "engine has no engine_storpool_tokn: its README has all"),
+        ("host", {"restart_vdsm": True}, "host has no host_storpool_restart_vdsm: its README"),
+        ("host", {"command": "/no/such"}, "/no/such is not there: say by host_storpool_install"),
+    ],
+)
+def test_a_mistyped_variable_is_refused(
+    machine: Machine, role: str, given: dict[str, Any], sentence: str
+) -> None:
+    """A wrong value, and a wrong name too, which would be left out without a word; nothing was
+    done, and no secret is shown."""
+    site = getattr(played_machines, role)(machine)
+    before = site.tree()
+    assert sentence in site.play("-vvv", **given).failure()
+    assert site.tree() == before
+
+
+def test_what_setup_leaves_to_people_is_a_failure_or_a_warning(machine: Machine) -> None:
+    """With its words: which step, and what to do; also in check mode."""
+    site = played_machines.engine(machine)
+    machine.do("rm /etc/ovirt-engine/engine.conf.d/*")
+    checked = site.play("--check").failure()
+    failed = site.play().failure()
+    for said in (checked, failed):
+        assert NO_DATABASE in said
+        assert "engine-setup --reconfigure-optional-components" in said
+    assert NO_DATABASE in site.play(needs_you="warn").check().sentences
+
+
+def test_what_setup_refuses_is_the_failure(machine: Machine) -> None:
+    """All of it, or one step: in its words."""
+    site = played_machines.host(machine)
+    machine.do("mv /usr/libexec/vdsm /usr/libexec/vdsm-of-another")
+    assert "this machine has no " in site.play().failure()
+    machine.do("mv /usr/libexec/vdsm-of-another /usr/libexec/vdsm")
+    machine.tool("visudo", "echo no such syntax; exit 1")
+    failure = site.play().failure()
+    assert (
+        "user vdsm may ask root by these doors: the file for sudo is refused by visudo" in failure
+    )
+
+
+class _Health(http.server.BaseHTTPRequestHandler):
+    """Engine's page of its health: it is up at the second question."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        type(self).asked += 1
+        self.send_response(200 if self.asked > 1 else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def health() -> Iterator[str]:
+    """The address of such a page."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def test_engine_is_restarted_only_where_that_is_asked(machine: Machine, health: str) -> None:
+    """And only where setup says that it has to be; then until it answers again."""
+    site = played_machines.engine(machine)
+    told = site.play().check()
+    assert "ovirt-engine: keys of engine-config are read when it starts" in told.sentences
+    assert site.served() == []
+    machine.do("engine-config -s CustomVdsFenceType=other")
+    given = ("-e", f"__engine_health_page={health}", "-e", "__engine_health_delay=1")
+    played = site.play(*given, restart_engine=True)
+    assert "Restart ovirt-engine" in played.check().changed
+    assert site.served() == ["restart ovirt-engine"]
+    assert _Health.asked == 2
+    site.play(*given, restart_engine=True).check(changed=0)
+
+
+@pytest.mark.parametrize("vms", [0, 1])
+def test_vdsmd_is_never_restarted_under_a_vm(machine: Machine, vms: int) -> None:
+    """Where it is asked to be, and setup says that it has to be, and no VM runs; that is told."""
+    site = played_machines.host(machine)
+    if vms:
+        machine.write("/run/libvirt/qemu/web.xml", "<domstatus/>")
+    played = site.play(restart_vdsmd=True).check()
+    assert ("Restart vdsmd" in played.changed) == (not vms)
+    assert ("vdsmd is not restarted: VMs run here" in played.text) == bool(vms)
+    assert site.served() == ([] if vms else ["restart vdsmd"])
+
+
+@pytest.mark.parametrize("role", ["engine", "host"])
+def test_what_doctor_finds_is_a_failure_where_that_is_asked(machine: Machine, role: str) -> None:
+    """From the result on that is named, each with its cause and what to do; in check mode it is not
+    asked, as it would tell what the role is about to mend."""
+    site = getattr(played_machines, role)(machine)
+    checked = site.play("--check", doctor=True, doctor_fails_on="unknown").check()
+    told = site.play(doctor=True, doctor_fails_on="never").check()
+    failed = site.play(doctor=True, doctor_fails_on="unknown").failure()
+    found = json.loads(machine.run(played_machines.COMMAND, "doctor", role, "--json").stdout)
+    wrong = {f"{each['result']}: {each['id']}: " for each in found["checks"]} - {
+        f"ok: {each['id']}: " for each in found["checks"]
+    }
+    assert wrong
+    assert all(each in told.sentences and each in failed for each in wrong)
+    assert not any(each in checked.sentences for each in wrong)
+
+
+def test_timers_are_enabled_once(machine: Machine) -> None:
+    """Those that are named."""
+    site = played_machines.engine(machine)
+    timers = ["storpool-ovirt-audit.timer", "storpool-ovirt-doctor.timer"]
+    site.play("--check", timers=timers).check()
+    assert site.served() == []
+    site.play(timers=timers).check()
+    assert site.served() == [f"{verb} {each}" for each in timers for verb in ("enable", "start")]
+    site.play(timers=timers).check(changed=0)

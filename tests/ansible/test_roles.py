@@ -1,0 +1,96 @@
+"""Both roles on a machine: check mode, once, again, broken, taken off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import played_machines
+import pytest
+from played_machines import HOST_TASKS, POST_TASKS, Site, steps
+
+if TYPE_CHECKING:
+    from rigs.machine import Machine
+
+# Whatever setup has put there, spoiled in every way that a file or a folder can be; by the title of
+# the step that mends it.
+ENGINE_BROKEN = {
+    "the folder of the adapter's log": "chmod 0755 /var/log/ovirt-engine/managedblock",
+    "the program that Engine runs for each verb": (
+        "rm /usr/share/ovirt-engine/managedblock/storpool-adapter"
+    ),
+    "the command storpool-ovirt": "rm /usr/local/sbin/storpool-ovirt",
+    "the program that keeps the dispatcher in its place": "rm -r /usr/libexec/storpool-ovirt",
+    "the dispatcher, which an Engine up to 4.5.7 needs": (
+        "cd /usr/share/ovirt-engine/cinderlib && mv cinderlib-client.py.ovirt cinderlib-client.py"
+    ),
+    "the dispatcher, before each start of Engine": (
+        "rm -r /etc/systemd/system/ovirt-engine.service.d"
+    ),
+    "the rotation of the logs": "rm /etc/logrotate.d/storpool-ovirt-engine",
+    "StorPool's token for Engine": "chmod 0644 /etc/ovirt-engine/storpool-ovirt/token",
+    "the fence agent among Engine's": "engine-config -s CustomVdsFenceType=another",
+}
+_HOOKS = "/usr/libexec/vdsm/hooks"
+HOST_BROKEN = {
+    "the folder of root's logs": "chmod 0755 /var/log/storpool-ovirt",
+    "root's door for the hook": "rm /usr/libexec/storpool-ovirt/storpool-vm-door",
+    "root's door for the fence agent": "rm /usr/libexec/storpool-ovirt/storpool-fence-door",
+    "user vdsm may ask root by these doors": "chmod 0644 /etc/sudoers.d/storpool-ovirt",
+    "one writer for each disk, at before_vm_start": f"rm -r {_HOOKS}/before_vm_start/50_storpool",
+    "one writer for each disk, at before_disk_hotplug": f"rm -r {_HOOKS}/before_disk_hotplug",
+    "what an earlier boot left blocks no VM": f"rm {_HOOKS}/before_vdsm_start/50_storpool",
+    "multipathd leaves StorPool's devices alone": "rm -r /etc/multipath/conf.d",
+    "the program that Vdsm runs for attach and detach": (
+        "rm /usr/libexec/vdsm/managedvolume-helper-storpool"
+    ),
+    "the package that a Vdsm up to 4.50.7 finds us by": "rm /usr/libexec/vdsm/os_brick",
+    "the agent, where Vdsm looks for one": "rm /usr/sbin/fence_storpool",
+    "the folder of locks, made at each boot": "rm /etc/tmpfiles.d/storpool-ovirt.conf",
+}
+
+
+@pytest.fixture(params=["engine", "host"])
+def site(request: pytest.FixtureRequest, machine: Machine) -> Site:
+    """Each of both, with nothing set up."""
+    make = played_machines.engine if request.param == "engine" else played_machines.host
+    return make(machine)
+
+
+def test_check_mode_tells_what_is_done_then_and_once_is_enough(site: Site) -> None:
+    """It changes nothing; what it promised is done by the first run, and nothing by the second;
+    taken off, all is as it was."""
+    before = site.tree()
+    checked = site.play("--check").check()
+    assert site.tree() == before
+    assert len(steps(checked)) > 5
+    first = site.play().check(changed=checked.counts["changed"])
+    assert (first.changed, steps(first)) == (checked.changed, steps(checked))
+    whole = site.tree()
+    again = site.play().check(changed=0)
+    assert steps(again) == []
+    site.play("--check").check(changed=0)
+    assert site.tree() == whole
+    gone = site.play("--check", state="absent").check()
+    assert site.tree() == whole
+    undone = site.play(state="absent").check()
+    assert undone.changed == gone.changed
+    assert site.tree() == before
+    site.play(state="absent").check(changed=0)
+
+
+def test_what_was_broken_is_mended_and_only_that(site: Site) -> None:
+    """Each link, file, folder, mode and setting: the next run names those steps and no other, and
+    the tree is what it was; what somebody else has changed beside ours stays."""
+    site.play().check()
+    whole = site.tree()
+    broken = ENGINE_BROKEN if site.role == "engine" else HOST_BROKEN
+    site.machine.do("\n".join(f"({each})" for each in broken.values()))
+    if site.role == "engine":
+        site.machine.do('rm "$1"; echo "# spoiled" >>"$2"', POST_TASKS, HOST_TASKS)
+    assert site.tree() != whole
+    mended = site.play().check(changed=3 if site.role == "engine" else 1)
+    assert steps(mended) == sorted(broken)
+    assert site.tree() == whole
+    if site.role == "engine":
+        asked = site.machine.run("engine-config", "-g", "CustomVdsFenceType").stdout
+        assert asked == "CustomVdsFenceType: another,storpool version: general\n"
