@@ -52,6 +52,22 @@ class Played(NamedTuple):
         return self.sentences
 
 
+def read(done: subprocess.CompletedProcess[str]) -> Played:
+    """Read what ansible-playbook wrote."""
+    counts = {}
+    for pair in "".join(_RECAP.findall(done.stdout)).split():
+        name, _, number = pair.partition("=")
+        counts[name] = int(number)
+    changed, task = [], ""
+    for line in done.stdout.splitlines():
+        match = _TASK.match(line)
+        if match is not None:
+            task = match[1]
+        elif line.startswith("changed: ["):
+            changed.append(task)
+    return Played(done.returncode, counts, changed, done.stdout + done.stderr)
+
+
 class Controller:
     """A test machine that plays roles on itself."""
 
@@ -76,7 +92,7 @@ class Controller:
         self.machine.write("/root/play/site.yml", json.dumps(plays, indent=1), 0o600)
         words = ["-i", "localhost,", "-c", "local", *options]
         done = self.run("ansible-playbook", *words, "/root/play/site.yml")
-        return _read(done)
+        return read(done)
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of Ansible's programs."""
@@ -94,18 +110,3 @@ ENVIRONMENT = {
     "ANSIBLE_LOCALHOST_WARNING": "0",
     "ANSIBLE_INVENTORY_UNPARSED_WARNING": "0",
 }
-
-
-def _read(done: subprocess.CompletedProcess[str]) -> Played:
-    counts = {}
-    for pair in "".join(_RECAP.findall(done.stdout)).split():
-        name, _, number = pair.partition("=")
-        counts[name] = int(number)
-    changed, task = [], ""
-    for line in done.stdout.splitlines():
-        match = _TASK.match(line)
-        if match is not None:
-            task = match[1]
-        elif line.startswith("changed: ["):
-            changed.append(task)
-    return Played(done.returncode, counts, changed, done.stdout + done.stderr)

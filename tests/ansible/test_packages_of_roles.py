@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import uuid
 from typing import TYPE_CHECKING
 
 import played_machines
 import pytest
+from controller import TREE
 from played_machines import HOST_TASKS
 
+import storpool_ovirt
 from ovirt_demo import vdsm_rows
 from rigs import built_packages, stock_packages
 
@@ -129,3 +132,29 @@ def test_a_package_that_refuses_to_go_is_the_failure(bare: Machine, tmp_path: Pa
     failure = site.from_packages(state="absent").failure()
     assert "1 volume of StorPool's is attached to this host" in failure
     assert here(bare) == TOGETHER["host"]
+
+
+def test_a_release_is_installed_by_pip(bare_machine: Machine) -> None:
+    """In a virtual environment, with hashes for all that is not ours; once, and not again as long
+    as the version is the same; taken off, nothing is left but logs."""
+    site = played_machines.host(bare_machine)
+    before = site.tree()
+    # What is written into this tree is written into the machine's own copy of it.
+    python = bare_machine.do('readlink -f "$1"', sys.executable).strip()
+    given = {"install": "pip", "pip_release": str(TREE), "pip_python": python}
+    checked = site.from_packages("--check", **given).check()
+    assert f"{storpool_ovirt.__version__} would be installed in /opt/storpool-ovirt" in checked.text
+    assert not bare_machine.path("/opt/storpool-ovirt").exists()
+    played = site.from_packages(**given)
+    if "No matching distribution" in played.text or "Connection" in played.text:
+        pytest.skip("the package index cannot be reached")
+    played.check()
+    done = bare_machine.run("/opt/storpool-ovirt/bin/storpool-ovirt", "--version", user="vdsm")
+    assert done.stdout == f"storpool-ovirt {storpool_ovirt.__version__}\n"
+    hook = "/usr/libexec/vdsm/hooks/before_vm_start/50_storpool"
+    assert bare_machine.do('readlink "$1"', hook) == "/opt/storpool-ovirt/bin/storpool-vm-hook\n"
+    site.from_packages(**given).check(changed=0)
+    site.from_packages(**given, state="absent").check()
+    assert not bare_machine.path("/opt/storpool-ovirt").exists()
+    left = site.tree().keys() - before.keys()
+    assert all(each.startswith("/var/log/") for each in left), left
