@@ -16,14 +16,13 @@ _NO_ENGINE = "Engine itself does not work without it"
 
 def enabled(site: Site) -> Iterator[Result]:
     """Read the key by which Engine allows managed block storage at all, as Engine does."""
-    released = engine_machine.is_released(site)
-    key = f"{conf.RELEASED_PREFIX if released else conf.LATER_PREFIX}ENABLE"
+    released = conf.is_released(site.root)
+    key = f"{conf.RELEASED_PREFIX if released else conf.LATER_PREFIX}{conf.ENABLE}"
     value = conf.values(site.root).get(key, "")
-    # Java's Boolean.parseBoolean (ManagedBlockStorageDomainValidator.java)
-    if value.lower() == "true":
+    if conf.is_enabled(site.root):
         yield checks.ok(f"{key} is {value}")
         return
-    what = "Cinderlib integration" if released else "managed block storage"
+    what = "Cinderlib" if released else "managed block storage"
     told = f"is {names.shown(value)}" if value else "is not set"
     yield Result(
         CRITICAL,

@@ -28,7 +28,8 @@ def log_folder(site: Site) -> Iterator[Result]:
     user, folder = engine_machine.USER, site.path(FOLDER)
     make = ("install", "-d", "-m", "0700", "-o", user, "-g", user, folder)
     fix = " ".join(make)
-    action = Action(fix, partial(_done, make))
+    what = f"make {folder}, for user {user} alone"
+    action = Action(what, partial(engine_machine.by_setup, "log-folder"))
     risk = "what verbs did is in the system's log alone: journalctl -t storpool-adapter"
     if not presence.named(folder):
         yield Result(WARNING, f"{folder} is missing", risk, fix, action=action)
@@ -42,19 +43,13 @@ def log_folder(site: Site) -> Iterator[Result]:
     owner = pwd.getpwnam(user).pw_uid
     others = [name for name in presence.listed(folder) if _is_others(f"{folder}/{name}", owner)]
     if facts.st_uid != owner:
-        yield Result(WARNING, f"{folder} is not user {user}'s", risk, fix, action=action)
+        yield Result(WARNING, f"{folder} is not user {user}'s", risk, fix)
     elif others:
         shown = ", ".join(others[:_SHOWN_MAX])
         fix = f"chown {user}:{user} {folder}/*"
         yield Result(WARNING, f"in {folder} {shown} is not user {user}'s", risk, fix)
     else:
         yield checks.ok(f"{folder} is user {user}'s")
-
-
-def _done(command: tuple[str, ...], root: str) -> str:
-    answer = asking.ask(Site(checks.ENGINE, root), command)
-    engine_machine.done(answer, " ".join(command))
-    return f"{command[-1]} is as it has to be"
 
 
 def _is_others(path: str, owner: int) -> bool:

@@ -8,13 +8,16 @@ import pwd
 import sys
 from collections.abc import Sequence
 
-from storpool_ovirt import errors, installation, presence
+from storpool_ovirt import errors, installation
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.doctor import asking
 from storpool_ovirt.doctor.checks import Site
-from storpool_ovirt.engine import as_engine, client_file, conf, engine_tables
+from storpool_ovirt.engine import as_engine, conf, engine_tables
+from storpool_ovirt.setup import engine, steps
+from storpool_ovirt.setup import site as setup_site
 
 USER = as_engine.USER
+SETUP = "storpool-ovirt setup engine"
 USR = "/usr/share/ovirt-engine"
 ADAPTERS = as_engine.LATER_FOLDER
 LOGS = "/var/log/ovirt-engine"
@@ -34,12 +37,6 @@ def tables(site: Site) -> engine_tables.Tables:
 def limit(site: Site) -> Deadline:
     """Return the time that a check has for one thing that it waits for."""
     return Deadline(max(site.left() - asking.RESERVE_SECONDS, asking.RESERVE_SECONDS))
-
-
-def is_released(site: Site) -> bool:
-    """Return whether the Engine of this machine starts its cinderlib client for each verb, as
-    those up to 4.5.7 do."""
-    return presence.named(site.path(f"{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}"))
 
 
 def release(site: Site) -> str:
@@ -76,6 +73,17 @@ def sql(statement: str) -> str:
 def installed(packages: str, pip: str) -> str:
     """Return the command that is right for this kind of installation."""
     return packages if installation.is_packaged() else pip
+
+
+def by_setup(step: str, root: str) -> str:  # noqa: ARG001  setup finds it out
+    """Do one step of `storpool-ovirt setup engine`, and return what is so then."""
+    machine = setup_site.Site(setup_site.ENGINE)
+    machine.check(undo=False)
+    plan = [each for each in engine.steps(machine, engine.Wishes()) if each.id == step]
+    [row] = steps.done(plan, False, lambda _: None)
+    if row.found.state in (steps.FAILED, steps.NEEDS_YOU):
+        raise errors.Conflict(row.title, f"could not be done ({row.found.what})", row.found.do)
+    return row.found.what
 
 
 def done(answer: asking.Answer, what: str) -> str:

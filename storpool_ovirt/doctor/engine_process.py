@@ -9,17 +9,15 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from storpool_ovirt import presence, rights, text
+from storpool_ovirt import presence, processes, rights, text
 from storpool_ovirt.doctor import asking, checks
 from storpool_ovirt.doctor.checks import WARNING, Check, Result, Site
 from storpool_ovirt.engine import conf, gate
 
-_MARK = b"-Djboss.server.default.config=ovirt-engine\0"  # ovirt-engine.py.in of the releases
+_MARK = "-Djboss.server.default.config=ovirt-engine"  # ovirt-engine.py.in of the releases
 _LOCALE_KEYS = ("LC_ALL", "LC_CTYPE", "LANG")  # in this order, locale(7)
 _STARTED_WITH = "en_US.UTF-8"  # by Engine's launcher
-_PROC = "/proc"
-_MAX_BYTES = 1 << 20
-_PIECE_BYTES = 1 << 16
+_MOUNTS = "/proc/self/mountinfo"
 _HIDDEN = re.compile(r"hidepid=(?!0|off)")
 # Whom useradd makes on EL, and what is no shell of theirs.
 _PEOPLE = range(1000, 60000)
@@ -131,52 +129,30 @@ def _people(site: Site) -> list[str]:
 
 def _shown_now() -> list[int]:
     """Return the processes that have a token on their command line now."""
-    key = f'"{gate.TOKEN}":'.encode()
-    own = os.getpid()
-    return [pid for pid in _pids() if pid != own and key in _content(f"{_PROC}/{pid}/cmdline")]
+    key, own = f'"{gate.TOKEN}":', os.getpid()
+    return [
+        pid
+        for pid in processes.all_of_them()
+        if pid != own and any(key in word for word in processes.words(pid))
+    ]
 
 
 def _mount_options() -> str:
     """Return how /proc is mounted here (proc(5), mountinfo)."""
-    lines = text.lines(_content(f"{_PROC}/self/mountinfo").decode(errors="replace"))
-    found = [line for line in lines if line.split(" ")[4:5] == [_PROC]]
+    lines = text.lines(rights.read(_MOUNTS).decode(errors="replace"))
+    found = [line for line in lines if line.split(" ")[4:5] == ["/proc"]]
     return found[-1] if found else ""
 
 
 def _java() -> Java | None:
     """Return Engine's process, None where it does not run."""
-    for pid in _pids():
-        if _MARK in _content(f"{_PROC}/{pid}/cmdline"):
-            raw = _content(f"{_PROC}/{pid}/environ").decode(errors="replace").split("\0")
-            pairs = dict(each.split("=", 1) for each in raw if "=" in each)
-            return Java(pid, _started(pid), pairs)
+    for pid in processes.all_of_them():
+        if _MARK in processes.words(pid):
+            told = processes.told(pid)
+            if told is not None:
+                started = time.time() - told.age_seconds()
+                return Java(pid, started, processes.environment(pid))
     return None
-
-
-def _started(pid: int) -> float:
-    """Return when a process was started, in seconds since 1970 (proc(5), starttime)."""
-    fields = _content(f"{_PROC}/{pid}/stat").rpartition(b") ")[2].split()
-    age = float(fields[19]) / os.sysconf("SC_CLK_TCK") if len(fields) > 19 else 0.0
-    uptime = float(_content(f"{_PROC}/uptime").split()[0])
-    return time.time() - uptime + age
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in presence.listed(_PROC) if name.isascii() and name.isdigit()]
-
-
-def _content(path: str) -> bytes:
-    """Return a file of the kernel's; nothing of one that is gone, or another's."""
-    pieces = []
-    try:
-        with open(path, "rb", buffering=0) as file:
-            while piece := file.read(_PIECE_BYTES):
-                pieces.append(piece)
-                if len(pieces) * _PIECE_BYTES > _MAX_BYTES:
-                    break
-    except OSError:
-        return b""
-    return b"".join(pieces)
 
 
 CHECKS = (

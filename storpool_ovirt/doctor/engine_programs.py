@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from functools import partial
 
 import storpool_ovirt
-from storpool_ovirt import installation, presence, text
+from storpool_ovirt import installation, names, presence, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
-from storpool_ovirt.engine import adapter, diversion
+from storpool_ovirt.engine import adapter, conf, diversion
 
 LINK = f"{engine_machine.ADAPTERS}/{adapter.PROGRAM}"
+OLDEST = (4, 5, 4)  # README.md
 PIPS_FOLDER = "/opt/storpool-ovirt"
 DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
 PACKAGES = ("storpool-ovirt-common", "storpool-ovirt-admin", "storpool-ovirt-engine")
@@ -41,28 +44,21 @@ def dispatcher(site: Site) -> Iterator[Result]:
         result, risk, is_mended = WARNING, _NOT_REACHED, True
     mend = f"{program} on"
     fix = mend if is_mended else f"dnf reinstall ovirt-engine && {mend}"
-    action = Action(mend, _divert) if is_mended else None
+    action = _setup("dispatcher", "divert Engine's client to our dispatcher") if is_mended else None
     yield Result(result, said, risk, fix, action=action)
 
 
-def _divert(root: str) -> str:
-    program = engine_machine.program(diversion.PROGRAM)
-    site = Site(checks.ENGINE, root)
-    return engine_machine.done(asking.ask(site, [program, "on"]), f"{program} on")
+def _setup(step: str, what: str) -> Action:
+    return Action(what, partial(engine_machine.by_setup, step))
 
 
 def adapter_link(site: Site) -> Iterator[Result]:
     """Start what Engine starts, as Engine's user, and let it say who it is."""
     link = site.path(LINK)
     own = engine_machine.program(adapter.PROGRAM)
-    mend = engine_machine.installed(
-        "dnf reinstall storpool-ovirt-engine",
-        f"mkdir -p {engine_machine.ADAPTERS} && ln -sfn {own} {LINK}",
-    )
+    mend = engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
     if not presence.there(link):
-        leads = presence.target(link)
-        why = f"leads to {leads}, which is not there" if leads else "is missing"
-        yield Result(CRITICAL, f"{link} {why}", _NO_VERB, mend)
+        yield _dead(link, mend)
         return
     folder = site.path(engine_machine.ADAPTERS)
     answer = engine_machine.started(site, folder, [link, "--version"])
@@ -79,6 +75,15 @@ def adapter_link(site: Site) -> Iterator[Result]:
         yield Result(WARNING, cause, _NOT_REACHED, mend)
     else:
         yield checks.ok(f"{link} is {' '.join(words)}, and user {engine_machine.USER} starts it")
+
+
+def _dead(link: str, mend: str) -> Result:
+    leads = presence.target(link)
+    if leads is not None:
+        cause = f"{link} leads to {leads}, which is not there"
+        return Result(CRITICAL, cause, _NO_VERB, f"rm {link} && {mend}")
+    action = None if installation.is_packaged() else _setup("adapter", f"link {LINK} to ours")
+    return Result(CRITICAL, f"{link} is missing", _NO_VERB, mend, action=action)
 
 
 def _not_ours(link: str, answer: asking.Answer, mend: str) -> Result:
@@ -130,6 +135,23 @@ def _pip_beside(site: Site) -> list[Result]:
     return [Result(WARNING, cause, risk, fix)]
 
 
+def release(site: Site) -> Iterator[Result]:
+    """Compare Engine's release with those that this was made for."""
+    told = engine_machine.release(site)
+    found = re.match(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,4}", told)
+    if found is None:
+        yield checks.unknown(f"Engine's files do not tell its release ({names.shown(told)})")
+    elif tuple(int(each) for each in found[0].split(".")) < OLDEST:
+        yield Result(
+            WARNING,
+            f"Engine is {told}: this was made for 4.5.4 and later",
+            "VMs with disks on StorPool may not start (from 4.4.6.6 to 4.5.1 none does)",
+            "update Engine to 4.5.4 or later",
+        )
+    else:
+        yield checks.ok(f"Engine is {told}")
+
+
 def service(site: Site) -> Iterator[Result]:
     """Look for the drop-in by which Engine's service diverts before it starts."""
     etc, usr = site.path(f"/etc/{DROP_IN}"), site.path(f"/usr/lib/{DROP_IN}")
@@ -139,12 +161,12 @@ def service(site: Site) -> Iterator[Result]:
         yield Result(WARNING, cause, risk, f"rm -f {etc} && systemctl daemon-reload")
     elif presence.named(etc) or presence.named(usr):
         yield checks.ok("Engine's service diverts its client before each start")
-    elif engine_machine.is_released(site):
+    elif conf.is_released(site.root):
         cause = f"neither {etc} nor {usr} is there: Engine's service does not divert its client"
         risk = f"after an update of ovirt-engine {_NO_VERB}, until somebody diverts again"
-        copied = f"install -D -m 0644 etc/{DROP_IN} /etc/{DROP_IN} && systemctl daemon-reload"
-        reinstall = "dnf reinstall storpool-ovirt-engine"
-        yield Result(WARNING, cause, risk, engine_machine.installed(reinstall, copied))
+        fix = engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
+        action = _setup("drop-in", "have Engine's service divert its client before it starts")
+        yield Result(WARNING, cause, risk, fix, action=action)
     else:
         yield checks.ok("this Engine starts adapters itself: there is nothing to divert")
 
@@ -152,6 +174,7 @@ def service(site: Site) -> Iterator[Result]:
 CHECKS = (
     Check("engine-dispatcher", "Engine's client leads to our dispatcher", dispatcher),
     Check("engine-adapter", "user ovirt can start the adapter, and it is ours", adapter_link),
+    Check("engine-release", "this was made for this Engine", release),
     Check("engine-packages", "the installation is whole, and the only one", packages),
     Check("engine-service", "Engine's service diverts before it starts", service),
 )

@@ -1,6 +1,7 @@
 """Machines to be looked at: Engine's, and a host."""
 
-from engine_ground import engines, served, simulator
+from engine_ground import engine_layer, engine_tables, engines, mapping_database, served, simulator
 from host_ground import cluster, host, host_layer
 
-__all__ = ["cluster", "engines", "host", "host_layer", "served", "simulator"]
+__all__ = ["cluster", "engine_layer", "engine_tables", "engines", "host", "host_layer"]
+__all__ += ["mapping_database", "served", "simulator"]

@@ -4,6 +4,8 @@ the doctor's checks, run there as the command runs them."""
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +14,7 @@ import pytest
 
 import ovirt_demo
 from rigs import engine_database
+from rigs import machine as machines
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -83,26 +86,6 @@ class EnginesMachine:
         [found] = self.look(check_id, fix=fix)
         return found
 
-    def engine(self) -> None:
-        """Put there what Engine's package of 4.5.7 has, as far as ours meets it."""
-        self.write(CLIENT, PLAYER.read_text(), 0o755)
-        self.write(f"{USR}/cinderlib/config.py", "PATHS = {}\n")
-        self.write(DEFAULTS, 'PACKAGE_VERSION="4.5.7"\nCINDERLIB_DB_ENABLE=false\n')
-        self.do(
-            "install -d -m 0750 -o root -g ovirt /etc/ovirt-engine /etc/ovirt-engine/engine.conf.d"
-        )
-        self.do("install -d -m 0755 -o ovirt -g ovirt /var/log/ovirt-engine")
-
-    def ours(self) -> None:
-        """Do what docs/install.md says for pip."""
-        self.do(
-            f"mkdir -p {USR}/managedblock /usr/libexec/storpool-ovirt\n"
-            "install -d -o ovirt -g ovirt -m 0700 /var/log/ovirt-engine/managedblock\n"
-            f"ln -s {PREFIX}/bin/storpool-adapter {LINK}\n"
-            f"ln -s {PREFIX}/bin/storpool-engine-d* /usr/libexec/storpool-ovirt/\n"
-            "/usr/libexec/storpool-ovirt/storpool-engine-divert on\n"
-        )
-
 
 class ServedMachine(EnginesMachine):
     """The same with its databases on a real PostgreSQL, and a StorPool."""
@@ -162,6 +145,48 @@ def check(found: Found) -> None:
         assert found.fix, found
 
 
+@pytest.fixture(scope="session")
+def engine_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make what Engine's package of 4.5.7 has, as far as ours meets it, and what docs/install.md
+    adds to it."""
+    folder = tmp_path_factory.mktemp("engine-layer")
+    put(folder, f"{CLIENT}.ovirt", PLAYER.read_text(), 0o755)
+    put(folder, f"{USR}/cinderlib/config.py", "PATHS = {}\n")
+    put(folder, DEFAULTS, 'PACKAGE_VERSION="4.5.7"\nCINDERLIB_DB_ENABLE=false\n')
+    put(folder, f"{CONF_D}/10-setup-protocols.conf", "ENGINE_PORT=443\n", 0o640)
+    for link, program in (
+        (CLIENT, "storpool-engine-dispatcher"),
+        (LINK, "storpool-adapter"),
+        ("/usr/libexec/storpool-ovirt/storpool-engine-divert", "storpool-engine-divert"),
+    ):
+        path = Path(f"{folder}{link}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(f"{PREFIX}/bin/{program}")
+    # A layer gives its modes to what is below it.
+    for path in (folder, *(each for each in folder.rglob("*") if each.is_dir())):
+        path.chmod(0o755)
+    ovirt = machines.USERS["ovirt"][0]
+    for name, mode, owner in (
+        ("/etc/ovirt-engine", 0o750, 0),
+        (CONF_D, 0o750, 0),
+        ("/var/log/ovirt-engine", 0o755, ovirt),
+        ("/var/log/ovirt-engine/managedblock", 0o700, ovirt),
+    ):
+        path = Path(f"{folder}{name}")
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(mode)
+        os.chown(path, owner, ovirt)
+    return folder
+
+
+def put(folder: Path, name: str, text: str, mode: int = 0o644) -> None:
+    """Write a file of a layer."""
+    path = Path(f"{folder}{name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """Give a StorPool for all tests of a module: none of them changes it for others."""
@@ -172,27 +197,53 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield process
 
 
-@pytest.fixture
-def served(
-    machine: Machine, database_server: Database, database: Database, simulator: Simulator
-) -> Iterator[ServedMachine]:
-    """Give Engine's machine with databases, a StorPool, a data center and no domain yet."""
-    made = ServedMachine(machine)
-    made.engine()
-    made.ours()
-    own = database_server.fresh(f"{database.name}_engine")
-    made.tables = engine_database.made(own)
-    made.tables.add_data_domain("nfs", made.tables.add_data_center())
-    made.mapping, made.simulator = database, simulator
-    made.connect()
+@pytest.fixture(scope="module")
+def engine_tables(database_server: Database) -> Iterator[engine_database.EngineDatabase]:
+    """Give Engine's own database for a module: what a test leaves in it is taken away."""
+    own = database_server.fresh(f"engine_{uuid.uuid4().hex[:8]}")
+    made = engine_database.made(own)
+    made.execute("CREATE TABLE kept AS SELECT * FROM vdc_options")
     yield made
     own.drop()
 
 
+@pytest.fixture(scope="module")
+def mapping_database(database_server: Database) -> Iterator[Database]:
+    """Give the mapping database for a module."""
+    fresh = database_server.fresh(f"mapping_{uuid.uuid4().hex[:8]}")
+    yield fresh
+    fresh.drop()
+
+
+# As it was made, with a data center that has a master domain
+_ANEW = """
+    TRUNCATE vdc_options, storage_domain_static, storage_domain_dynamic, storage_pool, cluster,
+        storage_pool_iso_map, vds_static, vds_dynamic, cinder_storage;
+    INSERT INTO vdc_options SELECT * FROM kept;
+"""
+
+
 @pytest.fixture
-def engines(machine: Machine) -> Iterator[EnginesMachine]:
+def engines(
+    machine_layers: tuple[Path, Path], engine_layer: Path, tmp_path: Path
+) -> Iterator[EnginesMachine]:
     """Give Engine's machine, all well."""
-    made = EnginesMachine(machine)
-    made.engine()
-    made.ours()
-    yield made
+    made = machines.Machine(tmp_path / "machine", *machine_layers, engine_layer)
+    yield EnginesMachine(made)
+    made.end()
+
+
+@pytest.fixture
+def served(
+    engines: EnginesMachine,
+    engine_tables: engine_database.EngineDatabase,
+    mapping_database: Database,
+    simulator: Simulator,
+) -> ServedMachine:
+    """Give the same with databases, a StorPool, a data center and no domain yet."""
+    made = ServedMachine(engines.machine)
+    engine_tables.execute(_ANEW)
+    engine_tables.add_data_domain("nfs", engine_tables.add_data_center())
+    made.tables, made.mapping, made.simulator = engine_tables, mapping_database, simulator
+    made.connect()
+    return made

@@ -47,7 +47,7 @@ def test_without_engines_database_nobody_knows(served: ServedMachine) -> None:
     ("broken", "said", "is_mended"),
     [
         (f"rm -r {FOLDER}", "is missing", True),
-        (f"chown root {FOLDER}", "is not user ovirt's", True),
+        (f"chown root {FOLDER}", "is not user ovirt's", False),
         (f"rmdir {FOLDER}; ln -s /tmp {FOLDER}", "is no folder", False),
         (f"touch {FOLDER}/storpool-adapter.log", "storpool-adapter.log is not user ovirt's", False),
     ],

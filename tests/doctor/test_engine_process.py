@@ -148,14 +148,17 @@ def test_an_answer_without_a_date(served: ServedMachine) -> None:
 
 def test_a_clock_of_the_database_that_differs(served: ServedMachine) -> None:
     """The function that tells its time is another one here, in Engine's own database."""
+    database = f"ALTER DATABASE {served.tables.database.name}"
     served.tables.execute(
         "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
         " $$ SELECT pg_catalog.clock_timestamp() - interval '1 day' $$"
     )
-    served.tables.execute(
-        f"ALTER DATABASE {served.tables.database.name} SET search_path = public, pg_catalog"
-    )
-    own, mapping = served.look("engine-clocks")
+    served.tables.execute(f"{database} SET search_path = public, pg_catalog")
+    try:
+        own, mapping = served.look("engine-clocks")
+    finally:
+        served.tables.execute("DROP FUNCTION public.clock_timestamp()")
+        served.tables.execute(f"{database} RESET search_path")
     assert (own.result, mapping.result) == ("warning", "ok"), own
     assert "its clock is 86400 s behind this machine's" in own.cause
     served.tables.write_conf(served.machine.path(""), DATABASE="nosuch")

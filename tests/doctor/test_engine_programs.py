@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_ground import CLIENT, LINK, PREFIX, EnginesMachine
+from engine_ground import CLIENT, DEFAULTS, LINK, PREFIX, EnginesMachine
 
 DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
 DIVERT = f"{PREFIX}/bin/storpool-engine-divert"
@@ -21,6 +21,16 @@ OTHER = (
 def says(words: str) -> str:
     """Return how an adapter is put there that says this of itself."""
     return f"printf '#!/bin/sh\\necho {words}\\n' >/x; chmod 755 /x; ln -sfn /x {LINK}"
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [("4.5.4", "ok"), ("4.5.8-0.master", "ok"), ("4.4.10.7", "warning"), ("", "unknown")],
+)
+def test_engines_release(engines: EnginesMachine, told: str, result: str) -> None:
+    """An older one than this was made for; and nobody knows where its files do not say it."""
+    engines.write(DEFAULTS, f'PACKAGE_VERSION="{told}"\n')
+    assert engines.one("engine-release").result == result
 
 
 def test_all_is_well(engines: EnginesMachine) -> None:
@@ -77,9 +87,12 @@ def test_an_adapter_that_does_not_start(
 ) -> None:
     """As user ovirt, in Engine's folder: missing, unreachable, without its code, somebody's."""
     engines.do(broken)
-    found = engines.one("engine-adapter")
+    found = engines.one("engine-adapter", fix=True)
     assert found.result == result, found
     assert said in found.cause, found
+    is_mended = bool(found.action)
+    assert is_mended == ("is missing" in said)
+    assert (engines.one("engine-adapter").result == "ok") is is_mended
 
 
 def test_without_a_user_nobody_knows(engines: EnginesMachine) -> None:
@@ -98,8 +111,10 @@ def test_a_program_that_is_gone_is_unknown(engines: EnginesMachine) -> None:
 
 def test_the_services_drop_in(engines: EnginesMachine) -> None:
     """It is missing; or two are there, of which pip's hides the package's."""
-    found = engines.one("engine-service")
+    engines.tool("systemctl", "exit 0")
+    found = engines.one("engine-service", fix=True)
     assert (found.result, found.risk.startswith("after an update")) == ("warning", True)
+    assert engines.one("engine-service").result == "ok"
     for folder in ("/etc", "/usr/lib"):
         engines.write(f"{folder}/{DROP_IN}", "[Service]\n")
     found = engines.one("engine-service")

@@ -245,7 +245,6 @@ ALONE = {
     "openers": "/proc and /sys",
     "placing": "with the rights of whoever could replace what is there",
     "process": "/proc",
-    "engine_process": "/proc",
     "processes": "/proc",
     "child": "/proc",
     "run": "/dev/null",
