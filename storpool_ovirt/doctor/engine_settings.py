@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from storpool_ovirt import config, errors, names, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.engine.engine_tables import Tables
+from storpool_ovirt.setup import engine_config
 
 RESTART = "systemctl restart ovirt-engine"
 TIMER, SERVICE = "storpool-ovirt-audit.timer", "storpool-ovirt-audit.service"
 _AGENT = "storpool"
-_MAPPED = f"{_AGENT}:port=port"  # docs/fencing.md
-_TYPES, _MAPPING, _ALIASES = (
-    "CustomVdsFenceType",
-    "CustomVdsFenceOptionMapping",
-    "CustomFenceAgentMapping",
-)
+_ALIASES = engine_config.List("CustomFenceAgentMapping", ",", "=")
 _MINUTES_MAX = 3000  # engine-config.properties
 # What a loader or an interpreter takes from its environment, where hooks find VMs' properties.
 _LOADED = re.compile(r"(?:LD_|PYTHON|STORPOOL_|SP_)\w*\Z|(?:BASH_ENV|ENV|PATH|IFS|SHELLOPTS)\Z")
-_PROPERTY = re.compile(r"(?:\A|;)\s*([A-Za-z0-9_]+)=")
 
 
 def _set(key: str, value: str, version: str = "") -> str:
@@ -75,47 +70,57 @@ def time_out(site: Site) -> Iterator[Result]:
 def fence_agent(site: Site) -> Iterator[Result]:
     """Look whether Engine knows the fence agent whole, or not at all."""
     tables = engine_machine.tables(site)
-    types, mapping = (_entries(tables.option(key)) for key in (_TYPES, _MAPPING))
-    mapped = [each for each in mapping if each.partition(":")[0] == _AGENT]
-    wrong = _wrong_of_agent(tables, _AGENT in types, mapped)
+    found = {entry.list.key: _named(tables, entry) for entry in engine_config.FENCE_AGENT}
+    wrong = _wrong_of_agent(tables, found)
+    keys = " and ".join(found)
     if wrong:
         yield Result(
             WARNING,
             wrong,
             "a fence of a lost host by StorPool fails when it is needed, or Engine does not offer"
             " it, and its VMs do not start elsewhere",
-            _agents_fix(types, mapping),
+            _agents_fix(tables),
         )
-    elif _AGENT in types:
-        yield checks.ok(f"{_TYPES} and {_MAPPING} have it")
+    elif any(found.values()):
+        yield checks.ok(f"{keys} have it")
     else:
-        yield checks.ok("the fence agent is not used")
+        yield checks.ok(f"the fence agent is not used: it is not in {keys}")
 
 
-def _wrong_of_agent(tables: Tables, is_type: bool, mapped: list[str]) -> str:
-    if is_type and not mapped:
-        return f"{_TYPES} has {_AGENT}, and {_MAPPING} has not"
-    if mapped and not is_type:
-        return f"{_MAPPING} has {_AGENT}, and {_TYPES} has not"
-    if mapped and mapped != [_MAPPED]:
-        return f"{_MAPPING} has {names.shown(';'.join(mapped))} in place of {_MAPPED}"
-    aliases = _entries(tables.option(_ALIASES))
-    if any(each.partition("=")[0] == _AGENT for each in aliases):
-        return f"{_ALIASES} has {_AGENT}, which Engine then runs as another agent"
+def _named(tables: Tables, entry: engine_config.Entry) -> list[str]:
+    """Return what a list of Engine's has under the name of our entry."""
+    listed = engine_config.entries(tables.option(entry.list.key) or "", entry.list)
+    return [each for each in listed if engine_config.name_of(each, entry.list) == entry.name]
+
+
+def _wrong_of_agent(tables: Tables, found: Mapping[str, list[str]]) -> str:
+    missing = [key for key, each in found.items() if not each]
+    if len(missing) == len(found):
+        return ""
+    if missing:
+        has = ", ".join(key for key in found if key not in missing)
+        return f"{has} has {_AGENT}, and {missing[0]} has not"
+    for entry in engine_config.FENCE_AGENT:
+        given = found[entry.list.key]
+        if given != [entry.text]:
+            shown = names.shown(entry.list.separator.join(given))
+            return f"{entry.list.key} has {shown} in place of {entry.text}"
+    aliases = engine_config.entries(tables.option(_ALIASES.key) or "", _ALIASES)
+    if any(engine_config.name_of(each, _ALIASES) == _AGENT for each in aliases):
+        return f"{_ALIASES.key} has {_AGENT}, which Engine then runs as another agent"
     return ""
 
 
-def _agents_fix(types: list[str], mapping: list[str]) -> str:
-    others = [each for each in mapping if each.partition(":")[0] != _AGENT]
-    all_types = [each for each in types if each != _AGENT] + [_AGENT]
-    return (
-        f'engine-config -s {_TYPES}="{",".join(all_types)}" &&'
-        f' engine-config -s {_MAPPING}="{";".join([*others, _MAPPED])}" && {RESTART}'
-    )
-
-
-def _entries(value: str | None) -> list[str]:
-    return [each.strip() for each in re.split("[,;]", value or "") if each.strip()]
+def _agents_fix(tables: Tables) -> str:
+    """Return the commands that merge our entries into the lists, which others share."""
+    steps = []
+    for entry in engine_config.FENCE_AGENT:
+        key = entry.list.key
+        value = tables.option(key) or ""
+        if _named(tables, entry) != [entry.text]:
+            value = engine_config.merged(engine_config.without(value, entry), entry)
+        steps.append(f'engine-config -s {key}="{value}"')
+    return " && ".join([*steps, RESTART])
 
 
 def properties(site: Site) -> Iterator[Result]:
@@ -123,7 +128,7 @@ def properties(site: Site) -> Iterator[Result]:
     key = "UserDefinedVMProperties"
     tables = engine_machine.tables(site)
     found = {
-        level: [name for name in _PROPERTY.findall(value) if _LOADED.match(name)]
+        level: [name for name in _names(value) if _LOADED.match(name)]
         for level, value in tables.options.get(key, {}).items()
     }
     for level, bad in sorted(found.items()):
@@ -137,6 +142,11 @@ def properties(site: Site) -> Iterator[Result]:
             )
     if not any(found.values()):
         yield checks.ok("no VM property has a name that a loader or an interpreter knows")
+
+
+def _names(value: str) -> list[str]:
+    of = engine_config.VM_PROPERTIES
+    return [engine_config.name_of(each, of) for each in engine_config.entries(value, of)]
 
 
 def audit_timer(site: Site) -> Iterator[Result]:

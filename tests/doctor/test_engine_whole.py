@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from typing import Any
@@ -68,6 +69,23 @@ def test_all_is_silent(served: ServedMachine) -> None:
     assert found["engine-host-up"] == "unknown"
 
 
+def test_a_name_server_is_silent(served: ServedMachine) -> None:
+    """The C library would wait for it for ever: a verb ends, and so does who asks for addresses."""
+    address = f"127.53.{os.getpid() % 200}.53"
+    served.write("/etc/resolv.conf", f"nameserver {address}\n")
+    served.domain(sp_auth_token_file=served.token(), sp_api_http_host="storpool.example")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((address, 53))
+        began = time.monotonic()
+        _, told, _ = doctor(served)
+        assert time.monotonic() - began < LIMIT_SECONDS
+    found = {each["id"]: each for each in told["checks"]}
+    assert found["engine-api-addresses"]["result"] == "critical"
+    assert "no name server answered within 3 s" in found["engine-api-addresses"]["cause"]
+    assert found["engine-domain-stats"]["result"] == "critical"
+    assert found["engine-api-clock"]["result"] == "unknown"
+
+
 def test_no_secret_is_told(served: ServedMachine) -> None:
     """T24: a token and a password in each place that has one, and each of them wrong: neither is in
     the text, the document or the page."""
@@ -77,10 +95,11 @@ def test_no_secret_is_told(served: ServedMachine) -> None:
     served.domain("b", sp_auth_token_file="/srv/token", my_password=CANARY)
     served.domain("c", sealed=f'{{"sp_auth_token": "{CANARY}"}}', sp_tempalte="x")
     served.domain("d", sealed=CANARY, adapter="storpol")
-    for name in ("10-setup-database.conf", "10-setup-cinderlib-database.conf"):
-        for wrong in (f"s/PASSWORD=.*/PASSWORD={PASSWORD}/", "s/DATABASE=.*/DATABASE=nosuch/"):
-            said = served.machine.run("storpool-ovirt", "doctor", "engine", "--html", "/srv/page")
-            shown = said.stdout + said.stderr + served.machine.read("/srv/page") + doctor(served)[2]
-            assert CANARY not in shown
-            assert PASSWORD not in shown
-            served.do(f"sed -i '{wrong}' {CONF_D}/{name}")
+    wrong = f"s/PASSWORD=.*/PASSWORD={PASSWORD}/; s/DATABASE=.*/DATABASE=nosuch/"
+    for names in ("", "10-setup-cinderlib-database.conf", "10-setup-*database.conf"):
+        if names:
+            served.do(f"sed -i '{wrong}' {CONF_D}/{names}")
+        shown = doctor(served, "--html", "/srv/page")[2] + served.machine.read("/srv/page")
+        assert CANARY not in shown
+        assert PASSWORD not in shown
+        served.do("rm /srv/page")
