@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_ovirt import config, errors, rights, storpool_conf, text
 from storpool_ovirt.admin import console, limits
-from storpool_ovirt.engine import conf, database_url
+from storpool_ovirt.engine import conf, database_url, stored_options
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine import tree
@@ -55,28 +55,18 @@ def domain(out: console.Console, path: str | None, root: str) -> config.Domain:
     database; raise ConfigError, and for the last of them its errors too."""
     options = driver_options(path)
     try:
-        found = config.domain(options, root)
+        if path is None:
+            found = stored_options.domain(root, out.hide)
+        else:
+            found = config.domain(options, root)
     except errors.ConfigError as error:
-        if path is not None:
+        if path is not None or error.why != "is missing":
             raise
-        found = _stored(out, root, error)
+        advice = f"give --options FILE with the domain's driver options, like {EXAMPLE}"
+        where = f"{error.what}, which {storpool_conf.FILE} does not tell,"
+        raise errors.ConfigError(where, "is missing", advice) from error
     out.hide(found.api.token.reveal())
     return found
-
-
-def _stored(out: console.Console, root: str, error: errors.ConfigError) -> config.Domain:
-    """Return what the domains of this machine's Engine say, where storpool.conf alone says too
-    little (`error`)."""
-    from storpool_ovirt.admin import stored_options
-
-    found = stored_options.domain(out, root)
-    if found is not None:
-        return found
-    if error.why != "is missing":
-        raise error
-    advice = f"give --options FILE with the domain's driver options, like {EXAMPLE}"
-    where = f"{error.what}, which {storpool_conf.FILE} does not tell,"
-    raise errors.ConfigError(where, "is missing", advice) from error
 
 
 def database(out: console.Console, url: str | None, root: str) -> database_url.Database:

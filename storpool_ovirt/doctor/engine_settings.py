@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from storpool_ovirt import config, errors, names, text
+from storpool_ovirt import errors, names, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.engine import stored_options
 from storpool_ovirt.engine.engine_tables import Tables
 from storpool_ovirt.setup import engine_config
 
@@ -167,7 +168,7 @@ def audit_timer(site: Site) -> Iterator[Result]:
     started = asking.ask(site, ["systemctl", "show", "-p", "ExecStart", SERVICE])
     try:
         if "--options" not in started.out:
-            config.domain({}, site.root)
+            stored_options.domain(site.root, site.hide)
     except errors.ConfigError as error:
         yield Result(
             WARNING,

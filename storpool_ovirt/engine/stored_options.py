@@ -1,0 +1,70 @@
+"""The options of the storage domains as this machine has them: what nobody tells a command is in
+storpool.conf, or in Engine's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Callable
+
+from storpool_ovirt import config, errors, presence
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import conf
+
+_ADVICE = "give --options FILE with the driver options of the one that is meant"
+Hide = Callable[[str], object]
+
+
+def domain(root: str, hide: Hide) -> config.Domain:
+    """Return what storpool.conf says; where that says too little, what Engine's domains say.
+
+    `hide` is called with each secret, before it is used. Raises ConfigError where neither says
+    enough, or the domains are on several clusters, and the errors of Engine's database.
+    """
+    try:
+        return config.domain({}, root)
+    except errors.ConfigError:
+        found = _of_engine(root, hide)
+        if found is None:
+            raise
+        return found
+
+
+def _of_engine(root: str, hide: Hide) -> config.Domain | None:
+    """Return what the domains say, None where there is no Engine, or it has no domain of ours."""
+    if not presence.named(root + conf.FOLDER):
+        return None
+    found: list[tuple[str, config.Domain]] = []
+    failed: list[errors.ConfigError] = []
+    for name, options in _options(root, hide):
+        try:
+            found.append((name, config.domain(options, root)))
+        except errors.ConfigError as error:
+            failed.append(error)
+    if not found:
+        if failed:
+            raise failed[0]
+        return None
+    clusters = {(each.api.host, each.api.port, each.api.cluster_id) for _, each in found}
+    if len(clusters) > 1:
+        names = " and ".join(name for name, _ in found)
+        raise errors.ConfigError(
+            f"the storage domains {names}", "are on several StorPool clusters", _ADVICE
+        )
+    return found[0][1]
+
+
+def _options(root: str, hide: Hide) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield each domain of ours with all of its options."""
+    from storpool_ovirt.engine import engine_tables, sealed_options  # they need the database's
+
+    deadline = Deadline(engine_tables.READ_SECONDS)
+    hide(conf.own_database(root).password.reveal())
+    for each in engine_tables.of_this_machine(deadline, root).domains:
+        if each.adapter == engine_tables.ADAPTER:
+            sealed = sealed_options.opened(each, deadline, root)
+            for secret in sealed.values():
+                hide(secret.reveal())
+            yield (
+                each.name,
+                {**each.options, **{key: each.reveal() for key, each in sealed.items()}},
+            )
