@@ -65,6 +65,10 @@ def locale(site: Site) -> Iterator[Result]:
     java = _java()
     given = _STARTED_WITH
     if java is not None:
+        if not java.environment:
+            cause = f"the environment of Engine's process {java.pid} may not be read"
+            yield checks.unknown(cause, "run this as root")
+            return
         keys = [key for key in _LOCALE_KEYS if java.environment.get(key)]
         given = java.environment[keys[0]] if keys else "C"
     answer = asking.ask(site, ["locale", "-a"])

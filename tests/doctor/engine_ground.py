@@ -67,12 +67,14 @@ class EnginesMachine:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.write, self.do, self.tool = machine.write, machine.do, machine.tool
+        self.environment: dict[str, str] = {}
 
     def look(self, *ids: str, fix: bool = False) -> list[Found]:
         """Run these checks in it; with `fix`, do then what they say is safe."""
         words = [*ids, *(["--fix"] if fix else [])]
         code = LOOK.format(prefix=PREFIX)
-        done = self.machine.run(f"{PREFIX}/bin/python3", "-c", code, *words)
+        python = f"{PREFIX}/bin/python3"
+        done = self.machine.run(python, "-c", code, *words, env=self.environment)
         assert done.returncode == 0, done.stderr
         rows, self.said = json.loads(done.stdout)
         found = [Found(*row) for row in rows]

@@ -86,6 +86,18 @@ def test_a_name_server_is_silent(served: ServedMachine) -> None:
     assert found["engine-api-clock"]["result"] == "unknown"
 
 
+@pytest.mark.parametrize("user", ["ovirt", "vdsm"])
+def test_another_user_sees_less(served: ServedMachine, user: str) -> None:
+    """T24: what that user may not look at is not known, in a sentence; nothing is told wrong."""
+    served.domain(sp_auth_token_file=served.token())
+    done = served.machine.run("storpool-ovirt", "doctor", "engine", "--json", user=user)
+    told = json.loads(done.stdout)["checks"]
+    assert not [each for each in told if "internal error" in each["cause"]]
+    wrong = [each for each in told if each["result"] not in ("ok", "unknown")]
+    assert wrong == []
+    assert served.simulator.token not in done.stdout
+
+
 def test_no_secret_is_told(served: ServedMachine) -> None:
     """T24: a token and a password in each place that has one, and each of them wrong: neither is in
     the text, the document or the page."""
