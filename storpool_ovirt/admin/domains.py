@@ -4,6 +4,7 @@ programs."""
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from storpool_ovirt import config, errors
@@ -143,7 +144,7 @@ def _text(came: Outcome) -> list[str]:
 
 def _printed(came: Outcome) -> list[str]:
     request = domain_texts.rest(came.wanted, came.place)
-    headers = "".join(f", {key}: {value}" for key, value in request["headers"].items())
+    attach = request["attach"]
     return [
         f"storage_stats works with these options. To add {came.wanted.name}:",
         "",
@@ -155,12 +156,18 @@ def _printed(came: Outcome) -> list[str]:
         "",
         *domain_texts.yaml(domain_texts.ansible(came.wanted, came.place)).split("\n"),
         "",
-        f"By REST: {request['method']} https://ENGINE{request['path']}{headers}",
+        f"By REST: {_line(request)}",
         "",
         *request["body"].split("\n"),
+        *(["", f"and then {_line(attach)}", "", *attach["body"].split("\n")] if attach else []),
         "",
         "Or run this again with --create --user USER --password-file FILE.",
     ]
+
+
+def _line(request: Mapping[str, Any]) -> str:
+    headers = "".join(f", {key}: {value}" for key, value in request["headers"].items())
+    return f"{request['method']} https://ENGINE{request['path']}{headers}"
 
 
 def _where(came: Outcome) -> str:

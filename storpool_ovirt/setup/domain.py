@@ -46,20 +46,20 @@ def place(
         # Of those the ones that told what they are: they can use the domain.
         best = [each for each in up if each.connector is not None] or up or (hosts * is_there)
         if not best and is_there:
-            return Place("", center.name if center else "")
+            return _at("", center)
         if not best:
             where = f" in data center {center.name}" if center else ""
             raise errors.ConfigError(
                 "--host", f"is missing, and no host{where} is up", "add one, or activate one"
             )
-        return Place(best[0].name, center.name if center else "")
+        return _at(best[0].name, center)
     if host not in [each.name for each in hosts]:
         raise errors.ConfigError(
             f"host {names.shown(host)}",
             f"is not in data center {center.name}" if center else "is not known to Engine",
             _one_of([each.name for each in hosts]),
         )
-    return Place(host, center.name if center else "")
+    return _at(host, center)
 
 
 def standing(wanted: Wanted, tables: Tables, deadline: Deadline, root: str) -> Standing | None:
@@ -138,6 +138,10 @@ def named_center(tables: Tables, name: str) -> DataCenter:
             "add one on NFS, iSCSI or Fibre Channel first",
         )
     return found
+
+
+def _at(host: str, center: DataCenter | None) -> Place:
+    return Place(host, center.name, center.id) if center is not None else Place(host, "")
 
 
 def _one_of(known: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from xml.sax import saxutils
 from storpool_ovirt.setup.domain_options import Wanted
 
 PATH = "/ovirt-engine/api/storagedomains"
+CENTER_PATH = "/ovirt-engine/api/datacenters/{}/storagedomains"
 TYPE = "managed_block_storage"  # REST's name for the kind of domain, and of its storage
 MODULE = "ovirt.ovirt.ovirt_storage_domain"
 PLACEHOLDER = "PUT THE TOKEN HERE"
@@ -28,10 +29,12 @@ class Place(NamedTuple):
 
     host: str
     data_center: str
+    data_center_id: str = ""
 
 
 def rest(wanted: Wanted, place: Place) -> dict[str, Any]:
-    """Return the request that adds the domain, with its body both as XML and as JSON."""
+    """Return the request that adds the domain, with its body both as XML and as JSON, and the one
+    that attaches it (None where there is no data center)."""
     document = {
         "name": wanted.name,
         "type": TYPE,
@@ -44,7 +47,16 @@ def rest(wanted: Wanted, place: Place) -> dict[str, Any]:
     }
     body = "\n".join(_elements("storage_domain", document, 0))
     headers = {"Content-Type": "application/xml", "Accept": "application/xml"}
-    return {"method": "POST", "path": PATH, "headers": headers, "body": body, "json": document}
+    request = {"method": "POST", "path": PATH, "headers": headers, "body": body, "json": document}
+    by_name = {"name": wanted.name}
+    attach = {
+        "method": "POST",
+        "path": CENTER_PATH.format(place.data_center_id),
+        "headers": headers,
+        "body": "\n".join(_elements("storage_domain", by_name, 0)),
+        "json": by_name,
+    }
+    return {**request, "attach": attach if place.data_center else None}
 
 
 def ansible(wanted: Wanted, place: Place) -> dict[str, Any]:

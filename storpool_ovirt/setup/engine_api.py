@@ -23,7 +23,7 @@ from storpool_ovirt.setup.domain_options import Wanted
 
 PATH = "/ovirt-engine/api"
 CA_FILE = "/etc/pki/ovirt-engine/ca.pem"  # Engine's own, which all may read
-FQDN = "ENGINE_FQDN"  # engine-setup's key, 10-setup-protocols.conf
+FQDN, HTTPS_PORT = "ENGINE_FQDN", "ENGINE_PROXY_HTTPS_PORT"  # 10-setup-protocols.conf has them
 LOG = "/var/log/ovirt-engine/engine.log"
 # A log-in and one call; Engine starts `storage_stats` in the one that adds a domain.
 CALL_SECONDS = 60.0
@@ -129,12 +129,13 @@ def status(where: Login, domain_id: str, data_center_id: str, deadline: Deadline
 
 def _address(url: str | None, root: str) -> str:
     if url is None:
-        name = conf.values(root).get(FQDN)
+        values = conf.values(root)
+        name, number = values.get(FQDN), values.get(HTTPS_PORT, "443")
         if not name:
             raise errors.ConfigError(
                 "--url", "is missing", f"give https://ENGINE{PATH}: {FQDN} is not told here"
             )
-        url = f"https://{name}"
+        url = f"https://{name}" if number == "443" else f"https://{name}:{number}"
     shown = names.shown(url)
     advice = f"give one like https://ENGINE{PATH}"
     try:

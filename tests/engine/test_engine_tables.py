@@ -61,6 +61,7 @@ def test_a_domain_is_read_with_its_data_centers(engine: engine_database.EngineDa
     domain_id = engine.add_domain("sp", OURS, center, status=6)
     domain = one_domain(engine)
     assert (domain.id, domain.name, dict(domain.options)) == (domain_id, "sp", OURS)
+    assert read(engine).other_domains == ["nfs"]
     assert [(each.data_center, each.status) for each in domain.attachments] == [
         ("Default", "maintenance")
     ]

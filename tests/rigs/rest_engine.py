@@ -168,7 +168,12 @@ class RestEngine:
         if not self._rows("SELECT 1 FROM storage_pool WHERE id::text = %s", center):
             raise Fault(404, f"Entity not found: DataCenter: id={center}")
         if not words and method == "POST":
-            domain_id = ElementTree.fromstring(body).get("id") or ""  # noqa: S314
+            given = ElementTree.fromstring(body)  # noqa: S314
+            rows = self._rows(
+                "SELECT id::text FROM storage_domain_static WHERE storage_name = %s",
+                given.findtext("name"),
+            )
+            domain_id = given.get("id") or (str(rows[0][0]) if rows else "")
             return 201, self._attach(center, domain_id)
         if len(words) == 1 and method == "GET":
             return 200, self._attached(center, words[0])

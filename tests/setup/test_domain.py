@@ -54,14 +54,18 @@ def test_people_get_it_as_text(site: Site) -> None:
 
 
 def test_the_body_is_what_engine_takes(site: Site) -> None:
-    """The stand-in of Engine's API, which is strict, adds a domain with the printed body."""
+    """The stand-in of Engine's API, which is strict, adds a domain with the printed body, and
+    attaches it with the second one."""
     from rigs import rest_engine
 
-    body = site.told("--option", f"sp_template={site.template}")["rest"]["body"]
+    words = ("--option", f"sp_template={site.template}", "--data-center", "Default")
+    printed = site.told(*words)["rest"]
     engine = rest_engine.RestEngine(site.tables, site.folder)
-    code, _ = engine.answer("POST", f"{rest_engine.API}/storagedomains", body)
-    assert code == 201
-    assert site.told("--option", f"sp_template={site.template}")["state"] == "there"
+    for each in (printed, printed["attach"]):
+        code, _ = engine.answer(each["method"], each["path"], each["body"])
+        assert code == 201
+    assert site.told(*words)["state"] == "there"
+    assert site.attached() == [("Default", 3)]
 
 
 def test_a_sensitive_option_is_a_placeholder(site: Site) -> None:

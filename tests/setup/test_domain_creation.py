@@ -218,6 +218,21 @@ def test_an_engine_that_hangs_is_given_up(
         assert "run this again" in sentence
 
 
+def test_what_is_not_given_is_this_machines(site: Site, api: rest_engine.RestEngine) -> None:
+    """Engine's name and port, and its CA, as engine-setup left them."""
+    conf = site.machine.root / "etc/ovirt-engine/engine.conf.d/10-setup-protocols.conf"
+    conf.write_text(f"ENGINE_FQDN=localhost\nENGINE_PROXY_HTTPS_PORT={api.port}\n")
+    ca_file = site.machine.root / "etc/pki/ovirt-engine/ca.pem"
+    ca_file.parent.mkdir(parents=True, exist_ok=True)
+    ca_file.write_bytes(api.ca_file.read_bytes())
+    words = site.create(api)
+    kept = words[: words.index("--url")] + words[words.index("--user") : words.index("--ca-file")]
+    try:
+        assert site.told(*kept)["state"] == "created"
+    finally:
+        conf.unlink()
+
+
 MISUSED = [
     ("--url", "https://x"),
     ("--create",),
