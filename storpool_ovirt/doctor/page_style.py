@@ -15,7 +15,7 @@ STYLE = """
   --unknown: #4a4f9c; --unknown-wash: #eeeffb;
   --ok: #14693b; --ok-wash: #e5f5ec;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #12161c; --card: #1b2129; --ink: #e6eaf0; --quiet: #a0acbb; --line: #323b47;
     --code: #252d38;

@@ -75,7 +75,7 @@ def as_json(facts: Row) -> str:
 
 
 def text(facts: Row) -> Iterator[str]:
-    """Yield the lines of a document for people: worst first, what is fine in a few words last."""
+    """Yield the lines of a document for people: worst first, what is fine in one line last."""
     yield (
         f"{facts['place'].capitalize()} on {facts['host']},"
         f" {facts['time'].replace('T', ' ').replace('Z', ' UTC')}, storpool-ovirt"
@@ -87,10 +87,7 @@ def text(facts: Row) -> Iterator[str]:
         for each in _of(result, facts):
             yield from _problem(each)
             yield ""
-    fine = _of(checks.OK, facts)
-    if fine:
-        yield from _told("fine", ", ".join(_names(fine)))
-        yield ""
+    yield from _fine(facts)
     yield from _verdict(facts)
 
 
@@ -189,12 +186,14 @@ def _is_command(fix: str) -> bool:
     return bool(_SIGN_OF_A_COMMAND.match(fix)) and not _SIGN_OF_A_SENTENCE.search(fix)
 
 
-def _names(fine: Sequence[Row]) -> Iterator[str]:
-    """Yield the ids of what is fine, each once, with how many of its kind there are."""
-    ids = [each["id"] for each in fine]
-    for name in dict.fromkeys(ids):
-        number = ids.count(name)
-        yield f"{name} ({number})" if number > 1 else name
+def _fine(facts: Row) -> Iterator[str]:
+    """Yield one line for what is fine, and an empty one: at night nobody reads more of it."""
+    others = {each["id"] for each in facts["checks"] if each["result"] != checks.OK}
+    fine = {each["id"] for each in facts["checks"]} - others
+    if fine:
+        number = sentences.counted(len(fine), "other check" if others else "check")
+        yield from _told("fine", f"{number}; --json and --html tell what each has seen")
+        yield ""
 
 
 def _verdict(facts: Row) -> Iterator[str]:

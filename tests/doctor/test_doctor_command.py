@@ -120,6 +120,18 @@ def test_what_is_wrongly_asked_is_refused_before_anybody_waits(
     assert machine.tree("/etc") == before
 
 
+def test_a_terminal_without_letters_of_others_has_it_too(machine: Machine) -> None:
+    """What it cannot show is told by its number; no colour, no box, nothing that moves."""
+    look = "lambda site: [unknown('domain \u0421\u0425\u0414 \x1b[31m')]"
+    give_checks(machine, host=f"Check('host-named', 'it is named', {look}),")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = machine.run("storpool-ovirt", "doctor", "host", env=ascii_only)
+    assert done.returncode == 3, done
+    assert "domain \\u0421\\u0425\\u0414 \\x1b[31m" in done.stdout
+    assert done.stdout.isascii()
+    assert done.stdout.replace("\n", "").isprintable()
+
+
 def test_a_check_that_never_ends_holds_nobody_up(machine: Machine) -> None:
     """T73: all of it ends within ten seconds, as seen from outside, and the others are told."""
     give_checks(machine, host=(SILENT + FINE).format("host"))

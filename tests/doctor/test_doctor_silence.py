@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from engine_ground import ServedMachine
+    from host_ground import Host
 
     from rigs.machine import Machine
 
@@ -81,6 +83,19 @@ def databases(**login: str) -> str:
         for prefix in ("ENGINE", "CINDERLIB")
         for key, value in login.items()
     )
+
+
+def test_an_api_that_is_silent_to_a_host(host: Host) -> None:
+    """T73: what the API would have to tell is not known, or is the fault; the rest is told."""
+    conf = host.machine.read("/etc/storpool.conf")
+    with silent_port() as port:
+        silent = re.sub(r"SP_API_HTTP_PORT=\d+", f"SP_API_HTTP_PORT={port}", conf)
+        assert silent != conf
+        host.machine.write("/etc/storpool.conf", silent, 0o600)
+        facts = looked(host.machine, "host")
+    fine = {each["id"] for each in facts["checks"] if each["result"] == "ok"}
+    assert "host-storpool-api" not in fine
+    assert {"host-sudoers", "host-multipath", "host-hook-elsewhere"} <= fine
 
 
 @pytest.mark.parametrize("place", ["engine", "host"])

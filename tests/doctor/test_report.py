@@ -52,7 +52,7 @@ def test_the_whole_for_people() -> None:
         "  cause   engine-config is not here",
         "  check   engine-fence-agent",
         "",
-        "fine      engine-database, engine-domain-stats (2)",
+        "fine      1 other check; --json and --html tell what each has seen",
         "",
         "CRITICAL: 1 critical, 1 warning, 1 not known, 3 fine, in 3.2 s",
         "next: storpool-ovirt doctor engine --fix   mends 1 of these; --dry-run tells how",
