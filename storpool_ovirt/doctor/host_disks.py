@@ -12,9 +12,10 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Callable
 
 from storpool_ovirt import names, presence, text
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
@@ -25,10 +26,14 @@ LEFT = "it stays attached for ever, a delete of the disk waits for it, and hosts
 CLEARS = f"{host.RESTART}  (VMs run on): the boot hook clears it where StorPool says it is closed"
 # A VM that stops has its disks detached within moments; one that is restored may take minutes.
 IDLE_SECONDS = 3600.0
+# An attach or a detach that is under way takes less, mostly.
+SETTLE_SECONDS = 1.5
 SHOWN_MAX = 20
 MULTIPATH_FILE = "/etc/multipath/conf.d/storpool-ovirt.conf"
 RECONFIGURE = "multipathd reconfigure"
 _DEVICE_OF_OURS = "sp-0"
+DEVICES_FILE = "/etc/lvm/devices/system.devices"
+_REST = "r|.*|"  # how Vdsm's filter ends: all that was not named
 _LVM_FIX = "vdsm-tool config-lvm-filter -y"
 _PVS = ["pvs", "-a", "--noheadings", "--separator", "|", "-o", "pv_name,vg_name,pv_fmt"]
 _SEES = "LVM of this host may use volume groups of guests, and write to their disks"
@@ -77,6 +82,10 @@ def _of_each(found: Sequence[Result], well: str) -> Iterator[Result]:
 def stale(site: Site) -> Iterator[Result]:
     """Look for rows of an earlier boot, or of a volume that was taken away."""
     disks = _disks(site)
+    if not all(each.is_live and each.is_here for each in disks):
+        # A row comes before its device, and goes after it.
+        time.sleep(min(SETTLE_SECONDS, site.left() / 4))
+        disks = _disks(site)
     found = [_stale(each) for each in disks if not (each.is_live and each.is_here)]
     yield from _of_each(found, f"{len(disks)} rows of ours, each with its link and its device")
 
@@ -270,7 +279,20 @@ def multipath(site: Site) -> Iterator[Result]:
         yield Result(checks.CRITICAL, cause, risk, RECONFIGURE, action=action)
     else:
         cause += f"; {site.path(MULTIPATH_FILE)} is not there"
-        yield Result(checks.CRITICAL, cause, risk, f"{host.again()}; {RECONFIGURE}")
+        yield Result(checks.CRITICAL, cause, risk, *_multipath_again())
+
+
+def _multipath_again() -> tuple[str, str, Action | None]:
+    """Return the fix, no subject and the action that bring the file back and have it read."""
+    again = host_steps.again("multipath")
+    fix = f"{again.fix}; {RECONFIGURE}"
+    if again.action is None:
+        return fix, "", None
+    return fix, "", Action(fix, functools.partial(_put_back, first=again.action.do))
+
+
+def _put_back(root: str, first: Callable[[str], str]) -> str:
+    return f"{first(root)}; {_reconfigure(root)}"
 
 
 def _leaves_alone(config: str) -> bool:
@@ -301,17 +323,30 @@ def _reconfigure(_root: str) -> str:
 
 def lvm(site: Site) -> Iterator[Result]:
     """Ask LVM whether it uses listed devices alone, and whether it sees any of StorPool's."""
-    asked = asking.ask(site, ["lvmconfig", "--type", "full", "devices/use_devicesfile"])
+    listed = _uses_listed_alone(site)
     seen = _seen_by_lvm(site)
     if seen:
         groups = ", ".join(sorted(group for group in seen.values() if group)) or "no group"
         cause = f"LVM of this host sees {', '.join(sorted(seen)[:3])} ({groups})"
         yield Result(checks.CRITICAL, cause, _SEES, _LVM_FIX)
-    if asked.code == 0 and asked.out.strip(" \t\n").endswith("=1"):
-        yield checks.ok("LVM uses the devices of its file alone")
+    if listed:
+        yield checks.ok(listed)
     elif not seen:
-        cause = "LVM of this host uses each device that it finds (devices/use_devicesfile is not 1)"
+        cause = "LVM of this host uses each device that it finds: it has no list and no filter"
         yield Result(checks.WARNING, cause, _SEES, _LVM_FIX)
+
+
+def _uses_listed_alone(site: Site) -> str:
+    """Return how LVM is kept to the devices that it is to use, "" where it is not.
+
+    Without that file it counts as off (lvmdevices(8)). Vdsm's older way is a filter.
+    """
+    asked = asking.ask(site, ["lvmconfig", "--type", "full", "devices/use_devicesfile"])
+    is_on = asked.code == 0 and text.stripped(asked.out).endswith("=1")
+    if is_on and presence.there(site.path(DEVICES_FILE)):
+        return f"LVM uses the devices of {DEVICES_FILE} alone"
+    filtered = asking.ask(site, ["lvmconfig", "devices/filter"])
+    return "LVM has a filter that ends with all" if _REST in filtered.out else ""
 
 
 def _seen_by_lvm(site: Site) -> dict[str, str]:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 
 from storpool_ovirt import errors, presence, processes, rights, storpool_conf, text
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
@@ -55,7 +55,7 @@ def _no_door(site: Site, why: str) -> Result:
 
 
 def _sudoers_again() -> str:
-    return f"{host.again()}; visudo -c"
+    return f"{host_steps.again().fix}; visudo -c"
 
 
 def syntax(site: Site) -> Iterator[Result]:
@@ -72,8 +72,9 @@ def sudoers(site: Site) -> Iterator[Result]:
     """Look whether sudo reads our file: it passes over one that others than root can write."""
     path = site.path(SUDOERS)
     if not presence.there(path):
+        again = host_steps.again("sudoers")
         cause = f"{path} is not there"
-        yield Result(checks.CRITICAL, cause, REFUSES, host.again())
+        yield Result(checks.CRITICAL, cause, REFUSES, again.fix, action=again.action)
         return
     facts = os.stat(path)
     if facts.st_uid or facts.st_gid or facts.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
@@ -202,15 +203,13 @@ def fence_agent(site: Site) -> Iterator[Result]:
     except asking.Missing as error:
         place = host.barrier(path, host.VDSM)
         cause = f"user vdsm cannot run it ({place or error})"
-        yield Result(checks.WARNING, cause, risk, host.again())
+        yield Result(checks.WARNING, cause, risk, host_steps.reinstalled())
         return
     if answer.code == 0:
         yield checks.ok(answer.out.strip(" \n") or "it answers")
         return
     cause = f"fence_storpool -o monitor as user vdsm fails: {answer.said}"
-    yield Result(
-        checks.WARNING, cause, risk, f"{host.again()}; see host-door and host-storpool-api"
-    )
+    yield Result(checks.WARNING, cause, risk, "see host-door and host-storpool-api")
 
 
 def fence_running(site: Site) -> Iterator[Result]:

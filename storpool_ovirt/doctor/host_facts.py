@@ -17,7 +17,6 @@ from typing import Any, Callable
 from storpool_ovirt import (
     config,
     errors,
-    installation,
     presence,
     processes,
     rights,
@@ -41,18 +40,12 @@ BOOT_MARKER = boot_sweep.MARKER
 PYTHON = "/usr/bin/python3"
 VDSMD, SUPERVDSMD = "vdsmd", "supervdsmd"
 RESTART = "systemctl restart vdsmd"
-SETUP = "storpool-ovirt setup host"
 _TOKEN = re.compile(rb"SP_AUTH_TOKEN[ \t]*=[ \t]*([^\r\n]*[^\s])")
 TREE_OF_PIP = "/opt/storpool-ovirt"
 # What a check that asks StorPool keeps back to tell what came of it.
 LAST_SECONDS = 0.5
 # Vdsm asks its helper when it is asked what this host is, and that os-brick: two seconds and more.
 VDSM_SECONDS = 6.0
-
-
-def again() -> str:
-    """Return the command that puts back what is missing of ours on this host."""
-    return installation.mend(installation.HOST) if installation.is_packaged() else SETUP
 
 
 def user(name: str) -> rights.User:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import presence, rights
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
@@ -37,9 +37,10 @@ def run(site: Site) -> Iterator[Result]:
 def _ran(site: Site, point: str) -> Result:
     path = site.path(_path(point))
     if not presence.named(path):
-        return _bad(point, f"{path} is not there", host.again())
+        return _missing(point, f"{path} is not there")
     if not presence.there(path):
-        return _bad(point, f"{path} is a link that leads nowhere", host.again())
+        cause = f"{path} is a link that leads nowhere"
+        return _bad(point, cause, f"rm {path}; {host_steps.again().fix}")
     try:
         # Vdsm lists the folder, and runs what it finds there.
         listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
@@ -57,10 +58,11 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
     """Return what is wrong with a hook that vdsm cannot run: something on the way, or itself."""
     interpreter = host.interpreter_of(os.path.realpath(path))
     if interpreter and not presence.there(interpreter):
-        return _bad(point, f"{path} is for {interpreter}, which is not there", host.again())
+        cause = f"{path} is for {interpreter}, which is not there"
+        return _bad(point, cause, host_steps.reinstalled())
     place = host.barrier(path, host.VDSM)
     if not place:
-        return _bad(point, why, host.again())
+        return _bad(point, why, f"{host_steps.SETUP}; or  {host_steps.reinstalled()}")
     cause = f"user vdsm cannot use {place} ({why})"
     if not place.startswith(tuple(site.path(each) for each in _OURS)):
         return _bad(point, cause, f"chmod a+rx {place}, or install where user vdsm can read")
@@ -76,6 +78,11 @@ def _tree(site: Site, place: str) -> str:
     """Return what is to be opened: of what pip made under a narrow umask all, else one thing."""
     tree = site.path(host.TREE_OF_PIP)
     return host.TREE_OF_PIP if place.startswith(tree) else place[len(site.root) :]
+
+
+def _missing(point: str, cause: str) -> Result:
+    again = host_steps.again(f"hook-{point.replace('_', '-')}")
+    return Result(checks.CRITICAL, cause, UNFENCED, again.fix, point, again.action)
 
 
 def _bad(point: str, cause: str, fix: str) -> Result:
@@ -96,11 +103,12 @@ def _compared(site: Site, point: str, scripts: Any) -> Result:
     path = site.path(_path(point))
     script = scripts.get(host.OURS) if isinstance(scripts, dict) else None
     if not isinstance(script, dict):
-        return _bad(point, f"Vdsm does not count {path} among its hooks", host.again())
+        cause = f"Vdsm does not count {path} among its hooks"
+        return _bad(point, cause, "see host-hook-run, which tells why")
     own = hashlib.sha256(rights.read(path)).hexdigest()
     if script.get("checksum") != own:
         cause = f"Vdsm reads something else at {path} than is there for root"
-        return Result(checks.CRITICAL, cause, UNFENCED, host.again(), point)
+        return _bad(point, cause, f"{host_steps.reinstalled()}; then  {host.RESTART}")
     return checks.ok(f"Vdsm runs it (sha256 {own[:12]})", point)
 
 
@@ -131,15 +139,19 @@ def boot(site: Site) -> Iterator[Result]:
     """Look whether Vdsm runs the boot hook, and whether that came to its end in this boot."""
     path = site.path(_path(host.BOOT_POINT))
     if not presence.there(path):
-        yield Result(checks.CRITICAL, f"{path} is not there", STALE, host.again())
+        again = host_steps.again("boot-hook")
+        cause = f"{path} is not there"
+        yield Result(checks.CRITICAL, cause, STALE, again.fix, action=again.action)
         return
     try:
         ended = asking.ask(site, [path, "--version"])
     except asking.Missing as error:
-        yield Result(checks.CRITICAL, f"root cannot run {path} ({error})", STALE, host.again())
+        cause = f"root cannot run {path} ({error})"
+        yield Result(checks.CRITICAL, cause, STALE, host_steps.reinstalled())
         return
     if ended.code != 0:
-        yield Result(checks.CRITICAL, f"{path} fails: {ended.said}", STALE, host.again())
+        cause = f"{path} fails: {ended.said}"
+        yield Result(checks.CRITICAL, cause, STALE, host_steps.reinstalled())
         return
     yield _run_in_this_boot(site, path)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import __version__, installation, presence, rights, text
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
@@ -26,18 +26,30 @@ class Program(NamedTuple):
     path: str
     user: str
     lost: str
+    step: str
 
 
 PROGRAMS = (
     Program(
-        f"{host.LIBEXEC}/managedvolume-helper-storpool", "", "no volume can be attached or detached"
+        f"{host.LIBEXEC}/managedvolume-helper-storpool",
+        "",
+        "no volume can be attached or detached",
+        "helper",
     ),
-    Program(sudo_request.DOOR, "", "user vdsm cannot ask root, and each start of a VM is refused"),
-    Program(sudo_request.FENCE_DOOR, "", "the fence agent cannot ask root on this host"),
+    Program(
+        sudo_request.DOOR,
+        "",
+        "user vdsm cannot ask root, and each start of a VM is refused",
+        "vm-door",
+    ),
+    Program(
+        sudo_request.FENCE_DOOR, "", "the fence agent cannot ask root on this host", "fence-door"
+    ),
     Program(
         f"{host.HOOKS}/before_vm_start/{host.OURS}",
         host.VDSM,
         "VMs start unfenced: two hosts may write to one disk",
+        "hook-before-vm-start",
     ),
 )
 
@@ -52,17 +64,22 @@ def _started(site: Site, each: Program) -> Result:
     path = site.path(each.path)
     if each.user:
         host.user(each.user)
+    again = host_steps.again(each.step)
+    if not presence.named(path):
+        cause = f"{path} is not there"
+        return Result(checks.CRITICAL, cause, each.lost, again.fix, each.path, again.action)
+    broken = host_steps.reinstalled()
     try:
         ended = asking.ask(site, [path, "--version"], As(each.user))
     except asking.Missing as error:
-        return Result(checks.CRITICAL, str(error), each.lost, host.again(), each.path)
+        return Result(checks.CRITICAL, str(error), each.lost, broken, each.path)
     if ended.code != 0:
         cause = f"{path} fails: {ended.said}"
-        return Result(checks.CRITICAL, cause, each.lost, host.again(), each.path)
+        return Result(checks.CRITICAL, cause, each.lost, broken, each.path)
     if __version__ not in ended.out.split():
         cause = f"{path} is {ended.said}, and this is {__version__}"
         risk = "programs of two releases were never tried together"
-        return Result(checks.WARNING, cause, risk, host.again(), each.path)
+        return Result(checks.WARNING, cause, risk, broken, each.path)
     return checks.ok(f"it starts, and is {__version__}", each.path)
 
 
@@ -107,7 +124,7 @@ def trees(site: Site) -> Iterator[Result]:
     found = [each for each in _trees(site) if presence.there(each)]
     for tree in found:
         words = ["!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
-        answer = asking.ask(site, ["find", tree, *words, "-print", "-quit"])
+        answer = asking.ask(site, ["find", "-H", tree, *words, "-print", "-quit"])
         if answer.out:
             path = text.lines(answer.out)[0]
             cause = f"{path} can be written by others than root, and root runs what is there"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from storpool_ovirt import config, installation, presence, rights, text
 from storpool_ovirt.cluster import devices
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.fence import agent
@@ -41,7 +41,8 @@ def fapolicyd(site: Site) -> Iterator[Result]:
     checked = asking.ask(site, ["fapolicyd-cli", "--check-trustdb"])
     wrong = _of_ours(checked.out + checked.err)
     fix = f"fapolicyd-cli --file add {host.TREE_OF_PIP}/ --trust-file storpool-ovirt"
-    mend = (host.again() if installation.is_packaged() else fix) + "; fapolicyd-cli --update"
+    again = host_steps.reinstalled() if installation.is_packaged() else fix
+    mend = f"{again}; fapolicyd-cli --update"
     if wrong:
         cause = f"fapolicyd does not trust {wrong[0]}"
         yield Result(checks.WARNING, cause, _KEPT_OUT, mend)
@@ -104,7 +105,9 @@ def logs(site: Site) -> Iterator[Result]:
             yield from _of_log(path, os.lstat(path), owner)
     if not presence.there(site.path(LOGROTATE)):
         cause = f"{site.path(LOGROTATE)} is not there"
-        yield Result(checks.WARNING, cause, "our logs grow without end", host.again())
+        again = host_steps.again("logrotate")
+        risk = "our logs grow without end"
+        yield Result(checks.WARNING, cause, risk, again.fix, action=again.action)
     yield from _of_doors(site)
 
 

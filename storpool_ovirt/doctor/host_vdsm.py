@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import errors, names, presence, processes
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
@@ -75,7 +75,7 @@ def _typed(site: Site, told: dict[str, Any], said: str) -> Result:
         f"the helper does not tell {names.VOLUME_TYPE_KEY}, and this Vdsm takes {', '.join(types)}"
         f"{f' ({said})' if said else ''}"
     )
-    return Result(checks.CRITICAL, cause, NO_ATTACH, f"{host.again()}; then {_REFRESH}")
+    return Result(checks.CRITICAL, cause, NO_ATTACH, f"{host_steps.SETUP}; then {_REFRESH}")
 
 
 # By Vdsm's own Python and path: which file of several it would load.
@@ -94,23 +94,21 @@ def piece(site: Site) -> Iterator[Result]:
     """Look whether Vdsm finds our os_brick in its folder, and can load it, and our helper."""
     path = site.path(PIECE)
     if not presence.there(path):
-        yield Result(checks.CRITICAL, f"{path} is not there", NO_ATTACH, _again())
+        again = host_steps.again("os-brick")
+        cause = f"{path} is not there"
+        yield Result(checks.CRITICAL, cause, NO_ATTACH, again.fix, action=again.action)
         return
     if not presence.there(f"{path}/__init__.py") or presence.target(path) is None:
         cause = f"{path} is not our link: something else was put there"
-        yield Result(checks.CRITICAL, cause, NO_ATTACH, f"move it away; then {_again()}")
+        yield Result(checks.CRITICAL, cause, NO_ATTACH, f"move it away; then  {host_steps.SETUP}")
         return
     how = As(host.VDSM, environment={"PYTHONPATH": site.path(host.LIBEXEC)})
     loaded = asking.ask(site, [host.PYTHON, "-c", "import os_brick"], how)
     if loaded.code != 0:
         cause = f"user vdsm cannot import os_brick: {loaded.said}"
-        yield Result(checks.CRITICAL, cause, NO_ATTACH, _again())
+        yield Result(checks.CRITICAL, cause, NO_ATTACH, host_steps.reinstalled())
         return
     yield checks.ok("Vdsm finds it and can load it")
-
-
-def _again() -> str:
-    return f"{host.again()}; then {_REFRESH}"
 
 
 def restart(site: Site) -> Iterator[Result]:

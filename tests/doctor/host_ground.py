@@ -96,7 +96,7 @@ case $* in
 "show config") cat /run/multipath 2>/dev/null || cat /etc/multipath-shown ;;
 reconfigure) rm -f /run/multipath ;;
 esac""",
-    "lvmconfig": "echo use_devicesfile=1",
+    "lvmconfig": """[ "$*" != devices/filter ] || exit 5; echo use_devicesfile=1""",
     "pvs": "echo '  /dev/vda3|onn|lvm2'; echo '  /dev/vda1||'",
     "udevadm": """
 for each in /dev/storpool-byid/*; do
@@ -285,6 +285,7 @@ def vdsm_files(layer: Path) -> None:
     put(layer, "/usr/sbin/vdsm-tool", VDSM_TOOL, 0o755)
     put(layer, "/etc/vdsm/vdsm.conf", "")
     put(layer, "/etc/multipath-shown", MULTIPATH)
+    put(layer, "/etc/lvm/devices/system.devices", "")
     # Without an entry here PAM takes the user for locked, and sudo asks for a password.
     entries = [f"{user}:!!:19000::::::" for user in USERS]
     theirs = Path("/etc/shadow").read_text().splitlines()

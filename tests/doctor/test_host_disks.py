@@ -41,7 +41,9 @@ CASES = [
         f"rm {DROP_IN}; {shown('defaults {}')}",
         CRITICAL,
         f"{DROP_IN} is not there",
-        "storpool-ovirt setup host; multipathd",
+        "storpool-ovirt setup host",
+        mends=True,
+        alone=True,
     ),
     Case("host-multipath", shown(ALLOWED), CRITICAL, "does not leave", mends=True, alone=True),
     Case("host-multipath", "rm /usr/sbin/multipathd", UNKNOWN, "multipathd is not here"),
@@ -52,6 +54,16 @@ CASES = [
         WARNING,
         "uses each device",
         "vdsm-tool config-lvm-filter",
+    ),
+    Case("host-lvm", "rm /etc/lvm/devices/system.devices", WARNING, "no list and no filter"),
+    Case(
+        "host-lvm",
+        """cat >/usr/sbin/lvmconfig <<'END'
+#!/bin/sh
+echo 'filter=["a|x|", "r|.*|"]'
+END""",
+        OK,
+        "has a filter",
     ),
     Case(
         "host-lvm",

@@ -48,7 +48,7 @@ CASES = [
         alone=True,
     ),
     Case("host-sudoers", f"cp {SUDOERS} {SUDOERS}.rpmnew", WARNING, ".rpmnew is beside it", "diff"),
-    Case("host-sudoers", f"rm {SUDOERS}", CRITICAL, "is not there"),
+    Case("host-sudoers", f"rm {SUDOERS}", CRITICAL, "is not there", mends=True, alone=True),
     Case("host-sudoers", f"ln -sfn storpool-ovirt {SUDOERS}", UNKNOWN, "cannot be looked at"),
     Case(
         "host-token-reach",

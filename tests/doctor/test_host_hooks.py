@@ -14,6 +14,7 @@ FOLDER = f"{HOOKS}/before_vm_start"
 START = f"{FOLDER}/50_storpool"
 PROGRAM = f"{PREFIX}/bin/storpool-vm-hook"
 BOOT = f"{HOOKS}/before_vdsm_start/50_storpool"
+SETUP = "storpool-ovirt setup host"
 MARKER = "/run/storpool-ovirt/boot-hook.done"
 
 
@@ -31,13 +32,13 @@ class Broken(NamedTuple):
 
     script: str
     said: str
-    fix: str = "storpool-ovirt setup host"
+    fix: str = ""
     mends: bool = False
 
 
 RUN = {
-    "gone": Broken(f"rm {START}", "50_storpool is not there"),
-    "dangling": Broken(f"ln -sfn /nowhere {START}", "leads nowhere"),
+    "gone": Broken(f"rm {START}", "50_storpool is not there", SETUP, mends=True),
+    "dangling": Broken(f"ln -sfn /nowhere {START}", "leads nowhere", f"rm {START}; {SETUP}"),
     "mode": Broken(
         f"chmod 0700 {PROGRAM}", f"user vdsm cannot use {PROGRAM}", "chmod -R a+rX", mends=True
     ),

@@ -44,8 +44,9 @@ CASES = [
         f"rm {DOOR}; printf '#!/bin/sh\\necho storpool-vm-door 0.0.1' >{DOOR}; chmod 755 {DOOR}",
         WARNING,
         "is storpool-vm-door 0.0.1, and this is",
-        "storpool-ovirt setup host",
+        f"{PREFIX}/bin/pip install",
     ),
+    Case("host-programs", f"rm {DOOR}", CRITICAL, "is not there", mends=True, alone=True),
     Case("host-programs", "sed -i /^vdsm:/d /etc/passwd", UNKNOWN, "user vdsm", alone=True),
     Case(
         "host-packages",

@@ -90,7 +90,15 @@ CASES = [
         mends=True,
         alone=True,
     ),
-    Case("host-logs", "rm /etc/logrotate.d/storpool-ovirt-host", WARNING, "logrotate", alone=True),
+    Case(
+        "host-logs",
+        "rm /etc/logrotate.d/storpool-ovirt-host",
+        WARNING,
+        "logrotate",
+        "storpool-ovirt setup host",
+        mends=True,
+        alone=True,
+    ),
     Case(
         "host-logs",
         "rm -r /var/log/vdsm; ln -s vdsm /var/log/vdsm",

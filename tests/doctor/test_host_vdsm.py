@@ -45,7 +45,15 @@ CASES = [
     ),
     Case("host-vdsm-helper", STRICT, CRITICAL, "does not tell storpool_volume_type", alone=True),
     Case("host-vdsm-helper", f"rm {HELPER}", UNKNOWN, "Vdsm is not installed", alone=True),
-    Case("host-vdsm-piece", f"rm {PIECE}", CRITICAL, "is not there", "storpool-ovirt setup host"),
+    Case(
+        "host-vdsm-piece",
+        f"rm {PIECE}",
+        CRITICAL,
+        "is not there",
+        "storpool-ovirt setup host",
+        mends=True,
+        alone=True,
+    ),
     Case(
         "host-vdsm-piece",
         f"rm {PIECE}; mkdir {PIECE}; touch {PIECE}/__init__.py",
