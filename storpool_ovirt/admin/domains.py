@@ -4,6 +4,7 @@ programs."""
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from storpool_ovirt.engine import conf, connection, engine_tables
 from storpool_ovirt.setup import domain, domain_creation, domain_options, domain_texts, engine_api
 from storpool_ovirt.setup.domain_options import Wanted
 from storpool_ovirt.setup.domain_texts import Place
+
+ADD, HAVE_ACTIVE = "add", "have active"
 
 
 class Request(NamedTuple):
@@ -47,6 +50,16 @@ class Outcome(NamedTuple):
             return domain.THERE
         return domain.CREATED if self.made else domain.PRINTED
 
+    @property
+    def left(self) -> str:
+        """What --create would do still: ADD, HAVE_ACTIVE or nothing."""
+        if self.made:
+            return ""
+        if self.there is None:
+            return ADD
+        center = self.place.data_center
+        return HAVE_ACTIVE if center and not domain.is_active(self.there.domain, center) else ""
+
 
 def tell_all(out: console.Console, as_json: bool, limit: float) -> int:
     """Tell the domains that there are, and who can serve them; return the exit code."""
@@ -79,7 +92,8 @@ def tell(out: console.Console, request: Request, as_json: bool, limit: float) ->
             domain.prove(wanted, deadline, root)
         changed = False
         if login is not None:
-            maker = domain_creation.Maker(login, tables, deadline, out.progress)
+            out.log.correlation_id = f"domain-{os.getpid()}"
+            maker = domain_creation.Maker(login, tables, deadline, out.progress, out.log)
             changed = maker.make(wanted, place, there)
     for each in there.unsure if there is not None else ():
         out.progress(f"note: {each}")
@@ -117,6 +131,7 @@ def _document(came: Outcome) -> dict[str, Any]:
         "domain": came.wanted.name,
         "state": came.state,
         "changed": came.changed,
+        "left": came.left,
         "rest": domain_texts.rest(came.wanted, came.place),
         "ansible": domain_texts.ansible(came.wanted, came.place),
         "webadmin": domain_texts.webadmin(came.wanted, came.place),
@@ -127,7 +142,7 @@ def _text(came: Outcome) -> list[str]:
     wanted, center = came.wanted, came.place.data_center
     if came.there is not None:
         told = f"storage domain {wanted.name} is there with these options, {_where(came)}"
-        missing = center and not came.made and not domain.is_active(came.there.domain, center)
+        missing = came.left == HAVE_ACTIVE
         return [
             told,
             *([f"Run this again with --create to have it in {center}."] if missing else []),

@@ -14,6 +14,7 @@ from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.engine import engine_tables
 from storpool_ovirt.engine.engine_tables import DataCenter, Tables
+from storpool_ovirt.log import Log
 from storpool_ovirt.setup import domain, engine_api
 from storpool_ovirt.setup.domain_options import Wanted
 from storpool_ovirt.setup.domain_texts import Place
@@ -26,12 +27,16 @@ _IDLE = ("maintenance", "inactive")  # what stays as it is until somebody activa
 
 @dataclass(frozen=True)
 class Maker:
-    """Who adds domains: with which log-in, by which tables, until when; `say` is told each step."""
+    """Who adds domains: with which log-in, by which tables, until when.
+
+    `say` is told each step, `log` has each change.
+    """
 
     login: engine_api.Login
     tables: Tables
     deadline: Deadline
     say: Callable[[str], None]
+    log: Log
 
     def make(self, wanted: Wanted, at: Place, there: domain.Standing | None) -> bool:
         """Add a domain, unless it is `there`, and attach it to the data center that is named,
@@ -70,6 +75,7 @@ class Maker:
                 f"{wanted.name} may have been added: {error}",
                 "run this again, it goes on with what is there",
             ) from error
+        self.log.line("domain_added", name=wanted.name, id=domain_id)
         self.say(f"{wanted.name} is added")
         return domain_id
 
@@ -84,6 +90,7 @@ class Maker:
         if now is None:
             self.say(f"attaching it to data center {center.name} ...")
             engine_api.attach(self.login, domain_id, center.id, self.deadline)
+            self.log.line("domain_attached", id=domain_id, data_center=center.name)
         self._wait(domain_id, center)
         self.say(f"it is active in data center {center.name}")
         return True
@@ -100,6 +107,7 @@ class Maker:
                 self.say(f"it is {status} there ...")
             if status in _IDLE and not asked:
                 engine_api.activate(self.login, domain_id, center.id, limit)
+                self.log.line("domain_activated", id=domain_id, data_center=center.name)
                 asked = True
         raise errors.DeadlineExceeded(
             f"the storage domain to be active in data center {center.name} (it is {status})",

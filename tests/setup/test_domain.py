@@ -21,6 +21,7 @@ def test_a_domain_is_printed_in_three_ways(site: Site) -> None:
     """REST, Ansible and WebAdmin say the same, with the host that can use it; nothing is made."""
     done = site.told("--option", f"sp_template={site.template}", "--data-center", "Default")
     assert (done["domain"], done["state"], done["changed"]) == (NAME, "printed", False)
+    assert done["left"] == "add"
     typed = {
         "adapter": "storpool",
         **{each.partition("=")[0]: each.partition("=")[2] for each in site.address[1::2]},
@@ -203,6 +204,7 @@ def test_one_that_is_not_where_it_should_be_is_told(site: Site) -> None:
         "UPDATE storage_pool_iso_map SET status = 3 FROM storage_domain_static d"
         " WHERE d.id = storage_id AND d.storage_name = 'nfs'"
     )
+    assert site.told("--data-center", "Default")["left"] == "have active"
     said = site.domain("--data-center", "Default").stdout
     assert "maintenance in data center Default" in said
     assert "--create to have it in Default" in said

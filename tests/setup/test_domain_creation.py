@@ -26,6 +26,10 @@ def test_a_domain_is_added_and_active(site: Site, api: rest_engine.RestEngine) -
     first, second = site.told(*words), site.told(*words)
     assert (first["state"], first["changed"]) == ("created", True)
     assert (second["state"], second["changed"]) == ("there", False)
+    assert first["left"] == second["left"] == ""
+    log = site.machine.root / "var/log/ovirt-engine/managedblock/storpool-ovirt.log"
+    lines = [line for line in log.read_text().splitlines() if " domain_" in line]
+    assert [line.split()[3] for line in lines[-2:]] == ["domain_added", "domain_attached"]
     stored = site.stored()
     assert stored["adapter"] == "storpool"
     assert stored["sp_template"] == site.template
