@@ -109,11 +109,15 @@ def taken(site: Site) -> Iterator[Result]:
     live = [each for each in _disks(site) if each.is_live and each.is_here]
     listed = host.client(site, settings).attachments() if live else []
     mine = [each for each in listed if each.client_id == settings.client_id]
+    view = openers.look(site.root) if live else None
     found = []
     for disk in live:
         name = names.object_name(disk.row.vol_id)
         if not any(each.is_of(disk.row.global_id or "", name) for each in mine):
-            cause = f"Vdsm has it attached, and StorPool not to client {settings.client_id}"
+            device = view.devices.get(disk.row.global_id or "") if view else None
+            who = (_openers(device) if device else "") or "nobody"
+            client = f"client {settings.client_id}"
+            cause = f"Vdsm has it attached, and StorPool not to {client}; {who} has it open here"
             risk = "it was taken from this host: a VM that has it here writes to nothing"
             fix = "stop that VM here; see host-storpool-identity, and storpool-ovirt attachments"
             found.append(Result(checks.CRITICAL, cause, risk, fix, disk.row.vol_id))
@@ -145,7 +149,10 @@ def rowless(site: Site) -> Iterator[Result]:
 
 
 def _openers(device: openers.Device) -> str:
-    processes = [f"{each.name} (pid {each.pid})" for each in device.processes]
+    processes = [
+        f"VM {each.vm} (pid {each.pid})" if each.vm else f"{each.name} (pid {each.pid})"
+        for each in device.processes
+    ]
     return ", ".join([*processes, *device.above][:3])
 
 

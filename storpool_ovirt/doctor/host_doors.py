@@ -33,7 +33,7 @@ def door(site: Site) -> Iterator[Result]:
         return
     # A variable that no sudo with our file hands on: the door refuses to work with it.
     how = As(host.VDSM, environment={"SP_OVIRT_DOCTOR": "1"}, given=b"\n")
-    answer = asking.ask(site, [*SUDO, "--", path], how)
+    answer = asking.ask(site, [*SUDO, "--", path], how, host.PROGRAM_SECONDS)
     said = answer.out.strip(" \n")
     if answer.code == sudo_request.REFUSED_CODE and "the request to root" in said:
         yield checks.ok("user vdsm can ask root, and root's door answers")

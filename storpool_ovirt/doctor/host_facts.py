@@ -46,6 +46,8 @@ TREE_OF_PIP = "/opt/storpool-ovirt"
 LAST_SECONDS = 0.5
 # Vdsm asks its helper when it is asked what this host is, and that os-brick: two seconds and more.
 VDSM_SECONDS = 6.0
+# A program of ours starts in a tenth of a second, on a host that has nothing else to do.
+PROGRAM_SECONDS = 6.0
 
 
 def user(name: str) -> rights.User:

@@ -44,7 +44,7 @@ def _ran(site: Site, point: str) -> Result:
     try:
         # Vdsm lists the folder, and runs what it finds there.
         listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
-        ended = asking.ask(site, [path], As(host.VDSM))
+        ended = asking.ask(site, [path], As(host.VDSM), host.PROGRAM_SECONDS)
     except asking.Missing as error:
         return _closed(site, point, path, str(error))
     if listed.code != 0:
@@ -144,7 +144,7 @@ def boot(site: Site) -> Iterator[Result]:
         yield Result(checks.CRITICAL, cause, STALE, again.fix, action=again.action)
         return
     try:
-        ended = asking.ask(site, [path, "--version"])
+        ended = asking.ask(site, [path, "--version"], seconds=host.PROGRAM_SECONDS)
     except asking.Missing as error:
         cause = f"root cannot run {path} ({error})"
         yield Result(checks.CRITICAL, cause, STALE, host_steps.reinstalled())

@@ -70,7 +70,7 @@ def _started(site: Site, each: Program) -> Result:
         return Result(checks.CRITICAL, cause, each.lost, again.fix, each.path, again.action)
     broken = host_steps.reinstalled()
     try:
-        ended = asking.ask(site, [path, "--version"], As(each.user))
+        ended = asking.ask(site, [path, "--version"], As(each.user), host.PROGRAM_SECONDS)
     except asking.Missing as error:
         return Result(checks.CRITICAL, str(error), each.lost, broken, each.path)
     if ended.code != 0:

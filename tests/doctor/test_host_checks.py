@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from host_ground import CONF, LIBEXEC, TOOLS
 
 from storpool_ovirt.doctor import checks, tables
@@ -107,9 +108,31 @@ def test_no_secret_is_told_whoever_says_it(host: Host) -> None:
     host.machine.start("/bin/sh", "-c", "sleep 1000; true", f"--token={token}")
     found = host.look()
     assert {each.result for each in found} >= {"critical", "warning", "unknown"}
+    assert not any("internal error" in each.cause for each in found)
     for line in (f"SP_API_HTTP_HOST={token}", f"{token} without an equals sign", "SP_OURID=x"):
         host.do(f"echo '{line}' >>{CONF}")
         host.look()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[]",
+        '{"hooks": [1], "connector_info": 5, "software_version": {"x": 1}}',
+        r"""|||\n{\n}\n}\ndevnode "["\n\377\000\033[2J = ==\n""",
+    ],
+    ids=["list", "kinds", "signs"],
+)
+def test_what_tools_say_is_taken_for_anything(host: Host, said: str) -> None:
+    """Whatever it is, no check breaks over it."""
+    host.attach()
+    for name in (*TOOLS, *VDSMS_TOOLS):
+        host.tool(name, f"printf '{said}'")
+    host.do(f"cp /usr/sbin/rpm {LIBEXEC}/get-conf-item")
+    host.write(f"{LIBEXEC}/managedvolume-helper", f"print({said!r})")
+    found = host.look()
+    assert [each for each in found if "internal error" in each.cause] == []
+    assert [*dict.fromkeys(each.id for each in found)] == ALL
 
 
 def test_hostile_users_do_not_lead_roots_doctor(host: Host) -> None:

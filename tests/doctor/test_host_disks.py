@@ -111,6 +111,7 @@ def test_a_disk_that_was_taken_from_this_host_is_critical(host: Host) -> None:
     host.cluster.api("VolumesReassignWait", {"reassign": [item]})
     found = host.worst("host-disk-taken")
     assert (found.result, found.subject) == ("critical", disk.id)
+    assert "nobody has it open here" in found.cause
 
 
 def test_what_has_no_row_is_told_with_who_has_it_open(host: Host) -> None:
