@@ -49,8 +49,10 @@ def login(
 ) -> Login:
     """Return how to log in; what is not given is that of this machine's Engine.
 
-    Raises ConfigError for a URL that is none, and for files that are not there.
+    Raises ConfigError for a URL that is none, and for files that are not there; ModuleNotFoundError
+    where oVirt's library is not there.
     """
+    _library()  # whoever lacks it is told before anything is done
     return Login(
         _address(url, root),
         user,
@@ -188,8 +190,7 @@ def _asked(where: Login, deadline: Deadline, what: str, work: Callable[[Any, Any
 
     Raises ModuleNotFoundError where oVirt's library is not there.
     """
-    import ovirtsdk4  # its own import takes a second: the children have it
-
+    ovirtsdk4 = _library()  # its import takes a second: the children have it
     limit = deadline.within(CALL_SECONDS)
     seconds = limit.left(f"Engine, {what}")
 
@@ -203,6 +204,18 @@ def _asked(where: Login, deadline: Deadline, what: str, work: Callable[[Any, Any
     if "failed" in answer:
         raise _error(where, what, answer["failed"])
     return answer["done"]
+
+
+def _library() -> Any:
+    try:
+        import ovirtsdk4
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:  # libcurl or libxml2 is another one than it was built with
+        raise errors.ConfigError(
+            "oVirt's library ovirtsdk4", f"cannot be loaded ({error})", "reinstall it and pycurl"
+        ) from error
+    return ovirtsdk4
 
 
 def _answer(

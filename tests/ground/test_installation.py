@@ -54,6 +54,16 @@ def test_of_packages_it_is_dnf(what: str, packages: str) -> None:
         assert said.endswith("storpool-ovirt-engine") == (what == installation.ENGINE)
 
 
+def test_ovirts_library_is_ovirts_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """T24: with pip it is built, from Python's index; of packages it is a package of oVirt's."""
+    missing = ModuleNotFoundError("x", name="ovirtsdk4")
+    said = installation.mend(installation.COMMAND, missing)
+    assert said.startswith(f"{sys.prefix}/bin/pip install ovirt-engine-sdk-python ")
+    monkeypatch.setattr(installation, "__file__", f"{installation.PACKAGES_CODE}/x/y.py")
+    said = installation.mend(installation.COMMAND, missing)
+    assert said == "dnf install python3-ovirt-engine-sdk4"
+
+
 def test_a_program_has_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Beside the one that was started, or where the packages have all."""
     monkeypatch.chdir(tmp_path)

@@ -237,6 +237,25 @@ def test_what_is_not_given_is_this_machines(site: Site, api: rest_engine.RestEng
         conf.unlink()
 
 
+def test_without_ovirts_library_it_is_said_how_it_comes(
+    site: Site, api: rest_engine.RestEngine, tmp_path: Path
+) -> None:
+    """T24: one sentence, before anything is asked."""
+    missing = "raise ModuleNotFoundError('x', name='ovirtsdk4')\n"
+    (tmp_path / "ovirtsdk4.py").write_text(missing)
+    site.machine.token_file()
+    words = ["domain", NAME, *site.address, *site.create(api)]
+    sentence = refusals.of_command(
+        site.machine.run(*words, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    )
+    assert "ovirtsdk4 is not installed: run  " in sentence
+    assert "pip install ovirt-engine-sdk-python" in sentence
+    (tmp_path / "ovirtsdk4.py").write_text("raise ImportError('libcurl.so.4: no such file')\n")
+    again = site.machine.run(*words, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1")
+    assert "cannot be loaded (libcurl.so.4: no such file)" in refusals.of_command(again)
+    assert api.asked == []
+
+
 MISUSED = [
     ("--url", "https://x"),
     ("--create",),
