@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from storpool_ovirt import errors, sentences
+from storpool_ovirt import errors, installation, sentences
 from storpool_ovirt.doctor import checks
 from storpool_ovirt.doctor.asking import Unasked
 from storpool_ovirt.doctor.checks import Check, Finding, Result, Site
@@ -105,6 +105,10 @@ def _results(site: Site, check: Check) -> list[Result]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         found.append(checks.unknown(f"{where}{error.strerror or error}"))
+    except ModuleNotFoundError as error:
+        kind = installation.ENGINE if site.place == checks.ENGINE else installation.HOST
+        missing = f"{(error.name or str(error)).partition('.')[0]} is not installed"
+        found.append(checks.unknown(missing, installation.mend(kind, error)))
     except Exception as error:  # one check that is broken takes no other with it
         found.append(
             checks.unknown(

@@ -4,6 +4,7 @@ real, what the checks find is the test's."""
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from rigs.machine import PREFIX
@@ -71,3 +72,11 @@ def document(machine: Machine, *arguments: str, code: int) -> dict[str, Any]:
     assert done.stderr == ""
     read: dict[str, Any] = json.loads(done.stdout)
     return read
+
+
+def patience(machine: Machine) -> float:
+    """Return the ten seconds that a person has for a doctor, more where this machine is so busy
+    that it takes more than one to start the command alone."""
+    began = time.monotonic()
+    machine.run("storpool-ovirt", "--version")
+    return 10 * max(1.0, time.monotonic() - began)

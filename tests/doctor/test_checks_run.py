@@ -58,6 +58,7 @@ def test_checks_of_one_id_are_told_each() -> None:
         (errors.ConfigError("that", "is wrong", "correct it"), "that is wrong: correct it"),
         (asking.Missing("multipathd is not here"), "multipathd is not here"),
         (PermissionError(13, "Permission denied", "/etc/x"), "/etc/x: Permission denied"),
+        (ModuleNotFoundError("no", name="psycopg2._x"), "psycopg2 is not installed"),
         (ValueError("odd"), "internal error of this check, ValueError: odd"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import doctor_samples as samples
 import pytest
-from doctor_ground import doctor, document, give_checks
+from doctor_ground import doctor, document, give_checks, patience
 
 if TYPE_CHECKING:
     from rigs.machine import Machine
@@ -112,9 +112,10 @@ def test_what_is_wrongly_asked_is_refused_before_anybody_waits(
     """In one sentence; monitoring takes 1 and 2 for what was found, so it is 3."""
     give_checks(machine, host=SILENT.format("host"))
     before = machine.tree("/etc")
+    patience_seconds = patience(machine)
     began = time.monotonic()
     refused = doctor(machine, *arguments, code=3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < patience_seconds / 2
     assert said in refused.stderr
     assert (refused.stdout, refused.stderr.count("\n")) == ("", 1)
     assert machine.tree("/etc") == before
@@ -135,13 +136,14 @@ def test_a_terminal_without_letters_of_others_has_it_too(machine: Machine) -> No
 def test_a_check_that_never_ends_holds_nobody_up(machine: Machine) -> None:
     """T73: all of it ends within ten seconds, as seen from outside, and the others are told."""
     give_checks(machine, host=(SILENT + FINE).format("host"))
+    patience_seconds = patience(machine)
     began = time.monotonic()
     told = document(machine, "host", code=3)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < patience_seconds
     assert [each["result"] for each in told["checks"]] == ["unknown", "ok"]
     began = time.monotonic()
     document(machine, "host", "--limit", "1", code=3)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < patience_seconds / 2
 
 
 def test_the_daily_unit_runs_and_leaves_the_result(machine: Machine) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import doctor_samples as samples
 import pytest
+from doctor_ground import patience
 from engine_ground import CONF_D
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from rigs.machine import Machine
 
-PATIENCE_SECONDS = 10
 NAME = "storpool.test"
 NAME_SERVER = f"127.8.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"  # of this process alone
 CONF = f"""SP_API_HTTP_HOST={NAME}
@@ -44,9 +44,10 @@ def silent_port() -> Iterator[int]:
 
 def looked(machine: Machine, place: str) -> dict[str, Any]:
     """Return the document, told in time, in which something is wrong or could not be looked at."""
+    patience_seconds = patience(machine)
     began = time.monotonic()
     said = machine.run("storpool-ovirt", "doctor", place, "--json")
-    assert time.monotonic() - began < PATIENCE_SECONDS
+    assert time.monotonic() - began < patience_seconds
     assert said.stderr == ""
     facts: dict[str, Any] = json.loads(said.stdout)
     samples.check_document(facts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import doctor_samples as samples
 import pytest
 
+from rigs.machine import PREFIX
 from storpool_ovirt.doctor import tables
 
 if TYPE_CHECKING:
@@ -83,3 +84,31 @@ def test_a_host(host: Host) -> None:
     """The same on a host."""
     well = told(host.machine, "host")
     assert not [each for each in well["checks"] if each["result"] == "critical"]
+
+
+def without_psycopg2(machine: Machine, place: str) -> list[dict[str, Any]]:
+    """Return what was found where the database's library is not installed."""
+    code = (
+        "import sys; sys.modules['psycopg2'] = None; from storpool_ovirt.admin import command;"
+        " sys.exit(command.main(['storpool-ovirt', 'doctor', *sys.argv[1:], '--json']))"
+    )
+    done = machine.run(f"{PREFIX}/bin/python3", "-c", code, place)
+    assert done.stderr == ""
+    facts = json.loads(done.stdout)
+    samples.check_document(facts)
+    assert "internal error" not in done.stdout
+    return list(facts["checks"])
+
+
+def test_a_host_needs_no_library_of_a_database(host: Host) -> None:
+    """It has none: nothing there asks for one."""
+    assert "psycopg2" not in str(without_psycopg2(host.machine, "host"))
+
+
+def test_a_library_that_engines_machine_lacks(served: ServedMachine) -> None:
+    """Each check that needs it could not look, and tells the command that brings it back."""
+    found = without_psycopg2(served.machine, "engine")
+    lacks = [each for each in found if each["cause"] == "psycopg2 is not installed"]
+    assert {"engine-database", "engine-domain-stats"} <= {each["id"] for each in lacks}
+    assert {each["result"] for each in lacks} == {"unknown"}
+    assert all("pip install --require-hashes" in each["fix"] for each in lacks)
