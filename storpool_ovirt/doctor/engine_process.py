@@ -21,6 +21,7 @@ _MOUNTS = "/proc/self/mountinfo"
 _HIDDEN = re.compile(r"hidepid=(?!0|off)")
 # Whom useradd makes on EL, and what is no shell of theirs.
 _PEOPLE = range(1000, 60000)
+_ADMINS = ("wheel", "sudo", "root")  # who may become root by their password
 _NO_SHELLS = ("nologin", "false", "sync")
 _RESTART = "systemctl restart ovirt-engine"
 _SHOWN_MAX = 5
@@ -97,7 +98,10 @@ def arguments(site: Site) -> Iterator[Result]:
     shown = _shown_now()
     people = _people(site)
     hidden = _HIDDEN.search(_mount_options())
-    fix = "mount -o remount,hidepid=2 /proc, and in /etc/fstab: proc /proc proc hidepid=2 0 0"
+    fix = (
+        "take these logins away, or: mount -o remount,hidepid=2 /proc, and in /etc/fstab"
+        " proc /proc proc hidepid=2 0 0"
+    )
     if hidden:
         yield checks.ok("/proc shows command lines only to root and to their owners")
     elif shown:
@@ -121,14 +125,23 @@ def arguments(site: Site) -> Iterator[Result]:
 
 
 def _people(site: Site) -> list[str]:
-    path = site.path("/etc/passwd")
-    found = []
-    for line in text.lines(text.decoded(rights.read(path), path, damaged=True)):
-        fields = line.split(":")
-        uid = text.number(fields[2], 0, 1 << 32) if len(fields) > 6 else None
-        if uid in _PEOPLE and os.path.basename(fields[6]) not in _NO_SHELLS:
-            found.append(fields[0])
-    return found
+    """Return who can log in here and is not root in another way."""
+    groups = _entries(site, "/etc/group", 4)
+    trusted = {who for each in groups if each[0] in _ADMINS for who in each[3].split(",")}
+    return [
+        each[0]
+        for each in _entries(site, "/etc/passwd", 7)
+        if text.number(each[2], _PEOPLE[0], _PEOPLE[-1]) is not None
+        and os.path.basename(each[6]) not in _NO_SHELLS
+        and each[0] not in trusted
+    ]
+
+
+def _entries(site: Site, name: str, fields: int) -> list[list[str]]:
+    """Return the lines of a file like passwd(5) that have so many fields."""
+    path = site.path(name)
+    lines = text.lines(text.decoded(rights.read(path), path, damaged=True))
+    return [each for each in (line.split(":") for line in lines) if len(each) == fields]
 
 
 def _shown_now() -> list[int]:

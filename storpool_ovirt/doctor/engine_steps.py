@@ -23,7 +23,7 @@ _REFUSALS = (
     (r"(?P<it>/[^ ]+) .*cannot be read \(Permission", "chown root:ovirt {it} && chmod 0640 {it}"),
     (r"the mapping database", "systemctl status postgresql"),
     (r"a library is missing", "do what it says"),
-    (r"cannot be started|Permission denied|not found", "storpool-ovirt doctor engine"),
+    (r"cannot be started|Permission denied|not found", "{again}"),
 )
 
 
@@ -95,6 +95,11 @@ def of_wrong_option(tables: Tables, domain: Domain, error: errors.ConfigError) -
     return Result(CRITICAL, str(error), engine_machine.NO_VERB, fix, domain.name)
 
 
+def _again() -> str:
+    """Return what puts the programs that Engine starts in their places again."""
+    return engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
+
+
 def of_refusal(tables: Tables, domain: Domain, said: str) -> str:
     """Return the step for what a verb said, as far as its words tell it; else where more is."""
     if "template" in said:
@@ -102,5 +107,5 @@ def of_refusal(tables: Tables, domain: Domain, said: str) -> str:
     for pattern, step in _REFUSALS:
         found = re.search(pattern, said)
         if found:
-            return step.format(**found.groupdict())
+            return step.format(again=_again(), **found.groupdict())
     return f"tail {_LOG}"

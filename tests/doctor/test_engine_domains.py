@@ -123,8 +123,8 @@ def test_an_adapter_that_is_not_there(served: ServedMachine, adapter: str, resul
         ("port", "gave no usable answer", "curl -m 5"),
         ("mode", "cannot be read (Permission denied)", "chown root:ovirt /srv/token"),
         ("database", "the mapping database", "systemctl status postgresql"),
-        ("client", "cannot be started", "doctor"),
-        ("link", "cannot be started", "doctor"),
+        ("client", "cannot be started", "storpool-ovirt setup engine"),
+        ("link", "cannot be started", "storpool-ovirt setup engine"),
         ("stock", "", "tail"),
     ],
 )

@@ -82,12 +82,14 @@ def test_without_locale_nobody_knows(served: ServedMachine) -> None:
 
 
 def test_who_can_read_command_lines(served: ServedMachine) -> None:
-    """Nobody; somebody with a login; a token that is there now; and all hidden."""
+    """Nobody; somebody with a login, who is no administrator; a token that is there now."""
     served.do("sed -i -E '/:[0-9]{4,}:/d' /etc/passwd")
     assert served.one("engine-arguments").result == "ok"
     served.do("echo 'ann:x:1000:1000::/home/ann:/bin/bash' >>/etc/passwd")
     found = served.one("engine-arguments")
     assert (found.result, "(ann)" in found.cause) == ("warning", True)
+    served.do("sed -i /^wheel:/d /etc/group; echo 'wheel:x:10:bob,ann' >>/etc/group")
+    assert served.one("engine-arguments").result == "ok"
     script = 'sleep 600; true "sp_auth_token": "x"'
     options = f'{{"sp_auth_token": "{served.simulator.token}"}}'
     served.machine.start("/bin/sh", "-c", script, "x", options, user="ovirt")
