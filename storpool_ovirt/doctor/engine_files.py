@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from storpool_ovirt import errors, names, presence, rights, storpool_conf, text
-from storpool_ovirt.doctor import asking, checks, engine_machine
+from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
 from storpool_ovirt.engine import gate
 from storpool_ovirt.engine.engine_tables import ADAPTER, UP, Domain
@@ -152,16 +152,19 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
         fix = f"write the token into it, then: {fix}"
         return [Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path)]
     found = []
+    # StorPool's own services read storpool.conf, as whoever they are.
+    what = f"let only root and user {engine_machine.USER} read {path}"
+    action = Action(what, partial(engine_steps.close, path)) if is_domains else None
     if is_domains and not _reads(site, engine_machine.USER, path):
         cause = f"user {engine_machine.USER} cannot read {path}"
         fix = f"{fix}; namei -l {path}"
-        found.append(Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path))
+        found.append(Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path, action))
     open_to = [f"user {user}" for user in (_VDSM,) if _is_user(user) and _reads(site, user, path)]
     if gate.is_open_to_all(path):
         open_to = ["every local user"]
     if open_to:
         cause = f"{path} can be read by {open_to[0]}"
-        found.append(Result(WARNING, cause, gate.WHO_HAS_IT, fix, path))
+        found.append(Result(WARNING, cause, gate.WHO_HAS_IT, fix, path, action))
     return found
 
 

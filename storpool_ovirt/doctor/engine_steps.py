@@ -81,6 +81,9 @@ def close(path: str, root: str) -> str:
     site = Site(checks.ENGINE, root)
     for command in (["chown", f"root:{engine_machine.USER}", path], ["chmod", "0640", path]):
         engine_machine.done(asking.ask(site, command), " ".join(command))
+    if asking.ask(site, ["test", "-r", path], asking.As(engine_machine.USER)).code:
+        why = f"still cannot be read by user {engine_machine.USER}"
+        raise errors.Conflict(path, why, f"namei -l {path} shows what is in the way")
     return f"{path} is root's, and user {engine_machine.USER} can read it"
 
 

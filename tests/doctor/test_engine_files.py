@@ -112,24 +112,28 @@ def test_client_ids_that_are_wrong(served: ServedMachine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "result", "said"),
+    ("broken", "said", "is_mended"),
     [
-        ("rm {0}", "critical", "is not there"),
-        ("chmod 0600 {0}", "critical", "user ovirt cannot read"),
-        ("chmod 0700 /etc/ovirt-engine/storpool-ovirt", "critical", "user ovirt cannot read"),
-        ("chgrp kvm {0}; chmod 0755 $(dirname {0}) /etc/ovirt-engine", "critical", "cannot read"),
+        ("rm {0}", "is not there", False),
+        ("chmod 0600 {0}", "user ovirt cannot read", True),
+        ("chmod 0700 /etc/ovirt-engine/storpool-ovirt", "user ovirt cannot read", False),
+        ("chgrp kvm {0}; chmod 0755 $(dirname {0}) /etc/ovirt-engine", "cannot read", True),
     ],
 )
 def test_a_token_that_engines_user_cannot_read(
-    served: ServedMachine, broken: str, result: str, said: str
+    served: ServedMachine, broken: str, said: str, is_mended: bool
 ) -> None:
     """By its mode, its group, a folder on the way, or as it is gone."""
     path = served.token()
     served.domain(**{TOKEN_FILE: path})
     served.do(broken.format(path))
-    found = served.look("engine-token")[0]
-    assert (found.result, found.subject) == (result, path), found
+    found = served.look("engine-token", fix=is_mended)[0]
+    assert (found.result, found.subject) == ("critical", path), found
     assert said in found.cause
+    assert (served.one("engine-token").result == "ok") is is_mended
+    if not is_mended and found.action:
+        done = served.machine.run("storpool-ovirt", "doctor", "engine", "--fix")
+        assert "/token still cannot be read by user ovirt" in " ".join(done.stdout.split())
 
 
 def test_a_token_that_others_can_read(served: ServedMachine) -> None:
