@@ -42,7 +42,20 @@ CASES = [
         "has refused one of our files",
         alone=True,
     ),
-    Case("host-fapolicyd", ACTIVE, OK, "has refused nothing of ours", alone=True),
+    Case(
+        "host-fapolicyd",
+        ACTIVE + says("ausearch", f"echo 'type=FANOTIFY resp=1 path={PREFIX}/bin/y'"),
+        OK,
+        "trusts our files",
+        alone=True,
+    ),
+    Case(
+        "host-fapolicyd",
+        ACTIVE + says("fapolicyd-cli", "exec sleep 100"),
+        OK,
+        "has refused nothing of ours",
+        alone=True,
+    ),
     Case("host-fapolicyd", ACTIVE + "rm /usr/sbin/fapolicyd-cli", UNKNOWN, "is not", alone=True),
     Case("host-fapolicyd", says("systemctl", "echo odd"), UNKNOWN, "odd"),
     Case(
