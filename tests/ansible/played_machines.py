@@ -71,6 +71,18 @@ class Site:
             assert secret not in played.text
         return played
 
+    def part(self, tasks_from: str, **variables: Any) -> Played:
+        """Play a part of what both roles share."""
+        given = {"place": self.role, "command": COMMAND, **variables}
+        role = {"name": "storpool.ovirt.product", "tasks_from": tasks_from}
+        task = {
+            "ansible.builtin.include_role": role,
+            "vars": {f"product_{name}": value for name, value in given.items()},
+        }
+        return self.controller.playbook(
+            [{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]
+        )
+
     def tree(self) -> dict[str, str]:
         """Return all that is where the role works, but when a setup last changed a key."""
         return {name: each for name, each in self.machine.tree(*TOPS).items() if name != RECORD}

@@ -155,10 +155,15 @@ def test_one_with_other_options_is_a_failure(site: Site) -> None:
 
 
 def test_what_cannot_work_is_a_failure_before_anything_is_made(site: Site) -> None:
-    """An option that is none, a password that is wrong, a token for all to read."""
+    """An option that is none, a password that is wrong or not given, a token for all to
+    read."""
     assert "sp_tempalte" in site.play(options={"sp_tempalte": "x"}).failure()
     refused = site.play(options={"sp_auth_token": site.machine.stage.simulator.token}).failure()
     assert "sp_auth_token is no option here, as all could read it" in refused
+    assert (
+        "give the role engine_storpool_api_password"
+        in site.play(api={"api_password": ""}).failure()
+    )
     said = site.play(api={"api_password": "no such password"}).failure()
     assert "to let admin@ovirt@internalsso in" in said
     assert "POST storagedomains" not in site.api.asked

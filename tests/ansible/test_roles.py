@@ -30,6 +30,7 @@ ENGINE_BROKEN = {
     "StorPool's token for Engine": "chmod 0644 /etc/ovirt-engine/storpool-ovirt/token",
     "the fence agent among Engine's": "engine-config -s CustomVdsFenceType=another",
 }
+RESTART = {"engine": "ovirt-engine", "host": "vdsmd"}
 _HOOKS = "/usr/libexec/vdsm/hooks"
 HOST_BROKEN = {
     "the folder of root's logs": "chmod 0755 /var/log/storpool-ovirt",
@@ -57,25 +58,23 @@ def site(request: pytest.FixtureRequest, machine: Machine) -> Site:
 
 
 def test_check_mode_tells_what_is_done_then_and_once_is_enough(site: Site) -> None:
-    """It changes nothing; what it promised is done by the first run, and nothing by the second;
-    taken off, all is as it was."""
+    """It changes nothing; what it promised is done by the first run, which shows no secret at -vvv
+    and restarts nothing, and nothing by the second; taken off, all is as it was."""
     before = site.tree()
     checked = site.play("--check").check()
     assert site.tree() == before
     assert len(steps(checked)) > 5
-    first = site.play().check(changed=checked.counts["changed"])
+    first = site.play("-vvv", "--diff").check(changed=checked.counts["changed"])
     assert (first.changed, steps(first)) == (checked.changed, steps(checked))
+    assert f"{RESTART[site.role]}: " in first.text
+    assert site.served() == []
     whole = site.tree()
-    again = site.play().check(changed=0)
-    assert steps(again) == []
-    site.play("--check").check(changed=0)
-    assert site.tree() == whole
+    assert steps(site.play().check(changed=0)) == []
     gone = site.play("--check", state="absent").check()
     assert site.tree() == whole
     undone = site.play(state="absent").check()
     assert undone.changed == gone.changed
     assert site.tree() == before
-    site.play(state="absent").check(changed=0)
 
 
 def test_what_was_broken_is_mended_and_only_that(site: Site) -> None:
