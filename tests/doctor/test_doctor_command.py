@@ -146,6 +146,21 @@ def test_a_check_that_never_ends_holds_nobody_up(machine: Machine) -> None:
     assert time.monotonic() - began < patience_seconds / 2
 
 
+def test_who_breaks_it_off_leaves_nothing_behind(machine: Machine) -> None:
+    """The checks that run end with it, in the moment; one sentence says what happened."""
+    give_checks(machine, host=SILENT.format("host"))
+    script = """
+        storpool-ovirt doctor host 2>/said & pid=$!
+        until [ -n "$(cat /proc/$pid/task/$pid/children)" ]; do sleep 0.1; done
+        kill -TERM $pid; code=0; wait $pid || code=$?
+        echo $code; cat /said; cat /proc/[0-9]*/cmdline | tr '\\0' ' '
+    """
+    code, said, left = machine.do(script).split("\n", 2)
+    assert code == "130"
+    assert said.startswith("storpool-ovirt: interrupted")
+    assert "/bin/storpool-ovirt" not in left
+
+
 def test_the_daily_unit_runs_and_leaves_the_result(machine: Machine) -> None:
     """Its command line works as it stands, once systemd has made the folder; the unit fails by the
     codes for critical and not known alone."""
