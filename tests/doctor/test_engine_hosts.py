@@ -66,52 +66,53 @@ def test_without_a_domain_no_host_is_looked_at(served: ServedMachine) -> None:
     assert {each.result for each in served.look(*ALL)} == {"unknown"}
 
 
-@pytest.mark.parametrize(
-    ("check", "facts", "result", "said"),
-    [
-        ("engine-host-up", {"status": 4}, "warning", "it is non responsive"),
-        ("engine-host-vdsm", {"vdsm": "vdsm-4.50.5-1.el9"}, "critical", "vdsm-4.50.5-1.el9"),
-        ("engine-host-vdsm", {"vdsm": None}, "unknown", "is none"),
-        ("engine-host-vdsm", {"vdsm": "odd"}, "unknown", '"odd"'),
-        ("engine-host-connector", {"connector": None}, "critical", "no connector information"),
-        ("engine-host-connector", {"connector": {"host": "bad"}}, "critical", "did not tell"),
-        (
-            "engine-host-connector",
-            {"connector": {"host": "bad", "storpool_volume_type": "none"}},
-            "critical",
-            "takes no volume of StorPool's",
-        ),
-        (
-            "engine-host-connector",
-            {"connector": {"host": "bad", "storpool_volume_type": "newer"}},
-            "critical",
-            "unknown type",
-        ),
-        ("engine-host-hooks", {"hooks": ""}, "unknown", "no hooks"),
-        ("engine-host-hooks", {"hooks": "{}"}, "critical", "before_vm_start, before_disk"),
-        (
-            "engine-host-hooks",
-            {"hooks": hooks(without="before_vm_migrate_source")},
-            "critical",
-            "runs no 50_storpool at before_vm_migrate_source",
-        ),
-        (
-            "engine-host-hooks",
-            {"hooks": hooks(without="before_vdsm_start")},
-            "warning",
-            "before_vdsm_start",
-        ),
-    ],
-)
-def test_a_host_that_cannot_serve(
-    served: ServedMachine, center: str, check: str, facts: dict[str, object], result: str, said: str
-) -> None:
-    """It alone is told, with what it is; the other one is well."""
-    add(served, center, "bad", **facts)
-    bad, good = sorted(served.look(check), key=lambda each: each.subject)
-    assert (good.subject, good.result) == ("host1", "ok")
-    assert (bad.subject, bad.result) == ("bad", result), bad
-    assert said in bad.cause, bad
+# Which check tells of a host with these facts, how, and in which words
+BAD: list[tuple[str, dict[str, object], str, str]] = [
+    ("engine-host-up", {"status": 4}, "warning", "it is non responsive"),
+    ("engine-host-vdsm", {"vdsm": "vdsm-4.50.5-1.el9"}, "critical", "vdsm-4.50.5-1.el9"),
+    ("engine-host-vdsm", {"vdsm": None}, "unknown", "is none"),
+    ("engine-host-vdsm", {"vdsm": "odd"}, "unknown", '"odd"'),
+    ("engine-host-connector", {"connector": None}, "critical", "no connector information"),
+    ("engine-host-connector", {"connector": {"host": "bad"}}, "critical", "did not tell"),
+    (
+        "engine-host-connector",
+        {"connector": {"host": "bad", "storpool_volume_type": "none"}},
+        "critical",
+        "takes no volume of StorPool's",
+    ),
+    (
+        "engine-host-connector",
+        {"connector": {"host": "bad", "storpool_volume_type": "newer"}},
+        "critical",
+        "unknown type",
+    ),
+    ("engine-host-hooks", {"hooks": ""}, "unknown", "no hooks"),
+    ("engine-host-hooks", {"hooks": "{}"}, "critical", "before_vm_start, before_disk"),
+    (
+        "engine-host-hooks",
+        {"hooks": hooks(without="before_vm_migrate_source")},
+        "critical",
+        "runs no 50_storpool at before_vm_migrate_source",
+    ),
+    (
+        "engine-host-hooks",
+        {"hooks": hooks(without="before_vdsm_start")},
+        "warning",
+        "before_vdsm_start",
+    ),
+]
+
+
+def test_a_host_that_cannot_serve(served: ServedMachine, center: str) -> None:
+    """Each way by itself: that host is told, with what it is, by that check; a good one is well."""
+    for at, (_, facts, _, _) in enumerate(BAD):
+        add(served, center, f"bad{at}", **facts)
+    found = {(each.id, each.subject): each for each in served.look(*ALL[:4])}
+    for at, (check, _, result, said) in enumerate(BAD):
+        bad = found[check, f"bad{at}"]
+        assert bad.result == result, bad
+        assert said in bad.cause, bad
+    assert {found[check, "host1"].result for check in ALL[:4]} == {"ok"}
 
 
 def test_hosts_with_different_hooks(served: ServedMachine, center: str) -> None:
