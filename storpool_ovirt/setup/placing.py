@@ -180,7 +180,11 @@ def _changing(path: str, user: int = 0) -> Iterator[str]:
             )
         with rights.taken(holder):
             _tidy(new)
-            yield new
+            try:
+                yield new
+            except BaseException:
+                _tidy(new)
+                raise
     except OSError as error:
         raise errors.InputError(
             path, f"cannot be changed ({error.strerror})", "correct that, then run this again"
@@ -196,12 +200,8 @@ def _tidy(new: str) -> None:
 
 
 def _rename(new: str, path: str, seen: Seen) -> None:
-    try:
-        _check_unchanged(path, seen)
-        os.rename(new, path)
-    except BaseException:
-        _tidy(new)
-        raise
+    _check_unchanged(path, seen)
+    os.rename(new, path)
     above_it = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(above_it)

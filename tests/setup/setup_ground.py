@@ -24,7 +24,7 @@ TOPS = (
     "/etc",
     "/usr/libexec",
     "/usr/sbin",
-    "/usr/local",
+    "/usr/local/sbin",
     "/usr/share/ovirt-engine",
     "/var/log",
     "/var/lib/storpool-ovirt",
