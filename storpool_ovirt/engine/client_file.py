@@ -107,6 +107,12 @@ class Place:
             with _changing(self._new):
                 os.unlink(self._new)
 
+    def is_left(self) -> bool:
+        """Return whether a run that died has left a name of ours beside Engine's own file."""
+        state = self.read()
+        ours = state.kept.kind in (STOCK, COPY, LINK)
+        return presence.named(self._new) or (ours and state.client.kind == STOCK)
+
     def _check_unchanged(self, seen: Entry) -> None:
         """A package may put a newer file there at this moment: that one must not be lost."""
         if _entry(self.client) != seen:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import installation
-from storpool_ovirt.engine import conf, dispatcher, diversion
+from storpool_ovirt.engine import client_file, conf, dispatcher, diversion
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import engine_config, placing, services
@@ -149,6 +149,8 @@ class Dispatcher:
         _, said = self._diversion.status()
         if self._site.is_packaged or self._site.has_packages:
             return Found(NOT_NEEDED, f"{said}; it is our packages', and goes with them")
+        if client_file.Place(self._site.root).is_left():
+            return Found(WOULD_UNDO, f"{said}; a run that died has left a name beside it")
         if f"leads to {self._own}" in said and "of another installation" not in said:
             return Found(WOULD_UNDO, said)
         return Found(NOT_NEEDED, said)

@@ -26,11 +26,13 @@ GENERAL = "general"  # the version of what has none
 
 
 class List(NamedTuple):
-    """A key that is a list: between what its entries stand, and what their names end with."""
+    """A key that is a list: between what its entries stand, what their names end with, and whether
+    engine-config takes one without any."""
 
     key: str
     separator: str
     ends_name: str
+    may_be_empty: bool = False
 
 
 class Entry(NamedTuple):
@@ -43,7 +45,7 @@ class Entry(NamedTuple):
 
 FENCE_TYPES = List("CustomVdsFenceType", ",", "")
 FENCE_OPTIONS = List("CustomVdsFenceOptionMapping", ";", ":")
-VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=")
+VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=", may_be_empty=True)
 # docs/fencing.md: the agent's port is a client id, and goes to it as it is.
 FENCE_AGENT = (
     Entry(FENCE_TYPES, "storpool", "storpool"),
@@ -146,14 +148,14 @@ class Entries:
         changes = self._changes(merged)
         if not changes:
             return Found(DONE, f"{self._keys()} have {self._ours[0].name}")
-        lacking = ", ".join(sorted({key for key, _, _ in changes}))
+        lacking = ", ".join(sorted({of.key for of, _, _ in changes}))
         return Found(WOULD_CHANGE, f"{lacking} lacks {self._ours[0].name}")
 
     def do(self) -> None:
         """As Step has it."""
-        for key, version, value in self._changes(merged):
+        for of, version, value in self._changes(merged):
             self._record.configured()
-            write(key, value, version)
+            write(of.key, value, version)
 
     def look_back(self) -> Found:
         """As Step has it."""
@@ -162,18 +164,18 @@ class Entries:
         changes = self._changes(without)
         if not changes:
             return Found(NOT_NEEDED, f"{self._keys()} have nothing of ours")
-        alone = sorted({key for key, _, value in changes if not value})
+        alone = [of.key for of, _, value in changes if not value and not of.may_be_empty]
         if len(alone) == len(changes):
             return self._only_ours(alone)
-        ours = ", ".join(sorted({key for key, _, _ in changes}))
-        return Found(WOULD_UNDO, f"{ours} have {self._ours[0].name}, beside others")
+        ours = ", ".join(sorted({of.key for of, _, _ in changes}))
+        return Found(WOULD_UNDO, f"{ours} have {self._ours[0].name}")
 
     def undo(self) -> None:
         """As Step has it."""
-        for key, version, value in self._changes(without):
-            if value:
+        for of, version, value in self._changes(without):
+            if value or of.may_be_empty:
                 self._record.configured()
-                write(key, value, version)
+                write(of.key, value, version)
 
     def _only_ours(self, keys: Sequence[str]) -> Found:
         """Return what to say where engine-config takes no empty value."""
@@ -186,14 +188,14 @@ class Entries:
             f'/usr/share/ovirt-engine/dbscripts/engine-psql.sh -c "{sql}"',
         )
 
-    def _changes(self, change: Callable[[str, Entry], str]) -> list[tuple[str, str, str]]:
+    def _changes(self, change: Callable[[str, Entry], str]) -> list[tuple[List, str, str]]:
         """Return which keys of which versions would be changed, and to what."""
         changes = []
         for ours in self._ours:
             for version, value in read(ours.list.key).items():
                 new = change(value, ours)
                 if (not self._versions or version in self._versions) and new != value:
-                    changes.append((ours.list.key, version, new))
+                    changes.append((ours.list, version, new))
         return changes
 
     def _keys(self) -> str:

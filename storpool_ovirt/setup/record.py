@@ -85,8 +85,13 @@ class Record:
         seen = placing.look(self._path)
         if seen.kind == placing.FILE:
             placing.removed(self._path, seen)
-        if self._folder in self._facts["folders"]:
-            placing.emptied(self._folder)
+        placing.emptied(self._folder)
+
+    def tidy(self) -> None:
+        """Take away what a run left that died while it wrote this."""
+        seen = placing.look(placing.second_name(self._path))
+        if seen.kind == placing.FILE:
+            placing.removed(placing.second_name(self._path), seen)
 
     def _read(self) -> dict[str, Any]:
         seen = placing.look(self._path)
@@ -107,7 +112,6 @@ class Record:
     def _write(self) -> None:
         if not presence.there(self._folder):
             placing.folder(self._folder, 0o700, _OWNER)
-            self._facts["folders"].append(self._folder)
         content = json.dumps(self._facts, indent=1, sort_keys=True).encode()
         placing.file(self._path, placing.New(content, 0o600, _OWNER), placing.look(self._path))
 

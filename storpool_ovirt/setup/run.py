@@ -79,6 +79,7 @@ def _alone(site: Site, dry_run: bool) -> Iterator[None]:
             raise errors.Conflict(
                 "this machine", "is being set up by another run of this", "wait for it"
             ) from None
+        site.record.tidy()
         yield
         placing.removed(f"{folder}/{_LOCK}", placing.look(f"{folder}/{_LOCK}"))
         placing.emptied(folder)

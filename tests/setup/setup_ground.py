@@ -27,7 +27,6 @@ TOPS = (
     "/usr/local/sbin",
     "/usr/share/ovirt-engine",
     "/var/log",
-    "/var/lib/storpool-ovirt",
     "/run",
 )
 
@@ -56,7 +55,14 @@ class Setup:
 
     def tree(self) -> dict[str, str]:
         """Return all that is where setup works."""
-        return self.machine.tree(*TOPS)
+        return {**self.machine.tree(*TOPS), **self.record()}
+
+    def record(self) -> dict[str, str]:
+        """Return what setup has written down, with the folder of that."""
+        folder = "/var/lib/storpool-ovirt"
+        if not self.machine.path(folder).exists():
+            return {}
+        return {folder: "there", **self.machine.tree(folder)}
 
 
 def states(document: dict[str, Any]) -> dict[str, str]:
