@@ -24,6 +24,7 @@ from storpool_ovirt.setup.steps import (
 )
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
 from storpool_ovirt.setup.token import TokenFile
+from storpool_ovirt.setup.trusted import Trusted
 
 UNIT = "ovirt-engine.service"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/50-storpool-ovirt.conf"
@@ -37,7 +38,6 @@ class Wishes(NamedTuple):
     """What a person says about an Engine's machine."""
 
     token: Secret | None = None
-    cluster_levels: Sequence[str] = ()
     fence_agent: bool = True
 
 
@@ -101,6 +101,7 @@ def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
 
 def _by_pip(site: Site) -> list[Step]:
     return [
+        Trusted(site),
         Link(
             site,
             ("command", "the command storpool-ovirt"),

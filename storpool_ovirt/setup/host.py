@@ -14,6 +14,7 @@ from storpool_ovirt.setup import placing, services, tool
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
+from storpool_ovirt.setup.trusted import Trusted
 
 VDSM = "/usr/libexec/vdsm"
 HOOKS = f"{VDSM}/hooks"
@@ -31,6 +32,7 @@ def steps(site: Site) -> list[Step]:
     """Return the plan of a host."""
     return [
         *([Node(site)] if site.is_node else []),
+        *([] if site.is_packaged else [Trusted(site)]),
         Folder(
             site,
             ("log-folder", "the folder of root's logs"),
