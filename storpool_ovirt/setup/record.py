@@ -80,12 +80,14 @@ class Record:
             return
         self._write()
 
-    def close(self) -> None:
-        """Take the record away: what is still in it was left for good."""
+    def close(self, with_folder: bool) -> None:
+        """Take the record away: what is still in it was left for good. `with_folder`: its folder
+        too, where nothing else is in it and no package has it."""
         seen = placing.look(self._path)
         if seen.kind == placing.FILE:
             placing.removed(self._path, seen)
-        placing.emptied(self._folder)
+        if with_folder:
+            placing.emptied(self._folder)
 
     def tidy(self) -> None:
         """Take away what a run left that died while it wrote this."""

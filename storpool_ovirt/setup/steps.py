@@ -105,7 +105,7 @@ def undone(
     """Take a plan back, or only look at it."""
     rows = [_row(step, _undone(step, dry_run), told) for step in reversed(steps)]
     if not dry_run and not any(row.found.state == FAILED for row in rows):
-        site.record.close()
+        site.record.close(with_folder=not (site.is_packaged or site.has_packages))
     return rows
 
 
