@@ -113,7 +113,7 @@ class Record:
 
     def _write(self) -> None:
         if not presence.there(self._folder):
-            placing.folder(self._folder, 0o700, _OWNER)
+            placing.folder(self._folder, 0o755, _OWNER)  # what doctor finds is there too
         content = json.dumps(self._facts, indent=1, sort_keys=True).encode()
         placing.file(self._path, placing.New(content, 0o600, _OWNER), placing.look(self._path))
 
