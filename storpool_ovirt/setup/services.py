@@ -48,10 +48,13 @@ class Systemd:
         self._unit = unit
 
     def has(self, path: str) -> bool:
-        """Whether it has read the drop-in as it is; True where it does not run."""
+        """Whether it has read the drop-in as it is; True where it does not run, or has no such
+        unit."""
         if not is_booted(self._root):
             return True
-        known = properties(self._unit, "DropInPaths", "NeedDaemonReload")
+        known = properties(self._unit, "DropInPaths", "NeedDaemonReload", "LoadState")
+        if known["LoadState"] == "not-found":
+            return True
         return path in known["DropInPaths"].split() and known["NeedDaemonReload"] != "yes"
 
     def tell(self) -> None:

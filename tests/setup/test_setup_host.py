@@ -312,6 +312,24 @@ class TestServices:
         assert booted.run()["restarts"] == []
 
 
+@pytest.mark.parametrize("sign", ["VARIANT_ID", "imgbase"])
+def test_pip_on_a_node_is_refused(host: Setup, sign: str) -> None:
+    """Its next upgrade would lose all of it, and VMs would start unfenced; what was put there
+    before it was known can be taken back."""
+    before = host.tree()
+    host.run()
+    if sign == "imgbase":
+        host.machine.tool("../bin/imgbase", "")
+    else:
+        host.machine.write("/etc/os-release", 'NAME="oVirt Node"\nVARIANT_ID="ovirt-node"\n')
+    said = host.run(code=1)["error"]
+    assert "this is oVirt Node" in said
+    assert "install our packages with dnf" in said
+    host.machine.do("rm -f /usr/bin/imgbase; cp -a /usr/lib/os-release /srv/ 2>/dev/null || true")
+    host.run("--undo")
+    assert {*host.tree()} == {*before}
+
+
 def test_the_settings_may_be_written_anew(host: Setup) -> None:
     """Root reads /etc/storpool.conf at each call: a tool that replaces it takes nothing away."""
     host.run()
