@@ -112,7 +112,7 @@ def test_what_is_wrongly_asked_is_refused_before_anybody_waits(
     """In one sentence; monitoring takes 1 and 2 for what was found, so it is 3."""
     give_checks(machine, host=SILENT.format("host"))
     before = machine.tree("/etc")
-    patience_seconds = patience(machine)
+    patience_seconds = patience()
     began = time.monotonic()
     refused = doctor(machine, *arguments, code=3)
     assert time.monotonic() - began < patience_seconds / 2
@@ -136,7 +136,7 @@ def test_a_terminal_without_letters_of_others_has_it_too(machine: Machine) -> No
 def test_a_check_that_never_ends_holds_nobody_up(machine: Machine) -> None:
     """T73: all of it ends within ten seconds, as seen from outside, and the others are told."""
     give_checks(machine, host=(SILENT + FINE).format("host"))
-    patience_seconds = patience(machine)
+    patience_seconds = patience()
     began = time.monotonic()
     told = document(machine, "host", code=3)
     assert time.monotonic() - began < patience_seconds

@@ -44,7 +44,7 @@ def silent_port() -> Iterator[int]:
 
 def looked(machine: Machine, place: str) -> dict[str, Any]:
     """Return the document, told in time, in which something is wrong or could not be looked at."""
-    patience_seconds = patience(machine)
+    patience_seconds = patience()
     began = time.monotonic()
     said = machine.run("storpool-ovirt", "doctor", place, "--json")
     assert time.monotonic() - began < patience_seconds
