@@ -84,8 +84,11 @@ class Site:
         )
 
     def tree(self) -> dict[str, str]:
-        """Return all that is where the role works, but when a setup last changed a key."""
-        return {name: each for name, each in self.machine.tree(*TOPS).items() if name != RECORD}
+        """Return all that is where the role works, but logs, and when a setup last changed a key."""
+        found = self.machine.tree(*TOPS)
+        return {
+            name: each for name, each in found.items() if name != RECORD and name[-4:] != ".log"
+        }
 
     def served(self) -> list[str]:
         """Return what systemd was told to do."""

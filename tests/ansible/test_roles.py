@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from typing import TYPE_CHECKING
 
 import played_machines
@@ -9,6 +11,8 @@ import pytest
 from played_machines import HOST_TASKS, POST_TASKS, Site, steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rigs.machine import Machine
 
 # Whatever setup has put there, spoiled in every way that a file or a folder can be; by the title of
@@ -30,7 +34,7 @@ ENGINE_BROKEN = {
     "StorPool's token for Engine": "chmod 0644 /etc/ovirt-engine/storpool-ovirt/token",
     "the fence agent among Engine's": "engine-config -s CustomVdsFenceType=another",
 }
-RESTART = {"engine": "ovirt-engine", "host": "vdsmd"}
+DOCTOR = "Ask storpool-ovirt doctor"
 _HOOKS = "/usr/libexec/vdsm/hooks"
 HOST_BROKEN = {
     "the folder of root's logs": "chmod 0755 /var/log/storpool-ovirt",
@@ -57,19 +61,58 @@ def site(request: pytest.FixtureRequest, machine: Machine) -> Site:
     return make(machine)
 
 
-def test_check_mode_tells_what_is_done_then_and_once_is_enough(site: Site) -> None:
-    """It changes nothing; what it promised is done by the first run, which shows no secret at -vvv
-    and restarts nothing, and nothing by the second; taken off, all is as it was."""
+class _Health(http.server.BaseHTTPRequestHandler):
+    """Engine's page of its health: it is up at the second question."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        type(self).asked += 1
+        self.send_response(200 if self.asked > 1 else 503)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def health() -> Iterator[list[str]]:
+    """Where such a page is, in words for the role."""
+    _Health.asked = 0
+    with http.server.HTTPServer(("127.0.0.1", 0), _Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = f"http://127.0.0.1:{server.server_port}/"
+        yield ["-e", f"__engine_health_page={page}", "-e", "__engine_health_delay=1"]
+        server.shutdown()
+
+
+def test_check_mode_tells_what_is_done_then_and_once_is_enough(
+    site: Site, health: list[str]
+) -> None:
+    """It changes nothing; what it promised is done by the first run, which shows no secret at -vvv,
+    and nothing by the second; taken off, all is as it was.
+
+    A service is restarted where that is asked and setup says that it has to be, and then Engine is
+    waited for; doctor is asked at the end, and not in check mode, as it would tell what the role is
+    about to mend.
+    """
+    service = {"engine": "ovirt-engine", "host": "vdsmd"}[site.role]
+    asked = {f"restart_{service.removeprefix('ovirt-')}": True}
     before = site.tree()
-    checked = site.play("--check").check()
-    assert site.tree() == before
+    checked = site.play("--check", *health, **asked, doctor=True, doctor_fails_on="unknown").check()
+    assert (site.tree(), site.served(), _Health.asked) == (before, [], 0)
     assert len(steps(checked)) > 5
-    first = site.play("-vvv", "--diff").check(changed=checked.counts["changed"])
+    assert DOCTOR not in checked.text
+    given = {"doctor": True, "doctor_fails_on": "never", **asked}
+    first = site.play("-vvv", "--diff", *health, **given).check(changed=checked.counts["changed"])
     assert (first.changed, steps(first)) == (checked.changed, steps(checked))
-    assert f"{RESTART[site.role]}: " in first.text
-    assert site.served() == []
+    assert f"{service}: " in first.text
+    assert site.served() == [f"restart {service}"]
+    assert _Health.asked == (2 if site.role == "engine" else 0)
+    assert first.text.index(DOCTOR) > first.text.index(f"Restart {service}")
     whole = site.tree()
-    assert steps(site.play().check(changed=0)) == []
+    assert steps(site.play(*health).check(changed=0)) == []
     gone = site.play("--check", state="absent").check()
     assert site.tree() == whole
     undone = site.play(state="absent").check()
@@ -79,7 +122,8 @@ def test_check_mode_tells_what_is_done_then_and_once_is_enough(site: Site) -> No
 
 def test_what_was_broken_is_mended_and_only_that(site: Site) -> None:
     """Each link, file, folder, mode and setting: the next run names those steps and no other, and
-    the tree is what it was; what somebody else has changed beside ours stays."""
+    the tree is what it was; what somebody else has changed beside ours stays. Nothing is restarted,
+    as nobody asked for it."""
     site.play().check()
     whole = site.tree()
     broken = ENGINE_BROKEN if site.role == "engine" else HOST_BROKEN
@@ -89,7 +133,7 @@ def test_what_was_broken_is_mended_and_only_that(site: Site) -> None:
     assert site.tree() != whole
     mended = site.play().check(changed=3 if site.role == "engine" else 1)
     assert steps(mended) == sorted(broken)
-    assert site.tree() == whole
+    assert (site.tree(), site.served()) == (whole, [])
     if site.role == "engine":
         asked = site.machine.run("engine-config", "-g", "CustomVdsFenceType").stdout
         assert asked == "CustomVdsFenceType: another,storpool version: general\n"
