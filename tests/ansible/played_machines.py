@@ -84,7 +84,7 @@ class Site:
         )
 
     def tree(self) -> dict[str, str]:
-        """Return all that is where the role works, but logs, and when a setup last changed a key."""
+        """Return all that is where the role works, but logs, and when a key was last changed."""
         found = self.machine.tree(*TOPS)
         return {
             name: each for name, each in found.items() if name != RECORD and name[-4:] != ".log"
