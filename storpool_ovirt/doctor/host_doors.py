@@ -112,8 +112,11 @@ def _run(words: list[str]) -> None:
 def token_reach(site: Site) -> Iterator[Result]:
     """Try as other users to read each file that has the token."""
     _hide_token(site)
-    for path in _token_files(site):
+    paths = _token_files(site)
+    for path in paths:
         yield from _readers(site, path)
+    if not paths:
+        yield checks.ok(f"{storpool_conf.FILE} and what is beside it have no token")
 
 
 def _hide_token(site: Site) -> str:

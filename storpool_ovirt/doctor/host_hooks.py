@@ -41,9 +41,9 @@ def _ran(site: Site, point: str) -> Result:
     if not presence.there(path):
         cause = f"{path} is a link that leads nowhere"
         return _bad(point, cause, f"rm {path}; {host_steps.again().fix}")
+    # Vdsm lists the folder, and runs what it finds there.
+    listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
     try:
-        # Vdsm lists the folder, and runs what it finds there.
-        listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
         ended = asking.ask(site, [path], As(host.VDSM), host.PROGRAM_SECONDS)
     except asking.Missing as error:
         return _closed(site, point, path, str(error))
@@ -62,7 +62,7 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
         return _bad(point, cause, host_steps.reinstalled())
     place = host.barrier(path, host.VDSM)
     if not place:
-        return _bad(point, why, f"{host_steps.SETUP}; or  {host_steps.reinstalled()}")
+        return _bad(point, why, host_steps.either())
     cause = f"user vdsm cannot use {place} ({why})"
     if not place.startswith(tuple(site.path(each) for each in _OURS)):
         return _bad(point, cause, f"chmod a+rx {place}, or install where user vdsm can read")

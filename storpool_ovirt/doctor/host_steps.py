@@ -32,6 +32,12 @@ def reinstalled() -> str:
     return installation.mend(installation.HOST)
 
 
+def either() -> str:
+    """Return what brings a program back that is there and does not work: its link, or its code."""
+    found = dict.fromkeys((again().fix, reinstalled()))
+    return "; or  ".join(found)
+
+
 def _set_up(root: str, ids: tuple[str, ...]) -> str:
     """Set this host up, as the command does; raise one of our errors where a step of these ids is
     not done then."""
