@@ -57,10 +57,18 @@ def _of_adapter(site: Site, tables: Tables, domain: Domain) -> Result | None:
     if asked is None:
         return _mistaken(tables, domain, domain.mistake) if domain.mistake else None
     file = site.path(f"{engine_machine.ADAPTERS}/{asked}-adapter")
-    if "\0" not in file and presence.there(file):
+    if _is_there(file):
         return checks.ok(f"it is of another adapter, {file}", domain.name)
     cause = f"its adapter {names.shown(str(asked))} is not there: {file}"
     return _mistaken(tables, domain, domain.mistake or cause)
+
+
+def _is_there(file: str) -> bool:
+    """Return whether a program is there; one whose name nobody can look at is not."""
+    try:
+        return "\0" not in file and presence.there(file)
+    except errors.Unseen:
+        return False
 
 
 def _mistaken(tables: Tables, domain: Domain, cause: str) -> Result:

@@ -139,6 +139,6 @@ def is_open_to_all(path: str) -> bool:
             place = os.path.dirname(place)
             if not os.stat(place).st_mode & stat.S_IXOTH:
                 return False
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in its name, which config.domain refuses
         return False
     return True

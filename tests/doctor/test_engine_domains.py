@@ -101,7 +101,7 @@ def test_a_token_file_that_all_can_read_is_closed(served: ServedMachine) -> None
 
 @pytest.mark.parametrize(
     ("adapter", "result"),
-    [("storpol", "critical"), ("other", "ok"), ("nosuch", "critical")],
+    [("storpol", "critical"), ("other", "ok"), ("x/" * 3000, "critical")],
 )
 def test_an_adapter_that_is_not_there(served: ServedMachine, adapter: str, result: str) -> None:
     """Mistyped, another vendor's, another vendor's that is gone."""

@@ -72,6 +72,16 @@ def test_a_token_that_all_can_read_is_told(token_file: Path, mode: int, is_open:
     assert told({**options, gate.TOKEN_FILE: f"{token_file}.none"}) == {}
 
 
+@pytest.mark.parametrize(
+    "value", [None, "", 0, True, ["/x"], {"a": 1}, "a\0b", "/x\0", "/x" * 3000]
+)
+@pytest.mark.parametrize("key", [gate.ADAPTER, gate.TOKEN_FILE, "sp_template", "x", "é\n'\"$`"])
+def test_no_value_breaks_the_gate(key: str, value: object) -> None:
+    """What is no value of an option config.domain refuses, in its own words."""
+    for fault in gate.faults({**FINE, key: value}):
+        assert str(fault.error)
+
+
 def test_the_token_in_options_is_told_and_not_shown() -> None:
     """It stands on command lines, and a file beside it is never read."""
     found = told({**FINE, gate.TOKEN: "c4nary-t0ken", gate.TOKEN_FILE: "/x"})
