@@ -66,8 +66,10 @@ def collections(tmp_path: Path) -> Path:
 
 
 def test_its_version_and_licence_are_the_products() -> None:
-    """It is released with the product, under the same licence."""
+    """It is released with the product, under the same licence; its changes are told."""
     assert read("galaxy.yml")["version"] == storpool_ovirt.__version__
+    changes = (COLLECTION / "CHANGELOG.md").read_text()
+    assert f"\n## {storpool_ovirt.__version__}\n" in changes
     assert (COLLECTION / "LICENSE").read_text() == (TREE / "LICENSE").read_text()
 
 
