@@ -138,6 +138,7 @@ class Entries:
         self._record = record
         self._versions = versions
         self._is_wanted = wanted
+        self._read: dict[str, dict[str, str]] = {}  # until it is changed: each look takes seconds
 
     def look(self) -> Found:
         """As Step has it."""
@@ -154,8 +155,7 @@ class Entries:
     def do(self) -> None:
         """As Step has it."""
         for of, version, value in self._changes(merged):
-            self._record.configured()
-            write(of.key, value, version)
+            self._write(of, version, value)
 
     def look_back(self) -> Found:
         """As Step has it."""
@@ -174,8 +174,7 @@ class Entries:
         """As Step has it."""
         for of, version, value in self._changes(without):
             if value or of.may_be_empty:
-                self._record.configured()
-                write(of.key, value, version)
+                self._write(of, version, value)
 
     def _only_ours(self, keys: Sequence[str]) -> Found:
         """Return what to say where engine-config takes no empty value."""
@@ -192,11 +191,18 @@ class Entries:
         """Return which keys of which versions would be changed, and to what."""
         changes = []
         for ours in self._ours:
-            for version, value in read(ours.list.key).items():
+            key = ours.list.key
+            self._read[key] = self._read.get(key) or read(key)
+            for version, value in self._read[key].items():
                 new = change(value, ours)
                 if (not self._versions or version in self._versions) and new != value:
                     changes.append((ours.list, version, new))
         return changes
+
+    def _write(self, of: List, version: str, value: str) -> None:
+        self._read.pop(of.key, None)
+        self._record.configured()
+        write(of.key, value, version)
 
     def _keys(self) -> str:
         return " and ".join(ours.list.key for ours in self._ours)

@@ -28,7 +28,7 @@ FRESH: dict[str, dict[str, str]] = {
     "UserDefinedVMProperties": {"4.6": "", "4.7": "", "4.8": ""},
     "ManagedBlockDomainSupported": {"4.5": "false", "4.6": "true", "4.7": "true"},
 }
-_PROGRAM = r"""#!PYTHON -I
+_PROGRAM = r"""#!PYTHON -IS
 import json, re, sys
 
 STORE, CALLS = {store!r}, {calls!r}

@@ -103,6 +103,15 @@ def test_engine_lets_nobody_empty_a_fence_key(engine: Setup, keys: Keys) -> None
 REFUSAL = "This key value cannot be empty."
 
 
+def test_engine_is_asked_no_more_than_it_has_to_be(engine: Setup, keys: Keys) -> None:
+    """Each call is a Java that starts: each key is read once to look, and once after a change."""
+    engine.run()
+    assert sum(call.startswith("-g ") for call in keys.calls()) == 4
+    before = len(keys.calls())
+    engine.run()
+    assert keys.calls()[before:] == [f"-g {TYPES}", f"-g {OPTIONS}"]
+
+
 def test_it_may_be_left_out(engine: Setup, keys: Keys) -> None:
     """--no-fence-agent asks Engine nothing."""
     assert states(engine.run("--no-fence-agent"))["fence-agent"] == "not needed"
