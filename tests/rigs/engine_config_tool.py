@@ -115,10 +115,10 @@ class Keys:
         return done.returncode, done.stdout
 
 
-def installed(machine: Machine, **given: dict[str, str]) -> Keys:
-    """Put it on a machine, with the options of a fresh Engine and these."""
+def installed(machine: Machine, python: str = "", **given: dict[str, str]) -> Keys:
+    """Put it on a machine, with the options of a fresh Engine and these; `python` runs it."""
     machine.write(STORE, json.dumps({**FRESH, **given}))
     program = _PROGRAM.format(store=STORE, calls=CALLS)
-    python = machine.do("readlink -f /opt/storpool-ovirt/bin/python3").strip()
+    python = python or machine.do("readlink -f /opt/storpool-ovirt/bin/python3").strip()
     machine.write("/usr/bin/engine-config", program.replace("PYTHON", python, 1), 0o755)
     return Keys(machine)
