@@ -3,13 +3,11 @@ environment."""
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import selectors
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
@@ -74,7 +72,8 @@ def ask(
     if limit <= 0:
         raise Silent(f"{command[0]} was not asked: no time was left")
     how = how or As()
-    with tempfile.TemporaryFile() as given:
+    # Memory, not a file: a full disk is what somebody may be looking for.
+    with open(os.memfd_create("given"), "r+b") as given:
         given.write(how.given)
         given.seek(0)
         process = _started(command, how, given)
@@ -129,7 +128,7 @@ def _rights(user: str) -> dict[str, Any]:
         return {}
     if os.geteuid() != 0:
         raise Missing(f"only root can be user {user}: run this as root")
-    groups = [each.gr_gid for each in grp.getgrall() if user in each.gr_mem]
+    groups = os.getgrouplist(user, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 

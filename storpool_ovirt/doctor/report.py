@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import storpool_ovirt
 from storpool_ovirt import secret, sentences
-from storpool_ovirt.doctor import checks, mending
+from storpool_ovirt.doctor import checks, mending, run
 
 Row = Mapping[str, Any]
 
@@ -66,6 +66,9 @@ def document(look: Look, mended: Sequence[mending.Step] | None = None) -> dict[s
     if mended is not None:
         facts["mended"] = [each._asdict() for each in mended]
     masked: dict[str, Any] = _without_secrets(facts)
+    for given, shown in zip(facts["checks"], masked["checks"]):
+        if given["fix"] != shown["fix"]:  # what is left of it could be another command
+            shown["fix"] = run.UNSHOWN_FIX
     return masked
 
 

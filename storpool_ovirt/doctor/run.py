@@ -13,7 +13,7 @@ import pickle
 import selectors
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from storpool_ovirt import errors, installation, sentences
@@ -25,7 +25,10 @@ from storpool_ovirt.doctor.checks import Check, Finding, Result, Site
 LAST_SECONDS = 0.5
 TEXT_MAX = 4000
 RESULTS_MAX = 1000
+UNSHOWN_FIX = "it cannot be shown: it would have a secret in it, or is too long to be pasted"
 _PIECE_BYTES = 1 << 16
+_LENGTH_BYTES = 4  # in front of each result; 0 is the end
+_LOOK_AGAIN = 0.01
 
 
 @dataclass
@@ -55,8 +58,7 @@ def examined(site: Site, table: Sequence[Check], limit_seconds: float) -> list[F
         for each, findings in _ended(running):
             found[each.pid] = findings
     finally:
-        for each in running:
-            _end(each)
+        _end(running)
     return [finding for each in running for finding in found[each.pid]]
 
 
@@ -84,55 +86,59 @@ def _live(site: Site, check: Check, writing: int) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(nowhere, number)
-        data = pickle.dumps(_results(site, check))
-        while data:
-            data = data[os.write(writing, data[:_PIECE_BYTES]) :]
+        for result in _results(site, check):
+            data = pickle.dumps(_shown(result, site.secrets))
+            data = len(data).to_bytes(_LENGTH_BYTES, "big") + data
+            while data:
+                data = data[os.write(writing, data[:_PIECE_BYTES]) :]
+        os.write(writing, bytes(_LENGTH_BYTES))
     finally:
         os._exit(0)
 
 
-def _results(site: Site, check: Check) -> list[Result]:
-    """Return what a check found, without secrets; a failure of the check is a result too."""
-    found: list[Result] = []
+def _results(site: Site, check: Check) -> Iterator[Result]:
+    """Yield what a check finds, as it finds it; a failure of the check is a result too."""
     try:
-        for result in check.look(site):
-            found.append(result)
-            if len(found) >= RESULTS_MAX:
-                found.append(checks.unknown(f"there is more than the first {RESULTS_MAX} tell"))
+        for number, result in enumerate(check.look(site)):
+            if number == RESULTS_MAX:
+                yield checks.unknown(f"there is more than the first {RESULTS_MAX} tell")
                 break
+            yield result
     except (Unasked, errors.Error) as error:
-        found.append(checks.unknown(str(error)))
+        yield checks.unknown(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        found.append(checks.unknown(f"{where}{error.strerror or error}"))
+        yield checks.unknown(f"{where}{error.strerror or error}")
     except ModuleNotFoundError as error:
         kind = installation.ENGINE if site.place == checks.ENGINE else installation.HOST
         missing = f"{(error.name or str(error)).partition('.')[0]} is not installed"
-        found.append(checks.unknown(missing, installation.mend(kind, error)))
+        yield checks.unknown(missing, installation.mend(kind, error))
     except Exception as error:  # one check that is broken takes no other with it
-        found.append(
-            checks.unknown(
-                f"internal error of this check, {error.__class__.__name__}: {error}",
-                "report it, with the release of storpool-ovirt",
-            )
+        yield checks.unknown(
+            f"internal error of this check, {error.__class__.__name__}: {error}",
+            "report it, with the release of storpool-ovirt",
         )
+
+
+def _shown(result: Result, secrets: Sequence[str]) -> Result:
+    """Return a result as people may read it.
+
+    A fix is pasted into a shell of root's: it is shown as it is, or not at all. What a mask or a
+    cut takes from it could be what quotes the rest.
+    """
     hidden = sentences.Secrets()
-    for secret in site.secrets:
+    for secret in secrets:
         hidden.hide(secret)
-    return [_shown(each, hidden) for each in found]
-
-
-def _shown(result: Result, hidden: sentences.Secrets) -> Result:
-    """Return a result as people may read it."""
 
     def text(given: str) -> str:
         return sentences.shortened(sentences.visible(hidden.masked(given)), TEXT_MAX)
 
+    fix = text(result.fix)
     return replace(
         result,
         cause=text(result.cause),
         risk=text(result.risk),
-        fix=text(result.fix),
+        fix=fix if fix == result.fix else UNSHOWN_FIX,
         subject=text(result.subject),
     )
 
@@ -154,23 +160,42 @@ def _ended(running: Sequence[_Running]) -> Iterable[tuple[_Running, list[Finding
                 if time.monotonic() >= key.data.end:
                     open_ones.unregister(key.fd)
                     taken = time.monotonic() - key.data.started
-                    gave_up = checks.unknown(f"this check did not end within {taken:.2g} s")
-                    yield key.data, [Finding(key.data.check, gave_up, taken)]
+                    gave_up = f"this check did not end within {taken:.2g} s"
+                    yield key.data, _findings(key.data, gave_up)
 
 
-def _findings(ended: _Running) -> list[Finding]:
+def _findings(ended: _Running, gave_up: str = "the process of this check died") -> list[Finding]:
+    """Return what a check told, and with `gave_up` that it did not come to its end."""
     taken = time.monotonic() - ended.started
-    try:
-        results = pickle.loads(b"".join(ended.pieces))  # noqa: S301  it is ours, by a pipe of ours
-    except (EOFError, pickle.UnpicklingError):
-        results = [checks.unknown("the process of this check died")]
+    results, told, at = [], b"".join(ended.pieces), 0
+    has_ended = False
+    while not has_ended and len(told) >= at + _LENGTH_BYTES:
+        start = at + _LENGTH_BYTES
+        at = start + int.from_bytes(told[at:start], "big")
+        has_ended = at == start
+        if not has_ended and len(told) >= at:
+            results.append(pickle.loads(told[start:at]))  # noqa: S301  it is ours, by our own pipe
+    if not has_ended:
+        results.append(checks.unknown(gave_up))
     return [Finding(ended.check, each, taken) for each in results]
 
 
-def _end(running: _Running) -> None:
-    """End the process of a check, and all that it started and left."""
-    os.close(running.reading)
-    with contextlib.suppress(OSError):
-        os.killpg(running.pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(running.pid, 0)
+def _end(running: Sequence[_Running]) -> None:
+    """End the processes of all checks, and what they started and left.
+
+    One that the kernel does not let go (a disk that hangs) is left to itself.
+    """
+    for each in running:
+        os.close(each.reading)
+        with contextlib.suppress(OSError):
+            os.killpg(each.pid, signal.SIGKILL)
+    left, end = {each.pid for each in running}, time.monotonic() + LAST_SECONDS
+    while left:
+        for pid in [*left]:
+            with contextlib.suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    continue
+            left.discard(pid)
+        if not left or time.monotonic() >= end:
+            break
+        time.sleep(_LOOK_AGAIN)

@@ -129,7 +129,57 @@ def test_no_secret_is_told() -> None:
     [result] = found(look)
     assert "canary" not in str(result)
     assert "\x1b" not in result.cause
-    assert "***" in result.fix
+    assert result.fix == run.UNSHOWN_FIX
+
+
+@pytest.mark.parametrize("odd", ["x" * run.TEXT_MAX, "canary-4711", "\x1b[2J", "\n"])
+def test_a_fix_is_shown_as_it_is_or_not_at_all(odd: str) -> None:
+    """What a cut, a mask or an escape takes from a command may be what quotes the rest of it."""
+
+    def look(site: Site) -> Iterator[Result]:
+        site.hide("canary-4711")
+        yield Result("warning", "cause", "risk", f"chmod 600 '/etc/{odd}'; true")
+        yield Result("warning", "cause", "risk", "chmod 600 '/etc/x'")
+
+    hidden, shown = found(look)
+    assert hidden.fix == run.UNSHOWN_FIX
+    assert shown.fix == "chmod 600 '/etc/x'"
+
+
+def test_what_was_found_before_a_check_was_ended_is_kept() -> None:
+    """One domain whose API is silent does not hide the others."""
+
+    def look(site: Site) -> Iterator[Result]:
+        yield checks.ok("first")
+        yield Result("critical", "second")
+        time.sleep(FOREVER)
+
+    first, second, ended = found(look, seconds=0.5)
+    assert (first.cause, second.result, ended.result) == ("first", "critical", "unknown")
+    assert "did not end within" in ended.cause
+
+
+def test_a_check_that_cannot_be_ended_is_left_to_itself() -> None:
+    """As one in a disk that hangs: the rest is told in time. Here a debugger holds it."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def holds(site: Site) -> Iterator[Result]:
+        me = os.getpid()
+        if os.fork() == 0:
+            os.setsid()
+            if libc.ptrace(16, me, None, None) == 0:  # PTRACE_ATTACH
+                os.waitpid(me, 0)
+                time.sleep(6)
+            os._exit(0)
+        time.sleep(FOREVER)
+        yield checks.ok("never")
+
+    began = time.monotonic()
+    held, well = found(holds, lambda _: [checks.ok("well")], seconds=0.5)
+    assert time.monotonic() - began < 4
+    assert (held.result, well.cause) == ("unknown", "well")
 
 
 def test_a_tool_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +191,13 @@ def test_a_tool_gets_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch)
     assert "PYTHONPATH" not in answer.out
     assert "GIVEN=1" in answer.out
     assert answer.out.split()[-2:] == ["/tmp", "200000"]
+
+
+def test_a_full_disk_blinds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a tool is given is in memory, not in a folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", "/no/folder")
+    answer = asking.ask(Site(checks.HOST), ["cat"], asking.As(given=b"text"))
+    assert answer.out == "text"
 
 
 def test_a_tool_that_tells_without_end_is_silent() -> None:

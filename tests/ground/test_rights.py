@@ -248,6 +248,7 @@ ALONE = {
     "processes": "/proc",
     "child": "/proc",
     "run": "/dev/null",
+    "asking": "memory",
     "dispatcher": "/proc",
     "client_file": "in a folder that it refuses where another user can replace it",
     "diversion": "opens that folder, to lock it",
