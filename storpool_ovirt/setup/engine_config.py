@@ -23,16 +23,17 @@ PROGRAM = "engine-config"
 # A Java that starts, and asks Engine's database.
 LIMIT_SECONDS = 60.0
 GENERAL = "general"  # the version of what has none
+_CLASS = re.compile(r"\[(?:\\.|[^\[\]\\])*\]", re.DOTALL)
 
 
 class List(NamedTuple):
     """A key that is a list: between what its entries stand, what their names end with, and whether
-    engine-config takes one without any."""
+    they have patterns, of which engine-config takes a list without any."""
 
     key: str
     separator: str
     ends_name: str
-    may_be_empty: bool = False
+    has_patterns: bool = False
 
 
 class Entry(NamedTuple):
@@ -45,7 +46,7 @@ class Entry(NamedTuple):
 
 FENCE_TYPES = List("CustomVdsFenceType", ",", "")
 FENCE_OPTIONS = List("CustomVdsFenceOptionMapping", ";", ":")
-VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=", may_be_empty=True)
+VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=", has_patterns=True)
 # docs/fencing.md: the agent's port is a client id, and goes to it as it is.
 FENCE_AGENT = (
     Entry(FENCE_TYPES, "storpool", "storpool"),
@@ -54,20 +55,8 @@ FENCE_AGENT = (
 
 
 def entries(value: str, of: List) -> list[str]:
-    """Return the entries of a list.
-
-    A separator within brackets, or behind a backslash, is part of a regular expression.
-    """
-    found, depth, escaped = [""], 0, False
-    for each in value:
-        if each == of.separator and not depth and not escaped:
-            found.append("")
-            continue
-        found[-1] += each
-        if not escaped and each in "[]":
-            depth = 1 if each == "[" else 0
-        escaped = each == "\\" and not escaped
-    return [each for each in found if each.strip()]
+    """Return the entries of a list."""
+    return [each for each in _pieces(value, of) if each.strip()]
 
 
 def name_of(entry: str, of: List) -> str:
@@ -76,22 +65,48 @@ def name_of(entry: str, of: List) -> str:
 
 
 def merged(value: str, ours: Entry) -> str:
-    """Return a list with our entry in it, in the place of one of the same name, else at its end;
-    all others as they were."""
-    found, of = entries(value, ours.list), ours.list
-    if ours.text in found:
-        return value
-    if any(name_of(each, of) == ours.name for each in found):
-        kept = [ours.text if name_of(each, of) == ours.name else each for each in found]
-        return of.separator.join(kept)
-    return of.separator.join([*found, ours.text])
+    """Return a list with our entry in it once, in the place of the first of that name, else at its
+    end; all others as they were."""
+    of, kept, has_it = ours.list, [], False
+    if not value.strip():
+        return ours.text
+    for each in _pieces(value, of):
+        if name_of(each, of) != ours.name:
+            kept.append(each)
+        elif not has_it:
+            kept.append(each if each.strip() == ours.text else ours.text)
+            has_it = True
+    return of.separator.join(kept if has_it else [*kept, ours.text])
 
 
 def without(value: str, ours: Entry) -> str:
     """Return a list without our entry, all others as they were."""
-    found, of = entries(value, ours.list), ours.list
+    found, of = _pieces(value, ours.list), ours.list
     kept = [each for each in found if name_of(each, of) != ours.name]
     return value if len(kept) == len(found) else of.separator.join(kept)
+
+
+def _pieces(value: str, of: List) -> list[str]:
+    """Return what stands between the separators, also nothing: joined it is the list again.
+
+    A separator within brackets, or behind a backslash, is part of a regular expression.
+    """
+    found, at, start = [], 0, 0
+    while at < len(value):
+        if value[at] == of.separator:
+            found.append(value[start:at])
+            start = at + 1
+        at = _behind(value, at) if of.has_patterns else at + 1
+    return [*found, value[start:]]
+
+
+def _behind(value: str, at: int) -> int:
+    """Return where what is at a place of a list ends: a character, one behind a backslash, or a
+    class of a regular expression. A bracket that nobody closes is a character."""
+    if value[at] == "\\":
+        return at + 2
+    end = _CLASS.match(value, at)
+    return end.end() if end else at + 1
 
 
 def read(key: str) -> dict[str, str]:
@@ -164,7 +179,7 @@ class Entries:
         changes = self._changes(without)
         if not changes:
             return Found(NOT_NEEDED, f"{self._keys()} have nothing of ours")
-        alone = [of.key for of, _, value in changes if not value and not of.may_be_empty]
+        alone = [of.key for of, _, value in changes if not value and not of.has_patterns]
         if len(alone) == len(changes):
             return self._only_ours(alone)
         ours = ", ".join(sorted({of.key for of, _, _ in changes}))
@@ -173,7 +188,7 @@ class Entries:
     def undo(self) -> None:
         """As Step has it."""
         for of, version, value in self._changes(without):
-            if value or of.may_be_empty:
+            if value or of.has_patterns:
                 self._write(of, version, value)
 
     def _only_ours(self, keys: Sequence[str]) -> Found:

@@ -1,17 +1,27 @@
-"""Programs of others that setup asks: run within a limit, their words as text, no stdin."""
+"""Programs of others that setup asks: run within a limit, their words as text, no stdin.
+
+They run as root: what our caller has in its environment and its folder decides nothing.
+"""
 
 from __future__ import annotations
 
 import os
+import selectors
 import shutil
 import subprocess
+import time
 from typing import NamedTuple
 
-from storpool_ovirt import errors
+from storpool_ovirt import config, errors
 
 # systemctl, visudo, multipathd: each answers in moments, or does not at all.
 LIMIT_SECONDS = 20.0
-FOLDERS = "/usr/sbin:/usr/bin:/sbin:/bin"
+# What a program wrote is there when it ends; whoever it left behind may hold its streams for ever.
+GRACE_SECONDS = 0.2
+# As systemd and sudo have it.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_PIECE_BYTES = 1 << 16
+_MAX_BYTES = 8 << 20
 
 
 class Ended(NamedTuple):
@@ -24,7 +34,7 @@ class Ended(NamedTuple):
 
 def found(name: str) -> str | None:
     """Return the path of a program, None where it is not here."""
-    return shutil.which(name, path=_path())
+    return shutil.which(name, path=PATH)
 
 
 def run(name: str, *arguments: str, seconds: float = LIMIT_SECONDS) -> Ended:
@@ -33,24 +43,56 @@ def run(name: str, *arguments: str, seconds: float = LIMIT_SECONDS) -> Ended:
     if program is None:
         raise errors.NotFound("program", name, "on this machine")
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [program, *arguments],
+            cwd="/",
+            env=_environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=seconds,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": _path()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
         )
-    except subprocess.TimeoutExpired as error:
-        raise errors.DeadlineExceeded(f"{name} {' '.join(arguments[:2])}", seconds) from error
     except OSError as error:
         raise errors.InputError(
             program, f"cannot be run ({error.strerror})", "correct that, then run this again"
         ) from error
-    out = done.stdout.decode("utf-8", "replace")
-    words = done.stderr.decode("utf-8", "replace").strip() or out.strip()
-    return Ended(done.returncode, out, words or f"exit code {done.returncode}")
+    with process:
+        try:
+            out, err = _read(process, time.monotonic() + seconds)
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            what = f"{name} {' '.join(arguments[:2])}"
+            raise errors.DeadlineExceeded(what, seconds) from error
+        finally:
+            if process.poll() is None:
+                process.kill()
+    words = err.strip() or out.strip()
+    return Ended(process.returncode, out, words or f"exit code {process.returncode}")
 
 
-def _path() -> str:
-    return f"{os.environ.get('PATH', '')}:{FOLDERS}".lstrip(":")
+def _environment() -> dict[str, str]:
+    own = {"LC_ALL": "C.UTF-8", "PATH": PATH}
+    return {**own, "STORPOOL_OVIRT_ROOT": config.root()} if config.root() else own
+
+
+def _read(process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
+    """Return what a program writes until it ends; raise TimeoutError where it does not."""
+    streams = [each for each in (process.stdout, process.stderr) if each is not None]
+    pieces = [bytearray() for _ in streams]
+    with selectors.DefaultSelector() as left:
+        for stream, piece in zip(streams, pieces):
+            left.register(stream, selectors.EVENT_READ, piece)
+        while left.get_map():
+            has_ended = process.poll() is not None
+            ready = left.select(GRACE_SECONDS)
+            if has_ended and not ready:
+                break
+            if time.monotonic() > end:
+                raise TimeoutError
+            for key, _ in ready:
+                new = os.read(key.fd, _PIECE_BYTES)
+                key.data.extend(new[: _MAX_BYTES - len(key.data)])
+                if not new:
+                    left.unregister(key.fileobj)
+    process.wait(max(0.1, end - time.monotonic()))
+    out, err = (piece.decode("utf-8", "replace") for piece in pieces)
+    return out, err

@@ -188,3 +188,29 @@ print(getattr(step, sys.argv[1])())
     assert keys.values("UserDefinedVMProperties")["4.8"] == "sp_qos=^[a-z]+$"
     do("undo")
     assert keys.values("UserDefinedVMProperties") == {"4.6": "", "4.7": "theirs=^(a|b)$", "4.8": ""}
+
+
+@pytest.mark.parametrize(
+    ("value", "merged"),
+    [
+        ("a[,storpool", "a[,storpool"),
+        ("a[", "a[,storpool"),
+        ("a,[x,storpool,y]", "a,[x,storpool,y]"),
+        ("a,,b", "a,,b,storpool"),
+        ("a, storpool ,,b", "a, storpool ,,b"),
+        ("storpool,a,storpool,b", "storpool,a,b"),
+        ("a\\,storpool", "a\\,storpool"),
+    ],
+)
+def test_what_stands_around_ours_hides_nothing(value: str, merged: str) -> None:
+    """Ours is there once, what others wrote stays to the letter, however odd it is."""
+    ours = engine_config.FENCE_AGENT[0]
+    assert engine_config.merged(value, ours) == merged
+    assert engine_config.merged(merged, ours) == merged
+
+
+def test_a_bracket_that_nobody_closes_hides_no_property() -> None:
+    """A class that ends does."""
+    ours = Entry(VM_PROPERTIES, "sp_qos", "sp_qos=^[a-z;]{1,64}$")
+    assert engine_config.merged(f"a=[x;{ours.text}", ours).count("sp_qos") == 1
+    assert engine_config.merged("a=^[;]$;;b=x", ours) == f"a=^[;]$;;b=x;{ours.text}"
