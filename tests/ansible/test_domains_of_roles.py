@@ -101,7 +101,8 @@ class Site:
             },
         )
         played = controller.read(done)
-        secrets = (self.api.password, self.machine.stage.simulator.token)
+        # Of the password what looks the same however it is written.
+        secrets = (self.api.password[:7], self.machine.stage.simulator.token)
         assert not [each for each in secrets if each in played.text]
         assert not [each for each in (self.folder / "tmp").rglob("*") if each.is_file()]
         return played
