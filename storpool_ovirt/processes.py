@@ -38,6 +38,19 @@ def words(pid: int) -> list[str]:
     return _parts(pid, "cmdline")
 
 
+def real_user(pid: int) -> int | None:
+    """Return the id of the user whose process it is; None where there is none, or it is hidden.
+
+    The owner of its folder in /proc is root for whoever may not be dumped.
+    """
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            line = next(each for each in file if each.startswith("Uid:"))
+        return int(line.split()[1])
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
+
+
 def environment(pid: int) -> dict[str, str]:
     """Return the environment that a process was started with; empty where it is not told."""
     pairs = (each.partition("=") for each in _parts(pid, "environ"))

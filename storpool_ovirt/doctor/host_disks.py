@@ -8,7 +8,7 @@ import grp
 import os
 import pwd
 import re
-import subprocess
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -166,9 +166,17 @@ def idle(site: Site) -> Iterator[Result]:
         age = time.time() - device.made_at if device else 0.0
         if device and device.open is False and age > IDLE_SECONDS:
             cause = f"it is attached here for {age / 3600:.0f} h, and nobody has it open"
-            fix = f"storpool-ovirt attachments --disk {disk.row.vol_id}; then reconcile --detach"
+            fix = _let_go(disk.row.vol_id)
             found.append(Result(checks.WARNING, cause, LEFT, fix, disk.row.vol_id))
     yield from _of_each(found, f"none of {len(live)} is attached for an hour without a use")
+
+
+def _let_go(vol_id: str) -> str:
+    """Return the commands for a volume; Vdsm's word for it may be anything, and is none of them."""
+    if not names.UUID.match(vol_id):
+        return "look with  storpool-ovirt attachments  which disk it is"
+    disk = shlex.quote(vol_id)
+    return f"storpool-ovirt attachments --disk {disk}; then reconcile --detach {disk}"
 
 
 def qemu(site: Site) -> Iterator[Result]:
@@ -187,7 +195,7 @@ def qemu(site: Site) -> Iterator[Result]:
         answer = asking.ask(site, words, As(host.QEMU))
         if answer.code != 0:
             cause = f"user qemu cannot read {path}: {answer.said}"
-            fix = f"namei -l {path}; ausearch -m avc -c qemu-kvm -ts recent"
+            fix = f"namei -l {shlex.quote(path)}; ausearch -m avc -c qemu-kvm -ts recent"
             found.append(Result(checks.CRITICAL, cause, _NO_QEMU, fix, live[0].row.vol_id))
     yield from _of_each(found, f"QEMU can open the {len(live)} that Vdsm has attached")
 
@@ -197,21 +205,15 @@ _NO_QEMU = "QEMU cannot open the disk: its VM does not start"
 
 def _foreign(path: str, facts: os.stat_result, vol_id: str) -> Result:
     node = os.path.realpath(path)
-    action = Action(f"chown vdsm:qemu {node}", functools.partial(_give, path=path))
+    action = Action(f"chown vdsm:qemu {shlex.quote(node)}", functools.partial(_give, path=path))
     cause = f"{path} is user {facts.st_uid}'s and group {facts.st_gid}'s, not vdsm:qemu"
     return Result(checks.CRITICAL, cause, _NO_QEMU, action.what, vol_id, action)
 
 
 def _give(root: str, path: str) -> str:
     del root  # the path has it
-    return _run(["chown", "vdsm:qemu", path], f"{path} is vdsm:qemu")
-
-
-def _run(words: list[str], done: str) -> str:
-    ended = subprocess.run(words, capture_output=True, check=False, text=True)
-    if ended.returncode != 0:
-        raise OSError(0, text.stripped(ended.stderr), words[-1])
-    return done
+    host.act(["chown", "vdsm:qemu", path])
+    return f"{path} is vdsm:qemu"
 
 
 def _uid(name: str) -> int:
@@ -239,7 +241,7 @@ def links(site: Site) -> Iterator[Result]:
         if names.device_path(global_id)[len("/dev/") :] not in answer.out.split():
             cause = f"udev does not know {names.device_path(global_id)} as a link of {node}"
             risk = "Vdsm's rule does not give the device to QEMU, and a VM may not start"
-            fix = f"udevadm trigger --settle {node}; then StorPool's udev rules"
+            fix = f"udevadm trigger --settle {shlex.quote(node)}; then StorPool's udev rules"
             found.append(Result(checks.WARNING, cause, risk, fix, global_id))
     yield from _of_each(found, f"udev knows the links of {len(here)} devices")
 
@@ -264,7 +266,7 @@ def holders(site: Site) -> Iterator[Result]:
 def _fix_of(above: str) -> str:
     label = re.search(r"\((.*)\)", above)
     if above.startswith("dm-"):
-        name = label.group(1) if label else above
+        name = shlex.quote(label.group(1) if label else above)
         return f"multipath -f {name}, or  dmsetup info {name}  and  vgchange -an  of its group"
     return "unmount, or end, what is there"
 
@@ -325,7 +327,8 @@ def _matches(pattern: str) -> bool:
 
 
 def _reconfigure(_root: str) -> str:
-    return _run(["multipathd", "reconfigure"], "multipathd has read its files again")
+    host.act(["multipathd", "reconfigure"])
+    return "multipathd has read its files again"
 
 
 def lvm(site: Site) -> Iterator[Result]:

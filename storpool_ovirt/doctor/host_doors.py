@@ -5,21 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 import stat
-import subprocess
 from collections.abc import Iterator
 
-from storpool_ovirt import errors, presence, processes, rights, storpool_conf, text
+from storpool_ovirt import errors, presence, processes, rights, storpool_conf
 from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.privilege import sudo_request
+from storpool_ovirt.setup import site as setup_site
 
 SUDOERS = "/etc/sudoers.d/storpool-ovirt"
 SUDO = ["sudo", "-n"]
 FENCE_AGENT = "/usr/sbin/fence_storpool"
 MONITOR_SECONDS = 6.0
+SHIPPED = "sudoers.d/storpool-ovirt"
+NOT_OURS = "with root as its owner, whatever was written there would come into force"
 REFUSES = "each start of a VM with a disk of StorPool's is refused on this host"
 WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"
 
@@ -78,35 +81,34 @@ def sudoers(site: Site) -> Iterator[Result]:
         return
     facts = os.stat(path)
     if facts.st_uid or facts.st_gid or facts.st_mode & (stat.S_IWGRP | stat.S_IRWXO):
-        cause = f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}, user {facts.st_uid}"
-        action = Action(f"chown root:root {path} && chmod 0440 {path}", _as_shipped)
-        yield Result(
-            checks.CRITICAL,
-            f"{cause}: sudo wants it root's alone",
-            REFUSES,
-            action.what,
-            "",
-            action,
-        )
+        yield _wide(path, facts)
     for suffix in (".rpmnew", ".rpmsave"):
         if presence.named(path + suffix):
             cause = f"{path}{suffix} is beside it: an update brought other lines than are in use"
-            fix = f"diff {path} {path}{suffix}; take over what is new; remove the second"
+            both = shlex.join([path, path + suffix])
+            fix = f"diff {both}; take over what is new; remove the second"
             yield Result(checks.WARNING, cause, REFUSES, fix)
     yield checks.ok(f"{path} is there")
 
 
-def _as_shipped(root: str) -> str:
-    path = root + SUDOERS
-    for words in (["chown", "-h", "root:root", path], ["chmod", "0440", path]):
-        _run(words)
-    return f"{path} is root's, with mode 0440"
+def _wide(path: str, facts: os.stat_result) -> Result:
+    """Return what to do about a file that is not root's alone.
 
-
-def _run(words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, check=False, text=True)
-    if done.returncode != 0:
-        raise OSError(0, text.stripped(done.stderr), words[-1])
+    Its rules come into force once it is. What is not ours, byte for byte, may be anybody's: it has
+    to go, and ours is written anew.
+    """
+    cause = (
+        f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}, user {facts.st_uid}: sudo wants it"
+        " root's alone"
+    )
+    again = host_steps.again("sudoers")
+    if rights.read(path) == rights.read(setup_site.Site(setup_site.HOST).shipped(SHIPPED)):
+        return Result(checks.CRITICAL, cause, REFUSES, again.fix, action=again.action)
+    is_others = not host.is_roots_alone(path)
+    who = "others could write it, and its rules are" if is_others else "its rules are"
+    fix = f"mv {shlex.quote(path)} /root/storpool-ovirt.sudoers; {again.fix}; read what was in it"
+    kind = checks.CRITICAL if is_others else checks.WARNING
+    return Result(kind, f"{cause}; {who} not those that we ship", NOT_OURS, fix)
 
 
 def token_reach(site: Site) -> Iterator[Result]:
@@ -147,22 +149,23 @@ def _has_token(path: str) -> bool:
 
 
 def _readers(site: Site, path: str) -> Iterator[Result]:
-    facts = os.stat(path)
+    facts, quoted = os.stat(path), shlex.quote(path)
     if _reads(site, path, "nobody"):
-        action = Action(f"chmod o-rwx {path}", functools.partial(_close, path=path))
+        action = Action(f"chmod o-rwx {quoted}", functools.partial(_close, path=path))
         cause = f"every user of this host can read {path}"
         yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, action)
     elif _reads(site, path, host.VDSM):
         cause = f"user vdsm can read {path}, which it need not where root's door is open"
-        fix = f"setfacl -b {path}; chmod go-rwx {path}  (docs/security.md, the hook and the token)"
+        close = f"setfacl -b {quoted}; chmod go-rwx {quoted}"
+        fix = f"{close}  (docs/security.md, the hook and the token)"
         yield Result(checks.WARNING, cause, WHO_HAS_IT, fix, path)
     elif facts.st_uid:
         cause = f"{path} is user {facts.st_uid}'s, not root's"
-        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, f"chown root:root {path}", path)
+        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, f"chown root:root {quoted}", path)
     elif facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         cause = f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}: others than root can write it"
         risk = "who writes there says where the token is sent"
-        yield Result(checks.CRITICAL, cause, risk, f"chmod go-w {path}", path)
+        yield Result(checks.CRITICAL, cause, risk, f"chmod go-w {quoted}", path)
     else:
         yield checks.ok("neither vdsm nor others can read it", path)
 
@@ -173,7 +176,7 @@ def _reads(site: Site, path: str, user: str) -> bool:
 
 def _close(root: str, path: str) -> str:
     del root  # the path has it
-    _run(["chmod", "o-rwx", path])
+    host.act(["chmod", "o-rwx", "--", path])
     return f"others cannot read {path}"
 
 

@@ -9,9 +9,11 @@ import json
 import os
 import pwd
 import re
+import shutil
+import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable
 
 from storpool_ovirt import (
@@ -48,6 +50,8 @@ LAST_SECONDS = 0.5
 VDSM_SECONDS = 6.0
 # A program of ours starts in a tenth of a second, on a host that has nothing else to do.
 PROGRAM_SECONDS = 6.0
+# What a step of mending may take.
+ACT_SECONDS = 30.0
 
 
 def user(name: str) -> rights.User:
@@ -65,12 +69,36 @@ def user(name: str) -> rights.User:
 
 
 def daemon(name: str) -> int | None:
-    """Return the process id of one of Vdsm's daemons, None where it does not run."""
+    """Return the process id of one of Vdsm's daemons, None where it does not run.
+
+    Anybody can give a process its words: it is the daemon's user's, and runs a file of root's.
+    """
+    try:
+        owner = 0 if name == SUPERVDSMD else pwd.getpwnam(VDSM).pw_uid
+    except KeyError:
+        return None
     for pid in processes.all_of_them():
-        words = processes.words(pid)[:3]
-        if any(word.endswith(f"/{name}") for word in words):
+        programs = [word for word in processes.words(pid)[:3] if word.endswith(f"/{name}")]
+        if any(map(_is_roots, programs)) and processes.real_user(pid) == owner:
             return pid
     return None
+
+
+def _is_roots(path: str) -> bool:
+    try:
+        return path.startswith("/") and is_roots_alone(path)
+    except OSError:
+        return False
+
+
+def is_roots_alone(path: str) -> bool:
+    """Return whether nobody but root can write what is at a path, or put something else there.
+
+    Links are followed. Raises OSError where it cannot be looked at.
+    """
+    facts = os.stat(path)
+    is_open = facts.st_uid or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return not is_open and rights.holder(path) is None
 
 
 def is_older(pid: int, path: str) -> bool:
@@ -190,9 +218,31 @@ def opened_up(path: str) -> Action:
 
 
 def _open_up(root: str, path: str) -> str:
-    done = subprocess.run(
-        ["/bin/chmod", "-R", "a+rX", root + path], capture_output=True, check=False, text=True
-    )
-    if done.returncode != 0:
-        raise OSError(0, text.stripped(done.stderr), path)
+    act(["chmod", "-R", "a+rX", "--", root + path])
     return f"everybody can read and run {path}"
+
+
+def act(words: Sequence[str]) -> None:
+    """Have a tool of the machine change something: the system's own one, whatever PATH, folder and
+    environment our caller has.
+
+    Raises OSError, with what it says, where it fails.
+    """
+    program = shutil.which(words[0], path=asking.PATH)
+    if program is None:
+        raise asking.Missing(f"{words[0]} is not here")
+    try:
+        done = subprocess.run(
+            [program, *words[1:]],
+            cwd="/",
+            env={"PATH": asking.PATH, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=ACT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise asking.Silent(f"{words[0]} did not end within {ACT_SECONDS:g} s") from None
+    if done.returncode != 0:
+        said = text.stripped(done.stderr.decode(errors="replace"))
+        raise OSError(0, said or f"exit code {done.returncode}", words[-1])

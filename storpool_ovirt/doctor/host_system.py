@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import stat
-import subprocess
 from collections.abc import Iterator
 
 from storpool_ovirt import config, installation, presence, rights, text
@@ -123,10 +123,17 @@ def logs(site: Site) -> Iterator[Result]:
 def _of_log(path: str, facts: os.stat_result, owner: int) -> Iterator[Result]:
     if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
         cause = f"{path} is no plain file of one name"
-        yield Result(checks.WARNING, cause, _NO_LINES, f"look at what it is, then  rm {path}", path)
+        yield Result(
+            checks.WARNING,
+            cause,
+            _NO_LINES,
+            f"look at what it is, then  rm {shlex.quote(path)}",
+            path,
+        )
     elif facts.st_uid != owner:
         cause = f"{path} is user {facts.st_uid}'s, its folder user {owner}'s"
-        fix = f"chown -h --reference={os.path.dirname(path)} {path}"
+        folder, name = shlex.quote(os.path.dirname(path)), shlex.quote(path)
+        fix = f"chown -h --reference={folder} {name}"
         yield Result(checks.WARNING, cause, _NO_LINES, fix, path)
     else:
         yield checks.ok("its folder's owner can write it", path)
@@ -135,7 +142,7 @@ def _of_log(path: str, facts: os.stat_result, owner: int) -> Iterator[Result]:
 def _of_doors(site: Site) -> Iterator[Result]:
     path = site.path(root_door.LOG_FOLDER)
     make = functools.partial(_make_private, folder=root_door.LOG_FOLDER)
-    action = Action(f"install -d -o root -g root -m 0700 {path}", make)
+    action = Action(f"install -d -o root -g root -m 0700 {shlex.quote(path)}", make)
     if not presence.there(path):
         cause = f"{path} is not there: root's doors write to the system's log"
         yield Result(checks.WARNING, cause, _NO_LINES, action.what, path, action)
@@ -148,10 +155,7 @@ def _of_doors(site: Site) -> Iterator[Result]:
 
 
 def _make_private(root: str, folder: str) -> str:
-    words = ["install", "-d", "-o", "root", "-g", "root", "-m", "0700", root + folder]
-    done = subprocess.run(words, capture_output=True, check=False, text=True)
-    if done.returncode != 0:
-        raise OSError(0, text.stripped(done.stderr), folder)
+    host.act(["install", "-d", "-o", "root", "-g", "root", "-m", "0700", root + folder])
     return f"{folder} is root's alone"
 
 
@@ -166,7 +170,7 @@ def locks(site: Site) -> Iterator[Result]:
     if not stat.S_ISDIR(facts.st_mode) or is_open:
         cause = f"{path} is not a folder of root's alone: there can be no locks"
         risk = "each attach and each detach fails"
-        fix = f"mv {path} {path}.old; systemd-tmpfiles --create"
+        fix = f"mv {shlex.quote(path)} {shlex.quote(path)}.old; systemd-tmpfiles --create"
         yield Result(checks.CRITICAL, cause, risk, fix)
     else:
         yield checks.ok(f"{path} is root's alone")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from storpool_ovirt import errors, names, presence, processes
+from storpool_ovirt import errors, names, presence
 from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
@@ -42,11 +42,9 @@ def helper(site: Site) -> Iterator[Result]:
 
 
 def _environment(site: Site) -> dict[str, str]:
-    """Return what supervdsmd gives to its helper; where it does not run, what it would."""
-    pid = host.daemon(host.SUPERVDSMD)
-    found = processes.environment(pid) if pid is not None else {}
-    kept = {key: value for key, value in found.items() if key in ("PYTHONPATH", "LC_ALL")}
-    return kept or {"PYTHONPATH": site.path(host.LIBEXEC)}
+    """Return what Vdsm's daemons give to their helper (its daemonAdapter): never what some process
+    says that it has, as root runs what is found by it."""
+    return {"PYTHONPATH": site.path(host.LIBEXEC)}
 
 
 def _document(text: str) -> dict[str, Any] | None:

@@ -244,8 +244,8 @@ class Host:
 
     def start_vdsm(self) -> None:
         """Have both daemons run, as they do from now on."""
-        for name in ("supervdsmd", "vdsmd"):
-            self.machine.start(f"{LIBEXEC}/{name}", env={"PYTHONPATH": LIBEXEC})
+        for name, user in (("supervdsmd", "root"), ("vdsmd", "vdsm")):
+            self.machine.start(f"{LIBEXEC}/{name}", user=user, env={"PYTHONPATH": LIBEXEC})
         for _ in range(500):
             if self.do("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'").count(f"{LIBEXEC}/") >= 2:
                 return
