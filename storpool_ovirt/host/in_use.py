@@ -5,9 +5,9 @@
 The package storpool-ovirt-host runs it as root before it is erased, as without its programs nothing
 here could detach them: a device would stay, and no other host would get its disk. It goes by the
 rows of Vdsm's database of managed volumes: one of ours that has a device here is an attached
-volume. A device without a row is not looked at, as without StorPool's API nobody can tell whether
-it is oVirt's or other software's: "storpool-ovirt attachments" tells. It changes nothing, and
-writes no log.
+volume, and so is one to whose device a run link of Vdsm's leads. A device without either is not
+looked at, as without StorPool's API nobody can tell whether it is oVirt's or other software's:
+"storpool-ovirt attachments" tells. It changes nothing, and writes no log.
 
 The exit code is 0 when none is attached, without a word. It is 1, with one sentence on stderr, when
 there are some, when that cannot be seen, and for a wrong use.
@@ -49,10 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def attached(root: str) -> list[str]:
     """Return the ids of the volumes of ours that Vdsm has attached here and that have a device.
 
-    A row without a device is an old one, and of no harm. Raises InputError or Unseen when that
-    cannot be seen.
+    A row without a device is an old one, and of no harm. A run link to a device that no row has
+    (Vdsm's database is gone) is told by the device. Raises InputError or Unseen when that cannot be
+    seen.
     """
-    return [row.vol_id for row in vdsm_rows.read(root) if row.ours and _has_device(root, row)]
+    rows = [row for row in vdsm_rows.read(root) if row.ours]
+    known = {row.global_id for row in rows}
+    others = sorted(each for each in vdsm_rows.linked(root) if each not in known)
+    return [
+        *(row.vol_id for row in rows if _has_device(root, row)),
+        *map(names.device_path, others),
+    ]
 
 
 def _has_device(root: str, row: vdsm_rows.Row) -> bool:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storpool_ovirt import config, errors, installation, names, presence, sentences, storpool_conf
-from storpool_ovirt.host import in_use
+from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
 from storpool_ovirt.setup import placing, services, tool
+from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
 from storpool_ovirt.setup.trusted import Trusted
 
-VDSM = "/usr/libexec/vdsm"
 HOOKS = f"{VDSM}/hooks"
 POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
 BOOT_POINT = "before_vdsm_start"
 SCRIPT = "50_storpool"
-PIECE = f"{VDSM}/os_brick"
 LOGS = "/var/log/storpool-ovirt"
 RUNTIME = "/run/storpool-ovirt"
 PERSISTED = "/var/imgbased/persisted-rpms"
@@ -73,7 +71,7 @@ def steps(site: Site) -> list[Step]:
         Link(
             site,
             ("helper", "the program that Vdsm runs for attach and detach"),
-            f"{VDSM}/managedvolume-helper-storpool",
+            HELPER,
             site.program("managedvolume-helper-storpool"),
         ),
         Link(
@@ -118,18 +116,6 @@ def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
     ]
 
 
-def check_undo(site: Site) -> None:
-    """Raise one of our errors while a volume is attached here: nothing could detach it any more."""
-    found = in_use.attached(site.root)
-    if found:
-        raise errors.Conflict(
-            f"{sentences.counted(len(found), 'volume')} of StorPool's",
-            f"{'is' if len(found) == 1 else 'are'} attached to this host, the first is disk"
-            f" {found[0]}",
-            "put the host into maintenance first",
-        )
-
-
 def tidy(site: Site) -> None:
     """Take away the locks, and what the boot hook remembers of this boot."""
     if site.is_packaged or site.has_packages:
@@ -158,7 +144,7 @@ def _doors(site: Site) -> list[Step]:
 
 def _hooks(site: Site) -> list[Step]:
     found = [
-        Link(
+        Hook(
             site,
             (f"hook-{point.replace('_', '-')}", f"one writer for each disk, at {point}"),
             f"{HOOKS}/{point}/{SCRIPT}",
@@ -166,7 +152,7 @@ def _hooks(site: Site) -> list[Step]:
         )
         for point in POINTS
     ]
-    boot = Link(
+    boot = Hook(
         site,
         ("boot-hook", "what an earlier boot left blocks no VM"),
         f"{HOOKS}/{BOOT_POINT}/{SCRIPT}",

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from storpool_ovirt import errors, rights
-from storpool_ovirt.setup import engine, host, placing, steps
+from storpool_ovirt.setup import engine, guard, host, placing, steps
 from storpool_ovirt.setup.site import ENGINE, Site
 from storpool_ovirt.setup.things import Parents
 
@@ -22,7 +22,9 @@ def done(
     site.check(undo=False)
     plan = _plan(site, wishes)
     with _alone(site, dry_run):
-        rows = steps.done(plan, dry_run, told)
+        rows = steps.done(
+            plan, dry_run, told, None if site.place == ENGINE else guard.Guard(site).before
+        )
     return steps.Report(site.place, dry_run, rows, _restarts(site, rows))
 
 
@@ -31,11 +33,13 @@ def undone(
 ) -> steps.Report:
     """Take back what was set up; raise one of our errors where that is refused as a whole."""
     site.check(undo=True)
-    if site.place != ENGINE and not site.is_packaged and not site.has_packages:
-        host.check_undo(site)
+    if site.place != ENGINE:
+        guard.check_unused(site.root)
     plan: list[steps.Step] = [Parents(site), *_plan(site, wishes)]
     with _alone(site, dry_run):
-        rows = steps.undone(site, plan, dry_run, told)
+        rows = steps.undone(
+            site, plan, dry_run, told, None if site.place == ENGINE else guard.Guard(site).back
+        )
     if not dry_run:
         if site.place == ENGINE:
             engine.tidy(site)

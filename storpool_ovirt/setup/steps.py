@@ -2,13 +2,13 @@
 
 A plan is a list of them in their order. It is looked at, done and looked at again, so what is told
 is what is so afterwards; to be taken back it is gone through from its end. One step that fails
-keeps none of the others from being done.
+keeps none of the others from being done, but those that a plan holds back then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from storpool_ovirt import errors
 from storpool_ovirt.setup.site import Site
@@ -75,6 +75,10 @@ class Row(NamedTuple):
     found: Found
 
 
+# Says why a step must not be done, or taken back, after these (in a look or not); None: it may.
+Held = Callable[[Step, Sequence[Row], bool], Optional[Found]]
+
+
 class Report(NamedTuple):
     """What was done, or would be."""
 
@@ -94,17 +98,32 @@ class Report(NamedTuple):
         return any(row.found.state == FAILED for row in self.rows)
 
 
-def done(steps: Sequence[Step], dry_run: bool, told: Callable[[Row], None]) -> list[Row]:
+def done(
+    steps: Sequence[Step], dry_run: bool, told: Callable[[Row], None], held: Held | None = None
+) -> list[Row]:
     """Do a plan, or only look at it; `told` hears of each change."""
-    return [_row(step, _done(step, dry_run), told) for step in steps]
+    rows: list[Row] = []
+    for step in steps:
+        why = _held(held, step, rows, dry_run)
+        rows.append(_row(step, why or _done(step, dry_run), told))
+    return rows
 
 
 def undone(
-    site: Site, steps: Sequence[Step], dry_run: bool, told: Callable[[Row], None]
+    site: Site,
+    steps: Sequence[Step],
+    dry_run: bool,
+    told: Callable[[Row], None],
+    held: Held | None = None,
 ) -> list[Row]:
-    """Take a plan back, or only look at it."""
-    rows = [_row(step, _undone(step, dry_run), told) for step in reversed(steps)]
-    if not dry_run and not any(row.found.state == FAILED for row in rows):
+    """Take a plan back, or only look at it; the record stays with what is held."""
+    rows: list[Row] = []
+    is_held = False
+    for step in reversed(steps):
+        why = _held(held, step, rows, dry_run)
+        is_held = is_held or why is not None
+        rows.append(_row(step, why or _undone(step, dry_run), told))
+    if not dry_run and not is_held and not any(row.found.state == FAILED for row in rows):
         site.record.close(with_folder=not (site.is_packaged or site.has_packages))
     return rows
 
@@ -140,6 +159,15 @@ def _row(step: Step, found: Found, told: Callable[[Row], None]) -> Row:
     return row
 
 
+def _held(held: Held | None, step: Step, rows: Sequence[Row], dry_run: bool) -> Found | None:
+    if held is None:
+        return None
+    try:
+        return held(step, rows, dry_run)
+    except errors.Error as error:
+        return _failure(error)
+
+
 def _done(step: Step, dry_run: bool) -> Found:
     return _guarded(lambda: _carried_out(step.look, step.do, dry_run, CHANGED))
 
@@ -164,7 +192,11 @@ def _carried_out(
 def _guarded(work: Callable[[], Found]) -> Found:
     try:
         return work()
-    except errors.InputError as error:
-        return Found(FAILED, f"{error.what} {error.why}", error.advice)
     except errors.Error as error:
-        return Found(FAILED, str(error))
+        return _failure(error)
+
+
+def _failure(error: errors.Error) -> Found:
+    if isinstance(error, errors.InputError):
+        return Found(FAILED, f"{error.what} {error.why}", error.advice)
+    return Found(FAILED, str(error))
