@@ -78,7 +78,12 @@ def connector(site: Site) -> Iterator[Result]:
     """Look at what each host told Engine of itself, as the adapter will."""
     hosts = _running(engine_machine.tables(site))
     for host in hosts:
-        yield _told(host)
+        version = _version(host.vdsm)
+        if version is not None and version < OLDEST:
+            waits = "its Vdsm takes no package of ours yet: see engine-host-vdsm"
+            yield checks.unknown(waits, _UPDATE, host.name)
+        else:
+            yield _told(host)
     if not hosts:
         yield checks.ok(NONE_USED)
 

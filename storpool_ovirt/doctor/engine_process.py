@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from storpool_ovirt import presence, processes, rights, text
+from storpool_ovirt import config, errors, presence, processes, rights, text
 from storpool_ovirt.doctor import asking, checks
 from storpool_ovirt.doctor.checks import WARNING, Check, Result, Site
 from storpool_ovirt.engine import conf, gate
+from storpool_ovirt.setup.record import Record
 
 _MARK = "-Djboss.server.default.config=ovirt-engine"  # ovirt-engine.py.in of the releases
 _LOCALE_KEYS = ("LC_ALL", "LC_CTYPE", "LANG")  # in this order, locale(7)
@@ -43,16 +44,28 @@ def running(site: Site) -> Iterator[Result]:
         yield Result(WARNING, "Engine does not run", risk, "systemctl start ovirt-engine")
         return
     later = [path for path in _settings(site) if os.stat(path).st_mtime > java.started]
+    if _configured_at() > java.started:
+        later.append("its keys of engine-config, by storpool-ovirt setup engine,")
     if later:
         yield Result(
             WARNING,
             f"{', '.join(later[:_SHOWN_MAX])} changed after Engine was started (process"
             f" {java.pid}): it reads them when it starts",
-            "Engine does not know yet what they say, as whether managed block storage is on",
+            "Engine does not know yet what they say, as whether managed block storage is on;"
+            " restart it while no task runs",
             _RESTART,
         )
     else:
         yield checks.ok(f"Engine runs, as process {java.pid}, with its settings of today")
+
+
+def _configured_at() -> float:
+    """Return when setup last changed a key of Engine's, in seconds since 1970; 0 where it did not,
+    or nobody but root knows."""
+    try:
+        return Record(config.root(), checks.ENGINE).configured_at
+    except errors.InputError:
+        return 0.0
 
 
 def _settings(site: Site) -> list[str]:

@@ -115,6 +115,18 @@ def test_a_host_that_cannot_serve(served: ServedMachine, center: str) -> None:
     assert {found[check, "host1"].result for check in ALL[:4]} == {"ok"}
 
 
+def test_what_an_old_vdsm_did_not_tell_waits_for_its_update(
+    served: ServedMachine, center: str
+) -> None:
+    """Our package cannot be installed there: nobody is sent to do that."""
+    add(served, center, "old", vdsm="vdsm-4.50.4-1.el9", connector=None)
+    looked = served.look("engine-host-vdsm", "engine-host-connector")
+    found = {each.id: each for each in looked if each.subject == "old"}
+    assert found["engine-host-vdsm"].result == "critical"
+    assert found["engine-host-connector"].result == "unknown"
+    assert "install" not in found["engine-host-connector"].fix
+
+
 def test_hosts_with_different_hooks(served: ServedMachine, center: str) -> None:
     """Some are of another release, or another program."""
     add(served, center, "host2", hooks=hooks(sums="7a" * 32))

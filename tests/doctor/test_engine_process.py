@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -54,6 +55,18 @@ def test_engine_was_started_before_its_settings(served: ServedMachine) -> None:
     found = served.one("engine-running")
     assert (found.result, found.fix) == ("warning", "systemctl restart ovirt-engine")
     assert f"{CONF_D}/10-setup-cinderlib.conf changed" in found.cause
+
+
+def test_engine_was_started_before_setup_changed_its_keys(served: ServedMachine) -> None:
+    """They are in its database, and it reads them at its start."""
+    served.do(f"touch -d '1 hour ago' {CONF_D}/*")
+    start(served)
+    record = {"links": {}, "files": {}, "folders": [], "configured_at": time.time() + 60}
+    file = "/var/lib/storpool-ovirt/setup-engine.json"
+    served.machine.write(file, json.dumps(record), 0o600)
+    found = served.one("engine-running")
+    assert (found.result, found.fix) == ("warning", "systemctl restart ovirt-engine")
+    assert "engine-config" in found.cause
 
 
 @pytest.mark.parametrize(
