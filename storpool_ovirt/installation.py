@@ -19,11 +19,17 @@ HOST = "host"
 _PACKAGES = {
     COMMAND: ("common", "admin"),
     ENGINE: ("common", "admin", "engine"),
-    HOST: ("common", "host"),
+    HOST: ("common", "admin", "host"),
 }
 _REQUIREMENTS = {COMMAND: "engine", ENGINE: "engine", HOST: "host"}
 # The libraries that come from the distribution, or from oVirt's, not with our packages.
 _OTHERS_PACKAGES = {"psycopg2": "python3-psycopg2", "ovirtsdk4": "python3-ovirt-engine-sdk4"}
+REINSTALL = "dnf reinstall storpool-ovirt-"
+# dnf knows no source of what it took from files ("not available"), but takes the files again.
+FROM_FILES = (
+    "packages that were installed from files come back from the same files, in their folder:"
+    " dnf reinstall ./storpool-ovirt-*.rpm"
+)
 # What no release of ours brings with pip: oVirt's library is built where it is installed.
 _BUILT = {"ovirtsdk4": "ovirt-engine-sdk-python"}
 
@@ -52,7 +58,7 @@ def mend(what: str, error: BaseException | None = None) -> str:
     if missing in _OTHERS_PACKAGES:
         verb = "install" if isinstance(error, ModuleNotFoundError) else "reinstall"
         return f"dnf {verb} {_OTHERS_PACKAGES[missing]}"
-    return f"dnf reinstall {' '.join(f'storpool-ovirt-{each}' for each in _PACKAGES[what])}"
+    return REINSTALL + " storpool-ovirt-".join(_PACKAGES[what])
 
 
 def program(name: str, started: str) -> str:

@@ -75,6 +75,11 @@ def installed(packages: str, pip: str) -> str:
     return packages if installation.is_packaged() else pip
 
 
+def again() -> str:
+    """Return the command that puts our programs, whole, in their places again."""
+    return installed(installation.mend(installation.ENGINE), SETUP)
+
+
 def by_setup(step: str, root: str) -> str:  # noqa: ARG001  setup finds it out
     """Do one step of `storpool-ovirt setup engine`, and return what is so then."""
     machine = setup_site.Site(setup_site.ENGINE)

@@ -56,7 +56,7 @@ def adapter_link(site: Site) -> Iterator[Result]:
     """Start what Engine starts, as Engine's user, and let it say who it is."""
     link = site.path(LINK)
     own = engine_machine.program(adapter.PROGRAM)
-    mend = engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
+    mend = engine_machine.again()
     if not presence.there(link):
         yield _dead(link, mend)
         return
@@ -164,7 +164,7 @@ def service(site: Site) -> Iterator[Result]:
     elif conf.is_released(site.root):
         cause = f"neither {etc} nor {usr} is there: Engine's service does not divert its client"
         risk = f"after an update of ovirt-engine {_NO_VERB}, until somebody diverts again"
-        fix = engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
+        fix = engine_machine.again()
         action = _setup("drop-in", "have Engine's service divert its client before it starts")
         yield Result(WARNING, cause, risk, fix, action=action)
     else:

@@ -100,7 +100,7 @@ def of_wrong_option(tables: Tables, domain: Domain, error: errors.ConfigError) -
 
 def _again() -> str:
     """Return what puts the programs that Engine starts in their places again."""
-    return engine_machine.installed("dnf reinstall storpool-ovirt-engine", engine_machine.SETUP)
+    return engine_machine.again()
 
 
 def of_refusal(tables: Tables, domain: Domain, said: str) -> str:

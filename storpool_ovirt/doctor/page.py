@@ -72,6 +72,8 @@ def _body(document: Row) -> Iterator[str]:
     yield from _mended(document.get("mended", ()))
     for result in _SECTIONS:
         yield from _section(result, _of(result, checks))
+    if report.note(document):
+        yield f"<p>{_shown(report.note(document).capitalize())}</p>"
     yield from _fine(_of(FINE, checks))
     yield from _versions(document["versions"])
     yield "</main><footer><p>Tokens and passwords are masked as <code>***</code>. Names, addresses"
@@ -97,19 +99,30 @@ def _section(result: str, found: Sequence[Row]) -> Iterator[str]:
     badge, heading = _SECTIONS[result]
     yield f'<section class="{result}" aria-labelledby="of-{result}">'
     yield f'<h2 id="of-{result}">{heading}</h2>'
-    for each in found:
-        yield f'<article class="{result}" data-check="{_shown(each["id"])}">'
-        doubt = f'<span class="doubt">{report.doubt(each).capitalize()}</span>'
-        yield f'<h3><span class="badge">{badge}</span> {doubt} {_shown(each["title"])}</h3>'
-        if each["subject"]:
-            yield f'<p class="subject"><bdi>{_shown(each["subject"])}</bdi></p>'
+    for problem in report.problems(found):
+        each, ids = problem[0], [*dict.fromkeys(row["id"] for row in problem)]
+        yield f'<article class="{result}" data-check="{_shown(" ".join(ids))}">'
+        yield f'<h3><span class="badge">{badge}</span> {_heading(problem)}</h3>'
+        subjects = report.names(problem, "subject", len(problem))
+        if subjects:
+            yield f'<p class="subject"><bdi>{_shown(subjects)}</bdi></p>'
         yield "<dl>"
         for key in report.parts(each):
-            yield f'<div class="{key}"><dt>{_PARTS[key]}</dt>'
+            command = " command" if key == "fix" and report.is_command(each[key]) else ""
+            yield f'<div class="{key}{command}"><dt>{_PARTS[key]}</dt>'
             yield f"<dd><bdi>{_lines(each[key])}</bdi></dd></div>"
-        yield f'</dl><p class="check"><code>{_shown(each["id"])}</code>'
-        yield f"· {each['seconds']:.1f}&nbsp;s{_MENDS if each['fixable'] else ''}</p></article>"
+        yield f'</dl><p class="check">{" ".join(f"<code>{_shown(each)}</code>" for each in ids)}'
+        seconds = max(row["seconds"] for row in problem)
+        yield f"· {seconds:.1f}&nbsp;s{_MENDS if each['fixable'] else ''}</p></article>"
     yield "</section>"
+
+
+def _heading(problem: Sequence[Row]) -> str:
+    """Return what should be so: the cause below it says what is."""
+    wanted = report.wanted(problem)
+    if not wanted:
+        return f"{len(problem)} checks could not look, for one reason"
+    return f'<span class="doubt">Should be:</span> {_shown(wanted)}'
 
 
 def _fine(found: Sequence[Row]) -> Iterator[str]:

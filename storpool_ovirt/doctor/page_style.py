@@ -43,7 +43,7 @@ header .program { color: var(--hue); font-weight: 600; font-size: .875rem; }
 h1 { margin: .25rem 0 .35rem; font-size: 1.75rem; line-height: 1.2; text-wrap: balance; }
 h2 { margin: 2rem 0 .75rem; font-size: 1.15rem; line-height: 1.3; }
 h3 { margin: 0; font-size: 1.05rem; line-height: 1.4; }
-code, .fix dd { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
+code, .command dd { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 code { font-size: .875em; }
 .filter { border: 0; margin: 0; padding: 0; display: none; flex-wrap: wrap; gap: .5rem; }
 .filter legend {
@@ -82,7 +82,7 @@ dl { margin: .7rem 0 0; }
 dl > div { display: grid; grid-template-columns: 4.25rem 1fr; margin: .4rem 0; }
 dt { color: var(--quiet); }
 dd { margin: 0; min-width: 0; }
-.fix dd {
+.command dd {
   background: var(--code); border-radius: 4px; padding: .3rem .6rem; font-size: .875rem;
   white-space: pre-wrap;
 }

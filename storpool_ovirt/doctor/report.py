@@ -7,11 +7,11 @@ import json
 import re
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import storpool_ovirt
-from storpool_ovirt import secret, sentences
+from storpool_ovirt import installation, secret, sentences
 from storpool_ovirt.doctor import checks, mending, run
 
 Row = Mapping[str, Any]
@@ -29,9 +29,21 @@ _SUMMARY = {
     checks.UNKNOWN: "not known",
     checks.OK: "fine",
 }
-# Where a line is broken a command cannot be copied: what looks like one stays whole.
-_SIGN_OF_A_COMMAND = re.compile(r"/|(?:.*\s(?:-{1,2}\w|&&|\|))")
-_SIGN_OF_A_SENTENCE = re.compile(r"[,:.]\s|\s\s")
+# Where a line is broken a command cannot be copied: what looks like one stays whole. It begins as
+# one, or has options, and outside quotes it has nothing that only sentences have.
+_SIGN_OF_A_COMMAND = re.compile(
+    r"/|.*\s(?:-{1,2}\w|&&|\|)"
+    r"|(?:chmod|chown|chronyc|dmsetup|dnf|engine-\w+|fapolicyd-cli|getent|hostnamectl|journalctl"
+    r"|ln|mv|multipathd?|restorecon|rm|rpm|setfacl|storpool-\S+|systemctl|tail|udevadm|umount"
+    r"|vdsm-tool|visudo)\s"
+)
+_SIGN_OF_A_SENTENCE = re.compile(
+    r"[,:.?]\s|\s\s|\?$|\s(?:a|and|are|as|by|each|from|in|into|is|it|of|on|or|out|that|the|this|to"
+    r"|what|where|with)\s"
+)
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*\"""")
+# How many of the same are named where people read.
+_NAMED_MAX = 5
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/:@]*:([^\s@]+)(?=@)")
 
 
@@ -77,21 +89,25 @@ def as_json(facts: Row) -> str:
     return json.dumps(facts, indent=2)
 
 
-def text(facts: Row) -> Iterator[str]:
+def text(facts: Row, *, by_root: bool = True) -> Iterator[str]:
     """Yield the lines of a document for people: worst first, what is fine in one line last."""
     yield (
         f"{facts['place'].capitalize()} on {facts['host']},"
         f" {facts['time'].replace('T', ' ').replace('Z', ' UTC')}, storpool-ovirt"
         f" {facts['version']}"
     )
+    if not by_root:
+        yield "This was not run as root: what only root can look at is not known here."
     yield ""
     yield from steps(facts.get("mended", ()))
-    for result in checks.ORDER[:-1]:
-        for each in _of(result, facts):
-            yield from _problem(each)
-            yield ""
+    for problem in problems(facts["checks"]):
+        yield from _problem(problem, _failed(facts))
+        yield ""
+    if note(facts):
+        yield from _told("note", note(facts))
+        yield ""
     yield from _fine(facts)
-    yield from _verdict(facts)
+    yield from _verdict(facts, by_root)
 
 
 def steps(mended: Sequence[Row]) -> Iterator[str]:
@@ -143,14 +159,36 @@ def _facts(finding: checks.Finding) -> dict[str, Any]:
     }
 
 
-def headline(each: Row) -> str:
-    """Return what is wrong in the words of the check: its title tells what should be so."""
-    return f"{doubt(each)} {each['title']}"
+def problems(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return what is wrong, worst first; what many have in common is one problem: a check with the
+    same words for many subjects, many checks that could not look for the same reason."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for result in checks.ORDER[:-1]:
+        for each in rows:
+            if each["result"] == result:
+                whose = "" if result == checks.UNKNOWN else each["id"]
+                words = [each[key] for key in (*parts(each), "fixable")]
+                found.setdefault((result, whose, *words), []).append(each)
+    return [*found.values()]
 
 
-def doubt(each: Row) -> str:
-    """Return what a title begins with that is not so, or may not be."""
-    return "is it so?" if each["result"] == checks.UNKNOWN else "not so:"
+def names(problem: Sequence[Row], key: str, most: int = _NAMED_MAX) -> str:
+    """Return the subjects or ids of a problem: the first ones, and how many more there are."""
+    every = [*dict.fromkeys(each[key] for each in problem if each[key])]
+    more = [f"and {len(every) - most} more"] if len(every) > most else []
+    return ", ".join([*every[:most], *more])
+
+
+def wanted(problem: Sequence[Row]) -> str:
+    """Return what should be so, in the words of the check; "" where many checks have a problem."""
+    titles = {each["title"] for each in problem}
+    return titles.pop() if len(titles) == 1 else ""
+
+
+def note(facts: Row) -> str:
+    """Return what has to be known about a fix, once for all; "" where there is nothing."""
+    needed = any(installation.REINSTALL in each["fix"] for each in facts["checks"])
+    return installation.FROM_FILES if needed else ""
 
 
 def parts(each: Row) -> list[str]:
@@ -160,14 +198,30 @@ def parts(each: Row) -> list[str]:
     return [key for key in told if each[key]]
 
 
-def _problem(each: Row) -> Iterator[str]:
-    yield from _told(each["result"].upper(), headline(each))
-    if each["subject"]:
-        yield from _told("", each["subject"])
-    for key in parts(each):
-        yield from _told(f"  {key}", each[key], whole=key == "fix" and _is_command(each[key]))
-    also = " (--fix does it)" if each["fixable"] else ""
-    yield f"  check   {each['id']}{also}"
+def _problem(problem: Sequence[Row], failed: Collection[tuple[str, str]]) -> Iterator[str]:
+    first = problem[0]
+    yield from _told(first["result"].upper(), first["cause"])
+    subjects = names(problem, "subject")
+    if subjects:
+        yield from _told("  for", subjects)
+    if wanted(problem):
+        yield from _told("  wanted", wanted(problem))
+    for key in parts(first)[1:]:
+        yield from _told(f"  {key}", first[key], whole=key == "fix" and is_command(first[key]))
+    also = ""
+    if first["fixable"]:
+        could = all(_step(each) in failed for each in problem)
+        also = " (--fix could not do it)" if could else " (--fix does it)"
+    yield from _told("  check", f"{names(problem, 'id', len(problem))}{also}")
+
+
+def _step(each: Row) -> tuple[str, str]:
+    return each["id"], each["subject"]
+
+
+def _failed(facts: Row) -> set[tuple[str, str]]:
+    """Return which steps of --fix failed just now."""
+    return {_step(each) for each in facts.get("mended", ()) if each["state"] == mending.FAILED}
 
 
 def _told(word: str, told: str, *, whole: bool = False) -> list[str]:
@@ -185,8 +239,10 @@ def _told(word: str, told: str, *, whole: bool = False) -> list[str]:
     )
 
 
-def _is_command(fix: str) -> bool:
-    return bool(_SIGN_OF_A_COMMAND.match(fix)) and not _SIGN_OF_A_SENTENCE.search(fix)
+def is_command(fix: str) -> bool:
+    """Return whether a fix is a command, which is copied, and no sentence."""
+    bare = _QUOTED.sub("''", fix)
+    return bool(_SIGN_OF_A_COMMAND.match(bare)) and not _SIGN_OF_A_SENTENCE.search(bare)
 
 
 def _fine(facts: Row) -> Iterator[str]:
@@ -199,21 +255,24 @@ def _fine(facts: Row) -> Iterator[str]:
         yield ""
 
 
-def _verdict(facts: Row) -> Iterator[str]:
+def _verdict(facts: Row, by_root: bool) -> Iterator[str]:
     counted = [
         f"{len(found)} {name}" for result, name in _SUMMARY.items() if (found := _of(result, facts))
     ]
     yield f"{facts['result'].upper()}: {', '.join(counted)}, in {facts['seconds']:.1f} s"
-    following = _following(facts)
+    following = _following(facts, by_root)
     if following:
         yield f"next: {following}"
 
 
-def _following(facts: Row) -> str:
+def _following(facts: Row, by_root: bool) -> str:
     """Return the next command that a person types; "" where there is nothing to do."""
     wrong = [each for each in facts["checks"] if each["result"] != checks.OK]
-    mendable = sum(each["fixable"] for each in wrong)
+    failed = _failed(facts)
+    mendable = sum(each["fixable"] and _step(each) not in failed for each in wrong)
     again = f"{PROGRAM} {facts['place']}" if " " not in facts["place"] else PROGRAM
+    if wrong and not by_root:
+        return f"run it as root:  {again}"
     if mendable:
         of_them = "this" if len(wrong) == 1 else f"{mendable} of these"
         return f"{again} --fix   mends {of_them}; --dry-run tells how"

@@ -22,7 +22,7 @@ _ADVICE = "name another file, or take that away"
 def check(path: str) -> None:
     """Raise ConfigError where a file could not be written: asked before anybody waits."""
     try:
-        with rights.taken(rights.of(path)):
+        with rights.taken(_user(path)):
             _check_place(path)
     except OSError as error:
         raise _refused(path, error) from error
@@ -31,11 +31,21 @@ def check(path: str) -> None:
 def write(path: str, content: str, mode: int) -> None:
     """Write a file, with this mode whatever the umask; raise ConfigError where that cannot be."""
     try:
-        with rights.taken(rights.of(path)):
+        with rights.taken(_user(path)):
             _check_place(path)
             _replace(path, content.encode("utf-8", "backslashreplace"), mode)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+def _user(path: str) -> rights.User | None:
+    """Return with whose rights to write: those of who would own a new file there, so that an older
+    one of somebody else's is refused."""
+    return rights.of(_beside(path))
+
+
+def _beside(path: str) -> str:
+    return f"{path}.{os.getpid()}.new"
 
 
 def _check_place(path: str) -> None:
@@ -60,7 +70,7 @@ def _check_place(path: str) -> None:
 
 
 def _replace(path: str, content: bytes, mode: int) -> None:
-    beside = f"{path}.{os.getpid()}.new"
+    beside = _beside(path)
     file = rights.opened(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(file, "wb") as stream:

@@ -107,4 +107,5 @@ def test_packages_mend_by_dnf(packaged: ServedMachine) -> None:
     """setup makes no link there: the adapter's comes back with its package."""
     packaged.do(f"rm {LINK}")
     found = packaged.one("engine-adapter")
-    assert (found.fix, found.action) == ("dnf reinstall storpool-ovirt-engine", "")
+    packages = "storpool-ovirt-common storpool-ovirt-admin storpool-ovirt-engine"
+    assert (found.fix, found.action) == (f"dnf reinstall {packages}", "")

@@ -33,23 +33,23 @@ def test_the_whole_for_people() -> None:
     assert told() == [
         f"Engine on engine1.example.com, 2026-11-26 13:46:41 UTC, storpool-ovirt {VERSION}",
         "",
-        "CRITICAL  not so: storage_stats succeeds for each storage domain",
-        "          domain fast",
-        "  cause   the file /etc/ovirt-engine/storpool-ovirt/token (driver option",
+        "CRITICAL  the file /etc/ovirt-engine/storpool-ovirt/token (driver option",
         "          sp_auth_token_file) cannot be read (Permission denied)",
+        "  for     domain fast",
+        "  wanted  storage_stats succeeds for each storage domain",
         "  risk    nothing can be made, deleted or connected there",
         f"  fix     {samples.LONG_COMMAND}",
         "  check   engine-domain-stats (--fix does it)",
         "",
-        "WARNING   not so: the clocks of Engine, database and StorPool agree",
-        "  cause   this machine is 42 s ahead of the StorPool API at 10.1.2.3:81",
+        "WARNING   this machine is 42 s ahead of the StorPool API at 10.1.2.3:81",
+        "  wanted  the clocks of Engine, database and StorPool agree",
         "  risk    the ages that an audit tells are wrong, and what is under way may look",
         "          old to it",
         "  fix     chronyc makestep",
         "  check   engine-clock",
         "",
-        "UNKNOWN   is it so? all of this is as it should be",
-        "  cause   engine-config is not here",
+        "UNKNOWN   engine-config is not here",
+        "  wanted  all of this is as it should be",
         "  check   engine-fence-agent",
         "",
         "fine      1 other check; --json and --html tell what each has seen",
@@ -94,6 +94,76 @@ def test_lines_fit_80_columns() -> None:
 def test_the_last_lines(findings: tuple[Finding, ...], place: str, last: list[str]) -> None:
     """The verdict with its numbers, and what to type next: nothing where nothing is wrong."""
     assert told(findings, place=place)[-len(last) :] == last
+
+
+def test_what_is_the_same_is_told_once() -> None:
+    """A check with the same words for many subjects, and checks that could not look for the same
+    reason; JSON has each."""
+    result = (checks.WARNING, "it is old", "it breaks", "dnf update vdsm")
+    many = [
+        samples.finding("engine-host-vdsm", Result(*result, f"host{each}")) for each in range(7)
+    ]
+    silent = [
+        Finding(checks.Check(f"engine-{each}", each, lambda _: []), checks.unknown("no psql"), 0.1)
+        for each in ("database", "domains")
+    ]
+    assert told((*many, *silent))[2:-1] == [
+        "WARNING   it is old",
+        "  for     host0, host1, host2, host3, host4, and 2 more",
+        "  wanted  all of this is as it should be",
+        "  risk    it breaks",
+        "  fix     dnf update vdsm",
+        "  check   engine-host-vdsm",
+        "",
+        "UNKNOWN   no psql",
+        "  check   engine-database, engine-domains",
+        "",
+        "WARNING: 7 warning, 2 not known, in 3.2 s",
+    ]
+    assert len(report.document(samples.look((*many, *silent)))["checks"]) == 9
+
+
+def test_who_is_not_root_is_told_once() -> None:
+    """At the top, and as the next step; not where all is fine."""
+    lines = [*report.text(report.document(samples.look()), by_root=False)]
+    assert lines[1] == "This was not run as root: what only root can look at is not known here."
+    assert lines[-1] == "next: run it as root:  storpool-ovirt doctor engine"
+
+
+def test_what_fix_could_not_do_is_not_promised_again() -> None:
+    """Neither beside it nor in the last line."""
+    step = mending.Step("engine-domain-stats", "domain fast", "give it", mending.FAILED, "no space")
+    lines = [*report.text(report.document(samples.look(), (step,)))]
+    assert "  check   engine-domain-stats (--fix could not do it)" in lines
+    assert lines[-1] == 'next: do what stands beside "fix", then  storpool-ovirt doctor engine'
+
+
+@pytest.mark.parametrize(
+    ("fix", "is_command"),
+    [
+        ("dnf reinstall storpool-ovirt-common storpool-ovirt-admin storpool-ovirt-engine", True),
+        ("chronyc makestep", True),
+        ("/usr/bin/x", True),
+        ("rm -f /a && systemctl daemon-reload", True),
+        ("psql -c \"UPDATE a SET b = 'c' WHERE this is it, or that\" engine", True),
+        ("install our packages with dnf", False),
+        ("curl -m 5 http://x/; is x right, and does it answer?", False),
+        ("rm -r /opt/x; dnf reinstall y  (docs/upgrade.md)", False),
+        ("update Engine", False),
+    ],
+)
+def test_a_command_is_whole_and_a_sentence_is_not(fix: str, is_command: bool) -> None:
+    """A line that is broken cannot be copied."""
+    assert report.is_command(fix) is is_command
+
+
+def test_packages_from_files_come_back_from_files() -> None:
+    """dnf has no other source of them: that is told once, where a fix needs it."""
+    found = Result(checks.WARNING, "c", "r", "dnf reinstall storpool-ovirt-common")
+    lines = told((samples.finding("host-x", found), samples.finding("host-y", found)))
+    assert len([each for each in lines if each.startswith("note ")]) == 1
+    assert "dnf reinstall ./storpool-ovirt-*.rpm" in " ".join(lines)
+    assert "note " not in " ".join(told())
 
 
 def test_the_exit_code_is_that_of_the_worst() -> None:

@@ -116,6 +116,17 @@ def _written(path: Path) -> str:
 
 
 @needs_root
+def test_in_roots_folder_a_users_file_stays(place: Path) -> None:
+    """Root would write it for that user, who would own what support gets: refused."""
+    for mode in (0o755, 0o1777):
+        place.chmod(mode)
+        path = place / "x.html"
+        path.write_text(OURS)
+        os.chown(path, USER, USER)
+        assert "is another user's file" in refusal(path)
+
+
+@needs_root
 def test_a_disk_that_is_full_leaves_the_old_one(place: Path) -> None:
     """And no half of the new one beside it."""
     path = place / "doctor.json"

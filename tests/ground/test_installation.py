@@ -38,7 +38,7 @@ def test_with_pip_it_is_this_pythons_own(what: str) -> None:
     [
         (PARTS[0], "common storpool-ovirt-admin"),
         (PARTS[1], "common storpool-ovirt-admin"),
-        (PARTS[2], "common storpool-ovirt-host"),
+        (PARTS[2], "common storpool-ovirt-admin storpool-ovirt-host"),
     ],
 )
 def test_of_packages_it_is_dnf(what: str, packages: str) -> None:

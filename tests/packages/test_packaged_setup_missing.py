@@ -13,7 +13,7 @@ from package_stock import Stock
 
 HOOK = "/usr/libexec/vdsm/hooks/before_vm_start/50_storpool"
 CLIENT = "/usr/share/ovirt-engine/cinderlib/cinderlib-client.py"
-REINSTALL = "dnf reinstall storpool-ovirt-common storpool-ovirt-{}"
+REINSTALL = "dnf reinstall storpool-ovirt-common storpool-ovirt-admin storpool-ovirt-{}"
 PERSISTED = "/var/imgbased/persisted-rpms"
 
 

@@ -65,7 +65,7 @@ def command(
     if as_json:
         out.document(facts)
     else:
-        out.say("\n".join(report.text(facts)))
+        out.say("\n".join(report.text(facts, by_root=os.geteuid() == 0)))
         for each in filter(None, [html]):
             out.say(f"page: {os.path.abspath(each)}")
     return report.EXIT_CODES[facts["result"]]
