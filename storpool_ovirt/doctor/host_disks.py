@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from storpool_ovirt import names, presence, text
-from storpool_ovirt.doctor import asking, checks, host_steps
+from storpool_ovirt.doctor import asking, checks, host_steps, host_storpool
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
@@ -26,8 +26,6 @@ LEFT = "it stays attached for ever, a delete of the disk waits for it, and hosts
 CLEARS = f"{host.RESTART}  (VMs run on): the boot hook clears it where StorPool says it is closed"
 # A VM that stops has its disks detached within moments; one that is restored may take minutes.
 IDLE_SECONDS = 3600.0
-# An attach or a detach that is under way takes less, mostly.
-SETTLE_SECONDS = 1.5
 SHOWN_MAX = 20
 MULTIPATH_FILE = "/etc/multipath/conf.d/storpool-ovirt.conf"
 RECONFIGURE = "multipathd reconfigure"
@@ -59,7 +57,7 @@ def _disks(site: Site) -> list[Disk]:
         Disk(
             row,
             vdsm_rows.is_live(site.root, row.vol_id),
-            row.global_id is not None and presence.there(_device(site, row.global_id)),
+            _is_here(site, row.global_id),
         )
         for row in host.rows(site)
         if row.ours
@@ -84,7 +82,7 @@ def stale(site: Site) -> Iterator[Result]:
     disks = _disks(site)
     if not all(each.is_live and each.is_here for each in disks):
         # A row comes before its device, and goes after it.
-        time.sleep(min(SETTLE_SECONDS, site.left() / 4))
+        time.sleep(min(host_storpool.SETTLE_SECONDS, site.left() / 4))
         disks = _disks(site)
     found = [_stale(each) for each in disks if not (each.is_live and each.is_here)]
     yield from _of_each(found, f"{len(disks)} rows of ours, each with its link and its device")
@@ -105,10 +103,10 @@ def _stale(disk: Disk) -> Result:
 
 def taken(site: Site) -> Iterator[Result]:
     """Compare the volumes that Vdsm has attached with those that StorPool says are."""
-    settings = host.settings(site)
+    host.settings(site)  # where it makes no sense nothing was compared
     live = [each for each in _disks(site) if each.is_live and each.is_here]
-    listed = host.client(site, settings).attachments() if live else []
-    mine = [each for each in listed if each.client_id == settings.client_id]
+    own, listed = host_storpool.attached(site) if live else (0, [])
+    mine = [each for each in listed if each.client_id == own]
     view = openers.look(site.root) if live else None
     found = []
     for disk in live:
@@ -116,19 +114,19 @@ def taken(site: Site) -> Iterator[Result]:
         if not any(each.is_of(disk.row.global_id or "", name) for each in mine):
             device = view.devices.get(disk.row.global_id or "") if view else None
             who = (_openers(device) if device else "") or "nobody"
-            client = f"client {settings.client_id}"
-            cause = f"Vdsm has it attached, and StorPool not to {client}; {who} has it open here"
+            cause = (
+                f"Vdsm has it attached, and StorPool not to client {own}; {who} has it open here"
+            )
             risk = "it was taken from this host: a VM that has it here writes to nothing"
-            fix = "stop that VM here; see host-storpool-identity, and storpool-ovirt attachments"
+            fix = f"stop that VM here; {_who_has(disk.row.vol_id)}"
             found.append(Result(checks.CRITICAL, cause, risk, fix, disk.row.vol_id))
     yield from _of_each(found, f"all {len(live)} that Vdsm has attached are attached in StorPool")
 
 
 def rowless(site: Site) -> Iterator[Result]:
     """Look for oVirt's volumes that are attached here, and of which Vdsm knows nothing."""
-    settings = host.settings(site)
-    listed = host.client(site, settings).attachments()
-    mine = [each for each in listed if each.client_id == settings.client_id]
+    own, listed = host_storpool.attached(site)
+    mine = [each for each in listed if each.client_id == own and _is_here(site, each.global_id)]
     ours = [each for each in mine if names.uuid_of(each.name) is not None]
     rows = host.rows(site) if ours else []
     linked = vdsm_rows.linked(site.root)
@@ -141,11 +139,22 @@ def rowless(site: Site) -> Iterator[Result]:
         device = view.devices.get(each.global_id or "") if view else None
         who = _openers(device) if device else ""
         cause = f"it is attached here ({who or 'closed'}), and Vdsm has no row of it"
-        let_go = f"storpool-ovirt reconcile --detach {names.uuid_of(each.name)}"
-        fix = "stop what has it open" if who else f"{let_go}  on Engine's machine"
+        let_go = f"detach {each.name} from client {own} alone, by StorPool's own tools"
+        fix = "stop what has it open" if who else f"{let_go}, when no VM with it starts here"
         risk = f"{LEFT}; storpool-host-in-use does not see it"
         found.append(Result(checks.WARNING, cause, risk, fix, each.name))
     yield from _of_each(found, f"all {len(ours)} of oVirt's that are attached here have a row")
+
+
+def _is_here(site: Site, global_id: str | None) -> bool:
+    return global_id is not None and presence.there(_device(site, global_id))
+
+
+def _who_has(vol_id: str) -> str:
+    """Return what tells of a volume; Vdsm's word for it may be anything, and is no command then."""
+    if not names.UUID.match(vol_id):
+        return "look with  storpool-ovirt attachments  which disk it is"
+    return f"storpool-ovirt attachments --disk {shlex.quote(vol_id)}  on Engine's machine"
 
 
 def _openers(device: openers.Device) -> str:
@@ -166,17 +175,9 @@ def idle(site: Site) -> Iterator[Result]:
         age = time.time() - device.made_at if device else 0.0
         if device and device.open is False and age > IDLE_SECONDS:
             cause = f"it is attached here for {age / 3600:.0f} h, and nobody has it open"
-            fix = _let_go(disk.row.vol_id)
+            fix = _who_has(disk.row.vol_id)
             found.append(Result(checks.WARNING, cause, LEFT, fix, disk.row.vol_id))
     yield from _of_each(found, f"none of {len(live)} is attached for an hour without a use")
-
-
-def _let_go(vol_id: str) -> str:
-    """Return the commands for a volume; Vdsm's word for it may be anything, and is none of them."""
-    if not names.UUID.match(vol_id):
-        return "look with  storpool-ovirt attachments  which disk it is"
-    disk = shlex.quote(vol_id)
-    return f"storpool-ovirt attachments --disk {disk}; then reconcile --detach {disk}"
 
 
 def qemu(site: Site) -> Iterator[Result]:

@@ -123,7 +123,7 @@ def token_reach(site: Site) -> Iterator[Result]:
 
 def _hide_token(site: Site) -> str:
     try:
-        return host.settings(site).api.token.reveal()
+        return host.own_settings(site).api.token.reveal()
     except errors.Error:
         return ""
 
@@ -184,7 +184,7 @@ def token_argv(site: Site) -> Iterator[Result]:
     """Look for the token on command lines, which every local user can read."""
     token = _hide_token(site)
     if not token:
-        yield checks.unknown("storpool.conf tells no token", "see host-storpool-conf")
+        yield checks.unknown("waits for host-storpool-conf")
         return
     found = [pid for pid in processes.all_of_them() if token in "\0".join(processes.words(pid))]
     if not found:

@@ -112,6 +112,15 @@ def is_older(pid: int, path: str) -> bool:
 
 
 def settings(site: Site) -> config.HostSettings:
+    """Return what this host's own storpool.conf says; raise Silent where it says too little, which
+    one check tells."""
+    try:
+        return own_settings(site)
+    except errors.ConfigError:
+        raise asking.Silent("waits for host-storpool-conf") from None
+
+
+def own_settings(site: Site) -> config.HostSettings:
     """Return what this host's own storpool.conf says; its token is masked from here on.
 
     Raises ConfigError.
@@ -128,7 +137,10 @@ def masked(*table: Check) -> tuple[Check, ...]:
 
 def _masked(site: Site, look: Callable[[Site], Iterable[Result]]) -> Iterator[Result]:
     site.hide(*_tokens(site))
-    yield from look(site)
+    try:
+        yield from look(site)
+    except (errors.Rejected, errors.Unavailable):
+        raise asking.Silent("waits for host-storpool-api") from None
 
 
 def _tokens(site: Site) -> list[str]:

@@ -3,15 +3,18 @@ there, its clock."""
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from storpool_ovirt import config, errors, names, presence, storpool_conf, text
 from storpool_ovirt.cluster import api, wire
+from storpool_ovirt.cluster.replies import Attachment
 from storpool_ovirt.doctor import asking, checks
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.checks import Check, Result, Site
@@ -22,6 +25,9 @@ OTHER_HOST = (
     " lose their disks"
 )
 SERVICE = "storpool_block"
+_WRITE = "write SP_OURID="
+# An attach or a detach that is under way takes less, mostly.
+SETTLE_SECONDS = 1.5
 START = f"systemctl start {SERVICE}"
 # A request that needs no token, as any answer has the time.
 _TIME = "/ctrl/1.0/ServicesList"
@@ -34,9 +40,10 @@ _STATES = ("active", "reloading", "activating", "inactive", "failed", "deactivat
 def conf(site: Site) -> Iterator[Result]:
     """Read this host's own storpool.conf by the rules of StorPool's own reader."""
     try:
-        found = host.settings(site)
+        found = host.own_settings(site)
     except errors.ConfigError as error:
-        yield Result(checks.CRITICAL, _told(site, error), NO_WORK, _advice(error))
+        fix = _write() if error.what.startswith("SP_OURID") else error.advice
+        yield Result(checks.CRITICAL, _told(site, error), NO_WORK, fix)
         return
     yield checks.ok(f"this host is client {found.client_id}, its API {_address(found)}")
 
@@ -48,10 +55,6 @@ def _told(site: Site, error: errors.ConfigError) -> str:
         return words
     sections = ", ".join(sorted(storpool_conf.client_ids(site.root))) or "none"
     return f"{words}: this host is called {os.uname().nodename}, sections with one are: {sections}"
-
-
-def _advice(error: errors.ConfigError) -> str:
-    return str(error).rpartition(": ")[2]
 
 
 def _address(found: config.HostSettings) -> str:
@@ -90,13 +93,22 @@ def reached(site: Site) -> Iterator[Result]:
         fix = "correct SP_API_HTTP_HOST, or the DNS"
         yield Result(checks.CRITICAL, str(error), NO_WORK, fix)
     except errors.Rejected as error:
-        fix = "give SP_AUTH_TOKEN the token of this cluster"
-        yield Result(checks.CRITICAL, str(error), NO_WORK, fix)
+        said = f"{error.name}: {error.descr}"
+        cause = f"the API at {_address(found)} refuses {error.call}: {said}"
+        fix = f"write SP_AUTH_TOKEN of this cluster into {storpool_conf.FILE}"
+        yield Result(checks.CRITICAL, cause, NO_WORK, fix)
+    except errors.DeadlineExceeded as error:
+        cause = f"the API at {_address(found)} does not answer within {error.seconds:.0f} s"
+        yield Result(checks.CRITICAL, cause, NO_WORK, _way(found))
     except (errors.Unavailable, errors.Error) as error:
-        fix = f"curl http://{_address(found)}/  from here: any answer proves the way"
-        yield Result(checks.CRITICAL, str(error), NO_WORK, fix)
+        yield Result(checks.CRITICAL, str(error), NO_WORK, _way(found))
     else:
         yield checks.ok(f"the API at {_address(found)} answers and takes the token")
+
+
+def _way(found: config.HostSettings) -> str:
+    """Return the command that proves the way to the API by any answer."""
+    return f"curl http://{_address(found)}/"
 
 
 def addresses(site: Site) -> Iterator[Result]:
@@ -137,8 +149,7 @@ def client(site: Site) -> Iterator[Result]:
     mine = known.get(found.client_id)
     if mine is None:
         cause = f"StorPool knows no client {found.client_id}"
-        fix = f"correct SP_OURID in the section of this host in {storpool_conf.FILE}"
-        yield Result(checks.CRITICAL, cause, NO_WORK, fix)
+        yield Result(checks.CRITICAL, cause, NO_WORK, _write())
     elif mine.status == api.DOWN:
         cause = f"StorPool's client {found.client_id}, which this host says it is, is down"
         yield Result(checks.CRITICAL, cause, NO_WORK, START)
@@ -148,35 +159,103 @@ def client(site: Site) -> Iterator[Result]:
 
 def identity(site: Site) -> Iterator[Result]:
     """Compare the devices that are here with what StorPool has attached to this host's client."""
+    yield _matched(site)[0]
+
+
+def attached(site: Site) -> tuple[int, list[Attachment]]:
+    """Return this host's client, and all that StorPool has attached to any.
+
+    Raises Silent while this host may be another client than it says: what is attached to that one
+    is another host's, and in use there.
+    """
+    result, listed = _matched(site)
+    if result.result in (checks.CRITICAL, checks.UNKNOWN):
+        first = ": correct SP_OURID first" if result.fix.startswith(_WRITE) else ""
+        raise asking.Silent(f"waits for host-storpool-identity{first}")
+    return host.settings(site).client_id, listed
+
+
+def _matched(site: Site) -> tuple[Result, list[Attachment]]:
     found = host.settings(site)
-    listed = host.client(site, found).attachments()
+    asked = host.client(site, found)
+    listed = asked.attachments()
+    result = _compared(site, found, asked, listed)
+    if result.result != checks.OK:
+        # An attachment is listed before its device is here, and after that has gone.
+        time.sleep(min(SETTLE_SECONDS, site.left() / 4))
+        listed = asked.attachments()
+        result = _compared(site, found, asked, listed)
+    return result, listed
+
+
+def _compared(
+    site: Site, found: config.HostSettings, asked: api.Client, listed: list[Attachment]
+) -> Result:
     here = _devices(site)
-    mine = {each.global_id for each in listed if each.client_id == found.client_id} - {None}
-    extra = sorted(here - mine)
-    missing = sorted(each for each in mine - here if each)
-    who = f"client {found.client_id}"
-    if extra:
-        others = sorted({each.client_id for each in listed if each.global_id in extra})
+    if here and any(each.global_id is None for each in listed):
+        return checks.unknown("this StorPool does not tell the global ids of what is attached")
+    clients: dict[int, set[str]] = defaultdict(set)
+    for each in listed:
+        clients[each.client_id].add(each.global_id or "")
+    mine = clients.pop(found.client_id, set())
+    if here - mine:
+        return _of_extra(here, mine, clients, found, asked)
+    missing, who = sorted(mine - here), f"client {found.client_id}"
+    if missing and not here:
         cause = (
-            f"{extra[0]} has a device here and is attached to {names.clients(others)}, not {who}"
+            f"{missing[0]} is attached to {who}, and no device of StorPool's is here: {SERVICE}"
+            " does not run, or SP_OURID is another host's"
         )
-        kind = checks.WARNING if here & mine else checks.CRITICAL
-        yield Result(kind, cause, OTHER_HOST, _which(others))
-    elif missing and not here:
-        cause = f"{missing[0]} is attached to {who}, and no device of StorPool's is here"
-        fix = f"{_which([])}; is {SERVICE} running?"
-        yield Result(checks.CRITICAL, cause, OTHER_HOST, fix)
-    elif missing:
+        return Result(checks.CRITICAL, cause, OTHER_HOST, f"systemctl status {SERVICE}")
+    if missing:
         cause = f"{missing[0]} is attached to {who} and has no device here"
         fix = f"systemctl status {SERVICE}; ls -l {names.DEVICE_FOLDER}"
-        yield Result(checks.WARNING, cause, "who attaches it waits for its device and fails", fix)
-    else:
-        yield checks.ok(f"{len(here)} devices are here, and attached to {who}")
+        return Result(checks.WARNING, cause, "who attaches it waits for its device and fails", fix)
+    return checks.ok(f"{len(here)} devices are here, and attached to {who}")
 
 
-def _which(others: list[int]) -> str:
-    right = f"={others[0]}" if len(others) == 1 else ""
-    return f"look whether SP_OURID{right} and SP_API_HTTP_HOST are this host's in its section"
+def _of_extra(
+    here: set[str],
+    mine: set[str],
+    others: Mapping[int, set[str]],
+    found: config.HostSettings,
+    asked: api.Client,
+) -> Result:
+    """Return what it is that devices are here which are not attached to this host's client.
+
+    The client that this host is has all of them, or all but those that were just taken from it.
+    """
+    extra, who = sorted(here - mine)[0], f"client {found.client_id}"
+    most = max((len(here & each) for each in others.values()), default=0)
+    if most and most >= len(here & mine):
+        likely = sorted(each for each, theirs in others.items() if len(here & theirs) == most)
+        is_sure = most > len(here & mine) and [others[each] for each in likely] == [here]
+        cause = f"{extra} has a device here and is attached to {names.clients(likely)}, not {who}"
+        if not is_sure or len(here) == 1:
+            cause += ": SP_OURID is another host's, or a VM that has it here was started elsewhere"
+        return Result(checks.CRITICAL, cause, OTHER_HOST, _write(likely[0] if is_sure else None))
+    if not here & mine and not _is_known(asked, extra):
+        cause = f"{extra} has a device here, and the API at {_address(found)} does not know it"
+        fix = f"write SP_API_HTTP_HOST of this host's cluster into {storpool_conf.FILE}"
+        return Result(checks.CRITICAL, cause, OTHER_HOST, fix)
+    cause = f"{extra} has a device here, and is not attached to {who}: it was taken from it"
+    risk = "a VM that has it here writes to nothing"
+    return Result(checks.WARNING, cause, risk, "see host-disk-taken")
+
+
+def _is_known(asked: api.Client, global_id: str) -> bool:
+    for ask in (asked.volume, asked.snapshot):
+        with contextlib.suppress(errors.NotFound, errors.WrongCluster):
+            ask(names.address(global_id))
+            return True
+    return False
+
+
+def _write(client_id: int | None = None) -> str:
+    """Return what is to be written where SP_OURID is wrong."""
+    right = "N" if client_id is None else str(client_id)
+    where = f"section [{os.uname().nodename}] of {storpool_conf.FILE}"
+    return f"{_WRITE}{right} into {where}, {right} being what StorPool has this host as"
 
 
 def _devices(site: Site) -> set[str]:

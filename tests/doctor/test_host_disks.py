@@ -73,8 +73,8 @@ END""",
     ),
     Case("host-lvm", "rm /usr/sbin/lvmconfig", UNKNOWN, "lvmconfig is not here"),
     Case("host-disk-stale", f"echo x >{DATABASE}", UNKNOWN, "cannot be used", alone=True),
-    Case("host-disk-taken", f"rm {CONF}", UNKNOWN, "is missing", alone=True),
-    Case("host-disk-rowless", f"rm {CONF}", UNKNOWN, "is missing", alone=True),
+    Case("host-disk-taken", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),
+    Case("host-disk-rowless", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),
     Case("host-disk-idle", f"echo x >{DATABASE}", UNKNOWN, "cannot be used", alone=True),
     Case("host-disk-qemu", "sed -i /^qemu:/d /etc/group", UNKNOWN, "group qemu is not known"),
     Case("host-disk-holders", "ln -s storpool-byid /dev/storpool-byid", UNKNOWN, "may not look"),
@@ -114,6 +114,36 @@ def test_a_disk_that_was_taken_from_this_host_is_critical(host: Host) -> None:
     assert "nobody has it open here" in found.cause
 
 
+def test_as_another_hosts_client_nothing_is_said_of_disks(host: Host) -> None:
+    """They are that host's, and in use there: no fix may take them from it."""
+    disk = host.attach(1)
+    theirs = [host.volume() for _ in range(2)]
+    items = [{"volume": each.name, "rw": [2]} for each in theirs]
+    host.cluster.api("VolumesReassignWait", {"reassign": items})
+    host.do(f"sed -i s/^SP_OURID=.*/SP_OURID=2/ {CONF}")
+    found = host.look("host-disk-taken", "host-disk-rowless")
+    assert {each.result for each in found} == {"unknown"}, found
+    assert {each.cause for each in found} == {
+        "waits for host-storpool-identity: correct SP_OURID first"
+    }
+    assert {each.fix for each in found} == {""}
+    # One that both have tells nothing.
+    shared = host.attach(2)
+    host.cluster.api("VolumesReassignWait", {"reassign": [{"volume": shared.name, "ro": [2]}]})
+    found = host.look("host-disk-taken", "host-disk-rowless")
+    assert {(each.result, each.fix) for each in found} == {("unknown", "")}, (found, disk)
+
+
+def test_a_disk_that_is_not_here_is_offered_to_nobody(host: Host) -> None:
+    """It is attached to a client that this host may not be."""
+    shared, other = host.attach(1), host.volume()
+    items = [{"volume": shared.name, "ro": [1, 2]}, {"volume": other.name, "rw": [2]}]
+    host.cluster.api("VolumesReassignWait", {"reassign": [{"volume": shared.name, "detach": [1]}]})
+    host.cluster.api("VolumesReassignWait", {"reassign": items})
+    host.do(f"sed -i s/^SP_OURID=.*/SP_OURID=2/ {CONF}")
+    assert [each.result for each in host.look("host-disk-rowless")] == ["ok"]
+
+
 def test_what_has_no_row_is_told_with_who_has_it_open(host: Host) -> None:
     """storpool-host-in-use does not see it."""
     disk = host.attach(1)
@@ -121,7 +151,7 @@ def test_what_has_no_row_is_told_with_who_has_it_open(host: Host) -> None:
     host.do(f"rm {vdsm_rows.link(SD, disk.id)}")
     found = host.worst("host-disk-rowless")
     assert (found.result, found.subject) == ("warning", disk.name)
-    assert found.fix == f"storpool-ovirt reconcile --detach {disk.id}  on Engine's machine"
+    assert found.fix.startswith(f"detach {disk.name} from client 1 alone")
     host.machine.start("/bin/sh", "-c", "exec 3</dev/sp-1; sleep 1000; true")
     for _ in range(100):
         found = host.worst("host-disk-rowless")

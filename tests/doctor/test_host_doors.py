@@ -100,7 +100,7 @@ CASES = [
     ),
     Case("host-token-reach", f"chown qemu {CONF}", CRITICAL, "is user 107's", alone=True),
     Case("host-token-reach", "rm /usr/bin/test", UNKNOWN, "test is not here"),
-    Case("host-token-argv", f"rm {CONF}", UNKNOWN, "tells no token", alone=True),
+    Case("host-token-argv", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),
     Case("host-fence-agent", f"rm {SUDOERS}", WARNING, "fence_storpool -o monitor", alone=True),
     Case("host-fence-agent", "ln -sfn /nowhere /usr/sbin/fence_storpool", WARNING, "cannot run it"),
     Case("host-fence-agent", "rm /usr/sbin/fence_storpool", OK, "no fence proxy of ours"),

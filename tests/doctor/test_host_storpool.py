@@ -40,7 +40,7 @@ CASES = [
         f"sed -i s/^SP_OURID/#/ {CONF}; printf '[other]\\nSP_OURID=5\\n' >>{CONF}",
         CRITICAL,
         f"this host is called {NODE}, sections with one are: other",
-        "every host needs its own",
+        f"write SP_OURID=N into section [{NODE}] of {CONF}",
     ),
     Case("host-storpool-conf", f"echo garbage >>{CONF}", CRITICAL, "neither KEY=VALUE", "correct"),
     Case(
@@ -70,8 +70,8 @@ CASES = [
         "host-storpool-api",
         f"sed -i 's/^SP_AUTH_TOKEN=.*/SP_AUTH_TOKEN=4711/' {CONF}",
         CRITICAL,
-        "unauthorized",
-        "give SP_AUTH_TOKEN",
+        "refuses clientsConfigDump: unauthorized",
+        f"write SP_AUTH_TOKEN of this cluster into {CONF}",
         alone=True,
     ),
     Case(
@@ -104,7 +104,7 @@ CASES = [
         f"sed -i s/^SP_OURID=.*/SP_OURID=77/ {CONF}",
         CRITICAL,
         "StorPool knows no client 77",
-        "correct SP_OURID",
+        "write SP_OURID=N",
         alone=True,
     ),
     Case(
@@ -149,7 +149,39 @@ def test_an_id_of_another_host_is_told_by_the_devices(host: Host) -> None:
     found = host.worst("host-storpool-identity")
     assert found.result == "critical"
     assert f"{disk.global_id} has a device here and is attached to client 1, not" in found.cause
-    assert "SP_OURID=1" in found.fix
+    assert found.fix.startswith(f"write SP_OURID=1 into section [{NODE}] of {CONF}")
+    assert "or a VM that has it here was started elsewhere" in found.cause
+    host.attach(2)
+    found = host.worst("host-storpool-identity")
+    assert (found.result, "elsewhere" in found.cause) == ("critical", False), found
+    # That client has more than is here: it may be another host.
+    host.cluster.api(
+        "VolumesReassignWait", {"reassign": [{"volume": host.volume().name, "rw": [1]}]}
+    )
+    assert host.worst("host-storpool-identity").fix.startswith("write SP_OURID=N")
+
+
+def test_devices_that_the_api_does_not_know_are_another_clusters(host: Host) -> None:
+    """Or it knows them, and they were taken from this host."""
+    disk = host.attach()
+    item = {"volume": disk.name, "detach": [1], "force": True}
+    host.cluster.api("VolumesReassignWait", {"reassign": [item]})
+    found = host.worst("host-storpool-identity")
+    assert (found.result, "was taken from it" in found.cause) == ("warning", True), found
+    host.do(f"mv /dev/storpool-byid/{disk.global_id} /dev/storpool-byid/zz.b.1")
+    found = host.worst("host-storpool-identity")
+    assert (found.result, found.fix[:22]) == ("critical", "write SP_API_HTTP_HOST"), found
+
+
+def test_a_token_that_is_wrong_is_told_once(host: Host) -> None:
+    """What only follows waits for that check."""
+    host.attach()
+    host.do(f"sed -i 's/^SP_AUTH_TOKEN=.*/SP_AUTH_TOKEN=4711/' {CONF}")
+    of_api = [f"host-storpool-{each}" for each in ("client", "identity", "cluster")]
+    found = host.look(*of_api, "host-disk-taken", "host-disk-rowless")
+    assert {(each.result, each.cause) for each in found} == {
+        ("unknown", "waits for host-storpool-api")
+    }
 
 
 def test_attachments_without_devices_are_told(host: Host) -> None:
@@ -176,7 +208,7 @@ def test_without_storpool_conf_one_check_says_so(host: Host) -> None:
     of_conf = [f"host-storpool-{each}" for each in "id api addresses client identity".split()]
     found = host.look(*of_conf, "host-storpool-cluster", "host-storpool-clock")
     assert {each.result for each in found} == {"unknown"}
-    assert all("is missing" in each.cause for each in found)
+    assert {each.cause for each in found} == {"waits for host-storpool-conf"}
 
 
 def test_a_clock_that_is_wrong_is_told(host: Host) -> None:
