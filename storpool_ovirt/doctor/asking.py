@@ -46,9 +46,12 @@ class Answer(NamedTuple):
 
     @property
     def said(self) -> str:
-        """Its last words, on one line: what it has to say of a failure."""
+        """Its last words, on one line: what it has to say of a failure.
+
+        A program of ours shows there what it was told in several lines: the first is it.
+        """
         lines = [each.strip() for each in text.lines(self.err or self.out) if each.strip()]
-        return lines[-1] if lines else f"exit code {self.code}"
+        return lines[-1].split("\\n")[0] if lines else f"exit code {self.code}"
 
 
 class As(NamedTuple):

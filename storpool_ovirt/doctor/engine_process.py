@@ -111,10 +111,6 @@ def arguments(site: Site) -> Iterator[Result]:
     shown = _shown_now()
     people = _people(site)
     hidden = _HIDDEN.search(_mount_options())
-    fix = (
-        "take these logins away, or: mount -o remount,hidepid=2 /proc, and in /etc/fstab"
-        " proc /proc proc hidepid=2 0 0"
-    )
     if hidden:
         yield checks.ok("/proc shows command lines only to root and to their owners")
     elif shown:
@@ -123,15 +119,16 @@ def arguments(site: Site) -> Iterator[Result]:
             f"process {shown[0]} has StorPool's token on its command line now, which every local"
             " user can read",
             gate.WHO_HAS_IT,
-            f"give the domain {gate.TOKEN_FILE}, see the check engine-domain-options; {fix}",
+            f"give the domain {gate.TOKEN_FILE}, see the check engine-domain-options",
         )
     elif people:
         yield Result(
             WARNING,
             f"people can log in here ({', '.join(people[:_SHOWN_MAX])}), and can read the command"
-            " lines of verbs, in which Engine gives the mapping database's password",
+            " lines of verbs, in which Engine gives the mapping database's password: take their"
+            " logins away, or hide them, in /etc/fstab too (proc /proc proc hidepid=2 0 0)",
             "who has it can change whose disk is which volume",
-            fix,
+            "mount -o remount,hidepid=2 /proc",
         )
     else:
         yield checks.ok("nobody but root and services has a login here")

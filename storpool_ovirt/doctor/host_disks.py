@@ -23,7 +23,7 @@ from storpool_ovirt.host import openers, vdsm_rows
 
 BLOCKED = "Vdsm refuses to attach this volume again (errors 927 and 929), and its VM does not start"
 LEFT = "it stays attached for ever, a delete of the disk waits for it, and hosts are kept from it"
-CLEARS = f"{host.RESTART}  (VMs run on): the boot hook clears it where StorPool says it is closed"
+CLEARS = "a restart of vdsmd clears it where StorPool says it is closed, and VMs outlive that"
 # A VM that stops has its disks detached within moments; one that is restored may take minutes.
 IDLE_SECONDS = 3600.0
 SHOWN_MAX = 20
@@ -98,7 +98,13 @@ def _stale(disk: Disk) -> Result:
         if disk.is_here
         else "its device is not here: it was taken from this host, or is of an earlier boot"
     )
-    return Result(checks.WARNING, f"Vdsm has a row, but {what}", BLOCKED, CLEARS, disk.row.vol_id)
+    return Result(
+        checks.WARNING,
+        f"Vdsm has a row, but {what}; {CLEARS}",
+        BLOCKED,
+        host.RESTART,
+        disk.row.vol_id,
+    )
 
 
 def taken(site: Site) -> Iterator[Result]:
@@ -240,9 +246,10 @@ def links(site: Site) -> Iterator[Result]:
         node = os.path.realpath(_device(site, global_id))
         answer = asking.ask(site, ["udevadm", "info", "-q", "symlink", node])
         if names.device_path(global_id)[len("/dev/") :] not in answer.out.split():
-            cause = f"udev does not know {names.device_path(global_id)} as a link of {node}"
+            link = names.device_path(global_id)
+            cause = f"udev does not know {link}, by StorPool's rules, as a link of {node}"
             risk = "Vdsm's rule does not give the device to QEMU, and a VM may not start"
-            fix = f"udevadm trigger --settle {shlex.quote(node)}; then StorPool's udev rules"
+            fix = f"udevadm trigger --settle {shlex.quote(node)}"
             found.append(Result(checks.WARNING, cause, risk, fix, global_id))
     yield from _of_each(found, f"udev knows the links of {len(here)} devices")
 

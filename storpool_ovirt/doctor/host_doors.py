@@ -203,6 +203,7 @@ def fence_agent(site: Site) -> Iterator[Result]:
         yield checks.ok(f"{path} is not there: this host is no fence proxy of ours")
         return
     host.user(host.VDSM)
+    host.settings(site)
     risk = "a lost host is not fenced by this one, and its VMs do not start elsewhere"
     try:
         answer = asking.ask(site, [path, "-o", "monitor"], As(host.VDSM), MONITOR_SECONDS)
@@ -214,8 +215,11 @@ def fence_agent(site: Site) -> Iterator[Result]:
     if answer.code == 0:
         yield checks.ok(answer.out.strip(" \n") or "it answers")
         return
+    if "unauthorized" in answer.said:
+        yield checks.unknown("waits for host-storpool-api")
+        return
     cause = f"fence_storpool -o monitor as user vdsm fails: {answer.said}"
-    yield Result(checks.WARNING, cause, risk, "see host-door and host-storpool-api")
+    yield Result(checks.WARNING, cause, risk, f"sudo -u vdsm {FENCE_AGENT} -o monitor")
 
 
 def fence_running(site: Site) -> Iterator[Result]:

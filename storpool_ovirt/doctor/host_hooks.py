@@ -108,7 +108,7 @@ def _compared(site: Site, point: str, scripts: Any) -> Result:
     own = hashlib.sha256(rights.read(path)).hexdigest()
     if script.get("checksum") != own:
         cause = f"Vdsm reads something else at {path} than is there for root"
-        return _bad(point, cause, f"{host_steps.reinstalled()}; then  {host.RESTART}")
+        return _bad(point, cause, f"{host_steps.reinstalled()}; {host.RESTART}")
     return checks.ok(f"Vdsm runs it (sha256 {own[:12]})", point)
 
 
@@ -166,8 +166,8 @@ def _run_in_this_boot(site: Site, path: str) -> Result:
         cause = "vdsmd was started before the boot hook was put there"
     else:
         cause = "vdsmd has run it in this boot, and it did not come to its end"
-    fix = f"{host.RESTART}  (VMs run on); then look at /var/log/vdsm/storpool-helper.log"
-    return Result(checks.WARNING, cause, STALE, fix)
+    cause += "; VMs outlive a restart, and /var/log/vdsm/storpool-helper.log tells of the hook"
+    return Result(checks.WARNING, cause, STALE, host.RESTART)
 
 
 CHECKS = host.masked(

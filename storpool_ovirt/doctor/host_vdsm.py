@@ -73,7 +73,8 @@ def _typed(site: Site, told: dict[str, Any], said: str) -> Result:
         f"the helper does not tell {names.VOLUME_TYPE_KEY}, and this Vdsm takes {', '.join(types)}"
         f"{f' ({said})' if said else ''}"
     )
-    return Result(checks.CRITICAL, cause, NO_ATTACH, f"{host_steps.SETUP}; then {_REFRESH}")
+    cause += f"; after the fix {_REFRESH}"
+    return Result(checks.CRITICAL, cause, NO_ATTACH, host_steps.SETUP)
 
 
 # By Vdsm's own Python and path: which file of several it would load.
@@ -119,9 +120,9 @@ def restart(site: Site) -> Iterator[Result]:
     yield _seen(site, pids[host.VDSMD] or 0)
     old = [name for name, pid in pids.items() if _is_replaced(site, name, pid or 0)]
     if old:
-        cause = f"{' and '.join(old)} runs from before an update of Vdsm"
+        cause = f"{' and '.join(old)} runs from before an update of Vdsm; VMs outlive a restart"
         risk = "what this host tells Engine of itself is of a Vdsm that does not run yet"
-        yield Result(checks.WARNING, cause, risk, f"{host.RESTART} supervdsmd  (VMs run on)")
+        yield Result(checks.WARNING, cause, risk, f"{host.RESTART} supervdsmd")
 
 
 def _is_replaced(site: Site, name: str, pid: int) -> bool:
@@ -133,13 +134,37 @@ def _seen(site: Site, vdsmd: int) -> Result:
     path = site.path(PIECE)
     if not presence.named(path) or not host.is_older(vdsmd, path):
         return checks.ok("vdsmd was started after the piece os_brick was put there")
+    tells = _tells_connector(site)
+    if tells:
+        return checks.ok("vdsmd is older than the piece, and has an os-brick: it tells of it")
     # -I: what is further down than Vdsm's own folder.
     real = asking.ask(site, [host.PYTHON, "-I", "-c", _FIND_REAL])
     if real.code == 0:
         return checks.ok("vdsmd is older than the piece, and has an os-brick of its own")
-    cause = "vdsmd was started before the piece os_brick was put there, and found no os-brick"
-    fix = f"{host.RESTART}  (VMs run on); then {_REFRESH}"
-    return Result(checks.CRITICAL, cause, NO_ATTACH, fix)
+    then = f"VMs outlive a restart; after it {_REFRESH}"
+    if tells is None:
+        cause = (
+            "the piece os_brick is newer than the vdsmd that runs, which cannot be asked for it: if"
+            f" this was an update nothing is wrong, else it does not have it ({then})"
+        )
+        return Result(checks.WARNING, cause, f"if it does not have it, {NO_ATTACH}", host.RESTART)
+    cause = (
+        "vdsmd tells no connector_info, and was started before the piece os_brick was put there"
+        f" ({then})"
+    )
+    return Result(checks.CRITICAL, cause, NO_ATTACH, host.RESTART)
+
+
+def _tells_connector(site: Site) -> bool | None:
+    """Return whether the vdsmd that runs tells what only one with an os-brick does; None where it
+    cannot be asked.
+
+    When the piece came does not say so: each update of our package puts it there anew.
+    """
+    try:
+        return bool(host.capabilities(site).get("connector_info"))
+    except asking.Unasked:
+        return None
 
 
 def version(site: Site) -> Iterator[Result]:

@@ -106,10 +106,12 @@ def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
         is_new = is_new or (state == "changed" and not services.is_booted(site.root))
     if not is_new:
         return []
+    # Each update of the package puts it there anew, and nobody can tell from that it is the first.
+    update = "" if state != "done" else "; if this was an update alone it has it already"
     return [
         Restart(
             "vdsmd",
-            f"it looks for {PIECE} when it starts",
+            f"it looks for {PIECE} when it starts{update}",
             "it leaves VMs alone, and is best done in maintenance: systemctl restart vdsmd, then"
             " Management, Refresh Capabilities in Engine (or Activate)",
         )

@@ -101,7 +101,15 @@ CASES = [
     Case("host-token-reach", f"chown qemu {CONF}", CRITICAL, "is user 107's", alone=True),
     Case("host-token-reach", "rm /usr/bin/test", UNKNOWN, "test is not here"),
     Case("host-token-argv", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),
-    Case("host-fence-agent", f"rm {SUDOERS}", WARNING, "fence_storpool -o monitor", alone=True),
+    Case(
+        "host-fence-agent",
+        f"rm {SUDOERS}",
+        WARNING,
+        "fence_storpool -o monitor",
+        "sudo -u vdsm /usr/sbin/fence_storpool -o monitor",
+        alone=True,
+    ),
+    Case("host-fence-agent", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),
     Case("host-fence-agent", "ln -sfn /nowhere /usr/sbin/fence_storpool", WARNING, "cannot run it"),
     Case("host-fence-agent", "rm /usr/sbin/fence_storpool", OK, "no fence proxy of ours"),
     Case(
@@ -123,6 +131,13 @@ CASES = [
 def test_a_way_to_root_that_is_closed_or_wide_is_found(host: Host, group: list[Case]) -> None:
     """By its check, with the step that mends it; a tool that is missing is unknown."""
     host_cases.play(host, group)
+
+
+def test_of_what_sudo_says_one_line_is_told(host: Host) -> None:
+    """The agent shows all of its lines as one."""
+    host.do(f"chmod 0666 {SUDOERS}")
+    found = host.worst("host-fence-agent")
+    assert (found.result, "\\n" in found.cause) == ("warning", False), found
 
 
 def test_a_token_on_a_command_line_is_found(host: Host) -> None:

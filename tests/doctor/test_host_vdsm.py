@@ -132,14 +132,20 @@ def test_vdsm_that_takes_storpool_needs_no_word(host: Host) -> None:
 
 
 def test_a_vdsm_from_before_the_piece_has_to_be_restarted(host: Host) -> None:
-    """Where it has no other os-brick: it looked for one when it started."""
+    """Where it has no os-brick: it looked for one when it started. An update puts the piece there
+    anew, and it has one then."""
     assert host.worst("host-vdsm-restart").result == "unknown"
     host.start_vdsm()
     assert host.worst("host-vdsm-restart").result == "ok"
     host.do(f"cp -P {PIECE} {PIECE}.new; mv -T {PIECE}.new {PIECE}")
+    assert host.worst("host-vdsm-restart").result == "ok"
+    host.tool("vdsm-client", "echo '{}'")
     found = host.worst("host-vdsm-restart")
-    assert (found.result, "found no os-brick" in found.cause) == ("critical", True), found
-    assert found.fix.startswith("systemctl restart vdsmd")
+    assert (found.result, found.fix) == ("critical", "systemctl restart vdsmd"), found
+    assert "tells no connector_info, and was started before the piece" in found.cause
+    host.tool("vdsm-client", "exit 1")
+    found = host.worst("host-vdsm-restart")
+    assert (found.result, "an update nothing is wrong" in found.cause) == ("warning", True), found
     host.do("mkdir /usr/lib/python3/dist-packages/os_brick")
     host.do("touch /usr/lib/python3/dist-packages/os_brick/__init__.py")
     assert host.worst("host-vdsm-restart").result == "ok"
