@@ -13,7 +13,7 @@ from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.doctor import asking
 from storpool_ovirt.doctor.checks import Site
 from storpool_ovirt.engine import as_engine, conf, engine_tables
-from storpool_ovirt.setup import engine, steps
+from storpool_ovirt.setup import run, steps
 from storpool_ovirt.setup import site as setup_site
 
 USER = as_engine.USER
@@ -82,10 +82,7 @@ def again() -> str:
 
 def by_setup(step: str, root: str) -> str:  # noqa: ARG001  setup finds it out
     """Do one step of `storpool-ovirt setup engine`, and return what is so then."""
-    machine = setup_site.Site(setup_site.ENGINE)
-    machine.check(undo=False)
-    plan = [each for each in engine.steps(machine, engine.Wishes()) if each.id == step]
-    [row] = steps.done(plan, False, lambda _: None)
+    row = run.one(setup_site.Site(setup_site.ENGINE), step)
     if row.found.state in (steps.FAILED, steps.NEEDS_YOU):
         raise errors.Conflict(row.title, f"could not be done ({row.found.what})", row.found.do)
     return row.found.what

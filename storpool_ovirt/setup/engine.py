@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import installation
-from storpool_ovirt.engine import client_file, conf, dispatcher, diversion
+from storpool_ovirt import errors, installation, names, sentences
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.engine import client_file, conf, dispatcher, diversion, engine_tables
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
-from storpool_ovirt.setup import engine_config, placing, services
+from storpool_ovirt.setup import engine_config, locks, services
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import (
     DONE,
@@ -196,12 +197,32 @@ class ManagedDatabase:
         """As Step has it."""
 
 
+def check_undo(site: Site) -> None:
+    """Raise one of our errors while Engine has domains that it gives to our adapter, or nobody
+    knows. An Engine that engine-setup has not made yet has none."""
+    root = site.root
+    if f"{conf.OWN_PREFIX}HOST" not in conf.values(root):
+        return
+    try:
+        tables = engine_tables.of_this_machine(Deadline(engine_tables.READ_SECONDS), root)
+    except (errors.Error, ImportError) as error:
+        raise errors.ConfigError(
+            "whether Engine has domains of StorPool's",
+            f"cannot be seen ({error})",
+            "correct that, then run this again (where Engine is gone for good, move"
+            f" {root}{conf.FOLDER}/10-setup-database.conf away first)",
+        ) from error
+    ours = [each.name for each in tables.domains if each.adapter == engine_tables.ADAPTER]
+    if ours:
+        raise errors.Conflict(
+            f"{sentences.counted(len(ours), 'domain')} of Engine's",
+            f"{'is' if len(ours) == 1 else 'are'} served by us, the first is"
+            f" {names.shown(ours[0])}",
+            "remove what is ours in Engine first (Storage, Domains)",
+        )
+
+
 def tidy(site: Site) -> None:
     """Take away what programs left that run no more: the lock of storpool-engine-divert."""
-    if site.is_packaged or site.has_packages:
-        return
-    lock = f"{site.root}{diversion.LOCK_FOLDER}/engine-divert.lock"
-    seen = placing.look(lock)
-    if seen.kind == placing.FILE:
-        placing.removed(lock, seen)
-        placing.emptied(site.root + diversion.LOCK_FOLDER)
+    if not site.is_packaged and not site.has_packages:
+        locks.tidied(f"{site.root}{diversion.LOCK_FOLDER}/engine-divert.lock")

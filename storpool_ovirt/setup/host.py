@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
-from storpool_ovirt.setup import placing, services, tool
+from storpool_ovirt.setup import locks, placing, services, tool
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
@@ -21,7 +21,6 @@ POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
 BOOT_POINT = "before_vdsm_start"
 SCRIPT = "50_storpool"
 LOGS = "/var/log/storpool-ovirt"
-RUNTIME = "/run/storpool-ovirt"
 PERSISTED = "/var/imgbased/persisted-rpms"
 _OURS_THERE = tuple(f"storpool-ovirt-{each}-" for each in ("common", "admin", "host"))
 
@@ -119,15 +118,13 @@ def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
 
 
 def tidy(site: Site) -> None:
-    """Take away the locks, and what the boot hook remembers of this boot."""
+    """Take away the locks that nobody holds, and what the boot hook remembers of this boot."""
     if site.is_packaged or site.has_packages:
         return
-    folder = site.root + RUNTIME
+    folder = site.root + locks.FOLDER
     for name in presence.listed(folder):
-        seen = placing.look(f"{folder}/{name}")
-        if seen.kind == placing.FILE:
-            placing.removed(f"{folder}/{name}", seen)
-    placing.emptied(folder)
+        if name != locks.SETUP:
+            locks.tidied(f"{folder}/{name}")
 
 
 def _doors(site: Site) -> list[Step]:

@@ -10,20 +10,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import time
 from typing import Any
 
-from storpool_ovirt import documents, errors, presence, text
+from storpool_ovirt import documents, errors, presence, rights, text
 from storpool_ovirt.setup import placing
 
 FOLDER = "/var/lib/storpool-ovirt"
 _OWNER = (0, 0)
+# Below these is all that setup puts anywhere.
+_TOPS = (
+    FOLDER,
+    "/etc/logrotate.d",
+    "/etc/multipath/conf.d",
+    "/etc/ovirt-engine",
+    "/etc/sudoers.d",
+    "/etc/systemd/system",
+    "/etc/tmpfiles.d",
+    "/usr/libexec/storpool-ovirt",
+    "/usr/libexec/vdsm",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/usr/share/ovirt-engine",
+    "/var/log/ovirt-engine",
+    "/var/log/storpool-ovirt",
+)
 
 
 class Record:
     """The record of one place (engine, host), on a machine whose `/` is `root`."""
 
     def __init__(self, root: str, place: str) -> None:
+        self._root = root
         self._folder = root + FOLDER
         self._path = f"{self._folder}/setup-{place}.json"
         self._facts = self._read()
@@ -42,8 +62,8 @@ class Record:
 
     @property
     def folders(self) -> list[str]:
-        """The folders that we made, the deepest first."""
-        return sorted(self._facts["folders"], reverse=True)
+        """The folders that we made, the deepest first; none that no step would have made."""
+        return sorted(filter(self._can_be_made, self._facts["folders"]), reverse=True)
 
     @property
     def configured_at(self) -> float:
@@ -89,33 +109,63 @@ class Record:
         if with_folder:
             placing.emptied(self._folder)
 
-    def tidy(self) -> None:
-        """Take away what a run left that died while it wrote this."""
+    def renew(self) -> None:
+        """Read it again, as it is now that no other run can change it, and take away what a run
+        left that died while it wrote this."""
+        self._facts = self._read()
         seen = placing.look(placing.second_name(self._path))
         if seen.kind == placing.FILE:
             placing.removed(placing.second_name(self._path), seen)
 
     def _read(self) -> dict[str, Any]:
-        seen = placing.look(self._path)
         facts: dict[str, Any] = {"links": {}, "files": {}, "folders": [], "configured_at": 0.0}
-        if seen.kind == placing.MISSING:
+        if not presence.named(self._path):
             return facts
         advice = f"move it away: without it, {self._path} is made anew, and less can be taken back"
+        self._check_roots(advice)
+        seen = placing.look(self._path)
         if seen.kind != placing.FILE:
             raise errors.ConfigError(self._path, f"is {seen.words}", advice)
+        if os.geteuid() == 0 and seen.mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise errors.ConfigError(self._path, "is not trusted: others can write it", advice)
         content = text.decoded(seen.content, self._path)
         given = documents.parse(content, self._path, advice, errors.ConfigError)
-        if not isinstance(given, dict) or any(
-            not isinstance(given.get(key, kind), type(kind)) for key, kind in facts.items()
-        ):
+        if not isinstance(given, dict) or not _is_written({**facts, **given}):
             raise errors.ConfigError(self._path, "is not what setup wrote", advice)
         return {key: given.get(key, kind) for key, kind in facts.items()}
+
+    def _check_roots(self, advice: str) -> None:
+        """Raise ConfigError where another user than root could have put it there."""
+        try:
+            holder = rights.of(self._path)
+        except OSError as error:
+            raise presence.unseen(self._path, error) from error
+        if holder is not None:
+            why = f"the user with the id {holder.uid} can replace it"
+            raise errors.ConfigError(self._path, f"is not trusted: {why}", advice)
+
+    def _can_be_made(self, path: str) -> bool:
+        tops = [f"{self._root}{each}" for each in _TOPS]
+        return path == os.path.normpath(path) and any(
+            path == top or path.startswith(f"{top}/") or top.startswith(f"{path}/") for top in tops
+        )
 
     def _write(self) -> None:
         if not presence.there(self._folder):
             placing.folder(self._folder, 0o755, _OWNER)  # what doctor finds is there too
         content = json.dumps(self._facts, indent=1, sort_keys=True).encode()
         placing.file(self._path, placing.New(content, 0o600, _OWNER), placing.look(self._path))
+
+
+def _is_written(given: dict[str, Any]) -> bool:
+    """Return whether facts are of the kind that setup writes."""
+    maps = [given["links"], given["files"]]
+    if not all(isinstance(each, dict) for each in maps) or not isinstance(given["folders"], list):
+        return False
+    words = [*given["folders"], *(word for each in maps for pair in each.items() for word in pair)]
+    at = given["configured_at"]
+    is_right = all(isinstance(each, str) and "\0" not in each for each in words)
+    return is_right and isinstance(at, float)
 
 
 def _sum(content: bytes) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 
-from storpool_ovirt import errors, rights
-from storpool_ovirt.setup import engine, guard, host, placing, steps
+from storpool_ovirt import errors
+from storpool_ovirt.setup import engine, guard, host, locks, steps
 from storpool_ovirt.setup.site import ENGINE, Site
 from storpool_ovirt.setup.things import Parents
-
-_LOCK_FOLDER, _LOCK = "/run/storpool-ovirt", "setup.lock"
 
 
 def done(
@@ -33,19 +29,31 @@ def undone(
 ) -> steps.Report:
     """Take back what was set up; raise one of our errors where that is refused as a whole."""
     site.check(undo=True)
-    if site.place != ENGINE:
+    if site.place == ENGINE:
+        engine.check_undo(site)
+    else:
         guard.check_unused(site.root)
     plan: list[steps.Step] = [Parents(site), *_plan(site, wishes)]
     with _alone(site, dry_run):
         rows = steps.undone(
-            site, plan, dry_run, told, None if site.place == ENGINE else guard.Guard(site).back
+            site,
+            plan,
+            dry_run,
+            told,
+            None if site.place == ENGINE else guard.Guard(site).back,
         )
-    if not dry_run:
-        if site.place == ENGINE:
-            engine.tidy(site)
-        else:
-            host.tidy(site)
+        if not dry_run:
+            _tidy(site)
     return steps.Report(site.place, dry_run, rows, _restarts(site, rows))
+
+
+def one(site: Site, name: str) -> steps.Row:
+    """Do one step of a plan, which nothing holds back; raise one of our errors as `done` does."""
+    site.check(undo=False)
+    with _alone(site, dry_run=False):
+        plan = [each for each in _plan(site, engine.Wishes()) if each.id == name]
+        [row] = steps.done(plan, False, lambda _: None)
+    return row
 
 
 def _plan(site: Site, wishes: engine.Wishes) -> list[steps.Step]:
@@ -61,31 +69,19 @@ def _restarts(site: Site, rows: list[steps.Row]) -> list[steps.Restart]:
         return []
 
 
+def _tidy(site: Site) -> None:
+    if site.place == ENGINE:
+        engine.tidy(site)
+    else:
+        host.tidy(site)
+
+
 @contextlib.contextmanager
 def _alone(site: Site, dry_run: bool) -> Iterator[None]:
     """Hold off other runs; a look needs nobody's leave, and makes no lock."""
     if dry_run:
         yield
         return
-    folder = site.root + _LOCK_FOLDER
-    try:
-        lock = rights.private(folder, _LOCK)
-    except OSError as error:
-        raise errors.InputError(
-            f"the lock {folder}/{_LOCK}",
-            f"cannot be made or opened ({error.strerror})",
-            "correct that, then run this again",
-        ) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise errors.Conflict(
-                "this machine", "is being set up by another run of this", "wait for it"
-            ) from None
-        site.record.tidy()
+    with locks.alone(site.root):
+        site.record.renew()
         yield
-        placing.removed(f"{folder}/{_LOCK}", placing.look(f"{folder}/{_LOCK}"))
-        placing.emptied(folder)
-    finally:
-        os.close(lock)
