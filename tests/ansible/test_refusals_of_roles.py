@@ -59,6 +59,21 @@ def test_what_setup_refuses_is_the_failure(machine: Machine) -> None:
     )
 
 
+def test_a_tree_whose_setup_cannot_be_taken_back_is_left(machine: Machine) -> None:
+    """Without its program nobody can look whether disks are attached: also in check mode."""
+    site = played_machines.host(machine)
+    site.play().check()
+    machine.do(f"rm {played_machines.COMMAND}")
+    before = site.tree()
+    for words in (("--check",), ()):
+        failure = site.play(*words, state="absent", install="pip").failure()
+        assert f"{played_machines.COMMAND} is not there, so what setup made cannot be" in failure
+    assert site.tree() == before
+    assert machine.path("/opt/storpool-ovirt/bin/storpool-vm-hook").exists()
+    machine.do("rm -r /opt/storpool-ovirt")
+    site.play(state="absent", install="pip").check(changed=0)
+
+
 def test_vdsmd_is_never_restarted_under_a_vm(machine: Machine) -> None:
     """Also where it is asked to be, and setup says that it has to be; that is told."""
     site = played_machines.host(machine)
