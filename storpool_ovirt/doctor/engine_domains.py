@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from storpool_ovirt import config, errors, names, presence, text
 from storpool_ovirt.doctor import checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
-from storpool_ovirt.engine import as_engine, conf, engine_tables, gate, sealed_options
+from storpool_ovirt.engine import adapter, as_engine, conf, engine_tables, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import Domain, Tables
 
 NONE_YET = "Engine has no storage domain of ours yet"
@@ -107,12 +107,12 @@ def stats(site: Site) -> Iterator[Result]:
         return
     engine_machine.check_user()
     # Side by side, each in a process of its own: root takes other users' rights to read files.
-    table = [Check("", "", partial(_stats_of, tables, domain)) for domain in ours]
+    table = [Check("", "", partial(_stats_of, domain)) for domain in ours]
     for finding in run.examined(site, table, site.left() - run.LAST_SECONDS):
         yield finding.result
 
 
-def _stats_of(tables: Tables, domain: Domain, site: Site) -> Iterator[Result]:
+def _stats_of(domain: Domain, site: Site) -> Iterator[Result]:
     site.hide(conf.database(site.root).password.reveal())
     try:
         served = _served(site, domain)
@@ -129,10 +129,24 @@ def _stats_of(tables: Tables, domain: Domain, site: Site) -> Iterator[Result]:
     except errors.ConfigError as error:
         answer = as_engine.Answer(None, str(error))
     if answer.facts is None:
-        step = engine_steps.of_refusal(tables, domain, answer.sentence)
-        yield Result(CRITICAL, answer.sentence, engine_machine.NO_VERB, step, domain.name)
+        yield _refused(site, domain, answer.sentence)
     else:
         yield checks.ok(f"storage_stats works: {_capacity(answer.facts)}", domain.name)
+
+
+def _refused(site: Site, domain: Domain, said: str) -> Result:
+    """Return why a verb does not work: what is before it first."""
+    link = site.path(f"{engine_machine.ADAPTERS}/{adapter.PROGRAM}")
+    folder = site.path(engine_machine.ADAPTERS)
+    token = str(domain.options.get(gate.TOKEN_FILE) or "")
+    if engine_machine.started(site, folder, [link, "--version"]).code:
+        said = f"user {engine_machine.USER} cannot start {link}"
+        step = "waits for engine-adapter: mend what that tells"
+    elif token in said and (closed := engine_machine.closed_folder(site, token)):
+        step = engine_machine.opening(closed)
+    else:
+        step = engine_steps.of_refusal(domain, said)
+    return Result(CRITICAL, said, engine_machine.NO_VERB, step, domain.name)
 
 
 def _deadline(site: Site, given: Mapping[str, object]) -> str:

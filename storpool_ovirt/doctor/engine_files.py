@@ -157,14 +157,18 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
     action = Action(what, partial(engine_steps.close, path)) if is_domains else None
     if is_domains and not _reads(site, engine_machine.USER, path):
         cause = f"user {engine_machine.USER} cannot read {path}"
-        fix = f"{fix}; namei -l {path}"
+        closed = engine_machine.closed_folder(site, path)
+        if closed:
+            cause = f"{cause}, as it may not pass the folder {closed}"
+            opened = engine_machine.opening(closed)
+            return [Result(CRITICAL, cause, engine_machine.NO_VERB, opened, path)]
         found.append(Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path, action))
     open_to = [f"user {user}" for user in (_VDSM,) if _is_user(user) and _reads(site, user, path)]
     if gate.is_open_to_all(path):
         open_to = ["every local user"]
     if open_to:
         cause = f"{path} can be read by {open_to[0]}"
-        found.append(Result(WARNING, cause, gate.WHO_HAS_IT, fix, path, action))
+        found.append(Result(CRITICAL, cause, gate.WHO_HAS_IT, fix, path, action))
     return found
 
 

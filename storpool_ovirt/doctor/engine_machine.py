@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,24 @@ def started(site: Site, folder: str, command: Sequence[str]) -> asking.Answer:
     A shell does it: that this user may not start it is an answer then, with exit code 126 or 127.
     """
     return asking.ask(site, ["/bin/sh", "-c", 'exec "$0" "$@"', *command], asking.As(USER, folder))
+
+
+def closed_folder(site: Site, path: str) -> str:
+    """Return the first folder on the way to a file that Engine's user may not pass, or nothing."""
+    for way in (path, os.path.realpath(path)):
+        parts = os.path.dirname(way).split("/")
+        for count in range(2, len(parts) + 1):
+            folder = "/".join(parts[:count])
+            if asking.ask(site, ["test", "-x", folder], asking.As(USER)).code:
+                return folder
+    return ""
+
+
+def opening(folder: str) -> str:
+    """Return the step that lets Engine's user pass a folder: a command for our own alone."""
+    if folder != os.path.dirname(TOKEN_FILE):
+        return f"let user {USER} pass the folder {shlex.quote(folder)}, whose mode others decide on"
+    return f"chown root:{USER} {folder} && chmod 0750 {folder}"
 
 
 def check_user() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from functools import partial
 
@@ -18,6 +19,7 @@ OLDEST = (4, 5, 4)  # README.md
 PIPS_FOLDER = "/opt/storpool-ovirt"
 DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
 PACKAGES = ("storpool-ovirt-common", "storpool-ovirt-admin", "storpool-ovirt-engine")
+_REINSTALL = f"dnf reinstall {' '.join(PACKAGES)}"
 _SHOWN_MAX = 5
 _NOT_REACHED = "what is mended or updated here is not what Engine runs"
 _NO_VERB = engine_machine.NO_VERB
@@ -44,6 +46,10 @@ def dispatcher(site: Site) -> Iterator[Result]:
         result, risk, is_mended = WARNING, _NOT_REACHED, True
     mend = f"{program} on"
     fix = mend if is_mended else f"dnf reinstall ovirt-engine && {mend}"
+    if "cannot be started by Engine's user" in said:
+        ours = engine_machine.program("storpool-engine-dispatcher")
+        opened = f"chmod -R a+rX {sys.prefix} && chmod 0755 {ours}"
+        fix = engine_machine.installed(_REINSTALL, opened)
     action = _setup("dispatcher", "divert Engine's client to our dispatcher") if is_mended else None
     yield Result(result, said, risk, fix, action=action)
 
@@ -92,10 +98,10 @@ def _not_ours(link: str, answer: asking.Answer, mend: str) -> Result:
         risk = "it does not know our disks: of their deletes it says that they were done"
         return Result(CRITICAL, cause, risk, f"see docs/upgrade.md, then {mend}")
     cause = f"user {engine_machine.USER} cannot start {link} ({answer.said})"
-    fix = engine_machine.installed(
-        f"rpm -V {' '.join(PACKAGES)}; {mend}", f"namei -l {link}; {mend}"
-    )
-    return Result(CRITICAL, cause, _NO_VERB, fix)
+    is_own = os.path.realpath(link) == os.path.realpath(engine_machine.program(adapter.PROGRAM))
+    opened = f"chmod -R a+rX {sys.prefix}"
+    pip = opened if is_own else f"{opened} && {mend}"
+    return Result(CRITICAL, cause, _NO_VERB, engine_machine.installed(_REINSTALL, pip))
 
 
 def packages(site: Site) -> Iterator[Result]:

@@ -55,6 +55,7 @@ def of_fault(tables: Tables, domain: Domain, fault: gate.Fault) -> Result:
     fix, action = fault.error.advice, None
     path = fault.error.what
     if fault.name == gate.OPEN:
+        result = CRITICAL
         fix = f"chown root:{engine_machine.USER} {path} && chmod 0640 {path}"
         # StorPool's own services read storpool.conf, as whoever they are.
         if path == domain.options.get(gate.TOKEN_FILE):
@@ -92,7 +93,7 @@ def of_wrong_option(tables: Tables, domain: Domain, error: errors.ConfigError) -
     key = error.what.partition("driver option ")[2].rstrip(")").strip('"')
     fix = error.advice
     if key in domain.options and key != gate.TOKEN_FILE:
-        fix = set_option(tables, domain, key, "VALUE")
+        fix = f"correct {key} of {domain.name} in Engine's database" + (fix and f": {fix}")
         if error.why == "is not known":
             fix = without_option(tables, domain, key)
     return Result(CRITICAL, str(error), engine_machine.NO_VERB, fix, domain.name)
@@ -103,10 +104,12 @@ def _again() -> str:
     return engine_machine.again()
 
 
-def of_refusal(tables: Tables, domain: Domain, said: str) -> str:
+def of_refusal(domain: Domain, said: str) -> str:
     """Return the step for what a verb said, as far as its words tell it; else where more is."""
     if "template" in said:
-        return set_option(tables, domain, _TEMPLATE, "NAME")
+        return (
+            f"correct {_TEMPLATE} of {domain.name} in Engine's database: there is no such template"
+        )
     for pattern, step in _REFUSALS:
         found = re.search(pattern, said)
         if found:

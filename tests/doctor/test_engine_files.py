@@ -131,9 +131,25 @@ def test_a_token_that_engines_user_cannot_read(
     assert (found.result, found.subject) == ("critical", path), found
     assert said in found.cause
     assert (served.one("engine-token").result == "ok") is is_mended
-    if not is_mended and found.action:
-        done = served.machine.run("storpool-ovirt", "doctor", "engine", "--fix")
-        assert "/token still cannot be read by user ovirt" in " ".join(done.stdout.split())
+
+
+def test_a_folder_that_engines_user_cannot_pass(served: ServedMachine) -> None:
+    """Ours is named, and its command opens it; of others' folders there are words alone."""
+    path = served.token()
+    served.domain(**{TOKEN_FILE: path})
+    folder = path.rpartition("/")[0]
+    served.do(f"chmod 0700 {folder}; chgrp root {folder}")
+    found = served.look("engine-token", "engine-domain-stats")
+    for each in found:
+        assert each.result == "critical"
+        assert each.fix == f"chown root:ovirt {folder} && chmod 0750 {folder}"
+        assert not each.action
+    served.do(found[0].fix)
+    assert {each.result for each in served.look("engine-token", "engine-domain-stats")} == {"ok"}
+    served.do("chmod 0700 /etc/ovirt-engine")
+    for each in served.look("engine-token"):
+        assert "may not pass the folder /etc/ovirt-engine" in each.cause
+        assert each.fix.startswith("let user ovirt pass the folder /etc/ovirt-engine,")
 
 
 def test_a_token_that_others_can_read(served: ServedMachine) -> None:
@@ -143,7 +159,7 @@ def test_a_token_that_others_can_read(served: ServedMachine) -> None:
     served.write("/etc/storpool.conf.d/y.conf", "SP_X=1\n", 0o644)
     found = {each.subject: each for each in served.look("engine-token")}
     assert sorted(found) == [CONF, "/etc/storpool.conf.d/x.conf"]
-    assert {each.result for each in found.values()} == {"warning"}
+    assert {each.result for each in found.values()} == {"critical"}
     assert "every local user" in found[CONF].cause
     assert "user vdsm" in found["/etc/storpool.conf.d/x.conf"].cause
     for each in found.values():

@@ -95,6 +95,25 @@ def test_an_adapter_that_does_not_start(
     assert (engines.one("engine-adapter").result == "ok") is is_mended
 
 
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (f"chmod -R go-rwx {PREFIX}/lib", "engine-adapter"),
+        (f"chmod -R go-rwx {PREFIX}", "engine-adapter"),
+        (f"chmod a-x {PREFIX}/bin/storpool-engine-dispatcher", "engine-dispatcher"),
+    ],
+)
+def test_code_that_engines_user_cannot_read_is_opened(
+    engines: EnginesMachine, broken: str, check: str
+) -> None:
+    """As umask 077 leaves it: the command that is printed opens it."""
+    engines.do(broken)
+    found = engines.one(check)
+    assert (found.result, found.fix.startswith("chmod -R a+rX")) == ("critical", True), found
+    engines.do(found.fix)
+    assert engines.one(check).result == "ok"
+
+
 def test_without_a_user_nobody_knows(engines: EnginesMachine) -> None:
     """Where there is no user ovirt nothing can be started as Engine does."""
     engines.do("sed -i /^ovirt/d /etc/passwd")
