@@ -54,6 +54,6 @@ def found_in(argument: str) -> Iterator[str]:
     scheme, separator, rest = argument.partition("://")
     if separator and scheme.isprintable() and " " not in scheme:
         credentials, at, _ = rest.rpartition("@")
-        if scheme == "https" and not at:  # the address of a server, with its port
+        if scheme in ("http", "https") and not at:  # the address of a server, with its port
             return
         yield (credentials if at else rest).partition(":")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def text(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that tell a document of `look` to people."""
     engine = found["engine"]
     release = engine["release"] or "of unknown release"
-    yield f"Engine {release} {_serves(engine)}: {engine['why']}"
+    yield from _wrapped(f"Engine {release} {_serves(engine)}: {engine['why']}", 0)
     yield ""
     if not found["domains"]:
         yield "There is no managed block storage domain."
@@ -38,12 +39,29 @@ def text(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["hosts"]:
         yield "There is no host."
         return
-    rows = [("HOST", "DATA CENTER", "STATUS", "VDSM", "SERVES", "WHY")]
+    rows = [("HOST", "DATA CENTER", "STATUS", "VDSM", "SERVES")]
     for each in found["hosts"]:
         serves = "yes" if each["serves"] else "no"
         vdsm = each["vdsm"] or "not told"
-        rows.append((each["name"], each["data_center"], each["status"], vdsm, serves, each["why"]))
-    yield from columns.lines(rows)
+        rows.append((each["name"], each["data_center"], each["status"], vdsm, serves))
+    head, *lines = columns.lines(rows)
+    yield head
+    for line, each in zip(lines, found["hosts"]):
+        yield line
+        yield from _wrapped(each["why"], 4)
+
+
+def _wrapped(told: str, indent: int) -> list[str]:
+    """Return a sentence on lines of 80 columns; a word stays whole."""
+    blank = " " * indent
+    return textwrap.wrap(
+        told,
+        80,
+        initial_indent=blank,
+        subsequent_indent=blank,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _domains_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -82,5 +82,5 @@ def run(arguments: Sequence[str], out: console.Console, about: str, misused: int
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
-        return out.complain(error.format_message(), misused)
+        return out.complain(" ".join(error.format_message().split()), misused)
     return code or 0

@@ -67,6 +67,10 @@ def checked(asked: Asked, root: str = "") -> Wanted:
         options[gate.TOKEN_FILE] = asked.token_file
     elif gate.TOKEN_FILE not in options and presence.there(root + token.FILE):
         options[gate.TOKEN_FILE] = root + token.FILE
+    if asked.as_option and gate.TOKEN_FILE not in options:
+        raise errors.ConfigError(
+            "--token-as-option", "needs the token", "give --token-file FILE, too"
+        )
     found = config.domain(options, root)
     if gate.TOKEN_FILE in options:
         _check_token_file(options[gate.TOKEN_FILE])
@@ -159,10 +163,6 @@ def _check_token(asked: Asked, options: Mapping[str, str]) -> None:
     if asked.token_file is not None and not asked.token_file.isprintable():
         raise errors.ConfigError(
             "--token-file", "has a character that nobody can see or type", "give another path"
-        )
-    if asked.as_option and asked.token_file is None and typed is None:
-        raise errors.ConfigError(
-            "--token-as-option", "needs the token", "give --token-file FILE, too"
         )
 
 

@@ -164,8 +164,9 @@ class Entries:
         changes = self._changes(merged)
         if not changes:
             return Found(DONE, f"{self._keys()} have {self._ours[0].name}")
-        lacking = ", ".join(sorted({of.key for of, _, _ in changes}))
-        return Found(WOULD_CHANGE, f"{lacking} lacks {self._ours[0].name}")
+        lacking = sorted({of.key for of, _, _ in changes})
+        lack = f"{' and '.join(lacking)} {'lacks' if len(lacking) == 1 else 'lack'}"
+        return Found(WOULD_CHANGE, f"{lack} {self._ours[0].name}")
 
     def do(self) -> None:
         """As Step has it."""

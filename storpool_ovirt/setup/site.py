@@ -82,8 +82,7 @@ class Site:
 
     def check(self, undo: bool) -> None:
         """Raise one of our errors where nothing may be set up here, or taken back."""
-        if os.geteuid() != 0:
-            raise errors.InputError("setup", "changes this machine", "run it as root")
+        check_root()
         if undo:
             return
         if not presence.there(self.root + _OVIRTS[self.place]):
@@ -140,6 +139,12 @@ class Site:
     def _trees(self) -> list[str]:
         """Return the folders of pip's installation."""
         return sorted({self.programs, os.path.dirname(self.code)})
+
+
+def check_root() -> None:
+    """Raise InputError where this is not root: asked before anything that only root can read."""
+    if os.geteuid() != 0:
+        raise errors.InputError("setup", "changes this machine", "run it as root")
 
 
 def _variant(root: str) -> str:

@@ -7,6 +7,7 @@ keeps none of the others from being done, but those that a plan holds back then.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
@@ -24,6 +25,7 @@ CHANGED = "changed"
 UNDONE = "undone"
 FAILED = "failed"
 STATES = (DONE, CHANGED, WOULD_CHANGE, UNDONE, WOULD_UNDO, NEEDS_YOU, NOT_NEEDED, FAILED)
+_WIDTH = 80
 _CHANGES = (CHANGED, UNDONE, WOULD_CHANGE, WOULD_UNDO)
 
 
@@ -141,15 +143,30 @@ def document(report: Report) -> dict[str, Any]:
 
 def text(report: Report) -> list[str]:
     """Return a report for people."""
-    width = max(len(row.id) for row in report.rows)
     lines = []
     for row in report.rows:
-        lines += [f"{row.found.state:<12}  {row.id:<{width}}  {row.found.what}"]
-        lines += [f"{'':<12}  {'':<{width}}  -> {row.found.do}"] if row.found.do else []
+        lines += _wrapped(f"{row.found.state:<12}  ", f"{row.id}: {row.found.what}")
+        lines += _wrapped(f"{'':<12}  -> ", row.found.do) if row.found.do else []
     for each in report.restarts:
-        lines += ["", f"to be restarted by you: {each.service}, as {each.why}", f"  {each.when}"]
+        lines += ["", *_wrapped("to be restarted by you: ", f"{each.service}, as {each.why}", 2)]
+        lines += _wrapped("  ", each.when)
     would = "would be changed; nothing was" if report.dry_run else "changed"
-    return [*lines, "", f"{report.place}: {report.changed} of {len(report.rows)} steps {would}"]
+    left = sum(row.found.state == NEEDS_YOU for row in report.rows)
+    needs = f"; {left} {'needs' if left == 1 else 'need'} you" if left else ""
+    of_all = f"{report.place}: {report.changed} of {len(report.rows)} steps"
+    return [*lines, "", f"{of_all} {would}{needs}"]
+
+
+def _wrapped(first: str, told: str, indent: int | None = None) -> list[str]:
+    """Return the lines of a text behind what its first line begins with."""
+    return textwrap.wrap(
+        told,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=" " * (len(first) if indent is None else indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _row(step: Step, found: Found, told: Callable[[Row], None]) -> Row:

@@ -83,6 +83,12 @@ def test_a_sensitive_option_is_a_placeholder(site: Site) -> None:
     assert "sp_auth_token_file" not in json.dumps(done)
 
 
+def test_an_address_in_a_wrong_place_keeps_its_port(site: Site) -> None:
+    """A port is no password."""
+    said = site.domain("--url", "http://localhost:1/ovirt-engine/api", "--user", "x")
+    assert "***" not in said.stderr
+
+
 REFUSED = {
     "unknown": (["--option", "sp_templat=x"], 'sp_templat" is not known: do you mean sp_template?'),
     "Cinder's": (["--option", "volume_driver=x"], "leave it out"),

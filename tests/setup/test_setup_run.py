@@ -60,6 +60,7 @@ def test_an_undo_of_nothing_takes_nothing(place: Setup) -> None:
 def test_who_is_not_root_is_refused(place: Setup, words: tuple[str, ...]) -> None:
     """With one sentence."""
     user = "vdsm" if place.place == "host" else "ovirt"
+    place.run()  # also where there is a record, which root alone can read
     done = place.machine.run(place.command, "setup", place.place, *words, user=user)
     sentence = "storpool-ovirt: setup changes this machine: run it as root\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
@@ -114,9 +115,22 @@ def test_what_is_told_is_for_people_too(place: Setup) -> None:
     said = place.typed()
     document = json.loads(place.typed("--json").stdout)
     for each in document["steps"]:
-        assert f"  {each['id']} " in said.stdout
-        assert not each["do"] or f"-> {each['do']}" in said.stdout
-    assert f"{place.place}: " in said.stdout.splitlines()[-1]
+        assert f"  {each['id']}:" in said.stdout
+        do = " ".join(f"-> {each['do']}".split())
+        assert not each["do"] or do in " ".join(said.stdout.split())
+    last = said.stdout.splitlines()[-1]
+    assert f"{place.place}: " in last
+    left = [each["state"] for each in document["steps"]].count("needs you")
+    assert (f"; {left} need" in last) is (left > 0)
+    wide = [each for each in said.stdout.splitlines() if len(each) > 80]
+    assert all(len(each.split()) <= 2 for each in wide), wide  # a path alone is whole
+
+
+def test_without_a_place_the_two_are_named(place: Setup) -> None:
+    """On one line, as each refusal."""
+    done = place.machine.run(place.command, "setup")
+    assert done.returncode == 2
+    assert "Choose from: engine, host" in done.stderr
 
 
 def test_a_file_system_that_cannot_be_written_is_told(place: Setup) -> None:

@@ -12,7 +12,7 @@ from storpool_ovirt.admin.options import DRY_RUN, JSON, Text, all_of
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import engine, run, steps, token
-from storpool_ovirt.setup.site import Site
+from storpool_ovirt.setup.site import Site, check_root
 
 _STDIN = "-"
 
@@ -57,6 +57,7 @@ def command(
     """
     if place != "engine" and token_file is not None:
         raise click.UsageError("--token-file is for setup engine: a host has /etc/storpool.conf")
+    check_root()
     wishes = engine.Wishes(_token(out, token_file), fence_agent=fence_agent)
     log = Log(out.program, None)  # where the folder of our log is one of the things set up
     if wishes.token is not None:
