@@ -56,7 +56,8 @@ exec rpm -U --replacepkgs "$@"
 SYSTEMCTL = f"""
 engine() {{ setsid setpriv --reuid=ovirt --regid=ovirt --clear-groups env LC_ALL=en_US.UTF-8 \\
     sh -c 'sleep 600; true' {ENGINES_MARK} x >/dev/null 2>&1 </dev/null & }}
-daemon() {{ PYTHONPATH={LIBEXEC} setsid {LIBEXEC}/$1 >/dev/null 2>&1 </dev/null & }}
+daemon() {{ PYTHONPATH={LIBEXEC} setsid setpriv --reuid=$2 --regid=$3 --clear-groups {LIBEXEC}/$1 \\
+    >/dev/null 2>&1 </dev/null & }}
 end() {{ for each in $(ps -eo pid,args | grep "$1" | cut -c1-8); do kill $each; done; }}
 case $* in
 "is-active fapolicyd") echo inactive; exit 3 ;;
@@ -67,8 +68,9 @@ case $* in
 "show --property=After vdsmd.service") echo "After=multipathd.service storpool_block.service" ;;
 "start ovirt-engine") engine ;;
 "restart ovirt-engine") end "[j]boss.server"; engine ;;
-"start vdsmd") {BOOT_HOOK}; daemon vdsmd ;;
-"restart vdsmd") end "[l]ibexec/vdsm/.*vdsmd"; {BOOT_HOOK}; daemon supervdsmd; daemon vdsmd ;;
+"start vdsmd") {BOOT_HOOK}; daemon vdsmd vdsm kvm ;;
+"restart vdsmd") end "[l]ibexec/vdsm/.*vdsmd"; {BOOT_HOOK}; daemon supervdsmd 0 0
+    daemon vdsmd vdsm kvm ;;
 daemon-reload) ;;
 *) echo "unexpected: $*" >&2; exit 9 ;;
 esac"""
