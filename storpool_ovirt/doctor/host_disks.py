@@ -31,6 +31,7 @@ MULTIPATH_FILE = "/etc/multipath/conf.d/storpool-ovirt.conf"
 RECONFIGURE = "multipathd reconfigure"
 _DEVICE_OF_OURS = "sp-0"
 DEVICES_FILE = "/etc/lvm/devices/system.devices"
+_NO_SETTING = 5  # ECMD_FAILED: "Configuration node ... not found"
 _REST = "r|.*|"  # how Vdsm's filter ends: all that was not named
 _LVM_FIX = "vdsm-tool config-lvm-filter -y"
 _PVS = ["pvs", "-a", "--noheadings", "--separator", "|", "-o", "pv_name,vg_name,pv_fmt"]
@@ -245,6 +246,8 @@ def links(site: Site) -> Iterator[Result]:
     for global_id in here[:SHOWN_MAX]:
         node = os.path.realpath(_device(site, global_id))
         answer = asking.ask(site, ["udevadm", "info", "-q", "symlink", node])
+        if answer.code != 0:
+            raise asking.Silent(f"udevadm info {node} fails: {answer.said}")
         if names.device_path(global_id)[len("/dev/") :] not in answer.out.split():
             link = names.device_path(global_id)
             cause = f"udev does not know {link}, by StorPool's rules, as a link of {node}"
@@ -341,12 +344,12 @@ def _reconfigure(_root: str) -> str:
 
 def lvm(site: Site) -> Iterator[Result]:
     """Ask LVM whether it uses listed devices alone, and whether it sees any of StorPool's."""
-    listed = _uses_listed_alone(site)
     seen = _seen_by_lvm(site)
     if seen:
         groups = ", ".join(sorted(group for group in seen.values() if group)) or "no group"
         cause = f"LVM of this host sees {', '.join(sorted(seen)[:3])} ({groups})"
         yield Result(checks.CRITICAL, cause, _SEES, _LVM_FIX)
+    listed = _uses_listed_alone(site)
     if listed:
         yield checks.ok(listed)
     elif not seen:
@@ -360,11 +363,19 @@ def _uses_listed_alone(site: Site) -> str:
     Without that file it counts as off (lvmdevices(8)). Vdsm's older way is a filter.
     """
     asked = asking.ask(site, ["lvmconfig", "--type", "full", "devices/use_devicesfile"])
+    _check_answered(asked)
     is_on = asked.code == 0 and text.stripped(asked.out).endswith("=1")
     if is_on and presence.there(site.path(DEVICES_FILE)):
         return f"LVM uses the devices of {DEVICES_FILE} alone"
     filtered = asking.ask(site, ["lvmconfig", "devices/filter"])
+    _check_answered(filtered)
     return "LVM has a filter that ends with all" if _REST in filtered.out else ""
+
+
+def _check_answered(answer: asking.Answer) -> None:
+    """Raise Silent where lvmconfig fails, but for a setting that it does not have (code 5)."""
+    if answer.code not in (0, _NO_SETTING):
+        raise asking.Silent(f"lvmconfig fails: {answer.said}")
 
 
 def _seen_by_lvm(site: Site) -> dict[str, str]:
@@ -377,6 +388,8 @@ def _seen_by_lvm(site: Site) -> dict[str, str]:
         is_ours = re.match(r"/dev/(sp-[0-9]|storpool)", device) is not None
         if is_ours and (group or kind):
             found[device] = group
+    if answer.code != 0 and not found:
+        raise asking.Silent(f"pvs fails: {answer.said}")
     return found
 
 

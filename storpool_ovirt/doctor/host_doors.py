@@ -20,6 +20,7 @@ from storpool_ovirt.setup import site as setup_site
 SUDOERS = "/etc/sudoers.d/storpool-ovirt"
 SUDO = ["sudo", "-n"]
 FENCE_AGENT = "/usr/sbin/fence_storpool"
+_NO_RULE = "a password is required"
 MONITOR_SECONDS = 6.0
 SHIPPED = "sudoers.d/storpool-ovirt"
 NOT_OURS = "with root as its owner, whatever was written there would come into force"
@@ -153,7 +154,9 @@ def _readers(site: Site, path: str) -> Iterator[Result]:
     if _reads(site, path, "nobody"):
         action = Action(f"chmod o-rwx {quoted}", functools.partial(_close, path=path))
         cause = f"every user of this host can read {path}"
-        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, action)
+        is_safe = rights.holder(path) is None  # else others say what is closed
+        given = action if is_safe else None
+        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, given)
     elif _reads(site, path, host.VDSM):
         cause = f"user vdsm can read {path}, which it need not where root's door is open"
         close = f"setfacl -b {quoted}; chmod go-rwx {quoted}"
@@ -171,7 +174,10 @@ def _readers(site: Site, path: str) -> Iterator[Result]:
 
 
 def _reads(site: Site, path: str, user: str) -> bool:
-    return asking.ask(site, ["test", "-r", path], As(user)).code == 0
+    answer = asking.ask(site, ["test", "-r", path], As(user))
+    if answer.code not in (0, 1):
+        raise asking.Silent(f"test -r {path} fails: {answer.said}")
+    return answer.code == 0
 
 
 def _close(root: str, path: str) -> str:
@@ -227,6 +233,10 @@ def fence_running(site: Site) -> Iterator[Result]:
     door = site.path(sudo_request.FENCE_DOOR)
     words = [*SUDO, "-l", door, sudo_request.EVEN_IF_IT_RUNS]
     answer = asking.ask(site, words, As(host.VDSM))
+    # It says nothing of what is not allowed, or that it would have to ask for a password.
+    if answer.code != 0 and answer.err and _NO_RULE not in answer.err:
+        yield checks.unknown(f"sudo -l fails: {answer.said}")
+        return
     if answer.code != 0 or not re.search(r"even-if-it-runs", answer.out):
         yield checks.ok("user vdsm cannot have a host fenced that runs")
         return

@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -165,7 +166,9 @@ def client(site: Site, found: config.HostSettings) -> api.Client:
 
 def rows(site: Site) -> list[vdsm_rows.Row]:
     """Return Vdsm's rows; raise InputError where its database cannot be read."""
-    return vdsm_rows.read(site.root, max(0.1, min(1.0, site.left() / 4)))
+    # Who reads has twice the time that it may wait for others.
+    seconds = (site.left() - LAST_SECONDS) / 3
+    return vdsm_rows.read(site.root, max(0.1, min(LIMITS.busy_seconds, seconds)))
 
 
 def capabilities(site: Site) -> dict[str, Any]:
@@ -225,7 +228,7 @@ def interpreter_of(path: str) -> str:
 
 def opened_up(path: str) -> Action:
     """Return the action that lets everybody read and run what is at a path, and below it."""
-    what = f"chmod -R a+rX {path}"
+    what = f"chmod -R a+rX {shlex.quote(path)}"
     return Action(what, functools.partial(_open_up, path=path))
 
 

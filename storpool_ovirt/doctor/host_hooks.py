@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ def _ran(site: Site, point: str) -> Result:
         return _missing(point, f"{path} is not there")
     if not presence.there(path):
         cause = f"{path} is a link that leads nowhere"
-        return _bad(point, cause, f"rm {path}; {host_steps.again().fix}")
+        return _bad(point, cause, f"rm {shlex.quote(path)}; {host_steps.again().fix}")
     # Vdsm lists the folder, and runs what it finds there.
     listed = asking.ask(site, ["ls", os.path.dirname(path)], As(host.VDSM))
     try:
@@ -65,11 +66,15 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
         return _bad(point, why, host_steps.either())
     cause = f"user vdsm cannot use {place} ({why})"
     if not place.startswith(tuple(site.path(each) for each in _OURS)):
-        return _bad(point, cause, f"chmod a+rx {place}, or install where user vdsm can read")
-    action = host.opened_up(_tree(site, place))
-    return Result(checks.CRITICAL, cause, UNFENCED, action.what, point, action)
+        return _bad(point, cause, f"{_ELSEWHERE}; then  {host_steps.SETUP}")
+    tree = _tree(site, place)
+    action = host.opened_up(tree)
+    is_safe = host.is_roots_alone(site.path(tree))  # else others say what is opened
+    return Result(checks.CRITICAL, cause, UNFENCED, action.what, point, action if is_safe else None)
 
 
+# What keeps others from a folder like /root is to stay.
+_ELSEWHERE = f"install where user vdsm can read: in {host.TREE_OF_PIP} (docs/install.md)"
 # Below these all may be open to everybody: no secret is in them.
 _OURS = (host.TREE_OF_PIP, "/usr/libexec/storpool-ovirt", "/usr/lib/storpool-ovirt", host.HOOKS)
 
@@ -124,7 +129,7 @@ def elsewhere(site: Site) -> Iterator[Result]:
         found = True
         cause = f"{path} is our hook at a point that it is not made for"
         risk = f"it refuses whatever Vdsm does at {point}"
-        yield Result(checks.CRITICAL, cause, risk, f"rm {path}", point)
+        yield Result(checks.CRITICAL, cause, risk, f"rm {shlex.quote(path)}", point)
     if not found:
         yield checks.ok(f"only at {', '.join(vm_points.POINTS)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from storpool_ovirt.privilege import sudo_request
 PACKAGE = "storpool-ovirt-host"
 PACKAGES = (PACKAGE, "storpool-ovirt-common", "storpool-ovirt-admin")
 OS_RELEASE = "/etc/os-release"
+# What rpm says where there is no package, and where it cannot look (then often both).
+_NOT_INSTALLED, _ERROR = "is not installed", "error:"
 PERSISTED = "/var/imgbased/persisted-rpms"
 
 
@@ -87,10 +90,14 @@ def packages(site: Site) -> Iterator[Result]:
     """Have rpm compare what our packages brought with what is there."""
     asked = asking.ask(site, ["rpm", "-q", "--qf", "%{NAME}\n", *PACKAGES])
     there = [each for each in PACKAGES if each in asked.out.split()]
+    if _ERROR in asked.err or not (there or _NOT_INSTALLED in asked.out):
+        raise asking.Silent(f"rpm -q fails: {asked.said}")
     if not there:
         yield checks.ok("no package of ours is installed here: pip was used")
         return
     answer = asking.ask(site, ["rpm", "-V", *there])
+    if _ERROR in answer.err or (answer.code != 0 and not text.stripped(answer.out)):
+        raise asking.Silent(f"rpm -V fails: {answer.said}")
     changed = [line for line in text.lines(answer.out) if not _is_setting(line)]
     if changed:
         cause = f"files of packages were changed or are missing: {', '.join(changed[:5])}"
@@ -121,20 +128,42 @@ def twice(site: Site) -> Iterator[Result]:
 
 def trees(site: Site) -> Iterator[Result]:
     """Look for files among those that root runs which somebody else can write."""
-    found = [each for each in _trees(site) if presence.there(each)]
-    for tree in found:
-        words = ["!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
-        answer = asking.ask(site, ["find", "-H", tree, *words, "-print", "-quit"])
-        if answer.out:
-            path = text.lines(answer.out)[0]
-            cause = f"{path} can be written by others than root, and root runs what is there"
-            risk = "who writes there becomes root on this host, and has StorPool's token"
-            fix = f"look at what is in it; then  chown -R root:root {tree}; chmod -R go-w {tree}"
-            yield Result(checks.CRITICAL, cause, risk, fix, tree)
-        elif answer.code != 0:
-            yield checks.unknown(answer.said, subject=tree)
-        else:
-            yield checks.ok("root's alone", tree)
+    for tree in (each for each in _trees(site) if presence.there(each)):
+        yield _of_tree(site, tree)
+
+
+def _of_tree(site: Site, tree: str) -> Result:
+    words = ["!", "-type", "l", "(", "!", "-user", "root", "-o", "-perm", "/022", ")"]
+    answer = asking.ask(site, ["find", "-H", tree, *words, "-print", "-quit"])
+    if answer.out:
+        cause = f"{text.lines(answer.out)[0]} can be written by others than root, and {_RUNS}"
+        quoted = shlex.quote(tree)
+        fix = f"look at what is in it; then  chown -R root:root {quoted}; chmod -R go-w {quoted}"
+        return Result(checks.CRITICAL, cause, _BECOMES, fix, tree)
+    links = asking.ask(site, ["find", "-H", tree, "-type", "l", "-print0"])
+    failed = next((each for each in (answer, links) if each.code != 0), None)
+    if failed is not None:
+        return checks.unknown(failed.said, subject=tree)
+    for path in (tree, *_interpreters(tree), *links.out.split("\0")[:-1]):
+        if presence.there(path) and not host.is_roots_alone(path):
+            leads = os.path.realpath(path)
+            cause = f"{leads}, or a folder above it, can be written by others than root, and"
+            fix = (
+                f"have it be root's alone, with all above it ({shlex.join(['namei', '-l', path])})"
+            )
+            return Result(checks.CRITICAL, f"{cause} {_RUNS} ({path})", _BECOMES, fix, tree)
+    return checks.ok("root's alone", tree)
+
+
+_RUNS = "root runs what is there"
+_BECOMES = "who writes there becomes root on this host, and has StorPool's token"
+
+
+def _interpreters(tree: str) -> Iterator[str]:
+    """Yield what the programs of a tree are started with."""
+    folder = tree if tree.endswith(installation.PACKAGES_PROGRAMS) else f"{tree}/bin"
+    found = {host.interpreter_of(f"{folder}/{each}") for each in presence.listed(folder)}
+    yield from sorted(found - {""})
 
 
 def _trees(site: Site) -> Sequence[str]:
@@ -152,6 +181,8 @@ def node(site: Site) -> Iterator[Result]:
     kept = presence.listed(site.path(PERSISTED))
     is_kept = any(each.startswith(f"{PACKAGE}-") for each in kept)
     asked = asking.ask(site, ["rpm", "-q", PACKAGE])
+    if _ERROR in asked.err or (asked.code != 0 and _NOT_INSTALLED not in asked.out):
+        raise asking.Silent(f"rpm -q {PACKAGE} fails: {asked.said}")
     risk = "after an upgrade of Node nothing of ours is here: VMs start unfenced, or not at all"
     if asked.code == 0 and is_kept:
         yield checks.ok(f"Node keeps {PACKAGE}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, installation
 from storpool_ovirt.doctor.checks import Action
 from storpool_ovirt.setup import engine, run, steps
+from storpool_ovirt.setup import host as setup_host
 from storpool_ovirt.setup.site import HOST, Site
 
 SETUP = "storpool-ovirt setup host"
@@ -39,11 +41,26 @@ def either() -> str:
 
 
 def _set_up(root: str, ids: tuple[str, ...]) -> str:
-    """Set this host up, as the command does; raise one of our errors where a step of these ids is
-    not done then."""
+    """Set this host up, as the command does, and return what is so now.
+
+    Its plan holds back what lets disks be attached without our hooks. Raises one of our errors,
+    also where a step of these ids is not done then.
+    """
     del root  # setup finds it where doctor has it from
-    report = run.done(Site(HOST), engine.Wishes(), False, lambda _: None)
-    for row in report.rows:
-        if row.id in ids and row.found.state in (steps.FAILED, steps.NEEDS_YOU):
-            raise errors.InputError(row.title, row.found.what, row.found.do)
-    return "; ".join(row.found.what for row in report.rows if row.id in ids)
+    site = Site(HOST)
+    report = run.done(site, engine.Wishes(), False, lambda _: None)
+    rows = [row for row in report.rows if row.id in ids]
+    for row in rows:
+        _check(row.title, row.found, (steps.DONE, steps.CHANGED))
+    for step in setup_host.steps(site):
+        if step.id in ids:
+            _check(step.title, step.look(), (steps.DONE,))
+    undone = [row.id for row in report.rows if row.found.state in (steps.FAILED, steps.NEEDS_YOU)]
+    told = [row.found.what for row in rows]
+    return "; ".join([*told, *(f"{each} is not done yet" for each in undone)])
+
+
+def _check(title: str, found: steps.Found, states: Sequence[str]) -> None:
+    """Raise InputError for a step that is in none of these states."""
+    if found.state not in states:
+        raise errors.InputError(title, f"is not done: {found.what}", found.do)

@@ -52,9 +52,12 @@ def fapolicyd(site: Site) -> Iterator[Result]:
     try:
         checked = asking.ask(site, ["fapolicyd-cli", "--check-trustdb"])
     except asking.Silent:
-        # It reads each file of the machine. Other checks have just started our programs.
-        yield checks.ok("fapolicyd runs, and has refused nothing of ours")
+        # It reads each file of the machine.
+        cause = "fapolicyd has refused nothing of ours, and did not tell in time what it trusts"
+        yield checks.unknown(cause, "fapolicyd-cli --check-trustdb")
         return
+    if checked.code != 0 and not text.stripped(checked.out):
+        raise asking.Silent(f"fapolicyd-cli --check-trustdb fails: {checked.said}")
     wrong = _of_ours(checked.out + checked.err)
     if wrong:
         cause = f"fapolicyd does not trust {wrong[0]}"
@@ -96,9 +99,13 @@ def selinux(site: Site) -> Iterator[Result]:
 
 def _is_off(site: Site) -> bool:
     try:
-        return text.stripped(asking.ask(site, ["getenforce"]).out) == "Disabled"
+        answer = asking.ask(site, ["getenforce"])
     except asking.Missing:
         return False
+    state = text.stripped(answer.out)
+    if answer.code != 0 or state not in ("Enforcing", "Permissive", "Disabled"):
+        raise asking.Silent(f"getenforce fails: {answer.said}")
+    return state == "Disabled"
 
 
 def logs(site: Site) -> Iterator[Result]:

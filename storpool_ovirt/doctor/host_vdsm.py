@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,10 @@ NO_ATTACH = "no volume of StorPool's can be attached here, and no VM that has on
 LEAK = "a detach may be taken for done that is not, and the volume stays attached here"
 CONF = "/etc/vdsm/vdsm.conf"
 _REFRESH = "in Engine: Management, Refresh Capabilities of this host"
-_FIND_REAL = "import importlib.util, sys; sys.exit(importlib.util.find_spec('os_brick') is None)"
+_NONE = 3  # none of the codes with which Python itself fails
+_FIND_REAL = (
+    "import importlib.util, sys; sys.exit(0 if importlib.util.find_spec('os_brick') else 3)"
+)
 
 
 def helper(site: Site) -> Iterator[Result]:
@@ -35,7 +39,7 @@ def helper(site: Site) -> Iterator[Result]:
     told = _document(answer.out)
     if answer.code != 0 or told is None:
         cause = f"managedvolume-helper connector_info fails: {answer.said}"
-        fix = f"see the last line of  {' '.join(command)}"
+        fix = f"see the last line of  {shlex.join(command)}"
         yield Result(checks.CRITICAL, cause, NO_ATTACH, fix)
         return
     yield _typed(site, told, answer.said if answer.err else "")
@@ -139,6 +143,10 @@ def _seen(site: Site, vdsmd: int) -> Result:
         return checks.ok("vdsmd is older than the piece, and has an os-brick: it tells of it")
     # -I: what is further down than Vdsm's own folder.
     real = asking.ask(site, [host.PYTHON, "-I", "-c", _FIND_REAL])
+    if real.code not in (0, _NONE):
+        return checks.unknown(
+            f"{host.PYTHON} does not tell whether it has an os-brick: {real.said}"
+        )
     if real.code == 0:
         return checks.ok("vdsmd is older than the piece, and has an os-brick of its own")
     then = f"VMs outlive a restart; after it {_REFRESH}"
@@ -231,8 +239,15 @@ def database(site: Site) -> Iterator[Result]:
     if answer.code == 0:
         yield checks.ok("Vdsm's database of managed volumes is configured")
         return
+    if answer.code != 1:
+        yield checks.unknown(f"{' '.join(asked)} ends with code {answer.code}: {answer.said}")
+        return
     cause = f"{' '.join(asked)} fails: {answer.said}"
     yield Result(checks.CRITICAL, cause, NO_ATTACH, CONFIGURE)
+
+
+# What passes: another has it, or this host is busy.
+_BUSY = ("it did not end within", "database is locked", "database table is locked")
 
 
 def rows(site: Site) -> Iterator[Result]:
@@ -240,6 +255,9 @@ def rows(site: Site) -> Iterator[Result]:
     try:
         found = host.rows(site)
     except errors.InputError as error:
+        if any(each in error.why for each in _BUSY):
+            yield checks.unknown(f"{error.what}: {error.why}", "look again when this host is idle")
+            return
         risk = f"{NO_ATTACH}, and nobody can tell what is attached here"
         yield Result(checks.CRITICAL, f"{error.what} {error.why}", risk, CONFIGURE)
         return

@@ -104,6 +104,7 @@ def test_no_secret_is_told_whoever_says_it(host: Host) -> None:
         host.tool(name, "echo failed; exit 7")
     host.do(f"echo 'raise SystemExit(\"x\")' >{LIBEXEC}/managedvolume-helper")
     host.do(f"cp {CONF} {CONF}.old; chmod 0644 {CONF} {CONF}.old")
+    host.do("rm /etc/logrotate.d/storpool-ovirt-host")
     host.do(f"sed -i 's/^SP_CLUSTER_ID=.*/SP_CLUSTER_ID=x.y/' {CONF}")
     host.machine.start("/bin/sh", "-c", "sleep 1000; true", f"--token={token}")
     found = host.look()

@@ -71,6 +71,10 @@ END""",
         CRITICAL,
         "sees /dev/sp-3 (guest)",
     ),
+    Case("host-lvm", "printf '#!/bin/sh\\nexit 1' >/usr/sbin/pvs", UNKNOWN, "pvs fails"),
+    Case(
+        "host-lvm", "printf '#!/bin/sh\\nexit 1' >/usr/sbin/lvmconfig", UNKNOWN, "lvmconfig fails"
+    ),
     Case("host-lvm", "rm /usr/sbin/lvmconfig", UNKNOWN, "lvmconfig is not here"),
     Case("host-disk-stale", f"echo x >{DATABASE}", UNKNOWN, "cannot be used", alone=True),
     Case("host-disk-taken", f"rm {CONF}", UNKNOWN, "waits for host-storpool-conf", alone=True),

@@ -123,6 +123,14 @@ CASES = [
         "take STORPOOL_FENCE_RUNNING out",
         alone=True,
     ),
+    Case("host-fence-running", f"rm {SUDOERS}", OK, "cannot have a host", alone=True),
+    Case(
+        "host-fence-running",
+        f"{NO_SUDO}; printf '#!/bin/sh\necho no >&2; exit 1' >/bin/sudo; chmod 755 /bin/sudo",
+        UNKNOWN,
+        "sudo -l fails: no",
+        alone=True,
+    ),
     Case("host-fence-running", NO_SUDO, UNKNOWN, "sudo is not here", alone=True),
 ]
 

@@ -49,7 +49,9 @@ RUN = {
         f"chmod 0700 {PREFIX}/lib/python3*/site-packages/storpool_ovirt", "ends with code"
     ),
     "closed folder": Broken(f"chmod 0711 {FOLDER}", "cannot list", "storpool-ovirt setup host"),
-    "closed way": Broken("chmod 0750 /opt", "user vdsm cannot use /opt ", "chmod a+rx /opt, or"),
+    "closed way": Broken(
+        "chmod 0750 /opt", "user vdsm cannot use /opt ", "install where user vdsm can read"
+    ),
     "no interpreter": Broken(
         f"sed -i '1s,.*,#!/no/python3,' {PROGRAM}", "is for /no/python3, which"
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from host_ground import CONF, LIBEXEC, SD, SUDOERS
+from host_ground import CONF, HOOKS, LIBEXEC, SD, SUDOERS
 
 if TYPE_CHECKING:
     from host_ground import Host
@@ -83,3 +83,17 @@ def test_a_name_in_vdsms_database_is_no_command(host: Host) -> None:
     found = host.worst("host-disk-idle")
     assert (found.result, found.subject) == ("warning", name), found
     assert found.fix == "look with  storpool-ovirt attachments  which disk it is"
+
+
+def test_no_mending_lets_disks_be_attached_without_a_hook(host: Host) -> None:
+    """A hook that is not ours stays, and so the helper that is missing does not come back."""
+    hook, helper = (
+        f"{HOOKS}/before_vm_start/50_storpool",
+        f"{LIBEXEC}/managedvolume-helper-storpool",
+    )
+    host.do(f"rm {hook} {helper}")
+    host.write(hook, "#!/bin/sh\nexit 0\n", 0o755)
+    done = host.machine.run("/opt/storpool-ovirt/bin/storpool-ovirt", "doctor", "host", "--fix")
+    (told,) = [line for line in done.stdout.splitlines() if "FAILED" in line]
+    assert "host-programs" in told, done
+    assert not _is_there(host, helper)

@@ -24,6 +24,11 @@ case $* in
 esac
 END
 """
+RPM = "/usr/sbin/rpm"
+BROKEN = f"""
+printf '#!/bin/sh\necho package is not installed
+echo error: cannot open Packages database >&2; exit 1' >{RPM}
+"""
 NODE = """
 rm /etc/os-release; printf 'NAME=x\\nVARIANT_ID="ovirt-node"\\n' >/etc/os-release
 mkdir -p /var/imgbased/persisted-rpms
@@ -61,6 +66,20 @@ CASES = [
         OK,
         "as installed: storpool-ovirt-host",
     ),
+    Case(
+        "host-packages",
+        BROKEN,
+        UNKNOWN,
+        "rpm -q fails: error: cannot open Packages database",
+        alone=True,
+    ),
+    Case(
+        "host-packages",
+        f"{PACKAGES} echo 'echo no database >&2; exit 1' >/x; sed -i 's,cat.*,sh /x ;;,' {RPM}",
+        UNKNOWN,
+        "rpm -V fails: no database",
+        alone=True,
+    ),
     Case("host-packages", "rm -f /usr/sbin/rpm /usr/bin/rpm", UNKNOWN, "rpm is not here"),
     Case(
         "host-installed-twice",
@@ -77,11 +96,27 @@ CASES = [
         "look at what is in it; then  chown -R root:root",
         alone=True,
     ),
+    Case(
+        "host-code-owner",
+        f"cp /usr/bin/true /x; chown vdsm /x; ln -s /x {PREFIX}/bin/python9",
+        CRITICAL,
+        "/x, or a folder above it, can be written by others",
+        "have it be root's alone",
+        alone=True,
+    ),
+    Case(
+        "host-code-owner",
+        f"install -m 0777 /usr/bin/true /x; sed -i '1s,.*,#!/x,' {PREFIX}/bin/storpool-vm-door",
+        CRITICAL,
+        "/x, or a folder above it, can be written by others",
+        alone=True,
+    ),
     Case("host-code-owner", f"chmod g+w {PREFIX}/lib", CRITICAL, f"{PREFIX}/lib can be written"),
     Case("host-code-owner", "rm -f /usr/bin/find /bin/find", UNKNOWN, "find is not here"),
     Case("host-node", NODE, WARNING, "Node does not keep", "dnf install ./", alone=True),
     Case("host-node", NODE + KEPT, CRITICAL, "Node has lost", "dnf install", alone=True),
     Case("host-node", PACKAGES + NODE + KEPT, OK, "Node keeps", alone=True),
+    Case("host-node", NODE + KEPT + BROKEN, UNKNOWN, "cannot open Packages", alone=True),
     Case("host-node", "rm /etc/os-release", UNKNOWN, "/etc/os-release"),
 ]
 

@@ -52,10 +52,18 @@ CASES = [
     Case(
         "host-fapolicyd",
         ACTIVE + says("fapolicyd-cli", "exec sleep 100"),
-        OK,
-        "has refused nothing of ours",
+        UNKNOWN,
+        "did not tell in time",
         alone=True,
     ),
+    Case(
+        "host-fapolicyd",
+        ACTIVE + says("fapolicyd-cli", "echo no database >&2; exit 1"),
+        UNKNOWN,
+        "no database",
+        alone=True,
+    ),
+    Case("host-selinux", says("getenforce", "exit 1"), UNKNOWN, "getenforce fails"),
     Case("host-fapolicyd", ACTIVE + "rm /usr/sbin/fapolicyd-cli", UNKNOWN, "is not", alone=True),
     Case("host-fapolicyd", says("systemctl", "echo odd"), UNKNOWN, "odd"),
     Case(

@@ -124,6 +124,17 @@ def test_what_keeps_vdsm_from_attaching_is_found(host: Host, group: list[Case]) 
     host_cases.play(host, group)
 
 
+def test_a_database_that_another_has_is_unknown(host: Host) -> None:
+    """It passes, and needs no new database."""
+    lock = "import sqlite3, sys, time; sqlite3.connect(sys.argv[1]).execute('BEGIN EXCLUSIVE')"
+    hold = f"{lock} and print('has it', flush=True) or time.sleep(100)"
+    process = host.machine.start("/usr/bin/python3", "-c", hold, DATABASE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "has it\n"
+    found = host.worst("host-vdsm-rows")
+    assert (found.result, "configure" in found.fix) == ("unknown", False), found
+
+
 def test_vdsm_that_takes_storpool_needs_no_word(host: Host) -> None:
     """Master's Vdsm: the helper tells no type, and that is right."""
     host.do(f"sed -i \"s/, 'local')/, 'local', 'storpool')/\" {TYPES}")
