@@ -54,15 +54,9 @@ class Disk:
 
 
 def _disks(site: Site) -> list[Disk]:
-    return [
-        Disk(
-            row,
-            vdsm_rows.is_live(site.root, row.vol_id),
-            _is_here(site, row.global_id),
-        )
-        for row in host.rows(site)
-        if row.ours
-    ]
+    rows = [row for row in host.rows(site) if row.ours]
+    live = vdsm_rows.live(site.root) if rows else set()
+    return [Disk(row, row.vol_id in live, _is_here(site, row.global_id)) for row in rows]
 
 
 def _device(site: Site, global_id: str) -> str:

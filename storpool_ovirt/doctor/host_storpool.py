@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import os
+import shlex
 import socket
 import time
 from collections import defaultdict
@@ -108,7 +109,7 @@ def reached(site: Site) -> Iterator[Result]:
 
 def _way(found: config.HostSettings) -> str:
     """Return the command that proves the way to the API by any answer."""
-    return f"curl http://{_address(found)}/"
+    return shlex.join(["curl", f"http://{_address(found)}/"])
 
 
 def addresses(site: Site) -> Iterator[Result]:

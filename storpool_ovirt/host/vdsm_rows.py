@@ -105,6 +105,17 @@ def is_live(root: str, vol_id: str) -> bool:
     return any(target and _leads(root, target) for target in targets)
 
 
+def live(root: str) -> set[str]:
+    """Return the ids of all volumes that `is_live`; the folder is listed once."""
+    with _folder(root + names.RUN_FOLDER) as folder:
+        targets = {name: _target(folder, name) for name in _listed(folder)}
+    return {
+        name.partition("_")[2]
+        for name, target in targets.items()
+        if target and _leads(root, target)
+    }
+
+
 def linked(root: str) -> set[str]:
     """Return the global ids of the devices to which run links lead."""
     with _folder(root + names.RUN_FOLDER) as folder:

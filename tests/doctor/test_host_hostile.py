@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from host_ground import CONF, HOOKS, LIBEXEC, SD, SUDOERS
 
+from ovirt_demo.vdsm_rows import DATABASE
+
 if TYPE_CHECKING:
     from host_ground import Host
 
@@ -66,6 +68,30 @@ def test_mending_starts_the_systems_own_tools(host: Host) -> None:
     )
     assert not _is_there(host, MARK)
     assert host.do('stat -c "%a" "$1"', CONF).strip() == "640"
+
+
+MANY = """
+/usr/bin/python3 - "$1" <<'END'
+import json, os, sqlite3, sys, uuid
+os.makedirs("/run/vdsm/managedvolumes"); os.makedirs("/dev/storpool-byid")
+with sqlite3.connect(sys.argv[1]) as database:
+    for number in range(2000):
+        volume, path = str(uuid.uuid4()), f"/dev/storpool-byid/abc.b.{number + 4096:x}"
+        os.symlink("/dev/null", path)
+        os.symlink(path, f"/run/vdsm/managedvolumes/11111111-2222-4333-8444-555555555555_{volume}")
+        info = {"adapter": "storpool", "data": {"volume": volume}}
+        values = (volume, path, json.dumps(info), json.dumps({"path": path}))
+        database.execute("INSERT INTO volumes VALUES (?, ?, ?, ?, NULL, datetime('now'))", values)
+END
+chown vdsm:kvm "$1"
+"""
+
+
+def test_two_thousand_disks_are_looked_at_in_time(host: Host) -> None:
+    """Each as quickly as when there is one alone."""
+    host.do(MANY, DATABASE)
+    found = host.worst("host-disk-stale")
+    assert (found.result, found.cause[:17]) == ("ok", "2000 rows of ours"), found
 
 
 def test_a_name_in_vdsms_database_is_no_command(host: Host) -> None:
