@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from storpool_ovirt import errors, names, presence, rights, storpool_conf, text
-from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps
+from storpool_ovirt.doctor import checks, engine_machine, engine_token
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import gate
 from storpool_ovirt.engine.engine_tables import ADAPTER, UP, Domain
 
@@ -41,12 +42,13 @@ def log_folder(site: Site) -> Iterator[Result]:
         return
     engine_machine.check_user()
     owner = pwd.getpwnam(user).pw_uid
-    others = [name for name in presence.listed(folder) if _is_others(f"{folder}/{name}", owner)]
+    names_there = [name for name in presence.listed(folder) if name.endswith(".log")]
+    others = [name for name in names_there if _is_others(f"{folder}/{name}", owner)]
     if facts.st_uid != owner:
         yield Result(WARNING, f"{folder} is not user {user}'s", risk, fix)
     elif others:
         shown = ", ".join(others[:_SHOWN_MAX])
-        fix = f"chown {user}:{user} {folder}/*"
+        fix = " && ".join(_owning(f"{folder}/{name}") for name in others[:_SHOWN_MAX])
         yield Result(WARNING, f"in {folder} {shown} is not user {user}'s", risk, fix)
     else:
         yield checks.ok(f"{folder} is user {user}'s")
@@ -55,9 +57,19 @@ def log_folder(site: Site) -> Iterator[Result]:
 def _is_others(path: str, owner: int) -> bool:
     """Return whether a log is not of the folder's owner, so that nothing is appended to it."""
     facts = os.lstat(path)
-    return path.endswith(".log") and (
-        facts.st_uid != owner or not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1
-    )
+    return facts.st_uid != owner or not _is_alone(facts)
+
+
+def _is_alone(facts: os.stat_result) -> bool:
+    return stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
+
+
+def _owning(path: str) -> str:
+    """Return the command that gives a log to Engine's user; who has the folder may have put
+    something else in its place, which is taken away."""
+    if _is_alone(os.lstat(path)):
+        return command(f"chown -h {engine_machine.USER}:{engine_machine.USER} {{}}", path)
+    return command("rm {}", path)
 
 
 def conf(site: Site) -> Iterator[Result]:
@@ -68,7 +80,7 @@ def conf(site: Site) -> Iterator[Result]:
     file = site.path(storpool_conf.FILE)
     if not storpool_conf.is_there(site.root):
         if needs:
-            fix = "copy it from a host, then: " + _closing(file)
+            fix = "copy it from a host, then: " + engine_token.closing(file)
             yield Result(result, f"{file} is not there", risk, fix)
         else:
             yield checks.ok(f"{file} is not there, and no domain needs it")
@@ -81,10 +93,12 @@ def conf(site: Site) -> Iterator[Result]:
         yield Result(result, str(error), risk, f"correct {error.what}")
         return
     site.hide(keys.get(gate.TOKEN_KEY, ""))
-    closed = [path for path in _files(site) if not _reads(site, engine_machine.USER, path)]
+    closed = [
+        path for path in _files(site) if not engine_token.reads(site, engine_machine.USER, path)
+    ]
     for path in closed:
         cause = f"user {engine_machine.USER} cannot read {path}"
-        yield Result(result, cause, risk, _closing(path), path)
+        yield Result(result, cause, risk, engine_token.closing(path), path)
     if not closed:
         yield checks.ok(f"{file} can be read, by user {engine_machine.USER} too")
 
@@ -106,15 +120,6 @@ def _files(site: Site) -> list[str]:
     folder = site.path(storpool_conf.FOLDER)
     listed = [f"{folder}/{name}" for name in presence.listed(folder) if name.endswith(".conf")]
     return [path for path in (site.path(storpool_conf.FILE), *listed) if presence.there(path)]
-
-
-def _reads(site: Site, user: str, path: str) -> bool:
-    """Return whether a user can read a file: the kernel says it."""
-    return asking.ask(site, ["test", "-r", path], asking.As(user)).code == 0
-
-
-def _closing(path: str) -> str:
-    return f"chown root:{engine_machine.USER} {path} && chmod 0640 {path}"
 
 
 def token(site: Site) -> Iterator[Result]:
@@ -146,16 +151,14 @@ def _has_token(path: str) -> bool:
 
 
 def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
-    fix = _closing(path)
+    fix = engine_token.step(path) if is_domains else engine_token.closing(path)
     if not presence.there(path):
         cause = f"{path} is not there: domains have it as {gate.TOKEN_FILE}"
-        fix = f"write the token into it, then: {fix}"
-        return [Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path)]
+        return [Result(CRITICAL, cause, engine_machine.NO_VERB, engine_token.MOVE, path)]
     found = []
     # StorPool's own services read storpool.conf, as whoever they are.
-    what = f"let only root and user {engine_machine.USER} read {path}"
-    action = Action(what, partial(engine_steps.close, path)) if is_domains else None
-    if is_domains and not _reads(site, engine_machine.USER, path):
+    action = engine_token.action(path) if is_domains else None
+    if is_domains and not engine_token.reads(site, engine_machine.USER, path):
         cause = f"user {engine_machine.USER} cannot read {path}"
         closed = engine_machine.closed_folder(site, path)
         if closed:
@@ -163,7 +166,7 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
             opened = engine_machine.opening(closed)
             return [Result(CRITICAL, cause, engine_machine.NO_VERB, opened, path)]
         found.append(Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path, action))
-    open_to = [f"user {user}" for user in (_VDSM,) if _is_user(user) and _reads(site, user, path)]
+    open_to = [f"user {_VDSM}"] if _is_user(_VDSM) and engine_token.reads(site, _VDSM, path) else []
     if gate.is_open_to_all(path):
         open_to = ["every local user"]
     if open_to:
@@ -195,8 +198,7 @@ def backup(site: Site) -> Iterator[Result]:
                 f"engine-backup does not keep {path}, from which the token comes",
                 "on a machine that is restored from a backup no verb works until somebody has"
                 " written it again",
-                f"install -D -m 0640 -o root -g {engine_machine.USER} FILE-WITH-THE-TOKEN-ALONE"
-                f" {engine_machine.TOKEN_FILE}, and give domains that as {gate.TOKEN_FILE}",
+                engine_token.MOVE,
                 path,
             )
     if not files:

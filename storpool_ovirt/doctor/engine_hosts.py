@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from storpool_ovirt import errors, names
 from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine.engine_tables import ADAPTER, UP, Host, Tables
 from storpool_ovirt.host import vm_points
 
@@ -50,8 +51,8 @@ def up(site: Site) -> Iterator[Result]:
                 WARNING,
                 f"it is {host.status}",
                 "its VMs may be lost, and so may be what it has attached",
-                f"see its events in Engine; if it is lost: storpool-ovirt fence-host {host.name}"
-                " --dry-run",
+                "see its events in Engine; if it is lost: "
+                + command("storpool-ovirt fence-host {} --dry-run", host.name),
                 host.name,
             )
     if not hosts:

@@ -86,7 +86,7 @@ def program(name: str) -> str:
 
 def sql(statement: str) -> str:
     """Return the command, for a person, that runs a statement in Engine's own database."""
-    return f'{USR}/dbscripts/engine-psql.sh -c "{statement}"'
+    return f"{USR}/dbscripts/engine-psql.sh -c {shlex.quote(statement)}"
 
 
 def installed(packages: str, pip: str) -> str:

@@ -4,13 +4,14 @@ others."""
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from storpool_ovirt import config, errors, presence, processes, rights, text
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import WARNING, Check, Result, Site
 from storpool_ovirt.engine import conf, gate
 from storpool_ovirt.setup.record import Record
@@ -172,14 +173,25 @@ def _mount_options() -> str:
 
 
 def _java() -> Java | None:
-    """Return Engine's process, None where it does not run."""
+    """Return Engine's process, None where it does not run; anybody may have one of its words."""
+    engine_machine.check_user()
+    owner = str(pwd.getpwnam(engine_machine.USER).pw_uid)
     for pid in processes.all_of_them():
-        if _MARK in processes.words(pid):
+        if _MARK in processes.words(pid) and _real_user(pid) == owner:
             told = processes.told(pid)
             if told is not None:
                 started = time.time() - told.age_seconds()
                 return Java(pid, started, processes.environment(pid))
     return None
+
+
+def _real_user(pid: int) -> str:
+    """Return who has started a process, as proc(5) tells it; empty where that is not told."""
+    try:
+        lines = text.lines(rights.read(f"/proc/{pid}/status").decode(errors="replace"))
+    except OSError:
+        return ""
+    return next((line.split()[1] for line in lines if line.startswith("Uid:")), "")
 
 
 CHECKS = (

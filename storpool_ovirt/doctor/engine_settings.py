@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from storpool_ovirt import errors, names, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command, fits
 from storpool_ovirt.engine import stored_options
-from storpool_ovirt.engine.engine_tables import Tables
+from storpool_ovirt.engine.engine_tables import GENERAL, Tables
 from storpool_ovirt.setup import engine_config
 
 RESTART = "systemctl restart ovirt-engine"
@@ -21,10 +22,9 @@ _MINUTES_MAX = 3000  # engine-config.properties
 _LOADED = re.compile(r"(?:LD_|PYTHON|STORPOOL_|SP_)\w*\Z|(?:BASH_ENV|ENV|PATH|IFS|SHELLOPTS)\Z")
 
 
-def _set(key: str, value: str, version: str = "") -> str:
-    """Return the command that gives a key of Engine's another value."""
-    level = f" --cver={version}" if version else ""
-    return f'engine-config -s {key}="{value}"{level} && {RESTART}'
+def _set(key: str, value: str, version: str = GENERAL) -> str:
+    """Return the command that gives a key of Engine's another value, in one version alone."""
+    return command(f"engine-config -s {{}} --cver={{}} && {RESTART}", f"{key}={value}", version)
 
 
 def supported(site: Site) -> Iterator[Result]:
@@ -120,7 +120,9 @@ def _agents_fix(tables: Tables) -> str:
         value = tables.option(key) or ""
         if _named(tables, entry) != [entry.text]:
             value = engine_config.merged(engine_config.without(value, entry), entry)
-        steps.append(f'engine-config -s {key}="{value}"')
+        if not fits(f"{key}={value}"):
+            return f"{engine_machine.SETUP} --fence-agent"
+        steps.append(command("engine-config -s {} --cver={}", f"{key}={value}", GENERAL))
     return " && ".join([*steps, RESTART])
 
 
@@ -134,11 +136,12 @@ def properties(site: Site) -> Iterator[Result]:
     }
     for level, bad in sorted(found.items()):
         if bad:
+            again = f"engine-config -g {key} --cver={{}}; set it again without {{}}"
             yield Result(
                 CRITICAL,
                 f"{key} of level {level} allows {', '.join(bad)}",
                 "who may edit a VM has hosts run any code as user vdsm, who is nearly root",
-                f"engine-config -g {key} --cver={level}; set it again without {', '.join(bad)}",
+                command(again, level, ", ".join(bad)),
                 level,
             )
     if not any(found.values()):

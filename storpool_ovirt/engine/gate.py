@@ -8,6 +8,7 @@ tells all of it.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -61,7 +62,7 @@ def faults(options: Mapping[str, object], root: str = "") -> Iterator[Fault]:
     yield from _ignored(options)
     yield from _of_token(options)
     for path in _token_paths(options, root):
-        yield from _readers(path)
+        yield from _readers(path, root)
 
 
 def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
@@ -115,14 +116,18 @@ def _token_paths(options: Mapping[str, object], root: str) -> list[str]:
     return [path] if isinstance(path, str) and path else [root + storpool_conf.FILE]
 
 
-def _readers(path: str) -> Iterator[Fault]:
+def _readers(path: str, root: str) -> Iterator[Fault]:
     if not is_open_to_all(path):
         return
-    error = errors.ConfigError(
-        path,
-        "can be read by every local user of this machine",
-        f"run  chown root:ovirt {path} && chmod 0640 {path}",
+    # An option may name any file of the machine: no command for it is told.
+    advice = (
+        "move the token:  storpool-ovirt setup engine --token-file FILE, and give"
+        f" {TOKEN_FILE} the path that it tells"
     )
+    if path == root + storpool_conf.FILE:
+        where = shlex.quote(path)
+        advice = f"run  chown root:ovirt {where} && chmod 0640 {where}"
+    error = errors.ConfigError(path, "can be read by every local user of this machine", advice)
     yield Fault(OPEN, TOKEN_FILE, error, WHO_HAS_IT)
 
 

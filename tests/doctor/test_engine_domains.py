@@ -85,13 +85,14 @@ def test_sensitive_options_that_nobody_can_read(served: ServedMachine) -> None:
 
 def test_a_token_file_that_all_can_read_is_closed(served: ServedMachine) -> None:
     """Its mode is told and mended; storpool.conf, which others read too, is told alone."""
-    served.write("/srv/token", f"{served.simulator.token}\n", 0o644)
-    served.domain(**{TOKEN_FILE: "/srv/token"})
+    path = served.token(0o644)
+    served.do("chmod 0755 /etc/ovirt-engine /etc/ovirt-engine/storpool-ovirt")
+    served.domain(**{TOKEN_FILE: path})
     found = served.one("engine-domain-options", fix=True)
     assert found.result == "critical"
-    assert "/srv/token" in found.action
+    assert path in found.action
     assert served.one("engine-domain-options").result == "ok"
-    assert served.machine.tree("/srv")["/srv/token"].startswith("-rw-r----- 0:108")
+    assert served.do(f"stat -c '%a %U:%G' {path}").strip() == "640 root:ovirt"
     served.tables.execute(
         "UPDATE cinder_storage SET driver_options = driver_options - %s", TOKEN_FILE
     )
@@ -124,7 +125,7 @@ def test_an_adapter_that_is_not_there(served: ServedMachine, adapter: str, resul
         ("token", "unauthorized", "token of this cluster"),
         ("address", "cannot be resolved", "getent ahosts"),
         ("port", "gave no usable answer", "curl -m 5"),
-        ("mode", "cannot be read (Permission denied)", "chown root:ovirt /srv/token"),
+        ("mode", "cannot be read (Permission denied)", "setup engine --token-file FILE"),
         ("database", "the mapping database", "systemctl status postgresql"),
         ("client", "cannot be started", "storpool-ovirt setup engine"),
         ("link", "user ovirt cannot start", "waits for engine-adapter"),

@@ -23,11 +23,11 @@ def _locale(served: ServedMachine) -> None:
     served.tool("locale", "printf 'C\\nC.utf8\\nPOSIX\\nde_DE\\nen_US.utf8\\n'")
 
 
-def start(served: ServedMachine, **environment: str) -> None:
+def start(served: ServedMachine, user: str = "ovirt", **environment: str) -> None:
     """Start what looks like Engine's java."""
     given = environment or {"LC_ALL": "en_US.UTF-8"}
     script = "sleep 600; true"
-    served.machine.start("/bin/sh", "-c", script, MARK, "x", user="ovirt", env=given)
+    served.machine.start("/bin/sh", "-c", script, MARK, "x", user=user, env=given)
     wait_until(lambda: MARK in served.do("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"))
 
 
@@ -44,6 +44,12 @@ def test_engine_does_not_run(served: ServedMachine) -> None:
     running, language = served.look("engine-running", "engine-locale")
     assert (running.result, running.fix) == ("warning", "systemctl start ovirt-engine")
     assert (language.result, "en_US.UTF-8" in language.cause) == ("ok", True)
+
+
+def test_a_process_of_somebody_else_is_not_engine(served: ServedMachine) -> None:
+    """Anybody can have its words on a command line."""
+    start(served, user="vdsm")
+    assert served.one("engine-running").cause == "Engine does not run"
 
 
 def test_engine_was_started_before_its_settings(served: ServedMachine) -> None:

@@ -239,6 +239,7 @@ with rights.taken(rights.User(1, 1)):
 
 # Who opens files, makes or removes some by themselves, and why that needs no other user's rights.
 ALONE = {
+    "engine_token": "a descriptor that rights.py opened, in a folder of root's alone",
     "rights": "the place for it",
     "program": "/dev/null",
     "console": "/dev/null",
