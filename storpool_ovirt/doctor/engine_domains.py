@@ -17,6 +17,9 @@ from storpool_ovirt.engine.engine_tables import Domain, Tables
 NONE_YET = "Engine has no storage domain of ours yet"
 # What a verb's own limit leaves of this check's time: its start, its end, and ours.
 STATS_RESERVE_SECONDS = 1.5
+# Verbs at a time: each is a process of Python's, and Engine needs this machine too.
+AT_ONCE = 4
+_SHOWN_MAX = 5
 _DEADLINE = "sp_deadline"
 _SECRET = re.compile(r"token\Z|password|secret", re.IGNORECASE)
 
@@ -45,22 +48,31 @@ def _served(site: Site, domain: Domain) -> Served:
 def adapters(site: Site) -> Iterator[Result]:
     """Compare the adapters that domains ask for with the programs that are there."""
     tables = engine_machine.tables(site)
-    found = [_of_adapter(site, tables, domain) for domain in tables.domains]
-    yield from [each for each in found if each is not None] or [checks.ok(NONE_YET)]
+    look = partial(_of_adapter, site, tables)
+    found = [*engine_machine.for_each(tables.domains, look, _name)]
+    yield from found or [checks.ok(NONE_YET)]
 
 
-def _of_adapter(site: Site, tables: Tables, domain: Domain) -> Result | None:
-    """Return how it is with a domain's adapter; None for one of Engine's own cinderlib client."""
+def _name(domain: Domain) -> str:
+    return domain.name
+
+
+def _of_adapter(site: Site, tables: Tables, domain: Domain) -> Iterator[Result]:
+    """Yield how it is with a domain's adapter; nothing for one of Engine's own cinderlib client."""
     asked = domain.options.get(engine_tables.ADAPTER_KEY)
     if domain.adapter == engine_tables.ADAPTER:
-        return checks.ok(f"its adapter is {domain.adapter}", domain.name)
+        yield checks.ok(f"its adapter is {domain.adapter}", domain.name)
+        return
     if asked is None:
-        return _mistaken(tables, domain, domain.mistake) if domain.mistake else None
+        if domain.mistake:
+            yield _mistaken(tables, domain, domain.mistake)
+        return
     file = site.path(f"{engine_machine.ADAPTERS}/{asked}-adapter")
     if _is_there(file):
-        return checks.ok(f"it is of another adapter, {file}", domain.name)
+        yield checks.ok(f"it is of another adapter, {file}", domain.name)
+        return
     cause = f"its adapter {names.shown(str(asked))} is not there: {file}"
-    return _mistaken(tables, domain, domain.mistake or cause)
+    yield _mistaken(tables, domain, domain.mistake or cause)
 
 
 def _is_there(file: str) -> bool:
@@ -83,19 +95,22 @@ def options(site: Site) -> Iterator[Result]:
     ours = _ours(tables)
     if not ours:
         yield checks.ok(NONE_YET)
-    for domain in ours:
-        try:
-            served = _served(site, domain)
-        except errors.ConfigError as error:
-            yield checks.unknown(str(error), "run this as root", domain.name)
-            continue
-        faults = list(gate.faults(served.options, site.root))
-        found = [engine_steps.of_fault(tables, domain, each) for each in faults]
-        try:
-            config.domain(served.options, site.root)
-        except errors.ConfigError as error:
-            found.append(engine_steps.of_wrong_option(tables, domain, error))
-        yield from found or [checks.ok("all of its options are known and can be read", domain.name)]
+    yield from engine_machine.for_each(ours, partial(_of_options, site, tables), _name)
+
+
+def _of_options(site: Site, tables: Tables, domain: Domain) -> Iterator[Result]:
+    try:
+        served = _served(site, domain)
+    except errors.ConfigError as error:
+        yield checks.unknown(str(error), "run this as root", domain.name)
+        return
+    faults = list(gate.faults(served.options, site.root))
+    found = [engine_steps.of_fault(tables, domain, each) for each in faults]
+    try:
+        config.domain(served.options, site.root)
+    except errors.ConfigError as error:
+        found.append(engine_steps.of_wrong_option(tables, domain, error))
+    yield from found or [checks.ok("all of its options are known and can be read", domain.name)]
 
 
 def stats(site: Site) -> Iterator[Result]:
@@ -106,10 +121,24 @@ def stats(site: Site) -> Iterator[Result]:
         yield checks.ok(NONE_YET)
         return
     engine_machine.check_user()
-    # Side by side, each in a process of its own: root takes other users' rights to read files.
-    table = [Check("", "", partial(_stats_of, domain)) for domain in ours]
-    for finding in run.examined(site, table, site.left() - run.LAST_SECONDS):
-        yield finding.result
+    for at in range(0, len(ours), AT_ONCE):
+        rest = ours[at:]
+        left = site.left() - run.LAST_SECONDS
+        if left < STATS_RESERVE_SECONDS:
+            yield _unreached(rest)
+            return
+        # Side by side, each in a process of its own: root takes other users' rights to read files.
+        table = [Check("", "", partial(_stats_of, domain)) for domain in rest[:AT_ONCE]]
+        limit = left if len(rest) <= AT_ONCE else max(left / 2, STATS_RESERVE_SECONDS)
+        for finding in run.examined(site, table, limit):
+            yield finding.result
+
+
+def _unreached(domains: list[Domain]) -> Result:
+    shown = ", ".join(each.name for each in domains[:_SHOWN_MAX])
+    more = f" and {len(domains) - _SHOWN_MAX} more" if len(domains) > _SHOWN_MAX else ""
+    cause = f"there was no time for {len(domains)} more domains: {shown}{more}"
+    return checks.unknown(cause, "run this again when this machine has less to do")
 
 
 def _stats_of(domain: Domain, site: Site) -> Iterator[Result]:

@@ -127,8 +127,9 @@ def token(site: Site) -> Iterator[Result]:
     of_domains = _token_files(_ours(site))
     files = {path: path in of_domains for path in (*of_domains, *_files_with_token(site))}
     engine_machine.check_user()
-    for path, is_domains in files.items():
-        yield from _reach(site, path, is_domains) or [checks.ok("few can read it", path)]
+    yield from engine_machine.for_each(
+        files, lambda path: _reach(site, path, files[path]), lambda path: path
+    )
     if not files:
         yield checks.ok("no file here has the token")
 
@@ -172,7 +173,7 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
     if open_to:
         cause = f"{path} can be read by {open_to[0]}"
         found.append(Result(CRITICAL, cause, gate.WHO_HAS_IT, fix, path, action))
-    return found
+    return found or [checks.ok("few can read it", path)]
 
 
 def _is_user(name: str) -> bool:

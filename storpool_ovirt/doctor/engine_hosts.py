@@ -22,6 +22,9 @@ _HOOK = "50_storpool"
 _MAINTENANCE = ("maintenance", "preparing for maintenance")
 _NO_VM = "no VM with a disk on StorPool starts on this host, or migrates to it"
 _UPDATE = "put it into maintenance, update its vdsm to 4.50.5.1 or newer, activate it"
+_RUNS = (
+    f"its Vdsm runs a {_HOOK} at each point; that it is ours, `storpool-ovirt doctor host` tells"
+)
 _SHOWN = 12  # characters of a sum
 
 
@@ -78,15 +81,19 @@ def vdsm(site: Site) -> Iterator[Result]:
 def connector(site: Site) -> Iterator[Result]:
     """Look at what each host told Engine of itself, as the adapter will."""
     hosts = _running(engine_machine.tables(site))
-    for host in hosts:
-        version = _version(host.vdsm)
-        if version is not None and version < OLDEST:
-            waits = "its Vdsm takes no package of ours yet: see engine-host-vdsm"
-            yield checks.unknown(waits, _UPDATE, host.name)
-        else:
-            yield _told(host)
+    yield from engine_machine.for_each(
+        hosts, lambda host: [_connected(host)], lambda host: host.name
+    )
     if not hosts:
         yield checks.ok(NONE_USED)
+
+
+def _connected(host: Host) -> Result:
+    version = _version(host.vdsm)
+    if version is not None and version < OLDEST:
+        waits = "its Vdsm takes no package of ours yet: see engine-host-vdsm"
+        return checks.unknown(waits, _UPDATE, host.name)
+    return _told(host)
 
 
 def _told(host: Host) -> Result:
@@ -150,7 +157,7 @@ def hooks(site: Site) -> Iterator[Result]:
         if _sum(host.hooks, _BOOT_POINT) is None:
             yield _unswept(host)
             continue
-        yield checks.ok("its Vdsm runs our hook at each point", host.name)
+        yield checks.ok(_RUNS, host.name)
     yield from _different(sums)
     if not hosts:
         yield checks.ok(NONE_USED)

@@ -7,15 +7,18 @@ import os
 import pwd
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from storpool_ovirt import errors, installation
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.doctor import asking
-from storpool_ovirt.doctor.checks import Site
+from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor.checks import Result, Site
 from storpool_ovirt.engine import as_engine, conf, engine_tables
 from storpool_ovirt.setup import run, steps
 from storpool_ovirt.setup import site as setup_site
+
+_T = TypeVar("_T")
 
 USER = as_engine.USER
 SETUP = "storpool-ovirt setup engine"
@@ -69,6 +72,20 @@ def opening(folder: str) -> str:
     if folder != os.path.dirname(TOKEN_FILE):
         return f"let user {USER} pass the folder {shlex.quote(folder)}, whose mode others decide on"
     return f"chown root:{USER} {folder} && chmod 0750 {folder}"
+
+
+def for_each(
+    things: Iterable[_T], look: Callable[[_T], Iterable[Result]], name: Callable[[_T], str]
+) -> Iterator[Result]:
+    """Yield what is found of each thing: one that cannot be looked at hides no other."""
+    for each in things:
+        try:
+            yield from look(each)
+        except (asking.Unasked, errors.Error) as error:
+            yield checks.unknown(str(error), subject=name(each))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            yield checks.unknown(f"it cannot be looked at ({why})", subject=name(each))
 
 
 def check_user() -> None:

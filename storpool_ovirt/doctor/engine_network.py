@@ -63,8 +63,9 @@ def _apis(site: Site) -> list[Api]:
 def addresses(site: Site) -> Iterator[Result]:
     """Try each address of each API's name."""
     apis = _apis(site)
-    for api in apis:
-        yield _tried(api)
+    yield from engine_machine.for_each(
+        apis, lambda api: [_tried(api)], lambda api: f"{api.host}:{api.port}"
+    )
     if not apis:
         yield checks.ok(_NO_API)
 

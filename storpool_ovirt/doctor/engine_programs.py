@@ -21,6 +21,7 @@ DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
 PACKAGES = ("storpool-ovirt-common", "storpool-ovirt-admin", "storpool-ovirt-engine")
 _REINSTALL = f"dnf reinstall {' '.join(PACKAGES)}"
 _SHOWN_MAX = 5
+_RPMS_ERROR = "error:"
 _NOT_REACHED = "what is mended or updated here is not what Engine runs"
 _NO_VERB = engine_machine.NO_VERB
 # What status begins with, how bad that is, and whether `on` mends it.
@@ -40,6 +41,9 @@ def dispatcher(site: Site) -> Iterator[Result]:
     said = answer.said if answer.code else answer.out.strip()
     if answer.code == 0 and "another installation" not in said:
         yield checks.ok(said)
+        return
+    if answer.code and said.partition(":")[0] not in _STATUS:
+        yield checks.unknown(f"{program} status: {said}")
         return
     result, risk, is_mended = _STATUS.get(said.partition(":")[0], (CRITICAL, _NO_VERB, False))
     if answer.code == 0:
@@ -119,6 +123,8 @@ def packages(site: Site) -> Iterator[Result]:
         cause = f"rpm -V tells of {len(changed)}: {'; '.join(changed[:_SHOWN_MAX])}"
         risk = "programs of two versions, or a part of one, are what runs"
         yield Result(WARNING, cause, risk, f"dnf reinstall {names}")
+    elif answer.code and (not answer.out.strip() or _RPMS_ERROR in answer.err):
+        yield checks.unknown(f"rpm -V: {answer.said}", "run this as root")
     else:
         yield checks.ok(f"rpm -V {names} tells of no change")
 

@@ -17,6 +17,7 @@ RESTART = "systemctl restart ovirt-engine"
 TIMER, SERVICE = "storpool-ovirt-audit.timer", "storpool-ovirt-audit.service"
 _AGENT = "storpool"
 _ALIASES = engine_config.List("CustomFenceAgentMapping", ",", "=")
+_NO_UNIT = "No such file or directory"  # systemctl, of a unit
 _MINUTES_MAX = 3000  # engine-config.properties
 # What a loader or an interpreter takes from its environment, where hooks find VMs' properties.
 _LOADED = re.compile(r"(?:LD_|PYTHON|STORPOOL_|SP_)\w*\Z|(?:BASH_ENV|ENV|PATH|IFS|SHELLOPTS)\Z")
@@ -157,9 +158,15 @@ def audit_timer(site: Site) -> Iterator[Result]:
     """Ask systemd for the daily audit, and whether it finds what it needs."""
     answer = asking.ask(site, ["systemctl", "is-enabled", TIMER])
     if answer.code:
-        yield checks.ok(f"no audit runs daily: {TIMER} is {_word(answer)}")
+        if _word(answer) or _NO_UNIT in answer.err:
+            yield checks.ok(f"no audit runs daily: {TIMER} is {_word(answer) or 'not there'}")
+        else:
+            yield checks.unknown(f"systemctl is-enabled {TIMER}: {answer.said}")
         return
     failed = asking.ask(site, ["systemctl", "is-failed", SERVICE])
+    if failed.code and not _word(failed):
+        yield checks.unknown(f"systemctl is-failed {SERVICE}: {failed.said}")
+        return
     if failed.code == 0:
         yield Result(
             WARNING,
@@ -169,6 +176,9 @@ def audit_timer(site: Site) -> Iterator[Result]:
         )
         return
     started = asking.ask(site, ["systemctl", "show", "-p", "ExecStart", SERVICE])
+    if started.code:
+        yield checks.unknown(f"systemctl show {SERVICE}: {started.said}")
+        return
     try:
         if "--options" not in started.out:
             stored_options.domain(site.root, site.hide)
@@ -185,7 +195,7 @@ def audit_timer(site: Site) -> Iterator[Result]:
 
 
 def _word(answer: asking.Answer) -> str:
-    return text.stripped(answer.out) or "not there"
+    return text.stripped(answer.out)
 
 
 CHECKS = (

@@ -17,7 +17,10 @@ _SHOWN_MAX = 300
 def _is_active(site: Site) -> bool:
     if not presence.there(site.path(fapolicyd.PROGRAM)):
         return False
-    return asking.ask(site, ["systemctl", "is-active", "fapolicyd"]).code == 0
+    answer = asking.ask(site, ["systemctl", "is-active", "fapolicyd"])
+    if answer.code and not text.stripped(answer.out):
+        raise asking.Silent(f"systemctl is-active fapolicyd: {answer.said}")
+    return answer.code == 0
 
 
 def trusted(site: Site) -> Iterator[Result]:
@@ -33,7 +36,7 @@ def trusted(site: Site) -> Iterator[Result]:
         fix = f"{fapolicyd.PROGRAM} --file update {path}; {fapolicyd.PROGRAM} --update"
         cause = f"it has another file in its database: {line}"
         yield Result(WARNING, cause, f"where it looks at more than paths {_NO_VERB}", fix, path)
-    if answer.code and not ours and not answer.out:
+    if answer.code and not ours and not any(line[:1] == "/" for line in text.lines(answer.out)):
         yield checks.unknown(f"{fapolicyd.PROGRAM} --check-trustdb: {answer.said}")
     elif not ours:
         yield checks.ok("it has our files as they are")

@@ -7,10 +7,10 @@ calls). What it says is read as Engine reads it.
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import pwd
+import selectors
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -27,6 +27,9 @@ LATER_FOLDER = "/usr/share/ovirt-engine/managedblock"
 # `engine.disks.STATS_SECONDS`.
 STATS_SECONDS = 30.0
 STATS = "storage_stats"
+# An answer has some hundreds, and what a broken one writes is of no use.
+OUTPUT_MAX_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 _ERROR = "error"
 # As Engine's service has it (packaging/services/ovirt-engine), and the words of its language.
 _ENVIRONMENT = {
@@ -146,13 +149,31 @@ def _run(started: Program, command: list[str], limit: Deadline, root: str) -> tu
 def _read(process: subprocess.Popen[bytes], what: str, limit: Deadline) -> tuple[str, int]:
     with process:
         try:
-            output, _ = process.communicate(timeout=limit.left(what))
-        except subprocess.TimeoutExpired:
+            output = _output(process, what, limit)
+            process.wait(limit.left(what))
+        except (subprocess.TimeoutExpired, TimeoutError):
             raise errors.DeadlineExceeded(what, limit.seconds) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
     return output.decode(errors="replace"), process.returncode
+
+
+def _output(process: subprocess.Popen[bytes], what: str, limit: Deadline) -> bytes:
+    """Return what a verb writes until its end; raise ConfigError where that is too much."""
+    if process.stdout is None:
+        return b""
+    data = bytearray()
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        while ready.select(limit.left(what)):
+            piece = os.read(process.stdout.fileno(), _PIECE_BYTES)
+            if not piece:
+                return bytes(data)
+            data += piece
+            if len(data) > OUTPUT_MAX_BYTES:
+                raise errors.ConfigError(what, f"has more than {OUTPUT_MAX_BYTES} bytes", _advice())
+    raise TimeoutError
 
 
 def _rights(root: str) -> dict[str, Any]:
@@ -165,7 +186,7 @@ def _rights(root: str) -> dict[str, Any]:
         raise errors.ConfigError(
             f"user {USER}", "is not known on this machine", "is this Engine's machine?"
         ) from None
-    groups = [each.gr_gid for each in grp.getgrall() if USER in each.gr_mem]
+    groups = os.getgrouplist(USER, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
 
 

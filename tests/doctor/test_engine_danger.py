@@ -4,7 +4,7 @@ database gives no file away and starts nothing."""
 from __future__ import annotations
 
 import pytest
-from engine_ground import ServedMachine
+from engine_ground import CLIENT, ServedMachine
 
 TOKEN_FILE = "sp_auth_token_file"
 SETUPS = "/etc/ovirt-engine/storpool-ovirt"
@@ -120,3 +120,68 @@ def test_a_value_that_nobody_can_paste_is_in_no_command(served: ServedMachine, n
     served.domain(**{TOKEN_FILE: served.token(), name: "x"})
     found = served.one("engine-domain-options")
     assert (found.result, found.fix.startswith("by hand: ")) == ("warning", True), found
+
+
+def test_one_odd_domain_hides_no_other(served: ServedMachine) -> None:
+    """A token's path that no file can have, and an adapter of that kind."""
+    served.domain("odd", adapter="x" * 5000)
+    served.domain("long", **{TOKEN_FILE: "/" + "a" * 300})
+    served.domain("bad", **{TOKEN_FILE: "/zzz/not-there"})
+    found = served.look("engine-token", "engine-domain-adapter", "engine-domain-options")
+    results = {(each.id, each.subject[:8]): each.result for each in found}
+    assert results["engine-token", "/zzz/not"] == "critical"
+    assert results["engine-token", "/aaaaaaa"] == "unknown"
+    assert results["engine-domain-adapter", "odd"] == "critical"
+    assert results["engine-domain-adapter", "bad"] == "ok"
+    assert results["engine-domain-options", "bad"] == "critical"
+
+
+def test_verbs_of_many_domains_run_few_at_a_time(served: ServedMachine) -> None:
+    """What was reached is told, the rest in one sentence."""
+    path = served.token()
+    for number in range(9):
+        served.domain(f"d{number}", **{TOKEN_FILE: path})
+    served.do(f"mv {CLIENT} {CLIENT}.real")
+    served.write(CLIENT, COUNTING, 0o755)
+    served.do("install -d -m 0777 /srv/runs; touch /srv/most; chmod 0666 /srv/most")
+    found = served.look("engine-domain-stats")
+    most = max(int(each) for each in served.do("cat /srv/most").split())
+    assert most <= 4
+    assert len([each for each in found if each.subject]) >= 4
+    last = [each for each in found if not each.subject]
+    assert [each.result for each in last] == ["unknown"] * len(last)
+    assert len(found) == 9 or "there was no time for" in last[0].cause, found
+
+
+COUNTING = """#!/bin/sh
+touch /srv/runs/$$
+ls /srv/runs | wc -l >>/srv/most
+sleep 1
+rm /srv/runs/$$
+echo "error no"
+exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("check", "systemctl"),
+    [
+        ("engine-audit-timer", "echo 'Failed to connect to bus' >&2; exit 1"),
+        ("engine-fapolicyd", "echo 'Failed to connect to bus' >&2; exit 1"),
+        ("engine-audit-timer", "case $1 in is-enabled) echo enabled;; *) exit 1;; esac"),
+    ],
+)
+def test_a_tool_that_fails_is_no_answer(served: ServedMachine, check: str, systemctl: str) -> None:
+    """Neither good nor bad."""
+    served.tool("fapolicyd-cli", "exit 0")
+    served.tool("systemctl", systemctl)
+    assert served.one(check).result == "unknown"
+
+
+def test_a_verb_that_writes_without_end_is_ended(served: ServedMachine) -> None:
+    """Its output is not kept."""
+    served.domain(**{TOKEN_FILE: served.token()})
+    served.do(f"rm {CLIENT}")
+    served.write(CLIENT, "#!/bin/sh\nexec yes\n", 0o755)
+    found = served.one("engine-domain-stats")
+    assert (found.result, "has more than" in found.cause) == ("critical", True), found
