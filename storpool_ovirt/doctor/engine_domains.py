@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from storpool_ovirt import config, errors, names, presence, text
 from storpool_ovirt.doctor import checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import adapter, as_engine, conf, engine_tables, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import Domain, Tables
 
@@ -207,7 +208,7 @@ def data_centers(site: Site) -> Iterator[Result]:
                 "no active domain in it can be master: managed block domains cannot",
                 "Engine does not bring the data center up, and no disk can be copied into it or"
                 " out of it, as each copy needs a lease there",
-                f"add an NFS or iSCSI data domain to the data center {center.name}",
+                command("add an NFS or iSCSI data domain to the data center {}", center.name),
                 center.name,
             )
     if not used:

@@ -16,6 +16,7 @@ from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import wire
 from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import conf, database, database_url, gate
 from storpool_ovirt.engine.engine_tables import ADAPTER
 
@@ -76,7 +77,7 @@ def _tried(api: Api) -> Result:
         found = wire.resolved(api.host.strip("[]"), api.port, NAME_SECONDS)
     except wire.UnknownName as error:
         cause = f"the name {api.host} cannot be resolved: {error}"
-        fix = f"getent ahosts {api.host}; correct the DNS, or /etc/hosts"
+        fix = command("getent ahosts {}; correct the DNS, or /etc/hosts", api.host)
         return Result(CRITICAL, cause, engine_machine.NO_VERB, fix, where)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         failures = [each for each in pool.map(_failure, found) if each]
@@ -84,10 +85,12 @@ def _tried(api: Api) -> Result:
         count = "its address answers" if len(found) == 1 else f"all {len(found)} addresses answer"
         return checks.ok(count, where)
     told = "; ".join(failures)
-    fix = f"curl -m 5 http://{where}/; is {api.host} right, and does StorPool's management run?"
+    fix = command(
+        "curl -m 5 {}; is that right, and does StorPool's management run?", f"http://{where}/"
+    )
     if len(failures) == len(found):
         return Result(CRITICAL, f"no address answers: {told}", engine_machine.NO_VERB, fix, where)
-    fix = f"getent ahosts {api.host}; take what is dead out of the DNS, or of /etc/hosts"
+    fix = command("getent ahosts {}; take what is dead out of the DNS, or of /etc/hosts", api.host)
     cause = f"{len(failures)} of {len(found)} addresses do not answer: {told}"
     risk = f"each verb may wait {wire.CONNECT_SECONDS:g} s for each of them"
     return Result(WARNING, cause, risk, fix, where)

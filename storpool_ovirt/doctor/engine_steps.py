@@ -82,10 +82,14 @@ def of_wrong_option(tables: Tables, domain: Domain, error: errors.ConfigError) -
     key = error.what.partition("driver option ")[2].rstrip(")").strip('"')
     fix = error.advice
     if key in domain.options and key != gate.TOKEN_FILE:
-        fix = f"correct {key} of {domain.name} in Engine's database" + (fix and f": {fix}")
+        fix = _correct(key, domain) + (fix and f": {fix}")
         if error.why == "is not known":
             fix = without_option(tables, domain, key)
     return Result(CRITICAL, str(error), engine_machine.NO_VERB, fix, domain.name)
+
+
+def _correct(key: str, domain: Domain) -> str:
+    return engine_commands.command("correct {} of {} in Engine's database", key, domain.name)
 
 
 def _again() -> str:
@@ -96,9 +100,7 @@ def _again() -> str:
 def of_refusal(domain: Domain, said: str) -> str:
     """Return the step for what a verb said, as far as its words tell it; else where more is."""
     if "template" in said:
-        return (
-            f"correct {_TEMPLATE} of {domain.name} in Engine's database: there is no such template"
-        )
+        return f"{_correct(_TEMPLATE, domain)}: there is no such template"
     for pattern, step in _REFUSALS:
         found = re.search(pattern, said)
         if found:

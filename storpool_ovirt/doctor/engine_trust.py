@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from storpool_ovirt import presence, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
+from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import client_file, fapolicyd
 
 _OFF = "fapolicyd does not run"
@@ -33,7 +34,8 @@ def trusted(site: Site) -> Iterator[Result]:
     ours = [line for line in text.lines(answer.out) if _is_ours(line)]
     for line in ours:
         path = line.partition(" ")[0]
-        fix = f"{fapolicyd.PROGRAM} --file update {path}; {fapolicyd.PROGRAM} --update"
+        update = f"{fapolicyd.PROGRAM} --file update {{}}; {fapolicyd.PROGRAM} --update"
+        fix = command(update, path)
         cause = f"it has another file in its database: {line}"
         yield Result(WARNING, cause, f"where it looks at more than paths {_NO_VERB}", fix, path)
     if answer.code and not ours and not any(line[:1] == "/" for line in text.lines(answer.out)):
