@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
-from storpool_ovirt.setup import locks, placing, services, tool
+from storpool_ovirt.setup import locks, placing, services
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
+from storpool_ovirt.setup.sudoers import Sudoers
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
 from storpool_ovirt.setup.trusted import Trusted
 
@@ -54,7 +55,7 @@ def steps(site: Site) -> list[Step]:
                 "/etc/sudoers.d/storpool-ovirt",
                 "sudoers.d/storpool-ovirt",
                 mode=0o440,
-                check=_check_sudoers,
+                judge=Sudoers(site.root),
             ),
         ),
         *_hooks(site),
@@ -158,15 +159,6 @@ def _hooks(site: Site) -> list[Step]:
         site.program("storpool-boot-hook"),
     )
     return [*found, boot]
-
-
-def _check_sudoers(path: str) -> None:
-    """Raise ConfigError for a file that sudo would not take: with one, it may refuse everybody."""
-    ended = tool.run("visudo", "-cf", path)
-    if ended.code != 0:
-        raise errors.ConfigError(
-            "the file for sudo", f"is refused by visudo ({ended.said})", "nothing was changed"
-        )
 
 
 class Node:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import time
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from storpool_ovirt import errors, installation, presence, rights, text
@@ -31,6 +31,8 @@ READ_SECONDS = 5.0
 _OURS = b"storpool_ovirt"  # in each program that starts us, by pip's script or our packages'
 _CODE = "/storpool_ovirt/"  # what is above a folder of our code
 _PACKAGES = "it comes with our packages, and goes with them"
+# A comment; not sudo's "#36" (a user) or "#include", nor one that goes on in the next line.
+_COMMENT = re.compile(r"#(?!include|-?\d).*(?<!\\)\Z|#\Z")
 
 
 class Reader(Protocol):
@@ -41,6 +43,19 @@ class Reader(Protocol):
 
     def tell(self) -> None:
         """Have it read its files again; nothing where it does not run."""
+
+
+class Judge(Protocol):
+    """Who says what is wrong with a file of ours before a service reads it."""
+
+    def check(self, path: str) -> None:
+        """Raise one of our errors for a file that must not be put in place."""
+
+    def whole(self) -> str:
+        """Return what is wrong with it and all others of its kind together, or nothing."""
+
+    def takes(self, path: str, content: bytes, shipped: bytes) -> bool:
+        """Return whether a file that somebody changed still does all that ours does."""
 
 
 class Link:
@@ -56,13 +71,14 @@ class Link:
         """As Step has it."""
         seen = placing.look(self._path)
         leads = _leads(self._path, seen)
+        lacks = "" if self._site.is_packaged and leads != self._target else _lacks(self._target)
+        if lacks:
+            again = f"run  {installation.mend(self._site.place)}"
+            return Found(NEEDS_YOU, f"{self._target} {lacks}", again)
         if leads == self._target and not placing.is_left(self._path):
             return Found(DONE, f"{self._path} leads to {leads}")
         if self._site.is_packaged:
             return self._reinstalled(seen)
-        if not presence.there(self._target):
-            again = f"run  {installation.mend(self._site.place)}"
-            return Found(NEEDS_YOU, f"{self._target} is not there", again)
         if seen.kind == placing.MISSING:
             return Found(WOULD_CHANGE, f"{self._path} is not there")
         if leads == self._target or self._is_ours(seen):
@@ -119,7 +135,7 @@ class Link:
 
 
 class Shipped(NamedTuple):
-    """A text that we ship: its place, its name among our files, and who must take it.
+    """A text that we ship: its place, its name among our files, who must take it, and who reads it.
 
     `packages_path` is where our packages have it, where that is another place.
     """
@@ -127,7 +143,7 @@ class Shipped(NamedTuple):
     path: str
     name: str
     mode: int = 0o644
-    check: Callable[[str], None] | None = None
+    judge: Judge | None = None
     reader: Reader | None = None
     packages_path: str = ""
 
@@ -141,23 +157,20 @@ class File:
         self._path = site.path(shipped.path)
         self._packages_path = site.path(shipped.packages_path or shipped.path)
         self._shipped = site.shipped(shipped.name)
-        self._mode, self._check, self._reader = shipped.mode, shipped.check, shipped.reader
+        self._mode, self._judge, self._reader = shipped.mode, shipped.judge, shipped.reader
+        self._against = ""  # what is wrong with all such files together, once ours is among them
 
     def look(self) -> Found:
         """As Step has it."""
         if self._site.is_packaged:
             return self._look_packaged()
-        seen = placing.look(self._path)
-        if seen.kind == placing.MISSING:
-            return Found(WOULD_CHANGE, f"{self._path} is not there")
-        if seen.kind != placing.FILE:
-            return _foreign(self._path, seen)
-        content = self._content()
-        if seen.content == content:
-            return self._look_at_ours(seen)
-        if self._site.record.is_files(self._path, seen.content):
-            return Found(WOULD_CHANGE, f"{self._path} is that of another release of ours")
-        return self._look_at_changed(seen, content)
+        if self._against:
+            return Found(
+                NEEDS_YOU,
+                f"{self._path} was taken back: with it, this is wrong: {self._against}",
+                "move away the other file that says the same, then run this again",
+            )
+        return self._look_at(placing.look(self._path))
 
     def do(self) -> None:
         """As Step has it."""
@@ -166,8 +179,8 @@ class File:
         if not is_right or placing.is_left(self._path):
             _make_way(self._site, self._path)
             self._site.record.file(self._path, content)
-            placing.file(self._path, placing.New(content, self._mode, ROOT, self._check), seen)
-        if self._reader is not None:
+            self._place(content, seen)
+        if self._reader is not None and not self._against:
             self._reader.tell()
             for _ in polls(Deadline(READ_SECONDS), time.sleep):
                 if self._reader.has(self._path):
@@ -197,6 +210,35 @@ class File:
         if self._reader is not None:
             self._reader.tell()
 
+    def _look_at(self, seen: placing.Seen) -> Found:
+        if seen.kind == placing.MISSING:
+            return Found(WOULD_CHANGE, f"{self._path} is not there")
+        if seen.kind != placing.FILE:
+            return _foreign(self._path, seen)
+        content = self._content()
+        if seen.content == content:
+            return self._look_at_ours(seen)
+        if self._site.record.is_files(self._path, seen.content):
+            return Found(WOULD_CHANGE, f"{self._path} is that of another release of ours")
+        return self._look_at_changed(seen, content)
+
+    def _place(self, content: bytes, seen: placing.Seen) -> None:
+        """Put it there; where that spoils what was good, put back what was there."""
+        check = None if self._judge is None else self._judge.check
+        was_good = self._judge is not None and not self._judge.whole()
+        placing.file(self._path, placing.New(content, self._mode, ROOT, check), seen)
+        self._against = self._judge.whole() if self._judge is not None and was_good else ""
+        if not self._against:
+            return
+        ours = placing.look(self._path)
+        if seen.kind == placing.FILE:
+            old = placing.New(seen.content, seen.mode, (seen.uid, seen.gid))
+            placing.file(self._path, old, ours)
+            self._site.record.file(self._path, seen.content)
+        else:
+            placing.removed(self._path, ours)
+            self._site.record.forget(self._path)
+
     def _look_packaged(self) -> Found:
         seen = placing.look(self._packages_path)
         if seen.kind == placing.FILE:
@@ -218,14 +260,35 @@ class File:
         return Found(DONE, f"{self._path} is there")
 
     def _look_at_changed(self, seen: placing.Seen, content: bytes) -> Found:
-        """Return what to say of a file that somebody wrote: enough where all of ours is in it."""
-        if _has_all(seen.content, content):
-            return Found(DONE, f"{self._path} has more than we ship, and is left as it is")
-        return Found(
-            NEEDS_YOU,
-            f"{self._path} is not as we ship it, and is left",
-            f"compare: diff {self._path} {self._shipped} (to have ours, remove it, then run this)",
-        )
+        """Return what to say of a file that somebody wrote: enough where all of ours is in it, and
+        nothing is that takes it back."""
+        compare = f"diff {self._path} {self._shipped}"
+        if not self._is_enough(seen, content):
+            return Found(
+                NEEDS_YOU,
+                f"{self._path} is not as we ship it, and is left",
+                f"compare: {compare} (to have ours, remove it, then run this)",
+            )
+        if not self._is_roots(seen):
+            had = f"{seen.mode:04o}, user {seen.uid}, group {seen.gid}"
+            return Found(
+                NEEDS_YOU,
+                f"{self._path} has more than we ship, and the wrong mode or owner ({had})",
+                f"compare: {compare}, then  chown root:root {self._path} &&"
+                f" chmod {self._mode:04o} {self._path}",
+            )
+        if self._reader is not None and not self._reader.has(self._path):
+            return Found(
+                NEEDS_YOU,
+                f"{self._path} has more than we ship, and was not read yet",
+                "have its service read its files again",
+            )
+        return Found(DONE, f"{self._path} has more than we ship, and is left as it is")
+
+    def _is_enough(self, seen: placing.Seen, content: bytes) -> bool:
+        if told_lines(seen.content) == told_lines(content) and self._judge is None:
+            return True
+        return self._judge is not None and self._judge.takes(self._path, seen.content, content)
 
     def _is_roots(self, seen: placing.Seen) -> bool:
         return (seen.mode, seen.uid, seen.gid) == (self._mode, *ROOT)
@@ -365,18 +428,17 @@ def _starts_ours(program: str) -> bool:
         return False
 
 
-def _has_all(content: bytes, shipped: bytes) -> bool:
-    """Return whether each line that we ship, but comments, is in a text, or the beginning of one of
-    its lines."""
-    there, wanted = (
-        [line.strip() for line in text.lines(each.decode("utf-8", "replace"))]
-        for each in (content, shipped)
-    )
-    return all(
-        any(line.startswith(each) for line in there)
-        for each in wanted
-        if each and not each.startswith("#")
-    )
+def told_lines(content: bytes) -> list[str]:
+    """Return the lines of a text, but comments and empty ones."""
+    lines = [each.strip() for each in text.lines(content.decode("utf-8", "replace"))]
+    return [each for each in lines if each and not _COMMENT.match(each)]
+
+
+def _lacks(program: str) -> str:
+    """Return what is wrong with a program, or a folder, to which a link of ours leads."""
+    if not presence.there(program):
+        return "is not there"
+    return "" if os.access(program, os.X_OK) else "cannot be run"
 
 
 def _foreign(path: str, seen: placing.Seen) -> Found:
