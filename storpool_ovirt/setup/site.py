@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import pwd
-import stat
 import sys
 import sysconfig
 
 from storpool_ovirt import config, errors, installation, presence, rights, text
+from storpool_ovirt.setup import ownership, tool
 from storpool_ovirt.setup.record import Record
 
 ENGINE, HOST = "engine", "host"
@@ -113,32 +113,40 @@ class Site:
             advice = f"run  {installation.mend(self.place)}"
             raise errors.ConfigError(program, "is not there", advice)
         self._check_roots()
-        account = self.account()
-        with rights.taken(rights.User(account.pw_uid, account.pw_gid)):
-            allowed = os.access(program, os.R_OK | os.X_OK, effective_ids=True)
-            allowed = allowed and os.access(__file__, os.R_OK, effective_ids=True)
-        if not allowed:
+        self._check_runs(program)
+
+    def _check_runs(self, program: str) -> None:
+        """Raise ConfigError where the place's user cannot run our programs: nothing but a start of
+        one shows that, from its first line to Python's last library."""
+        try:
+            ended = tool.run(program, "--version", user=self.account())
+            why = "" if ended.code == 0 else ended.said
+        except errors.InputError as error:
+            why = f"{error.what} {error.why}"
+        except errors.Error as error:
+            why = str(error)
+        if why:
             raise errors.ConfigError(
                 program,
-                f"cannot be run by user {self.user}",
-                f"let all read {sys.prefix} and search the folders above it"
-                f" (chmod -R go+rX {sys.prefix}), or make it anew under umask 022 below /opt",
+                f"cannot be run by user {self.user} ({text.lines(why)[-1]})",
+                f"let all read {sys.prefix} and its Python, {os.path.realpath(sys.executable)}, and"
+                f" search the folders above both (chmod -R go+rX {sys.prefix}), or make it anew"
+                " under umask 022 below /opt, with /usr/bin/python3",
             )
 
     def _check_roots(self) -> None:
         """Raise ConfigError where another user could change what root runs."""
-        for path in self._trees():
-            found = _writers(path)
-            if found:
-                raise errors.ConfigError(
-                    found,
-                    "can be changed by another user than root, who will run it",
-                    f"chown -R root:root {sys.prefix} && chmod -R go-w {sys.prefix}",
-                )
-
-    def _trees(self) -> list[str]:
-        """Return the folders of pip's installation."""
-        return sorted({self.programs, os.path.dirname(self.code)})
+        found = ownership.others(self.programs, os.path.dirname(self.code))
+        if found:
+            is_inside = f"{found}/".startswith(f"{sys.prefix}/")
+            raise errors.ConfigError(
+                found,
+                "can be changed by another user than root, who will run it",
+                f"chown -R root:root {sys.prefix} && chmod -R go-w {sys.prefix}"
+                if is_inside
+                else "let it, and the folders above it, be root's alone, or make"
+                f" {sys.prefix} anew with a Python that is, as /usr/bin/python3",
+            )
 
 
 def check_root() -> None:
@@ -156,20 +164,4 @@ def _variant(root: str) -> str:
         key, _, value = line.partition("=")
         if key == "VARIANT_ID":
             return value.strip("\"'")
-    return ""
-
-
-def _writers(top: str) -> str:
-    """Return the first path in a tree, or above it, that another user than root can change."""
-    if rights.holder(top) is not None:
-        return top
-    left = [top]
-    while left:
-        path = left.pop()
-        facts = os.lstat(path)
-        is_link = stat.S_ISLNK(facts.st_mode)
-        if facts.st_uid != 0 or (facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link):
-            return path
-        if stat.S_ISDIR(facts.st_mode):
-            left += [f"{path}/{name}" for name in presence.listed(path)]
     return ""

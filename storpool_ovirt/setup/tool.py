@@ -6,11 +6,12 @@ They run as root: what our caller has in its environment and its folder decides 
 from __future__ import annotations
 
 import os
+import pwd
 import selectors
 import shutil
 import subprocess
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from storpool_ovirt import config, errors
 
@@ -37,8 +38,14 @@ def found(name: str) -> str | None:
     return shutil.which(name, path=PATH)
 
 
-def run(name: str, *arguments: str, seconds: float = LIMIT_SECONDS) -> Ended:
-    """Run a program; raise NotFound where it is not here, Unavailable where it does not end."""
+def run(
+    name: str,
+    *arguments: str,
+    seconds: float = LIMIT_SECONDS,
+    user: pwd.struct_passwd | None = None,
+) -> Ended:
+    """Run a program, as a user with all groups of theirs; raise NotFound where it is not here,
+    Unavailable where it does not end."""
     program = found(name)
     if program is None:
         raise errors.NotFound("program", name, "on this machine")
@@ -51,6 +58,7 @@ def run(name: str, *arguments: str, seconds: float = LIMIT_SECONDS) -> Ended:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
+            **_rights(user),
         )
     except OSError as error:
         raise errors.InputError(
@@ -72,6 +80,13 @@ def run(name: str, *arguments: str, seconds: float = LIMIT_SECONDS) -> Ended:
 def _environment() -> dict[str, str]:
     own = {"LC_ALL": "C.UTF-8", "PATH": PATH}
     return {**own, "STORPOOL_OVIRT_ROOT": config.root()} if config.root() else own
+
+
+def _rights(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
 
 
 def _read(process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:
