@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from storpool_ovirt import config, errors, names, presence, text
-from storpool_ovirt.doctor import checks, engine_machine, engine_steps, run
+from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import adapter, as_engine, conf, engine_tables, gate, sealed_options
@@ -165,18 +165,25 @@ def _stats_of(domain: Domain, site: Site) -> Iterator[Result]:
 
 
 def _refused(site: Site, domain: Domain, said: str) -> Result:
-    """Return why a verb does not work: what is before it first."""
+    """Return why a verb does not work: what is before it first, as far as there is time for it."""
+    try:
+        said, step = _before(site, domain, said)
+    except asking.Unasked:
+        step = ""
+    step = step or engine_steps.of_refusal(domain, said)
+    return Result(CRITICAL, said, engine_machine.NO_VERB, step, domain.name)
+
+
+def _before(site: Site, domain: Domain, said: str) -> tuple[str, str]:
+    """Return what to say of a verb, and the step for what it needs first; else no step."""
     link = site.path(f"{engine_machine.ADAPTERS}/{adapter.PROGRAM}")
     folder = site.path(engine_machine.ADAPTERS)
-    token = str(domain.options.get(gate.TOKEN_FILE) or "")
     if engine_machine.started(site, folder, [link, "--version"]).code:
-        said = f"user {engine_machine.USER} cannot start {link}"
-        step = "waits for engine-adapter: mend what that tells"
-    elif token in said and (closed := engine_machine.closed_folder(site, token)):
-        step = engine_machine.opening(closed)
-    else:
-        step = engine_steps.of_refusal(domain, said)
-    return Result(CRITICAL, said, engine_machine.NO_VERB, step, domain.name)
+        cause = f"user {engine_machine.USER} cannot start {link}"
+        return cause, "waits for engine-adapter: mend what that tells"
+    token = str(domain.options.get(gate.TOKEN_FILE) or "")
+    closed = engine_machine.closed_folder(site, token) if token and token in said else ""
+    return said, engine_machine.opening(closed) if closed else ""
 
 
 def _deadline(site: Site, given: Mapping[str, object]) -> str:

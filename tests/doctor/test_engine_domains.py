@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from engine_ground import CLIENT, LINK, USR, ServedMachine
 
@@ -159,6 +161,20 @@ def test_a_verb_that_fails(served: ServedMachine, broken: str, said: str, step: 
     assert (found.result, found.subject) == ("critical", "sp"), found
     assert said in found.cause, found
     assert step in found.fix, found
+
+
+def test_a_domain_without_a_token_file_is_not_told_of_folders(served: ServedMachine) -> None:
+    """Wherever doctor is run, as in a folder of root's alone."""
+    served.write(
+        "/etc/storpool.conf", f"SP_AUTH_TOKEN={served.simulator.token}\n", 0o640, "root:ovirt"
+    )
+    served.domain(sp_template="nosuch")
+    served.do("mkdir -p /srv/closed/release; chmod 0700 /srv/closed")
+    command = "cd /srv/closed/release && storpool-ovirt doctor engine --json"
+    said = served.machine.run("/bin/sh", "-c", command).stdout
+    [found] = [each for each in json.loads(said)["checks"] if each["id"] == "engine-domain-stats"]
+    assert "there is no template" in found["cause"], found
+    assert found["fix"].startswith("correct sp_template of sp"), found
 
 
 def test_without_engines_user_nobody_knows(served: ServedMachine) -> None:
