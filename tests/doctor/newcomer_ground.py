@@ -255,6 +255,16 @@ class Hour:
         java = json.dumps(told["hooks"]).replace('"', "").replace(": ", "=")
         self.tables.add_host("host1", self.center, connector=told["connector_info"], hooks=java)
 
+    def remove_domain(self) -> None:
+        """Have Engine forget it, as an administrator does there before ours is taken away."""
+        for sql in (
+            f"DELETE FROM {self.tables.storage}",
+            "DELETE FROM storage_domain_dynamic USING storage_domain_static AS static"
+            " WHERE static.id = storage_domain_dynamic.id AND static.storage_name = 'sp'",
+            "DELETE FROM storage_domain_static WHERE storage_name = 'sp'",
+        ):
+            self.tables.execute(sql)
+
     def create_domain(self, engine: Here) -> str:
         """Have `storpool-ovirt domain` make one in Engine; return what it says."""
         password = "/root/password"

@@ -129,6 +129,7 @@ def test_everything_is_undone(
         hour.verb(engine, "delete_volume", hour.disk.id)
         assert hour.simulator.api("AttachmentsList") == []
         assert hour.simulator.api("VolumesList") == []
+        hour.remove_domain()
         assert engine.setup("--undo")["changed"] == 2
         assert keys.values() == options, "what others have in Engine's lists is theirs"
         assert host.setup("--undo")["changed"] == 0

@@ -17,10 +17,12 @@ REINSTALL = "dnf reinstall storpool-ovirt-common storpool-ovirt-admin storpool-o
 PERSISTED = "/var/imgbased/persisted-rpms"
 
 
-def steps(root: package_root.Root, place: str, *words: str) -> dict[str, dict[str, Any]]:
+def steps(
+    root: package_root.Root, place: str, *words: str, code: int = 0
+) -> dict[str, dict[str, Any]]:
     """Run it; return its steps by their names."""
     done = root.run("/usr/sbin/storpool-ovirt", "setup", place, *words, "--json")
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (code, ""), done.stdout
     return {each["id"]: each for each in json.loads(done.stdout)["steps"]}
 
 
@@ -37,11 +39,13 @@ def test_what_is_missing_comes_from_its_package(host: package_root.Root) -> None
     host.path("/usr/libexec/vdsm/os_brick").unlink()
     host.path("/usr/libexec/vdsm/os_brick").mkdir()
     before = host.files()
-    told = steps(host, "host")
-    for name in ("hook-before-vm-start", "sudoers", "os-brick"):
+    told = steps(host, "host", code=1)
+    for name in ("hook-before-vm-start", "sudoers"):
         assert told[name]["state"] == "needs you"
         assert told[name]["do"].endswith(REINSTALL.format("host"))
-    assert told["helper"]["state"] == "done"
+    for name in ("helper", "os-brick"):  # disks can be attached here, and nothing fences a start
+        assert told[name]["state"] == "failed"
+        assert "VMs would start unfenced" in told[name]["what"]
     assert host.files() == before
 
 
