@@ -181,5 +181,6 @@ def _check_token_file(path: str) -> None:
         raise errors.ConfigError(
             f"the token file {path}",
             "can be read by every local user of this machine",
-            f"run  chown root:ovirt {path} && chmod 0640 {path}",
+            "let only root and group ovirt read it (root:ovirt, 0640), or give it to"
+            "  storpool-ovirt setup engine --token-file",
         )

@@ -61,6 +61,7 @@ daemon() {{ PYTHONPATH={LIBEXEC} setsid setpriv --reuid=$2 --regid=$3 --clear-gr
 end() {{ for each in $(ps -eo pid,args | grep "$1" | cut -c1-8); do kill $each; done; }}
 case $* in
 "is-active fapolicyd") echo inactive; exit 3 ;;
+"is-enabled storpool-ovirt-audit.timer") echo disabled; exit 1 ;;
 "is-active storpool_block")
     [ ! -e /run/block-is-down ] || {{ echo inactive; exit 3; }}
     echo active ;;
