@@ -21,6 +21,9 @@ _T = TypeVar("_T")
 # What a program turns into a sentence: Ctrl-C before there is a limit, and so a handler, is no
 # Exception.
 FAILURES = (Exception, KeyboardInterrupt)
+# Where programs of others are looked for, as systemd and sudo have it. /usr/local is not in it:
+# what the machine's own daemons would not find is not what decides.
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def is_asked_who_it_is(argv: Sequence[str]) -> bool:

@@ -6,18 +6,14 @@ from __future__ import annotations
 import os
 import pwd
 import selectors
-import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from storpool_ovirt import config, text
+from storpool_ovirt import text, tool
 from storpool_ovirt.doctor.checks import Site
 
-# What systemd gives to services, and an administrator's shell on EL. /usr/local is not in it: what
-# the machine's own daemons would not find is not what decides.
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # Most tools answer at once; one that does not must leave the check time to tell.
 TOOL_SECONDS = 5.0
 RESERVE_SECONDS = 0.3
@@ -94,17 +90,37 @@ def ask(
     return Answer(code, out, err)
 
 
+def known(user: str) -> pwd.struct_passwd:
+    """Return a user of this machine; raise Missing where there is no such user."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        raise Missing(f"user {user} is not known here") from None
+
+
+def account(user: str) -> pwd.struct_passwd:
+    """Return a user of this machine that we can be; raise Missing where there is no such user, or
+    only root could be it."""
+    entry = known(user)
+    if os.geteuid() not in (0, entry.pw_uid):
+        raise Missing(f"only root can be user {user}: run this as root")
+    return entry
+
+
+def can_read(site: Site, path: str, user: str) -> bool:
+    """Return whether a user can read a file: the kernel says it; raise Silent where it does not."""
+    answer = ask(site, ["test", "-r", path], As(user))
+    if answer.code not in (0, 1):
+        raise Silent(f"test -r {path}, as user {user}: {answer.said}")
+    return answer.code == 0
+
+
 def _started(command: Sequence[str], how: As, given: IO[bytes]) -> subprocess.Popen[bytes]:
-    environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", **how.environment}
-    if config.root():
-        environment["STORPOOL_OVIRT_ROOT"] = config.root()
-    # The file is looked for in our PATH, whatever the caller's is.
-    program = shutil.which(command[0], path=PATH) or command[0]
     try:
         return subprocess.Popen(
-            [program, *command[1:]],
+            [tool.found(command[0]) or command[0], *command[1:]],
             cwd=how.folder,
-            env=environment,
+            env={**tool.environment(), **how.environment},
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,19 +136,11 @@ def _started(command: Sequence[str], how: As, given: IO[bytes]) -> subprocess.Po
 
 
 def _rights(user: str) -> dict[str, Any]:
-    """Return what Popen needs for a user with all groups of theirs, as a service has them."""
-    if not user:
+    """Return what Popen needs to be a user; "" is who we are."""
+    entry = account(user) if user else None
+    if entry is None or os.geteuid() == entry.pw_uid:
         return {}
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        raise Missing(f"user {user} is not known here") from None
-    if os.geteuid() == entry.pw_uid:
-        return {}
-    if os.geteuid() != 0:
-        raise Missing(f"only root can be user {user}: run this as root")
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    return tool.rights_of(entry)
 
 
 def _read(process: subprocess.Popen[bytes], end: float) -> tuple[str, str]:

@@ -121,7 +121,7 @@ def stats(site: Site) -> Iterator[Result]:
     if not ours:
         yield checks.ok(NONE_YET)
         return
-    engine_machine.check_user()
+    asking.known(engine_machine.USER)
     for at in range(0, len(ours), AT_ONCE):
         rest = ours[at:]
         left = site.left() - run.LAST_SECONDS

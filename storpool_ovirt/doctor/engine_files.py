@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from storpool_ovirt import errors, names, presence, rights, storpool_conf, text
-from storpool_ovirt.doctor import checks, engine_machine, engine_token
+from storpool_ovirt.doctor import asking, checks, engine_machine, engine_token
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import gate
@@ -40,8 +40,7 @@ def log_folder(site: Site) -> Iterator[Result]:
         fix = f"mv {folder} {folder}.old && {fix}"
         yield Result(WARNING, f"{folder} is no folder", risk, fix)
         return
-    engine_machine.check_user()
-    owner = pwd.getpwnam(user).pw_uid
+    owner = asking.known(user).pw_uid
     names_there = [name for name in presence.listed(folder) if name.endswith(".log")]
     others = [name for name in names_there if _is_others(f"{folder}/{name}", owner)]
     if facts.st_uid != owner:
@@ -93,9 +92,7 @@ def conf(site: Site) -> Iterator[Result]:
         yield Result(result, str(error), risk, f"correct {error.what}")
         return
     site.hide(keys.get(gate.TOKEN_KEY, ""))
-    closed = [
-        path for path in _files(site) if not engine_token.reads(site, engine_machine.USER, path)
-    ]
+    closed = [path for path in _files(site) if not asking.can_read(site, path, engine_machine.USER)]
     for path in closed:
         cause = f"user {engine_machine.USER} cannot read {path}"
         yield Result(result, cause, risk, engine_token.closing(path), path)
@@ -126,7 +123,7 @@ def token(site: Site) -> Iterator[Result]:
     """Let users try to read each file that has the token: Engine's must, all others must not."""
     of_domains = _token_files(_ours(site))
     files = {path: path in of_domains for path in (*of_domains, *_files_with_token(site))}
-    engine_machine.check_user()
+    asking.known(engine_machine.USER)
     yield from engine_machine.for_each(
         files, lambda path: _reach(site, path, files[path]), lambda path: path
     )
@@ -159,7 +156,7 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
     found = []
     # StorPool's own services read storpool.conf, as whoever they are.
     action = engine_token.action(path) if is_domains else None
-    if is_domains and not engine_token.reads(site, engine_machine.USER, path):
+    if is_domains and not asking.can_read(site, path, engine_machine.USER):
         cause = f"user {engine_machine.USER} cannot read {path}"
         closed = engine_machine.closed_folder(site, path)
         if closed:
@@ -167,7 +164,7 @@ def _reach(site: Site, path: str, is_domains: bool) -> list[Result]:
             opened = engine_machine.opening(closed)
             return [Result(CRITICAL, cause, engine_machine.NO_VERB, opened, path)]
         found.append(Result(CRITICAL, cause, engine_machine.NO_VERB, fix, path, action))
-    open_to = [f"user {_VDSM}"] if _is_user(_VDSM) and engine_token.reads(site, _VDSM, path) else []
+    open_to = [f"user {_VDSM}"] if _is_user(_VDSM) and asking.can_read(site, path, _VDSM) else []
     if gate.is_open_to_all(path):
         open_to = ["every local user"]
     if open_to:

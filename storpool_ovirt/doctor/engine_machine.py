@@ -4,7 +4,6 @@ what it starts a program."""
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,14 +85,6 @@ def for_each(
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             yield checks.unknown(f"it cannot be looked at ({why})", subject=name(each))
-
-
-def check_user() -> None:
-    """Raise Missing where Engine's user is not known."""
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        raise asking.Missing(f"user {USER} is not known here") from None
 
 
 def program(name: str) -> str:

@@ -174,7 +174,7 @@ def _mount_options() -> str:
 
 def _java() -> Java | None:
     """Return Engine's process, None where it does not run; anybody may have one of its words."""
-    engine_machine.check_user()
+    asking.known(engine_machine.USER)
     owner = str(pwd.getpwnam(engine_machine.USER).pw_uid)
     for pid in processes.all_of_them():
         if _MARK in processes.words(pid) and _real_user(pid) == owner:

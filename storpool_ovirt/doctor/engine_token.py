@@ -77,15 +77,7 @@ def close(path: str, root: str) -> str:
         os.fchmod(file, _MODE)
     finally:
         os.close(file)
-    if not reads(checks.Site(checks.ENGINE, root), _USER, path):
+    if not asking.can_read(checks.Site(checks.ENGINE, root), path, _USER):
         why = f"still cannot be read by user {_USER}"
         raise errors.Conflict(path, why, f"{command('namei -l {}', path)} shows what is in the way")
     return f"{path} is root's, and user {_USER} can read it"
-
-
-def reads(site: checks.Site, user: str, path: str) -> bool:
-    """Return whether a user can read a file: the kernel says it."""
-    answer = asking.ask(site, ["test", "-r", path], asking.As(user))
-    if answer.code not in (0, 1):
-        raise asking.Silent(f"test -r {path}, as user {user}: {answer.said}")
-    return answer.code == 0

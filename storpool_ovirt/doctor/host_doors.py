@@ -151,13 +151,13 @@ def _has_token(path: str) -> bool:
 
 def _readers(site: Site, path: str) -> Iterator[Result]:
     facts, quoted = os.stat(path), shlex.quote(path)
-    if _reads(site, path, "nobody"):
+    if asking.can_read(site, path, "nobody"):
         action = Action(f"chmod o-rwx {quoted}", functools.partial(_close, path=path))
         cause = f"every user of this host can read {path}"
         is_safe = rights.holder(path) is None  # else others say what is closed
         given = action if is_safe else None
         yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, given)
-    elif _reads(site, path, host.VDSM):
+    elif asking.can_read(site, path, host.VDSM):
         cause = f"user vdsm can read {path}, which it need not where root's door is open"
         close = f"setfacl -b {quoted}; chmod go-rwx {quoted}"
         fix = f"{close}  (docs/security.md, the hook and the token)"
@@ -171,13 +171,6 @@ def _readers(site: Site, path: str) -> Iterator[Result]:
         yield Result(checks.CRITICAL, cause, risk, f"chmod go-w {quoted}", path)
     else:
         yield checks.ok("neither vdsm nor others can read it", path)
-
-
-def _reads(site: Site, path: str, user: str) -> bool:
-    answer = asking.ask(site, ["test", "-r", path], As(user))
-    if answer.code not in (0, 1):
-        raise asking.Silent(f"test -r {path} fails: {answer.said}")
-    return answer.code == 0
 
 
 def _close(root: str, path: str) -> str:

@@ -10,9 +10,7 @@ import os
 import pwd
 import re
 import shlex
-import shutil
 import stat
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable
@@ -24,7 +22,7 @@ from storpool_ovirt import (
     processes,
     rights,
     storpool_conf,
-    text,
+    tool,
 )
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
@@ -60,12 +58,7 @@ def user(name: str) -> rights.User:
 
     Raises Missing where there is no such user, or only root could be it.
     """
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise asking.Missing(f"user {name} is not known here") from None
-    if os.geteuid() not in (0, entry.pw_uid):
-        raise asking.Missing(f"only root can be user {name}: run this as root")
+    entry = asking.account(name)
     return rights.User(entry.pw_uid, entry.pw_gid)
 
 
@@ -238,26 +231,11 @@ def _open_up(root: str, path: str) -> str:
 
 
 def act(words: Sequence[str]) -> None:
-    """Have a tool of the machine change something: the system's own one, whatever PATH, folder and
-    environment our caller has.
+    """Have a tool of the machine change something.
 
-    Raises OSError, with what it says, where it fails.
+    Raises OSError, with what it says, where it fails, and one of our errors where it cannot be run
+    or does not end.
     """
-    program = shutil.which(words[0], path=asking.PATH)
-    if program is None:
-        raise asking.Missing(f"{words[0]} is not here")
-    try:
-        done = subprocess.run(
-            [program, *words[1:]],
-            cwd="/",
-            env={"PATH": asking.PATH, "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=ACT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise asking.Silent(f"{words[0]} did not end within {ACT_SECONDS:g} s") from None
-    if done.returncode != 0:
-        said = text.stripped(done.stderr.decode(errors="replace"))
-        raise OSError(0, said or f"exit code {done.returncode}", words[-1])
+    ended = tool.run(words[0], *words[1:], seconds=ACT_SECONDS)
+    if ended.code != 0:
+        raise OSError(0, ended.said, words[-1])

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storpool_ovirt import config, documents, errors, text
+from storpool_ovirt import config, documents, errors, text, tool
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import client_file, conf, dispatcher
 
@@ -186,8 +186,7 @@ def _rights(root: str) -> dict[str, Any]:
         raise errors.ConfigError(
             f"user {USER}", "is not known on this machine", "is this Engine's machine?"
         ) from None
-    groups = os.getgrouplist(USER, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+    return tool.rights_of(entry)
 
 
 def _advice() -> str:

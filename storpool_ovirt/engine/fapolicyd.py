@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import subprocess
 
-from storpool_ovirt import presence, rights, text
+from storpool_ovirt import errors, presence, rights, text, tool
 
 PROGRAM = "/usr/sbin/fapolicyd-cli"
 TRUST_FILE = "storpool-ovirt"
@@ -108,17 +107,7 @@ def _read(root: str, trust_file: str) -> list[str]:
 def _run(root: str, *arguments: str) -> str:
     """Run its program; return why that failed, or nothing."""
     try:
-        done = subprocess.run(
-            [root + PROGRAM, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=PROGRAM_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        ended = tool.run(root + PROGRAM, *arguments, seconds=PROGRAM_SECONDS)
+    except errors.Error as error:
         return str(error)
-    if done.returncode == 0:
-        return ""
-    said = (done.stderr or done.stdout).decode(errors="replace").strip()
-    return said or f"exit code {done.returncode}"
+    return ended.said if ended.code else ""

@@ -25,7 +25,6 @@ LAST_SECONDS = 0.5  # nothing is undone: what was asked last has taken effect, o
 # These take effect before any line of ours: where one is there, sudo's env_reset is off, and
 # nothing can be mended from here.
 _INHERITED = ("PYTHON", "LD_", "STORPOOL_", "SP_")
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Visit(NamedTuple):
@@ -82,7 +81,7 @@ def entered(argv: Sequence[str]) -> Visit:
     os.umask(0o077)
     inherited = dict(os.environ)
     os.environ.clear()
-    os.environ["PATH"] = _PATH
+    os.environ["PATH"] = program.PATH
     return Visit(argv[1:], inherited)
 
 

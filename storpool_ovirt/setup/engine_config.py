@@ -14,8 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import errors, text
-from storpool_ovirt.setup import tool
+from storpool_ovirt import errors, text, tool
 from storpool_ovirt.setup.record import Record
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, WOULD_CHANGE, WOULD_UNDO, Found
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from storpool_ovirt import errors, presence, text
-from storpool_ovirt.setup import tool
+from storpool_ovirt import errors, presence, text, tool
 
 SYSTEMD = "/run/systemd/system"  # sd_booted(3): there where systemd runs this machine
 _DEVICES = "^sp-[0-9]+"  # as the file in multipath's folder names StorPool's

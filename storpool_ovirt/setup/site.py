@@ -10,8 +10,8 @@ import pwd
 import sys
 import sysconfig
 
-from storpool_ovirt import config, errors, installation, presence, rights, text
-from storpool_ovirt.setup import ownership, tool
+from storpool_ovirt import config, errors, installation, presence, rights, text, tool
+from storpool_ovirt.setup import ownership
 from storpool_ovirt.setup.record import Record
 
 ENGINE, HOST = "engine", "host"

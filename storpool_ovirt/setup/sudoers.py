@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from storpool_ovirt import errors
-from storpool_ovirt.setup import tool
+from storpool_ovirt import errors, tool
 from storpool_ovirt.setup.things import told_lines
 
 # More doors for vdsm, as the file itself says where.

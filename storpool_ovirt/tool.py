@@ -1,6 +1,6 @@
-"""Programs of others that setup asks: run within a limit, their words as text, no stdin.
+"""Programs of others that root runs: within a limit, their words as text, no stdin.
 
-They run as root: what our caller has in its environment and its folder decides nothing.
+What our caller has in its environment and its folder decides nothing.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, program
 
 # systemctl, visudo, multipathd: each answers in moments, or does not at all.
 LIMIT_SECONDS = 20.0
 # What a program wrote is there when it ends; whoever it left behind may hold its streams for ever.
 GRACE_SECONDS = 0.2
-# As systemd and sudo have it.
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE_BYTES = 1 << 16
 _MAX_BYTES = 8 << 20
 
@@ -35,7 +33,7 @@ class Ended(NamedTuple):
 
 def found(name: str) -> str | None:
     """Return the path of a program, None where it is not here."""
-    return shutil.which(name, path=PATH)
+    return shutil.which(name, path=program.PATH)
 
 
 def run(
@@ -46,23 +44,23 @@ def run(
 ) -> Ended:
     """Run a program, as a user with all groups of theirs; raise NotFound where it is not here,
     Unavailable where it does not end."""
-    program = found(name)
-    if program is None:
+    path = found(name)
+    if path is None:
         raise errors.NotFound("program", name, "on this machine")
     try:
         process = subprocess.Popen(
-            [program, *arguments],
+            [path, *arguments],
             cwd="/",
-            env=_environment(),
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            **_rights(user),
+            **({} if user is None else rights_of(user)),
         )
     except OSError as error:
         raise errors.InputError(
-            program, f"cannot be run ({error.strerror})", "correct that, then run this again"
+            path, f"cannot be run ({error.strerror})", "correct that, then run this again"
         ) from error
     with process:
         try:
@@ -77,14 +75,14 @@ def run(
     return Ended(process.returncode, out, words or f"exit code {process.returncode}")
 
 
-def _environment() -> dict[str, str]:
-    own = {"LC_ALL": "C.UTF-8", "PATH": PATH}
-    return {**own, "STORPOOL_OVIRT_ROOT": config.root()} if config.root() else own
+def environment() -> dict[str, str]:
+    """Return all that a program of others gets of an environment."""
+    own = {"LC_ALL": "C.UTF-8", "PATH": program.PATH}
+    return {**own, config.ROOT_VARIABLE: config.root()} if config.root() else own
 
 
-def _rights(user: pwd.struct_passwd | None) -> dict[str, Any]:
-    if user is None:
-        return {}
+def rights_of(user: pwd.struct_passwd) -> dict[str, Any]:
+    """Return what Popen needs for a user with all groups of theirs, as a service has them."""
     groups = os.getgrouplist(user.pw_name, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": groups}
 
