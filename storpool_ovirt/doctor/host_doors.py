@@ -15,6 +15,7 @@ from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.privilege import sudo_request
+from storpool_ovirt.setup import ownership
 from storpool_ovirt.setup import site as setup_site
 
 SUDOERS = "/etc/sudoers.d/storpool-ovirt"
@@ -105,7 +106,7 @@ def _wide(path: str, facts: os.stat_result) -> Result:
     again = host_steps.again("sudoers")
     if rights.read(path) == rights.read(setup_site.Site(setup_site.HOST).shipped(SHIPPED)):
         return Result(checks.CRITICAL, cause, REFUSES, again.fix, action=again.action)
-    is_others = not host.is_roots_alone(path)
+    is_others = not ownership.is_roots_alone(path)
     who = "others could write it, and its rules are" if is_others else "its rules are"
     fix = f"mv {shlex.quote(path)} /root/storpool-ovirt.sudoers; {again.fix}; read what was in it"
     kind = checks.CRITICAL if is_others else checks.WARNING

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shlex
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Callable
@@ -30,6 +29,7 @@ from storpool_ovirt.doctor import asking
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.host import boot_sweep, vdsm_rows, vm_hook
 from storpool_ovirt.limits import LIMITS
+from storpool_ovirt.setup import ownership
 
 VDSM, QEMU = "vdsm", "qemu"
 LIBEXEC = "/usr/libexec/vdsm"
@@ -80,19 +80,9 @@ def daemon(name: str) -> int | None:
 
 def _is_roots(path: str) -> bool:
     try:
-        return path.startswith("/") and is_roots_alone(path)
+        return path.startswith("/") and ownership.is_roots_alone(path)
     except OSError:
         return False
-
-
-def is_roots_alone(path: str) -> bool:
-    """Return whether nobody but root can write what is at a path, or put something else there.
-
-    Links are followed. Raises OSError where it cannot be looked at.
-    """
-    facts = os.stat(path)
-    is_open = facts.st_uid or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return not is_open and rights.holder(path) is None
 
 
 def is_older(pid: int, path: str) -> bool:
@@ -197,7 +187,7 @@ def barrier(path: str, who: str) -> str:
 def _ways(path: str) -> list[tuple[str, int]]:
     """Return what is passed on the way to a program, and to what runs it, with what it takes."""
     program = os.path.realpath(path)
-    interpreter = os.path.realpath(interpreter_of(program) or program)
+    interpreter = os.path.realpath(ownership.interpreter_of(program) or program)
     folders = [*_above(path), *_above(program), *_above(interpreter)]
     ends = [(program, os.R_OK | os.X_OK), (interpreter, os.X_OK)]
     found = [(each, os.X_OK) for each in dict.fromkeys(folders)] + ends
@@ -207,16 +197,6 @@ def _ways(path: str) -> list[tuple[str, int]]:
 def _above(path: str) -> list[str]:
     parts = path.split("/")[1:-1]
     return ["/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-
-
-def interpreter_of(path: str) -> str:
-    """Return what the first line of a script names, "" where that cannot be read."""
-    try:
-        line = rights.read(path).partition(b"\n")[0]
-    except OSError:
-        return ""
-    words = line[2:].split() if line.startswith(b"#!") else []
-    return os.fsdecode(words[0]) if words else ""
 
 
 def opened_up(path: str) -> Action:

@@ -15,6 +15,7 @@ from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
 from storpool_ovirt.host import vm_hook, vm_points
+from storpool_ovirt.setup import ownership
 
 UNFENCED = (
     "Vdsm skips this hook without a word: VMs start though another host may be writing to their"
@@ -57,7 +58,7 @@ def _ran(site: Site, point: str) -> Result:
 
 def _closed(site: Site, point: str, path: str, why: str) -> Result:
     """Return what is wrong with a hook that vdsm cannot run: something on the way, or itself."""
-    interpreter = host.interpreter_of(os.path.realpath(path))
+    interpreter = ownership.interpreter_of(os.path.realpath(path))
     if interpreter and not presence.there(interpreter):
         cause = f"{path} is for {interpreter}, which is not there"
         return _bad(point, cause, host_steps.reinstalled())
@@ -69,7 +70,7 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
         return _bad(point, cause, f"{_ELSEWHERE}; then  {host_steps.SETUP}")
     tree = _tree(site, place)
     action = host.opened_up(tree)
-    is_safe = host.is_roots_alone(site.path(tree))  # else others say what is opened
+    is_safe = ownership.is_roots_alone(site.path(tree))  # else others say what is opened
     return Result(checks.CRITICAL, cause, UNFENCED, action.what, point, action if is_safe else None)
 
 

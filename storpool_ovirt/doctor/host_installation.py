@@ -14,6 +14,7 @@ from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
 from storpool_ovirt.privilege import sudo_request
+from storpool_ovirt.setup import ownership
 
 PACKAGE = "storpool-ovirt-host"
 PACKAGES = (PACKAGE, "storpool-ovirt-common", "storpool-ovirt-admin")
@@ -145,7 +146,7 @@ def _of_tree(site: Site, tree: str) -> Result:
     if failed is not None:
         return checks.unknown(failed.said, subject=tree)
     for path in (tree, *_interpreters(tree), *links.out.split("\0")[:-1]):
-        if presence.there(path) and not host.is_roots_alone(path):
+        if presence.there(path) and not ownership.is_roots_alone(path):
             leads = os.path.realpath(path)
             cause = f"{leads}, or a folder above it, can be written by others than root, and"
             fix = (
@@ -162,7 +163,7 @@ _BECOMES = "who writes there becomes root on this host, and has StorPool's token
 def _interpreters(tree: str) -> Iterator[str]:
     """Yield what the programs of a tree are started with."""
     folder = tree if tree.endswith(installation.PACKAGES_PROGRAMS) else f"{tree}/bin"
-    found = {host.interpreter_of(f"{folder}/{each}") for each in presence.listed(folder)}
+    found = {ownership.interpreter_of(f"{folder}/{each}") for each in presence.listed(folder)}
     yield from sorted(found - {""})
 
 

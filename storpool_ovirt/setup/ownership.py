@@ -46,14 +46,8 @@ def _folders() -> list[str]:
 
 def _interpreters(programs: str) -> list[str]:
     """Return what runs our programs, as their first lines say, and runs us."""
-    found = {sys.executable}
-    for name in presence.listed(programs):
-        try:
-            first = rights.read(f"{programs}/{name}").partition(b"\n")[0]
-        except OSError:  # a link to an interpreter is larger than any text, and looked at below
-            continue
-        if first.startswith(b"#!") and len(first) < _FIRST_LINE_BYTES:
-            found.add(os.fsdecode(first[2:].split()[0]) if first[2:].split() else "")
+    found = {interpreter_of(f"{programs}/{name}") for name in presence.listed(programs)}
+    found.add(sys.executable)
     return sorted(each for each in found if os.path.isabs(each))
 
 
@@ -82,11 +76,27 @@ def _in_tree(top: str, read: Collection[str]) -> str:
     return ""
 
 
+def is_roots_alone(path: str) -> bool:
+    """Return whether nobody but root can change what is at a path, or put something else there.
+
+    Links are followed. Raises OSError where it cannot be looked at.
+    """
+    facts = os.stat(path)
+    return not facts.st_uid and not facts.st_mode & _OTHERS_WRITE and rights.holder(path) is None
+
+
+def interpreter_of(path: str) -> str:
+    """Return what the first line of a script names, "" for what has none, or cannot be read."""
+    try:
+        first = rights.read(path).partition(b"\n")[0]
+    except OSError:  # a program is larger than any text
+        return ""
+    words = first[2:_FIRST_LINE_BYTES].split() if first.startswith(b"#!") else []
+    return os.fsdecode(words[0]) if words else ""
+
+
 def _is_others(path: str) -> bool:
     """Return whether another user can change a file, or have another in its place."""
-    if rights.holder(path) is not None:
-        return True
-    if not presence.there(path):
-        return False
-    facts = os.stat(path)
-    return facts.st_uid != 0 or bool(facts.st_mode & _OTHERS_WRITE)
+    if presence.there(path):
+        return not is_roots_alone(path)
+    return rights.holder(path) is not None
