@@ -62,6 +62,16 @@ def attached(root: str) -> list[str]:
     ]
 
 
+def refusal(found: Sequence[str]) -> errors.Conflict:
+    """Return the error for whoever would take our programs from a host with these attached:
+    nothing could detach them any more."""
+    return errors.Conflict(
+        f"{sentences.counted(len(found), 'volume')} of StorPool's",
+        f"{'is' if len(found) == 1 else 'are'} attached to this host, the first is disk {found[0]}",
+        "put the host into maintenance first",
+    )
+
+
 def _has_device(root: str, row: vdsm_rows.Row) -> bool:
     if row.global_id is not None and presence.there(root + names.device_path(row.global_id)):
         return True
@@ -74,8 +84,4 @@ def _reason(arguments: Sequence[str], root: str) -> str:
     found = attached(root)
     if not found:
         return ""
-    are = "is" if len(found) == 1 else "are"
-    return (
-        f"{sentences.counted(len(found), 'volume')} of StorPool's {are} attached to this host, the"
-        f" first is disk {found[0]}: put the host into maintenance first ({ALL_THE_SAME})"
-    )
+    return f"{refusal(found)} ({ALL_THE_SAME})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from storpool_ovirt import errors, presence, rights, sentences
+from storpool_ovirt import errors, presence, rights
 from storpool_ovirt.host import in_use
 from storpool_ovirt.setup import placing
 from storpool_ovirt.setup.site import Site
@@ -120,12 +120,7 @@ def check_unused(root: str) -> None:
     """Raise one of our errors while a volume is attached here: nothing could detach it any more."""
     found = in_use.attached(root)
     if found:
-        raise errors.Conflict(
-            f"{sentences.counted(len(found), 'volume')} of StorPool's",
-            f"{'is' if len(found) == 1 else 'are'} attached to this host, the first is disk"
-            f" {found[0]}",
-            "put the host into maintenance first",
-        )
+        raise in_use.refusal(found)
 
 
 def _starts_us(path: str) -> bool:
