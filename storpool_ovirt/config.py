@@ -332,14 +332,22 @@ def _parsed(option: Option, text: str, where: str) -> Any:
 def _token_from(path: str, option_name: str, prefix: str) -> Secret:
     where = f"the file {path} (driver option {option_name})"
     try:
-        content = text.decoded(rights.read(path), where, may_have_mark=True)
+        content = rights.read(path)
     except OSError as error:
         denied = isinstance(error, PermissionError)
         advice = (
             _whoever_may_read(prefix) if denied else "make it a file that holds the token alone"
         )
         raise errors.ConfigError(where, f"cannot be read ({error.strerror})", advice) from error
+    return token_in(content, where)
+
+
+def token_in(content: bytes, where: str) -> Secret:
+    """Return the token that a file or a stream holds; raise ConfigError for anything else.
+
+    `where` is what holds it, for the sentence.
+    """
     try:
-        return option_values.token(text.stripped(content))
+        return option_values.token(text.stripped(text.decoded(content, where, may_have_mark=True)))
     except ValueError as error:
         raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None

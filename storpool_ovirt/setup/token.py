@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, option_values, rights, storpool_conf, text
+from storpool_ovirt import config, errors, rights, storpool_conf, text
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import placing
 from storpool_ovirt.setup.site import Site
@@ -14,15 +14,6 @@ FILE_MODE, FOLDER_MODE = 0o640, 0o750
 _KEY = "SP_AUTH_TOKEN"
 
 
-def given(content: bytes, where: str) -> Secret:
-    """Return the token that a person gave, in a file or on stdin; raise ConfigError for anything
-    else."""
-    try:
-        return option_values.token(text.stripped(text.decoded(content, where, may_have_mark=True)))
-    except ValueError as error:
-        raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None
-
-
 def from_file(path: str) -> Secret:
     """Return the token in a file; raise ConfigError where it cannot be read, or holds no token."""
     where = f"the file {path} (--token-file)"
@@ -32,7 +23,7 @@ def from_file(path: str) -> Secret:
         raise errors.ConfigError(
             where, f"cannot be read ({error.strerror})", "make it a file that holds the token alone"
         ) from error
-    return given(content, where)
+    return config.token_in(content, where)
 
 
 class TokenFile:
@@ -113,10 +104,10 @@ class TokenFile:
         if self._given is not None:
             return self._given
         if seen.kind == placing.FILE:
-            return given(seen.content, f"the file {self._path}")
+            return config.token_in(seen.content, f"the file {self._path}")
         written = storpool_conf.read(self._site.root, environment=False).get(_KEY)
         where = f"{_KEY} in {storpool_conf.FILE}"
-        return None if written is None else given(written.encode(), where)
+        return None if written is None else config.token_in(written.encode(), where)
 
     def _wrong(self, seen: placing.Seen, wanted: Secret) -> str:
         """Return what is not as it has to be, in words."""

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from storpool_ovirt import rights
+from storpool_ovirt import config, rights
 from storpool_ovirt.admin import console
 from storpool_ovirt.admin.options import DRY_RUN, JSON, Text, all_of
 from storpool_ovirt.log import Log
@@ -75,7 +75,8 @@ def _token(out: console.Console, token_file: str | None) -> Secret | None:
     if token_file is None:
         return None
     if token_file == _STDIN:
-        found = token.given(sys.stdin.buffer.read(rights.TEXT_MAX_BYTES), "stdin (--token-file)")
+        content = sys.stdin.buffer.read(rights.TEXT_MAX_BYTES)
+        found = config.token_in(content, "stdin (--token-file)")
     else:
         found = token.from_file(token_file)
     out.hide(found.reveal())
