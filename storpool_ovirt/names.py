@@ -44,6 +44,11 @@ TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_CINDER_SOURCE = "cinder-source"
 TAG_CINDER_MOMENT = "cinder-moment"
 
+# The driver option, and the key of a volume's description, by which Engine and Vdsm choose a
+# vendor's programs, and ours (oVirt's ManagedBlockExecutor.java, managedvolume.py).
+ADAPTER_KEY = "adapter"
+ADAPTER = "storpool"
+
 # As what `connect_volume` describes a volume of ours: Vdsm takes the types that it was made for.
 VOLUME_TYPE = "storpool"
 # Vdsm 4.50.5.1 to 4.50.7 have no `storpool`; `local` they take, and master too, which goes by the

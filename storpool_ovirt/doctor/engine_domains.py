@@ -12,7 +12,7 @@ from storpool_ovirt import config, errors, names, presence, text
 from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
-from storpool_ovirt.engine import adapter, as_engine, conf, engine_tables, gate, sealed_options
+from storpool_ovirt.engine import adapter, as_engine, conf, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import Domain, Tables
 
 NONE_YET = "Engine has no storage domain of ours yet"
@@ -30,10 +30,6 @@ class Served(NamedTuple):
 
     domain: Domain
     options: Mapping[str, object]
-
-
-def _ours(tables: Tables) -> list[Domain]:
-    return [each for each in tables.domains if each.adapter == engine_tables.ADAPTER]
 
 
 def _served(site: Site, domain: Domain) -> Served:
@@ -60,8 +56,8 @@ def _name(domain: Domain) -> str:
 
 def _of_adapter(site: Site, tables: Tables, domain: Domain) -> Iterator[Result]:
     """Yield how it is with a domain's adapter; nothing for one of Engine's own cinderlib client."""
-    asked = domain.options.get(engine_tables.ADAPTER_KEY)
-    if domain.adapter == engine_tables.ADAPTER:
+    asked = domain.options.get(names.ADAPTER_KEY)
+    if domain.adapter == names.ADAPTER:
         yield checks.ok(f"its adapter is {domain.adapter}", domain.name)
         return
     if asked is None:
@@ -86,14 +82,14 @@ def _is_there(file: str) -> bool:
 
 def _mistaken(tables: Tables, domain: Domain, cause: str) -> Result:
     risk = f"nothing of ours serves this domain: in it {engine_machine.NO_VERB}"
-    fix = engine_steps.set_option(tables, domain, engine_tables.ADAPTER_KEY, engine_tables.ADAPTER)
+    fix = engine_steps.set_option(tables, domain, names.ADAPTER_KEY, names.ADAPTER)
     return Result(CRITICAL, cause, risk, fix, domain.name)
 
 
 def options(site: Site) -> Iterator[Result]:
     """Read the options as the adapter does, and look at them as the gate does."""
     tables = engine_machine.tables(site)
-    ours = _ours(tables)
+    ours = tables.ours
     if not ours:
         yield checks.ok(NONE_YET)
     yield from engine_machine.for_each(ours, partial(_of_options, site, tables), _name)
@@ -117,7 +113,7 @@ def _of_options(site: Site, tables: Tables, domain: Domain) -> Iterator[Result]:
 def stats(site: Site) -> Iterator[Result]:
     """Run what Engine runs before it adds a domain, with what it has of each."""
     tables = engine_machine.tables(site)
-    ours = _ours(tables)
+    ours = tables.ours
     if not ours:
         yield checks.ok(NONE_YET)
         return
@@ -202,7 +198,7 @@ def _capacity(facts: Mapping[str, Any]) -> str:
 def data_centers(site: Site) -> Iterator[Result]:
     """Look for another domain in each data center that has one of ours."""
     tables = engine_machine.tables(site)
-    used = {each.data_center_id for domain in _ours(tables) for each in domain.attachments}
+    used = {each.data_center_id for domain in tables.ours for each in domain.attachments}
     for center in tables.data_centers:
         if center.id not in used:
             continue

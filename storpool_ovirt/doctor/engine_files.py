@@ -13,7 +13,7 @@ from storpool_ovirt.doctor import asking, checks, engine_machine, engine_token
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import gate
-from storpool_ovirt.engine.engine_tables import ADAPTER, UP, Domain
+from storpool_ovirt.engine.engine_tables import UP, Domain
 
 FOLDER = f"{engine_machine.LOGS}/managedblock"
 _KEPT = ("/etc/ovirt-engine/", "/var/lib/ovirt-engine/")  # by engine-backup (its scope `files`)
@@ -101,8 +101,7 @@ def conf(site: Site) -> Iterator[Result]:
 
 
 def _ours(site: Site) -> list[Domain]:
-    tables = engine_machine.tables(site)
-    return [each for each in tables.domains if each.adapter == ADAPTER]
+    return engine_machine.tables(site).ours
 
 
 def _needs_conf(domain: Domain) -> bool:

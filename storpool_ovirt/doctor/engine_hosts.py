@@ -9,7 +9,7 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
-from storpool_ovirt.engine.engine_tables import ADAPTER, UP, Host, Tables
+from storpool_ovirt.engine.engine_tables import UP, Host, Tables
 from storpool_ovirt.host import vm_points
 
 NONE_USED = "no data center with a domain of ours has a host that is up"
@@ -30,12 +30,7 @@ _SHOWN = 12  # characters of a sum
 
 def _used(tables: Tables) -> list[Host]:
     """Return the hosts of data centers that have a domain of ours."""
-    centers = {
-        each.data_center
-        for domain in tables.domains
-        if domain.adapter == ADAPTER
-        for each in domain.attachments
-    }
+    centers = {each.data_center for domain in tables.ours for each in domain.attachments}
     return [host for host in tables.hosts if host.data_center in centers]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from storpool_ovirt import presence, rights, text
 from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import WARNING, Check, Result, Site
-from storpool_ovirt.engine.engine_tables import ADAPTER, Tables
+from storpool_ovirt.engine.engine_tables import Tables
 
 FILE = f"{engine_machine.LOGS}/engine.log"
 # Some hours of a busy Engine; the log may have gigabytes.
@@ -55,7 +55,7 @@ def capacity(site: Site) -> Iterator[Result]:
     """Tell why a domain may be shown without its capacity."""
     tables = engine_machine.tables(site)
     release = tables.release or "unknown"
-    if not any(each.adapter == ADAPTER for each in tables.domains):
+    if not tables.ours:
         yield checks.ok("Engine has no storage domain of ours yet")
     elif tables.is_later:
         yield checks.ok(f"Engine {release} asks for the capacity of domains")
@@ -64,7 +64,7 @@ def capacity(site: Site) -> Iterator[Result]:
 
 
 def _told(tables: Tables, release: str) -> str:
-    shown = ", ".join(each.name for each in tables.domains if each.adapter == ADAPTER)
+    shown = ", ".join(each.name for each in tables.ours)
     return (
         f"Engine {release} asks for a managed block domain's capacity once at most, and shows N/A"
         f" for {shown}: that is no fault, and later Engines show it"

@@ -18,7 +18,6 @@ from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import conf, database, database_url, gate
-from storpool_ovirt.engine.engine_tables import ADAPTER
 
 # An address that is there answers in milliseconds; a lost packet is sent again after a second.
 ADDRESS_SECONDS = 2.5
@@ -47,8 +46,7 @@ class Api(NamedTuple):
 
 def _apis(site: Site) -> list[Api]:
     """Return each API that a domain of ours has, or storpool.conf where there is no domain."""
-    tables = engine_machine.tables(site)
-    domains = [each for each in tables.domains if each.adapter == ADAPTER]
+    domains = engine_machine.tables(site).ours
     found: dict[tuple[str, int], Api] = {}
     for name, options in [(each.name, each.options) for each in domains] or [("", {})]:
         # The token is not needed for that, and may be where this check does not look.

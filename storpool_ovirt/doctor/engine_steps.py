@@ -44,8 +44,7 @@ def without_option(tables: Tables, domain: Domain, key: str) -> str:
 
 
 def _changed(tables: Tables, domain: Domain, change: str, column: str = "driver_options") -> str:
-    table = "mb_storage" if tables.is_later else "cinder_storage"
-    statement = f"UPDATE {table} SET {column} = {change}"  # noqa: S608  a person runs it
+    statement = f"UPDATE {tables.storage} SET {column} = {change}"  # noqa: S608  a person runs it
     return engine_machine.sql(f"{statement} WHERE storage_domain_id = {literal(domain.id)}")
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storpool_ovirt import config, documents, errors, text, tool
+from storpool_ovirt import config, documents, errors, names, text, tool
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import client_file, conf, dispatcher
 
@@ -80,7 +80,7 @@ def storage_stats(
 
     Raises ConfigError where it cannot be started as Engine does, DeadlineExceeded.
     """
-    adapter = str(options.get(dispatcher.OPTION, "storpool"))
+    adapter = str(options.get(names.ADAPTER_KEY, names.ADAPTER))
     started = program(adapter, root)
     address = conf.database(root)
     login = f"{address.user}:{address.password.reveal()}"

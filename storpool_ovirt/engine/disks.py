@@ -23,7 +23,6 @@ from storpool_ovirt.engine import (
 )
 
 STATS_SECONDS = 8.0
-ADAPTER = "storpool"
 
 
 def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
@@ -201,7 +200,7 @@ def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
             work.mapping.connect(uuid, node.root)
     mode = "rw" if node.kind == "volume" else "ro"
     data = {"volume": uuid, "global_id": tree.global_id(node), "access_mode": mode}
-    return {"adapter": ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
+    return {names.ADAPTER_KEY: names.ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
 
 def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:

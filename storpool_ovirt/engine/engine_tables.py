@@ -23,8 +23,6 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 8.0
 WHAT = "Engine's own database"
 
-ADAPTER_KEY = "adapter"
-ADAPTER = "storpool"
 # What Engine is set to, as `engine-config -g` has it.
 OPTIONS = (
     "CinderlibCommandTimeoutInMinutes",
@@ -109,32 +107,32 @@ class Domain:
     @property
     def adapter(self) -> str | None:
         """The adapter that Engine gives this domain to, None where it gives it to none."""
-        said = self.options.get(ADAPTER_KEY)
+        said = self.options.get(names.ADAPTER_KEY)
         return said if isinstance(said, str) else None
 
     @property
     def is_ours(self) -> bool:
         """Whether Engine gives this domain to our adapter, and to nothing beside it."""
-        return self.adapter == ADAPTER and config.CINDER_DRIVER not in self.options
+        return self.adapter == names.ADAPTER and config.CINDER_DRIVER not in self.options
 
     @property
     def mistake(self) -> str:
         """Why a domain that is meant to be ours is not, in words; empty for all others."""
         if self.is_ours:
             return ""
-        if self.adapter == ADAPTER:
+        if self.adapter == names.ADAPTER:
             return (
-                f"it has the option {config.CINDER_DRIVER} beside {ADAPTER_KEY}, so Engine's own"
-                " cinderlib client serves it too"
+                f"it has the option {config.CINDER_DRIVER} beside {names.ADAPTER_KEY}, so Engine's"
+                " own cinderlib client serves it too"
             )
-        near = [key for key in self.options if key.strip().lower() == ADAPTER_KEY]
+        near = [key for key in self.options if key.strip().lower() == names.ADAPTER_KEY]
         said = [self.options[key] for key in near]
         for key, value in zip(near, said):
-            if key != ADAPTER_KEY and _is_nearly(value):
-                return f"its option {names.shown(key)} must be written {ADAPTER_KEY}"
+            if key != names.ADAPTER_KEY and _is_nearly(value):
+                return f"its option {names.shown(key)} must be written {names.ADAPTER_KEY}"
         if near and (any(map(_is_nearly, said)) or self._has_ours):
-            return f"its {ADAPTER_KEY} is {names.shown(str(said[0]))}, not {ADAPTER}"
-        return f"it has no option {ADAPTER_KEY}" if self._has_ours and not near else ""
+            return f"its {names.ADAPTER_KEY} is {names.shown(str(said[0]))}, not {names.ADAPTER}"
+        return f"it has no option {names.ADAPTER_KEY}" if self._has_ours and not near else ""
 
     @property
     def _has_ours(self) -> bool:
@@ -200,9 +198,24 @@ class Tables:
     options: Mapping[str, Mapping[str, str]] = field(repr=False)
     at: float
 
+    @property
+    def ours(self) -> list[Domain]:
+        """The domains that Engine gives to our adapter, whoever else it gives them to."""
+        return [each for each in self.domains if each.adapter == names.ADAPTER]
+
+    @property
+    def storage(self) -> str:
+        """The table of the domains' options."""
+        return storage_table(self.is_later)
+
     def option(self, name: str, version: str = GENERAL) -> str | None:
         """Return what Engine is set to, None where its database has no such value."""
         return self.options.get(name, {}).get(version)
+
+
+def storage_table(is_later: bool) -> str:
+    """Return the table in which an Engine has the options of managed block domains."""
+    return "mb_storage" if is_later else "cinder_storage"
 
 
 def of_this_machine(deadline: Deadline, root: str = "") -> Tables:
@@ -232,7 +245,7 @@ def read(address: database_url.Database, deadline: Deadline) -> Tables:
         return Tables(
             release=options.get(RELEASE, {}).get(GENERAL, ""),
             is_later=is_later,
-            domains=_domains(ask, "mb_storage" if is_later else "cinder_storage"),
+            domains=_domains(ask, storage_table(is_later)),
             other_domains=[name for (name,) in ask(_OTHER_DOMAINS, _MANAGED_BLOCK)],
             hosts=[_host(row) for row in ask(_HOSTS)],
             data_centers=_data_centers(ask),
@@ -381,4 +394,5 @@ def _is_nearly(value: object) -> bool:
     import difflib
 
     word = str(value).strip().lower()
-    return bool(difflib.get_close_matches(word, [ADAPTER], 1, 0.75)) or word.startswith(ADAPTER)
+    is_near = bool(difflib.get_close_matches(word, [names.ADAPTER], 1, 0.75))
+    return is_near or word.startswith(names.ADAPTER)

@@ -16,12 +16,11 @@ from typing import NamedTuple
 from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.log import Log
 
-ADAPTER = "adapter"
 IN_ARGUMENTS, OPEN = "token_in_arguments", "token_open"
 TOKEN_KEY = "SP_AUTH_TOKEN"  # noqa: S105  a key
 TOKEN, TOKEN_FILE = "sp_auth_token", "sp_auth_token_file"
 # Those that mean nothing here and are looked at elsewhere, or that every example of Cinder has.
-_OTHERS = {ADAPTER, config.CINDER_DRIVER, "volume_backend_name"}
+_OTHERS = {names.ADAPTER_KEY, config.CINDER_DRIVER, "volume_backend_name"}
 _NEAR = 0.5  # of difflib: how alike a name that was meant may be
 
 

@@ -59,12 +59,9 @@ def _options(root: str, hide: Hide) -> Iterator[tuple[str, dict[str, object]]]:
 
     deadline = Deadline(engine_tables.READ_SECONDS)
     hide(conf.own_database(root).password.reveal())
-    for each in engine_tables.of_this_machine(deadline, root).domains:
-        if each.adapter == engine_tables.ADAPTER:
-            sealed = sealed_options.opened(each, deadline, root)
-            for secret in sealed.values():
-                hide(secret.reveal())
-            yield (
-                each.name,
-                {**each.options, **{key: each.reveal() for key, each in sealed.items()}},
-            )
+    for each in engine_tables.of_this_machine(deadline, root).ours:
+        sealed = sealed_options.opened(each, deadline, root)
+        plain = {key: secret.reveal() for key, secret in sealed.items()}
+        for secret in plain.values():
+            hide(secret)
+        yield each.name, {**each.options, **plain}

@@ -36,7 +36,7 @@ STDIN_MAX_BYTES = 1 << 20
 USAGE = f"run it as Vdsm does: {PROGRAM} attach|detach, with JSON on stdin"
 # Engine waits for all that a host is; of this part the database may take most.
 CONNECTOR_INFO_SECONDS = 6.0
-_AS_LOCAL = (names.VOLUME_TYPE_LOCAL, "storpool")
+_AS_LOCAL = (names.VOLUME_TYPE_LOCAL, names.ADAPTER)
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _row(stored: tuple[bytes | None, ...]) -> Row:
     info = _parsed(connection_info)
     data = _object(info.get("data"))
     on_path = names.global_id_of(path)
-    adapted = info.get("adapter") == "storpool"
+    adapted = info.get(names.ADAPTER_KEY) == names.ADAPTER
     driver_type = info.get("driver_volume_type")
     told = data.get("global_id") if adapted else None
     named = {

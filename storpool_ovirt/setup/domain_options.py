@@ -15,7 +15,6 @@ from storpool_ovirt.engine import gate
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import token
 
-ADAPTER = "storpool"
 # Engine's own (ValidationUtils.NO_SPECIAL_CHARACTERS_I18N; the option StorageDomainNameSizeLimit).
 NAME_MAX = 50
 # Engine encrypts all sensitive options as one RSA message of 190 bytes (EngineEncryptionUtils, a
@@ -61,7 +60,7 @@ def checked(asked: Asked, root: str = "") -> Wanted:
     What options lack has to be in storpool.conf, as for the adapter itself.
     """
     _check_name(asked.name)
-    options = {gate.ADAPTER: ADAPTER, **_typed(asked.options)}
+    options = {names.ADAPTER_KEY: names.ADAPTER, **_typed(asked.options)}
     _check_token(asked, options)
     if asked.token_file is not None:
         options[gate.TOKEN_FILE] = asked.token_file
@@ -79,7 +78,7 @@ def checked(asked: Asked, root: str = "") -> Wanted:
         options.pop(gate.TOKEN_FILE)
         _check_room(found.api.token)
         sensitive[gate.TOKEN] = found.api.token
-    order = [gate.ADAPTER, *(each.name for each in config.OPTIONS)]
+    order = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
     given = {key: options[key] for key in order if key in options}
     return Wanted(asked.name, given, sensitive, found.api.token)
 
@@ -118,7 +117,7 @@ def _typed(given: Sequence[str]) -> dict[str, str]:
 
 def _check_key(key: str) -> None:
     config.check_ours_alone({key: ""})
-    known = [gate.ADAPTER, *(each.name for each in config.OPTIONS)]
+    known = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
     if key not in known:
         near = difflib.get_close_matches(key.strip().lower().replace("-", "_"), known, 1, _NEAR)
         advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
@@ -141,11 +140,11 @@ def _value(key: str, given: str) -> str:
         raise errors.ConfigError(
             f"driver option {key}", "has a character that nobody can see or type", "leave that out"
         )
-    if key == gate.ADAPTER and value != ADAPTER:
+    if key == names.ADAPTER_KEY and value != names.ADAPTER:
         raise errors.ConfigError(
             f"driver option {key}",
             f"is {names.shown(value)}",
-            f"it has to be {ADAPTER}: leave it out",
+            f"it has to be {names.ADAPTER}: leave it out",
         )
     # Engine's REST makes an array of a text in brackets (BackendStorageDomainsResource).
     is_address = key == config.OPTIONS[0].name and value.startswith("[") and value.endswith("]")

@@ -212,12 +212,12 @@ def check_undo(site: Site) -> None:
             "correct that, then run this again (where Engine is gone for good, move"
             f" {root}{conf.FOLDER}/10-setup-database.conf away first)",
         ) from error
-    ours = [each.name for each in tables.domains if each.adapter == engine_tables.ADAPTER]
+    ours = tables.ours
     if ours:
         raise errors.Conflict(
             f"{sentences.counted(len(ours), 'domain')} of Engine's",
             f"{'is' if len(ours) == 1 else 'are'} served by us, the first is"
-            f" {names.shown(ours[0])}",
+            f" {names.shown(ours[0].name)}",
             "remove what is ours in Engine first (Storage, Domains)",
         )
 

@@ -13,7 +13,7 @@ import pytest
 
 from rigs import refusals, shared_stage
 from rigs.stage_fixtures import Stage
-from storpool_ovirt import config
+from storpool_ovirt import config, names
 from storpool_ovirt.engine import gate
 
 UUID = "00000000-0000-0000-0000-000000000001"
@@ -75,7 +75,9 @@ def test_a_token_that_all_can_read_is_told(token_file: Path, mode: int, is_open:
 @pytest.mark.parametrize(
     "value", [None, "", 0, True, ["/x"], {"a": 1}, "a\0b", "/x\0", "/x" * 3000]
 )
-@pytest.mark.parametrize("key", [gate.ADAPTER, gate.TOKEN_FILE, "sp_template", "x", "é\n'\"$`"])
+@pytest.mark.parametrize(
+    "key", [names.ADAPTER_KEY, gate.TOKEN_FILE, "sp_template", "x", "é\n'\"$`"]
+)
 def test_no_value_breaks_the_gate(key: str, value: object) -> None:
     """What is no value of an option config.domain refuses, in its own words."""
     for fault in gate.faults({**FINE, key: value}):
