@@ -29,16 +29,12 @@ def trust(root: str, path: str) -> str:
     if not presence.there(root + PROGRAM):
         return ""
     lines = _lines(root, path)
-    try:
-        content = rights.read(path)
-    except OSError as error:
-        raise presence.unseen(path, error) from error
-    if lines == [f"{path} {len(content)} {hashlib.sha256(content).hexdigest()}"]:
+    if lines == [_line(path, rights.TEXT_MAX_BYTES)]:
         return ""
     if lines:
         _run(root, "--file", "delete", path, "--trust-file", TRUST_FILE)
     why = _run(root, "--file", "add", path, "--trust-file", TRUST_FILE)
-    _run(root, "--update")  # fails where the daemon does not run: it reads the file when it starts
+    update(root)
     return f"fapolicyd does not trust {path} ({why})" if why else ""
 
 
@@ -46,7 +42,7 @@ def forget(root: str, path: str) -> None:
     """Take the file out of what we had trusted."""
     if presence.there(root + PROGRAM) and _lines(root, path):
         _run(root, "--file", "delete", path, "--trust-file", TRUST_FILE)
-        _run(root, "--update")
+        update(root)
 
 
 def untrusted(root: str, folder: str, trust_file: str) -> str:
@@ -59,9 +55,10 @@ def untrusted(root: str, folder: str, trust_file: str) -> str:
     while left:
         path = left.pop()
         facts = os.lstat(path)
+        is_told = stat.S_ISREG(facts.st_mode) and " " not in path
         if stat.S_ISDIR(facts.st_mode):
             left += [f"{path}/{name}" for name in presence.listed(path)]
-        elif stat.S_ISREG(facts.st_mode) and " " not in path and _line(path) not in known:
+        elif is_told and _line(path, _MAX_BYTES) not in known:
             return path
     return ""
 
@@ -79,10 +76,10 @@ def update(root: str) -> None:
     _run(root, "--update")
 
 
-def _line(path: str) -> str:
+def _line(path: str, max_bytes: int) -> str:
     """Return what a trust file says of a file: `path size sha256`."""
     try:
-        content = rights.read(path, _MAX_BYTES)
+        content = rights.read(path, max_bytes)
     except OSError as error:
         raise presence.unseen(path, error) from error
     return f"{path} {len(content)} {hashlib.sha256(content).hexdigest()}"
