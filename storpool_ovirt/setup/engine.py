@@ -22,6 +22,7 @@ from storpool_ovirt.setup.steps import (
     Restart,
     Row,
     Step,
+    Told,
 )
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
 from storpool_ovirt.setup.token import TokenFile
@@ -162,7 +163,7 @@ class Dispatcher:
         self._diversion.off()
 
 
-class ManagedDatabase:
+class ManagedDatabase(Told):
     """The database of managed block storage: engine-setup makes it, and nobody else."""
 
     id = DATABASE
@@ -186,15 +187,9 @@ class ManagedDatabase:
             f" answer file  OVESETUP_{word}_DB/enable=bool:True",
         )
 
-    def do(self) -> None:
-        """As Step has it."""
-
     def look_back(self) -> Found:
         """As Step has it."""
         return Found(NOT_NEEDED, "it is Engine's, and stays")
-
-    def undo(self) -> None:
-        """As Step has it."""
 
 
 def check_undo(site: Site) -> None:

@@ -12,7 +12,7 @@ from storpool_ovirt import config, errors, installation, names, presence, storpo
 from storpool_ovirt.setup import locks, placing, services
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.site import Site
-from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step
+from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step, Told
 from storpool_ovirt.setup.sudoers import Sudoers
 from storpool_ovirt.setup.things import File, Folder, Link, Shipped
 from storpool_ovirt.setup.trusted import Trusted
@@ -161,7 +161,7 @@ def _hooks(site: Site) -> list[Step]:
     return [*found, boot]
 
 
-class Node:
+class Node(Told):
     """oVirt Node keeps nothing of /usr through an upgrade but what dnf has put aside."""
 
     id = "node"
@@ -183,18 +183,12 @@ class Node:
             "install the packages with dnf on this host (dnf reinstall, where rpm has them)",
         )
 
-    def do(self) -> None:
-        """As Step has it."""
-
     def look_back(self) -> Found:
         """As Step has it."""
         return Found(NOT_NEEDED, "dnf put it there")
 
-    def undo(self) -> None:
-        """As Step has it."""
 
-
-class Settings:
+class Settings(Told):
     """Which StorPool client this host is, and its way to the API: by /etc/storpool.conf, which root
     reads at each call. So it may be written anew at any time, by any tool."""
 
@@ -223,12 +217,6 @@ class Settings:
             )
         return Found(DONE, told)
 
-    def do(self) -> None:
-        """As Step has it."""
-
     def look_back(self) -> Found:
         """As Step has it."""
         return Found(NOT_NEEDED, f"{storpool_conf.FILE} is StorPool's, and stays")
-
-    def undo(self) -> None:
-        """As Step has it."""

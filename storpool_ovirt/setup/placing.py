@@ -35,6 +35,11 @@ class Seen:
     mode: int = 0
 
     @property
+    def had(self) -> str:
+        """Its mode and whose it is, for a sentence."""
+        return f"{self.mode:04o}, user {self.uid}, group {self.gid}"
+
+    @property
     def words(self) -> str:
         """What it is, for a sentence."""
         return f"a link to {self.target}" if self.kind == LINK else _WORDS.get(self.kind, self.kind)

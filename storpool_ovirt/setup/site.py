@@ -55,8 +55,11 @@ class Site:
 
     @property
     def is_node(self) -> bool:
-        """Whether this is oVirt Node, which keeps nothing of /usr and /opt but packages."""
-        return presence.there(self.root + IMGBASED) or _variant(self.root) == _NODE
+        """Whether this is oVirt Node, as far as the system tells."""
+        try:
+            return is_node(self.root)
+        except OSError:
+            return False
 
     def program(self, name: str) -> str:
         """Return the path of a program of ours."""
@@ -149,6 +152,14 @@ class Site:
             )
 
 
+def is_node(root: str) -> bool:
+    """Return whether a machine is oVirt Node, which keeps nothing of /usr and /opt but packages.
+
+    Raises OSError where its os-release cannot be read.
+    """
+    return presence.there(root + IMGBASED) or _variant(root) == _NODE
+
+
 def check_root() -> None:
     """Raise InputError where this is not root: asked before anything that only root can read."""
     if os.geteuid() != 0:
@@ -156,10 +167,7 @@ def check_root() -> None:
 
 
 def _variant(root: str) -> str:
-    try:
-        content = rights.read(root + OS_RELEASE)
-    except OSError:
-        return ""
+    content = rights.read(root + OS_RELEASE)
     for line in text.lines(text.decoded(content, OS_RELEASE, damaged=True)):
         key, _, value = line.partition("=")
         if key == "VARIANT_ID":

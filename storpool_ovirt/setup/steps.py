@@ -61,6 +61,16 @@ class Step(Protocol):
         """Take back what we made."""
 
 
+class Told:
+    """A step that is only looked at: somebody else's work, of which setup tells what is lacking."""
+
+    def do(self) -> None:
+        """As Step has it: there is nothing that setup could do."""
+
+    def undo(self) -> None:
+        """As Step has it."""
+
+
 class Restart(NamedTuple):
     """A service that has to be restarted by somebody, why, and when that is safe."""
 

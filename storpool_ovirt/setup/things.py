@@ -251,8 +251,7 @@ class File:
 
     def _look_at_ours(self, seen: placing.Seen) -> Found:
         if not self._is_roots(seen):
-            had = f"{seen.mode:04o}, user {seen.uid}, group {seen.gid}"
-            return Found(WOULD_CHANGE, f"{self._path} has the wrong mode or owner ({had})")
+            return Found(WOULD_CHANGE, f"{self._path} has the wrong mode or owner ({seen.had})")
         if placing.is_left(self._path):
             return Found(WOULD_CHANGE, f"{self._path} is there, and what a dead run left")
         if self._reader is not None and not self._reader.has(self._path):
@@ -270,10 +269,9 @@ class File:
                 f"compare: {compare} (to have ours, remove it, then run this)",
             )
         if not self._is_roots(seen):
-            had = f"{seen.mode:04o}, user {seen.uid}, group {seen.gid}"
             return Found(
                 NEEDS_YOU,
-                f"{self._path} has more than we ship, and the wrong mode or owner ({had})",
+                f"{self._path} has more than we ship, and the wrong mode or owner ({seen.had})",
                 f"compare: {compare}, then  chown root:root {self._path} &&"
                 f" chmod {self._mode:04o} {self._path}",
             )

@@ -120,8 +120,7 @@ class TokenFile:
             (self._path, seen, FILE_MODE),
         ):
             if self._is_wrong(facts, mode):
-                had = f"{facts.mode:04o}, user {facts.uid}, group {facts.gid}"
-                return f"{path} has the wrong mode or owner ({had})"
+                return f"{path} has the wrong mode or owner ({facts.had})"
         return f"{self._path} has what a dead run left beside it" * placing.is_left(self._path)
 
     def _is_same(self, seen: placing.Seen, wanted: Secret) -> bool:
