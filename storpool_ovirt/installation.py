@@ -11,6 +11,7 @@ import sys
 
 PACKAGES_CODE = "/usr/lib/storpool-ovirt"
 PACKAGES_PROGRAMS = "/usr/libexec/storpool-ovirt"
+PIPS_FOLDER = "/opt/storpool-ovirt"  # where docs/install.md has pip put us
 
 # Who needs what: packages, and the file in requirements/.
 COMMAND = "admin"
@@ -58,7 +59,12 @@ def mend(what: str, error: BaseException | None = None) -> str:
     if missing in _OTHERS_PACKAGES:
         verb = "install" if isinstance(error, ModuleNotFoundError) else "reinstall"
         return f"dnf {verb} {_OTHERS_PACKAGES[missing]}"
-    return REINSTALL + " storpool-ovirt-".join(_PACKAGES[what])
+    return f"dnf reinstall {' '.join(packages(what))}"
+
+
+def packages(what: str) -> list[str]:
+    """Return the names of those of our packages that `what` needs, as `mend` has it."""
+    return [f"storpool-ovirt-{each}" for each in _PACKAGES[what]]
 
 
 def program(name: str, started: str) -> str:

@@ -16,6 +16,7 @@ from storpool_ovirt.doctor.checks import Result, Site
 from storpool_ovirt.engine import as_engine, conf, engine_tables
 from storpool_ovirt.setup import run, steps
 from storpool_ovirt.setup import site as setup_site
+from storpool_ovirt.setup import token as setup_token
 
 _T = TypeVar("_T")
 
@@ -25,7 +26,7 @@ USR = "/usr/share/ovirt-engine"
 ADAPTERS = as_engine.LATER_FOLDER
 LOGS = "/var/log/ovirt-engine"
 # Where `storpool-ovirt setup engine` puts it: engine-backup keeps what is in this folder.
-TOKEN_FILE = "/etc/ovirt-engine/storpool-ovirt/token"  # noqa: S105  a path
+TOKEN_FILE = setup_token.FILE
 _RELEASE_KEY = "PACKAGE_VERSION"  # in the file of Engine's defaults
 NO_VERB = "no disk can be made, connected, snapshotted or deleted; VMs that run go on"
 

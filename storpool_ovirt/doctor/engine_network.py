@@ -14,7 +14,7 @@ from typing import Any, Callable, NamedTuple
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import wire
-from storpool_ovirt.doctor import checks, engine_machine
+from storpool_ovirt.doctor import checks, engine_machine, knocking
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import conf, database, database_url, gate
@@ -96,14 +96,8 @@ def _tried(api: Api) -> Result:
 
 def _failure(place: tuple[int, Any]) -> str:
     """Return why an address does not take a connection, or nothing."""
-    family, address = place
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as there:
-            there.settimeout(ADDRESS_SECONDS)
-            there.connect(address)
-    except OSError as error:
-        return f"{address[0]} ({error.strerror or error})".lower()
-    return ""
+    why = knocking.refusal(place, ADDRESS_SECONDS)
+    return f"{place[1][0]} ({why})".lower() if why else ""
 
 
 def clocks(site: Site) -> Iterator[Result]:

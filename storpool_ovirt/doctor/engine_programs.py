@@ -9,19 +9,16 @@ from collections.abc import Iterator
 from functools import partial
 
 import storpool_ovirt
-from storpool_ovirt import installation, names, presence, text
-from storpool_ovirt.doctor import asking, checks, engine_machine
+from storpool_ovirt import installation, names, presence
+from storpool_ovirt.doctor import asking, checks, engine_machine, packaged
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Action, Check, Result, Site
 from storpool_ovirt.engine import adapter, conf, diversion
+from storpool_ovirt.setup import engine as setup_engine
 
-LINK = f"{engine_machine.ADAPTERS}/{adapter.PROGRAM}"
+LINK = setup_engine.ADAPTER
 OLDEST = (4, 5, 4)  # README.md
-PIPS_FOLDER = "/opt/storpool-ovirt"
-DROP_IN = "systemd/system/ovirt-engine.service.d/50-storpool-ovirt.conf"
-PACKAGES = ("storpool-ovirt-common", "storpool-ovirt-admin", "storpool-ovirt-engine")
-_REINSTALL = f"dnf reinstall {' '.join(PACKAGES)}"
+_REINSTALL = f"dnf reinstall {' '.join(installation.packages(installation.ENGINE))}"
 _SHOWN_MAX = 5
-_RPMS_ERROR = "error:"
 _NOT_REACHED = "what is mended or updated here is not what Engine runs"
 _NO_VERB = engine_machine.NO_VERB
 # What status begins with, how bad that is, and whether `on` mends it.
@@ -112,32 +109,25 @@ def packages(site: Site) -> Iterator[Result]:
     """Ask rpm whether what it installed is as it was, and look for what pip left beside it."""
     beside = _pip_beside(site)
     yield from beside
-    names = " ".join(PACKAGES)
     if not installation.is_packaged():
         if not beside:
             yield checks.ok("pip installed this: there is no package to compare with")
         return
-    answer = asking.ask(site, ["rpm", "-V", *PACKAGES])
-    changed = [line for line in text.lines(answer.out) if _is_a_change(line)]
+    brought = installation.packages(installation.ENGINE)
+    changed, failure = packaged.changes(site, brought)
     if changed:
         cause = f"rpm -V tells of {len(changed)}: {'; '.join(changed[:_SHOWN_MAX])}"
         risk = "programs of two versions, or a part of one, are what runs"
-        yield Result(WARNING, cause, risk, f"dnf reinstall {names}")
-    elif answer.code and (not answer.out.strip() or _RPMS_ERROR in answer.err):
-        yield checks.unknown(f"rpm -V: {answer.said}", "run this as root")
+        yield Result(WARNING, cause, risk, _REINSTALL)
+    elif failure:
+        yield checks.unknown(f"rpm -V: {failure}", "run this as root")
     else:
-        yield checks.ok(f"rpm -V {names} tells of no change")
-
-
-def _is_a_change(line: str) -> bool:
-    """Return whether a line of rpm -V tells of more than a setting that somebody changed."""
-    marks, _, rest = line.strip().partition(" ")
-    return bool(rest) and (marks == "missing" or not rest.lstrip().startswith("c "))
+        yield checks.ok(f"rpm -V {' '.join(brought)} tells of no change")
 
 
 def _pip_beside(site: Site) -> list[Result]:
     program = site.path(f"{installation.PACKAGES_PROGRAMS}/{adapter.PROGRAM}")
-    pips = site.path(PIPS_FOLDER)
+    pips = site.path(installation.PIPS_FOLDER)
     # pip's way may have links to /opt where packages have programs.
     if not presence.there(program) or presence.target(program) or not presence.there(pips):
         return []
@@ -166,7 +156,7 @@ def release(site: Site) -> Iterator[Result]:
 
 def service(site: Site) -> Iterator[Result]:
     """Look for the drop-in by which Engine's service diverts before it starts."""
-    etc, usr = site.path(f"/etc/{DROP_IN}"), site.path(f"/usr/lib/{DROP_IN}")
+    etc, usr = site.path(setup_engine.DROP_IN), site.path(setup_engine.PACKAGES_DROP_IN)
     if presence.named(etc) and presence.named(usr):
         cause = f"{etc} hides the package's {usr}"
         risk = "Engine's service starts a program that an uninstall by pip takes away"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storpool_ovirt import presence, text
+from storpool_ovirt import installation, presence, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
@@ -64,8 +64,8 @@ def refusals(site: Site) -> Iterator[Result]:
             f"it refused {len(ours)} times of late, the last time: {ours[-1][:_SHOWN_MAX]}",
             _NO_VERB,
             engine_machine.installed(
-                "dnf reinstall storpool-ovirt-common storpool-ovirt-admin storpool-ovirt-engine",
-                f"{fapolicyd.PROGRAM} --file add /opt/storpool-ovirt/ --trust-file"
+                installation.mend(installation.ENGINE),
+                f"{fapolicyd.PROGRAM} --file add {installation.PIPS_FOLDER}/ --trust-file"
                 f" {fapolicyd.TRUST_FILE} && {fapolicyd.PROGRAM} --update",
             ),
         )

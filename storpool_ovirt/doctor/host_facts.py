@@ -42,7 +42,6 @@ PYTHON = "/usr/bin/python3"
 VDSMD, SUPERVDSMD = "vdsmd", "supervdsmd"
 RESTART = "systemctl restart vdsmd"
 _TOKEN = re.compile(rb"SP_AUTH_TOKEN[ \t]*=[ \t]*([^\r\n]*[^\s])")
-TREE_OF_PIP = "/opt/storpool-ovirt"
 # What a check that asks StorPool keeps back to tell what came of it.
 LAST_SECONDS = 0.5
 # Vdsm asks its helper when it is asked what this host is, and that os-brick: two seconds and more.

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from storpool_ovirt import presence, rights
+from storpool_ovirt import installation, presence, rights
 from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
@@ -75,15 +75,20 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
 
 
 # What keeps others from a folder like /root is to stay.
-_ELSEWHERE = f"install where user vdsm can read: in {host.TREE_OF_PIP} (docs/install.md)"
+_ELSEWHERE = f"install where user vdsm can read: in {installation.PIPS_FOLDER} (docs/install.md)"
 # Below these all may be open to everybody: no secret is in them.
-_OURS = (host.TREE_OF_PIP, "/usr/libexec/storpool-ovirt", "/usr/lib/storpool-ovirt", host.HOOKS)
+_OURS = (
+    installation.PIPS_FOLDER,
+    installation.PACKAGES_PROGRAMS,
+    installation.PACKAGES_CODE,
+    host.HOOKS,
+)
 
 
 def _tree(site: Site, place: str) -> str:
     """Return what is to be opened: of what pip made under a narrow umask all, else one thing."""
-    tree = site.path(host.TREE_OF_PIP)
-    return host.TREE_OF_PIP if place.startswith(tree) else place[len(site.root) :]
+    tree = site.path(installation.PIPS_FOLDER)
+    return installation.PIPS_FOLDER if place.startswith(tree) else place[len(site.root) :]
 
 
 def _missing(point: str, cause: str) -> Result:

@@ -8,20 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import __version__, installation, presence, rights, text
-from storpool_ovirt.doctor import asking, checks, host_steps
+from storpool_ovirt import __version__, installation, presence, text
+from storpool_ovirt.doctor import asking, checks, host_steps, packaged
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Check, Result, Site
 from storpool_ovirt.privilege import sudo_request
+from storpool_ovirt.setup import host as setup_host
 from storpool_ovirt.setup import ownership
+from storpool_ovirt.setup import site as setup_site
 
 PACKAGE = "storpool-ovirt-host"
 PACKAGES = (PACKAGE, "storpool-ovirt-common", "storpool-ovirt-admin")
-OS_RELEASE = "/etc/os-release"
-# What rpm says where there is no package, and where it cannot look (then often both).
-_NOT_INSTALLED, _ERROR = "is not installed", "error:"
-PERSISTED = "/var/imgbased/persisted-rpms"
+# What rpm says where there is no package, often also where it cannot look.
+_NOT_INSTALLED = "is not installed"
 
 
 class Program(NamedTuple):
@@ -91,15 +91,14 @@ def packages(site: Site) -> Iterator[Result]:
     """Have rpm compare what our packages brought with what is there."""
     asked = asking.ask(site, ["rpm", "-q", "--qf", "%{NAME}\n", *PACKAGES])
     there = [each for each in PACKAGES if each in asked.out.split()]
-    if _ERROR in asked.err or not (there or _NOT_INSTALLED in asked.out):
+    if packaged.ERROR in asked.err or not (there or _NOT_INSTALLED in asked.out):
         raise asking.Silent(f"rpm -q fails: {asked.said}")
     if not there:
         yield checks.ok("no package of ours is installed here: pip was used")
         return
-    answer = asking.ask(site, ["rpm", "-V", *there])
-    if _ERROR in answer.err or (answer.code != 0 and not text.stripped(answer.out)):
-        raise asking.Silent(f"rpm -V fails: {answer.said}")
-    changed = [line for line in text.lines(answer.out) if not _is_setting(line)]
+    changed, failure = packaged.changes(site, there)
+    if failure:
+        raise asking.Silent(f"rpm -V fails: {failure}")
     if changed:
         cause = f"files of packages were changed or are missing: {', '.join(changed[:5])}"
         fix = f"dnf reinstall {' '.join(there)}"
@@ -108,22 +107,16 @@ def packages(site: Site) -> Iterator[Result]:
         yield checks.ok(f"as installed: {', '.join(there)}")
 
 
-def _is_setting(line: str) -> bool:
-    """Return whether a line of `rpm -V` is of a file that people are to change."""
-    words = line.split()
-    return "missing" not in words[:1] and "c" in words[1:2]
-
-
 def twice(site: Site) -> Iterator[Result]:
     """Look for programs of pip beside packages: which of both runs depends on links then."""
-    packaged = presence.there(site.path(f"{installation.PACKAGES_CODE}/storpool_ovirt/host"))
-    by_pip = presence.there(site.path(f"{host.TREE_OF_PIP}/bin/storpool-vm-hook"))
-    if not (packaged and by_pip):
-        yield checks.ok(f"by {'packages' if packaged else 'pip'} alone")
+    by_packages = presence.there(site.path(f"{installation.PACKAGES_CODE}/storpool_ovirt/host"))
+    by_pip = presence.there(site.path(f"{installation.PIPS_FOLDER}/bin/storpool-vm-hook"))
+    if not (by_packages and by_pip):
+        yield checks.ok(f"by {'packages' if by_packages else 'pip'} alone")
         return
-    cause = f"both packages and pip ({host.TREE_OF_PIP}) have installed storpool-ovirt"
+    cause = f"both packages and pip ({installation.PIPS_FOLDER}) have installed storpool-ovirt"
     risk = "an update renews one of them, and links may lead to the other"
-    fix = f"rm -r {host.TREE_OF_PIP}; dnf reinstall {PACKAGE}  (docs/upgrade.md)"
+    fix = f"rm -r {installation.PIPS_FOLDER}; dnf reinstall {PACKAGE}  (docs/upgrade.md)"
     yield Result(checks.WARNING, cause, risk, fix)
 
 
@@ -171,18 +164,18 @@ def _trees(site: Site) -> Sequence[str]:
     if installation.is_packaged():
         return [installation.PACKAGES_CODE, installation.PACKAGES_PROGRAMS]
     own = [os.path.realpath(sys.prefix)] if sys.prefix != sys.base_prefix else []
-    return list(dict.fromkeys([site.path(host.TREE_OF_PIP), *own]))
+    return list(dict.fromkeys([site.path(installation.PIPS_FOLDER), *own]))
 
 
 def node(site: Site) -> Iterator[Result]:
     """Look whether oVirt Node will have our package after its next upgrade."""
-    if not {"VARIANT_ID=ovirt-node", 'VARIANT_ID="ovirt-node"'} & {*_os_release(site)}:
+    if not setup_site.is_node(site.root):
         yield checks.ok("this is no oVirt Node")
         return
-    kept = presence.listed(site.path(PERSISTED))
+    kept = presence.listed(site.path(setup_host.PERSISTED))
     is_kept = any(each.startswith(f"{PACKAGE}-") for each in kept)
     asked = asking.ask(site, ["rpm", "-q", PACKAGE])
-    if _ERROR in asked.err or (asked.code != 0 and _NOT_INSTALLED not in asked.out):
+    if packaged.ERROR in asked.err or (asked.code != 0 and _NOT_INSTALLED not in asked.out):
         raise asking.Silent(f"rpm -q {PACKAGE} fails: {asked.said}")
     risk = "after an upgrade of Node nothing of ours is here: VMs start unfenced, or not at all"
     if asked.code == 0 and is_kept:
@@ -193,10 +186,6 @@ def node(site: Site) -> Iterator[Result]:
     else:
         cause = f"Node does not keep {PACKAGE}: it was installed by pip or by rpm -i, not by dnf"
         yield Result(checks.WARNING, cause, risk, f"dnf install ./{PACKAGE}-*.rpm")
-
-
-def _os_release(site: Site) -> list[str]:
-    return rights.read(site.path(OS_RELEASE)).decode("utf-8", "replace").split()
 
 
 CHECKS = host.masked(

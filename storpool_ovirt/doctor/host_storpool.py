@@ -7,7 +7,6 @@ import contextlib
 import email.utils
 import os
 import shlex
-import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 from storpool_ovirt import config, errors, names, presence, storpool_conf, text
 from storpool_ovirt.cluster import api, wire
 from storpool_ovirt.cluster.replies import Attachment
-from storpool_ovirt.doctor import asking, checks
+from storpool_ovirt.doctor import asking, checks, knocking
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.checks import Check, Result, Site
 
@@ -117,7 +116,7 @@ def addresses(site: Site) -> Iterator[Result]:
     found = host.settings(site)
     name = found.api.host
     known = wire.resolved(name.strip("[]"), found.api.port, RESOLVE_SECONDS)
-    dead = [str(address[0]) for family, address in known if not _answers(family, address)]
+    dead = [str(each[1][0]) for each in known if knocking.refusal(each, ADDRESS_SECONDS)]
     if not dead:
         yield checks.ok(f"all of {_listed(known)} take a connection")
         return
@@ -131,16 +130,6 @@ def addresses(site: Site) -> Iterator[Result]:
 def _listed(known: list[tuple[int, Any]]) -> str:
     """Return addresses as a sentence has them."""
     return ", ".join(str(address[0]) for _, address in known)
-
-
-def _answers(family: int, address: Any) -> bool:
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as there:
-            there.settimeout(ADDRESS_SECONDS)
-            there.connect(address)
-    except OSError:
-        return False
-    return True
 
 
 def client(site: Site) -> Iterator[Result]:

@@ -18,7 +18,7 @@ from storpool_ovirt.fence import agent
 from storpool_ovirt.host import vm_hook
 from storpool_ovirt.privilege import root_door
 
-OURS = (installation.PACKAGES_CODE, installation.PACKAGES_PROGRAMS, host.TREE_OF_PIP)
+OURS = (installation.PACKAGES_CODE, installation.PACKAGES_PROGRAMS, installation.PIPS_FOLDER)
 VDSM_LOGS = "/var/log/vdsm"
 LOGS = (config.HELPER_LOG, vm_hook.LOG_FILE, agent.LOG_FILE)
 LOGROTATE = "/etc/logrotate.d/storpool-ovirt-host"
@@ -40,7 +40,7 @@ def fapolicyd(site: Site) -> Iterator[Result]:
         else:
             yield checks.unknown(f"systemctl is-active fapolicyd: {state or active.said}")
         return
-    fix = f"fapolicyd-cli --file add {host.TREE_OF_PIP}/ --trust-file storpool-ovirt"
+    fix = f"fapolicyd-cli --file add {installation.PIPS_FOLDER}/ --trust-file storpool-ovirt"
     again = host_steps.reinstalled() if installation.is_packaged() else fix
     mend = f"{again}; fapolicyd-cli --update"
     events = _found(site, "-m", "fanotify").split(_EVENT)
