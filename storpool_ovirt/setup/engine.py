@@ -11,6 +11,7 @@ from storpool_ovirt.engine import client_file, conf, dispatcher, diversion, engi
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import engine_config, locks, services
+from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import (
     DONE,
@@ -24,7 +25,7 @@ from storpool_ovirt.setup.steps import (
     Step,
     Told,
 )
-from storpool_ovirt.setup.things import File, Folder, Link, Shipped
+from storpool_ovirt.setup.things import File, Folder, Shipped
 from storpool_ovirt.setup.token import TokenFile
 from storpool_ovirt.setup.trusted import Trusted
 

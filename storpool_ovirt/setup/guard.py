@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from storpool_ovirt import errors, presence, rights
 from storpool_ovirt.host import in_use
 from storpool_ovirt.setup import placing
+from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import (
     CHANGED,
@@ -25,7 +26,6 @@ from storpool_ovirt.setup.steps import (
     Row,
     Step,
 )
-from storpool_ovirt.setup.things import Link
 
 VDSM = "/usr/libexec/vdsm"
 HELPER = f"{VDSM}/managedvolume-helper-storpool"

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
 from storpool_ovirt.setup import locks, placing, services
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
+from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, Found, Restart, Row, Step, Told
 from storpool_ovirt.setup.sudoers import Sudoers
-from storpool_ovirt.setup.things import File, Folder, Link, Shipped
+from storpool_ovirt.setup.things import File, Folder, Shipped
 from storpool_ovirt.setup.trusted import Trusted
 
 HOOKS = f"{VDSM}/hooks"

@@ -1,12 +1,10 @@
-"""The things that setup puts in places: links to our programs, files with the text that we ship,
-folders.
+"""The things that setup puts in places, but for links: files with the text that we ship, folders.
 
 A thing of somebody else's in a place of ours is told and left.
 """
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 import time
@@ -28,9 +26,7 @@ from storpool_ovirt.setup.steps import (
 ROOT = (0, 0)
 # multipathd answers before it has read all of its files again.
 READ_SECONDS = 5.0
-_OURS = b"storpool_ovirt"  # in each program that starts us, by pip's script or our packages'
-_CODE = "/storpool_ovirt/"  # what is above a folder of our code
-_PACKAGES = "it comes with our packages, and goes with them"
+PACKAGES = "it comes with our packages, and goes with them"
 # A comment; not sudo's "#36" (a user) or "#include", nor one that goes on in the next line.
 _COMMENT = re.compile(r"#(?!include|-?\d).*(?<!\\)\Z|#\Z")
 
@@ -56,82 +52,6 @@ class Judge(Protocol):
 
     def takes(self, path: str, content: bytes, shipped: bytes) -> bool:
         """Return whether a file that somebody changed still does all that ours does."""
-
-
-class Link:
-    """A link to a program, or a folder, of ours."""
-
-    def __init__(self, site: Site, names: tuple[str, str], path: str, target: str) -> None:
-        self.id, self.title = names
-        self._site = site
-        self._path = site.path(path)
-        self._target = target
-
-    def look(self) -> Found:
-        """As Step has it."""
-        seen = placing.look(self._path)
-        leads = _leads(self._path, seen)
-        lacks = "" if self._site.is_packaged and leads != self._target else _lacks(self._target)
-        if lacks:
-            again = f"run  {installation.mend(self._site.place)}"
-            return Found(NEEDS_YOU, f"{self._target} {lacks}", again)
-        if leads == self._target and not placing.is_left(self._path):
-            return Found(DONE, f"{self._path} leads to {leads}")
-        if self._site.is_packaged:
-            return self._reinstalled(seen)
-        if seen.kind == placing.MISSING:
-            return Found(WOULD_CHANGE, f"{self._path} is not there")
-        if leads == self._target or self._is_ours(seen):
-            return Found(WOULD_CHANGE, f"{self._path} is {seen.words}")
-        return _foreign(self._path, seen)
-
-    def do(self) -> None:
-        """As Step has it."""
-        _make_way(self._site, self._path)
-        seen = placing.look(self._path)
-        self._site.record.link(self._path, self._target)
-        placing.link(self._path, self._target, seen)
-
-    def look_back(self) -> Found:
-        """As Step has it."""
-        seen = placing.look(self._path)
-        leads = _leads(self._path, seen)
-        if _is_packages(leads):
-            return Found(NOT_NEEDED, f"{self._path} leads to {leads}: {_PACKAGES}")
-        if placing.is_left(self._path) or leads == self._target or self._is_dead(seen):
-            return Found(WOULD_UNDO, f"{self._path} is {seen.words}")
-        if seen.kind == placing.MISSING:
-            return Found(NOT_NEEDED, f"{self._path} is not there")
-        return Found(NOT_NEEDED, f"{self._path} is {seen.words}, which is not ours: it is left")
-
-    def undo(self) -> None:
-        """As Step has it."""
-        seen = placing.look(self._path)
-        is_ours = _leads(self._path, seen) == self._target or self._is_dead(seen)
-        placing.removed(self._path, seen if is_ours else placing.Seen(placing.MISSING))
-        self._site.record.forget(self._path)
-
-    def _reinstalled(self, seen: placing.Seen) -> Found:
-        again = installation.mend(self._site.place)
-        if seen.kind == placing.MISSING:
-            return Found(NEEDS_YOU, f"{self._path} is not there", again)
-        return Found(NEEDS_YOU, f"{self._path} is {seen.words}", f"move it away, then  {again}")
-
-    def _is_ours(self, seen: placing.Seen) -> bool:
-        """Return whether a link is one of ours, also of another installation of ours by pip."""
-        leads = _leads(self._path, seen)
-        if not leads or os.path.basename(leads) != os.path.basename(self._target):
-            return False
-        if self._site.record.is_links(self._path, seen.target):
-            return True
-        _, ours, within = self._target.partition(_CODE)
-        return leads.endswith(f"{_CODE}{within}") if ours else _starts_ours(leads)
-
-    def _is_dead(self, seen: placing.Seen) -> bool:
-        """Return whether a link is one that we made, and leads nowhere."""
-        return self._site.record.is_links(self._path, seen.target) and not presence.there(
-            self._path
-        )
 
 
 class Shipped(NamedTuple):
@@ -177,7 +97,7 @@ class File:
         content, seen = self._content(), placing.look(self._path)
         is_right = seen.content == content and self._is_roots(seen) and seen.kind == placing.FILE
         if not is_right or placing.is_left(self._path):
-            _make_way(self._site, self._path)
+            make_way(self._site, self._path)
             self._site.record.file(self._path, content)
             self._place(content, seen)
         if self._reader is not None and not self._against:
@@ -190,7 +110,7 @@ class File:
         """As Step has it."""
         is_packages = self._path == self._packages_path
         if is_packages and (self._site.is_packaged or self._site.has_packages):
-            return Found(NOT_NEEDED, f"{self._path}: {_PACKAGES}")
+            return Found(NOT_NEEDED, f"{self._path}: {PACKAGES}")
         seen = placing.look(self._path)
         if placing.is_left(self._path) or self._is_ours(seen):
             return Found(WOULD_UNDO, f"{self._path} is there")
@@ -214,7 +134,7 @@ class File:
         if seen.kind == placing.MISSING:
             return Found(WOULD_CHANGE, f"{self._path} is not there")
         if seen.kind != placing.FILE:
-            return _foreign(self._path, seen)
+            return foreign(self._path, seen)
         content = self._content()
         if seen.content == content:
             return self._look_at_ours(seen)
@@ -244,7 +164,7 @@ class File:
         if seen.kind == placing.FILE:
             if self._reader is not None and not self._reader.has(self._packages_path):
                 return Found(WOULD_CHANGE, f"{self._packages_path} was not read yet")
-            return Found(DONE, f"{self._packages_path} is there: {_PACKAGES}")
+            return Found(DONE, f"{self._packages_path} is there: {PACKAGES}")
         again = installation.mend(self._site.place)
         what = "not there" if seen.kind == placing.MISSING else seen.words
         return Found(NEEDS_YOU, f"{self._packages_path} is {what}", again)
@@ -325,7 +245,7 @@ class Folder:
         if seen.kind == placing.MISSING:
             return Found(WOULD_CHANGE, f"{self._path} is not there")
         if seen.kind != placing.FOLDER:
-            return _foreign(self._path, seen)
+            return foreign(self._path, seen)
         ids = self._ids()
         if (seen.uid, seen.gid, seen.mode) == (*ids, self._mode):
             if placing.is_left(self._path):
@@ -340,7 +260,7 @@ class Folder:
 
     def do(self) -> None:
         """As Step has it."""
-        _make_way(self._site, self._path)
+        make_way(self._site, self._path)
         seen = placing.look(self._path)
         if seen.kind == placing.MISSING:
             self._site.record.folder(self._path)
@@ -400,30 +320,11 @@ class Parents:
                 self._site.record.forget(each)
 
 
-def _make_way(site: Site, path: str) -> None:
+def make_way(site: Site, path: str) -> None:
     """Make the folders that are missing above a path, for all to read."""
     for each in placing.above(path):
         site.record.folder(each)
         placing.folder(each, 0o755, ROOT)
-
-
-def _leads(path: str, seen: placing.Seen) -> str:
-    """Return the whole path to which a link leads, "" for what is none."""
-    if seen.kind != placing.LINK:
-        return ""
-    return os.path.normpath(os.path.join(os.path.dirname(path), seen.target))
-
-
-def _is_packages(leads: str) -> bool:
-    folders = (installation.PACKAGES_PROGRAMS, installation.PACKAGES_CODE)
-    return any(leads.startswith(f"{each}/") for each in folders)
-
-
-def _starts_ours(program: str) -> bool:
-    try:
-        return _OURS in rights.read(program)
-    except OSError:
-        return False
 
 
 def told_lines(content: bytes) -> list[str]:
@@ -432,14 +333,8 @@ def told_lines(content: bytes) -> list[str]:
     return [each for each in lines if each and not _COMMENT.match(each)]
 
 
-def _lacks(program: str) -> str:
-    """Return what is wrong with a program, or a folder, to which a link of ours leads."""
-    if not presence.there(program):
-        return "is not there"
-    return "" if os.access(program, os.X_OK) else "cannot be run"
-
-
-def _foreign(path: str, seen: placing.Seen) -> Found:
+def foreign(path: str, seen: placing.Seen) -> Found:
+    """Return what to say of a thing of somebody else's in a place of ours."""
     return Found(
         NEEDS_YOU,
         f"{path} is {seen.words}, which is not ours, and is left",
