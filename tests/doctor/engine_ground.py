@@ -3,14 +3,15 @@ the doctor's checks, run there as the command runs them."""
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import looking
 import pytest
+from looking import Found, Wanted
 
 import ovirt_demo
 from rigs import engine_database
@@ -28,37 +29,6 @@ LINK = f"{USR}/managedblock/storpool-adapter"
 CONF_D = "/etc/ovirt-engine/engine.conf.d"
 DEFAULTS = f"{USR}/services/ovirt-engine/ovirt-engine.conf"
 PLAYER = Path(ovirt_demo.__file__).parent / "players" / "cinderlib_client.py"
-# As the command runs them: its own start, and what it finds in a table by their ids.
-LOOK = """
-import json, sys
-from storpool_ovirt.doctor import checks, run, tables
-sys.argv[0] = "{prefix}/bin/storpool-ovirt"
-wanted = [each for each in tables.of(checks.ENGINE) if each.id in sys.argv[1:]]
-fix = "--fix" in sys.argv
-found = run.examined(checks.Site(checks.ENGINE), wanted, 10)
-said = [each.result.action.do("") for each in found if fix and each.result.action]
-rows = [
-    (
-        each.check.id,
-        *list(vars(each.result).values())[:5],
-        each.result.action.what if each.result.action else "",
-    )
-    for each in found
-]
-print(json.dumps([rows, said]))
-"""
-
-
-class Found(NamedTuple):
-    """A result as the doctor tells it; `action` is what --fix would do."""
-
-    id: str
-    result: str
-    cause: str
-    risk: str
-    fix: str
-    subject: str
-    action: str
 
 
 class EnginesMachine:
@@ -68,16 +38,17 @@ class EnginesMachine:
         self.machine = machine
         self.write, self.do, self.tool = machine.write, machine.do, machine.tool
         self.environment: dict[str, str] = {}
+        self.said: list[str] = []  # of the steps that the last look did
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no result may show."""
+        return []
 
     def look(self, *ids: str, fix: bool = False) -> list[Found]:
-        """Run these checks in it; with `fix`, do then what they say is safe."""
-        words = [*ids, *(["--fix"] if fix else [])]
-        code = LOOK.format(prefix=PREFIX)
-        python = f"{PREFIX}/bin/python3"
-        done = self.machine.run(python, "-c", code, *words, env=self.environment)
-        assert done.returncode == 0, done.stderr
-        rows, self.said = json.loads(done.stdout)
-        found = [Found(*row) for row in rows]
+        """Run these checks in it, which tell no secret; `fix` does what they say is safe."""
+        wanted = Wanted("engine", ids, 10, fix)
+        found, self.said, _ = looking.look(self.machine, wanted, self.secrets, self.environment)
         for each in found:
             check(each)
         assert {each.id for each in found} == set(ids), found
@@ -100,13 +71,6 @@ class ServedMachine(EnginesMachine):
     def secrets(self) -> list[str]:
         """What no result may show."""
         return [self.simulator.token, self.mapping.login.password]
-
-    def look(self, *ids: str, fix: bool = False) -> list[Found]:
-        """Run these checks in it; no secret is told."""
-        found = super().look(*ids, fix=fix)
-        for secret in self.secrets:
-            assert secret not in str(found)
-        return found
 
     def connect(self) -> None:
         """Write what engine-setup writes, and what runs a statement in Engine's database."""

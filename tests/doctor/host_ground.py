@@ -14,7 +14,9 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import looking
 import pytest
+from looking import Found, Wanted
 
 import ovirt_demo
 import storpool_ovirt
@@ -120,36 +122,6 @@ esac""",
 }
 # Whoever runs until the machine ends; its words are those of the daemon.
 DAEMON = "#!/bin/sh\nsleep 1000\nexit 0\n"
-DRIVER = """
-import json, sys, time
-from storpool_ovirt.doctor import checks, run, tables
-wanted, fix = sys.argv[2:], sys.argv[1] == "fix"
-table = [each for each in tables.of("host") if each.id in wanted or not wanted]
-assert {each.id for each in table} >= {*wanted}, wanted
-began = time.monotonic()
-found = run.examined(checks.Site("host"), table, 8.0)
-print(time.monotonic() - began)
-for each in found:
-    action = each.result.action
-    if fix and action:
-        action.do("")
-    print(json.dumps({"id": each.check.id, "result": each.result.result, "cause":
-        each.result.cause, "risk": each.result.risk, "fix": each.result.fix, "subject":
-        each.result.subject, "action": action.what if action else "", "seconds": each.seconds}))
-"""
-
-
-class Found(NamedTuple):
-    """One result of a check, as a program reads it."""
-
-    id: str
-    result: str
-    cause: str
-    risk: str
-    fix: str
-    subject: str
-    action: str
-    seconds: float
 
 
 class Disk(NamedTuple):
@@ -196,15 +168,9 @@ class Host:
 
     def look(self, *ids: str, fix: bool = False) -> list[Found]:
         """Run these checks, or all, and return what they find; `fix` does what they offer."""
-        done = self.machine.run(
-            f"{PREFIX}/bin/python3", "-c", DRIVER, "fix" if fix else "look", *ids
-        )
-        assert done.returncode == 0, done.stderr
-        leaks = [each for each in done.stdout.splitlines() if self.cluster.token in each]
-        assert not leaks, leaks
-        took, *lines = done.stdout.splitlines()
-        self.took = float(took)
-        return [Found(**json.loads(line)) for line in lines]
+        wanted = Wanted("host", ids, 8, fix)
+        found, _, self.took = looking.look(self.machine, wanted, [self.cluster.token])
+        return found
 
     def worst(self, id: str) -> Found:  # noqa: A002  what it is called everywhere
         """Return the worst that one check finds."""
