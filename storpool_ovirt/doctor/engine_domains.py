@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine import adapter, as_engine, conf, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import Domain, Tables
+from storpool_ovirt.setup.domain import is_secret
 
 NONE_YET = "Engine has no storage domain of ours yet"
 # What a verb's own limit leaves of this check's time: its start, its end, and ours.
@@ -22,7 +22,6 @@ STATS_RESERVE_SECONDS = 1.5
 AT_ONCE = 4
 _SHOWN_MAX = 5
 _DEADLINE = "sp_deadline"
-_SECRET = re.compile(r"token\Z|password|secret", re.IGNORECASE)
 
 
 class Served(NamedTuple):
@@ -37,7 +36,7 @@ def _served(site: Site, domain: Domain) -> Served:
     limit = engine_machine.limit(site)
     opened = sealed_options.opened(domain, limit, site.root)
     sealed = {key: value.reveal() for key, value in opened.items()}
-    plain = [str(value) for key, value in domain.options.items() if _SECRET.search(key)]
+    plain = [str(value) for key, value in domain.options.items() if is_secret(key)]
     site.hide(*sealed.values(), *plain)
     return Served(domain, {**domain.options, **sealed})
 

@@ -14,6 +14,7 @@ from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
+from storpool_ovirt.engine import gate
 from storpool_ovirt.privilege import sudo_request
 from storpool_ovirt.setup import ownership
 from storpool_ovirt.setup import site as setup_site
@@ -26,7 +27,6 @@ MONITOR_SECONDS = 6.0
 SHIPPED = "sudoers.d/storpool-ovirt"
 NOT_OURS = "with root as its owner, whatever was written there would come into force"
 REFUSES = "each start of a VM with a disk of StorPool's is refused on this host"
-WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"
 
 
 def door(site: Site) -> Iterator[Result]:
@@ -55,7 +55,7 @@ def _no_door(site: Site, why: str) -> Result:
     conf = site.path(storpool_conf.FILE)
     if asking.ask(site, ["test", "-r", conf], As(host.VDSM)).code == 0:
         cause = f"{why}; user vdsm reads {conf} itself, with the token"
-        return Result(checks.WARNING, cause, WHO_HAS_IT, _sudoers_again())
+        return Result(checks.WARNING, cause, gate.WHO_HAS_IT, _sudoers_again())
     return Result(checks.CRITICAL, why, REFUSES, _sudoers_again())
 
 
@@ -157,15 +157,15 @@ def _readers(site: Site, path: str) -> Iterator[Result]:
         cause = f"every user of this host can read {path}"
         is_safe = rights.holder(path) is None  # else others say what is closed
         given = action if is_safe else None
-        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, action.what, path, given)
+        yield Result(checks.CRITICAL, cause, gate.WHO_HAS_IT, action.what, path, given)
     elif asking.can_read(site, path, host.VDSM):
         cause = f"user vdsm can read {path}, which it need not where root's door is open"
         close = f"setfacl -b {quoted}; chmod go-rwx {quoted}"
         fix = f"{close}  (docs/security.md, the hook and the token)"
-        yield Result(checks.WARNING, cause, WHO_HAS_IT, fix, path)
+        yield Result(checks.WARNING, cause, gate.WHO_HAS_IT, fix, path)
     elif facts.st_uid:
         cause = f"{path} is user {facts.st_uid}'s, not root's"
-        yield Result(checks.CRITICAL, cause, WHO_HAS_IT, f"chown root:root {quoted}", path)
+        yield Result(checks.CRITICAL, cause, gate.WHO_HAS_IT, f"chown root:root {quoted}", path)
     elif facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         cause = f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}: others than root can write it"
         risk = "who writes there says where the token is sent"
@@ -193,7 +193,7 @@ def token_argv(site: Site) -> Iterator[Result]:
     names_of = [os.path.basename((processes.words(pid) or ["?"])[0]) for pid in found[:5]]
     cause = f"the token is on the command line of {', '.join(names_of)} (pid {found[0]})"
     fix = "have that program read the token from a file; then change the token in StorPool"
-    yield Result(checks.CRITICAL, cause, WHO_HAS_IT, fix)
+    yield Result(checks.CRITICAL, cause, gate.WHO_HAS_IT, fix)
 
 
 def fence_agent(site: Site) -> Iterator[Result]:

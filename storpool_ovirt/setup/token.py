@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storpool_ovirt import config, errors, rights, storpool_conf, text
+from storpool_ovirt.engine import gate
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import placing
 from storpool_ovirt.setup.site import Site
@@ -11,7 +12,6 @@ from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, WOULD_CHANGE
 FOLDER = "/etc/ovirt-engine/storpool-ovirt"
 FILE = f"{FOLDER}/token"
 FILE_MODE, FOLDER_MODE = 0o640, 0o750
-_KEY = "SP_AUTH_TOKEN"
 
 
 def from_file(path: str) -> Secret:
@@ -52,7 +52,7 @@ class TokenFile:
         if wanted is None:
             return Found(
                 NEEDS_YOU,
-                f"{self._path} is not there, and {storpool_conf.FILE} has no {_KEY}",
+                f"{self._path} is not there, and {storpool_conf.FILE} has no {gate.TOKEN_KEY}",
                 "run this again with --token-file FILE, or give each domain the sensitive option"
                 " sp_auth_token",
             )
@@ -105,8 +105,8 @@ class TokenFile:
             return self._given
         if seen.kind == placing.FILE:
             return config.token_in(seen.content, f"the file {self._path}")
-        written = storpool_conf.read(self._site.root, environment=False).get(_KEY)
-        where = f"{_KEY} in {storpool_conf.FILE}"
+        written = storpool_conf.read(self._site.root, environment=False).get(gate.TOKEN_KEY)
+        where = f"{gate.TOKEN_KEY} in {storpool_conf.FILE}"
         return None if written is None else config.token_in(written.encode(), where)
 
     def _wrong(self, seen: placing.Seen, wanted: Secret) -> str:
