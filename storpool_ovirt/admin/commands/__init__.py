@@ -6,9 +6,12 @@ To add one, add its row here, and a file with a click command called `command`.
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
 from collections.abc import Mapping
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING
+
+import storpool_ovirt
 
 if TYPE_CHECKING:
     import click
@@ -34,11 +37,13 @@ _DEMO_PARTS = {"demo": "ovirt_demo"}
 
 
 def listed() -> dict[str, str]:
-    """Return the rows of the commands that are all here."""
+    """Return the rows of the commands that are all here, with what they need in the folder that
+    has us: a copy elsewhere on this machine is not of this version, and no part of a package."""
+    here = [os.path.dirname(each) for each in storpool_ovirt.__path__]
     return {
         name: about
         for name, about in TABLE.items()
-        if name not in _DEMO_PARTS or importlib.util.find_spec(_DEMO_PARTS[name]) is not None
+        if name not in _DEMO_PARTS or PathFinder.find_spec(_DEMO_PARTS[name], here) is not None
     }
 
 
