@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 PREFIX = "/opt/storpool-ovirt"
+NOT_LIBRARIES = {"storpool_ovirt", "cinder_driver", "ovirt_demo", "storpool_simulator"}
 LIMIT_SECONDS = 60.0
 # Ids as oVirt's packages have them (vdsm.spec.in, ovirt-engine.spec.in of the releases), qemu as
 # EL's.
@@ -246,7 +247,10 @@ def pip_layer(folder: Path) -> Path:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(package, site / package.name, ignore=ignored)
         compileall.compile_dir(site / package.name, quiet=2, stripdir=str(folder), prependdir="/")
-    (site / "libraries.pth").write_text("".join(f"{each}\n" for each in _libraries()))
+    for each in (found for folder in _libraries() for found in folder.iterdir()):
+        # Ours may be there too, and would answer where the copy above is broken.
+        if not (each.name in NOT_LIBRARIES or each.suffix == ".pth" or (site / each.name).exists()):
+            (site / each.name).symlink_to(each)
     for entry in importlib.metadata.distribution("storpool-ovirt").entry_points:
         if entry.group == "console_scripts":
             module, _, function = entry.value.partition(":")
