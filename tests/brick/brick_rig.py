@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import storpool_simulator
+from rigs import clusters
 from rigs.core_fixtures import GIB, TOKEN, Core
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -97,7 +97,7 @@ def cluster(folder: Path, root: Path, devices: str = "file") -> Iterator[Core]:
     for each in hosts.values():
         each.mkdir(exist_ok=True)
     templates = {"nvme": None}
-    with storpool_simulator.running(
+    with clusters.running(
         folder / "state", token=TOKEN, templates=templates, hosts=hosts, devices=devices
     ) as running:
         yield Core(running, folder)

@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cinder import exception
 
-import storpool_simulator
 from cinder_driver import session
-from rigs import driver_rig, fuzz_cases, odd_api
+from rigs import clusters, driver_rig, fuzz_cases, odd_api
 from rigs.core_fixtures import TOKEN, Core
 from rigs.driver_rig import connector, snapshot, volume, volume_type
 from storpool_ovirt.cluster import api
@@ -258,7 +257,7 @@ def run(cases: int, seed: int) -> list[str]:
         import pytest
 
         with (
-            storpool_simulator.running(
+            clusters.running(
                 folder / "state", token=TOKEN, templates=templates, hosts=hosts
             ) as running,
             odd_api.before(running.host, running.port) as proxy,

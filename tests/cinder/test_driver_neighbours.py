@@ -13,8 +13,8 @@ from typing import Any
 import cinderlib_functional
 import pytest
 
-import storpool_simulator
 from cinder_driver import releases
+from rigs import clusters
 from rigs.core_fixtures import GIB, TOKEN
 from rigs.driver_rig import Backend, connector, snapshot, volume
 from storpool_ovirt import storpool_conf
@@ -97,7 +97,7 @@ def test_the_script_of_the_docs_runs_as_it_stands(tmp_path: Path) -> None:
         pytest.skip(fault)
     host = tmp_path / "host1"
     host.mkdir()
-    with storpool_simulator.running(
+    with clusters.running(
         tmp_path / "state", token=TOKEN, templates={"nvme": None}, hosts={1: host}, devices="loop"
     ) as running:
         done = subprocess.run(

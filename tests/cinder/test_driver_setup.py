@@ -12,7 +12,7 @@ from cinder import exception
 from oslo_config import cfg
 
 from cinder_driver import driver, options
-from rigs import driver_rig
+from rigs import clusters, driver_rig
 from rigs.core_fixtures import GIB, TOKEN, Core
 from rigs.driver_rig import Backend, configured, volume
 from storpool_ovirt import config
@@ -223,10 +223,9 @@ def test_a_cluster_without_templates_says_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T28: numbers, or the word that Cinder has for it."""
-    import storpool_simulator
 
     monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(tmp_path))
-    with storpool_simulator.running(tmp_path / "state", token=TOKEN) as running:
+    with clusters.running(tmp_path / "state", token=TOKEN) as running:
         core = Core(running, tmp_path)
         with driver_rig.backend(core, storpool_template=None) as bare:
             stats = bare.driver.get_volume_stats()

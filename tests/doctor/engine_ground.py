@@ -14,7 +14,7 @@ import pytest
 from looking import Found, Wanted
 
 import ovirt_demo
-from rigs import engine_database
+from rigs import clusters, engine_database
 from rigs import machine as machines
 
 if TYPE_CHECKING:
@@ -156,10 +156,9 @@ def put(folder: Path, name: str, text: str, mode: int = 0o644) -> None:
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """Give a StorPool for all tests of a module: none of them changes it for others."""
-    from ovirt_demo import simulator as simulators
 
     folder = tmp_path_factory.mktemp("simulator")
-    with simulators.running(folder / "simulator", {1: folder / "host1"}) as process:
+    with clusters.process(folder / "simulator", {1: folder / "host1"}) as process:
         yield process
 
 

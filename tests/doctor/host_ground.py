@@ -21,6 +21,7 @@ from looking import Found, Wanted
 import ovirt_demo
 import storpool_ovirt
 from ovirt_demo import simulator, vdsm_rows
+from rigs import clusters
 from rigs.machine import PREFIX, USERS, Machine
 from storpool_ovirt.privilege import sudo_request
 
@@ -306,7 +307,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[simulator.Simu
     """A simulator; client 1 is the host that is looked at."""
     folder = tmp_path_factory.mktemp("cluster")
     hosts = {number: folder / f"host{number}" for number in (1, 2)}
-    with simulator.running(folder / "simulator", hosts, devices="file") as running:
+    with clusters.process(folder / "simulator", hosts, devices="file") as running:
         yield running
 
 

@@ -22,7 +22,14 @@ import psycopg2
 from engine_ground import CONF_D, DEFAULTS, ServedMachine
 
 from ovirt_demo import hooks, vdsm_rows
-from rigs import built_packages, engine_config_tool, engine_database, rest_engine, stock_packages
+from rigs import (
+    built_packages,
+    clusters,
+    engine_config_tool,
+    engine_database,
+    rest_engine,
+    stock_packages,
+)
 from rigs.clock import wait_until
 from rigs.machine import Machine, made_layer
 
@@ -172,10 +179,9 @@ class Hour:
 
     def open(self, server: Database, mapping: Database) -> None:
         """Start it all; `close` ends it."""
-        from ovirt_demo import simulator
 
         hosts = {number: self.folder / f"host{number}" for number in (1, 2)}
-        running = simulator.running(self.folder / "simulator", hosts, devices="file")
+        running = clusters.process(self.folder / "simulator", hosts, devices="file")
         self.simulator: Simulator = self._end.enter_context(running)
         self.mapping = mapping
         own = server.fresh(f"{mapping.name}_engine")

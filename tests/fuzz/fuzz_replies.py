@@ -30,8 +30,7 @@ import damaging_proxy
 import fuzzing
 
 from ovirt_demo import database as demo_database
-from ovirt_demo import simulator as demo_simulator
-from rigs import stage_fixtures
+from rigs import clusters, stage_fixtures
 
 # Loaded once, here, and not in each of the processes that are forked.
 from storpool_ovirt.cluster import api  # noqa: F401
@@ -186,9 +185,7 @@ def world() -> Iterator[RepliesWorld]:
         folder.chmod(0o755)
         engine = stack.enter_context(demo_database.running(folder))
         hosts = {number: folder / f"host{number}" for number in (1, 2)}
-        cluster = stack.enter_context(
-            demo_simulator.running(folder / "simulator", hosts, devices="file")
-        )
+        cluster = stack.enter_context(clusters.process(folder / "simulator", hosts, devices="file"))
         argv = [sys.executable, str(Path(damaging_proxy.__file__)), str(cluster.port)]
         proxy = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE))
         stack.callback(proxy.kill)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from rigs import clusters
 from rigs.shared_stage import GIB, attached, post, volumes
 from storpool_ovirt import names
 
@@ -35,10 +36,9 @@ LIVE: list[Any] = [("attach", 0), ("attach", 1)]
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     """Give a cluster with one host."""
-    from ovirt_demo import simulator
 
     folder = tmp_path_factory.mktemp("cluster")
-    with simulator.running(folder / "simulator", {1: folder / "host1"}) as running:
+    with clusters.process(folder / "simulator", {1: folder / "host1"}) as running:
         yield running
 
 

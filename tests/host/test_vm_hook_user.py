@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ovirt_demo import hooks, simulator, vdsm
+from ovirt_demo import hooks, vdsm
+from rigs import clusters
 from rigs.hook_stage import installed, last_refusal
 from rigs.vdsm_user import USER, Programs
 from storpool_ovirt.privilege import sudo_request
@@ -25,7 +26,7 @@ def test_the_user_of_vdsm(reachable: Path, user_programs: Programs) -> None:
     program = user_programs.written(reachable / "storpool-vm-hook", "host.vm_hook")
     tags = {"virt": "ovirt", "ovirt-uuid": IMAGE}
     name = f"ovirt--{IMAGE}"
-    with simulator.running(
+    with clusters.process(
         reachable / "simulator", {1: reachable / "host"}, devices="file"
     ) as cluster:
         cluster.api(

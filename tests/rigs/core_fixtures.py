@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rigs import clusters
 from storpool_ovirt import config
 from storpool_ovirt.cluster import api, attachments, binding
 from storpool_ovirt.deadline import Deadline
@@ -90,13 +91,12 @@ class Core:
 @pytest.fixture
 def core(tmp_path: Path) -> Iterator[Core]:
     """Give a fresh cluster inside this process; hosts see plain files."""
-    import storpool_simulator
 
     hosts = {client_id: tmp_path / f"host{client_id}" for client_id in (1, 2, 3)}
     for folder in hosts.values():
         folder.mkdir()
     templates = {"nvme": 100 * GIB, "hdd": None}
-    with storpool_simulator.running(
+    with clusters.running(
         tmp_path / "state", token=TOKEN, templates=templates, hosts=hosts
     ) as running:
         made = Core(running, tmp_path)

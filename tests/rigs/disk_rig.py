@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import storpool_simulator
+from rigs import clusters
 from rigs.clock import Clock
 from rigs.disk_model import Row
 from storpool_ovirt import config, names
@@ -269,7 +269,7 @@ class DiskRig:
     def _start(self) -> None:
         hosts = {client_id: self.root(client_id) for client_id in CLIENTS}
         self.simulator = self._running.enter_context(
-            storpool_simulator.running(
+            clusters.running(
                 self.folder / "state",
                 token=TOKEN,
                 templates={TEMPLATE: None},

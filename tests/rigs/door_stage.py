@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovirt_demo import hooks, simulator
+from rigs import clusters
 from rigs.clock import wait_until
 from rigs.hook_stage import POINTS
 from rigs.shared_stage import new_id
@@ -259,7 +260,7 @@ def _door_stage(reachable: Path, user_programs: Programs) -> Iterator[DoorStage]
             " its own"
         )
     folders = {number: reachable / f"host{number}" for number in (1, 2)}
-    with simulator.running(reachable / "simulator", folders, devices="file") as cluster:
+    with clusters.process(reachable / "simulator", folders, devices="file") as cluster:
         yield DoorStage(reachable, user_programs, cluster)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import behind, helper_stage
+from rigs import behind, clusters, helper_stage
 from rigs.shared_stage import attached, post, read, snapshots, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
 
@@ -158,7 +158,7 @@ def plays(
             folder = tmp_path_factory.mktemp(kind)
             hosts = {number: folder / f"host{number}" for number in (1, 2)}
             process = running.enter_context(
-                simulator.running(folder / "simulator", hosts, devices=kind)
+                clusters.process(folder / "simulator", hosts, devices=kind)
             )
             database = database_server.fresh(f"flows_{kind}_{uuid.uuid4().hex[:8]}")
             running.callback(database.drop)

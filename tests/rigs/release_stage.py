@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import hook_stage
+from rigs import clusters, hook_stage
 from rigs.flow_stage import Guest, Play
 from rigs.shared_stage import post, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
@@ -148,9 +148,9 @@ def released_stage(
         running.callback(database.drop)
         hosts = {number: folder / f"host{number}" for number in (1, 2)}
         try:
-            process = running.enter_context(simulator.running(folder / "s", hosts, devices="loop"))
+            process = running.enter_context(clusters.process(folder / "s", hosts, devices="loop"))
         except simulator.NoStart:
-            process = running.enter_context(simulator.running(folder / "s", hosts, devices="file"))
+            process = running.enter_context(clusters.process(folder / "s", hosts, devices="file"))
         site = Site(make_stage(folder, database, process))
         for software in site.software.values():
             running.callback(software.stop)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from rigs import behind, verb_samples
+from rigs import behind, clusters, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
 
 if TYPE_CHECKING:
@@ -54,11 +54,10 @@ def module_stage(
 ) -> Iterator[Stage]:
     """Give the stage that the tests of a module share: two hosts, an Engine with one storage
     domain."""
-    from ovirt_demo import simulator
 
     folder = tmp_path_factory.mktemp("stage")
     database = database_server.fresh(f"shared_{uuid.uuid4().hex[:8]}")
-    with simulator.running(
+    with clusters.process(
         folder / "simulator", {number: folder / f"host{number}" for number in (1, 2)}
     ) as process:
         yield make_stage(folder, database, process)

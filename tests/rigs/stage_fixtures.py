@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rigs import clusters
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -97,10 +99,9 @@ def own_database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def simulator_process(tmp_path: Path) -> Iterator[Simulator]:
     """Give a fresh simulator process with the hosts 1 and 2."""
-    from ovirt_demo import simulator
 
     hosts = {client_id: tmp_path / f"host{client_id}" for client_id in (1, 2)}
-    with simulator.running(tmp_path / "simulator", hosts) as process:
+    with clusters.process(tmp_path / "simulator", hosts) as process:
         yield process
 
 

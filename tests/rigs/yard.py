@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import storpool_simulator
-from rigs import disk_rig
+from rigs import clusters, disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from storpool_ovirt import config, errors, names
@@ -230,7 +230,7 @@ class Yard(disk_rig.DiskRig):
     @contextlib.contextmanager
     def another_cluster(self, *strangers: str) -> Iterator[storpool_simulator.Simulator]:
         """Run a second cluster, with volumes of these names that are nobody's."""
-        with storpool_simulator.running(
+        with clusters.running(
             self.folder / "another",
             token=disk_rig.TOKEN,
             templates={disk_rig.TEMPLATE: None},

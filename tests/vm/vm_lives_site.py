@@ -16,8 +16,8 @@ import shutil
 import threading
 from typing import TYPE_CHECKING, Any, Callable
 
-import storpool_simulator
 from ovirt_demo import engine, hooks, vdsm
+from rigs import clusters
 from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, devices, sharing
@@ -320,7 +320,7 @@ class LivesSite:
     def _start(self) -> None:
         roots = {number: host.root for number, host in self.hosts.items()}
         self.simulator = self._running.enter_context(
-            storpool_simulator.running(
+            clusters.running(
                 self._folder / "state",
                 token=TOKEN,
                 templates={"hybrid": None},
