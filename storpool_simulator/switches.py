@@ -92,6 +92,17 @@ _ALL = (
         "when VolumeRevert is busy: open, attached, never",
     ),
     _choice(
+        "revert_identity",
+        ("unnamed", "all", "keep"),
+        "which volumes get another global id by VolumeRevert: those without a name [git 76ce668],"
+        " all [pve 7d8e8b0], none",
+    ),
+    _choice(
+        "kept_id_counts",
+        ("false", "true"),
+        "the id that a reverted unnamed volume keeps as its name counts among the 200 bytes",
+    ),
+    _choice(
         "revert_size", ("keep", "snapshot"), "size after VolumeRevert without revertSize [pve]"
     ),
     _choice("revert_limits", ("keep", "snapshot"), "bw and iops after VolumeRevert [cs]"),

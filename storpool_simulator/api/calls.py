@@ -91,7 +91,7 @@ def answer(query: Query, call: Call) -> tuple[Any, int]:
 
 def _volume_create(call: Call) -> dict[str, Any]:
     volume, transient = volumes.create(call.cluster, requests.volume_create(call.fields()))
-    reply = {"globalId": volume.global_id}
+    reply = {"globalId": volume.wire_id}
     if volume.name is None:
         reply["name"] = volume.listed_name
     if transient is not None and transient.name is not None:
@@ -113,8 +113,10 @@ def _volume_freeze(call: Call) -> None:
     volumes.freeze(call.cluster, call.name, requests.freeze(call.fields()))
 
 
-def _volume_revert(call: Call) -> None:
-    volumes.revert(call.cluster, call.name, requests.revert(call.fields()))
+def _volume_revert(call: Call) -> dict[str, Any]:
+    """Answer with the id that the volume has now [addon]."""
+    volume = volumes.revert(call.cluster, call.name, requests.revert(call.fields()))
+    return {"globalId": volume.wire_id}
 
 
 def _volume_acquire(call: Call) -> None:
@@ -146,7 +148,7 @@ def _abandon_disk(call: Call) -> None:
 
 def _snapshot_create(call: Call) -> dict[str, Any]:
     snapshot = snapshots.create(call.cluster, call.name, requests.snapshot_create(call.fields()))
-    reply = {"snapshotGlobalId": snapshot.global_id, "snapshotVisibleVolumeId": snapshot.number}
+    reply = {"snapshotGlobalId": snapshot.wire_id, "snapshotVisibleVolumeId": snapshot.number}
     if snapshot.auto_name and snapshot.name is not None:
         reply["autoName"] = snapshot.name
     return reply

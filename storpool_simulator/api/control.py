@@ -67,9 +67,13 @@ class Control:
         return {
             "status": "running" if client.running else "down",
             "behind": client.behind,
-            "open": sorted(self._cluster.declared_open.get(client_id, ())),
+            "open": sorted(map(self._wire_id, self._cluster.declared_open.get(client_id, ()))),
             "forced": [gid for gid, forced in self._cluster.forced if forced == client_id],
         }
+
+    def _wire_id(self, global_id: str) -> str:
+        entry = self._cluster.catalog.entries.get(global_id)
+        return global_id if entry is None else entry.wire_id
 
     def _set_client(self, name: str, body: Any) -> None:
         facts = _object(body)

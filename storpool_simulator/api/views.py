@@ -114,7 +114,7 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     view: View = {
         "id": entry.number,
         "name": entry.listed_name,
-        "globalId": entry.global_id,
+        "globalId": entry.wire_id,
         "visibleVolumeId": entry.number,
         "size": entry.size_bytes,
         "parentName": "" if parent is None else parent.listed_name,
@@ -142,6 +142,8 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
         )
     if entry.snapshot:
         view.update(_snapshot_part(cluster, entry))
+    else:
+        view["preservedGlobalId"] = entry.global_id  # the first one [addon]
     return view
 
 
@@ -162,7 +164,7 @@ def attachment_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
                 "client": attachment.client_id,
                 "rights": "ro" if attachment.read_only else "rw",
                 "pos": attachment.position,
-                "globalId": attachment.global_id,
+                "globalId": entry.wire_id,
                 **own,
             }
         )
@@ -288,7 +290,7 @@ def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
 
 
 def _on_volume(cluster: Cluster, entry: Entry) -> str:
-    source = cluster.catalog.entries.get(entry.created_from or "")
+    source = cluster.catalog.find(f"~{entry.created_from}")
     if source is not None and not source.snapshot and source.parent_id == entry.global_id:
         return source.listed_name
     for child in cluster.catalog.children(entry.global_id):

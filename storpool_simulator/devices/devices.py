@@ -96,7 +96,7 @@ class Devices:
             try:
                 device = self._nodes.show(client_id, node)
                 self._shown.add((client_id, node.global_id))
-                host.link(node.global_id, node.name, device)
+                host.link(node, device)
             except OSError as problem:
                 raise DeviceError(
                     f"{node.global_id} cannot be shown to client {client_id}: {problem}"

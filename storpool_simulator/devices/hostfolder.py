@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+    from storpool_simulator.devices.nodes import Node
 
 UNFINISHED = "~"  # no global id and no name begins with it [sptypes]
 NO_FILE_NAMES = frozenset({".", ".."})  # StorPool's pattern allows them, a folder does not
@@ -35,7 +37,7 @@ class HostFolder:
         self._conf = root / "etc" / "storpool.conf"
         self._by_name = root / "dev" / "storpool"
         self._by_id = root / "dev" / "storpool-byid"
-        self._names: dict[str, str] = {}
+        self._owners: dict[Path, str] = {}
 
     @property
     def link_folders(self) -> tuple[Path, Path]:
@@ -69,37 +71,40 @@ class HostFolder:
     def take_over(self, devices: Mapping[str, Path]) -> None:
         """Keep the links that lead to these devices of these global ids; remove all others."""
         ids_by_device = {str(device): global_id for global_id, device in devices.items()}
-        self._names = {}
+        self._owners = {}
         if not self._by_id.exists():  # never started
             return
-        for link in filter(Path.is_symlink, self._by_id.iterdir()):
-            if ids_by_device.get(str(link.readlink())) != link.name:
-                link.unlink()
-        for link in filter(Path.is_symlink, self._by_name.iterdir()):
-            global_id = ids_by_device.get(str(link.readlink()))
-            if global_id is None or link.name.startswith(UNFINISHED):
-                link.unlink()
-            else:
-                self._names[link.name] = global_id
+        for folder in self.link_folders:
+            for link in filter(Path.is_symlink, folder.iterdir()):
+                owner = ids_by_device.get(str(link.readlink()))
+                if owner is None or link.name.startswith(UNFINISHED):
+                    link.unlink()
+                else:
+                    self._owners[link] = owner
 
-    def link(self, global_id: str, name: str | None, device: Path) -> None:
-        """Have exactly these links lead to the device: one by id, and one by name if it has one."""
-        _place(self._by_id / global_id, device)
-        if name is not None and name not in NO_FILE_NAMES:
-            _place(self._by_name / name, device)
-            self._names[name] = global_id
-        self._forget_names(global_id, but=name)
+    def link(self, node: Node, device: Path) -> None:
+        """Have exactly these links lead to the device: by each id, and by the name if it has one.
+
+        The id that an unnamed volume had before a revert is in the folder of ids too, not among
+        the names [git 76ce668].
+        """
+        links = [self._by_id / one for one in node.ids or (node.global_id,)]
+        if node.name is not None and node.name not in NO_FILE_NAMES:
+            links.append(self._by_name / node.name)
+        for link in links:
+            _place(link, device)
+            self._owners[link] = node.global_id
+        self._forget(node.global_id, but=links)
 
     def unlink(self, global_id: str) -> None:
         """Have no link lead there; none is fine."""
-        (self._by_id / global_id).unlink(missing_ok=True)
-        self._forget_names(global_id, but=None)
+        self._forget(global_id, but=())
 
-    def _forget_names(self, global_id: str, but: str | None) -> None:
-        for name, owner in list(self._names.items()):
-            if owner == global_id and name != but:
-                (self._by_name / name).unlink(missing_ok=True)
-                del self._names[name]
+    def _forget(self, global_id: str, but: Collection[Path]) -> None:
+        for link, owner in list(self._owners.items()):
+            if owner == global_id and link not in but:
+                link.unlink(missing_ok=True)
+                del self._owners[link]
 
 
 def _place(link: Path, device: Path) -> None:

@@ -31,6 +31,8 @@ class Node:
     """Its data file."""
     size_bytes: int
     read_only: bool
+    ids: tuple[str, ...] = ()
+    """The global ids that lead to it, for the links by id; (): the one above."""
 
 
 class Nodes(Protocol):

@@ -96,7 +96,7 @@ def detach_all(cluster: Cluster, change: Change, entry: Entry, *, force: bool) -
     """Detach an object from all clients, inside the change of a delete [cs]."""
     plan = _Plan()
     everywhere = requests.Reassign(
-        target=f"~{entry.global_id}",
+        target=f"~{entry.wire_id}",
         snapshot=entry.snapshot,
         rw=(),
         ro=(),
@@ -131,12 +131,18 @@ def set_client(
     with cluster.lock:  # until the devices are there: who waits for the client must not wake before
         with cluster.change(quiet=True):
             if opened is not None:
-                cluster.declared_open[client_id] = {one.lstrip("~") for one in opened}
+                cluster.declared_open[client_id] = {_own_id(cluster, one) for one in opened}
             client = _changed_client(cluster, client_id, running, behind)
             cluster.catalog.clients.put(client)
         if client.in_step and (running or behind is False):
             for attachment in cluster.catalog.attached_to(client_id):
                 cluster.show(attachment)
+
+
+def _own_id(cluster: Cluster, global_id: str) -> str:
+    """Return our id of an object, by any id that leads to it; an unknown one is kept."""
+    entry = cluster.catalog.find(f"~{global_id.lstrip('~')}")
+    return global_id.lstrip("~") if entry is None else entry.global_id
 
 
 def _changed_client(
@@ -247,7 +253,7 @@ def _part(cluster: Cluster, change: Change, leaving: Sequence[Attachment], *, fo
         if not entry.snapshot:
             cluster.catalog.entries.put(cluster.measure(entry))
         if forced:
-            cluster.forced.append(attachment.key)
+            cluster.forced.append((entry.wire_id, attachment.client_id))
             cluster.declared_open.get(attachment.client_id, set()).discard(attachment.global_id)
 
 

@@ -54,6 +54,7 @@ class Catalog:
         self.work = tables.Table[str, Work]("work", self.journal, lambda row: row.volume_id)
         self.metas = tables.Table[int, Meta]("meta", self.journal, lambda _row: 0)
         self._names: dict[str, str] = {}
+        self._reverted: dict[str, str] = {}
         self._children: dict[str, dict[str, None]] = {}
         self._template_names: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
@@ -119,8 +120,17 @@ class Catalog:
     # volumes and snapshots
 
     def find(self, key: str) -> Entry | None:
-        """Return a volume or snapshot by its name or `~gid`, or None [readme 5.4.0]."""
-        return self.entries.get(key[1:] if key.startswith("~") else self._names.get(key, ""))
+        """Return a volume or snapshot by its name or `~gid`, or None [readme 5.4.0].
+
+        An id that nothing has is looked for among the names: an unnamed volume that was reverted is
+        named after the id that it had [git 76ce668].
+        """
+        if key.startswith("~"):
+            global_id = key[1:]
+            entry = self.entries.get(self._reverted.get(global_id, global_id))
+            if entry is not None and entry.wire_id == global_id:
+                return entry
+        return self.entries.get(self._names.get(key, ""))
 
     def volume(self, key: str) -> Entry:
         """Return a volume by its name or `~gid`, or raise NoSuchObjectError."""
@@ -236,8 +246,12 @@ class Catalog:
     def _index_name(self, old: Entry | None, new: Entry | None) -> None:
         if old is not None and old.name is not None and self._names.get(old.name) == old.global_id:
             del self._names[old.name]
+        if old is not None and old.reverted_id is not None:
+            self._reverted.pop(old.reverted_id, None)
         if new is not None and new.name is not None:
             self._names[new.name] = new.global_id
+        if new is not None and new.reverted_id is not None:
+            self._reverted[new.reverted_id] = new.global_id
 
     def _index_parent(self, old: Entry | None, new: Entry | None) -> None:
         old_parent = None if old is None else old.parent_id

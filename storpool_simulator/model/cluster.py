@@ -190,9 +190,14 @@ class Cluster:
         if attachment.client_id not in self.hosts or client is None or not client.in_step:
             return
         entry = self.catalog.entries.rows[attachment.global_id]
-        name = None if entry.name is None else entry.listed_name
-        path = self.files.path(entry.global_id)
-        node = devices.Node(entry.global_id, name, path, entry.size_bytes, attachment.read_only)
+        node = devices.Node(
+            entry.global_id,
+            entry.own_name,
+            self.files.path(entry.global_id),
+            entry.size_bytes,
+            attachment.read_only,
+            (entry.wire_id, *filter(None, (entry.kept_id,))),
+        )
         self.devices.show(attachment.client_id, node)
 
     def hide(self, attachments: Iterable[Attachment], *, cut: bool) -> None:
@@ -254,9 +259,9 @@ class Cluster:
 
         It is listed as `*name` and as deleted until it is gone [sptest] [pve].
         """
-        name = None if entry.name is None else f"*{entry.name}"
+        name = None if entry.own_name is None else f"*{entry.own_name}"
         if name is not None and self.catalog.find(name) is not None:
-            name = f"*{entry.global_id}"
+            name = f"*{entry.wire_id}"
         gone_at = self.now() + self.switches.seconds("linger")
         self.catalog.entries.put(
             replace(entry, name=name, deleted=True, bound=False, delete_at=0, gone_at=gone_at)

@@ -20,7 +20,11 @@ DEFAULT_CAPACITY = 100 << 40  # of a template that was given none: large enough 
 
 @dataclass(frozen=True)
 class Entry:
-    """A volume or a snapshot; both live in one namespace [kb]."""
+    """A volume or a snapshot; both live in one namespace [kb].
+
+    `global_id` is the first id it had, and ours: of the row, the data file and the devices. A
+    revert may give it another one on the wire, `reverted_id`. Who talks of it says `wire_id`.
+    """
 
     global_id: str
     number: int
@@ -46,6 +50,26 @@ class Entry:
     deleted: bool = False
     delete_at: int = 0
     gone_at: float = 0
+    reverted_id: str | None = None
+
+    @property
+    def wire_id(self) -> str:
+        """The global id by which it is known since its last revert [git 76ce668] [pve 7d8e8b0]."""
+        return self.reverted_id or self.global_id
+
+    @property
+    def own_name(self) -> str | None:
+        """The name that somebody gave it.
+
+        None also for one whose name is the id that it lost by a revert: `~old` [git 76ce668].
+        """
+        return None if self.kept_id is not None else self.name
+
+    @property
+    def kept_id(self) -> str | None:
+        """The id that it lost by a revert and that still leads to it, by the name `~old`."""
+        is_kept = self.name is not None and self.name.startswith("~")
+        return self.name[1:] if self.name is not None and is_kept else None
 
     @property
     def listed_name(self) -> str:
@@ -55,7 +79,7 @@ class Entry:
         """
         if self.name is not None:
             return self.name
-        return f"*{self.global_id}" if self.deleted else f"~{self.global_id}"
+        return f"*{self.wire_id}" if self.deleted else f"~{self.wire_id}"
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,12 @@ def updated_tags(
 
 
 def check_combined(cluster: Cluster, name: str | None, tags: Mapping[str, str]) -> None:
-    """Raise InvalidParamError when name and tags are too long together [kb]."""
+    """Raise InvalidParamError when name and tags are too long together [kb].
+
+    Whether the name `~old` counts, which nobody gave, is told by no source.
+    """
+    is_kept_id = name is not None and name.startswith("~")
+    if is_kept_id and not cluster.switches.on("kept_id_counts"):
+        name = None
     if cluster.switches.on("name_tags_limit"):
         fields.check_combined(name, tags)

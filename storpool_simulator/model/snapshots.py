@@ -65,7 +65,8 @@ def make(
         name=request.name or _automatic_name(cluster, volume, number),
         tags=dict(request.tags),
         created_at=int(cluster.now()),
-        created_from=volume.global_id,
+        created_from=volume.wire_id,
+        reverted_id=None,
         auto_name=request.name is None,
         bound=request.bind,
         transient=transient,
@@ -91,7 +92,7 @@ def update(cluster: Cluster, key: str, request: requests.SnapshotUpdate) -> None
         new = renamed(cluster, new, request.rename)
         new = replace(new, tags=policy.updated_tags(cluster, new.tags, request.tags))
         if request.rename is not None:
-            new = replace(new, auto_name=new.name is None)
+            new = replace(new, auto_name=new.own_name is None)
         if request.bind is not None:
             new = replace(new, bound=request.bind)
         delete_at = delete_date(cluster, request.lifetime)
@@ -141,9 +142,10 @@ def ancestors(cluster: Cluster, entry: Entry) -> list[Entry]:
 def renamed(cluster: Cluster, entry: Entry, rename: str | None) -> Entry:
     """Return the object with a new name: none for "" [cs], no change for None.
 
-    Raises ObjectExistsError when the name is taken.
+    What has no name of its own has none to lose: the id that it had keeps leading to it. Raises
+    ObjectExistsError when the name is taken.
     """
-    if rename is None:
+    if rename is None or (not rename and entry.own_name is None):
         return entry
     cluster.catalog.check_free(rename or None, owner=entry)
     return replace(entry, name=rename or None)
@@ -179,10 +181,10 @@ def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
 def _group_row(volume: Entry, snapshot: Entry) -> dict[str, Any]:
     return {
         "volume": volume.listed_name,
-        "volumeGlobalId": volume.global_id,
+        "volumeGlobalId": volume.wire_id,
         "snapshot": snapshot.listed_name,
-        "remoteId": snapshot.global_id,
-        "snapshotGlobalId": snapshot.global_id,
+        "remoteId": snapshot.wire_id,
+        "snapshotGlobalId": snapshot.wire_id,
     }
 
 
@@ -191,8 +193,8 @@ def _automatic_name(cluster: Cluster, volume: Entry, number: int) -> str | None:
 
     An unnamed volume gives none, or one made from its id: nobody knows [cs].
     """
-    if volume.name is not None:
-        return f"{volume.name}@{number}"
+    if volume.own_name is not None:
+        return f"{volume.own_name}@{number}"
     if cluster.switches["unnamed_auto_name"] == "gid":
         return None
-    return f"{volume.global_id}@{number}"
+    return f"{volume.kept_id or volume.wire_id}@{number}"

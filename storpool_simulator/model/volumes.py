@@ -81,38 +81,55 @@ def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
         snapshot = replace(
             cluster.measure(volume),
             snapshot=True,
-            auto_name=volume.name is None,
+            auto_name=volume.own_name is None,
             delete_at=snapshots.delete_date(cluster, lifetime) or 0,
         )
         cluster.catalog.entries.put(snapshot)
         change.after.append(lambda: cluster.show_again(snapshot))
 
 
-def revert(cluster: Cluster, key: str, request: requests.Revert) -> None:
-    """Carry out VolumeRevert: the content of a snapshot, in place.
+def revert(cluster: Cluster, key: str, request: requests.Revert) -> Entry:
+    """Carry out VolumeRevert: the content of a snapshot, in place; return the volume.
 
-    Name and id stay [spapi] [pve]. It is written down first, then done: a process that dies while
-    it copies finishes when it starts again.
+    It is written down first, then done: a process that dies while it copies finishes when it starts
+    again.
     """
     with cluster.lock:
-        with cluster.change():
+        with cluster.change() as change:
             old = cluster.catalog.volume(key)
             snapshot = cluster.catalog.usable_snapshot(request.to_snapshot)
             _check_revertable(cluster, old)
-            new = replace(old, parent_id=snapshot.global_id)
+            new = _with_another_id(cluster, replace(old, parent_id=snapshot.global_id))
             if request.revert_size or cluster.switches["revert_size"] == "snapshot":
                 new = replace(new, size_bytes=snapshot.size_bytes)
             if cluster.switches["revert_limits"] == "snapshot":
                 new = replace(new, bw=snapshot.bw, iops=snapshot.iops)
+            policy.check_combined(cluster, new.name, new.tags)
             cluster.catalog.entries.put(new)
             cluster.catalog.work.put(Work(new.global_id, snapshot.global_id))
+            if new.wire_id != old.wire_id:
+                change.after.append(lambda: cluster.show_again(new))
         with cluster.devices.quiesce([new.global_id]):
             cluster.files.overwrite(snapshot.global_id, new.global_id, new.size_bytes)
         if new.size_bytes != old.size_bytes:
             cluster.devices.resize(new.global_id, new.size_bytes)
         with cluster.change(quiet=True):
             cluster.catalog.work.drop(new.global_id)
-            cluster.catalog.entries.put(cluster.measure(new))
+            return cluster.catalog.entries.put(cluster.measure(new))
+
+
+def _with_another_id(cluster: Cluster, volume: Entry) -> Entry:
+    """Return a volume as a revert names it.
+
+    An unnamed one is replaced by a new one, which has a new global id and the name `~old`, or keeps
+    that of an earlier revert; the visible id stays [git 76ce668]. For one with a name the id "may
+    change" too [pve 7d8e8b0]: the switch `revert_identity` decides.
+    """
+    rule = cluster.switches["revert_identity"]
+    if rule == "keep" or (rule == "unnamed" and volume.own_name is not None):
+        return volume
+    name = volume.name or f"~{volume.wire_id}"
+    return replace(volume, name=name, reverted_id=cluster.new_id()[1])
 
 
 def _check_revertable(cluster: Cluster, volume: Entry) -> None:
@@ -132,8 +149,14 @@ def _parent(
     if request.parent:
         return cluster.catalog.usable_snapshot(request.parent)
     if template is not None and template.parent_id is not None:
-        return cluster.catalog.usable_snapshot(f"~{template.parent_id}")
+        return cluster.catalog.usable_snapshot(_key(cluster, template.parent_id))
     return None
+
+
+def _key(cluster: Cluster, global_id: str) -> str:
+    """Return how an object that we know by our id is addressed."""
+    entry = cluster.catalog.entries.get(global_id)
+    return f"~{global_id if entry is None else entry.wire_id}"
 
 
 def _size(

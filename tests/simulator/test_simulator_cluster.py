@@ -178,7 +178,8 @@ def test_a_clone_of_a_volume_has_its_data(peer: Peer) -> None:
 
 
 def test_a_revert_brings_the_data_back(peer: Peer) -> None:
-    """VolumeRevert discards what the volume holds; name, id, tags and size stay [spapi] [pve]."""
+    """VolumeRevert discards what the volume holds; name, tags and size stay [spapi] [pve], and the
+    id of one with a name [git 76ce668]."""
     v = peer.create("v", tags={"virt": "ovirt"})
     fill(peer, "v", DATA)
     s = peer.snapshot("v", "s")

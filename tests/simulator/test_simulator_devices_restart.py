@@ -61,7 +61,8 @@ run = devices.Devices(kind, Path(folder) / "state", hosts)
 run.start(devices.HostConfig("127.0.0.1", 8123, "1234567890", "d.n", "demo"))
 for client_id, global_id in (one.split(":") for one in wanted):
     data = Path(folder) / "state" / "data" / global_id
-    node = devices.Node(global_id, global_id, data, data.stat().st_size, read_only=False)
+    ids = (global_id, f"{global_id}.new")
+    node = devices.Node(global_id, global_id, data, data.stat().st_size, False, ids)
     run.show(int(client_id), node)
 print("shown", flush=True)
 sys.stdin.read()
@@ -132,6 +133,9 @@ def test_keep_removes_what_nobody_wants_any_more(rig: DeviceRig) -> None:
         rig.by_name(1, "stale").symlink_to("/dev/null")
     rig.again()
     assert sorted(link.name for link in rig.by_name(1, "x").parent.iterdir()) == [V, W]
+    # Both ids of a volume that was reverted lead to it until it is known which of them still do.
+    by_id = sorted(link.name for link in rig.by_id(1).parent.iterdir())
+    assert by_id == [V, f"{V}.new", W, f"{W}.new"]
     rig.show(1, V, name="new")
     rig.devices.keep([(1, V)])
     assert [link.name for link in rig.by_id(1).parent.iterdir()] == [V]

@@ -36,6 +36,8 @@ EXPECTED = {
     "tag_empty": {"remove": "b", "keep": "a b"},
     "config_wait_down": {"block": "waits", "error": "invalidParam"},
     "revert_attached": {"open": "ok busy", "attached": "busy busy", "allow": "ok ok"},
+    "revert_identity": {"unnamed": "same other", "all": "other other", "keep": "same same"},
+    "kept_id_counts": {"false": "ok", "true": "invalidParam"},
     "revert_size": {"keep": "2", "snapshot": "1"},
     "revert_limits": {"keep": "5", "snapshot": "-"},
     "on_attached_everywhere": {"true": "ok", "false": "invalidParam"},
@@ -230,6 +232,24 @@ def _revert_attached(peer: Peer) -> str:
     closed = outcome(lambda: peer.post("VolumeRevert/v", {"toSnapshot": "s"}))
     _open(peer)
     return f"{closed} {outcome(lambda: peer.post('VolumeRevert/v', {'toSnapshot': 's'}))}"
+
+
+@scene
+def _revert_identity(peer: Peer) -> str:
+    """[git 76ce668] [pve 7d8e8b0]."""
+    peer.snapshot("v", "s")
+    ids = [peer.volume("v")["globalId"], peer.post("VolumeCreate", {"size": GIB})["globalId"]]
+    new = [peer.post(f"VolumeRevert/~{one}", {"toSnapshot": "s"})["globalId"] for one in ids]
+    return " ".join("same" if before == after else "other" for before, after in zip(ids, new))
+
+
+@scene
+def _kept_id_counts(peer: Peer) -> str:
+    """[inf]."""
+    peer.snapshot("v", "s")
+    body = {"size": GIB, "tags": {"a": "b" * 199}}
+    unnamed = peer.post("VolumeCreate", body)["globalId"]
+    return outcome(lambda: peer.post(f"VolumeRevert/~{unnamed}", {"toSnapshot": "s"}))
 
 
 @scene

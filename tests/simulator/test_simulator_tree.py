@@ -60,7 +60,10 @@ class Tree(RuleBasedStateMachine):
             return None
         for key in ("globalId", "snapshotGlobalId"):
             if key in data:
-                assert data[key] not in self.ids, "an id was used again"
+                kept = query == "VolumeRevert" and data[key] in {
+                    one.wire_id for one in before[0].values()
+                }
+                assert kept or data[key] not in self.ids, "an id was used again"
                 self.ids.add(data[key])
         return data
 
@@ -75,7 +78,8 @@ class Tree(RuleBasedStateMachine):
         if not entries:
             return "unknown"
         entry = entries[number % len(entries)]
-        return entry.listed_name if number % 2 else f"~{entry.global_id}"
+        by_id = entry.global_id if number % 3 == 0 else entry.wire_id
+        return entry.listed_name if number % 2 else f"~{by_id}"
 
     def content_of(self, key: str) -> bytes:
         """What a volume or snapshot must hold."""
@@ -115,7 +119,7 @@ class Tree(RuleBasedStateMachine):
         volumes = [{"volume": self.pick(one, snapshot=False)} for one in (number, other)]
         data = self.call("VolumesGroupSnapshot", body={"volumes": volumes})
         for one in data["snapshots"] if data else ():
-            self.content[one["snapshotGlobalId"]] = self.content[one["volumeGlobalId"]]
+            self.content[one["snapshotGlobalId"]] = self.content_of(f"~{one['volumeGlobalId']}")
 
     @rule(number=ANY, other=ANY, size=st.booleans())
     def revert(self, number: int, other: int, size: bool) -> None:
@@ -181,6 +185,11 @@ class Tree(RuleBasedStateMachine):
         target = {"snapshot" if snapshot else "volume": self.pick(number, snapshot=snapshot)}
         self.call("VolumesReassignWait", body={"reassign": [{**target, **item}]})
 
+    @rule(value=st.sampled_from(["unnamed", "all", "keep"]))
+    def identity(self, value: str) -> None:
+        """Another rule about ids after a revert."""
+        self.cluster.switches.set({"revert_identity": value})
+
     @rule(seconds=st.sampled_from([1, 20]))
     def wait(self, seconds: int) -> None:
         """Time passes: what is deleted vanishes."""
@@ -200,8 +209,8 @@ class Tree(RuleBasedStateMachine):
             for row in sorted(getattr(ours, name), key=lambda row: getattr(row, "number", 0)):
                 getattr(fresh, name).load(row)
         for entry in ours.entries:
-            if entry.name is not None:
-                assert ours.find(entry.name) == fresh.find(entry.name) == entry
+            for key in filter(None, (entry.name, f"~{entry.wire_id}")):
+                assert ours.find(key) == fresh.find(key) == entry
             assert {one.global_id for one in ours.children(entry.global_id)} == {
                 one.global_id for one in fresh.children(entry.global_id)
             }
