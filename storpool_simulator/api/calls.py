@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from storpool_simulator import errors, switches
-from storpool_simulator.api import views
+from storpool_simulator.api import machine_calls, views
 from storpool_simulator.model import (
     attachments,
     fields,
     keys,
     machines,
-    objects,
     requests,
     snapshots,
     templates,
@@ -214,12 +213,6 @@ def _templates_status(call: Call) -> Any:
     return [views.template_status(call.cluster, one) for one in call.cluster.catalog.templates]
 
 
-def _placement_group(call: Call) -> Any:
-    if call.name != objects.DEFAULT_GROUP:
-        raise errors.NoSuchObjectError(f"Placement group '{call.name}' does not exist.")
-    return machines.placement_group()
-
-
 def _bucket_create(call: Call) -> None:
     call.fields().end()
     keys.create(call.cluster, call.name)
@@ -274,9 +267,7 @@ _TABLE = (
     _get("TasksList", lambda _call: []),
     _get("ClientsConfigDump", lambda call: machines.clients(call.cluster)),
     _get("ClientConfigWait", _client_config_wait, 1),
-    _get("DisksList", lambda call: machines.disks(call.cluster)),
-    _get("PlacementGroupsList", lambda _call: {objects.DEFAULT_GROUP: machines.placement_group()}),
-    _get("PlacementGroupDescribe", _placement_group, 1),
+    *(Query(*row) for row in machine_calls.ROWS),
     _get("FaultSetsList", lambda _call: {}),
     _get("LocationsList", lambda call: {"locations": machines.locations(call.cluster)}),
     _get("ClustersList", lambda call: {"clusters": machines.clusters(call.cluster)}),
@@ -285,7 +276,6 @@ _TABLE = (
     _get("VolumesRemoteList", lambda _call: {"volumes": []}),
     _get("ExportsList", lambda _call: {"exports": []}),
     _get("VolumeExportsList", lambda _call: {"exports": []}),
-    _get("MaintenanceList", lambda _call: {"nodes": []}),
     _listed("VolumesList", views.volume_list),
     _listed("VolumesGetStatus", views.statuses),
     _listed("VolumesGetStatusQuick", views.quick_statuses),

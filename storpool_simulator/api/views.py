@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from storpool_simulator.model import machines, objects, snapshots
+from storpool_simulator.model import disks, objects, snapshots
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Bucket, Entry, Template
 
@@ -82,23 +82,23 @@ def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
 
     It has one element for each object of the volume, which is heavy.
     """
-    disks = machines.disk_set(entry.replication)
+    disk_set = disks.disk_set(entry.replication)
     return {
         **summary(cluster, entry, multi_cluster),
-        "targetDiskSets": [disks],
-        "objects": [disks] * _objects_count(entry),
+        "targetDiskSets": [disk_set],
+        "objects": [disk_set] * objects_count(entry),
     }
 
 
 def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     """Return the reply of VolumeGetInfo and SnapshotGetInfo."""
-    disks, count = machines.disk_set(entry.replication), _objects_count(entry)
+    disk_set, count = disks.disk_set(entry.replication), objects_count(entry)
     return {
         **summary(cluster, entry, multi_cluster),
-        "disksCount": len(disks),
-        "objectsPerDisk": {str(disk): count for disk in disks},
-        "objectsPerChain": [{"disks": disks, "count": count}],
-        "objectsPerDiskSet": [{"disks": disks, "count": count}],
+        "disksCount": len(disk_set),
+        "objectsPerDisk": {str(disk): count for disk in disk_set},
+        "objectsPerChain": [{"disks": disk_set, "count": count}],
+        "objectsPerDiskSet": [{"disks": disk_set, "count": count}],
     }
 
 
@@ -126,7 +126,7 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
         "placeAll": entry.place_all,
         "placeTail": entry.place_tail,
         "placeHead": entry.place_head,
-        "objectsCount": _objects_count(entry),
+        "objectsCount": objects_count(entry),
         "creationTimestamp": entry.created_at,
         "flags": 0,
         "firstNotParentObjectId": 0,
@@ -306,7 +306,8 @@ def _chain_bytes(cluster: Cluster, entry: Entry) -> int:
     return min(stored_bytes, entry.size_bytes)
 
 
-def _objects_count(entry: Entry) -> int:
+def objects_count(entry: Entry) -> int:
+    """Return of how many objects it is."""
     return -(-entry.size_bytes // objects.OBJECT_SIZE)
 
 

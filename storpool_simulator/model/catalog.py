@@ -14,7 +14,18 @@ from typing import Any
 
 from storpool_simulator import errors
 from storpool_simulator.model import objects, state, tables
-from storpool_simulator.model.objects import Attachment, Bucket, Client, Entry, Meta, Template, Work
+from storpool_simulator.model.objects import (
+    Attachment,
+    Bucket,
+    Client,
+    Disk,
+    Entry,
+    Maintenance,
+    Meta,
+    PlacementGroup,
+    Template,
+    Work,
+)
 
 
 @dataclass
@@ -51,6 +62,11 @@ class Catalog:
         )
         self.clients = tables.Table[int, Client]("client", self.journal, lambda row: row.client_id)
         self.buckets = tables.Table[str, Bucket]("bucket", self.journal, lambda row: row.name)
+        self.groups = tables.Table[str, PlacementGroup]("group", self.journal, lambda row: row.name)
+        self.disks = tables.Table[int, Disk]("disk", self.journal, lambda row: row.disk_id)
+        self.maintenance = tables.Table[int, Maintenance](
+            "maintenance", self.journal, lambda row: row.node_id
+        )
         self.work = tables.Table[str, Work]("work", self.journal, lambda row: row.volume_id)
         self.metas = tables.Table[int, Meta]("meta", self.journal, lambda _row: 0)
         self._names: dict[str, str] = {}
@@ -70,6 +86,9 @@ class Catalog:
             self.templates,
             self.clients,
             self.buckets,
+            self.groups,
+            self.disks,
+            self.maintenance,
             self.work,
             self.entries,
             self.attachments,
@@ -89,8 +108,8 @@ class Catalog:
 
     def load(self, store: state.Store) -> bool:
         """Take in what is on disk; return False when there is nothing."""
-        types = (Meta, Template, Client, Bucket, Work, Entry, Attachment)
-        for table, row_type in zip(self._tables, types):
+        types = (Meta, Template, Client, Bucket, PlacementGroup, Disk, Maintenance, Work)
+        for table, row_type in zip(self._tables, (*types, Entry, Attachment)):
             self._take_in(table, [row_type(**row) for row in store.read(table.kind)])
         return bool(self.metas.rows)
 

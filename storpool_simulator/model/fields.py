@@ -17,6 +17,7 @@ COMBINED_LENGTH = 200  # name and tags together, in bytes [kb]
 VOLUME_NAME = re.compile(r"#?[A-Za-z0-9_\-.:]+")
 SNAPSHOT_NAME = re.compile(r"\*?[A-Za-z0-9_\-.:@]+")
 GLOBAL_ID = re.compile(r"~[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
+DISK_DESCRIPTION = re.compile(r"[A-Za-z0-9_\- ]{0,30}")
 TEMPLATE_NAME = re.compile(r"[A-Za-z0-9_\-]+")
 _TAG_NAME = re.compile(r"[A-Za-z0-9_\-.:]+")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_\-.:]*")
@@ -135,6 +136,22 @@ class Fields:
         if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
             return value
         raise self.wrong(key, f"a list of client ids from {least} to {most}")
+
+    def disk_ids(self, key: str) -> tuple[int, ...]:
+        """Return ids of disks, which come as numbers or numeric strings [spapi]; none if absent."""
+        value = self.raw(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise self.wrong(key, "a list of disk ids")
+        return tuple(self._disk_id(key, one) for one in value)
+
+    def _disk_id(self, key: str, value: object) -> int:
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            return int(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise self.wrong(key, "a list of disk ids")
 
     def wrong(self, key: str, wanted: str) -> errors.InvalidParamError:
         """Return the error for a field of a wrong type or value."""

@@ -1,7 +1,6 @@
-"""The machines under the cluster: services, disks, clients, places.
+"""The machines under the cluster: services, clients, places.
 
-All but the clients never change. There are three servers with four disks each; the disks are as
-large as the largest template says [sptypes].
+All but the clients never change. There are three servers; `disks` tells of what is in them.
 """
 
 from __future__ import annotations
@@ -10,25 +9,14 @@ import time
 from typing import Any
 
 from storpool_simulator import errors
-from storpool_simulator.model import attachments, objects
+from storpool_simulator.model import attachments
 from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.disks import SERVERS
 from storpool_simulator.model.objects import Client
 
 View = dict[str, Any]
 
 VERSION = "simulator"
-SERVERS = (1, 2, 3)
-DISKS_PER_SERVER = 4
-DISK_IDS = tuple(
-    server * 100 + disk for server in SERVERS for disk in range(1, DISKS_PER_SERVER + 1)
-)
-GROUP_SIZE = 512 << 20  # an allocation group [cinder]
-RAW_SHARE = 4224 / 4096  # of raw space to data: what cinder's formula takes off again [cinder]
-
-
-def disk_set(replication: int) -> list[int]:
-    """Return the ids of the disks on which the copies of a volume are said to be."""
-    return list(DISK_IDS[::DISKS_PER_SERVER][:replication])
 
 
 def services(cluster: Cluster, *, clients: bool = True) -> View:
@@ -102,30 +90,6 @@ def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
         return clients(cluster, {client_id: int(time.monotonic() - began)})
 
 
-def disks(cluster: Cluster) -> View:
-    """Return the reply of DisksList: all disks are up.
-
-    Cinder's driver computes its capacity from the allocation groups [cinder].
-    """
-    capacity_bytes = max(
-        (one.capacity_bytes * one.replication for one in cluster.catalog.templates), default=0
-    )
-    raw_bytes = (capacity_bytes or objects.DEFAULT_CAPACITY) * RAW_SHARE
-    stored_bytes = 0
-    for template in cluster.catalog.templates:
-        stored_bytes += cluster.catalog.tally(template.number).stored_bytes * template.replication
-    used_bytes = RAW_SHARE * stored_bytes
-    groups = -(-int(raw_bytes) // (GROUP_SIZE * len(DISK_IDS)))
-    allocated = min(groups, -(-int(used_bytes) // (GROUP_SIZE * len(DISK_IDS))))
-    on_disk_bytes = int(used_bytes) // len(DISK_IDS)
-    return {str(disk): _disk(disk, groups, allocated, on_disk_bytes) for disk in DISK_IDS}
-
-
-def placement_group() -> View:
-    """Return the only PlacementGroup."""
-    return {"id": 1, "name": objects.DEFAULT_GROUP, "disks": list(DISK_IDS)}
-
-
 def locations(cluster: Cluster) -> list[View]:
     """Return the reply of LocationsList: the cluster's own location."""
     location = cluster.catalog.meta.cluster_id.split(".")[0]
@@ -150,51 +114,4 @@ def _service(client: Client, started: int) -> View:
         "status": "running" if client.running else "down",
         "version": VERSION,
         "startTime": started if client.running else None,
-    }
-
-
-def _disk(disk: int, groups: int, allocated: int, on_disk_bytes: int) -> View:
-    entries = groups * (GROUP_SIZE // 4096)
-    most = groups * (GROUP_SIZE // objects.OBJECT_SIZE)
-    return {
-        "id": disk,
-        "serverId": disk // 100,
-        "ssd": True,
-        "generationLeft": -1,
-        "model": "simulated",
-        "serial": f"S{disk:07d}",
-        "description": "",
-        "softEject": "off",
-        "sectorsCount": groups * GROUP_SIZE // objects.SECTOR_SIZE,
-        "empty": allocated == 0,
-        "noFua": False,
-        "noFlush": False,
-        "noTrim": False,
-        "isWbc": False,
-        "journaled": False,
-        "device": f"/dev/simulated{disk}",
-        "agCount": groups,
-        "agAllocated": allocated,
-        "agFree": groups - allocated,
-        "agFull": allocated,
-        "agPartial": 0,
-        "agFreeing": 0,
-        "agMaxSizeFull": 0,
-        "agMaxSizePartial": 0,
-        "entriesCount": entries,
-        "entriesAllocated": 0,
-        "entriesFree": entries,
-        "objectsCount": most,
-        "objectsAllocated": 0,
-        "objectsFree": most,
-        "objectsOnDiskSize": on_disk_bytes,
-        "wbc": None,
-        "aggregateScore": {"entries": 0, "space": 0, "total": 0},
-        "scrubbingStartedBefore": 0,
-        "scrubbedBytes": 0,
-        "scrubbingBW": 0,
-        "scrubbingFinishAfter": 0,
-        "scrubbingPausedFor": 0,
-        "scrubbingPaused": False,
-        "lastScrubCompleted": 0,
     }

@@ -5,7 +5,7 @@ Fields are named for what they hold, not for the wire; `views` turns them into S
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 SECTOR_SIZE = 512  # [sptypes]
@@ -13,7 +13,7 @@ OBJECT_SIZE = 32 << 20  # an object is at most 32 MiB [sptypes]
 MAX_CLIENT_DISKS = 1024  # [sptypes] MAX_CLIENT_DISKS
 MAX_CLIENT_ID = 4095  # [sptypes] MAX_CLIENT_ID
 UNLIMITED = -1  # how "-" is kept in bw and iops
-DEFAULT_GROUP = "default"  # our one placement group
+DEFAULT_GROUP = "default"  # the placement group of what names none
 DEFAULT_REPLICATION = 3  # StorPool's usual number of copies
 DEFAULT_CAPACITY = 100 << 40  # of a template that was given none: large enough not to matter
 
@@ -142,6 +142,37 @@ class Bucket:
     name: str
     version: int
     pairs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PlacementGroup:
+    """A named set of disks."""
+
+    name: str
+    number: int
+    disks: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What an operator has said about a disk; moments and spans are in seconds, 0 is not so."""
+
+    disk_id: int
+    description: str = ""
+    soft_eject: str = "off"
+    scrub_started_at: float = 0
+    scrub_paused_at: float = 0
+    scrub_paused_for: float = 0
+
+
+@dataclass(frozen=True)
+class Maintenance:
+    """A node in maintenance; the duration is in seconds."""
+
+    node_id: int
+    started_at: int
+    duration: int
+    description: str
 
 
 @dataclass(frozen=True)

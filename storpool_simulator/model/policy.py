@@ -27,7 +27,7 @@ def explicit(cluster: Cluster, policy: Policy) -> dict[str, Any]:
     """
     given = policy.given()
     for key in ("place_all", "place_tail", "place_head"):
-        if given.get(key, objects.DEFAULT_GROUP) != objects.DEFAULT_GROUP:
+        if key in given and cluster.catalog.groups.get(str(given[key])) is None:
             raise errors.NoSuchObjectError(f"Placement group '{given[key]}' does not exist.")
     for key in ("bw", "iops"):
         if given.get(key) == 0 and cluster.switches["zero_limit"] == "unlimited":

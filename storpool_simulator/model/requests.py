@@ -122,6 +122,25 @@ class TemplateDesc:
     propagate: bool
 
 
+@dataclass(frozen=True)
+class GroupUpdate:
+    """PlacementGroupUpdateDesc."""
+
+    rename: str | None
+    add_disks: tuple[int, ...]
+    remove_disks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MaintenanceSet:
+    """MaintenanceSetDesc; what no still picture can break (copies, votes) is read and left."""
+
+    node_id: int
+    duration: int
+    description: str
+    most_nodes: int | None
+
+
 def volume_create(body: Fields) -> VolumeCreate:
     """Parse VolumeCreate; `name: ""` is no name [cs]."""
     parsed = VolumeCreate(
@@ -333,6 +352,54 @@ def bucket_set(body: Fields) -> tuple[Mapping[str, str], int | None]:
         raise body.wrong("set", "an object of strings")
     body.end()
     return pairs, version
+
+
+def group_update(body: Fields) -> GroupUpdate:
+    """Parse PlacementGroupUpdate."""
+    parsed = GroupUpdate(
+        rename=body.name("rename", fields.TEMPLATE_NAME) or None,
+        add_disks=body.disk_ids("addDisks"),
+        remove_disks=body.disk_ids("rmDisks"),
+    )
+    body.end()
+    return parsed
+
+
+def disk_description(body: Fields) -> str:
+    """Parse DiskSetDescription; "" takes the description away."""
+    text = body.text("description")
+    body.end()
+    if text is None or not fields.DISK_DESCRIPTION.fullmatch(text):
+        raise body.wrong("description", f"a text of {fields.DISK_DESCRIPTION.pattern}")
+    return text
+
+
+def maintenance_set(body: Fields) -> MaintenanceSet:
+    """Parse MaintenanceSet."""
+    parsed = MaintenanceSet(
+        node_id=_needed(body, "nodeId"),
+        duration=_needed(body, "duration"),
+        description=body.text("description") or "",
+        most_nodes=body.integer("maxNodesInMaintenance"),
+    )
+    for key in ("minOkReplicas", "maxReplicationDecrease", "votingSafetyMargin"):
+        body.integer(key)
+    body.end()
+    return parsed
+
+
+def maintenance_complete(body: Fields) -> int:
+    """Parse MaintenanceComplete; return the id of the node."""
+    node_id = _needed(body, "nodeId")
+    body.end()
+    return node_id
+
+
+def _needed(body: Fields, key: str) -> int:
+    value = body.integer(key)
+    if value is None:
+        raise body.wrong(key, "a number")
+    return value
 
 
 def policy(body: Fields) -> Policy:

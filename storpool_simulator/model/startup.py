@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storpool_simulator import errors
-from storpool_simulator.model import objects, state
+from storpool_simulator.model import groups, objects, state
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Client, Entry, Meta, Template
 
@@ -46,6 +46,7 @@ def begin(cluster: Cluster, store: state.Store, given: Given, wall_clock_seconds
             )
         name = given.cluster_name or meta.cluster_name
         cluster.catalog.metas.put(replace(meta, cluster_name=name))
+        groups.begin(cluster)
         _take_templates(cluster, given.templates)
         _take_hosts(cluster, given.hosts)
     _heal(cluster)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from storpool import spapi
+
 TOKEN = "4711"
 GIB = 1 << 30
 LIMIT_SECONDS = 20  # nothing in these tests takes that long
@@ -159,6 +161,23 @@ class Peer(Caller):
         with self.device(client_id, global_id).open("rb", buffering=0) as device:
             device.seek(at)
             return device.read(length)
+
+
+class Strict:
+    """The binding, but a reply that does not fit its schema is an error and not a partial object
+    [readme 4.0.0]."""
+
+    def __init__(self, api: spapi.Api) -> None:
+        self.api = api
+
+    def __getattr__(self, method: str) -> Any:
+        function = getattr(self.api, method)
+
+        def call(*args: Any) -> Any:
+            raw = function(*args, returnRawAPIData=True)
+            return function.__globals__["returns"](raw)
+
+        return call
 
 
 @contextlib.contextmanager

@@ -3,10 +3,10 @@ with it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from simulator_fixtures import GIB, TOKEN, Peer, opened_peer
+from simulator_fixtures import GIB, TOKEN, Peer, Strict, opened_peer
 from storpool import spapi, sptypes
 
 from storpool_simulator.api import calls
@@ -14,23 +14,6 @@ from storpool_simulator.api import calls
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-class Strict:
-    """The binding, but a reply that does not fit its schema is an error and not a partial object
-    [readme 4.0.0]."""
-
-    def __init__(self, api: spapi.Api) -> None:
-        self.api = api
-
-    def __getattr__(self, method: str) -> Any:
-        function = getattr(self.api, method)
-
-        def call(*args: Any) -> Any:
-            raw = function(*args, returnRawAPIData=True)
-            return function.__globals__["returns"](raw)
-
-        return call
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "multicluster"])
