@@ -1,0 +1,223 @@
+"""Each method of the official binding that is simulated, with requests that have every field of its
+schema.
+
+`{v}` and the like in a name are global ids of what `filled` makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from simulator_fixtures import GIB
+
+if TYPE_CHECKING:
+    from simulator_fixtures import Peer
+
+Case = tuple[tuple[Any, ...], ...]
+PLACED = {
+    "placeAll": "default",
+    "placeTail": "default",
+    "placeHead": "default",
+    "replication": 2,
+    "bw": "-",
+    "iops": 500,
+    "reuseServer": True,
+    "tags": {"qc": "tier1"},
+}
+LATE = 2_000_000_000  # a moment that the simulator's clock has not reached
+NOTHING: Case = ((),)
+OF_VOLUME: Case = (("v",), ("~{v}",), ("~{unnamed}",))
+OF_SNAPSHOT: Case = (("s",), ("~{s}",), ("~{unnamed_s}",))
+
+# The arguments of each call; calls of one method are made one after the other.
+CASES: Mapping[str, Case] = {
+    # the cluster
+    "peersList": NOTHING,
+    "tasksList": NOTHING,
+    "servicesList": NOTHING,
+    "serversList": NOTHING,
+    "serversListBlocked": NOTHING,
+    "clientsConfigDump": NOTHING,
+    "clientConfigWait": ((1,),),
+    "disksList": NOTHING,
+    "placementGroupsList": NOTHING,
+    "placementGroupDescribe": (("default",),),
+    "faultSetsList": NOTHING,
+    "locationsList": NOTHING,
+    "clustersList": NOTHING,
+    "remoteBridgesList": NOTHING,
+    "maintenanceList": NOTHING,
+    # volumes
+    "volumesList": NOTHING,
+    "volumesStatus": NOTHING,
+    "volumesQuickStatus": NOTHING,
+    "volumesSpace": NOTHING,
+    "volumeList": OF_VOLUME,
+    "volumeDescribe": OF_VOLUME,
+    "volumeInfo": OF_VOLUME,
+    "volumeListSnapshots": OF_VOLUME,
+    "volumeCreate": (
+        ({"name": "new", "size": GIB, "template": "nvme", **PLACED},),
+        ({"size": GIB},),
+        ({"name": "of-s", "parent": "s", "template": "hdd"},),
+        ({"parent": "~{s}"},),
+        ({"name": "of-v", "baseOn": "v"},),
+        ({"baseOn": "~{unnamed}", "tags": {}},),
+    ),
+    "volumeUpdate": (
+        ("v", {"rename": "w", "size": 2 * GIB, "template": "hdd", **PLACED}),
+        ("w", {"sizeAdd": GIB}),
+        ("~{v}", {"size": GIB, "shrinkOk": True}),
+        ("~{unnamed}", {"rename": "named", "tags": {"qc": ""}}),
+    ),
+    "volumeFreeze": (
+        ("free", {"targetDeleteDate": LATE}),
+        ("~{child}", {"deleteAfter": 5}),
+        ("clone",),
+    ),
+    "volumeRebase": (("child", {"parentName": "s"}), ("~{child}", {})),
+    "volumeAbandonDisk": (("v", {"diskId": 101}),),
+    "volumeDelete": (("free",), ("~{child}",)),
+    "volumeAcquire": (("v", {"onRemoteAttached": "fail"}), ("~{unnamed}", {})),
+    "volumeRevert": (
+        ("child", {"toSnapshot": "s"}),
+        ("~{child}", {"toSnapshot": "~{unnamed_s}"}),
+        ("~{free_unnamed}", {"toSnapshot": "~{s}"}),
+    ),
+    # snapshots
+    "snapshotsList": NOTHING,
+    "snapshotsSpace": NOTHING,
+    "snapshotList": OF_SNAPSHOT,
+    "snapshotDescribe": OF_SNAPSHOT,
+    "snapshotInfo": OF_SNAPSHOT,
+    "snapshotCreate": (
+        ("v", {"name": "t", "bind": True, "targetDeleteDate": LATE, "tags": {"a": "b"}}),
+        ("~{v}", {"deleteAfter": 60}),
+        ("~{unnamed}", {}),
+    ),
+    "snapshotUpdate": (
+        ("s", {"rename": "t", "template": "hdd", "bind": True, "deleteAfter": 0, **PLACED}),
+        ("~{s}", {"targetDeleteDate": LATE}),
+    ),
+    "snapshotRebase": (("bound", {"parentName": "s"}), ("~{s}", {})),
+    "snapshotAbandonDisk": (("s", {"diskId": 101}),),
+    "snapshotDelete": (("bound",), ("~{unnamed_s}",)),
+    "snapshotDeleteById": (("{unnamed_s}",),),
+    "snapshotCreateGroup": (
+        (
+            {
+                "volumes": [
+                    {"volume": "v", "name": "g", "tags": {"disk": "0"}},
+                    {"volume": "~{unnamed}"},
+                    {"volume": "clone"},
+                ],
+                "tags": {"vm": "7"},
+            },
+        ),
+    ),
+    "exportsList": NOTHING,
+    "volumeExportsList": NOTHING,
+    "snapshotsRemoteList": NOTHING,
+    "volumesRemoteList": NOTHING,
+    # attachments
+    "attachmentsList": NOTHING,
+    "volumesReassign": (
+        (
+            [
+                {
+                    "volume": "v",
+                    "rw": [1],
+                    "ro": [7],
+                    "detach": [2],
+                    "force": True,
+                    "allowRemoteExported": True,
+                    "onRemoteAttached": "fail",
+                    "mcMode": "export",
+                },
+                {"snapshot": "s", "ro": [1], "detach": "all", "force": False},
+            ],
+        ),
+        ([{"volume": "~{unnamed}", "detach": "all"}],),
+    ),
+    "volumesReassignWait": (
+        (
+            {
+                "reassign": [
+                    {
+                        "volume": "v",
+                        "rw": [1],
+                        "ro": [7],
+                        "detach": [2],
+                        "force": True,
+                        "allowRemoteExported": True,
+                        "onRemoteAttached": "fail",
+                        "mcMode": "export",
+                    },
+                    {"snapshot": "~{s}", "ro": [2], "detach": [7]},
+                ],
+                "attachTimeout": 5,
+            },
+        ),
+    ),
+    # templates
+    "volumeTemplatesList": NOTHING,
+    "volumeTemplatesStatus": NOTHING,
+    "volumeTemplateDescribe": (("nvme",),),
+    "volumeTemplateCreate": (({"name": "t", "parent": "s", "size": GIB, **PLACED},),),
+    "volumeTemplateUpdate": (
+        ("hdd", {"rename": "u", "parent": "s", "size": GIB, "propagate": True, **PLACED}),
+    ),
+    "volumeTemplateDelete": (("hdd",),),
+    # the key-value store
+    "kvsBuckets": NOTHING,
+    "kvsList": (("bucket",),),
+    "kvsGet": (("bucket", "key"),),
+    "kvsCreate": (("another",),),
+    "kvsDelete": (("bucket",),),
+    "kvsUpdate": (("bucket", {"runIfVersionIs": 1, "set": {"key": "", "k/2": "x"}}),),
+}
+
+
+def filled(peer: Peer) -> dict[str, str]:
+    """Make volumes, named and not, all kinds of snapshots, attachments, a bucket; return ids."""
+    ids = {"v": peer.create("v", template="nvme", tags={"virt": "ovirt"})}
+    ids["unnamed"] = peer.create("", replication=2, bw=10, iops=0)
+    ids["free_unnamed"] = peer.create("")
+    ids["s"] = peer.snapshot("v", deleteAfter=1000, tags={"a": "b"})
+    ids["bound"] = peer.snapshot("v", "bound", bind=True)
+    peer.post("VolumeSnapshot/v", {})
+    ids["unnamed_s"] = peer.snapshot(f"~{ids['unnamed']}", "")
+    ids["free"] = peer.create("free")
+    ids["child"] = peer.post("VolumeCreate", {"name": "child", "parent": "s"})["globalId"]
+    ids["clone"] = peer.post("VolumeCreate", {"name": "clone", "baseOn": "v"})["globalId"]
+    peer.snapshot("clone", "doomed")
+    peer.post("SnapshotDelete/doomed", {})
+    peer.reassign({"volume": "v", "rw": [1], "ro": [2]}, {"snapshot": "s", "ro": [7]})
+    peer.reassign({"volume": f"~{ids['unnamed']}", "rw": [1]})
+    peer.post("KV/Create/bucket")
+    peer.post("KV/Set/bucket", {"set": {"key": "value"}})
+    return ids
+
+
+def named(value: Any, ids: Mapping[str, str]) -> Any:
+    """Return arguments with the ids in them."""
+    if isinstance(value, str):
+        return value.format_map(ids)
+    if isinstance(value, (list, tuple)):
+        return type(value)(named(each, ids) for each in value)
+    if isinstance(value, dict):
+        return {key: named(each, ids) for key, each in value.items()}
+    return value
+
+
+def field_names(value: Any) -> Iterator[str]:
+    """Yield the names of all fields in arguments; what users name is no field."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            if key not in ("tags", "set"):
+                yield from field_names(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from field_names(each)
