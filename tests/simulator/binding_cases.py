@@ -48,6 +48,51 @@ CASES: Mapping[str, Case] = {
     "clustersList": NOTHING,
     "remoteBridgesList": NOTHING,
     "maintenanceList": NOTHING,
+    # disks and groups
+    "serverDisksList": ((1,),),
+    "serverDiskDescribe": ((1, 101),),
+    "diskDescribe": ((101,),),
+    "diskSetDesc": ((101, {"description": "slot 1"}),),
+    "diskSoftEject": ((101,),),
+    "diskSoftEjectPause": ((101,),),
+    "diskSoftEjectCancel": ((101,),),
+    "diskScrubStart": ((101,),),
+    "diskScrubPause": ((101,),),
+    "diskScrubContinue": ((101,),),
+    "placementGroupUpdate": (
+        ("flash", {"addDisks": [101, 102]}),
+        ("flash", {"rename": "ssd", "addDisks": [201], "rmDisks": [102]}),
+    ),
+    "placementGroupDelete": (("idle",),),
+    # requests under way, relocator, balancer, maintenance
+    "allPeersActiveRequests": ((), ({"msecsTimeout": 500},)),
+    "clientActiveRequests": ((1,),),
+    "diskActiveRequests": ((101,),),
+    "volumeRelocatorStatus": NOTHING,
+    "volumeRelocatorDisks": NOTHING,
+    "volumeRelocatorVolumeDisks": OF_VOLUME,
+    "volumeRelocatorSnapshotDisks": OF_SNAPSHOT,
+    "volumeBalancerGetStatus": NOTHING,
+    "volumeBalancerVolumesStatus": NOTHING,
+    "volumeBalancerDisks": NOTHING,
+    "volumeBalancerVolumeDisks": OF_VOLUME,
+    "volumeBalancerSnapshotDisks": OF_SNAPSHOT,
+    "volumeBalancerVolumeDiskSets": OF_VOLUME,
+    "volumeBalancerSnapshotDiskSets": OF_SNAPSHOT,
+    "maintenanceSet": (
+        (
+            {
+                "nodeId": 2,
+                "duration": 600,
+                "description": "new memory",
+                "minOkReplicas": 1,
+                "maxReplicationDecrease": 1,
+                "votingSafetyMargin": 0,
+                "maxNodesInMaintenance": 2,
+            },
+        ),
+    ),
+    "maintenanceComplete": (({"nodeId": 1},),),
     # volumes
     "volumesList": NOTHING,
     "volumesStatus": NOTHING,
@@ -195,6 +240,8 @@ def filled(peer: Peer) -> dict[str, str]:
     peer.post("SnapshotDelete/doomed", {})
     peer.reassign({"volume": "v", "rw": [1], "ro": [2]}, {"snapshot": "s", "ro": [7]})
     peer.reassign({"volume": f"~{ids['unnamed']}", "rw": [1]})
+    peer.post("PlacementGroupUpdate/idle", {"addDisks": [101]})
+    peer.post("MaintenanceSet", {"nodeId": 1, "duration": 600, "description": ""})
     peer.post("KV/Create/bucket")
     peer.post("KV/Set/bucket", {"set": {"key": "value"}})
     return ids
