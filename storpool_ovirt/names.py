@@ -230,6 +230,16 @@ def address(global_id: str) -> str:
     return f"~{global_id}"
 
 
+def kept_id(name: str | None) -> str | None:
+    """Return the global id in the name that StorPool gives an unnamed volume at a revert, `~old`.
+
+    It is None for any other name. An unnamed one is listed so too, with the id that it has. Nobody
+    else can give such a name (`storpool.sptypes.VolumeName`).
+    """
+    global_id = (name or "")[1:]
+    return global_id if name == address(global_id) and GLOBAL_ID.match(global_id) else None
+
+
 def cluster_of(global_id: str) -> str:
     """Return the cluster part of a global id: `bgu4.n` of `bgu4.n.a1z`."""
     return global_id.rsplit(".", 1)[0]

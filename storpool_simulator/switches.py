@@ -98,6 +98,9 @@ _ALL = (
         " all [pve 7d8e8b0], none",
     ),
     _choice(
+        "preserved_id", _BOOLEAN, "a volume is shown with its first id as preservedGlobalId [addon]"
+    ),
+    _choice(
         "kept_id_counts",
         ("false", "true"),
         "the id that a reverted unnamed volume keeps as its name counts among the 200 bytes",

@@ -35,7 +35,8 @@ class Volume:
     `SnapshotSummary`).
 
     `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in
-    seconds since 1970, `serial` orders what was made in the same second.
+    seconds since 1970, `serial` (the visible id, which stays over a revert) orders what was made in
+    the same second. `first_id` is the global id that it had before any revert, where that is told.
     """
 
     kind: str
@@ -50,6 +51,7 @@ class Volume:
     parent: str = ""
     created_at: float = 0.0
     serial: int = 0
+    first_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,23 @@ class Attachment:
     access_mode: str
 
     def is_of(self, global_id: str, name: str | None) -> bool:
-        """Return whether this is an attachment of that object; older releases give a name and no
-        global id."""
-        if self.global_id is not None:
-            return self.global_id == global_id
-        return self.name in (names.address(global_id), name)
+        """Return whether this is an attachment of that object.
+
+        Older releases give a name and no global id. After a revert the id is another one, and an
+        unnamed volume has its old id as its name: that, StorPool alone gives.
+        """
+        if self.global_id == global_id or self.name == names.address(global_id):
+            return True
+        is_told = self.global_id is None or names.kept_id(name) is not None
+        return is_told and self.name == name
+
+    def may_be_of(self, global_id: str, name: str | None) -> bool:
+        """Return whether this may be an attachment of that object.
+
+        A volume with a name may get another id by a revert too, and then its name is all that this
+        list tells. So "not attached" is said only of what is not meant by its name either.
+        """
+        return self.is_of(global_id, name) or (name is not None and self.name == name)
 
 
 @dataclass(frozen=True)
@@ -185,6 +199,7 @@ def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         parent=text(raw, "parentName", ""),
         created_at=float(number(raw, "creationTimestamp", 0)),
         serial=number(raw, "visibleVolumeId", 0),
+        first_id=global_id(raw, "preservedGlobalId", None),
     )
 
 

@@ -142,7 +142,7 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
         )
     if entry.snapshot:
         view.update(_snapshot_part(cluster, entry))
-    else:
+    elif cluster.switches.on("preserved_id"):
         view["preservedGlobalId"] = entry.global_id  # the first one [addon]
     return view
 

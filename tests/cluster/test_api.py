@@ -202,8 +202,26 @@ def test_attachments_are_matched_by_global_id_or_by_name() -> None:
     assert not one.is_of("abcd.e.2", "ovirt--x"), (
         "a name that was taken over does not count against an id"
     )
+    assert one.may_be_of("abcd.e.2", "ovirt--x"), "nor does it say that it is not attached"
+    assert not one.may_be_of("abcd.e.2", "ovirt--z")
+    assert not one.may_be_of("abcd.e.2", None)
     assert two.is_of("abcd.e.2", "ovirt--y")
     assert three.is_of("abcd.e.3", "ovirt--z")
+
+
+def test_attachments_of_a_reverted_volume_are_matched_by_the_id_that_it_had() -> None:
+    """An unnamed volume has another id after a revert, and the old one as its name: it is attached
+    by either, also for a list of before the revert [git 76ce668]."""
+    before, after = (
+        api.Attachment("~abcd.e.3", "abcd.e.3", 1, "rw"),
+        api.Attachment("~abcd.e.3", "abcd.e.9", 1, "rw"),
+    )
+    for each in (before, after):
+        assert each.is_of("abcd.e.3", "ovirt--x")
+        assert each.is_of("abcd.e.9", "~abcd.e.3")
+        assert not each.may_be_of("abcd.e.5", "ovirt--x")
+    assert after.is_of("abcd.e.9", None)
+    assert not before.may_be_of("abcd.e.9", None)
 
 
 ODD = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "STORPOOL_SIMULATOR_SWITCHES"
 # What was the default until the sources of docs/simulator.md were read again: the run `old`.
-OLD: dict[str, str] = {}
+OLD: dict[str, str] = {"revert_identity": "keep", "preserved_id": "false"}
 
 
 def switches(text: str | None = None) -> dict[str, str]:

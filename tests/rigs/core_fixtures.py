@@ -74,12 +74,21 @@ class Core:
     def set_client(self, client_id: int, **state: object) -> None:
         """Change what a host is, through the control port: `status` down or running, `open`
         devices."""
+        self._post(f"/simulator/clients/{client_id}", state)
+
+    def post(self, query: str, body: object) -> Any:
+        """Make a call of the API as others do, also with what the binding does not send."""
+        return self._post(f"/ctrl/1.0/{query}", body)["data"]
+
+    def _post(self, path: str, body: object) -> Any:
         connection = http.client.HTTPConnection(self.simulator.host, self.simulator.port)
         headers = {"Authorization": f"Storpool v1:{TOKEN}"}
-        connection.request("POST", f"/simulator/clients/{client_id}", json.dumps(state), headers)
+        connection.request("POST", path, json.dumps(body), headers)
         answer = connection.getresponse()
-        assert answer.status == http.client.OK, answer.read()
+        document = answer.read()
+        assert answer.status == http.client.OK, document
         connection.close()
+        return json.loads(document)
 
     def queries(self) -> tuple[str, ...]:
         """Return the queries since the last call of this, oldest first."""

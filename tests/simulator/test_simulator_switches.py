@@ -37,6 +37,7 @@ EXPECTED = {
     "config_wait_down": {"block": "waits", "error": "invalidParam"},
     "revert_attached": {"open": "ok busy", "attached": "busy busy", "allow": "ok ok"},
     "revert_identity": {"unnamed": "same other", "all": "other other", "keep": "same same"},
+    "preserved_id": {"true": "same", "false": "None"},
     "kept_id_counts": {"false": "ok", "true": "invalidParam"},
     "revert_size": {"keep": "2", "snapshot": "1"},
     "revert_limits": {"keep": "5", "snapshot": "-"},
@@ -241,6 +242,15 @@ def _revert_identity(peer: Peer) -> str:
     ids = [peer.volume("v")["globalId"], peer.post("VolumeCreate", {"size": GIB})["globalId"]]
     new = [peer.post(f"VolumeRevert/~{one}", {"toSnapshot": "s"})["globalId"] for one in ids]
     return " ".join("same" if before == after else "other" for before, after in zip(ids, new))
+
+
+@scene
+def _preserved_id(peer: Peer) -> str:
+    """[addon]."""
+    shown = peer.volume("v")
+    assert "preservedGlobalId" not in peer.shot(f"~{peer.snapshot('v')}")
+    first = shown.get("preservedGlobalId")
+    return "same" if first == shown["globalId"] else str(first)
 
 
 @scene

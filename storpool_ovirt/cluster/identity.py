@@ -1,0 +1,156 @@
+"""Whether two things that were seen are one object of StorPool's.
+
+A global id belongs to one object for ever, but an object may get another one: VolumeRevert replaces
+a volume without a name by a new one (python-storpool 76ce668), and for others "it may change" too
+(pve-storpool 7d8e8b0). What stays is the visible id. The old id becomes the name of an unnamed
+volume, `~old`, and StorPool looks for an id that nothing has among the names; the first id of a
+volume is its `preservedGlobalId` in newer releases. So who has an id that leads nowhere has lost
+sight of the object, and it may live on.
+
+It is found again by its name, its tags and what StorPool itself says of its past, all of them: a
+name and tags can be given to anything by anybody. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, volumes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of an object from when it was made or last seen.
+
+    `name` is the one it should have, `tags` are those that say whose it is. `visible_id` is 0 and
+    `first_id` None where they were never seen.
+    """
+
+    kind: str
+    global_id: str
+    name: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    visible_id: int = 0
+    first_id: str | None = None
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The global ids that it has had, as far as they are known."""
+        return frozenset(filter(None, (self.global_id, self.first_id)))
+
+
+class Verdict(enum.Enum):
+    """What something that was found is to something that is known."""
+
+    SAME = "the same, under the same global id"
+    DRIFTED = "the same, under another global id"
+    UNPROVED = "perhaps the same"
+    OTHER = "another object"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict, and the reason for any but SAME, fit to follow "it"."""
+
+    verdict: Verdict
+    why: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it is proved to be the same object."""
+        return self.verdict in (Verdict.SAME, Verdict.DRIFTED)
+
+
+def ids_of(there: api.Volume) -> tuple[str, ...]:
+    """Return the global ids that lead, or led, to an object by its own word: that of now first."""
+    found = (there.global_id, names.kept_id(there.name), there.first_id)
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def judge(known: Known, there: api.Volume) -> Judgement:
+    """Return what an object that was found under a known one's id or name is to it.
+
+    Name, tags and StorPool's own word (the visible id, the first id, or `~old` as its name) have to
+    agree, and nothing may speak against it.
+    """
+    if there.kind != known.kind:
+        return Judgement(Verdict.OTHER, f"is a {there.kind}")
+    if there.global_id == known.global_id:
+        return Judgement(Verdict.SAME)
+    against = _against(known, there)
+    if against:
+        return Judgement(Verdict.OTHER, against)
+    missing = _missing(known, there)
+    if missing:
+        return Judgement(Verdict.UNPROVED, missing)
+    return Judgement(Verdict.DRIFTED, f"was ~{known.global_id}, and got another id by a revert")
+
+
+def find(client: api.Client, known: Known) -> api.Volume:
+    """Return an object as it is now, by its id, or else by its name: two calls only where the id
+    leads nowhere.
+
+    Raises NotFound when it is not there, Conflict when something that is not proved to be it has
+    its name.
+    """
+    try:
+        return volumes.read(client, known.kind, names.address(known.global_id))
+    except errors.NotFound:
+        if known.name is None or names.kept_id(known.name):
+            raise
+        there = volumes.read(client, known.kind, known.name)
+    found = judge(known, there)
+    if found.is_same:
+        return there
+    raise errors.Conflict(
+        f"{known.kind} {known.name} (~{known.global_id})",
+        f"is not there, and ~{there.global_id}, which has its name, {found.why}",
+        "nothing was changed; see storpool-ovirt audit",
+    )
+
+
+def are_one(client: api.Client, kind: str, one: str, other: str) -> bool:
+    """Return whether two global ids are those of one object, by its own word; raise NotFound where
+    neither leads anywhere."""
+    if one == other:
+        return True
+    try:
+        there = volumes.read(client, kind, names.address(one))
+    except errors.NotFound:
+        one, other = other, one
+        there = volumes.read(client, kind, names.address(one))
+    if other in ids_of(there):
+        return True
+    try:
+        return volumes.read(client, kind, names.address(other)).global_id == there.global_id
+    except errors.NotFound:
+        return False
+
+
+def _against(known: Known, there: api.Volume) -> str:
+    """Return what proves that they are two objects, "" for nothing."""
+    if known.visible_id and there.serial and known.visible_id != there.serial:
+        return f"has the visible id {there.serial}, not {known.visible_id}"
+    if there.first_id is None or there.first_id in known.ids:
+        return ""
+    if known.first_id is not None or there.first_id == there.global_id:
+        # What has its first id never had another one.
+        return f"was ~{there.first_id} when it was made"
+    return ""
+
+
+def _missing(known: Known, there: api.Volume) -> str:
+    """Return which of the three proofs is missing, "" for none."""
+    is_kept = names.kept_id(there.name) in known.ids
+    if not (is_kept or (known.name is not None and there.name == known.name)):
+        return f"has the name {names.shown(there.name)}"
+    wrong = sorted(key for key, value in known.tags.items() if there.tags.get(key) != value)
+    if wrong or not known.tags:
+        return f"does not carry its tags ({', '.join(wrong) or 'none are known'})"
+    is_told = known.visible_id and known.visible_id == there.serial
+    if not (is_kept or is_told or there.first_id in known.ids):
+        return "has its name and tags, but nothing of StorPool's tells that it is the same"
+    return ""
