@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Callable
 
 from storpool_simulator import errors, switches
 from storpool_simulator.devices import devices, storage
@@ -22,9 +23,8 @@ from storpool_simulator.model.objects import Attachment, Entry
 
 _log = logging.getLogger(__name__)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-# The generation before a change, and the touched rows as they were: kind, key, row or None.
-_PastChange = tuple[int, list[tuple[str, Any, Any]]]
 PAST_CHANGES = 256  # our own limit: as far back as an instance of the management can be behind here
+PAST_ROWS = 1_000_000  # and so many rows at most, so that changes of all objects do not fill memory
 
 
 class Change:
@@ -62,7 +62,8 @@ class Cluster:
         self.declared_open: dict[int, set[str]] = {}
         self.forced: list[tuple[str, int]] = []
         self.closed = False
-        self._past: collections.deque[_PastChange] = collections.deque(maxlen=PAST_CHANGES)
+        self._past: collections.deque[catalog.PastChange] = collections.deque()
+        self._past_rows = 0
         self._store = store
         self._wall_clock = wall_clock
 
@@ -97,6 +98,7 @@ class Cluster:
             self._check_open()
             change = Change()
             before = self.catalog.metas.rows.get(0)
+            tallies = self.catalog.tallies()
             try:
                 yield change
                 self._collect(change)
@@ -110,7 +112,7 @@ class Cluster:
                     _silent(undo)
                 raise
             if before is not None:  # else it has just been made: there is no past
-                self._past.append((before.generation, self.catalog.journal.before()))
+                self._remember(self.catalog.past_change(before.generation, tallies))
             self.catalog.journal.forget()
             for step in change.after:
                 step()
@@ -176,8 +178,20 @@ class Cluster:
         """
         with self.lock:
             wanted = self.generation - changes
-            undone = [rows for generation, rows in reversed(self._past) if generation >= wanted]
-            return _Past(self, self.catalog.as_before(undone))
+            newest_first = reversed(self._past)
+            undone = list(itertools.takewhile(lambda one: one.generation >= wanted, newest_first))
+            return _Past(self, catalog.Picture(self.catalog, undone))
+
+    def picture(self) -> Cluster:
+        """Return this cluster as it is now and stays: for reading without the lock."""
+        with self.lock:
+            return _Past(self, catalog.Picture(self.catalog, ()))
+
+    def _remember(self, change: catalog.PastChange) -> None:
+        self._past.append(change)
+        self._past_rows += len(change.rows)
+        while len(self._past) > PAST_CHANGES or self._past_rows > PAST_ROWS:
+            self._past_rows -= len(self._past.popleft().rows)
 
     # devices
 
@@ -240,13 +254,17 @@ class Cluster:
 
         Only their amount of data can have changed since it was last measured.
         """
+        then = self.picture()
+        writable = {one.global_id for one in then.catalog.attachments if not one.read_only}
+        entries = [then.catalog.entries.rows[global_id] for global_id in writable]
+        measured = [(entry, then.measure(entry)) for entry in entries]  # without the lock
+        differing = [(entry, new) for entry, new in measured if new is not entry]
+        if not differing:
+            return
         with self.change(quiet=True):
-            writable = {one.global_id for one in self.catalog.attachments if not one.read_only}
-            for global_id in writable:
-                entry = self.catalog.entries.rows[global_id]
-                measured = self.measure(entry)
-                if measured is not entry:
-                    self.catalog.entries.put(measured)
+            for entry, new in differing:
+                if self.catalog.entries.get(entry.global_id) is entry:
+                    self.catalog.entries.put(new)
 
     def parent(self, entry: Entry) -> Entry | None:
         """Return the snapshot on which an object stands, or None."""
@@ -302,7 +320,7 @@ class Cluster:
 
 
 class _Past(Cluster):
-    """A cluster as it was: nothing becomes due in it, and nothing is measured."""
+    """A cluster as it was: nothing becomes due in it, nothing is measured, nothing is changed."""
 
     def __init__(self, cluster: Cluster, then: catalog.Catalog) -> None:
         self.__dict__.update(vars(cluster))
@@ -313,6 +331,10 @@ class _Past(Cluster):
 
     def measure_attached(self) -> None:
         """Do nothing: nothing is measured in the past."""
+
+    def picture(self) -> Cluster:
+        """Return itself: it is one."""
+        return self
 
 
 def _silent(undo: Callable[[], None]) -> None:

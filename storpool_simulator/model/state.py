@@ -6,15 +6,19 @@ kernel, which keeps it when we are killed. No more than that is promised.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from storpool_simulator import errors
 
+Row = TypeVar("Row")
+_AT_ONCE = 5_000  # rows: measured, more make it no faster
 _SCHEMA = """
 create table if not exists row (
     kind text not null, key text not null, value text not null, primary key (kind, key)
@@ -39,10 +43,20 @@ class Store:
         self._base.execute("pragma synchronous=off")
         self._base.execute(_SCHEMA)
 
-    def read(self, kind: str) -> Iterator[dict[str, object]]:
-        """Yield all rows of a kind."""
-        for (value,) in self._base.execute("select value from row where kind = ?", (kind,)):
-            yield json.loads(value)
+    def read(self, kind: str, row_type: type[Row]) -> Iterator[Row]:
+        """Yield all rows of a kind as values of this type.
+
+        They are parsed many at a time: equal keys become one string then, and a call less is made
+        for each row.
+        """
+        names = [field.name for field in dataclasses.fields(row_type)]  # type: ignore[arg-type]
+        found = self._base.execute("select value from row where kind = ?", (kind,))
+        while True:
+            values = [value for (value,) in found.fetchmany(_AT_ONCE)]
+            if not values:
+                return
+            for row in json.loads(f"[{','.join(values)}]"):
+                yield _made(row_type, names, row)
 
     def write(self, rows: Sequence[tuple[str, str, object]]) -> None:
         """Keep changed rows, drop those that are None: all of them or none."""
@@ -68,6 +82,13 @@ class Store:
         """Close the file and let the next simulator have the folder."""
         self._base.close()
         os.close(self._guard)
+
+
+def _made(row_type: type[Row], names: Sequence[str], row: dict[str, object]) -> Row:
+    try:
+        return row_type(*[row[name] for name in names])
+    except KeyError:  # written before the type had all its fields
+        return row_type(**row)
 
 
 def _hold(path: Path) -> int:
