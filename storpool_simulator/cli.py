@@ -99,11 +99,22 @@ def _bytes(text: str) -> int:
     return int(number) * _UNITS[unit] // objects.SECTOR_SIZE * objects.SECTOR_SIZE
 
 
-def _host(text: str) -> tuple[int, Path]:
-    number, _, folder = text.partition("=")
+def _host(text: str) -> tuple[str | None, int, Path]:
+    """Return the cluster (None: the first one), the client's id and the folder."""
+    where, _, folder = text.partition("=")
+    cluster, slash, number = where.rpartition("/")
     if not number.isdigit() or not 1 <= int(number) <= objects.MAX_CLIENT_ID or not folder:
-        raise ValueError(f"'{text}' is not ID=HOSTDIR with an id from 1 to {objects.MAX_CLIENT_ID}")
-    return int(number), Path(folder)
+        raise ValueError(
+            f"'{text}' is not [CLUSTER/]ID=HOSTDIR with an id from 1 to {objects.MAX_CLIENT_ID}"
+        )
+    return cluster if slash else None, int(number), Path(folder)
+
+
+def _cluster(text: str) -> tuple[str, str]:
+    name, equals, cluster_id = text.partition("=")
+    if not equals:
+        raise ValueError(f"'{text}' is not NAME=ID")
+    return _cluster_name(name), _cluster_id(cluster_id)
 
 
 def _switch(text: str) -> tuple[str, str]:
@@ -145,7 +156,7 @@ def _cluster_name(text: str) -> str:
 )
 @click.option(
     "--host",
-    type=_Parsed("ID=HOSTDIR", _host),
+    type=_Parsed("[CLUSTER/]ID=HOSTDIR", _host),
     multiple=True,
     help="A client and its folder; repeatable.",
 )
@@ -154,6 +165,12 @@ def _cluster_name(text: str) -> str:
 )
 @click.option("--cluster-id", type=_Parsed("ID", _cluster_id), help="Such as abcd.e.")
 @click.option("--cluster-name", type=_Parsed("NAME", _cluster_name), help="For RemoteCommand.")
+@click.option(
+    "--cluster",
+    type=_Parsed("NAME=ID", _cluster),
+    multiple=True,
+    help="A further cluster that knows the others; repeatable.",
+)
 @click.option(
     "--switch",
     type=_Parsed("NAME=VALUE", _switch),
@@ -165,28 +182,32 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
     token: str,
     state: Path,
     template: tuple[tuple[str, int | None], ...],
-    host: tuple[tuple[int, Path], ...],
+    host: tuple[tuple[str | None, int, Path], ...],
     devices: str,
     cluster_id: str | None,
     cluster_name: str | None,
+    cluster: tuple[tuple[str, str], ...],
     switch: tuple[tuple[str, str], ...],
 ) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    if len(dict(host)) != len(host):
-        raise click.UsageError("a host id is given twice")
+    if len(dict(cluster)) != len(cluster):
+        raise click.UsageError("a cluster is given twice")
+    hosts = _hosts_by_cluster(host, dict(cluster))
     try:
         simulator = embedded.running(
             state,
             token=token,
             templates=dict(template),
-            hosts=dict(host),
+            hosts=hosts.pop(None),
             devices=devices,
             listen=listen,
             cluster_id=cluster_id,
             cluster_name=cluster_name,
             switches=dict(switch),
+            clusters=dict(cluster),
+            cluster_hosts={name: given for name, given in hosts.items() if name is not None},
         )
         with simulator as ready:
             _announce(ready)
@@ -195,13 +216,32 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
         raise click.UsageError(problem.descr) from None
 
 
+def _hosts_by_cluster(
+    hosts: tuple[tuple[str | None, int, Path], ...], clusters: dict[str, str]
+) -> dict[str | None, dict[int, Path]]:
+    """Return the hosts of each cluster; those of the first one are at None."""
+    by_cluster: dict[str | None, dict[int, Path]] = {None: {}, **{name: {} for name in clusters}}
+    for cluster, client_id, folder in hosts:
+        if cluster not in by_cluster:
+            raise click.UsageError(f"--host names the cluster '{cluster}', and no --cluster does")
+        if client_id in by_cluster[cluster]:
+            raise click.UsageError("a host id is given twice")
+        by_cluster[cluster][client_id] = folder
+    return by_cluster
+
+
 def _announce(ready: embedded.Simulator) -> None:
-    facts = {
-        "address": ready.address,
-        "host": ready.host,
-        "port": ready.port,
-        "cluster_id": ready.cluster_id,
-        "devices": ready.devices,
-    }
+    facts: dict[str, Any] = {**_facts(ready), "devices": ready.devices}
+    if ready.others:
+        facts["clusters"] = {name: _facts(other) for name, other in ready.others.items()}
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
+
+
+def _facts(one: embedded.Simulator) -> dict[str, Any]:
+    return {
+        "address": one.address,
+        "host": one.host,
+        "port": one.port,
+        "cluster_id": one.cluster_id,
+    }

@@ -39,6 +39,10 @@ class ApiError(Exception):
         self.status = status or type(self).status
         self.transient = transient
 
+    def facts(self) -> dict[str, object]:
+        """Return the error as it goes over the wire."""
+        return {"name": self.name, "descr": self.descr, "transient": self.transient}
+
 
 class NoSuchObjectError(ApiError):
     """Something named in the path or in the body is unknown [cinder] [csi]."""

@@ -143,6 +143,36 @@ _ALL = (
         "sizes may exceed the template's capacity in sum (thin provisioning)",
     ),
     _choice("list_order", ("created", "reversed"), "order of lists; nothing is promised"),
+    _choice(
+        "bridge_down_error",
+        ("multiCluster", "notReady"),
+        "error name for a cluster that can not be reached [addon mc], the second one transient",
+    ),
+    _choice(
+        "mc_unreachable",
+        ("error", "omit"),
+        "a MultiCluster/ call while a cluster can not be reached: an error, or it is left out",
+    ),
+    _choice(
+        "mc_create_from",
+        ("owner", "refuse"),
+        "MultiCluster/VolumeCreate from an object of another cluster: made there, or refused",
+    ),
+    _choice(
+        "mc_group",
+        ("refuse", "split"),
+        "a MultiCluster/ group over two clusters: refused, or a group in each",
+    ),
+    _choice(
+        "mc_generation",
+        ("asked", "owner"),
+        "whose generation a MultiCluster/ reply has: the asked cluster's, or the object's owner's",
+    ),
+    _choice(
+        "snapshot_update_multicluster",
+        _BOOLEAN,
+        "SnapshotUpdate has a MultiCluster/ form [addon mc]; the binding knows none [spapi]",
+    ),
     Switch(
         "lag",
         (),

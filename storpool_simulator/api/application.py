@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from werkzeug.wrappers import Request, Response
 
 from storpool_simulator import errors
-from storpool_simulator.api import calls, control, faults, recorder
+from storpool_simulator.api import calls, control, faults, multicluster, recorder
 from storpool_simulator.devices import devices
 from storpool_simulator.model.cluster import Cluster
 
@@ -160,8 +160,7 @@ class Application:
 
     def _answer(self, request: Request, target: _Target, cluster: Cluster) -> Response:
         try:
-            data, generation = self._data(request, target, cluster)
-            return _reply({"generation": generation, "data": data})
+            return _reply(self._data(request, target, cluster))
         except errors.ApiError as error:
             return self._refusal(error, cluster=cluster)
         except devices.DeviceError as error:
@@ -173,12 +172,9 @@ class Application:
     def _internal_error(self, descr: str) -> Response:
         return self._refusal(errors.ApiError(descr, name="internalError", status=500))
 
-    def _data(self, request: Request, target: _Target, cluster: Cluster) -> tuple[Any, int]:
-        meta = cluster.catalog.meta
-        if target.cluster not in (None, meta.cluster_name, f"~{meta.cluster_id}"):
-            name = self._cluster.switches["unknown_cluster_error"]
-            descr = f"Cluster '{target.cluster}' is not connected."
-            raise errors.ApiError(descr, name=name, status=404)
+    def _data(self, request: Request, target: _Target, cluster: Cluster) -> dict[str, Any]:
+        if target.cluster is not None:
+            cluster = cluster.federation.named(cluster, target.cluster)
         query = self._query(request.method, target)
         args = target.args
         if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash
@@ -187,12 +183,13 @@ class Application:
             raise self._unknown(f"{target.query} takes {query.arity} names in its path.", 404)
         body = self._parsed_body(request)
         call = calls.Call(target.query, cluster, args, body, target.multi_cluster)
-        data, generation = calls.answer(query, call)
-        if not target.all_clusters:
-            return data, generation
-        response = {"data": data, "generation": generation}
-        row = {"clusterId": meta.cluster_id, "clusterName": meta.cluster_name, "response": response}
-        return {"clusters": [row]}, generation
+        if target.all_clusters:
+            data = multicluster.of_each(query, call)
+            return {"generation": cluster.generation, "data": data}
+        answer = calls.answer(query, call)
+        reply = {"generation": answer.generation, "data": answer.data}
+        # beside the data of a MultiCluster call: the cluster that has the object [addon mc]
+        return {**reply, "clusterId": answer.cluster_id} if target.multi_cluster else reply
 
     def _query(self, method: str, target: _Target) -> calls.Query:
         query = calls.TABLE.get(target.query)
@@ -209,9 +206,8 @@ class Application:
             return query.name in calls.ALL_CLUSTERS
         if not target.multi_cluster:
             return query.plain
-        if query.name == "VolumesAndSnapshotsList":
-            return query.multi_cluster and self._cluster.switches.on("list_multicluster")
-        return query.multi_cluster
+        doubt = calls.DOUBTFUL.get(query.name)
+        return query.multi_cluster and (doubt is None or self._cluster.switches.on(doubt))
 
     def _unknown(self, descr: str, status: int) -> errors.ApiError:
         name = self._cluster.switches["unknown_query_error"]
@@ -236,10 +232,10 @@ class Application:
     def _refusal(
         self, error: errors.ApiError, *, fixed: bool = False, cluster: Cluster | None = None
     ) -> Response:
-        facts = {"name": error.name, "descr": error.descr, "transient": error.transient}
         by_name = fixed or self._cluster.switches["error_status"] == "by_name"
         status = error.status if by_name else 500
-        return _reply({"error": facts, "generation": (cluster or self._cluster).generation}, status)
+        generation = (cluster or self._cluster).generation
+        return _reply({"error": error.facts(), "generation": generation}, status)
 
 
 def _target(rest: str) -> _Target:

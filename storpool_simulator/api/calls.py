@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from storpool_simulator import errors, switches
-from storpool_simulator.api import machine_calls, views
+from storpool_simulator.api import machine_calls, multicluster, neighbour_calls, views
 from storpool_simulator.model import (
     attachments,
     fields,
@@ -24,16 +24,23 @@ from storpool_simulator.model import (
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry
 
+# What a handler puts beside its reply: the id of the cluster that did it.
+_CLUSTER = " cluster"
+
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the parts of its path, and its parsed body (None when there was none)."""
+    """One call: the parts of its path, and its parsed body (None when there was none).
+
+    `single` is a call with MultiCluster that is about its cluster alone: a row of AllClusters.
+    """
 
     query: str
     cluster: Cluster
     args: tuple[str, ...]
     body: Any
     multi_cluster: bool
+    single: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +68,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Query:
-    """One row of the table; `arity` is the number of path components after the query."""
+    """One row of the table; `arity` is the number of path components after the query.
+
+    `names_object`: with MultiCluster it is answered by the cluster that has what the path names.
+    """
 
     name: str
     method: str
@@ -69,28 +79,53 @@ class Query:
     arity: int = 0
     plain: bool = True
     multi_cluster: bool = False
+    names_object: bool = False
 
 
-def answer(query: Query, call: Call) -> tuple[Any, int]:
-    """Carry out a call; return the `data` of its reply, and the generation that it is of.
+@dataclass(frozen=True)
+class Answer:
+    """The `data` of a reply, the generation that it is of, and the cluster that answered."""
+
+    data: Any
+    generation: int
+    cluster_id: str
+
+
+def answer(query: Query, call: Call) -> Answer:
+    """Carry out a call.
 
     The data of a POST has `ok` and `generation` beside what the call returns [spapi].
     """
+    if not call.multi_cluster:
+        return _answer(query, call, call.cluster)
+    with call.cluster.lock:  # who has an object does not change before the call is carried out
+        for member in call.cluster.federation.clusters:
+            member.tend()
+        return _answer(query, multicluster.at_owner(query, call), call.cluster)
+
+
+def _answer(query: Query, call: Call, asked: Cluster) -> Answer:
     call.cluster.tend()
+    counted = asked if call.switches["mc_generation"] == "asked" else call.cluster
     if query.method == "GET":
         with call.cluster.lock:
-            return query.handle(call), call.cluster.generation
-    extra = query.handle(call)
-    generation = call.cluster.generation
-    return {"ok": True, "generation": generation, **(extra or {})}, generation
+            return Answer(query.handle(call), counted.generation, call.cluster.cluster_id)
+    extra = query.handle(call) or {}
+    answered = extra.pop(_CLUSTER, call.cluster.cluster_id)
+    return Answer(
+        {"ok": True, "generation": counted.generation, **extra}, counted.generation, answered
+    )
 
 
 # volumes
 
 
 def _volume_create(call: Call) -> dict[str, Any]:
-    volume, transient = volumes.create(call.cluster, requests.volume_create(call.fields()))
-    reply = {"globalId": volume.wire_id}
+    request = requests.volume_create(call.fields())
+    multicluster.check_names(call, [request.name])
+    call = multicluster.maker(call, request.parent or request.base_on)
+    volume, transient = volumes.create(call.cluster, request)
+    reply = {_CLUSTER: call.cluster.cluster_id, "globalId": volume.wire_id}
     if volume.name is None:
         reply["name"] = volume.listed_name
     if transient is not None and transient.name is not None:
@@ -99,7 +134,9 @@ def _volume_create(call: Call) -> dict[str, Any]:
 
 
 def _volume_update(call: Call) -> dict[str, Any]:
-    volume = volumes.update(call.cluster, call.name, requests.volume_update(call.fields()))
+    request = requests.volume_update(call.fields())
+    multicluster.check_names(call, [request.rename])
+    volume = volumes.update(call.cluster, call.name, request)
     return {"name": volume.listed_name} if call.switches.on("update_name") else {}
 
 
@@ -146,7 +183,9 @@ def _abandon_disk(call: Call) -> None:
 
 
 def _snapshot_create(call: Call) -> dict[str, Any]:
-    snapshot = snapshots.create(call.cluster, call.name, requests.snapshot_create(call.fields()))
+    request = requests.snapshot_create(call.fields())
+    multicluster.check_names(call, [request.name])
+    snapshot = snapshots.create(call.cluster, call.name, request)
     reply = {"snapshotGlobalId": snapshot.wire_id, "snapshotVisibleVolumeId": snapshot.number}
     if snapshot.auto_name and snapshot.name is not None:
         reply["autoName"] = snapshot.name
@@ -154,12 +193,18 @@ def _snapshot_create(call: Call) -> dict[str, Any]:
 
 
 def _group_snapshot(call: Call) -> dict[str, Any]:
-    pairs = snapshots.create_group(call.cluster, requests.group_snapshot(call.fields()))
+    group = requests.group_snapshot(call.fields())
+    multicluster.check_names(call, [request.name for _, request in group])
+    pairs = []
+    for cluster, part in multicluster.groups(call, group):
+        pairs += snapshots.create_group(cluster, part)
     return snapshots.group_reply(pairs)
 
 
 def _snapshot_update(call: Call) -> None:
-    snapshots.update(call.cluster, call.name, requests.snapshot_update(call.fields()))
+    request = requests.snapshot_update(call.fields())
+    multicluster.check_names(call, [request.rename])
+    snapshots.update(call.cluster, call.name, request)
 
 
 def _snapshot_delete(call: Call) -> None:
@@ -234,7 +279,7 @@ def _get(name: str, handle: Callable[[Call], Any], arity: int = 0) -> Query:
 
 def _listed(name: str, view: Callable[[Cluster, bool], Any]) -> Query:
     def handle(call: Call) -> Any:
-        return view(call.cluster, call.multi_cluster)
+        return multicluster.merged(call, view)
 
     return Query(name, "GET", handle, multi_cluster=True)
 
@@ -243,20 +288,21 @@ def _volume(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
     def handle(call: Call) -> Any:
         return view(call.cluster, call.volume(), call.multi_cluster)
 
-    return Query(name, "GET", handle, arity=1, multi_cluster=True)
+    return Query(name, "GET", handle, arity=1, multi_cluster=True, names_object=True)
 
 
 def _snapshot(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
     def handle(call: Call) -> Any:
         return view(call.cluster, call.snapshot(), call.multi_cluster)
 
-    return Query(name, "GET", handle, arity=1, multi_cluster=True)
+    return Query(name, "GET", handle, arity=1, multi_cluster=True, names_object=True)
 
 
 def _post(
     name: str, handle: Callable[[Call], Any], arity: int = 0, *, multi_cluster: bool = False
 ) -> Query:
-    return Query(name, "POST", handle, arity, multi_cluster=multi_cluster)
+    names = multi_cluster and arity == 1
+    return Query(name, "POST", handle, arity, multi_cluster=multi_cluster, names_object=names)
 
 
 _TABLE = (
@@ -269,9 +315,7 @@ _TABLE = (
     _get("ClientConfigWait", _client_config_wait, 1),
     *(Query(*row) for row in machine_calls.ROWS),
     _get("FaultSetsList", lambda _call: {}),
-    _get("LocationsList", lambda call: {"locations": machines.locations(call.cluster)}),
-    _get("ClustersList", lambda call: {"clusters": machines.clusters(call.cluster)}),
-    _get("RemoteBridgesList", lambda _call: {"remoteBridges": []}),
+    *(Query(*row) for row in neighbour_calls.ROWS),
     _get("SnapshotsRemoteList", lambda _call: {"snapshots": []}),
     _get("VolumesRemoteList", lambda _call: {"volumes": []}),
     _get("ExportsList", lambda _call: {"exports": []}),
@@ -301,7 +345,7 @@ _TABLE = (
     _snapshot("SnapshotGetInfo", views.info),
     _post("VolumeSnapshot", _snapshot_create, 1, multi_cluster=True),
     _post("VolumesGroupSnapshot", _group_snapshot, multi_cluster=True),
-    _post("SnapshotUpdate", _snapshot_update, 1),
+    _post("SnapshotUpdate", _snapshot_update, 1, multi_cluster=True),
     _post("SnapshotDelete", _snapshot_delete, 1, multi_cluster=True),
     _post("SnapshotDeleteById", _snapshot_delete_by_id, 1),
     _listed("AttachmentsList", views.attachment_list),
@@ -331,5 +375,17 @@ _TABLE = (
     _post("KV/Set", _bucket_set, 1),
 )
 TABLE = {query.name: query for query in _TABLE}
-# The queries that are known to have an AllClusters form [cs-up].
-ALL_CLUSTERS = ("VolumesSpace", "VolumeTemplatesStatus", "SnapshotsList")
+# The queries that are known to have an AllClusters form [cs-up] [addon mc].
+ALL_CLUSTERS = (
+    "VolumesList",
+    "VolumesSpace",
+    "SnapshotsList",
+    "SnapshotsSpace",
+    "VolumeTemplatesStatus",
+    "ClustersList",
+)
+# MultiCluster forms that only some sources know: a switch says whether there is one.
+DOUBTFUL = {
+    "VolumesAndSnapshotsList": "list_multicluster",
+    "SnapshotUpdate": "snapshot_update_multicluster",
+}

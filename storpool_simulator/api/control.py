@@ -8,7 +8,7 @@ from typing import Any, Callable
 from storpool_simulator import errors
 from storpool_simulator.api import faults, recorder
 from storpool_simulator.devices import devices
-from storpool_simulator.model import attachments, objects
+from storpool_simulator.model import attachments, neighbours, objects
 from storpool_simulator.model.cluster import Cluster
 
 _ROOT = "/simulator/"
@@ -30,6 +30,7 @@ class Control:
             ("GET", "calls"): lambda _body: [asdict(record) for record in calls_made.list()],
             ("DELETE", "calls"): lambda _body: calls_made.clear(),
             ("GET", "clients"): lambda _body: self._clients(),
+            ("GET", "bridges"): lambda _body: self._bridges(),
             ("GET", "clock"): lambda _body: {"now": cluster.now()},
             ("POST", "clock"): self._advance,
             ("GET", "switches"): lambda _body: cluster.switches.items(),
@@ -43,8 +44,9 @@ class Control:
         """
         rest = path[len(_ROOT) :] if path.startswith(_ROOT) else ""
         noun, _, name = rest.partition("/")
-        if method == "POST" and noun == "clients" and name:
-            self._set_client(name, body)
+        named = {"clients": self._set_client, "bridges": self._set_bridge}
+        if method == "POST" and noun in named and name:
+            named[noun](name, body)
             return {"ok": True}
         route = self._routes.get((method, rest))
         if route is None:
@@ -98,6 +100,34 @@ class Control:
             self._cluster.devices.delay(client_id, seconds)
         except devices.DeviceError as problem:
             raise errors.InvalidParamError(str(problem)) from problem
+
+    def _bridges(self) -> Any:
+        with self._cluster.lock:
+            return {one.name: self._bridge(one) for one in self._cluster.catalog.neighbours}
+
+    def _bridge(self, other: objects.Neighbour) -> dict[str, Any]:
+        link = self._cluster.federation.link(self._cluster.cluster_id, other.cluster_id)
+        return {
+            "status": "up" if link.up else "down",
+            "minimumDeleteDelay": neighbours.minimum_delete_delay(self._cluster, other.cluster_id),
+            "secondsPerGiB": link.seconds_per_gib,
+        }
+
+    def _set_bridge(self, name: str, body: Any) -> None:
+        facts = _object(body)
+        status, speed = facts.pop("status", None), facts.pop("secondsPerGiB", None)
+        sets_delay, delay = "minimumDeleteDelay" in facts, facts.pop("minimumDeleteDelay", None)
+        if status not in (None, "up", "down"):
+            raise errors.InvalidParamError(f"'status' is 'up' or 'down', not '{status}'")
+        for key, value in (("secondsPerGiB", speed), ("minimumDeleteDelay", delay)):
+            if value is not None:
+                _check_seconds(key, value)
+        _nothing_left(facts)
+        up = None if status is None else status == "up"
+        neighbours.set_link(self._cluster, name, up=up, seconds_per_gib=speed)
+        if sets_delay:
+            seconds = None if delay is None else int(delay)
+            neighbours.set_minimum_delete_delay(self._cluster, name, seconds)
 
     def _advance(self, body: Any) -> Any:
         facts = _object(body)

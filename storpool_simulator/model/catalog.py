@@ -20,12 +20,15 @@ from storpool_simulator import errors
 from storpool_simulator.model import objects, state, tables
 from storpool_simulator.model.objects import (
     Attachment,
+    Bridge,
     Bucket,
     Client,
     Disk,
     Entry,
+    Location,
     Maintenance,
     Meta,
+    Neighbour,
     PlacementGroup,
     Template,
     Work,
@@ -102,6 +105,13 @@ class Catalog:
             "maintenance", self.journal, lambda row: row.node_id
         )
         self.work = tables.Table[str, Work]("work", self.journal, lambda row: row.volume_id)
+        self.locations = tables.Table[str, Location](
+            "location", self.journal, lambda row: row.location_id
+        )
+        self.neighbours = tables.Table[str, Neighbour](
+            "neighbour", self.journal, lambda row: row.cluster_id
+        )
+        self.bridges = tables.Table[str, Bridge]("bridge", self.journal, lambda row: row.ip)
         self.metas = tables.Table[int, Meta]("meta", self.journal, lambda _row: 0)
         self._tallies: dict[int, Tally] = {}
         self._calendar: list[tuple[float, str]] = []
@@ -117,6 +127,9 @@ class Catalog:
             self.groups,
             self.disks,
             self.maintenance,
+            self.locations,
+            self.neighbours,
+            self.bridges,
             self.work,
             self.entries,
             self.attachments,
@@ -136,8 +149,9 @@ class Catalog:
 
     def load(self, store: state.Store) -> bool:
         """Take in what is on disk; return False when there is nothing."""
-        types = (Meta, Template, Client, Bucket, PlacementGroup, Disk, Maintenance, Work)
-        for table, row_type in zip(self.all_tables, (*types, Entry, Attachment)):
+        types = (Meta, Template, Client, Bucket, PlacementGroup, Disk, Maintenance)
+        others = (Location, Neighbour, Bridge)
+        for table, row_type in zip(self.all_tables, (*types, *others, Work, Entry, Attachment)):
             table.load_all(store.read(table.kind, row_type))
         for entry in self.entries:
             self._note_moments(entry)

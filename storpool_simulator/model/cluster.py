@@ -18,7 +18,7 @@ from typing import Callable
 
 from storpool_simulator import errors, switches
 from storpool_simulator.devices import devices, storage
-from storpool_simulator.model import catalog, state
+from storpool_simulator.model import catalog, federation, objects, state
 from storpool_simulator.model.objects import Attachment, Entry
 
 _log = logging.getLogger(__name__)
@@ -41,22 +41,27 @@ class Change:
 class Cluster:
     """Everything that a real cluster would know.
 
-    `lock` guards all of it; `changed` is notified of every change.
+    `lock` guards all of it; `changed` is notified of every change. Clusters of one `federation`
+    have one lock: a call over several of them is one moment.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a cluster stands on
         self,
         store: state.Store,
         files: storage.Storage,
         clients: devices.Devices,
         settings: switches.Switches,
         wall_clock: Callable[[], float] = time.time,
+        *,
+        together: federation.Federation | None = None,
     ) -> None:
         self.catalog = catalog.Catalog()
         self.files = files
         self.devices = clients
         self.switches = settings
-        self.lock = threading.RLock()
+        self.federation = together or federation.Federation()
+        self.federation.join(self)
+        self.lock = self.federation.lock
         self.changed = threading.Condition(self.lock)
         self.hosts: frozenset[int] = frozenset()
         self.declared_open: dict[int, set[str]] = {}
@@ -137,6 +142,18 @@ class Cluster:
             raise errors.ApiError(
                 "The simulator is stopping.", name="notReady", status=503, transient=True
             )
+
+    # who it is
+
+    @property
+    def cluster_id(self) -> str:
+        """The location and the subcluster: the first two parts of the ids of what is made here."""
+        return self.catalog.meta.cluster_id
+
+    @property
+    def location_id(self) -> str:
+        """The location: clusters of one location have one name space."""
+        return objects.location_of(self.cluster_id)
 
     # time and numbers
 

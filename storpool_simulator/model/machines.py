@@ -90,18 +90,6 @@ def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
         return clients(cluster, {client_id: int(time.monotonic() - began)})
 
 
-def locations(cluster: Cluster) -> list[View]:
-    """Return the reply of LocationsList: the cluster's own location."""
-    location = cluster.catalog.meta.cluster_id.split(".")[0]
-    return [{"id": location, "name": location, "sendBufferSize": 0, "recvBufferSize": 0}]
-
-
-def clusters(cluster: Cluster) -> list[View]:
-    """Return the reply of ClustersList: the cluster itself."""
-    location, subcluster = cluster.catalog.meta.cluster_id.split(".")
-    return [{"id": subcluster, "location": location, "name": cluster.catalog.meta.cluster_name}]
-
-
 def _config_status(client: Client) -> str:
     if not client.running:
         return "down"

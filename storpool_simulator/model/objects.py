@@ -144,6 +144,52 @@ class Bucket:
     pairs: Mapping[str, str]
 
 
+def location_of(cluster_id: str) -> str:
+    """Return the location of a cluster: the first part of its id [sptypes]."""
+    return cluster_id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Location:
+    """Another location, as a cluster knows it; buffers of TCP in bytes do nothing."""
+
+    location_id: str
+    name: str
+    send_buffer_bytes: int = 0
+    receive_buffer_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another cluster, as a cluster knows it: its name is the knowing cluster's own for it."""
+
+    cluster_id: str
+    name: str
+
+    @property
+    def location_id(self) -> str:
+        """The location: the first part of the id."""
+        return location_of(self.cluster_id)
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A bridge of other clusters: `remote_id` is a cluster's id, or a location's for all of it.
+
+    `minimum_delete_delay` is in seconds; None: this side lets the other schedule no deletes [kb].
+    """
+
+    ip: str
+    public_key: str
+    remote_id: str
+    minimum_delete_delay: int | None = None
+    no_crypto: bool = False
+
+    def leads_to(self, cluster_id: str) -> bool:
+        """Whether it leads to this cluster."""
+        return self.remote_id in (cluster_id, location_of(cluster_id))
+
+
 @dataclass(frozen=True)
 class PlacementGroup:
     """A named set of disks."""

@@ -17,13 +17,15 @@ DEFAULT_CLUSTER_ID, DEFAULT_CLUSTER_NAME = "sim.a", "simulated"
 class Given:
     """What is said at a start: None is what the rows say, or a default.
 
-    `templates` maps names to capacities in bytes; `hosts` are the client ids of our own hosts.
+    `templates` maps names to capacities in bytes; `hosts` are the client ids of our own hosts. No
+    two clusters give out the same number, as each starts with another `first_number`.
     """
 
     cluster_id: str | None
     cluster_name: str | None
     templates: Mapping[str, int | None]
     hosts: Sequence[int]
+    first_number: int = 0
 
 
 def begin(cluster: Cluster, store: state.Store, given: Given, wall_clock_seconds: float) -> None:
@@ -43,6 +45,7 @@ def begin(cluster: Cluster, store: state.Store, given: Given, wall_clock_seconds
                 cluster_id=given.cluster_id or DEFAULT_CLUSTER_ID,
                 cluster_name=DEFAULT_CLUSTER_NAME,
                 created_at=int(wall_clock_seconds),
+                last_number=given.first_number,
             )
         name = given.cluster_name or meta.cluster_name
         cluster.catalog.metas.put(replace(meta, cluster_name=name))

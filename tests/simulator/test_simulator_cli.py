@@ -68,6 +68,31 @@ def test_the_command(tmp_path: Path, number: signal.Signals) -> None:
         process.wait()
 
 
+def test_further_clusters(tmp_path: Path) -> None:
+    """--cluster adds a cluster with a port, a state and hosts of its own, which the first one
+    reaches; the line tells where it is."""
+    host = tmp_path / "host"
+    process = start(tmp_path, "--cluster", "two=sim.b", "--host", f"two/3={host}")
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert set(ready) == {*READY, "clusters"}
+        two = ready["clusters"]["two"]
+        assert set(two) == READY - {"devices"}
+        assert (two["cluster_id"], two["port"] != ready["port"]) == ("sim.b", True)
+        Caller(ready["host"], ready["port"]).post(
+            "RemoteCommand/two/VolumeCreate", {"name": "v", "size": GIB}
+        )
+        assert Caller(two["host"], two["port"]).names() == {"v"}
+        assert (tmp_path / "state" / "clusters" / "two" / "cluster.sqlite").exists()
+        assert f"SP_API_HTTP_PORT={two['port']}" in (host / "etc" / "storpool.conf").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -88,6 +113,10 @@ def test_the_command(tmp_path: Path, number: signal.Signals) -> None:
         ["--unknown"],
         ["extra"],
         ["--host", "1=a", "--host", "1=b"],
+        ["--host", "two/1=a"],
+        ["--cluster", "two"],
+        ["--cluster", "two=x"],
+        ["--cluster", "two=a.b", "--cluster", "two=a.c"],
     ],
     ids=" ".join,
 )

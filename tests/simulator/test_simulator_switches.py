@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cluster_scenes
 import pytest
 from simulator_fixtures import GIB, Peer, RefusedError
 
@@ -90,10 +91,11 @@ def test_both_values(peer: Peer, name: str, value: str) -> None:
 def test_every_switch_has_a_scene_for_every_value() -> None:
     """No switch and no value is left out here, and every default is the one that the table
     names."""
+    expected = {**EXPECTED, **cluster_scenes.EXPECTED}
     for switch in switches.SWITCHES.values():
-        assert set(EXPECTED[switch.name]) == set(switch.values or ("0", "50"))
+        assert set(expected[switch.name]) == set(switch.values or ("0", "50"))
         assert switches.Switches()[switch.name] == switch.default
-    assert set(SCENES) == set(EXPECTED) == set(switches.SWITCHES)
+    assert {*SCENES, *cluster_scenes.SCENES} == set(expected) == set(switches.SWITCHES)
 
 
 def test_a_wrong_switch_changes_nothing(peer: Peer) -> None:

@@ -1,0 +1,115 @@
+"""Calls with `MultiCluster/`: sent to the cluster that has the object, or put together from all.
+
+One call is one moment for all clusters, as they have one lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable
+
+from storpool_simulator import errors
+
+if TYPE_CHECKING:
+    from storpool_simulator.api.calls import Call, Query
+    from storpool_simulator.model.cluster import Cluster
+    from storpool_simulator.model.requests import SnapshotCreate
+
+    View = Callable[[Cluster, bool], Any]
+    Group = Sequence[tuple[str, SnapshotCreate]]
+
+
+def at_owner(query: Query, call: Call) -> Call:
+    """Return the call as it is to be answered: by the cluster that has the object of its path."""
+    if not (call.multi_cluster and query.names_object and call.args):
+        return call
+    return replace(call, cluster=call.cluster.federation.owner(call.cluster, call.name))
+
+
+def merged(call: Call, view: View) -> Any:
+    """Return a list, or a map by names, of all clusters in one; that of one without MultiCluster.
+
+    In a map the asking cluster's object stays where two clusters have one name.
+    """
+    if not call.multi_cluster or call.single:
+        return view(call.cluster, call.multi_cluster)
+    parts = [view(member, True) for member in call.cluster.federation.members(call.cluster)]
+    return _together(parts)
+
+
+def _together(parts: list[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, list):
+        return [one for part in parts for one in part]
+    if set(first) == {"volumes"}:  # VolumesAndSnapshotsList
+        return {"volumes": [one for part in parts for one in part["volumes"]]}
+    return {name: one for part in reversed(parts) for name, one in part.items()}
+
+
+def of_each(query: Query, call: Call) -> dict[str, Any]:
+    """Return the reply of `MultiCluster/AllClusters/`: a row for each cluster [cs-up].
+
+    One that cannot be reached has `error` in the place of `response`.
+    """
+    federation, asking = call.cluster.federation, call.cluster
+    with asking.lock:
+        rows = [_row(query, call, asking.catalog.meta.cluster_name, lambda: asking)]
+        for one in federation.sharing(asking):
+            reach = partial(federation.reached, asking, one)
+            rows.append({**_row(query, call, one.name, reach), "clusterId": one.cluster_id})
+    return {"clusters": rows}
+
+
+def _row(query: Query, call: Call, name: str, reach: Callable[[], Cluster]) -> dict[str, Any]:
+    row: dict[str, Any] = {"clusterId": call.cluster.cluster_id, "clusterName": name}
+    try:
+        cluster = reach()
+        cluster.tend()
+        data = query.handle(replace(call, cluster=cluster, single=True))
+    except errors.ApiError as error:
+        return {**row, "error": error.facts()}
+    return {**row, "response": {"data": data, "generation": cluster.generation}}
+
+
+def groups(call: Call, group: Group) -> list[tuple[Cluster, Group]]:
+    """Return the group of a snapshot by the clusters that have its volumes: one of them [inf].
+
+    Where there are two the switch `mc_group` decides; two groups are no one moment.
+    """
+    if not call.multi_cluster:
+        return [(call.cluster, group)]
+    parts: dict[str, tuple[Cluster, list[tuple[str, SnapshotCreate]]]] = {}
+    for element in group:
+        owner = call.cluster.federation.owner(call.cluster, element[0])
+        parts.setdefault(owner.cluster_id, (owner, []))[1].append(element)
+    if len(parts) > 1 and call.switches["mc_group"] == "refuse":
+        raise errors.InvalidParamError(f"{call.query}: the volumes are in several clusters.")
+    return [*parts.values()]
+
+
+def check_names(call: Call, names: Iterable[str | None]) -> None:
+    """Raise ObjectExistsError when another cluster of the name space has one of the names.
+
+    Without `MultiCluster/` each cluster looks at itself only.
+    """
+    if not call.multi_cluster:
+        return
+    federation = call.cluster.federation
+    for name in filter(None, names):
+        for member in federation.members(call.cluster)[1:]:
+            member.catalog.check_free(name)
+
+
+def maker(call: Call, source: str | None) -> Call:
+    """Return a creating call as it is to be answered: where the parent is, or here.
+
+    The switch `mc_create_from` says whether an object can be made from one of another cluster.
+    """
+    if not call.multi_cluster or not source:
+        return call
+    owner = call.cluster.federation.owner(call.cluster, source)
+    if owner.cluster_id != call.cluster.cluster_id and call.switches["mc_create_from"] == "refuse":
+        raise errors.InvalidParamError(f"'{source}' is in another cluster.")
+    return replace(call, cluster=owner)

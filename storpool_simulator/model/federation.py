@@ -1,0 +1,136 @@
+"""The clusters of this process: who is meant by a name, who can be reached, whose an object is.
+
+Each cluster knows others by what is registered in it: locations, clusters, bridges (`neighbours`).
+Clusters of one location that know each other are one multi-cluster: calls with `MultiCluster/` look
+names and ids up in all of them [spapi]. All clusters have one lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from storpool_simulator import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storpool_simulator.model.cluster import Cluster
+    from storpool_simulator.model.objects import Neighbour
+
+
+@dataclass
+class Link:
+    """The bridges between two clusters: up or down, and how long they take for a GiB."""
+
+    up: bool = True
+    seconds_per_gib: float = 0.0
+
+
+class Federation:
+    """All clusters of this process, the first one first; often there is only that."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._clusters: list[Cluster] = []
+        self._links: dict[frozenset[str], Link] = {}
+
+    def join(self, cluster: Cluster) -> None:
+        """Take in a cluster of this process; `neighbours.introduce` makes it known to others."""
+        self._clusters.append(cluster)
+
+    @property
+    def clusters(self) -> Sequence[Cluster]:
+        """All clusters of this process."""
+        return tuple(self._clusters)
+
+    def link(self, one: str, other: str) -> Link:
+        """Return the link between two clusters, by their ids, to look at or to change."""
+        return self._links.setdefault(frozenset({one, other}), Link())
+
+    # who is meant
+
+    def named(self, asking: Cluster, key: str) -> Cluster:
+        """Return the cluster that `RemoteCommand/<key>/` means: a name, or `~` and an id [csi].
+
+        Raises ApiError: for one that is not known as the switch `unknown_cluster_error` says, for
+        one that cannot be reached as `check_reach` does.
+        """
+        meta = asking.catalog.meta
+        if key in (meta.cluster_name, f"~{meta.cluster_id}"):
+            return asking
+        for neighbour in asking.catalog.neighbours:
+            if key in (neighbour.name, f"~{neighbour.cluster_id}"):
+                return self.reached(asking, neighbour)
+        name = asking.switches["unknown_cluster_error"]
+        raise errors.ApiError(f"Cluster '{key}' is not connected.", name=name, status=404)
+
+    def sharing(self, asking: Cluster) -> Sequence[Neighbour]:
+        """Return the other clusters that share a name space with this one, as it knows them."""
+        here = asking.location_id
+        return [one for one in asking.catalog.neighbours if one.location_id == here]
+
+    # who can be reached
+
+    def reached(self, asking: Cluster, neighbour: Neighbour) -> Cluster:
+        """Return a cluster that is known, or raise ApiError when no bridge to it is up."""
+        other = self._reachable(asking, neighbour.cluster_id)
+        if other is None:
+            name = asking.switches["bridge_down_error"]
+            raise errors.ApiError(
+                f"Cluster '{neighbour.name}' can not be reached.",
+                name=name,
+                status=503,
+                transient=name == "notReady",
+            )
+        return other
+
+    def _reachable(self, asking: Cluster, cluster_id: str) -> Cluster | None:
+        other = self.find(cluster_id)
+        if other is None or other.closed or not self.link(asking.cluster_id, cluster_id).up:
+            return None
+        is_bridged = bridged(asking, cluster_id) and bridged(other, asking.cluster_id)
+        return other if is_bridged else None
+
+    def find(self, cluster_id: str) -> Cluster | None:
+        """Return the cluster of this process that has the id, or None."""
+        found = (each for each in self._clusters if each.cluster_id == cluster_id)
+        return next(found, None)
+
+    # whose an object is
+
+    def members(self, asking: Cluster) -> Sequence[Cluster]:
+        """Return the clusters that a `MultiCluster/` call is about, the asking one first.
+
+        When one cannot be reached the switch `mc_unreachable` decides: an error, or it is left out
+        without a word.
+        """
+        members = [asking]
+        for neighbour in self.sharing(asking):
+            try:
+                members.append(self.reached(asking, neighbour))
+            except errors.ApiError:
+                if asking.switches["mc_unreachable"] == "error":
+                    raise
+        return members
+
+    def owner(self, asking: Cluster, key: str) -> Cluster:
+        """Return the cluster that has the object of this name or `~gid`.
+
+        The asking one is looked at first; others are asked only for what it does not have. It is
+        the asking one too when nobody has it.
+        """
+        if _has(asking, key):
+            return asking
+        owners = (member for member in self.members(asking) if _has(member, key))
+        return next(owners, asking)
+
+
+def bridged(cluster: Cluster, cluster_id: str) -> bool:
+    """Return whether a bridge to another cluster is registered here."""
+    return any(bridge.leads_to(cluster_id) for bridge in cluster.catalog.bridges)
+
+
+def _has(cluster: Cluster, key: str) -> bool:
+    return cluster.catalog.find(key) is not None
