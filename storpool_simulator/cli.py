@@ -172,6 +172,16 @@ def _cluster_name(text: str) -> str:
     help="A further cluster that knows the others; repeatable.",
 )
 @click.option(
+    "--qos",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Tiers: storpool_qos runs beside it.",
+)
+@click.option(
+    "--volumecare",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration: VolumeCare runs beside it.",
+)
+@click.option(
     "--switch",
     type=_Parsed("NAME=VALUE", _switch),
     multiple=True,
@@ -188,6 +198,8 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
     cluster_name: str | None,
     cluster: tuple[tuple[str, str], ...],
     switch: tuple[tuple[str, str], ...],
+    qos: Path | None,
+    volumecare: Path | None,
 ) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -208,6 +220,8 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
             switches=dict(switch),
             clusters=dict(cluster),
             cluster_hosts={name: given for name, given in hosts.items() if name is not None},
+            qos=qos,
+            volumecare=volumecare,
         )
         with simulator as ready:
             _announce(ready)

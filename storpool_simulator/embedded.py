@@ -20,6 +20,7 @@ from storpool_simulator.model import attachments, neighbours, startup
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.federation import Federation
 from storpool_simulator.model.state import Store
+from storpool_simulator.players import stage, troupe
 from storpool_simulator.switches import Switches
 
 Templates = Mapping[str, Optional[int]]
@@ -34,9 +35,15 @@ class Simulator:
     """
 
     def __init__(
-        self, cluster: Cluster, listener: Server, injected: Faults, calls: Recorder
+        self,
+        cluster: Cluster,
+        listener: Server,
+        injected: Faults,
+        calls: Recorder,
+        players: stage.Stage,
     ) -> None:
         self.cluster = cluster
+        self.players = players
         self.faults = injected
         self.calls = calls
         self.switches = cluster.switches
@@ -86,8 +93,11 @@ class Simulator:
         neighbours.set_minimum_delete_delay(self.cluster, name, seconds)
 
     def advance(self, seconds: float) -> float:
-        """Let the cluster's time pass; return the new time in seconds."""
-        return self.cluster.advance(seconds)
+        """Let the cluster's time pass, with the passes of players that are due on the way.
+
+        Returns the new time in seconds.
+        """
+        return self.players.advance(seconds)
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,7 @@ class _Wanted:
     listen: tuple[str, int]
     given: startup.Given
     folders: Mapping[int, Path]
+    players: troupe.Files = troupe.NONE
 
 
 @dataclass(frozen=True)
@@ -126,17 +137,22 @@ def running(  # noqa: PLR0913  the options of the command, by name
     clock: Callable[[], float] = time.time,
     clusters: Mapping[str, str] | None = None,
     cluster_hosts: Mapping[str, Hosts] | None = None,
+    qos: Folder | None = None,
+    volumecare: Folder | None = None,
 ) -> Iterator[Simulator]:
     """Give a simulator that runs until the end of the block.
 
     `templates` maps names to capacities in bytes (None: plenty), `hosts` client ids to folders.
     `clusters` maps the names of further clusters to their ids, `cluster_hosts` to their hosts; they
     know each other, and have the same token, templates and switches at the start.
+    `qos` and `volumecare` are files with the settings of these players, which play beside the first
+    cluster when they are given.
     Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
     common = _Common(token, devices, switches or {}, clock, Federation())
     given = startup.Given(cluster_id, cluster_name, templates or {}, list(hosts or {}))
-    first = _Wanted(Path(state), listen, given, _folders(hosts))
+    files = troupe.Files(qos, volumecare)
+    first = _Wanted(Path(state), listen, given, _folders(hosts), files)
     with contextlib.ExitStack() as stack:
         simulator = stack.enter_context(_cluster(first, common))
         for name, other_id in (clusters or {}).items():
@@ -172,10 +188,13 @@ def _cluster(wanted: _Wanted, common: _Common) -> Iterator[Simulator]:
         cluster.show_all()
         stack.callback(cluster.close)
         faults, calls = Faults(server), Recorder()
-        server.start(Application(cluster, common.token, faults, calls, server))
+        players = stage.Stage(cluster.now, cluster.advance)
+        server.start(Application(cluster, common.token, faults, calls, server, players))
         stack.callback(server.close)
+        stack.callback(players.close)
         stack.callback(faults.clear)
-        yield Simulator(cluster, server, faults, calls)
+        players.begin(troupe.gathered(config.api_host, server.port, common.token, wanted.players))
+        yield Simulator(cluster, server, faults, calls, players)
 
 
 def _folders(hosts: Hosts | None) -> dict[int, Path]:

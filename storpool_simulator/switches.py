@@ -142,6 +142,24 @@ _ALL = (
         _BOOLEAN,
         "sizes may exceed the template's capacity in sum (thin provisioning)",
     ),
+    _choice("qos_service", ("on", "off"), "storpool_qos makes its passes"),
+    _choice("qos_wins", ("tag", "template"), "which tier counts: the tag's, or the template's"),
+    _choice(
+        "qos_template",
+        ("keep", "follow"),
+        "a tier moves a volume to the template of its name too [sp-os]",
+    ),
+    _choice("volumecare_service", ("on", "off"), "VolumeCare makes its passes"),
+    _choice(
+        "volumecare_tags",
+        ("own", "none", "copied"),
+        "tags of VolumeCare's snapshots: its own, none, or those of the volume",
+    ),
+    _choice(
+        "volumecare_retention",
+        ("date", "delete"),
+        "how a snapshot goes: by its targetDeleteDate, or deleted by VolumeCare",
+    ),
     _choice("list_order", ("created", "reversed"), "order of lists; nothing is promised"),
     _choice(
         "bridge_down_error",

@@ -20,6 +20,7 @@ from storpool_simulator import errors
 from storpool_simulator.api import calls, control, faults, multicluster, recorder
 from storpool_simulator.devices import devices
 from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.players import stage
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -63,13 +64,14 @@ class _Target:
 class Application:
     """The WSGI application of one cluster."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what a simulator is made of
         self,
         cluster: Cluster,
         token: str,
         injected: faults.Faults,
         calls_made: recorder.Recorder,
         connections: Connections,
+        players: stage.Stage,
     ) -> None:
         self._cluster = cluster
         self._authorization = f"Storpool v1:{token}".encode()
@@ -77,7 +79,7 @@ class Application:
         self._recorder = calls_made
         self._connections = connections
         self._turns = itertools.count()
-        self._control = control.Control(cluster, injected, calls_made)
+        self._control = control.Control(cluster, injected, calls_made, players)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -1,4 +1,7 @@
-"""The control port, `/simulator/...` beside the API: faults, calls, clients, clock, switches."""
+"""The control port, `/simulator/...` beside the API.
+
+It has faults, calls, clients, the clock, players and switches.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from storpool_simulator.api import faults, recorder
 from storpool_simulator.devices import devices
 from storpool_simulator.model import attachments, neighbours, objects
 from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.players import stage
 
 _ROOT = "/simulator/"
 
@@ -18,9 +22,14 @@ class Control:
     """The answers to control requests; values go in, values come out."""
 
     def __init__(
-        self, cluster: Cluster, injected: faults.Faults, calls_made: recorder.Recorder
+        self,
+        cluster: Cluster,
+        injected: faults.Faults,
+        calls_made: recorder.Recorder,
+        players: stage.Stage,
     ) -> None:
         self._cluster = cluster
+        self._players = players
         self._faults = injected
         self._recorder = calls_made
         self._routes: dict[tuple[str, str], Callable[[Any], Any]] = {
@@ -33,6 +42,7 @@ class Control:
             ("GET", "bridges"): lambda _body: self._bridges(),
             ("GET", "clock"): lambda _body: {"now": cluster.now()},
             ("POST", "clock"): self._advance,
+            ("GET", "players"): lambda _body: players.state(),
             ("GET", "switches"): lambda _body: cluster.switches.items(),
             ("POST", "switches"): self._set_switches,
         }
@@ -48,6 +58,8 @@ class Control:
         if method == "POST" and noun in named and name:
             named[noun](name, body)
             return {"ok": True}
+        if method == "POST" and noun == "players" and name.endswith("/pass"):
+            return self._players.play(name[: -len("/pass")])
         route = self._routes.get((method, rest))
         if route is None:
             raise errors.ApiError(f"there is no {method} {path}", name="unknownQuery", status=404)
@@ -134,7 +146,7 @@ class Control:
         seconds = facts.pop("advance", None)
         _check_seconds("advance", seconds)
         _nothing_left(facts)
-        return {"now": self._cluster.advance(seconds)}
+        return {"now": self._players.advance(seconds)}
 
     def _set_switches(self, body: Any) -> Any:
         self._cluster.switches.set(_object(body))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import cluster_scenes
+import player_scenes
 import pytest
 from simulator_fixtures import GIB, Peer, RefusedError
 
@@ -14,7 +15,7 @@ from storpool_simulator import switches
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCENES: dict[str, Callable[[Peer], str]] = {}
+SCENES: dict[str, Callable[[Peer], str]] = {**player_scenes.SCENES}
 """For each switch a scene that is played with every value; it tells in one word what happened."""
 
 EXPECTED = {
@@ -53,6 +54,7 @@ EXPECTED = {
     "downgrade_open": {"ok": "ok", "busy": "busy"},
     "own_device": {"keep": "ok", "reattach": "busy"},
     "overprovision": {"true": "ok", "false": "insufficientResources"},
+    **player_scenes.EXPECTED,
     "list_order": {"created": "v w", "reversed": "w v"},
     "lag": {"0": "v w, v w, v w", "50": ", v w, "},
     "linger": {"0": "v", "50": "*s v"},
