@@ -31,7 +31,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Entity:
-    """A VM or a lone volume; `name` is `<tag>=<value>` [dr], or `~<global id>` of a volume."""
+    """A VM or a lone volume; `name` is `<tag>=<value>` [dr], or `~<first id>` of a volume."""
 
     kind: str
     name: str
@@ -60,13 +60,17 @@ def found(config: Config, listed: Iterable[Mapping[str, Any]]) -> list[Entity]:
     for view in listed:
         tags = view.get("tags") or {}
         vm = tags.get(config.vm_tag)
-        named = ("vm", f"{config.vm_tag}={vm}") if vm else ("volume", f"~{view['globalId']}")
+        named = ("vm", f"{config.vm_tag}={vm}") if vm else ("volume", _first_address(view))
         members.setdefault(named, []).append(_volume(config, view, tags))
     return [Entity(kind, name, tuple(each)) for (kind, name), each in members.items()]
 
 
 def _volume(config: Config, view: Mapping[str, Any], tags: Mapping[str, str]) -> Volume:
-    global_id = view["globalId"]
-    key = (tags.get(config.id_tag) if config.id_tag else None) or f"~{global_id}"
+    key = (tags.get(config.id_tag) if config.id_tag else None) or _first_address(view)
     policy = config.policy_name(tags, view.get("templateName") or "")
-    return Volume(global_id, view["name"], key, policy, tags)
+    return Volume(view["globalId"], view["name"], key, policy, tags)
+
+
+def _first_address(view: Mapping[str, Any]) -> str:
+    """Return `~` and the global id that a volume had first: reverts give it others [addon]."""
+    return f"~{view.get('preservedGlobalId') or view['globalId']}"

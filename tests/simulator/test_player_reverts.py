@@ -191,21 +191,40 @@ def test_a_revert_that_stops_in_the_middle(peer: Peer, capsys: Capture, kind: st
     assert list(played_once(peer, "volumecare")["taken"]) == [VM]
 
 
-def test_disks_without_a_name(tmp_path: Path, capsys: Capture) -> None:
-    """[git 76ce668]: the volume of a revert may have another global id; the next revert finds it
-    all the same, by its tags and the id of the backup, which has become its name."""
-    with played(tmp_path) as peer:
+@pytest.mark.parametrize("identity", ["unnamed", "all", "keep"])
+@pytest.mark.parametrize("names", [("", ""), ("a1", "a2")])
+def test_another_id_after_a_revert(
+    tmp_path: Path, capsys: Capture, names: tuple[str, str], identity: str
+) -> None:
+    """[git 76ce668]: a volume may have another global id after a revert; the next revert, and the
+    next backups, are those of the same volume all the same."""
+    with played(tmp_path, switches={"revert_identity": identity}) as peer:
         tags = {"cvm": A, "vc-policy": "hourly"}
-        made = [
-            peer.post("VolumeCreate", {"name": "", "size": MIB, "tags": tags})["globalId"]
-            for _ in range(2)
-        ]
+        for name in names:
+            peer.post("VolumeCreate", {"name": name, "size": MIB, "tags": tags})
+        first = {f"~{one['globalId']}" for one in peer.get("VolumesList")}
         peer.simulator.advance(60)
-        for _ in range(3):
-            assert revert(peer, capsys) == (0, "")
-            for gid in made:
-                assert peer.volume(f"~{gid}")["tags"] == tags
-        assert len(peer.get("VolumesList")) == 2
+        for number in range(3):
+            assert revert(peer, capsys, number) == (0, "")
+            is_same = {f"~{one['globalId']}" for one in peer.get("VolumesList")} == first
+            assert is_same == (identity == "keep" or (identity == "unnamed" and names[0] != ""))
+            peer.simulator.advance(HOUR)
+        kept = history(peer, capsys, VM)
+        assert len(kept) == 4
+        assert {frozenset(one["extra_info"]["sp"]["map"]) for one in kept} == {frozenset(first)}
+
+
+def test_a_lone_disk_stays_itself(tmp_path: Path, capsys: Capture) -> None:
+    """[git 76ce668]: a volume of no VM is the one that it was, whatever its global id is now."""
+    with played(tmp_path) as peer:
+        body = {"name": "", "size": MIB, "tags": {"vc-policy": "hourly"}}
+        entity = f"~{peer.post('VolumeCreate', body)['globalId']}"
+        peer.simulator.advance(60)
+        when = history(peer, capsys, entity)[0]["create_ts"]
+        assert storpool_vcctl(peer, "revert", entity, str(when)) == 0
+        assert f"~{peer.get('VolumesList')[0]['globalId']}" != entity
+        peer.simulator.advance(HOUR)
+        assert len(history(peer, capsys, entity)) == 2
 
 
 # the configuration
