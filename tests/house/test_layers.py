@@ -143,7 +143,8 @@ def test_what_stands_beside_the_house_imports_none_of_it(package: str) -> None:
 
 
 SIMULATED = files(Path(storpool_simulator.__file__).parent)
-SIMULATORS_STOREY = {"ground": 0, "devices": 1, "model": 2, "api": 3}
+# Players are programs of their own, which know the cluster by HTTP alone.
+SIMULATORS_STOREY = {"ground": 0, "players": 1, "devices": 2, "model": 3, "api": 4}
 # The simulator's own ground; what is flat and not named here puts the rooms together.
 SIMULATORS_GROUND = {"errors", "switches"}
 

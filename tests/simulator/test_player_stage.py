@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,11 @@ from simulator_fixtures import LIMIT_SECONDS, RefusedError, opened_peer
 
 import storpool_simulator
 from rigs.clock import wait_until
+from storpool_simulator import errors
 from storpool_simulator.players import stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Puppet:
@@ -133,7 +136,12 @@ def test_an_end_in_the_middle(tmp_path: Path) -> None:
     """A pass that hangs does not keep the simulator from ending."""
     with played(tmp_path) as peer:
         peer.simulator.faults.add("hang", query="VolumesList")
-        going = threading.Thread(target=peer.simulator.advance, args=(60,), daemon=True)
+
+        def advance() -> None:
+            with contextlib.suppress(errors.ApiError):  # it ends in the midst of that
+                peer.simulator.advance(60)
+
+        going = threading.Thread(target=advance, daemon=True)
         going.start()
         wait_until(lambda: not peer.simulator.faults.waiting(), "the pass hangs")
     going.join(LIMIT_SECONDS)
@@ -168,15 +176,3 @@ def test_the_command_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     base = ["--token", "T", "--devices", "file", "--state", str(tmp_path / "state")]
     assert storpool_simulator.main([*base, "--qos", str(file)]) == 1
     assert "not a JSON object" in capsys.readouterr().err
-
-
-def test_players_know_the_cluster_by_its_api_alone() -> None:
-    """They are programs beside it: nothing of the model, the devices or the API is imported."""
-    for file in Path(stage.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("storpool_sim"):
-                assert node.module in ("storpool_simulator.players", "storpool_simulator") or (
-                    node.module == "storpool_simulator.players.vc_config"
-                ), f"{file.name} imports {node.module}"
-                names = {alias.name for alias in node.names}
-                assert not names & {"api", "model", "devices", "embedded"}, file.name
