@@ -189,13 +189,14 @@ WAITING = (
 class Watched(forked_engine.Engine):
     """An Engine that knows the process of the verb that it started last."""
 
-    process: Run
+    process: Run | None = None
 
     @contextlib.contextmanager
     def started(self, verb: str, *arguments: str, correlation_id: str) -> Iterator[Run]:
         """Start a verb and give the process."""
-        with super().started(verb, *arguments, correlation_id=correlation_id) as self.process:
-            yield self.process
+        with super().started(verb, *arguments, correlation_id=correlation_id) as process:
+            self.process = process
+            yield process
 
 
 def freely(stage: Stage, first: Call, second: Call, _third: Call) -> list[engine.Result]:
@@ -224,13 +225,16 @@ def before_heard(
     watched.keeper = given.keeper
     with _pool(stage) as pool:
         one = _held(stage, pool, watched, first, query)
-        watched.process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: watched.process is not None, "the process of which the call is")
+        process = watched.process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
         try:
             stage.simulator.clear_faults()
             wait_until(lambda: _asked(stage, query, done=True), f"the answer to {query}")
             two = _up_to_the_lock(stage, pool, second)
         finally:
-            watched.process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
         return [one.result(), two.result()]
 
 
