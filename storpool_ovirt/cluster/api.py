@@ -134,13 +134,20 @@ class Client(calls.Calls):
         """Delete a snapshot; volumes made from it keep their data (`SnapshotDelete/{s}`)."""
         self._ask("snapshot", "snapshotDelete", address, (address,))
 
-    def volume_revert(self, address: str, snapshot_address: str) -> None:
-        """Give a volume the data of a snapshot; what it holds now is lost (`VolumeRevert/{v}`)."""
-        self._ask(
+    def volume_revert(self, address: str, snapshot_address: str) -> str | None:
+        """Give a volume the data of a snapshot; what it holds now is lost (`VolumeRevert/{v}`).
+
+        Return the global id that it has then, None where that is not in the answer (OpenNebula's
+        add-on for StorPool reads it).
+        """
+        data = self._ask(
             "volume or snapshot",
             "volumeRevert",
             address,
             (address, {"toSnapshot": snapshot_address}),
+        )
+        return self._read(
+            "volumeRevert", lambda raw: replies.global_id(raw, "globalId", None), data
         )
 
     def snapshot_update(self, address: str, body: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Callable
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, devices
+from storpool_ovirt.cluster import api, devices, identity
 from storpool_ovirt.cluster.devices import HostSide, Target
 from storpool_ovirt.deadline import polls
 
@@ -91,12 +91,13 @@ def detach(client: api.Client, host: HostSide, target: Target) -> None:
 def detach_within(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> None:
     """Detach as `detach` does, for a caller who holds `locked`; an open device has `close_seconds`
     to be closed."""
-    done = _try_detach(client, host, target, close_seconds)
+    done, meant = _let_go(client, host, target, close_seconds)
     # StorPool calls it a success too where nothing was attached, and where a wrong SP_OURID names
     # another host.
     seconds = host.limits.device_seconds if done else host.limits.gone_seconds
-    if devices.stays(host, target, seconds):
-        raise devices.still_here(target)
+    for each in meant:
+        if devices.stays(host, each, seconds):
+            raise devices.still_here(each)
     if done:
         host.log.line("detached", target=target, global_id=target.global_id, client=host.client_id)
 
@@ -107,9 +108,20 @@ def release(
     """Detach these from every host in one atomic request, if all are closed; return what was
     attached.
 
-    Raises InUse naming the hosts when one is open; nothing has changed then.
+    Raises InUse naming the hosts when one is open, Conflict when one has got another id just now;
+    nothing has changed then.
     """
     found = _held(client, targets)
+    if _drifted(found):
+        client.be_current()  # that list may be of before a revert
+        found = _held(client, targets)
+    for target, each in _drifted(found):
+        raise errors.Conflict(
+            str(target),
+            f"is attached to client {each.client_id} as ~{each.global_id}, not as"
+            f" ~{target.global_id}",
+            "it was reverted just now, or something else has its name: try again",
+        )
     left = found
     for last in (False, False, True):
         items = [
@@ -140,9 +152,21 @@ def release(
 def _held(client: api.Client, targets: Sequence[Target]) -> dict[Target, list[api.Attachment]]:
     listed = client.attachments()
     return {
-        target: [each for each in listed if each.is_of(target.global_id, target.name)]
+        target: [each for each in listed if each.may_be_of(target.global_id, target.name)]
         for target in targets
     }
+
+
+def _drifted(
+    held: Mapping[Target, Sequence[api.Attachment]],
+) -> list[tuple[Target, api.Attachment]]:
+    """Return what is attached under the name of one of these, and under another id."""
+    return [
+        (target, each)
+        for target, attached in held.items()
+        for each in attached
+        if not each.is_of(target.global_id, target.name)
+    ]
 
 
 def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[int]]:
@@ -170,7 +194,9 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
 def clients_of(client: api.Client, target: Target) -> list[int]:
     """Return the clients that have this attached, open or closed."""
     return [
-        each.client_id for each in client.attachments() if each.is_of(target.global_id, target.name)
+        each.client_id
+        for each in client.attachments()
+        if each.may_be_of(target.global_id, target.name)
     ]
 
 
@@ -203,9 +229,32 @@ def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.Cl
     return [each for each in clients if each.client_generation < generation]
 
 
-def _try_detach(client: api.Client, host: HostSide, target: Target, close_seconds: float) -> bool:
-    """Return whether there was anything to detach; wait a little for a device that is about to be
-    closed."""
+def _let_go(
+    client: api.Client, host: HostSide, target: Target, close_seconds: float
+) -> tuple[bool, list[Target]]:
+    """Detach from this host; return whether there was anything to detach, and as what it was known.
+
+    StorPool may know no such id although it is attached here: a revert gave it another one.
+    """
+    done = _try_detach(client, host, target, close_seconds)
+    if done is not None:
+        return done, [target]
+    uuid = names.uuid_of(target.name or "")
+    tags = {names.TAG_PLATFORM: names.PLATFORM, names.TAG_UUID: uuid} if uuid else {}
+    known = identity.Known(target.kind, target.global_id, target.name, tags)
+    there = identity.attached_as(client, host.client_id, known)
+    if there is None:
+        return False, [target]
+    host.log.line("has_another_id", target=target, global_id=target.global_id, now=there.global_id)
+    now = Target(there.global_id, there.name, there.kind)
+    return bool(_try_detach(client, host, now, close_seconds)), [target, now]
+
+
+def _try_detach(
+    client: api.Client, host: HostSide, target: Target, close_seconds: float
+) -> bool | None:
+    """Return whether there was anything to detach, None when StorPool knows no such object; wait a
+    little for a device that is about to be closed."""
     item = detach_item(target, [host.client_id])
     still_open: errors.InUse | None = None
     for _ in polls(host.deadline.within(close_seconds), host.sleep, CLOSE_PAUSE_SECONDS):
@@ -214,7 +263,7 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
         except errors.NotFound as missing:
             if missing.kind == "client":
                 raise  # SP_OURID is wrong: that says nothing about the volume
-            return False
+            return None
         except errors.InUse as error:
             still_open = error
         except (errors.Rejected, errors.Conflict):
@@ -233,7 +282,7 @@ def _try_detach(client: api.Client, host: HostSide, target: Target, close_second
 def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
     host.deadline.extend(host.limits.undo_seconds)
     try:
-        undone = _try_detach(client, host, target, host.limits.close_seconds)
+        undone, _ = _let_go(client, host, target, host.limits.close_seconds)
     except Exception as error:  # silent: the first failure is the one that is raised
         host.log.line("attach_not_undone", target=target, client=host.client_id, reason=error)
     else:
@@ -242,7 +291,7 @@ def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
 
 def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment | None:
     for each in client.attachments():
-        if each.client_id == host.client_id and each.is_of(target.global_id, target.name):
+        if each.client_id == host.client_id and each.may_be_of(target.global_id, target.name):
             return each
     return None
 

@@ -38,6 +38,13 @@ class HeldObject:
     uuid: str
     access_mode: str
 
+    def is_one_with(self, other: HeldObject) -> bool:
+        """Return whether two looks at a client show the same object: a revert between them gives it
+        another id."""
+        one, two = self.target, other.target
+        is_named = one.name is not None and one.name == two.name
+        return one.kind == two.kind and (one.global_id == two.global_id or is_named)
+
     def __str__(self) -> str:
         return (
             f"{self.target.kind} {self.uuid} ({names.address(self.target.global_id)},"
@@ -157,7 +164,7 @@ def clear(client: api.Client, seen: ClientView, openstack_prefix: str, log: Log)
         generation = max(generation, reached)
         now = look(client, client_id, openstack_prefix)
         for each in sent:
-            if each not in now.ours:
+            if not any(each.is_one_with(left) for left in now.ours):
                 taken.append(each)
                 log.line("taken", **_facts(each), client=client_id)
         if refused is None or (attempt >= LOOKS - 1 and not _is_lost(refused)):
@@ -168,7 +175,8 @@ def clear(client: api.Client, seen: ClientView, openstack_prefix: str, log: Log)
         log.line("left_alone", volume=name, client=client_id)
     if seen.ours and now.may_run:
         _check_it_knows(client, client_id, generation)
-    return ForcedSet(tuple(taken), tuple(each for each in seen.ours if each not in taken), now)
+    gone = (each for each in seen.ours if not any(each.is_one_with(one) for one in taken))
+    return ForcedSet(tuple(taken), tuple(gone), now)
 
 
 def _raise_if_left(seen: ClientView, now: ClientView, refused: errors.Error | None) -> None:

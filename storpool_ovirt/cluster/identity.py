@@ -13,12 +13,16 @@ name and tags can be given to anything by anybody. Nothing here changes anything
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api
+
+# So many objects are read one by one; of more, StorPool's list is read.
+READ_ALONE_MAX = 6
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,11 @@ def find(client: api.Client, known: Known) -> api.Volume:
     its name.
     """
     try:
-        return volumes.read(client, known.kind, names.address(known.global_id))
+        return _read(client, known.kind, names.address(known.global_id))
     except errors.NotFound:
         if known.name is None or names.kept_id(known.name):
             raise
-        there = volumes.read(client, known.kind, known.name)
+        there = _read(client, known.kind, known.name)
     found = judge(known, there)
     if found.is_same:
         return there
@@ -118,16 +122,62 @@ def are_one(client: api.Client, kind: str, one: str, other: str) -> bool:
     if one == other:
         return True
     try:
-        there = volumes.read(client, kind, names.address(one))
+        there = _read(client, kind, names.address(one))
     except errors.NotFound:
         one, other = other, one
-        there = volumes.read(client, kind, names.address(one))
+        there = _read(client, kind, names.address(one))
     if other in ids_of(there):
         return True
     try:
-        return volumes.read(client, kind, names.address(other)).global_id == there.global_id
+        return _read(client, kind, names.address(other)).global_id == there.global_id
     except errors.NotFound:
         return False
+
+
+def attached_as(client: api.Client, client_id: int, known: Known) -> api.Volume | None:
+    """Return how StorPool has now what a client has attached and was known by an id that leads
+    nowhere; None for nothing.
+
+    It is what StorPool says to have had that id, or what has the name, unless something speaks
+    against it: this is for a detach of a closed device, where oVirt means its name, and where
+    "nothing is attached" must be true.
+    """
+    client.be_current()
+    here = [each for each in client.attachments() if each.client_id == client_id]
+    meant = [each for each in here if each.may_be_of(known.global_id, known.name)]
+    others = [each for each in here if each not in meant and names.uuid_of(each.name) is None]
+    for there in _all_read(client, known.kind, [*meant, *others]):
+        is_named = known.name is not None and there.name == known.name
+        if known.global_id in ids_of(there) or (is_named and not _is_denied(known, there)):
+            return there
+    return None
+
+
+def _all_read(
+    client: api.Client, kind: str, listed: Sequence[api.Attachment]
+) -> Iterator[api.Volume]:
+    """Yield what of this kind is attached; what has gone meanwhile is left out."""
+    if len(listed) > READ_ALONE_MAX:
+        wanted = {each.global_id or each.name for each in listed}
+        things = client.volumes() if kind == "volume" else client.snapshots()
+        yield from (each for each in things if wanted.intersection((each.global_id, each.name)))
+        return
+    for each in listed:
+        address = names.address(each.global_id) if each.global_id else each.name
+        with contextlib.suppress(errors.NotFound):
+            yield _read(client, kind, address)
+
+
+def _is_denied(known: Known, there: api.Volume) -> bool:
+    """Return whether an object says that it is not the known one; that tags are missing says
+    nothing, as a revert by hand takes them."""
+    if judge(known, there).verdict is Verdict.OTHER:
+        return True
+    return any(there.tags.get(key) not in (None, "", value) for key, value in known.tags.items())
+
+
+def _read(client: api.Client, kind: str, address: str) -> api.Volume:
+    return client.volume(address) if kind == "volume" else client.snapshot(address)
 
 
 def _against(known: Known, there: api.Volume) -> str:

@@ -244,12 +244,16 @@ def pair(raw: object, key: str) -> Pair:
 
 
 def group(raw: object) -> dict[str, str]:
-    """Return the global id of each new snapshot of a group by that of its volume."""
-    found = entries(mapping(raw).get("snapshots"))
-    return {
-        str(global_id(each, "volumeGlobalId")): str(global_id(each, "snapshotGlobalId"))
-        for each in found
-    }
+    """Return the global id of each new snapshot of a group by that of its volume.
+
+    A volume that was reverted is there by the id that it had too, where that is its name.
+    """
+    made = {}
+    for each in entries(mapping(raw).get("snapshots")):
+        snapshot = str(global_id(each, "snapshotGlobalId"))
+        kept = names.kept_id(text(each, "volume", ""))
+        made.update(dict.fromkeys((kept, str(global_id(each, "volumeGlobalId"))), snapshot))
+    return {volume: snapshot for volume, snapshot in made.items() if volume is not None}
 
 
 def _tags(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.plans import Plan
 
 
@@ -19,7 +19,11 @@ def check(client: api.Client, there: api.Volume, plan: Plan) -> None:
     if not plan.source_tag or there.kind != "volume":
         return
     told = there.tags.get(plan.source_tag)
-    is_right = _stands_on_source(client, there, plan) if told is None else told == plan.source
+    if told is None:
+        is_right = _stands_on_source(client, there, plan)
+    else:
+        is_volume = plan.base_on is not None and plan.base_on == plan.source
+        is_right = told == plan.source or (is_volume and is_one(client, told, str(plan.base_on)))
     if not is_right:
         wanted = f"a copy of ~{plan.source}" if plan.source else "empty"
         raise errors.Conflict(
@@ -32,6 +36,17 @@ def check(client: api.Client, there: api.Volume, plan: Plan) -> None:
             "the same id cannot be used for another source: choose another id, or delete that"
             " volume first",
         )
+
+
+def is_one(client: api.Client, told: str, source: str) -> bool:
+    """Return whether something says by `told` that it was made of the volume with the global id
+    `source`; it may say so by an id that the volume had before a revert."""
+    if told == source:
+        return True
+    try:
+        return identity.are_one(client, "volume", source, told)
+    except errors.NotFound:
+        return False
 
 
 def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:
@@ -47,7 +62,7 @@ def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool
         parent = named.pop(name, None)
         if parent is None:
             return False  # nothing proves it
-        if parent.made_from != there.global_id:
+        if parent.made_from not in identity.ids_of(there):
             return _is_source(client, parent, plan)
         name = parent.parent  # a snapshot of its own, made since
     return plan.source is None
@@ -57,7 +72,8 @@ def _is_source(client: api.Client, parent: api.Volume, plan: Plan) -> bool:
     if plan.parent is not None:
         return parent.global_id == plan.parent
     if plan.base_on is not None:
-        return parent.transient and parent.made_from == plan.base_on
+        told = parent.made_from
+        return parent.transient and told is not None and is_one(client, told, plan.base_on)
     own = (parent.name, names.address(parent.global_id))
     template = plan.policy.template
     return template is not None and client.template_parent(template) in own

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, TypeVar
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, sources
+from storpool_ovirt.cluster import api, identity, sources
 from storpool_ovirt.cluster.plans import Owner, Plan
 
 _T = TypeVar("_T")
 
 # After an ambiguous failure: look, then try again. The deadline ends it earlier.
 CREATE_ATTEMPTS = 5
+# A revert whose answer was lost may have given the volume another id; then it is done again.
+REVERT_ATTEMPTS = 3
 
 
 def create(client: api.Client, plan: Plan) -> str:
@@ -56,7 +58,7 @@ def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
     return _made(
         client,
         lambda: client.volume_snapshot(address, body),
-        lambda: _found(client.snapshot, plan, volume_id),
+        lambda: _found_snapshot(client, plan, volume_id),
         _other_kind(plan),
     )
 
@@ -89,7 +91,9 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
 def find(client: api.Client, kind: str, plan: Plan) -> str | None:
     """Return the global id of what an earlier try made of `plan`; None when there is nothing of
     that name."""
-    return _found_volume(client, plan) if kind == "volume" else _found(client.snapshot, plan, None)
+    if kind == "volume":
+        return _found_volume(client, plan)
+    return _found_snapshot(client, plan, None)
 
 
 def grow(client: api.Client, global_id: str, size_bytes: int) -> int:
@@ -152,17 +156,35 @@ def _all_tags(
     return None if is_there else {**now.tags, **tags}
 
 
-def revert(client: api.Client, volume_id: str, snapshot_id: str) -> None:
-    """Give the volume the data of the snapshot and let it keep its size; no host may have it
-    attached meanwhile.
+def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
+    """Give the volume the data of the snapshot and let it keep its size; return the global id that
+    it has then, which may be another one. No host may have it attached meanwhile.
 
     Whether StorPool keeps the size is not documented, so it is looked at and put right.
     """
-    address = names.address(volume_id)
-    before = client.volume(address)
-    client.volume_revert(address, names.address(snapshot_id))
-    if client.volume(address).size_bytes < before.size_bytes:
-        grow(client, volume_id, before.size_bytes)
+    before = client.volume(names.address(volume_id))
+    there = _reverted(client, before, snapshot_id)
+    if there.size_bytes < before.size_bytes:
+        grow(client, there.global_id, before.size_bytes)
+    return there.global_id
+
+
+def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> api.Volume:
+    known = identity.Known(
+        before.kind, before.global_id, before.name, before.tags, before.serial, before.first_id
+    )
+    there = before
+    for attempt in range(REVERT_ATTEMPTS):
+        address = names.address(there.global_id)
+        try:
+            now = client.volume_revert(address, names.address(snapshot_id))
+        except errors.NotFound:
+            lost, there = there, identity.find(client, known)
+            if there.global_id == lost.global_id or attempt == REVERT_ATTEMPTS - 1:
+                raise  # it is the snapshot that is missing
+        else:
+            return client.volume(names.address(now)) if now else identity.find(client, known)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def read(client: api.Client, kind: str, address: str) -> api.Volume:
@@ -269,7 +291,7 @@ def _reader(client: api.Client, kind: str) -> Callable[[str], api.Volume]:
     return client.volume if kind == "volume" else client.snapshot
 
 
-def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None) -> str | None:
+def _found(read: Callable[[str], api.Volume], plan: Plan) -> str | None:
     try:
         there = read(plan.name)
     except errors.NotFound:
@@ -278,10 +300,20 @@ def _found(read: Callable[[str], api.Volume], plan: Plan, made_from: str | None)
     if plan.size_bytes is not None and there.size_bytes != plan.size_bytes:
         why = f"exists with {there.size_bytes} bytes in place of {plan.size_bytes}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another size")
-    if made_from is not None and there.made_from not in (None, made_from):
-        why = f"exists as a snapshot of {there.made_from} in place of {made_from}"
-        raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
     return there.global_id
+
+
+def _found_snapshot(client: api.Client, plan: Plan, made_from: str | None) -> str | None:
+    def checked(name: str) -> api.Volume:
+        there = client.snapshot(name)
+        _check_owner(there, plan.owner)
+        told = there.made_from
+        if made_from is None or told is None or sources.is_one(client, told, made_from):
+            return there
+        why = f"exists as a snapshot of {told} in place of {made_from}"
+        raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
+
+    return _found(checked, plan)
 
 
 def _found_volume(client: api.Client, plan: Plan) -> str | None:
@@ -291,11 +323,11 @@ def _found_volume(client: api.Client, plan: Plan) -> str | None:
         sources.check(client, there, plan)
         return there
 
-    return _found(checked, plan, None)
+    return _found(checked, plan)
 
 
 def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> list[str] | None:
-    found = [_found(client.snapshot, plan, volume_id) for volume_id, plan in members]
+    found = [_found_snapshot(client, plan, volume_id) for volume_id, plan in members]
     return None if None in found else [each for each in found if each is not None]
 
 
