@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Union
 
@@ -16,7 +17,7 @@ from storpool_simulator.api.recorder import Recorder
 from storpool_simulator.api.server import Server
 from storpool_simulator.devices.devices import Devices, HostConfig
 from storpool_simulator.devices.storage import Storage
-from storpool_simulator.model import attachments, neighbours, startup
+from storpool_simulator.model import attachments, copies, neighbours, startup
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.federation import Federation
 from storpool_simulator.model.state import Store
@@ -86,14 +87,16 @@ class Simulator:
         self, name: str, *, up: bool | None = None, seconds_per_gib: float | None = None
     ) -> None:
         """Cut or heal the bridges to another cluster, or say how long they take for a GiB."""
+        copies.tend(self.cluster.federation)
         neighbours.set_link(self.cluster, name, up=up, seconds_per_gib=seconds_per_gib)
+        copies.tend(self.cluster.federation)
 
     def set_minimum_delete_delay(self, name: str, seconds: int | None) -> None:
         """Set from which delay on another cluster may schedule deletes here; None: it may not."""
         neighbours.set_minimum_delete_delay(self.cluster, name, seconds)
 
     def advance(self, seconds: float) -> float:
-        """Let the cluster's time pass, with the passes of players that are due on the way.
+        """Let the time of all clusters pass, with the passes of players that are due on the way.
 
         Returns the new time in seconds.
         """
@@ -164,6 +167,7 @@ def running(  # noqa: PLR0913  the options of the command, by name
             simulator.others[name] = stack.enter_context(_cluster(wanted, common))
         _check_distinct(common.federation)
         neighbours.introduce(common.federation.clusters)
+        copies.heal(common.federation)
         yield simulator
 
 
@@ -188,7 +192,7 @@ def _cluster(wanted: _Wanted, common: _Common) -> Iterator[Simulator]:
         cluster.show_all()
         stack.callback(cluster.close)
         faults, calls = Faults(server), Recorder()
-        players = stage.Stage(cluster.now, cluster.advance)
+        players = stage.Stage(cluster.now, partial(copies.advance, cluster))
         server.start(Application(cluster, common.token, faults, calls, server, players))
         stack.callback(server.close)
         stack.callback(players.close)

@@ -160,6 +160,53 @@ _ALL = (
         ("date", "delete"),
         "how a snapshot goes: by its targetDeleteDate, or deleted by VolumeCare",
     ),
+    _choice(
+        "backup_base",
+        ("remove", "keep"),
+        "the snapshot that VolumeBackup makes here goes when the backup is done, or stays",
+    ),
+    _choice(
+        "backup_base_tags",
+        ("given", "none"),
+        "that snapshot gets the tags of the backup too",
+    ),
+    _choice(
+        "backup_field",
+        ("either", "location"),
+        "VolumeBackup takes `remote` for `location` [addon mc], or not [spapi]",
+    ),
+    _choice(
+        "group_backup_key",
+        ("schema", "listed"),
+        "VolumesGroupBackup's key of an unnamed volume: its bare id, as [sptypes] has it, or ~id",
+    ),
+    _choice(
+        "cut_copy",
+        ("wait", "fail"),
+        "a copy to this cluster while the bridge is cut: it waits, or its snapshot is gone",
+    ),
+    _choice(
+        "recovering_use",
+        ("forward", "refuse"),
+        "data that are still coming are read over the bridge [kb] [cloudstack-dr], or busy",
+    ),
+    _choice(
+        "remote_list_cut",
+        ("without", "error"),
+        "SnapshotsRemoteList when a bridge is cut: without what is behind it, or an error",
+    ),
+    _choice("delete_exported", ("ok", "busy"), "SnapshotDelete of an exported snapshot"),
+    _choice("export_again", ("error", "ok"), "SnapshotExport of what is exported already"),
+    _choice(
+        "fetched_tags",
+        ("given", "remote"),
+        "tags after SnapshotFromRemote without tags: none, or those that it has there",
+    ),
+    _choice(
+        "deferred_deletion",
+        ("on", "local", "off"),
+        "dates to delete a snapshot count: all, not those of other clusters [kb], none",
+    ),
     _choice("list_order", ("created", "reversed"), "order of lists; nothing is promised"),
     _choice(
         "bridge_down_error",

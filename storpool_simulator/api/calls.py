@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from storpool_simulator import errors, switches
-from storpool_simulator.api import machine_calls, multicluster, neighbour_calls, views
+from storpool_simulator.api import machine_calls, multicluster, neighbour_calls, remote_calls, views
 from storpool_simulator.model import (
     attachments,
+    copies,
     fields,
     keys,
     machines,
@@ -23,9 +24,6 @@ from storpool_simulator.model import (
 )
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry
-
-# What a handler puts beside its reply: the id of the cluster that did it.
-_CLUSTER = " cluster"
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,14 @@ def answer(query: Query, call: Call) -> Answer:
 
     The data of a POST has `ok` and `generation` beside what the call returns [spapi].
     """
+    copies.tend(call.cluster.federation)
+    answered = _at_once(query, call)
+    if query.method == "POST":
+        copies.tend(call.cluster.federation)
+    return answered
+
+
+def _at_once(query: Query, call: Call) -> Answer:
     if not call.multi_cluster:
         return _answer(query, call, call.cluster)
     with call.cluster.lock:  # who has an object does not change before the call is carried out
@@ -111,7 +117,7 @@ def _answer(query: Query, call: Call, asked: Cluster) -> Answer:
         with call.cluster.lock:
             return Answer(query.handle(call), counted.generation, call.cluster.cluster_id)
     extra = query.handle(call) or {}
-    answered = extra.pop(_CLUSTER, call.cluster.cluster_id)
+    answered = extra.pop(multicluster.ANSWERED_BY, call.cluster.cluster_id)
     return Answer(
         {"ok": True, "generation": counted.generation, **extra}, counted.generation, answered
     )
@@ -125,7 +131,7 @@ def _volume_create(call: Call) -> dict[str, Any]:
     multicluster.check_names(call, [request.name])
     call = multicluster.maker(call, request.parent or request.base_on)
     volume, transient = volumes.create(call.cluster, request)
-    reply = {_CLUSTER: call.cluster.cluster_id, "globalId": volume.wire_id}
+    reply = {multicluster.ANSWERED_BY: call.cluster.cluster_id, "globalId": volume.wire_id}
     if volume.name is None:
         reply["name"] = volume.listed_name
     if transient is not None and transient.name is not None:
@@ -316,10 +322,9 @@ _TABLE = (
     *(Query(*row) for row in machine_calls.ROWS),
     _get("FaultSetsList", lambda _call: {}),
     *(Query(*row) for row in neighbour_calls.ROWS),
-    _get("SnapshotsRemoteList", lambda _call: {"snapshots": []}),
-    _get("VolumesRemoteList", lambda _call: {"volumes": []}),
-    _get("ExportsList", lambda _call: {"exports": []}),
-    _get("VolumeExportsList", lambda _call: {"exports": []}),
+    *(Query(*row) for row in remote_calls.ROWS),
+    _post("VolumeBackup", remote_calls.backup, multi_cluster=True),
+    _post("VolumesGroupBackup", remote_calls.group_backup, multi_cluster=True),
     _listed("VolumesList", views.volume_list),
     _listed("VolumesGetStatus", views.statuses),
     _listed("VolumesGetStatusQuick", views.quick_statuses),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_simulator import errors
 from storpool_simulator.api import views
-from storpool_simulator.model import disks, groups, maintenance, requests
+from storpool_simulator.model import copies, disks, groups, maintenance, requests
 from storpool_simulator.model.objects import Entry, PlacementGroup
 
 if TYPE_CHECKING:
@@ -110,8 +110,9 @@ def _maintenance_complete(call: Call) -> None:
 # relocator and balancer
 
 
-def _relocator(_call: Call) -> View:
-    return {"status": "on", "volumesToRelocate": 0, "recoveringFromRemote": 0}
+def _relocator(call: Call) -> View:
+    recovering = copies.recovering(call.cluster)
+    return {"status": "on", "volumesToRelocate": 0, "recoveringFromRemote": recovering}
 
 
 def _all_targets(call: Call) -> View:

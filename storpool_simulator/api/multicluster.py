@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Group = Sequence[tuple[str, SnapshotCreate]]
 
 
+# What a handler puts beside its reply: the id of the cluster that did it.
+ANSWERED_BY = " cluster"
+
+
 def at_owner(query: Query, call: Call) -> Call:
     """Return the call as it is to be answered: by the cluster that has the object of its path."""
     if not (call.multi_cluster and query.names_object and call.args):

@@ -269,7 +269,6 @@ def _ordered(cluster: Cluster, entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
-    blocked = cluster.catalog.children_count(entry.global_id) > 1
     view: View = {
         "onVolume": _on_volume(cluster, entry),
         "autoName": entry.auto_name,
@@ -277,16 +276,31 @@ def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
         "deleted": entry.deleted,
         "transient": entry.transient,
         "targetDeleteDate": entry.delete_at,
-        "recoveringFromRemote": False,
-        "backup": False,
+        "recoveringFromRemote": entry.global_id in cluster.catalog.copies.rows,
+        "backup": entry.backup_of is not None,
         "mcState": "clusterLocal",
         "mcStateVal": 0,
     }
     if entry.created_from is not None:
         view["createdFromGlobalId"] = entry.created_from
+        view["createdFromVisibleVolumeId"] = entry.created_from_number
+    if entry.backup_of is not None:
+        view["backupOfGlobalId"] = entry.backup_of
+        view["backupOfVisibleVolumeId"] = entry.backup_of_number
     if entry.deleted:
-        view["deleteBlocked"] = "multiple children" if blocked else "pending"
+        view["deleteBlocked"] = _blocked(cluster, entry)
     return view
+
+
+def _blocked(cluster: Cluster, entry: Entry) -> str:
+    """Return what a snapshot that is being deleted waits for [sptypes]."""
+    if entry.global_id in cluster.catalog.copies.rows:
+        return "recovering from remote"
+    if entry.parent_id in cluster.catalog.copies.rows:
+        return "parent recovering from remote"
+    if cluster.catalog.children_count(entry.global_id) > 1:
+        return "multiple children"
+    return "pending"
 
 
 def _on_volume(cluster: Cluster, entry: Entry) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from storpool_simulator import errors
-from storpool_simulator.model import requests
+from storpool_simulator.model import copies, requests
 from storpool_simulator.model.cluster import Change, Cluster
 from storpool_simulator.model.objects import Attachment, Client, Entry
 
@@ -188,6 +188,8 @@ def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
         else:
             _check_closed(cluster, entry, attachment)
         _detach(cluster, plan, attachment)
+    if wanted and entry.snapshot:
+        copies.use(cluster, entry)
     for client_id, read_only in wanted.items():
         _attach(cluster, plan, entry, client_id, read_only=read_only)
 

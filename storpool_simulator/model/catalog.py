@@ -23,14 +23,17 @@ from storpool_simulator.model.objects import (
     Bridge,
     Bucket,
     Client,
+    Copy,
     Disk,
     Entry,
+    Export,
     Location,
     Maintenance,
     Meta,
     Neighbour,
     PlacementGroup,
     Template,
+    VolumeExport,
     Work,
 )
 
@@ -76,6 +79,8 @@ class Catalog:
                 "name": operator.attrgetter("name"),
                 "reverted": operator.attrgetter("reverted_id"),
                 "parent": operator.attrgetter("parent_id"),
+                "backup_of": operator.attrgetter("backup_of"),
+                "backed_up": lambda row: row.created_from if row.backup_of else None,
             },
             order=operator.attrgetter("number"),
         )
@@ -112,6 +117,14 @@ class Catalog:
             "neighbour", self.journal, lambda row: row.cluster_id
         )
         self.bridges = tables.Table[str, Bridge]("bridge", self.journal, lambda row: row.ip)
+        by_object = {"object": operator.attrgetter("global_id")}
+        self.exports = tables.Table[Any, Export](
+            "export", self.journal, operator.attrgetter("key"), by_object
+        )
+        self.volume_exports = tables.Table[Any, VolumeExport](
+            "volume_export", self.journal, operator.attrgetter("key"), by_object
+        )
+        self.copies = tables.Table[str, Copy]("copy", self.journal, lambda row: row.global_id)
         self.metas = tables.Table[int, Meta]("meta", self.journal, lambda _row: 0)
         self._tallies: dict[int, Tally] = {}
         self._calendar: list[tuple[float, str]] = []
@@ -130,6 +143,9 @@ class Catalog:
             self.locations,
             self.neighbours,
             self.bridges,
+            self.exports,
+            self.volume_exports,
+            self.copies,
             self.work,
             self.entries,
             self.attachments,
@@ -150,7 +166,7 @@ class Catalog:
     def load(self, store: state.Store) -> bool:
         """Take in what is on disk; return False when there is nothing."""
         types = (Meta, Template, Client, Bucket, PlacementGroup, Disk, Maintenance)
-        others = (Location, Neighbour, Bridge)
+        others = (Location, Neighbour, Bridge, Export, VolumeExport, Copy)
         for table, row_type in zip(self.all_tables, (*types, *others, Work, Entry, Attachment)):
             table.load_all(store.read(table.kind, row_type))
         for entry in self.entries:
@@ -221,6 +237,22 @@ class Catalog:
     def children_count(self, global_id: str) -> int:
         """Return how many volumes and snapshots stand on a snapshot."""
         return self.entries.count_having("parent", global_id)
+
+    # exports
+
+    def exported_to(self, global_id: str) -> frozenset[str]:
+        """Return the locations that an object is exported to, of a volume the clusters."""
+        keys = (
+            *self.exports.having("object", global_id),
+            *self.volume_exports.having("object", global_id),
+        )
+        return frozenset(remote_id for _, remote_id in keys)
+
+    def end_exports(self, global_id: str) -> None:
+        """Take back all exports of an object."""
+        for table in (self.exports, self.volume_exports):
+            for key in table.having("object", global_id):
+                table.drop(key)
 
     # templates
 

@@ -19,7 +19,7 @@ from typing import Callable
 from storpool_simulator import errors, switches
 from storpool_simulator.devices import devices, storage
 from storpool_simulator.model import catalog, federation, objects, state
-from storpool_simulator.model.objects import Attachment, Entry
+from storpool_simulator.model.objects import Attachment, Copy, Entry
 
 _log = logging.getLogger(__name__)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -162,12 +162,18 @@ class Cluster:
         return self._wall_clock() + self.catalog.meta.clock_offset
 
     def advance(self, seconds: float) -> float:
-        """Let time pass; return the new time in seconds."""
+        """Let time pass, in all clusters of the process; return the new time in seconds."""
+        with self.lock:
+            for each in self.federation.clusters:
+                each.pass_time(seconds)
+        return self.now()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass here alone."""
         with self.change(quiet=True):
             meta = self.catalog.meta
             self.catalog.metas.put(replace(meta, clock_offset=meta.clock_offset + seconds))
         self.tend()
-        return self.now()
 
     @property
     def generation(self) -> int:
@@ -209,6 +215,25 @@ class Cluster:
         self._past_rows += len(change.rows)
         while len(self._past) > PAST_CHANGES or self._past_rows > PAST_ROWS:
             self._past_rows -= len(self._past.popleft().rows)
+
+    # copies between clusters
+
+    def is_travelling(self, global_id: str) -> bool:
+        """Return whether the data of a snapshot are on their way: from here, or to here."""
+        coming = self.catalog.copies.get(global_id)
+        if coming is not None and not coming.failed:
+            return True
+        return bool(self.copies_of(global_id))
+
+    def copies_of(self, global_id: str) -> list[tuple[Cluster, Copy]]:
+        """Return the copies that other clusters are making of a snapshot of ours."""
+        return [
+            (other, copy)
+            for other in self.federation.clusters
+            for copy in other.catalog.copies
+            if copy.source_id == global_id and not copy.failed
+            if copy.source_cluster == self.cluster_id
+        ]
 
     # devices
 
@@ -309,6 +334,9 @@ class Cluster:
         """
         for child in self.catalog.children(entry.global_id):
             self.catalog.entries.put(replace(child, parent_id=entry.parent_id))
+        self.catalog.end_exports(entry.global_id)
+        if entry.global_id in self.catalog.copies.rows:
+            self.catalog.copies.drop(entry.global_id)
         self.catalog.entries.drop(entry.global_id)
         change.after.append(lambda: self.files.remove(entry.global_id))
 
@@ -327,6 +355,8 @@ class Cluster:
     def _is_gone(self, entry: Entry, now: float) -> bool:
         """Return whether it has lingered long enough, and can be taken out of its chain."""
         if not entry.gone_at or entry.gone_at > now:
+            return False
+        if self.is_travelling(entry.global_id):
             return False
         return entry.transient or self.catalog.children_count(entry.global_id) <= 1
 

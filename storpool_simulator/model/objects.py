@@ -24,6 +24,7 @@ class Entry:
 
     `global_id` is the first id it had, and ours: of the row, the data file and the devices. A
     revert may give it another one on the wire, `reverted_id`. Who talks of it says `wire_id`.
+    `backup_of` is the snapshot, elsewhere, that this one was made of by a backup [git 2152d9a].
     """
 
     global_id: str
@@ -51,6 +52,9 @@ class Entry:
     delete_at: int = 0
     gone_at: float = 0
     reverted_id: str | None = None
+    created_from_number: int = 0
+    backup_of: str | None = None
+    backup_of_number: int = 0
 
     @property
     def wire_id(self) -> str:
@@ -219,6 +223,56 @@ class Maintenance:
     started_at: int
     duration: int
     description: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """A snapshot that all clusters of a location may see and copy.
+
+    `backup_id` is the backup that is being made of it there [sptypes]; None for a plain export.
+    """
+
+    global_id: str
+    location_id: str
+    backup_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The key of the row: a snapshot is exported to a location once."""
+        return self.global_id, self.location_id
+
+
+@dataclass(frozen=True)
+class VolumeExport:
+    """A volume that clients of another cluster of the location may attach."""
+
+    global_id: str
+    cluster_id: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The key of the row: a volume is exported to a cluster once."""
+        return self.global_id, self.cluster_id
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The data of a snapshot of ours that come from another cluster; both have to be there for it.
+
+    `left_bytes` is what was on its way at the moment `since`, from when on the bridges have been up
+    and need `seconds_per_gib`; None: they are cut. `filled`: the data are here already, as somebody
+    has read them. `failed`: they will never come.
+    """
+
+    global_id: str
+    source_cluster: str
+    source_id: str
+    backup: bool
+    left_bytes: float
+    seconds_per_gib: float = 0
+    since: float | None = None
+    filled: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True)

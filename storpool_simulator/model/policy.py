@@ -62,6 +62,12 @@ def of_template(cluster: Cluster, template_id: int) -> Template:
     return cluster.catalog.templates.get(template_id) or _NO_TEMPLATE
 
 
+def same_template(cluster: Cluster, template: Template) -> Template:
+    """Return the template that has the same name here as one of another cluster, or none."""
+    name = template.name
+    return cluster.catalog.template(name) if cluster.catalog.has_template(name) else _NO_TEMPLATE
+
+
 def check_space(cluster: Cluster, template_id: int, more_bytes: int) -> None:
     """Raise NoSpaceError when a create or a growth exceeds what the template has free [csi]."""
     tally = cluster.catalog.tally(template_id)

@@ -66,6 +66,9 @@ def make(
         tags=dict(request.tags),
         created_at=int(cluster.now()),
         created_from=volume.wire_id,
+        created_from_number=volume.number,
+        backup_of=None,
+        backup_of_number=0,
         reverted_id=None,
         auto_name=request.name is None,
         bound=request.bind,
@@ -112,6 +115,9 @@ def delete(cluster: Cluster, key: str) -> None:
     with cluster.change():
         entry = cluster.catalog.snapshot(key)
         attachments.check_detached(cluster, entry, cluster.switches["delete_attached_snapshot"])
+        exported = cluster.catalog.exported_to(entry.global_id)
+        if exported and cluster.switches["delete_exported"] == "busy":
+            raise errors.BusyError(f"'{entry.listed_name}' is exported.")
         if not entry.deleted:
             cluster.doom(entry)
 
@@ -164,8 +170,11 @@ def changed_policy(
 def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
     """Return when to delete: a moment in seconds, 0 for never, None for not given.
 
-    Raises InvalidParamError for a moment in the past [sptypes].
+    Raises InvalidParamError for a moment in the past [sptypes]. Dates count for nothing when the
+    switch `deferred_deletion` is off.
     """
+    if cluster.switches["deferred_deletion"] == "off":
+        return None
     if lifetime.delete_after is not None:
         return int(cluster.now()) + lifetime.delete_after if lifetime.delete_after else 0
     if lifetime.target_delete_date and lifetime.target_delete_date < cluster.now():

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from storpool_simulator import errors
-from storpool_simulator.model import attachments, policy, requests, snapshots
+from storpool_simulator.model import attachments, copies, policy, requests, snapshots
 from storpool_simulator.model.cluster import Change, Cluster
 from storpool_simulator.model.objects import Entry, Template, Work
 
@@ -16,25 +16,33 @@ def create(cluster: Cluster, request: requests.VolumeCreate) -> tuple[Entry, Ent
 
     Returns the volume, and the transient snapshot of a clone by `baseOn` or None [sptypes].
     """
-    catalog = cluster.catalog
     with cluster.change() as change:
-        template = catalog.template(request.template) if request.template else None
-        base = catalog.volume(request.base_on) if request.base_on else None
-        parent = None if base is not None else _parent(cluster, request, template)
-        catalog.check_free(request.name)
-        policy.check_combined(cluster, request.name, request.tags)
-        values = policy.resolve(cluster, request.policy, template, base or parent)
-        size_bytes = _size(cluster, request, template, base or parent)
-        policy.check_space(cluster, values["template_id"], size_bytes)
-        volume = _new(cluster, request, parent, values, size_bytes)
-        change.undo.append(lambda: cluster.files.remove(volume.global_id))
-        if base is not None:
-            return _clone(cluster, change, base, volume)
-        if parent is None:
-            cluster.files.create(volume.global_id, size_bytes)
-        else:
-            cluster.files.copy(parent.global_id, volume.global_id, size_bytes)
-        return catalog.entries.put(cluster.measure(volume)), None
+        return create_in(cluster, change, request)
+
+
+def create_in(
+    cluster: Cluster, change: Change, request: requests.VolumeCreate
+) -> tuple[Entry, Entry | None]:
+    """Do the same inside a change."""
+    catalog = cluster.catalog
+    template = catalog.template(request.template) if request.template else None
+    base = catalog.volume(request.base_on) if request.base_on else None
+    parent = None if base is not None else _parent(cluster, request, template)
+    catalog.check_free(request.name)
+    policy.check_combined(cluster, request.name, request.tags)
+    values = policy.resolve(cluster, request.policy, template, base or parent)
+    size_bytes = _size(cluster, request, template, base or parent)
+    policy.check_space(cluster, values["template_id"], size_bytes)
+    volume = _new(cluster, request, parent, values, size_bytes)
+    change.undo.append(lambda: cluster.files.remove(volume.global_id))
+    if base is not None:
+        return _clone(cluster, change, base, volume)
+    if parent is None:
+        cluster.files.create(volume.global_id, size_bytes)
+    else:
+        copies.use(cluster, parent)
+        cluster.files.copy(parent.global_id, volume.global_id, size_bytes)
+    return catalog.entries.put(cluster.measure(volume)), None
 
 
 def update(cluster: Cluster, key: str, request: requests.VolumeUpdate) -> Entry:
@@ -98,6 +106,7 @@ def revert(cluster: Cluster, key: str, request: requests.Revert) -> Entry:
         with cluster.change() as change:
             old = cluster.catalog.volume(key)
             snapshot = cluster.catalog.usable_snapshot(request.to_snapshot)
+            copies.use(cluster, snapshot)
             _check_revertable(cluster, old)
             new = _with_another_id(cluster, replace(old, parent_id=snapshot.global_id))
             if request.revert_size or cluster.switches["revert_size"] == "snapshot":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulator_fixtures import GIB
+from simulator_fixtures import GIB, Caller
 
 if TYPE_CHECKING:
     from simulator_fixtures import Peer
@@ -24,6 +24,15 @@ PLACED = {
     "iops": 500,
     "reuseServer": True,
     "tags": {"qc": "tier1"},
+}
+FETCHED = {
+    "placeAll": "default",
+    "placeTail": "default",
+    "placeHead": "default",
+    "replication": 2,
+    "template": "hdd",
+    "export": True,
+    "tags": {"a": "b"},
 }
 LATE = 2_000_000_000  # a moment that the simulator's clock has not reached
 NOTHING: Case = ((),)
@@ -48,6 +57,29 @@ CASES: Mapping[str, Case] = {
     "clustersList": NOTHING,
     "remoteBridgesList": NOTHING,
     "maintenanceList": NOTHING,
+    "locationAdd": (({"id": "new", "name": "elsewhere"},),),
+    "locationRename": (({"location": "wxyz", "name": "far-away"},),),
+    "locationUpdate": (({"location": "wxyz", "sendBufferSize": 1, "recvBufferSize": 2},),),
+    "locationRemove": (({"location": "empty"},),),
+    "clusterAdd": (({"id": "g", "location": "wxyz", "name": "three"},),),
+    "clusterRename": (({"cluster": "two", "name": "second"},),),
+    "clusterRemove": (
+        ({"name": "far", "clusterWillNotBeComingBack": True},),
+        ({"location": "abcd", "id": "f"},),
+    ),
+    "remoteBridgeAdd": (
+        (
+            {
+                "ip": "192.0.2.77",
+                "publicKey": "a.b.c.d",
+                "remote": "two",
+                "minimumDeleteDelay": 60,
+                "noCrypto": True,
+            },
+        ),
+        ({"ip": "192.0.2.78", "publicKey": "a.b.c.d", "location": "wxyz"},),
+    ),
+    "remoteBridgeRemove": (({"ip": "{bridge}"},),),
     # disks and groups
     "serverDisksList": ((1,),),
     "serverDiskDescribe": ((1, 101),),
@@ -161,6 +193,47 @@ CASES: Mapping[str, Case] = {
             },
         ),
     ),
+    "volumeBackup": (
+        ({"volume": "v", "location": "wxyz", "tags": {"a": "b"}},),
+        ({"volume": "~{unnamed}", "location": "abcd"},),
+    ),
+    "volumesGroupBackup": (
+        ({"volumes": ["v", "~{unnamed}"], "location": "wxyz", "tags": {"a": "b"}},),
+    ),
+    "snapshotFromRemote": (
+        ({"remoteLocation": "wxyz", "remoteId": "{backup}", "name": "back", **FETCHED},),
+        ({"remoteLocation": "wxyz", "remoteId": "{second_backup}"},),
+    ),
+    "volumeFromRemote": (
+        ({"remoteLocation": "wxyz", "remoteId": "{backup}", "name": "back", **FETCHED},),
+    ),
+    "snapshotExport": (
+        ({"snapshot": "s", "location": "wxyz"},),
+        ({"snapshot": "~{s}", "location": "abcd"},),
+    ),
+    "snapshotUnexport": (
+        ({"snapshot": "exported", "location": "wxyz", "force": True},),
+        ({"snapshot": "~{exported}", "all": True},),
+    ),
+    "snapshotsRemoteUnexport": (
+        (
+            {
+                "remoteSnapshots": [
+                    {
+                        "location": "wxyz",
+                        "globalSnapshotId": "{backup}",
+                        "targetDeleteDate": LATE,
+                    },
+                    {
+                        "location": "wxyz",
+                        "globalSnapshotId": "{second_backup}",
+                        "deleteAfter": 60,
+                    },
+                ]
+            },
+        ),
+    ),
+    "volumeExport": (("v", {"cluster": "two"}), ("~{unnamed}", {"clusterId": "abcd.f"})),
     "exportsList": NOTHING,
     "volumeExportsList": NOTHING,
     "snapshotsRemoteList": NOTHING,
@@ -242,9 +315,28 @@ def filled(peer: Peer) -> dict[str, str]:
     peer.reassign({"volume": f"~{ids['unnamed']}", "rw": [1]})
     peer.post("PlacementGroupUpdate/idle", {"addDisks": [101]})
     peer.post("MaintenanceSet", {"nodeId": 1, "duration": 600, "description": ""})
+    _fill_others(peer, ids)
     peer.post("KV/Create/bucket")
     peer.post("KV/Set/bucket", {"set": {"key": "value"}})
     return ids
+
+
+def _fill_others(peer: Peer, ids: dict[str, str]) -> None:
+    """Have something of each kind go to the other clusters and come from there."""
+    two = peer.simulator.others["two"]
+    Caller(two.host, two.port).create("theirs")
+    Caller(two.host, two.port).post("VolumeExport/theirs", {"clusterId": "abcd.e"})
+    peer.post("VolumeExport/free", {"cluster": "two"})
+    ids["exported"] = peer.snapshot("free", "exported")
+    for location in ("abcd", "wxyz"):
+        peer.post("SnapshotExport", {"snapshot": "exported", "location": location})
+    for key in ("backup", "second_backup"):
+        body = {"volume": "free", "location": "wxyz", "tags": {"a": "b"}}
+        ids[key] = peer.post("VolumeBackup", body)["remoteId"]
+    peer.simulator.set_bridge("far", seconds_per_gib=1e6)
+    peer.post("VolumeBackup", {"volume": "free", "location": "wxyz"})
+    peer.post("LocationAdd", {"id": "empty", "name": "empty"})
+    ids["bridge"] = peer.get("RemoteBridgesList")["remoteBridges"][0]["ip"]
 
 
 def named(value: Any, ids: Mapping[str, str]) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import copy_scenes
 from clusters_rig import Trio, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCENES: dict[str, Callable[[Trio], str]] = {}
+SCENES: dict[str, Callable[[Trio], str]] = {**copy_scenes.SCENES}
 
 EXPECTED = {
+    **copy_scenes.EXPECTED,
     "bridge_down_error": {"multiCluster": "multiCluster False", "notReady": "notReady True"},
     "mc_unreachable": {"error": "multiCluster multiCluster", "omit": "ok objectDoesNotExist"},
     "mc_create_from": {"owner": "loc.b", "refuse": "invalidParam"},

@@ -35,6 +35,8 @@ BESIDE = {
     "globalId": ("[addon mc] writes it down after a revert", "VolumeRevert"),
     "preservedGlobalId": ("[addon mc] looks for a volume by it", _SUMMARIES),
 }
+# The binding has the field of this request as a map's key, so that its documentation has none.
+MAPS = {"locationRemove": {"location"}}
 
 
 def query(method: str) -> tuple[str, str]:
@@ -123,7 +125,7 @@ def test_a_case_has_each_field(method: str) -> None:
     """Every field of a request that the schema of a method knows is sent by its case, and no
     other."""
     schema = METHODS[method].spDoc.json
-    known = set() if schema is None else schema_fields(schema)
+    known = MAPS.get(method) or (set() if schema is None else schema_fields(schema))
     assert set(binding_cases.field_names(binding_cases.CASES[method])) == known
 
 
@@ -141,7 +143,11 @@ def test_a_method_works(tmp_path: Path, method: str, multi_cluster: bool) -> Non
     nothing is unknown to its schema, missing, or of another type."""
     switches = {"linger": "100"}  # what is deleted stays to be seen
     with opened_peer(
-        tmp_path, cluster_id="abcd.e", cluster_name="one", switches=switches
+        tmp_path,
+        cluster_id="abcd.e",
+        cluster_name="one",
+        switches=switches,
+        clusters={"two": "abcd.f", "far": "wxyz.a"},
     ) as running:
         ids = binding_cases.filled(running)
         exact = Exact(running, multi_cluster=multi_cluster)

@@ -1,0 +1,109 @@
+"""Calls about exports, backups and copies between clusters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from storpool_simulator import errors
+from storpool_simulator.api import multicluster, remote_views
+from storpool_simulator.model import backups, exports
+from storpool_simulator.model import remote_requests as requests
+
+if TYPE_CHECKING:
+    from storpool_simulator.api.calls import Call
+    from storpool_simulator.model.backups import Made
+    from storpool_simulator.model.cluster import Cluster
+
+View = dict[str, Any]
+
+
+def backup(call: Call) -> View:
+    """Answer VolumeBackup: `name` is read by [addon mc]."""
+    request = requests.backup(call.fields(), either=_takes_either(call))
+    owner = _owner(call, request)
+    (made,) = backups.create(owner, request)
+    reply = {"remoteId": made.backup_id, "name": f"~{made.backup_id}"}
+    if made.base.name is not None:
+        reply["autoName"] = made.base.name
+    return {**reply, multicluster.ANSWERED_BY: owner.cluster_id}
+
+
+def group_backup(call: Call) -> View:
+    """Answer VolumesGroupBackup; with MultiCluster all volumes are in one cluster [inf]."""
+    request = requests.group_backup(call.fields(), either=_takes_either(call))
+    owner = _owner(call, request)
+    made = backups.create(owner, request)
+    return {
+        "backups": {
+            _key(call, one): {"remoteId": one.backup_id, "snapshotGlobalId": one.base.wire_id}
+            for one in made
+        },
+        multicluster.ANSWERED_BY: owner.cluster_id,
+    }
+
+
+def _takes_either(call: Call) -> bool:
+    return call.switches["backup_field"] == "either"
+
+
+def _owner(call: Call, request: requests.Backup) -> Cluster:
+    """Return the cluster that answers: with MultiCluster the one that has the volumes."""
+    if not call.multi_cluster:
+        return call.cluster
+    federation = call.cluster.federation
+    owners = {
+        owner.cluster_id: owner
+        for owner in (federation.owner(call.cluster, key) for key in request.volumes)
+    }
+    if len(owners) > 1:
+        raise errors.InvalidParamError(f"{call.query}: the volumes are in several clusters.")
+    return next(iter(owners.values()))
+
+
+def _key(call: Call, made: Made) -> str:
+    """Return the key of a backup in the reply: of a volume without a name its bare id.
+
+    The schema has names there, which do not begin with `~`. The switch `group_backup_key` says
+    whether the reply keeps to it.
+    """
+    name = made.volume.listed_name
+    return name.lstrip("~") if call.switches["group_backup_key"] == "schema" else name
+
+
+def _from_remote(call: Call) -> None:
+    backups.fetch(call.cluster, requests.from_remote(call.fields(), named=False))
+
+
+def _volume_from_remote(call: Call) -> None:
+    backups.fetch_volume(call.cluster, requests.from_remote(call.fields(), named=True))
+
+
+def _export(call: Call) -> None:
+    exports.create(call.cluster, requests.snapshot_export(call.fields()))
+
+
+def _unexport(call: Call) -> None:
+    exports.end(call.cluster, requests.snapshot_unexport(call.fields()))
+
+
+def _remote_unexport(call: Call) -> None:
+    exports.end_remote(call.cluster, requests.remote_unexports(call.fields()))
+
+
+def _volume_export(call: Call) -> None:
+    exports.create_of_volume(call.cluster, call.name, requests.volume_export(call.fields()))
+
+
+# Name, method, what answers it, how many parts its path has.
+ROWS = (
+    ("ExportsList", "GET", lambda call: remote_views.export_list(call.cluster), 0),
+    ("VolumeExportsList", "GET", lambda call: remote_views.volume_export_list(call.cluster), 0),
+    ("SnapshotsRemoteList", "GET", lambda call: remote_views.remote_snapshots(call.cluster), 0),
+    ("VolumesRemoteList", "GET", lambda call: remote_views.remote_volumes(call.cluster), 0),
+    ("SnapshotFromRemote", "POST", _from_remote, 0),
+    ("VolumeFromRemote", "POST", _volume_from_remote, 0),
+    ("SnapshotExport", "POST", _export, 0),
+    ("SnapshotUnexport", "POST", _unexport, 0),
+    ("SnapshotsRemoteUnexport", "POST", _remote_unexport, 0),
+    ("VolumeExport", "POST", _volume_export, 1),
+)
