@@ -87,7 +87,7 @@ def _address(text: str) -> tuple[str, int]:
 
 def _template(text: str) -> tuple[str, int | None]:
     name, _, capacity = text.partition(":")
-    if not fields.is_name(name, fields.TEMPLATE_NAME):
+    if not fields.TEMPLATE_NAME.fits(name):
         raise ValueError(f"'{name}' is not a template name")
     return name, _bytes(capacity) if capacity else None
 
@@ -131,7 +131,7 @@ def _cluster_id(text: str) -> str:
 
 
 def _cluster_name(text: str) -> str:
-    if not fields.VOLUME_NAME.fullmatch(text) or len(text) >= 64:  # [sptypes] CLUSTER_NAME_SIZE
+    if not fields.CLUSTER_NAME.fits(text):
         raise ValueError(f"'{text}' is not a cluster name")
     return text
 

@@ -4,6 +4,7 @@
      |- NoSuchObjectError       objectDoesNotExist
      |- ObjectExistsError       objectExists
      |- InvalidParamError       invalidParam
+     |   +- ImpossibleNameError  the same, or objectDoesNotExist by the switch bad_name_error
      |- BusyError               busy
      |- NoSpaceError            insufficientResources
      |- VersionMismatchError    runIfVersionIsMismatch
@@ -60,6 +61,10 @@ class ObjectExistsError(ApiError):
 
 class InvalidParamError(ApiError):
     """A bad value, an unknown field, an unknown client [csi]."""
+
+
+class ImpossibleNameError(InvalidParamError):
+    """A name or an id that nothing can have, as it does not fit its pattern [sptypes]."""
 
 
 class BusyError(ApiError):

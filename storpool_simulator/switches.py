@@ -37,8 +37,8 @@ _ALL = (
     ),
     _choice(
         "busy_error",
-        ("busy", "invalidParam"),
-        "error name for an open device [brick]: newer and older releases",
+        ("busy", "invalidParam", "preconditionViolation"),
+        "error name for an open device [brick]: newer and older releases; the last one [addon]",
     ),
     _choice(
         "detach_absent",
@@ -51,6 +51,27 @@ _ALL = (
         "attachTimeout ran out: error and the attachment stays, error and it is taken back, or"
         " success",
     ),
+    _choice(
+        "attach_timeout_covers",
+        ("all", "missing"),
+        "attachTimeout ends the whole wait, or only that for clients that are missing [sptypes]",
+    ),
+    _choice(
+        "reassign_wait_for",
+        ("affected", "gaining"),
+        "VolumesReassignWait waits for those that lose something too [git 73efeb8], or for those"
+        " that gain it",
+    ),
+    _choice(
+        "empty_item",
+        ("ok", "error"),
+        "an item of a reassign that asks for nothing",
+    ),
+    _choice(
+        "detach_and_rw",
+        ("ok", "error"),
+        "a client in detach and in rw or ro of one item: it has it afterwards, or is refused",
+    ),
     _choice("array_on_wait", _BOOLEAN, "VolumesReassignWait takes a bare array too [pve]"),
     _choice(
         "default_placement",
@@ -59,8 +80,14 @@ _ALL = (
     ),
     _choice(
         "unnamed_auto_name",
-        ("gid", "serial"),
-        "list name of an automatic snapshot of an unnamed volume",
+        ("serial", "gid"),
+        "list name of a snapshot of an unnamed volume that was asked for without a name: generated"
+        " [pve b3e0726], or its id",
+    ),
+    _choice(
+        "empty_name",
+        ("unnamed", "generated"),
+        'a snapshot that was asked for with the name "": listed by its id [cs], or as one without',
     ),
     _choice(
         "unknown_cluster_error",
@@ -69,7 +96,26 @@ _ALL = (
     ),
     _choice("unauthorized_error", ("unauthorized", "invalidParam"), "error name for a wrong token"),
     _choice(
-        "bad_json_error", ("invalidParam", "badRequest"), "error name for a body that is not JSON"
+        "bad_json_error",
+        ("jsonError", "invalidParam", "badRequest"),
+        "error name for a body that is not JSON [addon mc]",
+    ),
+    _choice(
+        "bad_name_error",
+        ("invalidParam", "objectDoesNotExist"),
+        "error name for a name or id that no object can have [sptypes]",
+    ),
+    _choice("string_numbers", _BOOLEAN, "numbers may come as strings of digits [addon mc] [spapi]"),
+    _choice(
+        "empty_reference",
+        ("absent", "error"),
+        "template, parent, baseOn and the like that are '': as if not given, or refused",
+    ),
+    _choice("limit_type", _BOOLEAN, "limitType is a parameter [kb]; false: an unknown field"),
+    _choice(
+        "reply_fields",
+        ("newest", "binding"),
+        "replies have what peers read beyond the binding [pve] [addon mc], or what that knows only",
     ),
     _choice(
         "unknown_query_error", ("unknownQuery", "invalidParam"), "error name for an unknown query"
@@ -85,6 +131,7 @@ _ALL = (
     _choice(
         "tag_empty", ("remove", "keep"), "an empty tag value in an update removes the key [sp-os]"
     ),
+    _choice("tag_empty_new", ("keep", "drop"), "a tag of a new object whose value is empty"),
     _choice("config_wait_down", ("block", "error"), "ClientConfigWait for a client that is down"),
     _choice(
         "revert_attached",
@@ -106,13 +153,31 @@ _ALL = (
         "the id that a reverted unnamed volume keeps as its name counts among the 200 bytes",
     ),
     _choice(
-        "revert_size", ("keep", "snapshot"), "size after VolumeRevert without revertSize [pve]"
+        "revert_size",
+        ("grow", "keep", "snapshot"),
+        "size after VolumeRevert without revertSize: never less than the snapshot's [pve a536de7],"
+        " as before, or the snapshot's",
     ),
     _choice("revert_limits", ("keep", "snapshot"), "bw and iops after VolumeRevert [cs]"),
+    _choice(
+        "freeze_attached",
+        ("ro", "never"),
+        "VolumeFreeze of a volume that is attached: where all have it read-only, or never",
+    ),
+    _choice(
+        "group_twice",
+        ("refuse", "each"),
+        "VolumesGroupSnapshot with a volume twice: refused, or a snapshot for each",
+    ),
     _choice(
         "on_attached_everywhere",
         _BOOLEAN,
         "VolumeDelete takes onAttached also without MultiCluster/ [cs]",
+    ),
+    _choice(
+        "on_volume",
+        ("chain", "parent"),
+        "onVolume of a snapshot: a volume that it is anywhere below [sptypes] [spapi], or directly",
     ),
     _choice(
         "on_volume_none",
@@ -128,7 +193,7 @@ _ALL = (
     ),
     _choice(
         "delete_attached_snapshot",
-        ("busy", "invalidParam"),
+        ("busy", "invalidParam", "preconditionViolation"),
         "error name for deleting an attached snapshot",
     ),
     _choice("downgrade_open", ("ok", "busy"), "rw to ro while the device is open"),
@@ -138,9 +203,15 @@ _ALL = (
         "detach:all with rw:[me]: my open device is left alone [pve], or not",
     ),
     _choice(
-        "overprovision",
-        _BOOLEAN,
-        "sizes may exceed the template's capacity in sum (thin provisioning)",
+        "space_limit",
+        ("none", "stored", "provisioned"),
+        "sizes are not limited [kb]; or by what the template has free, counting data or sizes"
+        " [csi]",
+    ),
+    _choice(
+        "template_in_use",
+        ("busy", "preconditionViolation", "keep"),
+        "deleting a template that volumes have: an error of that name, or they stay without one",
     ),
     _choice("qos_service", ("on", "off"), "storpool_qos makes its passes"),
     _choice("qos_wins", ("tag", "template"), "which tier counts: the tag's, or the template's"),

@@ -27,6 +27,8 @@ PROOF = "servicesList"
 WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
+# What releases say of what is open or attached beside "busy"; only the text tells that it is that.
+_BUSY_TOO = ("invalidParam", "preconditionViolation")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
 _OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
 
@@ -217,8 +219,7 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
         return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
     if error.name == "objectExists":
         return errors.Exists(shown, f"exists already ({descr})")
-    if error.name == "busy" or (error.name == "invalidParam" and _IN_USE_IN_DESCR.search(descr)):
-        # Older releases say invalidParam for what is open or attached; only the text says which.
+    if error.name == "busy" or (error.name in _BUSY_TOO and _IN_USE_IN_DESCR.search(descr)):
         found = _OPEN_IN_DESCR.findall(descr)
         return errors.InUse(
             found[0][0] if found and found[0][0] else shown,

@@ -6,6 +6,7 @@ Everything under `/simulator/` is the control port.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import itertools
 import json
@@ -164,12 +165,22 @@ class Application:
         try:
             return _reply(self._data(request, target, cluster))
         except errors.ApiError as error:
-            return self._refusal(error, cluster=cluster)
+            return self._refusal(self._named(error), cluster=cluster)
         except devices.DeviceError as error:
             return self._internal_error(str(error))
         except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EFBIG:
+                too_large = errors.NoSpaceError("No file can be so large on this machine.")
+                return self._refusal(too_large, cluster=cluster)
             _log.exception("%s failed", target.query)
             return self._internal_error(f"{type(error).__name__}: {error}")
+
+    def _named(self, error: errors.ApiError) -> errors.ApiError:
+        """Return the error with the name that a switch gives it."""
+        is_other = self._cluster.switches["bad_name_error"] == "objectDoesNotExist"
+        if isinstance(error, errors.ImpossibleNameError) and is_other:
+            return errors.NoSuchObjectError(error.descr)
+        return error
 
     def _internal_error(self, descr: str) -> Response:
         return self._refusal(errors.ApiError(descr, name="internalError", status=500))

@@ -53,7 +53,7 @@ class Call:
     def fields(self) -> fields.Fields:
         """Return the body as an object, an empty one when there is none [pve]."""
         value = {} if self.body is None else self.body
-        return fields.Fields(value, self.query, strict=self.switches.on("strict"))
+        return fields.Fields(value, self.query, self.switches)
 
     def volume(self) -> Entry:
         """Return the volume that the path names, or raise NoSuchObjectError."""
@@ -182,7 +182,8 @@ def _snapshot_rebase(call: Call) -> None:
 def _abandon_disk(call: Call) -> None:
     requests.abandon_disk(call.fields())
     if call.cluster.catalog.find(call.name) is None:
-        raise errors.NoSuchObjectError(f"Volume '{call.name}' does not exist.")
+        possible = fields.SNAPSHOT_NAME.finds(call.name) or fields.VOLUME_NAME.finds(call.name)
+        raise fields.unknown("Volume", call.name, possible=possible)
 
 
 # snapshots
@@ -204,7 +205,7 @@ def _group_snapshot(call: Call) -> dict[str, Any]:
     pairs = []
     for cluster, part in multicluster.groups(call, group):
         pairs += snapshots.create_group(cluster, part)
-    return snapshots.group_reply(pairs)
+    return snapshots.group_reply(call.cluster, pairs)
 
 
 def _snapshot_update(call: Call) -> None:
@@ -227,13 +228,12 @@ def _snapshot_delete_by_id(call: Call) -> None:
 
 
 def _reassign(call: Call) -> None:
-    items = requests.reassign_items(call.body, call.query, strict=call.switches.on("strict"))
+    items = requests.reassign_items(call.body, call.query, call.switches)
     attachments.reassign(call.cluster, items)
 
 
 def _reassign_wait(call: Call) -> None:
-    array, strict = call.switches.on("array_on_wait"), call.switches.on("strict")
-    items, timeout = requests.reassign_wait(call.body, strict=strict, array=array)
+    items, timeout = requests.reassign_wait(call.body, call.switches)
     attachments.reassign_wait(call.cluster, items, timeout)
 
 

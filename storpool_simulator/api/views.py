@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from storpool_simulator.model import disks, objects, snapshots
+from storpool_simulator.model import disks, objects, policy, snapshots
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Bucket, Entry, Template
 
@@ -33,10 +34,15 @@ def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
 
 
 def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
-    """Return the reply of SnapshotsSpace: `spaceUsed` is what a delete would free [sptypes]."""
+    """Return the reply of SnapshotsSpace: `spaceUsed` is what a delete would free [sptypes].
+
+    That is nothing while something stands on it, which needs its data.
+    """
     views = []
     for entry in _entries(cluster, snapshot=True):
-        space = {"storedSize": entry.stored_bytes, "spaceUsed": entry.stored_bytes}
+        is_needed = cluster.catalog.children_count(entry.global_id) > 0
+        freed_bytes = 0 if is_needed else entry.stored_bytes
+        space = {"storedSize": entry.stored_bytes, "spaceUsed": freed_bytes}
         views.append({**summary(cluster, entry, multi_cluster), **space})
     return views
 
@@ -132,10 +138,12 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
         "firstNotParentObjectId": 0,
         "bw": _limit(entry.bw),
         "iops": _limit(entry.iops),
-        "limitType": "total",
+        "limitType": entry.limit_type,
         "reuseServer": entry.reuse_server,
         "tags": dict(entry.tags),
     }
+    if cluster.switches["reply_fields"] == "newest":
+        view["snapshot"] = entry.snapshot  # read [pve] though not in the binding
     if multi_cluster:
         view.update(
             clusterName=cluster.catalog.meta.cluster_name, clusterId=cluster.catalog.meta.cluster_id
@@ -185,7 +193,7 @@ def template(cluster: Cluster, one: Template) -> View:
         "replication": one.replication,
         "bw": _limit(one.bw),
         "iops": _limit(one.iops),
-        "limitType": "total",
+        "limitType": one.limit_type,
         "reuseServer": one.reuse_server,
     }
 
@@ -196,10 +204,10 @@ def template_status(cluster: Cluster, one: Template) -> View:
     It is made from running sums, so it is as fast with many volumes as with few.
     """
     tally = cluster.catalog.tally(one.number)
-    used_bytes = (
-        tally.stored_bytes if cluster.switches.on("overprovision") else tally.provisioned_bytes
-    )
-    free_bytes = max(0, one.capacity_bytes - used_bytes)
+    free_bytes = max(0, one.capacity_bytes - policy.counted_bytes(cluster, one.number))
+    limits: View = {}
+    if cluster.switches["reply_fields"] == "newest":  # read [addon mc] though not in the binding
+        limits = {"bw": _limit(one.bw), "iops": _limit(one.iops)}
     physical = {
         "capacity": one.capacity_bytes * one.replication,
         "available": free_bytes * one.replication,
@@ -216,6 +224,7 @@ def template_status(cluster: Cluster, one: Template) -> View:
         "placeTail": one.place_tail,
         "placeHead": one.place_head,
         "replication": one.replication,
+        **limits,
         "volumesCount": tally.volumes,
         "snapshotsCount": tally.snapshots,
         "removingSnapshotsCount": tally.removing,
@@ -304,13 +313,28 @@ def _blocked(cluster: Cluster, entry: Entry) -> str:
 
 
 def _on_volume(cluster: Cluster, entry: Entry) -> str:
+    """Return "the volume that this is a parent of" [sptypes]; all of its chain are parents [spapi].
+
+    Of several the one that it was made of, else any.
+    """
+    reach = None if cluster.switches["on_volume"] == "chain" else 1
     source = cluster.catalog.find(f"~{entry.created_from}")
-    if source is not None and not source.snapshot and source.parent_id == entry.global_id:
+    if source is not None and not source.snapshot and _stands_on(cluster, source, entry, reach):
         return source.listed_name
-    for child in cluster.catalog.children(entry.global_id):
-        if not child.snapshot:
-            return child.listed_name
+    above = [entry.global_id]
+    while above:
+        children = list(cluster.catalog.children(above.pop()))
+        for child in children:
+            if not child.snapshot:
+                return child.listed_name
+        above += [child.global_id for child in children] if reach is None else []
     return "-" if cluster.switches["on_volume_none"] == "dash" else ""
+
+
+def _stands_on(cluster: Cluster, volume: Entry, snapshot: Entry, reach: int | None) -> bool:
+    """Return whether a volume stands on a snapshot, at most `reach` parents below it."""
+    parents = itertools.islice(snapshots.each_ancestor(cluster, volume), reach)
+    return any(parent.global_id == snapshot.global_id for parent in parents)
 
 
 def _chain_bytes(cluster: Cluster, entry: Entry) -> int:

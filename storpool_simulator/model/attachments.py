@@ -2,6 +2,11 @@
 
 The clients of an item's `detach` go; those of `rw` and `ro` are there afterwards. A client that is
 in both keeps its device [pve]. A device that is open goes by force only [brick].
+
+VolumesReassignWait waits for two kinds of clients. Those that something is attached to, and that
+are away ("missing"), have `attachTimeout` to appear [sptypes]. All that run and gain or lose
+something have to reach the new configuration; a client that is down, or goes down meanwhile, is
+left out there [git 73efeb8].
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Callable, NamedTuple
 
 from storpool_simulator import errors
 from storpool_simulator.model import copies, requests
@@ -16,6 +22,13 @@ from storpool_simulator.model.cluster import Change, Cluster
 from storpool_simulator.model.objects import Attachment, Client, Entry
 
 _Key = tuple[str, int]
+
+
+class _Done(NamedTuple):
+    """What a reassign did: what is newly attached, and the clients for which anything changed."""
+
+    attached: list[Attachment]
+    affected: frozenset[int]
 
 
 class _Plan:
@@ -40,56 +53,103 @@ def reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> list[Attac
 
     The devices are in place on return [pve].
     """
-    with cluster.change() as change:
-        plan = _Plan()
-        for item in items:
-            _apply(cluster, plan, item)
-        return _carry_out(cluster, change, plan)
+    return _reassign(cluster, items).attached
 
 
 def reassign_wait(
     cluster: Cluster, items: Sequence[requests.Reassign], timeout: int | None
 ) -> None:
-    """Reassign, then wait until the clients that got something are up.
+    """Reassign, then wait for clients: for which says the switch `reassign_wait_for`.
 
     `timeout` is in seconds: None waits for ever, 0 not at all. Raises ApiError "timeout" when the
     time is over and the switch `attach_timeout_expiry` makes that an error.
     """
-    attached = reassign(cluster, items)
-    waited_for = {client_id for item in items for client_id in (*item.rw, *item.ro)}
-    if timeout == 0 or wait_for_clients(cluster, waited_for, timeout):
-        return
+    with cluster.lock:  # who runs is found out before anybody can come up or go down
+        done = _reassign(cluster, items)
+        waited_for = _waited_for(cluster, items, done)
+    late = waited_for.late(cluster, timeout)
     expiry = cluster.switches["attach_timeout_expiry"]
-    if expiry == "ok":
+    if not late or expiry == "ok":
         return
     if expiry == "error_undo":
-        _take_back(cluster, attached)
-    down = sorted(client_id for client_id in waited_for if not _is_up(cluster, client_id))
+        _take_back(cluster, done.attached)
     raise errors.ApiError(
-        f"Timed out after {timeout} s waiting for client {', '.join(map(str, down))}.",
+        f"Timed out after {timeout} s waiting for client {', '.join(map(str, sorted(late)))}.",
         name="timeout",
         status=504,
     )
 
 
-def wait_for_clients(cluster: Cluster, client_ids: Iterable[int], timeout: float | None) -> bool:
-    """Wait until all of them are up; return False when the time in seconds is over.
+class _WaitedFor(NamedTuple):
+    """For whom a reassign waits: those that get something, and those that run and lose it."""
+
+    gaining: frozenset[int]
+    losing: frozenset[int]
+    bounded: bool
+
+    def late(self, cluster: Cluster, timeout: int | None) -> set[int]:
+        """Wait; return the clients for which it was too long.
+
+        Where only the wait for missing clients is `bounded` by the time-out, that for the others
+        comes after it, without an end.
+        """
+        if self.bounded:
+            if timeout == 0:
+                return set()
+            return _wait(cluster, lambda: self._missing(cluster) | self._behind(cluster), timeout)
+        late = _wait(cluster, lambda: self._missing(cluster), timeout) if timeout != 0 else set()
+        _wait(cluster, lambda: self._behind(cluster), None)
+        return late
+
+    def _missing(self, cluster: Cluster) -> set[int]:
+        return {one for one in self.gaining if not _runs(cluster, one)}
+
+    def _behind(self, cluster: Cluster) -> set[int]:
+        affected = self.gaining | self.losing
+        return {one for one in affected if _runs(cluster, one) and not _is_up(cluster, one)}
+
+
+def _waited_for(cluster: Cluster, items: Sequence[requests.Reassign], done: _Done) -> _WaitedFor:
+    gaining = frozenset(client_id for item in items for client_id in (*item.rw, *item.ro))
+    losing: frozenset[int] = frozenset()
+    if cluster.switches["reassign_wait_for"] == "affected":
+        losing = frozenset(one for one in done.affected - gaining if _runs(cluster, one))
+    bounded = cluster.switches["attach_timeout_covers"] == "all"
+    return _WaitedFor(gaining, losing, bounded)
+
+
+def wait_for_clients(cluster: Cluster, client_ids: Iterable[int]) -> None:
+    """Wait until all of them are up; raises ApiError when the simulator stops."""
+    wanted = tuple(client_ids)
+    _wait(cluster, lambda: {one for one in wanted if not _is_up(cluster, one)}, None)
+
+
+def _wait(cluster: Cluster, late: Callable[[], set[int]], timeout: float | None) -> set[int]:
+    """Wait until no client is late; return those that are when the time in seconds is over.
 
     Raises ApiError when the simulator stops.
     """
-    wanted = tuple(client_ids)
     end = None if timeout is None else time.monotonic() + timeout
     with cluster.changed:
-        while not all(_is_up(cluster, client_id) for client_id in wanted):
+        while late():
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                return False
+                return late()
             cluster.changed.wait(left)
             if cluster.closed:
                 raise errors.ApiError(
                     "The simulator is stopping.", name="notReady", status=503, transient=True
                 )
-    return True
+    return set()
+
+
+def _reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> _Done:
+    with cluster.change() as change:
+        plan = _Plan()
+        for item in items:
+            _apply(cluster, plan, item)
+        attached = _carry_out(cluster, change, plan)
+        return _Done(attached, frozenset(client_id for _, client_id in plan.before))
 
 
 def detach_all(cluster: Cluster, change: Change, entry: Entry, *, force: bool) -> None:
@@ -112,7 +172,8 @@ def check_detached(cluster: Cluster, entry: Entry, name: str = "busy") -> None:
     for attachment in cluster.catalog.attached(entry.global_id).values():
         state = "open at" if cluster.holders(attachment) else "attached to"
         descr = f"'{entry.listed_name}' is {state} client {attachment.client_id}"
-        raise errors.BusyError(descr) if name == "busy" else errors.InvalidParamError(descr)
+        is_param = name == "invalidParam"
+        raise errors.InvalidParamError(descr) if is_param else errors.BusyError(descr, name=name)
 
 
 def set_client(
@@ -257,6 +318,11 @@ def _part(cluster: Cluster, change: Change, leaving: Sequence[Attachment], *, fo
         if forced:
             cluster.forced.append((entry.wire_id, attachment.client_id))
             cluster.declared_open.get(attachment.client_id, set()).discard(attachment.global_id)
+
+
+def _runs(cluster: Cluster, client_id: int) -> bool:
+    client = cluster.catalog.clients.get(client_id)
+    return client is not None and client.running
 
 
 def _is_up(cluster: Cluster, client_id: int) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from storpool_simulator import errors
-from storpool_simulator.model import objects, state, tables
+from storpool_simulator.model import fields, objects, state, tables
 from storpool_simulator.model.objects import (
     Attachment,
     Bridge,
@@ -198,17 +198,23 @@ class Catalog:
         return self.entries.one_having("name", key)
 
     def volume(self, key: str) -> Entry:
-        """Return a volume by its name or `~gid`, or raise NoSuchObjectError."""
+        """Return a volume by its name or `~gid`.
+
+        Raises NoSuchObjectError, ImpossibleNameError.
+        """
         entry = self.find(key)
         if entry is None or entry.snapshot:
-            raise errors.NoSuchObjectError(f"Volume '{key}' does not exist.")
+            raise fields.unknown("Volume", key, possible=fields.VOLUME_NAME.finds(key))
         return entry
 
     def snapshot(self, key: str) -> Entry:
-        """Return a snapshot by its name or `~gid`, or raise NoSuchObjectError."""
+        """Return a snapshot by its name or `~gid`.
+
+        Raises NoSuchObjectError, ImpossibleNameError.
+        """
         entry = self.find(key)
         if entry is None or not entry.snapshot:
-            raise errors.NoSuchObjectError(f"Snapshot '{key}' does not exist.")
+            raise fields.unknown("Snapshot", key, possible=fields.SNAPSHOT_NAME.finds(key))
         return entry
 
     def usable_snapshot(self, key: str) -> Entry:
@@ -257,10 +263,10 @@ class Catalog:
     # templates
 
     def template(self, name: str) -> Template:
-        """Return a template by its name, or raise NoSuchObjectError."""
+        """Return a template by its name, or raise NoSuchObjectError, ImpossibleNameError."""
         template = self.templates.one_having("name", name)
         if template is None:
-            raise errors.NoSuchObjectError(f"Template '{name}' does not exist.")
+            raise fields.unknown("Template", name, possible=fields.TEMPLATE_NAME.fits(name))
         return template
 
     def has_template(self, name: str) -> bool:

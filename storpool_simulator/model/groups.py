@@ -24,10 +24,10 @@ def begin(cluster: Cluster) -> None:
 
 
 def group(cluster: Cluster, name: str) -> PlacementGroup:
-    """Return a group by its name, or raise NoSuchObjectError."""
+    """Return a group by its name, or raise NoSuchObjectError, ImpossibleNameError."""
     found = cluster.catalog.groups.get(name)
     if found is None:
-        raise errors.NoSuchObjectError(f"Placement group '{name}' does not exist.")
+        raise fields.unknown("Placement group", name, possible=fields.GROUP_NAME.fits(name))
     return found
 
 
@@ -60,7 +60,7 @@ def delete(cluster: Cluster, name: str) -> None:
 
 
 def _new(cluster: Cluster, name: str) -> PlacementGroup:
-    if not fields.is_name(name, fields.TEMPLATE_NAME):
+    if not fields.GROUP_NAME.fits(name):
         raise errors.InvalidParamError(f"'{name}' can not be the name of a placement group.")
     return PlacementGroup(name, max(one.number for one in cluster.catalog.groups) + 1, ())
 

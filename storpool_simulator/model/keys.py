@@ -9,14 +9,12 @@ from storpool_simulator.model import fields
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Bucket
 
-NAME_SIZE = 1023  # [sptypes] KVS_NAME_SIZE, KVS_KEY_SIZE: names and keys are shorter
-
 
 def bucket(cluster: Cluster, name: str) -> Bucket:
-    """Return a bucket by its name, or raise NoSuchObjectError."""
+    """Return a bucket by its name, or raise NoSuchObjectError, ImpossibleNameError."""
     found = cluster.catalog.buckets.get(name)
     if found is None:
-        raise errors.NoSuchObjectError(f"Bucket '{name}' does not exist.")
+        raise fields.unknown("Bucket", name, possible=fields.BUCKET_NAME.fits(name))
     return found
 
 
@@ -31,7 +29,7 @@ def one(cluster: Cluster, name: str, key: str) -> Bucket:
 def create(cluster: Cluster, name: str) -> None:
     """Carry out KV/Create."""
     with cluster.change():
-        if len(name) >= NAME_SIZE or not fields.VOLUME_NAME.fullmatch(name):
+        if not fields.BUCKET_NAME.fits(name):
             raise errors.InvalidParamError(f"'{name}' can not be the name of a bucket.")
         if cluster.catalog.buckets.get(name) is not None:
             raise errors.ObjectExistsError(f"Bucket '{name}' already exists.")

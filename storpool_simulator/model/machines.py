@@ -86,7 +86,7 @@ def wait_for_client(cluster: Cluster, client_id: int) -> list[View]:
             raise errors.InvalidParamError("No such client registered")
         if not client.running and cluster.switches["config_wait_down"] == "error":
             raise errors.InvalidParamError(f"Client {client_id} is down.")
-        attachments.wait_for_clients(cluster, [client_id], None)
+        attachments.wait_for_clients(cluster, [client_id])
         return clients(cluster, {client_id: int(time.monotonic() - began)})
 
 

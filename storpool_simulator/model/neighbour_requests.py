@@ -9,7 +9,6 @@ from storpool_simulator import errors
 from storpool_simulator.model import fields
 from storpool_simulator.model.fields import Fields
 
-_NAME_SIZE = 64  # [sptypes] REMOTE_LOCATION_NAME_SIZE, REMOTE_CLUSTER_NAME_SIZE: names are shorter
 _ID = re.compile(r"[a-z0-9]+")
 
 
@@ -133,8 +132,8 @@ def bridge_remove(body: Fields) -> str:
 
 def _name(body: Fields, key: str) -> str:
     value = body.required(key)
-    if len(value) >= _NAME_SIZE or not fields.is_name(value, fields.VOLUME_NAME):
-        raise body.wrong(key, f"a name of fewer than {_NAME_SIZE} characters")
+    if not fields.REMOTE_NAME.fits(value):
+        raise body.wrong(key, f"a name of at most {fields.REMOTE_NAME.length} characters")
     return value
 
 

@@ -55,6 +55,7 @@ class Entry:
     created_from_number: int = 0
     backup_of: str | None = None
     backup_of_number: int = 0
+    limit_type: str = "total"
 
     @property
     def wire_id(self) -> str:
@@ -103,6 +104,7 @@ class Template:
     iops: int = UNLIMITED
     reuse_server: bool = False
     tags: Mapping[str, str] | None = None
+    limit_type: str = "total"
 
 
 @dataclass(frozen=True)

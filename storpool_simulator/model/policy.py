@@ -15,20 +15,25 @@ from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry, Template
 from storpool_simulator.model.requests import Policy
 
-_INHERITED = ("replication", "place_all", "place_tail", "place_head", "bw", "iops", "reuse_server")
+_INHERITED = (
+    *("replication", "place_all", "place_tail", "place_head", "reuse_server"),
+    *("bw", "iops", "limit_type"),
+)
 _NO_TEMPLATE = Template(0, "", objects.DEFAULT_CAPACITY)
 
 
 def explicit(cluster: Cluster, policy: Policy) -> dict[str, Any]:
     """Return the given fields, checked.
 
-    A limit of 0 is none when the switch `zero_limit` says so. Raises NoSuchObjectError for a
-    placement group that does not exist.
+    A limit of 0 is none when the switch `zero_limit` says so. Raises NoSuchObjectError,
+    ImpossibleNameError for a placement group that does not exist.
     """
     given = policy.given()
     for key in ("place_all", "place_tail", "place_head"):
         if key in given and cluster.catalog.groups.get(str(given[key])) is None:
-            raise errors.NoSuchObjectError(f"Placement group '{given[key]}' does not exist.")
+            group = str(given[key])
+            possible = fields.GROUP_NAME.fits(group)
+            raise fields.unknown("Placement group", group, possible=possible)
     for key in ("bw", "iops"):
         if given.get(key) == 0 and cluster.switches["zero_limit"] == "unlimited":
             given[key] = objects.UNLIMITED
@@ -40,6 +45,11 @@ def inherited(source: Entry | Template) -> dict[str, Any]:
     values: dict[str, Any] = {key: getattr(source, key) for key in _INHERITED}
     values["template_id"] = source.number if isinstance(source, Template) else source.template_id
     return values
+
+
+def limits(source: Entry) -> dict[str, Any]:
+    """Return how fast an object may be."""
+    return {"bw": source.bw, "iops": source.iops, "limit_type": source.limit_type}
 
 
 def resolve(
@@ -69,17 +79,27 @@ def same_template(cluster: Cluster, template: Template) -> Template:
 
 
 def check_space(cluster: Cluster, template_id: int, more_bytes: int) -> None:
-    """Raise NoSpaceError when a create or a growth exceeds what the template has free [csi]."""
-    tally = cluster.catalog.tally(template_id)
+    """Raise NoSpaceError when a create or a growth exceeds what the template has free [csi].
+
+    Where the switch `space_limit` says so: a size is "not limited to physical disk or disk pool
+    size" [kb].
+    """
+    if cluster.switches["space_limit"] == "none":
+        return
     capacity_bytes = of_template(cluster, template_id).capacity_bytes
-    used_bytes = (
-        tally.stored_bytes if cluster.switches.on("overprovision") else tally.provisioned_bytes
-    )
+    used_bytes = counted_bytes(cluster, template_id)
     if more_bytes > capacity_bytes - used_bytes:
         free_bytes = max(0, capacity_bytes - used_bytes)
         raise errors.NoSpaceError(
             f"Not enough space: {more_bytes} bytes needed, {free_bytes} bytes free."
         )
+
+
+def counted_bytes(cluster: Cluster, template_id: int) -> int:
+    """Return what counts against a template's capacity: data, or whole sizes."""
+    tally = cluster.catalog.tally(template_id)
+    is_thin = cluster.switches["space_limit"] != "provisioned"
+    return tally.stored_bytes if is_thin else tally.provisioned_bytes
 
 
 def updated_tags(

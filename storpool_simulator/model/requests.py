@@ -6,15 +6,15 @@ The names of the fields are those of the official binding [sptypes].
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from storpool_simulator import errors
+from storpool_simulator import errors, switches
 from storpool_simulator.model import fields
 from storpool_simulator.model.fields import Fields
 
 ON_ATTACHED = ("fail", "detach", "detachForce", "export")  # [sptypes] OnAttached
-# Keys of a volume's item that are about connected clusters: without effect here.
-_OF_OTHER_CLUSTERS = ("allowRemoteExported", "onRemoteAttached", "mcMode")
+MC_MODES = ("move", "export")  # [sptypes] mcMode
+LIMIT_TYPES = ("total", "perGiB")  # [sptypes] LimitType
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Policy:
     place_head: str | None = None
     bw: int | None = None
     iops: int | None = None
+    limit_type: str | None = None
     reuse_server: bool | None = None
 
     def given(self) -> dict[str, object]:
@@ -70,7 +71,10 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class SnapshotCreate:
-    """VolumeSnapshotDesc, and one element of a group."""
+    """VolumeSnapshotDesc, and one element of a group.
+
+    A name of "" is none [cs]; None was not given, and one is generated [kb].
+    """
 
     name: str | None
     bind: bool
@@ -100,7 +104,10 @@ class Revert:
 
 @dataclass(frozen=True)
 class Reassign:
-    """One item of VolumesReassign; `detach` is None for "all"."""
+    """One item of VolumesReassign; `detach` is None for "all".
+
+    The last three are about other clusters, with their defaults [sptypes].
+    """
 
     target: str
     snapshot: bool
@@ -108,6 +115,9 @@ class Reassign:
     ro: tuple[int, ...]
     detach: tuple[int, ...] | None
     force: bool
+    allow_remote_exported: bool = False
+    on_remote_attached: str = "export"
+    mc_mode: str = "move"
 
 
 @dataclass(frozen=True)
@@ -146,11 +156,11 @@ def volume_create(body: Fields) -> VolumeCreate:
     parsed = VolumeCreate(
         name=body.name("name") or None,
         size_bytes=body.size("size"),
-        template=body.text("template"),
-        parent=body.text("parent"),
-        base_on=body.text("baseOn"),
+        template=body.reference("template"),
+        parent=body.reference("parent"),
+        base_on=body.reference("baseOn"),
         policy=policy(body),
-        tags=body.tags() or {},
+        tags=_new_tags(body),
     )
     body.end()
     if parsed.parent and parsed.base_on:
@@ -165,7 +175,7 @@ def volume_update(body: Fields) -> VolumeUpdate:
         size_bytes=body.size("size"),
         size_add_bytes=body.size("sizeAdd"),
         shrink_ok=body.flag("shrinkOk") or False,
-        template=body.text("template"),
+        template=body.reference("template"),
         policy=policy(body),
         tags=body.tags(),
     )
@@ -177,11 +187,9 @@ def volume_update(body: Fields) -> VolumeUpdate:
 
 def on_attached(body: Fields, *, known: bool) -> str:
     """Parse VolumeDelete; return what to do with an attached volume."""
-    value = (body.text("onAttached") if known else None) or "fail"
-    if value not in ON_ATTACHED:
-        raise body.wrong("onAttached", f"one of {', '.join(ON_ATTACHED)}")
+    value = body.choice("onAttached", ON_ATTACHED) if known else None
     body.end()
-    return value
+    return value or "fail"
 
 
 def freeze(body: Fields) -> Lifetime:
@@ -202,7 +210,7 @@ def revert(body: Fields) -> Revert:
 
 def rebase(body: Fields) -> str | None:
     """Parse VolumeRebase and SnapshotRebase; return the new parent, None for none."""
-    parsed = body.text("parentName")
+    parsed = body.reference("parentName")
     body.end()
     return parsed
 
@@ -210,10 +218,10 @@ def rebase(body: Fields) -> str | None:
 def snapshot_create(body: Fields) -> SnapshotCreate:
     """Parse VolumeSnapshot."""
     parsed = SnapshotCreate(
-        name=body.name("name") or None,
+        name=body.name("name"),
         bind=body.flag("bind") or False,
         lifetime=_lifetime(body),
-        tags=body.tags() or {},
+        tags=_new_tags(body),
     )
     body.end()
     return parsed
@@ -223,7 +231,7 @@ def snapshot_update(body: Fields) -> SnapshotUpdate:
     """Parse SnapshotUpdate."""
     parsed = SnapshotUpdate(
         rename=body.name("rename"),
-        template=body.text("template"),
+        template=body.reference("template"),
         bind=body.flag("bind"),
         lifetime=_lifetime(body),
         policy=policy(body),
@@ -238,32 +246,33 @@ def group_snapshot(body: Fields) -> list[tuple[str, SnapshotCreate]]:
 
     The common tags go to every snapshot [sptypes].
     """
-    common = body.tags() or {}
+    common = _new_tags(body)
     listed = body.raw("volumes")
     if not isinstance(listed, list) or not listed:
         raise body.wrong("volumes", "a list that is not empty")
     body.end()
     return [
-        _group_element(Fields(one, f"{body.what} volumes", strict=body.strict), common)
-        for one in listed
+        _group_element(Fields(one, f"{body.what} volumes", body.switches), common) for one in listed
     ]
 
 
 def _group_element(item: Fields, common: Mapping[str, str]) -> tuple[str, SnapshotCreate]:
-    name = item.name("name", fields.SNAPSHOT_NAME) or None
     parsed = SnapshotCreate(
-        name, bind=False, lifetime=Lifetime(), tags={**common, **(item.tags() or {})}
+        name=item.name("name", fields.SNAPSHOT_NAME),
+        bind=False,
+        lifetime=Lifetime(),
+        tags={**common, **_new_tags(item)},
     )
     volume = item.required("volume")
     item.end()
     return volume, parsed
 
 
-def reassign_items(value: object, what: str, *, strict: bool) -> list[Reassign]:
+def reassign_items(value: object, what: str, settings: switches.Switches) -> list[Reassign]:
     """Parse the bare array of VolumesReassign."""
     if not isinstance(value, list):
         raise errors.InvalidParamError(f"{what} must be a JSON array.")
-    return [_reassign_item(Fields(one, what, strict=strict)) for one in value]
+    return [_reassign_item(Fields(one, what, settings)) for one in value]
 
 
 def _reassign_item(item: Fields) -> Reassign:
@@ -281,11 +290,19 @@ def _reassign_item(item: Fields) -> Reassign:
         force=item.flag("force") or False,
     )
     if not parsed.snapshot:
-        for key in _OF_OTHER_CLUSTERS:
-            item.raw(key)
+        parsed = _with_other_clusters(parsed, item)
     item.end()
-    _check_rights(parsed, item.what)
+    _check_rights(parsed, item)
     return parsed
+
+
+def _with_other_clusters(parsed: Reassign, item: Fields) -> Reassign:
+    return replace(
+        parsed,
+        allow_remote_exported=item.flag("allowRemoteExported") or False,
+        on_remote_attached=item.choice("onRemoteAttached", ON_ATTACHED) or "export",
+        mc_mode=item.choice("mcMode", MC_MODES) or "move",
+    )
 
 
 def _detached(item: Fields) -> tuple[int, ...] | None:
@@ -294,23 +311,32 @@ def _detached(item: Fields) -> tuple[int, ...] | None:
     return item.client_ids("detach") or ()
 
 
-def _check_rights(item: Reassign, what: str) -> None:
-    if item.snapshot and item.rw:
-        raise errors.InvalidParamError(f"Snapshot '{item.target}' can not be attached read-write.")
-    if set(item.rw) & set(item.ro):
-        raise errors.InvalidParamError(f"{what}: a client is in 'rw' and in 'ro'.")
+def _check_rights(parsed: Reassign, item: Fields) -> None:
+    wanted = {*parsed.rw, *parsed.ro}
+    if parsed.snapshot and parsed.rw:
+        raise errors.InvalidParamError(
+            f"Snapshot '{parsed.target}' can not be attached read-write."
+        )
+    if set(parsed.rw) & set(parsed.ro):
+        raise errors.InvalidParamError(f"{item.what}: a client is in 'rw' and in 'ro'.")
+    contradicts = bool(wanted.intersection(parsed.detach or ()))
+    if contradicts and item.switches["detach_and_rw"] == "error":
+        raise errors.InvalidParamError(f"{item.what}: a client is in 'detach' and in 'rw' or 'ro'.")
+    if not wanted and parsed.detach == () and item.switches["empty_item"] == "error":
+        raise errors.InvalidParamError(f"{item.what}: nothing is asked for '{parsed.target}'.")
 
 
-def reassign_wait(value: object, *, strict: bool, array: bool) -> tuple[list[Reassign], int | None]:
+def reassign_wait(value: object, settings: switches.Switches) -> tuple[list[Reassign], int | None]:
     """Parse VolumesReassignWait; return the items and attachTimeout in seconds.
 
-    With `array` the bare array of VolumesReassign is taken too: Proxmox sends it [pve].
+    By the switch `array_on_wait` the bare array of VolumesReassign is taken too: Proxmox sends it
+    [pve].
     """
     what = "VolumesReassignWait"
-    if isinstance(value, list) and array:
-        return reassign_items(value, what, strict=strict), None
-    body = Fields(value, what, strict=strict)
-    items = reassign_items(body.raw("reassign"), what, strict=strict)
+    if isinstance(value, list) and settings.on("array_on_wait"):
+        return reassign_items(value, what, settings), None
+    body = Fields(value, what, settings)
+    items = reassign_items(body.raw("reassign"), what, settings)
     timeout = body.integer("attachTimeout")
     body.end()
     return items, timeout
@@ -320,10 +346,10 @@ def template(body: Fields, *, create: bool) -> TemplateDesc:
     """Parse VolumeTemplateCreate and VolumeTemplateUpdate."""
     parsed = TemplateDesc(
         name=body.name("name" if create else "rename", fields.TEMPLATE_NAME) or None,
-        parent=body.text("parent"),
+        parent=body.reference("parent"),
         size_bytes=body.size("size"),
         policy=policy(body),
-        tags=body.tags(),
+        tags=_new_tags(body) if create else body.tags(),
         propagate=not create and (body.flag("propagate") or False),
     )
     body.end()
@@ -334,7 +360,7 @@ def template(body: Fields, *, create: bool) -> TemplateDesc:
 
 def acquire(body: Fields) -> None:
     """Parse VolumeAcquire: nothing in it matters without other clusters."""
-    body.text("onRemoteAttached")
+    body.choice("onRemoteAttached", ON_ATTACHED)
     body.end()
 
 
@@ -357,7 +383,7 @@ def bucket_set(body: Fields) -> tuple[Mapping[str, str], int | None]:
 def group_update(body: Fields) -> GroupUpdate:
     """Parse PlacementGroupUpdate."""
     parsed = GroupUpdate(
-        rename=body.name("rename", fields.TEMPLATE_NAME) or None,
+        rename=body.name("rename", fields.GROUP_NAME) or None,
         add_disks=body.disk_ids("addDisks"),
         remove_disks=body.disk_ids("rmDisks"),
     )
@@ -414,8 +440,23 @@ def policy(body: Fields) -> Policy:
         place_head=body.text("placeHead"),
         bw=body.limit("bw"),
         iops=body.limit("iops"),
+        limit_type=_limit_type(body),
         reuse_server=body.flag("reuseServer"),
     )
+
+
+def _limit_type(body: Fields) -> str | None:
+    """Return whether the limits are for all of a volume or for each GiB of it [kb]."""
+    known = body.switches.on("limit_type")
+    return body.choice("limitType", LIMIT_TYPES) if known else None
+
+
+def _new_tags(body: Fields) -> Mapping[str, str]:
+    """Return the tags of a new object."""
+    given = body.tags() or {}
+    if body.switches["tag_empty_new"] == "keep":
+        return given
+    return {key: value for key, value in given.items() if value}
 
 
 def _lifetime(body: Fields) -> Lifetime:

@@ -6,12 +6,12 @@ parent [spapi].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from storpool_simulator import errors
-from storpool_simulator.model import attachments, policy, requests
+from storpool_simulator.model import attachments, fields, policy, requests
 from storpool_simulator.model.cluster import Change, Cluster
 from storpool_simulator.model.objects import Entry
 
@@ -29,17 +29,19 @@ def create_group(
 ) -> list[tuple[Entry, Entry]]:
     """Carry out VolumesGroupSnapshot; return (volume, snapshot) pairs.
 
-    All are made at one instant [spapi], and all or none [inf].
+    All are made at one instant [spapi], and all or none [inf]. Whether a volume may be in it twice
+    says the switch `group_twice`.
     """
     with cluster.change() as change:
-        volumes = [cluster.catalog.volume(key) for key, _ in group]
-        if len({volume.global_id for volume in volumes}) != len(volumes):
+        ids = [cluster.catalog.volume(key).global_id for key, _ in group]
+        if len(set(ids)) != len(ids) and cluster.switches["group_twice"] == "refuse":
             raise errors.InvalidParamError("VolumesGroupSnapshot: a volume is named twice.")
-        with cluster.devices.quiesce([volume.global_id for volume in volumes]):
-            return [
-                (volume, make(cluster, change, volume, request))
-                for volume, (_, request) in zip(volumes, group)
-            ]
+        with cluster.devices.quiesce(ids):
+            pairs = []
+            for global_id, (_, request) in zip(ids, group):
+                volume = cluster.catalog.entries.rows[global_id]
+                pairs.append((volume, make(cluster, change, volume, request)))
+            return pairs
 
 
 def make(
@@ -54,7 +56,7 @@ def make(
 
     Its tags are those given; none are taken from the volume [kb].
     """
-    cluster.catalog.check_free(request.name)
+    cluster.catalog.check_free(request.name or None)
     policy.check_combined(cluster, request.name, request.tags)
     number, global_id = cluster.new_id()
     snapshot = replace(
@@ -62,7 +64,7 @@ def make(
         global_id=global_id,
         number=number,
         snapshot=True,
-        name=request.name or _automatic_name(cluster, volume, number),
+        name=request.name or _automatic_name(cluster, volume, number, request.name),
         tags=dict(request.tags),
         created_at=int(cluster.now()),
         created_from=volume.wire_id,
@@ -70,7 +72,7 @@ def make(
         backup_of=None,
         backup_of_number=0,
         reverted_id=None,
-        auto_name=request.name is None,
+        auto_name=not request.name,
         bound=request.bind,
         transient=transient,
         delete_at=delete_date(cluster, request.lifetime) or 0,
@@ -137,12 +139,15 @@ def rebase(cluster: Cluster, entry: Entry, parent_key: str | None) -> None:
 
 def ancestors(cluster: Cluster, entry: Entry) -> list[Entry]:
     """Return the chain of parents, nearest first."""
-    chain = []
+    return list(each_ancestor(cluster, entry))
+
+
+def each_ancestor(cluster: Cluster, entry: Entry) -> Iterator[Entry]:
+    """Yield the chain of parents, nearest first."""
     parent = cluster.parent(entry)
     while parent is not None:
-        chain.append(parent)
+        yield parent
         parent = cluster.parent(parent)
-    return chain
 
 
 def renamed(cluster: Cluster, entry: Entry, rename: str | None) -> Entry:
@@ -170,21 +175,31 @@ def changed_policy(
 def delete_date(cluster: Cluster, lifetime: requests.Lifetime) -> int | None:
     """Return when to delete: a moment in seconds, 0 for never, None for not given.
 
-    Raises InvalidParamError for a moment in the past [sptypes]. Dates count for nothing when the
-    switch `deferred_deletion` is off.
+    Raises InvalidParamError for a moment in the past [sptypes], or one that has no 64 bits. Dates
+    count for nothing when the switch `deferred_deletion` is off.
     """
     if cluster.switches["deferred_deletion"] == "off":
         return None
     if lifetime.delete_after is not None:
-        return int(cluster.now()) + lifetime.delete_after if lifetime.delete_after else 0
+        moment = int(cluster.now()) + lifetime.delete_after if lifetime.delete_after else 0
+        if moment > fields.LARGEST:
+            raise errors.InvalidParamError("'deleteAfter' is too far away.")
+        return moment
     if lifetime.target_delete_date and lifetime.target_delete_date < cluster.now():
         raise errors.InvalidParamError("'targetDeleteDate' is in the past.")
     return lifetime.target_delete_date
 
 
-def group_reply(pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
-    """Return a GroupSnapshotsResult: `remoteId` is the id of the snapshot [sptypes]."""
-    return {"snapshots": [_group_row(volume, snapshot) for volume, snapshot in pairs]}
+def group_reply(cluster: Cluster, pairs: Sequence[tuple[Entry, Entry]]) -> dict[str, Any]:
+    """Return a GroupSnapshotsResult: `remoteId` is the id of the snapshot [sptypes].
+
+    `snapshotName` is read from it [addon mc], and not in the binding.
+    """
+    newest = cluster.switches["reply_fields"] == "newest"
+    rows = [_group_row(volume, snapshot) for volume, snapshot in pairs]
+    if newest:
+        rows = [{**row, "snapshotName": row["snapshot"]} for row in rows]
+    return {"snapshots": rows}
 
 
 def _group_row(volume: Entry, snapshot: Entry) -> dict[str, Any]:
@@ -197,11 +212,17 @@ def _group_row(volume: Entry, snapshot: Entry) -> dict[str, Any]:
     }
 
 
-def _automatic_name(cluster: Cluster, volume: Entry, number: int) -> str | None:
-    """Return `<volume>@<serial>` [kb].
+def _automatic_name(
+    cluster: Cluster, volume: Entry, number: int, asked_for: str | None
+) -> str | None:
+    """Return `<volume>@<serial>` [kb], or None: then it is listed by its id.
 
-    An unnamed volume gives none, or one made from its id: nobody knows [cs].
+    That is what the name "" asks for [cs]. Without a name one is generated, also of an unnamed
+    volume [pve b3e0726]: how it looks then is a guess, but for that the pattern of names allows no
+    `~` in it [sptypes].
     """
+    if asked_for == "" and cluster.switches["empty_name"] == "unnamed":
+        return None
     if volume.own_name is not None:
         return f"{volume.own_name}@{number}"
     if cluster.switches["unnamed_auto_name"] == "gid":

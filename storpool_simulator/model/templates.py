@@ -38,11 +38,18 @@ def update(cluster: Cluster, name: str, request: requests.TemplateDesc) -> None:
 
 
 def delete(cluster: Cluster, name: str) -> None:
-    """Carry out VolumeTemplateDelete; its volumes stay, without a template."""
+    """Carry out VolumeTemplateDelete.
+
+    What happens to one that volumes or snapshots have is told nowhere: the switch `template_in_use`
+    says whether they stay, without a template.
+    """
     with cluster.change():
         template = cluster.catalog.template(name)
         tally = cluster.catalog.tally(template.number)
         if tally.volumes or tally.snapshots:
+            rule = cluster.switches["template_in_use"]
+            if rule != "keep":
+                raise errors.BusyError(f"Template '{name}' is in use.", name=rule)
             for entry in _entries_of(cluster, template):
                 cluster.catalog.entries.put(replace(entry, template_id=0))
         cluster.catalog.templates.drop(template.number)

@@ -79,12 +79,13 @@ def delete(cluster: Cluster, key: str, on_attached: str = "fail") -> None:
 def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
     """Carry out VolumeFreeze: the volume becomes a snapshot of the same name and id.
 
-    A volume that is attached read-write is busy [sptypes].
+    A volume that is attached is busy, also read-only by the switch `freeze_attached` [inf].
     """
     with cluster.change() as change:
         volume = cluster.catalog.volume(key)
         attached = cluster.catalog.attached(volume.global_id).values()
-        if not all(attachment.read_only for attachment in attached):
+        is_read_only = all(attachment.read_only for attachment in attached)
+        if not is_read_only or cluster.switches["freeze_attached"] == "never":
             attachments.check_detached(cluster, volume)
         snapshot = replace(
             cluster.measure(volume),
@@ -109,10 +110,9 @@ def revert(cluster: Cluster, key: str, request: requests.Revert) -> Entry:
             copies.use(cluster, snapshot)
             _check_revertable(cluster, old)
             new = _with_another_id(cluster, replace(old, parent_id=snapshot.global_id))
-            if request.revert_size or cluster.switches["revert_size"] == "snapshot":
-                new = replace(new, size_bytes=snapshot.size_bytes)
+            new = replace(new, size_bytes=_reverted_size(cluster, old, snapshot, request))
             if cluster.switches["revert_limits"] == "snapshot":
-                new = replace(new, bw=snapshot.bw, iops=snapshot.iops)
+                new = replace(new, **policy.limits(snapshot))
             policy.check_combined(cluster, new.name, new.tags)
             cluster.catalog.entries.put(new)
             cluster.catalog.work.put(Work(new.global_id, snapshot.global_id))
@@ -139,6 +139,21 @@ def _with_another_id(cluster: Cluster, volume: Entry) -> Entry:
         return volume
     name = volume.name or f"~{volume.wire_id}"
     return replace(volume, name=name, reverted_id=cluster.new_id()[1])
+
+
+def _reverted_size(
+    cluster: Cluster, volume: Entry, snapshot: Entry, request: requests.Revert
+) -> int:
+    """Return the size after a revert.
+
+    It is known that a volume was not shrunk without revertSize [pve a536de7]. That a smaller one
+    loses the end of the snapshot's data is hard to believe: callers revert volumes that they have
+    made with a rounded size.
+    """
+    rule = "snapshot" if request.revert_size else cluster.switches["revert_size"]
+    if rule == "snapshot":
+        return snapshot.size_bytes
+    return max(volume.size_bytes, snapshot.size_bytes) if rule == "grow" else volume.size_bytes
 
 
 def _check_revertable(cluster: Cluster, volume: Entry) -> None:

@@ -252,7 +252,7 @@ def test_an_attached_snapshot_is_let_go_of_only_when_it_is_closed(backend: Backe
     assert set(backend.there()) == {f"os--volume-{source.id}", f"os--volume-{copy.id}"}
 
 
-@pytest.mark.parametrize("revert_size", ["keep", "snapshot"])
+@pytest.mark.parametrize("revert_size", ["grow", "keep", "snapshot"])
 def test_a_revert_keeps_the_size(backend: Backend, revert_size: str) -> None:
     """[interface] revert_to_snapshot must not change the volume's size, whatever StorPool does with
     it."""

@@ -55,6 +55,8 @@ def test_a_pinned_domain_addresses_its_cluster(settings: dict[str, object], path
         (refusal("objectExists"), errors.Exists),
         (refusal("busy", "'x' is open at client 19"), errors.InUse),
         (refusal("invalidParam", "'x' is open at client 19"), errors.InUse),
+        (refusal("preconditionViolation", "'x' is open at client 19"), errors.InUse),
+        (refusal("preconditionViolation", "no"), errors.Rejected),
         (refusal("invalidParam", "No such client registered"), errors.NotFound),
         (refusal("invalidParam", "bad size"), errors.Rejected),
         (refusal("insufficientResources"), errors.NoSpace),

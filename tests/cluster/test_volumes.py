@@ -104,7 +104,9 @@ def test_a_volume_from_what_does_not_exist_is_not_made(core: Core) -> None:
 
 
 def test_a_size_beyond_the_template_is_refused(core: Core) -> None:
-    """T4: more than the template has is NoSpace, and nothing is left."""
+    """T4: more than the template has is NoSpace, where StorPool limits sizes, and nothing is
+    left."""
+    core.simulator.switches.set({"space_limit": "stored"})
     with pytest.raises(errors.NoSpace, match="no room"):
         volumes.create(
             core.client(), Plan(Owner(PLAN.name, TAGS), 200 * GIB, Policy(template="nvme"))
@@ -257,7 +259,7 @@ def test_a_missing_template_is_not_a_missing_volume(core: Core) -> None:
         volumes.change(core.client(), core.client().volume(names.address(made)), template="missing")
 
 
-@pytest.mark.parametrize("revert_size", ["keep", "snapshot"])
+@pytest.mark.parametrize("revert_size", ["grow", "keep", "snapshot"])
 def test_a_revert_keeps_the_size(core: Core, revert_size: str) -> None:
     """What StorPool does with the size is not documented: ours does not depend on it."""
     core.simulator.switches.set({"revert_size": revert_size})

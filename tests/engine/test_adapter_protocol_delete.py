@@ -114,7 +114,10 @@ def test_an_open_device_refuses_the_delete(shared: Stage, named: bool) -> None:
     assert shared_stage.answered(engine.run("delete_volume", disk)) == ""
 
 
-@pytest.mark.parametrize(("node", "busy_error"), [("disk", "busy"), ("preview", "invalidParam")])
+@pytest.mark.parametrize(
+    ("node", "busy_error"),
+    [("disk", "busy"), ("preview", "invalidParam"), ("disk", "preconditionViolation")],
+)
 def test_an_open_device_anywhere_in_the_tree_keeps_all_of_it(
     shared: Stage, node: str, busy_error: str
 ) -> None:

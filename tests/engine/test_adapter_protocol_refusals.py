@@ -100,7 +100,7 @@ def test_a_template_that_is_missing(shared: Stage) -> None:
 def test_no_space(shared: Stage) -> None:
     """T4: more than the template holds is refused with StorPool's words; no volume, no size and no
     row is left."""
-    shared.simulator.set_switches(overprovision="false")
+    shared.simulator.set_switches(space_limit="provisioned")
     disk = shared_stage.make_disk(shared.engine)
     before = shared_stage.state(shared.simulator), shared_stage.rows(shared.database)
     for verb, arguments in {

@@ -11,7 +11,7 @@ from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import errors
 
 
-@pytest.mark.parametrize("refusal", ["busy", "invalidParam"])
+@pytest.mark.parametrize("refusal", ["busy", "invalidParam", "preconditionViolation"])
 def test_an_attached_snapshot_is_released_whatever_the_refusal_is_called(
     yard: Yard, refusal: str
 ) -> None:

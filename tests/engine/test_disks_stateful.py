@@ -34,12 +34,21 @@ LIVES, STEPS = 20, 40  # about half a minute
 
 # Points of StorPool's API that are not known for certain: all of this must hold with every value.
 SWITCHES = {
-    "busy_error": ("busy", "invalidParam"),
+    "busy_error": ("busy", "invalidParam", "preconditionViolation"),
     "detach_absent": ("ok", "error"),
-    "delete_attached_snapshot": ("busy", "invalidParam"),
+    "delete_attached_snapshot": ("busy", "invalidParam", "preconditionViolation"),
     "error_status": ("by_name", "500"),
     "list_order": ("created", "reversed"),
     "unnamed_auto_name": ("gid", "serial"),
+    "bad_name_error": ("invalidParam", "objectDoesNotExist"),
+    "reply_fields": ("newest", "binding"),
+    "string_numbers": ("true", "false"),
+    "detach_and_rw": ("ok", "error"),
+    "empty_item": ("ok", "error"),
+    "empty_reference": ("absent", "error"),
+    "reassign_wait_for": ("affected", "gaining"),
+    "attach_timeout_covers": ("all", "missing"),
+    "space_limit": ("none", "stored", "provisioned"),
     "linger": ("1", "0", "3600"),
     "tag_update": TAG_UPDATES,
     "lag": ("0", "1", "6"),

@@ -186,7 +186,7 @@ def test_the_links_of_a_named_volume(peer: Peer, v: str) -> None:
 
 def test_snapshots_of_a_reverted_volume(peer: Peer) -> None:
     """A snapshot says from which id it was made: the one that its volume had then; what has no name
-    of its own gives none to its snapshots."""
+    of its own gives its snapshots names made from its id."""
     old = made(peer)
     peer.snapshot(f"~{old}")
     new = reverted(peer, f"~{old}")
@@ -194,8 +194,9 @@ def test_snapshots_of_a_reverted_volume(peer: Peer) -> None:
     assert peer.shot("s")["createdFromGlobalId"] == old
     assert peer.shot("later")["createdFromGlobalId"] == new
     assert peer.shot("later")["onVolume"] == f"~{old}"
-    unnamed = peer.post(f"VolumeSnapshot/~{new}", {})["snapshotGlobalId"]
+    unnamed = peer.post(f"VolumeSnapshot/~{new}", {"name": ""})["snapshotGlobalId"]
     assert peer.shot(f"~{unnamed}")["name"] == f"~{unnamed}"
+    assert peer.post(f"VolumeSnapshot/~{new}")["autoName"].startswith(f"{old}@")
     assert "preservedGlobalId" not in peer.shot("s")
 
 

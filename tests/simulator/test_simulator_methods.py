@@ -29,11 +29,18 @@ _SUMMARIES = (
     "VolumesList Volume VolumeDescribe VolumeGetInfo VolumesGetStatus VolumesGetStatusQuick"
     " VolumesSpace"
 )
+_SNAPSHOTS = (
+    "SnapshotsList Snapshot SnapshotDescribe SnapshotGetInfo SnapshotsSpace VolumeListSnapshots"
+)
 BESIDE = {
     "ok": ("[addon] goes on only when it is there", "VolumesGroupSnapshot"),
     "generation": ("[spapi] ApiOk, as in every reply to a POST", "VolumesGroupSnapshot"),
     "globalId": ("[addon mc] writes it down after a revert", "VolumeRevert"),
     "preservedGlobalId": ("[addon mc] looks for a volume by it", _SUMMARIES),
+    "snapshot": ("[pve] tells the two kinds apart by it", f"{_SUMMARIES} {_SNAPSHOTS}"),
+    "snapshotName": ("[addon mc] attaches by it for a backup", "VolumesGroupSnapshot"),
+    "iops": ("[addon mc] compares it with what a data store says", "VolumeTemplatesStatus"),
+    "bw": ("[addon mc] compares it with what a data store says", "VolumeTemplatesStatus"),
 }
 # The binding has the field of this request as a map's key, so that its documentation has none.
 MAPS = {"locationRemove": {"location"}}

@@ -147,12 +147,17 @@ def test_bodies_and_content_types(peer: Peer, body: str | None, kind: str | None
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "nonsense", b"\xff\xfe", '"{\\"size\\": 512}"', "[]", "7", "{'a': 1}"]
+    ("body", "name"),
+    [
+        *((text, "jsonError") for text in ("{", "nonsense", b"\xff\xfe", "{'a': 1}")),
+        *((text, "invalidParam") for text in ('"{\\"size\\": 512}"', "[]", "7")),
+    ],
 )
-def test_a_bad_body(peer: Peer, body: Any) -> None:
-    """What is not a JSON object is invalidParam, a JSON string that holds JSON too [brick]."""
+def test_a_bad_body(peer: Peer, body: Any, name: str) -> None:
+    """What is not JSON is a jsonError [addon mc], what is no object invalidParam, a JSON string
+    that holds JSON too [brick]."""
     reply = peer.raw("POST", "/ctrl/1.0/VolumeUpdate/v", body)
-    assert (reply.status, reply.json["error"]["name"]) == (400, "invalidParam")
+    assert (reply.status, reply.json["error"]["name"]) == (400, name)
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from simulator_fixtures import Peer, content, fill, refused
 
 DATA = b"data" * 128
@@ -19,7 +20,6 @@ def test_a_snapshot_goes_between_a_volume_and_its_parent(peer: Peer) -> None:
     assert peer.volume("v")["parentName"] == "two"
     assert peer.shot("two")["parentName"] == "one"
     assert [one["name"] for one in peer.get("VolumeListSnapshots/v")] == ["two", "one"]
-    assert (peer.shot("two")["onVolume"], peer.shot("one")["onVolume"]) == ("v", "child")
 
 
 def test_a_volume_is_rebased_on_an_ancestor(peer: Peer) -> None:
@@ -69,7 +69,7 @@ def test_a_snapshot_lingers_while_it_is_deleted(peer: Peer) -> None:
 def test_an_unnamed_snapshot_is_marked_too(peer: Peer) -> None:
     """Also a snapshot without a name begins with * while it is deleted: pve skips those [pve]."""
     v = peer.create("")
-    s = peer.post(f"VolumeSnapshot/~{v}")["snapshotGlobalId"]
+    s = peer.post(f"VolumeSnapshot/~{v}", {"name": ""})["snapshotGlobalId"]
     peer.post(f"SnapshotDeleteById/{s}")
     (doomed,) = peer.get("SnapshotsList")
     assert doomed["name"] == f"*{s}"
@@ -165,10 +165,24 @@ def test_an_attached_snapshot_waits_for_its_detach(peer: Peer) -> None:
 
 
 def test_automatic_names(peer: Peer) -> None:
-    """A snapshot without a name is called <volume>@<serial> and says so [kb] [sptest]."""
-    peer.create("v")
-    for body in ({}, {"name": ""}):
-        reply = peer.post("VolumeSnapshot/v", body)
+    """A snapshot without a name is called <volume>@<serial> and says so [kb] [sptest]; also that of
+    an unnamed volume has a name that is generated [pve b3e0726]."""
+    v = peer.create("v")
+    peer.post("VolumeUpdate/v", {"rename": ""})
+    w = peer.create("w")
+    for volume, name in ((v, v), (w, "w")):
+        reply = peer.post(f"VolumeSnapshot/~{volume}")
         shot = peer.shot(f"~{reply['snapshotGlobalId']}")
-        assert shot["name"] == reply["autoName"] == f"v@{reply['snapshotVisibleVolumeId']}"
+        assert shot["name"] == reply["autoName"] == f"{name}@{reply['snapshotVisibleVolumeId']}"
         assert shot["autoName"] is True
+
+
+@pytest.mark.parametrize("name", ["", "w"])
+def test_the_empty_name_asks_for_none(peer: Peer, name: str) -> None:
+    """With the name "" a snapshot is listed by its id [cs], whatever its volume is called."""
+    w = peer.create(name)
+    reply = peer.post(f"VolumeSnapshot/~{w}", {"name": ""})
+    global_id = reply["snapshotGlobalId"]
+    assert "autoName" not in reply
+    shot = peer.shot(f"~{global_id}")
+    assert (shot["name"], shot["autoName"]) == (f"~{global_id}", True)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import cluster_scenes
 import player_scenes
 import pytest
+import switch_scenes
 from simulator_fixtures import GIB, Peer, RefusedError
+from switch_scenes import SCENES, open_device, outcome, scene
 
-from rigs.clock import wait_until
 from storpool_simulator import switches
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-SCENES: dict[str, Callable[[Peer], str]] = {**player_scenes.SCENES}
-"""For each switch a scene that is played with every value; it tells in one word what happened."""
-
+SCENES.update(player_scenes.SCENES)
 EXPECTED = {
+    **switch_scenes.EXPECTED,
     "strict": {"true": "invalidParam", "false": "ok"},
-    "busy_error": {"busy": "busy", "invalidParam": "invalidParam"},
+    "busy_error": {name: name for name in ("busy", "invalidParam", "preconditionViolation")},
     "detach_absent": {"ok": "ok", "error": "invalidParam"},
     "attach_timeout_expiry": {"error_keep": "timeout 1", "error_undo": "timeout 0", "ok": "ok 1"},
     "array_on_wait": {"true": "ok", "false": "invalidParam"},
@@ -31,7 +26,7 @@ EXPECTED = {
         "invalidParam": "invalidParam",
     },
     "unauthorized_error": {"unauthorized": "unauthorized", "invalidParam": "invalidParam"},
-    "bad_json_error": {"invalidParam": "invalidParam", "badRequest": "badRequest"},
+    "bad_json_error": {name: name for name in ("jsonError", "invalidParam", "badRequest")},
     "unknown_query_error": {"unknownQuery": "unknownQuery", "invalidParam": "invalidParam"},
     "error_status": {"by_name": "404", "500": "500"},
     "tag_update": {"merge": "a b", "replace": "b"},
@@ -41,7 +36,7 @@ EXPECTED = {
     "revert_identity": {"unnamed": "same other", "all": "other other", "keep": "same same"},
     "preserved_id": {"true": "same", "false": "None"},
     "kept_id_counts": {"false": "ok", "true": "invalidParam"},
-    "revert_size": {"keep": "2", "snapshot": "1"},
+    "revert_size": {"grow": "2 2", "keep": "2 1", "snapshot": "1 2"},
     "revert_limits": {"keep": "5", "snapshot": "-"},
     "on_attached_everywhere": {"true": "ok", "false": "invalidParam"},
     "on_volume_none": {"dash": "'-'", "empty": "''"},
@@ -50,30 +45,16 @@ EXPECTED = {
     "small_child": {"refuse": "invalidParam", "truncate": "ok"},
     "name_tags_limit": {"true": "invalidParam", "false": "ok"},
     "list_multicluster": {"false": "unknownQuery", "true": "ok"},
-    "delete_attached_snapshot": {"busy": "busy", "invalidParam": "invalidParam"},
+    "delete_attached_snapshot": {
+        name: name for name in ("busy", "invalidParam", "preconditionViolation")
+    },
     "downgrade_open": {"ok": "ok", "busy": "busy"},
     "own_device": {"keep": "ok", "reattach": "busy"},
-    "overprovision": {"true": "ok", "false": "insufficientResources"},
     **player_scenes.EXPECTED,
     "list_order": {"created": "v w", "reversed": "w v"},
     "lag": {"0": "v w, v w, v w", "50": ", v w, "},
     "linger": {"0": "v", "50": "*s v"},
 }
-
-
-def scene(function: Callable[[Peer], str]) -> Callable[[Peer], str]:
-    """The scene of the switch that the function is called after."""
-    SCENES[function.__name__.lstrip("_")] = function
-    return function
-
-
-def outcome(call: Callable[[], Any]) -> str:
-    """ok, or the name of the error."""
-    try:
-        call()
-    except RefusedError as error:
-        return str(error.name)
-    return "ok"
 
 
 pytestmark = pytest.mark.usefixtures("v")
@@ -128,7 +109,7 @@ def _strict(peer: Peer) -> str:
 @scene
 def _busy_error(peer: Peer) -> str:
     """[brick] [csi]."""
-    _open(peer)
+    open_device(peer)
     return outcome(lambda: peer.reassign({"volume": "v", "detach": "all"}))
 
 
@@ -235,7 +216,7 @@ def _revert_attached(peer: Peer) -> str:
     peer.snapshot("v", "s")
     peer.reassign({"volume": "v", "rw": [1]})
     closed = outcome(lambda: peer.post("VolumeRevert/v", {"toSnapshot": "s"}))
-    _open(peer)
+    open_device(peer)
     return f"{closed} {outcome(lambda: peer.post('VolumeRevert/v', {'toSnapshot': 's'}))}"
 
 
@@ -268,15 +249,19 @@ def _kept_id_counts(peer: Peer) -> str:
 
 @scene
 def _revert_size(peer: Peer) -> str:
-    """[pve]."""
+    """[pve a536de7]: of a volume that has grown since, and of one that is smaller."""
+    peer.create("small")
     peer.snapshot("v", "s")
     peer.post("VolumeUpdate/v", {"size": 2 * GIB})
-    peer.post("VolumeRevert/v", {"toSnapshot": "s"})
-    assert (
-        peer.simulator.cluster.files.path(peer.volume("v")["globalId"]).stat().st_size
-        == peer.volume("v")["size"]
-    )
-    return str(peer.volume("v")["size"] // GIB)
+    peer.snapshot("v", "large")
+    sizes = []
+    for volume, snapshot in (("v", "s"), ("small", "large")):
+        peer.post(f"VolumeRevert/{volume}", {"toSnapshot": snapshot})
+        reverted = peer.volume(volume)
+        path = peer.simulator.cluster.files.path(reverted["globalId"])
+        assert path.stat().st_size == reverted["size"]
+        sizes.append(str(reverted["size"] // GIB))
+    return " ".join(sizes)
 
 
 @scene
@@ -350,26 +335,19 @@ def _delete_attached_snapshot(peer: Peer) -> str:
 @scene
 def _downgrade_open(peer: Peer) -> str:
     """[addon] [pve]."""
-    _open(peer)
+    open_device(peer)
     return outcome(lambda: peer.reassign({"volume": "v", "ro": [1]}))
 
 
 @scene
 def _own_device(peer: Peer) -> str:
     """[pve] [sp-os]."""
-    _open(peer)
+    open_device(peer)
     closed = peer.create("closed")
     peer.reassign({"volume": "closed", "rw": [1]})
     peer.reassign({"volume": "closed", "detach": "all", "rw": [1]})
     assert peer.device(1, closed).exists()
     return outcome(lambda: peer.reassign({"volume": "v", "detach": "all", "rw": [1]}))
-
-
-@scene
-def _overprovision(peer: Peer) -> str:
-    """[csi]."""
-    peer.create("first", size=60 * GIB, template="nvme")
-    return outcome(lambda: peer.create("second", size=60 * GIB, template="nvme"))
 
 
 @scene
@@ -393,17 +371,6 @@ def _linger(peer: Peer) -> str:
     peer.post("SnapshotDelete/s")
     peer.control("POST", "clock", {"advance": 49})
     return " ".join(sorted(peer.names()))
-
-
-def _open(peer: Peer) -> None:
-    global_id = peer.volume("v")["globalId"]
-    peer.reassign({"volume": "v", "rw": [1]})
-    peer.simulator.set_client(1, opened=[global_id])
-    wait_until(
-        lambda: peer.simulator.cluster.holders(
-            peer.simulator.cluster.catalog.attached(global_id)[1]
-        )
-    )
 
 
 def _impatient(peer: Peer, query: str) -> None:

@@ -27,10 +27,41 @@ def test_a_template_change_reaches_volumes_only_when_propagated(peer: Peer) -> N
 
 
 def test_volumes_outlive_their_template(peer: Peer) -> None:
-    """After VolumeTemplateDelete its volumes have no template [inf]."""
+    """Where a template in use can be deleted, its volumes have no template after that [inf]."""
+    peer.switch(template_in_use="keep")
     peer.create("v", template="nvme")
     peer.post("VolumeTemplateDelete/nvme")
     assert peer.volume("v")["templateName"] == ""
+
+
+def test_a_template_can_be_called_status(peer: Peer) -> None:
+    """Of a template's names only `list` is reserved [sptypes]."""
+    peer.post("VolumeTemplateCreate", {"name": "status"})
+    assert peer.get("VolumeTemplateDescribe/status")["name"] == "status"
+    assert refused(peer, "VolumeTemplateCreate", {"name": "list"}).name == "invalidParam"
+
+
+def test_the_kind_of_limits_is_kept(peer: Peer) -> None:
+    """limitType is given with a volume, a snapshot or a template, goes over to what is made of
+    them, and reaches volumes when a template's change is propagated [kb] [sptypes]."""
+    peer.post("VolumeTemplateUpdate/nvme", {"limitType": "perGiB", "iops": 30})
+    assert peer.get("VolumeTemplateDescribe/nvme")["limitType"] == "perGiB"
+    peer.create("v", template="nvme")
+    peer.create("own", template="nvme", limitType="total")
+    peer.snapshot("v", "s")
+    peer.create("child", parent="s")
+    peer.post("VolumeCreate", {"name": "clone", "baseOn": "v"})
+    peer.post("VolumeUpdate/v", {"limitType": "total"})
+    assert {one["name"]: one["limitType"] for one in peer.get("VolumesList")} == {
+        "v": "total",
+        "own": "total",
+        "child": "perGiB",
+        "clone": "perGiB",
+    }
+    assert peer.shot("s")["limitType"] == "perGiB"
+    peer.post("SnapshotUpdate/s", {"limitType": "total"})
+    peer.post("VolumeTemplateUpdate/nvme", {"iops": 5, "propagate": True})
+    assert peer.shot("s")["limitType"] == peer.volume("v")["limitType"] == "perGiB"
 
 
 def test_a_template_tells_what_is_left(peer: Peer) -> None:
@@ -72,11 +103,28 @@ def test_a_template_counts_its_objects(peer: Peer) -> None:
 
 
 def test_no_space(peer: Peer) -> None:
-    """A create or a growth beyond the template's free space is insufficientResources [csi]."""
+    """Where sizes are limited, a create or a growth beyond the template's free space is
+    insufficientResources [csi]."""
+    peer.switch(space_limit="stored")
     error = refused(peer, "VolumeCreate", {"name": "v", "size": 101 * GIB, "template": "nvme"})
     assert (error.name, error.status) == ("insufficientResources", 507)
     peer.create("v", size=100 * GIB, template="nvme")
     assert refused(peer, "VolumeUpdate/v", {"sizeAdd": 101 * GIB}).name == "insufficientResources"
+
+
+def test_a_size_is_not_limited(peer: Peer) -> None:
+    """A size is "not limited to physical disk or disk pool size" [kb]; what this machine has no
+    file for is no space."""
+    peer.create("v", size=200 * GIB, template="nvme")
+    peer.post("VolumeUpdate/v", {"size": 300 * GIB})
+    assert peer.volume("v")["size"] == 300 * GIB
+    (one,) = [one for one in peer.get("VolumeTemplatesStatus") if one["name"] == "nvme"]
+    assert one["stored"] == {**one["stored"], "capacity": 100 * GIB, "free": 100 * GIB}
+    largest = (1 << 63) - 512
+    assert refused(peer, "VolumeUpdate/v", {"size": largest}).name == "insufficientResources"
+    error = refused(peer, "VolumeCreate", {"name": "w", "size": largest})
+    assert (error.name, error.status) == ("insufficientResources", 507)
+    assert peer.names() == {"v"}
 
 
 # key-value store, generation
