@@ -72,5 +72,11 @@ def _volume(config: Config, view: Mapping[str, Any], tags: Mapping[str, str]) ->
 
 
 def _first_address(view: Mapping[str, Any]) -> str:
-    """Return `~` and the global id that a volume had first: reverts give it others [addon]."""
-    return f"~{view.get('preservedGlobalId') or view['globalId']}"
+    """Return `~` and the global id that a volume had first: reverts give it others [addon].
+
+    Where that is not told, an unnamed volume has it as its name [git 76ce668].
+    """
+    if view.get("preservedGlobalId"):
+        return f"~{view['preservedGlobalId']}"
+    name = str(view["name"])
+    return name if name.startswith("~") else f"~{view['globalId']}"

@@ -116,7 +116,10 @@ class VolumeCare:
             _log.warning("VolumeCare ignores %s: %s", entity.name, problem)
             return
         mine = scene.noted.of(entity.name)
-        if policy is None or (mine and scene.now < mine[-1].create_ts + policy.interval):
+        # The pass that is nearest to the moment takes it: the clock is no whole number of passes.
+        if policy is None or (
+            mine and scene.now < mine[-1].create_ts + policy.interval - PERIOD / 2
+        ):
             return
         self._take(scene, entity, policy)
         report.taken[entity.name] = scene.now

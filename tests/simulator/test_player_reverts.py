@@ -191,14 +191,18 @@ def test_a_revert_that_stops_in_the_middle(peer: Peer, capsys: Capture, kind: st
     assert list(played_once(peer, "volumecare")["taken"]) == [VM]
 
 
-@pytest.mark.parametrize("identity", ["unnamed", "all", "keep"])
+@pytest.mark.parametrize(
+    ("identity", "preserved"),
+    [("unnamed", "true"), ("unnamed", "false"), ("all", "true"), ("keep", "true")],
+)
 @pytest.mark.parametrize("names", [("", ""), ("a1", "a2")])
 def test_another_id_after_a_revert(
-    tmp_path: Path, capsys: Capture, names: tuple[str, str], identity: str
+    tmp_path: Path, capsys: Capture, names: tuple[str, str], identity: str, preserved: str
 ) -> None:
     """[git 76ce668]: a volume may have another global id after a revert; the next revert, and the
     next backups, are those of the same volume all the same."""
-    with played(tmp_path, switches={"revert_identity": identity}) as peer:
+    given = {"revert_identity": identity, "preserved_id": preserved}
+    with played(tmp_path, switches=given) as peer:
         tags = {"cvm": A, "vc-policy": "hourly"}
         for name in names:
             peer.post("VolumeCreate", {"name": name, "size": MIB, "tags": tags})
