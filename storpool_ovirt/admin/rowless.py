@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings, survey
-from storpool_ovirt.admin.findings import CRITICAL, FOREIGN, INFO, KEPT, UNMAPPED, WARNING, Finding
+from storpool_ovirt.admin import findings, others, survey
+from storpool_ovirt.admin.findings import CRITICAL, FOREIGN, INFO, UNMAPPED, WARNING, Finding
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates
 
@@ -17,7 +17,7 @@ def of_objects(view: survey.View) -> Iterator[Finding]:
     for root, things in view.unmapped.items():
         for thing in things:
             yield _unmapped(view, thing.tags[names.TAG_UUID], root, thing)
-    yield from _kept(view)
+    yield from others.of_view(view)
     for thing in view.things.values():
         uuid = names.uuid_of(thing.name) or ""
         tagged = thing.tags.get(names.TAG_UUID, "")
@@ -69,30 +69,6 @@ def _unmapped(view: survey.View, uuid: str, root: str, thing: api.Volume) -> Fin
         mend=mend,
         age_seconds=age_seconds,
     )
-
-
-def _kept(view: survey.View) -> Iterator[Finding]:
-    """Yield what others made with a copy of our tags, a finding for each id; nothing touches it."""
-    for uuid, things in view.kept.items():
-        root = things[0].tags.get(names.TAG_ROOT) or uuid
-        has = (
-            f"carry the tags of {uuid} under other names"
-            if len(things) > 1
-            else f"carries the tags of {uuid}"
-        )
-        yield Finding(
-            kind=KEPT,
-            severity=INFO,
-            what=candidates.those(things),
-            uuid=uuid,
-            disk=root,
-            cause=(
-                f"{has}, but no verb made {'them' if len(things) > 1 else 'it'}: a snapshot or copy"
-                " by hand, by VolumeCare, by a backup"
-            ),
-            mend="nothing here touches it; whoever made it deletes it when it is not needed",
-            age_seconds=max(0.0, view.now - min(each.created_at for each in things)),
-        )
 
 
 def _foreign(view: survey.View, uuid: str, thing: api.Volume) -> Finding | None:

@@ -9,7 +9,7 @@ said of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from storpool_ovirt import errors, names
@@ -24,7 +24,8 @@ class View:
 
     `fleeting` are those that StorPool itself is about to drop: other objects may still stand on
     them. `claim` tells which Engine has our location, `own` who this one is; both are None where
-    that cannot be read.
+    that cannot be read. `freed` are the bytes that a delete of a snapshot would free, by global id,
+    where there are snapshots of others to be told of and StorPool tells it.
     """
 
     location: str
@@ -41,6 +42,7 @@ class View:
     database: str
     claim: claims.Claim | None = None
     own: claims.Engine | None = None
+    freed: Mapping[str, int] = field(default_factory=dict)
 
     def here(self, node: mapping.Node) -> bool:
         """Return whether a node's object belongs to a cluster that was looked at: one mapping may
@@ -129,6 +131,44 @@ class View:
         return found
 
     @cached_property
+    def beneath(self) -> dict[str, list[api.Volume]]:
+        """The snapshots of others that were made of our volumes and carry none of our tags, by
+        disk: no verb touches them.
+
+        Where StorPool does not tell of what a snapshot was made, it is one on which a volume of
+        ours stands. What has a name of ours is told as such.
+        """
+        found: dict[str, list[api.Volume]] = {}
+        known = {each.global_id for things in self._tagged.values() for each in things}
+        for thing in self.things.values():
+            is_own = thing.global_id in self.mapped or thing.global_id in known
+            if thing.kind != "snapshot" or is_own or names.uuid_of(thing.name):
+                continue
+            root = self._roots.get(thing.made_from or "") or self._roots_above.get(thing.global_id)
+            if root is not None and (thing.made_from is None or thing.made_from in self._roots):
+                found.setdefault(root, []).append(thing)
+        return found
+
+    @cached_property
+    def _roots(self) -> dict[str, str]:
+        """The disks of the global ids that rows have, or had."""
+        nodes = (record.node for record in self.records.values())
+        return {node.global_id: node.root for node in nodes if node.global_id is not None}
+
+    @cached_property
+    def _roots_above(self) -> dict[str, str]:
+        """The disks that stand on a snapshot, directly or on others, by its global id."""
+        found: dict[str, str] = {}
+        for global_id, root in self._roots.items():
+            there = self.things.get(global_id)
+            while there is not None and there.parent:
+                there = self.named(there.parent)
+                if there is None or there.global_id in found:
+                    break
+                found[there.global_id] = root
+        return found
+
+    @cached_property
     def _kept_ids(self) -> frozenset[str]:
         return frozenset(each.global_id for things in self.kept.values() for each in things)
 
@@ -199,7 +239,7 @@ def look(work: tree.Work, here: bool = True) -> View:
     records, operations = _database(work)
     pinned = work.domain.api.cluster_id
     claim, own = _claimed(work, here)
-    return View(
+    view = View(
         location=work.mapping.location,
         records=records,
         operations=operations,
@@ -217,6 +257,17 @@ def look(work: tree.Work, here: bool = True) -> View:
         claim=claim,
         own=own,
     )
+    return replace(view, freed=_freed(work)) if view.kept or view.beneath else view
+
+
+def _freed(work: tree.Work) -> Mapping[str, int]:
+    """Return what a delete of each snapshot would free; nothing rests on it, so a failure is only
+    logged."""
+    try:
+        return work.client.snapshot_spaces()
+    except errors.Error as error:
+        work.log.line("space_not_read", reason=error)
+        return {}
 
 
 def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:

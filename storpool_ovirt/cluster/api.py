@@ -174,6 +174,11 @@ class Client(calls.Calls):
             "cluster", "snapshotsList", (), lambda raw: replies.volume("snapshot", raw)
         )
 
+    def snapshot_spaces(self) -> dict[str, int]:
+        """Return how many bytes a delete of each snapshot would free (`SnapshotsSpace`), by global
+        id."""
+        return dict(self._list("cluster", "snapshotsSpace", (), replies.space))
+
     def attachments(self) -> list[Attachment]:
         """Return all attachments of the cluster (`AttachmentsList`)."""
         return self._list("cluster", "attachmentsList", (), replies.attachment)

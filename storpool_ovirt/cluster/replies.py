@@ -37,6 +37,7 @@ class Volume:
     `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in
     seconds since 1970, `serial` (the visible id, which stays over a revert) orders what was made in
     the same second. `first_id` is the global id that it had before any revert, where that is told.
+    `goes_at` is when StorPool deletes a snapshot by itself, in seconds since 1970; 0 is never.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Volume:
     created_at: float = 0.0
     serial: int = 0
     first_id: str | None = None
+    goes_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,13 @@ def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         created_at=float(number(raw, "creationTimestamp", 0)),
         serial=number(raw, "visibleVolumeId", 0),
         first_id=global_id(raw, "preservedGlobalId", None),
+        goes_at=float(number(raw, "targetDeleteDate", 0)),
     )
+
+
+def space(raw: Mapping[str, Any]) -> tuple[str, int]:
+    """Return a snapshot's global id, and the bytes that its delete would free."""
+    return str(global_id(raw, "globalId")), number(raw, "spaceUsed")
 
 
 def attachment(raw: Mapping[str, Any]) -> Attachment:
