@@ -57,10 +57,13 @@ def remote_volumes(cluster: Cluster) -> View:
 def remote_name(entry: Entry) -> str:
     """Return what a snapshot is called elsewhere: of an automatic name the volume's part [sptest].
 
-    Without a name that is the source of a backup, else itself.
+    Without a name that is the source of a backup, else itself. The automatic name of an unnamed
+    volume has its id.
     """
     name = (entry.own_name or "").split("@")[0]
-    if fields.VOLUME_NAME.fullmatch(name):
+    if entry.auto_name and fields.GLOBAL_ID.fullmatch(f"~{name}"):
+        return f"~{name}"
+    if fields.VOLUME_NAME.pattern.fullmatch(name):
         return name
     source = entry.created_from if entry.backup_of is not None else None
     return f"~{source or entry.wire_id}"

@@ -95,7 +95,7 @@ def from_remote(body: Fields, *, named: bool) -> FromRemote:
         location=body.required("remoteLocation"),
         remote_id=_global_id(body, "remoteId"),
         name=body.name("name") or None,
-        template=body.text("template"),
+        template=body.reference("template"),
         policy=requests.policy(body),
         export=body.flag("export") or False,
         tags=body.tags(),
@@ -130,7 +130,7 @@ def remote_unexports(body: Fields) -> list[RemoteUnexport]:
         raise body.wrong("remoteSnapshots", "a list that is not empty")
     body.end()
     what = f"{body.what} remoteSnapshots"
-    return [_remote_unexport(Fields(one, what, strict=body.strict)) for one in listed]
+    return [_remote_unexport(Fields(one, what, body.switches)) for one in listed]
 
 
 def _remote_unexport(item: Fields) -> RemoteUnexport:

@@ -134,10 +134,10 @@ def test_a_backup_needs_room_and_a_bridge(trio: Trio) -> None:
     """Without them it is refused as a whole, here and there."""
     trio.one.create("v", size=20 * GIB, template="nvme")
     trio.far.create("large", size=90 * GIB, template="nvme")
-    trio.switch(overprovision="false")
+    trio.switch(space_limit="provisioned")
     body = {"volume": "v", "location": "rem"}
     assert refused(trio.one, "VolumeBackup", body).name == "insufficientResources"
-    trio.switch(overprovision="true")
+    trio.switch(space_limit="none")
     trio.cut("far")
     assert refused(trio.one, "VolumeBackup", body).name == "multiCluster"
     assert trio.one.get("SnapshotsList") == trio.far.get("SnapshotsList") == []
