@@ -1,5 +1,7 @@
 """The data of volumes and snapshots: one sparse file for each, named by its global id.
 
+What has never held data has no file, and reads zeros: `ensure` makes one before somebody writes.
+
 Nothing here is flushed to the disk: the promise is that a killed simulator loses nothing, not that
 a machine without power keeps everything. A file appears or changes its inode by rename: a crash
 leaves the old or the new one.
@@ -36,6 +38,7 @@ class Storage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._prefix = f"{folder}{os.sep}"
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{UNFINISHED}*"):
             leftover.unlink(missing_ok=True)
@@ -57,6 +60,11 @@ class Storage:
             os.close(fd)
         unfinished.replace(self.path(global_id))
 
+    def ensure(self, global_id: str, size_bytes: int) -> None:
+        """Make the file unless there is one."""
+        if not self.path(global_id).exists():
+            self.create(global_id, size_bytes)
+
     def copy(self, source_id: str, target_id: str, size_bytes: int) -> None:
         """Make `target_id` with the content of `source_id`, cut or grown with zeros.
 
@@ -70,7 +78,14 @@ class Storage:
 
         When it is killed in the middle it leaves a mixture; repeating it heals that.
         """
-        source = os.open(self.path(source_id), os.O_RDONLY)
+        if not self.path(target_id).exists():
+            self.copy(source_id, target_id, size_bytes)
+            return
+        try:
+            source = os.open(self.path(source_id), os.O_RDONLY)
+        except FileNotFoundError:
+            self._clear(target_id, size_bytes)
+            return
         try:
             with _changeable(self.path(target_id)) as target:
                 _fill(source, target, size_bytes)
@@ -78,8 +93,8 @@ class Storage:
             os.close(source)
 
     def resize(self, global_id: str, size_bytes: int) -> None:
-        """Grow the file with zeros, or cut it."""
-        with _changeable(self.path(global_id)) as fd:
+        """Grow the file with zeros, or cut it; one that is absent stays so."""
+        with contextlib.suppress(FileNotFoundError), _changeable(self.path(global_id)) as fd:
             os.ftruncate(fd, size_bytes)
 
     def remove(self, global_id: str) -> None:
@@ -87,23 +102,49 @@ class Storage:
         self.path(global_id).unlink(missing_ok=True)
 
     def stored_bytes(self, global_id: str) -> int:
-        """Return what it takes on the disk now: holes take nothing."""
-        return self.path(global_id).stat().st_blocks * BLOCK
+        """Return what it takes on the disk now: holes take nothing, nor does what has no file."""
+        return self.file_bytes(global_id) or 0
+
+    def file_bytes(self, global_id: str) -> int | None:
+        """Return what its file takes on the disk now; None when it has none."""
+        try:
+            return os.stat(f"{self._prefix}{global_id}").st_blocks * BLOCK  # noqa: PTH116  six times as fast as Path
+        except FileNotFoundError:
+            return None
 
     def ids(self) -> Iterator[str]:
         """Yield the global ids of all data files."""
-        for entry in self._folder.iterdir():
-            if not entry.name.startswith(UNFINISHED):
-                yield entry.name
+        return iter(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Return the length of each data file in bytes, by global id."""
+        with os.scandir(self._folder) as found:
+            return {
+                one.name: one.stat(follow_symlinks=False).st_size
+                for one in found
+                if not one.name.startswith(UNFINISHED)
+            }
+
+    def _clear(self, global_id: str, size_bytes: int) -> None:
+        """Make the file read zeros, in place."""
+        with _changeable(self.path(global_id)) as fd:
+            old_bytes = os.fstat(fd).st_size
+            if old_bytes:
+                zero(fd, 0, old_bytes)
+            os.ftruncate(fd, size_bytes)
 
 
 def copy_file(source: Path, target: Path, size_bytes: int) -> None:
     """Make `target` a new inode with the content of `source`, or leave it as it was.
 
-    `source` may be `target` itself.
+    `source` may be `target` itself. Of a source without a file the copy has none either.
     """
     unfinished = _unfinished(target)
-    source_fd = os.open(source, os.O_RDONLY)
+    try:
+        source_fd = os.open(source, os.O_RDONLY)
+    except FileNotFoundError:
+        target.unlink(missing_ok=True)
+        return
     try:
         target_fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Callable, NamedTuple
 
@@ -284,6 +285,9 @@ def _attach(
     new = Attachment(entry.global_id, client_id, read_only, position)
     plan.touch(new.key, old)
     catalog.attachments.put(new)
+    if not entry.has_file:  # from now on somebody may write
+        cluster.files.ensure(entry.global_id, entry.size_bytes)
+        catalog.entries.put(replace(catalog.entries.rows[entry.global_id], has_file=True))
 
 
 def _carry_out(cluster: Cluster, change: Change, plan: _Plan) -> list[Attachment]:

@@ -246,6 +246,7 @@ class Cluster:
         if attachment.client_id not in self.hosts or client is None or not client.in_step:
             return
         entry = self.catalog.entries.rows[attachment.global_id]
+        self.files.ensure(entry.global_id, entry.size_bytes)
         node = devices.Node(
             entry.global_id,
             entry.own_name,
@@ -280,16 +281,17 @@ class Cluster:
 
     def measure(self, entry: Entry) -> Entry:
         """Return the object with the data it holds beyond its parent's, as far as files show it."""
-        stored_bytes = self.files.stored_bytes(entry.global_id)
+        file_bytes = self.files.file_bytes(entry.global_id)
+        has_file, stored_bytes = entry.has_file or file_bytes is not None, file_bytes or 0
         parent = self.parent(entry)
         while parent is not None and parent.transient:
             parent = self.parent(parent)
         if parent is not None:
             stored_bytes -= self.files.stored_bytes(parent.global_id)
         stored_bytes = min(max(0, stored_bytes), entry.size_bytes)
-        if stored_bytes == entry.stored_bytes:
+        if (stored_bytes, has_file) == (entry.stored_bytes, entry.has_file):
             return entry
-        return replace(entry, stored_bytes=stored_bytes)
+        return replace(entry, stored_bytes=stored_bytes, has_file=has_file)
 
     def measure_attached(self) -> None:
         """Measure the objects that are attached read-write.

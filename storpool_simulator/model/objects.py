@@ -25,6 +25,7 @@ class Entry:
     `global_id` is the first id it had, and ours: of the row, the data file and the devices. A
     revert may give it another one on the wire, `reverted_id`. Who talks of it says `wire_id`.
     `backup_of` is the snapshot, elsewhere, that this one was made of by a backup [git 2152d9a].
+    `has_file`: its data file must be there; what never held data needs none.
     """
 
     global_id: str
@@ -56,6 +57,7 @@ class Entry:
     backup_of: str | None = None
     backup_of_number: int = 0
     limit_type: str = "total"
+    has_file: bool = False
 
     @property
     def wire_id(self) -> str:

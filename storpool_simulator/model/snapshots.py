@@ -82,7 +82,7 @@ def make(
         change.undo.append(lambda: cluster.files.remove(global_id))
         cluster.files.copy(volume.global_id, global_id, volume.size_bytes)
     else:
-        snapshot = replace(snapshot, stored_bytes=0)
+        snapshot = replace(snapshot, stored_bytes=0, has_file=False)
     cluster.catalog.entries.put(snapshot)
     volume = replace(volume, parent_id=global_id)
     cluster.catalog.entries.put(cluster.measure(volume))

@@ -76,25 +76,26 @@ def _take_hosts(cluster: Cluster, hosts: Sequence[int]) -> None:
 
 
 def _heal(cluster: Cluster) -> None:
-    rows = cluster.catalog.entries.rows
-    for global_id in list(cluster.files.ids()):
-        if global_id not in rows:
-            cluster.files.remove(global_id)
-    for entry in rows.values():
-        if not entry.transient:  # nobody reads a transient one: it has no file
-            _heal_size(cluster, entry)
+    rows, sizes = cluster.catalog.entries.rows, cluster.files.sizes()
+    for global_id in sizes.keys() - rows.keys():
+        cluster.files.remove(global_id)
+    with cluster.change(quiet=True):
+        for entry in [*rows.values()]:
+            _heal_file(cluster, entry, sizes.get(entry.global_id))
     for work in [*cluster.catalog.work]:
-        size_bytes = rows[work.volume_id].size_bytes
-        cluster.files.overwrite(work.snapshot_id, work.volume_id, size_bytes)
+        volume = rows[work.volume_id]
+        cluster.files.overwrite(work.snapshot_id, volume.global_id, volume.size_bytes)
         with cluster.change():
             cluster.catalog.work.drop(work.volume_id)
+            cluster.catalog.entries.put(cluster.measure(volume))
 
 
-def _heal_size(cluster: Cluster, entry: Entry) -> None:
-    try:
-        size_bytes = cluster.files.path(entry.global_id).stat().st_size
-    except FileNotFoundError:
-        missing = f"the data file of {entry.listed_name} is missing"
-        raise errors.StartError(missing) from None
+def _heal_file(cluster: Cluster, entry: Entry, size_bytes: int | None) -> None:
+    if size_bytes is None:
+        if entry.has_file:
+            raise errors.StartError(f"the data file of {entry.listed_name} is missing")
+        return
     if size_bytes != entry.size_bytes:
         cluster.files.resize(entry.global_id, entry.size_bytes)
+    if not entry.has_file:  # made, and then we died; or older than this fact
+        cluster.catalog.entries.put(replace(entry, has_file=True))

@@ -37,9 +37,7 @@ def create_in(
     change.undo.append(lambda: cluster.files.remove(volume.global_id))
     if base is not None:
         return _clone(cluster, change, base, volume)
-    if parent is None:
-        cluster.files.create(volume.global_id, size_bytes)
-    else:
+    if parent is not None:
         copies.use(cluster, parent)
         cluster.files.copy(parent.global_id, volume.global_id, size_bytes)
     return catalog.entries.put(cluster.measure(volume)), None

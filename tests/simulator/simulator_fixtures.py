@@ -210,6 +210,8 @@ def content(peer: Peer, key: str, length: int) -> bytes:
     """What a volume or snapshot holds at its beginning."""
     entry = peer.simulator.cluster.catalog.find(key)
     assert entry is not None
+    if not entry.has_file:  # it never held data
+        return bytes(min(length, entry.size_bytes))
     with peer.simulator.cluster.files.path(entry.global_id).open("rb") as data:
         return data.read(length)
 

@@ -175,6 +175,7 @@ def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
     """A volume whose data file is gone stops the start: data is never replaced silently."""
     with opened_peer(tmp_path) as peer:
         path = peer.simulator.cluster.files.path(peer.create("v", size=GIB))
+        peer.reassign({"volume": "v", "rw": [1]})
     path.unlink()
     with (
         pytest.raises(storpool_simulator.StartError, match="data file of v is missing"),

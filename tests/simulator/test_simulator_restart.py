@@ -103,6 +103,7 @@ def test_the_size_of_an_unfinished_resize_is_healed(tmp_path: Path) -> None:
     """A data file that is longer than its row says is cut: the growth was never acknowledged."""
     with opened_peer(tmp_path) as peer:
         v = peer.create("v")
+        peer.reassign({"volume": "v", "rw": [1]})
         files = peer.simulator.cluster.files
         files.resize(v, 2 * GIB)
     with opened_peer(tmp_path):
@@ -179,7 +180,7 @@ def test_sigkill_under_load(tmp_path: Path) -> None:
         _check_acknowledged(peer, acknowledged)
         rows = peer.simulator.cluster.catalog.entries.rows
         assert set(peer.simulator.cluster.files.ids()) == {
-            one.global_id for one in rows.values() if not one.transient
+            one.global_id for one in rows.values() if one.has_file
         }
 
 

@@ -94,12 +94,43 @@ def test_copy_is_cut_or_grown_with_zeros(files: storage.Storage, size: int) -> N
 
 
 def test_copy_that_fails_leaves_nothing(files: storage.Storage) -> None:
-    """A copy appears whole or not at all: a missing source leaves no target and no unfinished file
+    """A copy appears whole or not at all: one that fails leaves no target and no unfinished file
     (T3)."""
-    with pytest.raises(FileNotFoundError):
-        files.copy(A, B, MIB)
-    assert list(files.ids()) == []
-    assert list(files.path(B).parent.iterdir()) == []
+    files.create(A, MIB)
+    with pytest.raises(OSError, match="File too large"):
+        files.copy(A, B, 1 << 62)
+    assert list(files.ids()) == [A]
+    assert list(files.path(B).parent.iterdir()) == [files.path(A)]
+
+
+def test_what_never_held_data_has_no_file(files: storage.Storage) -> None:
+    """It takes nothing, a copy of it has no file either, another length changes nothing; a file
+    comes when somebody is to write, and is not made anew when it is there."""
+    assert (files.file_bytes(A), files.stored_bytes(A)) == (None, 0)
+    files.copy(A, B, MIB)
+    files.resize(A, 2 * MIB)
+    files.overwrite(A, B, MIB)
+    files.remove(A)
+    assert files.sizes() == {}
+    files.ensure(A, MIB)
+    fill(files, A, 0, b"data")
+    files.ensure(A, MIB)
+    assert (read(files, A), files.sizes()) == (b"data" + bytes(MIB - 4), {A: MIB})
+    files.copy(B, A, MIB)
+    assert files.sizes() == {}
+
+
+@pytest.mark.parametrize("size", [MIB // 2, MIB, 3 * MIB])
+def test_overwrite_with_what_never_held_data(files: storage.Storage, size: int) -> None:
+    """A revert to it makes the target read zeros in the same inode; one from it makes a file."""
+    files.create(B, MIB)
+    fill(files, B, 0, b"old" * 1000)
+    inode = files.path(B).stat().st_ino
+    files.overwrite(A, B, size)
+    assert (files.path(B).stat().st_ino, read(files, B)) == (inode, bytes(size))
+    fill(files, B, 0, b"new")
+    files.overwrite(B, A, size)
+    assert read(files, A) == b"new" + bytes(size - 3)
 
 
 @pytest.mark.parametrize("size", [MIB // 2, MIB, 3 * MIB])

@@ -251,6 +251,7 @@ def _kept_id_counts(peer: Peer) -> str:
 def _revert_size(peer: Peer) -> str:
     """[pve a536de7]: of a volume that has grown since, and of one that is smaller."""
     peer.create("small")
+    peer.reassign({"volume": "v", "rw": [1]}, {"volume": "small", "rw": [1]})
     peer.snapshot("v", "s")
     peer.post("VolumeUpdate/v", {"size": 2 * GIB})
     peer.snapshot("v", "large")
