@@ -51,7 +51,7 @@ class Tree(RuleBasedStateMachine):
         )
         try:
             call = calls.Call(query, self.cluster, args, body, multi_cluster=False)
-            data: dict[str, Any] = calls.answer(calls.TABLE[query], call)[0]
+            data: dict[str, Any] = calls.answer(calls.TABLE[query], call).data
         except errors.ApiError:
             assert before == (
                 self.cluster.catalog.entries.rows,
