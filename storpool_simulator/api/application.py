@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from werkzeug.wrappers import Request, Response
 
 from storpool_simulator import errors
-from storpool_simulator.api import calls, control, faults, multicluster, recorder
+from storpool_simulator.api import calls, control, faults, multicluster, recorder, slices
 from storpool_simulator.devices import devices
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _API = "/ctrl/1.0/"
+WHOLE = 1 << 18  # characters: our choice; a longer reply is sent while it is made
 # A header of ours, and its value: the active instance is to answer.
 INSTANCE, ACTIVE = "Simulator-Instance", "active"
 _ERROR_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>\n"
@@ -104,8 +105,13 @@ class Application:
         self._connections.enter(connection)
         try:
             response = self._with_faults(request, target)
-        finally:
+        except BaseException:
             self._connections.leave(connection)
+            raise
+        if response.is_sequence:
+            self._connections.leave(connection)
+        else:  # it goes on while it is sent
+            response.call_on_close(lambda: self._connections.leave(connection))
         record.status = response.status_code
         return response
 
@@ -282,7 +288,17 @@ def _shown_body(request: Request) -> Any:
 
 
 def _reply(value: Any, status: int = 200) -> Response:
-    """Return a reply with the documented headers: JSON, and `Cache-control: private` [kb]."""
-    text = json.dumps(value, separators=(",", ":"))
+    """Return a reply with the documented headers: JSON, and `Cache-control: private` [kb].
+
+    What is long is sent while it is made; then it ends with the connection, as HTTP/1.0 has it.
+    """
     headers = {"Content-Type": "application/json", "Cache-control": "private"}
-    return Response(text, status=status, headers=headers)
+    pieces = slices.text(value)
+    start, length = [], 0
+    for piece in pieces:
+        start.append(piece)
+        length += len(piece)
+        if length > WHOLE:
+            body = itertools.chain(start, pieces)
+            return Response(map(str.encode, body), status=status, headers=headers)
+    return Response("".join(start), status=status, headers=headers)

@@ -69,6 +69,7 @@ class Query:
     """One row of the table; `arity` is the number of path components after the query.
 
     `names_object`: with MultiCluster it is answered by the cluster that has what the path names.
+    `measures`: before it is answered, the data of attached objects is measured.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Query:
     plain: bool = True
     multi_cluster: bool = False
     names_object: bool = False
+    measures: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ class Answer:
 def answer(query: Query, call: Call) -> Answer:
     """Carry out a call.
 
-    The data of a POST has `ok` and `generation` beside what the call returns [spapi].
+    The data of a POST has `ok` and `generation` beside what the call returns [spapi]. That of a GET
+    may have `Rows` and `Named` in it, which are made later, without the lock.
     """
     copies.tend(call.cluster.federation)
+    multicluster.measure(query, call)
     answered = _at_once(query, call)
     if query.method == "POST":
         copies.tend(call.cluster.federation)
@@ -260,7 +264,6 @@ def _template_delete(call: Call) -> None:
 
 
 def _templates_status(call: Call) -> Any:
-    call.cluster.measure_attached()
     return [views.template_status(call.cluster, one) for one in call.cluster.catalog.templates]
 
 
@@ -279,15 +282,17 @@ def _bucket_set(call: Call) -> None:
     keys.update(call.cluster, call.name, pairs, version)
 
 
-def _get(name: str, handle: Callable[[Call], Any], arity: int = 0) -> Query:
-    return Query(name, "GET", handle, arity)
+def _get(
+    name: str, handle: Callable[[Call], Any], arity: int = 0, *, measures: bool = False
+) -> Query:
+    return Query(name, "GET", handle, arity, measures=measures)
 
 
-def _listed(name: str, view: Callable[[Cluster, bool], Any]) -> Query:
+def _listed(name: str, view: Callable[[Cluster, bool], Any], *, measures: bool = False) -> Query:
     def handle(call: Call) -> Any:
         return multicluster.merged(call, view)
 
-    return Query(name, "GET", handle, multi_cluster=True)
+    return Query(name, "GET", handle, multi_cluster=True, measures=measures)
 
 
 def _volume(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
@@ -326,9 +331,9 @@ _TABLE = (
     _post("VolumeBackup", remote_calls.backup, multi_cluster=True),
     _post("VolumesGroupBackup", remote_calls.group_backup, multi_cluster=True),
     _listed("VolumesList", views.volume_list),
-    _listed("VolumesGetStatus", views.statuses),
+    _listed("VolumesGetStatus", views.statuses, measures=True),
     _listed("VolumesGetStatusQuick", views.quick_statuses),
-    _listed("VolumesSpace", views.volume_space),
+    _listed("VolumesSpace", views.volume_space, measures=True),
     _listed("VolumesAndSnapshotsList", views.mixed_list),
     _volume("Volume", views.alone),
     _volume("VolumeDescribe", views.described),
@@ -365,7 +370,7 @@ _TABLE = (
         lambda call: views.template(call.cluster, call.cluster.catalog.template(call.name)),
         1,
     ),
-    _get("VolumeTemplatesStatus", _templates_status),
+    _get("VolumeTemplatesStatus", _templates_status, measures=True),
     _post("VolumeTemplateCreate", _template_create),
     _post("VolumeTemplateUpdate", _template_update, 1),
     _post("VolumeTemplateDelete", _template_delete, 1),

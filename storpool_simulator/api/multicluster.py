@@ -5,12 +5,14 @@ One call is one moment for all clusters, as they have one lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_simulator import errors
+from storpool_simulator.api.slices import Named, Rows
 
 if TYPE_CHECKING:
     from storpool_simulator.api.calls import Call, Query
@@ -32,6 +34,17 @@ def at_owner(query: Query, call: Call) -> Call:
     return replace(call, cluster=call.cluster.federation.owner(call.cluster, call.name))
 
 
+def measure(query: Query, call: Call) -> None:
+    """Measure what is attached in all clusters that a call is about, if it tells of that.
+
+    It is done without the lock, as files are looked at.
+    """
+    if query.measures:
+        for cluster in call.cluster.federation.clusters if call.multi_cluster else [call.cluster]:
+            if not cluster.closed:
+                cluster.measure_attached()
+
+
 def merged(call: Call, view: View) -> Any:
     """Return a list, or a map by names, of all clusters in one; that of one without MultiCluster.
 
@@ -45,11 +58,20 @@ def merged(call: Call, view: View) -> Any:
 
 def _together(parts: list[Any]) -> Any:
     first = parts[0]
-    if isinstance(first, list):
-        return [one for part in parts for one in part]
-    if set(first) == {"volumes"}:  # VolumesAndSnapshotsList
-        return {"volumes": [one for part in parts for one in part["volumes"]]}
-    return {name: one for part in reversed(parts) for name, one in part.items()}
+    if isinstance(first, Rows):
+        return Rows(chain.from_iterable(part.elements for part in parts))
+    if isinstance(first, Named):
+        return Named(_distinct(parts))
+    return {"volumes": _together([part["volumes"] for part in parts])}  # VolumesAndSnapshotsList
+
+
+def _distinct(parts: Iterable[Named]) -> Iterator[tuple[str, Any]]:
+    names = set()
+    for part in parts:
+        for name, one in part.members:
+            if name not in names:
+                names.add(name)
+                yield name, one
 
 
 def of_each(query: Query, call: Call) -> dict[str, Any]:
@@ -58,6 +80,7 @@ def of_each(query: Query, call: Call) -> dict[str, Any]:
     One that cannot be reached has `error` in the place of `response`.
     """
     federation, asking = call.cluster.federation, call.cluster
+    measure(query, call)
     with asking.lock:
         rows = [_row(query, call, asking.catalog.meta.cluster_name, lambda: asking)]
         for one in federation.sharing(asking):

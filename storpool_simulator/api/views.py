@@ -3,67 +3,80 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
+from storpool_simulator.api.slices import Named, Rows
 from storpool_simulator.model import disks, objects, policy, snapshots
 from storpool_simulator.model.cluster import Cluster
-from storpool_simulator.model.objects import Bucket, Entry, Template
+from storpool_simulator.model.objects import Attachment, Bucket, Entry, Template
 
 View = dict[str, Any]
 
 
-def volume_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+def volume_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of VolumesList."""
-    return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=False)]
+    then = cluster.picture()
+    return Rows(summary(then, entry, multi_cluster) for entry in _entries(then, snapshot=False))
 
 
-def snapshot_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+def snapshot_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of SnapshotsList: those that are being deleted are in it [sptest]."""
-    return [summary(cluster, entry, multi_cluster) for entry in _entries(cluster, snapshot=True)]
+    then = cluster.picture()
+    return Rows(summary(then, entry, multi_cluster) for entry in _entries(then, snapshot=True))
 
 
-def volume_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
+def volume_space(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of VolumesSpace: `spaceUsed` counts what the parents hold too [sptypes]."""
-    cluster.measure_attached()
-    views = []
-    for entry in _entries(cluster, snapshot=False):
-        space = {"storedSize": entry.stored_bytes, "spaceUsed": _chain_bytes(cluster, entry)}
-        views.append({**summary(cluster, entry, multi_cluster), **space})
-    return views
+    then = cluster.picture()
+    return Rows(
+        {
+            **summary(then, entry, multi_cluster),
+            "storedSize": entry.stored_bytes,
+            "spaceUsed": _chain_bytes(then, entry),
+        }
+        for entry in _entries(then, snapshot=False)
+    )
 
 
-def snapshot_space(cluster: Cluster, multi_cluster: bool) -> list[View]:
+def snapshot_space(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of SnapshotsSpace: `spaceUsed` is what a delete would free [sptypes].
 
     That is nothing while something stands on it, which needs its data.
     """
-    views = []
-    for entry in _entries(cluster, snapshot=True):
-        is_needed = cluster.catalog.children_count(entry.global_id) > 0
-        freed_bytes = 0 if is_needed else entry.stored_bytes
-        space = {"storedSize": entry.stored_bytes, "spaceUsed": freed_bytes}
-        views.append({**summary(cluster, entry, multi_cluster), **space})
-    return views
+    then = cluster.picture()
+    return Rows(
+        {
+            **summary(then, entry, multi_cluster),
+            "storedSize": entry.stored_bytes,
+            "spaceUsed": 0 if then.catalog.children_count(entry.global_id) else entry.stored_bytes,
+        }
+        for entry in _entries(then, snapshot=True)
+    )
 
 
-def statuses(cluster: Cluster, multi_cluster: bool) -> View:
+def statuses(cluster: Cluster, multi_cluster: bool) -> Named:
     """Return the reply of VolumesGetStatus: volumes and snapshots by name, with sizes."""
-    cluster.measure_attached()
-    quick = quick_statuses(cluster, multi_cluster)
-    for entry in cluster.catalog.entries:
-        on_disk_bytes = entry.stored_bytes * entry.replication
-        quick[entry.listed_name].update(storedSize=entry.stored_bytes, onDiskSize=on_disk_bytes)
-    return quick
+    then = cluster.picture()
+    return Named(
+        (
+            entry.listed_name,
+            {
+                **_status(then, entry, multi_cluster),
+                "storedSize": entry.stored_bytes,
+                "onDiskSize": entry.stored_bytes * entry.replication,
+            },
+        )
+        for entry in _ordered(then)
+    )
 
 
-def quick_statuses(cluster: Cluster, multi_cluster: bool) -> View:
+def quick_statuses(cluster: Cluster, multi_cluster: bool) -> Named:
     """Return the reply of VolumesGetStatusQuick: volumes and snapshots by name."""
-    views = {}
-    for entry in cluster.catalog.entries:
-        view = summary(cluster, entry, multi_cluster)
-        views[entry.listed_name] = {**view, **_HEALTHY, "snapshot": entry.snapshot}
-    return views
+    then = cluster.picture()
+    return Named(
+        (entry.listed_name, _status(then, entry, multi_cluster)) for entry in _ordered(then)
+    )
 
 
 def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
@@ -71,11 +84,17 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
 
     It is not in the official binding; only one caller is known [pve].
     """
-    views = []
-    for entry in _ordered(cluster, cluster.catalog.entries):
-        kind = {"snapshot": entry.snapshot, "storedSize": entry.stored_bytes}
-        views.append({**summary(cluster, entry, multi_cluster), **kind})
-    return {"volumes": views}
+    then = cluster.picture()
+    return {
+        "volumes": Rows(
+            {
+                **summary(then, entry, multi_cluster),
+                "snapshot": entry.snapshot,
+                "storedSize": entry.stored_bytes,
+            }
+            for entry in _ordered(then)
+        )
+    }
 
 
 def alone(cluster: Cluster, entry: Entry, multi_cluster: bool) -> list[View]:
@@ -155,28 +174,27 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     return view
 
 
-def attachment_list(cluster: Cluster, multi_cluster: bool) -> list[View]:
+def attachment_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of AttachmentsList: one element for each object and client.
 
     Ids are numbers, whatever they came as [sptypes].
     """
-    meta = cluster.catalog.meta
+    then = cluster.picture()
+    return Rows(_attachment(then, one, multi_cluster) for one in then.catalog.attachments)
+
+
+def _attachment(cluster: Cluster, attachment: Attachment, multi_cluster: bool) -> View:
+    entry, meta = cluster.catalog.entries.rows[attachment.global_id], cluster.catalog.meta
     own = {"cluster": meta.cluster_name, "clusterId": meta.cluster_id} if multi_cluster else {}
-    views = []
-    for attachment in cluster.catalog.attachments:
-        entry = cluster.catalog.entries.rows[attachment.global_id]
-        views.append(
-            {
-                "volume": entry.listed_name,
-                "snapshot": entry.snapshot,
-                "client": attachment.client_id,
-                "rights": "ro" if attachment.read_only else "rw",
-                "pos": attachment.position,
-                "globalId": entry.wire_id,
-                **own,
-            }
-        )
-    return views
+    return {
+        "volume": entry.listed_name,
+        "snapshot": entry.snapshot,
+        "client": attachment.client_id,
+        "rights": "ro" if attachment.read_only else "rw",
+        "pos": attachment.position,
+        "globalId": entry.wire_id,
+        **own,
+    }
 
 
 def template(cluster: Cluster, one: Template) -> View:
@@ -265,16 +283,20 @@ _HEALTHY: View = {
 }
 
 
-def _entries(cluster: Cluster, *, snapshot: bool) -> list[Entry]:
-    return _ordered(
-        cluster, (entry for entry in cluster.catalog.entries if entry.snapshot == snapshot)
-    )
+def _status(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
+    return {**summary(cluster, entry, multi_cluster), **_HEALTHY, "snapshot": entry.snapshot}
 
 
-def _ordered(cluster: Cluster, entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries in the order that the switch asks for: lists promise none."""
-    listed = list(entries)
-    return listed if cluster.switches["list_order"] == "created" else listed[::-1]
+def _entries(cluster: Cluster, *, snapshot: bool) -> Iterator[Entry]:
+    return (entry for entry in _ordered(cluster) if entry.snapshot == snapshot)
+
+
+def _ordered(cluster: Cluster) -> Iterator[Entry]:
+    """Yield all entries in the order that the switch asks for: lists promise none."""
+    if cluster.switches["list_order"] == "created":
+        yield from cluster.catalog.entries
+    else:
+        yield from [*cluster.catalog.entries][::-1]
 
 
 def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
@@ -323,11 +345,11 @@ def _on_volume(cluster: Cluster, entry: Entry) -> str:
         return source.listed_name
     above = [entry.global_id]
     while above:
-        children = list(cluster.catalog.children(above.pop()))
-        for child in children:
+        for child in cluster.catalog.children(above.pop()):
             if not child.snapshot:
                 return child.listed_name
-        above += [child.global_id for child in children] if reach is None else []
+            if reach is None:
+                above.append(child.global_id)
     return "-" if cluster.switches["on_volume_none"] == "dash" else ""
 
 

@@ -52,13 +52,7 @@ class Storage:
 
         A file that an earlier object of this id left is discarded.
         """
-        unfinished = _unfinished(self.path(global_id))
-        fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)
-        try:
-            os.ftruncate(fd, size_bytes)
-        finally:
-            os.close(fd)
-        unfinished.replace(self.path(global_id))
+        _make(self.path(global_id), size_bytes)
 
     def ensure(self, global_id: str, size_bytes: int) -> None:
         """Make the file unless there is one."""
@@ -134,16 +128,28 @@ class Storage:
             os.ftruncate(fd, size_bytes)
 
 
+def _make(target: Path, size_bytes: int) -> None:
+    unfinished = _unfinished(target)
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)
+    try:
+        os.ftruncate(fd, size_bytes)
+    finally:
+        os.close(fd)
+    unfinished.replace(target)
+
+
 def copy_file(source: Path, target: Path, size_bytes: int) -> None:
     """Make `target` a new inode with the content of `source`, or leave it as it was.
 
-    `source` may be `target` itself. Of a source without a file the copy has none either.
+    `source` may be `target` itself. Of a source without a file the copy has none either; a target
+    that has one reads zeros then.
     """
     unfinished = _unfinished(target)
     try:
         source_fd = os.open(source, os.O_RDONLY)
     except FileNotFoundError:
-        target.unlink(missing_ok=True)
+        if target.exists():
+            _make(target, size_bytes)
         return
     try:
         target_fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC, PRIVATE)

@@ -22,7 +22,6 @@ from storpool_simulator.model import catalog, federation, objects, state
 from storpool_simulator.model.objects import Attachment, Copy, Entry
 
 _log = logging.getLogger(__name__)
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 PAST_CHANGES = 256  # our own limit: as far back as an instance of the management can be behind here
 PAST_ROWS = 1_000_000  # and so many rows at most, so that changes of all objects do not fill memory
 
@@ -181,16 +180,9 @@ class Cluster:
         return self.catalog.meta.generation
 
     def new_id(self) -> tuple[int, str]:
-        """Return a number and a global id that were never used before.
-
-        A global id is `<location>.<subcluster>.<id>` [sptypes].
-        """
+        """Return a number and a global id that were never used before."""
         number = self.catalog.next_number()
-        digits, rest = "", number
-        while rest:
-            rest, digit = divmod(rest, len(_DIGITS))
-            digits = _DIGITS[digit] + digits
-        return number, f"{self.catalog.meta.cluster_id}.{digits}"
+        return number, objects.global_id(self.catalog.meta.cluster_id, number)
 
     # the past
 
@@ -312,7 +304,7 @@ class Cluster:
 
     def parent(self, entry: Entry) -> Entry | None:
         """Return the snapshot on which an object stands, or None."""
-        return None if entry.parent_id is None else self.catalog.entries.rows[entry.parent_id]
+        return None if entry.parent_id is None else self.catalog.entries.get(entry.parent_id)
 
     # what is collected
 

@@ -28,7 +28,6 @@ def begin(
     The data that its parent has already need not come. Returns the new snapshot.
     """
     cluster, original = source
-    target.files.create(entry.global_id, entry.size_bytes)
     change.undo.append(lambda: target.files.remove(entry.global_id))
     size_bytes = cluster.files.stored_bytes(original.global_id)
     if entry.parent_id is not None:

@@ -15,6 +15,7 @@ MAX_CLIENT_ID = 4095  # [sptypes] MAX_CLIENT_ID
 UNLIMITED = -1  # how "-" is kept in bw and iops
 DEFAULT_GROUP = "default"  # the placement group of what names none
 DEFAULT_REPLICATION = 3  # StorPool's usual number of copies
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"  # of the last part of a global id [sptypes]
 DEFAULT_CAPACITY = 100 << 40  # of a template that was given none: large enough not to matter
 
 
@@ -297,3 +298,12 @@ class Meta:
     generation: int = 1
     last_number: int = 0
     clock_offset: float = 0
+
+
+def global_id(cluster_id: str, number: int) -> str:
+    """Return the global id of an object: `<location>.<subcluster>.<id>` [sptypes]."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, len(DIGITS))
+        digits = DIGITS[digit] + digits
+    return f"{cluster_id}.{digits}"

@@ -91,6 +91,7 @@ class Population:
                 parent_id=parent_id,
                 tags=tags or {},
                 created_from=volume_id,
+                created_from_number=number,
                 auto_name=snapshot is None,
                 **values,
             )

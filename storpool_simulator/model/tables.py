@@ -43,6 +43,10 @@ class Journal:
         """Tell a watcher, for as long as it lives, of each row before it changes."""
         self._watchers.add(watcher)
 
+    def watchers(self) -> int:
+        """Return how many watch."""
+        return len(self._watchers)
+
     def touch(self, table: _Restorable, key: Hashable, before: object) -> None:
         """Remember a row before its first change."""
         if (table.kind, key) not in self._before:
@@ -262,7 +266,7 @@ class Past(Table[Key, Row]):
         # One step of C: nobody changes the present meanwhile. What changes later is remembered.
         rows = list(self._present.rows.values())
         before = dict(self._before)
-        return iter(self._undone(rows, before) if before else rows)
+        yield from (self._undone(rows, before) if before else rows)
 
     def _undone(self, rows: Iterable[Row], before: dict[Key, Row | None]) -> list[Row]:
         then = [before.pop(self.key(row), row) for row in rows]
@@ -320,6 +324,9 @@ class _Rows(Mapping[Any, Any]):
         if row is None:
             raise KeyError(key)
         return row
+
+    def __contains__(self, key: object) -> bool:
+        return self._past.get(key) is not None
 
     def __iter__(self) -> Iterator[Any]:
         return map(self._past.key, self._past)

@@ -146,8 +146,8 @@ def rest(connection: socket.socket) -> Any:
 
 @pytest.mark.parametrize("query", [one for one in LISTS if one != "AttachmentsList"])
 def test_a_list_is_of_the_moment_of_its_call(crowded: Peer, query: str) -> None:
-    """While a client reads a list slowly, others change the cluster without waiting for it; the list
-    is that of the moment of its call, generation and all."""
+    """While a client reads a list slowly, others change the cluster without waiting for it; what it
+    reads is of the moment of its call, generation and all."""
     before = crowded.raw("GET", f"/ctrl/1.0/{query}").json
     with slow_reader(crowded, query) as connection:
         new = crowded.create(f"new-{query}", template="nvme", tags={"n": "new"})
@@ -201,7 +201,7 @@ def test_lists_and_changes_at_once(crowded: Peer) -> None:
 
 
 def test_an_instance_that_lags_is_as_fast_with_many_objects(crowded: Peer) -> None:
-    """What a picture of some changes ago costs does not grow with the objects, as none is copied."""
+    """What a picture of some changes ago costs does not grow with the objects: none is copied."""
     cluster = crowded.simulator.cluster
     for number in range(3):
         crowded.post("VolumeUpdate/d5", {"tags": {"turn": str(number)}})
