@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Callable
 
@@ -58,9 +58,9 @@ class Cluster:
         self.files = files
         self.devices = clients
         self.switches = settings
-        self.federation = together or federation.Federation()
-        self.federation.join(self)
-        self.lock = self.federation.lock
+        self._together = together or federation.Federation()
+        self._together.join(self)
+        self.lock = self._together.lock
         self.changed = threading.Condition(self.lock)
         self.hosts: frozenset[int] = frozenset()
         self.declared_open: dict[int, set[str]] = {}
@@ -70,6 +70,11 @@ class Cluster:
         self._past_rows = 0
         self._store = store
         self._wall_clock = wall_clock
+
+    @property
+    def federation(self) -> federation.Federation:
+        """The clusters of this process."""
+        return self._together
 
     # life
 
@@ -190,17 +195,26 @@ class Cluster:
         """Return this cluster as a management instance knows it that is so many changes behind.
 
         It is for reading only. It goes back by `PAST_CHANGES` at most, and not behind the start.
+        What it knows of other clusters is as old.
         """
-        with self.lock:
-            wanted = self.generation - changes
-            newest_first = reversed(self._past)
-            undone = list(itertools.takewhile(lambda one: one.generation >= wanted, newest_first))
-            return _Past(self, catalog.Picture(self.catalog, undone))
+        return self._pictured(changes)
 
     def picture(self) -> Cluster:
         """Return this cluster as it is now and stays: for reading without the lock."""
+        return self._pictured(None)
+
+    def _pictured(self, changes: int | None) -> Cluster:
         with self.lock:
-            return _Past(self, catalog.Picture(self.catalog, ()))
+            then = {each: each.catalog_before(changes) for each in self.federation.clusters}
+            return _Past(self, then)
+
+    def catalog_before(self, changes: int | None) -> catalog.Catalog:
+        """Return the catalog as it was so many changes ago, or, with None, as it is now."""
+        undone: list[catalog.PastChange] = []
+        if changes is not None:
+            wanted, newest_first = self.generation - changes, reversed(self._past)
+            undone += itertools.takewhile(lambda one: one.generation >= wanted, newest_first)
+        return catalog.Picture(self.catalog, undone)
 
     def _remember(self, change: catalog.PastChange) -> None:
         self._past.append(change)
@@ -363,9 +377,22 @@ class Cluster:
 class _Past(Cluster):
     """A cluster as it was: nothing becomes due in it, nothing is measured, nothing is changed."""
 
-    def __init__(self, cluster: Cluster, then: catalog.Catalog) -> None:
+    def __init__(self, cluster: Cluster, then: Mapping[Cluster, catalog.Catalog]) -> None:
         self.__dict__.update(vars(cluster))
-        self.catalog = then
+        self.catalog = then[cluster]
+        self._then = then
+
+    @property
+    def federation(self) -> federation.Federation:
+        """The clusters as they were.
+
+        They are put together anew for each who asks: so pictures do not hold each other, and are
+        gone with their last reader.
+        """
+        together = federation.Federation(self._together)
+        for cluster in self._then:
+            together.join(_Past(cluster, self._then))
+        return together
 
     def tend(self) -> None:
         """Do nothing: what is due is the business of the present."""

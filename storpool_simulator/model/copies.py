@@ -49,7 +49,9 @@ def begin(
 
 def tend(federation: Federation) -> None:
     """Do what has become due or has changed since the last call: end, hold and resume copies."""
-    if not any(cluster.catalog.copies.rows for cluster in federation.clusters):
+    if federation.is_past or not any(
+        cluster.catalog.copies.rows for cluster in federation.clusters
+    ):
         return
     with federation.lock:
         for target in federation.clusters:

@@ -29,12 +29,17 @@ class Link:
 
 
 class Federation:
-    """All clusters of this process, the first one first; often there is only that."""
+    """All clusters of this process, the first one first; often there is only that.
 
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
+    `is_past`: these are pictures of them, in which nothing becomes due.
+    """
+
+    def __init__(self, present: Federation | None = None) -> None:
+        self.is_past = present is not None
+        self.lock: threading.RLock = present.lock if present else threading.RLock()
         self._clusters: list[Cluster] = []
-        self._links: dict[frozenset[str], Link] = {}
+        # Cut or not, the bridges are what they are now.
+        self._links: dict[frozenset[str], Link] = present._links if present else {}
 
     def join(self, cluster: Cluster) -> None:
         """Take in a cluster of this process; `neighbours.introduce` makes it known to others."""
