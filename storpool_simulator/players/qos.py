@@ -108,12 +108,10 @@ def _change(
     name = tier_of(view, known, rules.template_first)
     if name is None:
         return {}
-    limits = known[name].limits(view["size"])
-    change: dict[str, Any] = {
-        key: value for key, value in vars(limits).items() if view[key] != value
-    }
+    limits = vars(known[name].limits(view["size"]))
+    change: dict[str, Any] = {key: value for key, value in limits.items() if view[key] != value}
     if view.get("limitType", "total") != "total":
-        change["limitType"] = "total"  # what is sent is for the whole object
+        change = {**limits, "limitType": "total"}  # these numbers are for the whole object
     if name in templates and view.get("templateName") != name:
-        change = {**vars(limits), **change, "template": name}
+        change = {**limits, **change, "template": name}
     return change

@@ -137,6 +137,23 @@ def test_snapshots_too(peer: Peer) -> None:
     assert limits(peer, "kept", "Snapshot") == ("-", 300)
 
 
+def test_limits_per_gib_of_somebody_else(peer: Peer) -> None:
+    """[kb]: what a tier says is for the whole object, so a limit per GiB is made one in total."""
+    peer.create("v", size=4 * GIB, tags={"qc": "silver"}, iops=300, limitType="perGiB")
+    peer.simulator.advance(60)
+    assert (limits(peer, "v"), peer.volume("v")["limitType"]) == (("-", 300), "total")
+    assert played_once(peer, "qos") == {"changed": {}, "failed": {}}
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_a_release_without_limits_per_gib(peer: Peer, value: str) -> None:
+    """A release that does not know `limitType` is never sent it."""
+    peer.switch(limit_type=value)
+    peer.create("v", tags={"qc": "silver"})
+    peer.simulator.advance(60)
+    assert limits(peer, "v") == ("-", 300)
+
+
 @pytest.mark.parametrize(("value", "template"), [("keep", "nvme"), ("follow", "hdd")])
 def test_a_class_and_the_template(peer: Peer, value: str, template: str) -> None:
     """[sp-os]: with the switch a class chooses the template of its name too, if there is one."""
