@@ -22,6 +22,11 @@ KINDS = st.sampled_from(["transient", "bad_gateway", "reset_before", "reset_afte
 QUERIES = st.sampled_from(
     ["VolumesList", "SnapshotsList", "KV/List", "KV/Set", "VolumesGroupSnapshot", "SnapshotUpdate"]
 )
+# Where it hurts most: the group is made and nobody hears of it, and so with the note of it.
+LOSSES = st.sampled_from(
+    [("reset_after", "VolumesGroupSnapshot", 0), ("reset_before", "KV/Set", 1)]
+)
+TROUBLES = LOSSES | st.tuples(KINDS, QUERIES, st.integers(0, 2))
 PICKS = st.integers(0, 5)
 
 
@@ -92,9 +97,15 @@ class Lives(RuleBasedStateMachine):
         """Let time pass."""
         self.peer.simulator.advance(60 * minutes)
 
-    @rule(kind=KINDS, query=QUERIES)
-    def fail(self, kind: str, query: str) -> None:
-        """Have a call of the next pass fail, and then a good one made."""
+    @rule(trouble=TROUBLES)
+    def fail(self, trouble: tuple[str, str, int]) -> None:
+        """Have a call of a pass fail in which backups are due, and then a good one made."""
+        self.peer.switch(volumecare_service="off")
+        self.peer.simulator.advance(HOUR + 60)
+        self.peer.switch(volumecare_service="on")
+        kind, query, later = trouble
+        for _ in range(later):
+            self.peer.simulator.faults.add("delay", query=query, seconds=0)
         self.peer.simulator.faults.add(kind, query=query)
         played_once(self.peer, "volumecare")
         self.peer.simulator.faults.clear()
