@@ -16,8 +16,10 @@ from storpool_simulator.api.faults import Faults
 from storpool_simulator.api.recorder import Recorder
 from storpool_simulator.api.server import Server
 from storpool_simulator.devices.devices import Devices, HostConfig
+from storpool_simulator.devices.nodes import CLIENTS_OF_A_CLUSTER
+from storpool_simulator.devices.shares import Share
 from storpool_simulator.devices.storage import Storage
-from storpool_simulator.model import attachments, copies, neighbours, startup
+from storpool_simulator.model import attachments, copies, moves, neighbours, startup
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.federation import Federation
 from storpool_simulator.model.state import Store
@@ -88,8 +90,10 @@ class Simulator:
     ) -> None:
         """Cut or heal the bridges to another cluster, or say how long they take for a GiB."""
         copies.tend(self.cluster.federation)
+        moves.tend(self.cluster.federation)  # how far they are by now
         neighbours.set_link(self.cluster, name, up=up, seconds_per_gib=seconds_per_gib)
         copies.tend(self.cluster.federation)
+        moves.tend(self.cluster.federation)
 
     def set_minimum_delete_delay(self, name: str, seconds: int | None) -> None:
         """Set from which delay on another cluster may schedule deletes here; None: it may not."""
@@ -105,13 +109,22 @@ class Simulator:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One cluster that is to run."""
+    """One cluster that is to run; the number of the first one is 0."""
 
     state: Path
     listen: tuple[str, int]
     given: startup.Given
-    folders: Mapping[int, Path]
+    number: int
     players: troupe.Files = troupe.NONE
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One cluster's state, opened, and its port, bound."""
+
+    wanted: _Wanted
+    store: Store
+    server: Server
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,6 @@ class _Common:
     """What all clusters of the process have in common."""
 
     token: str
-    devices: str
     switches: Mapping[str, str]
     clock: Callable[[], float]
     federation: Federation
@@ -152,66 +164,106 @@ def running(  # noqa: PLR0913  the options of the command, by name
     cluster when they are given.
     Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
-    common = _Common(token, devices, switches or {}, clock, Federation())
+    common = _Common(token, switches or {}, clock, Federation())
     given = startup.Given(cluster_id, cluster_name, templates or {}, list(hosts or {}))
-    files = troupe.Files(qos, volumecare)
-    first = _Wanted(Path(state), listen, given, _folders(hosts), files)
+    wanted = [_Wanted(Path(state), listen, given, 0, troupe.Files(qos, volumecare))]
+    folders = _folders(hosts)
+    for name, other_id in (clusters or {}).items():
+        number, others = _number(other_id), (cluster_hosts or {}).get(name, {})
+        folders.update(_folders(others, number))
+        other = startup.Given(other_id, name, given.templates, list(others), number << 32)
+        wanted.append(_Wanted(Path(state) / "clusters" / name, (listen[0], 0), other, number))
     with contextlib.ExitStack() as stack:
-        simulator = stack.enter_context(_cluster(first, common))
-        for name, other_id in (clusters or {}).items():
-            folders = _folders((cluster_hosts or {}).get(name))
-            number = _first_number(other_id)
-            other = startup.Given(other_id, name, given.templates, list(folders), number)
-            place = Path(state) / "clusters" / name
-            wanted = _Wanted(place, (listen[0], 0), other, folders)
-            simulator.others[name] = stack.enter_context(_cluster(wanted, common))
-        _check_distinct(common.federation)
-        neighbours.introduce(common.federation.clusters)
-        copies.heal(common.federation)
-        yield simulator
+        parts = [stack.enter_context(_opened(one)) for one in wanted]
+        nodes = Devices(devices, Path(state), folders)
+        running_clusters = [_begun(part, common, nodes) for part in parts]
+        stack.callback(nodes.close)
+        _begin_together(common.federation)
+        configs = {
+            part.wanted.number: _config(part, cluster, common)
+            for part, cluster in zip(parts, running_clusters)
+        }
+        nodes.start(configs[0], configs)
+        for cluster in running_clusters:
+            cluster.show_all()
+        nodes.keep(
+            cluster.devices.key(one.client_id, one.global_id)
+            for cluster in running_clusters
+            for one in cluster.catalog.attachments
+        )
+        simulators = [
+            stack.enter_context(_served(part, cluster, common))
+            for part, cluster in zip(parts, running_clusters)
+        ]
+        simulators[0].others.update(zip(clusters or {}, simulators[1:]))
+        yield simulators[0]
 
 
 @contextlib.contextmanager
-def _cluster(wanted: _Wanted, common: _Common) -> Iterator[Simulator]:
+def _opened(wanted: _Wanted) -> Iterator[_Part]:
+    """Give the state and the port of a cluster; nobody else has them until the end of the block."""
     with contextlib.ExitStack() as stack:
-        settings = Switches(common.switches)
         store = Store(wanted.state)
         stack.callback(store.close)
         server = Server(*wanted.listen)
         stack.callback(server.close)
-        nodes = Devices(common.devices, wanted.state, wanted.folders)
-        files = Storage(wanted.state / "data")
-        cluster = Cluster(store, files, nodes, settings, common.clock, together=common.federation)
-        startup.begin(cluster, store, wanted.given, common.clock())
-        stack.callback(nodes.close)
-        meta = cluster.catalog.meta
-        config = HostConfig(
-            _reachable(server.host), server.port, common.token, meta.cluster_id, meta.cluster_name
-        )
-        nodes.start(config)
-        cluster.show_all()
+        yield _Part(wanted, store, server)
+
+
+def _begun(part: _Part, common: _Common, nodes: Devices) -> Cluster:
+    wanted, settings = part.wanted, Switches(common.switches)
+    share = Share(nodes, wanted.number)
+    files = Storage(wanted.state / "data")
+    together = common.federation
+    cluster = Cluster(part.store, files, share, settings, common.clock, together=together)
+    startup.begin(cluster, part.store, wanted.given, common.clock())
+    return cluster
+
+
+def _begin_together(federation: Federation) -> None:
+    """Have the clusters know each other, and end what a crash left between two of them."""
+    _check_distinct(federation)
+    neighbours.introduce(federation.clusters)
+    copies.heal(federation)
+    moves.heal(federation)
+
+
+def _config(part: _Part, cluster: Cluster, common: _Common) -> HostConfig:
+    """Return what the storpool.conf of a cluster's hosts says."""
+    meta = cluster.catalog.meta
+    host = _reachable(part.server.host)
+    return HostConfig(host, part.server.port, common.token, meta.cluster_id, meta.cluster_name)
+
+
+@contextlib.contextmanager
+def _served(part: _Part, cluster: Cluster, common: _Common) -> Iterator[Simulator]:
+    with contextlib.ExitStack() as stack:
         stack.callback(cluster.close)
-        faults, calls = Faults(server), Recorder()
+        faults, calls = Faults(part.server), Recorder()
         players = stage.Stage(cluster.now, partial(copies.advance, cluster))
-        server.start(Application(cluster, common.token, faults, calls, server, players))
-        stack.callback(server.close)
+        application = Application(cluster, common.token, faults, calls, part.server, players)
+        part.server.start(application)
+        stack.callback(part.server.close)
         stack.callback(players.close)
         stack.callback(faults.clear)
-        players.begin(troupe.gathered(config.api_host, server.port, common.token, wanted.players))
-        yield Simulator(cluster, server, faults, calls, players)
+        host = _reachable(part.server.host)
+        players.begin(troupe.gathered(host, part.server.port, common.token, part.wanted.players))
+        yield Simulator(cluster, part.server, faults, calls, players)
 
 
-def _folders(hosts: Hosts | None) -> dict[int, Path]:
-    return {client_id: Path(folder) for client_id, folder in (hosts or {}).items()}
+def _folders(hosts: Hosts | None, number: int = 0) -> dict[int, Path]:
+    """Return the hosts' folders by the numbers that clients have among those of all clusters."""
+    first = number * CLIENTS_OF_A_CLUSTER
+    return {first + client_id: Path(folder) for client_id, folder in (hosts or {}).items()}
 
 
-def _first_number(cluster_id: str) -> int:
-    """Return where the numbers of a further cluster start: the first one's start with 0.
+def _number(cluster_id: str) -> int:
+    """Return the number of a further cluster: always the same for its id.
 
-    Objects move between clusters, so a number must say which cluster gave it.
+    Its clients are counted from there, and so are the numbers of its objects: as they move between
+    clusters, no two of these may give one a number that the other gave.
     """
-    subcluster = cluster_id.split(".")[1]
-    return (1 + int(subcluster, 36) % (1 << 20)) << 32
+    return 1 + int(cluster_id.split(".")[1], 36) % (1 << 20)
 
 
 def _check_distinct(federation: Federation) -> None:

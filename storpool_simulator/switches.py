@@ -300,6 +300,11 @@ _ALL = (
         "a MultiCluster/ group over two clusters: refused, or a group in each",
     ),
     _choice(
+        "move_template",
+        ("refuse", "drop"),
+        "a move to a cluster without a template of that name: refused, or the template is dropped",
+    ),
+    _choice(
         "mc_generation",
         ("asked", "owner"),
         "whose generation a MultiCluster/ reply has: the asked cluster's, or the object's owner's",

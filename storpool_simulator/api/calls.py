@@ -17,12 +17,16 @@ from storpool_simulator.model import (
     fields,
     keys,
     machines,
+    moves,
+    remote_attachments,
+    remote_moves,
     requests,
     snapshots,
     templates,
     volumes,
 )
 from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.federation import Federation
 from storpool_simulator.model.objects import Entry
 
 
@@ -97,12 +101,17 @@ def answer(query: Query, call: Call) -> Answer:
     The data of a POST has `ok` and `generation` beside what the call returns [spapi]. That of a GET
     may have `Rows` and `Named` in it, which are made later, without the lock.
     """
-    copies.tend(call.cluster.federation)
+    _tend(call.cluster.federation)
     multicluster.measure(query, call)
     answered = _at_once(query, call)
     if query.method == "POST":
-        copies.tend(call.cluster.federation)
+        _tend(call.cluster.federation)
     return answered
+
+
+def _tend(federation: Federation) -> None:
+    copies.tend(federation)
+    moves.tend(federation)
 
 
 def _at_once(query: Query, call: Call) -> Answer:
@@ -166,9 +175,20 @@ def _volume_revert(call: Call) -> dict[str, Any]:
 
 
 def _volume_acquire(call: Call) -> None:
-    """Do nothing: without other clusters the volume is here already [spapi]."""
-    requests.acquire(call.fields())
-    call.volume()
+    moves.acquire(call.cluster, call.name, remote_moves.acquire(call.fields()))
+
+
+def _volume_move(call: Call) -> None:
+    request = remote_moves.move_to_remote(call.fields())
+    with call.cluster.lock:
+        moves.move(call.cluster, call.volume(), request)
+
+
+def _snapshot_move(call: Call) -> None:
+    request = remote_moves.move_to_remote(call.fields())
+    with call.cluster.lock:
+        snapshot = call.cluster.catalog.usable_snapshot(call.name)
+        moves.move(call.cluster, snapshot, request)
 
 
 def _volume_rebase(call: Call) -> None:
@@ -233,12 +253,18 @@ def _snapshot_delete_by_id(call: Call) -> None:
 
 def _reassign(call: Call) -> None:
     items = requests.reassign_items(call.body, call.query, call.switches)
-    attachments.reassign(call.cluster, items)
+    if call.multi_cluster:
+        remote_attachments.reassign(call.cluster, items)
+    else:
+        attachments.reassign(call.cluster, items)
 
 
 def _reassign_wait(call: Call) -> None:
     items, timeout = requests.reassign_wait(call.body, call.switches)
-    attachments.reassign_wait(call.cluster, items, timeout)
+    if call.multi_cluster:
+        attachments.wait_after(call.cluster, items, timeout, remote_attachments.reassign)
+    else:
+        attachments.reassign_wait(call.cluster, items, timeout)
 
 
 def _client_config_wait(call: Call) -> Any:
@@ -358,6 +384,8 @@ _TABLE = (
     _post("SnapshotUpdate", _snapshot_update, 1, multi_cluster=True),
     _post("SnapshotDelete", _snapshot_delete, 1, multi_cluster=True),
     _post("SnapshotDeleteById", _snapshot_delete_by_id, 1),
+    _post("VolumeMoveToRemote", _volume_move, 1),
+    _post("SnapshotMoveToRemote", _snapshot_move, 1),
     _listed("AttachmentsList", views.attachment_list),
     _post("VolumesReassign", _reassign, multi_cluster=True),
     _post("VolumesReassignWait", _reassign_wait, multi_cluster=True),

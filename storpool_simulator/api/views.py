@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from storpool_simulator import errors
 from storpool_simulator.api.slices import Named, Rows
 from storpool_simulator.model import disks, objects, policy, snapshots
 from storpool_simulator.model.cluster import Cluster
@@ -171,7 +172,27 @@ def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
         view.update(_snapshot_part(cluster, entry))
     elif cluster.switches.on("preserved_id"):
         view["preservedGlobalId"] = entry.global_id  # the first one [addon]
+    view.update(_place(cluster, entry))
     return view
+
+
+def _place(cluster: Cluster, entry: Entry) -> View:
+    """Return what is told of an object that has moved, or is copied: who owns it [sptypes].
+
+    The binding knows these fields of snapshots only; of a volume they are told when it moves.
+    """
+    if entry.moved_to is not None:
+        return {**_mc_state("slaveCopy"), "volumeMoveSource": True}
+    if entry.slave:
+        return _mc_state("slaveCopy")
+    is_exported = bool(cluster.catalog.may_attach(entry.global_id))
+    if entry.moves:
+        return _mc_state("ownerExported" if is_exported else "owner")
+    return {}
+
+
+def _mc_state(state: str) -> View:
+    return {"mcState": state, "mcStateVal": _MC_STATES.index(state)}
 
 
 def attachment_list(cluster: Cluster, multi_cluster: bool) -> Rows:
@@ -180,11 +201,14 @@ def attachment_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     Ids are numbers, whatever they came as [sptypes].
     """
     then = cluster.picture()
-    return Rows(_attachment(then, one, multi_cluster) for one in then.catalog.attachments)
+    rows = (_attachment(then, one, multi_cluster) for one in then.catalog.attachments)
+    return Rows(row for row in rows if row is not None)
 
 
-def _attachment(cluster: Cluster, attachment: Attachment, multi_cluster: bool) -> View:
-    entry, meta = cluster.catalog.entries.rows[attachment.global_id], cluster.catalog.meta
+def _attachment(cluster: Cluster, attachment: Attachment, multi_cluster: bool) -> View | None:
+    entry, meta = _attached(cluster, attachment), cluster.catalog.meta
+    if entry is None:
+        return None
     own = {"cluster": meta.cluster_name, "clusterId": meta.cluster_id} if multi_cluster else {}
     return {
         "volume": entry.listed_name,
@@ -195,6 +219,14 @@ def _attachment(cluster: Cluster, attachment: Attachment, multi_cluster: bool) -
         "globalId": entry.wire_id,
         **own,
     }
+
+
+def _attached(cluster: Cluster, attachment: Attachment) -> Entry | None:
+    """Return what is attached, or None: an old picture may show what another cluster deleted."""
+    try:
+        return cluster.located(attachment.global_id)[1]
+    except errors.NoSuchObjectError:
+        return None
 
 
 def template(cluster: Cluster, one: Template) -> View:
@@ -267,6 +299,8 @@ def bucket(one: Bucket) -> View:
     return {"name": one.name, "version": one.version, "pairs": dict(one.pairs)}
 
 
+# [sptypes] MultiClusterState; that a value is the place here is a guess.
+_MC_STATES = ("clusterLocal", "owner", "ownerExported", "slaveCopy")
 _HEALTHY: View = {
     "status": "up",
     "migrating": False,

@@ -36,8 +36,9 @@ KINDS = ("auto", "loop", "file")
 class Devices:
     """The devices of all hosts; any thread may call.
 
-    `hosts` maps client ids to the hosts' folders. Every method raises DeviceError with one sentence
-    when the machine does not do what is asked.
+    `hosts` maps clients to the hosts' folders: of several clusters they have numbers that differ
+    (`shares`). Every method raises DeviceError with one sentence when the machine does not do what
+    is asked.
     """
 
     kind: str
@@ -53,7 +54,8 @@ class Devices:
         state.mkdir(parents=True, exist_ok=True)
         self.kind = _decide(kind, state)
         self._hosts = {
-            number: hostfolder.HostFolder(number, root.absolute()) for number, root in hosts.items()
+            number: hostfolder.HostFolder(nodes.client_id(number), root.absolute())
+            for number, root in hosts.items()
         }
         # One lock for each host: a device that waits for a held volume must not stop the others.
         self._locks = {client_id: threading.Lock() for client_id in hosts}
@@ -63,13 +65,15 @@ class Devices:
             links = [folder for host in self._hosts.values() for folder in host.link_folders]
             self._nodes = loopnodes.LoopNodes(state, links, linger_seconds)
 
-    def start(self, config: HostConfig) -> None:
+    def start(self, config: HostConfig, others: Mapping[int, HostConfig] | None = None) -> None:
         """Write the hosts' storpool.conf, and take over the devices that an earlier run left.
 
-        `keep` removes those that nobody wants any more.
+        `others` has what hosts of further clusters are told, by the clusters' numbers. `keep`
+        removes the devices that nobody wants any more.
         """
-        for host in self._hosts.values():
-            host.configure(config)
+        configs = {0: config, **(others or {})}
+        for number, host in self._hosts.items():
+            host.configure(configs[number // nodes.CLIENTS_OF_A_CLUSTER])
         found = self._nodes.start()
         self._shown = set(found)
         for client_id, host in self._hosts.items():

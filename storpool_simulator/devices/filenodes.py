@@ -75,7 +75,8 @@ class FileNodes:
             for other in self._others(key, keys):
                 if self.holders(*key) and self.holders(*other):
                     raise nodes.DeviceError(
-                        f"{key[1]} cannot be cut off from client {key[0]} while client {other[0]}"
+                        f"{key[1]} cannot be cut off from client {nodes.client_id(key[0])}"
+                        f" while client {nodes.client_id(other[0])}"
                         " has it open too: plain files cannot do that, loop devices can (run the"
                         " simulator as root)"
                     )

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-Key = tuple[int, str]  # (client id, global id): one attachment
+Key = tuple[int, str]  # (client, global id): one attachment
+# Clients of all clusters of a process are numbered together: those of the n-th from n times this.
+CLIENTS_OF_A_CLUSTER = 4096  # more than the largest client id [sptypes] MAX_CLIENT_ID
+
+
+def client_id(client: int) -> int:
+    """Return the id that a client has in its cluster."""
+    return client % CLIENTS_OF_A_CLUSTER
 
 
 class DeviceError(Exception):

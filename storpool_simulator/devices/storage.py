@@ -67,6 +67,20 @@ class Storage:
         """
         copy_file(self.path(source_id), self.path(target_id), size_bytes)
 
+    def take_over(self, path: Path, global_id: str) -> None:
+        """Have a file of another cluster under our name too: who has it open writes to ours.
+
+        A file that an earlier object of this id left is discarded.
+        """
+        unfinished = _unfinished(self.path(global_id))
+        unfinished.unlink(missing_ok=True)
+        os.link(path, unfinished)
+        unfinished.replace(self.path(global_id))
+
+    def take_copy(self, path: Path, global_id: str, size_bytes: int) -> None:
+        """Make `global_id` with the content of a file of another cluster."""
+        copy_file(path, self.path(global_id), size_bytes)
+
     def overwrite(self, source_id: str, target_id: str, size_bytes: int) -> None:
         """Give `target_id` the content of `source_id` in place, so that its devices stay attached.
 

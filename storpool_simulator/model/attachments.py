@@ -12,7 +12,7 @@ left out there [git 73efeb8].
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Callable, NamedTuple
@@ -25,22 +25,24 @@ from storpool_simulator.model.objects import Attachment, Client, Entry
 _Key = tuple[str, int]
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
     """What a reassign did: what is newly attached, and the clients for which anything changed."""
 
     attached: list[Attachment]
     affected: frozenset[int]
 
 
-class _Plan:
-    """The changes of a request, found out item by item before any device is touched."""
+class Plan:
+    """The changes of a request for one cluster's clients, found out before a device is touched."""
 
-    def __init__(self) -> None:
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
         self.before: dict[_Key, Attachment | None] = {}
         self.gone: set[_Key] = set()
         self.forced: set[_Key] = set()
 
     def touch(self, key: _Key, before: Attachment | None) -> None:
+        """Remember what was there before the request."""
         self.before.setdefault(key, before)
 
     def leaving(self, *, forced: bool) -> list[Attachment]:
@@ -65,8 +67,18 @@ def reassign_wait(
     `timeout` is in seconds: None waits for ever, 0 not at all. Raises ApiError "timeout" when the
     time is over and the switch `attach_timeout_expiry` makes that an error.
     """
+    wait_after(cluster, items, timeout, _reassign)
+
+
+def wait_after(
+    cluster: Cluster,
+    items: Sequence[requests.Reassign],
+    timeout: int | None,
+    do: Callable[[Cluster, Sequence[requests.Reassign]], Done],
+) -> None:
+    """Reassign in some way, then wait as `reassign_wait` does."""
     with cluster.lock:  # who runs is found out before anybody can come up or go down
-        done = _reassign(cluster, items)
+        done = do(cluster, items)
         waited_for = _waited_for(cluster, items, done)
     late = waited_for.late(cluster, timeout)
     expiry = cluster.switches["attach_timeout_expiry"]
@@ -110,7 +122,7 @@ class _WaitedFor(NamedTuple):
         return {one for one in affected if _runs(cluster, one) and not _is_up(cluster, one)}
 
 
-def _waited_for(cluster: Cluster, items: Sequence[requests.Reassign], done: _Done) -> _WaitedFor:
+def _waited_for(cluster: Cluster, items: Sequence[requests.Reassign], done: Done) -> _WaitedFor:
     gaining = frozenset(client_id for item in items for client_id in (*item.rw, *item.ro))
     losing: frozenset[int] = frozenset()
     if cluster.switches["reassign_wait_for"] == "affected":
@@ -144,34 +156,28 @@ def _wait(cluster: Cluster, late: Callable[[], set[int]], timeout: float | None)
     return set()
 
 
-def _reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> _Done:
+def _reassign(cluster: Cluster, items: Sequence[requests.Reassign]) -> Done:
     with cluster.change() as change:
-        plan = _Plan()
+        plan = Plan(cluster)
         for item in items:
             _apply(cluster, plan, item)
-        attached = _carry_out(cluster, change, plan)
-        return _Done(attached, frozenset(client_id for _, client_id in plan.before))
+        return carry_out({cluster.cluster_id: change}, plan)
 
 
-def detach_all(cluster: Cluster, change: Change, entry: Entry, *, force: bool) -> None:
-    """Detach an object from all clients, inside the change of a delete [cs]."""
-    plan = _Plan()
-    everywhere = requests.Reassign(
-        target=f"~{entry.wire_id}",
-        snapshot=entry.snapshot,
-        rw=(),
-        ro=(),
-        detach=None,
-        force=force,
-    )
-    _apply(cluster, plan, everywhere)
-    _carry_out(cluster, change, plan)
+def detach_everywhere(
+    cluster: Cluster, changes: Mapping[str, Change], entry: Entry, *, force: bool
+) -> None:
+    """Detach an object from the clients of all clusters, inside a change of each [cs]."""
+    plans: dict[str, Plan] = {}
+    for other, attachment in cluster.federation.attached(entry.global_id):
+        leave(plans.setdefault(other.cluster_id, Plan(other)), entry, attachment, force=force)
+    carry_out(changes, *plans.values())
 
 
 def check_detached(cluster: Cluster, entry: Entry, name: str = "busy") -> None:
     """Raise an error of that name when the object is attached anywhere [csi]."""
-    for attachment in cluster.catalog.attached(entry.global_id).values():
-        state = "open at" if cluster.holders(attachment) else "attached to"
+    for other, attachment in cluster.federation.attached(entry.global_id):
+        state = "open at" if other.holders(attachment) else "attached to"
         descr = f"'{entry.listed_name}' is {state} client {attachment.client_id}"
         is_param = name == "invalidParam"
         raise errors.InvalidParamError(descr) if is_param else errors.BusyError(descr, name=name)
@@ -203,7 +209,9 @@ def set_client(
 
 def _own_id(cluster: Cluster, global_id: str) -> str:
     """Return our id of an object, by any id that leads to it; an unknown one is kept."""
-    entry = cluster.catalog.find(f"~{global_id.lstrip('~')}")
+    key = f"~{global_id.lstrip('~')}"
+    found = (other.catalog.find(key) for other in (cluster, *cluster.federation.clusters))
+    entry = next(filter(None, found), None)
     return global_id.lstrip("~") if entry is None else entry.global_id
 
 
@@ -222,18 +230,17 @@ def _changed_client(
 def _take_back(cluster: Cluster, attached: Iterable[Attachment]) -> None:
     """Detach what was attached to clients that are not up."""
     with cluster.change() as change:
-        plan = _Plan()
+        plan = Plan(cluster)
         for attachment in attached:
             is_there = attachment.key in cluster.catalog.attachments.rows
             if is_there and not _is_up(cluster, attachment.client_id):
-                _detach(cluster, plan, attachment)
-        _carry_out(cluster, change, plan)
+                _detach(plan, attachment)
+        carry_out({cluster.cluster_id: change}, plan)
 
 
-def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
-    catalog = cluster.catalog
-    entry = catalog.usable_snapshot(item.target) if item.snapshot else catalog.volume(item.target)
-    current = catalog.attached(entry.global_id)
+def _apply(cluster: Cluster, plan: Plan, item: requests.Reassign) -> None:
+    entry = _subject(cluster, item)
+    current = cluster.catalog.attached(entry.global_id)
     wanted = {**dict.fromkeys(item.rw, False), **dict.fromkeys(item.ro, True)}
     leaving = set(current) if item.detach is None else set(item.detach)
     absent = sorted(leaving - set(current))
@@ -244,16 +251,33 @@ def _apply(cluster: Cluster, plan: _Plan, item: requests.Reassign) -> None:
     if cluster.switches["own_device"] == "keep":
         leaving -= set(wanted)
     for client_id in sorted(leaving & set(current)):
-        attachment = current[client_id]
-        if item.force:
-            plan.forced.add(attachment.key)
-        else:
-            _check_closed(cluster, entry, attachment)
-        _detach(cluster, plan, attachment)
+        leave(plan, entry, current[client_id], force=item.force)
     if wanted and entry.snapshot:
         copies.use(cluster, entry)
     for client_id, read_only in wanted.items():
-        _attach(cluster, plan, entry, client_id, read_only=read_only)
+        attach(plan, entry, client_id, read_only=read_only)
+
+
+def _subject(cluster: Cluster, item: requests.Reassign) -> Entry:
+    """Return what an item is about: an object of the cluster, or a volume exported to it.
+
+    The latter is attached only with `allowRemoteExported` [sptypes].
+    """
+    if item.snapshot:
+        return cluster.catalog.usable_snapshot(item.target)
+    exported = cluster.federation.exported(cluster, item.target)
+    if exported is None or ((item.rw or item.ro) and not item.allow_remote_exported):
+        return cluster.catalog.volume(item.target)
+    return exported
+
+
+def leave(plan: Plan, entry: Entry, attachment: Attachment, *, force: bool) -> None:
+    """Plan to detach; raises BusyError for a device that is open, unless by force."""
+    if force:
+        plan.forced.add(attachment.key)
+    else:
+        _check_closed(plan.cluster, entry, attachment)
+    _detach(plan, attachment)
 
 
 def _check_closed(cluster: Cluster, entry: Entry, attachment: Attachment) -> None:
@@ -263,15 +287,15 @@ def _check_closed(cluster: Cluster, entry: Entry, attachment: Attachment) -> Non
         raise errors.BusyError(descr, name=name)
 
 
-def _detach(cluster: Cluster, plan: _Plan, attachment: Attachment) -> None:
+def _detach(plan: Plan, attachment: Attachment) -> None:
     plan.touch(attachment.key, attachment)
     plan.gone.add(attachment.key)
-    cluster.catalog.attachments.drop(attachment.key)
+    plan.cluster.catalog.attachments.drop(attachment.key)
 
 
-def _attach(
-    cluster: Cluster, plan: _Plan, entry: Entry, client_id: int, *, read_only: bool
-) -> None:
+def attach(plan: Plan, entry: Entry, client_id: int, *, read_only: bool) -> None:
+    """Plan to attach to a client of the plan's cluster, or to change its rights."""
+    cluster = plan.cluster
     catalog = cluster.catalog
     if client_id not in catalog.clients.rows:
         # the very words that CSI looks for [csi]
@@ -285,19 +309,27 @@ def _attach(
     new = Attachment(entry.global_id, client_id, read_only, position)
     plan.touch(new.key, old)
     catalog.attachments.put(new)
-    if not entry.has_file:  # from now on somebody may write
-        cluster.files.ensure(entry.global_id, entry.size_bytes)
-        catalog.entries.put(replace(catalog.entries.rows[entry.global_id], has_file=True))
+    owner, there = cluster.located(entry.global_id)
+    if not there.has_file:  # from now on somebody may write
+        owner.files.ensure(there.global_id, there.size_bytes)
+        if owner is cluster:  # another one finds it when it measures
+            catalog.entries.put(replace(there, has_file=True))
 
 
-def _carry_out(cluster: Cluster, change: Change, plan: _Plan) -> list[Attachment]:
-    """Change the devices as planned; return what is newly attached.
+def carry_out(changes: Mapping[str, Change], *plans: Plan) -> Done:
+    """Change the devices of all clusters as planned; return what is newly attached, and to whom.
 
     Devices that go, go first: whoever is cut off is cut off before anyone else can open the volume.
     """
     for forced in (True, False):
-        _part(cluster, change, plan.leaving(forced=forced), forced=forced)
-    new = []
+        _part(changes, plans, forced=forced)
+    new = [one for plan in plans for one in _show(changes[plan.cluster.cluster_id], plan)]
+    affected = (client_id for plan in plans for _, client_id in plan.before)
+    return Done(new, frozenset(affected))
+
+
+def _show(change: Change, plan: Plan) -> list[Attachment]:
+    cluster, new = plan.cluster, []
     for key, before in plan.before.items():
         after = cluster.catalog.attachments.get(key)
         if after is None or (after == before and key not in plan.gone):
@@ -311,17 +343,25 @@ def _carry_out(cluster: Cluster, change: Change, plan: _Plan) -> list[Attachment
     return new
 
 
-def _part(cluster: Cluster, change: Change, leaving: Sequence[Attachment], *, forced: bool) -> None:
-    for attachment in leaving:
-        change.undo.append(partial(cluster.show, attachment))
-    cluster.hide(leaving, cut=forced)
-    for attachment in leaving:
-        entry = cluster.catalog.entries.rows[attachment.global_id]
-        if not entry.snapshot:
-            cluster.catalog.entries.put(cluster.measure(entry))
-        if forced:
-            cluster.forced.append((entry.wire_id, attachment.client_id))
-            cluster.declared_open.get(attachment.client_id, set()).discard(attachment.global_id)
+def _part(changes: Mapping[str, Change], plans: Sequence[Plan], *, forced: bool) -> None:
+    leaving = [(plan.cluster, plan.leaving(forced=forced)) for plan in plans]
+    for cluster, attachments in leaving:
+        for attachment in attachments:
+            changes[cluster.cluster_id].undo.append(partial(cluster.show, attachment))
+    for cluster, _ in leaving[:1]:
+        cluster.federation.hide(leaving, cut=forced)
+    for cluster, attachments in leaving:
+        for attachment in attachments:
+            _after(cluster, attachment, forced=forced)
+
+
+def _after(cluster: Cluster, attachment: Attachment, *, forced: bool) -> None:
+    owner, entry = cluster.located(attachment.global_id)
+    if not entry.snapshot and owner is cluster:
+        cluster.catalog.entries.put(cluster.measure(entry))
+    if forced:
+        cluster.forced.append((entry.wire_id, attachment.client_id))
+        cluster.declared_open.get(attachment.client_id, set()).discard(attachment.global_id)
 
 
 def _runs(cluster: Cluster, client_id: int) -> bool:

@@ -30,6 +30,7 @@ from storpool_simulator.model.objects import (
     Location,
     Maintenance,
     Meta,
+    Move,
     Neighbour,
     PlacementGroup,
     Template,
@@ -125,6 +126,7 @@ class Catalog:
             "volume_export", self.journal, operator.attrgetter("key"), by_object
         )
         self.copies = tables.Table[str, Copy]("copy", self.journal, lambda row: row.global_id)
+        self.moves = tables.Table[str, Move]("move", self.journal, lambda row: row.global_id)
         self.metas = tables.Table[int, Meta]("meta", self.journal, lambda _row: 0)
         self._tallies: dict[int, Tally] = {}
         self._calendar: list[tuple[float, str]] = []
@@ -146,6 +148,7 @@ class Catalog:
             self.exports,
             self.volume_exports,
             self.copies,
+            self.moves,
             self.work,
             self.entries,
             self.attachments,
@@ -166,7 +169,7 @@ class Catalog:
     def load(self, store: state.Store) -> bool:
         """Take in what is on disk; return False when there is nothing."""
         types = (Meta, Template, Client, Bucket, PlacementGroup, Disk, Maintenance)
-        others = (Location, Neighbour, Bridge, Export, VolumeExport, Copy)
+        others = (Location, Neighbour, Bridge, Export, VolumeExport, Copy, Move)
         for table, row_type in zip(self.all_tables, (*types, *others, Work, Entry, Attachment)):
             table.load_all(store.read(table.kind, row_type))
         for entry in self.entries:
@@ -203,7 +206,7 @@ class Catalog:
         Raises NoSuchObjectError, ImpossibleNameError.
         """
         entry = self.find(key)
-        if entry is None or entry.snapshot:
+        if entry is None or entry.snapshot or entry.moved_to is not None:
             raise fields.unknown("Volume", key, possible=fields.VOLUME_NAME.finds(key))
         return entry
 
@@ -213,7 +216,7 @@ class Catalog:
         Raises NoSuchObjectError, ImpossibleNameError.
         """
         entry = self.find(key)
-        if entry is None or not entry.snapshot:
+        if entry is None or not entry.snapshot or entry.moved_to is not None:
             raise fields.unknown("Snapshot", key, possible=fields.SNAPSHOT_NAME.finds(key))
         return entry
 
@@ -229,6 +232,10 @@ class Catalog:
         if entry.transient:
             raise errors.InvalidParamError(f"Snapshot '{key}' is transient.")
         return entry
+
+    def may_attach(self, global_id: str) -> list[str]:
+        """Return the ids of the other clusters whose clients may attach a volume of ours."""
+        return [cluster_id for _, cluster_id in self.volume_exports.having("object", global_id)]
 
     def check_free(self, name: str | None, owner: Entry | None = None) -> None:
         """Raise ObjectExistsError when another volume or snapshot has the name [kb]."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Callable
 
 from storpool_simulator import errors, switches
-from storpool_simulator.devices import devices, storage
+from storpool_simulator.devices import devices, shares, storage
 from storpool_simulator.model import catalog, federation, objects, state
 from storpool_simulator.model.objects import Attachment, Copy, Entry
 
@@ -48,7 +48,7 @@ class Cluster:
         self,
         store: state.Store,
         files: storage.Storage,
-        clients: devices.Devices,
+        clients: shares.Share,
         settings: switches.Switches,
         wall_clock: Callable[[], float] = time.time,
         *,
@@ -79,14 +79,13 @@ class Cluster:
     # life
 
     def show_all(self) -> None:
-        """Have the devices of all attachments in place, and no others.
+        """Have the devices of all attachments in place.
 
         StorPool's clients do the same when they start.
         """
         with self.lock:
             for attachment in self.catalog.attachments:
                 self.show(attachment)
-            self.devices.keep((one.client_id, one.global_id) for one in self.catalog.attachments)
 
     def close(self) -> None:
         """Let those who wait go; nothing works after that."""
@@ -251,12 +250,12 @@ class Cluster:
         client = self.catalog.clients.get(attachment.client_id)
         if attachment.client_id not in self.hosts or client is None or not client.in_step:
             return
-        entry = self.catalog.entries.rows[attachment.global_id]
-        self.files.ensure(entry.global_id, entry.size_bytes)
+        owner, entry = self.located(attachment.global_id)
+        owner.files.ensure(entry.global_id, entry.size_bytes)
         node = devices.Node(
             entry.global_id,
             entry.own_name,
-            self.files.path(entry.global_id),
+            owner.files.path(entry.global_id),
             entry.size_bytes,
             attachment.read_only,
             (entry.wire_id, *filter(None, (entry.kept_id,))),
@@ -271,9 +270,16 @@ class Cluster:
         self.devices.hide_all(ours, cut)
 
     def show_again(self, entry: Entry) -> None:
-        """Apply a new name or new rights to all devices of an object."""
-        for attachment in self.catalog.attached(entry.global_id).values():
-            self.show(attachment)
+        """Apply a new name or new rights to all devices of an object, of all clusters' clients."""
+        for cluster, attachment in self.federation.attached(entry.global_id):
+            cluster.show(attachment)
+
+    def located(self, global_id: str) -> tuple[Cluster, Entry]:
+        """Return who has an object that a client of ours has attached, and the object."""
+        entry = self.catalog.entries.get(global_id)
+        if entry is not None and entry.moved_to is None:
+            return self, entry
+        return self.federation.holder(global_id)
 
     def holders(self, attachment: Attachment) -> tuple[str, ...]:
         """Return who holds the device open: "declared" by a test, or seen for real."""
@@ -305,8 +311,8 @@ class Cluster:
         Only their amount of data can have changed since it was last measured.
         """
         then = self.picture()
-        writable = {one.global_id for one in then.catalog.attachments if not one.read_only}
-        entries = [then.catalog.entries.rows[global_id] for global_id in writable]
+        found = map(then.catalog.entries.get, then.writable())
+        entries = [one for one in found if one is not None and one.moved_to is None]
         measured = [(entry, then.measure(entry)) for entry in entries]  # without the lock
         differing = [(entry, new) for entry, new in measured if new is not entry]
         if not differing:
@@ -315,6 +321,13 @@ class Cluster:
             for entry, new in differing:
                 if self.catalog.entries.get(entry.global_id) is entry:
                     self.catalog.entries.put(new)
+
+    def writable(self) -> set[str]:
+        """Return what is attached read-write, here or where a volume is exported to."""
+        exported = {one.global_id for one in self.catalog.volume_exports}
+        elsewhere = (one for each in exported for _, one in self.federation.attached(each))
+        attached = itertools.chain(self.catalog.attachments, elsewhere)
+        return {one.global_id for one in attached if not one.read_only}
 
     def parent(self, entry: Entry) -> Entry | None:
         """Return the snapshot on which an object stands, or None."""

@@ -7,6 +7,7 @@ names and ids up in all of them [spapi]. All clusters have one lock.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 from storpool_simulator import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from storpool_simulator.model.cluster import Cluster
-    from storpool_simulator.model.objects import Neighbour
+    from storpool_simulator.model.cluster import Change, Cluster
+    from storpool_simulator.model.objects import Attachment, Entry, Neighbour
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Federation:
 
     def reached(self, asking: Cluster, neighbour: Neighbour) -> Cluster:
         """Return a cluster that is known, or raise ApiError when no bridge to it is up."""
-        other = self._reachable(asking, neighbour.cluster_id)
+        other = self.reachable(asking, neighbour.cluster_id)
         if other is None:
             name = asking.switches["bridge_down_error"]
             raise errors.ApiError(
@@ -91,7 +92,8 @@ class Federation:
             )
         return other
 
-    def _reachable(self, asking: Cluster, cluster_id: str) -> Cluster | None:
+    def reachable(self, asking: Cluster, cluster_id: str) -> Cluster | None:
+        """Return a cluster when a bridge to it is up, else None."""
         other = self.find(cluster_id)
         if other is None or other.closed or not self.link(asking.cluster_id, cluster_id).up:
             return None
@@ -123,13 +125,57 @@ class Federation:
     def owner(self, asking: Cluster, key: str) -> Cluster:
         """Return the cluster that has the object of this name or `~gid`.
 
-        The asking one is looked at first; others are asked only for what it does not have. It is
-        the asking one too when nobody has it.
+        The asking one is looked at first; others are asked only for what it does not own. A source
+        of a move, and a copy of what another one owns, counts only where no owner is. It is the
+        asking one too when nobody has it.
         """
-        if _has(asking, key):
+        if _owns(asking, key):
             return asking
-        owners = (member for member in self.members(asking) if _has(member, key))
-        return next(owners, asking)
+        members = self.members(asking)
+        owners = [member for member in members if _owns(member, key)]
+        copies = [member for member in members if _has(member, key)]
+        return next(iter([*owners, *copies]), asking)
+
+    # what is attached
+
+    def attached(self, global_id: str) -> Sequence[tuple[Cluster, Attachment]]:
+        """Return where an object is attached, by our id of it: at clients of all clusters."""
+        return [
+            (cluster, attachment)
+            for cluster in self._clusters
+            for attachment in cluster.catalog.attached(global_id).values()
+        ]
+
+    def holder(self, global_id: str) -> tuple[Cluster, Entry]:
+        """Return who has an object that is attached somewhere, and the object, by our id of it.
+
+        Whether a bridge is up does not matter: who has it attached knows it.
+        """
+        for cluster in self._clusters:
+            entry = cluster.catalog.entries.get(global_id)
+            if entry is not None and entry.moved_to is None and not entry.slave:
+                return cluster, entry
+        raise errors.NoSuchObjectError(f"'~{global_id}' does not exist.")
+
+    def exported(self, cluster: Cluster, key: str) -> Entry | None:
+        """Return a volume that another cluster lets this one's clients attach, or None."""
+        for other in self._clusters:
+            for export in other.catalog.volume_exports:
+                entry = other.catalog.entries.get(export.global_id)
+                if export.cluster_id == cluster.cluster_id and other.catalog.find(key) is entry:
+                    return entry
+        return None
+
+    def hide(self, leaving: Sequence[tuple[Cluster, Sequence[Attachment]]], *, cut: bool) -> None:
+        """Take devices away from clients of several clusters, all together."""
+        keys = [
+            cluster.devices.key(one.client_id, one.global_id)
+            for cluster, attachments in leaving
+            for one in attachments
+            if one.client_id in cluster.hosts
+        ]
+        if keys:
+            leaving[0][0].devices.devices.hide_all(keys, cut)
 
 
 def bridged(cluster: Cluster, cluster_id: str) -> bool:
@@ -137,5 +183,20 @@ def bridged(cluster: Cluster, cluster_id: str) -> bool:
     return any(bridge.leads_to(cluster_id) for bridge in cluster.catalog.bridges)
 
 
+@contextlib.contextmanager
+def changing(clusters: Iterable[Cluster]) -> Iterator[dict[str, Change]]:
+    """Give one change of each of these clusters; what one refuses, none does.
+
+    They are written from the last one to the first: a process that dies between leaves the last.
+    """
+    with contextlib.ExitStack() as stack:
+        yield {one.cluster_id: stack.enter_context(one.change()) for one in clusters}
+
+
 def _has(cluster: Cluster, key: str) -> bool:
     return cluster.catalog.find(key) is not None
+
+
+def _owns(cluster: Cluster, key: str) -> bool:
+    entry = cluster.catalog.find(key)
+    return entry is not None and entry.moved_to is None and not entry.slave

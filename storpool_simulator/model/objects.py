@@ -27,6 +27,9 @@ class Entry:
     revert may give it another one on the wire, `reverted_id`. Who talks of it says `wire_id`.
     `backup_of` is the snapshot, elsewhere, that this one was made of by a backup [git 2152d9a].
     `has_file`: its data file must be there; what never held data needs none.
+
+    `moved_to` is the cluster that owns it now: what is here is the source of a move that goes on.
+    `moves` counts its moves. A `slave` is a copy of what another cluster owns [sptypes] mcState.
     """
 
     global_id: str
@@ -57,6 +60,9 @@ class Entry:
     created_from_number: int = 0
     backup_of: str | None = None
     backup_of_number: int = 0
+    moved_to: str | None = None
+    moves: int = 0
+    slave: bool = False
     limit_type: str = "total"
     has_file: bool = False
 
@@ -179,6 +185,22 @@ class Neighbour:
     def location_id(self) -> str:
         """The location: the first part of the id."""
         return location_of(self.cluster_id)
+
+
+@dataclass(frozen=True)
+class Move:
+    """The data of objects that another cluster owns now, and that still come from here.
+
+    `left_bytes` is what was on its way at the moment `since`, from when on the bridges have been up
+    and need `seconds_per_gib`; None: they are cut.
+    """
+
+    global_id: str
+    target_id: str
+    global_ids: Sequence[str]
+    left_bytes: float
+    seconds_per_gib: float = 0
+    since: float | None = None
 
 
 @dataclass(frozen=True)

@@ -358,12 +358,6 @@ def template(body: Fields, *, create: bool) -> TemplateDesc:
     return parsed
 
 
-def acquire(body: Fields) -> None:
-    """Parse VolumeAcquire: nothing in it matters without other clusters."""
-    body.choice("onRemoteAttached", ON_ATTACHED)
-    body.end()
-
-
 def abandon_disk(body: Fields) -> None:
     """Parse VolumeAbandonDisk."""
     if body.integer("diskId") is None:

@@ -92,11 +92,13 @@ def _take_hosts(cluster: Cluster, hosts: Sequence[int]) -> None:
 
 def _heal(cluster: Cluster) -> None:
     rows, sizes = cluster.catalog.entries.rows, cluster.files.sizes()
-    for global_id in sizes.keys() - rows.keys():
+    moved = {one.global_id for one in rows.values() if one.moved_to is not None}
+    for global_id in sizes.keys() - (rows.keys() - moved):
         cluster.files.remove(global_id)
     with cluster.change(quiet=True):
         for entry in [*rows.values()]:
-            _heal_file(cluster, entry, sizes.get(entry.global_id))
+            if entry.moved_to is None:  # else the file is the target's
+                _heal_file(cluster, entry, sizes.get(entry.global_id))
     for work in [*cluster.catalog.work]:
         volume = rows[work.volume_id]
         cluster.files.overwrite(work.snapshot_id, volume.global_id, volume.size_bytes)

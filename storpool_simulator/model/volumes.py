@@ -8,6 +8,7 @@ from typing import Any
 from storpool_simulator import errors
 from storpool_simulator.model import attachments, copies, policy, requests, snapshots
 from storpool_simulator.model.cluster import Change, Cluster
+from storpool_simulator.model.federation import changing
 from storpool_simulator.model.objects import Entry, Template, Work
 
 
@@ -66,12 +67,17 @@ def delete(cluster: Cluster, key: str, on_attached: str = "fail") -> None:
 
     An attached volume is busy [csi] unless `on_attached` helps [cs].
     """
-    with cluster.change() as change:
+    with cluster.lock:
         volume = cluster.catalog.volume(key)
-        if on_attached in ("detach", "detachForce"):
-            attachments.detach_all(cluster, change, volume, force=on_attached == "detachForce")
-        attachments.check_detached(cluster, volume)
-        cluster.remove(change, volume)
+        detaches = on_attached in ("detach", "detachForce")
+        attached = cluster.federation.attached(volume.global_id) if detaches else ()
+        others = {one.cluster_id: one for one, _ in attached if one is not cluster}
+        with changing([cluster, *others.values()]) as changes:
+            if detaches:
+                force = on_attached == "detachForce"
+                attachments.detach_everywhere(cluster, changes, volume, force=force)
+            attachments.check_detached(cluster, volume)
+            cluster.remove(changes[cluster.cluster_id], volume)
 
 
 def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
@@ -81,8 +87,8 @@ def freeze(cluster: Cluster, key: str, lifetime: requests.Lifetime) -> None:
     """
     with cluster.change() as change:
         volume = cluster.catalog.volume(key)
-        attached = cluster.catalog.attached(volume.global_id).values()
-        is_read_only = all(attachment.read_only for attachment in attached)
+        attached = cluster.federation.attached(volume.global_id)
+        is_read_only = all(attachment.read_only for _, attachment in attached)
         if not is_read_only or cluster.switches["freeze_attached"] == "never":
             attachments.check_detached(cluster, volume)
         snapshot = replace(
@@ -160,8 +166,8 @@ def _check_revertable(cluster: Cluster, volume: Entry) -> None:
     if rule == "attached":
         attachments.check_detached(cluster, volume)
     elif rule == "open":
-        for attachment in cluster.catalog.attached(volume.global_id).values():
-            if not attachment.read_only and cluster.holders(attachment):
+        for other, attachment in cluster.federation.attached(volume.global_id):
+            if not attachment.read_only and other.holders(attachment):
                 attachments.check_detached(cluster, volume)
 
 

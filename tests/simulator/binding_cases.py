@@ -156,6 +156,14 @@ CASES: Mapping[str, Case] = {
     "volumeRebase": (("child", {"parentName": "s"}), ("~{child}", {})),
     "volumeAbandonDisk": (("v", {"diskId": 101}),),
     "volumeDelete": (("free",), ("~{child}",)),
+    "volumeMoveToRemote": (
+        ("v", {"cluster": "two", "onAttached": "detach"}),
+        ("~{unnamed}", {"clusterId": "abcd.f", "onAttached": "export"}),
+    ),
+    "snapshotMoveToRemote": (
+        ("s", {"cluster": "two", "onAttached": "detachForce"}),
+        ("~{unnamed_s}", {"clusterId": "abcd.f"}),
+    ),
     "volumeAcquire": (("v", {"onRemoteAttached": "fail"}), ("~{unnamed}", {})),
     "volumeRevert": (
         ("child", {"toSnapshot": "s"}),

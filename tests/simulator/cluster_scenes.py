@@ -18,6 +18,7 @@ EXPECTED = {
     "mc_unreachable": {"error": "multiCluster multiCluster", "omit": "ok objectDoesNotExist"},
     "mc_create_from": {"owner": "loc.b", "refuse": "invalidParam"},
     "mc_group": {"refuse": "invalidParam", "split": "ok"},
+    "move_template": {"refuse": "objectDoesNotExist", "drop": "ok ''"},
     "mc_generation": {"asked": "asked", "owner": "owner"},
     "snapshot_update_multicluster": {"true": "ok", "false": "unknownQuery"},
 }
@@ -90,3 +91,12 @@ def _snapshot_update_multicluster(trio: Trio) -> str:
     trio.two.create("v")
     trio.two.snapshot("v", "s")
     return outcome(lambda: trio.one.post("MultiCluster/SnapshotUpdate/s", {"tags": {"a": "b"}}))
+
+
+@scene
+def _move_template(trio: Trio) -> str:
+    """Moves keep templates by name [git 2152d9a]; nothing is told of one that the target lacks."""
+    trio.one.post("VolumeTemplateCreate", {"name": "only-here"})
+    trio.one.create("v", template="only-here")
+    moved = outcome(lambda: trio.one.post("VolumeMoveToRemote/v", {"cluster": "two"}))
+    return moved if moved != "ok" else f"ok '{trio.two.volume('v')['templateName']}'"
