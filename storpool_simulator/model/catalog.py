@@ -402,7 +402,7 @@ class Catalog:
     def _attachment_arrives(self, old: Attachment | None, _new: Attachment | None) -> None:
         if old is not None:
             entry = self.entries.get(old.global_id)
-            if entry is not None and (entry.bound or entry.deleted):
+            if entry is not None and (entry.bound or entry.deleted or entry.delete_at):
                 self.look_at(old.global_id)
 
 
