@@ -154,13 +154,3 @@ def lock_path() -> Iterator[None]:
         yield
     finally:
         cfg.CONF.clear_override("lock_path", group="oslo_concurrency")
-
-
-def need_devices(kind: str, folder: Path) -> None:
-    """Skip where the simulator cannot have devices of this kind."""
-    from storpool_simulator.devices import devices
-
-    try:
-        devices.Devices(kind, folder / "state", {})
-    except devices.DeviceError as error:
-        pytest.skip(str(error))

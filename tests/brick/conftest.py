@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rigs import clusters
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -22,7 +24,7 @@ def host(
     import brick_rig
 
     devices = getattr(request, "param", "file")
-    brick_rig.need_devices(devices, tmp_path)
+    clusters.need_devices(devices, tmp_path)
     root = tmp_path / "host1"
     monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(root))
     with (

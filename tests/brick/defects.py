@@ -4,7 +4,7 @@
                                                    with one JSON object on stdout
 
 Run like this, client 1 is this machine itself: `/etc`, `/dev` and `/run` must be for this process
-alone (see stock_host.py). test_defects.py puts ours to the same checks. The numbers are those of
+alone (rigs/stock_host.py). test_defects.py puts ours to the same checks. The numbers are those of
 the rows of our list of defects of os-brick's initiator/connectors/storpool.py and
 initiator/storpool_utils.py.
 """

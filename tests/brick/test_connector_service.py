@@ -21,6 +21,7 @@ from oslo_config import cfg
 
 from cinder_driver import connector as connector_module
 from cinder_driver.connector import StorPoolConnector
+from rigs import clusters
 from rigs.core_fixtures import GIB, TOKEN
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import volumes
@@ -119,7 +120,7 @@ def test_a_service_that_is_not_root_attaches(monkeypatch: pytest.MonkeyPatch) ->
     device itself."""
     with tempfile.TemporaryDirectory() as name:
         folder, root = Path(name), Path(name) / "host1"
-        brick_rig.need_devices("loop", folder)
+        clusters.need_devices("loop", folder)
         monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(root))
         with brick_rig.cluster(folder, root, "loop") as core:
             host = Host(core, root, None)

@@ -10,8 +10,9 @@ import re
 import brick_rig
 import defects
 import pytest
-import stock_host
 from brick_rig import Host
+
+from rigs import stock_host
 
 # How os-brick's connector (6.11 and later, with an API client of its own) fails each check.
 STOCK = {

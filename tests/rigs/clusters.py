@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
@@ -57,3 +59,13 @@ def process(
     return simulator.running(
         folder, hosts, options=[*asked_for, *given.pop("options", ())], **given
     )
+
+
+def need_devices(kind: str, folder: Path) -> None:
+    """Skip where the simulator cannot have devices of this kind."""
+    from storpool_simulator.devices import devices
+
+    try:
+        devices.Devices(kind, folder / "state", {})
+    except devices.DeviceError as error:
+        pytest.skip(str(error))
