@@ -33,15 +33,16 @@ TICK = 0.001  # between two calls, so that no two things are due at one moment
 KINDS = ("volumesList", "snapshotsList")
 # Fields that the binding's own schema does not have go through its door, Api.__call__.
 BEYOND: dict[str, Callable[[Any], bool]] = {
+    "volumeCreate": lambda body: body.get("name") == "",
     "volumeUpdate": lambda body: body.get("rename") == "",
-    "snapshotUpdate": lambda body: body.get("rename") == "",
     "volumeDelete": lambda body: "onAttached" in body,
     "volumeRevert": lambda body: "revertSize" in body,
+    "snapshotCreate": lambda body: body.get("name") == "",
+    "snapshotCreateGroup": lambda body: any(one.get("name") == "" for one in body["volumes"]),
+    "snapshotUpdate": lambda body: body.get("rename") == "",
     "volumesReassign": lambda items: any("snapshot" in one and "rw" in one for one in items),
     "volumesReassignWait": lambda body: BEYOND["volumesReassign"](body["reassign"]),
 }
-
-
 # Returns the next call of a history, None at its end.
 Chooser = Callable[[Model], Optional[Call]]
 
@@ -194,7 +195,10 @@ class Both:
         for key, value in expected.items():
             if shown.get(key) != value:
                 yield f"{shown['name']}: {key} is {shown.get(key)!r}, expected {value!r}"
-        for key, values in (("name", thing.listed), ("parentName", parents)):
+        named = {"name": thing.listed, "parentName": parents}
+        if not thing.volume:
+            named["onVolume"] = self.model.on_volume(thing)
+        for key, values in named.items():
             if shown[key] not in values:
                 yield f"{thing.label}: {key} is {shown[key]!r}, expected one of {values}"
 

@@ -183,7 +183,7 @@ CSI = (
         "POST VolumeCreate",
         {"template": "nvme", "size": 200 * GIB},
         refused("insufficientResources"),
-        {"overprovision": "false"},
+        {"space_limit": "provisioned"},
     ),
     Vector("csi", "POST VolumeDelete/~{v}", {}, refused("busy")),
     Vector(

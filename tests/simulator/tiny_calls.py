@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOBODY, NO_ID = "nobody", "no.such.id"
 STEP = 512 << 10
 MANY = 24  # things, from which on more is deleted than made
-NAMES = tuple(f"v{number}" for number in range(8))
+NAMES = (*(f"v{number}" for number in range(8)), "")
 TEMPLATES = ("nvme", "hdd", "t1", "t2")
 BUCKETS = ("b1", "b2")
 
@@ -132,7 +132,7 @@ class Dice:
     def _tags(self, *, new: bool) -> dict[str, str]:
         if self._rarely():
             return {"big": "x" * 199}
-        texts = ("1", "two", "3-3") if new else ("1", "two", "")
+        texts = ("1", "two", "3-3", "") if new else ("1", "two", "")
         keys = ("virt", "qc", "vm")
         return {key: self._dice.choice(texts) for key in keys if self._maybe()}
 
@@ -151,7 +151,7 @@ class Dice:
     def _volume_update(self, model: Model) -> tuple[Any, ...]:
         key = self._volume(model)
         body = self._some(
-            rename=self._dice.choice((*NAMES, "")),
+            rename=self._dice.choice(NAMES),
             size=self._size(model.labelled(key.label)) if self._mostly() else STEP,
             template=self._template(model),
             tags=self._tags(new=False),
@@ -200,7 +200,7 @@ class Dice:
 
     def _snapshot_update(self, model: Model) -> tuple[Any, ...]:
         body = self._some(
-            rename=self._dice.choice((*NAMES, "")),
+            rename=self._dice.choice(NAMES),
             template=self._template(model),
             tags=self._tags(new=False),
             deleteAfter=self._dice.choice((0, 3, 50)),
@@ -233,12 +233,6 @@ class Dice:
             if self._maybe(0.1 if key == "rw" and not is_volume else 0.4):
                 item[key] = self._clients()
         if "detach" in item and self._maybe():
-            item["detach"] = "all"
-        # A client in two of these lists is a question that no source answers.
-        listed = [*item.get("rw", ()), *item.get("ro", ())]
-        if isinstance(item.get("detach"), list):
-            item["detach"] = [each for each in item["detach"] if each not in listed]
-        if not {"rw", "ro", "detach"} & item.keys():
             item["detach"] = "all"
         return {**item, **self._some(force=True)}
 

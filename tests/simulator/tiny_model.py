@@ -12,6 +12,7 @@ first. What no source tells at all is `Unasked`.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -38,7 +39,8 @@ class Thing:
     """A volume or a snapshot. `label` is how the calls of a history name it.
 
     `ids` are the ids that it has had, the last is that of now; `kept` is one that still leads to
-    it, by the name `~kept`. `size` is None until the cluster has said it.
+    it, by the name `~kept`. `size` is None until the cluster has said it. Nobody gave a name to one
+    that is `automatic`; one that is `generated` gets a name that the answer tells.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Thing:
     kept: str | None = None
     source: str | None = None
     automatic: bool = False
+    generated: bool = False
     bound: bool = False
     transient: bool = False
     deleted: bool = False
@@ -108,8 +111,10 @@ class Model:
         return next(kept, None)
 
     def volume(self, key: str) -> Thing | None:
-        """Return a volume; None and a fault where there is none."""
+        """Return a volume; None and a fault where there is none, or where none can be."""
         found = self.find(key)
+        if "@" in key:  # in names of snapshots only [sptypes]
+            return self.fault(self.switches["bad_name_error"])
         return found if found is not None and found.volume else self.fault(MISSING)
 
     def snapshot(self, key: str) -> Thing | None:
@@ -138,6 +143,18 @@ class Model:
         while parent is not None:
             yield parent
             parent = parent.parent
+
+    def on_volume(self, thing: Thing) -> tuple[str, ...]:
+        """Return what lists may say as the volume that a snapshot is a parent of [sptypes]."""
+        reach = None if self.is_on("on_volume", "chain") else 1
+        above = [
+            each
+            for each in self.things
+            if each.volume and thing in itertools.islice(self.chain(each), reach)
+        ]
+        made_of = [each for each in above if thing.source == each.ids[-1]]
+        nothing = "-" if self.is_on("on_volume_none", "dash") else ""
+        return tuple(each.listed[0] for each in made_of or above) or (nothing,)
 
     # what rules have in common
 
@@ -223,7 +240,7 @@ class Model:
         """
         for thing, (global_id, automatic) in zip(self.made, answers):
             thing.ids = [global_id]
-            if thing.automatic and not thing.volume:
+            if thing.generated:
                 origin = self.find(f"~{thing.source}")
                 if origin is not None and origin.name is not None:
                     assert (automatic or "").startswith(f"{origin.name}@"), automatic

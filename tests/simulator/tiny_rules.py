@@ -22,7 +22,7 @@ def volume_create(model: Model, label: str, body: Body) -> None:
     if "parent" in body and "baseOn" in body:
         model.fault(WRONG)
     model.check_name(body.get("name"))
-    tags = dict(body.get("tags", {}))
+    tags = _first_tags(model, body)
     model.check_length(body.get("name"), tags)
     source = base or parent
     size = _first_size(model, body, template, source)
@@ -35,6 +35,13 @@ def volume_create(model: Model, label: str, body: Body) -> None:
         transient = _snapshot_of(model, f"{label}-transient", base, {})
         transient.transient, thing.parent = True, transient
         transient.gone_at = model.now + float(model.switches["linger"])
+
+
+def _first_tags(model: Model, body: Body) -> dict[str, str]:
+    tags = dict(body.get("tags", {}))
+    if model.is_on("tag_empty_new", "keep"):
+        return tags
+    return {key: text for key, text in tags.items() if text}
 
 
 def _parent(model: Model, body: Body, template: Template | None) -> Thing | None:
@@ -134,6 +141,7 @@ def volume_freeze(model: Model, _label: str, key: str, body: Body | None = None)
     if thing is None:
         return
     model.busy_when("rw" in thing.clients.values())
+    model.busy_when(bool(thing.clients) and model.is_on("freeze_attached", "never"))
     thing.volume, thing.automatic = False, thing.name is None
     thing.delete_at = _date(model, body or {})
 
@@ -191,7 +199,7 @@ def snapshot_create(model: Model, label: str, key: str, body: Body) -> None:
     """Make a snapshot, which becomes the volume's parent [spapi]; its tags are those given [kb]."""
     thing = model.volume(key)
     model.check_name(body.get("name"))
-    model.check_length(body.get("name"), body.get("tags", {}))
+    model.check_length(body.get("name"), _first_tags(model, body))
     if thing is None:
         return
     snapshot = _snapshot_of(model, label, thing, body)
@@ -200,16 +208,20 @@ def snapshot_create(model: Model, label: str, key: str, body: Body) -> None:
 
 
 def _snapshot_of(model: Model, label: str, volume: Thing, body: Body) -> Thing:
+    """A snapshot without a name gets one; with the name "" it is listed by its id [cs]."""
+    name = body.get("name")
+    is_nameless = name == "" and model.is_on("empty_name", "unnamed")
     snapshot = Thing(
         label,
         False,
-        body.get("name"),
+        name or None,
         volume.size,
         volume.parent,
         volume.template,
-        dict(body.get("tags", {})),
+        _first_tags(model, body),
         source=volume.ids[-1],
-        automatic=body.get("name") is None,
+        automatic=not name,
+        generated=not name and not is_nameless,
     )
     volume.parent = model.add(snapshot)
     return snapshot
@@ -217,11 +229,11 @@ def _snapshot_of(model: Model, label: str, volume: Thing, body: Body) -> Thing:
 
 def group(model: Model, label: str, body: Body) -> None:
     """Make snapshots of several volumes, all or none [inf]."""
-    things = [model.find(item["volume"]) for item in body["volumes"]]
-    if len({id(each) for each in things}) < len(things):
-        raise Unasked  # a volume twice
+    found = [each for each in (model.find(item["volume"]) for item in body["volumes"]) if each]
+    if len({id(each) for each in found}) < len(found) and model.is_on("group_twice", "refuse"):
+        model.fault(WRONG)
     for number, item in enumerate(body["volumes"]):
-        tags = {**body.get("tags", {}), **item.get("tags", {})}
+        tags = {**_first_tags(model, body), **_first_tags(model, item)}
         snapshot_create(model, f"{label}-{number}", item["volume"], {**item, "tags": tags})
 
 
@@ -255,7 +267,12 @@ def reassign(model: Model, _label: str, items: list[Body]) -> None:
             model.fault(WRONG)
         if not is_volume and "rw" in wanted.values():
             model.fault(WRONG)
-        if set(item.get("rw", ())) & set(item.get("ro", ())):
+        asked = item.get("detach", ())
+        has_both = bool(set(item.get("rw", ())) & set(item.get("ro", ())))
+        contradicts = asked != "all" and bool(set(asked) & set(wanted))
+        if has_both or (contradicts and model.is_on("detach_and_rw", "error")):
+            model.fault(WRONG)
+        if not wanted and not asked and model.is_on("empty_item", "error"):
             model.fault(WRONG)
         if thing is not None:
             _detach(model, thing, item, set(wanted))
@@ -306,12 +323,15 @@ def template_update(model: Model, _label: str, name: str, body: Body) -> None:
 
 
 def template_delete(model: Model, _label: str, name: str) -> None:
-    """Delete a template; of one that is in use nobody tells."""
+    """Delete a template; what happens to one that is in use nobody tells."""
     template = model.template(name)
     if template is None:
         return
-    if any(each.template is template for each in model.things):
-        raise Unasked
+    users = [each for each in model.things if each.template is template]
+    if users and not model.is_on("template_in_use", "keep"):
+        model.fault(model.switches["template_in_use"])
+    for each in users:
+        each.template = None
     model.templates.remove(template)
 
 
