@@ -276,7 +276,7 @@ def _body(request: Request) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for lists in lists without end
         raise errors.InvalidParamError("The body is not JSON.") from None
 
 
