@@ -24,6 +24,8 @@ LOOKS = 3
 # How often more where no answer came, with growing pauses: a failover of the management service
 # takes half a minute.
 LOST_LOOKS = 6
+# Whether a host that runs knows what it lost is looked at afterwards, as long as a person waits.
+NO_WAIT = 0
 SHOWN = 3  # objects that an error names
 
 
@@ -248,12 +250,13 @@ def _tear_off_all(
         targets = [each.target for each in batch]
         items = [torn_off(each, [client_id]) for each in targets]
         try:
-            generation = client.reassign(
-                items, client.limits.attach_timeout_seconds, some(targets), repeat=False
-            )
-        except (errors.NotFound, errors.Rejected, errors.Conflict, errors.InUse) as error:
+            generation = client.reassign(items, NO_WAIT, some(targets), repeat=False)
+        except (errors.NotFound, errors.Conflict, errors.InUse) as error:
             refused = error
             continue
+        except errors.Rejected as error:
+            # It may be done: StorPool may have waited in vain for the client that hangs.
+            refused = error
         except errors.ApiUnavailable as error:
             if not error.ambiguous:
                 raise

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, devices, force, sharing
-from storpool_ovirt.deadline import polls
+from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.host import vm_disks
 
 LONGEST_PAUSE_SECONDS = 0.5
@@ -124,6 +124,7 @@ def _take(
     before: Sequence[api.Attachment],
 ) -> None:
     lost = [each for each in held_of(targets, before) if each.client_id != host.client_id]
+    limit = host.deadline.within(host.limits.loser_seconds)  # StorPool may wait for them itself
     generation = _request(client, host, targets, lost)
     for each in lost:
         host.log.line(
@@ -134,7 +135,7 @@ def _take(
             by=host.client_id,
         )
     check_alone(client, host, targets)
-    wait_for_clients(client, host, generation, {each.client_id for each in lost})
+    wait_for_clients(client, host, generation, {each.client_id for each in lost}, limit)
     for target in targets:
         devices.wait_for_device(host, target.global_id)
 
@@ -148,8 +149,9 @@ def _request(
     """Send the request until its effect is seen; return the cluster's generation, 0 where that was
     not in the answer.
 
-    After a lost answer the list decides. A client that has a volume now, and did not have it
-    before, came after us and keeps it.
+    After a lost answer the list decides, and after an error too that may only mean that StorPool
+    has waited for a client in vain. A client that has a volume now, and did not have it before,
+    came after us and keeps it.
     """
     items = [force.only_here(target, host.client_id) for target in targets]
     patience = host.deadline.within(host.limits.retry_seconds)
@@ -163,6 +165,13 @@ def _request(
                 raise
             client.pause(attempt)
             client.be_current()  # what is looked at must not be from before that request
+        except errors.Rejected:
+            if not lost:
+                raise
+            client.be_current()
+            if not _is_alone(held_of(targets, client.attachments()), targets, host.client_id):
+                raise
+            return 0
         now = held_of(targets, client.attachments())
         if _is_alone(now, targets, host.client_id):
             return 0
@@ -211,15 +220,22 @@ def check_alone(
 
 
 def wait_for_clients(
-    client: api.Client, host: attachments.HostSide, generation: int, losers: set[int]
+    client: api.Client,
+    host: attachments.HostSide,
+    generation: int,
+    losers: set[int],
+    limit: Deadline | None = None,
 ) -> None:
     """Wait until each client that runs knows of the change: one that hangs may believe that it
     still has the disks.
 
-    Raises DeadlineExceeded when a loser does not. Other clients may have lost a disk in a start
-    that was refused; the wait for them is short.
+    StorPool may have waited for them itself; whether it does differs, so it is asked all the same.
+    The `limit` is one that began before the request, else from now. Raises DeadlineExceeded when
+    a loser does not. Other clients may have lost a disk in a start that was refused; the wait for
+    them is short.
     """
-    for waited in _looks(host, host.limits.loser_seconds):
+    limit = limit or host.deadline.within(host.limits.loser_seconds)
+    for waited in _polls(host, limit):
         # What comes later need not be waited for: in a busy cluster there is always something.
         behind, generation = force.behind(client, generation)
         if not behind or (not behind & losers and waited >= host.limits.bystander_seconds):
@@ -237,7 +253,11 @@ def wait_for_clients(
 
 def _looks(host: attachments.HostSide, seconds: float) -> Iterator[float]:
     """Look at StorPool's lists, with growing pauses, for about so long: as `deadline.polls`."""
-    return polls(host.deadline.within(seconds), host.sleep, longest_seconds=LONGEST_PAUSE_SECONDS)
+    return _polls(host, host.deadline.within(seconds))
+
+
+def _polls(host: attachments.HostSide, limit: Deadline) -> Iterator[float]:
+    return polls(limit, host.sleep, longest_seconds=LONGEST_PAUSE_SECONDS)
 
 
 def held_of(

@@ -9,7 +9,7 @@ import pytest
 
 from rigs.clock import Clock
 from rigs.core_fixtures import Core
-from rigs.starts import UUIDS, attached, bare, disk, made, side, unanswered
+from rigs.starts import UUIDS, attached, bare, brief, disk, made, side, unanswered
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, sharing
 from storpool_ovirt.host import plug, takeover
@@ -193,7 +193,7 @@ def test_a_loser_that_hangs_is_waited_for(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(1, behind=True)
     with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn"):
-        plugged(core, target, clock=clock)
+        plugged(core, target, brief(core), clock)
     assert LIMITS.loser_seconds <= clock.now < LIMITS.loser_seconds + 1
 
 

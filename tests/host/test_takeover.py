@@ -11,7 +11,7 @@ import pytest
 
 from rigs.clock import Clock
 from rigs.core_fixtures import GIB, Core
-from rigs.starts import UUIDS, attached, bare, disk, made, side, unanswered
+from rigs.starts import UUIDS, attached, bare, brief, disk, made, side, unanswered
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, force, sharing, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
@@ -27,7 +27,7 @@ def test_a_start_waits_for_a_loser_that_hangs_and_gives_up(core: Core) -> None:
     with pytest.raises(
         errors.DeadlineExceeded, match="client 1 to learn that disks were taken from it"
     ):
-        takeover.take(core.client(), side(core, clock), [disk(target)], "os")
+        takeover.take(brief(core), side(core, clock), [disk(target)], "os")
     assert LIMITS.loser_seconds <= clock.now < LIMITS.loser_seconds + 1
     assert attached(core) == {(target.global_id, 2)}
 
@@ -46,7 +46,7 @@ def test_a_start_goes_on_when_the_loser_knows(core: Core, change: dict[str, bool
             core.simulator.set_client(1, **change)
 
     taken = takeover.take(
-        core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
+        brief(core), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
     )
     assert [each.global_id for each in taken.targets] == [target.global_id]
     assert len(clock.slept) == 3
@@ -65,7 +65,7 @@ def test_a_start_does_not_wait_for_what_came_later(core: Core) -> None:
         volumes.create(core.client(), Plan(Owner(f"x{len(clock.slept)}"), GIB))
 
     takeover.take(
-        core.client(), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
+        brief(core), dataclasses.replace(side(core, clock), sleep=sleep), [disk(target)], "os"
     )
     assert len(clock.slept) == 1
 
@@ -75,7 +75,7 @@ def test_a_bystander_that_hangs_stops_no_start(core: Core) -> None:
     failed; then not."""
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(3, behind=True)
-    takeover.take(core.client(), side(core, clock), [disk(target)], "os")
+    takeover.take(brief(core), side(core, clock), [disk(target)], "os")
     assert LIMITS.bystander_seconds <= clock.now < LIMITS.bystander_seconds + 1
     assert attached(core) == {(target.global_id, 2)}
 
@@ -84,7 +84,7 @@ def test_a_loser_that_is_down_is_not_waited_for(core: Core) -> None:
     """T46, T54: the host is lost, and StorPool says so: the start goes on at once."""
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(1, running=False)
-    takeover.take(core.client(), side(core, clock), [disk(target)], "os")
+    takeover.take(brief(core), side(core, clock), [disk(target)], "os")
     assert len(clock.slept) == 0
 
 
@@ -94,9 +94,9 @@ def test_the_start_after_a_refused_one_waits_too(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(1, behind=True)
     with pytest.raises(errors.DeadlineExceeded):
-        takeover.take(core.client(), side(core, clock), [disk(target)], "os")
+        takeover.take(brief(core), side(core, clock), [disk(target)], "os")
     clock = Clock()
-    takeover.take(core.client(), side(core, clock), [disk(target)], "os")
+    takeover.take(brief(core), side(core, clock), [disk(target)], "os")
     assert clock.now >= LIMITS.bystander_seconds
 
 
@@ -339,7 +339,7 @@ def test_a_volume_that_is_handed_over_while_a_start_waits_gets_no_mark(core: Cor
             core.simulator.set_client(1, behind=False)
 
     host = dataclasses.replace(side(core, clock), sleep=sleep)
-    takeover.take(core.client(), host, [disk(waited), disk(given, shareable=True)], "os")
+    takeover.take(brief(core), host, [disk(waited), disk(given, shareable=True)], "os")
     assert core.client().volume(names.address(given.global_id)).tags == {names.TAG_PLATFORM: "cs"}
 
 

@@ -24,7 +24,22 @@ if TYPE_CHECKING:
 
 VARIABLE = "STORPOOL_SIMULATOR_SWITCHES"
 # What was the default until the sources of docs/simulator.md were read again: the run `old`.
-OLD: dict[str, str] = {"revert_identity": "keep", "preserved_id": "false"}
+OLD: dict[str, str] = {
+    "revert_identity": "keep",
+    "preserved_id": "false",
+    "reassign_wait_for": "gaining",
+    "unnamed_auto_name": "gid",
+    "empty_name": "generated",
+    "bad_json_error": "invalidParam",
+    "bad_name_error": "objectDoesNotExist",
+    "string_numbers": "false",
+    "limit_type": "false",
+    "reply_fields": "binding",
+    "revert_size": "keep",
+    "on_volume": "parent",
+    "space_limit": "stored",
+    "template_in_use": "keep",
+}
 
 
 def switches(text: str | None = None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
+from storpool_ovirt.limits import LIMITS
 
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
 
@@ -49,6 +50,12 @@ def side(core: Core, clock: Clock) -> attachments.HostSide:
     return dataclasses.replace(core.host(2), deadline=Deadline(30, clock), sleep=clock.sleep)
 
 
+def brief(core: Core, **limits: float) -> api.Client:
+    """Return a client that has StorPool wait for others for a second only."""
+    given = {"attach_timeout_seconds": 1, **limits}
+    return api.Client(core.settings(), Deadline(30), limits=LIMITS._replace(**given))
+
+
 def unanswered(core: Core, meanwhile: Callable[[], None] = lambda: None) -> api.Client:
     """Return a client whose next attach or detach takes effect and is not answered; something
     happens before its next request, which is how it looks."""
@@ -60,7 +67,7 @@ def unanswered(core: Core, meanwhile: Callable[[], None] = lambda: None) -> api.
             due.pop()()
 
     core.simulator.calls.watch(before)
-    return core.client()
+    return brief(core)
 
 
 def bare(core: Core, name: str, tags: dict[str, str], *clients: int) -> attachments.Target:
