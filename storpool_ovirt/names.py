@@ -140,6 +140,12 @@ def cinder_name(uuid: str, openstack_prefix: str) -> str:
     return f"{openstack_prefix}--volume-{uuid}"
 
 
+def cinder_id_of(name: str) -> str | None:
+    """Return the id in a name that `cinder_name` made, with whatever prefix; None for any other."""
+    head, _, uuid = name.rpartition("--volume-")
+    return uuid if head and UUID.match(uuid) else None
+
+
 def uuid_of(name: str) -> str | None:
     """Return the id in a name that `object_name` made; None for any other name."""
     uuid = name[len(NAME_PREFIX) :]

@@ -20,12 +20,13 @@ that nothing is attached.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from storpool_ovirt import errors, names, presence, rights
-from storpool_ovirt.cluster import api, attachments, devices
+from storpool_ovirt.cluster import api, attachments, devices, identity
 from storpool_ovirt.host import vdsm_rows
 
 MARKER = f"{devices.LOCK_FOLDER}/boot-hook.done"
@@ -69,8 +70,8 @@ class Sweep:
             return
         try:
             self.client.be_current()
-            for target in self._unknown(self.client):
-                self._let_go(self.client, target)
+            for thing in self._unknown(self.client):
+                self._let_go(self.client, thing)
         except errors.Error as error:
             self._add(error)
 
@@ -116,39 +117,42 @@ class Sweep:
             return error
         return None
 
-    def _unknown(self, client: api.Client) -> list[attachments.Target]:
+    def _unknown(self, client: api.Client) -> list[api.Volume]:
         here = [each for each in client.attachments() if each.client_id == self.host.client_id]
         is_known = self._known()
-        here = [
-            each
-            for each in here
-            if each.global_id is None or not is_known(each.global_id, each.name)
-        ]
+        here = [each for each in here if each.global_id is None or not is_known(_words_of(each))]
         things = [*client.volumes(), *client.snapshots()] if here else []
         return [
-            attachments.Target(thing.global_id, thing.name or None, thing.kind)
+            thing
             for thing in things
             if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM
             # Without a device it blocks nobody, and with a wrong SP_OURID it would be another
             # host's.
             and presence.there(self.host.root + names.device_path(thing.global_id))
             and any(each.is_of(thing.global_id, thing.name) for each in here)
+            and not is_known(_words_of(thing))
         ]
 
-    def _known(self) -> Callable[[str, str], bool]:
-        """Return a function that says whether a row or a run link names an object."""
+    def _known(self) -> Callable[[Sequence[str]], bool]:
+        """Return a function that says whether a row or a run link has one of an object's words."""
         rows = vdsm_rows.read(self.host.root, self.host.limits.busy_seconds)
         linked = vdsm_rows.linked(self.host.root)
 
-        def known(global_id: str, name: str) -> bool:
-            words = [word for word in (global_id, name, names.uuid_of(name)) if word]
-            return global_id in linked or any(row.mentions(word) for row in rows for word in words)
+        def known(words: Sequence[str]) -> bool:
+            is_linked = not linked.isdisjoint(words)
+            return is_linked or any(row.mentions(word) for row in rows for word in words)
 
         return known
 
-    def _let_go(self, client: api.Client, target: attachments.Target) -> None:
-        with devices.locked(self.host, target):
-            if self._known()(target.global_id, target.name or ""):
+    def _let_go(self, client: api.Client, thing: api.Volume) -> None:
+        target = attachments.Target(thing.global_id, thing.name or None, thing.kind)
+        with contextlib.ExitStack() as held:
+            # An attach that is under way may know it by an id of before a revert
+            for global_id in sorted(identity.ids_of(thing)):
+                held.enter_context(
+                    devices.locked(self.host, attachments.Target(global_id, thing.name))
+                )
+            if self._known()(_words_of(thing)):
                 return
             try:
                 attachments.detach_within(client, self.host, target, 0.0)
@@ -193,6 +197,17 @@ def mark_done(root: str) -> None:
         raise errors.ConfigError(
             f"the marker {path}", f"cannot be made ({error.strerror})"
         ) from error
+
+
+def _words_of(thing: api.Volume | api.Attachment) -> list[str]:
+    """Return by what Vdsm may know an object: ids that it has or had, its name, oVirt's id in it or
+    in its tags."""
+    ids: tuple[str | None, ...] = (thing.global_id, names.kept_id(thing.name))
+    uuids = [names.uuid_of(thing.name), names.cinder_id_of(thing.name)]
+    if isinstance(thing, api.Volume):
+        ids = identity.ids_of(thing)
+        uuids.append(thing.tags.get(names.TAG_UUID))
+    return [word for word in (*ids, thing.name, *uuids) if word]
 
 
 def _name(vol_id: str) -> str | None:

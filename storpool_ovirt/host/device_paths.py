@@ -21,13 +21,14 @@ LINKS_MAX = 16
 _KERNEL_NAME = re.compile(r"/dev/sp-[0-9]+\Z")
 
 
-def global_id(path: str, root: str = "") -> str | None:
-    """Return the global id of the StorPool object that a VM gets under this path; None when it is
-    none of StorPool's.
+def global_ids(path: str, root: str = "") -> list[str]:
+    """Return the global ids of the StorPool object that a VM gets under this path; none when it is
+    not StorPool's.
 
-    A link whose device is not there (yet) names it too. Raises NotFound where a path should lead
-    to a device of StorPool's or of oVirt's managed volumes but nobody can tell to which, Conflict
-    where it leads to two, Unseen where it cannot be looked at.
+    A device has several after a revert: the id that its volume has, and the one that it had. Only
+    StorPool knows whether they are one volume's. A link whose device is not there (yet) names it
+    too. Raises NotFound where a path should lead to a device of StorPool's or of oVirt's managed
+    volumes but nobody can tell to which, Unseen where it cannot be looked at.
     """
     path = _plain(path)
     here, is_storpools = root + path, False
@@ -35,7 +36,7 @@ def global_id(path: str, root: str = "") -> str | None:
         name = here[len(root) :] if here.startswith(f"{root}/") else here
         found = names.global_id_of(name)
         if found is not None:
-            return found
+            return [found]
         is_storpools = (
             is_storpools
             or name.startswith(f"{NAMES_FOLDER}/")
@@ -43,7 +44,7 @@ def global_id(path: str, root: str = "") -> str | None:
         )
         if not (is_storpools or may_be_ours(name)):
             # A link led out of the folders of devices: what is there is not even looked at
-            return None
+            return []
         target = presence.target(here)
         if target is None:
             break
@@ -51,17 +52,11 @@ def global_id(path: str, root: str = "") -> str | None:
     is_managed = path.startswith(f"{names.RUN_FOLDER}/")
     device = _identity(here, in_circles_is_absent=not (is_storpools or is_managed))
     same = _same_device(device, root, is_storpools) if device else []
-    if len(same) > 1:
-        raise errors.Conflict(
-            f"the device {path}",
-            f"has the ids of two volumes, {' and '.join(same)}",
-            "one of these links is wrong",
-        )
     if not same and (is_storpools or (is_managed and not presence.named(root + path))):
         raise errors.NotFound(
             "device", path, "on this host that is known by its id: Engine attaches the disk first"
         )
-    return same[0] if same else None
+    return same
 
 
 def volume_of_run_link(path: str) -> str | None:

@@ -110,7 +110,12 @@ def look(root: str = "") -> DeviceView:
     for global_id in filter(names.GLOBAL_ID.match, _listed(root + names.DEVICE_FOLDER, hidden)):
         _add_device(root + names.device_path(global_id), global_id, devices, numbers, hidden)
     unlisted = list(hidden)
-    nodes = {device.node: device for device in devices.values() if device.node}
+    nodes: dict[str, Device] = {}
+    for device in devices.values():
+        if device.node:
+            # One that was reverted has two ids: whoever has it open has it open by both.
+            same = nodes.setdefault(device.node, device)
+            device.processes, device.above = same.processes, same.above
     for number, device in numbers.items():
         device.above += _stacked(number, hidden)
     _add_loops(nodes, hidden)

@@ -55,7 +55,7 @@ def _take(
     losers, generation = _let_go(client, host, found, before)
     takeover.check_alone(client, host, [found.target])
     takeover.wait_for_clients(client, host, generation, losers)
-    devices.wait_for_device(host, found.there.global_id)
+    devices.wait_for_device(host, found.target.global_id)
 
 
 def _let_go(

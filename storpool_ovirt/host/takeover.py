@@ -65,7 +65,8 @@ def take(
 def result(targets: Sequence[attachments.Target], disks: vm_disks.Pairs) -> StartResult:
     """Return what was made this host's own, and what of these disks was not."""
     kept = {target.global_id for target in targets}
-    return StartResult(targets, [global_id for global_id, _ in disks if global_id not in kept])
+    taken = {disk.path for global_id, disk in disks if global_id in kept}
+    return StartResult(targets, [global_id for global_id, disk in disks if disk.path not in taken])
 
 
 def check_up(client: api.Client, client_id: int) -> None:
@@ -108,8 +109,10 @@ def check_here(
 def check_attached(
     client_id: int, target: attachments.Target, listed: Sequence[api.Attachment]
 ) -> None:
-    """Raise Conflict when a client does not have a volume any more."""
-    if not any(each.client_id == client_id for each in held_of([target], listed)):
+    """Raise Conflict when a client does not have a volume any more; it must be certain that it has
+    it."""
+    mine = (each for each in listed if each.client_id == client_id)
+    if not any(each.is_of(target.global_id, target.name) for each in mine):
         raise errors.Conflict(
             str(target),
             f"is not attached to client {client_id} any more",
@@ -186,14 +189,20 @@ def _request(
 def _check_no_newcomer(
     now: Sequence[api.Attachment], lost: Sequence[api.Attachment], client_id: int
 ) -> None:
-    known = {(each.global_id, each.name, each.client_id) for each in lost}
     for each in now:
-        if each.client_id != client_id and (each.global_id, each.name, each.client_id) not in known:
+        if each.client_id != client_id and not any(_is_one(each, one) for one in lost):
             raise errors.Conflict(
                 f"volume {each.name}",
                 f"was attached to client {each.client_id} while it was taken for this host",
                 "the VM may run there: nothing more is taken",
             )
+
+
+def _is_one(each: api.Attachment, other: api.Attachment) -> bool:
+    """Return whether two lists show the same attachment: the name stays over a revert, and the id
+    over a rename."""
+    is_same_id = each.global_id is not None and each.global_id == other.global_id
+    return each.client_id == other.client_id and (is_same_id or each.name == other.name)
 
 
 def check_alone(
@@ -263,11 +272,11 @@ def _polls(host: attachments.HostSide, limit: Deadline) -> Iterator[float]:
 def held_of(
     targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]
 ) -> list[api.Attachment]:
-    """Return the attachments of these among what is listed."""
+    """Return the attachments of these among what is listed, and those that may be."""
     return [
         each
         for each in listed
-        if any(each.is_of(target.global_id, target.name) for target in targets)
+        if any(each.may_be_of(target.global_id, target.name) for target in targets)
     ]
 
 

@@ -5,27 +5,27 @@ Its tags, its name and the VM say whose a volume is; docs/fencing.md has the arg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster import api, attachments, identity, volumes
 from storpool_ovirt.host import device_paths, domain_xml
 
-# So many objects are read one by one; of more, StorPool's list is read.
-READ_ALONE_MAX = 6
-
-# Each disk with the global id of the object that it leads to.
+# Each disk with the global id of the object that it leads to; one whose device has several ids is
+# there with each.
 Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 
 class Candidate(NamedTuple):
     """A volume of a VM that may be taken for it.
 
-    `uuid` is oVirt's id for it. `proved`: oVirt made it for this VM; else nothing says whose it is.
-    `is_wanted_shared`: the XML of the VM says that it is shareable.
+    `known_as` is the global id by which this host knows it, `uuid` is oVirt's id for it. `proved`:
+    oVirt made it for this VM; else nothing says whose it is. `is_wanted_shared`: the XML of the VM
+    says that it is shareable.
     """
 
+    known_as: str
     there: api.Volume
     uuid: str | None
     proved: bool
@@ -33,32 +33,56 @@ class Candidate(NamedTuple):
 
     @property
     def target(self) -> attachments.Target:
-        """How `attachments` names it."""
-        return attachments.Target(self.there.global_id, self.there.name)
+        """How `attachments` names it: by the host's own word where that leads to it.
+
+        The id that an unnamed volume had before a revert goes on doing so after the next one, and
+        those between do not.
+        """
+        leads = self.known_as in (self.there.global_id, names.kept_id(self.there.name))
+        global_id = self.known_as if leads else self.there.global_id
+        return attachments.Target(global_id, self.there.name)
 
 
 def candidates(client: api.Client, disks: Pairs, openstack_prefix: str) -> list[Candidate]:
-    """Return the volumes among these of which somebody may lose something; raise Foreign,
-    NotFound."""
+    """Return the volumes among these of which somebody may lose something; raise Foreign, NotFound,
+    Conflict."""
     there = _all_read(client, [global_id for global_id, _ in disks])
     return [
         found
-        for global_id, disk in disks
-        for found in _candidates_of(there[global_id], disk, openstack_prefix)
+        for global_id, disk in _one_each(disks, there)
+        for found in _candidates_of(global_id, there[global_id], disk, openstack_prefix)
     ]
+
+
+def _one_each(disks: Pairs, there: Mapping[str, api.Volume]) -> Pairs:
+    """Return each disk once, also where its device has two ids of its volume.
+
+    Raises Conflict where two disks are one volume, under whatever ids, and where one disk has the
+    ids of two.
+    """
+    found: dict[str, tuple[str, domain_xml.Disk]] = {}
+    for global_id, disk in disks:
+        _, first = found.setdefault(there[global_id].global_id, (global_id, disk))
+        if first.path != disk.path:
+            raise _two_disks(there[global_id].global_id, first, disk)
+    paths: dict[str, str] = {}
+    for object_id, (_, disk) in found.items():
+        if paths.setdefault(disk.path, object_id) != object_id:
+            raise errors.Conflict(
+                f"the device {disk.path}",
+                f"has the ids of two volumes, {paths[disk.path]} and {object_id}",
+                "one of these links is wrong",
+            )
+    return list(found.values())
 
 
 def check_each_once(disks: Pairs) -> None:
     """Raise Conflict when two disks lead to one object."""
-    seen: dict[str, str] = {}
+    seen: dict[str, domain_xml.Disk] = {}
     for global_id, disk in disks:
         if global_id in seen:
-            raise errors.Conflict(
-                f"the StorPool object {names.address(global_id)}",
-                f"is two disks of this VM, {seen[global_id]} and {disk.path}",
-                "one of these links is wrong",
-            )
-        seen[global_id] = disk.path
+            raise _two_disks(global_id, seen[global_id], disk)
+        seen[global_id] = disk
 
 
 def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
@@ -69,10 +93,9 @@ def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
     that has not stopped at the errors would write what it remembers to the disk that it opens anew.
     """
     mine = [each for each in client.attachments() if each.client_id == client_id]
+    held = {disk.path for global_id, disk in disks if _is_held(client, mine, global_id)}
     for global_id, disk in disks:
-        # Older releases list names only.
-        name = None if all(each.global_id for each in mine) else _read(client, global_id).name
-        if not any(each.is_of(global_id, name) for each in mine):
+        if disk.path not in held and not _lives_on(client, client_id, global_id, disk):
             raise errors.Conflict(
                 f"the disk {disk.path} ({names.address(global_id)})",
                 f"was taken from client {client_id}, on which its VM runs",
@@ -80,8 +103,30 @@ def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
             )
 
 
+def _is_held(client: api.Client, mine: Sequence[api.Attachment], global_id: str) -> bool:
+    # Older releases list names only.
+    name = None if all(each.global_id for each in mine) else _read(client, global_id).name
+    return any(each.is_of(global_id, name) for each in mine)
+
+
+def _lives_on(client: api.Client, client_id: int, global_id: str, disk: domain_xml.Disk) -> bool:
+    """Return whether a client has what had this id before a revert, by StorPool's own word."""
+    uuid = device_paths.volume_of_run_link(disk.path)
+    known = identity.Known("volume", global_id, names.object_name(uuid) if uuid else None)
+    there = identity.attached_as(client, client_id, known)
+    return there is not None and global_id in identity.ids_of(there)
+
+
+def _two_disks(global_id: str, one: domain_xml.Disk, other: domain_xml.Disk) -> errors.Conflict:
+    return errors.Conflict(
+        f"the StorPool object {names.address(global_id)}",
+        f"is two disks of this VM, {one.path} and {other.path}",
+        "one of these links is wrong",
+    )
+
+
 def _candidates_of(
-    there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str
+    known_as: str, there: api.Volume, disk: domain_xml.Disk, openstack_prefix: str
 ) -> list[Candidate]:
     """Return the volume that is to be taken, or nothing where nobody loses anything; raise
     Foreign."""
@@ -101,7 +146,7 @@ def _candidates_of(
     proved = made_for is not None and (
         uuid is not None or names.is_own_mark(there.name, there.tags) or made_for == disk.serial
     )
-    return [Candidate(there, made_for, proved, disk.shareable)]
+    return [Candidate(known_as, there, made_for, proved, disk.shareable)]
 
 
 def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Volume]:
@@ -110,7 +155,7 @@ def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Vo
     One by one where they are few: of a cluster with 20,000 volumes a list is large. Where they are
     many, and a call takes a second, the time of a start would not suffice for as many calls.
     """
-    if len(global_ids) <= READ_ALONE_MAX:
+    if len(global_ids) <= identity.READ_ALONE_MAX:
         return {global_id: _read(client, global_id) for global_id in global_ids}
     listed = {each.global_id: each for each in client.volumes()}
     return {

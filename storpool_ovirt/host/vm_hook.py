@@ -119,16 +119,14 @@ def _run(argv: Sequence[str], root: str, log: Log, limits: Limits) -> None:
 
 
 def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, domain_xml.Disk]]:
-    """Return the disks that lead to objects of StorPool, each with its global id."""
+    """Return the disks that lead to objects of StorPool, each with its global id; one whose device
+    has several is there with each."""
     found = []
     for disk in domain_xml.disks(document, expected):
         # Files of other storage are not even looked at: theirs may be a server that does not
         # answer.
-        global_id = (
-            device_paths.global_id(disk.path, root) if device_paths.may_be_ours(disk.path) else None
-        )
-        if global_id is not None:
-            found.append((global_id, disk))
+        if device_paths.may_be_ours(disk.path):
+            found += [(each, disk) for each in device_paths.global_ids(disk.path, root)]
     return found
 
 

@@ -46,7 +46,7 @@ def link(host: Path, path: str, target: str | Path) -> None:
 )
 def test_every_name_of_a_device(host: Path, path: str) -> None:
     """StorPool's own links, by id and by name, and the device itself mean the same object."""
-    assert device_paths.global_id(path, str(host)) == GLOBAL_ID
+    assert device_paths.global_ids(path, str(host)) == [GLOBAL_ID]
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_a_run_link(host: Path, target: str) -> None:
     """Vdsm's link leads to it, wherever Vdsm was told to point it; it may be spelled by its old
     folder too."""
     link(host, RUN_LINK, host / target)
-    assert device_paths.global_id(RUN_LINK, str(host)) == GLOBAL_ID
-    assert device_paths.global_id(f"/var{RUN_LINK}", str(host)) == GLOBAL_ID
+    assert device_paths.global_ids(RUN_LINK, str(host)) == [GLOBAL_ID]
+    assert device_paths.global_ids(f"/var{RUN_LINK}", str(host)) == [GLOBAL_ID]
 
 
 def test_a_run_link_on_a_real_host(host: Path) -> None:
     """There the link has no folder of a host before it."""
     link(host, RUN_LINK, f"/dev/storpool-byid/{GLOBAL_ID}")
-    assert device_paths.global_id(RUN_LINK, str(host)) == GLOBAL_ID
+    assert device_paths.global_ids(RUN_LINK, str(host)) == [GLOBAL_ID]
 
 
 def test_a_device_that_is_gone(host: Path) -> None:
     """A link by id tells whose device it was, also when that is not there: it will be attached
     anew."""
     link(host, RUN_LINK, host / "dev/storpool-byid/sim.a.gone")
-    assert device_paths.global_id(RUN_LINK, str(host)) == "sim.a.gone"
-    assert device_paths.global_id("/dev/storpool-byid/sim.a.gone", str(host)) == "sim.a.gone"
+    assert device_paths.global_ids(RUN_LINK, str(host)) == ["sim.a.gone"]
+    assert device_paths.global_ids("/dev/storpool-byid/sim.a.gone", str(host)) == ["sim.a.gone"]
 
 
 def test_others(host: Path) -> None:
@@ -80,7 +80,7 @@ def test_others(host: Path) -> None:
     link(host, f"{RUN_LINK}0", host / "dev/other/none")
     link(host, "/dev/ring", host / "dev/ring")
     for path in (RUN_LINK, f"{RUN_LINK}0", "/dev/ring", "/dev/other/disk", "/dev/mapper/none"):
-        assert device_paths.global_id(path, str(host)) is None, path
+        assert device_paths.global_ids(path, str(host)) == [], path
 
 
 @pytest.mark.parametrize("path", [RUN_LINK, "/dev/storpool/none"])
@@ -88,20 +88,20 @@ def test_a_path_that_should_be_there(host: Path, path: str) -> None:
     """A managed volume without its link, or a StorPool name without its device, is an error and no
     guess."""
     with pytest.raises(errors.NotFound, match="Engine attaches the disk first"):
-        device_paths.global_id(path, str(host))
+        device_paths.global_ids(path, str(host))
 
 
 def test_a_host_without_storpool(tmp_path: Path) -> None:
     """Other devices are others' also where StorPool's folders do not exist."""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/sda").touch()
-    assert device_paths.global_id("/dev/sda", str(tmp_path)) is None
+    assert device_paths.global_ids("/dev/sda", str(tmp_path)) == []
 
 
 def test_a_device_that_leaves_while_it_is_looked_for(host: Path) -> None:
     """A link by id that dangles does not stop the search."""
     (host / "dev/storpool-byid/sim.a.a").symlink_to("../sp-gone")
-    assert device_paths.global_id("/dev/sp-3", str(host)) == GLOBAL_ID
+    assert device_paths.global_ids("/dev/sp-3", str(host)) == [GLOBAL_ID]
 
 
 def in_a_circle(host: Path, global_id: str = "sim.a.ring") -> Path:
@@ -121,9 +121,9 @@ def test_a_bad_link_that_nobody_uses(host: Path, monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patch:
             if code:
                 faulty_files.inject(patch, ring, code)
-            assert device_paths.global_id("/dev/other/disk", str(host)) is None
-            assert device_paths.global_id(RUN_LINK, str(host)) is None
-            assert device_paths.global_id("/dev/sp-3", str(host)) == GLOBAL_ID
+            assert device_paths.global_ids("/dev/other/disk", str(host)) == []
+            assert device_paths.global_ids(RUN_LINK, str(host)) == []
+            assert device_paths.global_ids("/dev/sp-3", str(host)) == [GLOBAL_ID]
 
 
 @pytest.mark.parametrize("code", faulty_files.ERRORS)
@@ -136,11 +136,11 @@ def test_a_device_of_storpools_whose_link_may_be_the_bad_one(
     (host / "dev/sp-4").touch()
     ring = in_a_circle(host)
     with pytest.raises(errors.NotFound, match=r"there is no device /dev/sp-4 on this host"):
-        device_paths.global_id("/dev/sp-4", str(host))
+        device_paths.global_ids("/dev/sp-4", str(host))
     faulty_files.inject(monkeypatch, ring, code)
     expected = errors.NotFound if code == errno.ELOOP else errors.Unseen
     with pytest.raises(expected) as raised:
-        device_paths.global_id("/dev/sp-4", str(host))
+        device_paths.global_ids("/dev/sp-4", str(host))
     assert code == errno.ELOOP or f"{ring} cannot be looked at ({os.strerror(code)})" in str(
         raised.value
     )
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_looked_at(
     link(host, RUN_LINK, "/dev/storpool-byid/sim.a.b")
     faulty_files.inject(monkeypatch, host / place if place[-1] != "/" else f"{host}/{place}", code)
     with pytest.raises(errors.Unseen) as raised:
-        device_paths.global_id(path, str(host))
+        device_paths.global_ids(path, str(host))
     assert f"{host}/{named} cannot be looked at ({os.strerror(code)})" in str(raised.value)
 
 
@@ -176,16 +176,15 @@ def test_a_managed_volume_whose_link_leads_in_a_circle(host: Path) -> None:
     with pytest.raises(
         errors.Unseen, match=r"cannot be looked at \(Too many levels of symbolic links\)"
     ):
-        device_paths.global_id(RUN_LINK, str(host))
+        device_paths.global_ids(RUN_LINK, str(host))
 
 
 def test_a_device_with_two_ids(host: Path) -> None:
-    """A link by id that was left from another volume: nobody can tell whose the device is."""
+    """A device has the id of now and the one of before a revert; or a link by id was left from
+    another volume. StorPool knows."""
     (host / "dev/storpool-byid/sim.a.a").symlink_to("../sp-3")
-    with pytest.raises(
-        errors.Conflict, match=r"has the ids of two volumes, sim\.a\.a and sim\.a\.b"
-    ):
-        device_paths.global_id("/dev/sp-3", str(host))
+    assert device_paths.global_ids("/dev/sp-3", str(host)) == ["sim.a.a", GLOBAL_ID]
+    assert device_paths.global_ids("/dev/storpool-byid/sim.a.a", str(host)) == ["sim.a.a"]
 
 
 def test_volume_of_a_run_link() -> None:
