@@ -16,6 +16,7 @@ connector.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ from oslo_log import log as logging
 from cinder_driver import names as cinder_names
 from cinder_driver import words
 from storpool_ovirt import config, errors, names, presence, storpool_conf
-from storpool_ovirt.cluster import api, attachments, devices
+from storpool_ovirt.cluster import api, attachments, devices, identity
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
@@ -205,12 +206,22 @@ class _Host:
         if not isinstance(path, str):
             raise errors.InputError("the device path", f"is not a text ({_shown(path)})")
         attached = names.global_id_of(path, self.root)
-        if attached and global_id and attached != global_id:
+        if attached and global_id and not self._are_one(attached, global_id):
             raise errors.InputError(
                 f"the device path {names.shown(path)}",
                 f"is not that of volume {names.address(global_id)}",
             )
         return attached or global_id
+
+    def _are_one(self, attached: str, global_id: str) -> bool:
+        """Return whether a device's id and the one that the driver tells now are one volume's: a
+        revert since it was attached may have given it another one."""
+        if attached == global_id:
+            return True
+        self.client.be_current()
+        with contextlib.suppress(errors.NotFound):
+            return identity.are_one(self.client, "volume", global_id, attached)
+        return False
 
     def _name(self, volume: str) -> str:
         return cinder_names.volume_name(cinder_names.prefix(storpool_conf.read(self.root)), volume)

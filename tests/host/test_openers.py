@@ -324,3 +324,25 @@ def test_one_device_that_cannot_be_looked_at(
     faulty_files.inject(monkeypatch, tmp_path / "dev" / "storpool-byid" / GLOBAL_ID, code)
     host = openers.look(str(tmp_path))
     assert host.all_listed == (code == errno.ELOOP)
+
+
+def test_a_device_with_two_ids_is_open_by_both(tmp_path: Path) -> None:
+    """A volume that was reverted has the link of before and that of now: whoever has its device
+    open has it open by either."""
+    path = plain(tmp_path)
+    link(tmp_path, path.resolve(), "sim.a.2")
+    plain(tmp_path, "sim.a.3")
+    with path.open("rb"):
+        devices = openers.look(str(tmp_path)).devices
+        assert devices[GLOBAL_ID].open
+        assert devices["sim.a.2"].open
+        assert not devices["sim.a.3"].open
+        assert devices["sim.a.2"].processes == devices[GLOBAL_ID].processes
+
+
+def test_a_block_device_with_two_ids_is_open_by_both(tmp_path: Path, block: Path) -> None:
+    """The same for a block device, and for what the kernel has on top of it."""
+    link(tmp_path, block, "sim.a.2")
+    with block.open("rb"):
+        devices = openers.look(str(tmp_path)).devices
+    assert [bool(device.open) for device in devices.values()] == [True, True]
