@@ -9,10 +9,12 @@ from storpool_ovirt import names
 from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import (
     CRITICAL,
+    FOLLOW,
     GHOST,
     INFO,
     RESIZE,
     RETAG,
+    REVERTED,
     SIZE,
     TAGS,
     UNFINISHED,
@@ -42,7 +44,25 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
         if thing is None:
             yield _ghost(view, record)
             continue
+        if node.uuid in view.drifted:
+            yield _reverted(view, record, thing)
         yield from _drifts(view, record, thing)
+
+
+def _reverted(view: survey.View, record: mapping.Record, thing: api.Volume) -> Finding:
+    node = record.node
+    return findings.of_node(
+        node,
+        kind=REVERTED,
+        severity=WARNING,
+        what=findings.named(node.kind, node.uuid, thing),
+        cause=(
+            f"the mapping has ~{view.drifted[node.uuid]} for it, which it was before a revert; its"
+            " name, its tags and its visible id say that it is the same volume"
+        ),
+        mend="the next verb on it, or storpool-ovirt reconcile, writes its global id",
+        action=Action(FOLLOW, node.uuid, node.root, thing.global_id),
+    )
 
 
 def _astray(record: mapping.Record) -> Finding:

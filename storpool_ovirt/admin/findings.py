@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 900.0
 
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
+REVERTED = "another id"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
@@ -30,7 +31,7 @@ INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
 class Action(NamedTuple):
     """What reconcile can do: SETTLE an operation, DELETE an object, DETACH it, write its TAGS or
-    its row's SIZE."""
+    its row's SIZE, or have its row FOLLOW it to another global id."""
 
     kind: str
     uuid: str
@@ -40,6 +41,7 @@ class Action(NamedTuple):
 
 
 SETTLE, DELETE, DETACH, RETAG, RESIZE = "settle", "delete", "detach", "retag", "resize"
+FOLLOW = "follow"
 
 
 @dataclass(frozen=True)

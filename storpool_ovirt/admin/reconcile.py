@@ -151,6 +151,17 @@ def _detach(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
     return _detached(work, node)
 
 
+def _follow(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
+    """Have a row follow its volume to the global id that it got by a revert."""
+    before = tree.known(work, action.uuid)
+    if before.state != mapping.LIVE:
+        return NOTHING
+    there = ownership.proved(work, before)
+    if there.global_id == before.global_id:
+        return NOTHING
+    return f"wrote the global id ~{there.global_id} in the mapping"
+
+
 def _retag(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
     node = tree.known(work, action.uuid)
     there = checks.read(work, names.address(tree.global_id(node)))
@@ -182,6 +193,7 @@ _STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {
     findings.DETACH: _detach,
     findings.RETAG: _retag,
     findings.RESIZE: _resize,
+    findings.FOLLOW: _follow,
 }
 
 

@@ -14,7 +14,15 @@ from functools import cached_property
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, claims, intent, mapping, operations, tree
+from storpool_ovirt.engine import (
+    candidates,
+    claims,
+    identity,
+    intent,
+    mapping,
+    operations,
+    tree,
+)
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,17 @@ class View:
     """What was seen. Objects are by global id; `clusters` are the ids of the clusters that the API
     listed.
 
-    `fleeting` are those that StorPool itself is about to drop: other objects may still stand on
-    them. `claim` tells which Engine has our location, `own` who this one is; both are None where
-    that cannot be read. `freed` are the bytes that a delete of a snapshot would free, by global id,
-    where there are snapshots of others to be told of and StorPool tells it.
+    `records` have the global ids that their objects have now; where the mapping has another one, as
+    before a revert, `drifted` has that by the row's id. `fleeting` are those that StorPool itself
+    is about to drop: other objects may still stand on them. `claim` tells which Engine has our
+    location, `own` who this one is; both are None where that cannot be read. `freed` are the bytes
+    that a delete of a snapshot would free, by global id, where there are snapshots of others to be
+    told of and StorPool tells it.
     """
 
     location: str
     records: Mapping[str, mapping.Record]
+    drifted: Mapping[str, str]
     operations: tuple[operations.Operation, ...]
     things: Mapping[str, api.Volume]
     fleeting: Mapping[str, api.Volume]
@@ -237,11 +248,14 @@ def look(work: tree.Work, here: bool = True) -> View:
     attachments = tuple(work.client.attachments())
     clients = {each.client_id: each.status for each in work.client.clients()}
     records, operations = _database(work)
+    busy = _busy(before, (records, operations))
+    records, drifted = _followed(records, things, work.mapping.location)
     pinned = work.domain.api.cluster_id
     claim, own = _claimed(work, here)
     view = View(
         location=work.mapping.location,
         records=records,
+        drifted=drifted,
         operations=operations,
         things=things,
         fleeting={each.global_id: each for each in listed if candidates.is_fleeting(each)},
@@ -250,7 +264,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         clusters=frozenset(
             {names.cluster_of(each) for each in things} | ({pinned} if pinned else set())
         ),
-        busy=_busy(before, (records, operations)),
+        busy=busy,
         now=work.now(),
         api_address=work.client.address,
         database=str(work.mapping.session.address),
@@ -299,6 +313,21 @@ def _database(work: tree.Work) -> _Base:
     with work.mapping.session.snapshot():
         records = {record.node.uuid: record for record in work.mapping.records()}
         return records, tuple(work.mapping.journal.all())
+
+
+def _followed(
+    records: dict[str, mapping.Record], things: Mapping[str, api.Volume], location: str
+) -> tuple[dict[str, mapping.Record], dict[str, str]]:
+    """Return the rows with the global ids that their volumes have now, and by id those that the
+    mapping has, where a revert gave a volume another one."""
+    found = identity.followed([each.node for each in records.values()], things, location)
+    followed = {
+        uuid: record._replace(node=tree.found_as(record.node, found[uuid]))
+        if uuid in found
+        else record
+        for uuid, record in records.items()
+    }
+    return followed, {uuid: str(records[uuid].node.global_id) for uuid in found}
 
 
 def _busy(before: _Base, after: _Base) -> frozenset[str]:

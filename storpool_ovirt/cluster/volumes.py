@@ -207,20 +207,26 @@ def read_any(client: api.Client, address: str) -> api.Volume:
             raise errors.NotFound("volume or snapshot", address, missing.where) from missing
 
 
-def delete(client: api.Client, global_id: str) -> None:
-    """Delete a volume; absent is fine. Raises InUse when it is attached to a host."""
+def delete(client: api.Client, global_id: str) -> bool:
+    """Delete a volume; absent is fine, but may mean that it got another global id (a revert).
+
+    Returns whether it was there. Raises InUse when it is attached to a host.
+    """
     try:
         client.volume_delete(names.address(global_id))
     except errors.NotFound:
-        return
+        return False
+    return True
 
 
-def delete_snapshot(client: api.Client, global_id: str) -> None:
-    """Delete a snapshot; absent is fine. What was made from it keeps its data."""
+def delete_snapshot(client: api.Client, global_id: str) -> bool:
+    """Delete a snapshot; absent is fine: return whether it was there. What was made from it keeps
+    its data."""
     try:
         client.snapshot_delete(names.address(global_id))
     except errors.NotFound:
-        return
+        return False
+    return True
 
 
 def capacity(client: api.Client, template: str | None) -> api.Template | None:

@@ -25,6 +25,18 @@ def completed(uuid: str, global_id: str) -> Change:
     )
 
 
+def replaced(uuid: str, global_id: str, visible_id: int | None) -> Change:
+    """Return the change: another object is the one of this row from now on."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node
+        SET state = 'live', global_id = %s, visible_id = %s, first_id = NULL
+        WHERE uuid = %s
+        """,
+        (global_id, visible_id, uuid),
+    )
+
+
 def preview_completed(uuid: str, global_id: str, root: str) -> Change:
     """Return the change: a preview volume exists, and is the one that its disk's VM writes."""
     return Change(

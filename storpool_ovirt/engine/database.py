@@ -98,15 +98,18 @@ class Session:
     def prepare(self, make: bool = True, without: bool = False) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or
         old."""
-        version = self._read_version()
+        version, additions = self._read_version()
         known = len(tables.MIGRATIONS)
+        is_old = version < known or additions < len(tables.ADDITIONS)
         if version == 0 and without:
             return
-        if version < known and not make:
+        if is_old and version <= known and not make:
             raise errors.NotFound(
-                "mapping", f"of version {known}", f"in {self.address}: {_why_not_there(version)}"
+                "mapping",
+                f"of version {tables.VERSION}",
+                f"in {self.address}: {_why_not_there(version, additions)}",
             )
-        if version < known:
+        if is_old and version <= known:
             self._migrate()
         elif version > known:
             raise errors.DatabaseUnavailable(
@@ -114,29 +117,33 @@ class Session:
                 f"its tables have version {version}, this program knows {known}: upgrade it",
             )
 
-    def _read_version(self) -> int:
-        """Return the version of the tables, 0 where there are none; keep this Engine's location."""
+    def _read_version(self) -> tuple[int, int]:
+        """Return the version of the tables, and how much was added to it; 0 where there are none.
+
+        Keeps this Engine's location.
+        """
         import psycopg2.errors
 
         missing = psycopg2.errors.UndefinedTable
         try:
             rows = self.rows(
                 """
-                SELECT pg_backend_pid(), version, location
+                SELECT pg_backend_pid(), version, location,
+                    coalesce((to_jsonb(meta)->>'additions')::integer, 0)
                 FROM (SELECT) AS one LEFT JOIN storpool_ovirt.meta ON true
                 """,
                 through=(missing,),
             )
         except missing:
-            return 0
-        backend, version, location = rows[0]
+            return 0, 0
+        backend, version, location, additions = rows[0]
         self._check_direct(backend)
         if version is None:
             raise errors.DatabaseUnavailable(
                 str(self.address), "its table storpool_ovirt.meta is empty"
             )
         self.location = location
-        return int(version)
+        return int(version), int(additions)
 
     def _check_direct(self, backend: int) -> None:
         """Raise DatabaseUnavailable where a connection pooler stands in between, so that locks may
@@ -226,9 +233,9 @@ def lock_key(name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _why_not_there(version: int) -> str:
+def _why_not_there(version: int, additions: int) -> str:
     if version:
-        return f"it has version {version}, which the next verb brings up to date"
+        return f"it has version {version}.{additions}, which the next verb brings up to date"
     return (
         "no verb has run here yet, or the database was lost, and storpool-ovirt rebuild makes its"
         " tables again from the tags"

@@ -14,6 +14,7 @@ from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     changes,
     creation,
+    identity,
     mapping,
     ownership,
     recovery,
@@ -37,8 +38,8 @@ def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
 
 def clone(work: tree.Work, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
-    origin = tree.checked(work, _locked_source(work, source, uuid))
-    node = creation.new_disk(uuid, _size_of(work, origin), source)
+    origin = _as_it_is(work, tree.checked(work, _locked_source(work, source, uuid)))
+    node = creation.new_disk(uuid, origin.size_bytes, source)
     creation.make_disk(work, node, creation.plan(work, node, origin, work.domain.template))
 
 
@@ -46,11 +47,11 @@ def snapshot(work: tree.Work, volume: str) -> str:
     """Freeze the volume as it is now and return the new snapshot's id."""
     origin = tree.checked(work, recovery.locked(work, volume))
     _check_volume(origin, "be snapshotted")
-    _proved_now(work, origin)
-    node = creation.new_snapshot(origin)
+    there = _proved_now(work, origin)
+    node = creation.new_snapshot(origin._replace(size_bytes=there.size_bytes))
     plan = creation.plan(work, node)
     with creation.begun(work, node, plan):
-        global_id = volumes.snapshot(work.client, tree.global_id(origin), plan)
+        global_id = volumes.snapshot(work.client, there.global_id, plan)
     work.mapping.complete(node.uuid, global_id)
     work.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
     return node.uuid
@@ -62,11 +63,11 @@ def preview(work: tree.Work, snapshot: str) -> str:
 
     It becomes the disk's active volume until it is deleted (undo) or another takes its place.
     """
-    origin = tree.checked(work, recovery.locked(work, snapshot))
+    origin = _as_it_is(work, tree.checked(work, recovery.locked(work, snapshot)))
     root = origin.root
     nodes = {node.uuid: node for node in work.mapping.tree(root)}
     before = (nodes[root].active if root in nodes else None) or root
-    size_bytes = max(_size_of(work, origin), nodes[before].size_bytes if before in nodes else 0)
+    size_bytes = max(origin.size_bytes, nodes[before].size_bytes if before in nodes else 0)
     node = creation.new_preview(origin, size_bytes, before)
     plan = creation.plan(work, node, origin)
     with creation.begun(work, node, plan):
@@ -90,11 +91,13 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
         node = tree.known(work, str(node.active))
     tree.checked(work, node)
     _check_volume(node, "grow")
-    _check_growth(node, size_bytes)
-    _proved_now(work, node)
+    _check_growth(node, node.size_bytes, size_bytes)
+    there = _proved_now(work, node)
+    _check_growth(node, there.size_bytes, size_bytes)
+    node = tree.found_as(node, there)
     work.mapping.begin_growth(node, size_bytes)
     try:
-        generation = volumes.grow(work.client, tree.global_id(node), size_bytes)
+        generation = volumes.grow(work.client, there.global_id, size_bytes)
     except tree.REFUSALS:
         tree.silent_take_back(work, changes.unchanged())
         raise
@@ -146,9 +149,9 @@ def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
     volume_type = names.volume_type_of(connector)
     host = names.host_of(connector)
     node = tree.asked_for(work, uuid, host)
-    answer = {**_connection(work, node), "driver_volume_type": volume_type}
-    shareable.follow(work, node, host)
-    return answer
+    there = _described(work, node)
+    shareable.follow(work, tree.found_as(node, there), host)
+    return {**_connection(uuid, there), "driver_volume_type": volume_type}
 
 
 def connection(work: tree.Work, uuid: str) -> dict[str, object]:
@@ -157,7 +160,7 @@ def connection(work: tree.Work, uuid: str) -> dict[str, object]:
 
     Changes nothing in the cluster. Raises NotFound when StorPool does not have it.
     """
-    return _connection(work, tree.known(work, uuid))
+    return _connection(uuid, _described(work, tree.known(work, uuid)))
 
 
 def stats(work: tree.Work) -> dict[str, object]:
@@ -184,12 +187,13 @@ def stats(work: tree.Work) -> dict[str, object]:
     }
 
 
-def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
+def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
+    """Return a node's object, of which the mapping knows from now on that a host may have it."""
     uuid = node.uuid
     if node.pending and recovery.has_to_settle(work, node):
         node = recovery.locked(work, uuid)
     tree.checked(work, node)
-    ownership.proved(work, node)
+    there = ownership.proved(work, node)
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
@@ -198,8 +202,12 @@ def _connection(work: tree.Work, node: mapping.Node) -> dict[str, object]:
             work.mapping.share(node.root)
             tree.checked(work, tree.known(work, uuid))
             work.mapping.connect(uuid, node.root)
-    mode = "rw" if node.kind == "volume" else "ro"
-    data = {"volume": uuid, "global_id": tree.global_id(node), "access_mode": mode}
+    return there
+
+
+def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
+    mode = "rw" if there.kind == "volume" else "ro"
+    data = {"volume": uuid, "global_id": identity.lasting_id(there), "access_mode": mode}
     return {names.ADAPTER_KEY: names.ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
 
@@ -215,9 +223,12 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     return recovery.settled(work, source)
 
 
-def _size_of(work: tree.Work, origin: mapping.Node) -> int:
-    """Return how large a copy of an object of ours has to be: it may have been grown by hand."""
-    return max(origin.size_bytes, _proved_now(work, origin).size_bytes)
+def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:
+    """Return the row of what is copied with its object's global id of now, and as large as a copy
+    of it has to be: it may have been grown by hand."""
+    there = _proved_now(work, origin)
+    size_bytes = max(origin.size_bytes, there.size_bytes)
+    return tree.found_as(origin, there)._replace(size_bytes=size_bytes)
 
 
 def _proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
@@ -239,12 +250,11 @@ def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:
             work.log.line("size_pending", volume=node.uuid, clients=",".join(map(str, pending)))
 
 
-def _check_growth(node: mapping.Node, size_bytes: int) -> None:
-    if size_bytes < node.size_bytes:
+def _check_growth(node: mapping.Node, has_bytes: int, size_bytes: int) -> None:
+    if size_bytes < has_bytes:
         raise errors.Conflict(
             f"volume {node.uuid}",
-            f"has {node.size_bytes // sizes.GIB} GiB,"
-            f" {size_bytes // sizes.GIB} GiB would cut data off",
+            f"has {has_bytes / sizes.GIB:g} GiB, {size_bytes // sizes.GIB} GiB would cut data off",
             "a volume cannot shrink",
         )
 

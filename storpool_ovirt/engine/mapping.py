@@ -25,7 +25,8 @@ PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 _COLUMNS = f"""
     uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected,
     active::text, replaced::text,
-    EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING}) AS pending"""
+    EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING}) AS pending,
+    visible_id, first_id"""
 SELECT_NODE = f"""
     SELECT {_COLUMNS}
     FROM storpool_ovirt.node"""
@@ -41,7 +42,8 @@ _SELECT_RECORDS = f"""
 class Node(NamedTuple):
     """One row: an object of a disk's tree. Sizes are bytes; `active` is set on roots only.
 
-    `pending`: the journal has something open on its disk.
+    `pending`: the journal has something open on its disk. `global_id` is the one that its object
+    has now, `visible_id` and `first_id` are told in `identity.py`.
     """
 
     uuid: str
@@ -55,6 +57,8 @@ class Node(NamedTuple):
     active: str | None = None
     replaced: str | None = None
     pending: bool = False
+    visible_id: int | None = None
+    first_id: str | None = None
 
 
 class Record(NamedTuple):
@@ -210,8 +214,8 @@ class Mapping:
             """
             INSERT INTO storpool_ovirt.node
                 (uuid, kind, root, source, size_bytes, state, global_id, connected, active,
-                replaced, correlation_id, created_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s))
+                replaced, correlation_id, created_at, visible_id, first_id)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s)
             ON CONFLICT DO NOTHING
             RETURNING 1
             """,
@@ -227,6 +231,8 @@ class Mapping:
             node.replaced,
             self.journal.caller.correlation_id,
             created_at,
+            node.visible_id,
+            node.first_id,
         )
         return bool(rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import changes, mapping, ownership, tree
+from storpool_ovirt.engine import changes, identity, mapping, ownership, tree
 
 
 def delete_nodes(
@@ -107,18 +107,29 @@ def refuse_unmapped(work: tree.Work, uuid: str) -> None:
 
 
 def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
-    try:
-        _drop(work, node.kind, global_id)
-    except errors.InUse:
-        _release(work, [(node, global_id)])
-        _drop(work, node.kind, global_id)
+    if not _dropped(work, node, global_id):
+        # Gone, or it was reverted a moment ago and lives on under another global id
+        row = work.mapping.node(node.uuid)
+        again = identity.found_again(work, row) if row is not None else None
+        if again is not None:
+            global_id = again.global_id
+            _dropped(work, node, global_id)
     work.log.line(
         f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
     )
 
 
-def _drop(work: tree.Work, kind: str, global_id: str) -> None:
-    (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
+def _dropped(work: tree.Work, node: mapping.Node, global_id: str) -> bool:
+    """Delete a node's object, let go by hosts where it is closed; return whether it was there."""
+    try:
+        return _drop(work, node.kind, global_id)
+    except errors.InUse:
+        _release(work, [(node, global_id)])
+        return _drop(work, node.kind, global_id)
+
+
+def _drop(work: tree.Work, kind: str, global_id: str) -> bool:
+    return (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
 
 
 def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:

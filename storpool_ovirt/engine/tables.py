@@ -10,8 +10,8 @@ import os
 from typing import Any
 
 SCHEMA = "storpool_ovirt"
-# Applied in order, each once; the number of those applied is kept in the table `meta`. Append,
-# never edit.
+# Applied in order, each once; the number of those applied is kept in the table `meta` (`version`).
+# Append, never edit. A program that knows fewer of them than the tables have refuses to work.
 MIGRATIONS = (
     """
     CREATE TABLE storpool_ovirt.meta (version integer NOT NULL, location text NOT NULL);
@@ -88,6 +88,25 @@ MIGRATIONS = (
         'a list of {host, at}, one for each host, newest first; "at" is in seconds since 1970';
     """,
 )
+# What a program may know nothing of: columns that are empty where an older one wrote the row. So
+# programs of both ages work on the same tables, in either order. Kept and applied as above
+# (`additions`); what is added later may be a migration, or one of these.
+ADDITIONS = (
+    """
+    ALTER TABLE storpool_ovirt.node
+        ADD COLUMN IF NOT EXISTS visible_id bigint,
+        ADD COLUMN IF NOT EXISTS first_id text;
+    COMMENT ON COLUMN storpool_ovirt.node.visible_id IS
+        'of a volume: StorPool''s visibleVolumeId, which a revert keeps; empty until it was seen';
+    COMMENT ON COLUMN storpool_ovirt.node.first_id IS
+        'of a volume that was reverted: the global id that it had first';
+    """,
+)
+VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it
+_ADDED = """
+    ALTER TABLE storpool_ovirt.meta
+        ADD COLUMN IF NOT EXISTS additions integer NOT NULL DEFAULT 0
+"""
 
 
 def migrate(cursor: Any, is_made: bool, location: str) -> None:
@@ -95,18 +114,26 @@ def migrate(cursor: Any, is_made: bool, location: str) -> None:
 
     `location` is that of a new Engine; where it is empty it is chosen.
     """
-    version = 0
+    version = additions = 0
     if is_made:
-        cursor.execute("SELECT version FROM storpool_ovirt.meta")
-        version = cursor.fetchone()[0]
+        cursor.execute(_ADDED)
+        cursor.execute("SELECT version, additions FROM storpool_ovirt.meta")
+        version, additions = cursor.fetchone()
     else:
         cursor.execute("CREATE SCHEMA IF NOT EXISTS storpool_ovirt")
-    for migration in MIGRATIONS[version:]:
+    for migration in (*MIGRATIONS[version:], *ADDITIONS[additions:]):
         cursor.execute(migration)
     if is_made:
-        cursor.execute("UPDATE storpool_ovirt.meta SET version = %s", (len(MIGRATIONS),))
-    else:
         cursor.execute(
-            "INSERT INTO storpool_ovirt.meta VALUES (%s, %s)",
-            (len(MIGRATIONS), location or os.urandom(4).hex()),
+            """
+            UPDATE storpool_ovirt.meta SET
+                version = greatest(version, %s), additions = greatest(additions, %s)
+            """,
+            (len(MIGRATIONS), len(ADDITIONS)),
+        )
+    else:
+        cursor.execute(_ADDED)
+        cursor.execute(
+            "INSERT INTO storpool_ovirt.meta VALUES (%s, %s, %s)",
+            (len(MIGRATIONS), location or os.urandom(4).hex(), len(ADDITIONS)),
         )

@@ -74,6 +74,12 @@ def global_id(node: mapping.Node) -> str:
     return node.global_id
 
 
+def found_as(node: mapping.Node, there: api.Volume) -> mapping.Node:
+    """Return a row with the global id that its object has, which may be another one since a
+    revert."""
+    return node._replace(global_id=there.global_id)
+
+
 def target(node: mapping.Node) -> attachments.Target:
     """Return how `attachments` names the node's object."""
     return attachments.Target(global_id(node), names.object_name(node.uuid), node.kind)

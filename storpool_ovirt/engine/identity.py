@@ -1,0 +1,215 @@
+"""Which volume is a row's after a revert gave it another global id, and the row that follows it.
+
+StorPool reverts an unnamed volume by making a new one in its place: that has another global id, the
+old id becomes its name (`~old`), and its number, the visible id, stays (python-storpool, commit
+76ce668; pve-storpool 7d8e8b0 says of volumes at large that the id may change). A row keeps that
+number of its volume (`visible_id`) from the first time that the volume was seen under the row's
+global id, and the id that it had first (`first_id`), by which StorPool may still know it.
+
+A volume that does not have the row's global id is the row's where three things say so together: its
+name, all of its tags, and its visible id. By fewer a person decides (`storpool-ovirt mend`): a copy
+has our tags, a name can be given to anything, and no source says that a number is never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.engine import candidates, mapping, tree
+
+# A volume may be reverted again, and its row be put right by others, while it is looked at.
+LOOKS = 4
+
+
+def is_its_volume(there: api.Volume, node: mapping.Node, location: str) -> bool:
+    """Return whether a volume is that of a row although its global id is another one."""
+    return (
+        node.kind == there.kind == "volume"
+        and node.global_id is not None
+        and node.visible_id is not None
+        and there.serial == node.visible_id
+        and there.name in _its_names(node)
+        and names.cluster_of(there.global_id) == names.cluster_of(node.global_id)
+        and not candidates.is_fleeting(there)
+        and not candidates.wrong_tags(there, node, location)
+    )
+
+
+def is_another(there: api.Volume, node: mapping.Node) -> bool:
+    """Return whether a volume that has a row's global id is another one all the same: neither its
+    name nor its visible id are those of the row's."""
+    return (
+        node.visible_id is not None
+        and there.serial not in (0, node.visible_id)
+        and there.name not in _its_names(node)
+    )
+
+
+def followed(
+    nodes: Iterable[mapping.Node], things: Mapping[str, api.Volume], location: str
+) -> dict[str, api.Volume]:
+    """Return the volumes of those rows whose volume has another global id now, by the row's id.
+
+    `things` are all objects of the cluster by global id.
+    """
+    nodes = [node for node in nodes if node.global_id is not None]
+    lost = [
+        node
+        for node in nodes
+        if (there := things.get(str(node.global_id))) is None or is_another(there, node)
+    ]
+    if not any(node.visible_id for node in lost):
+        return {}
+    taken = {node.global_id for node in nodes}
+    by_number: dict[int, list[api.Volume]] = {}
+    for each in things.values():
+        by_number.setdefault(each.serial, []).append(each)
+    return {
+        node.uuid: there
+        for node in lost
+        for there in by_number.get(node.visible_id or 0, [])
+        if there.global_id not in taken and is_its_volume(there, node, location)
+    }
+
+
+def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
+    """Return the volume of a row that is not there under the row's global id, and write the id that
+    it has now; None where nothing is it for certain.
+
+    All that this rests on is read as of now. The row is changed only if nobody has done so since:
+    two verbs may find it at the same time, and it may be reverted once more between.
+    """
+    for _ in range(LOOKS):
+        if node.kind != "volume" or node.visible_id is None:
+            return None
+        work.client.be_current()
+        there = _seen(work, node)
+        if there is None or there.global_id == node.global_id:
+            return there
+        work.client.check_cluster(there.global_id, f"{node.kind} {node.uuid}")
+        if _move(work.mapping, node, there.global_id):
+            work.log.line(
+                "reverted_volume_found",
+                volume=node.uuid,
+                was=node.global_id,
+                global_id=there.global_id,
+            )
+            return there
+        now = work.mapping.node(node.uuid)
+        if now is None or now.global_id is None:
+            return None
+        if now.global_id == there.global_id:
+            return there
+        if now.global_id == node.global_id:
+            raise errors.Conflict(
+                candidates.said(there),
+                f"is that of another row in the mapping, and not of {node.uuid} alone",
+                "run storpool-ovirt audit",
+            )
+        node = now
+    raise errors.Conflict(
+        f"volume {node.uuid}", "gets another global id again and again", "try again"
+    )
+
+
+def lasting_id(there: api.Volume) -> str:
+    """Return the global id by which hosts know an object for as long as they can reach it by that.
+
+    For an unnamed volume that was reverted, StorPool keeps the link /dev/storpool-byid/ of the id
+    that is its name, and Vdsm compares what it is told with what it was told before. Where no name
+    keeps the old id, that link is gone, and the present id is the only way.
+    """
+    return names.kept_id(there.name) or there.global_id
+
+
+def note(work: tree.Work, node: mapping.Node, there: api.Volume) -> None:
+    """Keep the visible id of a volume that has the row's global id, its tags and its name.
+
+    It is for later: where it cannot be written now, the next verb does it.
+    """
+    if _is_news(node, there):
+        with suppress(errors.DatabaseUnavailable):
+            note_all(work.mapping, [(node, there)])
+
+
+def note_all(where: mapping.Mapping, seen: Sequence[tuple[mapping.Node, api.Volume]]) -> None:
+    """Keep the visible ids of these volumes, which have the global ids of their rows."""
+    where.session.rows(
+        """
+        UPDATE storpool_ovirt.node AS node SET visible_id = seen.number
+        FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS seen (uuid, global_id, number)
+        WHERE node.uuid = seen.uuid AND node.global_id = seen.global_id
+        """,
+        [node.uuid for node, _ in seen],
+        [there.global_id for _, there in seen],
+        [there.serial for _, there in seen],
+    )
+
+
+def news(
+    nodes: Iterable[tuple[mapping.Node, api.Volume | None]], location: str
+) -> list[tuple[mapping.Node, api.Volume]]:
+    """Return those of these rows, with their volumes, whose visible ids are to be noted."""
+    return [
+        (node, there)
+        for node, there in nodes
+        if there is not None
+        and there.global_id == node.global_id
+        and _is_news(node, there)
+        and not candidates.wrong_tags(there, node, location)
+    ]
+
+
+def _is_news(node: mapping.Node, there: api.Volume) -> bool:
+    return (
+        there.kind == node.kind == "volume"
+        and there.serial > 0
+        and there.serial != node.visible_id
+        and there.name in _its_names(node)
+    )
+
+
+def _its_names(node: mapping.Node) -> tuple[str, ...]:
+    """Return what a row's volume may be called: as we named it, or, without a name, after an id
+    that it has or had."""
+    ids = (names.address(each) for each in (node.global_id, node.first_id) if each)
+    return (names.object_name(node.uuid), *ids)
+
+
+def _seen(work: tree.Work, node: mapping.Node) -> api.Volume | None:
+    for address in _addresses(node):
+        with suppress(errors.NotFound):
+            there = volumes.read(work.client, "volume", address)
+            if is_its_volume(there, node, work.mapping.location):
+                return there
+    return None
+
+
+def _addresses(node: mapping.Node) -> Iterator[str]:
+    """Yield where a row's volume may be: StorPool looks among the names for an id that nothing
+    has."""
+    ours, *ids = _its_names(node)
+    yield from (*ids, ours)
+
+
+def _move(where: mapping.Mapping, node: mapping.Node, global_id: str) -> bool:
+    """Write that the volume of a row has another global id, if the row is as it was; return whether
+    it was."""
+    rows = where.session.rows(
+        """
+        UPDATE storpool_ovirt.node
+        SET global_id = %s, first_id = coalesce(first_id, global_id)
+        WHERE uuid = %s AND global_id = %s AND visible_id = %s
+            AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE global_id = %s)
+        RETURNING 1
+        """,
+        global_id,
+        node.uuid,
+        node.global_id,
+        node.visible_id,
+        global_id,
+    )
+    return bool(rows)
