@@ -17,6 +17,7 @@ from storpool_ovirt.engine import (
     intent,
     mapping,
     ownership,
+    reverts,
     settlement,
     tree,
 )
@@ -33,11 +34,14 @@ def gone(work: tree.Work, node: mapping.Node) -> None:
 
 def not_moved(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
     """Raise Conflict when the object of one of these rows lives on under another global id, as when
-    it was reverted or restored by hand."""
+    it was restored by hand, and nothing tells for certain that it is the same."""
     things = candidates.living(work.client)
     for node in nodes:
         found = candidates.of(things, node, work.mapping.location)
-        if node.global_id is not None and found.mapped is None and found.best:
+        is_known = any(
+            reverts.is_its_volume(each, node, work.mapping.location) for each in found.best
+        )
+        if node.global_id is not None and found.mapped is None and found.best and not is_known:
             raise _lives_on(node, found.best)
 
 

@@ -136,6 +136,8 @@ def _node(found: Objects, uuid: str, disk: _Disk) -> mapping.Node:
         global_id=thing.global_id,
         connected=is_volume,
         replaced=replaced,
+        visible_id=(thing.serial or None) if is_volume else None,
+        first_id=thing.first_id if thing.first_id != thing.global_id else None,
     )
 
 

@@ -179,7 +179,11 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
             kind=TAGS,
             severity=INFO,
             what=what,
-            cause=f"somebody renamed it to {names.shown(thing.name)}",
+            cause=(
+                "it has no name"
+                if names.kept_id(thing.name)
+                else f"somebody renamed it to {names.shown(thing.name)}"
+            ),
             mend=(
                 f"storpool-ovirt mend {node.uuid} names it {names.object_name(node.uuid)} again: a"
                 " lost answer is found by its name"

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import checks, findings
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, changes, mapping, recovery, tree
+from storpool_ovirt.engine import candidates, changes, mapping, recovery, reverts, tree
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A row, the object that is to be its own, and what has to be written so that the two agree."""
+    """A row, the object that is to be its own, and what has to be written so that the two agree.
+
+    `is_reverted`: it is the very volume of the row, which got another global id by a revert.
+    """
 
     node: mapping.Node
     there: api.Volume
     tags: Mapping[str, str]
+    is_reverted: bool = False
 
     @property
     def is_moved(self) -> bool:
@@ -116,7 +120,12 @@ class _Finder:
         """Return the object of a row, and how it differs; raise what `mend` tells."""
         found = candidates.of(self._things, node, self._location)
         there = self._object(node, found, chosen)
-        drift = Drift(node, there, candidates.wrong_tags(there, node, self._location))
+        drift = Drift(
+            node,
+            there,
+            candidates.wrong_tags(there, node, self._location),
+            is_reverted=reverts.is_its_volume(there, node, self._location),
+        )
         self._check(drift, found)
         return drift
 
@@ -125,6 +134,9 @@ class _Finder:
     ) -> api.Volume:
         if chosen is not None:
             return self._chosen(node, chosen)
+        for each in found.best:
+            if reverts.is_its_volume(each, node, self._location):
+                return each
         if not found.best:
             raise errors.NotFound(
                 node.kind,
@@ -180,9 +192,36 @@ class _Finder:
                 "rename that one first with the StorPool CLI, or delete it if it is not needed",
             )
         self._work.client.check_cluster(there.global_id, what)
-        if drift.is_moved:
+        if drift.new_name is not None:
+            self._check_not_reached_by_its_name(there)
+        if drift.is_moved and not drift.is_reverted:
             self._check_closed(node)
             self._check_not_others(node, there)
+
+    def _check_not_reached_by_its_name(self, there: api.Volume) -> None:
+        """Raise Conflict while hosts have a volume by the id that it had before a revert: that is
+        its name, and with the name the link goes."""
+        if names.kept_id(there.name) in (None, there.global_id):
+            return
+        held = self._clients_of(there)
+        if held:
+            raise errors.Conflict(
+                candidates.said(there),
+                f"is attached to {held} by the id in its name, which a new name takes away",
+                "stop its VM in oVirt, which detaches it; then mend it",
+            )
+
+    def _clients_of(self, there: api.Volume) -> str:
+        return ", ".join(
+            f"client {client_id}"
+            for client_id in sorted(
+                {
+                    each.client_id
+                    for each in self._attachments
+                    if each.is_of(there.global_id, there.name)
+                }
+            )
+        )
 
     def _check_not_others(self, node: mapping.Node, there: api.Volume) -> None:
         """Raise Conflict where what is to get this row is another volume of oVirt's or Cinder's, or
@@ -197,18 +236,11 @@ class _Finder:
                 "give another one, or rename it and take that tag from it with the StorPool CLI"
                 " first",
             )
-        held = sorted(
-            {
-                each.client_id
-                for each in self._attachments
-                if each.is_of(there.global_id, there.name)
-            }
-        )
+        held = self._clients_of(there)
         if held:
             raise errors.Conflict(
                 what,
-                f"is attached to {', '.join(f'client {each}' for each in held)}, so somebody"
-                " has it",
+                f"is attached to {held}, so somebody has it",
                 "stop what uses it and detach it with the StorPool CLI, or give another one",
             )
 
@@ -237,8 +269,10 @@ def _carry_out(work: tree.Work, drift: Drift) -> None:
     if drift.tags or drift.new_name is not None:
         volumes.change(work.client, there, name=drift.new_name, tags=drift.tags)
     with work.mapping.session.transaction():
-        if drift.is_moved:
-            work.mapping.write(changes.completed(node.uuid, there.global_id))
+        if drift.is_reverted and drift.is_moved:
+            reverts.follow(work.mapping, node, there)
+        if drift.is_moved and not drift.is_reverted:
+            work.mapping.write(changes.replaced(node.uuid, there.global_id, there.serial or None))
         if drift.is_resized:
             work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     work.log.line(
@@ -255,7 +289,7 @@ def _carry_out(work: tree.Work, drift: Drift) -> None:
 
 def _advice(mended: Sequence[Drift]) -> list[str]:
     lines = []
-    if any(each.is_moved and each.node.kind == "volume" for each in mended):
+    if any(_is_known_by_another_id(each) for each in mended):
         lines.append(
             "a host whose Vdsm still has a row of the old one refuses to attach it (error 929):"
             " restart vdsmd there"
@@ -267,6 +301,14 @@ def _advice(mended: Sequence[Drift]) -> list[str]:
         if each.is_resized and each.node.kind == "volume"
     ]
     return lines
+
+
+def _is_known_by_another_id(drift: Drift) -> bool:
+    """Return whether hosts are told another global id of a volume from now on."""
+    node, there = drift.node, drift.there
+    before = reverts.lasting_id(there) if drift.is_reverted else node.global_id
+    named = there.global_id if drift.new_name is not None else reverts.lasting_id(there)
+    return node.kind == "volume" and before != named
 
 
 def _unsure(node: mapping.Node, why: str) -> errors.Conflict:

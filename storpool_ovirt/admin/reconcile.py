@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable
 
 from storpool_ovirt import errors, names, sentences, sizes
-from storpool_ovirt.admin import audit, checks, findings
+from storpool_ovirt.admin import audit, checks, findings, survey
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
@@ -23,6 +23,7 @@ from storpool_ovirt.engine import (
     ownership,
     recovery,
     removal,
+    reverts,
     settlement,
     tree,
 )
@@ -39,6 +40,19 @@ def plan(report: audit.Report) -> list[findings.Finding]:
         for each in report.findings
         if each.action and findings.is_old(each, report.grace_seconds)
     ]
+
+
+def note_visible_ids(work: tree.Work, view: survey.View) -> None:
+    """Keep the visible ids of all volumes whose rows lack them, as a verb does with the one that it
+    meets: by them a row follows its volume after a revert."""
+    seen = [
+        (record.node, view.things.get(record.node.global_id or ""))
+        for uuid, record in view.records.items()
+        if uuid not in view.drifted
+    ]
+    unknown = reverts.news(seen, view.location)
+    if unknown:
+        reverts.note_all(work.mapping, unknown)
 
 
 def carry_out(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
@@ -88,11 +102,17 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     return f"closed {entries} on {node.kind} {uuid}"
 
 
+def _followed(work: tree.Work, node: mapping.Node) -> mapping.Node:
+    """Return a row as it is when it has followed its volume to another global id."""
+    found = reverts.found_again(work, node)
+    return tree.found_as(node, found) if found is not None else node
+
+
 def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     """Detach an object from every host where it is closed; return what was done, in words."""
     node = tree.known(work, names.uuid(uuid, "the id"))
-    target = tree.target(node)
     if dry_run:
+        target = tree.target(node)
         held = attachments.clients_of(work.client, target)
         return f"would detach {target} where it is closed, of {names.clients(held)}"
     with checks.held(work, node.root):
@@ -163,9 +183,11 @@ def _follow(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
 
 
 def _retag(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
-    node = tree.known(work, action.uuid)
+    node = _followed(work, tree.known(work, action.uuid))
     there = checks.read(work, names.address(tree.global_id(node)))
     location = work.mapping.location
+    if there.global_id != node.global_id:
+        return NOTHING
     if there.tags.get(names.TAG_LOCATION) != location or candidates.owner(there, location):
         return NOTHING
     if candidates.other_id(there, node.uuid):
@@ -179,8 +201,9 @@ def _resize(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
     node = tree.known(work, action.uuid)
     if node.pending or node.state != mapping.LIVE:
         return NOTHING
+    node = _followed(work, node)
     there = checks.read(work, names.address(tree.global_id(node)))
-    if candidates.owner(there, work.mapping.location):
+    if there.global_id != node.global_id or candidates.owner(there, work.mapping.location):
         return NOTHING
     work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     work.log.line("size_written", node=node.uuid, size_bytes=there.size_bytes)
@@ -291,6 +314,7 @@ def _delete_ours(work: tree.Work, there: api.Volume, uuid: str) -> None:
 
 
 def _detached(work: tree.Work, node: mapping.Node) -> str:
+    node = _followed(work, node)
     _check_whose(work, node)
     target = tree.target(node)
     gone, still = attachments.detach_closed(work.client, target)

@@ -17,10 +17,10 @@ from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
     claims,
-    identity,
     intent,
     mapping,
     operations,
+    reverts,
     tree,
 )
 
@@ -243,7 +243,7 @@ def look(work: tree.Work, here: bool = True) -> View:
     before = _database(work)
     # What an instance that is behind does not list is neither lost nor free
     work.client.be_current()
-    listed = [*work.client.volumes(), *work.client.snapshots()]
+    listed = reverts.with_present_sources([*work.client.volumes(), *work.client.snapshots()])
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
     clients = {each.client_id: each.status for each in work.client.clients()}
@@ -320,7 +320,7 @@ def _followed(
 ) -> tuple[dict[str, mapping.Record], dict[str, str]]:
     """Return the rows with the global ids that their volumes have now, and by id those that the
     mapping has, where a revert gave a volume another one."""
-    found = identity.followed([each.node for each in records.values()], things, location)
+    found = reverts.followed([each.node for each in records.values()], things, location)
     followed = {
         uuid: record._replace(node=tree.found_as(record.node, found[uuid]))
         if uuid in found

@@ -38,6 +38,8 @@ class Volume:
     seconds since 1970, `serial` (the visible id, which stays over a revert) orders what was made in
     the same second. `first_id` is the global id that it had before any revert, where that is told.
     `goes_at` is when StorPool deletes a snapshot by itself, in seconds since 1970; 0 is never.
+    Of what a snapshot was made `made_from` is the global id at that time, `made_from_serial` the
+    visible id, 0 where that is not told.
     """
 
     kind: str
@@ -54,6 +56,20 @@ class Volume:
     serial: int = 0
     first_id: str | None = None
     goes_at: float = 0.0
+    made_from_serial: int = 0
+
+    def was_made_of(self, source: Volume) -> bool:
+        """Return whether this is a snapshot of that volume, whichever global id it had then."""
+        if self.made_from is None:
+            return False
+        if self.made_from_serial and source.serial:
+            same_cluster = names.cluster_of(self.made_from) == names.cluster_of(source.global_id)
+            return same_cluster and self.made_from_serial == source.serial
+        return self.made_from in (
+            source.global_id,
+            source.first_id,
+            names.kept_id(source.name),
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,7 @@ def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         serial=number(raw, "visibleVolumeId", 0),
         first_id=global_id(raw, "preservedGlobalId", None),
         goes_at=float(number(raw, "targetDeleteDate", 0)),
+        made_from_serial=number(raw, "createdFromVisibleVolumeId", 0),
     )
 
 

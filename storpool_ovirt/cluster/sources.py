@@ -62,7 +62,7 @@ def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool
         parent = named.pop(name, None)
         if parent is None:
             return False  # nothing proves it
-        if parent.made_from not in identity.ids_of(there):
+        if not parent.was_made_of(there):
             return _is_source(client, parent, plan)
         name = parent.parent  # a snapshot of its own, made since
     return plan.source is None

@@ -314,12 +314,23 @@ def _found_snapshot(client: api.Client, plan: Plan, made_from: str | None) -> st
         there = client.snapshot(name)
         _check_owner(there, plan.owner)
         told = there.made_from
-        if made_from is None or told is None or sources.is_one(client, told, made_from):
+        if made_from is None or told is None or _is_snapshot_of(client, there, made_from):
             return there
         why = f"exists as a snapshot of {told} in place of {made_from}"
         raise errors.Conflict(plan.name, why, "the same id cannot be used for another source")
 
     return _found(checked, plan)
+
+
+def _is_snapshot_of(client: api.Client, there: api.Volume, volume_id: str) -> bool:
+    """Return whether it is a snapshot of this volume, which may have had an id then that leads
+    nowhere by now."""
+    if sources.is_one(client, str(there.made_from), volume_id):
+        return True
+    try:
+        return there.was_made_of(client.volume(names.address(volume_id)))
+    except errors.NotFound:
+        return False
 
 
 def _found_volume(client: api.Client, plan: Plan) -> str | None:

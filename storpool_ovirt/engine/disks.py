@@ -14,11 +14,11 @@ from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     changes,
     creation,
-    identity,
     mapping,
     ownership,
     recovery,
     removal,
+    reverts,
     shareable,
     tree,
 )
@@ -207,7 +207,7 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
 
 def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
     mode = "rw" if there.kind == "volume" else "ro"
-    data = {"volume": uuid, "global_id": identity.lasting_id(there), "access_mode": mode}
+    data = {"volume": uuid, "global_id": reverts.lasting_id(there), "access_mode": mode}
     return {names.ADAPTER_KEY: names.ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
 

@@ -43,7 +43,7 @@ class Node(NamedTuple):
     """One row: an object of a disk's tree. Sizes are bytes; `active` is set on roots only.
 
     `pending`: the journal has something open on its disk. `global_id` is the one that its object
-    has now, `visible_id` and `first_id` are told in `identity.py`.
+    has now, `visible_id` and `first_id` are told in `reverts.py`.
     """
 
     uuid: str

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, identity, mapping, tree
+from storpool_ovirt.engine import candidates, mapping, reverts, tree
 
 # From so many nodes on, two lists cost less than a read for each, also in a large cluster.
 LIST_FROM = 12
@@ -33,7 +33,7 @@ def proved(work: tree.Work, node: mapping.Node) -> api.Volume:
     try:
         there = volumes.read(work.client, node.kind, names.address(global_id))
     except errors.NotFound:
-        found = identity.found_again(work, node)
+        found = reverts.found_again(work, node)
         if found is not None:
             return found
         _check_not_replaced(work, node)
@@ -109,16 +109,16 @@ def clusters_shown(work: tree.Work) -> set[str]:
 
 
 def _checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:
-    if there.dying or there.global_id != node.global_id or identity.is_another(there, node):
+    if there.dying or there.global_id != node.global_id or reverts.is_another(there, node):
         # Found by its name, which is the id that ours had; or that id is of another one by now.
-        found = identity.found_again(work, node)
+        found = reverts.found_again(work, node)
         if found is not None:
             return found
         if there.dying:
             raise errors.NotFound(node.kind, node.uuid, "any more: StorPool is about to drop it")
         raise _replaced(node, there)
     check(work, there, node)
-    identity.note(work, node, there)
+    reverts.note(work, node, there)
     return there
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import changes, identity, mapping, ownership, tree
+from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree
 
 
 def delete_nodes(
@@ -110,7 +110,7 @@ def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
     if not _dropped(work, node, global_id):
         # Gone, or it was reverted a moment ago and lives on under another global id
         row = work.mapping.node(node.uuid)
-        again = identity.found_again(work, row) if row is not None else None
+        again = reverts.found_again(work, row) if row is not None else None
         if again is not None:
             global_id = again.global_id
             _dropped(work, node, global_id)

@@ -68,6 +68,8 @@ def command(
 
 def _reconcile(out: console.Console, work: tree.Work, report: audit.Report, dry_run: bool) -> int:
     """Mend what the audit is sure of; return 1 when something could not be mended."""
+    if not dry_run:
+        reconcile.note_visible_ids(work, report.view)
     todo = reconcile.plan(report)
     failed = 0
     for finding in todo:

@@ -7,17 +7,19 @@ number of its volume (`visible_id`) from the first time that the volume was seen
 global id, and the id that it had first (`first_id`), by which StorPool may still know it.
 
 A volume that does not have the row's global id is the row's where three things say so together: its
-name, all of its tags, and its visible id. By fewer a person decides (`storpool-ovirt mend`): a copy
-has our tags, a name can be given to anything, and no source says that a number is never used again.
+name, all of its tags, and StorPool's own word, which is the visible id (`cluster/identity.py` judges
+it). By fewer a person decides (`storpool-ovirt mend`): a copy has our tags, a name can be given to
+anything, and no source says that a number is never used again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, identity, volumes
 from storpool_ovirt.engine import candidates, mapping, tree
 
 # A volume may be reverted again, and its row be put right by others, while it is looked at.
@@ -25,13 +27,19 @@ LOOKS = 4
 
 
 def is_its_volume(there: api.Volume, node: mapping.Node, location: str) -> bool:
-    """Return whether a volume is that of a row although its global id is another one."""
+    """Return whether a volume is that of a row, also under another global id than the row's."""
+    if node.kind != "volume" or node.global_id is None or is_another(there, node):
+        return False
+    known = identity.Known(
+        node.kind,
+        node.global_id,
+        names.object_name(node.uuid),
+        names.tags(node.uuid, location, node.root),
+        node.visible_id or 0,
+        node.first_id,
+    )
     return (
-        node.kind == there.kind == "volume"
-        and node.global_id is not None
-        and node.visible_id is not None
-        and there.serial == node.visible_id
-        and there.name in _its_names(node)
+        identity.judge(known, there).is_same
         and names.cluster_of(there.global_id) == names.cluster_of(node.global_id)
         and not candidates.is_fleeting(there)
         and not candidates.wrong_tags(there, node, location)
@@ -61,18 +69,39 @@ def followed(
         for node in nodes
         if (there := things.get(str(node.global_id))) is None or is_another(there, node)
     ]
-    if not any(node.visible_id for node in lost):
+    if not lost:
         return {}
     taken = {node.global_id for node in nodes}
-    by_number: dict[int, list[api.Volume]] = {}
-    for each in things.values():
-        by_number.setdefault(each.serial, []).append(each)
+    by_name = {each.name: each for each in things.values()}
     return {
         node.uuid: there
         for node in lost
-        for there in by_number.get(node.visible_id or 0, [])
+        for there in filter(None, map(by_name.get, _its_names(node)))
         if there.global_id not in taken and is_its_volume(there, node, location)
     }
+
+
+def with_present_sources(listed: Sequence[api.Volume]) -> list[api.Volume]:
+    """Return these objects, snapshots with the global id that their volume has now in place of the
+    one that it had when they were made."""
+    present = {each.global_id for each in listed}
+    sources: dict[object, api.Volume] = {}
+    for each in listed:
+        if each.kind == "volume":
+            sources.update({each.serial: each, each.first_id: each})
+
+    def source_of(thing: api.Volume) -> api.Volume | None:
+        near = (sources.get(thing.made_from_serial), sources.get(thing.made_from))
+        return next((each for each in near if each and thing.was_made_of(each)), None)
+
+    return [
+        replace(each, made_from=source.global_id)
+        if each.made_from is not None
+        and each.made_from not in present
+        and (source := source_of(each)) is not None
+        else each
+        for each in listed
+    ]
 
 
 def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
@@ -83,14 +112,14 @@ def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
     two verbs may find it at the same time, and it may be reverted once more between.
     """
     for _ in range(LOOKS):
-        if node.kind != "volume" or node.visible_id is None:
+        if node.kind != "volume":
             return None
         work.client.be_current()
         there = _seen(work, node)
         if there is None or there.global_id == node.global_id:
             return there
         work.client.check_cluster(there.global_id, f"{node.kind} {node.uuid}")
-        if _move(work.mapping, node, there.global_id):
+        if follow(work.mapping, node, there):
             work.log.line(
                 "reverted_volume_found",
                 volume=node.uuid,
@@ -113,6 +142,27 @@ def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
     raise errors.Conflict(
         f"volume {node.uuid}", "gets another global id again and again", "try again"
     )
+
+
+def follow(where: mapping.Mapping, node: mapping.Node, there: api.Volume) -> bool:
+    """Write the global id that the volume of a row has now, if the row is as it was and no other
+    row has that id; return whether it was written."""
+    rows = where.session.rows(
+        """
+        UPDATE storpool_ovirt.node
+        SET global_id = %s, first_id = coalesce(first_id, global_id), visible_id = %s
+        WHERE uuid = %s AND global_id = %s AND visible_id IS NOT DISTINCT FROM %s
+            AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE global_id = %s)
+        RETURNING 1
+        """,
+        there.global_id,
+        there.serial or node.visible_id,
+        node.uuid,
+        node.global_id,
+        node.visible_id,
+        there.global_id,
+    )
+    return bool(rows)
 
 
 def lasting_id(there: api.Volume) -> str:
@@ -193,23 +243,3 @@ def _addresses(node: mapping.Node) -> Iterator[str]:
     has."""
     ours, *ids = _its_names(node)
     yield from (*ids, ours)
-
-
-def _move(where: mapping.Mapping, node: mapping.Node, global_id: str) -> bool:
-    """Write that the volume of a row has another global id, if the row is as it was; return whether
-    it was."""
-    rows = where.session.rows(
-        """
-        UPDATE storpool_ovirt.node
-        SET global_id = %s, first_id = coalesce(first_id, global_id)
-        WHERE uuid = %s AND global_id = %s AND visible_id = %s
-            AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE global_id = %s)
-        RETURNING 1
-        """,
-        global_id,
-        node.uuid,
-        node.global_id,
-        node.visible_id,
-        global_id,
-    )
-    return bool(rows)
