@@ -7,9 +7,9 @@ number of its volume (`visible_id`) from the first time that the volume was seen
 global id, and the id that it had first (`first_id`), by which StorPool may still know it.
 
 A volume that does not have the row's global id is the row's where three things say so together: its
-name, all of its tags, and StorPool's own word, which is the visible id (`cluster/identity.py` judges
-it). By fewer a person decides (`storpool-ovirt mend`): a copy has our tags, a name can be given to
-anything, and no source says that a number is never used again.
+name, all of its tags, and StorPool's own word, which is the visible id (`cluster/identity.py`
+judges it). By fewer a person decides (`storpool-ovirt mend`): a copy has our tags, a name can be
+given to anything, and no source says that a number is never used again.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.engine import mapping
-from storpool_ovirt.engine import reverts as reverts_of_rows
+from storpool_ovirt.engine import reverts as rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,9 +57,17 @@ def switch(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def yard(module_database: Database, tmp_path: Path, switch: str) -> Iterator[Yard]:
-    """Give a cluster of this switch, an Engine and an administrator."""
-    with opened_yard(module_database, tmp_path, revert_identity=switch) as made:
+def preserved(request: pytest.FixtureRequest) -> str:
+    """Return whether StorPool tells the first id of a volume, as newer releases do."""
+    return str(getattr(request, "param", "true"))
+
+
+@pytest.fixture
+def yard(module_database: Database, tmp_path: Path, switch: str, preserved: str) -> Iterator[Yard]:
+    """Give a cluster of these switches, an Engine and an administrator."""
+    with opened_yard(
+        module_database, tmp_path, revert_identity=switch, preserved_id=preserved
+    ) as made:
         yield made
 
 
@@ -87,6 +95,7 @@ VERBS: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.parametrize("preserved", ["true", "false"], indirect=True)
 @pytest.mark.parametrize("what", VERBS)
 def test_each_verb_goes_on_and_heals_the_row(reverted: Reverted, what: str) -> None:
     """Rule 1 (git 76ce668, pve 7d8e8b0): a verb after a revert works on the volume as it is now,
@@ -192,6 +201,7 @@ def unnumbered(yard: Yard, _address: str) -> None:
 
 
 @pytest.mark.parametrize("switch", ["all"], indirect=True)
+@pytest.mark.parametrize("preserved", ["false"], indirect=True)
 @pytest.mark.parametrize(
     ("what", "lacks"),
     [
@@ -212,6 +222,11 @@ def test_two_of_three_are_not_enough(
     lacks(yard, f"~{reverted.now}")
     verb, arguments = {**VERBS, "remove": ("remove", (DISK,))}[what]
     things, rows = yard.ask("VolumesList"), yard.see().rows
+    if lacks is unnumbered and not reverted.is_named:
+        # A name that StorPool alone gives is its word, too.
+        yard.verb(verb, *arguments)
+        assert "another id" not in {each.kind for each in yard.report().findings}
+        return
     with pytest.raises((errors.Conflict, errors.NotFound)):
         yard.verb(verb, *arguments)
     assert yard.ask("VolumesList") == things
@@ -279,6 +294,19 @@ def test_an_instance_that_is_behind_heals_nothing_wrong(reverted: Reverted) -> N
         assert yard.address(DISK) == f"~{reverted.now}"
 
 
+def test_a_row_of_an_older_program_follows_where_storpool_tells_the_first_id(
+    reverted: Reverted,
+) -> None:
+    """Without the number, StorPool's own word is that it had the row's id first."""
+    yard = reverted.yard
+    unnumbered(yard, "")
+    assert {each.kind for each in yard.report().findings} <= {"another id", "tag drift"}
+    yard.verb("snapshot", DISK)
+    assert yard.address(DISK) == f"~{reverted.now}"
+    number = yard.ask(f"Volume/~{reverted.now}")[0]["visibleVolumeId"]
+    assert visible_ids(yard)[DISK] == number
+
+
 def test_two_verbs_heal_one_row_at_once(reverted: Reverted) -> None:
     """The second finds what the first has written; an older finding never replaces a newer one."""
     yard = reverted.yard
@@ -286,11 +314,11 @@ def test_two_verbs_heal_one_row_at_once(reverted: Reverted) -> None:
         nodes = [work.mapping.node(DISK) for work in (first, second)]
         assert nodes[0] is not None
         assert nodes[1] is not None
-        assert reverts_of_rows.found_again(first, nodes[0]).global_id == reverted.now  # type: ignore[union-attr]
-        assert reverts_of_rows.found_again(second, nodes[1]).global_id == reverted.now  # type: ignore[union-attr]
+        assert rows.found_again(first, nodes[0]).global_id == reverted.now  # type: ignore[union-attr]
+        assert rows.found_again(second, nodes[1]).global_id == reverted.now  # type: ignore[union-attr]
         later = reverted.again()
-        assert reverts_of_rows.found_again(second, nodes[1]).global_id == later.now  # type: ignore[union-attr]
-        assert reverts_of_rows.found_again(first, nodes[0]).global_id == later.now  # type: ignore[union-attr]
+        assert rows.found_again(second, nodes[1]).global_id == later.now  # type: ignore[union-attr]
+        assert rows.found_again(first, nodes[0]).global_id == later.now  # type: ignore[union-attr]
     assert yard.address(DISK) == f"~{later.now}"
 
 
@@ -328,7 +356,7 @@ def test_a_row_learns_the_number_of_its_volume_once(yard: Yard) -> None:
         assert node is not None
         there = work.client.volume(f"ovirt--{DISK}")
         before = work.mapping.session.statements
-        reverts_of_rows.note(work, node, there)
+        rows.note(work, node, there)
         assert work.mapping.session.statements == before
     yard.verb("snapshot", DISK)
     assert [*visible_ids(yard).values()] == [number, None]
@@ -343,7 +371,7 @@ def test_a_number_that_cannot_be_written_fails_nothing(yard: Yard) -> None:
         work.mapping.session.rows("SET default_transaction_read_only = on")
         node = work.mapping.node(DISK)
         assert isinstance(node, mapping.Node)
-        reverts_of_rows.note(work, node, work.client.volume(f"ovirt--{DISK}"))
+        rows.note(work, node, work.client.volume(f"ovirt--{DISK}"))
     assert visible_ids(yard) == {DISK: None}
 
 
@@ -354,9 +382,9 @@ def test_a_volume_of_another_cluster_is_not_it(reverted: Reverted) -> None:
         node = work.mapping.node(DISK)
         assert node is not None
         there = work.client.volume(f"~{reverted.now}")
-        assert reverts_of_rows.is_its_volume(there, node, yard.location)
+        assert rows.is_its_volume(there, node, yard.location)
         elsewhere = node._replace(global_id="zzz9.b.1")
-        assert not reverts_of_rows.is_its_volume(there, elsewhere, yard.location)
+        assert not rows.is_its_volume(there, elsewhere, yard.location)
 
 
 @pytest.mark.parametrize("size_gib", [1, 4])
