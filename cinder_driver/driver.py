@@ -222,8 +222,13 @@ class StorPoolDriver(driver.VolumeDriver):
         source, there = session.snapshot(snapshot), session.volume(volume)
         with failures.of(volume=volume["id"]):
             attachments.release(session.client, [target(there)], {})
-            volumes.revert(session.client, there.global_id, source.global_id)
-        LOG.info("volume_reverted volume=%s snapshot=%s", volume["id"], snapshot["id"])
+            now = volumes.revert(session.client, there.global_id, source.global_id)
+        LOG.info(
+            "volume_reverted volume=%s global_id=%s snapshot=%s",
+            volume["id"],
+            now,
+            snapshot["id"],
+        )
 
     def snapshot_revert_use_temp_snapshot(self) -> bool:
         """Return False: Cinder needs no safety copy.

@@ -15,7 +15,7 @@ from cinder_driver import failures, names, owners, specs, words
 from cinder_driver.session import Session, size_gib
 from storpool_ovirt import errors, sizes
 from storpool_ovirt import names as storpool_names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, identity, volumes
 
 # Databases take a thousand parameters and more in one query (SQLite: 999).
 _IDS_IN_A_QUERY = 500
@@ -76,7 +76,7 @@ def take_snapshot(session: Session, snapshot: Any, reference: Mapping[str, str])
     """
     there = find(session, "snapshot", reference)
     source = session.volume(snapshot["volume"])
-    if there.made_from not in (None, source.global_id):
+    if there.made_from is not None and not there.was_made_of(source):
         reason = f"it is a snapshot of {there.made_from}, not of {source.name}"
         raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)
     with failures.of(snapshot=snapshot["id"]):
@@ -107,8 +107,9 @@ def manageable_snapshots(session: Session, known: Sequence[Any]) -> list[dict[st
     Those of oVirt's adapter are not listed.
     """
     with failures.of():
-        there = session.client.snapshots()
-        name_of = {each.global_id: each.name for each in session.client.volumes()}
+        listed = session.client.volumes()
+        name_of = {each.global_id: each.name for each in listed}
+        there = identity.with_present_sources(session.client.snapshots(), listed)
         attached = _attached(session)
     cinder_ids = {session.snapshot_name(each): each["id"] for each in known}
     entries = []

@@ -140,14 +140,22 @@ class Session:
             there = self._own(read, name)
         except errors.NotFound:
             return
-        delete = volumes.delete if kind == "volume" else volumes.delete_snapshot
+        if not self._deleted(there) and kind == "volume":
+            # Gone, or it was reverted a moment ago and has another id since.
+            again = volumes.still(self.client, there)
+            if again is not None:
+                self._deleted(owners.check(again, name, self.settings.prefix))
+
+    def _deleted(self, there: api.Volume) -> bool:
+        """Delete an object; return whether it was there."""
+        delete = volumes.delete if there.kind == "volume" else volumes.delete_snapshot
         try:
-            delete(self.client, there.global_id)
+            return delete(self.client, there.global_id)
         except errors.InUse:
             # Attached, perhaps to a host that died: open or not is what StorPool answers to the
             # detach.
             attachments.release(self.client, [target(there)], {})
-            delete(self.client, there.global_id)
+            return delete(self.client, there.global_id)
 
 
 def size_bytes(gib: int) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.engine import (
     candidates,
     claims,
@@ -243,7 +243,8 @@ def look(work: tree.Work, here: bool = True) -> View:
     before = _database(work)
     # What an instance that is behind does not list is neither lost nor free
     work.client.be_current()
-    listed = reverts.with_present_sources([*work.client.volumes(), *work.client.snapshots()])
+    volumes = work.client.volumes()
+    listed = [*volumes, *identity.with_present_sources(work.client.snapshots(), volumes)]
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
     clients = {each.client_id: each.status for each in work.client.clients()}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
@@ -132,6 +132,26 @@ def are_one(client: api.Client, kind: str, one: str, other: str) -> bool:
         return _read(client, kind, names.address(other)).global_id == there.global_id
     except errors.NotFound:
         return False
+
+
+def with_present_sources(
+    snapshots: Sequence[api.Volume], listed: Sequence[api.Volume]
+) -> list[api.Volume]:
+    """Return these snapshots with the global id that their volume has now in place of the one that
+    it had when they were made; `listed` are all volumes."""
+    present = {each.global_id for each in listed}
+    sources: dict[object, api.Volume] = {}
+    for each in listed:
+        sources.update(dict.fromkeys((each.serial, *ids_of(each)), each))
+
+    def moved(thing: api.Volume) -> api.Volume:
+        if thing.made_from is None or thing.made_from in present:
+            return thing
+        near = (sources.get(thing.made_from_serial), sources.get(thing.made_from))
+        source = next((each for each in near if each and thing.was_made_of(each)), None)
+        return thing if source is None else replace(thing, made_from=source.global_id)
+
+    return [moved(each) for each in snapshots]
 
 
 def attached_as(client: api.Client, client_id: int, known: Known) -> api.Volume | None:

@@ -187,6 +187,24 @@ def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> api.V
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def still(client: api.Client, seen: api.Volume) -> api.Volume | None:
+    """Return a volume as it is now, which had this id and this name a moment ago; None where it is
+    gone.
+
+    A revert may have given it another id, and then its name leads to it, and its visible id says
+    that it is the same.
+    """
+    for address in (names.address(seen.global_id), seen.name):
+        try:
+            there = client.volume(address)
+        except errors.NotFound:
+            continue
+        same_number = there.serial == seen.serial and there.serial > 0
+        if there.global_id == seen.global_id or (there.name == seen.name and same_number):
+            return there
+    return None
+
+
 def read(client: api.Client, kind: str, address: str) -> api.Volume:
     """Return a volume or a snapshot by `~globalId` or name; raise NotFound when there is none of
     this kind."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, identity, volumes
@@ -79,29 +78,6 @@ def followed(
         for there in filter(None, map(by_name.get, _its_names(node)))
         if there.global_id not in taken and is_its_volume(there, node, location)
     }
-
-
-def with_present_sources(listed: Sequence[api.Volume]) -> list[api.Volume]:
-    """Return these objects, snapshots with the global id that their volume has now in place of the
-    one that it had when they were made."""
-    present = {each.global_id for each in listed}
-    sources: dict[object, api.Volume] = {}
-    for each in listed:
-        if each.kind == "volume":
-            sources.update({each.serial: each, each.first_id: each})
-
-    def source_of(thing: api.Volume) -> api.Volume | None:
-        near = (sources.get(thing.made_from_serial), sources.get(thing.made_from))
-        return next((each for each in near if each and thing.was_made_of(each)), None)
-
-    return [
-        replace(each, made_from=source.global_id)
-        if each.made_from is not None
-        and each.made_from not in present
-        and (source := source_of(each)) is not None
-        else each
-        for each in listed
-    ]
 
 
 def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
