@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, TypeVar
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, identity, sources
+from storpool_ovirt.cluster import api, sources
 from storpool_ovirt.cluster.plans import Owner, Plan
 
 _T = TypeVar("_T")
@@ -170,21 +170,27 @@ def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
 
 
 def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> api.Volume:
-    known = identity.Known(
-        before.kind, before.global_id, before.name, before.tags, before.serial, before.first_id
-    )
     there = before
     for attempt in range(REVERT_ATTEMPTS):
         address = names.address(there.global_id)
         try:
             now = client.volume_revert(address, names.address(snapshot_id))
         except errors.NotFound:
-            lost, there = there, identity.find(client, known)
-            if there.global_id == lost.global_id or attempt == REVERT_ATTEMPTS - 1:
-                raise  # it is the snapshot that is missing
+            found = still(client, before)
+            if found is None or found.global_id == there.global_id:
+                raise  # it is gone, or it is the snapshot that is missing
+            if attempt == REVERT_ATTEMPTS - 1:
+                raise
+            there = found
         else:
-            return client.volume(names.address(now)) if now else identity.find(client, known)
+            return client.volume(names.address(now) if now else _way_to(client, before))
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _way_to(client: api.Client, before: api.Volume) -> str:
+    """Return how a volume is addressed after a revert whose answer does not tell its id."""
+    now = still(client, before)
+    return names.address(now.global_id if now is not None else before.global_id)
 
 
 def still(client: api.Client, seen: api.Volume) -> api.Volume | None:

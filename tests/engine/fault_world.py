@@ -39,6 +39,9 @@ _OPEN = (
     "SELECT jsonb_build_object('kind', kind, 'verb', verb, 'node', node, 'state', state) FROM"
     " storpool_ovirt.operation WHERE state <> 'undone' ORDER BY id"
 )
+# Of a row: who made it, and what it keeps for later from whichever verb met its volume first
+# (test_reverts.py).
+NOTES = ("correlation_id", "visible_id")
 _META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
 LOOKS = 5
 _SHARE = ("globalId", "client", "rights", "snapshot")
@@ -308,7 +311,7 @@ class FaultWorld(disk_rig.DiskRig):
             {
                 name: value
                 for name, value in row.items()
-                if name != "correlation_id" and not name.endswith("_at")
+                if name not in NOTES and not name.endswith("_at")
             }
             for (row,) in cursor.fetchall()
         ]
