@@ -16,7 +16,14 @@ from storpool_ovirt.admin import entries
 from storpool_ovirt.admin.entries import DISK, PREVIEW, SNAPSHOT, Entry, MappingSide, Sources, Thing
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import candidates, database_url, host_notes, journal, mapping
+from storpool_ovirt.engine import (
+    candidates,
+    database_url,
+    host_notes,
+    journal,
+    mapping,
+    reverts,
+)
 from storpool_ovirt.host import openers
 
 # A database that hangs must not keep the rest of the list from who waits for it.
@@ -83,19 +90,25 @@ def look(client: api.Client, known: MappingSide, root: str) -> Listing:
         {_global_id(each, by_name) for each in seen if each.client_id == here}
         for seen in (before, listed)
     )
+    # A volume that was reverted may have a link by the id that it had before, too.
+    also = {
+        kept: each.global_id
+        for each in objects
+        if (kept := names.kept_id(each.name)) is not None and kept != each.global_id
+    }
     sources = Sources(
         known=known,
         clients=clients,
         hosts=storpool_conf.host_names(root),
         sections=sections,
         here=here,
-        devices=host.devices,
+        devices=_by_present_id(host.devices, also),
         had=had,
         all_listed=host.all_listed,
     )
     things = {thing.global_id: thing for thing in _things(objects, known)}
     found = list(_entries(sources, things, listed, by_name))
-    strays = [host.devices[each] for each in sorted(host.devices.keys() - had - have)]
+    strays = [host.devices[each] for each in sorted(host.devices.keys() - had - have - also.keys())]
     return Listing(
         entries=tuple(sorted(found, key=_order)),
         strays=tuple(each for each in strays if each.is_there),
@@ -138,10 +151,11 @@ def selected(listing: Listing, client: str | None, uuid: str | None) -> Listing:
 
 
 def _things(objects: Iterable[api.Volume], known: MappingSide) -> Iterable[Thing]:
+    nodes = [record.node for record in known.records.values() if record.node.global_id]
+    living = {each.global_id: each for each in objects if not candidates.is_fleeting(each)}
+    moved = reverts.followed(nodes, living, known.location)
     rows = {
-        record.node.global_id: record.node
-        for record in known.records.values()
-        if record.node.global_id
+        moved[node.uuid].global_id if node.uuid in moved else node.global_id: node for node in nodes
     }
     for each in objects:
         node = rows.get(each.global_id)
@@ -164,6 +178,18 @@ def _is_ours(thing: api.Volume, uuid: str, known: MappingSide) -> bool:
     return names.is_ours(thing.tags, uuid, location) and (
         not known.location or candidates.is_named(thing)
     )
+
+
+def _by_present_id(
+    devices: Mapping[str, openers.Device], also: Mapping[str, str]
+) -> Mapping[str, openers.Device]:
+    """Return the devices by global id; one with two links is open by whichever it was opened."""
+    found = dict(devices)
+    for kept, global_id in also.items():
+        device, present = devices.get(kept), devices.get(global_id)
+        if device is not None and (present is None or device.open):
+            found[global_id] = device
+    return found
 
 
 def _kind(kind: str, uuid: str, disk: str) -> str:

@@ -6,19 +6,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, sharing
+from storpool_ovirt.cluster import api, identity, sharing
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database_url, journal, mapping
+from storpool_ovirt.engine import database_url, journal, mapping, reverts
 from storpool_ovirt.log import Log
 
 CORRELATION_ID = "shareable"
 
 
 class VolumeIds(NamedTuple):
-    """oVirt's id of a volume, and its global id where the mapping knows it."""
+    """oVirt's id of a volume, and what the mapping knows of it, if anything."""
 
     uuid: str
-    global_id: str | None
+    known: identity.Known | None
 
 
 def active(address: database_url.Database, deadline: Deadline, uuid: str) -> VolumeIds:
@@ -33,30 +33,30 @@ def active(address: database_url.Database, deadline: Deadline, uuid: str) -> Vol
         node = opened.node(uuid)
         if node is not None and node.uuid == node.root and node.active not in (None, uuid):
             node = opened.node(str(node.active))
+        known = reverts.known(node, opened.location) if node is not None else None
     if node is None:
         return VolumeIds(uuid, None)
     if node.kind != "volume":
         raise errors.Conflict(f"{node.kind} {uuid}", "is nothing that a VM writes", "name the disk")
     if node.state != mapping.LIVE:
         raise errors.NotFound("volume", node.uuid, "any more, or not yet")
-    return VolumeIds(node.uuid, node.global_id)
+    return VolumeIds(node.uuid, known)
 
 
 def found(client: api.Client, meant: VolumeIds, openstack_prefix: str) -> api.Volume:
-    """Return the volume that is meant, if it is oVirt's under this id; raise NotFound, Foreign."""
+    """Return the volume that is meant, if it is oVirt's under this id; raise NotFound, Foreign,
+    Conflict."""
     client.be_current()
-    wanted = [names.object_name(meant.uuid), names.cinder_name(meant.uuid, openstack_prefix)]
-    there = None
-    for address in [names.address(meant.global_id)] if meant.global_id else wanted:
-        try:
-            there = client.volume(address)
-        except errors.NotFound:
-            continue
-        break
-    if there is None:
+    try:
+        there = (
+            identity.find(client, meant.known)
+            if meant.known is not None
+            else _named(client, meant.uuid, openstack_prefix)
+        )
+    except errors.NotFound as error:
         raise errors.NotFound(
             "volume of oVirt's disk", meant.uuid, f"in the StorPool cluster at {client.address}"
-        )
+        ) from error
     owner = names.ovirt_id(there.name, there.tags, openstack_prefix)
     if owner != meant.uuid:
         whose = f"is {owner}'s by its tags" if owner else "is another owner's by its tags"
@@ -97,6 +97,13 @@ def unmark(client: api.Client, there: api.Volume, disk: str, log: Log, dry_run: 
 
 def _is_changed(dry_run: bool) -> str:
     return "would be changed" if dry_run else "was changed"
+
+
+def _named(client: api.Client, uuid: str, openstack_prefix: str) -> api.Volume:
+    try:
+        return client.volume(names.object_name(uuid))
+    except errors.NotFound:
+        return client.volume(names.cinder_name(uuid, openstack_prefix))
 
 
 def _check_one(client: api.Client, there: api.Volume, state: str) -> None:

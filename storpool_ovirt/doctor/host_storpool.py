@@ -181,7 +181,9 @@ def _matched(site: Site) -> tuple[Result, list[Attachment]]:
 def _compared(
     site: Site, found: config.HostSettings, asked: api.Client, listed: list[Attachment]
 ) -> Result:
-    here = _devices(site)
+    # An unnamed volume that was reverted has a link by the id of before, too.
+    kept = {names.kept_id(each.name) for each in listed}
+    here = _devices(site) - (kept - {each.global_id for each in listed})
     if here and any(each.global_id is None for each in listed):
         return checks.unknown("this StorPool does not tell the global ids of what is attached")
     clients: dict[int, set[str]] = defaultdict(set)

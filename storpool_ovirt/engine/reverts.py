@@ -27,21 +27,29 @@ LOOKS = 4
 
 def is_its_volume(there: api.Volume, node: mapping.Node, location: str) -> bool:
     """Return whether a volume is that of a row, also under another global id than the row's."""
-    if node.kind != "volume" or node.global_id is None or is_another(there, node):
+    if node.kind != "volume" or is_another(there, node):
         return False
-    known = identity.Known(
+    row = known(node, location)
+    return (
+        row is not None
+        and identity.judge(row, there).is_same
+        and names.cluster_of(there.global_id) == names.cluster_of(row.global_id)
+        and not candidates.is_fleeting(there)
+        and not candidates.wrong_tags(there, node, location)
+    )
+
+
+def known(node: mapping.Node, location: str) -> identity.Known | None:
+    """Return what a row tells of its object; None where that was never seen."""
+    if node.global_id is None:
+        return None
+    return identity.Known(
         node.kind,
         node.global_id,
         names.object_name(node.uuid),
         names.tags(node.uuid, location, node.root),
         node.visible_id or 0,
         node.first_id,
-    )
-    return (
-        identity.judge(known, there).is_same
-        and names.cluster_of(there.global_id) == names.cluster_of(node.global_id)
-        and not candidates.is_fleeting(there)
-        and not candidates.wrong_tags(there, node, location)
     )
 
 
