@@ -1,0 +1,89 @@
+"""tables.py: columns that older programs need not know are added at once, and programs of both ages
+work on the same tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs import reverts
+from rigs.disk_model import GIB
+from rigs.yard import CLONE, DISK, OTHER, Yard
+from storpool_ovirt import errors
+from storpool_ovirt.engine import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What a program from before the additions sends when it starts, and when it makes a row.
+OLD_START = """
+    SELECT pg_backend_pid(), version, location
+    FROM (SELECT) AS one LEFT JOIN storpool_ovirt.meta ON true
+"""
+OLD_ROW = """
+    INSERT INTO storpool_ovirt.node
+        (uuid, kind, root, source, size_bytes, state, global_id, connected, active, replaced,
+        correlation_id)
+    VALUES (%s, 'volume', %s, NULL, %s, 'live', %s, true, %s, NULL, 'old')
+"""
+
+
+@pytest.fixture
+def old(yard: Yard) -> Iterator[Yard]:
+    """Give an Engine whose tables are those of before the additions, with a disk in them."""
+    yard.verb("create", DISK, GIB)
+    yard.sql("ALTER TABLE storpool_ovirt.node DROP COLUMN visible_id, DROP COLUMN first_id")
+    yard.sql("ALTER TABLE storpool_ovirt.meta DROP COLUMN additions")
+    yield yard
+    yard.verb("create", OTHER, GIB)  # so that the next test has them, whatever this one did
+
+
+def additions(yard: Yard) -> tuple[int, int]:
+    """Return version and additions of the tables."""
+    [(version, added)] = yard.sql("SELECT version, additions FROM storpool_ovirt.meta")
+    return version, added
+
+
+def test_old_tables_get_them_by_the_next_verb(old: Yard) -> None:
+    """The rows stay, and have nothing in the new columns until their volumes are seen."""
+    old.verb("connection", DISK)
+    assert additions(old) == (len(tables.MIGRATIONS), len(tables.ADDITIONS))
+    [(visible_id, first_id)] = old.sql("SELECT visible_id, first_id FROM storpool_ovirt.node")
+    assert visible_id == old.ask(f"Volume/ovirt--{DISK}")[0]["visibleVolumeId"]
+    assert first_id is None
+
+
+def test_a_command_that_makes_nothing_says_so(old: Yard) -> None:
+    """The audit changes no tables: it names the version that it needs."""
+    with pytest.raises(errors.NotFound, match=f"of version {tables.VERSION}.*has version 3.0"):
+        old.report()
+    old.verb("connection", DISK)
+    assert old.report().findings == ()
+
+
+def test_an_older_program_works_beside_a_newer_one(old: Yard) -> None:
+    """It sees the version that it knows, its rows are as good as all, and what it does not write is
+    learnt by the next verb of a newer one."""
+    old.verb("connection", DISK)
+    [(_, version, location)] = old.sql(OLD_START)
+    assert (version, location) == (len(tables.MIGRATIONS), old.location)
+    made = old.by_hand(CLONE)
+    old.sql(OLD_ROW, CLONE, CLONE, GIB, made[1:], CLONE)
+    old.verb("snapshot", CLONE)
+    now = reverts.revert(old, made)
+    old.verb("extend", CLONE, 2 * GIB)
+    assert old.address(CLONE) == f"~{now}"
+    assert old.report().severity == "info"
+
+
+def test_tables_of_a_newer_program_with_more_added_are_taken(yard: Yard) -> None:
+    """Only a newer version is refused."""
+    yard.verb("create", DISK, GIB)
+    yard.sql("UPDATE storpool_ovirt.meta SET additions = additions + 1")
+    yard.verb("connection", DISK)
+    assert yard.report().findings == ()
+    yard.sql("UPDATE storpool_ovirt.meta SET additions = additions - 1, version = version + 1")
+    with pytest.raises(errors.DatabaseUnavailable, match="upgrade it"):
+        yard.verb("connection", DISK)
+    yard.sql("UPDATE storpool_ovirt.meta SET version = version - 1")
