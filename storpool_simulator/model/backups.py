@@ -152,6 +152,7 @@ def _take(
         tags=tags,
         bound=bound,
         stored_bytes=0,
+        has_file=False,
         delete_at=0,
         **values,
     )

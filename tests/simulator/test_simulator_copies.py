@@ -186,6 +186,18 @@ def test_copies_outlive_a_restart(tmp_path: Path) -> None:
         assert checksum(trio.far, f"~{remote_id}") == before
 
 
+def test_a_fetch_outlives_a_restart(tmp_path: Path) -> None:
+    """It has no data yet, whatever the snapshot has that it is a copy of."""
+    with opened_trio(tmp_path) as trio:
+        remote_id = on_its_way(trio)
+        trio.one.simulator.advance(MIB_SECONDS)
+        fetched(trio.one, remote_id)
+    with opened_trio(tmp_path) as trio:
+        assert recovering(trio.one) == {remote_id}
+        trio.one.simulator.advance(MIB_SECONDS)
+        assert content(trio.one, f"~{remote_id}", 4) == b"then"
+
+
 def test_half_of_a_backup_is_mended_at_a_start(tmp_path: Path) -> None:
     """A death between the writes of two clusters leaves no copy without a source, and no base for
     a backup that nobody makes: neither was promised to anyone."""

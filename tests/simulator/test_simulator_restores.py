@@ -136,6 +136,32 @@ def test_a_volume_from_remote_takes_its_snapshot_along(trio: Trio, remote_id: st
     assert f"~{remote_id}" not in trio.one.names()
 
 
+def test_what_storpools_smoke_test_does(trio: Trio) -> None:
+    """It looks for the backup by the volume's name, and waits for the copy neither before it
+    exports it nor before it deletes it [sptest]."""
+    slow(trio)
+    trio.one.create("v", size=MIB, template="hdd")
+    api = binding(trio.one)
+    (location,) = api.locationsList()["locations"]
+    api.volumeBackup({"volume": "v", "location": location.name})
+    assert api.snapshotsRemoteList()["snapshots"] == []
+    trio.one.simulator.advance(MIB_SECONDS)
+    (seen,) = [one for one in api.snapshotsRemoteList()["snapshots"] if one.name == "v"]
+    api.snapshotFromRemote(
+        {
+            "name": "restored",
+            "remoteId": seen.remoteId,
+            "remoteLocation": location.name,
+            "template": "hdd",
+        }
+    )
+    api.snapshotExport({"snapshot": "restored", "location": location.name})
+    api.snapshotUnexport({"snapshot": "restored", "location": location.name})
+    api.snapshotDelete("restored")
+    trio.one.simulator.advance(MIB_SECONDS)
+    assert all(one.globalId != seen.remoteId for one in api.snapshotsList())
+
+
 @pytest.mark.parametrize(
     ("query", "change", "name"),
     [
