@@ -216,6 +216,34 @@ def test_a_vm_is_taken_back(beside: Yard) -> None:
     assert set(yard.see().rows) >= {DISK, OTHER, snapshot}
 
 
+@pytest.mark.parametrize("identity", ["unnamed", "keep"])
+def test_a_vm_is_taken_back_again_and_again(yard: Yard, tmp_path: Path, identity: str) -> None:
+    """T76: whatever global ids the reverts give, each verb finds its disk, VolumeCare its VM, and
+    the audit tells the backups of both, from before and after."""
+    yard.simulator.switches.set({"revert_identity": identity, "linger": "0"})
+    for disk in (DISK, OTHER):
+        yard.verb("create", disk, GIB)
+        tag(yard, disk)
+    players.begin(yard.simulator, tmp_path, TOKEN)
+    snapshot = yard.verb("snapshot", DISK)
+    first = {disk: _gid(yard, disk) for disk in (DISK, OTHER)}
+    for number in range(3):
+        backup = notes.read(way(yard)).of(f"cvm={VM}")[number]
+        reverts.revert(way(yard), f"cvm={VM}", backup.create_ts)
+        hour(yard)
+        assert set(yard.see().rows) == {DISK, OTHER, snapshot}
+        yard.verb("delete", yard.verb("preview", snapshot))
+        yard.verb("extend", OTHER, (2 + number) * GIB)
+        yard.verb("remove", yard.verb("snapshot", OTHER))
+    yard.reconcile()
+    all_is_well(yard)
+    assert (first == {disk: _gid(yard, disk) for disk in (DISK, OTHER)}) == (identity != "all")
+    told = {each.disk: each.what for each in yard.report().findings}
+    assert all(any(address in what for what in told.values()) for address in theirs(yard))
+    yard.verb("delete", OTHER)
+    assert set(yard.see().rows) == {DISK, snapshot}
+
+
 def test_they_are_told_of_an_older_release(beside: Yard) -> None:
     """T76: where StorPool does not tell of what a snapshot was made, it is known by the volume that
     stands on it; where it cannot tell the space, nothing is told of it."""
