@@ -216,7 +216,7 @@ def test_a_vm_is_taken_back(beside: Yard) -> None:
     assert set(yard.see().rows) >= {DISK, OTHER, snapshot}
 
 
-@pytest.mark.parametrize("identity", ["unnamed", "keep"])
+@pytest.mark.parametrize("identity", ["unnamed", "all", "keep"])
 def test_a_vm_is_taken_back_again_and_again(yard: Yard, tmp_path: Path, identity: str) -> None:
     """T76: whatever global ids the reverts give, each verb finds its disk, VolumeCare its VM, and
     the audit tells the backups of both, from before and after."""
