@@ -261,9 +261,10 @@ def _number(cluster_id: str) -> int:
     """Return the number of a further cluster: always the same for its id.
 
     Its clients are counted from there, and so are the numbers of its objects: as they move between
-    clusters, no two of these may give one a number that the other gave.
+    clusters, no two of these may give one a number that the other gave. Those of two locations may
+    have the same last part.
     """
-    return 1 + int(cluster_id.split(".")[1], 36) % (1 << 20)
+    return 1 + int(cluster_id.replace(".", ""), 36) % (1 << 20)
 
 
 def _check_distinct(federation: Federation) -> None:

@@ -295,6 +295,11 @@ _ALL = (
         "MultiCluster/VolumeCreate from an object of another cluster: made there, or refused",
     ),
     _choice(
+        "remote_multicluster",
+        ("take", "refuse"),
+        "RemoteCommand/<name>/MultiCluster/: sent by [addon mc], not supported by [cloudstack-dr]",
+    ),
+    _choice(
         "mc_group",
         ("refuse", "split"),
         "a MultiCluster/ group over two clusters: refused, or a group in each",

@@ -221,6 +221,9 @@ class Application:
         return query
 
     def _has_form(self, query: calls.Query, target: _Target) -> bool:
+        is_both = target.cluster is not None and target.multi_cluster
+        if is_both and self._cluster.switches["remote_multicluster"] == "refuse":
+            return False
         if target.all_clusters:
             return query.name in calls.ALL_CLUSTERS
         if not target.multi_cluster:

@@ -17,6 +17,7 @@ EXPECTED = {
     "bridge_down_error": {"multiCluster": "multiCluster False", "notReady": "notReady True"},
     "mc_unreachable": {"error": "multiCluster multiCluster", "omit": "ok objectDoesNotExist"},
     "mc_create_from": {"owner": "loc.b", "refuse": "invalidParam"},
+    "remote_multicluster": {"take": "ok", "refuse": "unknownQuery"},
     "mc_group": {"refuse": "invalidParam", "split": "ok"},
     "move_template": {"refuse": "objectDoesNotExist", "drop": "ok ''"},
     "mc_generation": {"asked": "asked", "owner": "owner"},
@@ -58,6 +59,15 @@ def _mc_create_from(trio: Trio) -> str:
         return result
     (child,) = trio.one.get("MultiCluster/Volume/child")
     return str(child["clusterId"])
+
+
+@scene
+def _remote_multicluster(trio: Trio) -> str:
+    """Either of the two works alone."""
+    trio.two.create("v")
+    trio.one.get("RemoteCommand/two/Volume/v")
+    trio.one.get("MultiCluster/Volume/v")
+    return outcome(lambda: trio.one.get("RemoteCommand/two/MultiCluster/Volume/v"))
 
 
 @scene

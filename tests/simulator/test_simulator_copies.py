@@ -23,7 +23,7 @@ from copies_rig import (
     remote_ids,
     slow,
 )
-from simulator_fixtures import LIMIT_SECONDS, TOKEN, Caller, content, fill
+from simulator_fixtures import LIMIT_SECONDS, TOKEN, Caller, content, fill, opened_peer
 
 from storpool_simulator.model import copies
 
@@ -264,3 +264,16 @@ def test_time_passes_for_all_clusters(trio: Trio) -> None:
     trio.two.control("POST", "clock", {"advance": 60})
     after = [peer.control("GET", "clock")["now"] for peer in (trio.one, trio.two, trio.far)]
     assert after == [now + 60 for now in before]
+
+
+def test_numbers_are_given_out_once(tmp_path: Path) -> None:
+    """Also by clusters of two locations whose last parts are the same: a backup's visible id is
+    nobody else's where it goes."""
+    places = {"two": "loc.c", "far": "rem.c", "farther": "pol.c"}
+    with opened_peer(tmp_path, cluster_id="loc.a", cluster_name="one", clusters=places) as one:
+        given = {"one": one.simulator, **one.simulator.others}
+        numbers = [
+            Caller(each.host, each.port).create("v", size=MIB).split(".")[-1]
+            for each in given.values()
+        ]
+    assert len(set(numbers)) == len(numbers)
