@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, NamedTuple
 
 from storpool_ovirt import documents, errors, names, option_values, rights, storpool_conf, text
@@ -113,7 +113,7 @@ OPTIONS = (
         option_values.boolean,
         None,
         "false",
-        "true where several clusters form one name space",
+        "true where several clusters form one name space; hosts need SP_OVIRT_MULTICLUSTER=1 then",
     ),
     Option(
         "sp_cluster_id",
@@ -295,7 +295,22 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
             "is not a client id",
             f"give 1 to {names.CLIENT_ID_MAX}",
         )
-    return HostSettings(Api(*values), client_id, storpool_conf.openstack_prefix(conf))
+    api = Api(*values)
+    if storpool_conf.is_multicluster(conf):
+        api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
+    return HostSettings(api, client_id, storpool_conf.openstack_prefix(conf))
+
+
+def _own_cluster(conf: Mapping[str, str], root: str) -> str:
+    """Return the id of this host's cluster: of several, others' clients have the same numbers."""
+    own = conf.get("SP_CLUSTER_ID", "")
+    if not names.CLUSTER_ID.match(own):
+        raise errors.ConfigError(
+            f"SP_CLUSTER_ID in {root}{storpool_conf.FILE}",
+            f"is missing or no cluster id, and {storpool_conf.MULTICLUSTER_KEY} is set",
+            "set it, as StorPool's tools do",
+        )
+    return own
 
 
 def _check_there(root: str) -> None:

@@ -22,6 +22,8 @@ ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 # What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
 OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 OPENSTACK_PREFIX = "os"
+# Of ours: no key of StorPool's own says that the clusters of a location have one name space.
+MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
 
 # Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
 # the blank and the tab are blank, but at the end of a value and of a section's name all that
@@ -146,6 +148,11 @@ def is_there(root: str = "") -> bool:
 def openstack_prefix(keys: Mapping[str, str]) -> str:
     """Return what the names of Cinder's volumes begin with, by storpool.conf's effective keys."""
     return keys.get(OPENSTACK_PREFIX_KEY) or OPENSTACK_PREFIX
+
+
+def is_multicluster(keys: Mapping[str, str]) -> bool:
+    """Return whether this host's cluster is one of several with one name space: our own key."""
+    return keys.get(MULTICLUSTER_KEY, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 def client_id(host: str, root: str = "") -> str | None:

@@ -290,6 +290,11 @@ _ALL = (
         "a MultiCluster/ call while a cluster can not be reached: an error, or it is left out",
     ),
     _choice(
+        "mc_detach_all",
+        ("all", "asked"),
+        "`detach: all` of a MultiCluster/ call: clients of all clusters [cs], or of the asked one",
+    ),
+    _choice(
         "mc_create_from",
         ("owner", "refuse"),
         "MultiCluster/VolumeCreate from an object of another cluster: made there, or refused",

@@ -44,7 +44,7 @@ def _held(
                 cause=f"client {each.client_id} has it attached and is down",
                 mend=(
                     f"bring the host with SP_OURID={each.client_id} back; if it is lost for good,"
-                    f" make sure that it is off, then storpool-ovirt fence-host {each.client_id}"
+                    f" make sure that it is off, then {_fence(each.client_id)}"
                 ),
             )
     if len([each for each in held if each.access_mode == "rw"]) > 1:
@@ -62,6 +62,14 @@ def _held(
                 " where it is closed"
             ),
         )
+
+
+def _fence(client_id: int) -> str:
+    """Return the command that takes everything from a client; it is given in its own cluster."""
+    command = f"storpool-ovirt fence-host {int(client_id)}"
+    if isinstance(client_id, api.RemoteClient):
+        return f"{command} with sp_cluster_id={client_id.cluster_id}"
+    return command
 
 
 def _inactive(view: survey.View, node: mapping.Node, what: str, where: str, active: str) -> Finding:

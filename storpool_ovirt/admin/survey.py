@@ -8,7 +8,7 @@ said of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -248,6 +248,9 @@ def look(work: tree.Work, here: bool = True) -> View:
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
     clients = {each.client_id: each.status for each in work.client.clients()}
+    for cluster_id in sorted(_other_clusters(attachments)):
+        for each in work.client.pinned_to(cluster_id).clients():
+            clients[api.RemoteClient(each.client_id, cluster_id)] = each.status
     records, operations = _database(work)
     busy = _busy(before, (records, operations))
     records, drifted = _followed(records, things, work.mapping.location)
@@ -273,6 +276,12 @@ def look(work: tree.Work, here: bool = True) -> View:
         own=own,
     )
     return replace(view, freed=_freed(work)) if view.kept or view.beneath else view
+
+
+def _other_clusters(attachments: Sequence[api.Attachment]) -> set[str]:
+    """Return the ids of the clusters whose clients, and not ours, have something attached."""
+    clients = (each.client_id for each in attachments)
+    return {each.cluster_id for each in clients if isinstance(each, api.RemoteClient)}
 
 
 def _freed(work: tree.Work) -> Mapping[str, int]:

@@ -14,12 +14,29 @@ from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors
-from storpool_ovirt.cluster import calls, replies
-from storpool_ovirt.cluster.replies import DOWN, Attachment, ClientStatus, Pair, Template, Volume
+from storpool_ovirt.cluster import calls, replies, several
+from storpool_ovirt.cluster.replies import (
+    DOWN,
+    Attachment,
+    ClientStatus,
+    Pair,
+    RemoteClient,
+    Template,
+    Volume,
+)
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS, Limits
 
-__all__ = ["DOWN", "Attachment", "Client", "ClientStatus", "Pair", "Template", "Volume"]
+__all__ = [
+    "DOWN",
+    "Attachment",
+    "Client",
+    "ClientStatus",
+    "Pair",
+    "RemoteClient",
+    "Template",
+    "Volume",
+]
 
 # Where the barrier is written: one key of a bucket of the key-value store that is ours alone
 # (`storpool.sptypes`, KeyValueBucketSetDesc).
@@ -151,8 +168,25 @@ class Client(calls.Calls):
         )
 
     def snapshot_update(self, address: str, body: Mapping[str, object]) -> None:
-        """Change a snapshot (`SnapshotUpdateDesc`, absolute values only)."""
-        self._ask("snapshot", "snapshotUpdate", address, (address, body))
+        """Change a snapshot (`SnapshotUpdateDesc`, absolute values only).
+
+        The binding has no form of it for several clusters, so its owner is asked; who that is may
+        change just now.
+        """
+        for attempt in range(LOOKS_AGAIN + 1):
+            owner = self._owner(address) if self._settings.multicluster else self
+            try:
+                owner._ask("snapshot", "snapshotUpdate", address, (address, body))
+            except errors.NotFound:
+                if owner is self or attempt == LOOKS_AGAIN:
+                    raise
+            else:
+                return
+
+    def _owner(self, address: str) -> Client:
+        """Return the client of the cluster that has a snapshot."""
+        cluster_id = self.snapshot(address).cluster_id
+        return self if cluster_id is None else self.pinned_to(cluster_id)
 
     def group_snapshot(self, body: Mapping[str, object], what: str) -> dict[str, str]:
         """Snapshot several volumes at one moment (`GroupSnapshotsSpec`); all of them or none.
@@ -161,18 +195,31 @@ class Client(calls.Calls):
 
         Returns the global id of each new snapshot by that of its volume.
         """
+        if self._settings.multicluster:
+            self._check_one_owner(body, what)
         data = self._ask("volume", "snapshotCreateGroup", what, (body,), repeat=False)
         return self._read("snapshotCreateGroup", replies.group, data)
 
+    def _check_one_owner(self, body: Mapping[str, Any], what: str) -> None:
+        """Raise Conflict when the volumes of a group live in several clusters: what StorPool makes
+        of that is not documented, and two groups are not one moment."""
+        owners = {self.volume(each["volume"]).cluster_id for each in body["volumes"]}
+        if len(owners) > 1:
+            raise errors.Conflict(
+                what,
+                f"would be of volumes in clusters {' and '.join(sorted(map(str, owners)))}",
+                "bring them to one cluster first: only there a group is one moment",
+            )
+
     def volumes(self) -> list[Volume]:
         """Return all volumes of the cluster (`VolumesList`)."""
-        return self._list("cluster", "volumesList", (), lambda raw: replies.volume("volume", raw))
+        listed = self._complete("volumesList", lambda raw: replies.volume("volume", raw))
+        return replies.owners(listed)
 
     def snapshots(self) -> list[Volume]:
         """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`)."""
-        return self._list(
-            "cluster", "snapshotsList", (), lambda raw: replies.volume("snapshot", raw)
-        )
+        listed = self._complete("snapshotsList", lambda raw: replies.volume("snapshot", raw))
+        return replies.owners(listed)
 
     def snapshot_spaces(self) -> dict[str, int]:
         """Return how many bytes a delete of each snapshot would free (`SnapshotsSpace`), by global
@@ -180,8 +227,12 @@ class Client(calls.Calls):
         return dict(self._list("cluster", "snapshotsSpace", (), replies.space))
 
     def attachments(self) -> list[Attachment]:
-        """Return all attachments of the cluster (`AttachmentsList`)."""
-        return self._list("cluster", "attachmentsList", (), replies.attachment)
+        """Return all attachments of the cluster (`AttachmentsList`).
+
+        With several clusters they are those of all; other clusters' clients are `RemoteClient`.
+        """
+        listed = self._complete("attachmentsList", replies.attachment)
+        return [each.seen_from(self._settings.cluster_id) for each in listed]
 
     def reassign(
         self,
@@ -194,8 +245,20 @@ class Client(calls.Calls):
         new generation.
 
         `attach_timeout` is in seconds; the generation is 0 where StorPool gives none. `what`
-        names the objects, each with its kind.
+        names the objects, each with its kind. What is taken from other clusters' clients is asked
+        of their clusters, in a request for each, after ours.
         """
+        mine, others = several.by_cluster(items)
+        generation = self._reassign(mine, attach_timeout, what, repeat) if mine else 0
+        for cluster_id, theirs in others.items():
+            self.pinned_to(cluster_id)._reassign(theirs, attach_timeout, what, repeat)
+        return generation
+
+    def _reassign(
+        self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str, repeat: bool
+    ) -> int:
+        if self._settings.multicluster:
+            items = [several.kept_there(item) for item in items]
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
         try:
             data = self._ask("", "volumesReassignWait", what, (body,), repeat)
@@ -256,6 +319,48 @@ class Client(calls.Calls):
                 # The first time in a cluster.  Making the bucket is a write like any other.
                 self.bucket_create(BUCKET)
 
+    def _complete(self, method: str, parse: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+        """Return a list of the cluster; of several, only when each of them has answered."""
+        listed = self._list("cluster", method, (), parse)
+        self._check_all_answer()
+        return listed
+
+    def _check_all_answer(self) -> None:
+        """Raise ApiUnavailable while one of several clusters does not answer.
+
+        It is not documented whether a `MultiCluster/` call tells so: what it does not find may
+        live there. A release that does not know the question has to be believed.
+        """
+        if not self._settings.multicluster:
+            return
+        try:
+            data = self._ask("cluster", "allClusters", "", ())
+        except (errors.Rejected, errors.NotFound):
+            return
+        silent = self._read("allClusters", replies.silent_clusters, data)
+        if silent:
+            why = f"not every cluster answers ({', '.join(silent)})"
+            raise self._unavailable("allClusters", why, ambiguous=False)
+
+    def elsewhere(self, kind: str, address: str) -> str | None:
+        """Return the other cluster in which an object lives that is not here, None for nowhere.
+
+        It is for a domain of one cluster: one that somebody moved to another cluster is not gone.
+        """
+        settings = replace(self._settings, multicluster=True)
+        space = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
+        method = "volumeList" if kind == "volume" else "snapshotList"
+        try:
+            found = space._only(kind, method, address)
+        except errors.NotFound:
+            space._check_all_answer()
+            return None
+        except errors.Rejected:  # a release that has no several clusters
+            return None
+        finally:
+            self.calls += space.calls
+        return found.cluster_id
+
     def _one(self, kind: str, method: str, address: str) -> Volume:
         return self._by_key(lambda: self._only(kind, method, address))
 
@@ -280,6 +385,7 @@ class Client(calls.Calls):
             self.pause(attempt)
             with contextlib.suppress(errors.NotFound):
                 return ask()
+        self._check_all_answer()
         raise missing
 
     def _only(self, kind: str, method: str, address: str) -> Volume:

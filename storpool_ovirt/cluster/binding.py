@@ -18,6 +18,10 @@ from typing import Any
 from storpool_ovirt import config
 from storpool_ovirt.cluster import replies, wire
 
+# What is asked of all clusters at once to hear whether each of them answers: the smallest of the
+# queries that others send so (CloudStack's plugin and OpenNebula's add-on of StorPool).
+ALL_CLUSTERS = "MultiCluster/AllClusters/VolumeTemplatesStatus"
+
 
 def load() -> types.ModuleType:
     """Return `storpool.spapi`, loaded without `confget`.
@@ -52,6 +56,15 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
         seconds = 0.0
         generation = 0
+
+        def allClusters(  # noqa: N802  as the binding's own methods, which lack it
+            self,
+            clusterName: str | None = None,  # noqa: N803
+            returnRawAPIData: bool = True,  # noqa: N803, ARG002
+        ) -> Any:
+            return self("GET", False, ALL_CLUSTERS, clusterName=clusterName)
+
+        allClusters.spDoc = types.SimpleNamespace(method="GET")  # type: ignore[attr-defined]
 
         def __call__(  # what all of the binding's methods call; the names are its own
             self,

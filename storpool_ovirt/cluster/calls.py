@@ -24,6 +24,8 @@ from storpool_ovirt.limits import LIMITS, Limits
 PROOF = "servicesList"
 # Of StorPool's words in an error: far more than anybody reads, and little enough to be searched for
 # secrets at once.
+# StorPool's word for a cluster that it cannot reach: that says nothing about what is there.
+NO_CLUSTER = "multiCluster"
 WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
@@ -108,8 +110,11 @@ class Calls:
         self._patience_seconds = seconds
 
     def check_cluster(self, global_id: str, name: str) -> None:
-        """Raise WrongCluster when an object does not live in the pinned cluster; ask nobody."""
-        pinned = self._settings.cluster_id
+        """Raise WrongCluster when an object does not live in the pinned cluster; ask nobody.
+
+        With several clusters in one name space the id tells only where it was made.
+        """
+        pinned = None if self._settings.multicluster else self._settings.cluster_id
         if pinned is not None and names.cluster_of(global_id) != pinned:
             raise errors.WrongCluster(
                 name,
@@ -152,7 +157,7 @@ class Calls:
             self._check_age(method, reads)
         except self._binding.ApiError as error:
             self._check_age(method, reads)
-            if error.transient is True:
+            if error.transient is True or error.name == NO_CLUSTER:
                 words = f"{_cut(error.name)}: {_cut(error.desc)}"
                 raise self._unavailable(method, words, ambiguous=True) from error
             if pinned and method != PROOF:

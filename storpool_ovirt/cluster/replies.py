@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storpool_ovirt import names
@@ -29,6 +29,41 @@ class OddReply(ValueError):
     """A part of a reply is missing or is not what it should be."""
 
 
+class RemoteClient(int):
+    """A client of another cluster of the name space: its number means another host here.
+
+    It equals no client of ours, and goes to StorPool only in requests to its own cluster.
+    """
+
+    cluster_id: str
+
+    def __new__(cls, number: int, cluster_id: str) -> RemoteClient:
+        """Make one of its number there and its cluster."""
+        made = super().__new__(cls, number)
+        made.cluster_id = cluster_id
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteClient) and (int(self), self.cluster_id) == (
+            int(other),
+            other.cluster_id,
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((int(self), self.cluster_id))
+
+    def __str__(self) -> str:
+        return f"{int(self)} of cluster {self.cluster_id}"
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+
 @dataclass(frozen=True)
 class Volume:
     """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`,
@@ -40,6 +75,8 @@ class Volume:
     `goes_at` is when StorPool deletes a snapshot by itself, in seconds since 1970; 0 is never.
     Of what a snapshot was made `made_from` is the global id at that time, `made_from_serial` the
     visible id, 0 where that is not told.
+    `cluster_id` is where it lives, as far as StorPool tells (only with several clusters);
+    `owned_elsewhere`: this is the source of a move, or a copy of what another cluster owns.
     """
 
     kind: str
@@ -57,6 +94,8 @@ class Volume:
     first_id: str | None = None
     goes_at: float = 0.0
     made_from_serial: int = 0
+    cluster_id: str | None = None
+    owned_elsewhere: bool = False
 
     def was_made_of(self, source: Volume) -> bool:
         """Return whether this is a snapshot of that volume, whichever global id it had then."""
@@ -74,12 +113,22 @@ class Volume:
 
 @dataclass(frozen=True)
 class Attachment:
-    """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`)."""
+    """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`).
+
+    `cluster_id` is the client's, told only with several clusters.
+    """
 
     name: str
     global_id: str | None
     client_id: int
     access_mode: str
+    cluster_id: str | None = None
+
+    def seen_from(self, cluster_id: str | None) -> Attachment:
+        """Return it with the client as this cluster's, or as another one's."""
+        if self.cluster_id in (None, cluster_id):
+            return self
+        return replace(self, client_id=RemoteClient(self.client_id, str(self.cluster_id)))
 
     def is_of(self, global_id: str, name: str | None) -> bool:
         """Return whether this is an attachment of that object.
@@ -220,7 +269,35 @@ def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         first_id=global_id(raw, "preservedGlobalId", None),
         goes_at=float(number(raw, "targetDeleteDate", 0)),
         made_from_serial=number(raw, "createdFromVisibleVolumeId", 0),
+        cluster_id=_cluster_id(raw),
+        owned_elsewhere=bool(raw.get("volumeMoveSource")) or raw.get("mcState") == "slaveCopy",
     )
+
+
+def owners(listed: Sequence[Volume]) -> list[Volume]:
+    """Return each object once: what moves is listed by two clusters, and its owner counts.
+
+    A source or a copy whose owner is not listed stays: it exists, whoever answers for it.
+    """
+    owned = {(each.kind, each.global_id) for each in listed if not each.owned_elsewhere}
+    return [
+        each
+        for each in listed
+        if not each.owned_elsewhere or (each.kind, each.global_id) not in owned
+    ]
+
+
+def silent_clusters(raw: object) -> list[str]:
+    """Return the clusters that did not answer a call to all of them (`AllClusters/`), and why.
+
+    CloudStack's plugin of StorPool reads the same: a row has `response`, or `error`.
+    """
+    return [
+        f"{text(row, 'clusterName', '') or text(row, 'clusterId', '')}:"
+        f" {text(part(row, 'error'), 'name', '')}"
+        for row in entries(mapping(raw).get("clusters"))
+        if "response" not in row
+    ]
 
 
 def space(raw: Mapping[str, Any]) -> tuple[str, int]:
@@ -234,7 +311,11 @@ def attachment(raw: Mapping[str, Any]) -> Attachment:
     if mode not in ("rw", "ro"):
         raise OddReply("rights are neither rw nor ro")
     return Attachment(
-        text(raw, "volume"), global_id(raw, "globalId", None), number(raw, "client", least=1), mode
+        text(raw, "volume"),
+        global_id(raw, "globalId", None),
+        number(raw, "client", least=1),
+        mode,
+        _cluster_id(raw),
     )
 
 
@@ -279,6 +360,13 @@ def group(raw: object) -> dict[str, str]:
         kept = names.kept_id(text(each, "volume", ""))
         made.update(dict.fromkeys((kept, str(global_id(each, "volumeGlobalId"))), snapshot))
     return {volume: snapshot for volume, snapshot in made.items() if volume is not None}
+
+
+def _cluster_id(raw: Mapping[str, Any]) -> str | None:
+    value = text(raw, "clusterId", "")
+    if value and not names.CLUSTER_ID.match(value):
+        raise OddReply("clusterId is none")
+    return value or None
 
 
 def _tags(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -151,6 +151,7 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     as a pinned domain always does; where it does not answer to that, this API has to show something
     else of it.
     """
+    _check_not_moved(work, node)
     if work.domain.api.cluster_id is not None:
         return
     cluster = names.cluster_of(tree.global_id(node))
@@ -173,6 +174,20 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
         " to be that one's",
         "correct sp_api_http_host; with sp_cluster_id the domain is pinned to its cluster",
     )
+
+
+def _check_not_moved(work: tree.Work, node: mapping.Node) -> None:
+    """Raise WrongCluster where somebody moved a node's object to another cluster of the name space:
+    a domain of one cluster does not see it there."""
+    if work.domain.api.multicluster:
+        return  # what it asks, it asks of all
+    where = work.client.elsewhere(node.kind, names.address(tree.global_id(node)))
+    if where is not None:
+        raise errors.WrongCluster(
+            f"{node.kind} {node.uuid}",
+            f"lives in StorPool cluster {where}, and the domain has no sp_multicluster",
+            "move it back, or add the domain with sp_multicluster",
+        )
 
 
 def _replaced(node: mapping.Node, there: api.Volume) -> errors.Conflict:

@@ -137,10 +137,28 @@ def _take(
             client=each.client_id,
             by=host.client_id,
         )
+    remote = [each for each in lost if isinstance(each.client_id, api.RemoteClient)]
+    if remote:
+        _take_elsewhere(client, targets)
     check_alone(client, host, targets)
     wait_for_clients(client, host, generation, {each.client_id for each in lost}, limit)
     for target in targets:
         devices.wait_for_device(host, target.global_id)
+
+
+def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -> None:
+    """Take what other clusters' clients still have: whether `detach: all` is meant for them too is
+    not documented."""
+    left = client.attachments()
+    items = [
+        force.torn_off(target, [each.client_id])
+        for target in targets
+        for each in held_of([target], left)
+        if isinstance(each.client_id, api.RemoteClient)
+    ]
+    if items:
+        # Without a wait of StorPool's: who has to know of it is waited for by us
+        client.reassign(items, 0, force.some(targets), repeat=False)
 
 
 def _request(
@@ -241,9 +259,14 @@ def wait_for_clients(
     StorPool may have waited for them itself; whether it does differs, so it is asked all the same.
     The `limit` is one that began before the request, else from now. Raises DeadlineExceeded when
     a loser does not. Other clients may have lost a disk in a start that was refused; the wait for
-    them is short.
+    them is short. Another cluster's clients are asked for there.
     """
     limit = limit or host.deadline.within(host.limits.loser_seconds)
+    remote = [each for each in losers if isinstance(each, api.RemoteClient)]
+    for cluster_id in sorted({each.cluster_id for each in remote}):
+        there = {int(each) for each in remote if each.cluster_id == cluster_id}
+        wait_for_clients(client.pinned_to(cluster_id), host, 0, there, limit)
+    losers = losers.difference(remote)
     for waited in _polls(host, limit):
         # What comes later need not be waited for: in a busy cluster there is always something.
         behind, generation = force.behind(client, generation)

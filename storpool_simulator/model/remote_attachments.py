@@ -88,7 +88,9 @@ class _Request:
         for cluster, one in attached:
             is_named = cluster is asked and one.client_id in (item.detach or ())
             is_kept = cluster is asked and one.client_id in kept
-            if (item.detach is None or is_named) and not is_kept:
+            everywhere = asked.switches["mc_detach_all"] == "all"
+            is_meant = item.detach is None and (everywhere or cluster is asked)
+            if (is_meant or is_named) and not is_kept:
                 self._leave(cluster, entry, one, force=item.force)
 
     def _bring(self, item: requests.Reassign, owner: Cluster, entry: Entry) -> None:

@@ -211,17 +211,22 @@ def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
 
 def test_a_domain_of_several_clusters_compares_nothing() -> None:
     """Generations of different clusters cannot be compared, so no answer is taken for old."""
-    with answering([of(700, OK), of(3, ok([]))]) as server:
+    all_answer = ok({"clusters": [{"clusterId": "abcd.e", "response": {"data": []}}]})
+    with answering([of(700, OK), of(3, ok([])), of(2, all_answer)]) as server:
         there = client(server.port, Clock(), multicluster=True)
         there.volume_delete("~abcd.e.1")
         there.be_current()
         assert there.attachments() == []
-    assert paths(server) == ["MultiCluster/VolumeDelete/~abcd.e.1", "MultiCluster/AttachmentsList"]
+    assert paths(server) == [
+        "MultiCluster/VolumeDelete/~abcd.e.1",
+        "MultiCluster/AttachmentsList",
+        "MultiCluster/AllClusters/VolumeTemplatesStatus",
+    ]
 
 
 def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
-    """T55: where there is no barrier, "does not exist" is believed when it was said several
-    times."""
+    """T55: where there is no barrier, "does not exist" is believed when it was said several times,
+    and every cluster answers; where that question is not known, too."""
     missing, time = refusal("objectDoesNotExist"), Clock()
     with answering([missing, missing, ok([VOLUME])]) as server:
         assert (
@@ -229,4 +234,4 @@ def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
         )
     with answering([missing]) as server, pytest.raises(errors.NotFound):
         client(server.port, time, multicluster=True).volume("ovirt--x")
-    assert len(server.requests) == 1 + api.LOOKS_AGAIN
+    assert len(server.requests) == 1 + api.LOOKS_AGAIN + 1

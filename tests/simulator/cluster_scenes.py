@@ -16,6 +16,7 @@ EXPECTED = {
     **copy_scenes.EXPECTED,
     "bridge_down_error": {"multiCluster": "multiCluster False", "notReady": "notReady True"},
     "mc_unreachable": {"error": "multiCluster multiCluster", "omit": "ok objectDoesNotExist"},
+    "mc_detach_all": {"all": "", "asked": "loc.b"},
     "mc_create_from": {"owner": "loc.b", "refuse": "invalidParam"},
     "remote_multicluster": {"take": "ok", "refuse": "unknownQuery"},
     "mc_group": {"refuse": "invalidParam", "split": "ok"},
@@ -46,6 +47,19 @@ def _mc_unreachable(trio: Trio) -> str:
     listed = outcome(lambda: trio.one.get("MultiCluster/VolumesList"))
     looked = outcome(lambda: trio.one.get("MultiCluster/Volume/x"))
     return f"{listed} {looked}"
+
+
+@scene
+def _mc_detach_all(trio: Trio) -> str:
+    """A volume that clients of two clusters have."""
+    trio.one.create("v")
+    trio.one.reassign({"volume": "v", "rw": [1]})
+    item = {"volume": "v", "rw": [3], "mcMode": "export"}
+    trio.two.post("MultiCluster/VolumesReassignWait", {"reassign": [item]})
+    taken = {"reassign": [{"volume": "v", "detach": "all"}]}
+    trio.one.post("MultiCluster/VolumesReassignWait", taken)
+    left = trio.one.get("MultiCluster/AttachmentsList")
+    return " ".join(str(one["clusterId"]) for one in left)
 
 
 @scene
