@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_simulator import errors
 from storpool_simulator.api import views
+from storpool_simulator.api.slices import Rows
 from storpool_simulator.model import copies, disks, groups, maintenance, requests
 from storpool_simulator.model.objects import Entry, PlacementGroup
 
@@ -172,8 +173,8 @@ def _balanced(entry: Entry) -> View:
     }
 
 
-def _all_balanced(call: Call) -> list[View]:
-    return [_balanced(entry) for entry in call.cluster.catalog.entries]
+def _all_balanced(call: Call) -> Rows:
+    return Rows(map(_balanced, views.entries(call.cluster.picture())))
 
 
 def _disk_sets(entry: Entry) -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from storpool_simulator.api.slices import Rows
 from storpool_simulator.model import exports, fields, neighbours
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.exports import Seen
@@ -14,44 +15,46 @@ View = dict[str, Any]
 
 def export_list(cluster: Cluster) -> View:
     """Return the reply of ExportsList."""
+    then = cluster.picture()
     return {
-        "exports": [
+        "exports": Rows(
             _export(
-                cluster.catalog.entries.rows[one.global_id],
-                neighbours.location_name(cluster, one.location_id),
+                then.catalog.entries.rows[one.global_id],
+                neighbours.location_name(then, one.location_id),
                 backing_up=one.backup_id is not None,
             )
-            for one in cluster.catalog.exports
-        ]
+            for one in then.catalog.exports
+        )
     }
 
 
 def volume_export_list(cluster: Cluster) -> View:
     """Return the reply of VolumeExportsList: `location` is the name of a cluster [inf]."""
-    known = cluster.catalog.neighbours
+    then = cluster.picture()
+    known = then.catalog.neighbours.rows
     return {
-        "exports": [
+        "exports": Rows(
             _export(
-                cluster.catalog.entries.rows[one.global_id],
-                known.rows[one.cluster_id].name,
+                then.catalog.entries.rows[one.global_id],
+                known[one.cluster_id].name,
                 backing_up=False,
             )
-            for one in cluster.catalog.volume_exports
-            if one.cluster_id in known.rows
-        ]
+            for one in then.catalog.volume_exports
+            if one.cluster_id in known
+        )
     }
 
 
 def remote_snapshots(cluster: Cluster) -> View:
     """Return the reply of SnapshotsRemoteList."""
-    with cluster.lock:
-        return {"snapshots": [_remote(cluster, one) for one in exports.seen(cluster)]}
+    then = cluster.picture()
+    return {"snapshots": Rows(_remote(then, one) for one in exports.seen(then))}
 
 
 def remote_volumes(cluster: Cluster) -> View:
     """Return the reply of VolumesRemoteList."""
-    with cluster.lock:
-        return {"volumes": [_remote(cluster, one) for one in exports.seen(cluster, volumes=True)]}
+    then = cluster.picture()
+    return {"volumes": Rows(_remote(then, one) for one in exports.seen(then, volumes=True))}
 
 
 def remote_name(entry: Entry) -> str:

@@ -68,7 +68,7 @@ def statuses(cluster: Cluster, multi_cluster: bool) -> Named:
                 "onDiskSize": entry.stored_bytes * entry.replication,
             },
         )
-        for entry in _ordered(then)
+        for entry in entries(then)
     )
 
 
@@ -76,7 +76,7 @@ def quick_statuses(cluster: Cluster, multi_cluster: bool) -> Named:
     """Return the reply of VolumesGetStatusQuick: volumes and snapshots by name."""
     then = cluster.picture()
     return Named(
-        (entry.listed_name, _status(then, entry, multi_cluster)) for entry in _ordered(then)
+        (entry.listed_name, _status(then, entry, multi_cluster)) for entry in entries(then)
     )
 
 
@@ -93,7 +93,7 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
                 "snapshot": entry.snapshot,
                 "storedSize": entry.stored_bytes,
             }
-            for entry in _ordered(then)
+            for entry in entries(then)
         )
     }
 
@@ -322,11 +322,14 @@ def _status(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
 
 
 def _entries(cluster: Cluster, *, snapshot: bool) -> Iterator[Entry]:
-    return (entry for entry in _ordered(cluster) if entry.snapshot == snapshot)
+    return (entry for entry in entries(cluster) if entry.snapshot == snapshot)
 
 
-def _ordered(cluster: Cluster) -> Iterator[Entry]:
-    """Yield all entries in the order that the switch asks for: lists promise none."""
+def entries(cluster: Cluster) -> Iterator[Entry]:
+    """Yield all volumes and snapshots of a picture, which it holds until it has ended.
+
+    They come in the order that the switch asks for: lists promise none.
+    """
     if cluster.switches["list_order"] == "created":
         yield from cluster.catalog.entries
     else:

@@ -410,7 +410,8 @@ class Picture(Catalog):
     """A catalog as it was at one moment, for reading in any thread without the cluster's lock.
 
     `undone` are the changes between that moment and now, newest first. It is made under the lock,
-    and learns of each change from then on.
+    and learns of each change from then on, for as long as somebody holds it: whoever reads its
+    tables later than at once holds the picture too.
     """
 
     def __init__(self, present: Catalog, undone: Iterable[PastChange]) -> None:

@@ -79,19 +79,22 @@ def create_of_volume(cluster: Cluster, key: str, request: requests.ClusterNamed)
 
 
 def seen(cluster: Cluster, *, volumes: bool = False) -> Iterator[Seen]:
-    """Yield what others have exported to us, cluster by cluster as we know them.
+    """Return what others have exported to us, cluster by cluster as we know them.
 
-    One that cannot be reached is left out, or an error, by the switch `remote_list_cut`.
+    One that cannot be reached is left out, or an error at once, by the switch `remote_list_cut`.
     """
+    others = []
     for neighbour in cluster.catalog.neighbours:
         try:
-            other = cluster.federation.reached(cluster, neighbour)
+            others.append(cluster.federation.reached(cluster, neighbour))
         except errors.ApiError:
             if cluster.switches["remote_list_cut"] == "error":
                 raise
-            continue
-        for entry in _exported(other, cluster, volumes=volumes):
-            yield Seen(other, entry)
+    return (
+        Seen(other, entry)
+        for other in others
+        for entry in _exported(other, cluster, volumes=volumes)
+    )
 
 
 def one_seen(cluster: Cluster, location: str, remote_id: str) -> Seen:

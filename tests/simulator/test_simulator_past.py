@@ -11,7 +11,7 @@ import pytest
 from clusters_rig import Trio, opened_trio
 from simulator_fixtures import GIB, Peer, opened_peer
 
-from storpool_simulator.api import calls
+from storpool_simulator.api import calls, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,3 +138,30 @@ def test_the_past_is_as_far_back_as_asked(tmp_path: Path, changes: int) -> None:
         seen = [peer.get("VolumesList") for _ in range(2)]
         assert shown[max(0, 4 - changes)] in seen
         assert sorted(map(len, seen)) == [max(0, 4 - changes), 4]
+
+
+SLICED = (
+    "VolumesList SnapshotsList VolumesSpace SnapshotsSpace VolumesGetStatus VolumesGetStatusQuick "
+    "VolumesAndSnapshotsList AttachmentsList VolumeBalancerVolumesStatus ExportsList"
+).split()
+
+
+@pytest.mark.parametrize("query", SLICED)
+def test_what_is_made_later_is_of_the_moment_of_the_call(tmp_path: Path, query: str) -> None:
+    """Not an element of a list may have been made when others change what it tells: it is of the
+    moment of its call all the same."""
+    with opened_trio(tmp_path) as trio:
+        peer = trio.one
+        peer.create("v", template="nvme")
+        peer.snapshot("v", "s")
+        peer.reassign({"volume": "v", "rw": [1]})
+        peer.post("SnapshotExport", {"snapshot": "s", "location": "rem"})
+        expected = peer.get(query)
+        call = calls.Call(query, peer.simulator.cluster, (), None, multi_cluster=False)
+        answer = calls.answer(calls.TABLE[query], call)
+        del call
+        peer.reassign({"volume": "v", "detach": [1]})
+        peer.post("VolumeUpdate/v", {"rename": "w"})
+        peer.post("SnapshotUpdate/s", {"rename": "r"})
+        peer.create("new")
+        assert json.loads("".join(slices.text(answer.data))) == expected != peer.get(query)

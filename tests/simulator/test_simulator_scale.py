@@ -144,7 +144,9 @@ def rest(connection: socket.socket) -> Any:
     return json.loads(b"".join(parts).partition(b"\r\n\r\n")[2])
 
 
-@pytest.mark.parametrize("query", [one for one in LISTS if one != "AttachmentsList"])
+@pytest.mark.parametrize(
+    "query", [*(one for one in LISTS if one != "AttachmentsList"), "VolumeBalancerVolumesStatus"]
+)
 def test_a_list_is_of_the_moment_of_its_call(crowded: Peer, query: str) -> None:
     """While a client reads a list slowly, others change the cluster without waiting for it; what it
     reads is of the moment of its call, generation and all."""
