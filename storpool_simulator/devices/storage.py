@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,11 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(f"{UNFINISHED}*"):
             leftover.unlink(missing_ok=True)
+
+    def check_size(self, size_bytes: int) -> None:
+        """Raise OSError (EFBIG) when no file can be so large here; none may be needed yet."""
+        with tempfile.TemporaryFile(dir=self._folder, prefix=UNFINISHED) as probe:
+            probe.truncate(size_bytes)
 
     def path(self, global_id: str) -> Path:
         """Return where the data of this object is, or would be."""

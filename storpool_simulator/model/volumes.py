@@ -34,6 +34,7 @@ def create_in(
     values = policy.resolve(cluster, request.policy, template, base or parent)
     size_bytes = _size(cluster, request, template, base or parent)
     policy.check_space(cluster, values["template_id"], size_bytes)
+    cluster.files.check_size(size_bytes)
     volume = _new(cluster, request, parent, values, size_bytes)
     change.undo.append(lambda: cluster.files.remove(volume.global_id))
     if base is not None:
@@ -258,6 +259,7 @@ def _resize(cluster: Cluster, change: Change, old: Entry, new: Entry) -> None:
     So a crash between never loses acknowledged bytes.
     """
     if new.size_bytes > old.size_bytes:
+        cluster.files.check_size(new.size_bytes)
         change.undo.append(lambda: cluster.files.resize(old.global_id, old.size_bytes))
         cluster.files.resize(new.global_id, new.size_bytes)
     elif new.size_bytes < old.size_bytes:
