@@ -46,7 +46,7 @@ def there_number(core: Core) -> int:
 @pytest.fixture(params=["unnamed", "all", "keep"])
 def rule(request: pytest.FixtureRequest, core: Core) -> str:
     """Which volumes a revert gives another id."""
-    core.simulator.switches.set({"revert_identity": request.param})
+    core.simulator.switches.set({"revert_identity": request.param, "preserved_id": "true"})
     return str(request.param)
 
 
@@ -72,7 +72,7 @@ def test_a_reverted_volume_is_found(core: Core, rule: str, named: bool, told: st
 def test_an_id_between_two_reverts_is_found_by_the_name(core: Core) -> None:
     """Whoever knows the id of between two reverts, which leads nowhere, finds the volume by its
     name all the same; without the visible id nothing proves that it is it."""
-    core.simulator.switches.set({"revert_identity": "all"})
+    core.simulator.switches.set({"revert_identity": "all", "preserved_id": "true"})
     first = made(core)
     between = replace(first, global_id=revert(core, NAME))
     last = revert(core, NAME)
@@ -172,7 +172,7 @@ def test_two_ids_of_one_volume(core: Core, rule: str) -> None:
 def test_two_ids_of_a_named_volume(core: Core) -> None:
     """The first id of a volume with a name leads nowhere after a revert: StorPool's word of its
     first id is what tells, where it gives one."""
-    core.simulator.switches.set({"revert_identity": "all"})
+    core.simulator.switches.set({"revert_identity": "all", "preserved_id": "true"})
     known = made(core)
     now = revert(core, NAME)
     assert identity.are_one(core.client(), "volume", known.global_id, now)

@@ -181,7 +181,7 @@ def test_a_detach_of_what_is_gone_reads_little(core: Core) -> None:
 
 def test_one_of_many_others_is_found(core: Core) -> None:
     """With more volumes of other names than are read one by one, the list of volumes is read."""
-    core.simulator.switches.set({"revert_identity": "all"})
+    core.simulator.switches.set({"revert_identity": "all", "preserved_id": "true"})
     lost = Reverted(core, named=True)
     attachments.attach(core.client(), core.host(1), lost.target, "rw")
     core.post(f"VolumeUpdate/~{lost.revert()}", {"rename": "by-hand"})
@@ -220,7 +220,7 @@ def test_a_release_never_misses_who_has_it(core: Core, reverted: Reverted) -> No
 
 def test_a_release_takes_no_list_of_before_a_revert_for_now(core: Core) -> None:
     """T129: the list is of before a revert, and the id of now is known: it is asked for again."""
-    core.simulator.switches.set({"revert_identity": "all"})
+    core.simulator.switches.set({"revert_identity": "all", "preserved_id": "true"})
     reverted = Reverted(core, named=True)
     attachments.attach(core.client(), core.host(1), reverted.target, "rw")
     now = reverted.revert()

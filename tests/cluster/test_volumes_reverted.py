@@ -24,7 +24,7 @@ every_rule = pytest.mark.parametrize(
 
 def made(core: Core, rule: str, named: bool = True) -> str:
     """A volume with a snapshot `shot`, under a rule; its global id."""
-    core.simulator.switches.set({"revert_identity": rule})
+    core.simulator.switches.set({"revert_identity": rule, "preserved_id": "true"})
     volume = volumes.create(core.client(), Plan(Owner(names.object_name(ID), TAGS), GIB))
     volumes.snapshot(core.client(), volume, SHOT)
     if not named:

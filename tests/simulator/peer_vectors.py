@@ -1,7 +1,7 @@
 """What StorPool's other clients send, and the fields of the answer that they read.
 
 Told in our own words from their sources ([cinder], [brick], [pve], [csi], [cs], [addon],
-[addon mc], [kvchk] and the disaster recovery of [cs]; docs/simulator.md has the tags).
+[addon mc], [kvchk], [cloudstack-dr]; docs/simulator.md has the tags).
 """
 
 from __future__ import annotations
