@@ -16,6 +16,7 @@ from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, force, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.secret import Secret
 
 PREFIX = "os"
@@ -300,6 +301,7 @@ def test_a_host_that_hangs_is_waited_for_also_after_a_lost_answer(core: Core, ab
     core.simulator.switches.set({"detach_absent": absent})
     core.simulator.set_client(1, behind=True)
     core.simulator.faults.add("reset_after", query="VolumesReassignWait")
-    client = api.Client(core.settings(), Deadline(30), lambda _seconds: None)
+    limits = LIMITS._replace(request_seconds=2, known_seconds=1)
+    client = api.Client(core.settings(), Deadline(30), lambda _seconds: None, limits=limits)
     with pytest.raises(errors.Conflict, match="does not take over that its disks were taken"):
         force.clear(client, force.look(client, 1, PREFIX), PREFIX, core.log)

@@ -193,7 +193,7 @@ def test_a_loser_that_hangs_is_waited_for(core: Core) -> None:
     target, clock = made(core, UUIDS[0], 1, 2), Clock()
     core.simulator.set_client(1, behind=True)
     with pytest.raises(errors.DeadlineExceeded, match="client 1 to learn"):
-        plugged(core, target, brief(core), clock)
+        plugged(core, target, brief(core, request_seconds=2), clock)
     assert LIMITS.loser_seconds <= clock.now < LIMITS.loser_seconds + 1
 
 
