@@ -258,6 +258,10 @@ class DiskRig:
             cursor.fetchall(),
         )
 
+    def revert(self, volume: str, snapshot: str) -> None:
+        """Revert a volume to a snapshot by hand."""
+        self._api(f"VolumeRevert/{volume}", {"toSnapshot": snapshot})
+
     def forced(self) -> list[Any]:
         """Return the calls since the last time that asked for force in any way."""
         records = self.simulator.calls.list()
