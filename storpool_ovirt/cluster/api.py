@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors
-from storpool_ovirt.cluster import calls, replies, several
+from storpool_ovirt.cluster import calls, replies, several, ways
 from storpool_ovirt.cluster.replies import (
     DOWN,
     Attachment,
@@ -121,9 +121,41 @@ class Client(calls.Calls):
 
     def volume_create(self, body: Mapping[str, object]) -> str:
         """Create a volume (`VolumeCreateDesc`) and return its global id. Not repeated here."""
-        return self._new_id(
-            "source or template for", "volumeCreate", "globalId", str(body["name"]), (body,)
-        )
+        try:
+            return self._new_id(
+                "source or template for", "volumeCreate", "globalId", str(body["name"]), (body,)
+            )
+        except ways.Apart:
+            return self._create_apart(body)
+
+    def _create_apart(self, body: Mapping[str, Any]) -> str:
+        """Create a volume by a call to one cluster alone: that of its source, as StorPool does it,
+        else the pinned one.
+
+        Raises Exists for a name that any cluster has: that one would not know it.
+        """
+        with contextlib.suppress(errors.NotFound):
+            there = self._only("volume", "volumeList", str(body["name"]))
+            raise errors.Exists(there.name, f"exists already (in cluster {there.cluster_id})")
+        self._check_all_answer()
+        owner = self._settings.cluster_id
+        if "parent" in body:
+            owner = self.snapshot(str(body["parent"])).cluster_id
+        elif "baseOn" in body:
+            owner = self.volume(str(body["baseOn"])).cluster_id
+        with self._alone(str(owner)) as one:
+            return one.volume_create(body)
+
+    @contextlib.contextmanager
+    def _alone(self, cluster_id: str) -> Iterator[Client]:
+        """Give a client of one cluster that knows nothing of others."""
+        settings = replace(self._settings, multicluster=False, cluster_id=cluster_id)
+        there = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
+        try:
+            yield there
+        finally:
+            self.calls += there.calls
+            self.unanswered += there.unanswered
 
     def volume_snapshot(self, address: str, body: Mapping[str, object]) -> str:
         """Snapshot a volume (`VolumeSnapshotDesc`) and return the snapshot's global id.
@@ -262,6 +294,8 @@ class Client(calls.Calls):
         body = {"reassign": list(items), "attachTimeout": attach_timeout}
         try:
             data = self._ask("", "volumesReassignWait", what, (body,), repeat)
+        except ways.Apart:
+            return self._reassign_apart(items, attach_timeout, what, repeat)
         except errors.NotFound as error:
             if error.kind != "client":
                 raise
@@ -269,6 +303,23 @@ class Client(calls.Calls):
                 "client", _clients_of(items) or error.name, error.where
             ) from error
         return self._generation("volumesReassignWait", data)
+
+    def _reassign_apart(
+        self, items: Sequence[Mapping[str, object]], attach_timeout: int, what: str, repeat: bool
+    ) -> int:
+        """Detach by a call to one cluster alone: it knows what its clients have, whoever owns it.
+
+        An attach may have to bring a volume there first, which needs the call for all.
+        """
+        if any(item.get("rw") or item.get("ro") for item in items):
+            raise errors.Conflict(
+                what,
+                f"is for a host of cluster {self._settings.cluster_id}, which the API at"
+                f" {self.address} is not, and that takes no such call for another cluster",
+                "correct SP_API_HTTP_HOST: it has to be the API of the host's own cluster",
+            )
+        with self._alone(str(self._settings.cluster_id)) as there:
+            return there.reassign(items, attach_timeout, what, repeat)
 
     def clients(self) -> list[ClientStatus]:
         """Return how far each client has come with the configuration (`ClientsConfigDump`)."""

@@ -16,11 +16,11 @@ import types
 from typing import Any
 
 from storpool_ovirt import config
-from storpool_ovirt.cluster import replies, wire
+from storpool_ovirt.cluster import replies, ways, wire
 
 # What is asked of all clusters at once to hear whether each of them answers: the smallest of the
 # queries that others send so (CloudStack's plugin and OpenNebula's add-on of StorPool).
-ALL_CLUSTERS = "MultiCluster/AllClusters/VolumeTemplatesStatus"
+ALL_CLUSTERS = "AllClusters/VolumeTemplatesStatus"
 
 
 def load() -> types.ModuleType:
@@ -48,7 +48,8 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     over our wire.
 
     `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it
-    had none.
+    had none. `way` is how a cluster is asked that a call for several clusters names;
+    without `pin` it is the address' own that is asked, whatever a call names.
     """
     there = wire.Wire(settings.host, settings.port)
     headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
@@ -56,13 +57,15 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
         seconds = 0.0
         generation = 0
+        way = ways.Way.TOGETHER
+        pin = True
 
         def allClusters(  # noqa: N802  as the binding's own methods, which lack it
             self,
             clusterName: str | None = None,  # noqa: N803
             returnRawAPIData: bool = True,  # noqa: N803, ARG002
         ) -> Any:
-            return self("GET", False, ALL_CLUSTERS, clusterName=clusterName)
+            return self("GET", True, ALL_CLUSTERS, clusterName=clusterName)
 
         allClusters.spDoc = types.SimpleNamespace(method="GET")  # type: ignore[attr-defined]
 
@@ -75,9 +78,10 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
             clusterName: str | None = None,  # noqa: N803
         ) -> Any:
             self.generation = 0
-            path = spapi._format_path(
-                query, multiCluster and settings.multicluster, clusterName=clusterName
-            )
+            is_for_all = multiCluster and settings.multicluster
+            if not self.pin or (is_for_all and self.way is not ways.Way.TOGETHER):
+                clusterName = None  # noqa: N806  as the binding has it
+            path = spapi._format_path(query, is_for_all, clusterName=clusterName)
             answer = there.request(
                 method, path, _body(spapi.clear_none(json)), headers, self.seconds
             )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
-from storpool_ovirt.cluster import binding, freshness, replies, wire
+from storpool_ovirt.cluster import binding, freshness, replies, ways, wire
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.limits import LIMITS, Limits
 
@@ -62,6 +62,8 @@ class Calls:
         self._binding = binding.load()
         self._api = binding.over_wire(self._binding, settings)
         self._pin_is_proven = False
+        # Without a pin, or without several clusters, there is but one way
+        self._way_is_known = not (settings.multicluster and settings.cluster_id)
 
     @property
     def address(self) -> str:
@@ -79,9 +81,13 @@ class Calls:
         patience = self._deadline.within(self._patience_seconds)
         for attempt in itertools.count():
             left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
+            if method in ways.OF_ONE and self._api.way is ways.Way.APART:
+                raise ways.Apart
             try:
                 seconds = min(left, self.limits.request_seconds)
                 return self._ask_once(kind, method, name, args, seconds)
+            except ways.Refused:
+                continue
             except errors.ApiUnavailable as error:
                 most = patience.remaining() - self.limits.last_try_seconds
                 seconds = min(self._pause_seconds(attempt), most)
@@ -162,7 +168,7 @@ class Calls:
                 raise self._unavailable(method, words, ambiguous=True) from error
             if pinned and method != PROOF:
                 self._prove_pin(error)
-            raise _translated(error, kind, method, name, self.address) from error
+            raise self._failure(error, kind, method, name) from error
         except self._binding.InvalidArgumentError as error:
             raise errors.InputError(
                 f"the request {method}", f"is not valid ({names.shown(str(error), 200)})"
@@ -210,6 +216,48 @@ class Calls:
                 + ("" if isinstance(error, errors.NotFound) else f" ({error})"),
             ) from answer
         self._pin_is_proven = True
+
+    def _failure(self, error: Any, kind: str, method: str, name: str) -> errors.Error:
+        """Return our error for a refusal of StorPool's; raise Refused where it was the way."""
+        failure = _translated(error, kind, method, name, self.address)
+        if isinstance(failure, errors.Rejected) and not self._way_is_known:
+            self._find_way()
+        return failure
+
+    def _find_way(self) -> None:
+        """Raise Refused when the cluster is asked in another way from now on: what was refused was
+        the way, and not the call."""
+        self._way_is_known = True
+        if self._takes_calls_for_all():
+            return
+        self._api.way = ways.Way.HERE
+        if not self._takes_calls_for_all():
+            self._api.way = ways.Way.TOGETHER  # it has no several clusters
+            return
+        if self._is_elsewhere():
+            self._api.way = ways.Way.APART
+        raise ways.Refused
+
+    def _takes_calls_for_all(self) -> bool:
+        """Return whether a call for several clusters is taken at all by the way of now."""
+        try:
+            self._ask("volume", "volumeList", ways.NOBODY, (ways.NOBODY,))
+        except errors.Rejected:
+            return False
+        except errors.NotFound:
+            pass
+        return True
+
+    def _is_elsewhere(self) -> bool:
+        """Return whether the pinned cluster is not the one that the address leads to."""
+        pinned, self._api.pin = self._settings.cluster_id, False
+        try:
+            there = [
+                self._ask("cluster", f"{kind}List", "", ()) for kind in ("locations", "clusters")
+            ]
+        finally:
+            self._api.pin = True
+        return self._read("clustersList", lambda _: ways.is_remote(str(pinned), *there), None)
 
     def _unavailable(self, method: str, why: str, ambiguous: bool) -> errors.ApiUnavailable:
         return errors.ApiUnavailable(self.address, method, why, ambiguous)
