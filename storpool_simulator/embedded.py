@@ -21,7 +21,7 @@ from storpool_simulator.devices.shares import Share
 from storpool_simulator.devices.storage import Storage
 from storpool_simulator.model import attachments, copies, moves, neighbours, startup
 from storpool_simulator.model.cluster import Cluster
-from storpool_simulator.model.federation import Federation
+from storpool_simulator.model.federation import Federation, set_clocks
 from storpool_simulator.model.state import Store
 from storpool_simulator.players import stage, troupe
 from storpool_simulator.switches import Switches
@@ -164,7 +164,7 @@ def running(  # noqa: PLR0913  the options of the command, by name
     cluster when they are given.
     Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
-    common = _Common(token, switches or {}, clock, Federation())
+    common = _Common(token, switches or {}, clock, Federation(is_whole=False))
     given = startup.Given(cluster_id, cluster_name, templates or {}, list(hosts or {}))
     wanted = [_Wanted(Path(state), listen, given, 0, troupe.Files(qos, volumecare))]
     folders = _folders(hosts)
@@ -223,6 +223,8 @@ def _begun(part: _Part, common: _Common, nodes: Devices) -> Cluster:
 def _begin_together(federation: Federation) -> None:
     """Have the clusters know each other, and end what a crash left between two of them."""
     _check_distinct(federation)
+    federation.is_whole = True
+    set_clocks(federation.clusters)
     neighbours.introduce(federation.clusters)
     copies.heal(federation)
     moves.heal(federation)

@@ -362,6 +362,8 @@ class Cluster:
         change.after.append(lambda: self.files.remove(entry.global_id))
 
     def _collect(self, change: Change) -> None:
+        if not self.federation.is_whole:
+            return
         now = self.now()
         for entry in self.catalog.due(now):
             attached = bool(self.catalog.attached(entry.global_id))

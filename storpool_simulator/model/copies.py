@@ -55,8 +55,9 @@ def tend(federation: Federation) -> None:
         return
     with federation.lock:
         for target in federation.clusters:
-            for copy in [*target.catalog.copies]:
-                if not copy.failed and not target.closed:
+            for global_id in [*target.catalog.copies.rows]:
+                copy = target.catalog.copies.get(global_id)  # the end of one may be that of others
+                if copy is not None and not copy.failed and not target.closed:
                     _step(target, copy)
 
 
@@ -84,11 +85,18 @@ def use(cluster: Cluster, snapshot: Entry) -> None:
 def cancel(target: Cluster, copy: Copy) -> None:
     """Give up a copy: its data will not come.
 
-    A snapshot on which nobody stands goes; another stays, recovering for ever.
+    A snapshot on which nobody stands goes; another stays, recovering for ever. Copies that others
+    are making of it, and that have no data yet, are given up too.
     """
+    catalog = target.catalog
+    is_kept = bool(catalog.children_count(copy.global_id) or catalog.attached(copy.global_id))
+    if not (is_kept and copy.filled):
+        for other, waiting in target.copies_of(copy.global_id):
+            if not waiting.filled:
+                cancel(other, waiting)
     with target.change() as change:
         entry = target.catalog.entries.rows[copy.global_id]
-        if target.catalog.children_count(copy.global_id) or target.catalog.attached(copy.global_id):
+        if is_kept:
             target.catalog.copies.put(replace(copy, since=None, failed=True))
             target.catalog.look_at(copy.global_id)
         else:
@@ -105,13 +113,15 @@ def heal(federation: Federation) -> None:
     """Mend what a crash between the writes of two clusters has left, at a start.
 
     A copy without its source was never promised to anybody; nor was an export for a backup of which
-    the other side knows nothing. The bridges of a copy on its way are as slow as they were.
+    the other side knows nothing. What has failed, or has its data, needs no source. The bridges of
+    a copy on its way are as slow as they were.
     """
     for target in federation.clusters:
         for copy in [*target.catalog.copies]:
             source = federation.find(copy.source_cluster)
             if source is not None and copy.source_id not in source.catalog.entries.rows:
-                cancel(target, copy)
+                if not copy.failed and not copy.filled:
+                    cancel(target, copy)
             elif source is not None and copy.seconds_per_gib:
                 link = federation.link(target.cluster_id, source.cluster_id)
                 link.seconds_per_gib = copy.seconds_per_gib
@@ -131,7 +141,8 @@ def _is_made(cluster: Cluster, export: Export) -> bool:
     others = [cluster.federation.find(cluster_id) for cluster_id in places]
     if None in others:
         return True
-    return any(other and export.backup_id in other.catalog.copies.rows for other in others)
+    rows = [other.catalog.copies.get(export.backup_id or "") for other in others if other]
+    return any(copy is not None and not copy.failed for copy in rows)
 
 
 def _step(target: Cluster, copy: Copy) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from storpool_simulator import errors
@@ -32,11 +32,13 @@ class Link:
 class Federation:
     """All clusters of this process, the first one first; often there is only that.
 
-    `is_past`: these are pictures of them, in which nothing becomes due.
+    `is_past`: these are pictures of them, in which nothing becomes due. `is_whole`: all have been
+    read; until then it is not known what one holds for another, so nothing is collected.
     """
 
-    def __init__(self, present: Federation | None = None) -> None:
+    def __init__(self, present: Federation | None = None, *, is_whole: bool = True) -> None:
         self.is_past = present is not None
+        self.is_whole = is_whole
         self.lock: threading.RLock = present.lock if present else threading.RLock()
         self._clusters: list[Cluster] = []
         # Cut or not, the bridges are what they are now.
@@ -176,6 +178,20 @@ class Federation:
         ]
         if keys:
             leaving[0][0].devices.devices.hide_all(keys, cut)
+
+
+def set_clocks(clusters: Sequence[Cluster]) -> None:
+    """Have all clusters tell the latest of their times, at a start.
+
+    A process may have died while it let time pass, and a new cluster knows nothing of what passed
+    before it was.
+    """
+    latest = max(cluster.catalog.meta.clock_offset for cluster in clusters)
+    for cluster in clusters:
+        if cluster.catalog.meta.clock_offset != latest:
+            with cluster.change(quiet=True):
+                meta = cluster.catalog.meta
+                cluster.catalog.metas.put(replace(meta, clock_offset=latest))
 
 
 def bridged(cluster: Cluster, cluster_id: str) -> bool:

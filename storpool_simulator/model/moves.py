@@ -79,8 +79,9 @@ def begin(changes: Mapping[str, Change], source: Cluster, target: Cluster, entry
     chain = [*moving, *copying]
     for one in chain:
         copies.use(source, one)
-        if one in moving and source.copies_of(one.global_id):
-            raise errors.BusyError(f"'{one.listed_name}' is being copied to another cluster.")
+        is_coming = one.global_id in source.catalog.copies.rows
+        if one in moving and (is_coming or source.copies_of(one.global_id)):
+            raise errors.BusyError(f"'{one.listed_name}' is being copied from cluster to cluster.")
     templates = {one.global_id: _template(source, target, one) for one in chain}
     _check_room(target, chain, templates)
     parent_id = None

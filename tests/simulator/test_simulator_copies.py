@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -23,7 +24,7 @@ from copies_rig import (
     remote_ids,
     slow,
 )
-from simulator_fixtures import LIMIT_SECONDS, TOKEN, Caller, content, fill, opened_peer
+from simulator_fixtures import LIMIT_SECONDS, TOKEN, Caller, content, fill, opened_peer, refused
 
 from storpool_simulator.model import copies
 
@@ -277,3 +278,105 @@ def test_numbers_are_given_out_once(tmp_path: Path) -> None:
             for each in given.values()
         ]
     assert len(set(numbers)) == len(numbers)
+
+
+def test_a_base_that_is_being_deleted_is_held_over_a_restart(tmp_path: Path) -> None:
+    """It goes when the backup has come, not when its cluster is read before the other one."""
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        remote_id = on_its_way(trio)
+        before = checksum(trio.one, "v")
+        (base,) = trio.one.get("SnapshotsList")
+        trio.one.post(f"SnapshotDelete/~{base['globalId']}")
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        assert recovering(trio.far) == {remote_id}
+        trio.one.simulator.advance(MIB_SECONDS)
+        assert checksum(trio.far, f"~{remote_id}") == before
+        assert trio.one.get("SnapshotsList") == []
+
+
+def test_a_copy_of_what_is_given_up_is_given_up_too(trio: Trio) -> None:
+    """A backup that the other side has exported before it has come, and that we fetch: when it is
+    ended, nothing is left that would end with no data."""
+    remote_id = on_its_way(trio)
+    trio.far.post("SnapshotExport", {"snapshot": f"~{remote_id}", "location": "loc"})
+    fetched(trio.one, remote_id)
+    (base,) = backing_up(trio.one)
+    trio.one.post("SnapshotUnexport", {"snapshot": f"~{base}", "location": "rem", "force": True})
+    assert (recovering(trio.one), recovering(trio.far)) == (set(), set())
+    trio.one.simulator.advance(3600)
+    assert remote_id not in {one["globalId"] for one in trio.one.get("SnapshotsList")}
+
+
+def test_a_copy_that_has_its_data_outlives_its_source(tmp_path: Path) -> None:
+    """Also over a restart: what was read over the bridge is not given up."""
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        remote_id = on_its_way(trio)
+        before = checksum(trio.one, "v")
+        trio.far.post("SnapshotExport", {"snapshot": f"~{remote_id}", "location": "loc"})
+        key = fetched(trio.one, remote_id)
+        trio.one.post("VolumeCreate", {"name": "child", "parent": key})
+        (base,) = backing_up(trio.one)
+        ended = {"snapshot": f"~{base}", "location": "rem", "force": True}
+        trio.one.post("SnapshotUnexport", ended)
+        assert trio.far.get("SnapshotsList") == []
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        trio.one.simulator.advance(MIB_SECONDS)
+        assert recovering(trio.one) == set()
+        assert checksum(trio.one, key) == before
+
+
+def test_what_has_failed_stays_over_a_restart(tmp_path: Path) -> None:
+    """A snapshot that recovers for ever does so also when nobody stands on it any more, and its
+    base is gone."""
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        first = on_its_way(trio)
+        (base,) = backing_up(trio.one)
+        second = backed_up(trio.one)
+        trio.one.post(
+            "SnapshotUnexport", {"snapshot": f"~{base}", "location": "rem", "force": True}
+        )
+        trio.one.simulator.advance(3600)
+        trio.far.post(f"SnapshotDelete/~{second}")
+        assert recovering(trio.far) == {first}
+    with opened_trio(tmp_path, switches={"linger": "0"}) as trio:
+        assert recovering(trio.far) == {first}
+        trio.far.post(f"SnapshotDelete/~{first}")
+        assert trio.far.get("SnapshotsList") == []
+
+
+def test_what_is_still_coming_does_not_move(trio: Trio) -> None:
+    """A copy on its way is not left behind without its snapshot: a volume that stands on it moves
+    when it has come."""
+    remote_id = on_its_way(trio)
+    trio.one.simulator.advance(MIB_SECONDS)
+    key = fetched(trio.one, remote_id)
+    trio.one.post("VolumeCreate", {"name": "child", "parent": key})
+    error = refused(trio.one, "VolumeMoveToRemote/child", {"cluster": "two"})
+    assert error.name == "busy"
+    trio.one.simulator.advance(MIB_SECONDS)
+    trio.one.post("VolumeMoveToRemote/child", {"cluster": "two"})
+    assert content(trio.two, key, 4) == b"then"
+
+
+def test_clusters_tell_one_time_after_a_death(tmp_path: Path) -> None:
+    """Time that had passed for one of them when the process died has passed for all."""
+    with opened_trio(tmp_path) as trio:
+        now = trio.one.control("GET", "clock")["now"]
+        trio.one.simulator.cluster.pass_time(60)
+    with opened_trio(tmp_path) as trio:
+        after = [peer.control("GET", "clock")["now"] for peer in (trio.one, trio.two, trio.far)]
+        assert after == [now + 60] * 3
+
+
+def test_the_base_of_what_has_failed_is_let_go_at_a_start(tmp_path: Path) -> None:
+    """A death between the two writes that end a backup on which another one stands: the other
+    cluster knows that it has failed, ours does not yet."""
+    with opened_trio(tmp_path) as trio:
+        first = on_its_way(trio)
+        far = trio.far.simulator.cluster
+        with far.change():
+            far.catalog.copies.put(replace(far.catalog.copies.rows[first], failed=True))
+        assert len(backing_up(trio.one)) == 1
+    with opened_trio(tmp_path) as trio:
+        assert backing_up(trio.one) == set()
+        assert recovering(trio.far) == {first}
