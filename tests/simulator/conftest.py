@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["file", "loop", "rig"]
 
+pytest.register_assert_rewrite("copies_machine", "copies_story")  # they say what differs
+
 
 @pytest.fixture
 def peer_options() -> dict[str, Any]:

@@ -1,184 +1,293 @@
-"""Two clusters, what is sent between them, and a small model of what must be where."""
+"""Three clusters, "one" (loc.a), "two" (loc.b) and "far" (rem.c), that can be killed at any write
+of their rows, and what can be seen of them compared with a model."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from copies_model import MIB, PIECES, Content, Place, Tree, World
 from simulator_fixtures import opened_peer
 
 from storpool_simulator import errors
 from storpool_simulator.api import calls, slices
+from storpool_simulator.model import state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from storpool_simulator.model.cluster import Cluster
+    from storpool_simulator.model.objects import Entry
 
-SIZE = 16 << 10  # of each volume
-PIECE = 4 << 10  # what one write changes
-COPY_SECONDS = 10  # of each copy: all of them count as one MiB, the least
-SPEED = COPY_SECONDS << 10  # seconds for a GiB
-NAMES = ("v", "w")
+IDS = {"one": "loc.a", "two": "loc.b", "far": "rem.c"}
+NAME_OF = {cluster_id: name for name, cluster_id in IDS.items()}
 
 
-@dataclass
-class Backup:
-    """What the model knows of a backup; `date` is when it is deleted, 0 for never."""
-
-    content: bytes
-    exported: bool = True
-    deleted: bool = False
-    date: int = 0
+class KilledError(BaseException):
+    """The process ends here."""
 
 
-class Pair:
-    """A cluster "one" (loc.a) that sends backups to "far" (rem.c), and the model of both.
+class Clusters:
+    """The clusters in one life after the other; each life has what the last one left on disk."""
 
-    `sent` has all backups that were promised, `here` what was fetched and not deleted, `volumes`
-    what each volume holds, `coming` and `fetching` the seconds that copies still need, here those
-    too that are deleted on their way.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, switches: dict[str, str]) -> None:
         self._stack = contextlib.ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._lives = 0
         self._running = contextlib.ExitStack()
-        self.up = True
-        self.delay: int | None = None
-        self.volumes: dict[str, bytes] = {}
-        self.sent: dict[str, Backup] = {}
-        self.here: dict[str, bytes] = {}
-        self.coming: dict[str, int] = {}
-        self.fetching: dict[str, int] = {}
-        self.switches = {"linger": "0"}
-        self.start()
-        self.simulator.set_bridge("far", seconds_per_gib=SPEED)
+        self.switches = switches
+        self._start()
 
-    def start(self) -> None:
-        """Start both clusters on what they have."""
+    def _start(self) -> None:
         peer = opened_peer(
-            self._folder,
-            cluster_id="loc.a",
+            self._folder / str(self._lives),
+            cluster_id=IDS["one"],
             cluster_name="one",
-            clusters={"far": "rem.c"},
+            clusters={name: IDS[name] for name in ("two", "far")},
             switches=self.switches,
             hosts={},
         )
         self.simulator = self._running.enter_context(peer).simulator
-        self.one: Cluster = self.simulator.cluster
-        self.far: Cluster = self.simulator.others["far"].cluster
+        simulators = {"one": self.simulator, **self.simulator.others}
+        self._all: dict[str, Cluster] = {name: one.cluster for name, one in simulators.items()}
 
-    def restart(self) -> None:
-        """End both, and start them again: a cut bridge is up then."""
-        self._running.close()
-        self.start()
-        self.up = True
-        self.simulator.set_bridge("far", seconds_per_gib=SPEED)
+    def __getitem__(self, name: str) -> Cluster:
+        return self._all[name]
 
     def close(self) -> None:
-        """End both for good."""
+        """End the last life."""
         self._running.close()
         self._stack.close()
 
-    def wait(self, seconds: int) -> None:
-        """Let time pass: for copies it does so while the bridge is up."""
-        self.simulator.advance(seconds)
-        for left in (self.coming, self.fetching) if self.up else ():
-            for key in [*left]:
-                left[key] -= seconds
-                if left[key] <= 0:
-                    del left[key]
+    # lives
+
+    def restart(self) -> None:
+        """End this life in order, and begin another."""
+        self._running.close()
+        self._start()
+
+    def kill(self) -> None:
+        """Begin another life on what is on disk now: nothing is ended, nothing taken back."""
+        self._keep()
+        self._revive()
+
+    @contextlib.contextmanager
+    def dying(self, writes: int) -> Iterator[None]:
+        """Give a life that ends before it has written rows once more than so often, or at the end
+        of the block."""
+        original, left = state.Store.write, writes
+
+        def write(store: state.Store, rows: Any) -> None:
+            nonlocal left
+            if rows and left == 0:
+                self._keep()
+            left -= bool(rows)
+            if left < 0:
+                raise KilledError
+            original(store, rows)
+
+        state.Store.write = write  # type: ignore[method-assign]
+        try:
+            with contextlib.suppress(KilledError):
+                yield
+        finally:
+            state.Store.write = original  # type: ignore[method-assign]
+        if left >= 0:
+            self._keep()
+        self._revive()
+
+    def _keep(self) -> None:
+        """Have the files as a process leaves them that is killed now: data files are the same ones,
+        two names of one stay so."""
+        here, there = (self._folder / str(self._lives + more) for more in (0, 1))
+
+        def take(source: str, target: str) -> None:
+            is_data = Path(source).parent.name == "data"
+            (os.link if is_data else shutil.copyfile)(source, target)
+
+        shutil.copytree(here, there, copy_function=take)
+
+    def _revive(self) -> None:
+        self._running.close()
+        shutil.rmtree(self._folder / str(self._lives))
+        self._lives += 1
+        self._start()
 
     # calls
 
-    def call(self, cluster: Cluster, query: str, *args: str, body: Any = None) -> Any:
+    def data(self, at: str, query: str, *args: str, body: Any = None, multi: bool = False) -> Any:
         """Make a call; returns its data, or raises ApiError."""
-        call = calls.Call(query, cluster, args, body, multi_cluster=False)
+        call = calls.Call(query, self[at], args, body, multi_cluster=multi)
         return json.loads("".join(slices.text(calls.answer(calls.TABLE[query], call).data)))
 
-    def said(self, cluster: Cluster, query: str, *args: str, body: Any = None) -> str:
+    def said(self, at: str, query: str, *args: str, body: Any = None, multi: bool = False) -> str:
         """Make a call; returns "ok" or the name of the error."""
         try:
-            self.call(cluster, query, *args, body=body)
+            self.data(at, query, *args, body=body, multi=multi)
         except errors.ApiError as error:
             return error.name
         return "ok"
 
-    def backup(self, names: list[str]) -> None:
-        """Send a group of volumes."""
-        body = {"volumes": names, "location": "rem", "tags": {"virt": "ovirt"}}
-        made = self.call(self.one, "VolumesGroupBackup", body=body)["backups"]
-        assert made.keys() == set(names)
-        for name, ids in made.items():
-            assert ids["remoteId"] not in self.sent
-            self.sent[ids["remoteId"]] = Backup(self.volumes[name])
-            self.coming[ids["remoteId"]] = COPY_SECONDS
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.simulator.advance(seconds)
 
-    def is_seen(self, key: str) -> bool:
-        """Return whether a backup is in the list of what is elsewhere."""
-        backup = self.sent.get(key)
-        return bool(backup and backup.exported and not backup.deleted and key not in self.coming)
+    def set_link(self, pair: tuple[str, str], **facts: Any) -> None:
+        """Cut, heal or slow the bridges between two clusters."""
+        simulators = {"one": self.simulator, **self.simulator.others}
+        simulators[pair[0]].set_bridge(pair[1], **facts)
 
-    def read(self, cluster: Cluster, key: str) -> bytes:
-        """Return what an object holds; what never held data has no file."""
-        entry = cluster.catalog.find(key)
-        assert entry is not None
-        path = cluster.files.path(entry.global_id)
-        return path.read_bytes() if path.exists() else bytes(entry.size_bytes)
+    # what is there
 
-    def write(self, name: str, place: int, byte: int) -> None:
+    def owned(self, at: str) -> dict[str, Entry]:
+        """Return the objects that a cluster has itself."""
+        rows = self[at].catalog.entries
+        return {one.global_id: one for one in rows if one.moved_to is None and not one.slave}
+
+    def tree(self, at: str) -> Tree:
+        """Return what stands on what."""
+        return {one.global_id: one.parent_id for one in self[at].catalog.entries}
+
+    def trees(self) -> dict[str, Tree]:
+        """Return what stands on what in all clusters."""
+        return {name: self.tree(name) for name in IDS}
+
+    def content(self, at: str, global_id: str) -> Content:
+        """Return what an object holds: the byte that fills each piece, at its ends."""
+        try:
+            opened = os.open(self[at].files.path(global_id), os.O_RDONLY)
+        except FileNotFoundError:
+            return (0,) * PIECES  # it never held data
+        try:
+            found = []
+            for number in range(PIECES):
+                begin = os.pread(opened, 512, number * MIB)
+                end = os.pread(opened, 512, (number + 1) * MIB - 512)
+                assert begin == end == begin[:1] * 512
+                found.append(begin[0])
+            assert os.fstat(opened).st_size == PIECES * MIB
+            return tuple(found)
+        finally:
+            os.close(opened)
+
+    def write(self, at: str, name: str, piece: int, byte: int) -> None:
         """Write to a volume as a host does."""
-        entry = self.one.catalog.volume(name)
-        self.one.files.ensure(entry.global_id, entry.size_bytes)
-        with self.one.files.path(entry.global_id).open("r+b") as data:
-            data.seek(place * PIECE)
-            data.write(bytes([byte]) * PIECE)
-        self.volumes[name] = self.read(self.one, name)
+        cluster = self[at]
+        entry = cluster.catalog.volume(name)
+        cluster.files.ensure(entry.global_id, entry.size_bytes)
+        with cluster.files.path(entry.global_id).open("r+b") as data:
+            data.seek(piece * MIB)
+            data.write(bytes([byte]) * MIB)
+        with cluster.change(quiet=True):  # as when its device is looked at
+            cluster.catalog.entries.put(cluster.measure(entry))
 
-    # what must be so
 
-    def look(self) -> None:
-        """Compare all that a client can see with the model."""
-        now = self.far.now()
-        for backup in self.sent.values():
-            backup.deleted = backup.deleted or 0 < backup.date <= now
-        shots = {cluster: self.call(cluster, "SnapshotsList") for cluster in (self.one, self.far)}
-        self._look_at_snapshots(shots[self.one], shots[self.far])
-        self._look_at_contents()
-        self._look_at_lists()
-        for cluster in (self.one, self.far):
-            assert set(cluster.files.ids()) <= cluster.catalog.entries.rows.keys()
+# what must be so
 
-    def _look_at_snapshots(self, here: list[Any], there: list[Any]) -> None:
-        shown = {one["globalId"]: one for one in there if not one["deleted"]}
-        wanted = {key: backup for key, backup in self.sent.items() if not backup.deleted}
-        assert shown.keys() == wanted.keys()
-        assert {key: one["targetDeleteDate"] for key, one in shown.items()} == {
-            key: backup.date for key, backup in wanted.items()
-        }
-        for shots, left in ((here, self.fetching), (there, self.coming)):
-            assert {one["globalId"] for one in shots if one["recoveringFromRemote"]} == left.keys()
-        for one in (*here, *there):
-            held = one["globalId"] in self.fetching or one["globalId"] in self.coming
-            assert not one["deleted"] or held or one["deleteBlocked"] == "multiple children"
-        known = {one["globalId"] for one in here if not one["deleted"]}
-        assert self.here.keys() == known & self.sent.keys()
 
-    def _look_at_contents(self) -> None:
-        for key, backup in self.sent.items():
-            if not backup.deleted and key not in self.coming:
-                assert self.read(self.far, f"~{key}") == backup.content
-        for key, content in self.here.items():
-            if key not in self.fetching:
-                assert self.read(self.one, f"~{key}") == content
-        for name, content in self.volumes.items():
-            assert self.read(self.one, name) == content
+def check(clusters: Clusters, world: World) -> None:
+    """Compare all that a client can see, and what is on disk, with the model."""
+    listed = {name: clusters.data(name, "SnapshotsList") for name in IDS}
+    assert {clusters[name].now() for name in IDS} == {world.now}
+    _check_far(listed["far"], world)
+    _check_what_is_coming(clusters, listed, world)
+    _check_deleted(listed, world)
+    _check_near(clusters, world)
+    _check_contents(clusters, world)
+    _check_lists(clusters, world)
 
-    def _look_at_lists(self) -> None:
-        exports = self.call(self.one, "ExportsList")["exports"]
-        assert len([one for one in exports if one["backingUp"]]) == len(self.coming)
-        seen = {one["remoteId"] for one in self.call(self.one, "SnapshotsRemoteList")["snapshots"]}
-        assert seen == ({key for key in self.sent if self.is_seen(key)} if self.up else set())
+
+def _check_far(shots: list[Any], world: World) -> None:
+    shown = {one["globalId"]: one["targetDeleteDate"] for one in shots if not one["deleted"]}
+    alive = {key: one for key, one in world.backups.items() if not one.deleted}
+    assert shown == {key: one.date for key, one in alive.items()}
+
+
+def _check_what_is_coming(clusters: Clusters, listed: dict[str, list[Any]], world: World) -> None:
+    for name in IDS:
+        coming = {key for place, key in (*world.transfers, *world.failed) if place == name}
+        coming &= clusters.tree(name).keys()  # what has failed may be deleted; what comes is held
+        assert {one["globalId"] for one in listed[name] if one["recoveringFromRemote"]} == coming
+        for copy in clusters[name].catalog.copies:
+            here = clusters[name].catalog.entries.get(copy.global_id)
+            assert here is not None
+            assert here.moved_to is None
+    for target, key in world.transfers:
+        if not world.has_data((target, key)):
+            assert not clusters[target].files.path(key).exists()
+    assert {
+        one["globalId"]
+        for name in ("one", "two")
+        for one in clusters.data(name, "ExportsList")["exports"]
+        if one["backingUp"]
+    } == {world.backups[key].base for place, key in world.transfers if place == "far"}
+
+
+def _check_deleted(listed: dict[str, list[Any]], world: World) -> None:
+    """What is being deleted is there as long as something holds it."""
+    for name, shots in listed.items():
+        travelling = {one for one in world.travelling() if one[0] == name}
+        there = {(name, one["globalId"]) for one in shots}
+        assert travelling <= there
+        for one in shots:
+            is_held = (name, one["globalId"]) in travelling
+            assert not one["deleted"] or is_held or one["deleteBlocked"] == "multiple children"
+
+
+def _check_near(clusters: Clusters, world: World) -> None:
+    owned = {name: clusters.owned(name) for name in ("one", "two")}
+    snapshots = [
+        one.global_id
+        for rows in owned.values()
+        for one in rows.values()
+        if one.snapshot and not one.deleted
+    ]
+    assert sorted(snapshots) == sorted([*world.here, *world.bases])
+    volumes = {
+        one.name: name for name, rows in owned.items() for one in rows.values() if not one.snapshot
+    }
+    assert volumes == {name: one.owner for name, one in world.volumes.items()}
+    moving = {
+        one.name: name
+        for name in ("one", "two")
+        for one in clusters[name].catalog.entries
+        if not one.snapshot and one.moved_to is not None
+    }
+    assert moving == {name: one.source for name, one in world.moves.items()}
+
+
+def _check_contents(clusters: Clusters, world: World) -> None:
+    for key, backup in world.backups.items():
+        if not backup.deleted and world.has_data(("far", key)):
+            assert clusters.content("far", key) == backup.content
+    for name in ("one", "two"):
+        for entry in clusters.owned(name).values():
+            if not entry.snapshot:
+                assert entry.name is not None
+                wanted = world.volumes[entry.name].content
+                assert clusters.content(name, entry.global_id) == wanted
+            elif entry.global_id in world.here and world.has_data((name, entry.global_id)):
+                assert clusters.content(name, entry.global_id) == world.here[entry.global_id]
+    for name in IDS:
+        found = set(clusters[name].files.ids())
+        assert found - clusters[name].catalog.entries.rows.keys() == set(), name
+
+
+def _check_lists(clusters: Clusters, world: World) -> None:
+    for name in ("one", "two"):
+        listed = clusters.data(name, "SnapshotsRemoteList")["snapshots"]
+        seen = {key for key in world.backups if world.is_seen(key)}
+        assert [one["remoteId"] for one in listed if one["remoteId"] not in seen] == []
+        assert len(listed) == (len(seen) if world.is_up(name, "far") else 0)
+
+
+def origin(clusters: Clusters, key: str) -> Place:
+    """Return what a snapshot of "far" is a backup of."""
+    copy = clusters["far"].catalog.copies.get(key)
+    assert copy is not None
+    return NAME_OF[copy.source_cluster], copy.source_id
