@@ -75,7 +75,9 @@ def begin(changes: Mapping[str, Change], source: Cluster, target: Cluster, entry
     Raises ApiError, and nothing is done, for a template or a name that the target cannot take, and
     NoSpaceError: the room is taken first.
     """
-    moving, copying = _chain(source, entry)
+    found = _chain(source, entry)
+    # What another cluster's clients wrote is not in the row before it is measured.
+    moving, copying = ([source.measure(one) for one in part] for part in found)
     chain = [*moving, *copying]
     for one in chain:
         copies.use(source, one)
