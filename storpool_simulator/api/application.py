@@ -169,6 +169,9 @@ class Application:
 
     def _answer(self, request: Request, target: _Target, cluster: Cluster) -> Response:
         try:
+            if target.cluster is not None:
+                # what it says, refusals too, is of its own generation
+                cluster = cluster.federation.named(cluster, target.cluster)
             return _reply(self._data(request, target, cluster))
         except errors.ApiError as error:
             return self._refusal(self._named(error), cluster=cluster)
@@ -192,8 +195,6 @@ class Application:
         return self._refusal(errors.ApiError(descr, name="internalError", status=500))
 
     def _data(self, request: Request, target: _Target, cluster: Cluster) -> dict[str, Any]:
-        if target.cluster is not None:
-            cluster = cluster.federation.named(cluster, target.cluster)
         query = self._query(request.method, target)
         args = target.args
         if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash

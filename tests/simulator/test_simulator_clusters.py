@@ -57,6 +57,18 @@ def test_remote_command_reaches_another_location(trio: Trio) -> None:
     trio.one.post("MultiCluster/VolumeCreate", {"name": "v", "size": GIB})
 
 
+def test_a_refusal_of_another_cluster_is_of_its_own_generation(trio: Trio) -> None:
+    """RemoteCommand/ hands on what that cluster says: a client that compares generations would
+    take all its later answers for old, if its refusals had ours."""
+    for number in range(5):
+        trio.one.post("VolumeCreate", {"name": f"v{number}", "size": GIB})
+    here, there = (peer.simulator.cluster for peer in (trio.one, trio.two))
+    for query in ("Volume/none", "KV/Get/none/none"):
+        reply = trio.one.raw("GET", f"/ctrl/1.0/RemoteCommand/two/{query}")
+        assert reply.json["error"]["name"] == "objectDoesNotExist"
+        assert reply.json["generation"] == there.generation < here.generation
+
+
 def test_a_cluster_that_is_not_connected(trio: Trio) -> None:
     """A name that no cluster has is the switch's error, a bridge that is down is another."""
     assert outcome(lambda: trio.one.get("RemoteCommand/three/VolumesList")) == "objectDoesNotExist"
