@@ -46,7 +46,7 @@ VOLUME_NAME = Names(re.compile(r"#?[A-Za-z0-9_\-.:]+"))
 SNAPSHOT_NAME = Names(re.compile(r"\*?[A-Za-z0-9_\-.:@]+"))
 TEMPLATE_NAME = Names(re.compile(r"[A-Za-z0-9_\-]+"), reserved=("list",))
 GROUP_NAME = Names(re.compile(r"[A-Za-z0-9_\-]+"), reserved=("list",), length=127)
-CLUSTER_NAME = Names(VOLUME_NAME.pattern, reserved=(), length=63)
+CLUSTER_NAME = Names(VOLUME_NAME.pattern, reserved=(".", ".."), length=63)  # a folder, too
 REMOTE_NAME = Names(VOLUME_NAME.pattern, reserved=("list",), length=63)
 BUCKET_NAME = Names(VOLUME_NAME.pattern, reserved=(), length=1022)
 

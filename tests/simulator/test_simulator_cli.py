@@ -116,6 +116,8 @@ def test_further_clusters(tmp_path: Path) -> None:
         ["--host", "two/1=a"],
         ["--cluster", "two"],
         ["--cluster", "two=x"],
+        ["--cluster", "..=a.b"],
+        ["--cluster", ".=a.b"],
         ["--cluster", "two=a.b", "--cluster", "two=a.c"],
     ],
     ids=" ".join,
