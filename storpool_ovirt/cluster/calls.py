@@ -162,10 +162,11 @@ class Calls:
             )
             self._check_age(method, reads)
         except self._binding.ApiError as error:
-            self._check_age(method, reads)
             if error.transient is True or error.name == NO_CLUSTER:
+                # Its generation may be of the cluster that could not hand the call on.
                 words = f"{_cut(error.name)}: {_cut(error.desc)}"
                 raise self._unavailable(method, words, ambiguous=True) from error
+            self._check_age(method, reads)
             if pinned and method != PROOF:
                 self._prove_pin(error)
             raise self._failure(error, kind, method, name) from error

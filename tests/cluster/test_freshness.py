@@ -209,6 +209,16 @@ def test_the_same_address_is_asked_for_one_cluster_by_its_id() -> None:
     assert paths(server)[1:] == [f"RemoteCommand/~abcd.e/{each}" for each in asked]
 
 
+def test_who_cannot_hand_a_call_on_says_nothing_of_the_other_clusters_moment() -> None:
+    """T77: a bridge that was cut for a moment: the generation of that refusal is the asked
+    cluster's, and the answers that come then are not old beside it."""
+    cut = refusal("multiCluster")
+    with answering([of(700, cut), of(3, ok([VOLUME]))]) as server:
+        there = client(server.port, Clock(), cluster_id="abcd.e")
+        assert there.volume("~abcd.e.1").name == "ovirt--x"
+    assert there.generation == 3
+
+
 def test_a_domain_of_several_clusters_compares_nothing() -> None:
     """Generations of different clusters cannot be compared, so no answer is taken for old."""
     all_answer = ok({"clusters": [{"clusterId": "abcd.e", "response": {"data": []}}]})
