@@ -81,8 +81,8 @@ class Client(calls.Calls):
         """Return the client that asks this cluster by its id, through the same address; the same
         one each time.
 
-        It raises WrongCluster where that address does not lead there. It compares generations with
-        its own only, as those of two clusters are not comparable.
+        It raises WrongCluster where that address does not lead there. It has several clusters as
+        this one has, so it compares no generations; `of_hosts` does.
         """
         if cluster_id not in self._pinned:
             settings = replace(self._settings, cluster_id=cluster_id)
@@ -90,6 +90,26 @@ class Client(calls.Calls):
                 settings, self._deadline, self._sleep, self._jitter, self.limits
             )
         return self._pinned[cluster_id]
+
+    @property
+    def has_several(self) -> bool:
+        """Whether several clusters are one name space here."""
+        return self._settings.multicluster
+
+    def of_hosts(self, cluster_id: str | None = None) -> Client:
+        """Return the client to ask how far the hosts of a cluster are, by default of the own one.
+
+        Of several clusters it is one of that cluster alone, whose generations can be compared, and
+        which believes no answer from before this moment: what a `MultiCluster/` call answers may
+        have the generation of another one, or be of before a host lost a disk.
+        """
+        if not self._settings.multicluster:
+            return self
+        cluster_id = cluster_id or self._settings.cluster_id
+        settings = replace(self._settings, multicluster=False, cluster_id=cluster_id)
+        made = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
+        made.be_current()
+        return made
 
     @property
     def generation(self) -> int:

@@ -6,7 +6,8 @@ StorPool's list is the truth. The helper on a host calls `attach` and `detach`; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Callable
 
 from storpool_ovirt import errors, names
@@ -207,10 +208,29 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     running clients are up to date, one question to all of them is enough; only else StorPool's list
     of attachments is read.
     """
-    behind = _behind(client.clients(), generation)
+    if not client.has_several:
+        return _wait_within(client, generation, lambda: clients_of(client, target))
+    by_cluster: dict[str | None, list[int]] = {}
+    for each in clients_of(client, target):
+        cluster_id = each.cluster_id if isinstance(each, api.RemoteClient) else None
+        by_cluster.setdefault(cluster_id, []).append(each)
+    pending: list[int] = []
+    for cluster_id, held in by_cluster.items():
+        # The generation of an answer may be another cluster's: each is asked for its own of now.
+        down = _wait_within(client.of_hosts(cluster_id), 0, partial(map, int, held))
+        pending += [each for each in held if int(each) in down]
+    return pending
+
+
+def _wait_within(
+    client: api.Client, generation: int, holders: Callable[[], Iterable[int]]
+) -> list[int]:
+    clients = client.clients()
+    generation = generation or max((each.generation for each in clients), default=0)
+    behind = _behind(clients, generation)
     running = {each.client_id for each in behind if each.status != api.DOWN}
     if running:
-        for client_id in sorted(running.intersection(clients_of(client, target))):
+        for client_id in sorted(running.intersection(holders())):
             client.client_wait(client_id)
     return sorted(each.client_id for each in behind if each.status == api.DOWN)
 

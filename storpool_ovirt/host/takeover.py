@@ -265,8 +265,10 @@ def wait_for_clients(
     remote = [each for each in losers if isinstance(each, api.RemoteClient)]
     for cluster_id in sorted({each.cluster_id for each in remote}):
         there = {int(each) for each in remote if each.cluster_id == cluster_id}
-        wait_for_clients(client.pinned_to(cluster_id), host, 0, there, limit)
+        wait_for_clients(client.of_hosts(cluster_id), host, 0, there, limit)
     losers = losers.difference(remote)
+    if client.has_several:
+        client, generation = client.of_hosts(), 0  # that of the answer may be another cluster's
     for waited in _polls(host, limit):
         # What comes later need not be waited for: in a busy cluster there is always something.
         behind, generation = force.behind(client, generation)
