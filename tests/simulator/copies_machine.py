@@ -196,7 +196,7 @@ def check(clusters: Clusters, world: World) -> None:
     assert {clusters[name].now() for name in IDS} == {world.now}
     _check_far(listed["far"], world)
     _check_what_is_coming(clusters, listed, world)
-    _check_deleted(listed, world)
+    _check_deleted(clusters, listed, world)
     _check_near(clusters, world)
     _check_contents(clusters, world)
     _check_lists(clusters, world)
@@ -228,15 +228,16 @@ def _check_what_is_coming(clusters: Clusters, listed: dict[str, list[Any]], worl
     } == {world.backups[key].base for place, key in world.transfers if place == "far"}
 
 
-def _check_deleted(listed: dict[str, list[Any]], world: World) -> None:
+def _check_deleted(clusters: Clusters, listed: dict[str, list[Any]], world: World) -> None:
     """What is being deleted is there as long as something holds it."""
     for name, shots in listed.items():
         travelling = {one for one in world.travelling() if one[0] == name}
         there = {(name, one["globalId"]) for one in shots}
         assert travelling <= there
+        parents = [*clusters.tree(name).values()]
         for one in shots:
             is_held = (name, one["globalId"]) in travelling
-            assert not one["deleted"] or is_held or one["deleteBlocked"] == "multiple children"
+            assert not one["deleted"] or is_held or parents.count(one["globalId"]) > 1
 
 
 def _check_near(clusters: Clusters, world: World) -> None:

@@ -34,11 +34,13 @@ class Step:
     said: str
     then: Callable[[World], None]
     may_die: bool = True
+    writes: int = 2  # of rows, before those that tell one cluster what another one knows already
 
 
 class Calls:
-    """Calls that clusters may get as they are now."""
+    """Calls that clusters may get as they are now, more than others about what is in `focus`."""
 
+    focus = NOBODY
     clusters: Clusters
     world: World
     chance: random.Random
@@ -233,7 +235,7 @@ class Calls:
         coming = [key for target, key in world.transfers if target == "far"]
         if not coming:
             return None
-        key, force = self.chance.choice(coming), self.chance.random() < 0.6
+        key, force = self._rather(coming), self.chance.random() < 0.6
         place = ("far", key)
         at, base = world.transfers[place].source
 
@@ -250,7 +252,7 @@ class Calls:
         coming = [key for target, key in places if target == "far" and key in there]
         if not coming:
             return None
-        key = self.chance.choice(coming)
+        key = self._rather(coming)
         backup = self.world.backups[key]
         said = "objectExists" if backup.exported else "ok"
         said = "objectDoesNotExist" if backup.deleted else said
@@ -316,6 +318,8 @@ class Calls:
 
     def _rather(self, keys: list[str]) -> str:
         """Return one of these, rather one that is on its way somewhere, or has failed."""
+        if self.focus in keys and self.chance.random() < 0.6:
+            return self.focus
         held = {key for _, key in self.world.travelling() | self.world.failed.keys()}
         return self.chance.choice(keys + 3 * [key for key in keys if key in held])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable
 
 from copies_machine import Clusters, check
 from copies_model import GIB, LINKS, MIB_SECONDS, SLOWER, USUAL, World, link
-from copies_steps import Calls, Step
+from copies_steps import NOBODY, Calls, Step
 
 from storpool_simulator import errors
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import random
 
 DELAY = 100  # of minimumDeleteDelay
-DEATHS = 0.08  # of the calls
+DEATHS = 0.12  # of the calls
 
 
 class Story(Calls):
@@ -43,6 +43,7 @@ class Story(Calls):
         """Let so many things happen."""
         self.do(self.register())
         for _ in range(steps):
+            self._look_elsewhere()
             kinds = self._kinds()
             (kind,) = self.chance.choices([*kinds], weights=[*kinds.values()])
             step = kind()
@@ -61,6 +62,12 @@ class Story(Calls):
             self.do(self._of(volume.owner, "VolumeDelete", name, self._without(name)))
         check(self.clusters, self.world)
 
+    def _look_elsewhere(self) -> None:
+        """Look at something that is on its way for some time: what goes wrong takes many steps."""
+        coming = sorted(key for _, key in self.world.transfers)
+        if self.focus not in coming and self.chance.random() < 0.3:
+            self.focus = self.chance.choice([*coming, NOBODY])
+
     def _never(self) -> set[str]:
         """Return what stands for ever: copies of what has failed."""
         return {key for _, key in self.world.failed}
@@ -77,7 +84,7 @@ class Story(Calls):
 
     def die_in(self, step: Step) -> None:
         """Let one thing happen that is killed at one of its writes: it has, or it has not."""
-        writes = self.chance.choice([0, 1, 1, 2, 2, 3, 4])
+        writes = self.chance.randint(max(0, step.writes - 2), step.writes + 2)
         self.told.append(f"killed after {writes} writes: {step.text}")
         with self.clusters.dying(writes):
             step.call()
@@ -123,7 +130,7 @@ class Story(Calls):
             self.cut: (5 if coming else 1) if len(world.down) < len(LINKS) else 0,
             self.heal: 8 if down else 0,
             self.pause: 10 if coming else 2,
-            self.kill: 2 if coming else 0.5,
+            self.kill: 2 if coming or world.failed else 0.5,
         }
 
     # what surrounds them
@@ -188,7 +195,8 @@ class Story(Calls):
             self.clusters.wait(some)
             return "ok"
 
-        return Step(f"wait {some} s", call, "ok", lambda world: world.wait(some))
+        # Each of the three clusters writes down what time it is; then copies end.
+        return Step(f"wait {some} s", call, "ok", lambda world: world.wait(some), writes=4)
 
     def _ends(self) -> list[int]:
         """Return in how many seconds a copy on its way ends, or is not quite over, or half."""

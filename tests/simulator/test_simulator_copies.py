@@ -380,3 +380,17 @@ def test_the_base_of_what_has_failed_is_let_go_at_a_start(tmp_path: Path) -> Non
     with opened_trio(tmp_path) as trio:
         assert backing_up(trio.one) == set()
         assert recovering(trio.far) == {first}
+
+
+def test_what_is_given_up_while_it_is_being_deleted_goes(trio: Trio) -> None:
+    """Nothing is to come any more, so nothing holds it: what stands on it has the data."""
+    trio.switch(cut_copy="fail")
+    remote_id = on_its_way(trio)
+    trio.one.simulator.advance(MIB_SECONDS)
+    key = fetched(trio.one, remote_id)
+    trio.one.post("VolumeCreate", {"name": "child", "parent": key})
+    trio.one.post(f"SnapshotDelete/{key}")
+    assert recovering(trio.one) == {remote_id}
+    trio.cut("far")
+    assert trio.one.get("SnapshotsList") == []
+    assert content(trio.one, "child", 4) == b"then"

@@ -9,7 +9,7 @@ import sys
 import pytest
 from copies_story import Story
 
-STORIES = 20
+STORIES = 30
 STEPS = 60
 
 
