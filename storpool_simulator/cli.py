@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except click.ClickException as problem:
         return _fail(problem.format_message(), 2)
+    except errors.OptionError as problem:
+        return _fail(str(problem), 2)
     except (errors.StartError, DeviceError) as problem:
         return _fail(str(problem), 1)
     except OSError as problem:

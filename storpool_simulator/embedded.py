@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,6 +164,8 @@ def running(  # noqa: PLR0913  the options of the command, by name
     cluster when they are given.
     Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
+    Switches(switches or {})  # refused before anything is made
+    troupe.check(troupe.Files(qos, volumecare))
     common = _Common(token, switches or {}, clock, Federation(is_whole=False))
     given = startup.Given(cluster_id, cluster_name, templates or {}, list(hosts or {}))
     wanted = [_Wanted(Path(state), listen, given, 0, troupe.Files(qos, volumecare))]
@@ -173,6 +175,8 @@ def running(  # noqa: PLR0913  the options of the command, by name
         folders.update(_folders(others, number))
         other = startup.Given(other_id, name, given.templates, list(others), number << 32)
         wanted.append(_Wanted(Path(state) / "clusters" / name, (listen[0], 0), other, number))
+    _check_given(wanted)
+    _check_folders(folders)
     with contextlib.ExitStack() as stack:
         parts = [stack.enter_context(_opened(one)) for one in wanted]
         nodes = Devices(devices, Path(state), folders)
@@ -196,6 +200,8 @@ def running(  # noqa: PLR0913  the options of the command, by name
             for part, cluster in zip(parts, running_clusters)
         ]
         simulators[0].others.update(zip(clusters or {}, simulators[1:]))
+        for one in simulators:  # first of all: they play, and advance the clock, for all clusters
+            stack.callback(one.players.close)
         yield simulators[0]
 
 
@@ -277,6 +283,30 @@ def _check_distinct(federation: Federation) -> None:
     ):
         if len(set(values)) < len(values):
             raise errors.StartError(f"two clusters have the same {what}: {', '.join(values)}")
+
+
+def _check_given(wanted: Sequence[_Wanted]) -> None:
+    """Refuse clusters that cannot be told apart, before any of them is made."""
+    first, givens = wanted[0], [one.given for one in wanted]
+    ids = [one.cluster_id for one in givens]
+    names = [one.cluster_name for one in givens]
+    if not (first.state / "cluster.sqlite").exists():  # else its state says what it is
+        ids[0] = ids[0] or startup.DEFAULT_CLUSTER_ID
+        names[0] = names[0] or startup.DEFAULT_CLUSTER_NAME
+    for what, values in (("id", ids), ("name", names)):
+        known = [value for value in values if value]
+        if len(set(known)) < len(known):
+            raise errors.OptionError(f"two clusters have the same {what}: {', '.join(known)}")
+
+
+def _check_folders(folders: Mapping[int, Path]) -> None:
+    """Refuse one folder for two hosts: each would take away the other's devices."""
+    seen: set[Path] = set()
+    for folder in folders.values():
+        whole = folder.resolve()
+        if whole in seen:
+            raise errors.OptionError(f"two hosts have the same folder: {folder}")
+        seen.add(whole)
 
 
 def _reachable(host: str) -> str:

@@ -10,6 +10,7 @@
      |- VersionMismatchError    runIfVersionIsMismatch
 
     StartError                  the simulator cannot start: one sentence for whoever started it
+     +- OptionError             with these options it never can
 
 The names are those that clients rely on [cinder] [csi] [spapi]. The HTTP statuses are documented
 nowhere, and clients work with any, so they are a free choice. The switch `error_status` makes all
@@ -90,3 +91,7 @@ class VersionMismatchError(ApiError):
 
 class StartError(Exception):
     """The simulator cannot start; the text is one sentence that says why."""
+
+
+class OptionError(StartError):
+    """What is asked for can be nowhere and never: nothing was made."""

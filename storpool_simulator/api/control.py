@@ -16,6 +16,7 @@ from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
 
 _ROOT = "/simulator/"
+_LONGEST = 10_000_000_000  # seconds: with less every date can still be told
 
 
 class Control:
@@ -189,8 +190,9 @@ def _check_behind(behind: object, status: object) -> None:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or value < 0:
-        raise errors.InvalidParamError(f"'{name}' is a number of seconds of at least 0")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= _LONGEST:  # type: ignore[operator]  # a number
+        raise errors.InvalidParamError(f"'{name}' is a number of seconds from 0 to {_LONGEST}")
 
 
 def _nothing_left(facts: dict[str, Any]) -> None:

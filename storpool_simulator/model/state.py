@@ -35,16 +35,22 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """Open or make `folder`/cluster.sqlite.
 
-        Raises StartError when another simulator has it.
+        Raises StartError when another simulator has it, or the file is none of a simulator's.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._guard = _hold(folder / "lock")
         self._base = sqlite3.connect(
             str(folder / "cluster.sqlite"), isolation_level=None, check_same_thread=False
         )
-        self._base.execute("pragma journal_mode=wal")
-        self._base.execute("pragma synchronous=off")
-        self._base.execute(_SCHEMA)
+        try:
+            self._base.execute("pragma journal_mode=wal")
+            self._base.execute("pragma synchronous=off")
+            self._base.execute(_SCHEMA)
+        except sqlite3.DatabaseError as problem:
+            self.close()
+            raise errors.StartError(
+                f"{folder / 'cluster.sqlite'} is no state of a simulator ({problem})"
+            ) from None
 
     def read(self, kind: str, row_type: type[Row]) -> Iterator[Row]:
         """Yield all rows of a kind as values of this type.

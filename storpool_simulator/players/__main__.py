@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             None if argv is None else list(argv), prog_name="players", standalone_mode=False
         )
     except click.ClickException as problem:
-        click.echo(f"players: {problem.format_message()}", err=True)
+        click.echo(f"players: {' '.join(problem.format_message().split())}", err=True)
         return 2
     except (wire.CallError, ValueError) as problem:
         click.echo(f"players: {problem}", err=True)

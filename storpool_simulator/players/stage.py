@@ -79,7 +79,10 @@ class Stage:
             self._thread.start()
 
     def advance(self, seconds: float) -> float:
-        """Let the clock go on, with all passes that are due on the way; return the new time."""
+        """Let the clock go on, with all passes that are due on the way; return the new time.
+
+        It stops where it has come to when the players end meanwhile.
+        """
         with self._lock:
             left = seconds
             while self._turns and not self._ended.is_set():
@@ -89,7 +92,8 @@ class Stage:
                 self._advance(min(step, left))
                 left = max(0.0, left - step)
                 self._play_due()
-            self._advance(left)
+            if not self._ended.is_set():
+                self._advance(left)
             return self._now()
 
     def play(self, name: str) -> dict[str, Any]:

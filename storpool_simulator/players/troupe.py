@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, Union
 
 from storpool_simulator import errors
-from storpool_simulator.players import qos, stage, volumecare, wire
+from storpool_simulator.players import qos, stage, tiers, vc_config, volumecare, wire
 
 Folder = Union[str, Path]
 
@@ -28,6 +28,21 @@ class Files:
 
 
 NONE = Files()
+
+
+def check(files: Files) -> None:
+    """See that the files can be read and are what they should; raises OptionError."""
+    for file, parse in ((files.qos, tiers.parse), (files.volumecare, vc_config.parse)):
+        if file is None:
+            continue
+        try:
+            parse(Path(file).read_text(encoding="utf-8"))
+        except UnicodeDecodeError:
+            raise errors.OptionError(f"{file} is no text") from None
+        except ValueError as problem:
+            raise errors.OptionError(f"{file}: {problem}") from None
+        except OSError as problem:
+            raise errors.OptionError(f"{file} cannot be read: {problem.strerror}") from None
 
 
 def gathered(host: str, port: int, token: str, files: Files) -> list[stage.Player]:

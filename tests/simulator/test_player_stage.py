@@ -15,6 +15,7 @@ from simulator_fixtures import LIMIT_SECONDS, RefusedError, opened_peer
 import storpool_simulator
 from rigs.clock import wait_until
 from storpool_simulator import errors
+from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
 
 if TYPE_CHECKING:
@@ -148,19 +149,55 @@ def test_an_end_in_the_middle(tmp_path: Path) -> None:
     assert not going.is_alive()
 
 
+def test_an_end_while_the_clock_is_advanced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long time, with many passes, ends with the simulator: at once, and at the moment that the
+    clock has come to. The players end before any of several clusters does."""
+    going: list[threading.Thread] = []
+    ended = []
+    close = Cluster.close
+
+    def noted(cluster: Cluster) -> None:
+        going[0].join(LIMIT_SECONDS)
+        ended.append((cluster.cluster_id, not going[0].is_alive()))
+        close(cluster)
+
+    monkeypatch.setattr(Cluster, "close", noted)
+    with played(tmp_path, clusters={"far": "rem.b"}) as peer:
+        simulator = peer.simulator
+        begun = simulator.cluster.now()
+        going.append(threading.Thread(target=simulator.advance, args=[1e9], daemon=True))
+        going[0].start()
+        wait_until(lambda: simulator.cluster.now() > begun + 600, "some passes")
+    assert ended == [("rem.b", True), ("sim.a", True)]
+    assert simulator.cluster.now() < begun + 1e9
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 1e11, 10**400, -1, True, "1"])
+def test_a_time_that_never_ends(tmp_path: Path, seconds: Any) -> None:
+    """No amount of time is taken that the clock could not tell afterwards."""
+    with played(tmp_path) as peer:
+        before = peer.control("GET", "clock")["now"]
+        with pytest.raises(RefusedError, match="number of seconds from 0 to"):
+            peer.control("POST", "clock", {"advance": seconds})
+        assert peer.control("GET", "clock")["now"] == before
+
+
 @pytest.mark.parametrize(
     ("option", "text", "why"),
     [
         ("qos", "{", "not JSON"),
         ("volumecare", CONFIG.replace("mode=normal", ""), "has no mode"),
         ("volumecare", None, "cannot be read"),
+        ("qos", b"\xff\xfe", "is no text"),
     ],
 )
-def test_a_file_that_is_none(tmp_path: Path, option: str, text: str | None, why: str) -> None:
+def test_a_file_that_is_none(tmp_path: Path, option: str, text: Any, why: str) -> None:
     """A start that cannot be is one sentence, with the file in it."""
     file = tmp_path / "file"
     if text is not None:
-        file.write_text(text)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
     options: Any = {option: file}
     with (
         pytest.raises(storpool_simulator.StartError, match=f"{file}.*{why}"),
@@ -170,9 +207,9 @@ def test_a_file_that_is_none(tmp_path: Path, option: str, text: str | None, why:
 
 
 def test_the_command_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The options of the command: what is wrong in a file is told, with exit code 1."""
+    """The options of the command: what is wrong in a file is told, with exit code 2."""
     file = tmp_path / "tiers.json"
     file.write_text("[]")
     base = ["--token", "T", "--devices", "file", "--state", str(tmp_path / "state")]
-    assert storpool_simulator.main([*base, "--qos", str(file)]) == 1
+    assert storpool_simulator.main([*base, "--qos", str(file)]) == 2
     assert "not a JSON object" in capsys.readouterr().err

@@ -119,19 +119,30 @@ def test_further_clusters(tmp_path: Path) -> None:
         ["--cluster", "..=a.b"],
         ["--cluster", ".=a.b"],
         ["--cluster", "two=a.b", "--cluster", "two=a.c"],
+        ["--cluster", "two=sim.a"],
+        ["--cluster", "simulated=sim.b"],
+        ["--cluster-id", "a.b", "--cluster", "two=a.c", "--cluster", "three=a.c"],
+        ["--host", "1=a", "--host", "2=./a"],
+        ["--host", "1=a", "--cluster", "two=a.b", "--host", "two/1=a"],
+        ["--qos", "/nowhere"],
+        ["--qos", "/dev/null"],
+        ["--volumecare", "/nowhere"],
+        ["--volumecare", "/dev/null"],
+        ["--volumecare", sys.executable],
     ],
     ids=" ".join,
 )
 def test_a_bad_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
 ) -> None:
-    """A wrong option is one clear sentence on stderr and exit code 2."""
+    """A wrong option is one clear sentence on stderr and exit code 2, and nothing is made."""
     arguments = ["--token", "T", "--state", str(tmp_path / "state"), *options]
     assert storpool_simulator.main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("storpool-simulator: ")
     assert err.count("\n") == 1
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize("missing", ["--token", "--state"])
@@ -184,6 +195,17 @@ def test_a_lost_data_file_is_told(tmp_path: Path) -> None:
         opened_peer(tmp_path),
     ):
         pass
+
+
+def test_a_state_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that no simulator has written is told by its name, and stays as it is."""
+    file = tmp_path / "cluster.sqlite"
+    file.write_text("somebody's")
+    assert storpool_simulator.main(["--token", "T", "--state", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == (
+        f"storpool-simulator: {file} is no state of a simulator (file is not a database)\n"
+    )
+    assert file.read_text() == "somebody's"
 
 
 @pytest.mark.parametrize("option", ["state", "host"])
