@@ -280,6 +280,8 @@ def _check_contents(clusters: Clusters, world: World) -> None:
 
 
 def _check_lists(clusters: Clusters, world: World) -> None:
+    # What is exported for a backup alone is nobody's to copy.
+    assert clusters.data("far", "SnapshotsRemoteList")["snapshots"] == []
     for name in ("one", "two"):
         listed = clusters.data(name, "SnapshotsRemoteList")["snapshots"]
         seen = {key for key in world.backups if world.is_seen(key)}
