@@ -107,16 +107,38 @@ def refuse_unmapped(work: tree.Work, uuid: str) -> None:
 
 
 def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
-    if not _dropped(work, node, global_id):
-        # Gone, or it was reverted a moment ago and lives on under another global id
-        row = work.mapping.node(node.uuid)
-        again = reverts.found_again(work, row) if row is not None else None
-        if again is not None:
-            global_id = again.global_id
-            _dropped(work, node, global_id)
+    for _ in range(reverts.LOOKS):
+        if _dropped(work, node, global_id):
+            break
+        there = _left(work, node, global_id)
+        if there is None:
+            break
+        global_id = there.global_id
+    else:
+        raise errors.Conflict(
+            f"{node.kind} {node.uuid}", "gets another global id again and again", "try again"
+        )
     work.log.line(
         f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
     )
+
+
+def _left(work: tree.Work, node: mapping.Node, global_id: str) -> api.Volume | None:
+    """Return a node's object that was there a moment ago, and of which StorPool said to a delete
+    that it does not exist; None where it is gone.
+
+    It may have been reverted meanwhile, and live on under another global id. Raises as
+    `ownership.proved` does: it may have been moved to another cluster, or one that may have it is
+    silent.
+    """
+    row = work.mapping.node(node.uuid)
+    if row is None:
+        return None
+    work.client.be_current()
+    try:
+        return ownership.proved(work, row._replace(global_id=row.global_id or global_id))
+    except errors.NotFound:
+        return None
 
 
 def _dropped(work: tree.Work, node: mapping.Node, global_id: str) -> bool:
