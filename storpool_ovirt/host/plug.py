@@ -100,7 +100,7 @@ def _ask(
     """Ask those that are up first, all of them at once: where one has it open, nothing has
     changed."""
     target = found.target
-    down = {each.client_id for each in client.clients() if each.status == api.DOWN}
+    down = {each.client_id for each in client.of_hosts().clients() if each.status == api.DOWN}
     running = [client_id for client_id in others if client_id not in down]
     lost = [client_id for client_id in others if client_id in down]
     generation = 0

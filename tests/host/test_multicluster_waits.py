@@ -17,10 +17,10 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.host import takeover
+from storpool_ovirt.host import plug, takeover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -46,14 +46,16 @@ def made(pair: Pair) -> attachments.Target:
     return target
 
 
-def start(pair: Pair, target: attachments.Target) -> None:
-    """Start a VM with this disk on client 1 of the first cluster, by a clock that no test waits
-    for."""
+def start(
+    pair: Pair, target: attachments.Target, take: Callable[..., object] = takeover.take
+) -> None:
+    """Start a VM with this disk on client 1 of the first cluster, or plug it there, by a clock that
+    no test waits for."""
     clock = Clock()
     deadline = Deadline(60, clock)
     settings = pair.one.settings(multicluster=True, cluster_id=ONE)
     host = dataclasses.replace(pair.one.host(1), deadline=deadline, sleep=clock.sleep)
-    takeover.take(api.Client(settings, deadline, clock.sleep), host, [disk(target)], "os")
+    take(api.Client(settings, deadline, clock.sleep), host, [disk(target)], "os")
 
 
 @pytest.mark.parametrize("changes", [1, 3, 6])
@@ -86,6 +88,22 @@ def test_a_start_compares_no_generation_with_another_clusters(
     core.simulator.set_client(number, behind=True)
     with pytest.raises(errors.DeadlineExceeded, match=f"client {number}"):
         start(pair, target)
+
+
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_a_plug_believes_no_old_word_of_who_is_down(pair: Pair, changes: int) -> None:
+    """T57: a host that was down a moment ago has come up and runs a VM: nothing is forced from
+    it."""
+    target = made(pair)
+    pair.one.simulator.set_client(2, running=False)
+    for _ in range(3):
+        pair.one.client().be_current()
+    pair.one.simulator.set_client(2, running=True, opened=[target.global_id])
+    pair.one.simulator.faults.add("old", query="ClientsConfigDump", changes=changes, times=3)
+    before = pair.attached()
+    with pytest.raises(errors.Conflict, match="is open at client 2"):
+        start(pair, target, plug.take)
+    assert pair.attached() == before
 
 
 @pytest.mark.parametrize("which", ["asked", "owner"])
