@@ -199,13 +199,16 @@ def post(simulator: Simulator, query: str, body: Any) -> None:
 
 
 def rows(database: Database) -> list[Any]:
-    """Return the mapping, to be compared before and after; each row has its columns by name."""
+    """Return the mapping, to be compared before and after; each row has its columns by name.
+
+    A verb that is refused may note the visible id of a volume that it met, so that is left out.
+    """
     from psycopg2.extras import NamedTupleCursor
 
     with contextlib.closing(database.connect()) as connection:
         cursor = connection.cursor(cursor_factory=NamedTupleCursor)
         cursor.execute("SELECT * FROM storpool_ovirt.node ORDER BY uuid")
-        return list(cursor.fetchall())
+        return [each._replace(visible_id=None) for each in cursor.fetchall()]
 
 
 def sql(database: Database, statement: str) -> list[tuple[Any, ...]]:
