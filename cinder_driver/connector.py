@@ -64,16 +64,21 @@ class StorPoolConnector(base.BaseLinuxConnector):
     def get_connector_properties(
         root_helper: str | None, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return this host's StorPool client id; nothing where the host is no client.
+        """Return this host's StorPool client id, and its cluster's where that is one of several;
+        nothing where the host is no client.
 
         os-brick collects these from every connector, so a host without StorPool must not fail here.
         """
         try:
-            return {"storpool_client_id": config.host(config.root()).client_id}
+            settings = config.host(config.root())
         except errors.ConfigError as error:
             log = LOG.warning if _is_mistake() else LOG.debug
             log("this host is no StorPool client: %s", words.sentence(error))
             return {}
+        told: dict[str, Any] = {"storpool_client_id": settings.client_id}
+        if settings.api.multicluster:
+            told["storpool_cluster_id"] = settings.api.cluster_id
+        return told
 
     @utils.connect_volume_prepare_result
     def connect_volume(self, connection_properties: Mapping[str, Any]) -> dict[str, str]:

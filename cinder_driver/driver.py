@@ -241,7 +241,7 @@ class StorPoolDriver(driver.VolumeDriver):
 
     def validate_connector(self, connector: Mapping[str, Any]) -> None:
         """Raise InvalidConnectorException for a host whose StorPool client id nobody says."""
-        hosts.client_id(connector, self._own_names())
+        hosts.client_id(connector, self._own_names(), self._ready().api)
 
     def initialize_connection(
         self, volume: Any, connector: Mapping[str, Any], initiator_data: Any = None, **kwargs: Any
@@ -251,12 +251,12 @@ class StorPoolDriver(driver.VolumeDriver):
         The data serves our os-brick connector, which goes by `global_id`, and os-brick's own, which
         goes by name.
         """
-        client_id = hosts.client_id(connector, self._own_names())
+        client_id = hosts.client_id(connector, self._own_names(), self._ready().api)
         there = self._session().volume(volume)
         admin_metadata = volume.get("admin_metadata", None) or {}
         is_read_only = connector.get("mode") == "ro" or admin_metadata.get("readonly") == "True"
         data = {
-            "client_id": client_id,
+            "client_id": int(client_id),
             "volume": volume["name_id"],
             "global_id": there.global_id,
             "access_mode": "ro" if is_read_only else "rw",
@@ -283,7 +283,7 @@ class StorPoolDriver(driver.VolumeDriver):
         if connector is not None:
             if hosts.is_shared_there(volume, connector):
                 return True
-            client_id = hosts.client_id(connector, self._own_names())
+            client_id = hosts.client_id(connector, self._own_names(), self._ready().api)
             clients = [each for each in clients if each == client_id]
         with failures.of(volume=volume["id"]):
             hosts.release(session.client, target(there), clients)

@@ -14,30 +14,49 @@ from storpool_ovirt.cluster import api, attachments
 
 # What our os-brick connector reports of its host (its own SP_OURID).
 CLIENT_ID = "storpool_client_id"
+# And, where its cluster is one of several with one name space, of that.
+CLUSTER_ID = "storpool_cluster_id"
 _NEEDS_THE_DEVICE = ("attached", "attaching")  # cinder.objects.fields.VolumeAttachStatus
 
 
-def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
+def client_id(
+    connector: Mapping[str, Any], own_names: Collection[str], settings: config.Api | None = None
+) -> int:
     """Return the client id of the host that `connector` describes; never guess.
 
     The host says it itself where it has our connector. Else the section of storpool.conf here that
     has the host's name says it. `own_names` are names of this machine that need not be its node
-    name (Cinder's option `host`). Raises InvalidConnectorException.
+    name (Cinder's option `host`). By `settings` with several clusters it is `api.RemoteClient` for
+    a host of another one, as numbers are given out by each. Raises InvalidConnectorException.
     """
-    reported = connector.get(CLIENT_ID)
     host = _host_of(connector)
+    try:
+        found = _number(connector, host, own_names)
+        if settings is None or not settings.multicluster:
+            return found
+        cluster_id = _cluster_of(connector, host) or settings.cluster_id
+    except errors.ConfigError as error:
+        raise exception.InvalidConnectorException(
+            missing=f"{CLIENT_ID} ({words.sentence(error)})"
+        ) from words.cause(error)
+    if cluster_id is None:
+        missing = (
+            f"{CLUSTER_ID}, SP_CLUSTER_ID in {storpool_conf.FILE}, and storpool_cluster_id: of"
+            " several clusters each may have such a client"
+        )
+        raise exception.InvalidConnectorException(missing=missing)
+    return found if cluster_id == settings.cluster_id else api.RemoteClient(found, cluster_id)
+
+
+def _number(connector: Mapping[str, Any], host: str | None, own_names: Collection[str]) -> int:
+    reported = connector.get(CLIENT_ID)
     if reported is None:
         if not host:
             raise exception.InvalidConnectorException(missing=f"{CLIENT_ID} or host")
-        try:
-            root = config.root()
-            reported = storpool_conf.client_id(host, root)
-            if reported is None and host in own_names:
-                reported = storpool_conf.client_id(platform.node(), root)
-        except errors.ConfigError as error:
-            raise exception.InvalidConnectorException(
-                missing=f"{CLIENT_ID} ({words.sentence(error)})"
-            ) from words.cause(error)
+        root = config.root()
+        reported = storpool_conf.client_id(host, root)
+        if reported is None and host in own_names:
+            reported = storpool_conf.client_id(platform.node(), root)
     found = names.client_id(reported)
     if found is None:
         of = names.shown(host or "")
@@ -47,6 +66,19 @@ def client_id(connector: Mapping[str, Any], own_names: Collection[str]) -> int:
         )
         raise exception.InvalidConnectorException(missing=missing)
     return found
+
+
+def _cluster_of(connector: Mapping[str, Any], host: str | None) -> str | None:
+    """Return the cluster of a host, as it says itself, or as storpool.conf here says for it."""
+    told = connector.get(CLUSTER_ID)
+    if told is None and host:
+        keys = storpool_conf.read(config.root(), node=host, optional=True, environment=False)
+        told = keys.get("SP_CLUSTER_ID")
+    if told is None:
+        return None
+    if not isinstance(told, str) or not names.CLUSTER_ID.match(told):
+        raise errors.ConfigError(f"the cluster {names.shown(str(told))}", "is no cluster's id")
+    return told
 
 
 def is_shared_there(volume: Any, connector: Mapping[str, Any]) -> bool:
@@ -102,6 +134,8 @@ def _is_there(attachment: Any, connector: Mapping[str, Any]) -> bool:
     its = attachment["connector"] or {}
     reported = connector.get(CLIENT_ID)
     if reported is not None and its.get(CLIENT_ID) is not None:
-        return names.client_id(reported) == names.client_id(its[CLIENT_ID])
+        one, other = connector.get(CLUSTER_ID), its.get(CLUSTER_ID)
+        is_one_cluster = one == other or None in (one, other)
+        return is_one_cluster and names.client_id(reported) == names.client_id(its[CLIENT_ID])
     host = _host_of(connector)
     return host is not None and host in (attachment["attached_host"], its.get("host"))

@@ -100,12 +100,8 @@ def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
     it would name another one. Raises ConfigError for a bad file; one that cannot be read is left
     out where it is `optional`.
     """
-    found = {}
-    for path, content in _texts(root, optional):
-        for section, keys in parse(content, path).items():
-            if section and "SP_OURID" in keys:
-                found[section] = keys["SP_OURID"]
-    return found
+    found = _of_sections("SP_OURID", root, optional)
+    return {section: our_id for section, our_id in found.items() if section}
 
 
 def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
@@ -158,13 +154,27 @@ def is_multicluster(keys: Mapping[str, str]) -> bool:
 def client_id(host: str, root: str = "") -> str | None:
     """Return `SP_OURID` of a host's own section, None when no section names it.
 
-    Raises ConfigError for a bad file, and where it is another section's too.
+    Raises ConfigError for a bad file, and where it is another section's of the same cluster too.
     """
     ids = client_ids(root)
     found = names.client_id(ids.get(host, ""))
     if found is not None:
-        section_of(found, ids)
+        # Clients of two clusters have the same numbers
+        clusters = _of_sections("SP_CLUSTER_ID", root, optional=False)
+        all_of = clusters.get("")
+        own = clusters.get(host, all_of)
+        section_of(found, {each: ids[each] for each in ids if clusters.get(each, all_of) == own})
     return ids.get(host)
+
+
+def _of_sections(key: str, root: str, optional: bool) -> dict[str, str]:
+    """Return a key as it is written in each section that has it; "" is what stands before any."""
+    found = {}
+    for path, content in _texts(root, optional):
+        for section, keys in parse(content, path).items():
+            if key in keys:
+                found[section] = keys[key]
+    return found
 
 
 def _sections_of(client_id: int, ids: Mapping[str, str]) -> list[str]:

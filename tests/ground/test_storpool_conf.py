@@ -243,3 +243,15 @@ def test_a_host_is_who_its_own_section_says(tmp_path: Path) -> None:
     (tmp_path / "etc" / "storpool.conf").write_text("?\n")
     with pytest.raises(errors.ConfigError, match="line 1 of"):
         storpool_conf.client_id("a", root)
+
+
+def test_clients_of_two_clusters_have_the_same_number(tmp_path: Path) -> None:
+    """Two sections may have one client id where their clusters differ, as the file's own or a
+    section's SP_CLUSTER_ID says; in one cluster nobody knows which host it is."""
+    text = "SP_CLUSTER_ID=loc.a\n[a]\nSP_OURID=1\n[b]\nSP_OURID=1\nSP_CLUSTER_ID=loc.b\n"
+    root = conf(tmp_path, text)
+    assert [storpool_conf.client_id(host, root) for host in ("a", "b")] == ["1", "1"]
+    conf(tmp_path, text.replace("loc.b", "loc.a"))
+    for host in ("a", "b"):
+        with pytest.raises(errors.ConfigError, match="is 2 hosts"):
+            storpool_conf.client_id(host, root)
