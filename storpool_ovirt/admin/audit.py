@@ -59,7 +59,12 @@ def _wrong_cluster(view: survey.View) -> Finding | None:
     live = [record.node for record in view.records.values() if record.node.state == mapping.LIVE]
     here = [node for node in live if view.here(node)]
     known = {node.global_id for node in here}
-    if view.ours or known & view.things.keys() or (len(here) < 2 and (view.clusters or not live)):
+    if (
+        view.ours
+        or view.moved
+        or known & view.things.keys()
+        or (len(here) < 2 and (view.clusters or not live))
+    ):
         return None
     expected = len(here or live)
     nothing = "not even the one object" if expected == 1 else f"none of the {expected} objects"

@@ -26,7 +26,11 @@ from storpool_ovirt.engine.operations import Operation
 
 def gone(work: tree.Work, node: mapping.Node) -> None:
     """Raise Conflict when StorPool's lists have anything that may be the object of a row: under its
-    global id, its name or its tags, whoever has it now. A person decides then."""
+    global id, its name or its tags, whoever has it now. A person decides then.
+
+    Raises WrongCluster when it lives in another cluster.
+    """
+    ownership.check_not_moved(work, node)
     found = candidates.of(candidates.living(work.client), node, work.mapping.location).best
     if found:
         raise _lives_on(node, found)
@@ -58,7 +62,10 @@ def clusters(work: tree.Work, disk: str, left: Sequence[Operation]) -> None:
     """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means
     nothing."""
     pinned = work.domain.api.cluster_id
-    served = {pinned} if pinned else ownership.clusters_shown(work)
+    if work.client.has_several:
+        served = {*work.client.clusters(), *ownership.clusters_shown(work)}
+    else:
+        served = {pinned} if pinned else ownership.clusters_shown(work)
     known = {names.cluster_of(node.global_id) for node in work.mapping.tree(disk) if node.global_id}
     known |= {each.plan.cluster for each in left if each.plan.cluster}
     for cluster in sorted(known - served):

@@ -12,6 +12,7 @@ from storpool_ovirt.admin.findings import (
     FOLLOW,
     GHOST,
     INFO,
+    MOVED,
     RESIZE,
     RETAG,
     REVERTED,
@@ -42,7 +43,7 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
             yield _inactive_root(record)
         thing = view.things.get(node.global_id or "")
         if thing is None:
-            yield _ghost(view, record)
+            yield _moved_away(view, record) or _ghost(view, record)
             continue
         if node.uuid in view.drifted:
             yield _reverted(view, record, thing)
@@ -100,6 +101,32 @@ def _inactive_root(record: mapping.Record) -> Finding:
         severity=WARNING,
         cause=f"its VM's volume is told to be {node.active}, which the mapping does not know",
         mend="storpool-ovirt rebuild, or the next start of the VM, puts it right",
+        age_seconds=record.age_seconds,
+    )
+
+
+def _moved_away(view: survey.View, record: mapping.Record) -> Finding | None:
+    """Return the finding on what lives in another cluster of the name space, or may; None for what
+    lives in none."""
+    node = record.node
+    where = view.moved.get(node.global_id or "")
+    if where is None and not view.unseen:
+        return None
+    return findings.of_node(
+        node,
+        kind=MOVED,
+        severity=WARNING,
+        what=f"{node.kind} {node.uuid} (~{node.global_id})",
+        cause=(
+            f"it lives in StorPool cluster {where}, and the domain has no sp_multicluster"
+            if where
+            else f"it is not in this cluster, and the others could not be looked at: {view.unseen}"
+        ),
+        mend=(
+            "move it back (VolumeAcquire), or add the domain with sp_multicluster"
+            if where
+            else "run the audit again when every cluster answers"
+        ),
         age_seconds=record.age_seconds,
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 900.0
 
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
-REVERTED = "another id"
+REVERTED, MOVED = "another id", "another cluster"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",

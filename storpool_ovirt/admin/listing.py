@@ -78,13 +78,13 @@ def look(client: api.Client, known: MappingSide, root: str) -> Listing:
     client.be_current()
     before = client.attachments()
     objects = [*client.volumes(), *client.snapshots()]
-    clients = {each.client_id: each.status for each in client.clients()}
     sections, problem = _sections(root)
     here = sections.get(os.uname().nodename)
     nobody = openers.DeviceView({}, problem or "this machine is no client of StorPool", not problem)
     host = openers.look(root) if here is not None else nobody
     # What is attached or detached while the host is looked at is neither a stray nor missing.
     listed = client.attachments()
+    clients = client.statuses(listed)
     by_name = {each.name: each.global_id for each in objects}
     had, have = (
         {_global_id(each, by_name) for each in seen if each.client_id == here}

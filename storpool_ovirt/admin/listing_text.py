@@ -43,7 +43,7 @@ def document(found: listing.Listing, now: float) -> dict[str, Any]:
         "looked_at": _stamp(now),
         "this_client": found.here,
         "blind": found.blind or None,
-        "clients_down": [client_id for client_id, _ in _down(found)],
+        "clients_down": [_told(client_id) for client_id, _ in _down(found)],
         "attachments": [_object(each) for each in found.entries],
         "stray_devices": [each.path for each in found.strays],
         "others": found.others,
@@ -117,7 +117,8 @@ def _users(device: openers.Device) -> list[str]:
 def _object(each: entries.Entry) -> dict[str, Any]:
     device = each.device
     return {
-        "client_id": each.client_id,
+        "client_id": int(each.client_id),
+        "cluster_id": getattr(each.client_id, "cluster_id", None),
         "host": each.host,
         "client_down": each.down,
         "disk": each.thing.disk,
@@ -125,7 +126,7 @@ def _object(each: entries.Entry) -> dict[str, Any]:
         "uuid": each.thing.uuid,
         "global_id": each.thing.global_id,
         "access_mode": each.access_mode,
-        "shared_with": list(each.sharers),
+        "shared_with": [_told(one) for one in each.sharers],
         "open": device.open if device else None,
         "processes": (
             []
@@ -150,6 +151,11 @@ def _object(each: entries.Entry) -> dict[str, Any]:
         "certain": each.purpose.certain,
         "why": each.purpose.text,
     }
+
+
+def _told(client_id: int) -> int | str:
+    """Return a client: its number, with its cluster where that is another one."""
+    return str(client_id) if isinstance(client_id, api.RemoteClient) else client_id
 
 
 def _down(found: listing.Listing) -> Iterable[tuple[int, str | None]]:

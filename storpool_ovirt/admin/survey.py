@@ -8,7 +8,7 @@ said of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -35,7 +35,8 @@ class View:
     is about to drop: other objects may still stand on them. `claim` tells which Engine has our
     location, `own` who this one is; both are None where that cannot be read. `freed` are the bytes
     that a delete of a snapshot would free, by global id, where there are snapshots of others to be
-    told of and StorPool tells it.
+    told of and StorPool tells it. Of rows without an object `moved` has the cluster in which it
+    lives, by global id, and `unseen` says why that could not be looked for.
     """
 
     location: str
@@ -54,6 +55,8 @@ class View:
     claim: claims.Claim | None = None
     own: claims.Engine | None = None
     freed: Mapping[str, int] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
+    unseen: str = ""
 
     def here(self, node: mapping.Node) -> bool:
         """Return whether a node's object belongs to a cluster that was looked at: one mapping may
@@ -247,14 +250,10 @@ def look(work: tree.Work, here: bool = True) -> View:
     listed = [*volumes, *identity.with_present_sources(work.client.snapshots(), volumes)]
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
-    clients = {each.client_id: each.status for each in work.client.clients()}
-    for cluster_id in sorted(_other_clusters(attachments)):
-        for each in work.client.pinned_to(cluster_id).clients():
-            clients[api.RemoteClient(each.client_id, cluster_id)] = each.status
+    clients = work.client.statuses(attachments)
     records, operations = _database(work)
     busy = _busy(before, (records, operations))
     records, drifted = _followed(records, things, work.mapping.location)
-    pinned = work.domain.api.cluster_id
     claim, own = _claimed(work, here)
     view = View(
         location=work.mapping.location,
@@ -265,9 +264,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         fleeting={each.global_id: each for each in listed if candidates.is_fleeting(each)},
         attachments=attachments,
         clients=clients,
-        clusters=frozenset(
-            {names.cluster_of(each) for each in things} | ({pinned} if pinned else set())
-        ),
+        clusters=_clusters(work, things),
         busy=busy,
         now=work.now(),
         api_address=work.client.address,
@@ -275,13 +272,45 @@ def look(work: tree.Work, here: bool = True) -> View:
         claim=claim,
         own=own,
     )
+    view = _looked_further(work, view)
     return replace(view, freed=_freed(work)) if view.kept or view.beneath else view
 
 
-def _other_clusters(attachments: Sequence[api.Attachment]) -> set[str]:
-    """Return the ids of the clusters whose clients, and not ours, have something attached."""
-    clients = (each.client_id for each in attachments)
-    return {each.cluster_id for each in clients if isinstance(each, api.RemoteClient)}
+def _clusters(work: tree.Work, things: Mapping[str, api.Volume]) -> frozenset[str]:
+    """Return the clusters that were looked at.
+
+    A pinned domain looks at that one, and some of what it shows may have come from others; one of
+    several at all of them; else what is shown has to tell.
+    """
+    pinned = work.domain.api.cluster_id
+    asked = {pinned} if pinned else set()
+    if work.client.has_several:
+        asked |= work.client.clusters()
+    shown = {names.cluster_of(each) for each in things}
+    return frozenset(asked or shown)
+
+
+def _looked_further(work: tree.Work, view: View) -> View:
+    """Return the view with where the objects are that a domain of one cluster does not see: what
+    was moved to another one is not gone."""
+    rows = [record.node for record in view.records.values() if view.here(record.node)]
+    missing = {each.global_id for each in rows if each.state == mapping.LIVE} - view.things.keys()
+    if work.client.has_several or not missing - {None}:
+        return view
+    try:
+        everywhere = work.client.all_of_space()
+    except (errors.ApiUnavailable, errors.DeadlineExceeded) as error:
+        work.log.line("space_not_seen", reason=error)
+        return replace(view, unseen=str(error))
+    own = work.domain.api.cluster_id
+    moved = {
+        each.global_id: str(each.cluster_id)
+        for each in everywhere
+        if not each.dying and each.cluster_id != (own or names.cluster_of(each.global_id))
+    }
+    return replace(
+        view, moved={each: moved[each] for each in missing if each is not None and each in moved}
+    )
 
 
 def _freed(work: tree.Work) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import calls, replies, several, ways
 from storpool_ovirt.cluster.replies import (
     DOWN,
@@ -345,6 +345,17 @@ class Client(calls.Calls):
         """Return how far each client has come with the configuration (`ClientsConfigDump`)."""
         return self._list("client", "clientsConfigDump", (), replies.client_status)
 
+    def statuses(self, attached: Sequence[Attachment]) -> dict[int, str]:
+        """Return StorPool's word for each client of this cluster, and of those others whose
+        clients have something attached."""
+        found: dict[int, str] = {each.client_id: each.status for each in self.clients()}
+        clients = (each.client_id for each in attached)
+        others = {each.cluster_id for each in clients if isinstance(each, RemoteClient)}
+        for cluster_id in sorted(others):
+            for each in self.pinned_to(cluster_id).clients():
+                found[RemoteClient(each.client_id, cluster_id)] = each.status
+        return found
+
     def client_wait(self, client_id: int) -> list[ClientStatus]:
         """Wait until a client has the cluster's configuration of now
         (`ClientConfigWait/{clientId}`)."""
@@ -397,40 +408,68 @@ class Client(calls.Calls):
         return listed
 
     def _check_all_answer(self) -> None:
-        """Raise ApiUnavailable while one of several clusters does not answer.
+        """Raise ApiUnavailable while one of several clusters does not answer."""
+        if self._settings.multicluster:
+            self.clusters()
+
+    def clusters(self) -> frozenset[str]:
+        """Return the ids of all clusters of the name space, each of which answers; raise
+        ApiUnavailable while one does not.
 
         It is not documented whether a `MultiCluster/` call tells so: what it does not find may
-        live there. A release that does not know the question has to be believed.
+        live there. A release that does not know the question has to be believed; then they are
+        none.
         """
-        if not self._settings.multicluster:
-            return
         try:
             data = self._ask("cluster", "allClusters", "", ())
         except (errors.Rejected, errors.NotFound):
-            return
+            return frozenset()
         silent = self._read("allClusters", replies.silent_clusters, data)
         if silent:
             why = f"not every cluster answers ({', '.join(silent)})"
             raise self._unavailable("allClusters", why, ambiguous=False)
+        return self._read("allClusters", replies.cluster_ids, data)
+
+    def all_of_space(self) -> list[Volume]:
+        """Return the volumes and snapshots of all clusters of the name space, for a domain of one
+        cluster; nothing where the release has no several clusters.
+
+        Raises ApiUnavailable while one of them does not answer.
+        """
+        with self._space() as space:
+            try:
+                return [*space.volumes(), *space.snapshots()]
+            except errors.Rejected:
+                return []
+
+    @contextlib.contextmanager
+    def _space(self) -> Iterator[Client]:
+        """Give a client of the same cluster for which the others of the name space count too."""
+        settings = replace(self._settings, multicluster=True)
+        space = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
+        space.give_up_after(min(self._patience_seconds, self.limits.longest_pause_seconds))
+        try:
+            yield space
+        finally:
+            self.calls += space.calls
 
     def elsewhere(self, kind: str, address: str) -> str | None:
         """Return the other cluster in which an object lives that is not here, None for nowhere.
 
         It is for a domain of one cluster: one that somebody moved to another cluster is not gone.
         """
-        settings = replace(self._settings, multicluster=True)
-        space = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
         method = "volumeList" if kind == "volume" else "snapshotList"
-        try:
-            found = space._only(kind, method, address)
-        except errors.NotFound:
-            space._check_all_answer()
-            return None
-        except errors.Rejected:  # a release that has no several clusters
-            return None
-        finally:
-            self.calls += space.calls
-        return found.cluster_id
+        with self._space() as space:
+            try:
+                found = space._only(kind, method, address)
+            except errors.NotFound:
+                space._check_all_answer()
+                return None
+            except errors.Rejected:  # a release that has no several clusters
+                return None
+        # In the own cluster it is about to go, or an answer is of before it went
+        own = self._settings.cluster_id or names.cluster_of(found.global_id)
+        return None if found.dying or found.cluster_id == own else found.cluster_id
 
     def _one(self, kind: str, method: str, address: str) -> Volume:
         return self._by_key(lambda: self._only(kind, method, address))

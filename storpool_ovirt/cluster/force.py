@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Optional
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments
@@ -119,6 +120,8 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
             break
         # It was renamed or deleted between the two lists, or these are a moment behind.
         client.pause(attempt)
+    if not all(there for _, there in pairs):
+        pairs = _looked_everywhere(client, pairs)
     ours: list[HeldObject] = []
     others: list[str] = []
     unknown: list[str] = []
@@ -129,6 +132,26 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
         else:
             (others if there else unknown).append(each.name)
     return ClientView(client_id, word, tuple(ours), tuple(others), tuple(unknown))
+
+
+_Pairs = list[tuple[api.Attachment, Optional[api.Volume]]]
+
+
+def _looked_everywhere(client: api.Client, pairs: _Pairs) -> _Pairs:
+    """Return these with what lives in other clusters of the name space: a client may have it over
+    the bridge. Where they cannot be looked at nothing is different."""
+    try:
+        objects = client.all_of_space()
+    except (errors.ApiUnavailable, errors.DeadlineExceeded):
+        return pairs
+    found = {
+        **{each.name: each for each in objects},
+        **{names.address(each.global_id): each for each in objects},
+    }
+    return [
+        (each, there or found.get(names.address(each.global_id) if each.global_id else each.name))
+        for each, there in pairs
+    ]
 
 
 def check_all_known(seen: ClientView) -> None:

@@ -300,6 +300,12 @@ def silent_clusters(raw: object) -> list[str]:
     ]
 
 
+def cluster_ids(raw: object) -> frozenset[str]:
+    """Return the ids of the clusters in the answer to a call to all of them."""
+    rows = entries(mapping(raw).get("clusters"))
+    return frozenset(filter(None, map(_cluster_id, rows)))
+
+
 def space(raw: Mapping[str, Any]) -> tuple[str, int]:
     """Return a snapshot's global id, and the bytes that its delete would free."""
     return str(global_id(raw, "globalId")), number(raw, "spaceUsed")

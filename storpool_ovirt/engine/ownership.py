@@ -151,7 +151,10 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     as a pinned domain always does; where it does not answer to that, this API has to show something
     else of it.
     """
-    _check_not_moved(work, node)
+    check_not_moved(work, node)
+    if work.client.has_several:
+        _check_is_in_space(work, node)
+        return
     if work.domain.api.cluster_id is not None:
         return
     cluster = names.cluster_of(tree.global_id(node))
@@ -176,7 +179,19 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     )
 
 
-def _check_not_moved(work: tree.Work, node: mapping.Node) -> None:
+def _check_is_in_space(work: tree.Work, node: mapping.Node) -> None:
+    """Raise WrongCluster where an object was made in none of the clusters that were asked."""
+    cluster, known = names.cluster_of(tree.global_id(node)), work.client.clusters()
+    if known and cluster not in known:
+        raise errors.WrongCluster(
+            f"{node.kind} {node.uuid}",
+            f"was made in StorPool cluster {cluster}, which is none of {', '.join(sorted(known))}",
+            "use the storage domain of that cluster; storpool-ovirt: give its options with"
+            " --options",
+        )
+
+
+def check_not_moved(work: tree.Work, node: mapping.Node) -> None:
     """Raise WrongCluster where somebody moved a node's object to another cluster of the name space:
     a domain of one cluster does not see it there."""
     if work.domain.api.multicluster:

@@ -135,7 +135,8 @@ def test_what_is_in_no_list_is_nobodys_guess() -> None:
     is done with it."""
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
-    answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * force.LOOKS]
+    everywhere = [[canned_volume("x")], {"clusters": []}, [], {"clusters": []}]
+    answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * force.LOOKS, *everywhere]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
         settings = config.Api("127.0.0.1", server.port, Secret(TOKEN))
         seen = force.look(api.Client(settings, Deadline(20)), 1, PREFIX)

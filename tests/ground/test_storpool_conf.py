@@ -251,7 +251,7 @@ def test_clients_of_two_clusters_have_the_same_number(tmp_path: Path) -> None:
     text = "SP_CLUSTER_ID=loc.a\n[a]\nSP_OURID=1\n[b]\nSP_OURID=1\nSP_CLUSTER_ID=loc.b\n"
     root = conf(tmp_path, text)
     assert [storpool_conf.client_id(host, root) for host in ("a", "b")] == ["1", "1"]
-    conf(tmp_path, text.replace("loc.b", "loc.a"))
+    (tmp_path / "etc" / "storpool.conf").write_text(text.replace("loc.b", "loc.a"))
     for host in ("a", "b"):
         with pytest.raises(errors.ConfigError, match="is 2 hosts"):
             storpool_conf.client_id(host, root)

@@ -62,7 +62,7 @@ def opened(folder: Path, template: str = "nvme", **switches: str) -> Iterator[Pa
     hosts = {number: folder / f"host{number}" for number in (1, 2, 3)}
     others = {number: folder / "two" / f"host{number}" for number in (1, 4)}
     for place in (*hosts.values(), *others.values()):
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
     with clusters.running(
         folder / "state",
         token=TOKEN,
