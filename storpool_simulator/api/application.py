@@ -200,7 +200,8 @@ class Application:
         if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash
             args = (*args[: query.arity - 1], "/".join(args[query.arity - 1 :]))
         if len(args) != query.arity or not all(args):
-            raise self._unknown(f"{target.query} takes {query.arity} names in its path.", 404)
+            count = {0: "no name", 1: "one name"}.get(query.arity, f"{query.arity} names")
+            raise self._unknown(f"{target.query} takes {count} in its path.", 404)
         body = self._parsed_body(request)
         call = calls.Call(target.query, cluster, args, body, target.multi_cluster)
         if target.all_clusters:

@@ -76,7 +76,8 @@ def _tier(name: str, facts: Any) -> Tier:
         raise ValueError(f"tier '{name}' is not a JSON object")  # noqa: TRY004  a bad text
     wrong = sorted(set(facts) ^ {*_WHOLE, *_PER_GIB})
     if wrong:
-        raise ValueError(f"tier '{name}': '{wrong[0]}' is missing, or unknown")
+        what = "is unknown" if wrong[0] in facts else "is missing: all six are given"
+        raise ValueError(f"tier '{name}': '{wrong[0]}' {what}")
     for key in _WHOLE:
         if isinstance(facts[key], bool) or not isinstance(facts[key], int) or facts[key] < 0:
             raise ValueError(f"tier '{name}': '{key}' is not a whole number of at least 0")

@@ -275,8 +275,11 @@ def test_a_limit_is_never_outside(least: int, more: int, per_gib: float, size_gi
         ("{", "not JSON"),
         ("[]", "not a JSON object"),
         ('{"gold": 1}', "'gold' is not a JSON object"),
-        (json.dumps({"gold": {**GOLD, "more": 1}}), "'more'"),
-        (json.dumps({"gold": {k: v for k, v in GOLD.items() if k != "max_bw"}}), "'max_bw'"),
+        (json.dumps({"gold": {**GOLD, "more": 1}}), "'more' is unknown"),
+        (
+            json.dumps({"gold": {k: v for k, v in GOLD.items() if k != "max_bw"}}),
+            "'max_bw' is missing",
+        ),
         (json.dumps({"gold": {**GOLD, "min_iops": 1.5}}), "'min_iops'"),
         (json.dumps({"gold": {**GOLD, "min_iops": True}}), "'min_iops'"),
         (json.dumps({"gold": {**GOLD, "iops_gb": -1}}), "'iops_gb'"),
