@@ -158,19 +158,12 @@ def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     if work.domain.api.cluster_id is not None:
         return
     cluster = names.cluster_of(tree.global_id(node))
-    there = work.client.pinned_to(cluster)
-    before = there.calls
     try:
-        volumes.read(there, node.kind, names.address(tree.global_id(node)))
-        there.be_current()  # what it still had may be an answer of a moment ago
-        volumes.read(there, node.kind, names.address(tree.global_id(node)))
-    except errors.NotFound:
-        return
+        if not _has(work, cluster, node):
+            return
     except errors.WrongCluster:
         if cluster in clusters_shown(work):
             return
-    finally:
-        work.client.calls += there.calls - before
     raise errors.WrongCluster(
         f"{node.kind} {node.uuid}",
         f"lives in StorPool cluster {cluster}, and the API at {work.client.address} does not prove"
@@ -196,13 +189,36 @@ def check_not_moved(work: tree.Work, node: mapping.Node) -> None:
     a domain of one cluster does not see it there."""
     if work.domain.api.multicluster:
         return  # what it asks, it asks of all
-    where = work.client.elsewhere(node.kind, names.address(tree.global_id(node)))
-    if where is not None:
-        raise errors.WrongCluster(
-            f"{node.kind} {node.uuid}",
-            f"lives in StorPool cluster {where}, and the domain has no sp_multicluster",
-            "move it back, or add the domain with sp_multicluster",
-        )
+    denied: set[str] = set()  # it was shown there by an answer of a moment ago
+    while True:
+        where = work.client.elsewhere(node.kind, names.address(tree.global_id(node)))
+        if where is None or where in denied:
+            return
+        if _has(work, where, node):
+            raise errors.WrongCluster(
+                f"{node.kind} {node.uuid}",
+                f"lives in StorPool cluster {where}, and the domain has no sp_multicluster",
+                "move it back, or add the domain with sp_multicluster",
+            )
+        denied.add(where)
+
+
+def _has(work: tree.Work, cluster: str, node: mapping.Node) -> bool:
+    """Return whether a cluster has a node's object as of now, by its id.
+
+    Raises WrongCluster where the cluster of that id cannot be asked.
+    """
+    there = work.client.pinned_to(cluster)
+    before = there.calls
+    try:
+        volumes.read(there, node.kind, names.address(tree.global_id(node)))
+        there.be_current()  # what it still had may be an answer of a moment ago
+        volumes.read(there, node.kind, names.address(tree.global_id(node)))
+    except errors.NotFound:
+        return False
+    finally:
+        work.client.calls += there.calls - before
+    return True
 
 
 def _replaced(node: mapping.Node, there: api.Volume) -> errors.Conflict:
