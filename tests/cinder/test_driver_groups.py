@@ -124,6 +124,7 @@ def test_a_group_that_cannot_be_made_leaves_nothing(
     backend: Backend, members: list[Any], query: str
 ) -> None:
     """T59: after a failure in the middle no volume and no snapshot of it is left."""
+    backend.core.simulator.switches.set({"space_limit": "stored"})
     before = set(backend.there())
     made = [
         volume(source_volid=each.id, size=1 if each is not members[2] else 300) for each in members

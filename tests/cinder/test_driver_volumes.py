@@ -304,6 +304,7 @@ def test_extending_is_waited_for_on_hosts_and_never_shrinks(backend: Backend) ->
 
 def test_no_room_is_told_in_one_sentence(backend: Backend) -> None:
     """T4: more than the template has is an error with the advice, and nothing is left."""
+    backend.core.simulator.switches.set({"space_limit": "stored"})
     with pytest.raises(exception.VolumeBackendAPIException, match="no room"):
         backend.driver.create_volume(volume(size=200))
     assert backend.there() == {}
