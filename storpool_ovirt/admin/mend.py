@@ -135,8 +135,9 @@ class _Finder:
         if chosen is not None:
             return self._chosen(node, chosen)
         for each in found.best:
-            if reverts.is_its_volume(each, node, self._location):
-                return each
+            is_moved = each.global_id != node.global_id
+            if is_moved and reverts.is_its_volume(each, node, self._location):
+                return each  # it was reverted: what has its old id is another one
         if not found.best:
             raise errors.NotFound(
                 node.kind,

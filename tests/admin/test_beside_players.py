@@ -220,7 +220,9 @@ def test_a_vm_is_taken_back(beside: Yard) -> None:
 def test_a_vm_is_taken_back_again_and_again(yard: Yard, tmp_path: Path, identity: str) -> None:
     """T76: whatever global ids the reverts give, each verb finds its disk, VolumeCare its VM, and
     the audit tells the backups of both, from before and after."""
-    yard.simulator.switches.set({"revert_identity": identity, "linger": "0"})
+    yard.simulator.switches.set(
+        {"revert_identity": identity, "preserved_id": "true", "linger": "0"}
+    )
     for disk in (DISK, OTHER):
         yard.verb("create", disk, GIB)
         tag(yard, disk)

@@ -30,7 +30,9 @@ def switch(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def yard(module_database: Database, tmp_path: Path, switch: str) -> Iterator[Yard]:
     """Give an Engine with a disk that was connected, in a cluster of this switch."""
-    with opened_yard(module_database, tmp_path, revert_identity=switch) as made:
+    with opened_yard(
+        module_database, tmp_path, revert_identity=switch, preserved_id="true"
+    ) as made:
         made.verb("create", DISK, GIB)
         yield made
 
