@@ -22,10 +22,10 @@ from storpool_ovirt.limits import LIMITS, Limits
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
 # also an old answer.
 PROOF = "servicesList"
-# Of StorPool's words in an error: far more than anybody reads, and little enough to be searched for
-# secrets at once.
 # StorPool's word for a cluster that it cannot reach: that says nothing about what is there.
 NO_CLUSTER = "multiCluster"
+# Of StorPool's words in an error: far more than anybody reads, and little enough to be searched for
+# secrets at once.
 WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
