@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable, TypeVar
 
@@ -73,9 +73,21 @@ class Client(calls.Calls):
 
         It knows what this one knows: it takes no answer that this one would refuse as too old.
         """
-        made = Client(self._settings, deadline, self._sleep, self._jitter, self.limits)
+        made = self._like(deadline)
         made._freshness.take_over(self._freshness)
         return made
+
+    def _like(self, deadline: Deadline | None = None, **changes: Any) -> Client:
+        """Return a client through the same address with these settings changed; it knows nothing
+        yet, and what it asks is counted as this one's."""
+        settings, limit = replace(self._settings, **changes), deadline or self._deadline
+        made = Client(settings, limit, self._sleep, self._jitter, self.limits)
+        made.tally = self.tally
+        return made
+
+    def _alone(self, cluster_id: str | None) -> Client:
+        """Return a client of one cluster that knows nothing of others."""
+        return self._like(multicluster=False, cluster_id=cluster_id)
 
     def pinned_to(self, cluster_id: str) -> Client:
         """Return the client that asks this cluster by its id, through the same address; the same
@@ -85,10 +97,7 @@ class Client(calls.Calls):
         this one has, so it compares no generations; `of_hosts` does.
         """
         if cluster_id not in self._pinned:
-            settings = replace(self._settings, cluster_id=cluster_id)
-            self._pinned[cluster_id] = Client(
-                settings, self._deadline, self._sleep, self._jitter, self.limits
-            )
+            self._pinned[cluster_id] = self._like(cluster_id=cluster_id)
         return self._pinned[cluster_id]
 
     @property
@@ -105,9 +114,7 @@ class Client(calls.Calls):
         """
         if not self._settings.multicluster:
             return self
-        cluster_id = cluster_id or self._settings.cluster_id
-        settings = replace(self._settings, multicluster=False, cluster_id=cluster_id)
-        made = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
+        made = self._alone(cluster_id or self._settings.cluster_id)
         made.be_current()
         return made
 
@@ -163,19 +170,7 @@ class Client(calls.Calls):
             owner = self.snapshot(str(body["parent"])).cluster_id
         elif "baseOn" in body:
             owner = self.volume(str(body["baseOn"])).cluster_id
-        with self._alone(str(owner)) as one:
-            return one.volume_create(body)
-
-    @contextlib.contextmanager
-    def _alone(self, cluster_id: str) -> Iterator[Client]:
-        """Give a client of one cluster that knows nothing of others."""
-        settings = replace(self._settings, multicluster=False, cluster_id=cluster_id)
-        there = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
-        try:
-            yield there
-        finally:
-            self.calls += there.calls
-            self.unanswered += there.unanswered
+        return self._alone(str(owner)).volume_create(body)
 
     def volume_snapshot(self, address: str, body: Mapping[str, object]) -> str:
         """Snapshot a volume (`VolumeSnapshotDesc`) and return the snapshot's global id.
@@ -338,8 +333,8 @@ class Client(calls.Calls):
                 f" {self.address} is not, and that takes no such call for another cluster",
                 "correct SP_API_HTTP_HOST: it has to be the API of the host's own cluster",
             )
-        with self._alone(str(self._settings.cluster_id)) as there:
-            return there.reassign(items, attach_timeout, what, repeat)
+        there = self._alone(str(self._settings.cluster_id))
+        return there.reassign(items, attach_timeout, what, repeat)
 
     def clients(self) -> list[ClientStatus]:
         """Return how far each client has come with the configuration (`ClientsConfigDump`)."""
@@ -436,22 +431,17 @@ class Client(calls.Calls):
 
         Raises ApiUnavailable while one of them does not answer.
         """
-        with self._space() as space:
-            try:
-                return [*space.volumes(), *space.snapshots()]
-            except errors.Rejected:
-                return []
-
-    @contextlib.contextmanager
-    def _space(self) -> Iterator[Client]:
-        """Give a client of the same cluster for which the others of the name space count too."""
-        settings = replace(self._settings, multicluster=True)
-        space = Client(settings, self._deadline, self._sleep, self._jitter, self.limits)
-        space.give_up_after(min(self._patience_seconds, self.limits.longest_pause_seconds))
+        space = self._space()
         try:
-            yield space
-        finally:
-            self.calls += space.calls
+            return [*space.volumes(), *space.snapshots()]
+        except errors.Rejected:
+            return []
+
+    def _space(self) -> Client:
+        """Return a client of the same cluster for which the others of the name space count too."""
+        space = self._like(multicluster=True)
+        space.give_up_after(min(self._patience_seconds, self.limits.longest_pause_seconds))
+        return space
 
     def elsewhere(self, kind: str, address: str) -> str | None:
         """Return the other cluster in which an object lives that is not here, None for nowhere.
@@ -459,14 +449,14 @@ class Client(calls.Calls):
         It is for a domain of one cluster: one that somebody moved to another cluster is not gone.
         """
         method = "volumeList" if kind == "volume" else "snapshotList"
-        with self._space() as space:
-            try:
-                found = space._only(kind, method, address)
-            except errors.NotFound:
-                space._check_all_answer()
-                return None
-            except errors.Rejected:  # a release that has no several clusters
-                return None
+        space = self._space()
+        try:
+            found = space._only(kind, method, address)
+        except errors.NotFound:
+            space._check_all_answer()
+            return None
+        except errors.Rejected:  # a release that has no several clusters
+            return None
         # In the own cluster it is about to go, or an answer is of before it went
         own = self._settings.cluster_id or names.cluster_of(found.global_id)
         return None if found.dying or found.cluster_id == own else found.cluster_id
@@ -506,12 +496,12 @@ class Client(calls.Calls):
 
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._ask(kind, method, name, args, repeat=False)
-        self.unanswered += 1  # until its global id is known to be ours
+        self.tally.unanswered += 1  # until its global id is known to be ours
         # Where it is no id, the object was made, but we do not know which: the caller looks for it
         # by name.
         global_id = str(self._read(method, lambda raw: replies.global_id(raw, key), data))
         self.check_cluster(global_id, name)
-        self.unanswered -= 1
+        self.tally.unanswered -= 1
         return global_id
 
     def _generation(self, method: str, data: Any) -> int:

@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
@@ -35,12 +36,20 @@ _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
 _OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
 
 
-class Calls:
-    """The way of one process to one cluster.
+@dataclass
+class Tally:
+    """What a process asked, by whichever of its clients.
 
-    `limits` are those of the program. `calls` counts the requests, `unanswered` those that are not
-    repeated here and whose result is not known.
+    `calls` counts the requests, `unanswered` those that are not repeated here and whose result is
+    not known.
     """
+
+    calls: int = 0
+    unanswered: int = 0
+
+
+class Calls:
+    """The way of one process to one cluster; `limits` are those of the program."""
 
     def __init__(
         self,
@@ -55,8 +64,7 @@ class Calls:
         self._sleep = sleep
         self._jitter = jitter
         self.limits = limits
-        self.calls = 0
-        self.unanswered = 0
+        self.tally = Tally()
         self._freshness = freshness.Freshness(compares=not settings.multicluster)
         self._patience_seconds = limits.retry_seconds  # how long failures are tried over
         self._binding = binding.load()
@@ -94,7 +102,7 @@ class Calls:
                 if error.ambiguous:
                     self._freshness.end_moment()
                 if (error.ambiguous and not repeat) or seconds <= 0:
-                    self.unanswered += error.ambiguous and not repeat
+                    self.tally.unanswered += error.ambiguous and not repeat
                     raise
                 self._sleep(seconds)
         raise AssertionError("unreachable: the loop has no end")
@@ -151,7 +159,7 @@ class Calls:
     def _ask_once(
         self, kind: str, method: str, name: str, args: tuple[object, ...], seconds: float
     ) -> Any:
-        self.calls += 1
+        self.tally.calls += 1
         pinned = self._settings.cluster_id
         call = getattr(self._api, method)
         reads = call.spDoc.method == "GET"

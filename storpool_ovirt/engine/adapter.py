@@ -147,7 +147,7 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
         log.line(
             "verb_done",
             verb=argv[1],
-            api=client.calls,
+            api=client.tally.calls,
             sql=opened.session.statements,
             loc=opened.location,
             seconds=took,

@@ -131,8 +131,6 @@ def note(work: tree.Work, database: str) -> None:
         _note(work, client, _this(work, database))
     except errors.Error as error:
         work.log.line("claim_not_written", location=work.mapping.location, reason=error)
-    finally:
-        work.client.calls += client.calls
 
 
 def take(work: tree.Work) -> Claim | None:

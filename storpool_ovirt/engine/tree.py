@@ -100,7 +100,7 @@ def silent_take_back(work: Work, change: changes.Change) -> None:
     try:
         # An earlier try whose answer never came may still take effect, whatever StorPool said to a
         # later one.
-        (journal.give_up if work.client.unanswered else journal.take_back)(change)
+        (journal.give_up if work.client.tally.unanswered else journal.take_back)(change)
     except Exception as error:
         work.log.line("undo_failed", reason=error)
 

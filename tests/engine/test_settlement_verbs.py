@@ -124,7 +124,7 @@ def test_a_refusal_after_a_lost_request_forgets_nothing(
         if late:
             raise errors.NoSpace("a snapshot", "the cluster is full")
         late.append(arguments)
-        _client.unanswered += 1
+        _client.tally.unanswered += 1
         raise errors.ApiUnavailable(
             "storpool.example:81", "snapshotCreate", "timed out", ambiguous=True
         )
