@@ -100,8 +100,7 @@ def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:
     it would name another one. Raises ConfigError for a bad file; one that cannot be read is left
     out where it is `optional`.
     """
-    found = _of_sections("SP_OURID", root, optional)
-    return {section: our_id for section, our_id in found.items() if section}
+    return _our_ids(_sections(root, optional))
 
 
 def section_of(client_id: int, ids: Mapping[str, str]) -> str | None:
@@ -156,25 +155,31 @@ def client_id(host: str, root: str = "") -> str | None:
 
     Raises ConfigError for a bad file, and where it is another section's of the same cluster too.
     """
-    ids = client_ids(root)
+    sections = _sections(root, optional=False)
+    ids = _our_ids(sections)
     found = names.client_id(ids.get(host, ""))
     if found is not None:
         # Clients of two clusters have the same numbers
-        clusters = _of_sections("SP_CLUSTER_ID", root, optional=False)
-        all_of = clusters.get("")
-        own = clusters.get(host, all_of)
-        section_of(found, {each: ids[each] for each in ids if clusters.get(each, all_of) == own})
+        clusters = {each: {**sections[""], **sections[each]}.get("SP_CLUSTER_ID") for each in ids}
+        section_of(found, {each: ids[each] for each in ids if clusters[each] == clusters[host]})
     return ids.get(host)
 
 
-def _of_sections(key: str, root: str, optional: bool) -> dict[str, str]:
-    """Return a key as it is written in each section that has it; "" is what stands before any."""
-    found = {}
+def _sections(root: str, optional: bool) -> dict[str, dict[str, str]]:
+    """Return the keys of each section as they are written; "" has those that stand before any."""
+    found: dict[str, dict[str, str]] = {}
     for path, content in _texts(root, optional):
         for section, keys in parse(content, path).items():
-            if key in keys:
-                found[section] = keys[key]
+            found.setdefault(section, {}).update(keys)
     return found
+
+
+def _our_ids(sections: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {
+        section: keys["SP_OURID"]
+        for section, keys in sections.items()
+        if section and "SP_OURID" in keys
+    }
 
 
 def _sections_of(client_id: int, ids: Mapping[str, str]) -> list[str]:
