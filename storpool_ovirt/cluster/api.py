@@ -344,9 +344,8 @@ class Client(calls.Calls):
         """Return StorPool's word for each client of this cluster, and of those others whose
         clients have something attached."""
         found: dict[int, str] = {each.client_id: each.status for each in self.clients()}
-        clients = (each.client_id for each in attached)
-        others = {each.cluster_id for each in clients if isinstance(each, RemoteClient)}
-        for cluster_id in sorted(others):
+        holders = several.clients_by_cluster(each.client_id for each in attached)
+        for cluster_id in sorted(filter(None, holders)):
             for each in self.pinned_to(cluster_id).clients():
                 found[RemoteClient(each.client_id, cluster_id)] = each.status
         return found

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, devices, identity
+from storpool_ovirt.cluster import api, devices, identity, several
 from storpool_ovirt.cluster.devices import HostSide, Target
 from storpool_ovirt.deadline import polls
 
@@ -210,12 +210,8 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     """
     if not client.has_several:
         return _wait_within(client, generation, lambda: clients_of(client, target))
-    by_cluster: dict[str | None, list[int]] = {}
-    for each in clients_of(client, target):
-        cluster_id = each.cluster_id if isinstance(each, api.RemoteClient) else None
-        by_cluster.setdefault(cluster_id, []).append(each)
     pending: list[int] = []
-    for cluster_id, held in by_cluster.items():
+    for cluster_id, held in several.clients_by_cluster(clients_of(client, target)).items():
         # The generation of an answer may be another cluster's: each is asked for its own of now.
         down = _wait_within(client.of_hosts(cluster_id), 0, partial(map, int, held))
         pending += [each for each in held if int(each) in down]
@@ -225,14 +221,23 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
 def _wait_within(
     client: api.Client, generation: int, holders: Callable[[], Iterable[int]]
 ) -> list[int]:
-    clients = client.clients()
-    generation = generation or max((each.generation for each in clients), default=0)
-    behind = _behind(clients, generation)
-    running = {each.client_id for each in behind if each.status != api.DOWN}
+    late, _ = behind(client, generation)
+    running = {each.client_id for each in late if each.status != api.DOWN}
     if running:
         for client_id in sorted(running.intersection(holders())):
             client.client_wait(client_id)
-    return sorted(each.client_id for each in behind if each.status == api.DOWN)
+    return sorted(each.client_id for each in late if each.status == api.DOWN)
+
+
+def behind(client: api.Client, generation: int) -> tuple[list[api.ClientStatus], int]:
+    """Return the clients, also those that are down, that do not know the configuration of
+    `generation`, and that generation.
+
+    0 stands for the cluster's of now.
+    """
+    clients = client.clients()
+    generation = generation or max((each.generation for each in clients), default=0)
+    return [each for each in clients if each.client_generation < generation], generation
 
 
 def detach_item(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
@@ -243,10 +248,6 @@ def detach_item(target: Target, client_ids: Sequence[int]) -> dict[str, object]:
         "detach": list(client_ids),
         "force": False,
     }
-
-
-def _behind(clients: Sequence[api.ClientStatus], generation: int) -> list[api.ClientStatus]:
-    return [each for each in clients if each.client_generation < generation]
 
 
 def _let_go(

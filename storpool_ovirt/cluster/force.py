@@ -246,15 +246,9 @@ def some(things: Sequence[object], shown: int = SHOWN) -> str:
 
 
 def behind(client: api.Client, generation: int) -> tuple[set[int], int]:
-    """Return the clients that run and do not know the configuration of `generation`, and that
-    generation.
-
-    0 stands for the cluster's of now.
-    """
-    clients = client.clients()
-    generation = generation or max((each.generation for each in clients), default=0)
-    running = (each for each in clients if each.status != api.DOWN)
-    return {each.client_id for each in running if each.client_generation < generation}, generation
+    """Return those clients of `attachments.behind` that run, and that generation."""
+    late, generation = attachments.behind(client, generation)
+    return {each.client_id for each in late if each.status != api.DOWN}, generation
 
 
 def _tear_off_all(

@@ -1,13 +1,22 @@
-"""Requests that reach hosts of several clusters with one name space, taken apart by cluster."""
+"""Several clusters with one name space: their clients, and requests for them, taken apart."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from storpool_ovirt.cluster.replies import RemoteClient
 
 Item = Mapping[str, Any]
+
+
+def clients_by_cluster(clients: Iterable[int]) -> dict[str | None, list[int]]:
+    """Return clients by the cluster that they are of; None is the own one."""
+    found: dict[str | None, list[int]] = {}
+    for each in clients:
+        cluster_id = each.cluster_id if isinstance(each, RemoteClient) else None
+        found.setdefault(cluster_id, []).append(each)
+    return found
 
 
 def by_cluster(items: Sequence[Item]) -> tuple[list[Item], dict[str, list[Item]]]:
@@ -16,16 +25,15 @@ def by_cluster(items: Sequence[Item]) -> tuple[list[Item], dict[str, list[Item]]
     mine: list[Item] = []
     others: dict[str, list[Item]] = {}
     for item in items:
-        given = item.get("detach") or ()
-        remote = [one for one in given if isinstance(one, RemoteClient)]
-        for cluster_id in dict.fromkeys(one.cluster_id for one in remote):
-            there = [int(one) for one in remote if one.cluster_id == cluster_id]
+        given = clients_by_cluster(item.get("detach") or ())
+        remote = [*filter(None, given)]
+        for cluster_id in remote:
+            there = [int(one) for one in given[cluster_id]]
             others.setdefault(cluster_id, []).append({**item, "detach": there})
-        own = [one for one in given if not isinstance(one, RemoteClient)]
         if not remote:
             mine.append(item)
-        elif own:
-            mine.append({**item, "detach": own})
+        elif None in given:
+            mine.append({**item, "detach": given[None]})
     return mine, others
 
 

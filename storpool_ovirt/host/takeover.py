@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, devices, force, sharing
+from storpool_ovirt.cluster import api, attachments, devices, force, several, sharing
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.host import vm_disks
 
@@ -137,8 +137,7 @@ def _take(
             client=each.client_id,
             by=host.client_id,
         )
-    remote = [each for each in lost if isinstance(each.client_id, api.RemoteClient)]
-    if remote:
+    if any(isinstance(each.client_id, api.RemoteClient) for each in lost):
         _take_elsewhere(client, targets)
     check_alone(client, host, targets)
     wait_for_clients(client, host, generation, {each.client_id for each in lost}, limit)
@@ -157,8 +156,7 @@ def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -
         if isinstance(each.client_id, api.RemoteClient)
     ]
     if items:
-        # Without a wait of StorPool's: who has to know of it is waited for by us
-        client.reassign(items, 0, force.some(targets), repeat=False)
+        client.reassign(items, force.NO_WAIT, force.some(targets), repeat=False)
 
 
 def _request(
@@ -262,11 +260,11 @@ def wait_for_clients(
     them is short. Another cluster's clients are asked for there.
     """
     limit = limit or host.deadline.within(host.limits.loser_seconds)
-    remote = [each for each in losers if isinstance(each, api.RemoteClient)]
-    for cluster_id in sorted({each.cluster_id for each in remote}):
-        there = {int(each) for each in remote if each.cluster_id == cluster_id}
+    holders = several.clients_by_cluster(losers)
+    for cluster_id in sorted(filter(None, holders)):
+        there = set(map(int, holders[cluster_id]))
         wait_for_clients(client.of_hosts(cluster_id), host, 0, there, limit)
-    losers = losers.difference(remote)
+    losers = set(holders.get(None, ()))
     if client.has_several:
         client, generation = client.of_hosts(), 0  # that of the answer may be another cluster's
     for waited in _polls(host, limit):
