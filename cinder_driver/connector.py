@@ -16,10 +16,9 @@ connector.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from os_brick import exception, utils
@@ -224,7 +223,7 @@ class _Host:
         if attached == global_id:
             return True
         self.client.be_current()
-        with contextlib.suppress(errors.NotFound):
+        with suppress(errors.NotFound):
             return identity.are_one(self.client, "volume", global_id, attached)
         return False
 
