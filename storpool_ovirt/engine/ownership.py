@@ -187,7 +187,7 @@ def _check_is_in_space(work: tree.Work, node: mapping.Node) -> None:
 def check_not_moved(work: tree.Work, node: mapping.Node) -> None:
     """Raise WrongCluster where somebody moved a node's object to another cluster of the name space:
     a domain of one cluster does not see it there."""
-    if work.domain.api.multicluster:
+    if work.client.has_several:
         return  # what it asks, it asks of all
     denied: set[str] = set()  # it was shown there by an answer of a moment ago
     while True:

@@ -115,9 +115,7 @@ def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
             break
         global_id = there.global_id
     else:
-        raise errors.Conflict(
-            f"{node.kind} {node.uuid}", "gets another global id again and again", "try again"
-        )
+        raise reverts.restless(node)
     work.log.line(
         f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
     )

@@ -123,8 +123,13 @@ def found_again(work: tree.Work, node: mapping.Node) -> api.Volume | None:
                 "run storpool-ovirt audit",
             )
         node = now
-    raise errors.Conflict(
-        f"volume {node.uuid}", "gets another global id again and again", "try again"
+    raise restless(node)
+
+
+def restless(node: mapping.Node) -> errors.Conflict:
+    """Return the error for an object that is another one at each of so many looks."""
+    return errors.Conflict(
+        f"{node.kind} {node.uuid}", "gets another global id again and again", "try again"
     )
 
 
