@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api, attachments, identity
 from storpool_ovirt.log import Log
 
 # How often it is looked again: an object may go away between a list and the next request.
@@ -107,15 +107,8 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
     word = status(client, client_id)
     for attempt in range(LOOKS):
         listed = [each for each in client.attachments() if each.client_id == client_id]
-        objects = [*client.volumes(), *client.snapshots()] if listed else []
-        found = {
-            **{each.name: each for each in objects},
-            **{names.address(each.global_id): each for each in objects},
-        }
-        pairs = [
-            (each, found.get(names.address(each.global_id) if each.global_id else each.name))
-            for each in listed
-        ]
+        found = identity.by_address([*client.volumes(), *client.snapshots()] if listed else [])
+        pairs = [(each, found.get(each.address)) for each in listed]
         if all(there for _, there in pairs) or attempt == LOOKS - 1:
             break
         # It was renamed or deleted between the two lists, or these are a moment behind.
@@ -141,17 +134,10 @@ def _looked_everywhere(client: api.Client, pairs: _Pairs) -> _Pairs:
     """Return these with what lives in other clusters of the name space: a client may have it over
     the bridge. Where they cannot be looked at nothing is different."""
     try:
-        objects = client.all_of_space()
+        found = identity.by_address(client.all_of_space())
     except (errors.ApiUnavailable, errors.DeadlineExceeded):
         return pairs
-    found = {
-        **{each.name: each for each in objects},
-        **{names.address(each.global_id): each for each in objects},
-    }
-    return [
-        (each, there or found.get(names.address(each.global_id) if each.global_id else each.name))
-        for each, there in pairs
-    ]
+    return [(each, there or found.get(each.address)) for each, there in pairs]
 
 
 def check_all_known(seen: ClientView) -> None:

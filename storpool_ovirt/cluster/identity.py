@@ -93,6 +93,14 @@ def judge(known: Known, there: api.Volume) -> Judgement:
     return Judgement(Verdict.DRIFTED, f"was ~{known.global_id}, and got another id by a revert")
 
 
+def by_address(listed: Sequence[api.Volume]) -> dict[str, api.Volume]:
+    """Return objects by all that StorPool's lists call them: their names, and `~globalId`."""
+    return {
+        **{each.name: each for each in listed},
+        **{names.address(each.global_id): each for each in listed},
+    }
+
+
 def find(client: api.Client, known: Known) -> api.Volume:
     """Return an object as it is now, by its id, or else by its name: two calls only where the id
     leads nowhere.
@@ -183,9 +191,8 @@ def _all_read(
         yield from (each for each in things if wanted.intersection((each.global_id, each.name)))
         return
     for each in listed:
-        address = names.address(each.global_id) if each.global_id else each.name
         with contextlib.suppress(errors.NotFound):
-            yield _read(client, kind, address)
+            yield _read(client, kind, each.address)
 
 
 def _is_denied(known: Known, there: api.Volume) -> bool:

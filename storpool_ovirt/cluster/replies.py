@@ -124,6 +124,11 @@ class Attachment:
     access_mode: str
     cluster_id: str | None = None
 
+    @property
+    def address(self) -> str:
+        """`~globalId`, or the name where an older release gives no id."""
+        return names.address(self.global_id) if self.global_id else self.name
+
     def seen_from(self, cluster_id: str | None) -> Attachment:
         """Return it with the client as this cluster's, or as another one's."""
         if self.cluster_id in (None, cluster_id):

@@ -52,11 +52,7 @@ def is_one(client: api.Client, told: str, source: str) -> bool:
 def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:
     if not there.parent:
         return plan.source is None
-    listed = client.snapshots()
-    named = {
-        **{each.name: each for each in listed},
-        **{names.address(each.global_id): each for each in listed},
-    }
+    named = identity.by_address(client.snapshots())
     name = there.parent
     while name:
         parent = named.pop(name, None)
