@@ -1,7 +1,7 @@
 """The StorPool API: each call of it that we use, with typed replies and our errors.
 
 `binding.py` has the official binding, `calls.py` what is repeated and how a failure becomes one of
-our errors, `freshness.py` how old an answer may be.
+our errors, `reading.py` when an answer is believed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 from storpool_ovirt import config, errors, names
-from storpool_ovirt.cluster import calls, replies, several, ways
+from storpool_ovirt.cluster import reading, replies, several, ways
 from storpool_ovirt.cluster.replies import (
     DOWN,
     Attachment,
@@ -38,17 +38,8 @@ __all__ = [
     "Volume",
 ]
 
-# Where the barrier is written: one key of a bucket of the key-value store that is ours alone
-# (`storpool.sptypes`, KeyValueBucketSetDesc).
-BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
-# Where there is no barrier, "does not exist" is asked again so often, with growing pauses: a second
-# in all.
-LOOKS_AGAIN = 2
 
-_T = TypeVar("_T")
-
-
-class Client(calls.Calls):
+class Client(reading.Reading):
     """One cluster's API for one process: a method for each call of it that we use.
 
     Every method raises NotFound, Exists, InUse, NoSpace, Rejected, WrongCluster, ApiUnavailable,
@@ -117,26 +108,6 @@ class Client(calls.Calls):
         made = self._alone(cluster_id or self._settings.cluster_id)
         made.be_current()
         return made
-
-    @property
-    def generation(self) -> int:
-        """The cluster's generation that this client knows of: no reading call is answered from
-        before it."""
-        return self._freshness.floor
-
-    def be_current(self) -> None:
-        """See that no later reading call is answered from before this moment.
-
-        It is a write to StorPool's key-value store, as only the active instance of the management
-        service carries one out; where that refuses it (a release without the store) its answer is
-        one of this moment all the same. A domain of several clusters has no barrier: their
-        generations are not comparable, and it is not documented whose a reply to a `MultiCluster/`
-        call carries.
-        """
-        if self._freshness.compares:
-            self._set_barrier()
-            until = self._deadline.after(self.limits.moment_seconds)
-            self._freshness.set_moment(until)
 
     def volume(self, address: str) -> Volume:
         """Return one volume by `~globalId` or name (`Volume/{v}`)."""
@@ -220,12 +191,12 @@ class Client(calls.Calls):
         The binding has no form of it for several clusters, so its owner is asked; who that is may
         change just now.
         """
-        for attempt in range(LOOKS_AGAIN + 1):
+        for attempt in range(reading.LOOKS_AGAIN + 1):
             owner = self._owner(address) if self._settings.multicluster else self
             try:
                 owner._ask("snapshot", "snapshotUpdate", address, (address, body))
             except errors.NotFound:
-                if owner is self or attempt == LOOKS_AGAIN:
+                if owner is self or attempt == reading.LOOKS_AGAIN:
                     raise
             else:
                 return
@@ -365,65 +336,6 @@ class Client(calls.Calls):
         data = self._ask("template", "volumeTemplateDescribe", name, (name,))
         return self._read("volumeTemplateDescribe", replies.parent, data)
 
-    def pair(self, bucket: str, key: str) -> Pair:
-        """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key
-        is absent."""
-
-        def ask() -> Pair:
-            data = self._ask("entry", "kvsGet", f"{bucket}/{key}", (bucket, key))
-            return self._read("kvsGet", lambda raw: replies.pair(raw, key), data)
-
-        return self._by_key(ask)
-
-    def bucket_create(self, bucket: str) -> None:
-        """Make a bucket of the key-value store (`KV/Create`); Exists when there is one."""
-        self._ask("bucket", "kvsCreate", bucket, (bucket,))
-
-    def pair_set(self, bucket: str, key: str, value: str, version: int | None = None) -> None:
-        """Write one pair (`KV/Set`; an empty value deletes it); Rejected when the bucket is of
-        another `version`."""
-        body: dict[str, object] = {"set": {key: value}}
-        if version is not None:
-            body["runIfVersionIs"] = version
-        self._ask("bucket", "kvsUpdate", bucket, (bucket, body))
-
-    def _set_barrier(self) -> None:
-        with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Rejected):
-            try:
-                self.pair_set(BUCKET, BARRIER_KEY, f"{time.time():.6f}")
-            except errors.NotFound:
-                # The first time in a cluster.  Making the bucket is a write like any other.
-                self.bucket_create(BUCKET)
-
-    def _complete(self, method: str, parse: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
-        """Return a list of the cluster; of several, only when each of them has answered."""
-        listed = self._list("cluster", method, (), parse)
-        self._check_all_answer()
-        return listed
-
-    def _check_all_answer(self) -> None:
-        """Raise ApiUnavailable while one of several clusters does not answer."""
-        if self._settings.multicluster:
-            self.clusters()
-
-    def clusters(self) -> frozenset[str]:
-        """Return the ids of all clusters of the name space, each of which answers; raise
-        ApiUnavailable while one does not.
-
-        It is not documented whether a `MultiCluster/` call tells so: what it does not find may
-        live there. A release that does not know the question has to be believed; then they are
-        none.
-        """
-        try:
-            data = self._ask("cluster", "allClusters", "", ())
-        except (errors.Rejected, errors.NotFound):
-            return frozenset()
-        silent = self._read("allClusters", replies.silent_clusters, data)
-        if silent:
-            why = f"not every cluster answers ({', '.join(silent)})"
-            raise self._unavailable("allClusters", why, ambiguous=False)
-        return self._read("allClusters", replies.cluster_ids, data)
-
     def all_of_space(self) -> list[Volume]:
         """Return the volumes and snapshots of all clusters of the name space, for a domain of one
         cluster; nothing where the release has no several clusters.
@@ -460,39 +372,6 @@ class Client(calls.Calls):
         own = self._settings.cluster_id or names.cluster_of(found.global_id)
         return None if found.dying or found.cluster_id == own else found.cluster_id
 
-    def _one(self, kind: str, method: str, address: str) -> Volume:
-        return self._by_key(lambda: self._only(kind, method, address))
-
-    def _by_key(self, ask: Callable[[], _T]) -> _T:
-        """Return what is there under a name, an id or a key; believe that nothing is only when that
-        is of now."""
-        try:
-            return ask()
-        except errors.NotFound as error:
-            if self._freshness.believes_absence():
-                raise
-            return self._asked_again(ask, error)
-
-    def _asked_again(self, ask: Callable[[], _T], missing: errors.NotFound) -> _T:
-        """Return what an instance that is behind did not know; raise `missing` where it is really
-        not there."""
-        if self._freshness.compares:
-            self.be_current()
-            return ask()
-        # There is no barrier: an instance that is behind catches up meanwhile.
-        for attempt in range(LOOKS_AGAIN):
-            self.pause(attempt)
-            with contextlib.suppress(errors.NotFound):
-                return ask()
-        self._check_all_answer()
-        raise missing
-
-    def _only(self, kind: str, method: str, address: str) -> Volume:
-        found = self._list(kind, method, (address,), lambda raw: replies.volume(kind, raw))
-        if len(found) != 1:
-            raise self._nonsense(method, f"{len(found)} entries in place of one")
-        return found[0]
-
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._ask(kind, method, name, args, repeat=False)
         self.tally.unanswered += 1  # until its global id is known to be ours
@@ -505,18 +384,6 @@ class Client(calls.Calls):
 
     def _generation(self, method: str, data: Any) -> int:
         return self._read(method, lambda raw: replies.number(raw, "generation", 0), data)
-
-    def _list(
-        self,
-        kind: str,
-        method: str,
-        args: tuple[object, ...],
-        parse: Callable[[Mapping[str, Any]], _T],
-    ) -> list[_T]:
-        data = self._ask(kind, method, " ".join(map(str, args)), args)
-        return [
-            self._read(method, parse, each) for each in self._read(method, replies.entries, data)
-        ]
 
 
 def _clients_of(items: Sequence[Mapping[str, Any]]) -> str:

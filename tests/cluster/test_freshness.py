@@ -8,7 +8,7 @@ from canned_client import VOLUME, client
 from rigs.canned_api import Answer, Canned, answering, ok, refusal
 from rigs.clock import Clock
 from storpool_ovirt import errors
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import reading
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
 
@@ -244,4 +244,4 @@ def test_a_domain_of_several_clusters_asks_again_what_does_not_exist() -> None:
         )
     with answering([missing]) as server, pytest.raises(errors.NotFound):
         client(server.port, time, multicluster=True).volume("ovirt--x")
-    assert len(server.requests) == 1 + api.LOOKS_AGAIN + 1
+    assert len(server.requests) == 1 + reading.LOOKS_AGAIN + 1
