@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Callable
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import reading, replies, several, ways
 from storpool_ovirt.cluster.replies import (
     DOWN,
@@ -355,9 +355,10 @@ class Client(reading.Reading):
         return space
 
     def elsewhere(self, kind: str, address: str) -> str | None:
-        """Return the other cluster in which an object lives that is not here, None for nowhere.
+        """Return the cluster in which an object lives that is not here, None for nowhere.
 
         It is for a domain of one cluster: one that somebody moved to another cluster is not gone.
+        The answer may be of a moment ago, and name this cluster then.
         """
         method = "volumeList" if kind == "volume" else "snapshotList"
         space = self._space()
@@ -368,9 +369,7 @@ class Client(reading.Reading):
             return None
         except errors.Rejected:  # a release that has no several clusters
             return None
-        # In the own cluster it is about to go, or an answer is of before it went
-        own = self._settings.cluster_id or names.cluster_of(found.global_id)
-        return None if found.dying or found.cluster_id == own else found.cluster_id
+        return None if found.dying else found.cluster_id
 
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._ask(kind, method, name, args, repeat=False)
