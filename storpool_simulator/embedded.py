@@ -19,7 +19,7 @@ from storpool_simulator.devices.devices import Devices, HostConfig
 from storpool_simulator.devices.nodes import CLIENTS_OF_A_CLUSTER
 from storpool_simulator.devices.shares import Share
 from storpool_simulator.devices.storage import Storage
-from storpool_simulator.model import attachments, copies, moves, neighbours, startup
+from storpool_simulator.model import attachments, bridges, neighbours, startup
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.federation import Federation, set_clocks
 from storpool_simulator.model.state import Store
@@ -89,11 +89,7 @@ class Simulator:
         self, name: str, *, up: bool | None = None, seconds_per_gib: float | None = None
     ) -> None:
         """Cut or heal the bridges to another cluster, or say how long they take for a GiB."""
-        copies.tend(self.cluster.federation)
-        moves.tend(self.cluster.federation)  # how far they are by now
-        neighbours.set_link(self.cluster, name, up=up, seconds_per_gib=seconds_per_gib)
-        copies.tend(self.cluster.federation)
-        moves.tend(self.cluster.federation)
+        bridges.set_link(self.cluster, name, up=up, seconds_per_gib=seconds_per_gib)
 
     def set_minimum_delete_delay(self, name: str, seconds: int | None) -> None:
         """Set from which delay on another cluster may schedule deletes here; None: it may not."""
@@ -232,8 +228,7 @@ def _begin_together(federation: Federation) -> None:
     federation.is_whole = True
     set_clocks(federation.clusters)
     neighbours.introduce(federation.clusters)
-    copies.heal(federation)
-    moves.heal(federation)
+    bridges.heal(federation)
 
 
 def _config(part: _Part, cluster: Cluster, common: _Common) -> HostConfig:
@@ -248,7 +243,7 @@ def _served(part: _Part, cluster: Cluster, common: _Common) -> Iterator[Simulato
     with contextlib.ExitStack() as stack:
         stack.callback(cluster.close)
         faults, calls = Faults(part.server), Recorder()
-        players = stage.Stage(cluster.now, partial(copies.advance, cluster))
+        players = stage.Stage(cluster.now, partial(bridges.advance, cluster))
         application = Application(cluster, common.token, faults, calls, part.server, players)
         part.server.start(application)
         stack.callback(part.server.close)

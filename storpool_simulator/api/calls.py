@@ -13,7 +13,7 @@ from storpool_simulator import errors, switches
 from storpool_simulator.api import machine_calls, multicluster, neighbour_calls, remote_calls, views
 from storpool_simulator.model import (
     attachments,
-    copies,
+    bridges,
     fields,
     keys,
     machines,
@@ -26,7 +26,6 @@ from storpool_simulator.model import (
     volumes,
 )
 from storpool_simulator.model.cluster import Cluster
-from storpool_simulator.model.federation import Federation
 from storpool_simulator.model.objects import Entry
 
 
@@ -101,17 +100,12 @@ def answer(query: Query, call: Call) -> Answer:
     The data of a POST has `ok` and `generation` beside what the call returns [spapi]. That of a GET
     may have `Rows` and `Named` in it, which are made later, without the lock.
     """
-    _tend(call.cluster.federation)
+    bridges.tend(call.cluster.federation)
     multicluster.measure(query, call)
     answered = _at_once(query, call)
     if query.method == "POST":
-        _tend(call.cluster.federation)
+        bridges.tend(call.cluster.federation)
     return answered
-
-
-def _tend(federation: Federation) -> None:
-    copies.tend(federation)
-    moves.tend(federation)
 
 
 def _at_once(query: Query, call: Call) -> Answer:

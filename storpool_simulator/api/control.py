@@ -11,7 +11,7 @@ from typing import Any, Callable
 from storpool_simulator import errors
 from storpool_simulator.api import faults, recorder
 from storpool_simulator.devices import devices
-from storpool_simulator.model import attachments, copies, moves, neighbours, objects
+from storpool_simulator.model import attachments, bridges, neighbours, objects
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
 
@@ -137,11 +137,7 @@ class Control:
                 _check_seconds(key, value)
         _nothing_left(facts)
         up = None if status is None else status == "up"
-        copies.tend(self._cluster.federation)
-        moves.tend(self._cluster.federation)  # how far they are by now
-        neighbours.set_link(self._cluster, name, up=up, seconds_per_gib=speed)
-        copies.tend(self._cluster.federation)
-        moves.tend(self._cluster.federation)
+        bridges.set_link(self._cluster, name, up=up, seconds_per_gib=speed)
         if sets_delay:
             seconds = None if delay is None else int(delay)
             neighbours.set_minimum_delete_delay(self._cluster, name, seconds)

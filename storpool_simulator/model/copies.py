@@ -49,9 +49,7 @@ def begin(
 
 def tend(federation: Federation) -> None:
     """Do what has become due or has changed since the last call: end, hold and resume copies."""
-    if federation.is_past or not any(
-        cluster.catalog.copies.rows for cluster in federation.clusters
-    ):
+    if not any(cluster.catalog.copies.rows for cluster in federation.clusters):
         return
     with federation.lock:
         for target in federation.clusters:
@@ -59,13 +57,6 @@ def tend(federation: Federation) -> None:
                 copy = target.catalog.copies.get(global_id)  # the end of one may be that of others
                 if copy is not None and not copy.failed and not target.closed:
                     _step(target, copy)
-
-
-def advance(cluster: Cluster, seconds: float) -> float:
-    """Let time pass, with all copies that end on the way; return the new time in seconds."""
-    now = cluster.advance(seconds)
-    tend(cluster.federation)
-    return now
 
 
 def use(cluster: Cluster, snapshot: Entry) -> None:

@@ -215,18 +215,6 @@ def remove_bridge(cluster: Cluster, ip: str) -> None:
         cluster.catalog.bridges.drop(ip)
 
 
-def set_link(
-    cluster: Cluster, name: str, *, up: bool | None = None, seconds_per_gib: float | None = None
-) -> None:
-    """Cut or heal the bridges to a cluster, or say how long they take for a GiB: both ways."""
-    with cluster.lock:
-        link = cluster.federation.link(cluster.cluster_id, neighbour(cluster, name).cluster_id)
-        link.up = link.up if up is None else up
-        link.seconds_per_gib = link.seconds_per_gib if seconds_per_gib is None else seconds_per_gib
-        for each in cluster.federation.clusters:
-            each.changed.notify_all()
-
-
 def minimum_delete_delay(cluster: Cluster, cluster_id: str) -> int | None:
     """Return the shortest delay that a bridge to a cluster lets it schedule a delete with."""
     for bridge in cluster.catalog.bridges:

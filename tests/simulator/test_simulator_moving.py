@@ -95,6 +95,15 @@ def test_a_cut_bridge_holds_a_move_and_it_goes_on(trio: Trio) -> None:
     assert listed(trio) == ONE
 
 
+def test_an_old_answer_holds_no_move(trio: Trio) -> None:
+    """An instance that is behind tells of a move as it was: that the bridge is cut meanwhile is the
+    business of the present."""
+    trio.one.create("w")
+    trio.cut()
+    trio.one.control("POST", "faults", {"kind": "old", "changes": 1})
+    assert [one["name"] for one in trio.one.get("VolumesList")] == ["v"]
+
+
 def test_a_source_is_no_owner_while_the_bridge_is_down(trio: Trio) -> None:
     """Who asks the source for the volume while its owner is away gets an error, and no old copy."""
     trio.cut()
