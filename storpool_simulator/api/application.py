@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from werkzeug.wrappers import Request, Response
 
 from storpool_simulator import errors
-from storpool_simulator.api import calls, control, faults, multicluster, recorder, slices
+from storpool_simulator.api import calls, control, faults, multicluster, queries, recorder, slices
 from storpool_simulator.devices import devices
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
@@ -203,7 +203,7 @@ class Application:
             count = {0: "no name", 1: "one name"}.get(query.arity, f"{query.arity} names")
             raise self._unknown(f"{target.query} takes {count} in its path.", 404)
         body = self._parsed_body(request)
-        call = calls.Call(target.query, cluster, args, body, target.multi_cluster)
+        call = queries.Call(target.query, cluster, args, body, target.multi_cluster)
         if target.all_clusters:
             data = multicluster.of_each(query, call)
             return {"generation": cluster.generation, "data": data}
@@ -212,7 +212,7 @@ class Application:
         # beside the data of a MultiCluster call: the cluster that has the object [addon mc]
         return {**reply, "clusterId": answer.cluster_id} if target.multi_cluster else reply
 
-    def _query(self, method: str, target: _Target) -> calls.Query:
+    def _query(self, method: str, target: _Target) -> queries.Query:
         query = calls.TABLE.get(target.query)
         if query is None:
             raise self._unknown(f"Unknown query '{target.query}'.", 404)
@@ -222,7 +222,7 @@ class Application:
             raise self._unknown(f"Query '{target.query}' has no such form.", 404)
         return query
 
-    def _has_form(self, query: calls.Query, target: _Target) -> bool:
+    def _has_form(self, query: queries.Query, target: _Target) -> bool:
         is_both = target.cluster is not None and target.multi_cluster
         if is_both and self._cluster.switches["remote_multicluster"] == "refuse":
             return False

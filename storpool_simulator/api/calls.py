@@ -9,8 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from storpool_simulator import errors, switches
-from storpool_simulator.api import machine_calls, multicluster, neighbour_calls, remote_calls, views
+from storpool_simulator.api import (
+    machine_calls,
+    multicluster,
+    neighbour_calls,
+    queries,
+    remote_calls,
+    views,
+)
+from storpool_simulator.api.queries import Call, Query
 from storpool_simulator.model import (
     attachments,
     bridges,
@@ -27,62 +34,6 @@ from storpool_simulator.model import (
 )
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call: the parts of its path, and its parsed body (None when there was none).
-
-    `single` is a call with MultiCluster that is about its cluster alone: a row of AllClusters.
-    """
-
-    query: str
-    cluster: Cluster
-    args: tuple[str, ...]
-    body: Any
-    multi_cluster: bool
-    single: bool = False
-
-    @property
-    def name(self) -> str:
-        """The object that the path names."""
-        return self.args[0]
-
-    @property
-    def switches(self) -> switches.Switches:
-        """The cluster's switches."""
-        return self.cluster.switches
-
-    def fields(self) -> fields.Fields:
-        """Return the body as an object, an empty one when there is none [pve]."""
-        value = {} if self.body is None else self.body
-        return fields.Fields(value, self.query, self.switches)
-
-    def volume(self) -> Entry:
-        """Return the volume that the path names, or raise NoSuchObjectError."""
-        return self.cluster.catalog.volume(self.name)
-
-    def snapshot(self) -> Entry:
-        """Return the snapshot that the path names, or raise NoSuchObjectError."""
-        return self.cluster.catalog.snapshot(self.name)
-
-
-@dataclass(frozen=True)
-class Query:
-    """One row of the table; `arity` is the number of path components after the query.
-
-    `names_object`: with MultiCluster it is answered by the cluster that has what the path names.
-    `measures`: before it is answered, the data of attached objects is measured.
-    """
-
-    name: str
-    method: str
-    handle: Callable[[Call], Any]
-    arity: int = 0
-    plain: bool = True
-    multi_cluster: bool = False
-    names_object: bool = False
-    measures: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,12 +212,6 @@ def _reassign_wait(call: Call) -> None:
         attachments.reassign_wait(call.cluster, items, timeout)
 
 
-def _client_config_wait(call: Call) -> Any:
-    if not call.name.isdigit():
-        raise errors.InvalidParamError(f"{call.query}: '{call.name}' is not a client id.")
-    return machines.wait_for_client(call.cluster, int(call.name))
-
-
 # templates, groups, key-value store
 
 
@@ -302,12 +247,6 @@ def _bucket_set(call: Call) -> None:
     keys.update(call.cluster, call.name, pairs, version)
 
 
-def _get(
-    name: str, handle: Callable[[Call], Any], arity: int = 0, *, measures: bool = False
-) -> Query:
-    return Query(name, "GET", handle, arity, measures=measures)
-
-
 def _listed(name: str, view: Callable[[Cluster, bool], Any], *, measures: bool = False) -> Query:
     def handle(call: Call) -> Any:
         return multicluster.merged(call, view)
@@ -315,96 +254,86 @@ def _listed(name: str, view: Callable[[Cluster, bool], Any], *, measures: bool =
     return Query(name, "GET", handle, multi_cluster=True, measures=measures)
 
 
-def _volume(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
-    def handle(call: Call) -> Any:
-        return view(call.cluster, call.volume(), call.multi_cluster)
-
-    return Query(name, "GET", handle, arity=1, multi_cluster=True, names_object=True)
-
-
-def _snapshot(name: str, view: Callable[[Cluster, Entry, bool], Any]) -> Query:
-    def handle(call: Call) -> Any:
-        return view(call.cluster, call.snapshot(), call.multi_cluster)
-
-    return Query(name, "GET", handle, arity=1, multi_cluster=True, names_object=True)
-
-
-def _post(
-    name: str, handle: Callable[[Call], Any], arity: int = 0, *, multi_cluster: bool = False
+def _shown(
+    name: str, find: Callable[[Call], Entry], view: Callable[[Cluster, Entry, bool], Any]
 ) -> Query:
-    names = multi_cluster and arity == 1
-    return Query(name, "POST", handle, arity, multi_cluster=multi_cluster, names_object=names)
+    def handle(call: Call) -> Any:
+        return view(call.cluster, find(call), call.multi_cluster)
+
+    return Query(name, "GET", handle, arity=1, multi_cluster=True, names_object=True)
 
 
 _TABLE = (
-    _get("ServicesList", lambda call: machines.services(call.cluster)),
-    _get("ServersList", lambda call: machines.services(call.cluster, clients=False)),
-    _get("ServersListBlocked", lambda call: machines.services(call.cluster, clients=False)),
-    _get("NetworkPeersList", lambda _call: machines.peers()),
-    _get("TasksList", lambda _call: []),
-    _get("ClientsConfigDump", lambda call: machines.clients(call.cluster)),
-    _get("ClientConfigWait", _client_config_wait, 1),
-    *(Query(*row) for row in machine_calls.ROWS),
-    _get("FaultSetsList", lambda _call: {}),
-    *(Query(*row) for row in neighbour_calls.ROWS),
-    *(Query(*row) for row in remote_calls.ROWS),
-    _post("VolumeBackup", remote_calls.backup, multi_cluster=True),
-    _post("VolumesGroupBackup", remote_calls.group_backup, multi_cluster=True),
+    queries.get("ServicesList", lambda call: machines.services(call.cluster)),
+    queries.get("ServersList", lambda call: machines.services(call.cluster, clients=False)),
+    queries.get("ServersListBlocked", lambda call: machines.services(call.cluster, clients=False)),
+    queries.get("NetworkPeersList", lambda _call: machines.peers()),
+    queries.get("TasksList", lambda _call: []),
+    queries.get("ClientsConfigDump", lambda call: machines.clients(call.cluster)),
+    queries.get(
+        "ClientConfigWait",
+        lambda call: machines.wait_for_client(call.cluster, call.number()),
+        1,
+    ),
+    *machine_calls.ROWS,
+    queries.get("FaultSetsList", lambda _call: {}),
+    *neighbour_calls.ROWS,
+    *remote_calls.ROWS,
     _listed("VolumesList", views.volume_list),
     _listed("VolumesGetStatus", views.statuses, measures=True),
     _listed("VolumesGetStatusQuick", views.quick_statuses),
     _listed("VolumesSpace", views.volume_space, measures=True),
     _listed("VolumesAndSnapshotsList", views.mixed_list),
-    _volume("Volume", views.alone),
-    _volume("VolumeDescribe", views.described),
-    _volume("VolumeGetInfo", views.info),
-    _get("VolumeListSnapshots", lambda call: views.chain(call.cluster, call.volume()), 1),
-    _post("VolumeCreate", _volume_create, multi_cluster=True),
-    _post("VolumeUpdate", _volume_update, 1, multi_cluster=True),
-    _post("VolumeDelete", _volume_delete, 1, multi_cluster=True),
-    _post("VolumeRevert", _volume_revert, 1, multi_cluster=True),
-    _post("VolumeFreeze", _volume_freeze, 1, multi_cluster=True),
-    _post("VolumeRebase", _volume_rebase, 1),
-    _post("SnapshotRebase", _snapshot_rebase, 1),
-    _post("VolumeAbandonDisk", _abandon_disk, 1),
+    _shown("Volume", Call.volume, views.alone),
+    _shown("VolumeDescribe", Call.volume, views.described),
+    _shown("VolumeGetInfo", Call.volume, views.info),
+    queries.get("VolumeListSnapshots", lambda call: views.chain(call.cluster, call.volume()), 1),
+    queries.post("VolumeCreate", _volume_create, multi_cluster=True),
+    queries.post("VolumeUpdate", _volume_update, 1, multi_cluster=True),
+    queries.post("VolumeDelete", _volume_delete, 1, multi_cluster=True),
+    queries.post("VolumeRevert", _volume_revert, 1, multi_cluster=True),
+    queries.post("VolumeFreeze", _volume_freeze, 1, multi_cluster=True),
+    queries.post("VolumeRebase", _volume_rebase, 1),
+    queries.post("SnapshotRebase", _snapshot_rebase, 1),
+    queries.post("VolumeAbandonDisk", _abandon_disk, 1),
     Query("VolumeAcquire", "POST", _volume_acquire, 1, plain=False, multi_cluster=True),
     _listed("SnapshotsList", views.snapshot_list),
     _listed("SnapshotsSpace", views.snapshot_space),
-    _snapshot("Snapshot", views.alone),
-    _snapshot("SnapshotDescribe", views.described),
-    _snapshot("SnapshotGetInfo", views.info),
-    _post("VolumeSnapshot", _snapshot_create, 1, multi_cluster=True),
-    _post("VolumesGroupSnapshot", _group_snapshot, multi_cluster=True),
-    _post("SnapshotUpdate", _snapshot_update, 1, multi_cluster=True),
-    _post("SnapshotDelete", _snapshot_delete, 1, multi_cluster=True),
-    _post("SnapshotDeleteById", _snapshot_delete_by_id, 1),
-    _post("VolumeMoveToRemote", _volume_move, 1),
-    _post("SnapshotMoveToRemote", _snapshot_move, 1),
+    _shown("Snapshot", Call.snapshot, views.alone),
+    _shown("SnapshotDescribe", Call.snapshot, views.described),
+    _shown("SnapshotGetInfo", Call.snapshot, views.info),
+    queries.post("VolumeSnapshot", _snapshot_create, 1, multi_cluster=True),
+    queries.post("VolumesGroupSnapshot", _group_snapshot, multi_cluster=True),
+    queries.post("SnapshotUpdate", _snapshot_update, 1, multi_cluster=True),
+    queries.post("SnapshotDelete", _snapshot_delete, 1, multi_cluster=True),
+    queries.post("SnapshotDeleteById", _snapshot_delete_by_id, 1),
+    queries.post("VolumeMoveToRemote", _volume_move, 1),
+    queries.post("SnapshotMoveToRemote", _snapshot_move, 1),
     _listed("AttachmentsList", views.attachment_list),
-    _post("VolumesReassign", _reassign, multi_cluster=True),
-    _post("VolumesReassignWait", _reassign_wait, multi_cluster=True),
-    _get(
+    queries.post("VolumesReassign", _reassign, multi_cluster=True),
+    queries.post("VolumesReassignWait", _reassign_wait, multi_cluster=True),
+    queries.get(
         "VolumeTemplatesList",
         lambda call: [views.template(call.cluster, one) for one in call.cluster.catalog.templates],
     ),
-    _get(
+    queries.get(
         "VolumeTemplateDescribe",
         lambda call: views.template(call.cluster, call.cluster.catalog.template(call.name)),
         1,
     ),
-    _get("VolumeTemplatesStatus", _templates_status, measures=True),
-    _post("VolumeTemplateCreate", _template_create),
-    _post("VolumeTemplateUpdate", _template_update, 1),
-    _post("VolumeTemplateDelete", _template_delete, 1),
-    _get(
+    queries.get("VolumeTemplatesStatus", _templates_status, measures=True),
+    queries.post("VolumeTemplateCreate", _template_create),
+    queries.post("VolumeTemplateUpdate", _template_update, 1),
+    queries.post("VolumeTemplateDelete", _template_delete, 1),
+    queries.get(
         "KV",
         lambda call: {"buckets": {one.name: one.version for one in call.cluster.catalog.buckets}},
     ),
-    _get("KV/List", lambda call: views.bucket(keys.bucket(call.cluster, call.name)), 1),
-    _get("KV/Get", lambda call: views.bucket(keys.one(call.cluster, *call.args)), 2),
-    _post("KV/Create", _bucket_create, 1),
-    _post("KV/Delete", _bucket_delete, 1),
-    _post("KV/Set", _bucket_set, 1),
+    queries.get("KV/List", lambda call: views.bucket(keys.bucket(call.cluster, call.name)), 1),
+    queries.get("KV/Get", lambda call: views.bucket(keys.one(call.cluster, *call.args)), 2),
+    queries.post("KV/Create", _bucket_create, 1),
+    queries.post("KV/Delete", _bucket_delete, 1),
+    queries.post("KV/Set", _bucket_set, 1),
 )
 TABLE = {query.name: query for query in _TABLE}
 # The queries that are known to have an AllClusters form [cs-up] [addon mc].

@@ -6,61 +6,51 @@ What moves data has nothing to move, so its replies are still pictures of a clus
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from storpool_simulator import errors
-from storpool_simulator.api import views
+from storpool_simulator.api import queries, views
+from storpool_simulator.api.queries import Call
 from storpool_simulator.api.slices import Rows
 from storpool_simulator.model import copies, disks, groups, maintenance, requests
 from storpool_simulator.model.objects import Entry, PlacementGroup
 
-if TYPE_CHECKING:
-    from storpool_simulator.api.calls import Call
-
 View = dict[str, Any]
-
-
-def _number(call: Call, place: int = 0) -> int:
-    """Return a part of the path that is a number, or raise InvalidParamError."""
-    text = call.args[place]
-    if not (text.isascii() and text.isdigit()):
-        raise errors.InvalidParamError(f"{call.query}: '{text}' is not a number.")
-    return int(text)
 
 
 # disks
 
 
 def _server_disks(call: Call) -> View:
-    return disks.disks(call.cluster, _number(call))
+    return disks.disks(call.cluster, call.number())
 
 
 def _server_disk(call: Call) -> View:
-    return disks.described(call.cluster, _number(call, 1), _number(call))
+    return disks.described(call.cluster, call.number(1), call.number())
 
 
 def _disk(call: Call) -> View:
-    return disks.described(call.cluster, _number(call))
+    return disks.described(call.cluster, call.number())
 
 
 def _disk_requests(call: Call) -> View:
-    return {"diskId": disks.said(call.cluster, _number(call)).disk_id, "requests": []}
+    return {"diskId": disks.said(call.cluster, call.number()).disk_id, "requests": []}
 
 
 def _client_requests(call: Call) -> View:
-    if call.cluster.catalog.clients.get(_number(call)) is None:
+    if call.cluster.catalog.clients.get(call.number()) is None:
         raise errors.InvalidParamError("No such client registered")
-    return {"clientId": _number(call), "requests": []}
+    return {"clientId": call.number(), "requests": []}
 
 
 def _set_description(call: Call) -> None:
-    disks.describe(call.cluster, _number(call), requests.disk_description(call.fields()))
+    disks.describe(call.cluster, call.number(), requests.disk_description(call.fields()))
 
 
 def _soft_eject(state: str) -> Callable[[Call], None]:
     def handle(call: Call) -> None:
         call.fields().end()
-        disks.soft_eject(call.cluster, _number(call), state)
+        disks.soft_eject(call.cluster, call.number(), state)
 
     return handle
 
@@ -68,7 +58,7 @@ def _soft_eject(state: str) -> Callable[[Call], None]:
 def _scrub(step: Callable[[Any, int], None]) -> Callable[[Call], None]:
     def handle(call: Call) -> None:
         call.fields().end()
-        step(call.cluster, _number(call))
+        step(call.cluster, call.number())
 
     return handle
 
@@ -182,46 +172,37 @@ def _disk_sets(entry: Entry) -> View:
     return {**_balanced(entry), "currentDiskSets": sets, "balancerDiskSets": sets}
 
 
-def _volume_disk_sets(call: Call) -> View:
-    return _disk_sets(call.volume())
-
-
-def _snapshot_disk_sets(call: Call) -> View:
-    return _disk_sets(call.snapshot())
-
-
-# Name, method, what answers it, how many parts its path has.
-ROWS: tuple[tuple[str, str, Callable[[Any], Any], int], ...] = (
-    ("DisksList", "GET", lambda call: disks.disks(call.cluster), 0),
-    ("ServerDisksList", "GET", _server_disks, 1),
-    ("ServerDiskDescribe", "GET", _server_disk, 2),
-    ("DiskDescribe", "GET", _disk, 1),
-    ("DiskActiveRequests", "GET", _disk_requests, 1),
-    ("ClientActiveRequests", "GET", _client_requests, 1),
-    ("AllPeersActiveRequests", "GET", lambda _call: {"requests": []}, 0),
-    ("DiskSetDescription", "POST", _set_description, 1),
-    ("DiskSoftEject", "POST", _soft_eject("on"), 1),
-    ("DiskSoftEjectPause", "POST", _soft_eject("paused"), 1),
-    ("DiskSoftEjectCancel", "POST", _soft_eject("off"), 1),
-    ("DiskScrubStart", "POST", _scrub(disks.scrub_start), 1),
-    ("DiskScrubPause", "POST", _scrub(disks.scrub_pause), 1),
-    ("DiskScrubContinue", "POST", _scrub(disks.scrub_continue), 1),
-    ("PlacementGroupsList", "GET", _groups, 0),
-    ("PlacementGroupDescribe", "GET", _group_described, 1),
-    ("PlacementGroupUpdate", "POST", _group_update, 1),
-    ("PlacementGroupDelete", "POST", _group_delete, 1),
-    ("MaintenanceList", "GET", lambda call: maintenance.nodes(call.cluster), 0),
-    ("MaintenanceSet", "POST", _maintenance_set, 0),
-    ("MaintenanceComplete", "POST", _maintenance_complete, 0),
-    ("VolumeRelocatorStatus", "GET", _relocator, 0),
-    ("VolumeRelocatorDisksList", "GET", _all_targets, 0),
-    ("VolumeRelocatorVolumeDisks", "GET", _volume_targets, 1),
-    ("VolumeRelocatorSnapshotDisks", "GET", _snapshot_targets, 1),
-    ("VolumeBalancerStatus", "GET", _balancer, 0),
-    ("VolumeBalancerVolumesStatus", "GET", _all_balanced, 0),
-    ("VolumeBalancerDisksList", "GET", _all_targets, 0),
-    ("VolumeBalancerVolumeDisks", "GET", _volume_targets, 1),
-    ("VolumeBalancerSnapshotDisks", "GET", _snapshot_targets, 1),
-    ("VolumeBalancerVolumeDiskSets", "GET", _volume_disk_sets, 1),
-    ("VolumeBalancerSnapshotDiskSets", "GET", _snapshot_disk_sets, 1),
+ROWS = (
+    queries.get("DisksList", lambda call: disks.disks(call.cluster)),
+    queries.get("ServerDisksList", _server_disks, 1),
+    queries.get("ServerDiskDescribe", _server_disk, 2),
+    queries.get("DiskDescribe", _disk, 1),
+    queries.get("DiskActiveRequests", _disk_requests, 1),
+    queries.get("ClientActiveRequests", _client_requests, 1),
+    queries.get("AllPeersActiveRequests", lambda _call: {"requests": []}),
+    queries.post("DiskSetDescription", _set_description, 1),
+    queries.post("DiskSoftEject", _soft_eject("on"), 1),
+    queries.post("DiskSoftEjectPause", _soft_eject("paused"), 1),
+    queries.post("DiskSoftEjectCancel", _soft_eject("off"), 1),
+    queries.post("DiskScrubStart", _scrub(disks.scrub_start), 1),
+    queries.post("DiskScrubPause", _scrub(disks.scrub_pause), 1),
+    queries.post("DiskScrubContinue", _scrub(disks.scrub_continue), 1),
+    queries.get("PlacementGroupsList", _groups),
+    queries.get("PlacementGroupDescribe", _group_described, 1),
+    queries.post("PlacementGroupUpdate", _group_update, 1),
+    queries.post("PlacementGroupDelete", _group_delete, 1),
+    queries.get("MaintenanceList", lambda call: maintenance.nodes(call.cluster)),
+    queries.post("MaintenanceSet", _maintenance_set),
+    queries.post("MaintenanceComplete", _maintenance_complete),
+    queries.get("VolumeRelocatorStatus", _relocator),
+    queries.get("VolumeRelocatorDisksList", _all_targets),
+    queries.get("VolumeRelocatorVolumeDisks", _volume_targets, 1),
+    queries.get("VolumeRelocatorSnapshotDisks", _snapshot_targets, 1),
+    queries.get("VolumeBalancerStatus", _balancer),
+    queries.get("VolumeBalancerVolumesStatus", _all_balanced),
+    queries.get("VolumeBalancerDisksList", _all_targets),
+    queries.get("VolumeBalancerVolumeDisks", _volume_targets, 1),
+    queries.get("VolumeBalancerSnapshotDisks", _snapshot_targets, 1),
+    queries.get("VolumeBalancerVolumeDiskSets", lambda call: _disk_sets(call.volume()), 1),
+    queries.get("VolumeBalancerSnapshotDiskSets", lambda call: _disk_sets(call.snapshot()), 1),
 )

@@ -12,10 +12,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_simulator import errors
+from storpool_simulator.api.queries import Call, Query
 from storpool_simulator.api.slices import Named, Rows
 
 if TYPE_CHECKING:
-    from storpool_simulator.api.calls import Call, Query
     from storpool_simulator.model.cluster import Cluster
     from storpool_simulator.model.requests import SnapshotCreate
 
@@ -29,7 +29,7 @@ ANSWERED_BY = " cluster"
 
 def at_owner(query: Query, call: Call) -> Call:
     """Return the call as it is to be answered: by the cluster that has the object of its path."""
-    if not (call.multi_cluster and query.names_object and call.args):
+    if not query.names_object:
         return call
     return replace(call, cluster=call.cluster.federation.owner(call.cluster, call.name))
 

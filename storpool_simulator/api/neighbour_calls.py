@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from storpool_simulator.api import queries
+from storpool_simulator.api.queries import Call
 from storpool_simulator.model import neighbour_requests as requests
 from storpool_simulator.model import neighbours
-
-if TYPE_CHECKING:
-    from storpool_simulator.api.calls import Call
 
 
 def _location_add(call: Call) -> None:
@@ -50,16 +47,18 @@ def _bridge_remove(call: Call) -> None:
 
 
 ROWS = (
-    ("LocationsList", "GET", lambda call: {"locations": neighbours.locations(call.cluster)}),
-    ("LocationAdd", "POST", _location_add),
-    ("LocationRemove", "POST", _location_remove),
-    ("LocationUpdate", "POST", _location_update),
-    ("LocationRename", "POST", _location_rename),
-    ("ClustersList", "GET", lambda call: {"clusters": neighbours.clusters(call.cluster)}),
-    ("ClusterAdd", "POST", _cluster_add),
-    ("ClusterRemove", "POST", _cluster_remove),
-    ("ClusterRename", "POST", _cluster_rename),
-    ("RemoteBridgesList", "GET", lambda call: {"remoteBridges": neighbours.bridges(call.cluster)}),
-    ("RemoteBridgeAdd", "POST", _bridge_add),
-    ("RemoteBridgeRemove", "POST", _bridge_remove),
+    queries.get("LocationsList", lambda call: {"locations": neighbours.locations(call.cluster)}),
+    queries.post("LocationAdd", _location_add),
+    queries.post("LocationRemove", _location_remove),
+    queries.post("LocationUpdate", _location_update),
+    queries.post("LocationRename", _location_rename),
+    queries.get("ClustersList", lambda call: {"clusters": neighbours.clusters(call.cluster)}),
+    queries.post("ClusterAdd", _cluster_add),
+    queries.post("ClusterRemove", _cluster_remove),
+    queries.post("ClusterRename", _cluster_rename),
+    queries.get(
+        "RemoteBridgesList", lambda call: {"remoteBridges": neighbours.bridges(call.cluster)}
+    ),
+    queries.post("RemoteBridgeAdd", _bridge_add),
+    queries.post("RemoteBridgeRemove", _bridge_remove),
 )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from storpool_simulator import errors
-from storpool_simulator.api import multicluster, remote_views
+from storpool_simulator.api import multicluster, queries, remote_views
+from storpool_simulator.api.queries import Call
 from storpool_simulator.model import backups, exports
 from storpool_simulator.model import remote_requests as requests
-
-if TYPE_CHECKING:
-    from storpool_simulator.api.calls import Call
-    from storpool_simulator.model.backups import Made
-    from storpool_simulator.model.cluster import Cluster
+from storpool_simulator.model.backups import Made
+from storpool_simulator.model.cluster import Cluster
 
 View = dict[str, Any]
 
 
-def backup(call: Call) -> View:
+def _backup(call: Call) -> View:
     """Answer VolumeBackup: `name` is read by [addon mc]."""
     request = requests.backup(call.fields(), either=_takes_either(call))
     owner = _owner(call, request)
@@ -28,7 +26,7 @@ def backup(call: Call) -> View:
     return {**reply, multicluster.ANSWERED_BY: owner.cluster_id}
 
 
-def group_backup(call: Call) -> View:
+def _group_backup(call: Call) -> View:
     """Answer VolumesGroupBackup; with MultiCluster all volumes are in one cluster [inf]."""
     request = requests.group_backup(call.fields(), either=_takes_either(call))
     owner = _owner(call, request)
@@ -94,16 +92,17 @@ def _volume_export(call: Call) -> None:
     exports.create_of_volume(call.cluster, call.name, requests.volume_export(call.fields()))
 
 
-# Name, method, what answers it, how many parts its path has.
 ROWS = (
-    ("ExportsList", "GET", lambda call: remote_views.export_list(call.cluster), 0),
-    ("VolumeExportsList", "GET", lambda call: remote_views.volume_export_list(call.cluster), 0),
-    ("SnapshotsRemoteList", "GET", lambda call: remote_views.remote_snapshots(call.cluster), 0),
-    ("VolumesRemoteList", "GET", lambda call: remote_views.remote_volumes(call.cluster), 0),
-    ("SnapshotFromRemote", "POST", _from_remote, 0),
-    ("VolumeFromRemote", "POST", _volume_from_remote, 0),
-    ("SnapshotExport", "POST", _export, 0),
-    ("SnapshotUnexport", "POST", _unexport, 0),
-    ("SnapshotsRemoteUnexport", "POST", _remote_unexport, 0),
-    ("VolumeExport", "POST", _volume_export, 1),
+    queries.post("VolumeBackup", _backup, multi_cluster=True),
+    queries.post("VolumesGroupBackup", _group_backup, multi_cluster=True),
+    queries.get("ExportsList", lambda call: remote_views.export_list(call.cluster)),
+    queries.get("VolumeExportsList", lambda call: remote_views.volume_export_list(call.cluster)),
+    queries.get("SnapshotsRemoteList", lambda call: remote_views.remote_snapshots(call.cluster)),
+    queries.get("VolumesRemoteList", lambda call: remote_views.remote_volumes(call.cluster)),
+    queries.post("SnapshotFromRemote", _from_remote),
+    queries.post("VolumeFromRemote", _volume_from_remote),
+    queries.post("SnapshotExport", _export),
+    queries.post("SnapshotUnexport", _unexport),
+    queries.post("SnapshotsRemoteUnexport", _remote_unexport),
+    queries.post("VolumeExport", _volume_export, 1),
 )

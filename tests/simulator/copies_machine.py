@@ -15,7 +15,7 @@ from copies_model import MIB, PIECES, Content, Place, Tree, World
 from simulator_fixtures import opened_peer
 
 from storpool_simulator import errors
-from storpool_simulator.api import calls, slices
+from storpool_simulator.api import calls, queries, slices
 from storpool_simulator.model import state
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Clusters:
 
     def data(self, at: str, query: str, *args: str, body: Any = None, multi: bool = False) -> Any:
         """Make a call; returns its data, or raises ApiError."""
-        call = calls.Call(query, self[at], args, body, multi_cluster=multi)
+        call = queries.Call(query, self[at], args, body, multi_cluster=multi)
         return json.loads("".join(slices.text(calls.answer(calls.TABLE[query], call).data)))
 
     def said(self, at: str, query: str, *args: str, body: Any = None, multi: bool = False) -> str:

@@ -11,7 +11,7 @@ import pytest
 from clusters_rig import Trio, opened_trio
 from simulator_fixtures import GIB, Peer, opened_peer
 
-from storpool_simulator.api import calls, slices
+from storpool_simulator.api import calls, queries, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +157,7 @@ def test_what_is_made_later_is_of_the_moment_of_the_call(tmp_path: Path, query: 
         peer.reassign({"volume": "v", "rw": [1]})
         peer.post("SnapshotExport", {"snapshot": "s", "location": "rem"})
         expected = peer.get(query)
-        call = calls.Call(query, peer.simulator.cluster, (), None, multi_cluster=False)
+        call = queries.Call(query, peer.simulator.cluster, (), None, multi_cluster=False)
         answer = calls.answer(calls.TABLE[query], call)
         del call
         peer.reassign({"volume": "v", "detach": [1]})

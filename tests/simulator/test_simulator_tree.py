@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from simulator_fixtures import opened_peer
 
 from storpool_simulator import errors
-from storpool_simulator.api import calls
+from storpool_simulator.api import calls, queries
 from storpool_simulator.model import catalog
 
 NEW = st.sampled_from(["a", "b", "c", "d", "e", "f", ""])
@@ -50,7 +50,7 @@ class Tree(RuleBasedStateMachine):
             dict(self.cluster.catalog.attachments.rows),
         )
         try:
-            call = calls.Call(query, self.cluster, args, body, multi_cluster=False)
+            call = queries.Call(query, self.cluster, args, body, multi_cluster=False)
             data: dict[str, Any] = calls.answer(calls.TABLE[query], call).data
         except errors.ApiError:
             assert before == (
