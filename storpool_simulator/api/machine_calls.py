@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from storpool_simulator import errors
-from storpool_simulator.api import queries, views
+from storpool_simulator.api import queries, summaries, views
 from storpool_simulator.api.queries import Call
 from storpool_simulator.api.slices import Rows
 from storpool_simulator.model import copies, disks, groups, maintenance, requests
@@ -116,7 +116,7 @@ def _all_targets(call: Call) -> View:
 
 def _targets(call: Call, entry: Entry) -> View:
     """Return where an object of the cluster is and will be: on the same disks."""
-    shown, count = disks.disks(call.cluster), views.objects_count(entry)
+    shown, count = disks.disks(call.cluster), summaries.objects_count(entry)
     return {
         str(disk): _target(shown[str(disk)], count, entry.stored_bytes)
         for disk in disks.disk_set(entry.replication)
@@ -156,7 +156,7 @@ def _balanced(entry: Entry) -> View:
         "placeHead": entry.place_head,
         "replication": entry.replication,
         "size": entry.size_bytes,
-        "objectsCount": views.objects_count(entry),
+        "objectsCount": summaries.objects_count(entry),
         "snapshot": entry.snapshot,
         "reallocated": False,
         "blocked": False,

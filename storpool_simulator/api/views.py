@@ -1,14 +1,15 @@
-"""Volumes, snapshots and attachments as the reply objects of the official binding [sptypes]."""
+"""Lists of everything, attachments, templates and buckets as the binding's objects [sptypes]."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from storpool_simulator import errors
+from storpool_simulator.api import summaries
 from storpool_simulator.api.slices import Named, Rows
-from storpool_simulator.model import disks, objects, policy, snapshots
+from storpool_simulator.api.summaries import Summaries
+from storpool_simulator.model import disks, policy, snapshots
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Attachment, Bucket, Entry, Template
 
@@ -18,21 +19,24 @@ View = dict[str, Any]
 def volume_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of VolumesList."""
     then = cluster.picture()
-    return Rows(summary(then, entry, multi_cluster) for entry in _entries(then, snapshot=False))
+    shown = Summaries(then, multi_cluster)
+    return Rows(map(shown.of, _entries(then, snapshot=False)))
 
 
 def snapshot_list(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of SnapshotsList: those that are being deleted are in it [sptest]."""
     then = cluster.picture()
-    return Rows(summary(then, entry, multi_cluster) for entry in _entries(then, snapshot=True))
+    shown = Summaries(then, multi_cluster)
+    return Rows(map(shown.of, _entries(then, snapshot=True)))
 
 
 def volume_space(cluster: Cluster, multi_cluster: bool) -> Rows:
     """Return the reply of VolumesSpace: `spaceUsed` counts what the parents hold too [sptypes]."""
     then = cluster.picture()
+    shown = Summaries(then, multi_cluster)
     return Rows(
         {
-            **summary(then, entry, multi_cluster),
+            **shown.of(entry),
             "storedSize": entry.stored_bytes,
             "spaceUsed": _chain_bytes(then, entry),
         }
@@ -46,9 +50,10 @@ def snapshot_space(cluster: Cluster, multi_cluster: bool) -> Rows:
     That is nothing while something stands on it, which needs its data.
     """
     then = cluster.picture()
+    shown = Summaries(then, multi_cluster)
     return Rows(
         {
-            **summary(then, entry, multi_cluster),
+            **shown.of(entry),
             "storedSize": entry.stored_bytes,
             "spaceUsed": 0 if then.catalog.children_count(entry.global_id) else entry.stored_bytes,
         }
@@ -59,11 +64,12 @@ def snapshot_space(cluster: Cluster, multi_cluster: bool) -> Rows:
 def statuses(cluster: Cluster, multi_cluster: bool) -> Named:
     """Return the reply of VolumesGetStatus: volumes and snapshots by name, with sizes."""
     then = cluster.picture()
+    shown = Summaries(then, multi_cluster)
     return Named(
         (
             entry.listed_name,
             {
-                **_status(then, entry, multi_cluster),
+                **_status(shown, entry),
                 "storedSize": entry.stored_bytes,
                 "onDiskSize": entry.stored_bytes * entry.replication,
             },
@@ -75,9 +81,8 @@ def statuses(cluster: Cluster, multi_cluster: bool) -> Named:
 def quick_statuses(cluster: Cluster, multi_cluster: bool) -> Named:
     """Return the reply of VolumesGetStatusQuick: volumes and snapshots by name."""
     then = cluster.picture()
-    return Named(
-        (entry.listed_name, _status(then, entry, multi_cluster)) for entry in entries(then)
-    )
+    shown = Summaries(then, multi_cluster)
+    return Named((entry.listed_name, _status(shown, entry)) for entry in entries(then))
 
 
 def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
@@ -86,10 +91,11 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
     It is not in the official binding; only one caller is known [pve].
     """
     then = cluster.picture()
+    shown = Summaries(then, multi_cluster)
     return {
         "volumes": Rows(
             {
-                **summary(then, entry, multi_cluster),
+                **shown.of(entry),
                 "snapshot": entry.snapshot,
                 "storedSize": entry.stored_bytes,
             }
@@ -100,7 +106,7 @@ def mixed_list(cluster: Cluster, multi_cluster: bool) -> View:
 
 def alone(cluster: Cluster, entry: Entry, multi_cluster: bool) -> list[View]:
     """Return the reply of Volume and Snapshot: an array of one [pve] [brick]."""
-    return [summary(cluster, entry, multi_cluster)]
+    return [Summaries(cluster, multi_cluster).of(entry)]
 
 
 def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
@@ -110,17 +116,17 @@ def described(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     """
     disk_set = disks.disk_set(entry.replication)
     return {
-        **summary(cluster, entry, multi_cluster),
+        **Summaries(cluster, multi_cluster).of(entry),
         "targetDiskSets": [disk_set],
-        "objects": [disk_set] * objects_count(entry),
+        "objects": [disk_set] * summaries.objects_count(entry),
     }
 
 
 def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     """Return the reply of VolumeGetInfo and SnapshotGetInfo."""
-    disk_set, count = disks.disk_set(entry.replication), objects_count(entry)
+    disk_set, count = disks.disk_set(entry.replication), summaries.objects_count(entry)
     return {
-        **summary(cluster, entry, multi_cluster),
+        **Summaries(cluster, multi_cluster).of(entry),
         "disksCount": len(disk_set),
         "objectsPerDisk": {str(disk): count for disk in disk_set},
         "objectsPerChain": [{"disks": disk_set, "count": count}],
@@ -128,71 +134,10 @@ def info(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
     }
 
 
-def chain(cluster: Cluster, volume: Entry) -> list[View]:
+def chain(cluster: Cluster, volume: Entry) -> Rows:
     """Return the reply of VolumeListSnapshots: the parents of a volume, nearest first."""
-    return [summary(cluster, entry, False) for entry in snapshots.ancestors(cluster, volume)]
-
-
-def summary(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
-    """Return a VolumeSummary or a SnapshotSummary; `tags` is always in it [sp-os]."""
-    parent = cluster.parent(entry)
-    template = cluster.catalog.templates.get(entry.template_id)
-    view: View = {
-        "id": entry.number,
-        "name": entry.listed_name,
-        "globalId": entry.wire_id,
-        "visibleVolumeId": entry.number,
-        "size": entry.size_bytes,
-        "parentName": "" if parent is None else parent.listed_name,
-        "templateName": "" if template is None else template.name,
-        "templateId": entry.template_id,
-        "parentVolumeId": 0 if parent is None else parent.number,
-        "originalParentVolumeId": 0 if parent is None else parent.number,
-        "replication": entry.replication,
-        "placeAll": entry.place_all,
-        "placeTail": entry.place_tail,
-        "placeHead": entry.place_head,
-        "objectsCount": objects_count(entry),
-        "creationTimestamp": entry.created_at,
-        "flags": 0,
-        "firstNotParentObjectId": 0,
-        "bw": _limit(entry.bw),
-        "iops": _limit(entry.iops),
-        "limitType": entry.limit_type,
-        "reuseServer": entry.reuse_server,
-        "tags": dict(entry.tags),
-    }
-    if cluster.switches["reply_fields"] == "newest":
-        view["snapshot"] = entry.snapshot  # read [pve] though not in the binding
-    if multi_cluster:
-        view.update(
-            clusterName=cluster.catalog.meta.cluster_name, clusterId=cluster.catalog.meta.cluster_id
-        )
-    if entry.snapshot:
-        view.update(_snapshot_part(cluster, entry))
-    elif cluster.switches.on("preserved_id"):
-        view["preservedGlobalId"] = entry.global_id  # the first one [addon]
-    view.update(_place(cluster, entry))
-    return view
-
-
-def _place(cluster: Cluster, entry: Entry) -> View:
-    """Return what is told of an object that has moved, or is copied: who owns it [sptypes].
-
-    The binding knows these fields of snapshots only; of a volume they are told when it moves.
-    """
-    if entry.moved_to is not None:
-        return {**_mc_state("slaveCopy"), "volumeMoveSource": True}
-    if entry.slave:
-        return _mc_state("slaveCopy")
-    is_exported = bool(cluster.catalog.may_attach(entry.global_id))
-    if entry.moves:
-        return _mc_state("ownerExported" if is_exported else "owner")
-    return {}
-
-
-def _mc_state(state: str) -> View:
-    return {"mcState": state, "mcStateVal": _MC_STATES.index(state)}
+    then = cluster.picture()
+    return Rows(map(Summaries(then, False).of, snapshots.each_ancestor(then, volume)))
 
 
 def attachment_list(cluster: Cluster, multi_cluster: bool) -> Rows:
@@ -241,8 +186,8 @@ def template(cluster: Cluster, one: Template) -> View:
         "placeHead": one.place_head,
         "size": one.size_bytes or "-",
         "replication": one.replication,
-        "bw": _limit(one.bw),
-        "iops": _limit(one.iops),
+        "bw": summaries.limit(one.bw),
+        "iops": summaries.limit(one.iops),
         "limitType": one.limit_type,
         "reuseServer": one.reuse_server,
     }
@@ -257,7 +202,7 @@ def template_status(cluster: Cluster, one: Template) -> View:
     free_bytes = max(0, one.capacity_bytes - policy.counted_bytes(cluster, one.number))
     limits: View = {}
     if cluster.switches["reply_fields"] == "newest":  # read [addon mc] though not in the binding
-        limits = {"bw": _limit(one.bw), "iops": _limit(one.iops)}
+        limits = {"bw": summaries.limit(one.bw), "iops": summaries.limit(one.iops)}
     physical = {
         "capacity": one.capacity_bytes * one.replication,
         "available": free_bytes * one.replication,
@@ -299,8 +244,6 @@ def bucket(one: Bucket) -> View:
     return {"name": one.name, "version": one.version, "pairs": dict(one.pairs)}
 
 
-# [sptypes] MultiClusterState; that a value is the place here is a guess.
-_MC_STATES = ("clusterLocal", "owner", "ownerExported", "slaveCopy")
 _HEALTHY: View = {
     "status": "up",
     "migrating": False,
@@ -317,8 +260,8 @@ _HEALTHY: View = {
 }
 
 
-def _status(cluster: Cluster, entry: Entry, multi_cluster: bool) -> View:
-    return {**summary(cluster, entry, multi_cluster), **_HEALTHY, "snapshot": entry.snapshot}
+def _status(shown: Summaries, entry: Entry) -> View:
+    return {**shown.of(entry), **_HEALTHY, "snapshot": entry.snapshot}
 
 
 def _entries(cluster: Cluster, *, snapshot: bool) -> Iterator[Entry]:
@@ -336,77 +279,8 @@ def entries(cluster: Cluster) -> Iterator[Entry]:
         yield from [*cluster.catalog.entries][::-1]
 
 
-def _snapshot_part(cluster: Cluster, entry: Entry) -> View:
-    view: View = {
-        "onVolume": _on_volume(cluster, entry),
-        "autoName": entry.auto_name,
-        "bound": entry.bound,
-        "deleted": entry.deleted,
-        "transient": entry.transient,
-        "targetDeleteDate": entry.delete_at,
-        "recoveringFromRemote": entry.global_id in cluster.catalog.copies.rows,
-        "backup": entry.backup_of is not None,
-        "mcState": "clusterLocal",
-        "mcStateVal": 0,
-    }
-    if entry.created_from is not None:
-        view["createdFromGlobalId"] = entry.created_from
-        view["createdFromVisibleVolumeId"] = entry.created_from_number
-    if entry.backup_of is not None:
-        view["backupOfGlobalId"] = entry.backup_of
-        view["backupOfVisibleVolumeId"] = entry.backup_of_number
-    if entry.deleted:
-        view["deleteBlocked"] = _blocked(cluster, entry)
-    return view
-
-
-def _blocked(cluster: Cluster, entry: Entry) -> str:
-    """Return what a snapshot that is being deleted waits for [sptypes]."""
-    if entry.global_id in cluster.catalog.copies.rows:
-        return "recovering from remote"
-    if entry.parent_id in cluster.catalog.copies.rows:
-        return "parent recovering from remote"
-    if cluster.catalog.children_count(entry.global_id) > 1:
-        return "multiple children"
-    return "pending"
-
-
-def _on_volume(cluster: Cluster, entry: Entry) -> str:
-    """Return "the volume that this is a parent of" [sptypes]; all of its chain are parents [spapi].
-
-    Of several the one that it was made of, else any.
-    """
-    reach = None if cluster.switches["on_volume"] == "chain" else 1
-    source = cluster.catalog.find(f"~{entry.created_from}")
-    if source is not None and not source.snapshot and _stands_on(cluster, source, entry, reach):
-        return source.listed_name
-    above = [entry.global_id]
-    while above:
-        for child in cluster.catalog.children(above.pop()):
-            if not child.snapshot:
-                return child.listed_name
-            if reach is None:
-                above.append(child.global_id)
-    return "-" if cluster.switches["on_volume_none"] == "dash" else ""
-
-
-def _stands_on(cluster: Cluster, volume: Entry, snapshot: Entry, reach: int | None) -> bool:
-    """Return whether a volume stands on a snapshot, at most `reach` parents below it."""
-    parents = itertools.islice(snapshots.each_ancestor(cluster, volume), reach)
-    return any(parent.global_id == snapshot.global_id for parent in parents)
-
-
 def _chain_bytes(cluster: Cluster, entry: Entry) -> int:
     stored_bytes = entry.stored_bytes + sum(
         one.stored_bytes for one in snapshots.ancestors(cluster, entry)
     )
     return min(stored_bytes, entry.size_bytes)
-
-
-def objects_count(entry: Entry) -> int:
-    """Return of how many objects it is."""
-    return -(-entry.size_bytes // objects.OBJECT_SIZE)
-
-
-def _limit(value: int) -> int | str:
-    return "-" if value == objects.UNLIMITED else value

@@ -16,6 +16,7 @@ from simulator_fixtures import GIB, TOKEN, Peer, opened_peer
 from storpool_simulator.api.application import WHOLE
 from storpool_simulator.errors import StartError
 from storpool_simulator.model import population
+from storpool_simulator.model.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,27 @@ def test_a_restart_with_many_objects_shows_the_same(tmp_path: Path) -> None:
         assert len(before["SnapshotsList"]) == 1000
     with opened_peer(tmp_path, templates={}) as peer:
         assert {query: peer.get(query) for query in LISTS} == before
+
+
+@pytest.mark.parametrize("order", ["created", "reversed"])
+@pytest.mark.parametrize("is_gone", [False, True], ids=["there", "gone"])
+def test_a_long_chain_is_gone_along_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, is_gone: bool
+) -> None:
+    """A list of all snapshots of one volume takes so many steps as there are snapshots, also where
+    the volume that they were made of is gone and a clone stands on them."""
+    count, steps = 500, []
+    with population.planted(tmp_path / "state", templates={"nvme": None}) as planted:
+        planted.disk("d", GIB, "nvme", snapshots=[f"s{age}" for age in range(count)])
+    with opened_peer(tmp_path, templates={}, switches={"list_order": order}) as peer:
+        if is_gone:
+            peer.create("clone", parent=f"s{count - 1}")
+            peer.post("VolumeDelete/d")
+        walk = Cluster.parent
+        monkeypatch.setattr(Cluster, "parent", lambda *args: steps.append(1) or walk(*args))
+        shown = peer.get("SnapshotsList")
+        assert {one["onVolume"] for one in shown} == {"clone" if is_gone else "d"}
+        assert len(shown) == count < len(steps) < 5 * count
 
 
 def test_a_long_reply_ends_with_the_connection(crowded: Peer) -> None:
