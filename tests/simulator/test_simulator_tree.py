@@ -125,8 +125,9 @@ class Tree(RuleBasedStateMachine):
     def revert(self, number: int, other: int, size: bool) -> None:
         """A reverted volume has the snapshot's content."""
         volume, snapshot = self.pick(number, snapshot=False), self.pick(other, snapshot=True)
+        found = self.cluster.catalog.find(volume)  # a revert can take the id that it is found by
         if self.call("VolumeRevert", volume, body={"toSnapshot": snapshot, "revertSize": size}):
-            found = self.cluster.catalog.volume(volume)
+            assert found is not None
             self.content[found.global_id] = self.content_of(snapshot)
 
     @rule(number=ANY, data=st.binary(min_size=4, max_size=4))
