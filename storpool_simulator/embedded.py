@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Callable, Optional, Union
@@ -105,13 +105,16 @@ class Simulator:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One cluster that is to run; the number of the first one is 0."""
+    """One cluster that is to run; the number of the first one is 0.
+
+    `players` are the settings of those that play beside it, by their names.
+    """
 
     state: Path
     listen: tuple[str, int]
     given: startup.Given
     number: int
-    players: troupe.Files = troupe.NONE
+    players: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,10 @@ def running(  # noqa: PLR0913  the options of the command, by name
     Raises StartError, DeviceError when such devices cannot be had, and ApiError for a wrong switch.
     """
     Switches(switches or {})  # refused before anything is made
-    troupe.check(troupe.Files(qos, volumecare))
+    players = troupe.read(troupe.Files(qos, volumecare))
     common = _Common(token, switches or {}, clock, Federation(is_whole=False))
     given = startup.Given(cluster_id, cluster_name, templates or {}, list(hosts or {}))
-    wanted = [_Wanted(Path(state), listen, given, 0, troupe.Files(qos, volumecare))]
+    wanted = [_Wanted(Path(state), listen, given, 0, players)]
     folders = _folders(hosts)
     for name, other_id in (clusters or {}).items():
         number, others = _number(other_id), (cluster_hosts or {}).get(name, {})

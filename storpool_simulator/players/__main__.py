@@ -9,25 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Callable
 
 import click
 
-from storpool_simulator.players import qos, stage, volumecare, wire
-
-_PLAYERS: dict[str, Callable[[wire.Api], stage.Player]] = {
-    qos.NAME: qos.Qos,
-    volumecare.NAME: volumecare.VolumeCare,
-}
+from storpool_simulator.players import troupe, wire
 
 
 @click.command(help=__doc__)
-@click.argument("player", type=click.Choice(sorted(_PLAYERS)))
+@click.argument("player", type=click.Choice(sorted(troupe.PLAYERS)))
 @click.option("--host", envvar="SP_API_HTTP_HOST", default="127.0.0.1", help="Of the API.")
 @click.option("--port", envvar="SP_API_HTTP_PORT", type=int, required=True, help="Of the API.")
 @click.option("--token", envvar="SP_AUTH_TOKEN", required=True, help="Of the API.")
 def _command(player: str, host: str, port: int, token: str) -> None:
-    report = _PLAYERS[player](wire.Api(host, port, token, player)).play()
+    report = troupe.PLAYERS[player](wire.Api(host, port, token, player)).play()
     click.echo(json.dumps(report))
 
 

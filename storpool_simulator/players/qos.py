@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from storpool_simulator.players import tiers, wire
@@ -38,10 +37,8 @@ class Qos:
     def __init__(self, api: wire.Api) -> None:
         self._api = api
 
-    def provide(self, path: Path) -> None:
-        """Give the service its tiers; raises ValueError, a sentence, or CallError."""
-        text = path.read_text(encoding="utf-8")
-        tiers.parse(text)
+    def provide(self, text: str) -> None:
+        """Give the service its tiers, which have been checked; raises CallError."""
         self._api.store(BUCKET, {KEY: text})
 
     def play(self) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The players that a simulator was asked for, each with its settings and its way to the API."""
+"""The players that there are, and those that a simulator was asked for, each with its settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Union
+from typing import Callable, Protocol, Union
 
 from storpool_simulator import errors
 from storpool_simulator.players import qos, stage, tiers, vc_config, volumecare, wire
@@ -13,10 +14,16 @@ Folder = Union[str, Path]
 
 
 class _Service(stage.Player, Protocol):
-    """A player that is given a file first."""
+    """A player that is given its settings first."""
 
-    def provide(self, path: Path) -> None:
-        """Give it its settings; raises ValueError, a sentence, or CallError."""
+    def provide(self, text: str) -> None:
+        """Give it its settings, which have been checked; raises CallError."""
+
+
+PLAYERS: Mapping[str, Callable[[wire.Api], _Service]] = {
+    qos.NAME: qos.Qos,
+    volumecare.NAME: volumecare.VolumeCare,
+}
 
 
 @dataclass(frozen=True)
@@ -27,42 +34,38 @@ class Files:
     volumecare: Folder | None = None
 
 
-NONE = Files()
+def read(files: Files) -> Mapping[str, str]:
+    """Return the settings of the players whose file was given, by their names.
 
-
-def check(files: Files) -> None:
-    """See that the files can be read and are what they should; raises OptionError."""
-    for file, parse in ((files.qos, tiers.parse), (files.volumecare, vc_config.parse)):
+    Raises OptionError for what cannot be read, or is not what it should be.
+    """
+    texts = {}
+    for name, file, parse in (
+        (qos.NAME, files.qos, tiers.parse),
+        (volumecare.NAME, files.volumecare, vc_config.parse),
+    ):
         if file is None:
             continue
         try:
-            parse(Path(file).read_text(encoding="utf-8"))
+            texts[name] = Path(file).read_text(encoding="utf-8")
+            parse(texts[name])
         except UnicodeDecodeError:
             raise errors.OptionError(f"{file} is no text") from None
         except ValueError as problem:
             raise errors.OptionError(f"{file}: {problem}") from None
         except OSError as problem:
             raise errors.OptionError(f"{file} cannot be read: {problem.strerror}") from None
+    return texts
 
 
-def gathered(host: str, port: int, token: str, files: Files) -> list[stage.Player]:
-    """Return the players whose file was given; raises StartError for one that cannot be used."""
+def gathered(host: str, port: int, token: str, settings: Mapping[str, str]) -> list[stage.Player]:
+    """Return the players that there are settings of; raises StartError for one that cannot play."""
     found: list[stage.Player] = []
-    if files.qos is not None:
-        found.append(_given(qos.Qos(wire.Api(host, port, token, "storpool_qos")), files.qos))
-    if files.volumecare is not None:
-        care = volumecare.VolumeCare(wire.Api(host, port, token, "storpool_volumecare"))
-        found.append(_given(care, files.volumecare))
+    for name, text in settings.items():
+        service = PLAYERS[name](wire.Api(host, port, token, f"storpool_{name}"))
+        try:
+            service.provide(text)
+        except (wire.CallError, ValueError) as problem:
+            raise errors.StartError(f"{name} cannot begin: {problem}") from None
+        found.append(service)
     return found
-
-
-def _given(service: _Service, file: Folder) -> stage.Player:
-    try:
-        service.provide(Path(file))
-    except ValueError as problem:
-        raise errors.StartError(f"{file}: {problem}") from None
-    except wire.CallError as problem:
-        raise errors.StartError(f"{service.name} cannot begin: {problem}") from None
-    except OSError as problem:
-        raise errors.StartError(f"{file} cannot be read: {problem.strerror}") from None
-    return service

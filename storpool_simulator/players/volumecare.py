@@ -11,7 +11,6 @@ import functools
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Callable
 
 from storpool_simulator.players import entities, notes, vc_config, wire
@@ -51,14 +50,12 @@ class VolumeCare:
     def __init__(self, api: wire.Api) -> None:
         self._api = api
 
-    def provide(self, path: Path) -> None:
-        """Give the service its configuration, if the cluster has none yet.
+    def provide(self, text: str) -> None:
+        """Give the service its configuration, which was checked, if the cluster has none yet.
 
         "Once the configuration is transferred, the text file will become obsolete" [kb]. Raises
-        ValueError, a sentence, or CallError.
+        CallError.
         """
-        text = path.read_text(encoding="utf-8")
-        vc_config.parse(text)
         if notes.read(self._api).config is None:
             notes.configure(self._api, text)
 

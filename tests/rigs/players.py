@@ -55,5 +55,5 @@ def options(made: Files) -> list[str]:
 def begin(simulator: storpool_simulator.Simulator, folder: Path, token: str) -> None:
     """Have both play beside this cluster: volumes and VMs with the policy `hourly` and the tiers
     `silver` and `gold`."""
-    found = troupe.gathered(simulator.host, simulator.port, token, files(folder))
-    simulator.players.begin(found)
+    settings = troupe.read(files(folder))
+    simulator.players.begin(troupe.gathered(simulator.host, simulator.port, token, settings))
