@@ -24,7 +24,7 @@ def status(api: wire.Api) -> list[dict[str, Any]]:
     Backups are oldest first [inf]; one whose snapshots are gone is not told.
     """
     noted, now = notes.read(api), api.now()
-    alive = {f"~{one['globalId']}" for one in api.get("SnapshotsList") if not one.get("deleted")}
+    alive = _alive(api)
     told: dict[str, dict[str, Any]] = {}
     for backup in sorted(noted.backups, key=lambda each: (each.entity, each.create_ts)):
         if alive.issuperset(backup.map.values()):
@@ -58,6 +58,11 @@ def revert(api: wire.Api, entity_name: str, create_ts: int, *, detach: bool = Fa
     return [volume.address for volume in volumes]
 
 
+def _alive(api: wire.Api) -> set[str]:
+    """Return the addresses of the snapshots that are there to stay."""
+    return {f"~{one['globalId']}" for one in api.get("SnapshotsList") if not one.get("deleted")}
+
+
 def _history(backup: notes.Backup, now: float) -> dict[str, Any]:
     location = next(iter(backup.map.values()))[1:].rpartition(".")[0]
     return {
@@ -79,7 +84,7 @@ def _backup(noted: notes.Notes, entity_name: str, create_ts: int) -> notes.Backu
 def _check_complete(
     api: wire.Api, volumes: Iterable[entities.Volume], backup: notes.Backup
 ) -> None:
-    alive = {f"~{one['globalId']}" for one in api.get("SnapshotsList") if not one.get("deleted")}
+    alive = _alive(api)
     for volume in volumes:
         snapshot = backup.map.get(volume.key)
         if snapshot is None:

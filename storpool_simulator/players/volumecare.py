@@ -7,6 +7,7 @@ the next pass takes the VM as it is then.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Iterable, Mapping
@@ -208,8 +209,5 @@ def _made(
 
 
 def _unless_gone(api: wire.Api, query: str, body: Mapping[str, Any]) -> None:
-    try:
+    with contextlib.suppress(wire.GoneError):
         api.post(query, body)
-    except wire.RefusedError as problem:
-        if problem.name != "objectDoesNotExist":
-            raise

@@ -2,6 +2,7 @@
 
 CallError           a call that changed nothing for certain, or may have changed something
  |- RefusedError    the API answered with an error
+ |   +- GoneError    what the call names does not exist, or no longer
  |- AwayError       there was no answer that makes sense: refused, cut off, late, no JSON
 """
 
@@ -32,6 +33,10 @@ class RefusedError(CallError):
         super().__init__(f"{query}: {self.name}: {self.descr}")
 
 
+class GoneError(RefusedError):
+    """What the call names does not exist, or no longer."""
+
+
 class AwayError(CallError):
     """There was no answer that makes sense: whether anything changed is not known."""
 
@@ -60,18 +65,14 @@ class Api:
         """Return a bucket of the key-value store, an empty one when there is none."""
         try:
             return dict(self.get(f"KV/List/{bucket}")["pairs"])
-        except RefusedError as problem:
-            if problem.name != "objectDoesNotExist":
-                raise
+        except GoneError:
             return {}
 
     def store(self, bucket: str, pairs: Mapping[str, str]) -> None:
         """Write pairs into a bucket, which is made when there is none; "" removes a key."""
         try:
             self.post(f"KV/Set/{bucket}", {"set": dict(pairs)})
-        except RefusedError as problem:
-            if problem.name != "objectDoesNotExist":
-                raise
+        except GoneError:
             self._create_bucket(bucket)
             self.post(f"KV/Set/{bucket}", {"set": dict(pairs)})
 
@@ -94,17 +95,13 @@ class Api:
         value = self._exchange("GET", f"/simulator/{noun}", None)
         if not isinstance(value, dict):
             raise AwayError(noun, "no JSON object")
-        if "error" in value:
-            raise RefusedError(noun, value["error"])
-        return value
+        return _accepted(noun, value)
 
     def _data(self, method: str, query: str, body: Any) -> Any:
         value = self._exchange(method, f"/ctrl/1.0/{query}", body)
         if not isinstance(value, dict) or not {"data", "error"} & set(value):
             raise AwayError(query, "not an answer of StorPool's API")
-        if "error" in value:
-            raise RefusedError(query, value["error"])
-        return value["data"]
+        return _accepted(query, value)["data"]
 
     def _exchange(self, method: str, path: str, body: Any) -> Any:
         text = None if body is None else json.dumps(body)
@@ -121,3 +118,11 @@ class Api:
             raise AwayError(path.rpartition("1.0/")[2], problem or type(problem)) from problem
         finally:
             connection.close()
+
+
+def _accepted(query: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer that is no refusal, or raise RefusedError."""
+    if "error" not in value:
+        return value
+    is_gone = value["error"].get("name") == "objectDoesNotExist"
+    raise (GoneError if is_gone else RefusedError)(query, value["error"])
