@@ -172,7 +172,7 @@ def _group_snapshot(call: Call) -> dict[str, Any]:
     group = requests.group_snapshot(call.fields())
     multicluster.check_names(call, [request.name for _, request in group])
     pairs = []
-    for cluster, part in multicluster.groups(call, group):
+    for cluster, part in multicluster.groups(call, group).items():
         pairs += snapshots.create_group(cluster, part)
     return snapshots.group_reply(call.cluster, pairs)
 

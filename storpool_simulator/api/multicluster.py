@@ -5,18 +5,17 @@ One call is one moment for all clusters, as they have one lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Callable
 
 from storpool_simulator import errors
 from storpool_simulator.api.queries import Call, Query
 from storpool_simulator.api.slices import Named, Rows
+from storpool_simulator.model.cluster import Cluster
 
 if TYPE_CHECKING:
-    from storpool_simulator.model.cluster import Cluster
     from storpool_simulator.model.requests import SnapshotCreate
 
     View = Callable[[Cluster, bool], Any]
@@ -29,9 +28,7 @@ ANSWERED_BY = " cluster"
 
 def at_owner(query: Query, call: Call) -> Call:
     """Return the call as it is to be answered: by the cluster that has the object of its path."""
-    if not query.names_object:
-        return call
-    return replace(call, cluster=call.cluster.federation.owner(call.cluster, call.name))
+    return replace(call, cluster=_owner(call, call.name)) if query.names_object else call
 
 
 def measure(query: Query, call: Call) -> None:
@@ -79,41 +76,57 @@ def of_each(query: Query, call: Call) -> dict[str, Any]:
 
     One that cannot be reached has `error` in the place of `response`.
     """
-    federation, asking = call.cluster.federation, call.cluster
+    asking = call.cluster
     measure(query, call)
     with asking.lock:
-        rows = [_row(query, call, asking.catalog.meta.cluster_name, lambda: asking)]
-        for one in federation.sharing(asking):
-            reach = partial(federation.reached, asking, one)
-            rows.append({**_row(query, call, one.name, reach), "clusterId": one.cluster_id})
+        names = {asking.cluster_id: asking.catalog.meta.cluster_name}
+        names.update((one.cluster_id, one.name) for one in asking.federation.sharing(asking))
+        rows = [
+            {"clusterId": cluster_id, "clusterName": name, **_response(query, call, cluster_id)}
+            for cluster_id, name in names.items()
+        ]
     return {"clusters": rows}
 
 
-def _row(query: Query, call: Call, name: str, reach: Callable[[], Cluster]) -> dict[str, Any]:
-    row: dict[str, Any] = {"clusterId": call.cluster.cluster_id, "clusterName": name}
+def _response(query: Query, call: Call, cluster_id: str) -> dict[str, Any]:
     try:
-        cluster = reach()
+        cluster = call.cluster.federation.named(call.cluster, f"~{cluster_id}")
         cluster.tend()
         data = query.handle(replace(call, cluster=cluster, single=True))
     except errors.ApiError as error:
-        return {**row, "error": error.facts()}
-    return {**row, "response": {"data": data, "generation": cluster.generation}}
+        return {"error": error.facts()}
+    return {"response": {"data": data, "generation": cluster.generation}}
 
 
-def groups(call: Call, group: Group) -> list[tuple[Cluster, Group]]:
+def groups(call: Call, group: Group) -> Mapping[Cluster, Group]:
     """Return the group of a snapshot by the clusters that have its volumes: one of them [inf].
 
     Where there are two the switch `mc_group` decides; two groups are no one moment.
     """
-    if not call.multi_cluster:
-        return [(call.cluster, group)]
-    parts: dict[str, tuple[Cluster, list[tuple[str, SnapshotCreate]]]] = {}
-    for element in group:
-        owner = call.cluster.federation.owner(call.cluster, element[0])
-        parts.setdefault(owner.cluster_id, (owner, []))[1].append(element)
-    if len(parts) > 1 and call.switches["mc_group"] == "refuse":
+    parts: dict[Cluster, list[tuple[str, SnapshotCreate]]] = {}
+    for volume, request in group:
+        parts.setdefault(_owner(call, volume), []).append((volume, request))
+    if call.switches["mc_group"] == "refuse":
+        _the_only(call, parts)
+    return parts
+
+
+def owner(call: Call, volumes: Iterable[str]) -> Cluster:
+    """Return the cluster that has all volumes that a call names; InvalidParamError for several."""
+    return _the_only(call, {_owner(call, volume) for volume in volumes})
+
+
+def _owner(call: Call, key: str) -> Cluster:
+    """Return the cluster that has an object: without MultiCluster no other one is looked at."""
+    is_alone = not call.multi_cluster
+    return call.cluster if is_alone else call.cluster.federation.owner(call.cluster, key)
+
+
+def _the_only(call: Call, clusters: Iterable[Cluster]) -> Cluster:
+    first, *others = clusters
+    if others:
         raise errors.InvalidParamError(f"{call.query}: the volumes are in several clusters.")
-    return [*parts.values()]
+    return first
 
 
 def check_names(call: Call, names: Iterable[str | None]) -> None:
@@ -134,9 +147,9 @@ def maker(call: Call, source: str | None) -> Call:
 
     The switch `mc_create_from` says whether an object can be made from one of another cluster.
     """
-    if not call.multi_cluster or not source:
+    if not source:
         return call
-    owner = call.cluster.federation.owner(call.cluster, source)
-    if owner.cluster_id != call.cluster.cluster_id and call.switches["mc_create_from"] == "refuse":
+    having = _owner(call, source)
+    if having.cluster_id != call.cluster.cluster_id and call.switches["mc_create_from"] == "refuse":
         raise errors.InvalidParamError(f"'{source}' is in another cluster.")
-    return replace(call, cluster=owner)
+    return replace(call, cluster=having)

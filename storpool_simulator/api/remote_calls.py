@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from storpool_simulator import errors
 from storpool_simulator.api import multicluster, queries, remote_views
 from storpool_simulator.api.queries import Call
 from storpool_simulator.model import backups, exports
 from storpool_simulator.model import remote_requests as requests
 from storpool_simulator.model.backups import Made
-from storpool_simulator.model.cluster import Cluster
 
 View = dict[str, Any]
 
@@ -18,7 +16,7 @@ View = dict[str, Any]
 def _backup(call: Call) -> View:
     """Answer VolumeBackup: `name` is read by [addon mc]."""
     request = requests.backup(call.fields(), either=_takes_either(call))
-    owner = _owner(call, request)
+    owner = multicluster.owner(call, request.volumes)
     (made,) = backups.create(owner, request)
     reply = {"remoteId": made.backup_id, "name": f"~{made.backup_id}"}
     if made.base.name is not None:
@@ -29,7 +27,7 @@ def _backup(call: Call) -> View:
 def _group_backup(call: Call) -> View:
     """Answer VolumesGroupBackup; with MultiCluster all volumes are in one cluster [inf]."""
     request = requests.group_backup(call.fields(), either=_takes_either(call))
-    owner = _owner(call, request)
+    owner = multicluster.owner(call, request.volumes)
     made = backups.create(owner, request)
     return {
         "backups": {
@@ -42,20 +40,6 @@ def _group_backup(call: Call) -> View:
 
 def _takes_either(call: Call) -> bool:
     return call.switches["backup_field"] == "either"
-
-
-def _owner(call: Call, request: requests.Backup) -> Cluster:
-    """Return the cluster that answers: with MultiCluster the one that has the volumes."""
-    if not call.multi_cluster:
-        return call.cluster
-    federation = call.cluster.federation
-    owners = {
-        owner.cluster_id: owner
-        for owner in (federation.owner(call.cluster, key) for key in request.volumes)
-    }
-    if len(owners) > 1:
-        raise errors.InvalidParamError(f"{call.query}: the volumes are in several clusters.")
-    return next(iter(owners.values()))
 
 
 def _key(call: Call, made: Made) -> str:
