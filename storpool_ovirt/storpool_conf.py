@@ -146,8 +146,21 @@ def openstack_prefix(keys: Mapping[str, str]) -> str:
 
 
 def is_multicluster(keys: Mapping[str, str]) -> bool:
-    """Return whether this host's cluster is one of several with one name space: our own key."""
-    return keys.get(MULTICLUSTER_KEY, "").strip().lower() in ("1", "true", "yes", "on")
+    """Return whether this host's cluster is one of several with one name space: our own key.
+
+    Raises ConfigError for a value that is neither yes nor no: with a "no" that was meant as "yes" a
+    start would not look for other clusters' hosts.
+    """
+    value = keys.get(MULTICLUSTER_KEY, "").strip()
+    if value.lower() in ("1", "true", "yes", "on"):
+        return True
+    if value.lower() in ("", "0", "false", "no", "off"):
+        return False
+    raise errors.ConfigError(
+        f"{MULTICLUSTER_KEY} in {FILE}",
+        f"is neither yes nor no ({names.shown(value)})",
+        "give 1 where several clusters form one name space, else 0",
+    )
 
 
 def client_id(host: str, root: str = "") -> str | None:

@@ -255,3 +255,18 @@ def test_clients_of_two_clusters_have_the_same_number(tmp_path: Path) -> None:
     for host in ("a", "b"):
         with pytest.raises(errors.ConfigError, match="is 2 hosts"):
             storpool_conf.client_id(host, root)
+
+
+@pytest.mark.parametrize("value", ["1", "true", "Yes", " on ", "0", "false", "no", "OFF", "", None])
+def test_whether_there_are_several_clusters(value: str | None) -> None:
+    """Each way to say yes or no is read; what is not set is no."""
+    keys = {} if value is None else {"SP_OVIRT_MULTICLUSTER": value}
+    is_yes = str(value).strip().lower() in ("1", "true", "yes", "on")
+    assert storpool_conf.is_multicluster(keys) is is_yes
+
+
+@pytest.mark.parametrize("value", ["treu", "2", "enabled", "y e s"])
+def test_a_misspelt_yes_is_no_no(value: str) -> None:
+    """A start on a host of several clusters that takes them for one would see too few hosts."""
+    with pytest.raises(errors.ConfigError, match="is neither yes nor no"):
+        storpool_conf.is_multicluster({"SP_OVIRT_MULTICLUSTER": value})
