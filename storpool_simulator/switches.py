@@ -170,6 +170,12 @@ _ALL = (
         "VolumesGroupSnapshot with a volume twice: refused, or a snapshot for each",
     ),
     _choice(
+        "group_partial",
+        ("none", "error", "listed"),
+        "VolumesGroupSnapshot of which one snapshot cannot be made: none is [inf], or all others"
+        " are, with an error or with a reply that lists those alone",
+    ),
+    _choice(
         "on_attached_everywhere",
         _BOOLEAN,
         "VolumeDelete takes onAttached also without MultiCluster/ [cs]",
@@ -324,6 +330,7 @@ _ALL = (
         _BOOLEAN,
         "SnapshotUpdate has a MultiCluster/ form [addon mc]; the binding knows none [spapi]",
     ),
+    Switch("latency", (), "0", "milliseconds that each call takes longer, before it is made"),
     Switch(
         "lag",
         (),

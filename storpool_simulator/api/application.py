@@ -20,6 +20,7 @@ from werkzeug.wrappers import Request, Response
 from storpool_simulator import errors
 from storpool_simulator.api import calls, control, faults, multicluster, queries, recorder, slices
 from storpool_simulator.devices import devices
+from storpool_simulator.model import snapshots
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.players import stage
 
@@ -120,10 +121,12 @@ class Application:
             self._check_token(request)
         except errors.ApiError as error:
             return self._refusal(error)
+        self._faults.pause(self._cluster.switches.number("latency") / 1000)
+        part = self._faults.take(target.query, part=True)
         fault = self._faults.take(target.query)
         if fault is None:
             instance = self._instance(target, request.headers.get(INSTANCE))
-            return self._answer(request, target, instance)
+            return self._answer(request, target, instance, part)
         if fault.kind == "old":
             return self._answer(request, target, self._instance(target, None, fault.changes))
         if fault.kind in ("transient", "error_200"):
@@ -134,7 +137,7 @@ class Application:
             self._faults.pause(fault.seconds)
         if fault.kind in ("hang", "reset_before"):
             raise DroppedError(reset=fault.kind == "reset_before")
-        response = self._answer(request, target, self._cluster)
+        response = self._answer(request, target, self._cluster, part)
         if fault.kind in faults.CLOSING:
             self._faults.shut(fault)
         if fault.kind in ("reset_after", "stop"):
@@ -167,12 +170,18 @@ class Application:
             behind = self._cluster.switches.number("lag") if next(self._turns) % 2 == 0 else 0
         return self._cluster.as_it_was(behind) if behind else self._cluster
 
-    def _answer(self, request: Request, target: _Target, cluster: Cluster) -> Response:
+    def _answer(
+        self,
+        request: Request,
+        target: _Target,
+        cluster: Cluster,
+        part: faults.Fault | None = None,
+    ) -> Response:
         try:
             if target.cluster is not None:
                 # what it says, refusals too, is of its own generation
                 cluster = cluster.federation.named(cluster, target.cluster)
-            return _reply(self._data(request, target, cluster))
+            return _reply(self._data(request, target, cluster, part))
         except errors.ApiError as error:
             return self._refusal(self._named(error), cluster=cluster)
         except devices.DeviceError as error:
@@ -194,7 +203,9 @@ class Application:
     def _internal_error(self, descr: str) -> Response:
         return self._refusal(errors.ApiError(descr, name="internalError", status=500))
 
-    def _data(self, request: Request, target: _Target, cluster: Cluster) -> dict[str, Any]:
+    def _data(
+        self, request: Request, target: _Target, cluster: Cluster, part: faults.Fault | None
+    ) -> dict[str, Any]:
         query = self._query(request.method, target)
         args = target.args
         if len(args) > query.arity > 0:  # a key of the key-value store may contain a slash
@@ -203,7 +214,8 @@ class Application:
             count = {0: "no name", 1: "one name"}.get(query.arity, f"{query.arity} names")
             raise self._unknown(f"{target.query} takes {count} in its path.", 404)
         body = self._parsed_body(request)
-        call = queries.Call(target.query, cluster, args, body, target.multi_cluster)
+        stop = None if part is None else _stop(part)
+        call = queries.Call(target.query, cluster, args, body, target.multi_cluster, stop=stop)
         if target.all_clusters:
             data = multicluster.of_each(query, call)
             return {"generation": cluster.generation, "data": data}
@@ -273,6 +285,12 @@ def _target(rest: str) -> _Target:
             target, parts = replace(target, all_clusters=True), parts[1:]
     length = 2 if parts[:1] == ["KV"] else 1
     return replace(target, query="/".join(parts[:length]), args=tuple(parts[length:]))
+
+
+def _stop(fault: faults.Fault) -> snapshots.Stop:
+    name = fault.name or errors.NoSpaceError.name
+    error = errors.ApiError(fault.descr or "injected: part", name=name, status=507)
+    return snapshots.Stop(fault.changes, error)
 
 
 def _body(request: Request) -> Any:

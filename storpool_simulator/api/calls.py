@@ -173,7 +173,7 @@ def _group_snapshot(call: Call) -> dict[str, Any]:
     multicluster.check_names(call, [request.name for _, request in group])
     pairs = []
     for cluster, part in multicluster.groups(call, group).items():
-        pairs += snapshots.create_group(cluster, part)
+        pairs += snapshots.create_group(cluster, part, call.stop)
     return snapshots.group_reply(call.cluster, pairs)
 
 

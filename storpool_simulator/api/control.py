@@ -39,6 +39,7 @@ class Control:
             ("DELETE", "faults"): lambda _body: injected.clear(),
             ("GET", "calls"): lambda _body: [asdict(record) for record in calls_made.list()],
             ("DELETE", "calls"): lambda _body: calls_made.clear(),
+            ("GET", "counts"): lambda _body: calls_made.counts(),
             ("GET", "clients"): lambda _body: self._clients(),
             ("GET", "bridges"): lambda _body: self._bridges(),
             ("GET", "clock"): lambda _body: {"now": cluster.now()},

@@ -20,12 +20,14 @@ KINDS = (
     "delay",  # the call is made after some seconds
     "hang",  # the call is never made; the connection is closed without an answer after some seconds
     "old",  # a reading call is answered from some changes ago, by an instance that is behind
+    "part",  # of a group of snapshots only the first ones can be made
     "reset_before",  # RST; nothing happens
     "reset_after",  # the call is made once, then RST in place of the answer
     "refuse",  # connects are refused for some seconds; calls under way are answered
     "stop",  # the same, and calls under way are reset: a management service that moves elsewhere
 )
 CLOSING = ("refuse", "stop")
+_GROUP = "VolumesGroupSnapshot"
 # 300 s is the time-out of the binding [spapi].
 _DEFAULT_SECONDS = {"delay": 1.0, "hang": 300.0, "refuse": 1.0, "stop": 1.0}
 
@@ -79,11 +81,15 @@ class Faults:
         """Carry out `refuse` or `stop`."""
         self._doors.shut(fault.seconds, reset=fault.kind == "stop")
 
-    def take(self, query: str) -> Fault | None:
-        """Return the first fault that is meant for this call, and use up one of its times."""
+    def take(self, query: str, *, part: bool = False) -> Fault | None:
+        """Return the first fault that is meant for this call, and use up one of its times.
+
+        Whether a group can be made whole is one thing (`part`), what becomes of the call another:
+        one of each may strike it.
+        """
         with self._lock:
             for index, fault in enumerate(self._waiting):
-                if fault.query in (None, query):
+                if fault.query in (None, query) and (fault.kind == "part") == part:
                     if fault.times > 1:
                         self._waiting[index] = replace(fault, times=fault.times - 1)
                     else:
@@ -121,12 +127,15 @@ def _parse(given: Mapping[str, object]) -> Fault:
     kind = given.get("kind")
     if kind not in KINDS:
         raise errors.InvalidParamError(f"'kind' is one of {', '.join(KINDS)}, not '{kind}'")
+    query = _text(given, "query")
+    if kind == "part" and query not in (None, _GROUP):
+        raise errors.InvalidParamError(f"'part' is a fault of {_GROUP}, not of {query}")
     return Fault(
         kind=str(kind),
         seconds=_seconds(given.get("seconds", _DEFAULT_SECONDS.get(str(kind), 0.0))),
         times=_count(given, "times"),
         changes=_count(given, "changes"),
-        query=_text(given, "query"),
+        query=_GROUP if kind == "part" else query,
         name=_text(given, "name"),
         descr=_text(given, "descr"),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from storpool_simulator import errors, switches
-from storpool_simulator.model import fields
+from storpool_simulator.model import fields, snapshots
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry
 
@@ -16,6 +16,7 @@ class Call:
     """One call: the parts of its path, and its parsed body (None when there was none).
 
     `single` is a call with MultiCluster that is about its cluster alone: a row of AllClusters.
+    `stop` is a fault that strikes while a group is made.
     """
 
     query: str
@@ -24,6 +25,7 @@ class Call:
     body: Any
     multi_cluster: bool
     single: bool = False
+    stop: snapshots.Stop | None = None
 
     @property
     def name(self) -> str:

@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: collections.deque[Record] = collections.deque(maxlen=KEPT)
+        self._counts: collections.Counter[str] = collections.Counter()
         self._watcher: Callable[[Record], object] | None = None
 
     def watch(self, watcher: Callable[[Record], object]) -> None:
@@ -42,6 +43,7 @@ class Recorder:
         """Keep a call, and return its record."""
         with self._lock:
             self._records.append(record)
+            self._counts[record.query] += 1
         if self._watcher is not None:
             self._watcher(record)
         return record
@@ -55,7 +57,13 @@ class Recorder:
         """Return the queries of all records, oldest first."""
         return tuple(record.query for record in self.list())
 
+    def counts(self) -> dict[str, int]:
+        """Return how many calls there were of each query, also of those with no record any more."""
+        with self._lock:
+            return dict(self._counts)
+
     def clear(self) -> None:
-        """Forget all records."""
+        """Forget all records, and count from 0."""
         with self._lock:
             self._records.clear()
+            self._counts.clear()

@@ -7,7 +7,7 @@ parent [spapi].
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from storpool_simulator import errors
@@ -24,24 +24,63 @@ def create(cluster: Cluster, key: str, request: requests.SnapshotCreate) -> Entr
             return make(cluster, change, volume, request)
 
 
+@dataclass(frozen=True)
+class Stop:
+    """A fault strikes a group: after so many of its snapshots no other one can be made."""
+
+    after: int
+    error: errors.ApiError
+
+
 def create_group(
-    cluster: Cluster, group: Sequence[tuple[str, requests.SnapshotCreate]]
+    cluster: Cluster,
+    group: Sequence[tuple[str, requests.SnapshotCreate]],
+    stop: Stop | None = None,
 ) -> list[tuple[Entry, Entry]]:
     """Carry out VolumesGroupSnapshot; return (volume, snapshot) pairs.
 
-    All are made at one instant [spapi], and all or none [inf]. Whether a volume may be in it twice
-    says the switch `group_twice`.
+    All are made at one instant [spapi], and all or none [inf]: the switch `group_partial` says what
+    comes of the others where one cannot be made. Whether a volume may be in it twice says the
+    switch `group_twice`.
     """
     with cluster.change() as change:
-        ids = [cluster.catalog.volume(key).global_id for key, _ in group]
-        if len(set(ids)) != len(ids) and cluster.switches["group_twice"] == "refuse":
-            raise errors.InvalidParamError("VolumesGroupSnapshot: a volume is named twice.")
-        with cluster.devices.quiesce(ids):
-            pairs = []
-            for global_id, (_, request) in zip(ids, group):
-                volume = cluster.catalog.entries.rows[global_id]
-                pairs.append((volume, make(cluster, change, volume, request)))
-            return pairs
+        with cluster.devices.quiesce(_together(cluster, [key for key, _ in group])):
+            pairs, problems = _each(cluster, change, group, stop)
+        if problems and (not pairs or cluster.switches["group_partial"] == "none"):
+            raise problems[0]
+    if problems and cluster.switches["group_partial"] == "error":
+        raise problems[0]
+    return pairs
+
+
+def _together(cluster: Cluster, keys: Sequence[str]) -> list[str]:
+    """Return the ids of the volumes of a group that are there."""
+    found = [cluster.catalog.find(key) for key in keys]
+    ids = [one.global_id for one in found if one is not None and not one.snapshot]
+    if len(set(ids)) != len(ids) and cluster.switches["group_twice"] == "refuse":
+        raise errors.InvalidParamError("VolumesGroupSnapshot: a volume is named twice.")
+    return ids
+
+
+def _each(
+    cluster: Cluster,
+    change: Change,
+    group: Sequence[tuple[str, requests.SnapshotCreate]],
+    stop: Stop | None,
+) -> tuple[list[tuple[Entry, Entry]], list[errors.ApiError]]:
+    """Make the snapshots of a group that can be made; return their pairs, and why others are not
+    made."""
+    pairs: list[tuple[Entry, Entry]] = []
+    problems: list[errors.ApiError] = []
+    for number, (key, request) in enumerate(group):
+        try:
+            if stop is not None and number >= stop.after:
+                raise stop.error
+            volume = cluster.catalog.volume(key)
+            pairs.append((volume, make(cluster, change, volume, request)))
+        except errors.ApiError as error:
+            problems.append(error)
+    return pairs, problems
 
 
 def make(

@@ -33,6 +33,11 @@ EXPECTED = {
     "tag_empty_new": {"keep": "a b", "drop": "b"},
     "freeze_attached": {"ro": "busy ok", "never": "busy busy"},
     "group_twice": {"refuse": "invalidParam", "each": "ok"},
+    "group_partial": {
+        "none": "objectDoesNotExist insufficientResources",
+        "error": "objectDoesNotExist insufficientResources a c d",
+        "listed": "ok ok a c d",
+    },
     "on_volume": {"chain": "v v", "parent": "v -"},
     "space_limit": {
         "none": "ok ok",
@@ -235,6 +240,21 @@ def _group_twice(peer: Peer) -> str:
     shots = [one["name"] for one in peer.get("VolumeListSnapshots/v")]
     assert shots == (["b", "a"] if told == "ok" else [])
     return told
+
+
+@scene
+def _group_partial(peer: Peer) -> str:
+    """[inf]: a volume that is not there any more, and room that does not suffice for the last."""
+    peer.create("w")
+
+    def group(**volumes: str) -> str:
+        elements = [{"volume": volume, "name": name} for name, volume in volumes.items()]
+        return outcome(lambda: peer.post("VolumesGroupSnapshot", {"volumes": elements}))
+
+    gone = group(a="v", b="gone", c="w")
+    peer.simulator.faults.add("part")
+    told = [gone, group(d="w", e="v")]
+    return " ".join([*told, *sorted(one["name"] for one in peer.get("SnapshotsList"))])
 
 
 @scene

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Peer, RefusedError, opened_peer
+from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Peer, RefusedError, opened_peer, refused
 from storpool import spapi
 
 from rigs.clock import wait_until
@@ -132,6 +132,61 @@ def test_a_call_that_hangs(peer: Peer) -> None:
     with pytest.raises(http.client.RemoteDisconnected):
         peer.create("v")
     assert peer.names() == set()
+
+
+def group(peer: Peer, *names: str) -> Any:
+    """VolumesGroupSnapshot of the volumes v0, v1 ..., under these names; what it lists."""
+    volumes = [{"volume": f"v{number}", "name": name} for number, name in enumerate(names)]
+    return peer.post("VolumesGroupSnapshot", {"volumes": volumes})["snapshots"]
+
+
+@pytest.mark.parametrize(
+    ("value", "made"), [("none", set()), ("error", {"a", "b"}), ("listed", {"a", "b"})]
+)
+def test_a_group_that_can_be_made_in_part(peer: Peer, value: str, made: set[str]) -> None:
+    """part lets so many snapshots of a group be made, once; the switch says what becomes of them,
+    and no other call is struck."""
+    peer.switch(group_partial=value)
+    for number in range(3):
+        peer.create(f"v{number}")
+    volumes = peer.names()
+    inject(peer, kind="part", changes=2, name="snapshotLimit", descr="no more of v2")
+    peer.snapshot("v2", "alone")
+    if value == "listed":
+        assert [one["snapshot"] for one in group(peer, "a", "b", "c")] == ["a", "b"]
+    else:
+        with pytest.raises(RefusedError, match="no more of v2") as refused:
+            group(peer, "a", "b", "c")
+        assert (refused.value.name, refused.value.transient) == ("snapshotLimit", False)
+    assert peer.names() == volumes | {"alone"} | made
+    assert len(group(peer, "d", "e", "f")) == 3
+
+
+@pytest.mark.parametrize("value", ["none", "error", "listed"])
+def test_a_group_of_which_nothing_can_be_made(peer: Peer, value: str) -> None:
+    """It is an error with every value, and no change."""
+    peer.switch(group_partial=value)
+    body = {"volumes": [{"volume": "v0"}, {"volume": "v1"}]}
+    assert refused(peer, "VolumesGroupSnapshot", body).name == "objectDoesNotExist"
+
+
+def test_a_group_in_part_whose_answer_is_lost(peer: Peer) -> None:
+    """part strikes beside another fault: what was made is there, and nobody hears of it."""
+    peer.switch(group_partial="error")
+    for number in range(2):
+        peer.create(f"v{number}")
+    inject(peer, kind="reset_after", query="VolumesGroupSnapshot")
+    inject(peer, kind="part")
+    with pytest.raises(ConnectionResetError):
+        group(peer, "a", "b")
+    assert peer.names() == {"v0", "v1", "a"}
+    assert peer.control("GET", "faults") == []
+
+
+def test_part_is_a_fault_of_groups_alone(peer: Peer) -> None:
+    """For another query it is refused, in place of a fault that never strikes."""
+    with pytest.raises(RefusedError, match="VolumesGroupSnapshot"):
+        inject(peer, kind="part", query="VolumeSnapshot")
 
 
 def test_connects_are_refused(peer: Peer) -> None:

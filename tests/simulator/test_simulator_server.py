@@ -208,6 +208,9 @@ def test_calls_are_recorded(peer: Peer) -> None:
     assert (second["query"], second["status"]) == ("Volume", 404)
     assert third["query"] == "KV/Create"
     assert TOKEN not in json.dumps([first, second, third])
+    assert peer.control("GET", "counts") == {"VolumeUpdate": 1, "Volume": 1, "KV/Create": 1}
+    peer.control("DELETE", "calls")
+    assert peer.control("GET", "counts") == {}
 
 
 def test_a_client_is_registered_and_changed(peer: Peer) -> None:

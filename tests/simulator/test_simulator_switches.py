@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cluster_scenes
 import player_scenes
 import pytest
@@ -52,6 +54,7 @@ EXPECTED = {
     "own_device": {"keep": "ok", "reattach": "busy"},
     **player_scenes.EXPECTED,
     "list_order": {"created": "v w", "reversed": "w v"},
+    "latency": {"0": "at once", "50": "late"},
     "lag": {"0": "v w, v w, v w", "50": ", v w, "},
     "linger": {"0": "v", "50": "*s v"},
 }
@@ -356,6 +359,18 @@ def _list_order(peer: Peer) -> str:
     """[inf]."""
     peer.create("w")
     return " ".join(one["name"] for one in peer.get("VolumesList"))
+
+
+@scene
+def _latency(peer: Peer) -> str:
+    """[inf]: of several calls the quickest, as this machine may be busy; the control port has
+    none."""
+    took = []
+    for _ in range(20):
+        began = time.monotonic()
+        peer.get("ServicesList")
+        took.append(time.monotonic() - began)
+    return "late" if min(took) >= 0.050 else "at once"
 
 
 @scene
