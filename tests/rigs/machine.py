@@ -225,7 +225,8 @@ def made_layer(folder: Path) -> Path:
         mine = {each.partition(":")[0] for each in entries}
         theirs = Path(f"/etc/{name}").read_text().splitlines()
         kept = [each for each in theirs if each.partition(":")[0] not in mine]
-        file.write_text("\n".join([*kept, *entries]) + "\n")
+        # Ours first: this machine may have a group of its own under one of the ids.
+        file.write_text("\n".join([*entries, *kept]) + "\n")
     # The folders in which Python and libraries lie may be closed for all but root.
     for place in {sys.base_prefix, sys.prefix, *map(str, _libraries())}:
         for parent in (Path(place).resolve(), *Path(place).resolve().parents):
