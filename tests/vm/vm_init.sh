@@ -102,6 +102,32 @@ look() {
         END { for (boot in whose) print "of", boot, whose[boot]; print "next", number }'
 }
 
+# count ONE OTHER: write a number to the one disk and then to the other, past all caches and each when the one before is
+# written; then the next number.  It says "count ONE N" when N is on both disks, "broken ONE N" and no more when a write failed.
+count() {
+    local one other device n=0
+    one=$(disk "$1") && other=$(disk "$2") || return
+    while [ ! -e "/run/stop-$1" ]; do
+        n=$((n + 1))
+        for device in "$one" "$other"; do
+            if ! printf "%$((block - 1))d\n" "$n" | dd of="$device" bs=$block iflag=fullblock oflag=direct conv=notrunc 2>/run/dd
+            then
+                echo "broken $1 $n"
+                return 1
+            fi
+        done
+        echo "count $1 $n"
+    done
+    echo "ended $1 $n"
+}
+
+# counted SERIAL: read its number, past all caches.
+counted() {
+    local device
+    device=$(disk "$1") || return
+    dd if="$device" bs=$block count=1 iflag=direct 2>/dev/null | tr -d " "
+}
+
 # churn SERIAL NAME: work on a mounted file system: files are made, renamed, removed.  It says "churn NAME N" when the Nth
 # file is on the disk, "spoilt NAME N" and no more when that failed.
 churn() {

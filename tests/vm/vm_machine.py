@@ -27,7 +27,7 @@ KERNEL_OPTIONS = (
     # What an emulated guest need not spend its time on while it boots:
     "mitigations=off nokaslr no_timer_check audit=0 cryptomgr.notests rcupdate.rcu_expedited=1"
 )
-REPORT = re.compile(r"(stream|broken|churn|spoilt|ended) (\S+) (\d+)")
+REPORT = re.compile(r"(stream|count|broken|churn|spoilt|ended) (\S+) (\d+)")
 MOVED = ("completed", "failed", "cancelled")
 SLOW_BYTES = 1 << 20  # a second: a migration that is to be met half-way takes a minute then
 
