@@ -24,6 +24,8 @@ API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = (
     100.0  # below Engine's own two minutes, which count only after our output has ended
 )
+# By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
+CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Domain:
     api: Api
     template: str | None
     deadline_seconds: float
+    group_snapshot: bool = True
+    snapshot_key: str = CORRELATION_KEY
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,20 @@ OPTIONS = (
         f"{DEADLINE_SECONDS:g}",
         "seconds until a verb gives up",
     ),
+    Option(
+        "sp_group_snapshot",
+        option_values.boolean,
+        None,
+        "true",
+        "false: a snapshot of a running VM is made disk by disk, and not of all at one moment",
+    ),
+    Option(
+        "sp_snapshot_key",
+        option_values.one_of(CORRELATION_KEY, ENGINE_KEY),
+        None,
+        CORRELATION_KEY,
+        "engine: the snapshots of one action are told by the id that Engine's database has for it",
+    ),
 )
 
 
@@ -205,7 +223,13 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["multicluster"],
         given["cluster_id"],
     )
-    return Domain(api, given["template"], given["deadline"])
+    return Domain(
+        api,
+        given["template"],
+        given["deadline"],
+        group_snapshot=given["group_snapshot"],
+        snapshot_key=given["snapshot_key"],
+    )
 
 
 def check_ours_alone(options: Mapping[str, object]) -> None:

@@ -38,6 +38,8 @@ SHARED = "1"
 # What a disk was cloned from (a global id). By it a clone whose answer was lost is not taken for an
 # empty disk of that id.
 TAG_SOURCE = "ovirt-src"
+# One value for the snapshots that were made together, by which people and a rebuild know the group.
+TAG_MOMENT = "ovirt-moment"
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.

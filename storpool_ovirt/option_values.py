@@ -72,6 +72,17 @@ def boolean(given: str) -> bool:
         raise ValueError("is neither true nor false", "give true or false") from None
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a function that takes one of these words, in capitals too."""
+
+    def parse(given: str) -> str:
+        if given.lower() not in words:
+            raise ValueError("is not known", f"give {' or '.join(words)}")
+        return given.lower()
+
+    return parse
+
+
 def token(given: str) -> Secret:
     """Return a token of StorPool's API."""
     if not _TOKEN.match(given):

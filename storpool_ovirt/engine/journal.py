@@ -28,7 +28,7 @@ KEEP_DAYS = 1
 # backup has other ones: what it tells is older than what Engine did since. (An image of the whole
 # server has the same: see `recovery.py`.)
 _SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
-_INCARNATION = f"""{_SERVER}
+INCARNATION = f"""{_SERVER}
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
         || 'storpool_ovirt.operation'::regclass::oid"""
 _NOTHING_CAME = "nothing came"
@@ -45,7 +45,7 @@ _FIELDS = operations.Operation._fields
 _SELECT = f"""
     SELECT id, correlation_id, verb, arguments, kind, disk::text, node::text, plan, state, note,
         process,
-        incarnation = {_INCARNATION} AS proved,
+        incarnation = {INCARNATION} AS proved,
         CASE WHEN isfinite(started_at)
             THEN greatest(0, extract(epoch FROM clock_timestamp() - started_at))::float
         END AS age_seconds,
@@ -60,7 +60,7 @@ _SELECT = f"""
 _INSERT = f"""
     INSERT INTO storpool_ovirt.operation
         (correlation_id, verb, arguments, kind, disk, node, plan, process, incarnation, until)
-    SELECT %s, %s, %s::text[], %s, %s::uuid, %s::uuid, %s::jsonb, %s, {_INCARNATION},
+    SELECT %s, %s, %s::text[], %s, %s::uuid, %s::uuid, %s::jsonb, %s, {INCARNATION},
         clock_timestamp() + make_interval(secs => %s)"""
 
 
@@ -95,7 +95,7 @@ class Journal:
         Our role may be forbidden to ask for what an entry has of the server. A copy of the whole
         server has the same id, a dump has not.
         """
-        asked = _INCARNATION if self._session.is_made else _SERVER
+        asked = INCARNATION if self._session.is_made else _SERVER
         incarnation: str = self._session.rows(f"SELECT {asked}")[0][0]
         return incarnation.partition("/")[0]
 

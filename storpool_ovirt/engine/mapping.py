@@ -26,7 +26,7 @@ _COLUMNS = f"""
     uuid::text, kind, root::text, source::text, size_bytes, state, global_id, connected,
     active::text, replaced::text,
     EXISTS (SELECT FROM storpool_ovirt.operation WHERE disk = root AND {PENDING}) AS pending,
-    visible_id, first_id"""
+    visible_id, first_id, moment, reserved"""
 SELECT_NODE = f"""
     SELECT {_COLUMNS}
     FROM storpool_ovirt.node"""
@@ -43,7 +43,8 @@ class Node(NamedTuple):
     """One row: an object of a disk's tree. Sizes are bytes; `active` is set on roots only.
 
     `pending`: the journal has something open on its disk. `global_id` is the one that its object
-    has now, `visible_id` and `first_id` are told in `reverts.py`.
+    has now, `visible_id` and `first_id` are told in `reverts.py`, `moment` in `moments.py`.
+    `reserved`: no verb has told Engine its id yet.
     """
 
     uuid: str
@@ -59,6 +60,8 @@ class Node(NamedTuple):
     pending: bool = False
     visible_id: int | None = None
     first_id: str | None = None
+    moment: int | None = None
+    reserved: bool = False
 
 
 class Record(NamedTuple):
@@ -214,8 +217,9 @@ class Mapping:
             """
             INSERT INTO storpool_ovirt.node
                 (uuid, kind, root, source, size_bytes, state, global_id, connected, active,
-                replaced, correlation_id, created_at, visible_id, first_id)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s)
+                replaced, correlation_id, created_at, visible_id, first_id, moment, reserved)
+            VALUES
+                (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s, %s, %s)
             ON CONFLICT DO NOTHING
             RETURNING 1
             """,
@@ -233,6 +237,8 @@ class Mapping:
             created_at,
             node.visible_id,
             node.first_id,
+            node.moment,
+            node.reserved,
         )
         return bool(rows)
 

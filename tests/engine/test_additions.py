@@ -33,7 +33,11 @@ OLD_ROW = """
 def old(yard: Yard) -> Iterator[Yard]:
     """Give an Engine whose tables are those of before the additions, with a disk in them."""
     yard.verb("create", DISK, GIB)
-    yard.sql("ALTER TABLE storpool_ovirt.node DROP COLUMN visible_id, DROP COLUMN first_id")
+    yard.sql(
+        "ALTER TABLE storpool_ovirt.node DROP COLUMN visible_id, DROP COLUMN first_id,"
+        " DROP COLUMN moment, DROP COLUMN reserved"
+    )
+    yard.sql("DROP TABLE storpool_ovirt.moment")
     yard.sql("ALTER TABLE storpool_ovirt.meta DROP COLUMN additions")
     yield yard
     yard.verb("create", OTHER, GIB)  # so that the next test has them, whatever this one did
@@ -52,6 +56,8 @@ def test_old_tables_get_them_by_the_next_verb(old: Yard) -> None:
     [(visible_id, first_id)] = old.sql("SELECT visible_id, first_id FROM storpool_ovirt.node")
     assert visible_id == old.ask(f"Volume/ovirt--{DISK}")[0]["visibleVolumeId"]
     assert first_id is None
+    assert old.sql("SELECT moment, reserved FROM storpool_ovirt.node") == [(None, False)]
+    assert old.sql("SELECT count(*) FROM storpool_ovirt.moment") == [(0,)]
 
 
 def test_a_command_that_makes_nothing_says_so(old: Yard) -> None:

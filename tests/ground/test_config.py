@@ -39,6 +39,17 @@ def test_what_is_missing_comes_from_storpool_conf(tmp_path: Path) -> None:
     assert config.domain(PLAIN, root).api.host == "10.1.2.3", "an option wins"
 
 
+def test_snapshots_of_a_vm_are_made_at_one_moment_unless_it_is_forbidden() -> None:
+    """Both options of it have a default, and a value that cannot be meant is refused."""
+    domain = config.domain(PLAIN)
+    assert (domain.group_snapshot, domain.snapshot_key) == (True, "correlation")
+    given = {**PLAIN, "sp_group_snapshot": False, "sp_snapshot_key": "Engine"}
+    domain = config.domain(given)
+    assert (domain.group_snapshot, domain.snapshot_key) == (False, "engine")
+    with pytest.raises(errors.ConfigError, match=r"sp_snapshot_key is not known.*or engine"):
+        config.domain({**PLAIN, "sp_snapshot_key": "vm"})
+
+
 def test_the_token_can_come_from_a_file(tmp_path: Path) -> None:
     """The token file keeps the token out of argv; a token that is given as well wins."""
     path = tmp_path / "token"

@@ -50,7 +50,7 @@ THEIRS = {
     "virt/vm.py",
     "virt/vmdevices/storage.py",
 }
-TABLES = {f"storpool_ovirt.{table}" for table in ("asked", "meta", "node", "operation")}
+TABLES = {f"storpool_ovirt.{table}" for table in ("asked", "meta", "moment", "node", "operation")}
 _A_PYTHON_FILE = re.compile(r"(?<![\w/.*-])[\w][\w/.-]*\.py\b")
 _A_PATH = re.compile(rf"(?<![\w/.~-])(?:{'|'.join(FOLDERS)})/[\w./*-]*")
 _A_NAME = re.compile(rf"(?<![\w/.])((?:{'|'.join(FOLDERS[:4])})(?:\.\w+)+)")

@@ -122,7 +122,9 @@ def opened(database: Database, folder: Path, **switches: str) -> Iterator[Severa
         with yard.work() as work:
             work.mapping.session.rows("SELECT 1")
         cursor = database.connect().cursor()
-        cursor.execute("TRUNCATE storpool_ovirt.node, storpool_ovirt.operation CASCADE")
+        cursor.execute(
+            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment CASCADE"
+        )
         yield yard
 
 
