@@ -17,11 +17,14 @@ from them.
     +-- NoSpace               does the cluster or a client have no room for it?
     +-- Rejected              did StorPool say no for another reason?
     +-- EngineRefused         did oVirt Engine's own API say no?
+    +-- LibvirtRefused        did libvirt say no?
     +-- Unavailable           may it work later?
     |   +-- ApiUnavailable    ... the StorPool API; `ambiguous`: the request may have taken effect
     |   +-- AddressUnknown    ... the name of the StorPool API cannot be resolved
     |   +-- DatabaseUnavailable
     |   +-- EngineUnavailable ... oVirt Engine's own API
+    |   +-- LibvirtUnavailable ... libvirt on this host
+    |   +-- GuestSilent       ... the guest agent of a VM
     |   +-- ClientDown        ... StorPool's client on a host
     |   +-- DeadlineExceeded  ... our own time was up
     |   +-- Interrupted       ... a signal asked the program to end
@@ -30,7 +33,7 @@ from them.
 
 Errors of the libraries below are translated once, at their border: `cluster/calls.py` (StorPool),
 `engine/connection.py` (PostgreSQL), `setup/engine_api.py` (Engine's API),
-`cinder_driver/failures.py` (for Cinder).
+`agent/libvirt_binding.py` (libvirt), `cinder_driver/failures.py` (for Cinder).
 """
 
 from __future__ import annotations
@@ -168,6 +171,17 @@ class Rejected(Error):
         return f"StorPool refused {self.call}: {self.name}: {self.descr}{advice}"
 
 
+class LibvirtRefused(Error):
+    """libvirt did not do for a VM what it was asked for; `why` is in its own words."""
+
+    def __init__(self, call: str, vm: str, why: str) -> None:
+        super().__init__(call, vm, why)
+        self.call, self.vm, self.why = call, vm, why
+
+    def __str__(self) -> str:
+        return f"libvirt refused {self.call} for VM {self.vm} ({self.why}): see libvirt's log"
+
+
 class EngineRefused(Error):
     """oVirt Engine did not do what it was asked for; `why` is in its own words, as far as it has
     any."""
@@ -249,6 +263,31 @@ class EngineUnavailable(Unavailable):
 
     def __str__(self) -> str:
         return f"Engine's API at {self.url} gave no usable answer ({self.why}): {self.advice}"
+
+
+class LibvirtUnavailable(Unavailable):
+    """libvirt on this host cannot be asked; `why` is in its own words, as far as it has any."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"libvirt on this host cannot be asked ({self.why}): check its service and vdsmd"
+
+
+class GuestSilent(Unavailable):
+    """The guest agent of a VM gave no usable answer."""
+
+    def __init__(self, vm: str, why: str) -> None:
+        super().__init__(vm, why)
+        self.vm, self.why = vm, why
+
+    def __str__(self) -> str:
+        return (
+            f"the guest agent of VM {self.vm} gave no usable answer ({self.why}): check"
+            " qemu-guest-agent in the guest"
+        )
 
 
 class ClientDown(Unavailable):

@@ -79,7 +79,7 @@ def wait_for_size(client: api.Client, host: HostSide, target: Target) -> int:
     path = host.root + names.device_path(target.global_id)
     limit = host.deadline.within(host.limits.device_seconds)
     for _ in polls(limit, host.sleep):
-        size = _device_size(path)
+        size = size_bytes(path)
         if size >= expected:
             return size
     raise errors.DeadlineExceeded(f"{path} to grow from {size} to {expected} bytes", limit.seconds)
@@ -126,7 +126,7 @@ def locked(host: HostSide, target: Target, seconds: float | None = None) -> Iter
         os.close(file)
 
 
-def _device_size(path: str) -> int:
+def size_bytes(path: str) -> int:
     """Return the size of a device in bytes without opening it: an open device could not be detached
     meanwhile."""
     try:

@@ -38,7 +38,7 @@ def disks(document: bytes, expected: str) -> list[Disk]:
 
     Raises InputError when it is not XML or something else.
     """
-    root = _root(document)
+    root = parsed(document)
     if root.tag != expected:
         raise errors.InputError(_WHAT, f"is no <{expected}>", _ADVICE)
     found = [root] if expected == DISK else root.findall("devices/disk")
@@ -47,7 +47,8 @@ def disks(document: bytes, expected: str) -> list[Disk]:
     return [each for each in read if each.path]
 
 
-def _root(document: bytes) -> ElementTree.Element:
+def parsed(document: bytes) -> ElementTree.Element:
+    """Return the root of a document; raise InputError where it is none of libvirt's."""
     parser = ElementTree.XMLParser(target=_Builder())  # noqa: S314  it refuses what an attack needs
     try:
         parser.feed(document)

@@ -22,6 +22,7 @@ STOREYS = (
     ("cluster",),
     ("policy",),
     ("engine", "host", "fence"),
+    ("agent",),
     ("setup",),
     ("doctor",),
     ("admin",),
