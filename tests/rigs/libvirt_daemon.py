@@ -3,7 +3,7 @@
 It sees the machine's files but /run, /etc/libvirt and /var/lib/libvirt, which are private, as are
 its network and its processes. So several run side by side, each for another host, none of them
 finds what is the machine's, and nothing that they started outlives them. What a host has in its
-/run is put there by `binds`.
+/run is there by `links`.
 """
 
 from __future__ import annotations
@@ -133,9 +133,8 @@ class Daemon:
 
 
 @contextlib.contextmanager
-def running(binds: Mapping[str, Path] | None = None) -> Iterator[Daemon]:
-    """Give a libvirtd that sees these folders (by the path that it knows them by); raises
-    Missing."""
+def running(links: Mapping[str, Path] | None = None) -> Iterator[Daemon]:
+    """Give a libvirtd for which these paths lead to these folders; raises Missing."""
     if lacking := [tool for tool in TOOLS if shutil.which(tool, path=PATHS) is None]:
         raise Missing(f"not installed: {', '.join(lacking)} (.ci/vm-packages installs them)")
     if os.getuid():
@@ -143,7 +142,7 @@ def running(binds: Mapping[str, Path] | None = None) -> Iterator[Daemon]:
     with tempfile.TemporaryDirectory(prefix="libvirt-") as name:  # a socket's path is short
         folder = Path(name)
         folder.chmod(0o755)
-        with (folder / "log").open("wb") as log, _started(folder, log, binds or {}) as process:
+        with (folder / "log").open("wb") as log, _started(folder, log, links or {}) as process:
             daemon = Daemon(folder, process)
             deadline = time.monotonic() + START_SECONDS
             while not daemon.answers():
@@ -155,10 +154,10 @@ def running(binds: Mapping[str, Path] | None = None) -> Iterator[Daemon]:
 
 @contextlib.contextmanager
 def _started(
-    folder: Path, log: object, binds: Mapping[str, Path]
+    folder: Path, log: object, links: Mapping[str, Path]
 ) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [*ALONE, _script(folder, binds)],
+        [*ALONE, _script(folder, links)],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -172,7 +171,7 @@ def _started(
         process.wait()
 
 
-def _script(folder: Path, binds: Mapping[str, Path]) -> str:
+def _script(folder: Path, links: Mapping[str, Path]) -> str:
     """Return what the first process in the namespaces does; it takes in what QEMUs leave, and has
     libvirtd come back."""
     conf = folder / "libvirtd.conf"
@@ -185,8 +184,8 @@ def _script(folder: Path, binds: Mapping[str, Path]) -> str:
     lines = ["set -e", "mount -t tmpfs tmp /run", f"mkdir -p {' '.join(PRIVATE)}"]
     lines += [f"mount -t tmpfs tmp {path}" for path in PRIVATE]
     lines += [f"cp {folder}/qemu.conf /etc/libvirt/qemu.conf"]
-    for path, source in binds.items():
-        lines += [f"mkdir -p '{source}' '{path}'", f"mount --bind '{source}' '{path}'"]
+    for path, target in links.items():
+        lines += [f"mkdir -p '{Path(path).parent}'", f"ln -s '{target}' '{path}'"]
     lines += ["set +e", "trap '' HUP"]
     lines += [f"while :; do libvirtd --config {conf} --pid-file {PID_FILE}; sleep 0.2; done"]
     return "\n".join(lines)

@@ -155,6 +155,15 @@ mounted() {
     mount -t ext4 -o errors=remount-ro "$device" "/run/$1"
 }
 
+# agent: the guest agent, as distributions start it; there is one where libvirt's VMs run.
+agent() {
+    local port
+    port=$(grep -l org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name) || return
+    port=${port%/name}
+    qemu-ga --method virtio-serial --path "/dev/${port##*/}" --statedir /run --logfile /run/agent </dev/null >/run/agent 2>&1 &
+}
+
+[ -e /bin/qemu-ga ] && agent
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 stty -F /dev/ttyS1 raw -echo 2>/dev/null
 echo "ready $boot"

@@ -1,33 +1,25 @@
 """A virtual machine: one qemu process without hardware help, and what can be done to it.
 
-Its guest (vm_init.sh) is talked to over a serial port, a command a line. Disks are known by their
-serial: the first 20 characters of the disk's id, which is all that a virtio disk has room for.
+Disks are known by their serial: the first 20 characters of the disk's id, which is all that a
+virtio disk has room for.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import re
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vm_guest import KERNEL_OPTIONS, MEMORY_MB, Guest
 from vm_site import VmSite
 from vm_wire import LIMIT_SECONDS, Monitor, SilenceError, Wire, looks
 
-MEMORY_MB = 192
-KERNEL_OPTIONS = (
-    "console=ttyS0 quiet panic=-1 random.trust_cpu=on "
-    # What an emulated guest need not spend its time on while it boots:
-    "mitigations=off nokaslr no_timer_check audit=0 cryptomgr.notests rcupdate.rcu_expedited=1"
-)
-REPORT = re.compile(r"(stream|count|broken|churn|spoilt|ended) (\S+) (\d+)")
 MOVED = ("completed", "failed", "cancelled")
 SLOW_BYTES = 1 << 20  # a second: a migration that is to be met half-way takes a minute then
 
@@ -78,7 +70,7 @@ class Drive:
         return {**names, **errors, "share-rw": self.shared}
 
 
-class Machine:
+class Machine(Guest):
     """A virtual machine; `incoming` means that it waits for another one's migration in place of
     booting."""
 
@@ -91,11 +83,8 @@ class Machine:
         *,
         incoming: bool = False,
     ) -> None:
-        self.name = name
-        self.console = folder / f"{name}.console"
-        self.reports: dict[tuple[str, str], int] = {}
-        self.boot_id = ""
-        self._talk, qmp = Wire(f"{name}'s guest"), Wire(f"{name}'s QMP")
+        super().__init__(name, Wire(f"{name}'s guest"), folder / f"{name}.console")
+        qmp = Wire(f"{name}'s QMP")
         self.arrival, landing = socket.socketpair()  # where a migration comes in
         self._wires = (self._talk, qmp)
         self.monitor = Monitor(qmp)
@@ -124,51 +113,6 @@ class Machine:
         except BaseException:
             self.kill()
             raise
-
-    def ready(self) -> Machine:
-        """Wait until the guest has booted."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while not self.boot_id:
-            self.boot_id = self._line(f"the boot ({self.console})", deadline).partition("ready ")[2]
-        return self
-
-    def run(self, command: str) -> list[str]:
-        """Have the guest run a command that has to succeed; return its output."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        self._talk.send(command)
-        said: list[str] = []
-        while not (line := self._line(f"the end of: {command}", deadline)).startswith("done "):
-            said.extend([line] if line else [])
-        assert line == "done 0", f"{self.name}: {command} ended with {line}: {said}"
-        return said
-
-    def until(self, kind: str, name: str, number: int = 0, or_else: str = "") -> int:
-        """Wait for a report of this kind that has come to this number, and return the last one's.
-
-        A failure of the same name ends it, and the test; `or_else` is a kind of failure that will
-        do too.
-        """
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while self.reports.get((kind, name), -1) < number:
-            if or_else and (or_else, name) in self.reports:
-                break
-            for failure in {"broken", "spoilt"} - {kind}:
-                assert (failure, name) not in self.reports, (
-                    f"{failure} before {kind} {name} {number}"
-                )
-            self._line(f"{kind} {name} {number}", deadline)
-        return self.reports.get((kind, name), -1)
-
-    def further(self, kind: str, name: str, by: int, or_else: str = "") -> int:
-        """Wait until something has gone on by so much, as `until` does."""
-        self.catch_up()
-        return self.until(kind, name, self.reports.get((kind, name), 0) + by, or_else)
-
-    def catch_up(self) -> None:
-        """Take what the guest has said until now."""
-        with contextlib.suppress(SilenceError):
-            while True:
-                self._line("nothing", time.monotonic())
 
     def status(self) -> str:
         """Tell QEMU's word: running, paused, io-error, postmigrate ..."""
@@ -233,12 +177,6 @@ class Machine:
             self.monitor.event("MIGRATION", wanted=lambda data: data["status"] in MOVED)["status"]
         )
 
-    def take_over(self, source: Machine) -> None:
-        """Go on with the guest where it stopped talking."""
-        source.catch_up()
-        self.boot_id, self.reports = source.boot_id, {**source.reports}
-        self._talk.go_on(source._talk)
-
     # The end
 
     def freeze(self) -> None:
@@ -273,25 +211,6 @@ class Machine:
         for wire in self._wires:
             wire.close()
         self.arrival.close()
-
-    def troubles(self) -> list[str]:
-        """List what the guest's kernel had to complain about."""
-        lines = (
-            self.console.read_text(errors="replace").splitlines() if self.console.exists() else []
-        )
-        return [
-            line
-            for line in lines
-            if re.search(r"I/O error|EXT4-fs (error|warning)|JBD2|Call Trace", line)
-        ]
-
-    def _line(self, waited_for: str, deadline: float) -> str:
-        """Return the guest's next line; "" for a report, which is noted."""
-        line = self._talk.line(deadline, waited_for)
-        if report := REPORT.fullmatch(line):
-            self.reports[report[1], report[2]] = int(report[3])
-            return ""
-        return line
 
 
 def _argv(

@@ -13,14 +13,16 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 FOLDER_KEY = "STORPOOL_OVIRT_VM"
 FOLDER = "~/.cache/storpool-ovirt/vm"  # the same default as in .ci/vm-packages
 TOOLS = ("qemu-system-x86_64", "setpriv", "mkfs.ext4", "e2fsck")
 INIT = Path(__file__).with_name("vm_init.sh")
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
+AGENT, AGENT_MODULE = "qemu-ga", "virtio_console"
 FOLDERS = ("bin", "dev", "modules", "proc", "run", "sys")
 TTY_CONSOLE = (5, 1)
 
@@ -38,8 +40,9 @@ class VmSite:
     initramfs: Path
 
 
-def make(folder: Path) -> VmSite:
-    """Find the parts and make the initramfs in `folder`; raises Missing."""
+def make(folder: Path, *, agent: bool = False) -> VmSite:
+    """Find the parts and make the initramfs in `folder`, with a guest agent or without; raises
+    Missing."""
     found = {
         tool: shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         for tool in TOOLS
@@ -49,18 +52,38 @@ def make(folder: Path) -> VmSite:
             f"not installed: {', '.join(lacking)} (.ci/vm-packages installs what is missing)"
         )
     guest = Path(os.environ.get(FOLDER_KEY) or FOLDER).expanduser() / "guest"
-    for part in ("vmlinuz", "busybox", "modules"):
+    for part in ("vmlinuz", "busybox", "modules", *[AGENT] * agent):
         if not os.access(guest / part, os.R_OK):
             raise Missing(f"no {guest / part} that can be read (.ci/vm-packages puts it there)")
     initramfs = folder / "initramfs"
-    initramfs.write_bytes(archive(guest))
+    initramfs.write_bytes(archive(guest, agent_files(guest / AGENT) if agent else {}))
     return VmSite(str(found[TOOLS[0]]), guest / "vmlinuz", initramfs)
 
 
-def archive(guest: Path) -> bytes:
+def agent_files(program: Path) -> dict[str, bytes]:
+    """Return the guest agent and the libraries that it is linked to, which QEMU's packages need as
+    well, by their paths."""
+    said = subprocess.run(
+        ["ldd", str(program)], check=True, stdout=subprocess.PIPE, text=True, env={"LANG": "C"}
+    ).stdout
+    if lacking := re.findall(r"(\S+) => not found", said):
+        raise Missing(f"not installed, for the guest agent: {', '.join(lacking)}")
+    libraries = {path: Path(path).read_bytes() for path in re.findall(r"(/\S+) \(0x", said)}
+    return {f"/bin/{AGENT}": program.read_bytes(), **libraries}
+
+
+def archive(guest: Path, more: Mapping[str, bytes]) -> bytes:
     """Return the guest's initramfs: a cpio archive of the kind newc."""
-    modules = dict(_modules(guest / "modules", MODULES))
-    entries = [_entry(number, name, stat.S_IFDIR | 0o755) for number, name in enumerate(FOLDERS, 1)]
+    modules = dict(_modules(guest / "modules", (*MODULES, *[AGENT_MODULE] * bool(more))))
+    folders = [*FOLDERS]
+    for path in more:
+        above = [str(each).strip("/") for each in reversed(PurePosixPath(path).parents)]
+        folders += [each for each in above if each and each not in folders]
+    entries = [_entry(number, name, stat.S_IFDIR | 0o755) for number, name in enumerate(folders, 1)]
+    entries += [
+        _entry(number, path.strip("/"), stat.S_IFREG | 0o755, content)
+        for number, (path, content) in enumerate(more.items(), 1000)
+    ]
     entries.append(_entry(11, "dev/console", stat.S_IFCHR | 0o600, device=TTY_CONSOLE))
     entries.append(
         _entry(12, "bin/busybox", stat.S_IFREG | 0o755, (guest / "busybox").read_bytes())

@@ -21,11 +21,11 @@ class SilenceError(Exception):
 
 
 class Wire:
-    """One end of a pair of sockets, whose other end QEMU gets."""
+    """One end of a pair of sockets, whose other end QEMU gets; or of one that QEMU has made."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, made: socket.socket | None = None) -> None:
         self.name = name
-        self.ours, self.theirs = socket.socketpair()
+        self.ours, self.theirs = (made, made) if made else socket.socketpair()
         self.lines: list[str] = []
         self._rest = b""
 
