@@ -51,16 +51,21 @@ class Domain:
     deadline_seconds: float
     group_snapshot: bool = True
     snapshot_key: str = CORRELATION_KEY
+    vm_tag: str = names.TAG_VM
 
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What a host's own storpool.conf says: its cluster, its client id there, and what names of
-    Cinder's begin with."""
+    """What a host's own storpool.conf says: its cluster, its client id there, what names of
+    Cinder's begin with, and the tag that names a volume's VM.
+
+    That tag is empty where it cannot be used: it is worth no refused start.
+    """
 
     api: Api
     client_id: int
     openstack_prefix: str = storpool_conf.OPENSTACK_PREFIX
+    vm_tag: str = names.TAG_VM
 
 
 class Option(NamedTuple):
@@ -148,6 +153,13 @@ OPTIONS = (
         CORRELATION_KEY,
         "engine: the snapshots of one action are told by the id that Engine's database has for it",
     ),
+    Option(
+        "sp_vm_tag",
+        option_values.vm_tag,
+        storpool_conf.VM_TAG_KEY,
+        names.TAG_VM,
+        f"tag that names the VM of a volume; hosts need the same as {storpool_conf.VM_TAG_KEY}",
+    ),
 )
 
 
@@ -228,6 +240,7 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["template"],
         given["deadline"],
         group_snapshot=given["group_snapshot"],
+        vm_tag=given["vm_tag"],
         snapshot_key=given["snapshot_key"],
     )
 
@@ -322,7 +335,9 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
     api = Api(*values)
     if storpool_conf.is_multicluster(conf):
         api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
-    return HostSettings(api, client_id, storpool_conf.openstack_prefix(conf))
+    vm_tag = conf.get(storpool_conf.VM_TAG_KEY) or names.TAG_VM
+    usable = "" if names.vm_tag_fault(vm_tag) else vm_tag
+    return HostSettings(api, client_id, storpool_conf.openstack_prefix(conf), usable)
 
 
 def _own_cluster(conf: Mapping[str, str], root: str) -> str:

@@ -22,6 +22,7 @@ TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
 CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
+_OTHER_UUID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 NAME_PREFIX = "ovirt--"
 NAME_AND_TAGS_MAX_BYTES = 200
@@ -31,8 +32,10 @@ PLATFORM = "ovirt"
 TAG_UUID = "ovirt-uuid"
 TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
+_SHORT_ROOT_CHARACTERS = 22  # 16 bytes in base64url
 # Several VMs may have this volume at once; without it nobody knows. `check_length` counts its 12
-# bytes: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's 173.
+# bytes: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's 173. With
+# its VM in place of that mark a disk's own uses 154, a preview's 186: the disk's id is short then.
 TAG_SHARED = "ovirt-share"
 SHARED = "1"
 # What a disk was cloned from (a global id). By it a clone whose answer was lost is not taken for an
@@ -40,11 +43,17 @@ SHARED = "1"
 TAG_SOURCE = "ovirt-src"
 # One value for the snapshots that were made together, by which people and a rebuild know the group.
 TAG_MOMENT = "ovirt-moment"
+# The VM that has a volume, by the id that oVirt prints: the key that StorPool's plug-in for
+# CloudStack has for it. `sp_vm_tag` and SP_OVIRT_VM_TAG give another one.
+TAG_VM = "cvm"
+VM_TAG = re.compile(r"[A-Za-z0-9_\-.:]{1,199}\Z")
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
+TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.
 TAG_CINDER_SOURCE = "cinder-source"
 TAG_CINDER_MOMENT = "cinder-moment"
+_OUR_TAGS = ("ovirt-", "cinder-")
 
 # The driver option, and the key of a volume's description, by which Engine and Vdsm choose a
 # vendor's programs, and ours (oVirt's ManagedBlockExecutor.java, managedvolume.py).
@@ -165,10 +174,95 @@ def tags(uuid: str, location: str, root: str) -> dict[str, str]:
     return owner if root == uuid else {**owner, TAG_ROOT: root}
 
 
+def root_of(tags: Mapping[str, str]) -> str:
+    """Return the id of the disk that the tags name; "" where they name none, which is so on a
+    disk's own volume.
+
+    The tag has the id as oVirt prints it, or, where that did not fit, in 22 characters of
+    base64url. What is neither is returned as it is: it is nobody's id.
+    """
+    root = tags.get(TAG_ROOT, "")
+    if len(root) != _SHORT_ROOT_CHARACTERS:
+        return root
+    import base64  # who has no such tag does not pay for it
+
+    try:
+        digits = base64.urlsafe_b64decode(root + "==").hex()
+    except ValueError:
+        return root
+    found = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    # One id has one short form: others would name the same disk by another text.
+    return found if _short_root(found) == root else root
+
+
+def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Return the keys of those wanted tags that an object has not, or with another value; a disk's
+    id may have either form."""
+    return [
+        key
+        for key, value in wanted.items()
+        if (root_of(there) if key == TAG_ROOT else there.get(key)) != value
+    ]
+
+
+def _short_root(root: str) -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(bytes.fromhex(root.replace("-", ""))).decode().rstrip("=")
+
+
+def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return these tags as they fit beside the name: where StorPool would not take them, with the
+    disk that they name in its short form.
+
+    Raises InputError when they do not fit then either. An empty value takes a tag away; its key
+    counts all the same, as StorPool may keep it.
+    """
+    found = dict(tags)
+    if _length(name, found) >= NAME_AND_TAGS_MAX_BYTES and UUID.match(found.get(TAG_ROOT, "")):
+        found[TAG_ROOT] = _short_root(found[TAG_ROOT])
+    check_length(name, found)
+    return found
+
+
+def _length(name: str, tags: Mapping[str, str]) -> int:
+    pairs = (f"{key}{value}" for key, value in tags.items())
+    return sum(len(each.encode()) for each in (name, *pairs))
+
+
+def vm_tag_fault(key: str) -> tuple[str, str] | None:
+    """Return what is wrong with a key for the tag of a volume's VM, and what to do; None where it
+    can be used.
+
+    It must not be one that means something already, and must leave a preview's volume, which has
+    the longest tags of ours, below StorPool's limit.
+    """
+    if not VM_TAG.match(key):
+        return "is no key of a tag", "give letters, digits, and any of _ - . :"
+    if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY) or key.startswith(_OUR_TAGS):
+        return "is a tag that has another meaning", f"give another key, or none for {TAG_VM}"
+    preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: _short_root(_OTHER_UUID)}
+    room = NAME_AND_TAGS_MAX_BYTES - 1 - _length(object_name(NIL_UUID), preview)
+    longest = room - len(NIL_UUID)
+    if len(key) > longest:
+        return (
+            "leaves no room for the VM on the volume of a preview",
+            f"StorPool takes {NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags: give a key of"
+            f" at most {longest} characters",
+        )
+    return None
+
+
+def vm_of(tags: Mapping[str, str], key: str) -> str:
+    """Return the VM that a volume's tag `key` names; "" where it names none, and for a disk that
+    several VMs may have."""
+    vm = tags.get(key, "")
+    return vm if UUID.match(vm) and not is_shared(tags) else ""
+
+
 def check_length(name: str, tags: Mapping[str, str]) -> None:
     """Raise InputError when name and tags together are longer than StorPool takes."""
-    pairs = (f"{key}{value}" for key, value in tags.items())
-    length = sum(len(each.encode()) for each in (name, *pairs))
+    length = _length(name, tags)
     if length >= NAME_AND_TAGS_MAX_BYTES:
         raise errors.InputError(
             f"the name {name} with its tags",
@@ -194,7 +288,8 @@ def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
 
     An empty tag is none.
     """
-    return (name, *(tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION, TAG_ROOT)))
+    owner = (tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION))
+    return (name, *owner, root_of(tags))
 
 
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Callable
 
-from storpool_ovirt import text
+from storpool_ovirt import names, text
 from storpool_ovirt.secret import Secret
 
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
@@ -98,6 +98,14 @@ def path(given: str) -> str:
         raise ValueError(
             "is not an absolute path", "give the full path of a file that holds only the token"
         )
+    return given
+
+
+def vm_tag(given: str) -> str:
+    """Return the key of a tag for a volume's VM."""
+    fault = names.vm_tag_fault(given)
+    if fault:
+        raise ValueError(*fault)
     return given
 
 

@@ -24,6 +24,8 @@ OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 OPENSTACK_PREFIX = "os"
 # Of ours: no key of StorPool's own says that the clusters of a location have one name space.
 MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
+# Of ours too: which tag names the VM of a volume, the same on hosts and on Engine's machine.
+VM_TAG_KEY = "SP_OVIRT_VM_TAG"
 
 # Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
 # the blank and the tab are blank, but at the end of a value and of a section's name all that

@@ -78,7 +78,7 @@ def lacking(found: Objects, root: str) -> tuple[list[Dated], tuple[str, str] | N
 
 def root_of(thing: api.Volume) -> str:
     """Return the id of the disk that an object belongs to by its tags; "" where none tells it."""
-    return thing.tags.get(names.TAG_ROOT) or thing.tags.get(names.TAG_UUID, "")
+    return names.root_of(thing.tags) or thing.tags.get(names.TAG_UUID, "")
 
 
 def _disk(found: Objects, root: str) -> _Disk:

@@ -167,7 +167,7 @@ def _things(objects: Iterable[api.Volume], known: MappingSide) -> Iterable[Thing
                 node.uuid, node.root, _kind(node.kind, node.uuid, node.root), each.global_id, active
             )
         elif _is_ours(each, uuid, known):
-            disk = each.tags.get(names.TAG_ROOT, uuid)
+            disk = names.root_of(each.tags) or uuid
             yield Thing(uuid, disk, _kind(each.kind, uuid, disk), each.global_id)
 
 

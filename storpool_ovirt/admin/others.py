@@ -21,7 +21,7 @@ def of_view(view: survey.View) -> Iterator[Finding]:
     """Yield a finding for each id whose tags others have, and for each disk of which they have
     snapshots."""
     for uuid, things in view.kept.items():
-        root = things[0].tags.get(names.TAG_ROOT) or uuid
+        root = names.root_of(things[0].tags) or uuid
         several = len(things) > 1
         has = (
             f"carry the tags of {uuid} under other names"

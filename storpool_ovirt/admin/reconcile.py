@@ -224,13 +224,13 @@ def _remove_object(work: tree.Work, address: str, grace_seconds: float, dry_run:
     there = checks.read(work, address)
     uuid = there.tags.get(names.TAG_UUID, "")
     checks.ours(work, there, uuid)
-    disk = there.tags.get(names.TAG_ROOT) or uuid
+    disk = names.root_of(there.tags) or uuid
     with checks.held(work, disk):
         there = checks.read(
             work, address
         )  # it may have become another's while the disk was waited for
         checks.ours(work, there, uuid)
-        if (there.tags.get(names.TAG_ROOT) or uuid) != disk:
+        if (names.root_of(there.tags) or uuid) != disk:
             raise errors.Conflict(
                 candidates.said(there), "belongs to another disk since a moment ago", "try again"
             )

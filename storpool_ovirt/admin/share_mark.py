@@ -68,7 +68,7 @@ def mark(client: api.Client, there: api.Volume, disk: str, log: Log, dry_run: bo
     """Mark it, and return what was done; `dry_run`: what would be. Raises what `sharing.mark`
     raises."""
     if dry_run and not names.is_shared(there.tags):
-        names.check_length(there.name, {**there.tags, names.TAG_SHARED: names.SHARED})
+        names.fitted(there.name, {**there.tags, names.TAG_SHARED: names.SHARED})
         return f"disk {disk} would be marked as shareable"
     if not dry_run and sharing.mark(client, there, log):
         return f"disk {disk} is marked as shareable now: a plug leaves it to the hosts that have it"

@@ -95,7 +95,7 @@ class View:
         found: dict[str, list[api.Volume]] = {}
         for uuid, things in self.ours.items():
             for thing in things:
-                root = thing.tags.get(names.TAG_ROOT, uuid)
+                root = names.root_of(thing.tags) or uuid
                 explained = (
                     uuid in planned
                     or (uuid in made and uuid not in self.records)

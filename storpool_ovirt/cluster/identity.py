@@ -200,7 +200,7 @@ def _is_denied(known: Known, there: api.Volume) -> bool:
     nothing, as a revert by hand takes them."""
     if judge(known, there).verdict is Verdict.OTHER:
         return True
-    return any(there.tags.get(key) not in (None, "", value) for key, value in known.tags.items())
+    return any(there.tags.get(key) for key in names.differing(known.tags, there.tags))
 
 
 def _read(client: api.Client, kind: str, address: str) -> api.Volume:
@@ -224,7 +224,7 @@ def _missing(known: Known, there: api.Volume) -> str:
     is_kept = names.kept_id(there.name) in known.ids
     if not (is_kept or (known.name is not None and there.name == known.name)):
         return f"has the name {names.shown(there.name)}"
-    wrong = sorted(key for key, value in known.tags.items() if there.tags.get(key) != value)
+    wrong = sorted(names.differing(known.tags, there.tags))
     if wrong or not known.tags:
         return f"does not carry its tags ({', '.join(wrong) or 'none are known'})"
     is_told = known.visible_id and known.visible_id == there.serial

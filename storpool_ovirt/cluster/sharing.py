@@ -32,9 +32,7 @@ def mark(client: api.Client, there: api.Volume, log: Log) -> bool:
     """
     if names.is_shared(there.tags):
         return False
-    wanted = {names.TAG_SHARED: names.SHARED}
-    names.check_length(there.name, {**there.tags, **wanted})
-    if not volumes.change(client, there, tags=wanted):
+    if not volumes.change(client, there, tags={names.TAG_SHARED: names.SHARED}):
         return False
     log.line("share_marked", volume=there.name, global_id=there.global_id)
     return True

@@ -118,13 +118,13 @@ def change(  # noqa: PLR0913  one request, so one call
     on it). No other function changes tags: StorPool's update may replace all of them by what it is
     sent. So the others are sent along as they are now, and not as they were `seen`, which would
     take the object back from who got it since. Raises Foreign when somebody did, Exists when
-    another object has the name.
+    another object has the name, InputError when name and tags are longer than StorPool takes.
     """
     body = {
         "rename": name,
         "size": size_bytes,
         "template": template,
-        "tags": _all_tags(client, seen, tags) if tags else None,
+        "tags": _all_tags(client, seen, name, tags) if tags else None,
     }
     body = {key: value for key, value in body.items() if value is not None}
     if not body:
@@ -141,9 +141,10 @@ def change(  # noqa: PLR0913  one request, so one call
 
 
 def _all_tags(
-    client: api.Client, seen: api.Volume, tags: Mapping[str, str]
+    client: api.Client, seen: api.Volume, name: str | None, tags: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """Return the tags of an object as of now with `tags` in them; None where it has those."""
+    """Return the tags of an object as of now with `tags` in them, as they fit beside the name that
+    it gets; None where it has those."""
     client.be_current()
     now = read(client, seen.kind, names.address(seen.global_id))
     if names.owner_marks(now.name, now.tags) != names.owner_marks(seen.name, seen.tags):
@@ -152,8 +153,16 @@ def _all_tags(
             "has got other tags or another name just now",
             "it is left alone; try again, or see storpool-ovirt audit",
         )
-    is_there = all(now.tags.get(key, "") == value for key, value in tags.items())
-    return None if is_there else {**now.tags, **tags}
+    wanted = names.fitted(name or now.name, {**now.tags, **tags})
+    return None if _has(now.tags, wanted) else wanted
+
+
+def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Return whether tags mean the same: an empty one is none, and a disk's id has two forms."""
+    keys = {*there, *wanted} - {names.TAG_ROOT}
+    return names.root_of(there) == names.root_of(wanted) and all(
+        there.get(key, "") == wanted.get(key, "") for key in keys
+    )
 
 
 def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
@@ -373,7 +382,7 @@ def _found_group(client: api.Client, members: Sequence[tuple[str, Plan]]) -> lis
 
 
 def _check_owner(there: api.Volume, owner: Owner) -> None:
-    foreign = sorted(key for key, value in owner.tags.items() if there.tags.get(key) != value)
+    foreign = sorted(names.differing(owner.tags, there.tags))
     others = sorted(key for key in owner.never if key in there.tags)
     if others:
         raise errors.Foreign(

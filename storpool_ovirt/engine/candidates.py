@@ -75,7 +75,7 @@ def is_named(thing: api.Volume) -> bool:
     tags.
     """
     uuid = thing.tags.get(names.TAG_UUID, "")
-    is_member = thing.kind == "volume" or thing.tags.get(names.TAG_ROOT, uuid) not in ("", uuid)
+    is_member = thing.kind == "volume" or names.root_of(thing.tags) not in ("", uuid)
     return thing.name == names.object_name(uuid) and is_member
 
 
@@ -111,8 +111,8 @@ def wrong_tags(thing: api.Volume, node: mapping.Node, location: str) -> dict[str
     """Return the tags to be written so that an object carries those of a row; an empty value takes
     a tag away."""
     wanted = names.tags(node.uuid, location, node.root)
-    wrong = {key: value for key, value in wanted.items() if thing.tags.get(key) != value}
-    if node.uuid == node.root and thing.tags.get(names.TAG_ROOT, node.root) not in ("", node.root):
+    wrong = {key: wanted[key] for key in names.differing(wanted, thing.tags)}
+    if node.uuid == node.root and names.root_of(thing.tags) not in ("", node.root):
         wrong[names.TAG_ROOT] = ""
     return wrong
 

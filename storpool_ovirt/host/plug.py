@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, devices, force
+from storpool_ovirt.cluster import api, attachments, devices, force, vm_tags
 from storpool_ovirt.host import takeover, vm_disks
 
 # So many requests that succeed: a client that has it again after each of them attaches it as often
@@ -21,7 +21,11 @@ REQUESTS = 3
 
 
 def take(
-    client: api.Client, host: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
+    client: api.Client,
+    host: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    openstack_prefix: str,
+    tag: vm_tags.Tag = vm_tags.NONE,
 ) -> takeover.StartResult:
     """Make this host the only one that has the disk, or one of several where it is shareable.
 
@@ -33,16 +37,24 @@ def take(
     if all_found:
         takeover.check_up(client, host.client_id)
     before = client.attachments() if all_found else []
-    single = []
+    single: list[vm_disks.Candidate] = []
+    shared: list[vm_disks.Candidate] = []
     for found in all_found:
         if not found.proved and not found.is_wanted_shared:
             takeover.check_nobody_else(host.client_id, found.target, before)
             continue
         takeover.check_here(host, found.target, before)
-        if not (found.is_wanted_shared or names.is_shared(found.there.tags)):
-            single.append(found)
+        is_shared = found.is_wanted_shared or names.is_shared(found.there.tags)
+        (shared if is_shared else single).append(found)
     for found in single:
         _take(client, host, found, before)
+    vm_tags.silent_follow(
+        client,
+        host,
+        tag,
+        alone=[found.there for found in single],
+        shared=[found.there for found in shared if found.proved],
+    )
     return takeover.result([found.target for found in single], disks)
 
 

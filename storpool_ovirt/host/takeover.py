@@ -12,7 +12,15 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, devices, force, several, sharing
+from storpool_ovirt.cluster import (
+    api,
+    attachments,
+    devices,
+    force,
+    several,
+    sharing,
+    vm_tags,
+)
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.host import vm_disks
 
@@ -27,14 +35,19 @@ class StartResult(NamedTuple):
 
 
 def take(
-    client: api.Client, host: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
+    client: api.Client,
+    host: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    openstack_prefix: str,
+    tag: vm_tags.Tag = vm_tags.NONE,
 ) -> StartResult:
     """Make this host the only one that has these disks (each with its global id), read-write; all
     of them or none.
 
     The client must be current (`api.Client.be_current`). Shareable disks, snapshots and what is
     others' are left alone, but must be what the VM means too. The devices are here on return. The
-    XML of a start is right about what is shareable, and so will be the mark (`sharing.py`). Raises
+    XML of a start is right about what is shareable, and so will be the mark (`sharing.py`) and, as
+    far as it can be set, the `tag` that names the VM. Raises
     Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed; afterwards
     Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it
     in time.
@@ -56,6 +69,13 @@ def take(
     targets = [found.target for found in proved]
     if targets:
         _take(client, host, targets, before)
+    vm_tags.silent_follow(
+        client,
+        host,
+        tag,
+        alone=[found.there for found in proved],
+        shared=[found.there for found in all_found if found.is_wanted_shared and found.proved],
+    )
     for found in all_found:
         if found.is_wanted_shared and found.proved:
             sharing.silent_mark(client, found.there, host.log)

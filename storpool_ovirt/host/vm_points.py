@@ -11,14 +11,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from storpool_ovirt import config
+from storpool_ovirt import config, names, storpool_conf
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
-    from storpool_ovirt.cluster import api, attachments
+    from storpool_ovirt.cluster import api, attachments, vm_tags
     from storpool_ovirt.host import takeover, vm_disks
 
 
@@ -57,23 +57,39 @@ def act(work: Work, disks: vm_disks.Pairs, host: config.HostSettings) -> None:
     # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may
     # run the VM.
     client.be_current()
-    POINTS[work.point].act(client, side, disks, host.openstack_prefix)
+    POINTS[work.point].act(client, side, disks, host)
 
 
 def _take(
-    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
+    client: api.Client,
+    side: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    host: config.HostSettings,
 ) -> None:
     from storpool_ovirt.host import takeover
 
-    _tell(side, takeover.take(client, side, disks, openstack_prefix))
+    _tell(side, takeover.take(client, side, disks, host.openstack_prefix, _tag(side, host)))
 
 
 def _plug(
-    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, openstack_prefix: str
+    client: api.Client,
+    side: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    host: config.HostSettings,
 ) -> None:
     from storpool_ovirt.host import plug
 
-    _tell(side, plug.take(client, side, disks, openstack_prefix))
+    _tell(side, plug.take(client, side, disks, host.openstack_prefix, _tag(side, host)))
+
+
+def _tag(side: attachments.HostSide, host: config.HostSettings) -> vm_tags.Tag:
+    """Return the tag that names the VM of this moment, which is that of the log's lines."""
+    from storpool_ovirt.cluster import vm_tags
+
+    if not host.vm_tag:
+        side.log.line("vm_tag_unusable", key=storpool_conf.VM_TAG_KEY)
+    vm = side.log.correlation_id
+    return vm_tags.Tag(host.vm_tag, vm) if host.vm_tag and names.UUID.match(vm) else vm_tags.NONE
 
 
 def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
@@ -86,7 +102,10 @@ def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
 
 
 def _look(
-    client: api.Client, side: attachments.HostSide, disks: vm_disks.Pairs, _openstack_prefix: str
+    client: api.Client,
+    side: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    _host: config.HostSettings,
 ) -> None:
     from storpool_ovirt.host import vm_disks
 
@@ -97,7 +116,7 @@ class Point(NamedTuple):
     """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
 
     root: str
-    act: Callable[[api.Client, attachments.HostSide, vm_disks.Pairs, str], None]
+    act: Callable[[api.Client, attachments.HostSide, vm_disks.Pairs, config.HostSettings], None]
 
 
 POINTS = {

@@ -131,7 +131,7 @@ def test_a_wrong_option_is_one_sentence(
         ("sp-template", "do you mean sp_template?"),
         ("sp_api_host", "do you mean sp_api_http_host?"),
         ("sp_xyzzy", "the options are sp_api_http_host, "),
-        ("sp_", "the options are sp_api_http_host, "),
+        ("sp_q", "the options are sp_api_http_host, "),
         ("sp_tempalte\n\u202e", "do you mean sp_template?"),
     ],
 )

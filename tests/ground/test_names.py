@@ -186,3 +186,89 @@ def test_a_name_tells_an_id_whatever_the_prefix_of_cinder(name: str, told: bool)
     """A name of another deployment's Cinder is one too."""
     uuid = "6f1c2b9e-0000-4000-8000-000000000000"
     assert names.named_id(name.format(uuid)) == (uuid if told else None)
+
+
+# The tag that names a volume's VM, and the room for it
+
+DISK = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
+VM = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+
+
+def length(name: str, tags: dict[str, str]) -> int:
+    """Count the bytes as StorPool does."""
+    return len(name) + sum(len(key) + len(value) for key, value in tags.items())
+
+
+def test_the_vm_fits_beside_every_volume_of_ours() -> None:
+    """T5, T78: a disk's own volume has room for its VM as it is, a preview's with the short form of
+    its disk, and neither reaches StorPool's 200 bytes."""
+    name = names.object_name(ID)
+    own = {**names.tags(ID, "0123abcd", ID), names.TAG_VM: VM}
+    assert names.fitted(name, own) == own
+    assert length(name, own) == 154
+    preview = {**names.tags(ID, "0123abcd", DISK), names.TAG_VM: VM}
+    assert length(name, preview) == 200
+    fitted = names.fitted(name, preview)
+    assert fitted.items() - preview.items() == {(names.TAG_ROOT, fitted[names.TAG_ROOT])}
+    assert length(name, fitted) == 186
+    assert names.root_of(fitted) == DISK
+    both = {**preview, names.TAG_SHARED: names.SHARED}
+    assert length(name, names.fitted(name, both)) == 198
+
+
+@given(root=st.uuids().map(str), uuid=st.uuids().map(str), extra=st.integers(0, 150))
+def test_the_disk_is_read_from_either_form(root: str, uuid: str, extra: int) -> None:
+    """T78: what fits is as it was, what does not is shorter, and both name the same disk and owner;
+    what is too long either way is refused."""
+    name = names.object_name(uuid)
+    tags = {**names.tags(uuid, "0123abcd", root), "x": "y" * extra}
+    try:
+        fitted = names.fitted(name, tags)
+    except errors.InputError:
+        assert length(name, tags) - (14 if root != uuid else 0) > 199
+        return
+    assert length(name, fitted) <= 199
+    assert (fitted == tags) == (length(name, tags) <= 199)
+    assert names.root_of(fitted) == names.root_of(tags) == (root if root != uuid else "")
+    assert names.owner_marks(name, fitted) == names.owner_marks(name, tags)
+    assert names.differing(tags, fitted) == []
+
+
+@given(text=st.text("abcXYZ019_-+/=", min_size=22, max_size=22) | st.text(max_size=40))
+def test_what_is_no_id_names_no_disk(text: str) -> None:
+    """Of all texts only the one that we write for a disk is read as that disk."""
+    root = names.root_of({names.TAG_ROOT: text})
+    if root != text:
+        assert names.UUID.match(root)
+        wide = {**names.tags(ID, "0123abcd", root), "x": "y" * 50}
+        if root != ID:
+            assert names.fitted(names.object_name(ID), wide)[names.TAG_ROOT] == text
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        *((key, None) for key in ("cvm", "vm", "nvm", "a" * 16, "X.y:z_1-2")),
+        ("a" * 17, "no room"),
+        ("a" * 300, "no key"),
+        *((key, "another meaning") for key in ("virt", "qc", "vc-policy", "ovirt-uuid")),
+        *((key, "another meaning") for key in ("ovirt-root", "ovirt-anything", "cinder-source")),
+        *((key, "no key") for key in ("", " ", "c vm", "cvm\n", "c/m", "\u0441vm")),
+    ],
+)
+def test_which_tag_may_name_a_vm(key: str, why: str | None) -> None:
+    """T78: one that StorPool takes, that means nothing else, and that leaves room on a preview."""
+    fault = names.vm_tag_fault(key)
+    assert (fault is None) == (why is None)
+    if fault is not None:
+        assert why is not None and why in fault[0]
+    else:
+        tags = {**names.tags(ID, "0123abcd", DISK), key: VM}
+        names.fitted(names.object_name(ID), tags)
+
+
+def test_which_vm_a_volume_names() -> None:
+    """A UUID, and none on a disk that several VMs may have."""
+    assert names.vm_of({"cvm": VM}, "cvm") == VM
+    for tags in ({}, {"cvm": ""}, {"cvm": "web1"}, {"cvm": VM, "ovirt-share": "1"}, {"vm": VM}):
+        assert names.vm_of(tags, "cvm") == ""
