@@ -68,6 +68,7 @@ setup(
             "storpool-fence-door = storpool_ovirt.launch:fence_door",
             "storpool-vm-door = storpool_ovirt.launch:vm_door",
             "storpool-boot-hook = storpool_ovirt.launch:boot_hook",
+            "storpool-vm-agent = storpool_ovirt.agent.service:run",
             "storpool-host-in-use = storpool_ovirt.host.in_use:main",
             "fence_storpool = storpool_ovirt.launch:fence_agent",
             "storpool-ovirt = storpool_ovirt.admin.command:main",

@@ -266,14 +266,17 @@ class EngineUnavailable(Unavailable):
 
 
 class LibvirtUnavailable(Unavailable):
-    """libvirt on this host cannot be asked; `why` is in its own words, as far as it has any."""
+    """libvirt on this host cannot be asked, as `what` is not to be had.
 
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
+    `why` is in libvirt's own words, as far as it has any.
+    """
+
+    def __init__(self, why: str, what: str = "libvirt") -> None:
+        super().__init__(why, what)
+        self.why, self.what = why, what
 
     def __str__(self) -> str:
-        return f"libvirt on this host cannot be asked ({self.why}): check its service and vdsmd"
+        return f"{self.what} cannot be used ({self.why}): check libvirt's service and vdsmd"
 
 
 class GuestSilent(Unavailable):

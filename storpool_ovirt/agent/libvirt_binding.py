@@ -38,13 +38,11 @@ def load() -> tuple[Any, Any]:
     import importlib
 
     before = list(sys.path)
+    sys.path.extend(_SYSTEMS)  # behind all else: what is installed for us comes first
     try:
         binding = importlib.import_module("libvirt")
-    except ImportError:
-        sys.path.extend(_SYSTEMS)
-        binding = importlib.import_module("libvirt")
+        agents = importlib.import_module("libvirt_qemu")
     finally:
-        agents = sys.modules.get("libvirt") and importlib.import_module("libvirt_qemu")
         sys.path[:] = before
     # Otherwise each failure is written to stderr too.
     binding.registerErrorHandler(lambda _context, _error: None, None)
@@ -158,8 +156,9 @@ class Libvirt:
             try:
                 self._libvirt, self._agents = load()
             except ImportError as error:
-                why = f"its Python binding is missing or broken: {error}; install python3-libvirt"
-                raise errors.LibvirtUnavailable(why) from error
+                raise errors.LibvirtUnavailable(
+                    f"{error}: install python3-libvirt", "the libvirt binding"
+                ) from error
         return self._libvirt
 
     def _open(self) -> Any:

@@ -55,7 +55,8 @@ class Options:
 
 
 def _address(given: str) -> str:
-    if not given.startswith("qemu:///") or not given.isprintable() or " " in given:
+    here = given.startswith(("qemu:///", "qemu+unix:///"))
+    if not here or not given.isprintable() or " " in given:
         raise ValueError("is no address of a libvirt on this host", "give qemu:///system")
     return given
 
