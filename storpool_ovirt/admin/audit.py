@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt.admin import attached, died, drift, rowless, survey, twins
+from storpool_ovirt.admin import attached, died, drift, reserved, rowless, survey, twins
 from storpool_ovirt.admin.findings import CLUSTER, CRITICAL, GRACE_SECONDS, INFO, WARNING, Finding
 from storpool_ovirt.engine import mapping
 
@@ -42,6 +42,7 @@ def report(
         else [
             *twins.of_claims(view),
             *died.of_operations(view),
+            *reserved.of_moments(view),
             *drift.of_rows(view),
             *rowless.of_objects(view),
             *attached.of_attachments(view),

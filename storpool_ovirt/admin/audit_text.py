@@ -72,7 +72,7 @@ def document(report: audit.Report) -> dict[str, Any]:
         "severity": report.severity if report.findings else "ok",
         "location": view.location,
         "api": view.api_address,
-        "looked_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(view.now)),
+        "looked_at": stamp(view.now),
         "grace_seconds": report.grace_seconds,
         "counts": _counts(report),
         "findings": found,
@@ -147,6 +147,16 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return "0 s"
+
+
+def stamp(at: float) -> str:
+    """Return a time in seconds since 1970 as it is written for people and programs, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def when(at: float, now: float) -> str:
+    """Return a time, and how long ago that is."""
+    return f"{stamp(at)} ({span(now - at)})"
 
 
 def _verdict(report: audit.Report) -> str:

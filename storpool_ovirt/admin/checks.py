@@ -23,6 +23,8 @@ from storpool_ovirt.engine import (
 )
 from storpool_ovirt.engine.operations import Operation
 
+NOTHING = "nothing to do any more"
+
 
 def gone(work: tree.Work, node: mapping.Node) -> None:
     """Raise Conflict when StorPool's lists have anything that may be the object of a row: under its

@@ -1,7 +1,7 @@
 """storpool-ovirt: for those who set the integration up, watch it and try it.
 
-Exit codes: 0 done; 1 refused or failed, and told why; 2 wrongly typed; 3 unknown, as nobody could
-read the output, or by a bug; 130 interrupted. Audit and doctor have others: their help tells.
+Exit codes: 0 done; 1 refused or failed; 2 wrongly typed; 3 output not read, or a bug; 130
+interrupted. Audit and doctor have others: their help tells.
 """
 
 from __future__ import annotations

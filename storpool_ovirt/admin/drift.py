@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings, survey
+from storpool_ovirt.admin import findings, moment_rows, survey
 from storpool_ovirt.admin.findings import (
     CRITICAL,
     FOLLOW,
@@ -195,7 +195,10 @@ def _after_loss(view: survey.View, node: mapping.Node) -> str:
 def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Iterator[Finding]:
     node = record.node
     what = findings.named(node.kind, node.uuid, thing)
-    wrong = candidates.wrong_tags(thing, node, view.location)
+    wrong = {
+        **candidates.wrong_tags(thing, node, view.location),
+        **moment_rows.wrong_mark(thing, node, view.moments),
+    }
     if wrong:
         yield _tags(view, record, thing, wrong)
     if candidates.owner(thing, view.location):

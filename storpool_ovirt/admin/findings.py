@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from storpool_ovirt import sizes
@@ -18,6 +18,7 @@ GRACE_SECONDS = 900.0
 LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinished", "unmapped"
 REVERTED, MOVED = "another id", "another cluster"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
+RESERVED = "reserved"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
     "stale attachment",
@@ -31,7 +32,9 @@ INFO, WARNING, CRITICAL = "info", "warning", "critical"
 
 class Action(NamedTuple):
     """What reconcile can do: SETTLE an operation, DELETE an object, DETACH it, write its TAGS or
-    its row's SIZE, or have its row FOLLOW it to another global id."""
+    its row's SIZE, or have its row FOLLOW it to another global id; of a snapshot that no verb gave
+    to oVirt DISCARD it, or KEEP it, as oVirt has it; END a group of snapshots that died, which is
+    `number` then."""
 
     kind: str
     uuid: str
@@ -42,6 +45,7 @@ class Action(NamedTuple):
 
 SETTLE, DELETE, DETACH, RETAG, RESIZE = "settle", "delete", "detach", "retag", "resize"
 FOLLOW = "follow"
+DISCARD, KEEP, END = "discard", "keep", "end"
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,13 @@ def of_node(  # noqa: PLR0913  what a finding has, but for what its node tells
         age_seconds=age_seconds,
         action=action,
     )
+
+
+def with_step(
+    found: Finding, severity: str, cause: str, mend: str, action: Action | None = None
+) -> Finding:
+    """Return a finding with another cause, and another step that mends it."""
+    return replace(found, severity=severity, cause=cause, mend=mend, action=action)
 
 
 def is_old(finding: Finding, grace_seconds: float) -> bool:

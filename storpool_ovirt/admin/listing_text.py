@@ -4,7 +4,6 @@ programs."""
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -40,7 +39,7 @@ def document(found: listing.Listing, now: float) -> dict[str, Any]:
         "database": known.database or None,
         "location": known.location or None,
         "database_problem": known.problem or None,
-        "looked_at": _stamp(now),
+        "looked_at": audit_text.stamp(now),
         "this_client": found.here,
         "blind": found.blind or None,
         "clients_down": [_told(client_id) for client_id, _ in _down(found)],
@@ -92,9 +91,9 @@ def _facts(found: listing.Listing, each: entries.Entry, now: float) -> tuple[str
 
 def _since(each: entries.Entry, now: float) -> str:
     if each.device is not None:
-        return f"since {_stamp(each.device.made_at)} ({audit_text.span(now - each.device.made_at)})"
+        return f"since {audit_text.when(each.device.made_at, now)}"
     if each.asked_at is not None:
-        return f"asked {_stamp(each.asked_at)} ({audit_text.span(now - each.asked_at)})"
+        return f"asked {audit_text.when(each.asked_at, now)}"
     return "since unknown"
 
 
@@ -145,8 +144,8 @@ def _object(each: entries.Entry) -> dict[str, Any]:
         "above": device.above if device else [],
         "device": device.node if device else None,
         "device_missing": each.missing,
-        "attached_at": _stamp(device.made_at) if device else None,
-        "asked_at": _stamp(each.asked_at) if each.asked_at is not None else None,
+        "attached_at": audit_text.stamp(device.made_at) if device else None,
+        "asked_at": audit_text.stamp(each.asked_at) if each.asked_at is not None else None,
         "purpose": each.purpose.kind,
         "certain": each.purpose.certain,
         "why": each.purpose.text,
@@ -164,7 +163,3 @@ def _down(found: listing.Listing) -> Iterable[tuple[int, str | None]]:
         for each, status in sorted(found.clients.items())
         if status == api.DOWN
     ]
-
-
-def _stamp(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import checks, findings
+from storpool_ovirt.admin import checks, findings, moment_rows
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, changes, mapping, recovery, reverts, tree
+from storpool_ovirt.engine import candidates, changes, mapping, moments, recovery, reverts, tree
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class _Finder:
         self._location = work.mapping.location
         self._things = candidates.living(work.client)
         self._attachments = work.client.attachments()
+        self._moments = {each.id: each for each in moments.all(work.mapping.session)}
         self._rows = {each.node.global_id: each.node.uuid for each in work.mapping.records()}
 
     def drift(self, node: mapping.Node, chosen: str | None) -> Drift:
@@ -123,7 +124,10 @@ class _Finder:
         drift = Drift(
             node,
             there,
-            candidates.wrong_tags(there, node, self._location),
+            {
+                **candidates.wrong_tags(there, node, self._location),
+                **moment_rows.wrong_mark(there, node, self._moments),
+            },
             is_reverted=reverts.is_its_volume(there, node, self._location),
         )
         self._check(drift, found)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import disk_rows, survey
+from storpool_ovirt.admin import disk_rows, moment_rows, survey
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
 
@@ -33,7 +33,8 @@ class Rows:
     """The rows to write for each disk, with the time of their objects' making.
 
     `active` are disks whose row is there and tells another volume than the one in use; `retagged`
-    objects get the location's tag.
+    objects get the location's tag. `moments` are the groups of snapshots that StorPool made at one
+    moment.
     """
 
     location: str
@@ -41,6 +42,7 @@ class Rows:
     active: tuple[tuple[str, str], ...]
     retagged: tuple[api.Volume, ...]
     left_out: tuple[str, ...]
+    moments: tuple[moment_rows.Group, ...] = ()
 
 
 def locations(view: survey.View) -> list[Location]:
@@ -93,6 +95,7 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
         tuple(active for _, active in planned if active is not None),
         tuple(_retagged(view, wanted)),
         tuple(left_out),
+        tuple(moment_rows.lacking(view, found.by_uuid)),
     )
 
 
@@ -116,6 +119,8 @@ def carry_out(work: tree.Work, plan: Rows, say: Callable[[str], object] = _unsai
                     there.get(node.global_id), node, plan.location, say
                 ):
                     written += _write(work, node, created_at)
+    for group in plan.moments:
+        moment_rows.write(work, group, there.values())
     for root, uuid in plan.active:
         row = next((each for each in work.mapping.tree(root) if each.uuid == uuid), None)
         found = there.get(row.global_id or "") if row is not None else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Callable
 
 from storpool_ovirt import errors, names, sentences, sizes
-from storpool_ovirt.admin import audit, checks, findings, survey
+from storpool_ovirt.admin import audit, checks, findings, moment_rows, reserved_steps, survey
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
@@ -19,6 +19,7 @@ from storpool_ovirt.engine import (
     changes,
     intent,
     mapping,
+    moments,
     operations,
     ownership,
     recovery,
@@ -29,7 +30,7 @@ from storpool_ovirt.engine import (
 )
 from storpool_ovirt.engine.operations import Operation
 
-NOTHING = "nothing to do any more"
+NOTHING = checks.NOTHING
 
 
 def plan(report: audit.Report) -> list[findings.Finding]:
@@ -87,6 +88,8 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
         open_here = [each for each in recovery.open_on(work, node.root) if each.node == node.uuid]
         entries = sentences.counted(len(open_here), "entry", "entries")
         checks.clusters(work, node.root, open_here)
+        if node.reserved and node.state == mapping.LIVE and not open_here:
+            return reserved_steps.kept_by_name(work, node, dry_run)
         if node.global_id is None and all(
             settlement.made(work, each) is None for each in open_here
         ):
@@ -192,7 +195,11 @@ def _retag(work: tree.Work, action: findings.Action, _grace_seconds: float) -> s
         return NOTHING
     if candidates.other_id(there, node.uuid):
         return NOTHING
-    volumes.change(work.client, there, tags=candidates.wrong_tags(there, node, location))
+    wrong = candidates.wrong_tags(there, node, location)
+    mark = moment_rows.wrong_mark(
+        there, node, {each.id: each for each in moments.all(work.mapping.session)}
+    )
+    volumes.change(work.client, there, tags={**wrong, **mark})
     work.log.line("tags_written", node=node.uuid, global_id=there.global_id)
     return "wrote its tags"
 
@@ -217,6 +224,9 @@ _STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {
     findings.RETAG: _retag,
     findings.RESIZE: _resize,
     findings.FOLLOW: _follow,
+    findings.DISCARD: reserved_steps.discard,
+    findings.KEEP: reserved_steps.keep,
+    findings.END: reserved_steps.end,
 }
 
 
@@ -281,6 +291,8 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
         removal.forget(work, work.mapping.tree(node.root), [uuid])
         work.log.line("row_forgotten", node=uuid, global_id=node.global_id, disk=node.root)
         return f"forgot {node.kind} {uuid}"
+    if node.moment is not None and node.state == mapping.LIVE:
+        return reserved_steps.removed_by_name(work, node, dry_run)
     raise errors.Conflict(
         f"{there.kind} {uuid} (~{there.global_id})", "is there", "delete its disk in oVirt"
     )

@@ -8,17 +8,20 @@ said of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from storpool_ovirt import errors, names
+from storpool_ovirt.admin import rows_seen
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.engine import (
     candidates,
     claims,
+    engine_images,
     intent,
     mapping,
+    moments,
     operations,
     reverts,
     tree,
@@ -36,7 +39,9 @@ class View:
     location, `own` who this one is; both are None where that cannot be read. `freed` are the bytes
     that a delete of a snapshot would free, by global id, where there are snapshots of others to be
     told of and StorPool tells it. Of rows without an object `moved` has the cluster in which it
-    lives, by global id, and `unseen` says why that could not be looked for.
+    lives, by global id, and `unseen` says why that could not be looked for. `moments` are the
+    groups of snapshots by their number; `images` those of the snapshots that no verb gave to oVirt
+    which Engine's own database has all the same, None where that cannot be read.
     """
 
     location: str
@@ -57,6 +62,8 @@ class View:
     freed: Mapping[str, int] = field(default_factory=dict)
     moved: Mapping[str, str] = field(default_factory=dict)
     unseen: str = ""
+    moments: Mapping[int, moments.Moment] = field(default_factory=dict)
+    images: frozenset[str] | None = None
 
     def here(self, node: mapping.Node) -> bool:
         """Return whether a node's object belongs to a cluster that was looked at: one mapping may
@@ -243,7 +250,7 @@ def look(work: tree.Work, here: bool = True) -> View:
 
     `here`: this is Engine's machine, as far as is known.
     """
-    before = _database(work)
+    before = rows_seen.read(work)
     # What an instance that is behind does not list is neither lost nor free
     work.client.be_current()
     volumes = work.client.volumes()
@@ -251,33 +258,38 @@ def look(work: tree.Work, here: bool = True) -> View:
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments())
     clients = work.client.statuses(attachments)
-    records, operations = _database(work)
-    busy = _busy(before, (records, operations))
+    after = rows_seen.read(work)
+    records = after.records
+    busy = rows_seen.busy(before, after)
     records, drifted = _followed(records, things, work.mapping.location)
     claim, own = _claimed(work, here)
+    spare = rows_seen.reserved(records)
     view = View(
         location=work.mapping.location,
         records=records,
         drifted=drifted,
-        operations=operations,
+        operations=after.operations,
         things=things,
         fleeting={each.global_id: each for each in listed if candidates.is_fleeting(each)},
         attachments=attachments,
         clients=clients,
-        clusters=_clusters(work, things),
+        clusters=clusters(work, things),
         busy=busy,
         now=work.now(),
         api_address=work.client.address,
         database=str(work.mapping.session.address),
         claim=claim,
         own=own,
+        moments=after.moments,
+        images=engine_images.known(work, [each.node.uuid for each in spare]),
     )
     view = _looked_further(work, view)
-    return replace(view, freed=_freed(work)) if view.kept or view.beneath else view
+    has_spare = view.kept or view.beneath or spare
+    return replace(view, freed=_freed(work)) if has_spare else view
 
 
-def _clusters(work: tree.Work, things: Mapping[str, api.Volume]) -> frozenset[str]:
-    """Return the clusters that were looked at.
+def clusters(work: tree.Work, global_ids: Collection[str]) -> frozenset[str]:
+    """Return the clusters that were looked at when these objects were shown.
 
     A pinned domain looks at that one, and some of what it shows may have come from others; one of
     several at all of them; else what is shown has to tell.
@@ -286,7 +298,7 @@ def _clusters(work: tree.Work, things: Mapping[str, api.Volume]) -> frozenset[st
     asked = {pinned} if pinned else set()
     if work.client.has_several:
         asked |= work.client.clusters()
-    shown = {names.cluster_of(each) for each in things}
+    shown = {names.cluster_of(each) for each in global_ids}
     return frozenset(asked or shown)
 
 
@@ -343,17 +355,6 @@ def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.E
     return claim, own
 
 
-_Base = tuple[dict[str, mapping.Record], tuple[operations.Operation, ...]]
-
-
-def _database(work: tree.Work) -> _Base:
-    if not work.mapping.session.is_made:
-        return {}, ()
-    with work.mapping.session.snapshot():
-        records = {record.node.uuid: record for record in work.mapping.records()}
-        return records, tuple(work.mapping.journal.all())
-
-
 def _followed(
     records: dict[str, mapping.Record], things: Mapping[str, api.Volume], location: str
 ) -> tuple[dict[str, mapping.Record], dict[str, str]]:
@@ -367,16 +368,3 @@ def _followed(
         for uuid, record in records.items()
     }
     return followed, {uuid: str(records[uuid].node.global_id) for uuid in found}
-
-
-def _busy(before: _Base, after: _Base) -> frozenset[str]:
-    roots = set()
-    for first, second in ((before, after), (after, before)):
-        for uuid, record in first[0].items():
-            other = second[0].get(uuid)
-            if other is None or other.node != record.node:
-                roots.add(record.node.root)
-        seen = {(operation.id, operation.state) for operation in second[1]}
-        roots |= {each.disk for each in first[1] if (each.id, each.state) not in seen}
-    roots |= {each.disk for each in after[1] if each.is_open and each.is_alive()}
-    return frozenset(roots)

@@ -315,5 +315,8 @@ def test_the_findings_that_are_told_are_those_that_there_are() -> None:
         value for name, value in vars(findings).items() if name.isupper() and isinstance(value, str)
     }
     severities = {findings.INFO, findings.WARNING, findings.CRITICAL}
-    actions = {"settle", "delete", "detach", "retag", "resize", "follow"}
+    actions = {
+        *("settle", "delete", "detach", "retag", "resize", "follow"),
+        *("discard", "keep", "end"),
+    }
     assert told == words - severities - actions

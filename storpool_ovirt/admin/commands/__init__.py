@@ -30,6 +30,7 @@ TABLE: Mapping[str, str] = {
     "reconcile": "mend what the audit is sure of, or what is named",
     "setup": "put all of this in its places on a machine, or take it away",
     "shareable": "mark a disk as one that several VMs may have, for plugs",
+    "snapshots": "list snapshots: which are of one moment, of which VM",
 }
 
 # What the demo needs beside us; our packages have none of it.

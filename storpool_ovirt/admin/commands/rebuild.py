@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import access, audit_text, console, rebuild, survey, twins
+from storpool_ovirt.admin import access, audit_text, console, moment_rows, rebuild, survey, twins
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
 
@@ -43,6 +43,8 @@ def command(
             twins.check_holder(view)
             twins.check_dead(plan.location, why, told)
         for line in audit_text.rebuilding(plan):
+            out.say(line)
+        for line in moment_rows.told(work, plan.moments, database is None):
             out.say(line)
         for line in why:
             out.say(f"a sign that location {plan.location} lives: {line}")

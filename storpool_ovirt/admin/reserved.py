@@ -1,0 +1,145 @@
+"""Snapshots that StorPool made at one moment with those of other disks of their VM, and whose id no
+verb gave to oVirt: a part of the audit.
+
+One call makes the snapshots of all disks of a VM, and each disk's own verb takes its own one up
+within `moments.CLAIM_SECONDS`. What is not taken up by then never will be: the disk was left out of
+the snapshot in oVirt, or Engine gave up before it came to it. Nobody can name such a snapshot, so
+it is space and nothing else; the VM's next snapshot takes it away, or reconcile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from storpool_ovirt.admin import died, findings, rows_seen, survey
+from storpool_ovirt.admin.findings import (
+    DISCARD,
+    END,
+    INFO,
+    KEEP,
+    RESERVED,
+    UNFINISHED,
+    WARNING,
+    Action,
+    Finding,
+)
+from storpool_ovirt.engine import candidates, mapping, moments
+
+
+def of_moments(view: survey.View) -> Iterator[Finding]:
+    """Yield the snapshots that nobody takes up any more, and the moments that nobody ends."""
+    for record in rows_seen.reserved(view.records):
+        if record.node.root not in view.busy and view.here(record.node):
+            found = of_row(view, record)
+            if found is not None:
+                yield found
+    for moment in view.moments.values():
+        if moment.state == moments.BEGUN and is_over(view, moment.id, moment.age_seconds):
+            yield _begun(view, moment)
+
+
+def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
+    """Return the finding on one such snapshot; None while its moment may still go on, and where
+    StorPool does not have it, of which `drift.py` tells."""
+    node = record.node
+    moment = view.moments.get(node.moment or 0)
+    age_seconds = moment.age_seconds if moment is not None else record.age_seconds
+    thing = view.things.get(node.global_id or "")
+    if thing is None or not is_over(view, node.moment, age_seconds):
+        return None
+    found = findings.of_node(
+        node,
+        kind=RESERVED,
+        severity=INFO,
+        what=findings.named(node.kind, node.uuid, thing),
+        cause=_cause(view, moment, thing.global_id),
+        mend="the VM's next snapshot, or storpool-ovirt reconcile, deletes it",
+        age_seconds=age_seconds,
+        action=Action(DISCARD, node.uuid, node.root, thing.global_id),
+    )
+    if view.images is not None and node.uuid in view.images:
+        return findings.with_step(
+            found,
+            WARNING,
+            f"{found.cause}; but Engine's own database has it: a database was restored",
+            "storpool-ovirt reconcile notes that oVirt has it",
+            Action(KEEP, node.uuid, node.root, thing.global_id),
+        )
+    doubt = _doubt(view, record, moment)
+    if doubt:
+        return findings.with_step(
+            found,
+            WARNING,
+            f"{found.cause}; but {doubt}",
+            f"does oVirt list it? if so, storpool-ovirt reconcile --keep {node.uuid} notes that; if"
+            f" not, storpool-ovirt reconcile --remove {node.uuid} deletes it",
+        )
+    return found
+
+
+def is_over(view: survey.View, number: int | None, age_seconds: float | None) -> bool:
+    """Return whether no verb can take up a snapshot of this moment any more: it is older than that
+    is allowed, and no verb is at work on any of its disks' snapshots."""
+    if age_seconds is None or not age_seconds > moments.CLAIM_SECONDS:
+        return False
+    return not any(
+        each.is_open and each.is_alive() and _moment_of(view, each.node) == number
+        for each in view.operations
+    )
+
+
+def _moment_of(view: survey.View, uuid: str) -> int | None:
+    record = view.records.get(uuid)
+    return record.node.moment if record is not None else None
+
+
+def _doubt(view: survey.View, record: mapping.Record, moment: moments.Moment | None) -> str:
+    """Return why somebody may know a snapshot all the same; "" where nothing says so."""
+    node = record.node
+    thing = view.things[node.global_id or ""]
+    if moment is None or not moment.proved:
+        return "its row comes from a restored backup, and proves nothing"
+    if node.connected or any(each.node.source == node.uuid for each in view.records.values()):
+        return "it was asked for by its id"
+    if view.unmapped:
+        return "there are objects that nobody explains: was the database restored?"
+    if view.attachments_of(thing.global_id, thing.name):
+        return "a host has it attached"
+    if candidates.wrong_tags(thing, node, view.location):
+        return "its tags were changed"
+    return "" if died.is_alone(view, thing) else "something was made of it"
+
+
+def _cause(view: survey.View, moment: moments.Moment | None, global_id: str) -> str:
+    vm = f"VM {moment.vm}" if moment is not None and moment.vm else "its VM"
+    request = f" (request {moment.key})" if moment is not None and moment.key else ""
+    freed = view.freed.get(global_id)
+    space = f"; without it at least {findings.gib(freed)} were free" if freed is not None else ""
+    return (
+        f"it was made at one moment with those of other disks of {vm}{request}, and no verb asked"
+        f" for it: the disk was left out of that snapshot in oVirt, or Engine gave up{space}"
+    )
+
+
+def _begun(view: survey.View, moment: moments.Moment) -> Finding:
+    """Return the finding on a moment of which nobody wrote whether it was made."""
+    left = any(record.node.moment == moment.id for record in view.records.values())
+    number = len(moment.volumes)
+    return Finding(
+        kind=UNFINISHED,
+        severity=INFO,
+        what=f"moment {moment.mark or moment.id} of VM {moment.vm}",
+        uuid="",
+        disk="",
+        cause=(
+            f"the request {moment.key} died while it made the snapshots of {number} disks, and"
+            " oVirt was told that it failed"
+        ),
+        mend=(
+            "storpool-ovirt reconcile takes its snapshots back, and then notes that it failed"
+            if left
+            else "storpool-ovirt reconcile notes that it failed"
+        ),
+        age_seconds=moment.age_seconds,
+        action=Action(END, "", "", number=moment.id),
+    )

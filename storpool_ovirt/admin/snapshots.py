@@ -1,0 +1,192 @@
+"""Which snapshots there are: those of several disks that StorPool made at one moment, and those of
+single disks.
+
+The mapping tells what belongs together and what oVirt was told; StorPool's lists tell what is
+there. It changes nothing. Both cannot be read at one moment: what is missing is looked for in the
+mapping once more, as it may just have been deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from storpool_ovirt import names
+from storpool_ovirt.admin import rows_seen, survey
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import candidates, mapping, moments, tree
+
+# What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. DISK: the
+# disk itself. INCOMPLETE: of one moment, but not all of those disks have theirs any more. FAILED:
+# oVirt was told that the snapshot failed. MAKING: it is being made right now.
+VM, DISK, INCOMPLETE, FAILED, MAKING = "vm", "disk", "incomplete", "failed", "being made"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One snapshot. `volume` is what it was made of, `made_at` in seconds since 1970, None where
+    StorPool does not have it.
+
+    `claimed`: a verb gave its id to oVirt, or may have. `is_missing`: StorPool does not have it.
+    `freed_bytes` is what its delete would free, None where that was not asked.
+    """
+
+    uuid: str
+    disk: str
+    volume: str | None
+    global_id: str
+    size_bytes: int
+    claimed: bool
+    made_at: float | None = None
+    freed_bytes: int | None = None
+    vm: str = ""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether StorPool does not have it."""
+        return self.made_at is None
+
+
+@dataclass(frozen=True)
+class Group:
+    """The snapshots of one moment; `lacking` are the volumes that were asked for and have none
+    of it."""
+
+    moment: moments.Moment
+    at: float
+    consistency: str
+    members: tuple[Member, ...]
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All snapshots of this Engine, oldest first, and whose list this is.
+
+    `elsewhere` counts those in other clusters than were looked at.
+    """
+
+    groups: tuple[Group, ...]
+    singles: tuple[Member, ...]
+    location: str
+    api_address: str
+    database: str
+    elsewhere: int = 0
+    missing: int = field(default=0)
+
+
+def look(work: tree.Work, with_space: bool = False) -> Listing:
+    """Read everything. Raises what the mapping and the API raise.
+
+    `with_space`: StorPool is asked what a delete of each would free, which has it look at all of
+    its snapshots.
+    """
+    rows = rows_seen.read(work)
+    work.client.be_current()
+    volumes = work.client.volumes()
+    things = {each.global_id: each for each in work.client.snapshots()}
+    living = {each: thing for each, thing in things.items() if not candidates.is_fleeting(thing)}
+    clusters = survey.clusters(work, {*living, *(each.global_id for each in volumes)})
+    here = {uuid: node for uuid, node in _snapshots(rows).items() if _is_here(node, clusters)}
+    if any(node.state == mapping.LIVE and node.global_id not in living for node in here.values()):
+        rows = rows_seen.read(work)
+        here = {uuid: node for uuid, node in _snapshots(rows).items() if uuid in here}
+    freed = work.client.snapshot_spaces() if with_space else {}
+    vms = _vms(work, volumes)
+    members = {
+        uuid: _member(node, living.get(node.global_id or ""), freed, vms)
+        for uuid, node in here.items()
+    }
+    busy = {each.node for each in rows.operations if each.is_open and each.is_alive()}
+    groups = [_group(each, here, members, busy, work.now()) for each in rows.moments.values()]
+    singles = [
+        member
+        for uuid, member in members.items()
+        if here[uuid].moment is None and here[uuid].state == mapping.LIVE
+    ]
+    return Listing(
+        groups=tuple(sorted(filter(None, groups), key=lambda each: (each.at, each.moment.id))),
+        singles=tuple(sorted(singles, key=lambda each: each.made_at or 0.0)),
+        location=work.mapping.location,
+        api_address=work.client.address,
+        database=str(work.mapping.session.address),
+        elsewhere=len(_snapshots(rows)) - len(here),
+        missing=sum(
+            members[uuid].is_missing for uuid, node in here.items() if node.state == mapping.LIVE
+        ),
+    )
+
+
+def of_vm(found: Listing, vm: str) -> Listing:
+    """Return the part of one VM: the groups that were made of it, and the snapshots of single disks
+    whose volumes it has now."""
+    return replace(
+        found,
+        groups=tuple(each for each in found.groups if each.moment.vm == vm),
+        singles=tuple(each for each in found.singles if each.vm == vm),
+    )
+
+
+def _snapshots(rows: rows_seen.Rows) -> dict[str, mapping.Node]:
+    nodes = (record.node for record in rows.records.values())
+    return {node.uuid: node for node in nodes if node.kind == "snapshot"}
+
+
+def _is_here(node: mapping.Node, clusters: frozenset[str]) -> bool:
+    return node.global_id is None or names.cluster_of(node.global_id) in clusters
+
+
+def _vms(work: tree.Work, volumes: Iterable[api.Volume]) -> dict[str, str]:
+    """Return which VM has a volume of ours now, by the volume's id."""
+    found = {}
+    for each in volumes:
+        uuid = each.tags.get(names.TAG_UUID, "")
+        if names.is_ours(each.tags, uuid, work.mapping.location) and candidates.is_named(each):
+            found[uuid] = names.vm_of(each.tags, work.domain.vm_tag)
+    return found
+
+
+def _member(
+    node: mapping.Node,
+    there: api.Volume | None,
+    freed: Mapping[str, int],
+    vms: Mapping[str, str],
+) -> Member:
+    return Member(
+        uuid=node.uuid,
+        disk=node.root,
+        volume=node.source,
+        global_id=node.global_id or "",
+        size_bytes=node.size_bytes,
+        claimed=not node.reserved,
+        made_at=there.created_at if there is not None else None,
+        freed_bytes=freed.get(node.global_id or "") if there is not None else None,
+        vm=vms.get(node.source or node.root, ""),
+    )
+
+
+def _group(
+    moment: moments.Moment,
+    nodes: Mapping[str, mapping.Node],
+    members: Mapping[str, Member],
+    busy: set[str],
+    now: float,
+) -> Group | None:
+    """Return what there is of one moment; None where all of it was deleted."""
+    own = [node for node in nodes.values() if node.moment == moment.id]
+    there = [members[node.uuid] for node in own if node.state == mapping.LIVE]
+    complete = {each.volume for each in there if not each.is_missing}
+    lacking = tuple(each for each in moment.volumes if each not in complete)
+    if moment.state == moments.BEGUN and any(node.uuid in busy for node in own):
+        consistency, lacking = MAKING, ()
+    elif moment.state != moments.MADE:
+        consistency = FAILED
+    elif not there:
+        return None
+    else:
+        consistency = INCOMPLETE if lacking else VM
+    made = [each.made_at for each in there if each.made_at is not None]
+    at = min(made, default=now - (moment.age_seconds or 0.0))
+    order = {uuid: number for number, uuid in enumerate(moment.volumes)}
+    there.sort(key=lambda each: (order.get(each.volume or "", len(order)), each.uuid))
+    return Group(moment, at, consistency, tuple(there), lacking)

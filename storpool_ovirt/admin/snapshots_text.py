@@ -1,0 +1,146 @@
+"""What the administrator reads of a listing of snapshots: short lines for people, JSON for
+programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from storpool_ovirt import sentences
+from storpool_ovirt.admin import audit_text, findings, snapshots
+
+_LACKING_SHOWN = 5
+
+
+def text(found: snapshots.Listing, now: float) -> Iterator[str]:
+    """Yield the lines of a listing; `now` in seconds since 1970."""
+    yield from _head(found)
+    from storpool_ovirt.admin import columns  # its library is for people: --json does without
+
+    listed = [*(each for group in found.groups for each in group.members), *found.singles]
+    with_space = any(each.freed_bytes is not None for each in listed)
+    rows = columns.lines([_facts(each, with_space) for each in listed])
+    for group in found.groups:
+        yield ""
+        yield from _title(group, now)
+        for _ in group.members:
+            yield f"  {next(rows)}"
+    if found.singles:
+        yield ""
+        yield "of one disk each, with no other disk of the same moment"
+    for each in found.singles:
+        when = _when(each.made_at, now)
+        yield f"  {next(rows)}  {when}{f'  VM {each.vm}' if each.vm else ''}"
+
+
+def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
+    """Return the same as facts for one JSON document."""
+    return {
+        "api": found.api_address,
+        "database": found.database,
+        "location": found.location,
+        "looked_at": audit_text.stamp(now),
+        "elsewhere": found.elsewhere,
+        "missing": found.missing,
+        "groups": [
+            {
+                "vm": each.moment.vm or None,
+                "at": audit_text.stamp(each.at),
+                "consistency": each.consistency,
+                "mark": each.moment.mark or None,
+                "correlation_id": each.moment.key or None,
+                "action": each.moment.action or None,
+                "note": each.moment.note or None,
+                "lacking": list(each.lacking),
+                "members": [_object(member) for member in each.members],
+            }
+            for each in found.groups
+        ],
+        "singles": [
+            {"vm": each.vm or None, "consistency": snapshots.DISK, **_object(each)}
+            for each in found.singles
+        ],
+    }
+
+
+def _head(found: snapshots.Listing) -> Iterator[str]:
+    yield (f"StorPool API {found.api_address}, mapping {found.database}, location {found.location}")
+    groups = sentences.counted(
+        len(found.groups), "moment of several disks", "moments of several disks"
+    )
+    members = sentences.counted(sum(len(each.members) for each in found.groups), "snapshot")
+    singles = sentences.counted(len(found.singles), "snapshot of one disk", "snapshots of one disk")
+    yield f"{groups} with {members}, {singles}"
+    if found.missing:
+        yield sentences.counted(
+            found.missing,
+            "snapshot is missing in StorPool: storpool-ovirt audit",
+            "snapshots are missing in StorPool: storpool-ovirt audit",
+        )
+    if found.elsewhere:
+        yield sentences.counted(
+            found.elsewhere,
+            "snapshot lives in another cluster: give the options of its domain",
+            "snapshots live in other clusters: give the options of their domain",
+        )
+
+
+def _title(group: snapshots.Group, now: float) -> Iterator[str]:
+    moment = group.moment
+    vm = f"VM {moment.vm or 'unknown'}"
+    yield f"{vm}, {_when(group.at, now)}: {_consistency(group)}"
+    request = f"request {moment.key}" if moment.key else "made again from the tags"
+    yield f"  {request}, {moment.mark}" if moment.mark else f"  {request}"
+
+
+def _consistency(group: snapshots.Group) -> str:
+    disks = sentences.counted(len(group.moment.volumes), "disk")
+    if group.consistency == snapshots.VM:
+        return f"{disks} at one moment"
+    if group.consistency == snapshots.MAKING:
+        return f"{disks}, being made right now"
+    if group.consistency == snapshots.FAILED:
+        return f"FAILED, and oVirt was told so: {group.moment.note or 'its process died'}"
+    named = ", ".join(group.lacking[:_LACKING_SHOWN])
+    more = len(group.lacking) - _LACKING_SHOWN
+    return (
+        f"INCOMPLETE, {len(group.moment.volumes) - len(group.lacking)} of {disks} at one moment;"
+        f" none, or none any more, of {named}{f' and {more} more' if more > 0 else ''}"
+    )
+
+
+def _facts(each: snapshots.Member, with_space: bool) -> tuple[str, ...]:
+    state = (
+        "MISSING in StorPool"
+        if each.is_missing
+        else "given to oVirt"
+        if each.claimed
+        else "NOT GIVEN to oVirt"
+    )
+    freed = "-" if each.freed_bytes is None else f"frees {findings.gib(each.freed_bytes)}"
+    return (
+        f"disk {each.disk}",
+        f"snapshot {each.uuid}",
+        f"~{each.global_id}",
+        findings.gib(each.size_bytes),
+        *([freed] if with_space else []),
+        state,
+    )
+
+
+def _when(at: float | None, now: float) -> str:
+    return "-" if at is None else audit_text.when(at, now)
+
+
+def _object(each: snapshots.Member) -> dict[str, Any]:
+    return {
+        "snapshot": each.uuid,
+        "disk": each.disk,
+        "volume": each.volume,
+        "global_id": each.global_id or None,
+        "size_bytes": each.size_bytes,
+        "freed_bytes": each.freed_bytes,
+        "claimed": each.claimed,
+        "missing": each.is_missing,
+        "at": None if each.made_at is None else audit_text.stamp(each.made_at),
+    }

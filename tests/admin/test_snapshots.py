@@ -1,0 +1,234 @@
+"""snapshots.py, snapshots_text.py: which snapshots are of one moment, whose they are, and what is
+missing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rigs import moment_rows, shared_stage
+from rigs.admin_site import AdminSite, told
+from rigs.disk_model import GIB
+from rigs.moment_rows import KEY, VM
+from rigs.yard import CLONE, DISK, OTHER, Yard
+from storpool_ovirt import errors
+from storpool_ovirt.admin import rows_seen, snapshots, snapshots_text
+
+SHARED = "90000000-0000-4000-8000-000000000000"
+OTHER_VM = "cccccccc-0000-4000-8000-000000000000"
+
+
+def look(yard: Yard, with_space: bool = False, vm: str | None = None) -> snapshots.Listing:
+    """List the snapshots, and check that looking changed nothing."""
+    before = yard.world()
+    yard.queries()
+    with yard.administrator("snapshots") as work:
+        found = snapshots.look(work, with_space)
+    assert all(
+        query.startswith(("GET ", "POST KV/Set", "POST KV/Create")) for query in yard.queries()
+    )
+    assert yard.world() == before
+    return found if vm is None else snapshots.of_vm(found, vm)
+
+
+def lines(found: snapshots.Listing) -> list[str]:
+    """Return what people read of a listing."""
+    made_at = max((each.at for each in found.groups), default=0.0)
+    return list(snapshots_text.text(found, made_at + 120))
+
+
+@pytest.fixture
+def group(yard: Yard) -> moment_rows.Moment:
+    """Give a moment of two disks, of which no verb asked for the second one's."""
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", OTHER, 2 * GIB)
+    return moment_rows.made(yard, [DISK, OTHER], claimed=[DISK])
+
+
+def test_a_group_is_told_with_its_members(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: its moment, its VM, of each member disk, snapshot and size, and what oVirt was not
+    given."""
+    found = look(yard)
+    [moment] = found.groups
+    assert (moment.consistency, moment.lacking, found.singles) == (snapshots.VM, (), ())
+    head, counts, empty, title, request, *members = lines(found)
+    assert head.endswith(f", location {yard.location}")
+    assert counts == "1 moment of several disks with 2 snapshots, 0 snapshots of one disk"
+    assert empty == ""
+    assert title.startswith(f"VM {VM}, 20")
+    assert title.endswith("Z (2 min): 2 disks at one moment")
+    assert request == f"  request {KEY}, {group.mark}"
+    assert [line.split() for line in members] == [
+        ["disk", disk, "snapshot", uuid, f"~{yard.global_id(uuid)}", size, "GiB", *state.split()]
+        for (disk, uuid), size, state in zip(
+            group.snapshots.items(), "12", ("given to oVirt", "NOT GIVEN to oVirt")
+        )
+    ]
+
+
+def test_programs_get_the_same_facts(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: one document, in which nothing is cut."""
+    yard.verb("create", CLONE, GIB)
+    single = yard.verb("snapshot", CLONE)
+    found = snapshots_text.document(look(yard), 0.0)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["location"], found["missing"], found["elsewhere"]) == (yard.location, 0, 0)
+    [moment] = found["groups"]
+    facts = {key: value for key, value in moment.items() if key not in ("at", "members")}
+    assert facts == {
+        "vm": VM,
+        "consistency": "vm",
+        "mark": group.mark,
+        "correlation_id": KEY,
+        "action": None,
+        "note": None,
+        "lacking": [],
+    }
+    assert moment["members"][1] == {
+        "snapshot": group.snapshots[OTHER],
+        "disk": OTHER,
+        "volume": OTHER,
+        "global_id": yard.global_id(group.snapshots[OTHER]),
+        "size_bytes": 2 * GIB,
+        "freed_bytes": None,
+        "claimed": False,
+        "missing": False,
+        "at": moment["at"],
+    }
+    [alone] = found["singles"]
+    assert (alone["consistency"], alone["snapshot"], alone["vm"]) == ("disk", single, None)
+
+
+def test_space_is_told_where_it_is_asked_for(yard: Yard, group: moment_rows.Moment) -> None:
+    """Only then has StorPool to look at all of its snapshots."""
+    assert all(member.freed_bytes is not None for member in look(yard, True).groups[0].members)
+    assert sum("  frees " in line for line in lines(look(yard, True))) == len(group.snapshots)
+    with yard.administrator("snapshots") as work:
+        yard.queries()
+        snapshots.look(work)
+        assert not [query for query in yard.queries() if "Space" in query]
+
+
+@pytest.mark.parametrize("what", ["VM", "nothing"])
+def test_only_one_vms_are_told(yard: Yard, group: moment_rows.Moment, what: str) -> None:
+    """T78: of single disks those whose volume the VM has now; disks of several VMs are of none."""
+    assert group.mark
+    singles = []
+    for disk, tags in ((CLONE, {"cvm": VM}), (SHARED, {"cvm": VM, "ovirt-share": "1"})):
+        yard.verb("create", disk, GIB)
+        yard.ask(f"VolumeUpdate/{yard.address(disk)}", {"tags": tags})
+        singles.append(yard.verb("snapshot", disk))
+    found = look(yard, vm=VM if what == "VM" else OTHER_VM)
+    assert [each.uuid for each in found.singles] == (singles[:1] if what == "VM" else [])
+    assert len(found.groups) == (what == "VM")
+    assert len(look(yard).singles) == 2
+
+
+def test_a_snapshot_that_storpool_lacks_is_told(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: the group is not whole any more, and the audit is named."""
+    yard.ask(f"SnapshotDelete/ovirt--{group.snapshots[DISK]}", {})
+    found = look(yard)
+    [moment] = found.groups
+    assert (moment.consistency, moment.lacking) == (snapshots.INCOMPLETE, (DISK,))
+    said = lines(found)
+    assert said[2] == "1 snapshot is missing in StorPool: storpool-ovirt audit"
+    assert said[4].endswith(
+        f"INCOMPLETE, 1 of 2 disks at one moment; none, or none any more, of {DISK}"
+    )
+    assert said[6].endswith("MISSING in StorPool")
+    assert said[7].endswith("NOT GIVEN to oVirt")
+
+
+def test_what_is_deleted_while_it_looks_is_not_missing(
+    yard: Yard, group: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mapping is read once more before anything is called missing."""
+    read, due = rows_seen.read, [group.snapshots[DISK]]
+
+    def then_removed(work: Any) -> rows_seen.Rows:
+        found = read(work)
+        while due:
+            yard.verb("remove", due.pop())
+        return found
+
+    monkeypatch.setattr(rows_seen, "read", then_removed)
+    with yard.administrator("snapshots") as work:
+        found = snapshots.look(work)
+    assert (found.missing, found.groups[0].lacking) == (0, (DISK,))
+
+
+def test_a_moment_of_which_all_was_deleted_is_not_told(
+    yard: Yard, group: moment_rows.Moment
+) -> None:
+    """oVirt has deleted the snapshot of the VM."""
+    for uuid in group.snapshots.values():
+        yard.verb("remove", uuid)
+    assert look(yard).groups == ()
+
+
+def test_a_moment_that_failed_is_told(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: oVirt was told that it failed, and why."""
+    for uuid in group.snapshots.values():
+        yard.verb("remove", uuid)
+    yard.sql("UPDATE storpool_ovirt.moment SET state = 'failed', note = 'no space'")
+    assert look(yard).groups[0].consistency == snapshots.FAILED
+    assert lines(look(yard))[3].endswith("FAILED, and oVirt was told so: no space")
+
+
+def test_a_moment_whose_process_died_has_failed(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: whoever reads it; as long as the process lives it is being made."""
+    yard.sql("UPDATE storpool_ovirt.moment SET state = 'begun'")
+    with yard.holder(DISK):
+        yard.sql(
+            "UPDATE storpool_ovirt.operation SET kind = 'make', node = %s", group.snapshots[DISK]
+        )
+        assert look(yard).groups[0].consistency == snapshots.MAKING
+        assert lines(look(yard))[3].endswith("2 disks, being made right now")
+    assert look(yard).groups[0].consistency == snapshots.FAILED
+
+
+# The command
+
+
+def test_it_lists_single_snapshots_too(site: AdminSite, disk: str) -> None:
+    """Of one disk each, oldest first, with their time; exit code 0."""
+    uuids = [site.stage.engine.run("create_snapshot", disk).guid() for _ in range(2)]
+    head, counts, empty, title, *rows = told(site.run("snapshots"), 0)
+    assert head.endswith(f", location {site.location()}")
+    assert counts == "0 moments of several disks with 0 snapshots, 2 snapshots of one disk"
+    assert (empty, title) == ("", "of one disk each, with no other disk of the same moment")
+    assert sorted(row.split()[3] for row in rows) == sorted(uuids)
+    assert all(" s)" in row or " min)" in row for row in rows)
+    found = json.loads("\n".join(told(site.run("snapshots", "--json"), 0)))
+    assert sorted(each["snapshot"] for each in found["singles"]) == sorted(uuids)
+    assert found["api"].endswith(f":{site.stage.simulator.port}")
+
+
+@pytest.mark.usefixtures("disk")
+def test_a_vm_without_snapshots_has_none(site: AdminSite) -> None:
+    """Nothing is no failure."""
+    assert len(told(site.run("snapshots", "--vm", shared_stage.new_id().upper()), 0)) == 2
+
+
+@pytest.mark.usefixtures("disk")
+def test_what_is_no_id_is_refused(site: AdminSite) -> None:
+    """T24: in one sentence, and as a document for programs."""
+    said = site.run("snapshots", "--vm", "web01")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert '--vm is not a UUID ("web01")' in said.stderr
+    assert "error" in json.loads(site.run("snapshots", "--vm", "web01", "--json").stdout)
+
+
+def test_without_tables_it_says_so(yard: Yard) -> None:
+    """T24: it makes none."""
+    yard.sql("DROP SCHEMA storpool_ovirt CASCADE")
+    with pytest.raises(errors.NotFound):
+        look_only(yard)
+
+
+def look_only(yard: Yard) -> None:
+    """Begin to list."""
+    with yard.administrator("snapshots"):
+        pass
