@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable
 
 from storpool_ovirt import errors
@@ -107,13 +107,14 @@ class Growing:
 @dataclass
 class _Guest:
     """What is known of one run of a VM: when it is asked next, by a clock that never jumps; when
-    it was not frozen last, by the host's."""
+    it was not frozen last, by the host's; the snapshots that its disks stood on when StorPool was
+    asked last."""
 
     next_at: float = 0.0
     silent_seconds: float = 0.0
     thawed_at: float | None = None
     freeze: thaw.Freeze | None = None
-    spent: frozenset[str] = field(default_factory=frozenset)
+    stands: frozenset[str] = frozenset()
     told: bool = False
 
 
@@ -181,7 +182,7 @@ class Thawing:
             self._is_thawed(guest, asked_at)
             return
         if guest.freeze is None:
-            guest.freeze = thaw.Freeze(self._clock(), guest.thawed_at, guest.spent)
+            guest.freeze = thaw.Freeze(self._clock(), guest.thawed_at, guest.stands)
         self._is_frozen(hypervisor, domain, guest, guest.freeze)
 
     def _guest(self, domain: Domain) -> _Guest:
@@ -195,10 +196,7 @@ class Thawing:
         guest.next_at = self._clock() + guest.silent_seconds
 
     def _is_thawed(self, guest: _Guest, asked_at: float) -> None:
-        if guest.freeze is not None:
-            guest.spent = guest.freeze.seen
-            guest.freeze, guest.told = None, False
-        guest.thawed_at = asked_at
+        guest.freeze, guest.told, guest.thawed_at = None, False, asked_at
 
     def _is_frozen(
         self, hypervisor: Hypervisor, domain: Domain, guest: _Guest, freeze: thaw.Freeze
@@ -223,6 +221,8 @@ class Thawing:
             guest.next_at = self._clock() + THAW_AGAIN_SECONDS
         else:
             self._log.line("guest_thawed", **facts)
+            # Engine may freeze it again before the next look
+            self._is_thawed(guest, self._now())
 
     def _ours(self, domain: Domain) -> tuple[list[list[str]], bool]:
         """Return the disks of ours that a VM writes, and whether it has, or may have, others."""
@@ -240,5 +240,5 @@ class Thawing:
                 self._log.line("snapshots_unknown", vm=domain.uuid, reason=error)
             guest.told, self.api_failed = True, error
             return None
-        self.api_failed = None
+        self.api_failed, guest.stands = None, thaw.stands(found)
         return found

@@ -14,6 +14,7 @@ The exit code is 0 when it was told to end (SIGTERM), 2 for a wrong use and for 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -40,8 +41,8 @@ AWAY_SECONDS = 2.0
 # Ours: udev's words come in bursts, one for each device.
 BURST_SECONDS = 0.2
 # Ours: what hangs takes a thread of libvirt's, of which it has 20 (max_workers), and Vdsm needs
-# them. So at most seven are taken by us, whatever hangs.
-LOOK_LANES, GROWTH_LANES, THAW_LANES = (1, 0), (1, 1), (2, 2)
+# them. So at most nine are taken by us, whatever hangs.
+LOOK_LANES, GROWTH_LANES, THAW_LANES = (1, 0), (2, 2), (2, 2)
 
 LIST = "list"
 
@@ -73,7 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         answer.give(sentence, error=True)
         return WRONG_USE
     try:
-        Service(root, found, log).serve()
+        service = Service(root, found, log)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda _signum, _frame: service.end())
+        service.serve()
     except Exception as error:
         log.line("failed", reason=error)
         log.trace()
@@ -118,10 +122,7 @@ class Service:
         self._wake_out, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def serve(self) -> None:
-        """Look after the VMs until a signal asks this to end; in the main thread alone."""
-        signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, self._end)
+        """Look after the VMs until `end` is called."""
         for pool in (self._list, self._growth, self._thaw):
             pool.start()
         self._log.line("started", **{each: getattr(self._options, each) for each in _SAID})
@@ -132,10 +133,18 @@ class Service:
         while not self._ended:
             self._wait(self._round(), listening)
         systemd.notify("STOPPING=1")
+        if listening is not None:
+            listening.close()
         self._log.line("stopped")
 
-    def _end(self, _signum: int, _frame: object) -> None:
+    def end(self) -> None:
+        """Have `serve` return at once; for any thread, and for handlers of signals."""
         self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it is full: somebody else has
+            os.write(self._wake_in, b"\0")
 
     def _wait(self, seconds: float, listening: udev.Uevents | None) -> None:
         sources: list[int | udev.Uevents] = [self._wake_out]
@@ -188,7 +197,7 @@ class Service:
             self._is_new, was_away, self._away = True, self._away, None
         if was_away is not None:
             self._log.line("libvirt_back", vms=len(domains))
-        os.write(self._wake_in, b"\0")
+        self._wake()
 
     def _failed(self, key: Hashable, error: errors.Error) -> None:
         """Take note of a turn that failed: told once, as long as it fails so."""
@@ -198,7 +207,7 @@ class Service:
                 was_away, self._away = self._away, error
             if was_away is None:
                 self._log.line("libvirt_away", reason=error)
-            os.write(self._wake_in, b"\0")
+            self._wake()
         elif not isinstance(error, (errors.NotFound, errors.LibvirtUnavailable, errors.Locked)):
             self._say_once("turn_failed", vm=key[0] if isinstance(key, tuple) else key, why=error)
 

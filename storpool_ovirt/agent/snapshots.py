@@ -17,7 +17,8 @@ from storpool_ovirt.limits import Limits
 LIMITS = Limits(deadline_seconds=5.0, request_seconds=4.0, retry_seconds=0.5)
 # Ours: two requests a disk up to so many; with more, two lists of the whole cluster cost less.
 ONE_BY_ONE_MAX = 8
-# VolumeCare, or a person, may have taken snapshots since.
+# VolumeCare, or a person, may have taken snapshots since; one that was deleted stays as long as the
+# volume stands on it.
 _OTHERS_MAX = 3
 
 
@@ -64,7 +65,8 @@ def _newest(
             found = snapshot(parent)
         except errors.NotFound:
             return None  # deleted between two requests
-        if names.is_own_mark(found.name, found.tags):
+        is_there = not found.dying and not found.transient
+        if is_there and names.is_own_mark(found.name, found.tags):
             mark = found.tags.get(names.TAG_MOMENT, "")
             return thaw.Snapshot(found.global_id, found.created_at, mark)
         parent = found.parent

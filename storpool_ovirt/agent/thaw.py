@@ -61,12 +61,14 @@ class Freeze:
     """A freeze as far as it was seen.
 
     `since` is its first look and `thawed_at` the last one at which the guest was not frozen, by the
-    host's time; None where nobody looked. `spent` are snapshots of an earlier freeze.
+    host's time; None where nobody looked. `spent` are snapshots that were there at the end of an
+    earlier freeze, `first` those that were there when StorPool was asked first in this one.
     """
 
     since: float
     thawed_at: float | None = None
     spent: frozenset[str] = frozenset()
+    first: frozenset[str] | None = None
     seen: frozenset[str] = frozenset()
     progress: float | None = None
     complete_since: float | None = None
@@ -90,6 +92,8 @@ def decided(freeze: Freeze, look: Look, options: Options) -> Decision:
     progress = look.now if new or freeze.progress is None else freeze.progress
     taken = look.snapshots is not None and 0 < len(look.snapshots) == len(counted)
     since = look.now if new or freeze.complete_since is None else freeze.complete_since
+    if look.snapshots is not None and freeze.first is None:
+        freeze = replace(freeze, first=stands(look.snapshots))
     known = replace(
         freeze,
         seen=freeze.seen | new,
@@ -97,11 +101,17 @@ def decided(freeze: Freeze, look: Look, options: Options) -> Decision:
         complete_since=since if taken else None,
     )
     if taken:
-        doubt = any(_is_in_doubt(each, freeze, look) for each in counted)
+        rounding = ROUNDING_SECONDS if moment(counted) else 0.0
+        doubt = any(_is_in_doubt(each, freeze, look, rounding) for each in counted)
         wait = options.thaw_after + (DOUBT_SECONDS if doubt else 0.0)
         if look.now - since >= wait:
             return Decision(known, ALL_TAKEN)
     return Decision(known, NOTHING_COMES if _over(look.now - progress, options.thaw_latest) else "")
+
+
+def stands(snapshots: Sequence[Snapshot | None]) -> frozenset[str]:
+    """Return the ids of the snapshots that a VM's disks stand on."""
+    return frozenset(each.global_id for each in snapshots if each)
 
 
 def moment(snapshots: Sequence[Snapshot | None]) -> str:
@@ -126,10 +136,16 @@ def _counted(freeze: Freeze, look: Look) -> list[Snapshot]:
     ]
 
 
-def _is_in_doubt(snapshot: Snapshot, freeze: Freeze, look: Look) -> bool:
-    """Return whether a snapshot may be older than this freeze, by StorPool's time of it."""
+def _is_in_doubt(snapshot: Snapshot, freeze: Freeze, look: Look, rounding: float) -> bool:
+    """Return whether a snapshot may be older than this freeze.
+
+    One that came while it was looked at is not, whatever clocks say. Of one group, all would be:
+    only those that were taken one by one can be of two actions that follow each other at once.
+    """
+    if snapshot.global_id not in (freeze.first or ()):
+        return False
     begun = look.time - (look.now - freeze.since)
     if freeze.thawed_at is None or abs(begun - freeze.thawed_at) > BLIND_SECONDS:
         return True
-    early = snapshot.created_at < freeze.thawed_at - ROUNDING_SECONDS
+    early = snapshot.created_at < freeze.thawed_at - rounding
     return early or snapshot.created_at > look.time + ROUNDING_SECONDS

@@ -28,6 +28,10 @@ class Uevents:
         """Return the descriptor to wait on."""
         return self._socket.fileno()
 
+    def close(self) -> None:
+        """Let go of it."""
+        self._socket.close()
+
     def resized(self) -> bool:
         """Read all that has come; return whether a device has, or may have, another size."""
         found = False

@@ -89,6 +89,23 @@ def test_a_doubt_costs_seconds(freeze: Freeze) -> None:
     assert why(freeze, *looks) == ["", "", thaw.ALL_TAKEN]
 
 
+def test_two_actions_that_follow_each_other_at_once() -> None:
+    """A snapshot of the last second before the freeze is a doubt, unless all are of one group."""
+    before = [Snapshot(f"a.b.{each}", EPOCH - 1.2) for each in (1, 2)]
+    new = Snapshot("a.b.3", EPOCH)
+    looks = [look(*before, at=0.0), look(new, before[1], at=0.4), look(new, before[1], at=5.3)]
+    assert why(BEGUN, *looks) == ["", "", ""]
+    done = look(new, Snapshot("a.b.4", EPOCH + 5), at=5.35)
+    assert why(BEGUN, *looks, done) == ["", "", "", thaw.ALL_TAKEN]
+
+
+def test_what_comes_while_it_is_looked_at_is_no_doubt() -> None:
+    """Whatever the clocks say, and whether anybody saw the freeze begin."""
+    freeze = replace(BEGUN, thawed_at=None)
+    late = Snapshot("a.b.2", EPOCH - 20)
+    assert why(freeze, look(taken(1, 0.0), at=0.0), look(late)) == ["", thaw.ALL_TAKEN]
+
+
 def test_clocks_that_differ() -> None:
     """StorPool's clock is before or behind by seconds: a doubt; by minutes: it does not count."""
     for skew in (-20, 20):
