@@ -6,6 +6,7 @@ any POST after a reset connection, also a create that may have taken effect.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import http.client
 import importlib
@@ -21,6 +22,7 @@ from storpool_ovirt.cluster import replies, ways, wire
 # What is asked of all clusters at once to hear whether each of them answers: the smallest of the
 # queries that others send so (CloudStack's plugin and OpenNebula's add-on of StorPool).
 ALL_CLUSTERS = "AllClusters/VolumeTemplatesStatus"
+_LOADING = _thread.allocate_lock()  # threading's own is that one, but would be loaded for it
 
 
 def load() -> types.ModuleType:
@@ -31,16 +33,17 @@ def load() -> types.ModuleType:
     A stand-in loads the real one at first use, so the binding stays whole for whoever shares this
     process. The binding also greets on stderr when simplejson is absent; Engine would read that.
     """
-    if "storpool.spapi" not in sys.modules and "confget" not in sys.modules:
-        stand_in = types.ModuleType("confget")
-        stand_in.__getattr__ = lambda name: getattr(importlib.import_module("confget"), name)  # type: ignore[method-assign]
-        sys.modules["confget"] = stand_in
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):
-                importlib.import_module("storpool.spapi")
-        finally:
-            del sys.modules["confget"]
-    return importlib.import_module("storpool.spapi")
+    with _LOADING:  # a client loads it with its first call, and a process may have several
+        if "storpool.spapi" not in sys.modules and "confget" not in sys.modules:
+            stand_in = types.ModuleType("confget")
+            stand_in.__getattr__ = lambda name: getattr(importlib.import_module("confget"), name)  # type: ignore[method-assign]
+            sys.modules["confget"] = stand_in
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):
+                    importlib.import_module("storpool.spapi")
+            finally:
+                del sys.modules["confget"]
+        return importlib.import_module("storpool.spapi")
 
 
 def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:

@@ -6,7 +6,7 @@ first try may have made.
 
 from __future__ import annotations
 
-import http.client
+import functools
 import itertools
 import random
 import re
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
-from storpool_ovirt.cluster import binding, freshness, replies, ways, wire
+from storpool_ovirt.cluster import freshness, replies, ways, wire
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.limits import LIMITS, Limits
 
@@ -49,7 +49,11 @@ class Tally:
 
 
 class Calls:
-    """The way of one process to one cluster; `limits` are those of the program."""
+    """The way of one process to one cluster; `limits` are those of the program.
+
+    The binding and what it stands on are loaded by the first call: a third of the time of a verb
+    that makes none.
+    """
 
     def __init__(
         self,
@@ -67,11 +71,21 @@ class Calls:
         self.tally = Tally()
         self._freshness = freshness.Freshness(compares=not settings.multicluster)
         self._patience_seconds = limits.retry_seconds  # how long failures are tried over
-        self._binding = binding.load()
-        self._api = binding.over_wire(self._binding, settings)
         self._pin_is_proven = False
         # Without a pin, or without several clusters, there is but one way
         self._way_is_known = not (settings.multicluster and settings.cluster_id)
+
+    @functools.cached_property
+    def _binding(self) -> Any:
+        from storpool_ovirt.cluster import binding
+
+        return binding.load()
+
+    @functools.cached_property
+    def _api(self) -> Any:
+        from storpool_ovirt.cluster import binding
+
+        return binding.over_wire(self._binding, self._settings)
 
     @property
     def address(self) -> str:
@@ -159,6 +173,8 @@ class Calls:
     def _ask_once(
         self, kind: str, method: str, name: str, args: tuple[object, ...], seconds: float
     ) -> Any:
+        import http.client
+
         self.tally.calls += 1
         pinned = self._settings.cluster_id
         call = getattr(self._api, method)

@@ -3,18 +3,21 @@ its last byte.
 
 What is limited here is the whole of each: a name server that is silent, an address of a name that
 drops what comes, a peer that sends a byte now and then. `http.client` alone limits each read, and
-the resolver not at all.
+the resolver not at all. It is loaded for the first request: who only resolves a name, as for
+PostgreSQL, is spared it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import http.client
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import http.client
 
 # glibc asks the second name server after 5 s (resolv.conf(5), `timeout`).
 RESOLVE_SECONDS = 8.0
@@ -64,6 +67,8 @@ class Wire:
         Raises UnknownName or Unreachable when nothing was sent; any other OSError, and what
         `http.client` raises, when it may have taken effect.
         """
+        import http.client
+
         end = time.monotonic() + seconds
         connection = http.client.HTTPConnection(self._host, self._port)
         connection.sock = self._connected(end)
@@ -110,6 +115,8 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
     Raises OSError where it is longer than any of StorPool's.
     """
+    import http.client
+
     pieces: list[bytes] = []
     length = 0
     while True:

@@ -191,6 +191,23 @@ assert sys.modules.get("confget") is None and sys.modules.get("pyparsing") is No
     assert done.stderr == "", "the binding's greeting must not reach Engine"
 
 
+def test_a_verb_that_asks_storpool_nothing_loads_nothing_for_it() -> None:
+    """A guest is frozen while a verb starts that only answers what another one has made."""
+    code = """
+import sys
+import storpool_ovirt.engine.adapter
+from storpool_ovirt import config, deadline
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import disks, mapping
+from storpool_ovirt.secret import Secret
+api.Client(config.Api("127.0.0.1", 81, Secret("4711")), deadline.Deadline(1.0))
+for name in ("storpool.spapi", "http.client", "ssl", "email"):
+    assert name not in sys.modules, name
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_hook_that_asks_root_needs_little() -> None:
     """Who has no token needs nothing that talks to StorPool, and nothing that loads slowly."""
     code = """
