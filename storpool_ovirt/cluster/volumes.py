@@ -68,7 +68,8 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
     order of `members`.
 
     A member is a volume's global id and the plan of its snapshot. Raises Conflict when a name
-    belongs to something else, NotFound when a volume is missing.
+    belongs to something else, NotFound when a volume is missing. That StorPool makes all or none is
+    its own word; where it made some all the same (Conflict, or its error), they are there.
     """
     for _, plan in members:
         names.check_length(plan.name, plan.tags)
@@ -82,6 +83,13 @@ def group_snapshot(client: api.Client, members: Sequence[tuple[str, Plan]]) -> l
 
     def post() -> list[str]:
         made = client.group_snapshot(body, what)
+        missing = [plan.name for volume_id, plan in members if volume_id not in made]
+        if missing:
+            raise errors.Conflict(
+                f"the group of {what}",
+                f"was made without {', '.join(missing)}",
+                "not all of it is of one moment; try again",
+            )
         return [made[volume_id] for volume_id, _ in members]
 
     taken = errors.Conflict(what, "exists in part, or as something else", "choose another id")

@@ -7,11 +7,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
+class Part(NamedTuple):
+    """A statement that takes effect together with another one, which may read what it returns by
+    its name."""
+
+    name: str
+    sql: str
+    args: tuple[object, ...] = ()
+
+
 class Change(NamedTuple):
-    """A statement that changes rows, and its arguments."""
+    """A statement that changes rows, its arguments, and the parts that stand before it."""
 
     sql: str
     args: tuple[object, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    def after(self, *parts: Part) -> Change:
+        """Return this change with these parts before its own."""
+        return self._replace(parts=(*parts, *self.parts))
+
+    def whole(self) -> tuple[str, tuple[object, ...]]:
+        """Return the one statement that all of it is, and its arguments."""
+        first = ", ".join(f"{part.name} AS ({part.sql})" for part in self.parts)
+        args = [each for part in self.parts for each in part.args]
+        return (f"WITH {first} {self.sql}" if first else self.sql), (*args, *self.args)
 
 
 def completed(uuid: str, global_id: str) -> Change:

@@ -82,7 +82,7 @@ def begun(work: tree.Work, node: mapping.Node, plan: Plan) -> Iterator[None]:
     Where StorPool says a clear no the intent is taken back; it stays where nobody knows what was
     made.
     """
-    work.mapping.plan(node, _written(work, node, plan))
+    work.mapping.plan(node, written(work, node, plan))
     with _forgotten_when_refused(work, node):
         yield
 
@@ -92,16 +92,16 @@ def make_disk(work: tree.Work, node: mapping.Node, plan: Plan) -> None:
 
     Raises Conflict where the id was used for another one.
     """
-    there = work.mapping.plan(node, _written(work, node, plan))
+    there = work.mapping.plan(node, written(work, node, plan))
     claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
     if there is not None and there.pending:
         recovery.settle_disk(work, node.uuid, node.uuid, again=True)
-        there = work.mapping.plan(node, _written(work, node, plan))
+        there = work.mapping.plan(node, written(work, node, plan))
     if there is not None:
         _check_repeat(there, node)
         ownership.proved(work, there)
         if claimed:
-            work.mapping.begin_again(there, _written(work, there, plan))
+            work.mapping.begin_again(there, written(work, there, plan))
         return
     with _forgotten_when_refused(work, node):
         try:
@@ -151,7 +151,7 @@ def _forgotten_when_refused(work: tree.Work, node: mapping.Node) -> Iterator[Non
         raise
 
 
-def _written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
+def written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
     """Return what the journal gets of what is to be made."""
     return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
 

@@ -7,7 +7,7 @@ there; they are made and migrated here, under a lock.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -162,19 +162,34 @@ class Session:
 
         False when another holds it and does not end in time.
         """
-        import psycopg2.errors
-
         function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
-        taken = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
-        try:
-            self.rows(f"SELECT {function}(%s)", lock_key(name), through=taken)
-        except taken:
-            return False
-        return True
+        return self._is_taken(f"SELECT {function}(%s)", lock_key(name))
+
+    def lock_all(self, names: Sequence[str]) -> bool:
+        """Take the locks of these names as `lock` does, in this order.
+
+        False when another holds one of them; those before it are held then.
+        """
+        keys = [lock_key(name) for name in names]
+        return self._is_taken("SELECT pg_advisory_lock(key) FROM unnest(%s) AS key", keys)
+
+    def try_lock(self, name: str) -> bool:
+        """Take the lock of this name if nobody has it."""
+        return bool(self.rows("SELECT pg_try_advisory_lock(%s)", lock_key(name))[0][0])
 
     def unlock(self, name: str) -> None:
         """Give a lock back before the connection ends: for a program that works on many disks."""
         self.rows("SELECT pg_advisory_unlock(%s)", lock_key(name))
+
+    def _is_taken(self, sql: str, *args: object) -> bool:
+        import psycopg2.errors
+
+        others = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
+        try:
+            self.rows(sql, *args, through=others)
+        except others:
+            return False
+        return True
 
     def rows(
         self, sql: str, *args: object, through: tuple[type[Exception], ...] = ()

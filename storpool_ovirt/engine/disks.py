@@ -20,6 +20,7 @@ from storpool_ovirt.engine import (
     removal,
     reverts,
     shareable,
+    snapshots,
     tree,
 )
 
@@ -44,17 +45,9 @@ def clone(work: tree.Work, source: str, uuid: str) -> None:
 
 
 def snapshot(work: tree.Work, volume: str) -> str:
-    """Freeze the volume as it is now and return the new snapshot's id."""
-    origin = tree.checked(work, recovery.locked(work, volume))
-    _check_volume(origin, "be snapshotted")
-    there = _proved_now(work, origin)
-    node = creation.new_snapshot(origin._replace(size_bytes=there.size_bytes))
-    plan = creation.plan(work, node)
-    with creation.begun(work, node, plan):
-        global_id = volumes.snapshot(work.client, there.global_id, plan)
-    work.mapping.complete(node.uuid, global_id)
-    work.log.line("snapshot_created", snapshot=node.uuid, global_id=global_id, volume=volume)
-    return node.uuid
+    """Freeze the volume as it is now, with the other disks of its running VM at the same moment
+    (`snapshots.py`), and return the new snapshot's id."""
+    return snapshots.taken(work, volume)
 
 
 def preview(work: tree.Work, snapshot: str) -> str:
@@ -90,9 +83,9 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
     if node.uuid == node.root and node.active not in (None, uuid):
         node = tree.known(work, str(node.active))
     tree.checked(work, node)
-    _check_volume(node, "grow")
+    tree.check_volume(node, "grow")
     _check_growth(node, node.size_bytes, size_bytes)
-    there = _proved_now(work, node)
+    there = ownership.proved_now(work, node)
     _check_growth(node, there.size_bytes, size_bytes)
     node = tree.found_as(node, there)
     work.mapping.begin_growth(node, size_bytes)
@@ -226,16 +219,9 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
 def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:
     """Return the row of what is copied with its object's global id of now, and as large as a copy
     of it has to be: it may have been grown by hand."""
-    there = _proved_now(work, origin)
+    there = ownership.proved_now(work, origin)
     size_bytes = max(origin.size_bytes, there.size_bytes)
     return tree.found_as(origin, there)._replace(size_bytes=size_bytes)
-
-
-def _proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
-    """Return what is about to be changed or copied, ours as of now: it may have been handed over a
-    moment ago."""
-    work.client.be_current()
-    return ownership.proved(work, node)
 
 
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:
@@ -257,8 +243,3 @@ def _check_growth(node: mapping.Node, has_bytes: int, size_bytes: int) -> None:
             f"has {has_bytes / sizes.GIB:g} GiB, {size_bytes // sizes.GIB} GiB would cut data off",
             "a volume cannot shrink",
         )
-
-
-def _check_volume(node: mapping.Node, what: str) -> None:
-    if node.kind != "volume":
-        raise errors.Conflict(f"{node.kind} {node.uuid}", f"cannot {what}", "only a volume can")

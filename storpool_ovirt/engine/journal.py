@@ -10,14 +10,15 @@ code 0). `operations.py` draws the states of a row.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storpool_ovirt import errors
 from storpool_ovirt.engine import changes, intent, operations, process
+from storpool_ovirt.engine.changes import Change, Part
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine import database
-    from storpool_ovirt.engine.changes import Change
     from storpool_ovirt.engine.intent import Intent
     from storpool_ovirt.engine.operations import Operation
 
@@ -59,9 +60,11 @@ _SELECT = f"""
     FROM storpool_ovirt.operation"""
 _INSERT = f"""
     INSERT INTO storpool_ovirt.operation
-        (correlation_id, verb, arguments, kind, disk, node, plan, process, incarnation, until)
-    SELECT %s, %s, %s::text[], %s, %s::uuid, %s::uuid, %s::jsonb, %s, {INCARNATION},
-        clock_timestamp() + make_interval(secs => %s)"""
+        (correlation_id, verb, arguments, kind, disk, node, plan, state, process, incarnation,
+        until)
+    SELECT %s, %s, %s::text[], each.kind, each.disk, each.node, each.plan::jsonb, %s, %s,
+        {INCARNATION}, clock_timestamp() + make_interval(secs => %s)
+    FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[]) AS each (kind, disk, node, plan)"""
 
 
 class Caller(NamedTuple):
@@ -73,10 +76,17 @@ class Caller(NamedTuple):
 
 
 class OwnOperation(NamedTuple):
-    """The operation of this process."""
+    """The operation of this process; `others` are its entries on other disks, where it makes
+    something of several."""
 
     id: int
     intent: Intent
+    others: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> list[int]:
+        """All of its entries."""
+        return [self.id, *self.others]
 
 
 class Journal:
@@ -100,48 +110,76 @@ class Journal:
         return incarnation.partition("/")[0]
 
     def begin(
-        self, aim: Intent, change: Change | None = None, *, only_if_changed: bool = False
+        self,
+        aim: Intent,
+        change: Change | None = None,
+        *,
+        only_if_changed: bool = False,
+        others: Sequence[Intent] = (),
+        state: str = operations.RUNNING,
     ) -> bool:
         """Write what is about to be done, carry out `change` with it, and return whether it was
         written.
 
-        `only_if_changed`: nothing is written when the change (with RETURNING) met no row.
+        `only_if_changed`: nothing is written when the change (with RETURNING) met no row. `others`
+        are done together with it, on other disks: each has an entry, so that whoever comes after
+        finds it there. `state`: DONE where the change is all that there is to do.
         """
-        first = f"WITH change AS ({change.sql})" if change else ""
-        where = "WHERE EXISTS (SELECT FROM change)" if only_if_changed else ""
-        rows = self._session.rows(
-            f"{first} {_INSERT} {where} RETURNING id",
-            *(change.args if change else ()),
-            self.caller.correlation_id,
-            self.caller.verb,
-            list(self.caller.arguments),
-            aim.kind,
-            aim.disk,
-            aim.node,
-            json.dumps(aim.plan),
-            str(process.own()),
-            self._session.deadline.remaining(),
+        aims = (aim, *others)
+        entries = Change(
+            f"{_INSERT} {'WHERE EXISTS (SELECT FROM change)' if only_if_changed else ''}"
+            " RETURNING node::text, id",
+            (
+                self.caller.correlation_id,
+                self.caller.verb,
+                list(self.caller.arguments),
+                state,
+                str(process.own()),
+                self._session.deadline.remaining(),
+                [each.kind for each in aims],
+                [each.disk for each in aims],
+                [each.node for each in aims],
+                [json.dumps(each.plan) for each in aims],
+            ),
         )
-        if rows:
-            self.own = OwnOperation(rows[0][0], aim)
-        return bool(rows)
+        if change is not None:
+            entries = entries.after(*change.parts, Part("change", change.sql, change.args))
+        sql, args = entries.whole()
+        ids = dict(self._session.rows(sql, *args))
+        if not ids:
+            return False
+        own = ids.pop(aim.node)
+        self.own = OwnOperation(own, aim, tuple(sorted(ids.values())))
+        return True
 
     def finish(self, change: Change) -> None:
-        """Write that our operation is done, together with its result in the mapping."""
-        self._with(change, "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s")
+        """Write that our operation is done, together with its result in the mapping.
+
+        Its answer is of its own disk alone: nothing is open on the others any more.
+        """
+        own = self.own
+        if own is not None and own.others:
+            gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
+            change = change.after(Part("gone", gone, (list(own.others),)))
+        done = "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s"
+        self._with(change, done, own.id if own is not None else None)
+        if own is not None:
+            self.own = own._replace(others=())
 
     def give_up(self, change: Change) -> None:
         """Write that our operation is over without a result.
 
         A request of it may still take effect.
         """
-        self._with(change, "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = %s")
+        undone = "UPDATE storpool_ovirt.operation SET state = 'undone' WHERE id = ANY (%s)"
+        self._with(change, undone, self.own.ids if self.own is not None else None)
         self.own = None
 
     def take_back(self, change: Change) -> None:
         """Forget our operation, which has had no effect, together with what was planned in the
         mapping."""
-        self._with(change, "DELETE FROM storpool_ovirt.operation WHERE id = %s")
+        gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
+        self._with(change, gone, self.own.ids if self.own is not None else None)
         self.own = None
 
     def claim_again(self, note: str) -> None:
@@ -179,18 +217,18 @@ class Journal:
         """Write how our operation ended, when it did not end well: FAILED or UNDELIVERED."""
         if self.own is not None:
             self._session.rows(
-                "UPDATE storpool_ovirt.operation SET state = %s, note = %s WHERE id = %s",
+                "UPDATE storpool_ovirt.operation SET state = %s, note = %s WHERE id = ANY (%s)",
                 state,
                 note,
-                self.own.id,
+                self.own.ids,
             )
 
     def of_disk(self, disk: str) -> list[Operation]:
         """Return the operations of others that are open on a disk, or were taken back and may still
         come; oldest first."""
-        own = self.own.id if self.own else 0
+        own = self.own.ids if self.own else [0]
         return self._operations(
-            f"WHERE disk = %s AND id <> %s AND {PENDING} ORDER BY id", disk, own
+            f"WHERE disk = %s AND id <> ALL (%s) AND {PENDING} ORDER BY id", disk, own
         )
 
     def all(self) -> list[Operation]:
@@ -261,11 +299,12 @@ class Journal:
             if not operation.is_alive():
                 self.close(operation, changes.unchanged())
 
-    def _with(self, change: Change, entry: str) -> None:
-        if self.own is None:
-            self._session.rows(change.sql, *change.args)
-            return
-        self._session.rows(f"WITH entry AS ({entry}) {change.sql}", self.own.id, *change.args)
+    def _with(self, change: Change, entry: str, own: int | list[int] | None) -> None:
+        """Write a change together with what becomes of our entry, where there is one."""
+        if own is not None:
+            change = change.after(Part("entry", entry, (own,)))
+        sql, args = change.whole()
+        self._session.rows(sql, *args)
 
     def _operations(self, where: str, *args: object) -> list[Operation]:
         return [self._read(*row) for row in self._session.rows(f"{_SELECT} {where}", *args)]

@@ -3,6 +3,7 @@ process."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from storpool_ovirt import errors, names
@@ -20,6 +21,16 @@ def hold(session: Session, disk: str, shared: bool = False) -> None:
     if not session.lock(disk, shared):
         seconds = min(database.LOCK_SECONDS, session.deadline.seconds)
         raise errors.Locked(f"disk {disk}", seconds, _holder(session, disk))
+
+
+def hold_all(session: Session, disks: Sequence[str]) -> None:
+    """Hold these disks as `hold` does, in this order: all who hold several take them in the same
+    one."""
+    if session.lock_all(disks):
+        return
+    seconds = min(database.LOCK_SECONDS, session.deadline.seconds)
+    busy = next((each for each in disks if not session.try_lock(each)), disks[-1])
+    raise errors.Locked(f"disk {busy}", seconds, _holder(session, busy))
 
 
 def _holder(session: Session, disk: str) -> str:

@@ -102,16 +102,20 @@ class Mapping:
 
     def node(self, uuid: str) -> Node | None:
         """Return the row of this id, whatever its state."""
-        return next(iter(self._nodes("WHERE uuid = %s", uuid)), None)
+        return next(iter(self.nodes("WHERE uuid = %s", uuid)), None)
 
     def tree(self, root: str) -> list[Node]:
         """Return all rows of a disk, oldest first."""
-        return self._nodes("WHERE root = %s ORDER BY created_at, uuid", root)
+        return self.nodes("WHERE root = %s ORDER BY created_at, uuid", root)
+
+    def nodes(self, where: str, *args: object) -> list[Node]:
+        """Return the rows that a condition, with what follows it, is met by."""
+        return [Node(*row) for row in self.session.rows(f"{SELECT_NODE} {where}", *args)]
 
     def newest_empty(self, besides: str) -> Node | None:
         """Return the newest volume, `besides` this one, that was made without a source and is
         there."""
-        found = self._nodes(
+        found = self.nodes(
             """
             WHERE kind = 'volume' AND state = 'live' AND source IS NULL AND uuid <> %s
             ORDER BY created_at DESC, uuid
@@ -138,6 +142,13 @@ class Mapping:
             wanted.setdefault(shared, True)
         for uuid in sorted(wanted):
             locks.hold(self.session, uuid, wanted[uuid])
+
+    def lock_all(self, roots: Sequence[str]) -> None:
+        """Hold these disks against all other operations, in the order of their ids.
+
+        Raises Locked when another operation on one of them does not end in time.
+        """
+        locks.hold_all(self.session, sorted(set(roots)))
 
     def share(self, root: str) -> None:
         """Hold a disk against changes only, until this mapping is closed. Raises Locked."""
@@ -258,11 +269,9 @@ class Mapping:
 
     def write(self, change: Change) -> None:
         """Write a change that is a part of a larger one, or only the mapping's own."""
-        self.session.rows(change.sql, *change.args)
+        sql, args = change.whole()
+        self.session.rows(sql, *args)
 
     def connect(self, uuid: str, root: str) -> None:
         """Write that a volume was described to a host, and that it is the one in use."""
         self.write(changes.connected(uuid, root))
-
-    def _nodes(self, where: str, *args: object) -> list[Node]:
-        return [Node(*row) for row in self.session.rows(f"{SELECT_NODE} {where}", *args)]

@@ -3,36 +3,50 @@
 begun -> made     all snapshots exist; one was answered, the others are `reserved`
    `---> failed   none is to be used: later verbs of the same action fail as well
 
-Engine asks for them one after the other. The first verb makes all, each later one claims the row
-that is reserved for its disk. What nobody claimed was never known to Engine.
+Engine asks for the disks one after the other. The first verb makes all snapshots, each later one
+claims the row that is reserved for its disk. What nobody claimed was never known to Engine.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from storpool_ovirt.engine import database
-from storpool_ovirt.engine.journal import INCARNATION
+from storpool_ovirt import errors, names
+from storpool_ovirt.engine import database, mapping
+from storpool_ovirt.engine.changes import Change, Part
+from storpool_ovirt.engine.journal import INCARNATION, PENDING
 
 BEGUN, MADE, FAILED = "begun", "made", "failed"
 # How long a reserved snapshot may be claimed, and how long a failure is that of the same action:
 # Engine asks for one disk right after the other.
 CLAIM_SECONDS = 60.0
+KEEP_DAYS = 1  # what is left of a moment without snapshots, for people
 
 _COLUMNS = f"""
-    moment.id, mark, key, action, vm, client, moment.state, volumes::text[], moment.note,
+    moment.id, mark, key, action, vm, client, moment.state, volumes::text[], told::text[],
+    moment.note,
     CASE WHEN isfinite(made_at)
         THEN greatest(0, extract(epoch FROM clock_timestamp() - made_at))::float
     END AS age_seconds,
     moment.incarnation = {INCARNATION} AS proved"""
+# What verbs of it have begun, and of which Engine may not have the answer.
+_OPEN = f"""
+    EXISTS (
+        SELECT FROM storpool_ovirt.operation
+        WHERE plan->'tags'->>'{names.TAG_MOMENT}' = mark AND {PENDING}
+    )"""
+_MARK_BYTES = 8
+_NODE_FIELDS = len(mapping.Node._fields)
 
 
 class Moment(NamedTuple):
     """One row. `key` is the correlation id, `action` the id that Engine gave the action, or "".
 
-    `volumes` are those whose snapshots it has; of one that failed: of which Engine was not told so
-    yet. `proved`: it was written in this very database, and did not come back with a backup. The
-    age is None where others have changed the time.
+    `volumes` are those whose snapshots it has, or was to have; `told` are those of a failed one of
+    which Engine was told so. `proved`: it was written in this very database, and did not come back
+    with a backup. The age is None where others have changed the time.
     """
 
     id: int
@@ -43,12 +57,276 @@ class Moment(NamedTuple):
     client: int | None
     state: str
     volumes: tuple[str, ...]
+    told: tuple[str, ...]
     note: str
     age_seconds: float | None
     proved: bool
+
+    def is_of(self, action: str) -> bool:
+        """Return whether it is of the action that goes on now, whose verbs have its key.
+
+        Where Engine's own id of the action is not known, the time has to tell: a client may use the
+        same correlation id again.
+        """
+        if action and self.action:
+            return action == self.action
+        is_young = self.age_seconds is not None and self.age_seconds <= CLAIM_SECONDS
+        return is_young and names.UUID.match(self.key) is not None
+
+
+class Place(NamedTuple):
+    """The snapshot of one volume in a moment: `snapshot` is its row, None where that is gone.
+
+    `is_whole`: all of the moment's snapshots are there, and none of its verbs has anything open.
+    """
+
+    moment: Moment
+    snapshot: mapping.Node | None
+    is_whole: bool
+
+    def has_to_say(self, volume: str) -> bool:
+        """Return whether it has anything to say to the verb of this volume yet: a snapshot that
+        nobody claimed, or that it failed."""
+        if self.moment.state != MADE:
+            return volume not in self.moment.told
+        return self.snapshot is not None and self.snapshot.reserved
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its snapshots may be claimed.
+
+        Engine's verbs come one after the other: where an earlier one did not end well, Engine knows
+        nothing of it.
+        """
+        return self.moment.state == MADE and self.is_whole and self.moment.proved
+
+
+def thought_of(key: str, vm: str, volumes: tuple[str, ...], **facts: Any) -> Moment:
+    """Return a moment that has no row yet."""
+    mark = os.urandom(_MARK_BYTES).hex()
+    return Moment(0, mark, key, "", vm, None, BEGUN, volumes, (), "", 0.0, True)._replace(**facts)
 
 
 def all(session: database.Session) -> list[Moment]:  # noqa: A001  moments.all, as journal.all
     """Return every row, oldest first."""
     rows = session.rows(f"SELECT {_COLUMNS} FROM storpool_ovirt.moment ORDER BY id")
-    return [Moment(*row)._replace(volumes=tuple(row[7])) for row in rows]
+    return [_read(row) for row in rows]
+
+
+def place(there: mapping.Mapping, key: str, volume: str) -> tuple[mapping.Node, Place | None]:
+    """Return the row of a volume, and its place in the newest moment of this key, if there is one.
+
+    Raises NotFound.
+    """
+    rows = there.session.rows(
+        f"""
+        SELECT node.*, made.*, taken.*
+        FROM ({mapping.SELECT_NODE} WHERE uuid = %s) AS node
+        LEFT JOIN LATERAL (
+            SELECT {_COLUMNS},
+                NOT {_OPEN} AND cardinality(volumes) = (
+                    SELECT count(*) FROM storpool_ovirt.node AS each
+                    WHERE each.moment = moment.id AND each.state = 'live'
+                ) AS is_whole
+            FROM storpool_ovirt.moment
+            WHERE key = %s AND %s::uuid = ANY (volumes)
+            ORDER BY id DESC
+            LIMIT 1
+        ) AS made ON true
+        LEFT JOIN LATERAL (
+            {mapping.SELECT_NODE} WHERE node.moment = made.id AND node.source = %s
+        ) AS taken ON true
+        """,
+        volume,
+        key,
+        volume,
+        volume,
+    )
+    if not rows:
+        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
+    row = rows[0]
+    node, rest = mapping.Node(*row[:_NODE_FIELDS]), row[_NODE_FIELDS:]
+    if rest[0] is None:
+        return node, None
+    fields = len(Moment._fields)
+    snapshot = mapping.Node(*rest[fields + 1 :]) if rest[fields + 1] is not None else None
+    return node, Place(_read(rest[:fields]), snapshot, rest[fields])
+
+
+def failed(session: database.Session, moment: Moment, volume: str) -> Moment | None:
+    """Return the newest moment of the same key, and VM or one of its volumes, that did not come
+    about; None where there is none, or where Engine was told so of `volume` already."""
+    rows = session.rows(
+        f"""
+        SELECT {_COLUMNS} FROM storpool_ovirt.moment
+        WHERE key = %s AND moment.state <> 'made' AND (vm = %s OR volumes && %s::uuid[])
+            AND %s::uuid <> ALL (told)
+        ORDER BY id DESC
+        LIMIT 1
+        """,
+        moment.key,
+        moment.vm,
+        list(moment.volumes),
+        volume,
+    )
+    return next(map(_read, rows), None)
+
+
+def refuse(session: database.Session, moment: Moment, volume: str, why: str) -> None:
+    """Write that a moment has failed, and that Engine is told so of this volume."""
+    session.rows(
+        """
+        UPDATE storpool_ovirt.moment SET
+            note = CASE state WHEN 'failed' THEN note ELSE %s END,
+            state = 'failed', told = array_append(told, %s::uuid)
+        WHERE id = %s
+        """,
+        why,
+        volume,
+        moment.id,
+    )
+
+
+def remember_failure(session: database.Session, moment: Moment, why: str) -> None:
+    """Write that what was asked for has failed, and that Engine is told so of the first of its
+    volumes.
+
+    It was begun, and has a row then, or not.
+    """
+    session.rows(
+        f"""
+        WITH known AS (
+            UPDATE storpool_ovirt.moment SET state = 'failed', note = %s, told = %s::uuid[]
+            WHERE mark = %s
+            RETURNING 1
+        )
+        INSERT INTO storpool_ovirt.moment
+            (mark, key, action, vm, client, state, volumes, told, note, incarnation)
+        SELECT %s, %s, %s, %s, %s, 'failed', %s::uuid[], %s::uuid[], %s, {INCARNATION}
+        WHERE NOT EXISTS (SELECT FROM known)
+        """,
+        why,
+        list(moment.volumes[:1]),
+        moment.mark,
+        moment.mark,
+        moment.key,
+        moment.action,
+        moment.vm,
+        moment.client,
+        list(moment.volumes),
+        list(moment.volumes[:1]),
+        why,
+    )
+
+
+def begun(moment: Moment, snapshots: Sequence[mapping.Node], correlation_id: str) -> Change:
+    """Return the change: a moment is about to be, with these snapshots; the first is answered, the
+    others are reserved."""
+    row = Part(
+        "made",
+        f"""
+        INSERT INTO storpool_ovirt.moment
+            (mark, key, action, vm, client, state, volumes, note, incarnation)
+        VALUES (%s, %s, %s, %s, %s, 'begun', %s::uuid[], %s, {INCARNATION})
+        RETURNING id
+        """,
+        (
+            moment.mark,
+            moment.key,
+            moment.action,
+            moment.vm,
+            moment.client,
+            list(moment.volumes),
+            moment.note,
+        ),
+    )
+    return Change(
+        """
+        INSERT INTO storpool_ovirt.node
+            (uuid, kind, root, source, size_bytes, state, correlation_id, moment, reserved)
+        SELECT uuid, 'snapshot', root, source, size_bytes, 'planned', %s, made.id, uuid <> %s
+        FROM made, unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[])
+            AS each (uuid, root, source, size_bytes)
+        """,
+        (
+            correlation_id,
+            snapshots[0].uuid,
+            [each.uuid for each in snapshots],
+            [each.root for each in snapshots],
+            [each.source for each in snapshots],
+            [each.size_bytes for each in snapshots],
+        ),
+        (row,),
+    )
+
+
+def made(mark: str, snapshots: Sequence[str], global_ids: Sequence[str]) -> Change:
+    """Return the change: all snapshots of a moment exist, each under its global id."""
+    state = "UPDATE storpool_ovirt.moment SET state = 'made' WHERE mark = %s"
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET state = 'live', global_id = each.global_id
+        FROM unnest(%s::uuid[], %s::text[]) AS each (uuid, global_id)
+        WHERE node.uuid = each.uuid
+        """,
+        (list(snapshots), list(global_ids)),
+        (Part("made", state, (mark,)),),
+    )
+
+
+def claimed(snapshot: mapping.Node) -> Change:
+    """Return the change: a verb answers this reserved snapshot. It has RETURNING."""
+    return Change(
+        """
+        UPDATE storpool_ovirt.node SET reserved = false
+        WHERE uuid = %s AND reserved AND state = 'live'
+        RETURNING 1
+        """,
+        (snapshot.uuid,),
+    )
+
+
+def left_over(there: mapping.Mapping, moment: Moment) -> list[mapping.Node]:
+    """Return the snapshots that older moments of the same VM left on the disks of this one, and of
+    which nobody outside knows; forget moments that have none any more.
+
+    An action is over when the VM's next one has begun. What came back with a backup may be known by
+    now, and what something was made from, or a host asked for, is.
+    """
+    rows = there.session.rows(
+        f"""
+        WITH over AS (
+            DELETE FROM storpool_ovirt.moment
+            WHERE vm IN (%s, '') AND made_at < clock_timestamp() - make_interval(days => %s)
+                AND NOT EXISTS (
+                    SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id
+                )
+        )
+        {mapping.SELECT_NODE}
+        WHERE reserved AND kind = 'snapshot' AND state = 'live' AND NOT connected
+            AND root IN (
+                SELECT root FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[])
+            )
+            AND moment IN (
+                SELECT id FROM storpool_ovirt.moment AS older
+                WHERE older.mark <> %s AND older.vm = %s AND older.incarnation = {INCARNATION}
+            )
+            AND NOT EXISTS (
+                SELECT FROM storpool_ovirt.node AS made WHERE made.source = node.uuid
+            )
+            AND NOT EXISTS (
+                SELECT FROM storpool_ovirt.operation WHERE operation.node = node.uuid
+            )
+        """,
+        moment.vm,
+        KEEP_DAYS,
+        list(moment.volumes),
+        moment.mark,
+        moment.vm,
+    )
+    return [mapping.Node(*row) for row in rows]
+
+
+def _read(row: Sequence[Any]) -> Moment:
+    moment = Moment(*row)
+    return moment._replace(volumes=tuple(moment.volumes), told=tuple(moment.told))

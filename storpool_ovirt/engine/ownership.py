@@ -39,7 +39,14 @@ def proved(work: tree.Work, node: mapping.Node) -> api.Volume:
         _check_not_replaced(work, node)
         _check_is_its_cluster(work, node)
         raise
-    return _checked(work, node, there)
+    return checked(work, node, there)
+
+
+def proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
+    """Return what is about to be changed or copied, ours as of now: it may have been handed over a
+    moment ago."""
+    work.client.be_current()
+    return proved(work, node)
 
 
 def proved_all(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[tuple[mapping.Node, str]]:
@@ -108,7 +115,8 @@ def clusters_shown(work: tree.Work) -> set[str]:
     }
 
 
-def _checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:
+def checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:
+    """Return what was read as a node's object, if it is that; raise as `proved` does."""
     if there.dying or there.global_id != node.global_id or reverts.is_another(there, node):
         # Found by its name, which is the id that ours had; or that id is of another one by now.
         found = reverts.found_again(work, node)
@@ -245,7 +253,7 @@ def _there(
         there = listed.get((node.kind, node.global_id))
         if there is None:  # not in the list, or there is none: asked for by its id
             return proved(work, node).global_id
-        return _checked(work, node, there).global_id
+        return checked(work, node, there).global_id
     except errors.NotFound:
         return None
 

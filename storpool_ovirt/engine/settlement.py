@@ -108,13 +108,14 @@ def is_known(nodes: Sequence[mapping.Node], operation: Operation, named: str | N
     """Return whether Engine knows what an operation made, all the same.
 
     Whoever names an object, or has described it to a host, knows it; a disk is known by whoever
-    knows anything of it.
+    knows anything of it. What is only reserved is known to nobody.
     """
     if named is not None and operation.node in (named, operation.disk):
         return True
     own = [node for node in nodes if node.uuid == operation.node]
     return any(node.connected for node in own) or (
-        operation.node == operation.disk and len(nodes) > len(own)
+        operation.node == operation.disk
+        and any(node.uuid != operation.disk and not node.reserved for node in nodes)
     )
 
 

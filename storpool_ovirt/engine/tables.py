@@ -111,6 +111,7 @@ ADDITIONS = (
         client integer,
         state text NOT NULL CHECK (state IN ('begun', 'made', 'failed')),
         volumes uuid[] NOT NULL,
+        told uuid[] NOT NULL DEFAULT '{}',
         note text NOT NULL DEFAULT '',
         incarnation text NOT NULL,
         made_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -124,7 +125,9 @@ ADDITIONS = (
     COMMENT ON COLUMN storpool_ovirt.moment.action IS
         'the id that Engine gave its action, where that is asked for (sp_snapshot_key)';
     COMMENT ON COLUMN storpool_ovirt.moment.volumes IS
-        'whose snapshots it has; of one that failed: of which Engine was not told so yet';
+        'whose snapshots it has, or was to have';
+    COMMENT ON COLUMN storpool_ovirt.moment.told IS
+        'of one that failed: those of which Engine was told so';
     ALTER TABLE storpool_ovirt.node
         ADD COLUMN IF NOT EXISTS moment bigint,
         ADD COLUMN IF NOT EXISTS reserved boolean NOT NULL DEFAULT false;

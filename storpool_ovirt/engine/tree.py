@@ -65,6 +65,12 @@ def checked(work: Work, node: mapping.Node) -> mapping.Node:
     return node
 
 
+def check_volume(node: mapping.Node, what: str) -> None:
+    """Raise Conflict for a node that is no volume; `what` is what only a volume can."""
+    if node.kind != "volume":
+        raise errors.Conflict(f"{node.kind} {node.uuid}", f"cannot {what}", "only a volume can")
+
+
 def global_id(node: mapping.Node) -> str:
     """Return the global id of a node's object; raise Conflict when none was ever seen."""
     if node.global_id is None:

@@ -30,10 +30,13 @@ from storpool_ovirt.engine import (
     disks,
     journal,
     mapping,
+    members,
+    moments,
     ownership,
     recovery,
     removal,
     settlement,
+    snapshots,
     tree,
 )
 from storpool_ovirt.log import Log
@@ -54,7 +57,19 @@ VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says o
 
 _MORTAL = frozenset(
     module.__file__
-    for module in (disks, creation, recovery, settlement, removal, ownership, volumes, attachments)
+    for module in (
+        disks,
+        snapshots,
+        members,
+        moments,
+        creation,
+        recovery,
+        settlement,
+        removal,
+        ownership,
+        volumes,
+        attachments,
+    )
 )
 _ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
