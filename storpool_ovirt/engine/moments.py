@@ -191,13 +191,21 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
     """Write that what was asked for has failed, and that Engine is told so of the first of its
     volumes.
 
-    It was begun, and has a row then, or not.
+    It was begun, and has a row then, or not; or another verb has made it, and this one could not
+    come to claim its part.
     """
+    volume = moment.volumes[0]
     session.rows(
         f"""
         WITH known AS (
-            UPDATE storpool_ovirt.moment SET state = 'failed', note = %s, told = %s::uuid[]
-            WHERE mark = %s
+            UPDATE storpool_ovirt.moment
+            SET state = 'failed', note = %s, told = array_append(told, %s::uuid)
+            WHERE mark = %s OR state = 'made' AND key = %s
+                AND (action <> '' OR made_at > clock_timestamp() - make_interval(secs => %s))
+                AND EXISTS (
+                    SELECT FROM storpool_ovirt.node
+                    WHERE node.moment = moment.id AND source = %s AND reserved
+                )
             RETURNING 1
         )
         INSERT INTO storpool_ovirt.moment
@@ -206,15 +214,18 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         WHERE NOT EXISTS (SELECT FROM known)
         """,
         why,
-        list(moment.volumes[:1]),
+        volume,
         moment.mark,
+        moment.key,
+        CLAIM_SECONDS,
+        volume,
         moment.mark,
         moment.key,
         moment.action,
         moment.vm,
         moment.client,
         list(moment.volumes),
-        list(moment.volumes[:1]),
+        [volume],
         why,
     )
 
