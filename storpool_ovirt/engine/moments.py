@@ -103,8 +103,21 @@ class Place(NamedTuple):
 
 def thought_of(key: str, vm: str, volumes: tuple[str, ...], **facts: Any) -> Moment:
     """Return a moment that has no row yet."""
-    mark = os.urandom(_MARK_BYTES).hex()
-    return Moment(0, mark, key, "", vm, None, BEGUN, volumes, (), "", 0.0, True)._replace(**facts)
+    made = Moment(
+        id=0,
+        mark=os.urandom(_MARK_BYTES).hex(),
+        key=key,
+        action="",
+        vm=vm,
+        client=None,
+        state=BEGUN,
+        volumes=volumes,
+        told=(),
+        note="",
+        age_seconds=0.0,
+        proved=True,
+    )
+    return made._replace(**facts)
 
 
 def all(session: database.Session) -> list[Moment]:  # noqa: A001  moments.all, as journal.all
