@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
+from agent_stage import Stage, until
 
 from rigs import host_files
 from rigs.core_fixtures import GIB, TOKEN, Core
@@ -106,3 +108,51 @@ def test_storpool_cannot_be_asked(core: Core) -> None:
         snapshots.newest([made], where)
     with pytest.raises(errors.ConfigError):
         snapshots.newest([made], str(core.folder / "nowhere"))
+
+
+def test_the_whole_service_writes_nothing(core: Core) -> None:
+    """A guest of 12 disks is frozen, snapshotted and thawed (T78): StorPool saw reading calls
+    alone."""
+    host = Stage(Path(root(core)))
+    made = disks(core, 12)
+    for each in made:
+        (host.root / f"dev/storpool-byid/{each}").touch()
+    vm = host.vm(1, *(f"/dev/storpool-byid/{each}" for each in made))
+    alone = host.vm(2, f"/dev/storpool-byid/{made[0]}")
+    core.queries()
+    with host.serving():
+        until(lambda: vm.asked and alone.asked, "its guests to be asked")
+        vm.frozen = True
+        asked = vm.asked
+        until(lambda: vm.asked > asked + 2, "it to be seen frozen")
+        assert vm.frozen
+        assert {each.partition("/")[0] for each in core.queries()} <= READS
+        group(core, made)
+        until(lambda: not vm.frozen, "the thaw")
+        core.queries()  # with those of the group itself
+        vm.frozen = True
+        asked = vm.asked
+        until(lambda: vm.asked > asked + 5, "it to be seen frozen again")
+        assert vm.frozen, "the last snapshot does not count again"
+    assert {each.partition("/")[0] for each in core.queries()} == {"VolumesList", "SnapshotsList"}
+    [line] = host.lines("guest_thawed")
+    assert "why=all_taken" in line
+    assert f"moment={MARK}" in line
+
+
+def test_a_new_token_needs_no_restart(core: Core) -> None:
+    """A frozen guest waits while StorPool refuses, and is thawed when storpool.conf is right."""
+    where = root(core, token="1" * 10)
+    host = Stage(Path(where))
+    [made] = disks(core, 1)
+    (host.root / f"dev/storpool-byid/{made}").touch()
+    vm = host.vm(1, f"/dev/storpool-byid/{made}")
+    with host.serving():
+        until(lambda: vm.asked, "its guest to be asked")
+        vm.frozen = True
+        until(lambda: host.lines("snapshots_unknown"), "StorPool's refusal")
+        group(core, [made])
+        conf = host.root / "etc/storpool.conf"
+        conf.write_text(conf.read_text().replace("1" * 10, TOKEN))
+        until(lambda: not vm.frozen, "the thaw")
+    assert len(host.lines("snapshots_unknown")) == 1
