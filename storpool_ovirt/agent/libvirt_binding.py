@@ -59,7 +59,7 @@ class Libvirt:
         self._connection: Any = None
 
     def domains(self) -> list[Domain]:
-        """Return the VMs that run here; one that ends meanwhile is left out."""
+        """Return the VMs that run here; one that ends meanwhile, or cannot be read, is left out."""
         connection = self._open()
         with self._translated("listAllDomains", ""):
             listed = connection.listAllDomains(self._libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
@@ -70,8 +70,8 @@ class Libvirt:
             with self._translated("XMLDesc", listed.name()):
                 document, run = listed.XMLDesc(0), listed.ID()
             yield hypervisor.parsed(listed.UUIDString(), run, listed.name(), document)
-        except (errors.NotFound, errors.LibvirtRefused):
-            return
+        except (errors.NotFound, errors.LibvirtRefused, errors.Locked, errors.InputError):
+            return  # it costs no other VM its look
 
     def shown_bytes(self, domain: Domain, disk: Disk) -> int:
         """Return the size of a disk that QEMU has."""

@@ -35,6 +35,7 @@ class Binding:
     """As much of libvirt's binding as one guest agent's answer passes through."""
 
     VIR_CRED_AUTHNAME, VIR_CRED_PASSPHRASE = 2, 5
+    VIR_CONNECT_LIST_DOMAINS_ACTIVE = 1
     libvirtError = RuntimeError  # noqa: N815  the name is libvirt's
 
     def __init__(self, answer: object) -> None:
@@ -48,6 +49,22 @@ class Binding:
     def lookupByUUIDString(self, _uuid: str) -> Binding:  # noqa: N802
         """Return the one domain."""
         return self
+
+    def listAllDomains(self, _flags: int) -> list[Binding]:  # noqa: N802
+        """Return itself, and one whose XML can be read."""
+        return [self, Binding("<domain/>")]
+
+    def name(self) -> str:
+        """Return a name."""
+        return "web"
+
+    def UUIDString(self) -> str:  # noqa: N802
+        """Return an id."""
+        return DOMAIN.uuid
+
+    def XMLDesc(self, _flags: int) -> object:  # noqa: N802
+        """Return what is set as its answer."""
+        return self.answer
 
     def ID(self) -> int:  # noqa: N802
         """Return the only run."""
@@ -99,6 +116,13 @@ def test_any_answer(answer: object) -> None:
     libvirt, _ = guest(answer)
     with pytest.raises(errors.GuestSilent):
         libvirt.is_frozen(DOMAIN)
+
+
+@pytest.mark.parametrize("xml", ["", "<domain", "<!DOCTYPE x><domain/>", "<domain>" * 300])
+def test_a_vm_that_cannot_be_read(xml: str) -> None:
+    """It is left out; the others are looked after."""
+    libvirt, _ = guest(xml)
+    assert [each.uuid for each in libvirt.domains()] == [DOMAIN.uuid]
 
 
 def asked(binding: Any) -> list[list[Any]]:
