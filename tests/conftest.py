@@ -23,6 +23,7 @@ pytest_plugins = [
         "vdsm_user",
         "door_stage",
         "machine",
+        "booted",
         "package_fixtures",
     )
 ]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from storpool_ovirt import errors, installation
 from storpool_ovirt.doctor.checks import Action
-from storpool_ovirt.setup import engine, run, steps
 from storpool_ovirt.setup import host as setup_host
+from storpool_ovirt.setup import run, steps
 from storpool_ovirt.setup.site import HOST, Site
 
 SETUP = "storpool-ovirt setup host"
@@ -48,11 +48,11 @@ def _set_up(root: str, ids: tuple[str, ...]) -> str:
     """
     del root  # setup finds it where doctor has it from
     site = Site(HOST)
-    report = run.done(site, engine.Wishes(), False, lambda _: None)
+    report = run.done(site, setup_host.Wishes(), False, lambda _: None)
     rows = [row for row in report.rows if row.id in ids]
     for row in rows:
         _check(row.title, row.found, (steps.DONE, steps.CHANGED))
-    for step in setup_host.steps(site):
+    for step in setup_host.steps(site, setup_host.Wishes()):
         if step.id in ids:
             _check(step.title, step.look(), (steps.DONE,))
     undone = [row.id for row in report.rows if row.found.state in (steps.FAILED, steps.NEEDS_YOU)]

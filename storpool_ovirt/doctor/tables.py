@@ -34,6 +34,7 @@ MODULES: Mapping[str, Sequence[str]] = {
         "host_storpool",
         "host_disks",
         "host_system",
+        "host_vm_agent",
     ),
 }
 

@@ -7,9 +7,10 @@ and goes after that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
-from storpool_ovirt.setup import locks, placing, services
+from storpool_ovirt.setup import locks, placing, services, vm_agent
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
@@ -27,7 +28,13 @@ PERSISTED = "/var/imgbased/persisted-rpms"
 _OURS_THERE = tuple(f"storpool-ovirt-{each}-" for each in ("common", "admin", "host"))
 
 
-def steps(site: Site) -> list[Step]:
+class Wishes(NamedTuple):
+    """What a person says about a host; `vm_agent`: on or off, None is as it is."""
+
+    vm_agent: bool | None = None
+
+
+def steps(site: Site, wishes: Wishes) -> list[Step]:
     """Return the plan of a host."""
     return [
         *([Node(site)] if site.is_node else []),
@@ -92,12 +99,17 @@ def steps(site: Site) -> list[Step]:
             ("logrotate", "the rotation of the logs"),
             Shipped("/etc/logrotate.d/storpool-ovirt-host", "logrotate.d/storpool-ovirt-host"),
         ),
+        *vm_agent.steps(site, wishes.vm_agent),
         Settings(site),
     ]
 
 
 def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
     """Return what somebody has to restart, after a plan was done, or would be."""
+    return [*_of_vdsmd(site, rows), *vm_agent.restarts(site)]
+
+
+def _of_vdsmd(site: Site, rows: Sequence[Row]) -> list[Restart]:
     states = {row.id: row.found.state for row in rows}
     state = states.get("os-brick")
     is_new = state == "would change"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Union
 
 from storpool_ovirt import errors
 from storpool_ovirt.setup import engine, guard, host, locks, steps
 from storpool_ovirt.setup.site import ENGINE, Site
 from storpool_ovirt.setup.things import Parents
 
+Wishes = Union[engine.Wishes, host.Wishes]  # of the place
+
 
 def done(
-    site: Site, wishes: engine.Wishes, dry_run: bool, told: Callable[[steps.Row], None]
+    site: Site, wishes: Wishes, dry_run: bool, told: Callable[[steps.Row], None]
 ) -> steps.Report:
     """Set a machine up; raise one of our errors where that is refused as a whole."""
     site.check(undo=False)
@@ -25,7 +28,7 @@ def done(
 
 
 def undone(
-    site: Site, wishes: engine.Wishes, dry_run: bool, told: Callable[[steps.Row], None]
+    site: Site, wishes: Wishes, dry_run: bool, told: Callable[[steps.Row], None]
 ) -> steps.Report:
     """Take back what was set up; raise one of our errors where that is refused as a whole."""
     site.check(undo=True)
@@ -51,13 +54,16 @@ def one(site: Site, name: str) -> steps.Row:
     """Do one step of a plan, which nothing holds back; raise one of our errors as `done` does."""
     site.check(undo=False)
     with _alone(site, dry_run=False):
-        plan = [each for each in _plan(site, engine.Wishes()) if each.id == name]
+        wishes = engine.Wishes() if site.place == ENGINE else host.Wishes()
+        plan = [each for each in _plan(site, wishes) if each.id == name]
         [row] = steps.done(plan, False, lambda _: None)
     return row
 
 
-def _plan(site: Site, wishes: engine.Wishes) -> list[steps.Step]:
-    return engine.steps(site, wishes) if site.place == ENGINE else host.steps(site)
+def _plan(site: Site, wishes: Wishes) -> list[steps.Step]:
+    if isinstance(wishes, host.Wishes):
+        return host.steps(site, wishes)
+    return engine.steps(site, wishes)
 
 
 def _restarts(site: Site, rows: list[steps.Row]) -> list[steps.Restart]:

@@ -67,6 +67,17 @@ class Systemd:
             )
 
 
+class Unit(Systemd):
+    """systemd, which has to read a unit before that can be started."""
+
+    def has(self, path: str) -> bool:  # noqa: ARG002 somebody's own unit of this name counts too
+        """Whether it has read the unit as it is; True where it does not run."""
+        if not is_booted(self._root):
+            return True
+        known = properties(self._unit, "NeedDaemonReload", "LoadState")
+        return known["LoadState"] != "not-found" and known["NeedDaemonReload"] != "yes"
+
+
 def is_booted(root: str) -> bool:
     """Return whether systemd runs this machine."""
     return presence.there(root + SYSTEMD)

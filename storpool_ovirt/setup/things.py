@@ -94,17 +94,17 @@ class File:
 
     def do(self) -> None:
         """As Step has it."""
+        if self._site.is_packaged:  # it is there, and was not read yet
+            self._tell(self._packages_path)
+            return
         content, seen = self._content(), placing.look(self._path)
         is_right = seen.content == content and self._is_roots(seen) and seen.kind == placing.FILE
         if not is_right or placing.is_left(self._path):
             make_way(self._site, self._path)
             self._site.record.file(self._path, content)
             self._place(content, seen)
-        if self._reader is not None and not self._against:
-            self._reader.tell()
-            for _ in polls(Deadline(READ_SECONDS), time.sleep):
-                if self._reader.has(self._path):
-                    break
+        if not self._against:
+            self._tell(self._path)
 
     def look_back(self) -> Found:
         """As Step has it."""
@@ -141,6 +141,14 @@ class File:
         if self._site.record.is_files(self._path, seen.content):
             return Found(WOULD_CHANGE, f"{self._path} is that of another release of ours")
         return self._look_at_changed(seen, content)
+
+    def _tell(self, path: str) -> None:
+        if self._reader is None:
+            return
+        self._reader.tell()
+        for _ in polls(Deadline(READ_SECONDS), time.sleep):
+            if self._reader.has(path):
+                break
 
     def _place(self, content: bytes, seen: placing.Seen) -> None:
         """Put it there; where that spoils what was good, put back what was there."""

@@ -109,6 +109,7 @@ done""",
 case $* in
 "is-active storpool_block") echo active ;;
 "is-active fapolicyd") echo inactive; exit 3 ;;
+"show --property=LoadState "*) cat /run/vm-agent 2>/dev/null || echo LoadState=not-found ;;
 "show --property=After vdsmd.service") echo "After=multipathd.service storpool_block.service" ;;
 *) echo "unexpected: $*" >&2; exit 9 ;;
 esac""",

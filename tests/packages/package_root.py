@@ -176,6 +176,7 @@ def made(folder: Path, python: Python, system: Path) -> Root:
     for version in ("3.9", "3.12"):
         Path(f"{folder}/usr/lib/python{version}/site-packages").mkdir(parents=True)
     Path(f"{folder}/usr/lib/systemd/system").mkdir(parents=True)
+    Path(f"{folder}/usr/lib/systemd/system-preset").mkdir()
     Path(f"{folder}/usr/share/man/man8").mkdir(parents=True)
     folder.chmod(0o755)
     busybox = folder / "bin" / "busybox"

@@ -19,6 +19,8 @@ FOR_ADMINISTRATORS = {
     "engine": {"token", "fence-agent", "database"},
     "host": {"storpool-conf"},
 }
+# What is off until somebody asks for it.
+OFF = {"vm-agent"}
 SECRET = "1234567890123456789"
 
 
@@ -52,6 +54,8 @@ def test_all_is_there_already(machine: tuple[str, Machine], arguments: tuple[str
     if "--undo" in arguments:
         assert {*states.values()} == {"not needed"}
     else:
+        off = {name for name in OFF & {*states} if states.pop(name) == "not needed"}
+        assert off == (OFF if place == "host" else set())
         left = {name for name, state in states.items() if state != "done"}
         assert left == FOR_ADMINISTRATORS[place]
         assert {states[each] for each in left} == {"needs you"}

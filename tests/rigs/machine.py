@@ -72,11 +72,15 @@ read _
 class Machine:
     """One such machine; it ends with `end`."""
 
+    # How its first process begins, and the namespaces that it has of its own.
+    _BEGIN = _BEGIN
+    _APART = ("--mount", "--pid")
+
     def __init__(self, folder: Path, *layers: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._own = folder
-        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        words = [*apart, "--propagation", "private", "sh", "-c", _BEGIN, "sh"]
+        apart = ["unshare", *self._APART, "--fork", "--kill-child"]
+        words = [*apart, "--propagation", "private", "sh", "-c", self._BEGIN, "sh"]
         self._process = subprocess.Popen(
             [*words, folder, _DEVICES, *layers],
             stdin=subprocess.PIPE,
@@ -97,7 +101,7 @@ class Machine:
 
         A link on the way that begins with / leads to this machine's file: `run` sees what it does.
         """
-        return Path(f"/proc/{self._init}/root{self._own}/root{name}")
+        return Path(f"/proc/{self._init}/root{self._root}{name}")
 
     def run(
         self,
@@ -168,7 +172,7 @@ class Machine:
         """Have it see a folder of this machine under a name of its own."""
         inside = 'mkdir -p "$2" && mount --bind "$1" "$2"'
         words = ["nsenter", "-t", self._init, "-m", "sh", "-c", inside, "sh"]
-        subprocess.run([*words, folder, f"{self._own}/root{name}"], check=True)
+        subprocess.run([*words, folder, f"{self._root}{name}"], check=True)
 
     def tree(self, *tops: str) -> dict[str, str]:
         """Return all files below some folders: what each is, whose, and a sum of what is in it."""
@@ -179,6 +183,11 @@ class Machine:
         for what is in /run and /dev."""
         changed = f"/proc/{self._init}/root{self._own}/up"
         subprocess.run(["cp", "-a", changed, folder], check=True)
+
+    @property
+    def _root(self) -> str:
+        """Where its `/` is, for its first process."""
+        return f"{self._own}/root"
 
     def end(self) -> None:
         """End it, and all that runs in it."""
@@ -194,7 +203,7 @@ class Machine:
         self, command: tuple[str, ...], user: str, cwd: str, env: Mapping[str, str] | None
     ) -> list[str]:
         given = {"PATH": _PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", **(env or {})}
-        inside = ["nsenter", "-t", self._init, "-m", "-p", "chroot", f"{self._own}/root"]
+        inside = ["nsenter", "-t", self._init, "-m", "-p", "chroot", self._root or "/"]
         if user != "root":
             inside += ["setpriv", f"--reuid={user}", f"--regid={USERS[user][1]}", "--init-groups"]
         variables = [f"{key}={value}" for key, value in given.items()]

@@ -11,8 +11,8 @@ from storpool_ovirt.admin import console
 from storpool_ovirt.admin.options import DRY_RUN, JSON, Text, all_of
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
-from storpool_ovirt.setup import engine, run, steps, token
-from storpool_ovirt.setup.site import Site, check_root
+from storpool_ovirt.setup import engine, host, run, steps, token
+from storpool_ovirt.setup.site import ENGINE, Site, check_root
 
 _STDIN = "-"
 
@@ -36,6 +36,12 @@ _STDIN = "-"
             show_default=True,
             help="Engine: have fence_storpool among the fence agents.",
         ),
+        click.option(
+            "--vm-agent/--no-vm-agent",
+            default=None,
+            help="Host: have storpool-vm-agent on, now and after each boot, or off; without it"
+            " that stays as it is.",
+        ),
         JSON,
     )
 )
@@ -47,6 +53,7 @@ def command(
     undo: bool,
     token_file: str | None,
     fence_agent: bool,
+    vm_agent: bool | None,
     as_json: bool,
 ) -> int:
     """Put all of this in its places on Engine's machine or on a host, or take it away again.
@@ -55,13 +62,17 @@ def command(
     put there is told and left. Nothing is restarted: it says what has to be. The exit code is 0,
     and 1 when a step failed or all was refused.
     """
-    if place != "engine" and token_file is not None:
+    if place != ENGINE and token_file is not None:
         raise click.UsageError("--token-file is for setup engine: a host has /etc/storpool.conf")
+    if place == ENGINE and vm_agent is not None:
+        raise click.UsageError("--vm-agent is for setup host")
     check_root()
-    wishes = engine.Wishes(_token(out, token_file), fence_agent=fence_agent)
+    given = _token(out, token_file)
+    of_engine = engine.Wishes(given, fence_agent=fence_agent)
+    wishes = of_engine if place == ENGINE else host.Wishes(vm_agent)
     log = Log(out.program, None)  # where the folder of our log is one of the things set up
-    if wishes.token is not None:
-        log.hide(wishes.token.reveal())
+    if given is not None:
+        log.hide(given.reveal())
     work = run.undone if undo else run.done
     report = work(Site(place), wishes, dry_run, lambda row: _logged(log, row))
     if as_json:
