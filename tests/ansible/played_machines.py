@@ -27,12 +27,13 @@ TOPS = (
     "/run",
 )
 RECORD = "/var/lib/storpool-ovirt/setup-engine.json"
+_LVMS = "/run/lock"  # made by its tools, which doctor asks
 POST_TASKS = "/etc/ovirt-engine/ansible/ovirt-host-deploy-post-tasks.yml"
 HOST_TASKS = "/etc/ovirt-engine/ansible/storpool-ovirt-host.yml"
 # No systemd runs there: it keeps what is enabled and started, and answers what Ansible asks.
 KEPT = "/var/tmp/systemctl"
 _SYSTEMCTL = (
-    f"kept={KEPT}\n"
+    f"kept={KEPT} wanted=/etc/systemd/system/multi-user.target.wants\n"
     + r"""
 for each; do case $each in -*) ;; *) unit=$each ;; esac; done
 case "$*" in
@@ -40,6 +41,10 @@ case "$*" in
     *show*)
         state=inactive; [ ! -e "$kept/started-$unit" ] || state=active
         printf 'Id=%s\nLoadState=loaded\nActiveState=%s\nSubState=x\n' "$unit" "$state" ;;
+    *disable*) rm -f "$kept/enabled-$unit" "$wanted/$unit"; echo "disable $unit" >>$kept/done ;;
+    *enable*storpool-vm-agent*)
+        mkdir -p "$wanted" && ln -sf "/etc/systemd/system/$unit" "$wanted/$unit"
+        echo "enable $unit" >>$kept/done ;;
     *enable*) touch "$kept/enabled-$unit"; echo "enable $unit" >>$kept/done ;;
     *restart*|*start*) touch "$kept/started-$unit"; echo "${*%% *} $unit" >>$kept/done ;;
 esac
@@ -87,7 +92,9 @@ class Site:
         """Return all that is where the role works, but logs, and when a key was last changed."""
         found = self.machine.tree(*TOPS)
         return {
-            name: each for name, each in found.items() if name != RECORD and name[-4:] != ".log"
+            name: each
+            for name, each in found.items()
+            if name != RECORD and name[-4:] != ".log" and not name.startswith(_LVMS)
         }
 
     def served(self) -> list[str]:

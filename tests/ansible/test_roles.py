@@ -137,3 +137,18 @@ def test_what_was_broken_is_mended_and_only_that(site: Site) -> None:
     if site.role == "engine":
         asked = site.machine.run("engine-config", "-g", "CustomVdsFenceType").stdout
         assert asked == "CustomVdsFenceType: another,storpool version: general\n"
+
+
+def test_the_service_for_guests_is_as_it_is_told(machine: Machine) -> None:
+    """Off at first, and left as it is unless a variable says so; on and off by setup's own step,
+    once each."""
+    site = played_machines.host(machine)
+    unit = "storpool-vm-agent.service"
+    site.play().check()
+    assert site.served() == []
+    site.play(vm_agent="enabled").check(changed=1)
+    assert site.served() == [f"enable {unit}"]
+    for variables in ({"vm_agent": "enabled"}, {}):
+        site.play(**variables).check(changed=0)
+    site.play(vm_agent="disabled").check(changed=1)
+    assert site.served() == [f"enable {unit}", f"disable {unit}"]
