@@ -23,6 +23,7 @@ from ovirt_demo import children, vdsm
 FOLDER = "/usr/libexec/vdsm/hooks"
 BEFORE_VM_START, BEFORE_DISK_HOTPLUG = "before_vm_start", "before_disk_hotplug"
 BEFORE_VM_MIGRATE_SOURCE = "before_vm_migrate_source"
+AFTER_DISK_HOTUNPLUG = "after_disk_hotunplug"
 HOOK_ERROR = 1500
 LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit
 STOP = 2  # the exit code after which no other hook runs
@@ -81,10 +82,17 @@ class Hooks:
         """
         return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id)
 
-    def run(self, point: str, document: str = "", vm_id: str = "") -> str:
+    def after_disk_hotunplug(self, document: str, vm_id: str = "") -> str:
+        """Run the hooks after a disk was unplugged, with the XML of it, before it is detached.
+
+        What they end with changes nothing.
+        """
+        return self.run(AFTER_DISK_HOTUNPLUG, document, vm_id, raises=False)
+
+    def run(self, point: str, document: str = "", vm_id: str = "", *, raises: bool = True) -> str:
         """Run the hooks of a point; return the document as they left it.
 
-        Raises VdsmError with the last stderr.
+        Raises VdsmError with the last stderr, but where Vdsm only logs it.
         """
         failed: list[HookRun] = []
         with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +109,7 @@ class Hooks:
                     failed.append(run)
                 if run.returncode == STOP:
                     break
-            if failed:
+            if failed and raises:
                 raise vdsm.VdsmError(HOOK_ERROR, failed[-1].stderr)
             return file.read_text(encoding="utf-8")
 

@@ -34,17 +34,17 @@ def silent_follow(
     client: api.Client,
     host: attachments.HostSide,
     tag: Tag,
-    alone: Sequence[api.Volume],
-    shared: Sequence[api.Volume],
+    alone: Sequence[api.Volume] = (),
+    not_its: Sequence[api.Volume] = (),
 ) -> None:
-    """Have the volumes that are the VM's `alone` name it, and what is `shared` name none; one
-    request for each that differs, none else.
+    """Have the volumes that are the VM's `alone` name it, and those that are `not_its` name none;
+    one request for each that differs, none else.
 
     Only what carries a mark of ours is written: no snapshot of a VM has anything else.
     """
     if tag == NONE:
         return
-    wanted = [(there, tag.vm) for there in alone] + [(there, "") for there in shared]
+    wanted = [(there, tag.vm) for there in alone] + [(there, "") for there in not_its]
     left = [
         (there, vm)
         for there, vm in wanted

@@ -16,7 +16,8 @@ NONE_USED = "no data center with a domain of ours has a host that is up"
 REFRESH = "Management, Refresh Capabilities of the host in Engine"
 # The first that takes a volume of ours, and the last that has to be told which (docs/releases.md).
 OLDEST, LAST_RELEASE = (4, 50, 5, 1), (4, 50, 7)
-POINTS = vm_points.POINTS
+POINTS = [point for point, each in vm_points.POINTS.items() if each.refuses]
+_OTHERS = [point for point in vm_points.POINTS if point not in POINTS]
 _BOOT_POINT = "before_vdsm_start"
 _HOOK = "50_storpool"
 _MAINTENANCE = ("maintenance", "preparing for maintenance")
@@ -152,6 +153,10 @@ def hooks(site: Site) -> Iterator[Result]:
         if _sum(host.hooks, _BOOT_POINT) is None:
             yield _unswept(host)
             continue
+        lacking = [point for point in _OTHERS if _sum(host.hooks, point) is None]
+        if lacking:
+            yield _untagged(host, lacking)
+            continue
         yield checks.ok(_RUNS, host.name)
     yield from _different(sums)
     if not hosts:
@@ -174,6 +179,16 @@ def _unswept(host: Host) -> Result:
         f"its Vdsm runs no {_HOOK} at {_BOOT_POINT}",
         "after a reboot or a fence VMs do not start there: errors 927 and 929",
         f"on it, as root: storpool-ovirt doctor host; rpm -V storpool-ovirt-host; then {REFRESH}",
+        host.name,
+    )
+
+
+def _untagged(host: Host, lacking: Sequence[str]) -> Result:
+    return Result(
+        WARNING,
+        f"its Vdsm runs no {_HOOK} at {', '.join(lacking)}",
+        "a disk that was unplugged there goes on naming its VM; no VM is harmed",
+        f"on it, as root: storpool-ovirt setup host; rpm -V storpool-ovirt-host; then {REFRESH}",
         host.name,
     )
 

@@ -21,6 +21,10 @@ UNFENCED = (
     "Vdsm skips this hook without a word: VMs start though another host may be writing to their"
     " disks, and two writers destroy a disk"
 )
+UNTAGGED = (
+    "a disk that was unplugged goes on naming its VM until another one starts with it; no VM is"
+    " harmed"
+)
 # How the hook ends that is started without a VM's XML: Vdsm would give it that.
 EXPECTED = f"{vm_hook.XML_VARIABLE} is not set"
 
@@ -51,7 +55,7 @@ def _ran(site: Site, point: str) -> Result:
         return _closed(site, point, path, str(error))
     if listed.code != 0:
         return _closed(site, point, path, f"vdsm cannot list {os.path.dirname(path)}")
-    if ended.code == vm_hook.REFUSED and EXPECTED in ended.err:
+    if ended.code == vm_hook.failure_code(point) and EXPECTED in ended.err:
         return checks.ok("user vdsm runs it", point)
     return _closed(site, point, path, f"{path} ends with code {ended.code}: {ended.said}")
 
@@ -71,7 +75,8 @@ def _closed(site: Site, point: str, path: str, why: str) -> Result:
     tree = _tree(site, place)
     action = host.opened_up(tree)
     is_safe = ownership.is_roots_alone(site.path(tree))  # else others say what is opened
-    return Result(checks.CRITICAL, cause, UNFENCED, action.what, point, action if is_safe else None)
+    state, risk = _weight(point)
+    return Result(state, cause, risk, action.what, point, action if is_safe else None)
 
 
 # What keeps others from a folder like /root is to stay.
@@ -93,11 +98,20 @@ def _tree(site: Site, place: str) -> str:
 
 def _missing(point: str, cause: str) -> Result:
     again = host_steps.again(f"hook-{point.replace('_', '-')}")
-    return Result(checks.CRITICAL, cause, UNFENCED, again.fix, point, again.action)
+    state, risk = _weight(point)
+    return Result(state, cause, risk, again.fix, point, again.action)
 
 
 def _bad(point: str, cause: str, fix: str) -> Result:
-    return Result(checks.CRITICAL, cause, UNFENCED, fix, point)
+    state, risk = _weight(point)
+    return Result(state, cause, risk, fix, point)
+
+
+def _weight(point: str) -> tuple[str, str]:
+    """Return how bad it is that Vdsm does not run our hook at a point, and what follows."""
+    if vm_points.POINTS[point].refuses:
+        return checks.CRITICAL, UNFENCED
+    return checks.WARNING, UNTAGGED
 
 
 def reported(site: Site) -> Iterator[Result]:

@@ -22,6 +22,7 @@ from storpool_ovirt.engine import (
     shareable,
     snapshots,
     tree,
+    vm_tag,
 )
 
 STATS_SECONDS = 8.0
@@ -69,6 +70,8 @@ def preview(work: tree.Work, snapshot: str) -> str:
     work.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root
     )
+    if before in nodes:
+        vm_tag.silent_move(work, nodes[before], node._replace(global_id=global_id))
     return node.uuid
 
 

@@ -49,9 +49,11 @@ def proved_now(work: tree.Work, node: mapping.Node) -> api.Volume:
     return proved(work, node)
 
 
-def proved_all(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[tuple[mapping.Node, str]]:
-    """Return those of these nodes whose object is there, with its global id; raise as `proved` does
-    for any of them.
+def proved_all(
+    work: tree.Work, nodes: Sequence[mapping.Node]
+) -> list[tuple[mapping.Node, api.Volume]]:
+    """Return those of these nodes whose object is there, with it; raise as `proved` does for any of
+    them.
 
     An intent whose result is not known is looked for by its name; where that is another owner's,
     nothing is there.
@@ -60,7 +62,7 @@ def proved_all(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[tuple[map
     known = [node for node in nodes if node.global_id is not None]
     listed = _listed(work, known) if len(known) >= LIST_FROM else {}
     found = [(node, _there(work, node, listed)) for node in nodes if node.state != mapping.REMOVED]
-    return [(node, global_id) for node, global_id in found if global_id is not None]
+    return [(node, there) for node, there in found if there is not None]
 
 
 def check_clusters(work: tree.Work, nodes: Sequence[mapping.Node]) -> None:
@@ -246,20 +248,20 @@ def _listed(
 
 def _there(
     work: tree.Work, node: mapping.Node, listed: dict[tuple[str, str | None], api.Volume]
-) -> str | None:
+) -> api.Volume | None:
     if node.global_id is None:
         return _planned(work, node)
     try:
         there = listed.get((node.kind, node.global_id))
         if there is None:  # not in the list, or there is none: asked for by its id
-            return proved(work, node).global_id
-        return checked(work, node, there).global_id
+            return proved(work, node)
+        return checked(work, node, there)
     except errors.NotFound:
         return None
 
 
-def _planned(work: tree.Work, node: mapping.Node) -> str | None:
-    """Return the global id of what an intent has made, as far as anything of its name is ours."""
+def _planned(work: tree.Work, node: mapping.Node) -> api.Volume | None:
+    """Return what an intent has made, as far as anything of its name is ours."""
     try:
         there = volumes.read(work.client, node.kind, names.object_name(node.uuid))
         check(work, there, node)
@@ -271,4 +273,4 @@ def _planned(work: tree.Work, node: mapping.Node) -> str | None:
         work.log.line("intent_dropped", node=node.uuid, reason=error)
         return None
     work.client.check_cluster(there.global_id, f"{node.kind} {node.uuid}")
-    return there.global_id
+    return there

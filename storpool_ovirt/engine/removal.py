@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree
+from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree, vm_tag
 
 
 def delete_nodes(
@@ -19,7 +19,9 @@ def delete_nodes(
         return
     ownership.check_clusters(work, doomed)
     work.client.be_current()  # whose they are, and which are there, is read as of now
-    there = ownership.proved_all(work, doomed)
+    found = ownership.proved_all(work, doomed)
+    there = [(node, each.global_id) for node, each in found]
+    vm = _vm(work, nodes, found)
     if len(there) > 1:
         # None may go while another one's device is open, so all are let go in one atomic request
         # first.
@@ -37,7 +39,9 @@ def delete_nodes(
             if count == 0:
                 tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
             raise
-    forget(work, nodes, [node.uuid for node in doomed], last=True)
+    active = forget(work, nodes, [node.uuid for node in doomed], last=True)
+    if active is not None and vm:
+        vm_tag.silent_name(work, active, vm)
     if len(doomed) == len(nodes) and any(node.pending for node in nodes):
         work.mapping.journal.undo_disk(nodes[0].root)
 
@@ -60,12 +64,15 @@ def drop_unused(work: tree.Work, there: api.Volume) -> None:
         ) from error
 
 
-def forget(work: tree.Work, nodes: list[mapping.Node], gone: list[str], last: bool = False) -> None:
-    """Write that these nodes of a tree are gone; `last`: it is the result of our operation.
+def forget(
+    work: tree.Work, nodes: list[mapping.Node], gone: list[str], last: bool = False
+) -> mapping.Node | None:
+    """Write that these nodes of a tree are gone; `last`: it is the result of our operation. Return
+    what became active as `activate_previous` does.
 
     The disk's id stays known as long as anything of it is left.
     """
-    activate_previous(work, nodes, gone)
+    activated = activate_previous(work, nodes, gone)
     root = nodes[0].root
     if root in gone and len(gone) < len(nodes):
         work.mapping.write(changes.marked([root], mapping.REMOVED))
@@ -74,20 +81,25 @@ def forget(work: tree.Work, nodes: list[mapping.Node], gone: list[str], last: bo
         work.mapping.complete_delete(gone)
     else:
         work.mapping.write(changes.forgotten(gone))
+    return activated
 
 
-def activate_previous(work: tree.Work, nodes: list[mapping.Node], gone: list[str]) -> None:
-    """Write that the volume is active again which the active one had replaced, if that one went."""
+def activate_previous(
+    work: tree.Work, nodes: list[mapping.Node], gone: list[str]
+) -> mapping.Node | None:
+    """Write that the volume is active again which the active one had replaced, if that one went,
+    and return its row; None where nothing changed."""
     by_uuid = {node.uuid: node for node in nodes}
     root = by_uuid.get(nodes[0].root) if nodes else None
     if root is None or root.uuid in gone or root.active not in gone:
-        return
+        return None
     active: str | None = root.active
     while active is not None and active in gone:
         active = by_uuid[active].replaced if active in by_uuid else None
     if active is None or active not in by_uuid:
         active = root.uuid
     work.mapping.write(changes.activated(root.uuid, active))
+    return by_uuid[active]
 
 
 def refuse_unmapped(work: tree.Work, uuid: str) -> None:
@@ -104,6 +116,14 @@ def refuse_unmapped(work: tree.Work, uuid: str) -> None:
         "exists in StorPool but not in the mapping database",
         "was the database restored or replaced? nothing was deleted",
     )
+
+
+def _vm(
+    work: tree.Work, nodes: list[mapping.Node], found: list[tuple[mapping.Node, api.Volume]]
+) -> str:
+    """Return the VM that a disk's active volume names, where that is among what was found."""
+    active = {node.active for node in nodes if node.uuid == node.root}
+    return next((vm_tag.of(work, each) for node, each in found if node.uuid in active), "")
 
 
 def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:

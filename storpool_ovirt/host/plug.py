@@ -53,7 +53,7 @@ def take(
         host,
         tag,
         alone=[found.there for found in single],
-        shared=[found.there for found in shared if found.proved],
+        not_its=[found.there for found in shared if found.proved],
     )
     return takeover.result([found.target for found in single], disks)
 

@@ -74,7 +74,7 @@ def take(
         host,
         tag,
         alone=[found.there for found in proved],
-        shared=[found.there for found in all_found if found.is_wanted_shared and found.proved],
+        not_its=[found.there for found in all_found if found.is_wanted_shared and found.proved],
     )
     for found in all_found:
         if found.is_wanted_shared and found.proved:

@@ -1,16 +1,18 @@
-"""storpool-vm-hook: the program that Vdsm runs before a VM starts, before a disk is plugged, and
-before a VM leaves.
+"""storpool-vm-hook: the program that Vdsm runs before a VM starts, before a disk is plugged, before
+a VM leaves, and after a disk was unplugged.
 
 It is linked into Vdsm's folders hooks/before_vm_start and hooks/before_disk_hotplug, runs as user
 vdsm, and makes this host the only one that has the VM's StorPool disks; shareable ones, and other
 vendors', are left alone. A start takes them by force, a plug only from hosts that are down. Linked
 into hooks/before_vm_migrate_source it only looks: a VM whose disk was taken away, and that has not
 noticed, must not open it anew on another host. It never runs for a migration's destination, where
-two hosts have a disk by right.
+two hosts have a disk by right. Linked into hooks/after_disk_hotunplug it takes the tag that names
+the VM off the disk.
 
 It takes no arguments: the VM's XML is in the file that Vdsm names in the environment variable
 _hook_domxml. The exit code is 0 when all is done. Where it cannot be sure, Vdsm's work ends there:
-exit code 2 and one sentence, last on stderr (oVirt's vdsm, common/hooks.py).
+exit code 2 and one sentence, last on stderr (oVirt's vdsm, common/hooks.py). After an unplug there
+is nothing left to refuse: exit code 1, and Vdsm's other hooks run.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ XML_MAX_BYTES = 16 << 20
 XML_VARIABLE = "_hook_domxml"
 HOOKS_FOLDER = "/usr/libexec/vdsm/hooks"
 REFUSED = 2  # Vdsm runs no other hook after this one, and does not go on
+FAILED = 1  # Vdsm writes it into its log, and goes on
 
 
 def run() -> NoReturn:
@@ -63,9 +66,17 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     _, reason = program.guarded(lambda: _run(arguments, root, log, limits), log, LOG_FILE)
     if not reason:
         return 0
-    log.line("refused", reason=reason, seconds=f"{time.monotonic() - started:.3f}")
+    code = failure_code(_folder(arguments))
+    what = "refused" if code == REFUSED else "not_done"
+    log.line(what, reason=reason, seconds=f"{time.monotonic() - started:.3f}")
     program.delivered(answer, f"StorPool: {reason}", log, error=True)
-    return REFUSED
+    return code
+
+
+def failure_code(point: str) -> int:
+    """Return the exit code for what could not be done at a point, or at what is none of ours."""
+    found = vm_points.POINTS.get(point)
+    return REFUSED if found is None or found.refuses else FAILED
 
 
 def handle(work: vm_points.Work, document: bytes) -> None:
@@ -132,7 +143,7 @@ def _storpools(document: bytes, expected: str, root: str) -> list[tuple[str, dom
 
 def _point(argv: Sequence[str]) -> str:
     """Return the point whose folder we are linked into; raise InputError at any other one."""
-    folder = os.path.basename(os.path.dirname(argv[0]))
+    folder = _folder(argv)
     if folder not in vm_points.POINTS or len(argv) != 1:
         raise errors.InputError(
             PROGRAM,
@@ -141,6 +152,10 @@ def _point(argv: Sequence[str]) -> str:
             f" ({names.shown(argv[0], 120)})",
         )
     return folder
+
+
+def _folder(argv: Sequence[str]) -> str:
+    return os.path.basename(os.path.dirname(argv[0]))
 
 
 def _document() -> bytes:

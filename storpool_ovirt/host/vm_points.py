@@ -3,7 +3,8 @@ host's token.
 
 `before_vm_start` and `before_disk_hotplug` make this host the only one that has them;
 `before_vm_migrate_source` only looks. At no other point may anything be taken from another host,
-and by force from one that is up at a start alone.
+and by force from one that is up at a start alone. `after_disk_hotunplug` takes the VM's tag off a
+disk that it has no more: nothing depends on it, so it fails nobody.
 """
 
 from __future__ import annotations
@@ -48,16 +49,19 @@ def act(work: Work, disks: vm_disks.Pairs, host: config.HostSettings) -> None:
     """
     work.log.hide(host.api.token.reveal())
 
-    from storpool_ovirt.cluster import api, attachments
+    from storpool_ovirt.cluster import api, attachments, vm_tags
 
+    point = POINTS[work.point]
+    # Where nothing depends on it Vdsm, which waits, is not held up.
+    deadline = work.deadline if point.refuses else work.deadline.within(vm_tags.SECONDS)
     side = attachments.HostSide(
-        host.client_id, work.root, work.deadline, work.log, work.sleep, limits=work.limits
+        host.client_id, work.root, deadline, work.log, work.sleep, limits=work.limits
     )
-    client = api.Client(host.api, work.deadline, work.sleep, limits=work.limits)
+    client = api.Client(host.api, deadline, work.sleep, limits=work.limits)
     # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may
     # run the VM.
     client.be_current()
-    POINTS[work.point].act(client, side, disks, host)
+    point.act(client, side, disks, host)
 
 
 def _take(
@@ -112,15 +116,31 @@ def _look(
     vm_disks.check_held(client, side.client_id, disks)
 
 
+def _unplug(
+    client: api.Client,
+    side: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    host: config.HostSettings,
+) -> None:
+    from storpool_ovirt.host import unplug
+
+    unplug.untag(client, side, disks, host.openstack_prefix, _tag(side, host))
+
+
 class Point(NamedTuple):
-    """What Vdsm hands over at a point, as the root of its XML, and what is done there."""
+    """What Vdsm hands over at a point, as the root of its XML, and what is done there.
+
+    `refuses`: Vdsm must not go on where it was not done.
+    """
 
     root: str
     act: Callable[[api.Client, attachments.HostSide, vm_disks.Pairs, config.HostSettings], None]
+    refuses: bool = True
 
 
 POINTS = {
     "before_vm_start": Point(domain_xml.DOMAIN, _take),
     "before_disk_hotplug": Point(domain_xml.DISK, _plug),
     "before_vm_migrate_source": Point(domain_xml.DOMAIN, _look),
+    "after_disk_hotunplug": Point(domain_xml.DISK, _unplug, refuses=False),
 }

@@ -21,6 +21,7 @@ from storpool_ovirt.setup.trusted import Trusted
 
 HOOKS = f"{VDSM}/hooks"
 POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
+UNPLUG_POINT = "after_disk_hotunplug"
 BOOT_POINT = "before_vdsm_start"
 SCRIPT = "50_storpool"
 LOGS = "/var/log/storpool-ovirt"
@@ -171,7 +172,13 @@ def _hooks(site: Site) -> list[Step]:
         f"{HOOKS}/{BOOT_POINT}/{SCRIPT}",
         site.program("storpool-boot-hook"),
     )
-    return [*found, boot]
+    unplug = Hook(
+        site,
+        ("hook-after-disk-hotunplug", "an unplugged disk is in no snapshot of its VM"),
+        f"{HOOKS}/{UNPLUG_POINT}/{SCRIPT}",
+        site.program("storpool-vm-hook"),
+    )
+    return [*found, boot, unplug]
 
 
 class Node(Told):

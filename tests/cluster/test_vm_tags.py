@@ -16,7 +16,9 @@ TAG = vm_tags.Tag("cvm", VM)
 
 def follow(core: Core, alone: list[api.Volume], shared: list[api.Volume] | None = None) -> None:
     """Have these name the VM, and those none."""
-    vm_tags.silent_follow(core.client(), side(core, Clock()), TAG, alone=alone, shared=shared or [])
+    vm_tags.silent_follow(
+        core.client(), side(core, Clock()), TAG, alone=alone, not_its=shared or []
+    )
 
 
 def preview(core: Core) -> api.Volume:
@@ -101,7 +103,7 @@ def test_nobody_knows_the_vm(core: Core) -> None:
     there = core.client().volume(f"~{made(core, UUIDS[0]).global_id}")
     core.queries()
     vm_tags.silent_follow(
-        core.client(), side(core, Clock()), vm_tags.NONE, alone=[there], shared=[there]
+        core.client(), side(core, Clock()), vm_tags.NONE, alone=[there], not_its=[there]
     )
     assert core.queries() == ()
 
@@ -132,7 +134,6 @@ def test_an_api_that_is_gone_is_asked_once(core: Core) -> None:
         side(core, clock),
         TAG,
         alone=there,
-        shared=[],
     )
     assert clock.now <= vm_tags.SECONDS + 1
     assert (core.folder / "test.log").read_text().count(" vm_not_tagged ") == 1

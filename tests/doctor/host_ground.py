@@ -33,7 +33,12 @@ PLAYERS = Path(ovirt_demo.__file__).with_name("players")
 LIBEXEC = "/usr/libexec/vdsm"
 HOOKS = f"{LIBEXEC}/hooks"
 VDSMS = "/usr/lib/python3/dist-packages/vdsm"  # where this machine's /usr/bin/python3 finds it
-POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
+POINTS = (
+    "before_vm_start",
+    "before_disk_hotplug",
+    "before_vm_migrate_source",
+    "after_disk_hotunplug",
+)
 CONF = "/etc/storpool.conf"
 SUDOERS = "/etc/sudoers.d/storpool-ovirt"
 DOORS = (sudo_request.DOOR, sudo_request.FENCE_DOOR)

@@ -15,7 +15,13 @@ ALL = (
     "engine-host-twins",
 )
 SUM = "5f" * 32
-POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source", "before_vdsm_start")
+POINTS = (
+    "before_vm_start",
+    "before_disk_hotplug",
+    "before_vm_migrate_source",
+    "after_disk_hotunplug",
+    "before_vdsm_start",
+)
 
 
 def hooks(*, without: str = "", sums: str = SUM) -> str:

@@ -66,7 +66,12 @@ PATHS = (
     "/dev/mapper/x",
     "",
 )
-POINTS = ("before_vm_start", "before_vm_migrate_source", "before_disk_hotplug")
+POINTS = (
+    "before_vm_start",
+    "before_vm_migrate_source",
+    "before_disk_hotplug",
+    "after_disk_hotunplug",
+)
 ENCODINGS = (
     "utf-8",
     "utf-16",
@@ -200,7 +205,7 @@ def to_agent(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]
 def to_hook(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
     """Make a call of the hook with odd XML."""
     point = random.choice(POINTS)
-    plugged = (point == "before_disk_hotplug") != (random.random() < 0.1)
+    plugged = point.endswith(("hotplug", "hotunplug")) != (random.random() < 0.1)
     good = HEAD + (DISK if plugged else DOMAIN).format(path=random.choice(PATHS), uuid=UUID)
     document = good.encode()
     kind = random.randrange(5)
@@ -231,11 +236,14 @@ def to_hook(random: Random, there: DoorsWorld) -> tuple[fuzzing.Call, set[int]]:
         place = random.randrange(len(good))
         document = (good[:place] + odd + good[place:]).encode()
     there.xml.write_bytes(document)
-    needs = must_refuse(document, point)
+    needs, codes = must_refuse(document, point), {vm_hook.failure_code(point)}
     argv = [f"{there.folder}{vm_hook.HOOKS_FOLDER}/{point}/storpool-vm-hook"]
     environment = {**there.environment, "vmId": fuzz_words.text(random).replace("\0", "")[:1000]}
     environment["vmId"] = environment["vmId"].encode("utf-8", "replace").decode()
-    return fuzzing.Call("hook", hasty(vm_hook), argv, b"", environment), {2} if needs else {0, 2}
+    return fuzzing.Call("hook", hasty(vm_hook), argv, b"", environment), codes if needs else {
+        0,
+        *codes,
+    }
 
 
 def must_refuse(document: bytes, point: str) -> bool:
@@ -245,7 +253,7 @@ def must_refuse(document: bytes, point: str) -> bool:
         root = ElementTree.fromstring(document)
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError):
         return True
-    expected = "disk" if point == "before_disk_hotplug" else "domain"
+    expected = "disk" if point.endswith(("hotplug", "hotunplug")) else "domain"
     if root.tag != expected:
         return True
     disks = root.findall("devices/disk") if expected == "domain" else [root]

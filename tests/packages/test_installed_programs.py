@@ -159,14 +159,14 @@ def test_hooks_doors_and_agent_run(host: package_root.Root, module_stage: Stage)
     """As their users, from the folders where Vdsm looks for them."""
     domain = host.path("/tmp/domain.xml")
     domain.write_text("<domain><devices/></domain>")
-    for point in HOOKS[:3]:
+    for point in HOOKS[:4]:
         root_element = (
-            "<disk/>" if point == "before_disk_hotplug" else "<domain><devices/></domain>"
+            "<disk/>" if point.endswith(("hotplug", "hotunplug")) else "<domain><devices/></domain>"
         )
         domain.write_text(root_element)
         hook = f"{VDSM}/hooks/{point}/50_storpool"
         bare = host.run(hook, user="vdsm")
-        assert bare.returncode == 2
+        assert bare.returncode == (1 if point == "after_disk_hotunplug" else 2)
         assert "_hook_domxml is not set" in bare.stderr
         done = host.run(hook, user="vdsm", _hook_domxml="/tmp/domain.xml", vmId="x")
         assert (done.returncode, done.stderr) == (0, ""), point

@@ -38,6 +38,7 @@ from storpool_ovirt.engine import (
     settlement,
     snapshots,
     tree,
+    vm_tag,
 )
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
@@ -67,6 +68,7 @@ _MORTAL = frozenset(
         settlement,
         removal,
         ownership,
+        vm_tag,
         volumes,
         attachments,
     )

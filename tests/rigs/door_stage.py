@@ -156,7 +156,7 @@ class DoorStage:
         ]
         document = self.root / f"{new_id()}.xml"
         document.write_text(
-            disks[0] if point == "before_disk_hotplug" else hooks.domain_xml(*disks)
+            disks[0] if point.endswith(("hotplug", "hotunplug")) else hooks.domain_xml(*disks)
         )
         given = {
             "STORPOOL_OVIRT_ROOT": str(self.root),

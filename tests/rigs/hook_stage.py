@@ -38,7 +38,12 @@ HASTY = {
     "retry_seconds": 0.8,
 }
 LIMIT_SECONDS = 60.0
-POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
+POINTS = (
+    "before_vm_start",
+    "before_disk_hotplug",
+    "before_vm_migrate_source",
+    "after_disk_hotunplug",
+)
 
 
 @dataclasses.dataclass

@@ -41,7 +41,13 @@ print(f"stock {config.VERSION}", *sys.argv[1:])
 """
 ENGINES = ("4.5.6", "4.5.7", "4.5.8")
 VDSMS = ("4.50.5.1", "4.50.7")
-HOOKS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source", "before_vdsm_start")
+HOOKS = (
+    "before_vm_start",
+    "before_disk_hotplug",
+    "before_vm_migrate_source",
+    "after_disk_hotunplug",
+    "before_vdsm_start",
+)
 
 
 def system(folder: Path, python: str) -> Path:

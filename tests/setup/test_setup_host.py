@@ -10,7 +10,12 @@ from setup_ground import CONF, VDSM, Setup, states, step
 
 from rigs.machine import PREFIX, Machine
 
-HOOK_POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
+HOOK_POINTS = (
+    "before_vm_start",
+    "before_disk_hotplug",
+    "before_vm_migrate_source",
+    "after_disk_hotunplug",
+)
 SUDOERS = "/etc/sudoers.d/storpool-ovirt"
 MULTIPATH = "/etc/multipath/conf.d/storpool-ovirt.conf"
 LINKS = {

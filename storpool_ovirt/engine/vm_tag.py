@@ -1,0 +1,70 @@
+"""The tag that names a disk's VM goes where the disk's active volume goes.
+
+A preview's volume takes it from the one that it replaces, and gives it back when it is deleted.
+First it is taken away, then it is written: whatever dies in between, no disk is in a VM twice, and
+the VM's next start writes what is missing. Nothing of it fails a verb, which has done its work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, vm_tags, volumes
+from storpool_ovirt.engine import mapping, ownership, tree
+
+
+def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> None:
+    """Have the volume of `target` name the VM that the one of `source` names, and that one none.
+
+    A disk's own volume that no host was ever given names none, and is not asked.
+    """
+    if not _may_name(source):
+        return
+    brief, key = _brief(work), work.domain.vm_tag
+    try:
+        there = ownership.proved(brief, source)
+        vm = of(work, there)
+        if not vm:
+            return
+        _write(brief, there, vm_tags.Tag(key, ""))
+    except errors.Error as error:
+        work.log.line("vm_not_tagged", volume=target.uuid, reason=error)
+    else:
+        silent_name(work, target, vm)
+
+
+def silent_name(work: tree.Work, node: mapping.Node, vm: str) -> None:
+    """Have a volume name this VM, if it is one that may."""
+    if not _may_name(node):
+        return
+    brief = _brief(work)
+    try:
+        _write(brief, ownership.proved(brief, node), vm_tags.Tag(work.domain.vm_tag, vm))
+    except errors.Error as error:
+        work.log.line("vm_not_tagged", volume=node.uuid, vm=vm, reason=error)
+
+
+def of(work: tree.Work, there: api.Volume) -> str:
+    """Return the VM that a volume names; "" where it names none."""
+    return names.vm_of(there.tags, work.domain.vm_tag)
+
+
+def _may_name(node: mapping.Node) -> bool:
+    """Return whether a volume may name a VM.
+
+    A preview's volume has the tag from the one before it, a disk's own only from a host; so it gets
+    none here that has had none.
+    """
+    return node.connected or node.uuid != node.root
+
+
+def _write(work: tree.Work, there: api.Volume, tag: vm_tags.Tag) -> None:
+    if volumes.change(work.client, there, tags={tag.key: tag.vm}):
+        work.log.line("vm_tagged", volume=there.name, global_id=there.global_id, vm=tag.vm or "-")
+
+
+def _brief(work: tree.Work) -> tree.Work:
+    """Return the tools of a verb with a limit of their own, as the verb is done already."""
+    limit = work.mapping.session.deadline.within(vm_tags.SECONDS)
+    return dataclasses.replace(work, client=work.client.limited(limit))

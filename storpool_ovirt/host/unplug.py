@@ -1,0 +1,35 @@
+"""An unplug: a disk has left a VM that goes on, and names it no more."""
+
+from __future__ import annotations
+
+from storpool_ovirt.cluster import api, attachments, vm_tags
+from storpool_ovirt.host import takeover, vm_disks
+
+
+def untag(
+    client: api.Client,
+    host: attachments.HostSide,
+    disks: vm_disks.Pairs,
+    openstack_prefix: str,
+    tag: vm_tags.Tag,
+) -> None:
+    """Take the tag off what names this VM, unless another host has it.
+
+    That one may have a VM of its own on it, and who asks is to be believed nothing that could take
+    a disk out of that VM's snapshots. Vdsm asks before Engine has the disk detached here. Raises
+    what `vm_disks.candidates` raises; what cannot be written is a line of the log.
+    """
+    if tag == vm_tags.NONE:
+        return
+    found = [
+        each
+        for each in vm_disks.candidates(client, disks, openstack_prefix)
+        if each.proved and each.there.tags.get(tag.key) == tag.vm
+    ]
+    listed = client.attachments() if found else []
+    left = [
+        each.there
+        for each in found
+        if {one.client_id for one in takeover.held_of([each.target], listed)} <= {host.client_id}
+    ]
+    vm_tags.silent_follow(client, host, tag, not_its=left)
