@@ -11,6 +11,7 @@ import pytest
 from door_words import changes, only_refusal, request_for
 
 from rigs.door_stage import LIMIT_SECONDS, DoorStage, Volume
+from rigs.shared_stage import new_id
 from rigs.vdsm_user import USER
 from storpool_ovirt.privilege import sudo_request
 
@@ -43,6 +44,28 @@ def test_a_plug_and_a_migration(doors: DoorStage) -> None:
     assert "was taken from client 1, on which its VM runs" in only_refusal(
         doors.start(volume, point="before_vm_migrate_source")
     )
+
+
+def test_an_unplug_asks_root_too(doors: DoorStage) -> None:
+    """T53, T78: the tag is written and taken away by root, who believes a VM's id only by its form;
+    what another host has is left."""
+    vm, other = new_id(), new_id()
+    here, both = Volume(doors.cluster, [1]), Volume(doors.cluster, [1])
+
+    def named(volume: Volume) -> str:
+        listed = doors.cluster.api("VolumesList")
+        [tags] = [each["tags"] for each in listed if each["name"] == volume.name]
+        return str(tags.get("cvm", ""))
+
+    assert doors.start(here, both, vmId=vm).returncode == 0
+    assert [named(here), named(both)] == [vm, vm]
+    doors.cluster.api("VolumesReassignWait", {"reassign": [{"volume": both.name, "rw": [2]}]})
+    for volume, who in ((here, other), (both, vm)):
+        assert doors.start(volume, point="after_disk_hotunplug", vmId=who).returncode == 0
+    assert [named(here), named(both)] == [vm, vm]
+    assert doors.start(here, point="after_disk_hotunplug", vmId=vm).returncode == 0
+    assert [named(here), named(both)] == ["", vm]
+    assert doors.clients(here) == {1}
 
 
 def test_what_root_refuses_is_not_tried_again(doors: DoorStage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +12,6 @@ from rigs.hook_stage import Starts
 from rigs.shared_stage import new_id, post, queries, volumes, writes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ovirt_demo.flows import Disk
     from ovirt_demo.hooks import Hooks
 
@@ -182,3 +181,75 @@ def log(starts: Starts, host: int) -> str:
 
 def _log(starts: Starts, host: int) -> Path:
     return starts.stage.hosts[host].local("/var/log/vdsm/storpool-hook.log")
+
+
+# An unplug
+
+
+def unplug(starts: Starts, host: int, vm: str, disk: Disk) -> int:
+    """Have Vdsm run its hooks after an unplug; return how ours ended."""
+    device = {"managed_path": starts.run_link(disk), "vol_id": disk.id}
+    starts.hooks[host].after_disk_hotunplug(hooks.plug_xml(device), vm)
+    return int(starts.hooks[host].runs[-1].returncode or 0)
+
+
+def test_an_unplugged_disk_names_no_vm(starts: Starts) -> None:
+    """T78: before it is detached, with one update; again, or for another VM, there is none."""
+    [disk, other], vm = starts.disks(2), new_id()
+    start(starts, 1, vm, disk, other)
+    starts.stage.simulator.clear_calls()
+    assert unplug(starts, 1, new_id(), disk) == 0
+    assert queries(starts.stage.simulator) == ["KV/Set", "Volume"]
+    starts.stage.simulator.clear_calls()
+    assert unplug(starts, 1, vm, disk) == 0
+    assert queries(starts.stage.simulator).count("VolumeUpdate") == 1
+    assert unplug(starts, 1, vm, disk) == 0
+    assert [vm_of(starts, each) for each in (disk, other)] == ["", vm]
+    assert starts.on_hosts(disk) == {(1, "rw")}
+    plug(starts, 1, vm, disk)
+    assert vm_of(starts, disk) == vm
+
+
+def test_an_unplug_leaves_a_disk_that_another_host_has(starts: Starts) -> None:
+    """A VM may run on it there."""
+    [disk], vm = starts.disks(), new_id()
+    start(starts, 2, vm, disk)
+    starts.attach(1, disk)
+    assert unplug(starts, 1, vm, disk) == 0
+    assert vm_of(starts, disk) == vm
+    assert starts.on_hosts(disk) == {(1, "rw"), (2, "rw")}
+
+
+@pytest.mark.parametrize("query", ["VolumeUpdate", "Volume", "KV/Set"])
+def test_an_unplug_that_storpool_does_not_serve_is_over_soon(starts: Starts, query: str) -> None:
+    """T78: Vdsm goes on within seconds: with its log's line where nothing could be asked."""
+    [disk], vm = starts.disks(), new_id()
+    start(starts, 1, vm, disk)
+    starts.stage.simulator.inject("bad_gateway", query=query, times=10**6)
+    try:
+        code = unplug(starts, 1, vm, disk)
+    finally:
+        starts.stage.simulator.clear_faults()
+    run = starts.hooks[1].runs[-1]
+    assert code == (0 if query == "VolumeUpdate" else 1)
+    assert run.stderr.startswith("StorPool: ") == (code == 1)
+    assert run.seconds < 20
+    assert ("vm_not_tagged" if code == 0 else "not_done") in log(starts, 1)
+    assert vm_of(starts, disk) == vm
+
+
+def test_an_unplug_whose_link_is_gone(starts: Starts) -> None:
+    """Nothing is asked, and Vdsm's other hooks run."""
+    [disk] = starts.disks()
+    starts.stage.simulator.clear_calls()
+    ran = starts.stage.hosts[1].local("/ran")
+    other = starts.hooks[1].install("after_disk_hotunplug", Path("/bin/true"), "60_other")
+    other.unlink()
+    other.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    other.chmod(0o755)
+    try:
+        unplug(starts, 1, new_id(), disk)
+    finally:
+        other.unlink()
+    assert ran.exists()
+    assert queries(starts.stage.simulator) == []
