@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings, moment_rows, survey
+from storpool_ovirt.admin import findings, moment_rows, reserved, survey
 from storpool_ovirt.admin.findings import (
     CRITICAL,
     FOLLOW,
@@ -43,7 +43,9 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
             yield _inactive_root(record)
         thing = view.things.get(node.global_id or "")
         if thing is None:
-            yield _moved_away(view, record) or _ghost(view, record)
+            moved = _moved_away(view, record)
+            if moved is not None or not reserved.is_gone(view, record):
+                yield moved or _ghost(view, record)
             continue
         if node.uuid in view.drifted:
             yield _reverted(view, record, thing)

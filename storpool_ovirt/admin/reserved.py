@@ -15,6 +15,7 @@ from storpool_ovirt.admin import died, findings, rows_seen, survey
 from storpool_ovirt.admin.findings import (
     DISCARD,
     END,
+    GHOST,
     INFO,
     KEEP,
     RESERVED,
@@ -39,14 +40,16 @@ def of_moments(view: survey.View) -> Iterator[Finding]:
 
 
 def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
-    """Return the finding on one such snapshot; None while its moment may still go on, and where
-    StorPool does not have it, of which `drift.py` tells."""
+    """Return the finding on one such snapshot; None while its moment may still go on, and where it
+    is missing and `drift.py` tells of that."""
     node = record.node
     moment = view.moments.get(node.moment or 0)
     age_seconds = moment.age_seconds if moment is not None else record.age_seconds
     thing = view.things.get(node.global_id or "")
-    if thing is None or not is_over(view, node.moment, age_seconds):
+    if not is_over(view, node.moment, age_seconds):
         return None
+    if thing is None:
+        return _gone(record, age_seconds) if is_gone(view, record) else None
     found = findings.of_node(
         node,
         kind=RESERVED,
@@ -65,7 +68,7 @@ def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
             "storpool-ovirt reconcile notes that oVirt has it",
             Action(KEEP, node.uuid, node.root, thing.global_id),
         )
-    doubt = _doubt(view, record, moment)
+    doubt = _doubt(view, record)
     if doubt:
         return findings.with_step(
             found,
@@ -75,6 +78,19 @@ def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
             f" not, storpool-ovirt reconcile --remove {node.uuid} deletes it",
         )
     return found
+
+
+def is_gone(view: survey.View, record: mapping.Record) -> bool:
+    """Return whether nothing is left of such a snapshot but a row that nobody needs: its delete
+    died half-way."""
+    node = record.node
+    is_lost = node.global_id not in view.things and not view.candidates(node).best
+    return (
+        node.reserved
+        and is_lost
+        and not (view.unseen or node.global_id in view.moved)
+        and not (_is_known(view, node) or _is_restored(view, node))
+    )
 
 
 def is_over(view: survey.View, number: int | None, age_seconds: float | None) -> bool:
@@ -93,13 +109,27 @@ def _moment_of(view: survey.View, uuid: str) -> int | None:
     return record.node.moment if record is not None else None
 
 
-def _doubt(view: survey.View, record: mapping.Record, moment: moments.Moment | None) -> str:
+def _is_restored(view: survey.View, node: mapping.Node) -> bool:
+    moment = view.moments.get(node.moment or 0)
+    return moment is None or not moment.proved
+
+
+def _is_known(view: survey.View, node: mapping.Node) -> bool:
+    """Return whether somebody has asked for a snapshot by its id, or Engine's database has it."""
+    return (
+        node.connected
+        or node.uuid in (view.images or ())
+        or any(each.node.source == node.uuid for each in view.records.values())
+    )
+
+
+def _doubt(view: survey.View, record: mapping.Record) -> str:
     """Return why somebody may know a snapshot all the same; "" where nothing says so."""
     node = record.node
     thing = view.things[node.global_id or ""]
-    if moment is None or not moment.proved:
+    if _is_restored(view, node):
         return "its row comes from a restored backup, and proves nothing"
-    if node.connected or any(each.node.source == node.uuid for each in view.records.values()):
+    if _is_known(view, node):
         return "it was asked for by its id"
     if view.unmapped:
         return "there are objects that nobody explains: was the database restored?"
@@ -108,6 +138,20 @@ def _doubt(view: survey.View, record: mapping.Record, moment: moments.Moment | N
     if candidates.wrong_tags(thing, node, view.location):
         return "its tags were changed"
     return "" if died.is_alone(view, thing) else "something was made of it"
+
+
+def _gone(record: mapping.Record, age_seconds: float | None) -> Finding:
+    node = record.node
+    return findings.of_node(
+        node,
+        kind=GHOST,
+        severity=INFO,
+        what=f"{node.kind} {node.uuid} (~{node.global_id})",
+        cause="no verb gave it to oVirt, and StorPool does not have it: its delete died half-way",
+        mend="storpool-ovirt reconcile forgets it",
+        age_seconds=age_seconds,
+        action=Action(DISCARD, node.uuid, node.root, node.global_id or ""),
+    )
 
 
 def _cause(view: survey.View, moment: moments.Moment | None, global_id: str) -> str:

@@ -28,7 +28,7 @@ def discard(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
         return _refused(found)
     node = tree.known(work, action.uuid)
     checks.clusters(work, node.root, recovery.open_on(work, node.root))
-    return _deleted(work, node)
+    return _forgotten(work, node) if found.kind == findings.GHOST else _deleted(work, node)
 
 
 def keep(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
@@ -126,6 +126,13 @@ def _refused(found: findings.Finding | None) -> str:
     if found is None:
         return checks.NOTHING
     raise errors.Conflict(found.what, f"is not what it was a moment ago: {found.cause}", found.mend)
+
+
+def _forgotten(work: tree.Work, node: mapping.Node) -> str:
+    checks.gone(work, node)
+    work.mapping.write(changes.forgotten([node.uuid]))
+    work.log.line("row_forgotten", node=node.uuid, global_id=node.global_id, disk=node.root)
+    return "forgot its row"
 
 
 def _deleted(work: tree.Work, node: mapping.Node) -> str:
