@@ -267,6 +267,14 @@ def test_a_person_removes_what_was_given_to_ovirt_only_where_engine_lacks_it(
     assert yard.remove(uuid) == f"deleted the snapshot {uuid}"
 
 
+def test_a_person_removes_nothing_that_was_cloned(yard: Yard, spare: moment_rows.Moment) -> None:
+    """T78, T76: only who had the id could name it as a source."""
+    doubt(yard, spare, "cloned")
+    with pytest.raises(errors.Conflict, match=f"is what volume {DISK} was made of"):
+        yard.remove(spare.snapshots[OTHER])
+    assert len(yard.see().things) == 4
+
+
 # The tag of a moment
 
 
@@ -320,6 +328,19 @@ def test_a_moment_that_died_is_ended(yard: Yard, spare: moment_rows.Moment) -> N
     assert yard.carry_out(todo) == ["noted that it failed"]
     assert yard.report().findings == ()
     assert yard.carry_out(todo) == [reconcile.NOTHING]
+
+
+def test_a_moment_is_not_ended_while_anything_of_it_is_left(
+    yard: Yard, spare: moment_rows.Moment
+) -> None:
+    """T78: what a host holds of it is told first; the moment stays as it is until then."""
+    yard.sql("UPDATE storpool_ovirt.moment SET state = 'begun'")
+    found = next(each for each in yard.report().findings if each.kind == findings.UNFINISHED)
+    assert "takes its snapshots back, and then" in found.mend
+    with pytest.raises(errors.Conflict, match="still has the row of snapshot"):
+        yard.carry_out([found])
+    assert yard.sql("SELECT state FROM storpool_ovirt.moment") == [("begun",)]
+    assert len(spare.snapshots) == 2
 
 
 # Being killed
