@@ -38,6 +38,12 @@ _OPEN = f"""
         WHERE plan->'tags'->>'{names.TAG_MOMENT}' = mark AND {PENDING}
     )"""
 _MARK_BYTES = 8
+# Of which Engine knows how it ended: the one that is told so now, and those of the verbs before,
+# whose snapshots are not reserved (any more). Asked for again they are of another action.
+_TOLD = """
+    told || %s::uuid || ARRAY(
+        SELECT source FROM storpool_ovirt.node WHERE node.moment = moment.id AND NOT reserved
+    )"""
 _NODE_FIELDS = len(mapping.Node._fields)
 
 
@@ -90,6 +96,12 @@ class Place(NamedTuple):
         if self.moment.state != MADE:
             return volume not in self.moment.told
         return self.snapshot is not None and self.snapshot.reserved
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether a verb has asked for its snapshot already: who asks again begins another
+        action."""
+        return self.snapshot is not None and not self.snapshot.reserved
 
     @property
     def is_usable(self) -> bool:
@@ -188,10 +200,10 @@ def failed(session: database.Session, moment: Moment, volume: str) -> Moment | N
 def refuse(session: database.Session, moment: Moment, volume: str, why: str) -> None:
     """Write that a moment has failed, and that Engine is told so of this volume."""
     session.rows(
-        """
+        f"""
         UPDATE storpool_ovirt.moment SET
             note = CASE state WHEN 'failed' THEN note ELSE %s END,
-            state = 'failed', told = array_append(told, %s::uuid)
+            state = 'failed', told = {_TOLD}
         WHERE id = %s
         """,
         why,
@@ -212,7 +224,7 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         f"""
         WITH known AS (
             UPDATE storpool_ovirt.moment
-            SET state = 'failed', note = %s, told = array_append(told, %s::uuid)
+            SET state = 'failed', note = %s, told = {_TOLD}
             WHERE mark = %s OR state = 'made' AND key = %s
                 AND (action <> '' OR made_at > clock_timestamp() - make_interval(secs => %s))
                 AND EXISTS (

@@ -35,6 +35,7 @@ from storpool_ovirt.engine.moments import Moment
 # What older moments left is deleted while a guest is frozen: what takes longer waits for the next.
 LEFT_OVER_SECONDS = 3.0
 NO_UUID = "the correlation id is no UUID"
+_BROKEN_OFF = "an earlier verb of it was broken off"
 
 
 @dataclasses.dataclass
@@ -107,10 +108,14 @@ def _claimed(work: tree.Work, request: _Request) -> tuple[mapping.Node, str | No
     Raises Conflict where the action has failed.
     """
     node, place = moments.place(work.mapping, request.key, request.volume)
+    was_asked = place is not None and place.was_asked
     if node.pending:
         recovery.settled(work, request.volume)
         node, place = moments.place(work.mapping, request.key, request.volume)
     if place is None or not place.has_to_say(request.volume):
+        return node, None
+    if was_asked:
+        moments.refuse(work.mapping.session, place.moment, request.volume, _BROKEN_OFF)
         return node, None
     moment, snapshot = place.moment, place.snapshot
     if not moment.is_of(_action(work, moment.vm)):
@@ -135,7 +140,7 @@ def _action(work: tree.Work, vm: str) -> str:
 
 def _refused(work: tree.Work, request: _Request, moment: Moment) -> errors.Conflict:
     """Write that Engine is told of a failed action for this volume too; return the error."""
-    why = moment.note if moment.state == moments.FAILED else "an earlier verb of it was broken off"
+    why = moment.note if moment.state == moments.FAILED else _BROKEN_OFF
     moments.refuse(work.mapping.session, moment, request.volume, why)
     request.moment = None
     return errors.Conflict(
