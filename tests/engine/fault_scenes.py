@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import Callable
 
+import vm_ground
 from fault_world import GIB, FaultWorld, Scene
 
 from rigs.shared_stage import new_id
@@ -64,6 +65,23 @@ def create_snapshot_attached(world: FaultWorld) -> Scene:
     """Make a snapshot of a disk that a host has."""
     disk = world.attached(_disk(world))
     return Scene(("create_snapshot", disk), {"disk": disk})
+
+
+def create_snapshot_group(world: FaultWorld) -> Scene:
+    """Make the snapshots of a VM's two disks, and answer with the first one's."""
+    return _of_vm(world, 0)
+
+
+def create_snapshot_group_turned(world: FaultWorld) -> Scene:
+    """Do the same where the disk that Engine names first is not the first one to be locked."""
+    return _of_vm(world, 1)
+
+
+def _of_vm(world: FaultWorld, named: int) -> Scene:
+    vm = vm_ground.running(world, 2)
+    disks = sorted(vm.disks)
+    ids = {"vm": vm.tag, "disk": disks[named], "other": disks[1 - named]}
+    return Scene(("create_snapshot", disks[named]), ids)
 
 
 def create_volume_from_snapshot(world: FaultWorld) -> Scene:
@@ -202,6 +220,8 @@ SCENES: dict[str, Callable[[FaultWorld], Scene]] = {
     "clone_volume of a snapshot": clone_snapshot,
     "create_snapshot": create_snapshot,
     "create_snapshot, attached": create_snapshot_attached,
+    "create_snapshot of a VM": create_snapshot_group,
+    "create_snapshot of a VM, the other way round": create_snapshot_group_turned,
     "create_volume_from_snapshot": create_volume_from_snapshot,
     "extend_volume": extend_volume,
     "extend_volume, attached": extend_volume_attached,

@@ -39,10 +39,11 @@ _OPEN = (
     "SELECT jsonb_build_object('kind', kind, 'verb', verb, 'node', node, 'state', state) FROM"
     " storpool_ovirt.operation WHERE state <> 'undone' ORDER BY id"
 )
-# Of a row: who made it, and what it keeps for later from whichever verb met its volume first
-# (test_reverts.py).
-NOTES = ("correlation_id", "visible_id")
+# Of a row: who made it, together with what, and what it keeps for later from whichever verb met its
+# volume first (test_reverts.py).
+NOTES = ("correlation_id", "visible_id", "moment")
 _META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
+MARK = "ovirt-moment"
 LOOKS = 5
 _SHARE = ("globalId", "client", "rights", "snapshot")
 _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "createdFromGlobalId")
@@ -51,11 +52,12 @@ _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "cre
 @dataclass(frozen=True)
 class Scene:
     """A verb as Engine calls it, and the ids that it is about by what they are; `first`: the
-    database is empty."""
+    database is empty. A correlation id that is not given is a new one."""
 
     verb: tuple[str, ...]
     ids: Mapping[str, str] = field(default_factory=dict)
     first: bool = False
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,27 @@ class FaultWorld(disk_rig.DiskRig):
         caller.keeper = self._keeper
         return self._call(caller, scene, strike)
 
+    def unheard(self, scene: Scene) -> int:
+        """Have Engine run the verb and read nothing of it; return its exit code."""
+        caller = self._engine(scene.first)
+        caller.keeper = self._keeper
+        self.wires.clear()
+        verb, *arguments = scene.verb
+        given = scene.correlation_id or shared_stage.new_id()
+        with caller.started(verb, *arguments, correlation_id=given) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            code = process.wait(disk_rig.VERB_SECONDS)
+        self.wires.settle()
+        return code
+
     def call_really(self, scene: Scene) -> engine.Result:
         """Do as `call`, with nothing in the way and with a real start."""
         return self._call(self._engine(scene.first), scene, None)
 
     def _call(self, caller: Caller, scene: Scene, strike: Strike | None) -> engine.Result:
         self.wires.clear(strike)
-        result = caller.run(*scene.verb)
+        result = caller.run(*scene.verb, correlation_id=scene.correlation_id)
         self.wires.release()
         self.wires.settle()
         return result
@@ -254,8 +270,8 @@ class FaultWorld(disk_rig.DiskRig):
         """Drop what does not belong to the bystanders."""
         seen, there = self._look(first=False), self._bystanders
         self._base.cursor().execute(
-            "DELETE FROM storpool_ovirt.operation; DELETE FROM storpool_ovirt.node WHERE uuid !="
-            " ALL (%s::uuid[])",
+            "DELETE FROM storpool_ovirt.operation; DELETE FROM storpool_ovirt.moment;"
+            " DELETE FROM storpool_ovirt.node WHERE uuid != ALL (%s::uuid[])",
             ([*there.rows],),
         )
         own = seen.only(set(), seen.objects.keys() - there.objects.keys())
@@ -331,6 +347,8 @@ class FaultWorld(disk_rig.DiskRig):
         labels = {answer: "<answered>", **{uuid: f"<{label}>" for label, uuid in scene.ids.items()}}
         left = [uuid for uuid in dict.fromkeys(found) if uuid not in labels]
         labels.update({uuid: f"<left {number}>" for number, uuid in enumerate(left, 1)})
+        marks = {each["tags"].get(MARK) for each in own.objects.values()} - {None}
+        labels.update({mark: f"<moment {number}>" for number, mark in enumerate(marks, 1)})
         named = {f"ovirt--{uuid}": f"name of {label}" for uuid, label in labels.items()}
         there = {**self._known, **{each["globalId"]: each["name"] for each in own.objects.values()}}
         return {
@@ -338,6 +356,18 @@ class FaultWorld(disk_rig.DiskRig):
             **named,
             **{key: f"global id of {named.get(name, name)}" for key, name in there.items()},
         }
+
+
+@contextlib.contextmanager
+def fresh(folder: Path, server: Database) -> Iterator[FaultWorld]:
+    """Give a world with databases of its own: the tests of a module share it."""
+    names = [f"faults_{shared_stage.new_id()[:8]}_{kind}" for kind in ("full", "empty")]
+    databases = [server.fresh(name) for name in names]
+    made = FaultWorld(folder, *databases)
+    yield made
+    made.close()
+    for each in databases:
+        each.drop()
 
 
 def _fleeting(entry: Mapping[str, Any]) -> bool:

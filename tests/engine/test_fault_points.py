@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import fault_scenes
+import fault_world
 import pytest
 from fault_points import Trial, reconciled, undisturbed
 from fault_world import FaultWorld
@@ -18,7 +19,7 @@ from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
 from wires import Point
 
 from ovirt_demo.database import Database
-from rigs import shared_stage, verb_samples
+from rigs import verb_samples
 
 Record = Callable[[str, object], None]
 
@@ -32,15 +33,8 @@ def world(
 ) -> Iterator[FaultWorld]:
     """Give a cluster with bystanders, and an Engine behind wires, that the tests of this module
     share."""
-    databases = [
-        database_server.fresh(f"faults_{shared_stage.new_id()[:8]}_{kind}")
-        for kind in ("full", "empty")
-    ]
-    made = FaultWorld(tmp_path_factory.mktemp("faults"), *databases)
-    yield made
-    made.close()
-    for each in databases:
-        each.drop()
+    with fault_world.fresh(tmp_path_factory.mktemp("faults"), database_server) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -189,9 +189,10 @@ class DiskRig:
             "POST", f"/simulator/clients/{client_id}", {"open": sorted(self.declared[client_id])}
         )
 
-    def verb(self, name: str, *arguments: Any, fault: Fault | None = None) -> Any:
-        """Run a verb of `disks` and return its answer; raises what it raises, or Death."""
-        with self.troubled(fault), self.engine(name) as engine:
+    def verb(self, name: str, *arguments: Any, fault: Fault | None = None, **caller: Any) -> Any:
+        """Run a verb of `disks` and return its answer; raises what it raises, or Death. `caller` is
+        as `engine` takes it."""
+        with self.troubled(fault), self.engine(name, **caller) as engine:
             with dying(fault):
                 answer = getattr(disks, name)(engine, *arguments)
             engine.mapping.journal.delivered()
@@ -199,9 +200,13 @@ class DiskRig:
 
     @contextlib.contextmanager
     def engine(
-        self, verb: str = "-", *arguments: str, correlation_id: str = "test"
+        self,
+        verb: str = "-",
+        *arguments: str,
+        correlation_id: str = "test",
+        seconds: int = VERB_SECONDS,
     ) -> Iterator[tree.Work]:
-        """Give what a verb works with, as the adapter does."""
+        """Give what a verb works with for so long, as the adapter does."""
         caller = journal.Caller(correlation_id, verb, arguments)
         settings = config.Api(
             self.simulator.host,
@@ -210,7 +215,7 @@ class DiskRig:
             self._variant["multicluster"],
             self.simulator.cluster_id if self._variant["pinned"] else None,
         )
-        with self.working(caller, settings, VERB_SECONDS) as work:
+        with self.working(caller, settings, seconds) as work:
             yield work
 
     @contextlib.contextmanager
@@ -349,6 +354,20 @@ class DiskRig:
                 path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
                 if path.startswith(str(self.folder)) and path.endswith(".lock"):
                     os.close(int(descriptor))
+
+    def ask(self, query: str, body: object = None) -> Any:
+        """Look at the cluster, or change something in it by hand; a tag that is not named stays."""
+        kind, is_update, address = query.partition("Update/")
+        if is_update and isinstance(body, dict) and "tags" in body:
+            [there] = self._api(f"{kind}/{address}")
+            body = {**body, "tags": {**there["tags"], **body["tags"]}}
+        return self._api(query, body)
+
+    def sql(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Run one statement as Engine's role."""
+        cursor = self._base.cursor()
+        cursor.execute(statement, arguments or None)
+        return cursor.fetchall() if cursor.description else []
 
     def _api(self, query: str, body: object = None) -> Any:
         return self._ask("GET" if body is None else "POST", f"/ctrl/1.0/{query}", body)["data"]

@@ -256,14 +256,6 @@ class Yard(disk_rig.DiskRig):
 
     # The cluster, with other means than the product's
 
-    def ask(self, query: str, body: object = None) -> Any:
-        """Look at the cluster, or change something in it by hand; a tag that is not named stays."""
-        kind, is_update, address = query.partition("Update/")
-        if is_update and isinstance(body, dict) and "tags" in body:
-            [there] = self._api(f"{kind}/{address}")
-            body = {**body, "tags": {**there["tags"], **body["tags"]}}
-        return self._api(query, body)
-
     def queries(self) -> list[str]:
         """Return the API's calls since the last call of this, with their methods."""
         called = self._called()
@@ -304,12 +296,6 @@ class Yard(disk_rig.DiskRig):
         return {name.removeprefix("ovirt--") for name in self.see().things}
 
     # The database, with other means than the product's
-
-    def sql(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
-        """Run one statement as Engine's role."""
-        cursor = self._base.cursor()
-        cursor.execute(statement, arguments or None)
-        return cursor.fetchall() if cursor.description else []
 
     def operations(self) -> list[operations.Operation]:
         """Return all of the journal."""
