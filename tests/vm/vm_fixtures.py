@@ -71,6 +71,26 @@ class Machines:
         flows.run_vm(self.play.domain, host, *disks)
         return self.power_on(host, *disks, **facts).ready()
 
+    def start(self, vm_id: str, host: Host, *disks: Disk) -> Machine:
+        """Run a VM of this id as Engine and Vdsm do, with the hook before its start, and wait
+        until its guest has booted."""
+        self.attach(vm_id, host, *disks)
+        return self.power_on(host, *disks).ready()
+
+    def attach(self, vm_id: str, host: Host, *disks: Disk) -> list[dict[str, Any]]:
+        """Do what comes before a VM's start: Engine attaches its disks, Vdsm runs the hook; return
+        the devices."""
+        from ovirt_demo import children, flows, hooks
+
+        devices = flows.run_vm(self.play.domain, host, *disks)
+        made = hooks.Hooks(host)
+        link = host.local(f"{hooks.FOLDER}/{hooks.BEFORE_VM_START}/50_storpool")
+        if not link.exists():
+            made.install(hooks.BEFORE_VM_START, children.find("storpool-vm-hook"))
+        elements = [hooks.disk_xml(each, f"vd{at:c}") for at, each in enumerate(devices, 97)]
+        made.before_vm_start(hooks.domain_xml(*elements, vm_id=vm_id), vm_id)
+        return devices
+
     def writing(self, host: Host, *disks: Disk, **facts: Any) -> Machine:
         """Run a VM that writes a stream of blocks to each of its disks."""
         machine = self.run(host, *disks, **facts)
