@@ -82,8 +82,8 @@ def rounds(
     for _ in range(count):
         action = dataclasses.replace(domain, correlation_id=str(uuid.uuid4()))
         pair = []
-        for disk in disks:
-            vm.further("count", counter, BETWEEN)
+        for number, disk in enumerate(disks):
+            vm.further("count", counter, BETWEEN if number else 1)
             pair.append(flows.create_snapshot(action, disk))
         pairs.append(tuple(pair))
     machines.halt(vm, disks[0])

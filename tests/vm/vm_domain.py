@@ -70,6 +70,11 @@ class Domain(Guest):
         [capacity] = [line.split()[1] for line in said.splitlines() if line.startswith("Capacity:")]
         return int(capacity)
 
+    def plug_file(self, file: Path, target: str) -> None:
+        """Plug a disk of an image domain."""
+        kind = ("--driver", "qemu", "--subdriver", "raw", "--live")
+        self.daemon.virsh("attach-disk", self.name, str(file), target, *kind)
+
     def kill(self) -> None:
         """End it, in whatever state it is."""
         with contextlib.suppress(libvirt_daemon.CommandError):
