@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vm_domain import THAWED, Domain
+from vm_domain import FROZEN, THAWED, Domain
 from vm_domains import Domains
 from vm_fixtures import VIRTUAL, serial
 
@@ -35,20 +36,26 @@ DOUBT_SECONDS = 5.0  # the agent's own, docs/agent.md
 
 
 def test_a_frozen_guest_goes_on_when_its_disks_are_taken(domains: Domains) -> None:
-    """T78, T89: it is frozen until its last disk has its snapshot, and thawed soon after; what the
-    previews hold are file systems that were left in order."""
+    """T78, T89: it is frozen until its last disk has its snapshot, and thawed soon after, also by
+    an agent that was not there before; the previews hold file systems that were left in order."""
     machines = domains.machines
     play = machines.play
     disks = [flows.create_disk(play.domain, 1) for _ in range(2)]
     vm = working(domains, disks)
     warm = [flows.create_snapshot(play.domain, disk) for disk in disks]
-    with domains.agent(play.host1, thaw_latest="0"):
+    vm.freeze()
+    snapshots(play.domain, disks)
+    assert vm.freeze_status() == FROZEN, "somebody else thaws it"
+    with domains.agent(play.host1, thaw_latest="0") as log:
+        vm.until_thawed()
+        goes_on(vm, disks)
         vm.freeze()
         cold = snapshots(play.domain, disks)
         taken = time.monotonic()
         vm.until_thawed()
         assert time.monotonic() - taken < DOUBT_SECONDS + SLACK_SECONDS
         goes_on(vm, disks)
+    assert thaws(log) == ["all_taken"] * 2
     stop(domains, vm, disks)
 
     preview(play.domain, disks, warm)
@@ -72,7 +79,7 @@ def test_a_frozen_guest_goes_on_when_a_disk_fails(domains: Domains) -> None:
     play = domains.machines.play
     disks = [flows.create_disk(play.domain, 1) for _ in range(2)]
     vm = working(domains, disks)
-    with domains.agent(play.host1, thaw_latest=str(SILENCE_SECONDS)):
+    with domains.agent(play.host1, thaw_latest=str(SILENCE_SECONDS)) as log:
         for option, query, made in (("true", GROUP, 0), ("false", ALONE, 1)):
             caller = engine_with(play.stage, sp_group_snapshot=option)
             vm.freeze()
@@ -82,6 +89,7 @@ def test_a_frozen_guest_goes_on_when_a_disk_fails(domains: Domains) -> None:
             assert time.monotonic() - ended < SILENCE_SECONDS + SLACK_SECONDS
             assert len(found) == made
             goes_on(vm, disks)
+    assert thaws(log) == ["nothing_comes"] * 2
     stop(domains, vm, disks)
     domains.machines.delete(*disks)
 
@@ -94,7 +102,7 @@ def test_a_guest_with_a_disk_elsewhere_stays_frozen(domains: Domains, tmp_path: 
     vm = working(domains, disks)
     image = tmp_path / "image"
     image.write_bytes(bytes(4096))
-    with domains.agent(play.host1, thaw_mixed=str(WINDOW_SECONDS)):
+    with domains.agent(play.host1, thaw_mixed=str(WINDOW_SECONDS)) as log:
         vm.plug_file(image, "vdz")
         vm.freeze()
         frozen = time.monotonic()
@@ -102,6 +110,7 @@ def test_a_guest_with_a_disk_elsewhere_stays_frozen(domains: Domains, tmp_path: 
         vm.until_thawed()
         assert WINDOW_SECONDS < time.monotonic() - frozen < WINDOW_SECONDS + SLACK_SECONDS
         goes_on(vm, disks)
+    assert thaws(log) == ["window_over"]
     stop(domains, vm, disks)
     domains.machines.delete(*disks)
 
@@ -145,6 +154,11 @@ def refused(domains: Domains, domain: flows.Domain, disks: Sequence[Disk], query
             made.append(flows.create_snapshot(action, disk))
     domains.machines.play.cluster.clear_faults()
     return made
+
+
+def thaws(log: Path) -> list[str]:
+    """Return why the agent thawed guests, by its log."""
+    return re.findall(r" guest_thawed .*why=(\S+)", log.read_text())
 
 
 def stop(domains: Domains, vm: Domain, disks: Sequence[Disk]) -> None:

@@ -6,6 +6,8 @@ The VM is a domain of a real libvirtd, one for each host, and the agent is the i
 
 from __future__ import annotations
 
+import re
+
 from vm_domains import Domains
 from vm_fixtures import VIRTUAL, serial
 from vm_stream import BLOCK
@@ -22,7 +24,7 @@ def test_a_guest_sees_its_disk_grow(domains: Domains) -> None:
     machines = domains.machines
     play = machines.play
     root, disk = (flows.create_disk(play.domain, 1) for _ in range(2))
-    with domains.agent(play.host1), domains.agent(play.host2):
+    with domains.agent(play.host1) as log, domains.agent(play.host2) as other_log:
         vm = domains.start(play.host1, root, disk)
         vm.run(f"stream {serial(root)} 0 &")
         flows.extend_disk(play.domain, disk, 2)
@@ -35,6 +37,10 @@ def test_a_guest_sees_its_disk_grow(domains: Domains) -> None:
         vm.run(f"size {serial(disk)} {3 * GIB}")
         vm.run(f"stream {serial(disk)} {last(3)} {last(3) + 8}")
         assert [vm.capacity(name) for name in ("vda", "vdb")] == [GIB, 3 * GIB]
+    assert [len(re.findall(r" disk_grown ", each.read_text())) for each in (log, other_log)] == [
+        1,
+        1,
+    ]
     end = machines.halt(vm, root)
     assert vm.troubles() == []
     vm.stop()

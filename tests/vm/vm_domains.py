@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ovirt_demo.vdsm import Host
 
 AGENT = "storpool-vm-agent"
+AGENT_LOG = "/var/log/storpool-ovirt/vm-agent.log"
 # What the agents of tests do not wait for; where it matters a test says its own.
 QUICK = {"period": "1", "thaw_period": "0.2"}
 
@@ -83,24 +84,18 @@ class Domains:
 
         given = {**QUICK, "libvirt": self.daemon_of(host).uri, **options}
         lines = [f"SP_OVIRT_AGENT_{key.upper()}={value}" for key, value in given.items()]
-        conf, before = (
-            host.local("/etc/storpool.conf"),
-            host.local("/etc/storpool.conf").read_text(),
-        )
-        log = self._folder / f"{host.name}.agent"
+        conf, log = host.local("/etc/storpool.conf"), host.local(AGENT_LOG)
+        before = conf.read_text()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
         conf.write_text("\n".join([before, *lines, ""]))
         try:
-            with (
-                log.open("wb") as said,
-                subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", str(children.find(AGENT))],
-                    env=host.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
-                    start_new_session=True,
-                ) as process,
-            ):
+            with subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", str(children.find(AGENT))],
+                env=host.environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process:
                 try:
                     yield log
                     process.send_signal(signal.SIGTERM)
