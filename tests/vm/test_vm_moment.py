@@ -83,6 +83,7 @@ def rounds(
         action = dataclasses.replace(domain, correlation_id=str(uuid.uuid4()))
         pair = []
         for number, disk in enumerate(disks):
+            vm.run("true")  # what it said until now may still be on its way here
             vm.further("count", counter, BETWEEN if number else 1)
             pair.append(flows.create_snapshot(action, disk))
         pairs.append(tuple(pair))
