@@ -268,3 +268,27 @@ def test_an_address_that_is_another_one_to_the_c_library(text: str) -> None:
 def test_an_address_or_a_name_of_a_host(text: str) -> None:
     """What looks like a number here and there is a name all the same."""
     assert config.domain({"sp_api_http_host": text, "sp_auth_token": "1234567890"}).api.host == text
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("qc", "is a tag that has another meaning"),
+        ("ovirt-root", "is a tag that has another meaning"),
+        ("a" * 17, "leaves no room for the VM on the volume of a preview"),
+        ("c vm", "is no key of a tag"),
+    ],
+)
+def test_the_tag_of_a_vm(tmp_path: Path, key: str, why: str) -> None:
+    """T78: a key that cannot be used is refused before a domain has disks; on a host it is worth no
+    refused start."""
+    root = conf(
+        tmp_path, f"SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=7\nSP_OVIRT_VM_TAG={key}\n"
+    )
+    with pytest.raises(errors.ConfigError, match=f"driver option sp_vm_tag {why}"):
+        config.domain({**PLAIN, "sp_vm_tag": key})
+    with pytest.raises(errors.ConfigError, match=f"SP_OVIRT_VM_TAG in .* {why}"):
+        config.domain({}, root)
+    assert config.host(root).vm_tag == ""
+    assert config.domain({"sp_vm_tag": "vm"}, root).vm_tag == "vm"
+    assert config.domain(PLAIN).vm_tag == "cvm"
