@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
     from rigs.stage_fixtures import Stage
 
+# The role is root's on Engine's machine: it gives root the file with the password.
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give root a file")
 NAME = "storpool"
 CONNECTOR = {"host": "host1", "storpool_volume_type": "local"}
 
@@ -129,6 +131,7 @@ def site(module_site: Site, shared: Stage) -> Site:
     return module_site
 
 
+@needs_root
 def test_a_domain_is_made_once(site: Site) -> None:
     """Check mode proves that it would work, and adds nothing; then it is there and active; again
     nothing is changed. The password is in no output, also at -vvv, and in no file afterwards."""
@@ -144,6 +147,7 @@ def test_a_domain_is_made_once(site: Site) -> None:
     assert site.api.asked.count("POST storagedomains") == 1
 
 
+@needs_root
 def test_one_with_other_options_is_a_failure(site: Site) -> None:
     """That names each difference, also in check mode; the domain stays as it is."""
     site.play().check(changed=1)
@@ -155,6 +159,7 @@ def test_one_with_other_options_is_a_failure(site: Site) -> None:
         assert "other options" in said or "differ" in said, said
 
 
+@needs_root
 def test_what_cannot_work_is_a_failure_before_anything_is_made(site: Site) -> None:
     """An option that is none, a password that is wrong or not given, a token for all to
     read."""

@@ -4,6 +4,7 @@ and what doctor prints mends it; in the end everything is as it was."""
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import re
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ovirt_demo.database import Database
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make machines of its own")
 
 SEEDS = 20
 ROUNDS = 3
