@@ -101,7 +101,10 @@ def decided(freeze: Freeze, look: Look, options: Options) -> Decision:
         complete_since=since if taken else None,
     )
     if taken:
-        rounding = ROUNDING_SECONDS if moment(counted) else 0.0
+        # Snapshots that were taken one by one can be of two actions that follow each other at once,
+        # some of them; the only one of a VM with one disk cannot.
+        is_one = len(counted) == 1 or bool(moment(counted))
+        rounding = ROUNDING_SECONDS if is_one else 0.0
         doubt = any(_is_in_doubt(each, freeze, look, rounding) for each in counted)
         wait = options.thaw_after + (DOUBT_SECONDS if doubt else 0.0)
         if look.now - since >= wait:
@@ -139,8 +142,7 @@ def _counted(freeze: Freeze, look: Look) -> list[Snapshot]:
 def _is_in_doubt(snapshot: Snapshot, freeze: Freeze, look: Look, rounding: float) -> bool:
     """Return whether a snapshot may be older than this freeze.
 
-    One that came while it was looked at is not, whatever clocks say. Of one group, all would be:
-    only those that were taken one by one can be of two actions that follow each other at once.
+    One that came while it was looked at is not, whatever clocks say.
     """
     if snapshot.global_id not in (freeze.first or ()):
         return False

@@ -89,6 +89,14 @@ def test_a_doubt_costs_seconds(freeze: Freeze) -> None:
     assert why(freeze, *looks) == ["", "", thaw.ALL_TAKEN]
 
 
+def test_a_vm_with_one_disk_does_not_wait_for_the_clock() -> None:
+    """Its snapshot is taken alone, and told in whole seconds: the last one before the freeze was
+    seen is no doubt."""
+    assert why(BEGUN, look(taken(1, -1.0, moment=""), at=0.0)) == [thaw.ALL_TAKEN]
+    earlier = look(taken(1, -2.0, moment=""), at=0.0)
+    assert why(BEGUN, earlier) == [""], "that was before the last look at which it ran"
+
+
 def test_two_actions_that_follow_each_other_at_once() -> None:
     """A snapshot of the last second before the freeze is a doubt, unless all are of one group."""
     before = [Snapshot(f"a.b.{each}", EPOCH - 1.2) for each in (1, 2)]
