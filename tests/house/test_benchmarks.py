@@ -60,6 +60,25 @@ def test_it_says_of_each_target_whether_it_is_met(printed: str) -> None:
     assert ["met", "no verb with more API calls than planned"] in verdicts
 
 
+def test_how_long_a_guest_is_frozen_is_told() -> None:
+    """T78: each way of each VM is told; what a group makes is of one moment, by one call, on
+    any machine."""
+    argv = [sys.executable, str(PROGRAM.with_name("freeze.py"))]
+    argv += ["--runs", "1", "--disks", "1", "3", "--latency", "5"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    rows = re.findall(
+        r"(?m)^ +(\d+) +5 ms +(one by one|group|group, agent|cinderlib [\d.]+) +(\d+) ms ",
+        done.stdout,
+    )
+    told = {(int(disks), way): int(apart) for disks, way, apart in rows}
+    ways = {way for _, way in told}
+    assert ways >= {"one by one", "group", "group, agent"}, done.stderr
+    assert told.keys() == {(disks, way) for disks in (1, 3) for way in ways}
+    assert told[3, "group"] == told[3, "group, agent"] == 0 < told[3, "one by one"]
+    assert re.search(r"(?m)^met +all snapshots of a group are of one moment", done.stdout)
+    assert done.returncode == ("missed" in done.stdout)
+
+
 def test_the_dispatchers_costs_are_told() -> None:
     """Each way that a verb takes through it is run and told, and whether the target is met."""
     argv = [sys.executable, str(PROGRAM.with_name("dispatcher.py")), "--runs", "2"]

@@ -1,0 +1,292 @@
+"""How far apart the snapshots of one VM's disks are, and how long its guest is frozen for them.
+
+    python benchmarks/freeze.py [--runs 3] [--disks 1 8 32] [--latency 0 5 20]
+
+Engine freezes the guest, then runs create_snapshot once for each disk, strictly one after the
+other, and a VM whose disks are all ours it does not thaw: so the freeze that is told ends with the
+last of these processes, the earliest that whoever thaws by hand can know of, or when the agent of
+the host thaws the guest. Each round has every way beside the others, on one simulator and one
+PostgreSQL. Where the installed Python has cinderlib it takes part. The exit code is 1 when a target
+is missed; README.md tells what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Callable
+
+import cinderlib  # the benchmark beside this one, which runs the library of that name
+import guests
+from verbs import compared, timed, verdict
+
+from ovirt_demo import children, database, engine, simulator
+
+HOST = 1  # client id of the one host
+TAG_VM = "cvm"  # what the start hook gives to a VM's disks
+SNAPSHOTS = ("VolumeSnapshot", "VolumesGroupSnapshot")
+# Two of Engine's actions on one VM are further apart; StorPool tells times in whole seconds, by
+# which the agent goes.
+PAUSE_SECONDS = 3.0
+
+# The targets of docs/promises.md (T89), and the issue's: with so many disks and milliseconds.
+MOST_AGENT_SECONDS = 1.0
+MOST_OF_TODAY = 0.5
+JUDGED_MILLISECONDS = 5
+
+TODAY, GROUP, AGENT = "one by one", "group", "group, agent"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A VM with so many disks, and how long the network to StorPool's API takes."""
+
+    disks: int
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One snapshot of a VM.
+
+    `apart` is the time from its first disk's snapshot to its last one's, `frozen` that of its
+    guest. `is_moment`: one call made all of them.
+    """
+
+    apart_seconds: float
+    frozen_seconds: float
+    calls: int
+    is_moment: bool
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM that runs: its id, and those of its disks."""
+
+    uuid: str
+    disks: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to have the disks snapshotted: the program for one of them, and the VMs by their
+    number of disks. `guests` are looked after by the agent."""
+
+    name: str
+    snapshot: Callable[[str, str], None]
+    vms: dict[int, Vm]
+    guests: guests.Guests | None = None
+
+
+Results = dict[tuple[Case, str], list[Measured]]
+
+
+def main() -> int:
+    """Measure, print the table and the verdicts; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--runs", type=int, default=3, help="how often each runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--disks", type=int, nargs="+", default=[1, 8, 32], help="of the VMs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--latency",
+        type=int,
+        nargs="+",
+        default=[0, 5, 20],
+        help="of each API call, in milliseconds (default: %(default)s)",
+    )
+    options = parser.parse_args()
+    cases = [Case(disks, late) for disks in options.disks for late in options.latency]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user where we are root
+        server = stack.enter_context(database.running(Path(folder)))
+        cluster = stack.enter_context(
+            simulator.running(
+                Path(folder) / "cluster", {HOST: Path(folder) / "host"}, devices="file"
+            )
+        )
+        print("disks ...", file=sys.stderr)
+        looked_after = guests.Guests(Path(folder) / "guests", cluster.hosts[HOST])
+        ways = [*adapter(Path(folder), server, cluster, options.disks, looked_after)]
+        ways += stock(Path(folder) / "stock", server, cluster, options.disks)
+        stack.enter_context(looked_after.looked_after())
+        results: Results = {(case, way.name): [] for case in cases for way in ways}
+        for number in range(options.runs):
+            print(f"round {number + 1} of {options.runs} ...", file=sys.stderr)
+            turn = number % len(ways)
+            for case in cases:
+                for way in ways[turn:] + ways[:turn]:
+                    results[case, way.name].append(measured(cluster, way, case))
+    return report(results, cases, [way.name for way in ways])
+
+
+def adapter(
+    folder: Path,
+    server: database.Database,
+    cluster: simulator.Simulator,
+    sizes: Sequence[int],
+    looked_after: guests.Guests,
+) -> Iterator[Way]:
+    """Yield the adapter's ways: two Engines with one mapping, which differ in one option."""
+    base = server.fresh("benchmark_freeze")
+    callers = {
+        name: engine.Engine(
+            folder / f"engine-{name.replace(' ', '-')}",
+            children.find("storpool-adapter"),
+            {**cluster.driver_options(), "sp_group_snapshot": value},
+            base.url,
+        )
+        for name, value in ((TODAY, "false"), (GROUP, "true"))
+    }
+    maker = callers[TODAY]
+    vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
+    for vm in vms.values():
+        for disk in vm.disks:
+            timed(maker.argv("create_volume", disk, "1", correlation_id="benchmark"), maker)
+            # As Engine does it for a plug: from now on a host may have it.
+            timed(maker.argv("connect_volume", disk, "{}", correlation_id="benchmark"), maker)
+        looked_after.add(vm.uuid, start(cluster, vm, "ovirt--"))
+    for name, caller in callers.items():
+        yield Way(name, process(caller), vms)
+    yield Way(AGENT, process(callers[GROUP]), vms, looked_after)
+
+
+def process(caller: engine.Engine) -> Callable[[str, str], None]:
+    """Return how Engine has one disk snapshotted within an action."""
+
+    def snapshot(disk: str, action: str) -> None:
+        timed(caller.argv("create_snapshot", disk, correlation_id=action), caller)
+
+    return snapshot
+
+
+def stock(
+    folder: Path, server: database.Database, cluster: simulator.Simulator, sizes: Sequence[int]
+) -> list[Way]:
+    """Return cinderlib with the upstream driver, or with ours where that one cannot be had;
+    nothing where there is no cinderlib."""
+    try:
+        name = f"cinderlib {metadata.version('cinderlib')}"
+    except metadata.PackageNotFoundError:
+        print("cinderlib is not installed here, and left out", file=sys.stderr)
+        return []
+    *_, way = cinderlib.ways(folder, server, cluster)
+    vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
+    for vm in vms.values():
+        for disk in vm.disks:
+            way.run("create_volume", [disk, "1"])
+        start(cluster, vm, "os--volume-")
+    return [Way(name, lambda disk, _action: _ignored(way.run("create_snapshot", [disk])), vms)]
+
+
+def _new_disks(count: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+def _ignored(_answer: object) -> None:
+    """Take an answer that nobody needs."""
+
+
+def start(cluster: simulator.Simulator, vm: Vm, prefix: str) -> list[str]:
+    """Have the disks of a VM as they are when it runs, attached to its host and tagged; return
+    their paths there."""
+    names = [prefix + disk for disk in vm.disks]
+    items = [{"volume": name, "rw": [HOST]} for name in names]
+    cluster.api("VolumesReassignWait", {"reassign": items})
+    for name in names:
+        cluster.api(f"VolumeUpdate/{name}", {"tags": {TAG_VM: vm.uuid}})
+    ids = {each["name"]: each["globalId"] for each in cluster.api("VolumesList")}
+    return [f"/dev/storpool-byid/{ids[name]}" for name in names]
+
+
+def measured(cluster: simulator.Simulator, way: Way, case: Case) -> Measured:
+    """Have a VM snapshotted as Engine does it, and tell what that cost its guest."""
+    vm, action = way.vms[case.disks], str(uuid.uuid4())
+    cluster.set_switches(latency=str(case.milliseconds))
+    if way.guests is not None:
+        time.sleep(PAUSE_SECONDS)
+    cluster.clear_calls()
+    began = time.monotonic()
+    if way.guests is not None:
+        way.guests.freeze(vm.uuid)
+    for disk in vm.disks:
+        way.snapshot(disk, action)
+    ended = time.monotonic() if way.guests is None else way.guests.until_thawed(vm.uuid)
+    cluster.set_switches(latency="0")
+    calls = cluster.calls()
+    made = [call for call in calls if call["query"] in SNAPSHOTS]
+    counts = [len(call["body"].get("volumes", "1")) for call in made]
+    assert sum(counts) == case.disks, f"{sum(counts)} snapshots of {case.disks} disks"
+    at = [call["at"] for call in made]
+    return Measured(max(at) - min(at), ended - began, len(calls), counts == [case.disks])
+
+
+def report(results: Results, cases: Sequence[Case], ways: Sequence[str]) -> int:
+    """Print the table, and for each target whether it is met; return the exit code.
+
+    Times are medians, `/ one by one` is the median of the ratios of snapshots that stood side by
+    side.
+    """
+    print(
+        f"{'disks':>5} {'latency':>8}  {'way':18} {'first to last':>13} {'frozen':>9}"
+        f" {'/ ' + TODAY:>17} {'API calls':>10}"
+    )
+    for case in cases:
+        for way in ways:
+            found = results[case, way]
+            ratio, error = compared(_frozen(found), _frozen(results[case, TODAY]))
+            print(
+                f"{case.disks:5} {case.milliseconds:5} ms  {way:18}"
+                f" {_median(each.apart_seconds for each in found) * 1000:10.0f} ms"
+                f" {_median(_frozen(found)) * 1000:6.0f} ms {ratio:10.2f} +-{error:4.2f}"
+                f" {max(each.calls for each in found):10}"
+            )
+    print()
+    return judged(results, cases, ways)
+
+
+def judged(results: Results, cases: Sequence[Case], ways: Sequence[str]) -> int:
+    """Print whether each target is met; return the exit code."""
+    apart = [
+        f"{case.disks} disks, {case.milliseconds} ms"
+        for (case, way), found in results.items()
+        for each in found
+        if way in (GROUP, AGENT) and not (each.is_moment and each.apart_seconds == 0)
+    ]
+    case = max(cases, key=lambda one: (one.milliseconds == JUDGED_MILLISECONDS, one.disks))
+    where = f"with {case.disks} disks at {case.milliseconds} ms"
+    slow = []
+    if AGENT in ways:
+        seconds = _median(_frozen(results[case, AGENT]))
+        slow = [f"{seconds:.2f} s"] * (seconds >= MOST_AGENT_SECONDS)
+    ratio, _ = compared(_frozen(results[case, GROUP]), _frozen(results[case, TODAY]))
+    held = [f"{ratio:.2f}"] * (ratio >= MOST_OF_TODAY)
+    verdict("all snapshots of a group are of one moment (T78)", apart)
+    verdict(
+        f"{where} a guest is frozen less than {MOST_AGENT_SECONDS:g} s by the agent (T89)", slow
+    )
+    verdict(f"{where} less than {MOST_OF_TODAY:g} of the time of one by one without it", held)
+    return int(bool(apart or slow or held))
+
+
+def _frozen(found: Sequence[Measured]) -> list[float]:
+    return [each.frozen_seconds for each in found]
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
