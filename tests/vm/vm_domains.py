@@ -21,6 +21,8 @@ from vm_fixtures import Machines
 from vm_wire import LIMIT_SECONDS
 
 from rigs import libvirt_daemon
+from storpool_ovirt import errors
+from storpool_ovirt.agent.libvirt_binding import Libvirt
 
 if TYPE_CHECKING:
     from ovirt_demo.flows import Disk
@@ -111,9 +113,12 @@ def agent_parts(tmp_path_factory: pytest.TempPathFactory) -> vm_site.VmSite:
     """Give what guests with a guest agent are made of; where something is missing the tests are
     skipped, and say so."""
     try:
+        Libvirt("qemu:///none")._libvirt_module()
         return vm_site.make(tmp_path_factory.mktemp("guest_with_agent"), agent=True)
     except vm_site.Missing as error:
         pytest.skip(f"no virtual machines: {error}")
+    except errors.LibvirtUnavailable as error:
+        pytest.skip(f"no libvirt binding for this Python: {error.why}")
 
 
 @pytest.fixture(scope="module")
