@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 import fault_world
+import vm_ground
 from wire_talks import AFTER, API, HOLD, KILL, Strike
 from wires import Point
 
@@ -123,6 +124,7 @@ def reconciled(trial: Trial, scene: fault_world.Scene) -> None:
     """Do not repeat the verb: the audit names what it left, reconcile removes it, and a second
     audit finds nothing."""
     left = trial.world.look(scene)
+    vm_ground.age(trial.world, vm_ground.A_MINUTE)
     try:
         with trial.world.administrator(scene) as engine:
             report = audit.report(survey.look(engine), grace_seconds=0)

@@ -24,8 +24,6 @@ from ovirt_demo import engine
 from rigs import refusals, shared_stage
 from storpool_ovirt.admin import audit, reconcile, survey
 
-A_MINUTE = 61.0  # and a second: an action is over then
-
 Order = Callable[[Sequence[str]], "list[str]"]
 
 
@@ -194,7 +192,7 @@ def followed_under_the_same_id(trial: Trial, vm: Vm, action: Action) -> None:
     takes a minute.
     """
     if not (action.was_written or action.is_whole):
-        vm_ground.age(trial.world, A_MINUTE)
+        vm_ground.age(trial.world, vm_ground.A_MINUTE)
     trial.check_settled(action, trial.again(vm, action.correlation_id))
 
 
@@ -202,7 +200,7 @@ def reconciled(trial: Trial, vm: Vm, action: Action) -> None:
     """Do nothing but audit and reconcile: the audit names all that nobody was told of."""
     world = trial.world
     untold = world.look(Scene(())).made_since(world.before) - {*action.told}
-    vm_ground.age(world, A_MINUTE)
+    vm_ground.age(world, vm_ground.A_MINUTE)
     with world.administrator(Scene(())) as work:
         report = audit.report(survey.look(work), grace_seconds=0)
         named = {finding.uuid for finding in report.findings}

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 from test_disks_stateful import OVERCOME, SWITCHES
 from vm_life import CONSTANT, GIB, MOST_DISKS, ODD, Trouble, VmLife
 
-from rigs import shared_stage
 from rigs.disk_rig import Fault
 
 if TYPE_CHECKING:
@@ -93,20 +92,20 @@ class Vms(VmLife, RuleBasedStateMachine):
     ) -> None:
         """T78: of all disks of a VM, or of all but some."""
         volumes = self.asked(self.guests[number], order, unticked)
-        correlation_id = {"constant": CONSTANT, "odd": ODD}.get(key) or shared_stage.new_id()
+        correlation_id = {"constant": CONSTANT, "odd": ODD}.get(key) or self.new_id()
         if correlation_id == CONSTANT and not self.is_fresh:
             self.pass_time()
         self.act([volumes], correlation_id, trouble)
         is_all = {*self.grouped(self.guests[number])} <= {*volumes}
         self.is_fresh = is_all and trouble is None
         if is_all and trouble is None and correlation_id != ODD:
-            self.check_nothing_else(self.grouped(self.guests[number]))
+            self.check_left(self.guests[number])
 
     @rule(order=numbers, trouble=troubles)
     def export(self, order: int, trouble: Trouble | None) -> None:
         """T78: of two VMs under one correlation id, one VM after the other."""
         orders = [self.asked(guest, order) for guest in self.guests]
-        self.act(orders, shared_stage.new_id(), trouble)
+        self.act(orders, self.new_id(), trouble)
 
     @precondition(lambda self: self.told)
     @rule(number=numbers)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 VM_TAG, SHARED_TAG, MARK = "cvm", "ovirt-share", "ovirt-moment"
 # Of an object: where guests write which turn it is.
 TURN_BYTES = 8
+A_MINUTE = 61.0  # and a second: an action is over then
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def running(rig: disk_rig.DiskRig, count: int = 3, client: int = 1, name: str | 
     return vm
 
 
-def made(rig: disk_rig.DiskRig) -> str:
+def made(rig: disk_rig.DiskRig, uuid: str | None = None) -> str:
     """Make a disk, and return its id."""
-    disk = shared_stage.new_id()
+    disk = uuid or shared_stage.new_id()
     rig.verb("create", disk, shared_stage.GIB)
     return disk
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,6 @@ MOST_DISKS = 4
 CONSTANT, ODD = "c0000000-0000-4000-8000-00000000000c", "nightly-backup"
 # What a fault of a verb allows: that it fails, with one clear error
 GIVEN_UP = ("refuse", "error_200", "death", "lost", "part", "undelivered", "busy")
-MINUTE = 61.0  # and a second
 HASTY_SECONDS = 1  # of a verb that waits for a lock that nobody gives back
 
 
@@ -77,6 +78,7 @@ class VmLife:
         self.roots: dict[str, str] = {}
         self.replaced: dict[str, str] = {}
         self.turn = 0
+        self.ids = random.Random(0)
         self.is_fresh = True  # nothing of the constant id's last action is left to be claimed
         self.is_sound = False
         self.rig: Yard | None = None
@@ -93,9 +95,13 @@ class VmLife:
             for _ in range(2):
                 self.plug(self.guests[-1], self.make())
 
+    def new_id(self) -> str:
+        """Return an id that is the same when the same life is lived again."""
+        return str(uuid.UUID(int=self.ids.getrandbits(128), version=4))
+
     def make(self) -> str:
         """Make a disk."""
-        disk = vm_ground.made(self.yard)
+        disk = vm_ground.made(self.yard, self.new_id())
         self.roots[disk] = disk
         return disk
 
@@ -171,11 +177,14 @@ class VmLife:
 
     def let_a_minute_pass(self) -> None:
         """Let all that is known of actions be a minute older."""
-        vm_ground.age(self.yard, MINUTE)
-        self.yard.age(MINUTE)
+        vm_ground.age(self.yard, vm_ground.A_MINUTE)
+        self.yard.age(vm_ground.A_MINUTE)
 
     def put_right(self) -> None:
-        """Reconcile, and find nothing but what Engine knows, and all in agreement."""
+        """Reconcile, when no action goes on any more, and find nothing but what Engine knows, and
+        all in agreement."""
+        self.let_a_minute_pass()
+        self.is_fresh = True
         self.yard.reconcile()
         self.check_nothing_else()
         wrong = vm_ground.disagreements(self.yard.see())
@@ -187,8 +196,8 @@ class VmLife:
             for volume in guest.volumes:
                 if volume not in guest.plugged:
                     self.plug(guest, volume)
-            self.act([guest.volumes], shared_stage.new_id(), None)
-            self.check_nothing_else(self.grouped(guest))
+            self.act([guest.volumes], self.new_id(), None)
+            self.check_left(guest)
         self.put_right()
         for root in sorted({*self.roots.values()}):
             self.yard.verb("delete", root)
@@ -340,6 +349,13 @@ class VmLife:
         reserved = vm_ground.unclaimed(self.yard) & self.told.keys()
         assert not reserved, f"told and still reserved: {reserved}"
         self.is_sound = True
+
+    def check_left(self, guest: Guest) -> None:
+        """A group of all of a VM's disks has removed what was left of them; a single disk's
+        snapshot leaves that to the next one."""
+        volumes = self.grouped(guest)
+        if len(volumes) > 1:
+            self.check_nothing_else(volumes)
 
     def check_nothing_else(self, volumes: Sequence[str] | None = None) -> None:
         """There is no snapshot that Engine does not know; of the disks of these volumes, if they
