@@ -38,6 +38,8 @@ SYSTEMCTL = r"""
 case "$*" in
     *is-active*vdsmd) test -e /run/vdsmd.started ;;
     *is-active*multipathd) test -e /run/multipathd.runs ;;
+    *is-active*storpool-vm-agent.service) exit 3 ;;
+    daemon-reload | show*NeedDaemonReload*) ;;
     *show*ActiveEnterTimestampMonotonic*) cat /run/vdsmd.started ;;
     *) echo "$*" >>/run/systemctl.asked ;;
 esac
