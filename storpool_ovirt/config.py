@@ -41,6 +41,11 @@ class Api:
     multicluster: bool = False
     cluster_id: str | None = None
 
+    @property
+    def address(self) -> str:
+        """Where it is, for messages."""
+        return f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True)
 class Domain:

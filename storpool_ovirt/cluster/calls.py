@@ -90,7 +90,7 @@ class Calls:
     @property
     def address(self) -> str:
         """Where the API is, for messages."""
-        return f"{self._settings.host}:{self._settings.port}"
+        return self._settings.address
 
     def _ask(
         self, kind: str, method: str, name: str, args: tuple[object, ...], repeat: bool = True

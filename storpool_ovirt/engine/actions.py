@@ -7,8 +7,13 @@ out of reach: then the correlation id alone has to tell.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from storpool_ovirt import errors, names
-from storpool_ovirt.engine import conf, database, tree
+from storpool_ovirt.engine import conf, database
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine import claim
 
 # A server on the same machine answers in some milliseconds, and a guest is frozen.
 SECONDS = 1.0
@@ -18,21 +23,21 @@ _QUESTION = """
 """
 
 
-def of(work: tree.Work, vm: str) -> str:
+def of(tools: claim.Tools, vm: str) -> str:
     """Return the id that Engine gave the action that goes on with a VM; "" where it is not told."""
     if not names.UUID.match(vm):
-        work.log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
+        tools.log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
         return ""
     try:
-        address = conf.own_database(work.root)
-        work.log.hide(address.password.reveal())
-        limit = work.mapping.session.deadline.within(SECONDS)
+        address = conf.own_database(tools.root)
+        tools.log.hide(address.password.reveal())
+        limit = tools.mapping.session.deadline.within(SECONDS)
         rows = database.ask(address, limit, _QUESTION, vm)
     except errors.Error as error:
-        work.log.line("action_unknown", vm=vm, reason=error)
+        tools.log.line("action_unknown", vm=vm, reason=error)
         return ""
     if len(rows) != 1 or not names.UUID.match(str(rows[0][0])):
         why = f"Engine's database has {len(rows)} active snapshots of this VM"
-        work.log.line("action_unknown", vm=vm, reason=why)
+        tools.log.line("action_unknown", vm=vm, reason=why)
         return ""
     return str(rows[0][0])

@@ -28,7 +28,9 @@ from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from storpool_ovirt.engine.claim import Claim
     from storpool_ovirt.engine.journal import Journal
+    from storpool_ovirt.engine.mapping import Mapping
 
 PROGRAM = "storpool-adapter"
 USAGE = (
@@ -117,8 +119,7 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
         with enforced(deadline, "the verb to end", GRACE_SECONDS):
             # From here on the database driver and StorPool's binding are needed; what ends before
             # is spared them.
-            from storpool_ovirt.cluster import api
-            from storpool_ovirt.engine import disks, journal, mapping, tree
+            from storpool_ovirt.engine import journal, mapping
 
             shown = tuple(
                 sentences.shortened(sentences.visible(log.masked(each)), ARGUMENT_MAX)
@@ -126,17 +127,8 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
             )
             caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
             opened = stack.enter_context(mapping.opened(database, deadline, caller))
-            client = api.Client(domain.api, deadline, limits=limits)
-            work = tree.Work(domain, client, opened, log, config.root())
             with _journaled(opened.journal, deadline, log):
-                result = getattr(disks, verb.does)(work, *arguments)
-                payload = (
-                    result
-                    if isinstance(result, str)
-                    else json.dumps(result)
-                    if result is not None
-                    else ""
-                )
+                payload, calls = _done(verb, arguments, domain, opened, log=log, limits=limits)
                 _give(answer, prefix, payload)
         limit_end(NOTE_SECONDS + 2 * RECORD_SECONDS + END_SECONDS)
         _record(opened.journal, database, deadline, log)
@@ -147,11 +139,43 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
         log.line(
             "verb_done",
             verb=argv[1],
-            api=client.tally.calls,
+            api=calls,
             sql=opened.session.statements,
             loc=opened.location,
             seconds=took,
         )
+
+
+def _done(  # noqa: PLR0913  what a verb works with, before it is known how much of it is needed
+    verb: Verb,
+    arguments: Sequence[Any],
+    domain: config.Domain,
+    opened: Mapping,
+    *,
+    log: Log,
+    limits: Limits,
+) -> tuple[str, int]:
+    """Do what a verb means; return its payload, and how many calls of StorPool's API it took.
+
+    StorPool's binding is half of what is imported: a verb that needs no call is spared it.
+    """
+    begun: tuple[Claim, ...] = ()
+    if verb.claims:
+        from storpool_ovirt.engine import claim
+
+        tools = claim.Tools(domain, opened, log, config.root())
+        begun = (claim.tried(tools, *arguments),)
+        if begun[0].answer is not None:
+            return begun[0].answer, 0
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import disks, tree
+
+    client = api.Client(domain.api, opened.session.deadline, limits=limits)
+    work = tree.Work(domain, client, opened, log, config.root())
+    result = getattr(disks, str(verb.does))(work, *arguments, *begun)
+    if result is None:
+        return "", client.tally.calls
+    return result if isinstance(result, str) else json.dumps(result), client.tally.calls
 
 
 def _verbs() -> str:

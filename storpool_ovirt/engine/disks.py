@@ -13,6 +13,7 @@ from storpool_ovirt import errors, names, sizes
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.engine import (
     changes,
+    claim,
     creation,
     mapping,
     ownership,
@@ -45,10 +46,11 @@ def clone(work: tree.Work, source: str, uuid: str) -> None:
     creation.make_disk(work, node, creation.plan(work, node, origin, work.domain.template))
 
 
-def snapshot(work: tree.Work, volume: str) -> str:
+def snapshot(work: tree.Work, volume: str, begun: claim.Claim | None = None) -> str:
     """Freeze the volume as it is now, with the other disks of its running VM at the same moment
-    (`snapshots.py`), and return the new snapshot's id."""
-    return snapshots.taken(work, volume)
+    (`snapshots.py`), and return the new snapshot's id; `begun` is how far it has come without
+    StorPool."""
+    return snapshots.taken(work, volume, begun)
 
 
 def preview(work: tree.Work, snapshot: str) -> str:

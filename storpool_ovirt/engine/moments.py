@@ -232,6 +232,9 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
                     WHERE node.moment = moment.id AND source = %s AND reserved
                 )
             RETURNING 1
+        ), over AS (
+            DELETE FROM storpool_ovirt.moment
+            WHERE vm = '' AND made_at < clock_timestamp() - make_interval(days => %s)
         )
         INSERT INTO storpool_ovirt.moment
             (mark, key, action, vm, client, state, volumes, told, note, incarnation)
@@ -244,6 +247,7 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         moment.key,
         CLAIM_SECONDS,
         volume,
+        KEEP_DAYS,
         moment.mark,
         moment.key,
         moment.action,

@@ -3,8 +3,8 @@
 Engine asks for one disk after the other, with one correlation id. The first verb finds the VM's
 other disks (`members.py`), holds all of them, writes one intent for all, and makes all snapshots in
 one call; those of the others are reserved (`moments.py`), and the verbs for them claim them without
-a call. All of it fails as a whole: when one verb has failed, the later ones of the same action do
-too, as only then Engine takes the whole snapshot back.
+a call (`claim.py`). All of it fails as a whole: when one verb has failed, the later ones of the
+same action do too, as only then Engine takes the whole snapshot back.
 """
 
 from __future__ import annotations
@@ -12,145 +12,65 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
-    actions,
     changes,
+    claim,
     creation,
     intent,
     mapping,
     members,
     moments,
-    operations,
     ownership,
     recovery,
     removal,
     tree,
 )
+from storpool_ovirt.engine.claim import Claim, Request
 from storpool_ovirt.engine.members import Found, Member
 from storpool_ovirt.engine.moments import Moment
 
 # What older moments left is deleted while a guest is frozen: what takes longer waits for the next.
 LEFT_OVER_SECONDS = 3.0
-NO_UUID = "the correlation id is no UUID"
-_BROKEN_OFF = "an earlier verb of it was broken off"
 
 
-@dataclasses.dataclass
-class _Request:
-    """One verb: the volume that was asked for, and what is known by now of what has to fail with
-    it.
-
-    `key` is by what the verbs of one action are known; `why` tells why there are no others.
-    `moment` is remembered as failed when the verb fails; None: nothing has to be.
-    """
-
-    volume: str
-    key: str
-    why: str = ""
-    moment: Moment | None = None
-
-
-def taken(work: tree.Work, volume: str) -> str:
+def taken(work: tree.Work, volume: str, begun: Claim | None = None) -> str:
     """Freeze a volume as it is now, together with the others of its VM; return its snapshot's id.
 
-    Raises what its failure is, and Conflict where another verb of the same action has failed.
+    `begun` is how far the verb has come without StorPool. Raises what its failure is, and Conflict
+    where another verb of the same action has failed.
     """
-    request = _asked(work, volume)
-    if request.why:
+    begun = begun or claim.tried(_tools(work), volume)
+    request = begun.request
+    if begun.answer is not None:
+        return begun.answer
+    if begun.node is None:
         origin = tree.checked(work, recovery.locked(work, volume))
         tree.check_volume(origin, "be snapshotted")
         return _alone(work, origin, ownership.proved_now(work, origin), request.why)
-    root = tree.known(work, volume).root
     try:
-        work.mapping.lock(root)
-        node, snapshot = _claimed(work, request)
-        return snapshot or _made(work, request, node)
+        node, answer = begun.node, None
+        if node.pending:
+            node, answer = _claimed(work, request, recovery.settled(work, volume))
+        return answer or _made(work, request, node)
     except Exception as error:
-        _silent_remember(work, request, error)
+        claim.silent_remember(_tools(work), request, error)
         raise
 
 
-def _asked(work: tree.Work, volume: str) -> _Request:
-    key = work.mapping.journal.caller.correlation_id.lower()
-    why = ""
-    if not work.domain.group_snapshot:
-        why = "sp_group_snapshot is off"
-    elif not names.UUID.match(key) and work.domain.snapshot_key == config.CORRELATION_KEY:
-        why = NO_UUID
-    return _Request(volume, key, why, moments.thought_of(key, "", (volume,)))
+def _tools(work: tree.Work) -> claim.Tools:
+    return claim.Tools(work.domain, work.mapping, work.log, work.root)
 
 
-def _silent_remember(work: tree.Work, request: _Request, error: Exception) -> None:
-    """Write that the action has failed, for the verbs of the other disks; never raises.
-
-    Engine takes a VM's snapshot back only where none of its disks succeeded (CreateSnapshotDisk,
-    isSnapshotUsed).
-    """
-    if request.moment is None:
-        return
-    try:
-        session = work.mapping.session
-        moments.remember_failure(session, request.moment, work.log.sentence(error))
-    except Exception as unwritten:
-        work.log.line("failure_not_remembered", volume=request.volume, reason=unwritten)
-
-
-# Claims
-
-
-def _claimed(work: tree.Work, request: _Request) -> tuple[mapping.Node, str | None]:
-    """Return the row of a volume whose disk is held, and the snapshot that was made of it together
-    with others, which is answered from now on; None where there is none.
-
-    Raises Conflict where the action has failed.
-    """
-    node, place = moments.place(work.mapping, request.key, request.volume)
-    was_asked = place is not None and place.was_asked
-    if node.pending:
-        recovery.settled(work, request.volume)
-        node, place = moments.place(work.mapping, request.key, request.volume)
-    if place is None or not place.has_to_say(request.volume):
-        return node, None
-    if was_asked:
-        moments.refuse(work.mapping.session, place.moment, request.volume, _BROKEN_OFF)
-        return node, None
-    moment, snapshot = place.moment, place.snapshot
-    if not moment.is_of(_action(work, moment.vm)):
-        return node, None
-    if snapshot is None or not place.is_usable:
-        raise _refused(work, request, moment)
-    tree.checked(work, node)
-    tree.checked(work, snapshot)
-    aim = _aim(work, snapshot, _plan(work, snapshot, moment.mark))
-    journal = work.mapping.journal
-    if not journal.begin(
-        aim, moments.claimed(snapshot), only_if_changed=True, state=operations.DONE
-    ):
-        raise _refused(work, request, moment)
-    _log(work, snapshot, moment)
-    return node, snapshot.uuid
-
-
-def _action(work: tree.Work, vm: str) -> str:
-    return actions.of(work, vm) if work.domain.snapshot_key == config.ENGINE_KEY else ""
-
-
-def _refused(work: tree.Work, request: _Request, moment: Moment) -> errors.Conflict:
-    """Write that Engine is told of a failed action for this volume too; return the error."""
-    why = moment.note if moment.state == moments.FAILED else _BROKEN_OFF
-    moments.refuse(work.mapping.session, moment, request.volume, why)
-    request.moment = None
-    return errors.Conflict(
-        f"volume {request.volume}",
-        f"is not snapshotted, as the snapshot of its VM's disks has failed: {why}",
-        "make the VM's snapshot again",
-    )
-
-
-# One volume
+def _claimed(
+    work: tree.Work, request: Request, node: mapping.Node
+) -> tuple[mapping.Node, str | None]:
+    """Return the row of a volume whose disk is held, and the snapshot of it that was claimed now;
+    None where there is none."""
+    node, place = moments.place(work.mapping, request.key, node.uuid)
+    return node, claim.taken(_tools(work), request, node, place)
 
 
 def _alone(work: tree.Work, origin: mapping.Node, there: api.Volume, why: str) -> str:
@@ -170,10 +90,7 @@ def _alone(work: tree.Work, origin: mapping.Node, there: api.Volume, why: str) -
     return node.uuid
 
 
-# All volumes of a VM
-
-
-def _made(work: tree.Work, request: _Request, node: mapping.Node) -> str:
+def _made(work: tree.Work, request: Request, node: mapping.Node) -> str:
     """Make the snapshot of a volume whose disk is held, and those of the others with it."""
     origin = tree.checked(work, node)
     tree.check_volume(origin, "be snapshotted")
@@ -182,9 +99,9 @@ def _made(work: tree.Work, request: _Request, node: mapping.Node) -> str:
     if not why:
         request.moment = moments.thought_of(request.key, vm, (origin.uuid,))
         found = members.of(work, origin, there, vm)
-        action = "" if found.why else _action(work, vm)
+        action = "" if found.why else claim.action(_tools(work), vm)
         is_known = bool(action) or names.UUID.match(request.key) is not None
-        why = found.why or ("" if is_known else NO_UUID)
+        why = found.why or ("" if is_known else claim.NO_UUID)
     if why:
         request.moment = None
         return _alone(work, origin, there, why)
@@ -197,7 +114,7 @@ def _made(work: tree.Work, request: _Request, node: mapping.Node) -> str:
     return _together(work, request, moment, _settled(work, found))
 
 
-def _held(work: tree.Work, request: _Request, moment: Moment, found: Found) -> str | None:
+def _held(work: tree.Work, request: Request, moment: Moment, found: Found) -> str | None:
     """Hold the disks of all, in the order of their ids; return the snapshot that was made meanwhile
     for the verb's own volume, None where there is none.
 
@@ -208,12 +125,12 @@ def _held(work: tree.Work, request: _Request, moment: Moment, found: Found) -> s
         work.mapping.session.unlock(own)
     work.mapping.lock_all(disks)
     if disks[0] != own:
-        _, answered = _claimed(work, request)
+        _, answered = _claimed(work, request, found.members[0].node)
         if answered is not None:
             return answered
     broken = moments.failed(work.mapping.session, moment, request.volume)
     if broken is not None and broken.is_of(moment.action):
-        raise _refused(work, request, broken)
+        raise claim.refused(_tools(work), request, broken)
     return None
 
 
@@ -250,15 +167,13 @@ def _what_counts(node: mapping.Node) -> tuple[object, ...]:
     return node.kind, node.root, node.size_bytes, node.state, node.global_id
 
 
-def _together(
-    work: tree.Work, request: _Request, moment: Moment, together: Sequence[Member]
-) -> str:
+def _together(work: tree.Work, request: Request, moment: Moment, together: Sequence[Member]) -> str:
     """Make the snapshots of all members, whose disks are held, at one moment."""
     snapshots = [
         creation.new_snapshot(each.node._replace(size_bytes=each.there.size_bytes))
         for each in together
     ]
-    plans = [_plan(work, each, moment.mark) for each in snapshots]
+    plans = [claim.plan(_tools(work), each, moment.mark) for each in snapshots]
     own, *others = [_aim(work, *each) for each in zip(snapshots, plans)]
     journal = work.mapping.journal
     begun = moments.begun(moment, snapshots, journal.caller.correlation_id)
@@ -272,7 +187,7 @@ def _together(
     journal.finish(moments.made(moment.mark, [each.uuid for each in snapshots], global_ids))
     request.moment = None
     made = [node._replace(global_id=each) for node, each in zip(snapshots, global_ids)]
-    _log(work, made[0], moment)
+    claim.log(_tools(work), made[0], moment)
     for each in made[1:]:
         work.log.line(
             "snapshot_reserved",
@@ -328,28 +243,8 @@ def _silent_drop(work: tree.Work, node: mapping.Node) -> None:
     _log_deleted(work, node, node.global_id, "no verb asked for it")
 
 
-def _plan(work: tree.Work, node: mapping.Node, mark: str) -> Plan:
-    """Return what is to be made for a snapshot of a moment: it says of which."""
-    owner = tree.owner(work, node)
-    return Plan(dataclasses.replace(owner, tags={**owner.tags, names.TAG_MOMENT: mark}))
-
-
 def _aim(work: tree.Work, node: mapping.Node, plan: Plan) -> intent.Intent:
     return intent.Intent(intent.MAKE, node.root, node.uuid, creation.written(work, node, plan))
-
-
-def _log(work: tree.Work, node: mapping.Node, moment: Moment) -> None:
-    why = {"why": moment.note} if moment.note else {}
-    work.log.line(
-        "snapshot_created",
-        snapshot=node.uuid,
-        global_id=node.global_id,
-        volume=node.source,
-        consistency="part" if moment.note else "vm",
-        **why,
-        moment=moment.mark,
-        disks=len(moment.volumes),
-    )
 
 
 def _log_deleted(work: tree.Work, node: mapping.Node, global_id: str | None, reason: str) -> None:

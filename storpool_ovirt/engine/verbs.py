@@ -21,12 +21,13 @@ class Verb(NamedTuple):
     changes nothing.
 
     The gate is the one that Engine runs before it has the domain, whose options nobody can correct
-    afterwards.
+    afterwards. `claims`: another verb may have done it already (`claim.py`).
     """
 
     arguments: tuple[Argument, ...]
     does: str | None
     is_gate: bool = False
+    claims: bool = False
 
 
 def _size_bytes(given: str, what: str) -> int:
@@ -77,7 +78,7 @@ VERBS: dict[str, Verb] = {
     "clone_volume": Verb(
         (Argument("source volume id", names.uuid), Argument("new volume id", names.uuid)), "clone"
     ),
-    "create_snapshot": Verb((VOLUME,), "snapshot"),
+    "create_snapshot": Verb((VOLUME,), "snapshot", claims=True),
     "remove_snapshot": Verb((SNAPSHOT, ANY_VOLUME), "remove"),
     "create_volume_from_snapshot": Verb((ANY_VOLUME, SNAPSHOT), "preview"),
 }

@@ -1,0 +1,175 @@
+"""The claim of a snapshot that another verb of the same action has made: without StorPool.
+
+A guest may be frozen, and its disks are asked for one after the other, each by a process of its
+own. So nothing here needs StorPool's binding, or what works with it: the adapter asks this module
+first, and imports that only where there is something to do (`snapshots.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storpool_ovirt import config, errors, names
+from storpool_ovirt.cluster.plans import Owner, Plan
+from storpool_ovirt.engine import intent, mapping, moments, operations
+from storpool_ovirt.engine.moments import Moment, Place
+from storpool_ovirt.log import Log
+
+NO_UUID = "the correlation id is no UUID"
+
+
+@dataclass
+class Request:
+    """One verb for one volume, and what is known by now of the action that it is of.
+
+    `key` is by what the verbs of one action are known; `why` tells why it can have no others.
+    `moment` is remembered as failed when the verb fails; None: nothing has to be.
+    """
+
+    volume: str
+    key: str
+    why: str
+    moment: Moment | None
+
+
+@dataclass
+class Claim:
+    """How far a verb has come without StorPool: `answer` is the snapshot that it claimed; `node` is
+    the row of its volume, whose disk is held, None where nothing was looked for."""
+
+    request: Request
+    node: mapping.Node | None = None
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a claim works with; `root` is the folder that stands for `/`."""
+
+    domain: config.Domain
+    mapping: mapping.Mapping
+    log: Log
+    root: str
+
+
+def tried(tools: Tools, volume: str) -> Claim:
+    """Hold the disk of a volume and claim the snapshot that is reserved for it, if there is one.
+
+    Raises NotFound, Locked, and Conflict where another verb of the same action has failed.
+    """
+    request = _asked(tools, volume)
+    if request.why:
+        return Claim(request)
+    node = tools.mapping.node(volume)
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
+    try:
+        tools.mapping.lock(node.root)
+        node, place = moments.place(tools.mapping, request.key, volume)
+        # What dead operations left is for those who can ask StorPool
+        answer = None if node.pending else taken(tools, request, node, place)
+    except Exception as error:
+        silent_remember(tools, request, error)
+        raise
+    return Claim(request, node, answer)
+
+
+def _asked(tools: Tools, volume: str) -> Request:
+    key = tools.mapping.journal.caller.correlation_id.lower()
+    why = ""
+    if not tools.domain.group_snapshot:
+        why = "sp_group_snapshot is off"
+    elif not names.UUID.match(key) and tools.domain.snapshot_key == config.CORRELATION_KEY:
+        why = NO_UUID
+    return Request(volume, key, why, moments.thought_of(key, "", (volume,)))
+
+
+def taken(tools: Tools, request: Request, node: mapping.Node, place: Place | None) -> str | None:
+    """Claim the snapshot of a volume whose disk is held, as its place in a moment tells; None where
+    there is none.
+
+    Raises Conflict where the action has failed.
+    """
+    if place is None or not place.has_to_say(request.volume):
+        return None
+    moment, snapshot = place.moment, place.snapshot
+    if not moment.is_of(action(tools, moment.vm)):
+        return None
+    if snapshot is None or not place.is_usable:
+        raise refused(tools, request, moment)
+    if not (_is_here(tools, node) and _is_here(tools, snapshot)):
+        return None  # whoever asks StorPool tells what is wrong
+    api = tools.domain.api
+    made = plan(tools, snapshot, moment.mark)
+    written = intent.making("snapshot", made, api.address, api.cluster_id)
+    aim = intent.Intent(intent.MAKE, snapshot.root, snapshot.uuid, written)
+    change = moments.claimed(snapshot)
+    if not tools.mapping.journal.begin(aim, change, only_if_changed=True, state=operations.DONE):
+        raise refused(tools, request, moment)
+    log(tools, snapshot, moment)
+    return snapshot.uuid
+
+
+def _is_here(tools: Tools, node: mapping.Node) -> bool:
+    """Return whether a row's object is there as far as the mapping tells, in the pinned cluster."""
+    pinned = tools.domain.api.cluster_id
+    is_there = node.state == mapping.LIVE and node.global_id is not None
+    return is_there and pinned in (None, names.cluster_of(str(node.global_id)))
+
+
+def action(tools: Tools, vm: str) -> str:
+    """Return the id that Engine gave the action that goes on with a VM; "" where that is not
+    asked for, or not told."""
+    if tools.domain.snapshot_key != config.ENGINE_KEY:
+        return ""
+    from storpool_ovirt.engine import actions
+
+    return actions.of(tools, vm)
+
+
+def refused(tools: Tools, request: Request, moment: Moment) -> errors.Conflict:
+    """Write that Engine is told of a failed action for this volume too; return the error."""
+    why = moment.note if moment.state == moments.FAILED else "an earlier verb of it was broken off"
+    moments.refuse(tools.mapping.session, moment, request.volume, why)
+    request.moment = None
+    return errors.Conflict(
+        f"volume {request.volume}",
+        f"is not snapshotted, as the snapshot of its VM's disks has failed: {why}",
+        "make the VM's snapshot again",
+    )
+
+
+def silent_remember(tools: Tools, request: Request, error: Exception) -> None:
+    """Write that the action has failed, for the verbs of the other disks; never raises.
+
+    Engine takes a VM's snapshot back only where none of its disks succeeded (CreateSnapshotDisk,
+    isSnapshotUsed).
+    """
+    if request.moment is None:
+        return
+    try:
+        why = tools.log.sentence(error)
+        moments.remember_failure(tools.mapping.session, request.moment, why)
+    except Exception as unwritten:
+        tools.log.line("failure_not_remembered", volume=request.volume, reason=unwritten)
+
+
+def plan(tools: Tools, node: mapping.Node, mark: str) -> Plan:
+    """Return what is to be made for a snapshot of a moment: it says of which."""
+    tags = names.tags(node.uuid, tools.mapping.location, node.root)
+    return Plan(Owner(names.object_name(node.uuid), {**tags, names.TAG_MOMENT: mark}))
+
+
+def log(tools: Tools, node: mapping.Node, moment: Moment) -> None:
+    """Write the line of a snapshot that is answered."""
+    why = {"why": moment.note} if moment.note else {}
+    tools.log.line(
+        "snapshot_created",
+        snapshot=node.uuid,
+        global_id=node.global_id,
+        volume=node.source,
+        consistency="part" if moment.note else "vm",
+        **why,
+        moment=moment.mark,
+        disks=len(moment.volumes),
+    )
