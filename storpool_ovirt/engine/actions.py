@@ -7,13 +7,9 @@ out of reach: then the correlation id alone has to tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import conf, database
-
-if TYPE_CHECKING:
-    from storpool_ovirt.engine import claim
+from storpool_ovirt.log import Log
 
 # A server on the same machine answers in some milliseconds, and a guest is frozen.
 SECONDS = 1.0
@@ -23,21 +19,21 @@ _QUESTION = """
 """
 
 
-def of(tools: claim.Tools, vm: str) -> str:
+def of(session: database.Session, root: str, log: Log, vm: str) -> str:
     """Return the id that Engine gave the action that goes on with a VM; "" where it is not told."""
     if not names.UUID.match(vm):
-        tools.log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
+        log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
         return ""
     try:
-        address = conf.own_database(tools.root)
-        tools.log.hide(address.password.reveal())
-        limit = tools.mapping.session.deadline.within(SECONDS)
+        address = conf.own_database(root)
+        log.hide(address.password.reveal())
+        limit = session.deadline.within(SECONDS)
         rows = database.ask(address, limit, _QUESTION, vm)
     except errors.Error as error:
-        tools.log.line("action_unknown", vm=vm, reason=error)
+        log.line("action_unknown", vm=vm, reason=error)
         return ""
     if len(rows) != 1 or not names.UUID.match(str(rows[0][0])):
         why = f"Engine's database has {len(rows)} active snapshots of this VM"
-        tools.log.line("action_unknown", vm=vm, reason=why)
+        log.line("action_unknown", vm=vm, reason=why)
         return ""
     return str(rows[0][0])

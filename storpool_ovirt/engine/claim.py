@@ -16,6 +16,7 @@ from storpool_ovirt.engine.moments import Moment, Place
 from storpool_ovirt.log import Log
 
 NO_UUID = "the correlation id is no UUID"
+_BROKEN_OFF = "an earlier verb of it was broken off"
 
 
 @dataclass
@@ -35,11 +36,13 @@ class Request:
 @dataclass
 class Claim:
     """How far a verb has come without StorPool: `answer` is the snapshot that it claimed; `node` is
-    the row of its volume, whose disk is held, None where nothing was looked for."""
+    the row of its volume, whose disk is held, None where nothing was looked for. `was_asked`: it
+    was asked for under the same key before."""
 
     request: Request
     node: mapping.Node | None = None
     answer: str | None = None
+    was_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def tried(tools: Tools, volume: str) -> Claim:
     except Exception as error:
         silent_remember(tools, request, error)
         raise
-    return Claim(request, node, answer)
+    return Claim(request, node, answer, was_asked=place is not None and place.was_asked)
 
 
 def _asked(tools: Tools, volume: str) -> Request:
@@ -84,15 +87,25 @@ def _asked(tools: Tools, volume: str) -> Request:
     return Request(volume, key, why, moments.thought_of(key, "", (volume,)))
 
 
-def taken(tools: Tools, request: Request, node: mapping.Node, place: Place | None) -> str | None:
+def taken(
+    tools: Tools,
+    request: Request,
+    node: mapping.Node,
+    place: Place | None,
+    was_asked: bool = False,
+) -> str | None:
     """Claim the snapshot of a volume whose disk is held, as its place in a moment tells; None where
     there is none.
 
-    Raises Conflict where the action has failed.
+    `was_asked`: a verb has asked for it before, so this one is of another action. Raises Conflict
+    where the action has failed.
     """
     if place is None or not place.has_to_say(request.volume):
         return None
     moment, snapshot = place.moment, place.snapshot
+    if was_asked or place.was_asked:
+        moments.refuse(tools.mapping.session, moment, request.volume, _BROKEN_OFF)
+        return None
     if not moment.is_of(action(tools, moment.vm)):
         return None
     if snapshot is None or not place.is_usable:
@@ -124,12 +137,12 @@ def action(tools: Tools, vm: str) -> str:
         return ""
     from storpool_ovirt.engine import actions
 
-    return actions.of(tools, vm)
+    return actions.of(tools.mapping.session, tools.root, tools.log, vm)
 
 
 def refused(tools: Tools, request: Request, moment: Moment) -> errors.Conflict:
     """Write that Engine is told of a failed action for this volume too; return the error."""
-    why = moment.note if moment.state == moments.FAILED else "an earlier verb of it was broken off"
+    why = moment.note if moment.state == moments.FAILED else _BROKEN_OFF
     moments.refuse(tools.mapping.session, moment, request.volume, why)
     request.moment = None
     return errors.Conflict(

@@ -114,8 +114,9 @@ def of(work: tree.Work, origin: mapping.Node, there: api.Volume, vm: str) -> Fou
             apart.append(f"disk {member.node.root} is not taken along: {why}")
         else:
             others.append(member)
-    why = "" if others else "it is the only disk of its VM here"
-    return Found(vm, int(client_id), (asked, *others), why, "; ".join(apart))
+    told = "; ".join(apart)
+    why = "" if others else told or "it is the only disk of its VM here"
+    return Found(vm, int(client_id), (asked, *others), why, told)
 
 
 def rows(

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import config, errors, names
 from storpool_ovirt.engine import database, mapping
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.engine.journal import INCARNATION, PENDING
@@ -52,7 +52,8 @@ class Moment(NamedTuple):
 
     `volumes` are those whose snapshots it has, or was to have; `told` are those of a failed one of
     which Engine was told so. `proved`: it was written in this very database, and did not come back
-    with a backup. The age is None where others have changed the time.
+    with a backup. The age is since it was begun, made, or Engine was told of its failure last; None
+    where others have changed the time.
     """
 
     id: int
@@ -76,7 +77,9 @@ class Moment(NamedTuple):
         """
         if action and self.action:
             return action == self.action
-        is_young = self.age_seconds is not None and self.age_seconds <= CLAIM_SECONDS
+        # One that was only begun is as old as the verb that was to make it
+        limit = CLAIM_SECONDS + (config.DEADLINE_SECONDS if self.state == BEGUN else 0)
+        is_young = self.age_seconds is not None and self.age_seconds <= limit
         return is_young and names.UUID.match(self.key) is not None
 
 
@@ -203,7 +206,7 @@ def refuse(session: database.Session, moment: Moment, volume: str, why: str) -> 
         f"""
         UPDATE storpool_ovirt.moment SET
             note = CASE state WHEN 'failed' THEN note ELSE %s END,
-            state = 'failed', told = {_TOLD}
+            state = 'failed', told = {_TOLD}, made_at = clock_timestamp()
         WHERE id = %s
         """,
         why,
@@ -224,7 +227,8 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         f"""
         WITH known AS (
             UPDATE storpool_ovirt.moment
-            SET state = 'failed', note = %s, told = {_TOLD}
+            SET state = 'failed', note = %s, told = {_TOLD},
+                made_at = clock_timestamp()
             WHERE mark = %s OR state = 'made' AND key = %s
                 AND (action <> '' OR made_at > clock_timestamp() - make_interval(secs => %s))
                 AND EXISTS (
@@ -302,7 +306,10 @@ def begun(moment: Moment, snapshots: Sequence[mapping.Node], correlation_id: str
 
 def made(mark: str, snapshots: Sequence[str], global_ids: Sequence[str]) -> Change:
     """Return the change: all snapshots of a moment exist, each under its global id."""
-    state = "UPDATE storpool_ovirt.moment SET state = 'made' WHERE mark = %s"
+    state = """
+        UPDATE storpool_ovirt.moment SET state = 'made', made_at = clock_timestamp()
+        WHERE mark = %s
+    """
     return Change(
         """
         UPDATE storpool_ovirt.node SET state = 'live', global_id = each.global_id

@@ -53,7 +53,8 @@ def taken(work: tree.Work, volume: str, begun: Claim | None = None) -> str:
     try:
         node, answer = begun.node, None
         if node.pending:
-            node, answer = _claimed(work, request, recovery.settled(work, volume))
+            node = recovery.settled(work, volume)
+            node, answer = _claimed(work, request, node, begun.was_asked)
         return answer or _made(work, request, node)
     except Exception as error:
         claim.silent_remember(_tools(work), request, error)
@@ -65,12 +66,12 @@ def _tools(work: tree.Work) -> claim.Tools:
 
 
 def _claimed(
-    work: tree.Work, request: Request, node: mapping.Node
+    work: tree.Work, request: Request, node: mapping.Node, was_asked: bool = False
 ) -> tuple[mapping.Node, str | None]:
     """Return the row of a volume whose disk is held, and the snapshot of it that was claimed now;
     None where there is none."""
     node, place = moments.place(work.mapping, request.key, node.uuid)
-    return node, claim.taken(_tools(work), request, node, place)
+    return node, claim.taken(_tools(work), request, node, place, was_asked)
 
 
 def _alone(work: tree.Work, origin: mapping.Node, there: api.Volume, why: str) -> str:

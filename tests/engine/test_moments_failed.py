@@ -215,6 +215,29 @@ def test_a_failure_is_that_of_its_action_only_for_a_while(vm: Yard) -> None:
     as_one_from(vm, Y)
 
 
+def test_a_verb_that_was_killed_at_the_end_of_its_time_fails_those_after_it(vm: Yard) -> None:
+    """What it began is as old as itself (T78)."""
+    with pytest.raises(Death):
+        snapshot(vm, Y, fault=Fault("death", when=lambda: vm.entries() > 0))
+    age(vm, 100)
+    for disk in (X, Z):
+        with pytest.raises(errors.Conflict, match="has failed"):
+            snapshot(vm, disk)
+
+
+def test_a_group_that_took_its_time_is_claimed(vm: Yard) -> None:
+    """StorPool was slow to make it: it is as old as its snapshots are."""
+
+    def slow() -> None:
+        age(vm, moments.CLAIM_SECONDS + 1)
+
+    with vm.trouble("reset_before", query=GROUP), pytest.MonkeyPatch.context() as patch:
+        vm.meanwhile(patch, slow)
+        snapshot(vm, X)
+    assert {snapshot(vm, disk) for disk in (Y, Z)} <= vm.uuids()
+    assert len(all_moments(vm)) == 1
+
+
 def test_what_is_reserved_too_long_is_not_claimed(vm: Yard) -> None:
     """The snapshot would be of another time than Engine's action."""
     old = snapshot(vm, X)
