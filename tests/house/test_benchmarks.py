@@ -61,7 +61,7 @@ def test_it_says_of_each_target_whether_it_is_met(printed: str) -> None:
 
 
 def test_how_long_a_guest_is_frozen_is_told() -> None:
-    """T78: each way of each VM is told; what a group makes is of one moment, by one call, on
+    """T78, T89: each way of each VM is told; what a group makes is of one moment, by one call, on
     any machine."""
     argv = [sys.executable, str(PROGRAM.with_name("freeze.py"))]
     argv += ["--runs", "1", "--disks", "1", "3", "--latency", "5"]
