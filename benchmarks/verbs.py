@@ -73,7 +73,7 @@ TARGETS = (
     Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4),
     Target("clone_volume", "clone_volume", ("disk", "clone"), 3),
     Target(
-        "create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 3
+        "create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 4
     ),
     Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0),

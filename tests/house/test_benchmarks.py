@@ -24,7 +24,7 @@ CALLS = {
     "create_snapshot": 3,
     "extend_volume, attached": 4,
     "clone_volume": 3,
-    "create_volume_from_snapshot": 3,
+    "create_volume_from_snapshot": 4,
     "remove_snapshot": 3,
     "disconnect_volume": 0,
     "delete_volume": 3,
