@@ -55,11 +55,13 @@ class Log:
         """
         told = (f"{key}={_value(self.masked(str(fact)))}" for key, fact in facts.items())
         text = " ".join([sentences.visible(self.masked(self.correlation_id)), event, *told])
+        self._write(text)
+
+    def _write(self, text: str) -> None:
         if self._file is None:
             _to_syslog(self._program, text)
             return
-        line = f"{_stamp(time.time())} {self._program}[{os.getpid()}] {text}\n"
-        whole = line.encode("utf-8", "backslashreplace")
+        whole = self._whole(text)
         try:
             if os.write(self._file, whole) == len(whole):
                 return
@@ -67,6 +69,10 @@ class Log:
         except OSError:
             pass
         _to_syslog(self._program, text)
+
+    def _whole(self, text: str) -> bytes:
+        line = f"{_stamp(time.time())} {self._program}[{os.getpid()}] {text}\n"
+        return line.encode("utf-8", "backslashreplace")
 
     def trace(self) -> None:
         """Write the exception that is being handled, a line for each of its lines."""

@@ -46,9 +46,12 @@ def number(low: float, high: float) -> Callable[[str], float]:
     """Return a function that reads a number, which may have a fraction."""
 
     def parse(given: str) -> float:
+        advice = f"give a number from {low:g} to {high:g}"
         found = text.decimal(given)
+        if found is None and text.decimal(given[1:] if given.startswith("-") else "") is None:
+            raise ValueError("is no number like 20 or 0.5", advice)
         if found is None or not low <= found <= high:
-            raise ValueError("is out of range", f"give a number from {low:g} to {high:g}")
+            raise ValueError("is out of range", advice)
         return found
 
     return parse

@@ -22,6 +22,8 @@ ENVIRONMENT_KEYS = ("SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_API_HTTP_PORT")
 # What the names of Cinder's volumes begin with (os-brick's initiator/storpool_utils.py).
 OPENSTACK_PREFIX_KEY = "SP_OPENSTACK_VOLUME_PREFIX"
 OPENSTACK_PREFIX = "os"
+# All of ours begin so.
+OWN_PREFIX = "SP_OVIRT_"
 # Of ours: no key of StorPool's own says that the clusters of a location have one name space.
 MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
 # Of ours too: which tag names the VM of a volume, the same on hosts and on Engine's machine.

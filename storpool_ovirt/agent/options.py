@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import config, errors, option_values, storpool_conf
+from storpool_ovirt import config, errors, names, option_values, storpool_conf
 
-PREFIX = "SP_OVIRT_AGENT_"
+PREFIX = f"{storpool_conf.OWN_PREFIX}AGENT_"
 # Ours: as short as an administrator who extends a disk waits, and next to nothing in work.
 PERIOD_SECONDS = 10.0
 # Ours: a guest that writes nothing for a second is noticed by nobody; see `pace.py` for many VMs.
@@ -101,19 +101,21 @@ OPTIONS = (
 )
 
 
-def read(root: str = "") -> Options:
-    """Return what storpool.conf says; raise ConfigError for a key or a value that is none."""
-    return parsed(storpool_conf.read(root, environment=False))
+# Every key of storpool.conf that is ours, of the agent or of other programs.
+KEYS = (
+    *(option.key for option in OPTIONS),
+    storpool_conf.MULTICLUSTER_KEY,
+    storpool_conf.VM_TAG_KEY,
+)
 
 
 def parsed(keys: Mapping[str, str]) -> Options:
-    """Return what the keys of storpool.conf say; raise ConfigError as `read` does."""
-    known = {option.key: option for option in OPTIONS}
+    """Return what the keys of storpool.conf say; raise ConfigError for a key of the agent, or a
+    value, that is none."""
+    known = [option.key for option in OPTIONS]
     for key in keys:
         if key.startswith(PREFIX) and key not in known:
-            raise errors.ConfigError(
-                f"{key} in {storpool_conf.FILE}", "is not known", f"use {', '.join(known)}"
-            )
+            raise errors.ConfigError(f"{key} in {storpool_conf.FILE}", "is not known", _advice(key))
     return Options(**{each.name: _value(each, keys.get(each.key, "")) for each in OPTIONS})
 
 
@@ -122,4 +124,34 @@ def _value(option: Option, given: str) -> Any:
         return option.parse(given or option.default)
     except ValueError as error:
         why, advice = error.args
-        raise errors.ConfigError(f"{option.key} in {storpool_conf.FILE}", why, advice) from None
+        raise errors.ConfigError(
+            f"{option.key} in {storpool_conf.FILE}", f"{why} ({names.shown(given)})", advice
+        ) from None
+
+
+def unknown(keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys that can only be meant as ours and are none, and what to do about each.
+
+    No program reads them.
+    """
+    return {key: _advice(key) for key in keys if key not in KEYS and _is_meant_as_ours(key)}
+
+
+def _is_meant_as_ours(key: str) -> bool:
+    return _word(key).startswith(storpool_conf.OWN_PREFIX)
+
+
+def _word(key: str) -> str:
+    return key.upper().replace("-", "_")
+
+
+def _advice(key: str) -> str:
+    """Return what to do about a key that is not known: the nearest one, or all."""
+    import difflib
+
+    word = _word(key)
+    # What all have in common makes them alike
+    prefix = PREFIX if word.startswith(PREFIX) else storpool_conf.OWN_PREFIX
+    words = {each[len(prefix) :]: each for each in KEYS if each.startswith(prefix)}
+    near = difflib.get_close_matches(word[len(prefix) :], words, 1, 0.5)
+    return f"do you mean {words[near[0]]}?" if near else f"use {', '.join(words.values())}"

@@ -4,7 +4,8 @@ disks, and thaws guests that a snapshot left frozen.
     storpool-vm-agent
 
 systemd starts it as root (storpool-vm-agent.service); it takes no arguments. What it does and when
-is set by the keys SP_OVIRT_AGENT_... of /etc/storpool.conf. It asks libvirt as Vdsm does, changes
+is set by the keys SP_OVIRT_AGENT_... of /etc/storpool.conf. Started by hand on a terminal it writes
+its lines there too. It asks libvirt as Vdsm does, changes
 nothing in StorPool, and nobody waits for it: where something that it needs is away, it tells
 systemd so, and goes on when that is back.
 
@@ -24,8 +25,8 @@ import time
 from collections.abc import Hashable, Sequence
 from typing import Callable, NoReturn
 
-from storpool_ovirt import config, errors, program
-from storpool_ovirt.agent import guests, lanes, options, snapshots, systemd, udev
+from storpool_ovirt import config, errors, program, storpool_conf
+from storpool_ovirt.agent import guests, lanes, options, snapshots, systemd, terminal, udev
 from storpool_ovirt.agent.hypervisor import Domain, Hypervisor
 from storpool_ovirt.agent.libvirt_binding import Libvirt
 from storpool_ovirt.log import Log
@@ -61,19 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"Log: the journal of this host (journalctl -t {PROGRAM})."
         return introduction.given(PROGRAM, arguments[1], __doc__, [where])
     root = config.root()
-    log = Log(PROGRAM, root + LOG_FILE if root else None)
+    log = terminal.Log(PROGRAM, root + LOG_FILE if root else None)
     answer = program.Answer(log.descriptor)
     if len(arguments) != 1:
         answer.give(f"{PROGRAM} takes no arguments: systemctl start {PROGRAM}", error=True)
         return WRONG_USE
     try:
-        found = options.read(root)
+        keys = storpool_conf.read(root, environment=False)
+        found = options.parsed(keys)
     except errors.Error as error:
         sentence = log.sentence(error)
         log.line("refused", reason=sentence)
         answer.give(sentence, error=True)
         return WRONG_USE
     try:
+        log.show()
+        for key, advice in options.unknown(keys).items():
+            log.line("unknown_option", key=key, file=storpool_conf.FILE, advice=advice)
         service = Service(root, found, log)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda _signum, _frame: service.end())
@@ -113,6 +118,7 @@ class Service:
         self._domains: list[Domain] = []
         self._watched: list[Domain] = []
         self._is_new = False
+        self._is_answered = False  # by libvirt, since the start
         self._away: errors.Error | None = None
         self._ended = False
         self._list_at = 0.0
@@ -167,6 +173,8 @@ class Service:
             watched, away = self._watched, self._away
         if away is not None:
             self._list_at = min(self._list_at, now + AWAY_SECONDS)
+        if not self._is_answered and (is_new or away is not None):
+            self._is_answered, self._notify_at = True, now
         if is_new:
             self._forget(domains)
         if is_new and self._options.grow:
@@ -228,6 +236,8 @@ class Service:
             status = f"waits for {self._away.what}: {self._away.why}"
         elif self._away is not None:
             status = f"waits for libvirt: {self._away}"
+        elif not self._is_answered:
+            status = "starts"
         elif self._thawing.api_failed is not None:
             status = f"waits for StorPool: {self._thawing.api_failed}"
         else:

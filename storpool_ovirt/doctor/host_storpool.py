@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from storpool_ovirt import config, errors, names, presence, storpool_conf, text
+from storpool_ovirt.agent import options
 from storpool_ovirt.cluster import api, wire
 from storpool_ovirt.cluster.replies import Attachment
 from storpool_ovirt.doctor import asking, checks, knocking
@@ -26,6 +27,7 @@ OTHER_HOST = (
 )
 SERVICE = "storpool_block"
 _WRITE = "write SP_OURID="
+_NOT_READ = "what it is to set is as if it were not given, and storpool-vm-agent may not start"
 # An attach or a detach that is under way takes less, mostly.
 SETTLE_SECONDS = 1.5
 START = f"systemctl start {SERVICE}"
@@ -38,7 +40,8 @@ _STATES = ("active", "reloading", "activating", "inactive", "failed", "deactivat
 
 
 def conf(site: Site) -> Iterator[Result]:
-    """Read this host's own storpool.conf by the rules of StorPool's own reader."""
+    """Read this host's own storpool.conf by the rules of StorPool's own reader, and look for keys
+    that nobody reads."""
     try:
         found = host.own_settings(site)
     except errors.ConfigError as error:
@@ -46,6 +49,10 @@ def conf(site: Site) -> Iterator[Result]:
         yield Result(checks.CRITICAL, _told(site, error), NO_WORK, fix)
         return
     yield checks.ok(f"this host is client {found.client_id}, its API {_address(found)}")
+    unknown = options.unknown(storpool_conf.read(site.root, environment=False))
+    for key, advice in unknown.items():
+        cause = f"{names.shown(key)} in {storpool_conf.FILE} is not known"
+        yield Result(checks.WARNING, cause, _NOT_READ, f"correct or remove it: {advice}")
 
 
 def _told(site: Site, error: errors.ConfigError) -> str:

@@ -17,7 +17,9 @@ from agent_stage import GIB, LIMIT_SECONDS, Stage, until
 from ovirt_demo import children
 from rigs import host_files
 from storpool_ovirt import errors
-from storpool_ovirt.agent import guests
+from storpool_ovirt.agent import guests, service
+
+CTRL_S = b"\x13"
 
 
 @pytest.fixture
@@ -127,6 +129,19 @@ def test_libvirt_goes_and_comes_back(host: Stage, told: socket.socket) -> None:
     assert len(host.lines("libvirt_away")) == len(host.lines("libvirt_back")) == 1
 
 
+def test_before_libvirt_has_answered_no_vm_is_counted(
+    host: Stage, told: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd is told that it starts, and how many VMs there are as soon as that is known."""
+    monkeypatch.setattr(service, "NOTIFY_SECONDS", 10 * LIMIT_SECONDS)
+    host.vm(1, host.device(1, GIB))
+    host.hypervisor.hangs = threading.Event()
+    with host.serving():
+        assert "STATUS=starts" in until_told(told, "STATUS=")
+        host.hypervisor.hangs.set()
+        assert "looks after 1 VMs" in until_told(told, "looks after")
+
+
 def test_libvirt_hangs(host: Stage, told: socket.socket) -> None:
     """systemd's watchdog is fed all the same: a restart would not help; it can be ended."""
     host.hypervisor.hangs = threading.Event()
@@ -185,6 +200,48 @@ def test_the_program_waits_for_libvirt_and_ends_at_once(host: Stage, told: socke
         process.kill()
         process.wait()
     assert host.lines("stopped")
+
+
+def by_hand(root: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the program on a terminal; return it and the terminal's other end."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [children.find("storpool-vm-agent")],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={"PATH": "/usr/bin:/bin", "STORPOOL_OVIRT_ROOT": str(root)},
+    )
+    os.close(theirs)
+    return process, ours
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_started_by_hand_it_writes_to_the_terminal_too(host: Stage, is_stopped: bool) -> None:
+    """The same lines as to the log, also of a key that nobody reads; a terminal that is stopped
+    (Ctrl-S) holds up nothing."""
+    host_files.conf(
+        host.root,
+        "SP_OVIRT_VMTAG=x\nSP_OVIRT_AGENTS_PERIOD=1\n"
+        f"SP_OVIRT_AGENT_LIBVIRT=qemu+unix:///system?socket={host.root}/none\n",
+    )
+    process, terminal = by_hand(host.root)
+    try:
+        if is_stopped:
+            os.write(terminal, CTRL_S)
+        until(lambda: host.lines("libvirt_away"), "the line that libvirt is away")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_SECONDS) == 0
+        if not is_stopped:
+            seen = os.read(terminal, 1 << 16).decode().replace("\r\n", "\n")
+            assert seen.splitlines() == host.lines()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    unknown = host.lines("unknown_option")
+    assert ["do you mean SP_OVIRT_VM_TAG?" in each for each in unknown] == [True, False]
+    assert "key=SP_OVIRT_AGENTS_PERIOD" in unknown[1]
 
 
 @pytest.mark.parametrize(

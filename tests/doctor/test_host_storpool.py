@@ -42,6 +42,20 @@ CASES = [
         f"this host is called {NODE}, sections with one are: other",
         f"write SP_OURID=N into section [{NODE}] of {CONF}",
     ),
+    Case(
+        "host-storpool-conf",
+        f"sed -i 1iSP_OVIRT_VMTAG=nvm {CONF}",
+        WARNING,
+        f'"SP_OVIRT_VMTAG" in {CONF} is not known',
+        "correct or remove it: do you mean SP_OVIRT_VM_TAG?",
+    ),
+    Case(
+        "host-storpool-conf",
+        f"sed -i '1iSP_OVIRT_VM_TAG=n\\nSP_OVIRT_AGENT_GROW=1\\nSP_OVIRT_MULTICLUSTER=0' {CONF}",
+        OK,
+        "this host is client 1",
+        alone=True,
+    ),
     Case("host-storpool-conf", f"echo garbage >>{CONF}", CRITICAL, "neither KEY=VALUE", "correct"),
     Case(
         "host-storpool-conf",

@@ -96,7 +96,7 @@ REFUSED = {
     "no value": (["--option", "sp_template"], "has no value: give it as sp_template=VALUE"),
     "empty": (["--option", "sp_template="], "driver option sp_template is empty"),
     "twice": (["--option", "sp_deadline=9", "--option", "sp_deadline=9"], "is given twice"),
-    "mistyped": (["--option", "sp_deadline=soon"], "sp_deadline is out of range"),
+    "mistyped": (["--option", "sp_deadline=soon"], "sp_deadline is no number like 20 or 0.5"),
     "another adapter": (["--option", "adapter=linstor"], "it has to be storpool"),
     "unseen": (["--option", "sp_template=a\x07b"], "nobody can see or type"),
     "a token": (["--option", "sp_auth_token=abc"], "give --token-file FILE"),
