@@ -143,11 +143,12 @@ def action(tools: Tools, vm: str) -> str:
 def refused(tools: Tools, request: Request, moment: Moment) -> errors.Conflict:
     """Write that Engine is told of a failed action for this volume too; return the error."""
     why = moment.note if moment.state == moments.FAILED else _BROKEN_OFF
+    told = f", as {why}" if why == _BROKEN_OFF else f' with "{why}"'
     moments.refuse(tools.mapping.session, moment, request.volume, why)
     request.moment = None
     return errors.Conflict(
         f"volume {request.volume}",
-        f"is not snapshotted, as the snapshot of its VM's disks has failed: {why}",
+        f"is not snapshotted, as the snapshot of its VM's disks has failed{told}",
         "make the VM's snapshot again",
     )
 

@@ -182,8 +182,11 @@ def _together(work: tree.Work, request: Request, moment: Moment, together: Seque
     volume_ids = [each.there.global_id for each in together]
     try:
         global_ids = volumes.group_snapshot(work.client, list(zip(volume_ids, plans)))
-    except tree.REFUSALS:
+    except tree.REFUSALS as error:
         _silent_undo(work, snapshots, plans)
+        if isinstance(error, errors.NoSpace):  # it names what was not made, and nobody knows
+            named = ", ".join(each.node.uuid for each in together)
+            raise errors.NoSpace(f"snapshots of the volumes {named}", error.descr) from error
         raise
     journal.finish(moments.made(moment.mark, [each.uuid for each in snapshots], global_ids))
     request.moment = None

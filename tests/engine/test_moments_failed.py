@@ -85,6 +85,22 @@ def test_a_group_that_cannot_be_whole_is_not_made(stingy: Yard) -> None:
     as_one(stingy, OTHER_KEY)
 
 
+def test_a_cluster_without_room_is_told_by_the_volumes(vm: Yard) -> None:
+    """Not by snapshots that were never made; the verbs after it have the reason in a sentence with
+    one step to take."""
+    full = {"query": GROUP, "name": "insufficientResources", "descr": "0 GiB left"}
+    reason = f"StorPool has no room for snapshots of the volumes {X}, {Y}, {Z} (0 GiB left)"
+    with vm.trouble("error_200", **full), pytest.raises(errors.NoSpace) as raised:
+        snapshot(vm, X)
+    assert str(raised.value) == f"{reason}: free space or choose another template"
+    with pytest.raises(errors.Conflict) as later:
+        snapshot(vm, Y)
+    assert str(later.value) == (
+        f"volume {Y} is not snapshotted, as the snapshot of its VM's disks has failed with"
+        f' "{raised.value}": make the VM\'s snapshot again'
+    )
+
+
 def test_the_same_key_may_be_used_again(vm: Yard) -> None:
     """Of a client that gives one for all of its requests: when Engine was told of the failure for
     all disks, the next verb is of a new action."""
