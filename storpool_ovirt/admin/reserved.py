@@ -4,7 +4,8 @@ verb gave to oVirt: a part of the audit.
 One call makes the snapshots of all disks of a VM, and each disk's own verb takes its own one up
 within `moments.CLAIM_SECONDS`. What is not taken up by then never will be: the disk was left out of
 the snapshot in oVirt, or Engine gave up before it came to it. Nobody can name such a snapshot, so
-it is space and nothing else; the VM's next snapshot takes it away, or reconcile.
+it is space and nothing else; reconcile takes it away, or the VM's next snapshot that has this disk
+and others.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
         severity=INFO,
         what=findings.named(node.kind, node.uuid, thing),
         cause=_cause(view, moment, thing.global_id),
-        mend="the VM's next snapshot, or storpool-ovirt reconcile, deletes it",
+        mend=f"storpool-ovirt reconcile{_or_snapshot(moment)} deletes it",
         age_seconds=age_seconds,
         action=Action(DISCARD, node.uuid, node.root, thing.global_id),
     )
@@ -152,6 +153,11 @@ def _gone(record: mapping.Record, age_seconds: float | None) -> Finding:
         age_seconds=age_seconds,
         action=Action(DISCARD, node.uuid, node.root, node.global_id or ""),
     )
+
+
+def _or_snapshot(moment: moments.Moment | None) -> str:
+    is_looked_for = moment is not None and bool(moment.vm) and moment.proved
+    return ", or the VM's next snapshot of this disk with others," if is_looked_for else ""
 
 
 def _cause(view: survey.View, moment: moments.Moment | None, global_id: str) -> str:

@@ -8,18 +8,24 @@ mapping once more, as it may just have been deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, survey
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, mapping, moments, tree
 
-# What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. DISK: the
-# disk itself. INCOMPLETE: of one moment, but not all of those disks have theirs any more. FAILED:
-# oVirt was told that the snapshot failed. MAKING: it is being made right now.
-VM, DISK, INCOMPLETE, FAILED, MAKING = "vm", "disk", "incomplete", "failed", "being made"
+# What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. PART: the
+# same, but other disks of that request are known that are not of this moment. LEFT: some were
+# deleted since. INCOMPLETE: StorPool lacks some. DISK: the disk itself. FAILED: oVirt was told that
+# the snapshot failed. MAKING: it is being made right now.
+VM, PART, LEFT, INCOMPLETE = "vm", "part", "left", "incomplete"
+DISK, FAILED, MAKING = "disk", "failed", "being made"
+
+# What a request made of single disks is shown with its group so long before or after it: Engine
+# asks for one disk after the other, and a client may use one correlation id for all it ever does.
+SAME_REQUEST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Member:
     StorPool does not have it.
 
     `claimed`: a verb gave its id to oVirt, or may have. `is_missing`: StorPool does not have it.
-    `freed_bytes` is what its delete would free, None where that was not asked.
+    `freed_bytes` is what its delete would free, None where that was not asked. `request` is the
+    correlation id of the verb that made it.
     """
 
     uuid: str
@@ -40,6 +47,7 @@ class Member:
     made_at: float | None = None
     freed_bytes: int | None = None
     vm: str = ""
+    request: str = ""
 
     @property
     def is_missing(self) -> bool:
@@ -49,21 +57,30 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """The snapshots of one moment; `lacking` are the volumes that were asked for and have none
-    of it."""
+    """The snapshots of one moment; `lacking` are the volumes that were asked for and have none of
+    it.
+
+    `others` are of the same request, but each was made alone, at a moment of its own.
+    """
 
     moment: moments.Moment
     at: float
     consistency: str
     members: tuple[Member, ...]
     lacking: tuple[str, ...]
+    others: tuple[Member, ...] = ()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its snapshots are made, and oVirt may count on them."""
+        return self.consistency not in (FAILED, MAKING)
 
 
 @dataclass(frozen=True)
 class Listing:
     """All snapshots of this Engine, oldest first, and whose list this is.
 
-    `elsewhere` counts those in other clusters than were looked at.
+    `elsewhere` counts those in other clusters than were looked at. `vm`: only what is of this VM.
     """
 
     groups: tuple[Group, ...]
@@ -72,7 +89,8 @@ class Listing:
     api_address: str
     database: str
     elsewhere: int = 0
-    missing: int = field(default=0)
+    missing: int = 0
+    vm: str = ""
 
 
 def look(work: tree.Work, with_space: bool = False) -> Listing:
@@ -94,18 +112,22 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
     freed = work.client.snapshot_spaces() if with_space else {}
     vms = _vms(work, volumes)
     members = {
-        uuid: _member(node, living.get(node.global_id or ""), freed, vms)
+        uuid: replace(
+            _member(node, living.get(node.global_id or ""), freed, vms),
+            request=rows.records[uuid].correlation_id.lower(),
+        )
         for uuid, node in here.items()
     }
     busy = {each.node for each in rows.operations if each.is_open and each.is_alive()}
     groups = [_group(each, here, members, busy, work.now()) for each in rows.moments.values()]
-    singles = [
+    alone = [
         member
         for uuid, member in members.items()
         if here[uuid].moment is None and here[uuid].state == mapping.LIVE
     ]
+    together, singles = _joined(list(filter(None, groups)), alone)
     return Listing(
-        groups=tuple(sorted(filter(None, groups), key=lambda each: (each.at, each.moment.id))),
+        groups=tuple(sorted(together, key=lambda each: (each.at, each.moment.id))),
         singles=tuple(sorted(singles, key=lambda each: each.made_at or 0.0)),
         location=work.mapping.location,
         api_address=work.client.address,
@@ -120,10 +142,15 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
 def of_vm(found: Listing, vm: str) -> Listing:
     """Return the part of one VM: the groups that were made of it, and the snapshots of single disks
     whose volumes it has now."""
+    groups = tuple(each for each in found.groups if each.moment.vm == vm)
+    singles = tuple(each for each in found.singles if each.vm == vm)
+    of_groups = (each for group in groups for each in (*group.members, *group.others))
     return replace(
         found,
-        groups=tuple(each for each in found.groups if each.moment.vm == vm),
-        singles=tuple(each for each in found.singles if each.vm == vm),
+        groups=groups,
+        singles=singles,
+        missing=sum(each.is_missing for each in (*of_groups, *singles)),
+        vm=vm,
     )
 
 
@@ -184,9 +211,60 @@ def _group(
     elif not there:
         return None
     else:
-        consistency = INCOMPLETE if lacking else VM
+        consistency = _consistency(moment, there, lacking)
     made = [each.made_at for each in there if each.made_at is not None]
     at = min(made, default=now - (moment.age_seconds or 0.0))
     order = {uuid: number for number, uuid in enumerate(moment.volumes)}
     there.sort(key=lambda each: (order.get(each.volume or "", len(order)), each.uuid))
     return Group(moment, at, consistency, tuple(there), lacking)
+
+
+def _consistency(moment: moments.Moment, there: Iterable[Member], lacking: tuple[str, ...]) -> str:
+    if any(each.is_missing for each in there):
+        return INCOMPLETE
+    if moment.note:  # which disks of the VM could not be of this moment
+        return PART
+    return LEFT if lacking else VM
+
+
+def _joined(groups: Sequence[Group], alone: Iterable[Member]) -> tuple[list[Group], list[Member]]:
+    """Return the groups with what their requests made of single disks, and the other single ones.
+
+    One request may be for several VMs: whose a disk is, its tag tells; one without a tag is shown
+    with a group only where the request has groups of one VM.
+    """
+    known: dict[str, list[Group]] = {}
+    for group in groups:
+        known.setdefault(group.moment.key, []).append(group)
+    others: dict[int, list[Member]] = {}
+    singles = []
+    for each in alone:
+        near = [group for group in known.get(each.request, ()) if _is_near(group, each)]
+        own = [group for group in near if group.moment.vm == each.vm]
+        if not own and not each.vm and len({group.moment.vm for group in near}) == 1:
+            own = near
+        if own:
+            made_at = each.made_at or 0.0
+            closest = min(own, key=lambda group: abs(group.at - made_at))
+            others.setdefault(closest.moment.id, []).append(each)
+        else:
+            singles.append(each)
+    return [_with(each, others.get(each.moment.id, [])) for each in groups], singles
+
+
+def _is_near(group: Group, alone: Member) -> bool:
+    moment = group.moment
+    return (
+        bool(moment.vm and moment.key)
+        and alone.volume not in moment.volumes
+        and alone.made_at is not None
+        and abs(alone.made_at - group.at) <= SAME_REQUEST_SECONDS
+    )
+
+
+def _with(group: Group, others: Sequence[Member]) -> Group:
+    if not others:
+        return group
+    consistency = PART if group.consistency in (VM, LEFT) else group.consistency
+    ordered = sorted(others, key=lambda each: (each.made_at or 0.0, each.uuid))
+    return replace(group, others=tuple(ordered), consistency=consistency)

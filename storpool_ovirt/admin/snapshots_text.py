@@ -10,6 +10,7 @@ from storpool_ovirt import sentences
 from storpool_ovirt.admin import audit_text, findings, snapshots
 
 _LACKING_SHOWN = 5
+WHERE_VM_IDS_ARE = "a VM's id is in its details in WebAdmin (General, VM ID)"
 
 
 def text(found: snapshots.Listing, now: float) -> Iterator[str]:
@@ -17,7 +18,10 @@ def text(found: snapshots.Listing, now: float) -> Iterator[str]:
     yield from _head(found)
     from storpool_ovirt.admin import columns  # its library is for people: --json does without
 
-    listed = [*(each for group in found.groups for each in group.members), *found.singles]
+    listed = [
+        *(each for group in found.groups for each in (*group.members, *group.others)),
+        *found.singles,
+    ]
     with_space = any(each.freed_bytes is not None for each in listed)
     rows = columns.lines([_facts(each, with_space) for each in listed])
     for group in found.groups:
@@ -25,6 +29,8 @@ def text(found: snapshots.Listing, now: float) -> Iterator[str]:
         yield from _title(group, now)
         for _ in group.members:
             yield f"  {next(rows)}"
+        for each in group.others:
+            yield f"  {next(rows)}  {_when(each.made_at, now)}, made alone"
     if found.singles:
         yield ""
         yield "of one disk each, with no other disk of the same moment"
@@ -39,6 +45,7 @@ def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
         "api": found.api_address,
         "database": found.database,
         "location": found.location,
+        "vm": found.vm or None,
         "looked_at": audit_text.stamp(now),
         "elsewhere": found.elsewhere,
         "missing": found.missing,
@@ -53,6 +60,7 @@ def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
                 "note": each.moment.note or None,
                 "lacking": list(each.lacking),
                 "members": [_object(member) for member in each.members],
+                "others": [{"vm": other.vm or None, **_object(other)} for other in each.others],
             }
             for each in found.groups
         ],
@@ -65,12 +73,15 @@ def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
 
 def _head(found: snapshots.Listing) -> Iterator[str]:
     yield (f"StorPool API {found.api_address}, mapping {found.database}, location {found.location}")
-    groups = sentences.counted(
-        len(found.groups), "moment of several disks", "moments of several disks"
-    )
-    members = sentences.counted(sum(len(each.members) for each in found.groups), "snapshot")
-    singles = sentences.counted(len(found.singles), "snapshot of one disk", "snapshots of one disk")
-    yield f"{groups} with {members}, {singles}"
+    if found.vm and not (found.groups or found.singles):
+        yield f"no snapshot of VM {found.vm} is known: {WHERE_VM_IDS_ARE}"
+        return
+    made = [each for each in found.groups if each.is_there]
+    groups = sentences.counted(len(made), "moment of several disks", "moments of several disks")
+    members = sentences.counted(sum(len(each.members) for each in made), "snapshot")
+    alone = len(found.singles) + sum(len(each.others) for each in found.groups)
+    singles = sentences.counted(alone, "snapshot of one disk", "snapshots of one disk")
+    yield f"{groups} with {members}, {singles}{''.join(_not_made(found))}"
     if found.missing:
         yield sentences.counted(
             found.missing,
@@ -85,6 +96,19 @@ def _head(found: snapshots.Listing) -> Iterator[str]:
         )
 
 
+def _not_made(found: snapshots.Listing) -> Iterator[str]:
+    failed = [each for each in found.groups if each.consistency == snapshots.FAILED]
+    left = sum(len(each.members) for each in failed)
+    if failed:
+        yield f", {sentences.counted(len(failed), 'failed moment')}"
+    if left:
+        yield f" with {sentences.counted(left, 'snapshot')} left"
+    making = sum(each.consistency == snapshots.MAKING for each in found.groups)
+    if making:
+        moments = sentences.counted(making, "moment")
+        yield f", {moments} being made"
+
+
 def _title(group: snapshots.Group, now: float) -> Iterator[str]:
     moment = group.moment
     vm = f"VM {moment.vm or 'unknown'}"
@@ -94,19 +118,39 @@ def _title(group: snapshots.Group, now: float) -> Iterator[str]:
 
 
 def _consistency(group: snapshots.Group) -> str:
-    disks = sentences.counted(len(group.moment.volumes), "disk")
-    if group.consistency == snapshots.VM:
-        return f"{disks} at one moment"
+    return "; ".join((_own(group), *_besides(group)))
+
+
+def _own(group: snapshots.Group) -> str:
+    moment = group.moment
+    disks = sentences.counted(len(moment.volumes), "disk")
     if group.consistency == snapshots.MAKING:
         return f"{disks}, being made right now"
     if group.consistency == snapshots.FAILED:
-        return f"FAILED, and oVirt was told so: {group.moment.note or 'its process died'}"
+        return f"FAILED, and oVirt was told so: {moment.note or 'its process died'}"
+    missing = sum(each.is_missing for each in group.members)
+    claimed = sum(each.claimed for each in group.members)
+    given = "" if claimed == len(group.members) else f", {claimed} given to oVirt"
+    if missing:
+        there = len(group.members) - missing
+        return f"INCOMPLETE, {there} of {disks} at one moment, {missing} missing in StorPool{given}"
+    if not group.lacking:
+        return f"{disks} at one moment{given}"
     named = ", ".join(group.lacking[:_LACKING_SHOWN])
     more = len(group.lacking) - _LACKING_SHOWN
+    rest = f" and {more} more" if more > 0 else ""
     return (
-        f"INCOMPLETE, {len(group.moment.volumes) - len(group.lacking)} of {disks} at one moment;"
-        f" none, or none any more, of {named}{f' and {more} more' if more > 0 else ''}"
+        f"{len(group.members)} of {disks} left of one moment, none any more of {named}{rest}{given}"
     )
+
+
+def _besides(group: snapshots.Group) -> Iterator[str]:
+    """Yield which disks of the same request are not of this moment."""
+    if group.others:
+        disks = sentences.counted(len(group.others), "disk")
+        yield f"+{disks} of the same request, at another moment"
+    if group.is_there and group.moment.note:
+        yield f"not of this moment: {group.moment.note}"
 
 
 def _facts(each: snapshots.Member, with_space: bool) -> tuple[str, ...]:

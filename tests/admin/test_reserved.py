@@ -55,11 +55,22 @@ def test_what_no_verb_asked_for_is_told(yard: Yard, spare: moment_rows.Moment) -
         findings.INFO,
         findings.DISCARD,
         cause=f"with those of other disks of VM {VM} (request {KEY}), and no verb asked for it",
-        mend="the VM's next snapshot, or storpool-ovirt reconcile, deletes it",
+        mend=(
+            "storpool-ovirt reconcile, or the VM's next snapshot of this disk with others, deletes"
+            " it"
+        ),
     )
     assert "without it at least " in found.cause
     assert found.uuid == spare.snapshots[OTHER]
     assert found.age_seconds == pytest.approx(3600, abs=30)
+
+
+def test_where_the_vm_is_not_known_only_reconcile_deletes_it(
+    yard: Yard, spare: moment_rows.Moment
+) -> None:
+    """T78: a VM's next snapshot looks for what its own moments left."""
+    yard.sql("UPDATE storpool_ovirt.moment SET vm = '' WHERE id = %s", spare.number)
+    assert only(yard).mend == "storpool-ovirt reconcile deletes it"
 
 
 def test_a_moment_that_may_go_on_is_no_finding(yard: Yard, spare: moment_rows.Moment) -> None:

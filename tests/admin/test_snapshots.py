@@ -58,7 +58,7 @@ def test_a_group_is_told_with_its_members(yard: Yard, group: moment_rows.Moment)
     assert counts == "1 moment of several disks with 2 snapshots, 0 snapshots of one disk"
     assert empty == ""
     assert title.startswith(f"VM {VM}, 20")
-    assert title.endswith("Z (2 min): 2 disks at one moment")
+    assert title.endswith("Z (2 min): 2 disks at one moment, 1 given to oVirt")
     assert request == f"  request {KEY}, {group.mark}"
     assert [line.split() for line in members] == [
         ["disk", disk, "snapshot", uuid, f"~{yard.global_id(uuid)}", size, "GiB", *state.split()]
@@ -75,6 +75,7 @@ def test_programs_get_the_same_facts(yard: Yard, group: moment_rows.Moment) -> N
     found = snapshots_text.document(look(yard), 0.0)
     assert json.loads(json.dumps(found)) == found
     assert (found["location"], found["missing"], found["elsewhere"]) == (yard.location, 0, 0)
+    assert found["vm"] is None
     [moment] = found["groups"]
     facts = {key: value for key, value in moment.items() if key not in ("at", "members")}
     assert facts == {
@@ -85,6 +86,7 @@ def test_programs_get_the_same_facts(yard: Yard, group: moment_rows.Moment) -> N
         "action": None,
         "note": None,
         "lacking": [],
+        "others": [],
     }
     assert moment["members"][1] == {
         "snapshot": group.snapshots[OTHER],
@@ -135,8 +137,10 @@ def test_a_snapshot_that_storpool_lacks_is_told(yard: Yard, group: moment_rows.M
     said = lines(found)
     assert said[2] == "1 snapshot is missing in StorPool: storpool-ovirt audit"
     assert said[4].endswith(
-        f"INCOMPLETE, 1 of 2 disks at one moment; none, or none any more, of {DISK}"
+        "INCOMPLETE, 1 of 2 disks at one moment, 1 missing in StorPool, 1 given to oVirt"
     )
+    assert look(yard, vm=VM).missing == 1
+    assert look(yard, vm=OTHER_VM).missing == 0
     assert said[6].endswith("MISSING in StorPool")
     assert said[7].endswith("NOT GIVEN to oVirt")
 
@@ -177,6 +181,109 @@ def test_a_moment_that_failed_is_told(yard: Yard, group: moment_rows.Moment) -> 
     assert lines(look(yard))[3].endswith("FAILED, and oVirt was told so: no space")
 
 
+@pytest.mark.parametrize("left", [0, 2])
+def test_what_failed_is_not_counted_as_made(
+    yard: Yard, group: moment_rows.Moment, left: int
+) -> None:
+    """T78: nor what it has left."""
+    for uuid in list(group.snapshots.values())[left:]:
+        yard.verb("remove", uuid)
+    yard.sql("UPDATE storpool_ovirt.moment SET state = 'failed'")
+    rest = f" with {left} snapshots left" if left else ""
+    counts = lines(look(yard))[1]
+    assert counts.startswith("0 moments of several disks with 0 snapshots, 0 snapshots of one disk")
+    assert counts.endswith(f", 1 failed moment{rest}")
+
+
+def test_what_was_deleted_since_is_no_alarm(yard: Yard, group: moment_rows.Moment) -> None:
+    """T78: as it is with one that no verb asked for, once that is deleted: what is left is of one
+    moment still."""
+    yard.reconcile()
+    found = look(yard)
+    [moment] = found.groups
+    assert (moment.consistency, moment.lacking, found.missing) == (snapshots.LEFT, (OTHER,), 0)
+    assert [each.uuid for each in moment.members] == [group.snapshots[DISK]]
+    assert lines(found)[3].endswith(f": 1 of 2 disks left of one moment, none any more of {OTHER}")
+
+
+# What is of the same request, and not of its moment
+
+
+def of_request(yard: Yard, disk: str, key: str = KEY, **tags: str) -> str:
+    """Snapshot another disk alone, as a verb of the request does that finds no tag of its VM."""
+    yard.verb("create", disk, GIB)
+    yard.ask(f"VolumeUpdate/{yard.address(disk)}", {"tags": tags})
+    return str(yard.verb("snapshot", disk, correlation_id=key))
+
+
+@pytest.mark.parametrize("vm", ["", VM])
+def test_a_disk_that_lost_its_tag_is_told_at_the_group(
+    yard: Yard, group: moment_rows.Moment, vm: str
+) -> None:
+    """T78: its snapshot is of the same request, at another moment; also where the VM has started
+    since, and its disk has the tag again."""
+    single = of_request(yard, CLONE, KEY.upper(), cvm=vm)
+    found = look(yard, vm=VM)
+    [moment] = found.groups
+    assert (moment.consistency, found.singles) == (snapshots.PART, ())
+    assert [each.uuid for each in moment.others] == [single]
+    said = lines(found)
+    assert said[1] == "1 moment of several disks with 2 snapshots, 1 snapshot of one disk"
+    assert said[3].endswith("1 given to oVirt; +1 disk of the same request, at another moment")
+    assert single in said[7]
+    assert said[7].endswith(", made alone")
+    [document] = snapshots_text.document(found, 0.0)["groups"]
+    assert document["consistency"] == "part"
+    assert [each["snapshot"] for each in document["others"]] == [single]
+    assert document["mark"] == group.mark
+
+
+@pytest.mark.parametrize(
+    "what", ["another request", "another VM", "long after", "one of its disks"]
+)
+def test_what_is_of_something_else_is_not_told_there(
+    yard: Yard, group: moment_rows.Moment, what: str
+) -> None:
+    """T78: an export of several VMs has one request for all, and a client may have one for all it
+    ever does."""
+    tags = {"cvm": OTHER_VM} if what == "another VM" else {}
+    key = OTHER_VM if what == "another request" else KEY
+    if what == "one of its disks":
+        yard.sql("UPDATE storpool_ovirt.moment SET volumes = volumes || %s::uuid", CLONE)
+    if what == "long after":
+        yard.simulator.advance(snapshots.SAME_REQUEST_SECONDS + 60)
+    single = of_request(yard, CLONE, key, **tags)
+    found = look(yard)
+    assert [each.uuid for each in found.singles] == [single]
+    assert found.groups[0].others == ()
+    assert group.mark
+
+
+def test_where_a_request_is_for_several_vms_a_tag_has_to_tell(
+    yard: Yard, group: moment_rows.Moment
+) -> None:
+    """T78: a disk without one is shown alone, as it may be of either."""
+    second = moment_rows.made(yard, [DISK, OTHER], claimed=[DISK, OTHER])
+    yard.sql("UPDATE storpool_ovirt.moment SET vm = %s WHERE id = %s", OTHER_VM, second.number)
+    single = of_request(yard, CLONE)
+    assert [each.uuid for each in look(yard).singles] == [single]
+    yard.ask(f"VolumeUpdate/{yard.address(CLONE)}", {"tags": {"cvm": OTHER_VM}})
+    of_moment = {each.moment.id: each.others for each in look(yard).groups}
+    assert [each.uuid for each in of_moment[second.number]] == [single]
+    assert of_moment[group.number] == ()
+
+
+def test_disks_that_could_not_be_of_the_moment_are_told(
+    yard: Yard, group: moment_rows.Moment
+) -> None:
+    """T78: the verb that made it wrote which, and why."""
+    note = f"disk {CLONE} is in cluster zzz9.b"
+    yard.sql("UPDATE storpool_ovirt.moment SET note = %s WHERE id = %s", note, group.number)
+    found = look(yard)
+    assert found.groups[0].consistency == snapshots.PART
+    assert lines(found)[3].endswith(f"1 given to oVirt; not of this moment: {note}")
+
+
 def test_a_moment_whose_process_died_has_failed(yard: Yard, group: moment_rows.Moment) -> None:
     """T78: whoever reads it; as long as the process lives it is being made."""
     yard.sql("UPDATE storpool_ovirt.moment SET state = 'begun'")
@@ -185,7 +292,9 @@ def test_a_moment_whose_process_died_has_failed(yard: Yard, group: moment_rows.M
             "UPDATE storpool_ovirt.operation SET kind = 'make', node = %s", group.snapshots[DISK]
         )
         assert look(yard).groups[0].consistency == snapshots.MAKING
-        assert lines(look(yard))[3].endswith("2 disks, being made right now")
+        said = lines(look(yard))
+        assert said[1].endswith(", 1 moment being made")
+        assert said[3].endswith("2 disks, being made right now")
     assert look(yard).groups[0].consistency == snapshots.FAILED
 
 
@@ -208,16 +317,18 @@ def test_it_lists_single_snapshots_too(site: AdminSite, disk: str) -> None:
 
 @pytest.mark.usefixtures("disk")
 def test_a_vm_without_snapshots_has_none(site: AdminSite) -> None:
-    """Nothing is no failure."""
-    assert len(told(site.run("snapshots", "--vm", shared_stage.new_id().upper()), 0)) == 2
+    """Nothing is no failure, but it is said: the id may be another's."""
+    vm = shared_stage.new_id()
+    said = told(site.run("snapshots", "--vm", vm.upper()), 0)[1:]
+    assert said == [f"no snapshot of VM {vm} is known: {snapshots_text.WHERE_VM_IDS_ARE}"]
 
 
 @pytest.mark.usefixtures("disk")
 def test_what_is_no_id_is_refused(site: AdminSite) -> None:
-    """T24: in one sentence, and as a document for programs."""
+    """T24: in one sentence that tells where the id is, and as a document for programs."""
     said = site.run("snapshots", "--vm", "web01")
     assert (said.returncode, said.stdout) == (1, "")
-    assert '--vm is not a UUID ("web01")' in said.stderr
+    assert '--vm is not a UUID ("web01"): a VM\'s id is in its details in WebAdmin' in said.stderr
     assert "error" in json.loads(site.run("snapshots", "--vm", "web01", "--json").stdout)
 
 
