@@ -113,7 +113,8 @@ def _seen(
     record = view.records.get(action.uuid)
     if (
         record is None
-        or not (record.node.reserved and record.node.state == mapping.LIVE)
+        or not record.node.reserved
+        or record.node.state not in (mapping.LIVE, mapping.DELETING)
         or record.node.root in view.busy
         or not view.here(record.node)
     ):

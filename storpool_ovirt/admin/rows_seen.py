@@ -32,7 +32,9 @@ def reserved(records: Mapping[str, mapping.Record]) -> list[mapping.Record]:
     """Return the rows of snapshots that were made with those of other disks, and that no verb gave
     to oVirt."""
     return [
-        each for each in records.values() if each.node.reserved and each.node.state == mapping.LIVE
+        each
+        for each in records.values()
+        if each.node.reserved and each.node.state in (mapping.LIVE, mapping.DELETING)
     ]
 
 

@@ -91,8 +91,10 @@ def vm_of(work: tree.Work, there: api.Volume) -> tuple[str, str]:
     others of it."""
     if names.is_shared(there.tags):
         return "", "it is shareable"
-    vm = there.tags.get(work.domain.vm_tag, "")
-    return vm, "" if vm else f"it has no tag {work.domain.vm_tag}"
+    vm = names.vm_of(there.tags, work.domain.vm_tag)
+    if vm or not there.tags.get(work.domain.vm_tag):
+        return vm, "" if vm else f"it has no tag {work.domain.vm_tag}"
+    return "", f"its tag {work.domain.vm_tag} is not the id of a VM"
 
 
 def of(work: tree.Work, origin: mapping.Node, there: api.Volume, vm: str) -> Found:

@@ -52,8 +52,8 @@ class Moment(NamedTuple):
 
     `volumes` are those whose snapshots it has, or was to have; `told` are those of a failed one of
     which Engine was told so. `proved`: it was written in this very database, and did not come back
-    with a backup. The age is since it was begun, made, or Engine was told of its failure last; None
-    where others have changed the time.
+    with a backup. The age is since it was begun, made, last claimed from, or Engine was told of its
+    failure last; None where others have changed the time.
     """
 
     id: int
@@ -322,7 +322,11 @@ def made(mark: str, snapshots: Sequence[str], global_ids: Sequence[str]) -> Chan
 
 
 def claimed(snapshot: mapping.Node) -> Change:
-    """Return the change: a verb answers this reserved snapshot. It has RETURNING."""
+    """Return the change: a verb answers this reserved snapshot, and others may follow. It has
+    RETURNING."""
+    goes_on = """
+        UPDATE storpool_ovirt.moment SET made_at = clock_timestamp() WHERE id = %s
+    """
     return Change(
         """
         UPDATE storpool_ovirt.node SET reserved = false
@@ -330,15 +334,26 @@ def claimed(snapshot: mapping.Node) -> Change:
         RETURNING 1
         """,
         (snapshot.uuid,),
+        (Part("goes_on", goes_on, (snapshot.moment,)),),
     )
 
 
-def left_over(there: mapping.Mapping, moment: Moment) -> list[mapping.Node]:
+class LeftOver(NamedTuple):
+    """A snapshot that no verb asked for; `is_old`: its moment was longer ago than what is certainly
+    not from a backup that was put back."""
+
+    node: mapping.Node
+    is_old: bool
+
+
+def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> list[LeftOver]:
     """Return the snapshots that older moments of the same VM left on the disks of this one, and of
     which nobody outside knows; forget moments that have none any more.
 
-    An action is over when the VM's next one has begun. What came back with a backup may be known by
-    now, and what something was made from, or a host asked for, is.
+    The action of such a moment is over: it has failed, or nothing of it can be claimed any more, or
+    it has the key of this one. That this one has begun proves nothing, as a tag may name a VM that
+    the disk is not of. What came back with a backup may be known by now, and what something was
+    made from, or a host asked for, is.
     """
     rows = there.session.rows(
         f"""
@@ -349,14 +364,21 @@ def left_over(there: mapping.Mapping, moment: Moment) -> list[mapping.Node]:
                     SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id
                 )
         )
-        {mapping.SELECT_NODE}
-        WHERE reserved AND kind = 'snapshot' AND state = 'live' AND NOT connected
+        SELECT node.*,
+            (SELECT made_at FROM storpool_ovirt.moment WHERE moment.id = node.moment)
+                < clock_timestamp() - make_interval(secs => %s)
+        FROM ({mapping.SELECT_NODE}
+        WHERE reserved AND kind = 'snapshot' AND state IN ('live', 'deleting') AND NOT connected
             AND root IN (
                 SELECT root FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[])
             )
             AND moment IN (
                 SELECT id FROM storpool_ovirt.moment AS older
                 WHERE older.mark <> %s AND older.vm = %s AND older.incarnation = {INCARNATION}
+                    AND (
+                        older.state = 'failed' OR older.key = %s
+                        OR older.made_at < clock_timestamp() - make_interval(secs => %s)
+                    )
             )
             AND NOT EXISTS (
                 SELECT FROM storpool_ovirt.node AS made WHERE made.source = node.uuid
@@ -364,14 +386,18 @@ def left_over(there: mapping.Mapping, moment: Moment) -> list[mapping.Node]:
             AND NOT EXISTS (
                 SELECT FROM storpool_ovirt.operation WHERE operation.node = node.uuid
             )
+        ) AS node
         """,
         moment.vm,
         KEEP_DAYS,
+        fresh_seconds,
         list(moment.volumes),
         moment.mark,
         moment.vm,
+        moment.key,
+        CLAIM_SECONDS,
     )
-    return [mapping.Node(*row) for row in rows]
+    return [LeftOver(mapping.Node(*row[:-1]), bool(row[-1])) for row in rows]
 
 
 def _read(row: Sequence[Any]) -> Moment:

@@ -26,6 +26,7 @@ from storpool_ovirt.engine import (
     ownership,
     recovery,
     removal,
+    settlement,
     tree,
 )
 from storpool_ovirt.engine.claim import Claim, Request
@@ -228,13 +229,37 @@ def _silent_drop_left_over(work: tree.Work, moment: Moment) -> None:
     try:
         limit = work.mapping.session.deadline.within(LEFT_OVER_SECONDS)
         quick = dataclasses.replace(work, client=work.client.limited(limit))
-        for node in moments.left_over(work.mapping, moment):
+        found = moments.left_over(work.mapping, moment, settlement.FRESH_SECONDS)
+        for node in _nobodys(quick, found):
             _silent_drop(quick, node)
     except Exception as error:
         work.log.line("left_over_kept", reason=error)
 
 
+def _nobodys(work: tree.Work, found: Sequence[moments.LeftOver]) -> list[mapping.Node]:
+    """Return those of which nothing says that Engine has them.
+
+    A row that is old may be from a backup that was put back, and Engine was told of its snapshot
+    since. So of an old one Engine's own database has to say that it has the volume, and not the
+    snapshot.
+    """
+    old = [each.node for each in found if each.is_old]
+    if not old:
+        return [each.node for each in found]
+    from storpool_ovirt.engine import engine_images
+
+    asked = {uuid for node in old for uuid in (node.uuid, node.source) if uuid is not None}
+    known = engine_images.known(work, asked) or frozenset()
+    kept = [node for node in old if node.uuid in known or node.source not in known]
+    for node in kept:
+        reason = "it is old, and Engine's own database does not say that it is without it"
+        work.log.line("left_over_kept", snapshot=node.uuid, reason=reason)
+    return [each.node for each in found if each.node not in kept]
+
+
 def _silent_drop(work: tree.Work, node: mapping.Node) -> None:
+    # Before StorPool is asked: whatever becomes of this process, nobody claims it any more.
+    work.mapping.write(changes.marked([node.uuid], mapping.DELETING))
     try:
         there = ownership.proved(work, node)
         removal.drop_unused(work, there)
@@ -242,6 +267,7 @@ def _silent_drop(work: tree.Work, node: mapping.Node) -> None:
         pass
     except tree.REFUSALS as error:
         work.log.line("left_over_kept", snapshot=node.uuid, reason=error)
+        work.mapping.write(changes.marked([node.uuid], mapping.LIVE))
         return
     work.mapping.write(changes.forgotten([node.uuid]))
     _log_deleted(work, node, node.global_id, "no verb asked for it")

@@ -69,17 +69,41 @@ def take(
     targets = [found.target for found in proved]
     if targets:
         _take(client, host, targets, before)
+    shared = [found for found in all_found if found.is_wanted_shared and found.proved]
+    here = _changed_here(client, host, tag, shared)
     vm_tags.silent_follow(
         client,
         host,
         tag,
         alone=[found.there for found in proved],
-        not_its=[found.there for found in all_found if found.is_wanted_shared and found.proved],
+        not_its=[found.there for found in here],
     )
-    for found in all_found:
-        if found.is_wanted_shared and found.proved:
-            sharing.silent_mark(client, found.there, host.log)
+    for found in here:
+        sharing.silent_mark(client, found.there, host.log)
     return result(targets, disks)
+
+
+def _changed_here(
+    client: api.Client,
+    host: attachments.HostSide,
+    tag: vm_tags.Tag,
+    shared: Sequence[vm_disks.Candidate],
+) -> list[vm_disks.Candidate]:
+    """Return which of the shareable disks do not say so yet, or name a VM, and are attached to this
+    host: what is not, no VM of it has, and its tags are others' matter."""
+    different = [
+        found
+        for found in shared
+        if not names.is_shared(found.there.tags) or (tag.key and found.there.tags.get(tag.key))
+    ]
+    if not different:
+        return []
+    listed = client.attachments()
+    return [
+        found
+        for found in different
+        if any(each.client_id == host.client_id for each in held_of([found.target], listed))
+    ]
 
 
 def result(targets: Sequence[attachments.Target], disks: vm_disks.Pairs) -> StartResult:

@@ -87,7 +87,8 @@ def test_a_disk_that_was_left_out_is_mended(running: Yard) -> None:
 def test_the_next_snapshot_takes_away_what_reconcile_would(running: Yard) -> None:
     """T78: whichever comes first."""
     first = snapshot(running, DISK)
-    later(running)
+    # Not an hour: what is that old a verb deletes on the word of Engine's own database alone
+    running.sql("UPDATE storpool_ovirt.moment SET made_at = made_at - interval '2 minutes'")
     assert kinds(running) == [findings.RESERVED] * 2
     key = str(uuid.uuid4())
     made = [snapshot(running, disk, key) for disk in VMS]

@@ -266,6 +266,7 @@ def test_what_was_unticked_goes_with_the_next_snapshot(yard: Yard) -> None:
     vm = vm_ground.running(yard)
     first = vm_ground.act(yard, vm.disks[:2])
     assert len(vm_ground.unclaimed(yard)) == 1
+    vm_ground.age(yard, 61)
     second = vm_ground.act(yard, vm.disks)
     check_whole(yard, first, second)
 
@@ -283,6 +284,7 @@ def test_what_cannot_be_deleted_of_an_earlier_moment_harms_nothing(yard: Yard) -
     """T78: the snapshot of now is whole, and the leftover goes with the one after it."""
     vm = vm_ground.running(yard)
     first = vm_ground.act(yard, vm.disks[:2])
+    vm_ground.age(yard, 61)
     with yard.trouble("error_200", query="SnapshotDelete", times=MANY_TIMES):
         second = vm_ground.act(yard, vm.disks)
     assert second.is_whole

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import vm_ground
 from moment_ground import (
     KEY,
     OTHER_KEY,
@@ -27,6 +28,8 @@ from storpool_ovirt.engine import moments
 if TYPE_CHECKING:
     from rigs.yard import Yard
 
+OVER_SECONDS = 61  # nothing of an action can be claimed any more
+
 
 @pytest.fixture
 def vm(yard: Yard) -> Yard:
@@ -36,8 +39,9 @@ def vm(yard: Yard) -> Yard:
 
 
 def test_what_no_verb_asked_for_goes_with_the_next(vm: Yard) -> None:
-    """Engine's user has unticked a disk."""
+    """Engine's user has unticked a disk, and it cannot be asked for any more."""
     kept = {snapshot(vm, X), snapshot(vm, Y)}
+    vm_ground.age(vm, OVER_SECONDS)
     made = {snapshot(vm, disk, OTHER_KEY) for disk in (X, Y, Z)}
     assert vm.uuids() == {X, Y, Z, *kept, *made}
     [line] = log(vm, "snapshot_deleted")
@@ -90,6 +94,7 @@ def test_what_cannot_be_deleted_harms_nothing(vm: Yard) -> None:
     """The new moment is whole, and the leftover waits for the next one."""
     snapshot(vm, X)
     left = reserved(vm)
+    vm_ground.age(vm, OVER_SECONDS)
     with vm.trouble("reset_before", query="SnapshotDelete", times=MANY_TIMES):
         made = {snapshot(vm, X, OTHER_KEY)}
     assert log(vm, "left_over_kept")
@@ -105,6 +110,7 @@ def test_one_that_is_gone_by_hand_is_forgotten(vm: Yard) -> None:
     snapshot(vm, X)
     for (left,) in vm.sql("SELECT global_id FROM storpool_ovirt.node WHERE reserved"):
         vm.ask(f"SnapshotDelete/~{left}", {})
+    vm_ground.age(vm, OVER_SECONDS)
     snapshot(vm, X, OTHER_KEY)
     assert {each for each in vm.see().rows if each not in (X, Y, Z)} <= vm.uuids()
 
