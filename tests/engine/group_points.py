@@ -181,7 +181,9 @@ Settle = Callable[[Trial, Vm, Action], None]
 
 
 def followed(trial: Trial, vm: Vm, action: Action) -> None:
-    """Snapshot the VM once more: what nobody was told of the first time is gone then."""
+    """Snapshot the VM once more, when nothing of the first action can be claimed any more: what
+    nobody was told of is gone then."""
+    vm_ground.age(trial.world, vm_ground.A_MINUTE)
     trial.check_settled(action, trial.again(vm))
 
 

@@ -93,12 +93,17 @@ class Vms(VmLife, RuleBasedStateMachine):
         """T78: of all disks of a VM, or of all but some."""
         volumes = self.asked(self.guests[number], order, unticked)
         correlation_id = {"constant": CONSTANT, "odd": ODD}.get(key) or self.new_id()
+        is_over = not order % 2  # what earlier actions left over cannot be claimed any more
         if correlation_id == CONSTANT and not self.is_fresh:
+            is_over = True
             self.pass_time()
+        elif is_over:
+            self.let_a_minute_pass()
         self.act([volumes], correlation_id, trouble)
         is_all = {*self.grouped(self.guests[number])} <= {*volumes}
-        self.is_fresh = is_all and trouble is None
-        if is_all and trouble is None and correlation_id != ODD:
+        is_undisturbed = is_all and trouble is None
+        self.is_fresh = is_undisturbed and (is_over or correlation_id == CONSTANT)
+        if is_undisturbed and is_over and correlation_id != ODD:
             self.check_left(self.guests[number])
 
     @rule(order=numbers, trouble=troubles)

@@ -196,6 +196,7 @@ class VmLife:
             for volume in guest.volumes:
                 if volume not in guest.plugged:
                     self.plug(guest, volume)
+            self.let_a_minute_pass()
             self.act([guest.volumes], self.new_id(), None)
             self.check_left(guest)
         self.put_right()
@@ -351,8 +352,8 @@ class VmLife:
         self.is_sound = True
 
     def check_left(self, guest: Guest) -> None:
-        """A group of all of a VM's disks has removed what was left of them; a single disk's
-        snapshot leaves that to the next one."""
+        """A group of all of a VM's disks has removed what was left of them by actions that are over;
+        a single disk's snapshot leaves that to the next one."""
         volumes = self.grouped(guest)
         if len(volumes) > 1:
             self.check_nothing_else(volumes)
