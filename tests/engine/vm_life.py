@@ -352,7 +352,7 @@ class VmLife:
         self.is_sound = True
 
     def check_left(self, guest: Guest) -> None:
-        """A group of all of a VM's disks has removed what was left of them by actions that are over;
+        """A group of all of a VM's disks has removed what actions that are over left of them;
         a single disk's snapshot leaves that to the next one."""
         volumes = self.grouped(guest)
         if len(volumes) > 1:
