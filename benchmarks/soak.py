@@ -385,6 +385,9 @@ def _left(base: database.Database, cluster: simulator.Simulator) -> Line:
             for table in tables
         }
         undone = asked("SELECT count(*) FROM storpool_ovirt.operation WHERE state = 'undone'")[0]
+        # What failed is kept for a day too, as the verbs after it have to know
+        failed = asked("SELECT count(*) FROM storpool_ovirt.moment WHERE state = 'failed'")[0]
+        rows["rows_moment"] -= failed
         rows["rows_operation"] -= undone
         sizes = [
             asked(f"SELECT pg_total_relation_size('storpool_ovirt.{table}')")[0] for table in tables

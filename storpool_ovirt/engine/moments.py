@@ -238,7 +238,10 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
             RETURNING 1
         ), over AS (
             DELETE FROM storpool_ovirt.moment
-            WHERE vm = '' AND made_at < clock_timestamp() - make_interval(days => %s)
+            WHERE made_at < clock_timestamp() - make_interval(days => %s)
+                AND NOT EXISTS (
+                    SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id
+                )
         )
         INSERT INTO storpool_ovirt.moment
             (mark, key, action, vm, client, state, volumes, told, note, incarnation)

@@ -23,6 +23,7 @@ from moment_ground import (
 
 from rigs.disk_model import GIB
 from rigs.yard import MANY_TIMES
+from storpool_ovirt import errors
 from storpool_ovirt.engine import moments
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ def test_a_moment_without_snapshots_is_forgotten_in_a_day(vm: Yard) -> None:
         (OTHER_KEY, moments.MADE),
         (last, moments.MADE),
     ]
+
+
+def test_a_failure_is_forgotten_in_a_day_by_the_next(vm: Yard) -> None:
+    """Also where that VM is never snapshotted again."""
+    for key in (KEY, OTHER_KEY):
+        vm.sql("UPDATE storpool_ovirt.moment SET made_at = made_at - interval '25 hours'")
+        with vm.trouble("part"), pytest.raises(errors.Error):
+            snapshot(vm, X, key)
+    assert [(each.key, each.state) for each in all_moments(vm)] == [(OTHER_KEY, moments.FAILED)]
 
 
 @pytest.mark.parametrize("known", ["connected", "source", "restored", "open"])
