@@ -74,6 +74,8 @@ case $* in
     echo active ;;
 "start storpool_block") rm -f /run/block-is-down ;;
 "show --property=After vdsmd.service") echo "After=multipathd.service storpool_block.service" ;;
+"show --property=LoadState "*) printf '%s\\n' LoadState=loaded UnitFileState=disabled \\
+    ActiveState=inactive SubState=dead ;;
 "start ovirt-engine") engine ;;
 "restart ovirt-engine") end "[j]boss.server"; engine ;;
 "start vdsmd") {BOOT_HOOK}; daemon vdsmd vdsm kvm ;;

@@ -207,7 +207,7 @@ def test_other_tables_and_schemas_are_left_alone(fresh: Stage) -> None:
     listed = f"{made} ('pg_catalog', 'information_schema')"
     before = {*shared_stage.sql(fresh.database, listed)}
     shared_stage.make_disk(fresh.engine)
-    ours = {("storpool_ovirt", name) for name in ("asked", "meta", "node", "operation")}
+    ours = {("storpool_ovirt", name) for name in ("asked", "meta", "moment", "node", "operation")}
     assert {*shared_stage.sql(fresh.database, listed)} - before == ours
     assert shared_stage.sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
     assert shared_stage.sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]
