@@ -350,11 +350,18 @@ class Yard(disk_rig.DiskRig):
                 )
 
     def world(self) -> list[Any]:
-        """Return everything in the database and the cluster, to be compared before and after."""
+        """Return everything in the database and the cluster, to be compared before and after; what
+        is just being deleted is not in it, as it goes by itself."""
         tables = (
             self.sql(f"TABLE storpool_ovirt.{table} ORDER BY 1") for table in (*TABLES, "meta")
         )
-        return [*tables, *(self.ask(query) for query in LISTS)]
+        things = [
+            each
+            for query in LISTS
+            for each in self.ask(query)
+            if not str(each.get("name", "")).startswith("*") and not each.get("deleted")
+        ]
+        return [*tables, things]
 
     def _called(self) -> list[str]:
         return [f"{each.method} {each.query}" for each in self.simulator.calls.list()]
