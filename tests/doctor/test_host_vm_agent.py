@@ -23,6 +23,8 @@ DOCUMENT = """<domstatus><domain><devices>
 <disk type='block' device='disk'><source {}/><target dev='sdb'/></disk>
 <disk type='file' device='cdrom'><source file='/rhev/x.iso'/><target dev='sdc'/></disk>
 </devices></domain></domstatus>"""
+# It may not have begun yet.
+STARTED = "for each in $(seq 100); do pidof -s sleep && exit; timeout 0.1 tail -f /dev/null; done"
 
 
 def says(facts: str, status: str = "", *more: str) -> str:
@@ -102,7 +104,7 @@ def test_what_is_wrong_with_the_service_is_found(host_with_unit: Host, group: li
 def test_a_service_of_an_earlier_release_is_restarted(host_with_unit: Host) -> None:
     """It was started, then its program was renewed; `--fix` restarts it, which nobody notices."""
     running = host_with_unit.machine.start("/bin/sleep", "1000")
-    pid = host_with_unit.do("pidof sleep").split()[0]
+    pid = host_with_unit.do(STARTED).split()[0]
     code = f"{PREFIX}/lib/python3*/site-packages/storpool_ovirt/__init__.py"
     host_with_unit.do(says(RUNS, "2 VMs", f"MainPID={pid}"))
     host_with_unit.do(f"touch {code}")
