@@ -353,10 +353,10 @@ def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> l
     """Return the snapshots that older moments of the same VM left on the disks of this one, and of
     which nobody outside knows; forget moments that have none any more.
 
-    The action of such a moment is over: it has failed, or nothing of it can be claimed any more, or
-    it has the key of this one. That this one has begun proves nothing, as a tag may name a VM that
-    the disk is not of. What came back with a backup may be known by now, and what something was
-    made from, or a host asked for, is.
+    The action of such a moment is over: it has failed, nothing of it can be claimed any more (a
+    snapshot of it is gone, or a minute has passed), or it has the key of this one. That this one
+    has begun proves nothing, as a tag may name a VM that the disk is not of. What came back with a
+    backup may be known by now, and what something was made from, or a host asked for, is.
     """
     rows = there.session.rows(
         f"""
@@ -381,6 +381,10 @@ def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> l
                     AND (
                         older.state = 'failed' OR older.key = %s
                         OR older.made_at < clock_timestamp() - make_interval(secs => %s)
+                        OR cardinality(older.volumes) > (
+                            SELECT count(*) FROM storpool_ovirt.node AS each
+                            WHERE each.moment = older.id AND each.state = 'live'
+                        )
                     )
             )
             AND NOT EXISTS (
