@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ovirt_demo import children
+from storpool_ovirt import storpool_conf
 from storpool_ovirt.agent import hypervisor, options, service
 from storpool_ovirt.log import Log
 
@@ -114,7 +115,8 @@ def main() -> None:
     """Be the agent until a signal asks to end."""
     folder, root = Path(sys.argv[1]), sys.argv[2]
     log = Log(service.PROGRAM, str(folder / "agent.log"))
-    service.Service(root, options.read(root), log, opened=lambda: Files(folder)).serve()
+    wanted = options.parsed(storpool_conf.read(root, environment=False))
+    service.Service(root, wanted, log, opened=lambda: Files(folder)).serve()
 
 
 if __name__ == "__main__":

@@ -218,16 +218,9 @@ def test_two_of_three_are_not_enough(
     changed or deleted."""
     yard = reverted.yard
     if what == "remove":
-        # It looks at the volume that it replaces, and its row follows that.
-        seen = "SELECT global_id, visible_id, first_id FROM storpool_ovirt.node WHERE uuid = %s"
-        [row] = yard.sql(seen, DISK)
-        yard.verb("preview", reverted.snapshot)
-        yard.sql(
-            "UPDATE storpool_ovirt.node SET global_id = %s, visible_id = %s, first_id = %s"
-            " WHERE uuid = %s",
-            *row,
-            DISK,
-        )
+        yard.verb("preview", reverted.snapshot)  # looks at what it replaces: the row follows
+        before = "UPDATE storpool_ovirt.node SET global_id = %s, first_id = NULL WHERE uuid = %s"
+        yard.sql(before, reverted.first, DISK)
     lacks(yard, f"~{reverted.now}")
     verb, arguments = {**VERBS, "remove": ("remove", (DISK,))}[what]
     things, rows = yard.ask("VolumesList"), yard.see().rows
