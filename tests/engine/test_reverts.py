@@ -219,8 +219,7 @@ def test_two_of_three_are_not_enough(
     yard = reverted.yard
     if what == "remove":
         yard.verb("preview", reverted.snapshot)  # looks at what it replaces: the row follows
-        before = "UPDATE storpool_ovirt.node SET global_id = %s, first_id = NULL WHERE uuid = %s"
-        yard.sql(before, reverted.first, DISK)
+        reverts.put_back(yard, DISK, reverted.first)
     lacks(yard, f"~{reverted.now}")
     verb, arguments = {**VERBS, "remove": ("remove", (DISK,))}[what]
     things, rows = yard.ask("VolumesList"), yard.see().rows

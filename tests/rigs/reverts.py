@@ -38,3 +38,12 @@ def nameless(yard: Yard, uuid: str = DISK) -> str:
         uuid,
     )
     return f"~{global_id}"
+
+
+def put_back(yard: Yard, disk: str, global_id: str) -> None:
+    """Have the row of a disk's own volume be as it was before a verb followed it."""
+    yard.sql(
+        "UPDATE storpool_ovirt.node SET global_id = %s, first_id = NULL WHERE uuid = %s",
+        global_id,
+        disk,
+    )
