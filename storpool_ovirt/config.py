@@ -225,7 +225,9 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         if given[key] is None:
             value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
             if value is not None:
-                given[key] = _parsed(option, value, f"{option.conf_key} in {storpool_conf.FILE}")
+                given[key] = option_values.parsed(
+                    option.parse, value, f"{option.conf_key} in {storpool_conf.FILE}"
+                )
     for key, option in missing.items():
         if given[key] is None:
             raise errors.ConfigError(
@@ -297,10 +299,8 @@ def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]
     for key in options:
         word = key.strip().lower().replace("-", "_")
         if key not in known and word.startswith(prefix):
-            import difflib
-
-            near = difflib.get_close_matches(word, known, 1, 0.5)
-            advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            near = option_values.nearest(word, known)
+            advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
             raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
 
 
@@ -322,7 +322,11 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
                 f"is missing in {root}{storpool_conf.FILE}",
                 "set it on this host",
             )
-        values.append(_parsed(option, value, f"{option.conf_key} in {root}{storpool_conf.FILE}"))
+        values.append(
+            option_values.parsed(
+                option.parse, value, f"{option.conf_key} in {root}{storpool_conf.FILE}"
+            )
+        )
     our_id = conf.get("SP_OURID")
     if our_id is None:
         _check_there(root)
@@ -376,16 +380,9 @@ def _given(option: Option, options: Mapping[str, object]) -> Any:
         raise errors.ConfigError(
             f"driver option {option.name}", "is not a plain value", "give a text or a number"
         )
-    return _parsed(option, text.stripped(str(value)), f"driver option {option.name}")
-
-
-def _parsed(option: Option, text: str, where: str) -> Any:
-    try:
-        return option.parse(text)
-    except ValueError as error:
-        why, advice = error.args
-        shown = "" if option.parse is option_values.token else f" ({names.shown(text)})"
-        raise errors.ConfigError(where, f"{why}{shown}", advice) from None
+    return option_values.parsed(
+        option.parse, text.stripped(str(value)), f"driver option {option.name}"
+    )
 
 
 def _token_from(path: str, option_name: str, prefix: str) -> Secret:

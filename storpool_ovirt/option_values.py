@@ -6,17 +6,41 @@ Each function returns what a text means, or raises ValueError with what is wrong
 from __future__ import annotations
 
 import re
-from typing import Callable
+from collections.abc import Iterable
+from typing import Any, Callable
 
-from storpool_ovirt import names, text
+from storpool_ovirt import errors, names, text
 from storpool_ovirt.secret import Secret
 
+_NEAR = 0.5  # of difflib: how alike a name that was meant may be
 _HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
 # What inet_aton(3) takes for an address, and what an administrator means by one.
 _NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\Z")
 _IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
 _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
+
+
+def parsed(parse: Callable[[str], Any], given: str, where: str) -> Any:
+    """Return what a text means to one of these functions; raise ConfigError, which has the text
+    unless that was to be a token.
+
+    `where` is what has the text, for the sentence.
+    """
+    try:
+        return parse(given)
+    except ValueError as error:
+        why, advice = error.args
+        shown = "" if parse is token else f" ({names.shown(given)})"
+        raise errors.ConfigError(where, f"{why}{shown}", advice) from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the name that was meant by one that is not known, None where none is like it."""
+    import difflib  # who knows all names does not pay for it
+
+    near = difflib.get_close_matches(word, list(known), 1, _NEAR)
+    return near[0] if near else None
 
 
 def host(given: str) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import config, errors, names, option_values, storpool_conf
+from storpool_ovirt import config, errors, option_values, storpool_conf
 
 PREFIX = f"{storpool_conf.OWN_PREFIX}AGENT_"
 # Ours: as short as an administrator who extends a disk waits, and next to nothing in work.
 PERIOD_SECONDS = 10.0
-# Ours: a guest that writes nothing for a second is noticed by nobody; see `pace.py` for many VMs.
+# Ours: a guest that writes nothing for a second is noticed by nobody; `guests.pause` has what is so
+# with many VMs.
 THAW_PERIOD_SECONDS = 0.5
 # Ours: a verb of the adapter's ends within its deadline, and the next one begins at once. So when
 # for longer no disk has got a snapshot, no verb for this VM is under way.
@@ -120,13 +121,8 @@ def parsed(keys: Mapping[str, str]) -> Options:
 
 
 def _value(option: Option, given: str) -> Any:
-    try:
-        return option.parse(given or option.default)
-    except ValueError as error:
-        why, advice = error.args
-        raise errors.ConfigError(
-            f"{option.key} in {storpool_conf.FILE}", f"{why} ({names.shown(given)})", advice
-        ) from None
+    where = f"{option.key} in {storpool_conf.FILE}"
+    return option_values.parsed(option.parse, given or option.default, where)
 
 
 def unknown(keys: Mapping[str, str]) -> dict[str, str]:
@@ -147,11 +143,9 @@ def _word(key: str) -> str:
 
 def _advice(key: str) -> str:
     """Return what to do about a key that is not known: the nearest one, or all."""
-    import difflib
-
     word = _word(key)
     # What all have in common makes them alike
     prefix = PREFIX if word.startswith(PREFIX) else storpool_conf.OWN_PREFIX
     words = {each[len(prefix) :]: each for each in KEYS if each.startswith(prefix)}
-    near = difflib.get_close_matches(word[len(prefix) :], words, 1, 0.5)
-    return f"do you mean {words[near[0]]}?" if near else f"use {', '.join(words.values())}"
+    near = option_values.nearest(word[len(prefix) :], words)
+    return f"do you mean {words[near]}?" if near else f"use {', '.join(words.values())}"

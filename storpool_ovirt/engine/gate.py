@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import config, errors, names, option_values, storpool_conf
 from storpool_ovirt.log import Log
 
 IN_ARGUMENTS, OPEN = "token_in_arguments", "token_open"
@@ -21,7 +21,6 @@ TOKEN_KEY = "SP_AUTH_TOKEN"  # noqa: S105  a key
 TOKEN, TOKEN_FILE = "sp_auth_token", "sp_auth_token_file"
 # Those that mean nothing here and are looked at elsewhere, or that every example of Cinder has.
 _OTHERS = {names.ADAPTER_KEY, config.CINDER_DRIVER, "volume_backend_name"}
-_NEAR = 0.5  # of difflib: how alike a name that was meant may be
 
 
 class Fault(NamedTuple):
@@ -76,10 +75,8 @@ def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
             continue
         # Cinder's driver has storpool_template.
         meant = config.PREFIX + word.partition("storpool_")[2] if "storpool_" in word else word
-        import difflib  # who has no such option does not pay for it
-
-        near = difflib.get_close_matches(meant, sorted(known), 1, _NEAR)
-        advice = f"do you mean {near[0]}?" if near else "leave it out"
+        near = option_values.nearest(meant, sorted(known))
+        advice = f"do you mean {near}?" if near else "leave it out"
         error = errors.ConfigError(
             f"driver option {names.shown(key)}", "is not one of ours and does nothing", advice
         )

@@ -6,7 +6,6 @@ Engine never lets anybody correct an option of a domain: what is wrong has to be
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,6 @@ NAME_MAX = 50
 # key of 2,048 bits), in which their JSON has blanks and the name of the option too.
 SENSITIVE_MAX = 160
 _NAME_SIGNS = "0123456789._-"
-_NEAR = 0.5  # of difflib: how alike a name that was meant may be
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,8 @@ def _check_key(key: str) -> None:
     config.check_ours_alone({key: ""})
     known = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
     if key not in known:
-        near = difflib.get_close_matches(key.strip().lower().replace("-", "_"), known, 1, _NEAR)
-        advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+        near = option_values.nearest(key.strip().lower().replace("-", "_"), known)
+        advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
         raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
     if key == gate.TOKEN:
         raise errors.ConfigError(
