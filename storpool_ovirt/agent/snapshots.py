@@ -4,12 +4,12 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Callable
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.agent import thaw
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import Limits
 
@@ -39,10 +39,7 @@ def newest(disks: Sequence[Sequence[str]], root: str = "") -> list[thaw.Snapshot
 
 def _found(listed: Sequence[api.Volume]) -> Callable[[str], api.Volume]:
     """Return a function that finds in a list what `Client.volume` would ask for."""
-    known: Mapping[str, api.Volume] = {
-        **{each.name: each for each in listed if each.name},
-        **{names.address(each.global_id): each for each in listed},
-    }
+    known = identity.by_address(listed)
 
     def find(address: str) -> api.Volume:
         if address not in known:
