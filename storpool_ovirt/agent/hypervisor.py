@@ -18,7 +18,7 @@ from storpool_ovirt.host import domain_xml
 # What guests have under this name is qemu-ga, or what answers like it (Vdsm, virt/vm.py).
 GUEST_AGENT_CHANNEL = "org.qemu.guest_agent.0"
 # What nobody snapshots: it holds no file system that a freeze is for.
-_NO_DISKS = ("cdrom", "floppy")
+NO_DISKS = ("cdrom", "floppy")
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,13 @@ def parsed(uuid: str, run: int, name: str, document: str) -> Domain:
     root = domain_xml.parsed(document.encode())
     disks = []
     for element in root.findall("devices/disk"):
-        if element.get("device", "disk") in _NO_DISKS:
+        if element.get("device", "disk") in NO_DISKS:
             continue
-        source, target = element.find("source"), element.find("target")
+        target = element.find("target")
         if target is None:
             raise errors.InputError("a disk", "has no target", "libvirt's has one")
-        path = "" if source is None else source.get("dev") or source.get("file") or ""
         writable = element.find("readonly") is None
-        disks.append(Disk(target.get("dev", ""), path, writable))
+        disks.append(Disk(target.get("dev", ""), domain_xml.path_of(element), writable))
     channels = (each.find("target") for each in root.findall("devices/channel"))
     states = [
         each.get("state")

@@ -61,10 +61,14 @@ def parsed(document: bytes) -> ElementTree.Element:
     return root
 
 
+def path_of(disk: ElementTree.Element) -> str:
+    """Return the path that a disk has on its host, "" where it has none."""
+    source = disk.find("source")
+    return "" if source is None else source.get("dev") or source.get("file") or ""
+
+
 def _disk(element: ElementTree.Element) -> Disk:
-    source = element.find("source")
-    path = "" if source is None else source.get("dev") or source.get("file") or ""
-    return Disk(path, element.findtext("serial"), element.find("shareable") is not None)
+    return Disk(path_of(element), element.findtext("serial"), element.find("shareable") is not None)
 
 
 class _Builder(ElementTree.TreeBuilder):
