@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storpool_ovirt import errors, installation, presence, rights, text
+from storpool_ovirt.agent import hypervisor
 from storpool_ovirt.doctor import asking, checks, host_steps
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
 from storpool_ovirt.host import device_paths, domain_xml
+from storpool_ovirt.setup import services, vm_agent
 from storpool_ovirt.setup import site as setup_site
-from storpool_ovirt.setup import vm_agent
 
 UNIT = vm_agent.UNIT
 # libvirt keeps a document here for each VM that runs, as it is now; for root alone.
@@ -43,8 +44,7 @@ def service(site: Site) -> Iterator[Result]:
     if answer.code != 0:
         yield checks.unknown(f"systemctl show {UNIT}: {answer.said}")
         return
-    pairs = [line.partition("=") for line in text.lines(answer.out)]
-    facts = {**dict.fromkeys(_FACTS, ""), **{key: value for key, _, value in pairs}}
+    facts = services.told(answer.out, _FACTS)
     is_on = facts["UnitFileState"] in _ON or facts["ActiveState"] == "active"
     if facts["LoadState"] not in ("loaded", "masked", "not-found"):
         yield checks.unknown(f"systemctl show {UNIT} says that it is {facts['LoadState'] or '?'}")
@@ -59,9 +59,8 @@ def service(site: Site) -> Iterator[Result]:
             f"{_LOOK}; {_START}",
         )
     else:
-        yield _running(
-            site, facts["StatusText"], int(text.number(facts["MainPID"], 0, 1 << 31) or 0)
-        )
+        pid = text.number(facts["MainPID"], 0, 1 << 31) or 0
+        yield _running(site, facts["StatusText"], pid)
     if is_on:
         yield from _unit(site, facts["FragmentPath"])
 
@@ -135,9 +134,8 @@ def _whole_vms(site: Site) -> list[str]:
 
 def _is_whole(site: Site, document: bytes) -> bool:
     root = domain_xml.parsed(document)
-    disks = [each for each in root.iter("disk") if each.get("device") not in ("cdrom", "floppy")]
-    sources = [each.find("source") for each in disks]
-    paths = [each.get("dev") or "" if each is not None else "" for each in sources]
+    disks = [each for each in root.iter("disk") if each.get("device") not in hypervisor.NO_DISKS]
+    paths = [domain_xml.path_of(each) for each in disks]
     return bool(paths) and all(each and device_paths.global_ids(each, site.root) for each in paths)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from storpool_ovirt import errors, presence, text, tool
 
@@ -110,5 +111,10 @@ def properties(unit: str, *names: str) -> dict[str, str]:
             f"does not answer ({ended.said})",
             "look at its journal",
         )
-    pairs = [line.partition("=") for line in text.lines(ended.out)]
+    return told(ended.out, names)
+
+
+def told(said: str, names: Sequence[str]) -> dict[str, str]:
+    """Return what `systemctl show` says, a text for each name."""
+    pairs = [line.partition("=") for line in text.lines(said)]
     return {**dict.fromkeys(names, ""), **{key: value for key, _, value in pairs}}
