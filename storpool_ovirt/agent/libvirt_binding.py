@@ -196,7 +196,7 @@ class Libvirt:
                 raise errors.NotFound("VM", vm, "on this host any more") from error
             if code == binding.VIR_ERR_OPERATION_TIMEOUT:
                 raise errors.Locked(f"VM {vm} ({words})", 30.0) from error
-            if code in _agents(binding):
+            if code in _agent_codes(binding):
                 raise errors.GuestSilent(vm, words) from error
             raise errors.LibvirtRefused(call, vm, words) from error
 
@@ -207,7 +207,7 @@ class Libvirt:
             return False
 
 
-def _agents(binding: Any) -> tuple[int, ...]:
+def _agent_codes(binding: Any) -> tuple[int, ...]:
     """Return the codes by which libvirt tells that a guest's agent failed; older ones lack some."""
     words = ("UNRESPONSIVE", "UNSYNCED", "COMMAND_TIMEOUT", "COMMAND_FAILED")
     found = (getattr(binding, f"VIR_ERR_AGENT_{each}", None) for each in words)

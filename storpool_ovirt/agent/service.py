@@ -5,9 +5,8 @@ disks, and thaws guests that a snapshot left frozen.
 
 systemd starts it as root (storpool-vm-agent.service); it takes no arguments. What it does and when
 is set by the keys SP_OVIRT_AGENT_... of /etc/storpool.conf. Started by hand on a terminal it writes
-its lines there too. It asks libvirt as Vdsm does, changes
-nothing in StorPool, and nobody waits for it: where something that it needs is away, it tells
-systemd so, and goes on when that is back.
+its lines there too. It asks libvirt as Vdsm does, changes nothing in StorPool, and nobody waits for
+it: where something that it needs is away, it tells systemd so, and goes on when that is back.
 
 The exit code is 0 when it was told to end (SIGTERM), 2 for a wrong use and for wrong settings, and
 1 for a failure that a restart may mend.
