@@ -105,26 +105,26 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
     things = {each.global_id: each for each in work.client.snapshots()}
     living = {each: thing for each, thing in things.items() if not candidates.is_fleeting(thing)}
     clusters = survey.clusters(work, {*living, *(each.global_id for each in volumes)})
-    here = {uuid: node for uuid, node in _snapshots(rows).items() if _is_here(node, clusters)}
-    if any(node.state == mapping.LIVE and node.global_id not in living for node in here.values()):
+    here = [each for each in _snapshots(rows) if _is_here(each.node, clusters)]
+    if any(_is_live(each) and each.node.global_id not in living for each in here):
+        seen = {each.node.uuid for each in here}
         rows = rows_seen.read(work)
-        here = {uuid: node for uuid, node in _snapshots(rows).items() if uuid in here}
+        here = [each for each in _snapshots(rows) if each.node.uuid in seen]
     freed = work.client.snapshot_spaces() if with_space else {}
     vms = _vms(work, volumes)
     members = {
-        uuid: replace(
-            _member(node, living.get(node.global_id or ""), freed, vms),
-            request=rows.records[uuid].correlation_id.lower(),
-        )
-        for uuid, node in here.items()
+        each.node.uuid: _member(each, living.get(each.node.global_id or ""), freed, vms)
+        for each in here
     }
+    by_moment: dict[int | None, list[mapping.Node]] = {}
+    for each in here:
+        by_moment.setdefault(each.node.moment, []).append(each.node)
     busy = {each.node for each in rows.operations if each.is_open and each.is_alive()}
-    groups = [_group(each, here, members, busy, work.now()) for each in rows.moments.values()]
-    alone = [
-        member
-        for uuid, member in members.items()
-        if here[uuid].moment is None and here[uuid].state == mapping.LIVE
+    groups = [
+        _group(each, by_moment.get(each.id, ()), members, busy, work.now())
+        for each in rows.moments.values()
     ]
+    alone = [members[node.uuid] for node in by_moment.get(None, ()) if node.state == mapping.LIVE]
     together, singles = _joined(list(filter(None, groups)), alone)
     return Listing(
         groups=tuple(sorted(together, key=lambda each: (each.at, each.moment.id))),
@@ -133,9 +133,7 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
         api_address=work.client.address,
         database=str(work.mapping.session.address),
         elsewhere=len(_snapshots(rows)) - len(here),
-        missing=sum(
-            members[uuid].is_missing for uuid, node in here.items() if node.state == mapping.LIVE
-        ),
+        missing=sum(members[each.node.uuid].is_missing for each in here if _is_live(each)),
     )
 
 
@@ -154,9 +152,12 @@ def of_vm(found: Listing, vm: str) -> Listing:
     )
 
 
-def _snapshots(rows: rows_seen.Rows) -> dict[str, mapping.Node]:
-    nodes = (record.node for record in rows.records.values())
-    return {node.uuid: node for node in nodes if node.kind == "snapshot"}
+def _snapshots(rows: rows_seen.Rows) -> list[mapping.Record]:
+    return [each for each in rows.records.values() if each.node.kind == "snapshot"]
+
+
+def _is_live(record: mapping.Record) -> bool:
+    return record.node.state == mapping.LIVE
 
 
 def _is_here(node: mapping.Node, clusters: frozenset[str]) -> bool:
@@ -174,11 +175,12 @@ def _vms(work: tree.Work, volumes: Iterable[api.Volume]) -> dict[str, str]:
 
 
 def _member(
-    node: mapping.Node,
+    record: mapping.Record,
     there: api.Volume | None,
     freed: Mapping[str, int],
     vms: Mapping[str, str],
 ) -> Member:
+    node = record.node
     return Member(
         uuid=node.uuid,
         disk=node.root,
@@ -189,18 +191,19 @@ def _member(
         made_at=there.created_at if there is not None else None,
         freed_bytes=freed.get(node.global_id or "") if there is not None else None,
         vm=vms.get(node.source or node.root, ""),
+        request=record.correlation_id.lower(),
     )
 
 
 def _group(
     moment: moments.Moment,
-    nodes: Mapping[str, mapping.Node],
+    own: Sequence[mapping.Node],
     members: Mapping[str, Member],
     busy: set[str],
     now: float,
 ) -> Group | None:
-    """Return what there is of one moment; None where all of it was deleted."""
-    own = [node for node in nodes.values() if node.moment == moment.id]
+    """Return what there is of one moment, whose rows are `own`; None where all of it was
+    deleted."""
     there = [members[node.uuid] for node in own if node.state == mapping.LIVE]
     complete = {each.volume for each in there if not each.is_missing}
     lacking = tuple(each for each in moment.volumes if each not in complete)
