@@ -197,10 +197,7 @@ def _after_loss(view: survey.View, node: mapping.Node) -> str:
 def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Iterator[Finding]:
     node = record.node
     what = findings.named(node.kind, node.uuid, thing)
-    wrong = {
-        **candidates.wrong_tags(thing, node, view.location),
-        **moment_rows.wrong_mark(thing, node, view.moments),
-    }
+    wrong = moment_rows.wrong_tags(thing, node, view.location, view.moments)
     if wrong:
         yield _tags(view, record, thing, wrong)
     if candidates.owner(thing, view.location):

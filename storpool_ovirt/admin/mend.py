@@ -114,7 +114,7 @@ class _Finder:
         self._location = work.mapping.location
         self._things = candidates.living(work.client)
         self._attachments = work.client.attachments()
-        self._moments = {each.id: each for each in moments.all(work.mapping.session)}
+        self._moments = moments.all(work.mapping.session)
         self._rows = {each.node.global_id: each.node.uuid for each in work.mapping.records()}
 
     def drift(self, node: mapping.Node, chosen: str | None) -> Drift:
@@ -124,10 +124,7 @@ class _Finder:
         drift = Drift(
             node,
             there,
-            {
-                **candidates.wrong_tags(there, node, self._location),
-                **moment_rows.wrong_mark(there, node, self._moments),
-            },
+            moment_rows.wrong_tags(there, node, self._location, self._moments),
             is_reverted=reverts.is_its_volume(there, node, self._location),
         )
         self._check(drift, found)

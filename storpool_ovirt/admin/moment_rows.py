@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storpool_ovirt import names, sentences
 from storpool_ovirt.admin import disk_rows, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import changes, engine_images, mapping, moments, tree
+from storpool_ovirt.engine import candidates, changes, engine_images, mapping, moments, tree
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,19 @@ def told(work: tree.Work, groups: Sequence[Group], here: bool) -> Iterator[str]:
             )
 
 
-def wrong_mark(
-    thing: api.Volume, node: mapping.Node, known: Mapping[int, moments.Moment]
+def wrong_tags(
+    thing: api.Volume, node: mapping.Node, location: str, known: Mapping[int, moments.Moment]
 ) -> dict[str, str]:
-    """Return the tag of its moment where a row's object does not carry it; `known` are the moments
-    by their number.
+    """Return what `candidates.wrong_tags` does, and the tag of its moment where a row's object does
+    not carry it; `known` are the moments by their number.
 
-    No verb asks for it, so that it is wrong says nothing of whose the object is.
+    No verb asks for that tag, so that it is wrong says nothing of whose the object is.
     """
+    wrong = candidates.wrong_tags(thing, node, location)
     moment = known.get(node.moment or 0)
-    if moment is None or thing.tags.get(names.TAG_MOMENT) == moment.mark:
-        return {}
-    return {names.TAG_MOMENT: moment.mark}
+    if moment is not None and thing.tags.get(names.TAG_MOMENT) != moment.mark:
+        wrong[names.TAG_MOMENT] = moment.mark
+    return wrong
 
 
 def _add(found: dict[str, dict[str, api.Volume]], uuid: str, thing: api.Volume) -> None:

@@ -195,11 +195,8 @@ def _retag(work: tree.Work, action: findings.Action, _grace_seconds: float) -> s
         return NOTHING
     if candidates.other_id(there, node.uuid):
         return NOTHING
-    wrong = candidates.wrong_tags(there, node, location)
-    mark = moment_rows.wrong_mark(
-        there, node, {each.id: each for each in moments.all(work.mapping.session)}
-    )
-    volumes.change(work.client, there, tags={**wrong, **mark})
+    known = moments.all(work.mapping.session)
+    volumes.change(work.client, there, tags=moment_rows.wrong_tags(there, node, location, known))
     work.log.line("tags_written", node=node.uuid, global_id=there.global_id)
     return "wrote its tags"
 

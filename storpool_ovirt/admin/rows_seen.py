@@ -24,7 +24,7 @@ def read(work: tree.Work) -> Rows:
         return Rows(
             {record.node.uuid: record for record in work.mapping.records()},
             tuple(work.mapping.journal.all()),
-            {each.id: each for each in moments.all(work.mapping.session)},
+            moments.all(work.mapping.session),
         )
 
 

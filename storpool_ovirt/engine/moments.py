@@ -135,10 +135,10 @@ def thought_of(key: str, vm: str, volumes: tuple[str, ...], **facts: Any) -> Mom
     return made._replace(**facts)
 
 
-def all(session: database.Session) -> list[Moment]:  # noqa: A001  moments.all, as journal.all
-    """Return every row, oldest first."""
+def all(session: database.Session) -> dict[int, Moment]:  # noqa: A001  moments.all, as journal.all
+    """Return every row by its number, oldest first."""
     rows = session.rows(f"SELECT {_COLUMNS} FROM storpool_ovirt.moment ORDER BY id")
-    return [_read(row) for row in rows]
+    return {moment.id: moment for moment in map(_read, rows)}
 
 
 def place(there: mapping.Mapping, key: str, volume: str) -> tuple[mapping.Node, Place | None]:

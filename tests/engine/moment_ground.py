@@ -48,7 +48,7 @@ def snapshot(yard: Yard, disk: str, key: str = KEY, fault: Fault | None = None) 
 def all_moments(yard: Yard) -> list[moments.Moment]:
     """Return the rows of all moments."""
     with yard.engine() as work:
-        return moments.all(work.mapping.session)
+        return [*moments.all(work.mapping.session).values()]
 
 
 def reserved(yard: Yard) -> set[str]:

@@ -28,7 +28,7 @@ def test_all_are_read_oldest_first(yard: Yard) -> None:
         )
         [(incarnation,)] = work.mapping.session.rows(f"SELECT {INCARNATION}")
         work.mapping.session.rows(ROW, DISK, incarnation, "9 seconds")
-        first, second = moments.all(work.mapping.session)
+        first, second = moments.all(work.mapping.session).values()
     assert (first.age_seconds, first.proved) == (None, False)
     assert (second.mark, second.key, second.action, second.vm) == ("00ff", "c", "", "v")
     assert (second.client, second.state, second.volumes) == (7, moments.MADE, (DISK,))
