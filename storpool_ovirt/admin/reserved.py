@@ -30,22 +30,24 @@ from storpool_ovirt.engine import candidates, mapping, moments
 
 def of_moments(view: survey.View) -> Iterator[Finding]:
     """Yield the snapshots that nobody takes up any more, and the moments that nobody ends."""
-    for record in rows_seen.reserved(view.records):
-        if record.node.root not in view.busy and view.here(record.node):
-            found = of_row(view, record)
-            if found is not None:
-                yield found
+    for record in view.records.values():
+        found = of_row(view, record)
+        if found is not None:
+            yield found
     for moment in view.moments.values():
-        if moment.state == moments.BEGUN and is_over(view, moment.id, moment.age_seconds):
-            yield _begun(view, moment)
+        found = of_moment(view, moment)
+        if found is not None:
+            yield found
 
 
 def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
-    """Return the finding on one such snapshot; None while its moment may still go on, and where it
-    is missing and `drift.py` tells of that."""
+    """Return the finding on one such snapshot; None for any other row, while its moment or anything
+    on its disk may still go on, and where it is missing and `drift.py` tells of that."""
     node = record.node
+    if not rows_seen.is_reserved(node) or node.root in view.busy or not view.here(node):
+        return None
     moment = view.moments.get(node.moment or 0)
-    age_seconds = moment.age_seconds if moment is not None else record.age_seconds
+    age_seconds = age_of(view, record)
     thing = view.things.get(node.global_id or "")
     if not is_over(view, node.moment, age_seconds):
         return None
@@ -79,6 +81,21 @@ def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
             f" not, storpool-ovirt reconcile --remove {node.uuid} deletes it",
         )
     return found
+
+
+def of_moment(view: survey.View, moment: moments.Moment) -> Finding | None:
+    """Return the finding on a moment that nobody ends; None for any other, and while it may still
+    go on."""
+    if moment.state != moments.BEGUN or not is_over(view, moment.id, moment.age_seconds):
+        return None
+    return _begun(view, moment)
+
+
+def age_of(view: survey.View, record: mapping.Record) -> float | None:
+    """Return how long ago the moment of such a snapshot was; where that has no row, how old the
+    snapshot's is."""
+    moment = view.moments.get(record.node.moment or 0)
+    return moment.age_seconds if moment is not None else record.age_seconds
 
 
 def is_gone(view: survey.View, record: mapping.Record) -> bool:

@@ -12,7 +12,6 @@ from storpool_ovirt.engine import (
     changes,
     engine_images,
     mapping,
-    moments,
     ownership,
     recovery,
     removal,
@@ -44,12 +43,8 @@ def end(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
     """Note that a group of snapshots that died was not made, once nothing is left of it."""
     view = survey.look(work)
     moment = view.moments.get(action.number)
-    if (
-        moment is None
-        or moment.state != moments.BEGUN
-        or not reserved.is_over(view, moment.id, moment.age_seconds)
-        or not (moment.age_seconds or 0.0) >= grace_seconds
-    ):
+    found = reserved.of_moment(view, moment) if moment is not None else None
+    if moment is None or found is None or not findings.is_old(found, grace_seconds):
         return checks.NOTHING
     left = [record.node for record in view.records.values() if record.node.moment == moment.id]
     if left:
@@ -79,8 +74,7 @@ def removed_by_name(work: tree.Work, node: mapping.Node, dry_run: bool) -> str:
     """
     what = f"{node.kind} {node.uuid} (~{node.global_id})"
     view = survey.look(work)
-    moment = view.moments.get(node.moment or 0)
-    age_seconds = moment.age_seconds if moment is not None else view.records[node.uuid].age_seconds
+    age_seconds = reserved.age_of(view, view.records[node.uuid])
     if node.reserved and not reserved.is_over(view, node.moment, age_seconds):
         raise errors.Conflict(
             what, "is of a moment that may still go on", "try again in some minutes"
@@ -111,15 +105,7 @@ def _seen(
     than the grace period."""
     view = survey.look(work)
     record = view.records.get(action.uuid)
-    if (
-        record is None
-        or not record.node.reserved
-        or record.node.state not in (mapping.LIVE, mapping.DELETING)
-        or record.node.root in view.busy
-        or not view.here(record.node)
-    ):
-        return None
-    found = reserved.of_row(view, record)
+    found = reserved.of_row(view, record) if record is not None else None
     return found if found is not None and findings.is_old(found, grace_seconds) else None
 
 

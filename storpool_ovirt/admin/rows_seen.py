@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from storpool_ovirt.engine import mapping, moments, operations, tree
@@ -28,14 +27,10 @@ def read(work: tree.Work) -> Rows:
         )
 
 
-def reserved(records: Mapping[str, mapping.Record]) -> list[mapping.Record]:
-    """Return the rows of snapshots that were made with those of other disks, and that no verb gave
-    to oVirt."""
-    return [
-        each
-        for each in records.values()
-        if each.node.reserved and each.node.state in (mapping.LIVE, mapping.DELETING)
-    ]
+def is_reserved(node: mapping.Node) -> bool:
+    """Return whether a row is of a snapshot that was made with those of other disks, and that no
+    verb gave to oVirt."""
+    return node.reserved and node.state in (mapping.LIVE, mapping.DELETING)
 
 
 def busy(before: Rows, after: Rows) -> frozenset[str]:

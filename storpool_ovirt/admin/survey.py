@@ -263,7 +263,7 @@ def look(work: tree.Work, here: bool = True) -> View:
     busy = rows_seen.busy(before, after)
     records, drifted = _followed(records, things, work.mapping.location)
     claim, own = _claimed(work, here)
-    spare = rows_seen.reserved(records)
+    spare = [uuid for uuid, each in records.items() if rows_seen.is_reserved(each.node)]
     view = View(
         location=work.mapping.location,
         records=records,
@@ -281,7 +281,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         claim=claim,
         own=own,
         moments=after.moments,
-        images=engine_images.known(work, [each.node.uuid for each in spare]),
+        images=engine_images.known(work, spare),
     )
     view = _looked_further(work, view)
     has_spare = view.kept or view.beneath or spare
