@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storpool_ovirt import names, sentences
 from storpool_ovirt.admin import disk_rows, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, changes, engine_images, mapping, moments, tree
+from storpool_ovirt.engine import candidates, changes, engine_images, mapping, moments, tree, vm_tag
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def write(work: tree.Work, group: Group, things: Iterable[api.Volume]) -> None:
     `things` are the objects of the cluster: its VM is the one that has volumes of its disks now.
     """
     vms = {
-        names.vm_of(each.tags, work.domain.vm_tag)
+        vm_tag.of(work, each)
         for each in things
         if each.kind == "volume" and disk_rows.root_of(each) in group.disks
     } - {""}

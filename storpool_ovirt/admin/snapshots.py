@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, mapping, moments, tree
+from storpool_ovirt.engine import candidates, mapping, moments, tree, vm_tag
 
 # What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. PART: the
 # same, but other disks of that request are known that are not of this moment. LEFT: some were
@@ -170,7 +170,7 @@ def _vms(work: tree.Work, volumes: Iterable[api.Volume]) -> dict[str, str]:
     for each in volumes:
         uuid = each.tags.get(names.TAG_UUID, "")
         if names.is_ours(each.tags, uuid, work.mapping.location) and candidates.is_named(each):
-            found[uuid] = names.vm_of(each.tags, work.domain.vm_tag)
+            found[uuid] = vm_tag.of(work, each)
     return found
 
 

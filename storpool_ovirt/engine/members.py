@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import mapping, ownership, tree
+from storpool_ovirt.engine import mapping, ownership, tree, vm_tag
 
 
 class Member(NamedTuple):
@@ -89,12 +89,14 @@ class _Held:
 def vm_of(work: tree.Work, there: api.Volume) -> tuple[str, str]:
     """Return the VM that a volume says it is of; "" and why where it cannot be taken together with
     others of it."""
+    vm, key = vm_tag.of(work, there), work.domain.vm_tag
+    if vm:
+        return vm, ""
     if names.is_shared(there.tags):
         return "", "it is shareable"
-    vm = names.vm_of(there.tags, work.domain.vm_tag)
-    if vm or not there.tags.get(work.domain.vm_tag):
-        return vm, "" if vm else f"it has no tag {work.domain.vm_tag}"
-    return "", f"its tag {work.domain.vm_tag} is not the id of a VM"
+    if there.tags.get(key):
+        return "", f"its tag {key} is not the id of a VM"
+    return "", f"it has no tag {key}"
 
 
 def of(work: tree.Work, origin: mapping.Node, there: api.Volume, vm: str) -> Found:
