@@ -62,8 +62,7 @@ def silent_write(client: api.Client, there: api.Volume, tag: Tag, log: Log) -> b
     """Have a volume name this VM, or none; return false where it is of no use to go on with
     others."""
     try:
-        if volumes.change(client, there, tags={tag.key: tag.vm}):
-            log.line("vm_tagged", volume=there.name, global_id=there.global_id, vm=tag.vm or "-")
+        write(client, there, tag, log)
     except errors.Error as error:
         log.line(
             "vm_not_tagged",
@@ -74,3 +73,9 @@ def silent_write(client: api.Client, there: api.Volume, tag: Tag, log: Log) -> b
         )
         return not isinstance(error, errors.Unavailable)
     return True
+
+
+def write(client: api.Client, there: api.Volume, tag: Tag, log: Log) -> None:
+    """Have a volume name this VM, or none. Raises what `volumes.change` does."""
+    if volumes.change(client, there, tags={tag.key: tag.vm}):
+        log.line("vm_tagged", volume=there.name, global_id=there.global_id, vm=tag.vm or "-")

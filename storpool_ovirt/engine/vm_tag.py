@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, vm_tags, volumes
+from storpool_ovirt.cluster import api, vm_tags
 from storpool_ovirt.engine import mapping, ownership, tree
 
 
@@ -21,13 +21,13 @@ def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> 
     """
     if not _may_name(source):
         return
-    brief, key = _brief(work), work.domain.vm_tag
+    brief = _brief(work)
     try:
         there = ownership.proved(brief, source)
         vm = of(work, there)
         if not vm:
             return
-        _write(brief, there, vm_tags.Tag(key, ""))
+        _write(brief, there, "")
     except errors.Error as error:
         work.log.line("vm_not_tagged", volume=target.uuid, reason=error)
     else:
@@ -40,7 +40,7 @@ def silent_name(work: tree.Work, node: mapping.Node, vm: str) -> None:
         return
     brief = _brief(work)
     try:
-        _write(brief, ownership.proved(brief, node), vm_tags.Tag(work.domain.vm_tag, vm))
+        _write(brief, ownership.proved(brief, node), vm)
     except errors.Error as error:
         work.log.line("vm_not_tagged", volume=node.uuid, vm=vm, reason=error)
 
@@ -59,9 +59,8 @@ def _may_name(node: mapping.Node) -> bool:
     return node.connected or node.uuid != node.root
 
 
-def _write(work: tree.Work, there: api.Volume, tag: vm_tags.Tag) -> None:
-    if volumes.change(work.client, there, tags={tag.key: tag.vm}):
-        work.log.line("vm_tagged", volume=there.name, global_id=there.global_id, vm=tag.vm or "-")
+def _write(work: tree.Work, there: api.Volume, vm: str) -> None:
+    vm_tags.write(work.client, there, vm_tags.Tag(work.domain.vm_tag, vm), work.log)
 
 
 def _brief(work: tree.Work) -> tree.Work:
