@@ -8,7 +8,7 @@ out of reach: then the correlation id alone has to tell.
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.engine import conf, database
+from storpool_ovirt.engine import database
 from storpool_ovirt.log import Log
 
 # A server on the same machine answers in some milliseconds, and a guest is frozen.
@@ -25,10 +25,8 @@ def of(session: database.Session, root: str, log: Log, vm: str) -> str:
         log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
         return ""
     try:
-        address = conf.own_database(root)
-        log.hide(address.password.reveal())
         limit = session.deadline.within(SECONDS)
-        rows = database.ask(address, limit, _QUESTION, vm)
+        rows = database.ask_engine(root, log, limit, _QUESTION, vm)
     except errors.Error as error:
         log.line("action_unknown", vm=vm, reason=error)
         return ""

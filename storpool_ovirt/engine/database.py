@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import connection, database_url, tables
+
+if TYPE_CHECKING:
+    from storpool_ovirt.log import Log
 
 # A server that is there answers within this; one that is not must not eat the whole deadline.
 CONNECT_SECONDS = 10.0
@@ -67,6 +70,20 @@ def ask(
         cursor.execute(sql, args)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+
+def ask_engine(
+    root: str, log: Log, deadline: Deadline, sql: str, *args: object
+) -> list[tuple[Any, ...]]:
+    """Ask Engine's own database, as its files name it, one question as `ask` does.
+
+    Raises what that does, and ConfigError where nothing says where it is.
+    """
+    from storpool_ovirt.engine import conf
+
+    address = conf.own_database(root)
+    log.hide(address.password.reveal())
+    return ask(address, deadline, sql, *args)
 
 
 class Session:

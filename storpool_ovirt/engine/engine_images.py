@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from storpool_ovirt import errors
-from storpool_ovirt.engine import conf, database, engine_tables, tree
+from storpool_ovirt.engine import database, engine_tables, tree
 
 _QUESTION = "SELECT image_guid::text FROM images WHERE image_guid = ANY (%s::uuid[])"
 
@@ -20,10 +20,8 @@ def known(work: tree.Work, uuids: Collection[str]) -> frozenset[str] | None:
     if not uuids:
         return frozenset()
     try:
-        address = conf.own_database(work.root)
-        work.log.hide(address.password.reveal())
-        deadline = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
-        rows = database.ask(address, deadline, _QUESTION, sorted(uuids))
+        limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
+        rows = database.ask_engine(work.root, work.log, limit, _QUESTION, sorted(uuids))
     except errors.Error as error:
         work.log.line("images_unknown", reason=error)
         return None

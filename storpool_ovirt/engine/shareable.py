@@ -46,12 +46,9 @@ def follow(work: tree.Work, node: mapping.Node, host: str | None) -> None:
 
 def is_shareable(work: tree.Work, disk: str) -> bool | None:
     """Return whether Engine's own database has a disk as shareable; None where it does not tell."""
-    from storpool_ovirt.engine import conf
-
     try:
-        address = conf.own_database(work.root)
-        work.log.hide(address.password.reveal())
-        rows = database.ask(address, work.mapping.session.deadline.within(SECONDS), _QUESTION, disk)
+        limit = work.mapping.session.deadline.within(SECONDS)
+        rows = database.ask_engine(work.root, work.log, limit, _QUESTION, disk)
     except errors.Error as error:
         work.log.line("shareable_unknown", disk=disk, reason=error)
         return None
