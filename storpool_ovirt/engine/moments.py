@@ -37,6 +37,15 @@ _OPEN = f"""
         SELECT FROM storpool_ovirt.operation
         WHERE plan->'tags'->>'{names.TAG_MOMENT}' = mark AND {PENDING}
     )"""
+# How many of its snapshots are there.
+_THERE = """(
+        SELECT count(*) FROM storpool_ovirt.node AS each
+        WHERE each.moment = moment.id AND each.state = 'live'
+    )"""
+# Nothing is left of it, and people had time to look at how it ended.
+_FORGOTTEN = f"""
+    made_at < clock_timestamp() - make_interval(days => {KEEP_DAYS})
+    AND NOT EXISTS (SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id)"""
 _MARK_BYTES = 8
 # Of which Engine knows how it ended: the one that is told so now, and those of the verbs before,
 # whose snapshots are not reserved (any more). Asked for again they are of another action.
@@ -152,10 +161,7 @@ def place(there: mapping.Mapping, key: str, volume: str) -> tuple[mapping.Node, 
         FROM ({mapping.SELECT_NODE} WHERE uuid = %s) AS node
         LEFT JOIN LATERAL (
             SELECT {_COLUMNS},
-                NOT {_OPEN} AND cardinality(volumes) = (
-                    SELECT count(*) FROM storpool_ovirt.node AS each
-                    WHERE each.moment = moment.id AND each.state = 'live'
-                ) AS is_whole
+                NOT {_OPEN} AND cardinality(volumes) = {_THERE} AS is_whole
             FROM storpool_ovirt.moment
             WHERE key = %s AND %s::uuid = ANY (volumes)
             ORDER BY id DESC
@@ -237,11 +243,7 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
                 )
             RETURNING 1
         ), over AS (
-            DELETE FROM storpool_ovirt.moment
-            WHERE made_at < clock_timestamp() - make_interval(days => %s)
-                AND NOT EXISTS (
-                    SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id
-                )
+            DELETE FROM storpool_ovirt.moment WHERE {_FORGOTTEN}
         )
         INSERT INTO storpool_ovirt.moment
             (mark, key, action, vm, client, state, volumes, told, note, incarnation)
@@ -254,7 +256,6 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         moment.key,
         CLAIM_SECONDS,
         volume,
-        KEEP_DAYS,
         moment.mark,
         moment.key,
         moment.action,
@@ -361,11 +362,7 @@ def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> l
     rows = there.session.rows(
         f"""
         WITH over AS (
-            DELETE FROM storpool_ovirt.moment
-            WHERE vm IN (%s, '') AND made_at < clock_timestamp() - make_interval(days => %s)
-                AND NOT EXISTS (
-                    SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id
-                )
+            DELETE FROM storpool_ovirt.moment WHERE vm IN (%s, '') AND {_FORGOTTEN}
         )
         SELECT node.*,
             (SELECT made_at FROM storpool_ovirt.moment WHERE moment.id = node.moment)
@@ -376,15 +373,12 @@ def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> l
                 SELECT root FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[])
             )
             AND moment IN (
-                SELECT id FROM storpool_ovirt.moment AS older
-                WHERE older.mark <> %s AND older.vm = %s AND older.incarnation = {INCARNATION}
+                SELECT id FROM storpool_ovirt.moment
+                WHERE mark <> %s AND vm = %s AND moment.incarnation = {INCARNATION}
                     AND (
-                        older.state = 'failed' OR older.key = %s
-                        OR older.made_at < clock_timestamp() - make_interval(secs => %s)
-                        OR cardinality(older.volumes) > (
-                            SELECT count(*) FROM storpool_ovirt.node AS each
-                            WHERE each.moment = older.id AND each.state = 'live'
-                        )
+                        moment.state = 'failed' OR key = %s
+                        OR made_at < clock_timestamp() - make_interval(secs => %s)
+                        OR cardinality(volumes) > {_THERE}
                     )
             )
             AND NOT EXISTS (
@@ -396,7 +390,6 @@ def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> l
         ) AS node
         """,
         moment.vm,
-        KEEP_DAYS,
         fresh_seconds,
         list(moment.volumes),
         moment.mark,
