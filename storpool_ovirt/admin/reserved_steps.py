@@ -133,13 +133,7 @@ def _deleted(work: tree.Work, node: mapping.Node) -> str:
         raise
     work.mapping.complete_delete([node.uuid])
     work.mapping.journal.delivered()
-    work.log.line(
-        "snapshot_deleted",
-        snapshot=node.uuid,
-        global_id=there.global_id,
-        disk=node.root,
-        reason="no verb gave it to oVirt",
-    )
+    removal.log_deleted(work, node, there.global_id, reason="no verb gave it to oVirt")
     return "deleted the snapshot"
 
 

@@ -102,6 +102,18 @@ def activate_previous(
     return by_uuid[active]
 
 
+def log_deleted(work: tree.Work, node: mapping.Node, global_id: str | None, **why: str) -> None:
+    """Write the line of an object that was deleted; `why` is its `reason`, where that is not the
+    verb's own."""
+    work.log.line(
+        f"{node.kind}_deleted",
+        **{node.kind: node.uuid},
+        global_id=global_id,
+        disk=node.root,
+        **why,
+    )
+
+
 def refuse_unmapped(work: tree.Work, uuid: str) -> None:
     """Raise Conflict when the cluster has an object of this id that the mapping lacks.
 
@@ -136,9 +148,7 @@ def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
         global_id = there.global_id
     else:
         raise reverts.restless(node)
-    work.log.line(
-        f"{node.kind}_deleted", **{node.kind: node.uuid}, global_id=global_id, disk=node.root
-    )
+    log_deleted(work, node, global_id)
 
 
 def _left(work: tree.Work, node: mapping.Node, global_id: str) -> api.Volume | None:

@@ -216,7 +216,8 @@ def _silent_undo(work: tree.Work, snapshots: Sequence[mapping.Node], plans: Sequ
             global_id = volumes.find(work.client, "snapshot", plan)
             if global_id is not None:
                 volumes.delete_snapshot(work.client, global_id)
-                _log_deleted(work, node, global_id, "not all of its group were made")
+                why = "not all of its group were made"
+                removal.log_deleted(work, node, global_id, reason=why)
     except Exception as error:
         work.log.line("undo_failed", reason=error)
         return
@@ -270,18 +271,8 @@ def _silent_drop(work: tree.Work, node: mapping.Node) -> None:
         work.mapping.write(changes.marked([node.uuid], mapping.LIVE))
         return
     work.mapping.write(changes.forgotten([node.uuid]))
-    _log_deleted(work, node, node.global_id, "no verb asked for it")
+    removal.log_deleted(work, node, node.global_id, reason="no verb asked for it")
 
 
 def _aim(work: tree.Work, node: mapping.Node, plan: Plan) -> intent.Intent:
     return intent.Intent(intent.MAKE, node.root, node.uuid, creation.written(work, node, plan))
-
-
-def _log_deleted(work: tree.Work, node: mapping.Node, global_id: str | None, reason: str) -> None:
-    work.log.line(
-        "snapshot_deleted",
-        snapshot=node.uuid,
-        global_id=global_id,
-        disk=node.root,
-        reason=reason,
-    )
