@@ -4,11 +4,11 @@ one that Engine has."""
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import disk_rig, moment_rows
+from rigs import disk_rig, engine_database, moment_rows
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.moment_rows import VM
@@ -16,12 +16,11 @@ from rigs.rebuilding import lose
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt.admin import moment_rows as product
 from storpool_ovirt.admin import rebuild, reconcile, snapshots, survey
-from storpool_ovirt.engine import engine_images
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from storpool_ovirt.engine import tree
+    from ovirt_demo.database import Database
 
 
 @pytest.fixture
@@ -39,14 +38,14 @@ def listed(yard: Yard) -> snapshots.Listing:
         return snapshots.look(work)
 
 
-def told(yard: Yard, monkeypatch: pytest.MonkeyPatch, known: Any, here: bool = True) -> list[str]:
+def told(
+    yard: Yard, database: Database, known: Collection[str] | None, here: bool = True
+) -> list[str]:
     """Return what a rebuild says of moments where Engine's own database has these; None: it cannot
     be read."""
-
-    def has(_work: tree.Work, asked: Collection[str]) -> frozenset[str] | None:
-        return None if known is None else frozenset(asked) & frozenset(known)
-
-    monkeypatch.setattr(engine_images, "known", has)
+    own = engine_database.with_images(database, yard.folder, *(known or ()))
+    if known is None:
+        own.write_conf(yard.folder, PORT="1")
     location = yard.location
     with yard.administrator("rebuild", make=True) as work:
         plan = rebuild.plan(survey.look(work), location)
@@ -107,32 +106,30 @@ def test_disks_of_several_vms_now_leave_the_vm_open(yard: Yard, group: moment_ro
 
 
 def test_a_rebuild_says_what_comes_back(
-    yard: Yard, group: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, group: moment_rows.Moment, module_database: Database
 ) -> None:
     """T85, T78: and names what Engine's own database does not have, where that can be read."""
     for table in ("node", "operation", "moment"):
         yard.sql(f"TRUNCATE storpool_ovirt.{table} CASCADE")
     back = "2 snapshots of 1 moment of several disks: each comes back as one that oVirt has"
     uuid = group.snapshots[OTHER]
-    assert told(yard, monkeypatch, [group.snapshots[DISK]]) == [
+    assert told(yard, module_database, [group.snapshots[DISK]]) == [
         back,
         f"oVirt does not have snapshot {uuid}: it takes space, and storpool-ovirt reconcile"
         f" --remove {uuid} deletes it, once it has its row",
     ]
-    assert told(yard, monkeypatch, group.snapshots.values()) == [back]
+    assert told(yard, module_database, group.snapshots.values()) == [back]
     for known, here in ((None, True), ([], False)):
-        first, second = told(yard, monkeypatch, known, here)
+        first, second = told(yard, module_database, known, here)
         assert (first, second[:33]) == (back, "whether oVirt has each of them is")
 
 
-def test_nothing_is_said_where_there_is_no_moment(
-    yard: Yard, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_said_where_there_is_no_moment(yard: Yard, module_database: Database) -> None:
     """T85: Engine's database is not asked then."""
     yard.verb("create", DISK, GIB)
     yard.verb("snapshot", DISK)
     yard.sql("TRUNCATE storpool_ovirt.node CASCADE")
-    assert told(yard, monkeypatch, None) == []
+    assert told(yard, module_database, None) == []
 
 
 def test_a_rebuild_that_dies_anywhere_and_runs_again_ends_well(

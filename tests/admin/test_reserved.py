@@ -3,25 +3,26 @@ is told and deleted once its moment is over, and only where nobody can know it."
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
 from one_finding import check, only
 
-from rigs import disk_rig, moment_rows
+from rigs import disk_rig, engine_database, moment_rows
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.moment_rows import KEY, VM
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings, mend, reconcile, reserved_steps
-from storpool_ovirt.engine import engine_images, moments
+from storpool_ovirt.engine import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable
 
-    from storpool_ovirt.engine import tree
+    from ovirt_demo.database import Database
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -33,13 +34,10 @@ def spare(yard: Yard) -> moment_rows.Moment:
     return moment_rows.made(yard, [DISK, OTHER], claimed=[DISK])
 
 
-def engine_has(monkeypatch: pytest.MonkeyPatch, *uuids: str) -> None:
-    """Have Engine's own database have these of all that it is asked for."""
-
-    def known(_work: tree.Work, asked: Collection[str]) -> frozenset[str]:
-        return frozenset(asked) & frozenset(uuids)
-
-    monkeypatch.setattr(engine_images, "known", known)
+@pytest.fixture
+def engine_has(yard: Yard, module_database: Database) -> Callable[..., object]:
+    """Have Engine's own database have these images, and no others."""
+    return functools.partial(engine_database.with_images, module_database, yard.folder)
 
 
 # What the audit says
@@ -205,10 +203,10 @@ def test_what_somebody_may_know_is_left_to_a_person(
 
 
 def test_what_engine_has_is_kept_and_noted(
-    yard: Yard, spare: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, spare: moment_rows.Moment, engine_has: Callable[..., object]
 ) -> None:
     """T78, T76: Engine's own database has the last word where it can be read."""
-    engine_has(monkeypatch, spare.snapshots[OTHER])
+    engine_has(spare.snapshots[OTHER])
     found = only(yard)
     assert (found.severity, found.action and found.action.kind) == (findings.WARNING, findings.KEEP)
     assert yard.reconcile() == ["noted that oVirt has it"]
@@ -217,11 +215,11 @@ def test_what_engine_has_is_kept_and_noted(
 
 
 def test_what_engine_has_by_the_time_of_the_step_is_kept(
-    yard: Yard, spare: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, spare: moment_rows.Moment, engine_has: Callable[..., object]
 ) -> None:
     """T78: it is asked again before the delete."""
     todo = reconcile.plan(yard.report())
-    engine_has(monkeypatch, spare.snapshots[OTHER])
+    engine_has(spare.snapshots[OTHER])
     with pytest.raises(errors.Conflict, match="Engine's own database has it"):
         yard.carry_out(todo)
     assert len(yard.see().things) == 4
@@ -263,18 +261,18 @@ def test_a_person_removes_nothing_of_a_moment_that_goes_on(
 
 
 def test_a_person_removes_what_was_given_to_ovirt_only_where_engine_lacks_it(
-    yard: Yard, spare: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
+    yard: Yard, spare: moment_rows.Moment, engine_has: Callable[..., object]
 ) -> None:
     """T76: after a rebuild nothing else tells; and the database of another Engine, which knows
     nothing of the disk, proves nothing."""
     uuid = spare.snapshots[DISK]
-    engine_has(monkeypatch)
+    engine_has()
     with pytest.raises(errors.Conflict, match="oVirt may have it"):
         yard.remove(uuid)
-    engine_has(monkeypatch, DISK, uuid)
+    engine_has(DISK, uuid)
     with pytest.raises(errors.Conflict, match="is in Engine's own database"):
         yard.remove(uuid)
-    engine_has(monkeypatch, DISK)
+    engine_has(DISK)
     assert yard.remove(uuid) == f"deleted the snapshot {uuid}"
 
 

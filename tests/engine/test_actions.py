@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from moment_ground import KEY, VM, X, Y, Z, all_moments, log, plug, reserved
 
+from rigs import engine_database
 from rigs.disk_rig import Fault
+from rigs.engine_database import EngineDatabase
 from storpool_ovirt import config, errors
 from storpool_ovirt.engine import disks
 
@@ -31,18 +33,7 @@ FIRST, SECOND = (f"{letter}0000000-0000-4000-8000-0000000000ee" for letter in "1
 @pytest.fixture
 def vm(yard: Yard, module_database: Database) -> Iterator[Yard]:
     """Give a VM with three disks, and Engine's own database beside the mapping."""
-    login = module_database.login
-    facts = {
-        "HOST": login.host,
-        "PORT": login.port,
-        "USER": login.user,
-        "PASSWORD": login.password,
-        "DATABASE": module_database.name,
-    }
-    folder = yard.folder / "etc/ovirt-engine/engine.conf.d"
-    folder.mkdir(parents=True)
-    lines = "".join(f'ENGINE_DB_{key}="{value}"\n' for key, value in facts.items())
-    (folder / "10-setup-database.conf").write_text(lines)
+    EngineDatabase(module_database, "4.5.7").write_conf(yard.folder)
     yard.sql(TABLE)
     plug(yard, X, Y, Z)
     yield yard
@@ -103,7 +94,7 @@ def test_a_failure_is_that_of_its_action(vm: Yard) -> None:
 def test_without_engines_word_the_correlation_id_has_to_tell(vm: Yard, silent: str) -> None:
     """One line in the log tells why; nothing fails."""
     if silent == "no file":
-        (vm.folder / "etc/ovirt-engine/engine.conf.d/10-setup-database.conf").unlink()
+        (vm.folder / "etc/ovirt-engine/engine.conf.d" / engine_database.CONF).unlink()
     elif silent == "no table":
         vm.sql("DROP TABLE snapshots")
     made = [snapshot(vm, disk, KEY) for disk in (X, Y)]

@@ -13,9 +13,6 @@ from storpool_ovirt.engine import engine_images
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
 
-# What counts here of oVirt's dbscripts/create_tables.sql.
-TABLE = "CREATE TABLE images (image_guid uuid PRIMARY KEY, image_group_id uuid, active boolean)"
-
 
 def known(yard: Yard, *uuids: str) -> frozenset[str] | None:
     """Ask for these ids, as the administrator's commands do."""
@@ -26,11 +23,7 @@ def known(yard: Yard, *uuids: str) -> frozenset[str] | None:
 @pytest.fixture
 def own(yard: Yard, database: Database) -> engine_database.EngineDatabase:
     """Give Engine's own database, with one image, and say where it is."""
-    made = engine_database.made(database, "4.5.7")
-    made.execute(TABLE)
-    made.execute("INSERT INTO images VALUES (%s, %s, true)", DISK, DISK)
-    made.write_conf(yard.folder)
-    return made
+    return engine_database.with_images(database, yard.folder, DISK)
 
 
 @pytest.mark.usefixtures("own")

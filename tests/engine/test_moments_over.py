@@ -3,7 +3,6 @@ be deleted: not because another verb came, whose tag may be wrong, and never on 
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import TYPE_CHECKING
 
@@ -11,19 +10,16 @@ import pytest
 import vm_ground
 from moment_ground import KEY, OTHER_KEY, X, Y, Z, log, marks, plug, reserved, snapshot
 
+from rigs import engine_database
 from storpool_ovirt.engine import settlement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ovirt_demo.database import Database
     from rigs.yard import Yard
 
 OVER_SECONDS = 61  # after the last claim
 OLD_SECONDS = 3 * 86400
 W = "70000000-0000-4000-8000-0000000000dd"
-# What counts here of oVirt's dbscripts/create_tables.sql.
-TABLE = "CREATE TABLE IF NOT EXISTS images (image_guid uuid PRIMARY KEY)"
 
 
 @pytest.fixture
@@ -34,19 +30,9 @@ def vm(yard: Yard) -> Yard:
 
 
 @pytest.fixture
-def images(vm: Yard, module_database: Database) -> Iterator[Yard]:
+def images(vm: Yard, module_database: Database) -> None:
     """Give Engine's own database beside the mapping: it has the volumes, and no snapshot yet."""
-    login = module_database.login
-    facts = {**dataclasses.asdict(login), "database": module_database.name}
-    folder = vm.folder / "etc/ovirt-engine/engine.conf.d"
-    folder.mkdir(parents=True)
-    keys = ("host", "port", "user", "password", "database")
-    lines = "".join(f'ENGINE_DB_{key.upper()}="{facts[key]}"\n' for key in keys)
-    (folder / "10-setup-database.conf").write_text(lines)
-    vm.sql(TABLE)
-    vm.sql("INSERT INTO images VALUES (%s), (%s)", X, Y)
-    yield vm
-    vm.sql("DROP TABLE IF EXISTS images")
+    engine_database.with_images(module_database, vm.folder, X, Y)
 
 
 def test_verbs_that_wait_for_each_other_are_of_one_moment(vm: Yard) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ovirt_demo import flows
+from rigs.engine_database import EngineDatabase
 from rigs.shared_stage import post, volumes
 from rigs.stage_fixtures import Stage
 
@@ -53,18 +54,7 @@ class Engine:
 
     def told(self, **keys: str) -> None:
         """Write what engine-setup writes."""
-        facts = {
-            "HOST": self.own.login.host,
-            "PORT": str(self.own.login.port),
-            "USER": self.own.login.user,
-            "PASSWORD": self.own.login.password,
-            "DATABASE": self.own.name,
-            **keys,
-        }
-        folder = self.stage.folder / "root/etc/ovirt-engine/engine.conf.d"
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(f'ENGINE_DB_{key}="{value}"\n' for key, value in facts.items())
-        (folder / "10-setup-database.conf").write_text(lines)
+        EngineDatabase(self.own, "4.5.7").write_conf(self.stage.folder / "root", **keys)
 
     def connect(self, disk: Disk, *hosts: int) -> None:
         """Have a disk described for these hosts, one after the other, as Engine does before each

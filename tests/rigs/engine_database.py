@@ -9,6 +9,8 @@
     engine.write_conf(root)                                 # engine.conf.d/10-setup-database.conf
     engine.execute("UPDATE vds_dynamic SET status = 4 WHERE vds_id = %s", host)
 
+    engine_database.with_images(database, root, disk)       # nothing but which images there are
+
 `database` is a fixture of `rigs/stage_fixtures.py` (its own, empty one for each test), beside the
 one of the mapping: take `database.fresh("engine")` where the test has both, and `drop` it.
 
@@ -260,6 +262,17 @@ class EngineDatabase:
         file = folder / CONF
         file.write_text("".join(f'ENGINE_DB_{key}="{value}"\n' for key, value in told.items()))
         return file
+
+
+def with_images(database: Database, root: Path, *uuids: str) -> EngineDatabase:
+    """Have Engine know these disks and snapshots and no others, and say where it does; `database`
+    may have the mapping too."""
+    engine = EngineDatabase(database, "4.5.7")
+    engine.execute("CREATE TABLE IF NOT EXISTS images (image_guid uuid PRIMARY KEY)")
+    engine.execute("TRUNCATE images")
+    engine.execute("INSERT INTO images SELECT unnest(%s::uuid[])", list(uuids))
+    engine.write_conf(root)
+    return engine
 
 
 def made(database: Database, release: str = "4.5.7") -> EngineDatabase:
