@@ -4,15 +4,13 @@ their global ids."""
 from __future__ import annotations
 
 import copy
-import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import random_lives
 from disk_life import DISKS, FOREIGN, choose
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule
 from test_disks_stateful import OVERCOME, Disks, numbers, sizes_gib, variants
 
 from rigs.disk_model import GIB, LIVE, Node
@@ -93,24 +91,5 @@ class RevertedDisks(Disks):
 
 def test_random_lives_of_disks_that_are_reverted(database: Database, tmp_path: Path) -> None:
     """T1, T7 to T11, T14, T17, T18, T20, T76, T79: all of it holds also where StorPool gives
-    volumes other global ids by a revert.
-
-    STORPOOL_OVIRT_LIVES is how many lives are tried, for who looks for defects.
-    """
-    pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
-    lives = os.environ.get("STORPOOL_OVIRT_LIVES")
-    machine = type(
-        "Lives",
-        (RevertedDisks,),
-        {"database": database, "folder": tmp_path, "folders": itertools.count()},
-    )
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=int(lives or LIVES),
-            stateful_step_count=STEPS,
-            derandomize=not lives,
-            phases=[Phase.generate, Phase.shrink] if lives else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    volumes other global ids by a revert."""
+    random_lives.lived(RevertedDisks, LIVES, STEPS, database, tmp_path)

@@ -3,13 +3,11 @@ after each step."""
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import random_lives
 from disk_life import DISKS, FOREIGN, DiskLife, accepted, choose, mandatory_tags
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,7 +15,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from rigs.disk_model import GIB, LIVE, OFFSETS
@@ -332,23 +329,5 @@ class Disks(DiskLife, RuleBasedStateMachine):
 
 def test_random_lives_of_disks(database: Database, tmp_path: Path) -> None:
     """T1 to T3, T6 to T11, T14, T16 to T18, T20, T36, T70, T76, T79: whatever happens in whatever
-    order, it holds.
-
-    STORPOOL_OVIRT_LIVES is how many lives are tried, for who looks for defects; then a failure is
-    also made small, which takes minutes.
-    """
-    pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
-    lives = os.environ.get("STORPOOL_OVIRT_LIVES")
-    machine = type(
-        "Lives", (Disks,), {"database": database, "folder": tmp_path, "folders": itertools.count()}
-    )
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=int(lives or LIVES),
-            stateful_step_count=STEPS,
-            derandomize=not lives,
-            phases=[Phase.generate, Phase.shrink] if lives else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    order, it holds."""
+    random_lives.lived(Disks, LIVES, STEPS, database, tmp_path)

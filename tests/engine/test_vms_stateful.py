@@ -3,13 +3,10 @@ held against what Engine was told and what guests wrote."""
 
 from __future__ import annotations
 
-import itertools
-import os
 from typing import TYPE_CHECKING
 
-import pytest
+import random_lives
 from disk_life import choose
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,12 +14,12 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from test_disks_stateful import OVERCOME, SWITCHES
 from vm_life import CONSTANT, GIB, MOST_DISKS, ODD, Trouble, VmLife
 
 from rigs.disk_rig import Fault
+from rigs.yard import MANY_TIMES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
 
 LIVES, STEPS = 25, 12  # about half a minute
-MANY = 50  # more often than anything of ours tries
 
 QUERIES = tuple(
     (
@@ -55,7 +51,7 @@ faults = st.one_of(
         Fault,
         st.just("lost"),
         st.sampled_from(("reset_before", "reset_after")),
-        lines=st.just(MANY),
+        lines=st.just(MANY_TIMES),
     ),
     st.builds(
         Fault,
@@ -228,23 +224,5 @@ class Vms(VmLife, RuleBasedStateMachine):
 
 def test_random_lives_of_vms(database: Database, tmp_path: Path) -> None:
     """T78, T71, T72: whatever happens in whatever order, the snapshots of one action are of one
-    moment, what was told stays, and the rest goes.
-
-    STORPOOL_OVIRT_LIVES is how many lives are tried, for who looks for defects; then a failure is
-    also made small, which takes minutes.
-    """
-    pytest.importorskip("werkzeug", reason="the simulator's requirements are not installed")
-    lives = os.environ.get("STORPOOL_OVIRT_LIVES")
-    machine = type(
-        "Lives", (Vms,), {"database": database, "folder": tmp_path, "folders": itertools.count()}
-    )
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=int(lives or LIVES),
-            stateful_step_count=STEPS,
-            derandomize=not lives,
-            phases=[Phase.generate, Phase.shrink] if lives else [Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    moment, what was told stays, and the rest goes."""
+    random_lives.lived(Vms, LIVES, STEPS, database, tmp_path)
