@@ -161,13 +161,13 @@ def moment_adopted(mark: str, vm: str, uuids: Sequence[str], made_at: float) -> 
             SELECT id FROM storpool_ovirt.moment WHERE mark = %s ORDER BY id LIMIT 1
         ), made AS (
             INSERT INTO storpool_ovirt.moment
-                (mark, key, vm, state, volumes, note, incarnation, made_at)
+                (mark, key, vm, state, volumes, incarnation, made_at)
             SELECT %s, '', %s, 'made',
                 ARRAY(
                     SELECT source FROM storpool_ovirt.node
                     WHERE uuid = ANY (%s::uuid[]) AND source IS NOT NULL ORDER BY source
                 ),
-                'made again from the tags', '', to_timestamp(%s)
+                '', to_timestamp(%s)
             WHERE NOT EXISTS (SELECT FROM there)
                 AND EXISTS (SELECT FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[]))
             RETURNING id
