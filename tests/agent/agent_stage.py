@@ -4,13 +4,14 @@ test_agent_libvirt.py and in tests/vm."""
 
 from __future__ import annotations
 
+import functools
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rigs.clock import wait_until
 from storpool_ovirt import errors
 from storpool_ovirt.agent import options, service
 from storpool_ovirt.agent.hypervisor import Disk, Domain
@@ -19,6 +20,7 @@ from storpool_ovirt.log import Log
 GIB = 1 << 30
 LIMIT_SECONDS = 30.0
 OURS = "/dev/storpool-byid/a.b.{}"
+until = functools.partial(wait_until, limit_seconds=LIMIT_SECONDS)
 
 
 @dataclass
@@ -144,11 +146,3 @@ class Stage:
             made.end()
             thread.join(LIMIT_SECONDS)
             assert not thread.is_alive(), "it ends at once, whatever hangs"
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = LIMIT_SECONDS) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"it did not come: {what}"
-        time.sleep(0.01)
