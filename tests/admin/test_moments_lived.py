@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import disk_rig, shared_stage
+from rigs import shared_stage
 from rigs.admin_site import AdminSite, told
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
@@ -17,7 +17,6 @@ from rigs.moment_rows import KEY, VM
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt.admin import findings, snapshots
 from storpool_ovirt.engine import disks
-from storpool_ovirt.engine import snapshots as verbs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +36,7 @@ def running(yard: Yard) -> Yard:
 
 def snapshot(yard: Yard, disk: str, key: str = KEY, fault: Fault | None = None) -> str:
     """Run Engine's verb for one disk, and take its answer."""
-    with yard.troubled(fault), yard.engine("create_snapshot", disk, correlation_id=key) as work:
-        with disk_rig.dying(fault):
-            answer = disks.snapshot(work, disk)
-        work.mapping.journal.delivered()
-        return str(answer)
+    return str(yard.verb("snapshot", disk, correlation_id=key, fault=fault))
 
 
 def later(yard: Yard) -> None:
@@ -107,12 +102,9 @@ def test_an_answer_that_nobody_read_and_what_it_reserved_go(running: Yard) -> No
 
 
 @pytest.mark.parametrize("claims", [0, 1])
-def test_whatever_a_verb_that_dies_leaves_is_mended(
-    running: Yard, monkeypatch: pytest.MonkeyPatch, claims: int
-) -> None:
+def test_whatever_a_verb_that_dies_leaves_is_mended(running: Yard, claims: int) -> None:
     """T78, T71: the first verb of a moment or one that takes its snapshot up, killed at any line:
     what Engine has is kept, all else goes, and the moment is ended."""
-    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {verbs.__file__})
     for lines in itertools.count(1, 19):
         key = str(uuid.uuid4())
         made = [snapshot(running, disk, key) for disk in VMS[:claims]]

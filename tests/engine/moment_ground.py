@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.yard import Yard
 from storpool_ovirt import names
-from storpool_ovirt.engine import disks, moments
+from storpool_ovirt.engine import moments
 
 if TYPE_CHECKING:
     from rigs.disk_rig import Fault
@@ -38,11 +37,7 @@ def tag(yard: Yard, disk: str, vm: str) -> None:
 
 def snapshot(yard: Yard, disk: str, key: str = KEY, fault: Fault | None = None) -> str:
     """Run Engine's verb for one disk, and take its answer."""
-    with yard.troubled(fault), yard.engine("create_snapshot", disk, correlation_id=key) as work:
-        with disk_rig.dying(fault):
-            answer = disks.snapshot(work, disk)
-        work.mapping.journal.delivered()
-        return str(answer)
+    return str(yard.verb("snapshot", disk, correlation_id=key, fault=fault))
 
 
 def all_moments(yard: Yard) -> list[moments.Moment]:
