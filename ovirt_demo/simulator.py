@@ -145,11 +145,6 @@ class Simulator:
         answer: list[dict[str, Any]] = self.control("GET", "calls")
         return answer
 
-    def counts(self) -> dict[str, int]:
-        """Return how many API calls of each query there were since then."""
-        answer: dict[str, int] = self.control("GET", "counts")
-        return answer
-
     def clear_calls(self) -> None:
         """Forget the API calls so far."""
         self.control("DELETE", "calls")
