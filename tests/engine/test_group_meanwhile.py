@@ -30,27 +30,13 @@ Happens = Callable[["Yard", str], object]
 def _reverted(yard: Yard, disk: str) -> None:
     """Detached, reverted and attached again, by hand."""
     vm_ground.unplug(yard, disk, 1)
-    snapshot = next(
-        uuid for uuid, row in yard.see().rows.items() if (row.root, row.kind) == (disk, "snapshot")
-    )
-    yard.revert(f"ovirt--{disk}", f"ovirt--{snapshot}")
+    yard.revert(f"ovirt--{disk}", f"ovirt--{_a_snapshot(yard, disk)}")
     yard.ask("VolumesReassignWait", {"reassign": [{"volume": f"ovirt--{disk}", "rw": [1]}]})
 
 
-def _preview(yard: Yard, disk: str) -> None:
+def _a_snapshot(yard: Yard, disk: str) -> str:
     rows = yard.see().rows
-    yard.verb(
-        "preview",
-        next(uuid for uuid, row in rows.items() if (row.root, row.kind) == (disk, "snapshot")),
-    )
-
-
-def _remove(yard: Yard, disk: str) -> None:
-    rows = yard.see().rows
-    yard.verb(
-        "remove",
-        next(uuid for uuid, row in rows.items() if (row.root, row.kind) == (disk, "snapshot")),
-    )
+    return next(uuid for uuid, row in rows.items() if (row.root, row.kind) == (disk, "snapshot"))
 
 
 # What changes nothing of a member that matters to the group
@@ -59,12 +45,12 @@ HARMLESS: dict[str, Happens] = {
     "is described to a host": lambda yard, disk: yard.verb("connection", disk),
     "is cloned": lambda yard, disk: yard.verb("clone", disk, shared_stage.new_id()),
     "is snapshotted alone": lambda yard, disk: yard.verb("snapshot", disk),
-    "loses an older snapshot": _remove,
+    "loses an older snapshot": lambda yard, disk: yard.verb("remove", _a_snapshot(yard, disk)),
 }
 # What takes it from the VM, or gives the disk another volume
 FATAL: dict[str, Happens] = {
     "is deleted": lambda yard, disk: yard.verb("delete", disk),
-    "is previewed": _preview,
+    "is previewed": lambda yard, disk: yard.verb("preview", _a_snapshot(yard, disk)),
     "is detached": lambda yard, disk: vm_ground.unplug(yard, disk, 1),
     "is untagged": lambda yard, disk: vm_ground.tag(yard, disk, ""),
     "is another VM's": lambda yard, disk: vm_ground.tag(yard, disk, shared_stage.new_id()),
