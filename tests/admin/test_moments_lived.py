@@ -156,7 +156,7 @@ def test_a_missing_one_that_somebody_may_know_is_an_ordinary_ghost(running: Yard
         body = {"name": f"by-hand-{left}", "tags": there["tags"]}
         running.ask(f"VolumeSnapshot/ovirt--{DISK}", body)
     if why == "restored":
-        running.sql("UPDATE storpool_ovirt.moment SET incarnation = '1/1/1'")
+        running.restored()
     found = [each for each in running.report().findings if each.kind == findings.GHOST]
     assert [(each.severity, each.action) for each in found] == [(findings.WARNING, None)] * 2
     running.reconcile()

@@ -157,7 +157,7 @@ def doubt(yard: Yard, spare: moment_rows.Moment, why: str) -> None:
     uuid = spare.snapshots[OTHER]
     address = f"~{yard.global_id(uuid)}"
     if why == "restored":
-        yard.sql("UPDATE storpool_ovirt.moment SET incarnation = '1/1/1'")
+        yard.restored()
     elif why == "no moment":
         yard.sql("DELETE FROM storpool_ovirt.moment")
         yard.sql("UPDATE storpool_ovirt.node SET created_at = now() - interval '1 h'")

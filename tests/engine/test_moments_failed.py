@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import vm_ground
 from moment_ground import (
     KEY,
     OTHER_KEY,
@@ -25,7 +26,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.yard import MANY_TIMES, opened_yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import moments
+from storpool_ovirt.engine import disks, moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,8 +175,6 @@ def test_an_answer_that_was_not_delivered_fails_the_action(vm: Yard, victim: str
     for disk in (X, Y):
         if disk == victim:
             with vm.engine("create_snapshot", disk, correlation_id=KEY) as work:
-                from storpool_ovirt.engine import disks
-
                 lost = disks.snapshot(work, disk)
                 work.mapping.journal.failed("undelivered", "nobody read it")
             break
@@ -227,7 +226,7 @@ def test_a_failure_is_that_of_its_action_only_for_a_while(vm: Yard) -> None:
     """A constant correlation id does not fail for ever."""
     with vm.trouble("part"), pytest.raises(errors.Error):
         snapshot(vm, X)
-    age(vm, moments.CLAIM_SECONDS + 1)
+    vm_ground.age(vm, moments.CLAIM_SECONDS + 1)
     as_one_from(vm, Y)
 
 
@@ -235,7 +234,7 @@ def test_a_verb_that_was_killed_at_the_end_of_its_time_fails_those_after_it(vm: 
     """What it began is as old as itself (T78)."""
     with pytest.raises(Death):
         snapshot(vm, Y, fault=Fault("death", when=lambda: vm.entries() > 0))
-    age(vm, 100)
+    vm_ground.age(vm, 100)
     for disk in (X, Z):
         with pytest.raises(errors.Conflict, match="has failed"):
             snapshot(vm, disk)
@@ -245,7 +244,7 @@ def test_a_group_that_took_its_time_is_claimed(vm: Yard) -> None:
     """StorPool was slow to make it: it is as old as its snapshots are."""
 
     def slow() -> None:
-        age(vm, moments.CLAIM_SECONDS + 1)
+        vm_ground.age(vm, moments.CLAIM_SECONDS + 1)
 
     with vm.trouble("reset_before", query=GROUP), pytest.MonkeyPatch.context() as patch:
         vm.meanwhile(patch, slow)
@@ -257,14 +256,14 @@ def test_a_group_that_took_its_time_is_claimed(vm: Yard) -> None:
 def test_what_is_reserved_too_long_is_not_claimed(vm: Yard) -> None:
     """The snapshot would be of another time than Engine's action."""
     old = snapshot(vm, X)
-    age(vm, moments.CLAIM_SECONDS + 1)
+    vm_ground.age(vm, moments.CLAIM_SECONDS + 1)
     as_one_from(vm, Y, old)
 
 
 def test_what_came_back_with_a_backup_is_not_claimed(vm: Yard) -> None:
     """Engine may know it since."""
     snapshot(vm, X)
-    vm.sql("UPDATE storpool_ovirt.moment SET incarnation = '1/1/1'")
+    vm.restored()
     refused(vm, Y, Z)
     snapshot(vm, X, OTHER_KEY)
     assert reserved(vm) == {Y, Z}
@@ -274,18 +273,9 @@ def test_what_came_back_with_a_backup_is_not_claimed(vm: Yard) -> None:
 def test_what_recovery_undid_is_not_claimed_in_part(vm: Yard) -> None:
     """The first snapshot was taken back, as nobody had its id."""
     with vm.engine("create_snapshot", X, correlation_id=KEY) as work:
-        from storpool_ovirt.engine import disks
-
         disks.snapshot(work, X)
     vm.verb("extend", X, 2 * GIB)
     refused(vm, Y, Z)
-
-
-def age(yard: Yard, seconds: float) -> None:
-    """Let all moments be older by so much."""
-    yard.sql(
-        "UPDATE storpool_ovirt.moment SET made_at = made_at - make_interval(secs => %s)", seconds
-    )
 
 
 def as_one_from(yard: Yard, disk: str, *older: str) -> None:

@@ -3,6 +3,7 @@ never does; a snapshot of a moment is like any other to all verbs."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +25,7 @@ from moment_ground import (
 from rigs.disk_model import GIB
 from rigs.yard import MANY_TIMES
 from storpool_ovirt import errors
-from storpool_ovirt.engine import moments
+from storpool_ovirt.engine import moments, settlement
 
 if TYPE_CHECKING:
     from rigs.yard import Yard
@@ -52,7 +53,7 @@ def test_what_no_verb_asked_for_goes_with_the_next(vm: Yard) -> None:
 
 def test_a_moment_without_snapshots_is_forgotten_in_a_day(vm: Yard) -> None:
     """The others stay as long as their snapshots."""
-    with vm.trouble("part"), pytest.raises(Exception):  # noqa: B017  told elsewhere
+    with vm.trouble("part"), pytest.raises(errors.Error):
         snapshot(vm, X)
     snapshot(vm, X, OTHER_KEY)
     vm.sql("UPDATE storpool_ovirt.moment SET made_at = made_at - interval '25 hours'")
@@ -96,6 +97,7 @@ def test_what_engine_may_know_stays(vm: Yard, known: str) -> None:
             " FROM storpool_ovirt.node WHERE uuid = %s",
             left,
         )
+    vm_ground.age(vm, OVER_SECONDS)
     snapshot(vm, X, OTHER_KEY)
     assert left in vm.uuids()
 
@@ -150,8 +152,6 @@ def test_members_are_like_any_snapshot(vm: Yard) -> None:
 def test_a_disk_that_nobody_knows_is_not_known_by_what_is_reserved(vm: Yard) -> None:
     """Its create was never answered, and a row that no verb answered is no knowledge of
     Engine's."""
-    from storpool_ovirt.engine import settlement
-
     snapshot(vm, X)
     with vm.engine() as work:
         nodes = work.mapping.tree(Z)
@@ -181,6 +181,4 @@ def test_a_member_that_grows_afterwards_changes_nothing(vm: Yard) -> None:
 
 
 def _create_of(disk: str) -> object:
-    from types import SimpleNamespace
-
     return SimpleNamespace(node=disk, disk=disk)

@@ -327,8 +327,9 @@ class Yard(disk_rig.DiskRig):
         )
 
     def restored(self) -> None:
-        """Have the journal be that of a backup, restored on another server."""
-        self.sql("UPDATE storpool_ovirt.operation SET incarnation = '1/1/1'")
+        """Have journal and moments be those of a backup, restored on another server."""
+        for table in ("operation", "moment"):
+            self.sql(f"UPDATE storpool_ovirt.{table} SET incarnation = '1/1/1'")
 
     def save(self) -> Saved:
         """Return rows and journal as a backup has them."""
