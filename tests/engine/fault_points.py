@@ -8,7 +8,8 @@ again from a fresh scene with new ids, with one strike each time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -37,17 +38,58 @@ SetUp = Callable[[fault_world.FaultWorld], fault_world.Scene]
 
 
 @dataclass
-class Trial:
-    """One verb in one situation: its points, the state after an undisturbed run, and what went
-    wrong since."""
+class Strikes:
+    """A verb's points, and what went wrong when it was struck there."""
 
     world: fault_world.FaultWorld
     name: str
-    set_up: SetUp
     points: list[Point]
+    strikes: int = field(default=0, init=False)
+    failures: list[str] = field(default_factory=list, init=False)
+
+    def disturb(self, point: Point, when: str, how: str) -> None:
+        """Put something else in the verb's way there, and see that it does as it should."""
+        raise NotImplementedError
+
+    def disturb_each(self, wire: str, faults: Iterable[tuple[str, str]]) -> None:
+        """Try each of these at each point of a wire."""
+        points = [point for point in self.points if point.wire == wire]
+        for point, (when, how) in itertools.product(points, faults):
+            self.disturb(point, when, how)
+
+    def hold_each(self) -> None:
+        """Have no answer come at the first point of each query: not at all of them, as each costs a
+        deadline."""
+        first = {point.label: point for point in reversed(self.points) if point.wire == API}
+        for point in first.values():
+            self.disturb(point, AFTER, HOLD)
+
+    def verdict(self) -> None:
+        """Fail with all that went wrong."""
+        told = "\n".join(self.failures)
+        assert not self.failures, f"{len(self.failures)} of {self.strikes}:\n{told}"
+
+    def _delivered(self, point: Point, when: str) -> bool:
+        """Tell whether the verb is over at this point: its answer is written, and that this is
+        so."""
+        return when == AFTER and point == self.points[-1] and point.label.startswith(DELIVERED)
+
+    @contextlib.contextmanager
+    def _judged(self, point: Point, strike: Strike) -> Iterator[None]:
+        self.strikes += 1
+        try:
+            yield
+        except (AssertionError, engine.VerbFailed) as error:
+            where = f"{strike.how} {strike.when} {point.wire} point {point.number} ({point.label})"
+            self.failures.append(f"{self.name}, {where}: {error}")
+
+
+@dataclass
+class Trial(Strikes):
+    """One verb in one situation, and the state after an undisturbed run."""
+
+    set_up: SetUp
     state: list[str]
-    strikes: int = 0
-    failures: list[str] = field(default_factory=list)
 
     def kill(self, point: Point, when: str, settle: Settle | None = None) -> None:
         """Kill the verb there; then `settle` (else a repetition of the verb) has to put things
@@ -64,11 +106,6 @@ class Trial:
                 self.check(scene, answer)
                 return
             (settle or repeated)(self, scene)
-
-    def _delivered(self, point: Point, when: str) -> bool:
-        """Tell whether the verb is over at this point: its answer is written, and that this is
-        so."""
-        return when == AFTER and point == self.points[-1] and point.label.startswith(DELIVERED)
 
     def disturb(self, point: Point, when: str, how: str) -> None:
         """Put something else in the verb's way there: it ends in time, and if it failed a
@@ -92,21 +129,6 @@ class Trial:
         """Check that all is as after an undisturbed run, and that nothing of others has changed."""
         wrong = fault_world.difference(self.state, self.world.state(scene, answer))
         assert not wrong, wrong
-
-    def holdable(self) -> list[Point]:
-        """Return the first point of each query: not all of them, as each costs a deadline."""
-        return [
-            *{point.label: point for point in reversed(self.points) if point.wire == API}.values()
-        ]
-
-    @contextlib.contextmanager
-    def _judged(self, point: Point, strike: Strike) -> Iterator[None]:
-        self.strikes += 1
-        try:
-            yield
-        except (AssertionError, engine.VerbFailed) as error:
-            where = f"{strike.how} {strike.when} {point.wire} point {point.number} ({point.label})"
-            self.failures.append(f"{self.name}, {where}: {error}")
 
 
 Settle = Callable[["Trial", fault_world.Scene], None]

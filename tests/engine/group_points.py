@@ -8,16 +8,15 @@ other disks, and later for another snapshot of the VM.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Callable
 
 import vm_ground
-from fault_points import DELIVERED, HASTY_SECONDS, KILLED, LATE_SECONDS, PATIENT_SECONDS
+from fault_points import HASTY_SECONDS, KILLED, LATE_SECONDS, PATIENT_SECONDS, Strikes
 from fault_world import FaultWorld, Scene
 from vm_ground import Action, Vm
-from wire_talks import AFTER, HOLD, KILL, Strike
+from wire_talks import HOLD, KILL, Strike
 from wires import Point
 
 from ovirt_demo import engine
@@ -28,16 +27,13 @@ Order = Callable[[Sequence[str]], "list[str]"]
 
 
 @dataclass
-class Trial:
-    """A verb of a VM's snapshot: the `turn` in which Engine asks, and its points."""
+class Trial(Strikes):
+    """A verb of a VM's snapshot: the `turn` in which Engine asks for its disk, of those in this
+    `order`."""
 
-    world: FaultWorld
     order: Order
     turn: int
-    points: list[Point] = field(default_factory=list)
     struck: Point | None = None
-    strikes: int = 0
-    failures: list[str] = field(default_factory=list)
 
     def undisturbed(self) -> None:
         """Find the points; check that the snapshot is whole, and costs one group."""
@@ -63,8 +59,7 @@ class Trial:
             result = self._go(action, order, strike)
             assert self.struck, "it never came to this point"
             assert result.returncode == KILLED
-            delivered = when == AFTER and point == self.points[-1]
-            if delivered and point.label.startswith(DELIVERED):
+            if self._delivered(point, when):
                 action.answers[order[self.turn]] = result.answer
             self._judge(action)
             settle(self, vm, action)
@@ -166,15 +161,6 @@ class Trial:
         with world.administrator(Scene(())) as work:
             report = audit.report(survey.look(work), grace_seconds=0)
         assert not report.findings, report.findings
-
-    @contextlib.contextmanager
-    def _judged(self, point: Point, strike: Strike) -> Iterator[None]:
-        self.strikes += 1
-        try:
-            yield
-        except (AssertionError, engine.VerbFailed) as error:
-            where = f"{strike.how} {strike.when} {point.wire} point {point.number} ({point.label})"
-            self.failures.append(f"turn {self.turn}, {where}: {error}")
 
 
 Settle = Callable[[Trial, Vm, Action], None]

@@ -8,14 +8,14 @@ gets its tests.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import fault_scenes
 import fault_world
 import pytest
 from fault_points import Trial, reconciled, undisturbed
 from fault_world import FaultWorld
-from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
+from wire_talks import AFTER, API, BEFORE, CUT, NONSENSE, SQL, TRANSIENT
 from wires import Point
 
 from ovirt_demo.database import Database
@@ -51,14 +51,8 @@ def trial(
     set_up = fault_scenes.SCENES[name]
     if name not in undisturbed_runs:
         undisturbed_runs[name] = undisturbed(world, set_up)
-    return Trial(world, name, set_up, *undisturbed_runs[name])
-
-
-def verdict(trial: Trial) -> None:
-    """Fail with all that went wrong."""
-    assert not trial.failures, f"{len(trial.failures)} of {trial.strikes}:\n" + "\n".join(
-        trial.failures
-    )
+    points, state = undisturbed_runs[name]
+    return Trial(world, name, points, set_up, state)
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -70,7 +64,7 @@ def test_a_killed_verb_is_finished_by_its_repetition(trial: Trial, record_proper
     record_property("fault_points", len(trial.points))
     record_property("kills", trial.strikes)
     assert bool(trial.points) == (trial.name not in verb_samples.IDLE)
-    verdict(trial)
+    trial.verdict()
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -82,18 +76,7 @@ def test_what_a_killed_verb_leaves_is_named_and_removed(
     for point, when in itertools.product(trial.points, WHENS):
         trial.kill(point, when, reconciled)
     record_property("kills", trial.strikes)
-    verdict(trial)
-
-
-def disturb(
-    trial: Trial, wire: str, faults: Sequence[tuple[str, str]], record_property: Record
-) -> None:
-    """Try each of these at each point of a wire."""
-    points = [point for point in trial.points if point.wire == wire]
-    for point, (when, how) in itertools.product(points, faults):
-        trial.disturb(point, when, how)
-    record_property("other_faults", trial.strikes)
-    verdict(trial)
+    trial.verdict()
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -102,7 +85,9 @@ def test_a_verb_that_loses_postgresql_tells_it_and_can_be_repeated(
 ) -> None:
     """T73, T71: PostgreSQL restarts at any point: ended in time, one sentence or success, the same
     state in the end."""
-    disturb(trial, SQL, [(when, CUT) for when in WHENS], record_property)
+    trial.disturb_each(SQL, [(when, CUT) for when in WHENS])
+    record_property("other_faults", trial.strikes)
+    trial.verdict()
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -111,12 +96,9 @@ def test_a_request_that_is_lost_or_answered_wrong_has_its_effect_once(
 ) -> None:
     """T87, T73: at any request a reset, a "not now", a proxy's page: ended in time, the effect is
     there once."""
-    disturb(
-        trial,
-        API,
-        [(BEFORE, CUT), (AFTER, CUT), (BEFORE, TRANSIENT), (AFTER, NONSENSE)],
-        record_property,
-    )
+    trial.disturb_each(API, [(BEFORE, CUT), (AFTER, CUT), (BEFORE, TRANSIENT), (AFTER, NONSENSE)])
+    record_property("other_faults", trial.strikes)
+    trial.verdict()
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -125,7 +107,6 @@ def test_a_request_whose_answer_never_comes_ends_in_time(
 ) -> None:
     """T73, T87: each query takes effect and stays without an answer: ended in time, a repetition
     ends in one effect."""
-    for point in trial.holdable():
-        trial.disturb(point, AFTER, HOLD)
+    trial.hold_each()
     record_property("other_faults", trial.strikes)
-    verdict(trial)
+    trial.verdict()

@@ -7,14 +7,14 @@ The points are discovered from an undisturbed run, as in test_fault_points.py.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import fault_world
 import group_points
 import pytest
 from fault_world import FaultWorld
 from group_points import Trial
-from wire_talks import AFTER, API, BEFORE, CUT, HOLD, NONSENSE, SQL, TRANSIENT
+from wire_talks import AFTER, API, BEFORE, CUT, NONSENSE, SQL, TRANSIENT
 from wires import Point
 
 from ovirt_demo.database import Database
@@ -55,11 +55,11 @@ def trial(
 ) -> Trial:
     """Give one verb of a snapshot of three disks, after an undisturbed run."""
     first, turn = request.param
-    made = Trial(world, ORDERS[first], turn)
+    known = known_points.get(request.param, [])
+    made = Trial(world, f"{first} first, verb {turn + 1}", known, ORDERS[first], turn)
     if request.param not in known_points:
         made.undisturbed()
         known_points[request.param] = made.points
-    made.points = known_points[request.param]
     return made
 
 
@@ -68,25 +68,7 @@ def kill(trial: Trial, settle: group_points.Settle, record_property: Record) -> 
     for point, when in itertools.product(trial.points, WHENS):
         trial.kill(point, when, settle)
     record_property("kills", trial.strikes)
-    verdict(trial)
-
-
-def disturb(
-    trial: Trial, wire: str, faults: Sequence[tuple[str, str]], record_property: Record
-) -> None:
-    """Try each of these at each point of a wire."""
-    points = [point for point in trial.points if point.wire == wire]
-    for point, (when, how) in itertools.product(points, faults):
-        trial.disturb(point, when, how)
-    record_property("other_faults", trial.strikes)
-    verdict(trial)
-
-
-def verdict(trial: Trial) -> None:
-    """Fail with all that went wrong."""
-    assert not trial.failures, f"{len(trial.failures)} of {trial.strikes}:\n" + "\n".join(
-        trial.failures
-    )
+    trial.verdict()
 
 
 def test_the_snapshot_after_a_killed_one_is_whole(trial: Trial, record_property: Record) -> None:
@@ -115,19 +97,18 @@ def test_a_snapshot_that_loses_postgresql_succeeds_or_fails_as_a_whole(
 ) -> None:
     """T78, T73: PostgreSQL restarts at any point of any verb: ended in time, and the next snapshot
     is whole."""
-    disturb(trial, SQL, [(when, CUT) for when in WHENS], record_property)
+    trial.disturb_each(SQL, [(when, CUT) for when in WHENS])
+    record_property("other_faults", trial.strikes)
+    trial.verdict()
 
 
 def test_a_snapshot_whose_requests_are_lost_succeeds_or_fails_as_a_whole(
     trial: Trial, record_property: Record
 ) -> None:
     """T78, T87: at any request a reset, a "not now", a proxy's page; also the group itself."""
-    disturb(
-        trial,
-        API,
-        [(BEFORE, CUT), (AFTER, CUT), (BEFORE, TRANSIENT), (AFTER, NONSENSE)],
-        record_property,
-    )
+    trial.disturb_each(API, [(BEFORE, CUT), (AFTER, CUT), (BEFORE, TRANSIENT), (AFTER, NONSENSE)])
+    record_property("other_faults", trial.strikes)
+    trial.verdict()
 
 
 def test_a_snapshot_whose_answers_never_come_ends_in_time(
@@ -135,11 +116,9 @@ def test_a_snapshot_whose_answers_never_come_ends_in_time(
 ) -> None:
     """T78, T73: each kind of request takes effect and stays without an answer, also the group
     itself."""
-    for label in {point.label for point in trial.points if point.wire == API}:
-        point = next(each for each in trial.points if (each.wire, each.label) == (API, label))
-        trial.disturb(point, AFTER, HOLD)
+    trial.hold_each()
     record_property("other_faults", trial.strikes)
-    verdict(trial)
+    trial.verdict()
 
 
 @pytest.mark.parametrize(
