@@ -184,7 +184,7 @@ def test_the_commands_tell_and_mend_it(site: AdminSite) -> None:
     assert [each["disk"] for each in group["members"] if not each["claimed"]] == disks_of[2:]
     title = told(site.run("snapshots", "--vm", VM), 0)[3]
     assert title.startswith(f"VM {VM}, ")
-    assert title.endswith("3 disks at one moment")
+    assert title.endswith("3 disks at one moment, 2 given to oVirt")
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
     later_sql = "UPDATE storpool_ovirt.moment SET made_at = made_at - interval '1 hour'"
     shared_stage.sql(site.stage.database, f"{later_sql} RETURNING 1")
@@ -195,7 +195,7 @@ def test_the_commands_tell_and_mend_it(site: AdminSite) -> None:
     ]
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
     [group] = listed(site)["groups"]
-    assert (group["consistency"], group["lacking"]) == ("incomplete", disks_of[2:])
+    assert (group["consistency"], group["lacking"]) == ("left", disks_of[2:])
 
 
 def listed(site: AdminSite) -> dict[str, Any]:
