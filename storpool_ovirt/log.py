@@ -55,13 +55,12 @@ class Log:
         """
         told = (f"{key}={_value(self.masked(str(fact)))}" for key, fact in facts.items())
         text = " ".join([sentences.visible(self.masked(self.correlation_id)), event, *told])
-        self._write(text)
+        self._write(text, self._whole(text))
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, whole: bytes) -> None:
         if self._file is None:
             _to_syslog(self._program, text)
             return
-        whole = self._whole(text)
         try:
             if os.write(self._file, whole) == len(whole):
                 return

@@ -24,12 +24,12 @@ class Log(log.Log):
         """Write the lines from here on to the terminal too, where there is one."""
         self._is_shown = True
 
-    def _write(self, text: str) -> None:
-        super()._write(text)
+    def _write(self, text: str, whole: bytes) -> None:
+        super()._write(text, whole)
         if self._terminal is None or not self._is_shown:
             return
         try:
             if select.select([], [self._terminal], [], 0)[1]:
-                os.write(self._terminal, self._whole(text))
+                os.write(self._terminal, whole)
         except OSError:
             pass

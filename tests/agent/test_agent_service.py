@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -216,6 +217,15 @@ def by_hand(root: Path) -> tuple[subprocess.Popen[bytes], int]:
     return process, ours
 
 
+def all_of(terminal: int) -> str:
+    """Return what a program that has ended wrote: it comes in parts, and an error is the end."""
+    parts = []
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 1 << 16):
+            parts.append(part)
+    return b"".join(parts).decode().replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_started_by_hand_it_writes_to_the_terminal_too(host: Stage, is_stopped: bool) -> None:
     """The same lines as to the log, also of a key that nobody reads; a terminal that is stopped
@@ -233,8 +243,7 @@ def test_started_by_hand_it_writes_to_the_terminal_too(host: Stage, is_stopped: 
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_SECONDS) == 0
         if not is_stopped:
-            seen = os.read(terminal, 1 << 16).decode().replace("\r\n", "\n")
-            assert seen.splitlines() == host.lines()
+            assert all_of(terminal).splitlines() == host.lines()
     finally:
         process.kill()
         process.wait()
