@@ -82,15 +82,15 @@ def parsed(uuid: str, run: int, name: str, document: str) -> Domain:
     """Return a VM as libvirt's XML of it tells; raise InputError where that cannot be read."""
     root = domain_xml.parsed(document.encode())
     disks = []
-    for element in root.findall("devices/disk"):
+    for element in root.all("devices/disk"):
         if element.get("device", "disk") in NO_DISKS:
             continue
-        target = element.find("target")
+        target = element.first("target")
         if target is None:
             raise errors.InputError("a disk", "has no target", "libvirt's has one")
-        writable = element.find("readonly") is None
-        disks.append(Disk(target.get("dev", ""), domain_xml.path_of(element), writable))
-    channels = (each.find("target") for each in root.findall("devices/channel"))
+        writable = element.first("readonly") is None
+        disks.append(Disk(target.get("dev"), domain_xml.path_of(element), writable))
+    channels = (each.first("target") for each in root.all("devices/channel"))
     states = [
         each.get("state")
         for each in channels

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Callable
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, devices, identity, several
+from storpool_ovirt.cluster import api, devices, held, identity, several
 from storpool_ovirt.cluster.devices import HostSide, Target
 from storpool_ovirt.deadline import polls
 
@@ -126,9 +126,9 @@ def release(
     left = found
     for last in (False, False, True):
         items = [
-            detach_item(target, [each.client_id for each in held])
-            for target, held in left.items()
-            if held
+            detach_item(target, [each.client_id for each in attached])
+            for target, attached in left.items()
+            if attached
         ]
         if not items:
             break
@@ -147,24 +147,21 @@ def release(
             left = _held(client, targets)
         else:
             break
-    return [attachment for held in found.values() for attachment in held]
+    return [attachment for attached in found.values() for attachment in attached]
 
 
 def _held(client: api.Client, targets: Sequence[Target]) -> dict[Target, list[api.Attachment]]:
-    listed = client.attachments()
-    return {
-        target: [each for each in listed if each.may_be_of(target.global_id, target.name)]
-        for target in targets
-    }
+    found = held.Held(targets, client.attachments())
+    return {target: found.of(target) for target in targets}
 
 
 def _drifted(
-    held: Mapping[Target, Sequence[api.Attachment]],
+    found: Mapping[Target, Sequence[api.Attachment]],
 ) -> list[tuple[Target, api.Attachment]]:
     """Return what is attached under the name of one of these, and under another id."""
     return [
         (target, each)
-        for target, attached in held.items()
+        for target, attached in found.items()
         for each in attached
         if not each.is_of(target.global_id, target.name)
     ]
@@ -194,11 +191,7 @@ def detach_closed(client: api.Client, target: Target) -> tuple[list[int], list[i
 
 def clients_of(client: api.Client, target: Target) -> list[int]:
     """Return the clients that have this attached, open or closed."""
-    return [
-        each.client_id
-        for each in client.attachments()
-        if each.may_be_of(target.global_id, target.name)
-    ]
+    return [each.client_id for each in held.of([target], client.attachments())]
 
 
 def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[int]:
@@ -211,10 +204,10 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     if not client.has_several:
         return _wait_within(client, generation, lambda: clients_of(client, target))
     pending: list[int] = []
-    for cluster_id, held in several.clients_by_cluster(clients_of(client, target)).items():
+    for cluster_id, there in several.clients_by_cluster(clients_of(client, target)).items():
         # The generation of an answer may be another cluster's: each is asked for its own of now.
-        down = _wait_within(client.of_hosts(cluster_id), 0, partial(map, int, held))
-        pending += [each for each in held if int(each) in down]
+        down = _wait_within(client.of_hosts(cluster_id), 0, partial(map, int, there))
+        pending += [each for each in there if int(each) in down]
     return pending
 
 
@@ -311,10 +304,8 @@ def _silent_detach(client: api.Client, host: HostSide, target: Target) -> None:
 
 
 def _here(client: api.Client, host: HostSide, target: Target) -> api.Attachment | None:
-    for each in client.attachments():
-        if each.client_id == host.client_id and each.may_be_of(target.global_id, target.name):
-            return each
-    return None
+    found = held.of([target], client.attachments())
+    return next((each for each in found if each.client_id == host.client_id), None)
 
 
 def _named(openers: Sequence[str], host_names: Mapping[int, str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from storpool_ovirt.doctor import asking, checks, host_steps, host_storpool
 from storpool_ovirt.doctor import host_facts as host
 from storpool_ovirt.doctor.asking import As
 from storpool_ovirt.doctor.checks import Action, Check, Result, Site
-from storpool_ovirt.host import openers, vdsm_rows
+from storpool_ovirt.host import openers, run_links, vdsm_rows
 
 BLOCKED = "Vdsm refuses to attach this volume again (errors 927 and 929), and its VM does not start"
 LEFT = "it stays attached for ever, a delete of the disk waits for it, and hosts are kept from it"
@@ -55,7 +55,7 @@ class Disk:
 
 def _disks(site: Site) -> list[Disk]:
     rows = [row for row in host.rows(site) if row.ours]
-    live = vdsm_rows.live(site.root) if rows else set()
+    live = run_links.live(site.root) if rows else set()
     return [Disk(row, row.vol_id in live, _is_here(site, row.global_id)) for row in rows]
 
 
@@ -130,7 +130,7 @@ def rowless(site: Site) -> Iterator[Result]:
     mine = [each for each in listed if each.client_id == own and _is_here(site, each.global_id)]
     ours = [each for each in mine if names.uuid_of(each.name) is not None]
     rows = host.rows(site) if ours else []
-    linked = vdsm_rows.linked(site.root)
+    linked = run_links.linked(site.root)
     view = openers.look(site.root) if ours else None
     found = []
     for each in ours:

@@ -134,7 +134,7 @@ def _whole_vms(site: Site) -> list[str]:
 
 def _is_whole(site: Site, document: bytes) -> bool:
     root = domain_xml.parsed(document)
-    disks = [each for each in root.iter("disk") if each.get("device") not in hypervisor.NO_DISKS]
+    disks = [each for each in root.below("disk") if each.get("device") not in hypervisor.NO_DISKS]
     paths = [domain_xml.path_of(each) for each in disks]
     return bool(paths) and all(each and device_paths.global_ids(each, site.root) for each in paths)
 

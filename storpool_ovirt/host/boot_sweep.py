@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from storpool_ovirt import errors, names, presence, rights
 from storpool_ovirt.cluster import api, attachments, devices, identity
-from storpool_ovirt.host import vdsm_rows
+from storpool_ovirt.host import run_links, vdsm_rows
 
 MARKER = f"{devices.LOCK_FOLDER}/boot-hook.done"
 
@@ -136,7 +136,7 @@ class Sweep:
     def _known(self) -> Callable[[Sequence[str]], bool]:
         """Return a function that says whether a row or a run link has one of an object's words."""
         rows = vdsm_rows.read(self.host.root, self.host.limits.busy_seconds)
-        linked = vdsm_rows.linked(self.host.root)
+        linked = run_links.linked(self.host.root)
 
         def known(words: Sequence[str]) -> bool:
             is_linked = not linked.isdisjoint(words)
@@ -174,7 +174,7 @@ def is_stale(root: str, row: vdsm_rows.Row, later: bool) -> bool:
 
     `later`: as long as there is a device, a VM may use it.
     """
-    if not row.ours or vdsm_rows.is_live(root, row.vol_id):
+    if not row.ours or run_links.is_live(root, row.vol_id):
         return False
     if not later:
         return True

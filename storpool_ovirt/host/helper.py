@@ -167,10 +167,10 @@ def _connector_info(arguments: Sequence[str], log: Log) -> str:
 
 def _clear_way(host: attachments.HostSide, target: attachments.Target, volume: str) -> None:
     """Remove the volume's own run links that lead nowhere: Vdsm would fail over them."""
-    from storpool_ovirt.host import vdsm_rows
+    from storpool_ovirt.host import run_links
 
     try:
-        removed = vdsm_rows.remove_dangling(host.root, volume, target.global_id)
+        removed = run_links.remove_dangling(host.root, volume, target.global_id)
     except errors.Unseen as error:
         # What is wrong with its links Vdsm will say.
         host.log.line("dangling_links_not_seen", target=target, reason=error)
@@ -187,11 +187,11 @@ def _sweep(host: attachments.HostSide, attached: str) -> None:
     at this moment.
     """
     from storpool_ovirt.cluster import attachments, devices
-    from storpool_ovirt.host import vdsm_rows
+    from storpool_ovirt.host import run_links
 
     limit = host.deadline.within(host.limits.sweep_seconds)
     try:
-        lost = vdsm_rows.dangling(host.root)
+        lost = run_links.dangling(host.root)
     except errors.Error as error:
         host.log.line("dangling_links_not_seen", reason=error)
         return
@@ -201,7 +201,7 @@ def _sweep(host: attachments.HostSide, attached: str) -> None:
         try:
             # Under its lock no device comes: what dangles then is used by nobody.
             with devices.locked(host, attachments.Target(global_id, None), 0.0):
-                removed = vdsm_rows.remove_dangling(host.root, volume, global_id)
+                removed = run_links.remove_dangling(host.root, volume, global_id)
         except errors.Error as error:
             host.log.line("dangling_link_stays", volume=volume, global_id=global_id, reason=error)
         else:

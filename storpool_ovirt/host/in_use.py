@@ -19,7 +19,7 @@ import sys
 from collections.abc import Sequence
 
 from storpool_ovirt import config, errors, names, presence, program, sentences
-from storpool_ovirt.host import vdsm_rows
+from storpool_ovirt.host import run_links, vdsm_rows
 
 PROGRAM = "storpool-host-in-use"
 ALL_THE_SAME = "to erase it all the same: rpm -e --nopreun storpool-ovirt-host"
@@ -55,7 +55,7 @@ def attached(root: str) -> list[str]:
     """
     rows = [row for row in vdsm_rows.read(root) if row.ours]
     known = {row.global_id for row in rows}
-    others = sorted(each for each in vdsm_rows.linked(root) if each not in known)
+    others = sorted(each for each in run_links.linked(root) if each not in known)
     return [
         *(row.vol_id for row in rows if _has_device(root, row)),
         *map(names.device_path, others),
@@ -75,7 +75,7 @@ def refusal(found: Sequence[str]) -> errors.Conflict:
 def _has_device(root: str, row: vdsm_rows.Row) -> bool:
     if row.global_id is not None and presence.there(root + names.device_path(row.global_id)):
         return True
-    return vdsm_rows.is_live(root, row.vol_id)
+    return run_links.is_live(root, row.vol_id)
 
 
 def _reason(arguments: Sequence[str], root: str) -> str:

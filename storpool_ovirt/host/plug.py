@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, devices, force, vm_tags
+from storpool_ovirt.cluster import api, attachments, devices, force, held, vm_tags
 from storpool_ovirt.host import takeover, vm_disks
 
 # So many requests that succeed: a client that has it again after each of them attaches it as often
@@ -36,7 +36,8 @@ def take(
     all_found = vm_disks.candidates(client, disks, openstack_prefix)
     if all_found:
         takeover.check_up(client, host.client_id)
-    before = client.attachments() if all_found else []
+    targets = [found.target for found in all_found]
+    before = held.Held(targets, client.attachments() if targets else ())
     single: list[vm_disks.Candidate] = []
     shared: list[vm_disks.Candidate] = []
     for found in all_found:
@@ -62,7 +63,7 @@ def _take(
     client: api.Client,
     host: attachments.HostSide,
     found: vm_disks.Candidate,
-    before: Sequence[api.Attachment],
+    before: held.Held,
 ) -> None:
     losers, generation = _let_go(client, host, found, before)
     takeover.check_alone(client, host, [found.target])
@@ -74,7 +75,7 @@ def _let_go(
     client: api.Client,
     host: attachments.HostSide,
     found: vm_disks.Candidate,
-    held: Sequence[api.Attachment],
+    now: held.Held,
 ) -> tuple[set[int], int]:
     """Have all others let go of it; return who had it, and the cluster's generation then, 0 where
     that was not in the answer.
@@ -85,12 +86,12 @@ def _let_go(
     losers: set[int] = set()
     generation = answered = 0
     for attempt in itertools.count():
-        others = _others(held, found.target, host.client_id)
+        others = _others(now, found.target, host.client_id)
         if not others or answered == REQUESTS:
             break
         if attempt:
             # Who has started the VM meanwhile has taken it from us, and keeps it.
-            takeover.check_attached(host.client_id, found.target, held)
+            takeover.check_attached(host.client_id, found.target, now)
             client.pause(attempt)
         losers.update(others)
         try:
@@ -102,7 +103,7 @@ def _let_go(
             if patience.remaining() <= 0:
                 raise
             client.be_current()  # what is looked at must not be from before that request
-        held = client.attachments()
+        now = held.Held([found.target], client.attachments())
     return losers, generation
 
 
@@ -153,7 +154,5 @@ def _open_elsewhere(found: vm_disks.Candidate, openers: Sequence[str]) -> errors
     )
 
 
-def _others(
-    held: Sequence[api.Attachment], target: attachments.Target, client_id: int
-) -> list[int]:
-    return sorted({each.client_id for each in takeover.held_of([target], held)} - {client_id})
+def _others(now: held.Held, target: attachments.Target, client_id: int) -> list[int]:
+    return sorted({each.client_id for each in now.of(target)} - {client_id})

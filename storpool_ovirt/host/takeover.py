@@ -17,6 +17,7 @@ from storpool_ovirt.cluster import (
     attachments,
     devices,
     force,
+    held,
     several,
     sharing,
     vm_tags,
@@ -57,7 +58,7 @@ def take(
     single = [found for found in all_found if not found.is_wanted_shared]
     if single:
         check_up(client, host.client_id)
-    before = client.attachments() if single else []
+    before = _held_before(client, single)
     for found in single:
         if not found.proved:
             check_nobody_else(host.client_id, found.target, before)
@@ -98,12 +99,17 @@ def _changed_here(
     ]
     if not different:
         return []
-    listed = client.attachments()
+    attached = _held_before(client, different)
     return [
         found
         for found in different
-        if any(each.client_id == host.client_id for each in held_of([found.target], listed))
+        if any(each.client_id == host.client_id for each in attached.of(found.target))
     ]
+
+
+def _held_before(client: api.Client, found: Sequence[vm_disks.Candidate]) -> held.Held:
+    targets = [each.target for each in found]
+    return held.Held(targets, client.attachments() if targets else ())
 
 
 def result(targets: Sequence[attachments.Target], disks: vm_disks.Pairs) -> StartResult:
@@ -125,11 +131,9 @@ def check_up(client: api.Client, client_id: int) -> None:
         raise errors.ClientDown(client_id)
 
 
-def check_nobody_else(
-    client_id: int, target: attachments.Target, before: Sequence[api.Attachment]
-) -> None:
+def check_nobody_else(client_id: int, target: attachments.Target, before: held.Held) -> None:
     """Raise Foreign when others have what may be anybody's."""
-    others = sorted({each.client_id for each in held_of([target], before)} - {client_id})
+    others = sorted({each.client_id for each in before.of(target)} - {client_id})
     if others:
         raise errors.Foreign(
             str(target),
@@ -139,9 +143,7 @@ def check_nobody_else(
         )
 
 
-def check_here(
-    host: attachments.HostSide, target: attachments.Target, before: Sequence[api.Attachment]
-) -> None:
+def check_here(host: attachments.HostSide, target: attachments.Target, before: held.Held) -> None:
     """See that this host can use a volume before it is taken from anybody.
 
     It was attached here just now: where it is not any more, somebody took it, and may run the VM.
@@ -150,13 +152,10 @@ def check_here(
     devices.wait_for_device(host, target.global_id)
 
 
-def check_attached(
-    client_id: int, target: attachments.Target, listed: Sequence[api.Attachment]
-) -> None:
+def check_attached(client_id: int, target: attachments.Target, now: held.Held) -> None:
     """Raise Conflict when a client does not have a volume any more; it must be certain that it has
     it."""
-    mine = (each for each in listed if each.client_id == client_id)
-    if not any(each.is_of(target.global_id, target.name) for each in mine):
+    if not any(each.client_id == client_id for each in now.certain(target)):
         raise errors.Conflict(
             str(target),
             f"is not attached to client {client_id} any more",
@@ -168,9 +167,9 @@ def _take(
     client: api.Client,
     host: attachments.HostSide,
     targets: Sequence[attachments.Target],
-    before: Sequence[api.Attachment],
+    before: held.Held,
 ) -> None:
-    lost = [each for each in held_of(targets, before) if each.client_id != host.client_id]
+    lost = [each for each in held.of(targets, before.all) if each.client_id != host.client_id]
     limit = host.deadline.within(host.limits.loser_seconds)  # StorPool may wait for them itself
     generation = _request(client, host, targets, lost)
     for each in lost:
@@ -192,11 +191,11 @@ def _take(
 def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -> None:
     """Take what other clusters' clients still have: whether `detach: all` is meant for them too is
     not documented."""
-    left = client.attachments()
+    left = held.Held(targets, client.attachments())
     items = [
         force.torn_off(target, [each.client_id])
         for target in targets
-        for each in held_of([target], left)
+        for each in left.of(target)
         if isinstance(each.client_id, api.RemoteClient)
     ]
     if items:
@@ -232,13 +231,13 @@ def _request(
             if not lost:
                 raise
             client.be_current()
-            if not _is_alone(held_of(targets, client.attachments()), targets, host.client_id):
+            if not _is_alone(_held_now(client, targets), targets, host.client_id):
                 raise
             return 0
-        now = held_of(targets, client.attachments())
+        now = _held_now(client, targets)
         if _is_alone(now, targets, host.client_id):
             return 0
-        _check_no_newcomer(now, lost, host.client_id)
+        _check_no_newcomer(now.all, lost, host.client_id)
         for target in targets:
             # Whether our request took effect or not, it is still here, but for somebody who came
             # after us.
@@ -271,12 +270,12 @@ def check_alone(
     """Raise Conflict unless this host alone has these: the list is the truth, whatever was
     answered."""
     for _ in _looks(host, host.limits.list_seconds):
-        held = held_of(targets, client.attachments())
-        if _is_alone(held, targets, host.client_id):
+        now = _held_now(client, targets)
+        if _is_alone(now, targets, host.client_id):
             return
     for target in targets:
-        has = held_of([target], held)
-        if not _is_alone(has, [target], host.client_id):
+        has = now.of(target)
+        if not _is_alones(has, host.client_id):
             told = (
                 ", ".join(f"client {each.client_id} ({each.access_mode})" for each in has)
                 or "nobody"
@@ -336,23 +335,16 @@ def _polls(host: attachments.HostSide, limit: Deadline) -> Iterator[float]:
     return polls(limit, host.sleep, longest_seconds=LONGEST_PAUSE_SECONDS)
 
 
-def held_of(
-    targets: Sequence[attachments.Target], listed: Sequence[api.Attachment]
-) -> list[api.Attachment]:
-    """Return the attachments of these among what is listed, and those that may be."""
-    return [
-        each
-        for each in listed
-        if any(each.may_be_of(target.global_id, target.name) for target in targets)
-    ]
+def _held_now(client: api.Client, targets: Sequence[attachments.Target]) -> held.Held:
+    return held.Held(targets, client.attachments())
 
 
-def _is_alone(
-    held: Sequence[api.Attachment], targets: Sequence[attachments.Target], client_id: int
-) -> bool:
+def _is_alone(now: held.Held, targets: Sequence[attachments.Target], client_id: int) -> bool:
     """Return whether each of these has exactly one attachment, of this client, read-write."""
-    return len(held) == len(targets) and all(
-        [(each.client_id, each.access_mode) for each in held_of([target], held)]
-        == [(client_id, "rw")]
-        for target in targets
+    return len(now.all) == len(targets) and all(
+        _is_alones(now.of(target), client_id) for target in targets
     )
+
+
+def _is_alones(has: Sequence[api.Attachment], client_id: int) -> bool:
+    return [(each.client_id, each.access_mode) for each in has] == [(client_id, "rw")]

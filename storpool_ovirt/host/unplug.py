@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from storpool_ovirt.cluster import api, attachments, vm_tags
-from storpool_ovirt.host import takeover, vm_disks
+from storpool_ovirt.cluster import api, attachments, held, vm_tags
+from storpool_ovirt.host import vm_disks
 
 
 def untag(
@@ -26,10 +26,11 @@ def untag(
         for each in vm_disks.candidates(client, disks, openstack_prefix)
         if each.proved and each.there.tags.get(tag.key) == tag.vm
     ]
-    listed = client.attachments() if found else []
+    targets = [each.target for each in found]
+    now = held.Held(targets, client.attachments() if targets else ())
     left = [
         each.there
         for each in found
-        if {one.client_id for one in takeover.held_of([each.target], listed)} <= {host.client_id}
+        if {one.client_id for one in now.of(each.target)} <= {host.client_id}
     ]
     vm_tags.silent_follow(client, host, tag, not_its=left)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, identity, volumes
+from storpool_ovirt.cluster import api, attachments, held, identity, volumes
 from storpool_ovirt.host import device_paths, domain_xml
 
 # Each disk with the global id of the object that it leads to; one whose device has several ids is
@@ -93,9 +93,9 @@ def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
     that has not stopped at the errors would write what it remembers to the disk that it opens anew.
     """
     mine = [each for each in client.attachments() if each.client_id == client_id]
-    held = {disk.path for global_id, disk in disks if _is_held(client, mine, global_id)}
+    kept = _kept(client, mine, disks)
     for global_id, disk in disks:
-        if disk.path not in held and not _lives_on(client, client_id, global_id, disk):
+        if disk.path not in kept and not _lives_on(client, client_id, global_id, disk):
             raise errors.Conflict(
                 f"the disk {disk.path} ({names.address(global_id)})",
                 f"was taken from client {client_id}, on which its VM runs",
@@ -103,10 +103,15 @@ def check_held(client: api.Client, client_id: int, disks: Pairs) -> None:
             )
 
 
-def _is_held(client: api.Client, mine: Sequence[api.Attachment], global_id: str) -> bool:
-    # Older releases list names only.
-    name = None if all(each.global_id for each in mine) else _read(client, global_id).name
-    return any(each.is_of(global_id, name) for each in mine)
+def _kept(client: api.Client, mine: Sequence[api.Attachment], disks: Pairs) -> set[str]:
+    """Return the paths of the disks that are certain to be among these attachments."""
+    targets = {global_id: attachments.Target(global_id, None) for global_id, _ in disks}
+    if not all(each.global_id for each in mine):
+        # Older releases list names only.
+        for global_id, there in _all_read(client, list(targets)).items():
+            targets[global_id] = attachments.Target(global_id, there.name)
+    found = held.Held(list(targets.values()), mine)
+    return {disk.path for global_id, disk in disks if found.certain(targets[global_id])}
 
 
 def _lives_on(client: api.Client, client_id: int, global_id: str, disk: domain_xml.Disk) -> bool:

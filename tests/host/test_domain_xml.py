@@ -3,6 +3,8 @@ shareable."""
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,3 +161,94 @@ def test_a_document_that_is_nested_without_end_is_refused_at_once() -> None:
     """Elements within elements cost time that grows with their depth."""
     with pytest.raises(errors.InputError, match="is nested deeper"):
         domain_xml.disks(b"<disk>" + b"<a>" * 1_000_000, domain_xml.DISK)
+
+
+def test_a_disk_far_below_is_none() -> None:
+    """What has the name of a disk within something else is not the VM's, at whatever depth."""
+    deep = "<a>" * 100 + "<disk><source dev='/dev/b'/></disk>" + "</a>" * 100
+    inside = f"<disk><serial>1<a>2</a>3</serial><source dev='/dev/a'>{deep}</source></disk>"
+    assert domain_xml.disks(domain(deep, inside), DOMAIN) == [Disk("/dev/a", serial="1")]
+
+
+# What ElementTree, the usual reader, makes of the same document
+
+PIECES = st.sampled_from(
+    [
+        "<domain>",
+        "</domain>",
+        "<devices>",
+        "</devices>",
+        "<disk>",
+        "<disk device='cdrom'>",
+        "</disk>",
+        "<source dev='/dev/a'/>",
+        "<source file='' dev='/dev/&#98;'>",
+        "<source file='/f'/>",
+        "</source>",
+        "<serial>",
+        "</serial>",
+        "<shareable/>",
+        "<x:disk xmlns:x='u'>",
+        "<disk xmlns='u'/>",
+        "</x:disk>",
+        "text",
+        "<![CDATA[ & ]]>",
+        "&amp;",
+        "&none;",
+        "<!-- -->",
+        "<?pi?>",
+        "<",
+        "]]>",
+        "\x00",
+        "\u00e9",
+    ]
+)
+
+
+def usual(document: bytes, expected: str) -> list[Disk] | str:
+    """Return the disks that are in a document by ElementTree, or why it is none."""
+    try:
+        root = ElementTree.fromstring(document)  # noqa: S314
+    except ElementTree.ParseError as error:
+        return f"cannot be read ({error})"
+    if root.tag != expected:
+        return f"is no <{expected}>"
+    found = []
+    for each in [root] if expected == DISK else root.findall("devices/disk"):
+        source = each.find("source")
+        path = None if source is None else source.get("dev") or source.get("file")
+        if path and each.get("device") != "cdrom":
+            shareable = each.find("shareable") is not None
+            found.append(Disk(path, each.findtext("serial"), shareable))
+    return found
+
+
+def read(document: bytes, expected: str) -> list[Disk] | str:
+    """Return the disks that are in a document, or why it is none."""
+    try:
+        return domain_xml.disks(document, expected)
+    except errors.InputError as error:
+        return error.why
+
+
+@given(
+    st.lists(PIECES, max_size=12),
+    st.sampled_from(["", "<domain><devices>", "<domain><devices><disk>", "<disk>"]),
+    st.sampled_from([DISK, DOMAIN]),
+    st.booleans(),
+)
+def test_it_reads_as_usual(pieces: list[str], head: str, expected: str, ends: bool) -> None:
+    """The same disks, and the same words for what is no document, also where it is damaged."""
+    tails = {"": "", "<disk>": "</disk>", "<domain><devices>": "</devices></domain>"}
+    tail = tails.get(head, "</disk></devices></domain>") if ends else ""
+    document = (head + "".join(pieces) + tail).encode()
+    assert read(document, expected) == usual(document, expected)
+
+
+@given(
+    st.lists(st.sampled_from(["<source dev='/a'>", "</source>", "<b>", "</b>", "x"]), max_size=9)
+)
+def test_a_disk_reads_as_usual(pieces: list[str]) -> None:
+    """The first source of a disk counts, wherever its end is."""
+    document = f"<disk><serial>{''.join(pieces)}</serial><source dev='/z'/></disk>".encode()
+    assert read(document, DISK) == usual(document, DISK)

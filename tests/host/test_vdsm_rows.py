@@ -16,7 +16,7 @@ import pytest
 from ovirt_demo.vdsm import Host
 from rigs import boot_stage, faulty_files
 from storpool_ovirt import errors, names
-from storpool_ovirt.host import vdsm_rows
+from storpool_ovirt.host import run_links, vdsm_rows
 
 VOL = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
 OTHER = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a11"
@@ -255,13 +255,13 @@ def test_a_link_is_live_while_its_device_is_there(host: Host) -> None:
     """A link to the device, by its path on the host or on this machine, tells of this boot; a
     dangling one does not."""
     root = str(host.root)
-    assert not vdsm_rows.is_live(root, VOL)
+    assert not run_links.is_live(root, VOL)
     for target in (PATH, host.local(PATH)):
         made = link(host, target)
-        assert (vdsm_rows.is_live(root, VOL), vdsm_rows.linked(root)) == (False, set())
+        assert (run_links.is_live(root, VOL), run_links.linked(root)) == (False, set())
         node = device(host)
-        assert (vdsm_rows.is_live(root, VOL), vdsm_rows.linked(root)) == (True, {GID})
-        assert not vdsm_rows.is_live(root, OTHER)
+        assert (run_links.is_live(root, VOL), run_links.linked(root)) == (True, {GID})
+        assert not run_links.is_live(root, OTHER)
         node.unlink()
         made.unlink()
 
@@ -272,14 +272,14 @@ def test_only_a_dangling_link_of_this_volume_and_device_is_removed(host: Host) -
     root = str(host.root)
     node = device(host)
     link(host, PATH)
-    assert vdsm_rows.remove_dangling(root, VOL, GID) == []
+    assert run_links.remove_dangling(root, VOL, GID) == []
     node.unlink()
     link(host, PATH, f"{boot_stage.SD}_{OTHER}")
     link(host, "/dev/storpool-byid/dyo8.b.e", f"a_{VOL}")
     link(host, f"/dev/mapper/{GID}", f"b_{VOL}")
     host.local(f"{names.RUN_FOLDER}/c_{VOL}").write_text("a file")
     host.local(f"{names.RUN_FOLDER}/d_{VOL}").mkdir()
-    assert vdsm_rows.remove_dangling(root, VOL, GID) == [LINK]
+    assert run_links.remove_dangling(root, VOL, GID) == [LINK]
     left = {entry.name for entry in boot_stage.files(host, names.RUN_FOLDER)}
     assert left == {f"{boot_stage.SD}_{OTHER}", *(f"{letter}_{VOL}" for letter in "abcd")}
 
@@ -296,7 +296,7 @@ def test_a_folder_that_is_a_link_is_not_followed(host: Host, tmp_path: Path) -> 
     folder.symlink_to(elsewhere)
     root = str(host.root)
     with pytest.raises(errors.InputError, match="managedvolumes cannot be looked at"):
-        vdsm_rows.remove_dangling(root, VOL, GID)
+        run_links.remove_dangling(root, VOL, GID)
     boot_stage.put_row(host, VOL, OURS, PATH)
     with pytest.raises(errors.InputError, match="managedvolumes cannot be looked at"):
         vdsm_rows.forget(root, vdsm_rows.read(root)[0])
@@ -324,15 +324,15 @@ def test_what_cannot_be_looked_at_is_not_absent(
         asked = {
             vdsm_rows.DATABASE: [lambda: vdsm_rows.read(root)],
             names.RUN_FOLDER: [
-                lambda: vdsm_rows.is_live(root, VOL),
-                lambda: vdsm_rows.linked(root),
-                lambda: vdsm_rows.remove_dangling(root, VOL, GID),
+                lambda: run_links.is_live(root, VOL),
+                lambda: run_links.linked(root),
+                lambda: run_links.remove_dangling(root, VOL, GID),
                 lambda: vdsm_rows.forget(root, row),
             ],
             names.DEVICE_FOLDER: [
-                lambda: vdsm_rows.is_live(root, VOL),
-                lambda: vdsm_rows.linked(root),
-                lambda: vdsm_rows.remove_dangling(root, VOL, GID),
+                lambda: run_links.is_live(root, VOL),
+                lambda: run_links.linked(root),
+                lambda: run_links.remove_dangling(root, VOL, GID),
             ],
             vdsm_rows.RULES_FOLDER: [lambda: vdsm_rows.forget(root, row)],
         }[place]
