@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
+from storpool_ovirt.host import vm_points
 from storpool_ovirt.setup import locks, placing, services, vm_agent
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.links import Link
@@ -20,8 +21,6 @@ from storpool_ovirt.setup.things import File, Folder, Shipped
 from storpool_ovirt.setup.trusted import Trusted
 
 HOOKS = f"{VDSM}/hooks"
-POINTS = ("before_vm_start", "before_disk_hotplug", "before_vm_migrate_source")
-UNPLUG_POINT = "after_disk_hotunplug"
 BOOT_POINT = "before_vdsm_start"
 SCRIPT = "50_storpool"
 LOGS = "/var/log/storpool-ovirt"
@@ -157,14 +156,10 @@ def _doors(site: Site) -> list[Step]:
 
 
 def _hooks(site: Site) -> list[Step]:
-    found = [
-        Hook(
-            site,
-            (f"hook-{point.replace('_', '-')}", f"one writer for each disk, at {point}"),
-            f"{HOOKS}/{point}/{SCRIPT}",
-            site.program("storpool-vm-hook"),
-        )
-        for point in POINTS
+    fencing = [
+        _hook(site, point, f"one writer for each disk, at {point}")
+        for point, each in vm_points.POINTS.items()
+        if each.refuses
     ]
     boot = Hook(
         site,
@@ -172,13 +167,21 @@ def _hooks(site: Site) -> list[Step]:
         f"{HOOKS}/{BOOT_POINT}/{SCRIPT}",
         site.program("storpool-boot-hook"),
     )
-    unplug = Hook(
+    untagging = [
+        _hook(site, point, "an unplugged disk is in no snapshot of its VM")
+        for point, each in vm_points.POINTS.items()
+        if not each.refuses
+    ]
+    return [*fencing, boot, *untagging]
+
+
+def _hook(site: Site, point: str, title: str) -> Step:
+    return Hook(
         site,
-        ("hook-after-disk-hotunplug", "an unplugged disk is in no snapshot of its VM"),
-        f"{HOOKS}/{UNPLUG_POINT}/{SCRIPT}",
+        (f"hook-{point.replace('_', '-')}", title),
+        f"{HOOKS}/{point}/{SCRIPT}",
         site.program("storpool-vm-hook"),
     )
-    return [*found, boot, unplug]
 
 
 class Node(Told):
