@@ -25,7 +25,7 @@ from storpool_ovirt.admin.findings import (
     Action,
     Finding,
 )
-from storpool_ovirt.engine import candidates, mapping, moments
+from storpool_ovirt.engine import candidates, mapping, moments, settlement
 
 
 def of_moments(view: survey.View) -> Iterator[Finding]:
@@ -155,7 +155,24 @@ def _doubt(view: survey.View, record: mapping.Record) -> str:
         return "a host has it attached"
     if candidates.wrong_tags(thing, node, view.location):
         return "its tags were changed"
-    return "" if died.is_alone(view, thing) else "something was made of it"
+    is_alone = died.is_alone(view, thing)
+    return _doubt_of_age(view, record) if is_alone else "something was made of it"
+
+
+def _doubt_of_age(view: survey.View, record: mapping.Record) -> str:
+    """Return why an old row proves nothing; "" for one that does.
+
+    An image of the server that was put back has the same marks as before. So of what is old
+    Engine's own database has to say that it has the volume, and not the snapshot, as for the VM's
+    next snapshot.
+    """
+    if (age_of(view, record) or 0.0) <= settlement.FRESH_SECONDS:
+        return ""
+    if view.images is None:
+        return "it is old, and Engine's own database, which would tell, cannot be read here"
+    if record.node.source not in view.images:
+        return "it is old, and Engine's own database does not have its disk"
+    return ""
 
 
 def _gone(record: mapping.Record, age_seconds: float | None) -> Finding:

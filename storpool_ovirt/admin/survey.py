@@ -40,8 +40,8 @@ class View:
     that a delete of a snapshot would free, by global id, where there are snapshots of others to be
     told of and StorPool tells it. Of rows without an object `moved` has the cluster in which it
     lives, by global id, and `unseen` says why that could not be looked for. `moments` are the
-    groups of snapshots by their number; `images` those of the snapshots that no verb gave to oVirt
-    which Engine's own database has all the same, None where that cannot be read.
+    groups of snapshots by their number; `images` those of the snapshots that no verb gave to oVirt,
+    and of their volumes, which Engine's own database has, None where that cannot be read.
     """
 
     location: str
@@ -263,7 +263,8 @@ def look(work: tree.Work, here: bool = True) -> View:
     busy = rows_seen.busy(before, after)
     records, drifted = _followed(records, things, work.mapping.location)
     claim, own = _claimed(work, here)
-    spare = [uuid for uuid, each in records.items() if rows_seen.is_reserved(each.node)]
+    spare = [each.node for each in records.values() if rows_seen.is_reserved(each.node)]
+    asked = {uuid for node in spare for uuid in (node.uuid, node.source) if uuid is not None}
     view = View(
         location=work.mapping.location,
         records=records,
@@ -281,7 +282,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         claim=claim,
         own=own,
         moments=after.moments,
-        images=engine_images.known(work, spare),
+        images=engine_images.known(work, asked),
     )
     view = _looked_further(work, view)
     has_spare = view.kept or view.beneath or spare

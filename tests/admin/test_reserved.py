@@ -17,7 +17,7 @@ from rigs.moment_rows import KEY, VM
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings, mend, reconcile, reserved_steps
-from storpool_ovirt.engine import moments
+from storpool_ovirt.engine import moments, settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_what_no_verb_asked_for_is_told(yard: Yard, spare: moment_rows.Moment) -
     )
     assert "without it at least " in found.cause
     assert found.uuid == spare.snapshots[OTHER]
-    assert found.age_seconds == pytest.approx(3600, abs=30)
+    assert found.age_seconds == pytest.approx(1800, abs=30)
 
 
 def test_where_the_vm_is_not_known_only_reconcile_deletes_it(
@@ -223,6 +223,47 @@ def test_what_engine_has_by_the_time_of_the_step_is_kept(
     with pytest.raises(errors.Conflict, match="Engine's own database has it"):
         yard.carry_out(todo)
     assert len(yard.see().things) == 4
+
+
+OLD_SECONDS = int(settlement.FRESH_SECONDS) + 1
+
+
+@pytest.mark.parametrize("told", ["nothing", "of another Engine"])
+@pytest.mark.parametrize("when", ["before the look", "after it"])
+def test_an_old_row_alone_deletes_nothing(
+    yard: Yard,
+    spare: moment_rows.Moment,
+    engine_has: Callable[..., object],
+    told: str,
+    when: str,
+) -> None:
+    """T78, T72: an image of the server that was put back has the same marks of its own as before;
+    a person says what oVirt lists where Engine's own database does not."""
+    if told == "of another Engine":
+        engine_has(DISK)
+    todo = reconcile.plan(yard.report())
+    moment_rows.aged(yard, spare, OLD_SECONDS)
+    if when == "after it":
+        with pytest.raises(errors.Conflict, match="it is old, and Engine's own database"):
+            yard.carry_out(todo)
+    else:
+        found = only(yard)
+        assert (found.severity, found.action) == (findings.WARNING, None)
+        assert "it is old, and Engine's own database" in found.cause
+        assert yard.reconcile() == []
+    assert len(yard.see().things) == 4
+    uuid = spare.snapshots[OTHER]
+    assert yard.remove(uuid) == f"deleted the snapshot {uuid}"
+
+
+def test_what_is_old_goes_on_the_word_of_engines_own_database(
+    yard: Yard, spare: moment_rows.Moment, engine_has: Callable[..., object]
+) -> None:
+    """T78, T72: it has the volume, and not the snapshot."""
+    engine_has(DISK, OTHER)
+    moment_rows.aged(yard, spare, OLD_SECONDS)
+    assert yard.reconcile() == ["deleted the snapshot"]
+    assert f"ovirt--{spare.snapshots[OTHER]}" not in yard.see().things
 
 
 # By name

@@ -3,7 +3,7 @@ them.
 
     moment = moment_rows.made(yard, [DISK, OTHER], claimed=[DISK])
     moment.snapshots[OTHER]                 # its id, which no verb gave to Engine
-    moment_rows.aged(yard, moment, 3600)    # it is an hour old now
+    moment_rows.aged(yard, moment, 3600)    # it is an hour old now, and not half an hour
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Moment:
 
 
 def made(
-    yard: Yard, disks: Sequence[str], claimed: Collection[str] = (), age: int = 3600
+    yard: Yard, disks: Sequence[str], claimed: Collection[str] = (), age: int = 1800
 ) -> Moment:
     """Make one snapshot of each disk at one moment; those of `claimed` were given to Engine."""
     mark = uuid.uuid4().hex[:16]
