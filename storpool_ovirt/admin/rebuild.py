@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from storpool_ovirt import errors, names, sentences
 from storpool_ovirt.admin import disk_rows, moment_rows, survey
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, vm_tags, volumes
 from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
 
 
@@ -131,7 +131,27 @@ def carry_out(work: tree.Work, plan: Rows, say: Callable[[str], object] = _unsai
         ):
             work.mapping.write(changes.activated(root, uuid))
             work.log.line("activated", disk=root, volume=uuid)
+    _retag_again(work, plan, say)
     return written
+
+
+def _retag_again(work: tree.Work, plan: Rows, say: Callable[[str], object]) -> None:
+    """Write the location once more on what has its old one again.
+
+    A host that tags the disks of a VM sends all tags along as it has read them, and may have read
+    them before us and written them after. What it had begun by then has ended when its time is
+    over; what has any other location has got another owner.
+    """
+    if not plan.retagged:
+        return
+    work.sleep(vm_tags.SECONDS)
+    work.client.be_current()
+    there = {each.global_id: each for each in candidates.living(work.client)}
+    for seen in plan.retagged:
+        now, old = there.get(seen.global_id), seen.tags.get(names.TAG_LOCATION, "")
+        if now is not None and now.tags.get(names.TAG_LOCATION, "") == old:
+            work.log.line("location_lost", global_id=seen.global_id, location=old or "-")
+            _retag(work, now, plan.location, say)
 
 
 def _retag(work: tree.Work, thing: api.Volume, location: str, say: Callable[[str], object]) -> None:

@@ -296,6 +296,28 @@ def test_an_interrupted_change_of_location_goes_on(
 
 
 @with_both
+def test_a_start_that_overlaps_does_not_bring_the_new_location_back(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T79, T85: its host read the tags before they were changed, and writes all of them after; what
+    another Engine has taken by then stays that one's."""
+    old = new_location(yard)
+    new, taken = yard.location, "cccccccc"
+
+    def late() -> None:
+        for disk, location in ((LAST, new), (DISK, taken)):
+            body = {"tags": {"ovirt-loc": location, "cvm": DISK}}
+            yard.ask(f"VolumeUpdate/ovirt--{disk}", body)
+
+    yard.meanwhile(monkeypatch, late)
+    yard.rebuild(old)
+    yard.location = old
+    assert locations(yard) == {CLONE: old, LAST: old, DISK: taken}
+    [there] = yard.ask(f"Volume/ovirt--{LAST}")
+    assert there["tags"]["cvm"] == DISK
+
+
+@with_both
 @pytest.mark.parametrize("location", ["bbbbbbbb", ""])
 def test_an_object_of_the_mapping_with_another_location_is_anothers(
     yard: Yard, location: str
