@@ -24,13 +24,15 @@ class Request:
     """One verb for one volume, and what is known by now of the action that it is of.
 
     `key` is by what the verbs of one action are known; `why` tells why it can have no others.
-    `moment` is remembered as failed when the verb fails; None: nothing has to be.
+    `moment` is remembered as failed when the verb fails; None: nothing has to be. `is_known_key`:
+    this volume was asked for under the key before, so a client may give it to several actions.
     """
 
     volume: str
     key: str
     why: str
     moment: Moment | None
+    is_known_key: bool = False
 
 
 @dataclass
@@ -69,6 +71,7 @@ def tried(tools: Tools, volume: str) -> Claim:
     try:
         tools.mapping.lock(node.root)
         node, place = moments.place(tools.mapping, request.key, volume)
+        request.is_known_key = place is not None
         # What dead operations left is for those who can ask StorPool
         answer = None if node.pending else taken(tools, request, node, place)
     except Exception as error:
@@ -106,7 +109,7 @@ def taken(
     if was_asked or place.was_asked:
         moments.refuse(tools.mapping.session, moment, request.volume, _BROKEN_OFF)
         return None
-    if not moment.is_of(action(tools, moment.vm)):
+    if not moment.is_of(action(tools, moment.vm, bool(moment.action))):
         return None
     if snapshot is None or not place.is_usable:
         raise refused(tools, request, moment)
@@ -130,10 +133,15 @@ def _is_here(tools: Tools, node: mapping.Node) -> bool:
     return is_there and pinned in (None, names.cluster_of(str(node.global_id)))
 
 
-def action(tools: Tools, vm: str) -> str:
+def action(tools: Tools, vm: str, is_wanted: bool) -> str:
     """Return the id that Engine gave the action that goes on with a VM; "" where that is not
-    asked for, or not told."""
-    if tools.domain.snapshot_key != config.ENGINE_KEY:
+    asked for, or not told.
+
+    `is_wanted`: also where no option asks for it. Engine gives each action a correlation id of its
+    own, and a second of Engine's databases costs a frozen guest time; so that is where a client has
+    used its id before.
+    """
+    if not is_wanted and tools.domain.snapshot_key != config.ENGINE_KEY:
         return ""
     from storpool_ovirt.engine import actions
 

@@ -82,14 +82,14 @@ class Moment(NamedTuple):
         """Return whether it is of the action that goes on now, whose verbs have its key.
 
         Where Engine's own id of the action is not known, the time has to tell: a client may use the
-        same correlation id again.
+        same correlation id again. A moment has none where a verb of it failed early.
         """
         if action and self.action:
             return action == self.action
         # One that was only begun is as old as the verb that was to make it
         limit = CLAIM_SECONDS + (config.DEADLINE_SECONDS if self.state == BEGUN else 0)
         is_young = self.age_seconds is not None and self.age_seconds <= limit
-        return is_young and names.UUID.match(self.key) is not None
+        return is_young and (bool(action) or names.UUID.match(self.key) is not None)
 
 
 class Place(NamedTuple):
@@ -226,22 +226,27 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
     volumes.
 
     It was begun, and has a row then, or not; or another verb has made it, and this one could not
-    come to claim its part.
+    come to claim its part. An older one that has Engine's id of its action may be of this action,
+    or not: it fails as well.
     """
     volume = moment.volumes[0]
+    fails = f"""
+        UPDATE storpool_ovirt.moment
+        SET state = 'failed', note = %s, told = {_TOLD}, made_at = clock_timestamp()
+        WHERE"""
+    unclaimed = """
+        state = 'made' AND key = %s AND EXISTS (
+            SELECT FROM storpool_ovirt.node
+            WHERE node.moment = moment.id AND source = %s AND reserved
+        )"""
+    young = f"made_at > clock_timestamp() - make_interval(secs => {CLAIM_SECONDS})"
     session.rows(
         f"""
         WITH known AS (
-            UPDATE storpool_ovirt.moment
-            SET state = 'failed', note = %s, told = {_TOLD},
-                made_at = clock_timestamp()
-            WHERE mark = %s OR state = 'made' AND key = %s
-                AND (action <> '' OR made_at > clock_timestamp() - make_interval(secs => %s))
-                AND EXISTS (
-                    SELECT FROM storpool_ovirt.node
-                    WHERE node.moment = moment.id AND source = %s AND reserved
-                )
+            {fails} mark = %s OR {unclaimed} AND {young}
             RETURNING 1
+        ), older AS (
+            {fails} {unclaimed} AND action <> '' AND NOT {young}
         ), over AS (
             DELETE FROM storpool_ovirt.moment WHERE {_FORGOTTEN}
         )
@@ -254,7 +259,10 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         volume,
         moment.mark,
         moment.key,
-        CLAIM_SECONDS,
+        volume,
+        why,
+        volume,
+        moment.key,
         volume,
         moment.mark,
         moment.key,

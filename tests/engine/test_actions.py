@@ -6,8 +6,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import moment_ground
 import pytest
-from moment_ground import KEY, VM, X, Y, Z, all_moments, log, plug, reserved
+import vm_ground
+from moment_ground import KEY, VM, X, Y, Z, all_moments, log, marks, plug, reserved
 
 from rigs import engine_database
 from rigs.disk_rig import Fault
@@ -27,7 +29,7 @@ TABLE = """
         snapshot_id uuid PRIMARY KEY, vm_id uuid NOT NULL, snapshot_type varchar(32) NOT NULL
     )
 """
-FIRST, SECOND = (f"{letter}0000000-0000-4000-8000-0000000000ee" for letter in "12")
+FIRST, SECOND, THIRD = (f"{letter}0000000-0000-4000-8000-0000000000ee" for letter in "123")
 
 
 @pytest.fixture
@@ -88,6 +90,66 @@ def test_a_failure_is_that_of_its_action(vm: Yard) -> None:
         snapshot(vm, Y)
     begin(vm, SECOND)
     assert len({snapshot(vm, disk) for disk in (Z, X, Y)}) == 3
+
+
+def test_a_disk_that_is_busy_fails_all(vm: Yard) -> None:
+    """T78: its verb cannot even tell of which VM it is, and the others fail with it all the same;
+    the next action is not refused."""
+    begin(vm, FIRST)
+    with vm.holder(X), pytest.raises(errors.Locked):
+        snapshot(vm, X)
+    for disk in (Y, Z):
+        with pytest.raises(errors.Conflict, match="has failed"):
+            snapshot(vm, disk)
+    begin(vm, SECOND)
+    assert len({snapshot(vm, disk) for disk in (Y, X, Z)}) == 3
+
+
+def test_what_an_earlier_action_left_takes_no_failure_from_this_one(vm: Yard) -> None:
+    """T78: a disk that was left out of the last snapshot is busy in this one: its others fail."""
+    begin(vm, FIRST)
+    for disk in (X, Y):
+        snapshot(vm, disk)
+    vm_ground.age(vm, 3000)
+    begin(vm, SECOND)
+    with vm.holder(Z), pytest.raises(errors.Locked):
+        snapshot(vm, Z)
+    for disk in (X, Y):
+        with pytest.raises(errors.Conflict, match="has failed"):
+            snapshot(vm, disk)
+
+
+def test_a_slow_action_whose_disk_is_busy_fails(vm: Yard) -> None:
+    """T78: however long ago its snapshots were made."""
+    begin(vm, FIRST)
+    snapshot(vm, X)
+    vm_ground.age(vm, 3000)
+    with vm.holder(Z), pytest.raises(errors.Locked):
+        snapshot(vm, Z)
+    with pytest.raises(errors.Conflict, match="has failed"):
+        snapshot(vm, Y)
+
+
+def test_a_key_that_comes_again_is_told_apart_without_the_option(vm: Yard) -> None:
+    """T78: a client gives one UUID to all that it does, and leaves a disk out: what that has left
+    is not given to the next action, which asks for this disk first."""
+    for action, disks_of_it in ((FIRST, (X, Y, Z)), (SECOND, (X, Y)), (THIRD, (Z, X, Y))):
+        begin(vm, action)
+        made = [moment_ground.snapshot(vm, disk) for disk in disks_of_it]
+        assert len(marks(vm, *made)) == 1, action
+    assert [each.action for each in all_moments(vm)] == ["", SECOND, THIRD]
+
+
+def test_a_failure_of_a_key_that_comes_again_is_that_of_its_action(vm: Yard) -> None:
+    """T78: without the option too: the next action is not refused for a disk that was left out."""
+    begin(vm, FIRST)
+    for disk in (X, Y, Z):
+        moment_ground.snapshot(vm, disk)
+    begin(vm, SECOND)
+    with vm.trouble("part"), pytest.raises(errors.Error):
+        moment_ground.snapshot(vm, X)
+    begin(vm, THIRD)
+    assert len({moment_ground.snapshot(vm, disk) for disk in (Y, X, Z)}) == 3
 
 
 @pytest.mark.parametrize("silent", ["no file", "no table", "no row"])
