@@ -7,7 +7,6 @@ one host where it runs. A tag alone is not enough: it may be of before a cold mo
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -111,7 +110,10 @@ def of(work: tree.Work, origin: mapping.Node, there: api.Volume, vm: str) -> Fou
     if client_id is None:
         return Found(vm, None, (asked,), why)
     others, apart = [], []
-    for member in _of_vm(work, _attached(work, origin, held.on(client_id)), vm):
+    attached = _attached(work, origin, held.on(client_id))
+    if len(attached) >= ownership.LIST_FROM:
+        attached = _engines(work, origin, attached, vm)
+    for member in _of_vm(work, attached, vm):
         if member.there.cluster_id != there.cluster_id:
             apart.append(f"disk {member.node.root} is in cluster {member.there.cluster_id}")
         elif why := held.only_writer(member.there)[1]:
@@ -161,6 +163,22 @@ def _attached(
     return [node for node in found if node.uuid != origin.uuid]
 
 
+def _engines(
+    work: tree.Work, origin: mapping.Node, nodes: list[mapping.Node], vm: str
+) -> list[mapping.Node]:
+    """Return those of many rows whose disks the VM has by Engine's word, which asks for no others;
+    all of them where it does not say so.
+
+    A database that does not even have the disk that was asked for says nothing.
+    """
+    from storpool_ovirt.engine import engine_vms
+
+    known = engine_vms.disks(work, vm, {origin.root, *(node.root for node in nodes)})
+    if known is None or origin.root not in known:
+        return nodes
+    return [node for node in nodes if node.root in known]
+
+
 def _of_vm(work: tree.Work, nodes: Sequence[mapping.Node], vm: str) -> Iterator[Member]:
     """Yield those of these that are tagged with this VM."""
     listed: dict[str, api.Volume] = {}
@@ -176,7 +194,8 @@ def _read(work: tree.Work, node: mapping.Node, vm: str) -> api.Volume | None:
     """Return what has a row's global id, or the row's volume under another one; None where nothing
     tells that it is of this VM.
 
-    A volume that others have put in its place is of no VM, unless it says so.
+    A volume that others have put in its place, or that is about to go, is of no VM, unless it says
+    so: then the VM has a disk that nobody can snapshot.
     """
     try:
         return volumes.read(work.client, node.kind, names.address(tree.global_id(node)))
@@ -185,9 +204,16 @@ def _read(work: tree.Work, node: mapping.Node, vm: str) -> api.Volume | None:
     try:
         return ownership.proved(work, node)
     except (errors.NotFound, errors.Conflict, errors.WrongCluster) as error:
-        with contextlib.suppress(errors.NotFound):
-            named = volumes.read(work.client, node.kind, names.object_name(node.uuid))
-            if vm_of(work, named)[0] == vm:
-                raise
+        if _names_it(work, node, vm):
+            raise
         work.log.line("not_of_the_vm", volume=node.uuid, reason=error)
         return None
+
+
+def _names_it(work: tree.Work, node: mapping.Node, vm: str) -> bool:
+    """Return whether what has the name of a row's volume says that it is of this VM."""
+    try:
+        there = volumes.read(work.client, node.kind, names.object_name(node.uuid))
+    except errors.NotFound:
+        return False
+    return vm_of(work, there)[0] == vm

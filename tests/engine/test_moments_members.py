@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +26,9 @@ from moment_ground import (
     tag,
 )
 
-from rigs import reverts, several_yard
+from rigs import http_peers, reverts, several_yard
 from rigs.disk_model import GIB
+from rigs.disk_rig import TEMPLATE
 from rigs.several_yard import ONE, TWO
 from rigs.yard import FOREIGN
 from storpool_ovirt import errors, names
@@ -167,6 +170,68 @@ def test_a_disk_of_the_vm_that_others_have_taken_fails_all(yard: Yard) -> None:
     with pytest.raises(errors.Foreign):
         snapshot(yard, X)
     assert yard.uuids() == {X}
+
+
+class _Going(http_peers.Handler):
+    """Answer as a StorPool that is about to drop a volume: `facts` are the simulator, the volume's
+    id, and whether its global id still leads to it."""
+
+    def serve(self) -> None:
+        """Pass on; the volume is told as one that dies."""
+        simulator, disk, global_id, is_there = self.server.facts
+        asks_for_it = self.path.endswith((f"/~{global_id}", f"/{names.object_name(disk)}"))
+        if self.path.endswith(f"/~{global_id}") and not is_there:
+            self.path = self.path.replace(global_id, "none.b.1")
+        status, content = self.pass_on(simulator.host, simulator.port, self.read_body(), 10.0)
+        told = json.loads(content)
+        if asks_for_it and status == http.client.OK:
+            told["data"][0]["deleted"] = True
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_disk_of_the_vm_that_is_about_to_go_fails_all(yard: Yard, is_there: bool) -> None:
+    """Nobody can snapshot it, and Engine will ask for that: found by its id or by its name alone,
+    it is not left out without a word (T78)."""
+    plug(yard, X, Y, Z)
+    facts = (yard.simulator, Y, yard.global_id(Y), is_there)
+    with http_peers.serving(_Going, facts) as yard.port, pytest.raises(errors.NotFound):
+        snapshot(yard, X)
+    yard.port = None
+    with pytest.raises(errors.Conflict, match="has failed"):
+        snapshot(yard, Z)
+    assert yard.uuids() == {X, Y, Z}
+
+
+def test_a_disk_of_the_vm_that_another_engine_made_again_fails_all(yard: Yard) -> None:
+    """Its own volume is gone, and one of its name has the VM's tag: Engine will ask for it all the
+    same (T78, T76)."""
+    plug(yard, X, Y)
+    taken_by_another(yard, Y, VM)
+    with pytest.raises(errors.NotFound):
+        snapshot(yard, X)
+    assert yard.uuids() == {X}
+
+
+def test_what_is_gone_and_names_no_vm_is_none_of_this_one(yard: Yard) -> None:
+    """A disk of another VM on the host was deleted by hand, and its name is somebody else's now:
+    that fails no snapshot (T78)."""
+    plug(yard, X, Y, Z)
+    taken_by_another(yard, Z, OTHER_VM)
+    snapshot(yard, X)
+    assert all_moments(yard)[-1].volumes == (X, Y)
+
+
+def taken_by_another(yard: Yard, disk: str, vm: str) -> None:
+    """Have another Engine's volume have the name of a disk, on the same host, by hand."""
+    name = names.object_name(disk)
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": name, "detach": "all"}]})
+    yard.ask(f"VolumeDelete/{name}", {})
+    tags = {**yard.tags(disk), names.TAG_LOCATION: "ffffffff", names.TAG_VM: vm}
+    yard.ask("VolumeCreate", {"name": name, "size": GIB, "template": TEMPLATE, "tags": tags})
+    yard.hold(name, 1)
 
 
 @pytest.mark.parametrize("disk", [X, Y])

@@ -25,6 +25,7 @@ from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
+    claim,
     creation,
     database_url,
     disks,
@@ -61,6 +62,7 @@ _MORTAL = frozenset(
     for module in (
         disks,
         snapshots,
+        claim,
         members,
         moments,
         creation,
