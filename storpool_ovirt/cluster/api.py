@@ -242,7 +242,7 @@ class Client(reading.Reading):
     def snapshot_spaces(self) -> dict[str, int]:
         """Return how many bytes a delete of each snapshot would free (`SnapshotsSpace`), by global
         id."""
-        return dict(self._list("cluster", "snapshotsSpace", (), replies.space))
+        return dict(self._all("cluster", "snapshotsSpace", replies.space))
 
     def attachments(self) -> list[Attachment]:
         """Return all attachments of the cluster (`AttachmentsList`).

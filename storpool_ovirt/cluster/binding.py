@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import functools
 import http.client
 import importlib
 import io
 import json
 import sys
 import types
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Callable
 
 from storpool_ovirt import config
 from storpool_ovirt.cluster import replies, ways, wire
@@ -51,8 +53,9 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     over our wire.
 
     `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it
-    had none. `way` is how a cluster is asked that a call for several clusters names;
-    without `pin` it is the address' own that is asked, whatever a call names.
+    had none. `make` makes a value of each entry of the next answer's list, which is read piece by
+    piece then, and is a `lists.Entries`. `way` is how a cluster is asked that a call for several
+    clusters names; without `pin` it is the address' own that is asked, whatever a call names.
     """
     there = wire.Wire(settings.host, settings.port)
     headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
@@ -60,6 +63,7 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
     class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
         seconds = 0.0
         generation = 0
+        make: Callable[[Mapping[str, Any]], object] | None = None
         way = ways.Way.TOGETHER
         pin = True
 
@@ -85,10 +89,16 @@ def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
             if not self.pin or (is_for_all and self.way is not ways.Way.TOGETHER):
                 clusterName = None  # noqa: N806  as the binding has it
             path = spapi._format_path(query, is_for_all, clusterName=clusterName)
-            answer = there.request(
-                method, path, _body(spapi.clear_none(json)), headers, self.seconds
-            )
-            reply = replies.document(answer.body)
+            sent = _body(spapi.clear_none(json))
+            if self.make is None:
+                answer = there.request(method, path, sent, headers, self.seconds)
+                reply = replies.document(answer.body)
+            else:
+                from storpool_ovirt.cluster import lists  # who asks for one object does without
+
+                read = functools.partial(lists.read, make=self.make)
+                answer = there.request(method, path, sent, headers, self.seconds, read=read)
+                reply = answer.body
             self.generation = replies.number(reply, "generation", 0)
             if answer.status != http.client.OK or "error" in reply:
                 replies.part(reply, "error")

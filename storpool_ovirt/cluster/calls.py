@@ -11,7 +11,7 @@ import itertools
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
@@ -30,6 +30,7 @@ NO_CLUSTER = "multiCluster"
 WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
+Make = Callable[[Mapping[str, Any]], object]
 # What releases say of what is open or attached beside "busy"; only the text tells that it is that.
 _BUSY_TOO = ("invalidParam", "preconditionViolation")
 _IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
@@ -92,13 +93,21 @@ class Calls:
         """Where the API is, for messages."""
         return self._settings.address
 
-    def _ask(
-        self, kind: str, method: str, name: str, args: tuple[object, ...], repeat: bool = True
+    def _ask(  # noqa: PLR0913  what a call has
+        self,
+        kind: str,
+        method: str,
+        name: str,
+        args: tuple[object, ...],
+        repeat: bool = True,
+        *,
+        make: Make | None = None,
     ) -> Any:
         """Call the binding's `method` until it answers, while a repetition is safe and time is
         left.
 
-        `kind` and `name` are those of the object, for errors.
+        `kind` and `name` are those of the object, for errors. `make`: the answer is a list, which
+        is read piece by piece (`lists.Entries`).
         """
         patience = self._deadline.within(self._patience_seconds)
         for attempt in itertools.count():
@@ -107,7 +116,7 @@ class Calls:
                 raise ways.Apart
             try:
                 seconds = min(left, self.limits.request_seconds)
-                return self._ask_once(kind, method, name, args, seconds)
+                return self._ask_once(kind, method, name, args, seconds, make=make)
             except ways.Refused:
                 continue
             except errors.ApiUnavailable as error:
@@ -170,8 +179,15 @@ class Calls:
         pause_seconds: float = self.limits.first_pause_seconds * 2.0**attempt
         return min(pause_seconds, self.limits.longest_pause_seconds) * (0.5 + self._jitter())
 
-    def _ask_once(
-        self, kind: str, method: str, name: str, args: tuple[object, ...], seconds: float
+    def _ask_once(  # noqa: PLR0913  what a call has
+        self,
+        kind: str,
+        method: str,
+        name: str,
+        args: tuple[object, ...],
+        seconds: float,
+        *,
+        make: Make | None = None,
     ) -> Any:
         import http.client
 
@@ -179,7 +195,7 @@ class Calls:
         pinned = self._settings.cluster_id
         call = getattr(self._api, method)
         reads = call.spDoc.method == "GET"
-        self._api.seconds = seconds
+        self._api.seconds, self._api.make = seconds, make
         try:
             data = call(
                 *args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True

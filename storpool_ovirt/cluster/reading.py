@@ -114,9 +114,19 @@ class Reading(calls.Calls):
 
     def _complete(self, method: str, parse: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
         """Return a list of the cluster; of several, only when each of them has answered."""
-        listed = self._list("cluster", method, (), parse)
+        listed = self._all("cluster", method, parse)
         self._check_all_answer()
         return listed
+
+    def _all(self, kind: str, method: str, parse: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+        """Return a list of which nobody knows how long it is; only what `parse` makes of its
+        entries is held."""
+        data = self._ask(kind, method, "", (), make=parse)
+        odd = getattr(data, "odd", None)
+        if odd is not None:
+            raise self._nonsense(method, str(odd)) from odd
+        found: list[_T] = self._read(method, replies.listed, data)
+        return found
 
     def _check_all_answer(self) -> None:
         """Raise ApiUnavailable while one of several clusters does not answer."""

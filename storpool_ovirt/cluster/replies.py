@@ -245,11 +245,16 @@ def mapping(raw: object, what: str = "an entry") -> Mapping[str, Any]:
     return raw
 
 
-def entries(raw: object) -> Sequence[Mapping[str, Any]]:
-    """Return what has to be a list of JSON objects. Raises OddReply."""
+def listed(raw: object) -> list[Any]:
+    """Return what has to be a list. Raises OddReply."""
     if not isinstance(raw, list):
         raise OddReply("it is no list")
-    return [mapping(each) for each in raw]
+    return raw
+
+
+def entries(raw: object) -> Sequence[Mapping[str, Any]]:
+    """Return what has to be a list of JSON objects. Raises OddReply."""
+    return [mapping(each) for each in listed(raw)]
 
 
 def volume(kind: str, raw: Mapping[str, Any]) -> Volume:

@@ -13,8 +13,8 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 if TYPE_CHECKING:
     import http.client
@@ -24,8 +24,8 @@ RESOLVE_SECONDS = 8.0
 # An address that is there answers in milliseconds; a lost packet is sent again after one second,
 # and after three.
 CONNECT_SECONDS = 4.0
-# A list of 100,000 volumes has about as much. What is longer would take a host's memory from its
-# VMs.
+# Of what is held as a whole: a list of 100,000 volumes has about as much. What is longer would take
+# a host's memory from its VMs.
 ANSWER_MAX_BYTES = 256 << 20
 PIECE_BYTES = 1 << 18
 
@@ -39,12 +39,24 @@ class Unreachable(OSError):
 
 
 class Answer(NamedTuple):
-    """What came back: the status, and the body as it is; `date` is the server's own time, as its
-    header has it, "" where it tells none."""
+    """What came back: the status, and the body as it is, or what its reader made of it; `date` is
+    the server's own time, as its header has it, "" where it tells none."""
 
     status: int
-    body: bytes
+    body: Any
     date: str = ""
+
+
+def whole(pieces: Iterator[bytes]) -> bytes:
+    """Return a body as it is. Raises OSError where it is longer than any of StorPool's."""
+    held: list[bytes] = []
+    length = 0
+    for piece in pieces:
+        held.append(piece)
+        length += len(piece)
+        if length > ANSWER_MAX_BYTES:
+            raise OSError(errno.EMSGSIZE, "the answer is longer than any of StorPool's")
+    return b"".join(held)
 
 
 class Wire:
@@ -59,13 +71,22 @@ class Wire:
         self._port = port
         self._addresses: list[tuple[int, Any]] = []
 
-    def request(
-        self, method: str, path: str, body: str | None, headers: Mapping[str, str], seconds: float
+    def request(  # noqa: PLR0913  what a request has
+        self,
+        method: str,
+        path: str,
+        body: str | None,
+        headers: Mapping[str, str],
+        seconds: float,
+        *,
+        read: Callable[[Iterator[bytes]], Any] = whole,
     ) -> Answer:
         """Send one request and return the answer, all within so many seconds.
 
-        Raises UnknownName or Unreachable when nothing was sent; any other OSError, and what
-        `http.client` raises, when it may have taken effect.
+        `read` is given the body in pieces as they come, and makes the answer's own of it: it has to
+        read to the end, where it is told whether all has come. Raises UnknownName or Unreachable
+        when nothing was sent; any other OSError, and what `http.client` and `read` raise, when it
+        may have taken effect.
         """
         import http.client
 
@@ -78,7 +99,7 @@ class Wire:
             # socket.
             with contextlib.closing(connection.getresponse()) as response:
                 told = response.getheader("Date", "")
-                answer = Answer(response.status, _read(response), told)
+                answer = Answer(response.status, read(_pieces(response)), told)
         except BaseException:
             self._addresses.append(self._addresses.pop(0))  # the next try begins with another one
             raise
@@ -110,15 +131,10 @@ class Wire:
         raise Unreachable(_told(refusals, self._addresses)) from refusals[-1]
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
-    """Read a body to its end, whatever length its header says.
-
-    Raises OSError where it is longer than any of StorPool's.
-    """
+def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Yield a body to its end, whatever length its header says."""
     import http.client
 
-    pieces: list[bytes] = []
-    length = 0
     while True:
         try:
             piece = response.read(PIECE_BYTES)
@@ -126,13 +142,9 @@ def _read(response: http.client.HTTPResponse) -> bytes:
             raise http.client.HTTPException(f"a length that is none ({error})") from error
         if not piece:
             break
-        pieces.append(piece)
-        length += len(piece)
-        if length > ANSWER_MAX_BYTES:
-            raise OSError(errno.EMSGSIZE, "the answer is longer than any of StorPool's")
+        yield piece
     if response.length:  # announced, and not come: `read` of a part does not complain
         raise http.client.IncompleteRead(b"", response.length)
-    return b"".join(pieces)
 
 
 class _Limited(socket.socket):

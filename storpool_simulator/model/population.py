@@ -69,18 +69,21 @@ class Population:
         *,
         snapshots: Sequence[str | None] = (),
         tags: Mapping[str, str] | None = None,
+        snapshot_tags: Sequence[Mapping[str, str]] = (),
         parent_id: str | None = None,
         **facts: Any,
     ) -> tuple[Entry, ...]:
         """Add a volume and its snapshots, oldest first by their names; return them in this order.
 
         The oldest snapshot stands on `parent_id`, the next one on it, the volume on the last one.
-        All have the same tags; `facts` are further fields of them all.
+        All have the same tags, unless `snapshot_tags` has others for each snapshot; `facts` are
+        further fields of them all.
         """
         values = {**policy.inherited(self._templates[template]), "created_at": self._now, **facts}
         number, volume_id = self._new_id()
         made = []
-        for snapshot in snapshots:
+        own_tags = snapshot_tags or [tags or {}] * len(snapshots)
+        for snapshot, tags_of_it in zip(snapshots, own_tags):
             snapshot_number, global_id = self._new_id()
             entry = Entry(
                 global_id=global_id,
@@ -89,7 +92,7 @@ class Population:
                 name=snapshot,
                 size_bytes=size_bytes,
                 parent_id=parent_id,
-                tags=tags or {},
+                tags=tags_of_it,
                 created_from=volume_id,
                 created_from_number=number,
                 auto_name=snapshot is None,
