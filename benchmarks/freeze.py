@@ -27,7 +27,8 @@ from typing import Callable
 
 import cinderlib  # the benchmark beside this one, which runs the library of that name
 import guests
-from verbs import compared, timed, verdict
+import timing
+from timing import compared, verdict
 
 from ovirt_demo import children, database, engine, simulator
 
@@ -153,9 +154,9 @@ def adapter(
     vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
     for vm in vms.values():
         for disk in vm.disks:
-            timed(maker.argv("create_volume", disk, "1", correlation_id="benchmark"), maker)
+            _verb(maker, "create_volume", disk, "1", correlation_id="benchmark")
             # As Engine does it for a plug: from now on a host may have it.
-            timed(maker.argv("connect_volume", disk, "{}", correlation_id="benchmark"), maker)
+            _verb(maker, "connect_volume", disk, "{}", correlation_id="benchmark")
         looked_after.add(vm.uuid, start(cluster, vm, "ovirt--"))
     for name, caller in callers.items():
         yield Way(name, process(caller), vms)
@@ -164,9 +165,12 @@ def adapter(
 
 def process(caller: engine.Engine) -> Callable[[str, str], object]:
     """Return how Engine has one disk snapshotted within an action."""
-    return lambda disk, action: timed(
-        caller.argv("create_snapshot", disk, correlation_id=action), caller
-    )
+    return lambda disk, action: _verb(caller, "create_snapshot", disk, correlation_id=action)
+
+
+def _verb(caller: engine.Engine, name: str, *arguments: str, correlation_id: str) -> None:
+    argv = caller.argv(name, *arguments, correlation_id=correlation_id)
+    timing.run(argv, caller.environment, caller.programs)
 
 
 def stock(

@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from verbs import fill_cluster, verdict
+from timing import verdict
+from verbs import fill_cluster
 
 from ovirt_demo import children, hooks, simulator, vdsm
 

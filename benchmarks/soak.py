@@ -8,7 +8,7 @@ refused, and now and then one is killed half-way and repeated. A stretch ends wh
 are deleted, so whatever is left then is a leak. Each line tells one stretch; in the end the first
 stands beside the last. The exit code is 1 when rows, objects, connections or descriptors grew,
 when memory or time grew by more than a quarter, or when a verb did not do what it should. Time is
-judged in floors (verbs.py), so that a machine that gets slower does not count.
+judged in floors (floors.py), so that a machine that gets slower does not count.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import verbs
+import floors
+import timing
 
 from ovirt_demo import children, database, engine, simulator, vdsm
 
@@ -249,14 +250,9 @@ class Life:
         self._verb("disconnect_volume", "disk")
 
     def _floor(self) -> float:
-        """Return how long the least that any adapter must do takes now (verbs.py)."""
-        base, cluster = self._soak.base, self._soak.cluster
-        login = base.login
-        where = (login.host, str(login.port), login.user, login.password, base.name)
-        api = (cluster.address, str(cluster.port), cluster.token)
-        return self._launcher.run(
-            [sys.executable, "-c", verbs.FLOOR, *where, *api], self._soak.caller
-        ).seconds
+        """Return how long the least that any adapter must do takes now (floors.py)."""
+        argv = floors.old(self._soak.cluster, self._soak.base)
+        return self._launcher.run(argv, self._soak.caller).seconds
 
     def _verb(self, verb: str, *words: str, refused: bool = False) -> str:
         """Run a verb, sometimes one that is killed first, and return its answer."""
@@ -356,16 +352,18 @@ def report(lines: list[Line], soak: Soak) -> int:
         for name in ("floors", "adapter_kib", "simulator_kib")
         if last[name] > MOST_GROWTH * first[name]
     ]
-    verbs.verdict("no row, object or connection is left", kept)
+    timing.verdict("no row, object or connection is left", kept)
     forgotten = soak.forgotten()
-    verbs.verdict(
+    timing.verdict(
         "what a killed verb began and another took back is remembered for a day, and then"
         " forgotten",
         forgotten,
     )
-    verbs.verdict("no more descriptors than in the first stretch", opened)
-    verbs.verdict(f"time and memory within {MOST_GROWTH:g} times those of the first stretch", grown)
-    verbs.verdict("each verb ended as it should", soak.wrong[:MOST_TOLD])
+    timing.verdict("no more descriptors than in the first stretch", opened)
+    timing.verdict(
+        f"time and memory within {MOST_GROWTH:g} times those of the first stretch", grown
+    )
+    timing.verdict("each verb ended as it should", soak.wrong[:MOST_TOLD])
     return int(bool(kept or forgotten or opened or grown or soak.wrong))
 
 

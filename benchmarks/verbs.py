@@ -1,13 +1,15 @@
-"""How long each verb takes as a whole process, beside a floor, and how many calls and statements it
-costs.
+"""How long each verb takes as a whole process, beside two floors, and how many calls and statements
+it costs.
 
-    python benchmarks/verbs.py [--runs 20] [--volumes 20000]
+    python benchmarks/verbs.py [--runs 20] [--volumes 20000] [--before FOLDER] [--start pip]
 
 Two clusters and two mapping databases run side by side, one with 10 volumes, one with many. Each
-round runs every verb once against both and, right beside it, the floor: a Python that imports what
-no adapter can do without, opens one database connection and makes one HTTP request to the same
-simulator. So whatever slows the machine slows all of them. The exit code is 1 when a target is
-missed. README.md tells what was measured, and where.
+round runs every verb once against both and, right beside it, the floors (floors.py): a Python that
+imports what an adapter usually does, opens one database connection and makes one HTTP request to
+the same simulator; and a bare one that does the exchange of that verb by hand. So whatever slows
+the machine slows all of them. With `--before` the programs in that folder run in a cluster and a
+database of their own, in the same rounds. The exit code is 1 when a target is missed. README.md
+tells what was measured, and where.
 """
 
 from __future__ import annotations
@@ -15,15 +17,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import floors
+import installed
+import timing
+from timing import Taken, verdict
 
 import storpool_simulator as embedded
 from ovirt_demo import children, database, engine, simulator, vdsm
@@ -33,62 +37,64 @@ FEW = 10
 GIB = 1 << 30
 HOST = 1  # client id of the one host
 
-# No verb may take longer than this many floors, nor differ between the clusters by more than this
-# part of its time.
-MOST_FLOORS = 2.0
+# No verb may take longer than this many old floors, one that changes nothing than so many; nor may
+# one differ between the clusters by more than this part of its time.
+MOST_FLOORS = 0.80
+MOST_FLOORS_OF_NOTHING = 0.25
 MOST_GROWTH = 0.10
-
-FLOOR = """
-import http.client, sys
-import psycopg2
-host, port, user, password, name, api_host, api_port, token = sys.argv[1:]
-base = psycopg2.connect(host=host, port=port, user=user, password=password, dbname=name)
-api = http.client.HTTPConnection(api_host, int(api_port))
-api.request("GET", "/ctrl/1.0/ServicesList", headers={"Authorization": "Storpool v1:" + token})
-assert api.getresponse().read()
-"""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One verb in one situation: the arguments (by what they stand for), and how many API calls it
-    may make."""
+    """One verb in one situation: the arguments (by what they stand for), and how many API calls and
+    statements it may make."""
 
     name: str
     verb: str
     arguments: tuple[str, ...]
     most_calls: int
+    most_statements: int
+
+    @property
+    def most_floors(self) -> float:
+        """How many old floors it may take."""
+        return MOST_FLOORS if self.most_statements else MOST_FLOORS_OF_NOTHING
 
 
 # In the order of one disk's life; the words stand for the ids of that round. Every verb runs where
 # it has work to do.
 TARGETS = (
-    Target("create_volume", "create_volume", ("disk", "1"), 1),
-    Target("storage_stats", "storage_stats", ("true",), 2),
-    Target("extend_volume", "extend_volume", ("disk", "2"), 3),
-    Target("connect_volume", "connect_volume", ("disk", "{}"), 1),
-    Target("get_connection_info", "get_connection_info", ("disk",), 1),
-    Target("save_device", "save_device", ("disk", "{}"), 0),
-    Target("create_snapshot", "create_snapshot", ("disk",), 3),
-    Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4),
-    Target("clone_volume", "clone_volume", ("disk", "clone"), 3),
+    Target("create_volume", "create_volume", ("disk", "1"), 1, 5),
+    Target("storage_stats", "storage_stats", ("true",), 2, 3),
+    Target("extend_volume", "extend_volume", ("disk", "2"), 3, 7),
+    Target("connect_volume", "connect_volume", ("disk", "{}"), 1, 5),
+    Target("get_connection_info", "get_connection_info", ("disk",), 1, 2),
+    Target("save_device", "save_device", ("disk", "{}"), 0, 0),
+    Target("create_snapshot", "create_snapshot", ("disk",), 3, 7),
+    Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4, 7),
+    Target("clone_volume", "clone_volume", ("disk", "clone"), 3, 8),
     Target(
-        "create_volume_from_snapshot", "create_volume_from_snapshot", ("disk", "create_snapshot"), 4
+        "create_volume_from_snapshot",
+        "create_volume_from_snapshot",
+        ("disk", "create_snapshot"),
+        4,
+        8,
     ),
-    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3),
-    Target("disconnect_volume", "disconnect_volume", ("disk",), 0),
-    Target("delete_volume", "delete_volume", ("clone",), 3),
+    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 7),
+    Target("disconnect_volume", "disconnect_volume", ("disk",), 0, 0),
+    Target("delete_volume", "delete_volume", ("clone",), 3, 7),
 )
 
 
 @dataclass
 class Side:
-    """One cluster with one Engine, and the times of its verbs by target."""
+    """One cluster with one Engine, and what its verbs took by target."""
 
+    name: str
     cluster: simulator.Simulator
     caller: engine.Engine
     base: database.Database
-    seconds: dict[str, list[float]] = field(
+    took: dict[str, list[Taken]] = field(
         default_factory=lambda: {target.name: [] for target in TARGETS}
     )
     calls: dict[str, int] = field(default_factory=dict)
@@ -103,16 +109,19 @@ class Side:
         arguments = [ids.get(word, word) for word in target.arguments]
         correlation_id = str(uuid.uuid4())
         self.cluster.clear_calls()
-        answer, seconds = timed(
-            self.caller.argv(target.verb, *arguments, correlation_id=correlation_id), self.caller
-        )
-        self.seconds[target.name].append(seconds)
+        answer, taken = self.verb(target.verb, *arguments, correlation_id=correlation_id)
+        self.took[target.name].append(taken)
         self.calls[target.name] = max(len(self.cluster.calls()), self.calls.get(target.name, 0))
         self.statements[target.name] = max(
             self._statements(correlation_id), self.statements.get(target.name, 0)
         )
         if target.verb in ("create_snapshot", "connect_volume"):
             ids[target.verb] = answer.partition(":")[2]
+
+    def verb(self, name: str, *arguments: str, correlation_id: str) -> tuple[str, Taken]:
+        """Run one verb as Engine does."""
+        argv = self.caller.argv(name, *arguments, correlation_id=correlation_id)
+        return timing.run(argv, self.caller.environment, self.caller.programs)
 
     def attach(self, ids: dict[str, str]) -> None:
         """Attach the disk on the host, for the verb that waits for hosts."""
@@ -121,7 +130,7 @@ class Side:
 
     def clean(self, ids: dict[str, str]) -> None:
         """Delete what the round has made, so that clusters keep their sizes."""
-        timed(self.caller.argv("delete_volume", ids["disk"], correlation_id="clean"), self.caller)
+        self.verb("delete_volume", ids["disk"], correlation_id="clean")
 
     def _statements(self, correlation_id: str) -> int:
         log = self.caller.log_folder / "managedblock" / "storpool-adapter.log"
@@ -129,6 +138,28 @@ class Side:
             if f" {correlation_id} verb_done " in line:
                 return int(dict(word.split("=", 1) for word in line.split() if "=" in word)["sql"])
         return 0  # a verb that needs neither the cluster nor the database has no line
+
+
+@dataclass
+class Floors:
+    """What both floors took beside each target."""
+
+    old: dict[str, list[Taken]] = field(
+        default_factory=lambda: {target.name: [] for target in TARGETS}
+    )
+    true: dict[str, list[Taken]] = field(
+        default_factory=lambda: {target.name: [] for target in TARGETS}
+    )
+
+    def run(self, target: Target, side: Side) -> None:
+        """Run both, the true one for what the verb has made of calls and statements there."""
+        calls = side.calls.get(target.name, target.most_calls)
+        statements = side.statements.get(target.name, target.most_statements)
+        environment = side.caller.environment
+        old = floors.old(side.cluster, side.base)
+        true = floors.true(side.cluster, calls, side.base, statements)
+        self.old[target.name].append(timing.run(old, environment)[1])
+        self.true[target.name].append(timing.run(true, environment)[1])
 
 
 def main() -> int:
@@ -140,35 +171,37 @@ def main() -> int:
     parser.add_argument(
         "--volumes", type=int, default=20_000, help="in the large cluster (default: %(default)s)"
     )
+    installed.add_options(parser)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        Path(folder).chmod(0o755)  # PostgreSQL runs as another user where we are root
-        server = stack.enter_context(database.running(Path(folder)))
-        few = stack.enter_context(side(Path(folder) / "few", server, FEW))
-        many = stack.enter_context(side(Path(folder) / "many", server, options.volumes))
-        floors = measure(few, many, options.runs)
-    return report(few, many, floors, options.volumes)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
+        server = stack.enter_context(database.running(folder))
+        now = installed.this(options.start, folder / "now").find("storpool-adapter")
+        few = stack.enter_context(side(folder / "few", server, FEW, now))
+        many = stack.enter_context(side(folder / "many", server, options.volumes, now))
+        sides = [few, many]
+        if options.before:
+            other = installed.of(options.before, options.start, folder / "other")
+            adapter = other.find("storpool-adapter")
+            sides.append(stack.enter_context(side(folder / "before", server, FEW, adapter)))
+        beside = measure(sides, options.runs)
+    return report(sides, beside, options.volumes)
 
 
 @contextlib.contextmanager
-def side(folder: Path, server: database.Database, count: int) -> Iterator[Side]:
+def side(folder: Path, server: database.Database, count: int, adapter: Path) -> Iterator[Side]:
     """Start a cluster with that many volumes and as many rows, and an Engine for it."""
     print(f"a cluster with {count} volumes ...", file=sys.stderr)
     folder.mkdir()
     base = server.fresh(f"benchmark_{folder.name}")
     ids = fill_cluster(folder / "cluster" / "state", count)
     with simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file") as cluster:
-        caller = engine.Engine(
-            folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
-        )
-        made = Side(cluster, caller, base)
-        timed(
-            caller.argv("storage_stats", "true", correlation_id="first"), caller
-        )  # makes the tables
-        unknown = str(uuid.uuid4())
-        timed(
-            caller.argv("delete_volume", unknown, correlation_id="second"), caller
-        )  # makes where barriers are kept
+        caller = engine.Engine(folder / "engine", adapter, cluster.driver_options(), base.url)
+        made = Side(folder.name, cluster, caller, base)
+        made.verb("storage_stats", "true", correlation_id="first")  # makes the tables
+        # Makes where barriers are kept
+        made.verb("delete_volume", str(uuid.uuid4()), correlation_id="second")
         fill_database(base, ids)
         yield made
 
@@ -198,110 +231,99 @@ def fill_database(base: database.Database, ids: dict[str, str]) -> None:
         cursor.execute("VACUUM ANALYZE storpool_ovirt.node")
 
 
-def measure(few: Side, many: Side, runs: int) -> dict[str, list[float]]:
-    """Run all verbs in both clusters as often as asked, each beside a floor; return the floors'
-    times by target."""
-    floors: dict[str, list[float]] = {target.name: [] for target in TARGETS}
+def measure(sides: list[Side], runs: int) -> Floors:
+    """Run all verbs in all clusters as often as asked, each beside the floors; return these."""
+    beside = Floors()
+    few = sides[0]
     for number in range(runs):
         print(f"round {number + 1} of {runs} ...", file=sys.stderr)
-        sides = [(each, each.round()) for each in ((few, many) if number % 2 else (many, few))]
+        turn = number % len(sides)
+        order = [(each, each.round()) for each in sides[turn:] + sides[:turn]]
         for target in TARGETS:
             if target.name.endswith("attached"):
-                for each, ids in sides:
+                for each, ids in order:
                     each.attach(ids)
-            floors[target.name].append(floor(few))
-            for each, ids in sides:
+            beside.run(target, few)
+            for each, ids in order:
                 each.run(target, ids)
-        for each, ids in sides:
+        for each, ids in order:
             each.clean(ids)
-    return floors
+    return beside
 
 
-def floor(side: Side) -> float:
-    """Return how long the least that any adapter must do takes."""
-    where = (
-        side.base.login.host,
-        str(side.base.login.port),
-        side.base.login.user,
-        side.base.login.password,
-        side.base.name,
-    )
-    api = (side.cluster.address, str(side.cluster.port), side.cluster.token)
-    return timed([sys.executable, "-c", FLOOR, *where, *api], side.caller)[1]
-
-
-def timed(argv: list[str], caller: engine.Engine) -> tuple[str, float]:
-    """Run a process as Engine does; return the last line of what it printed, and its time."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        argv,
-        env=caller.environment,
-        cwd=caller.programs,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    seconds = time.perf_counter() - began
-    text = done.stdout.decode(errors="replace").strip()
-    if done.returncode:
-        raise SystemExit(f"{Path(argv[0]).name} {argv[1]} failed: {text}")
-    return text, seconds
-
-
-def report(few: Side, many: Side, floors: dict[str, list[float]], volumes_count: int) -> int:
+def report(sides: list[Side], beside: Floors, volumes_count: int) -> int:
     """Print the table, and for each target whether it is met; return the exit code.
 
     Ratios are medians of the ratios of runs that stood side by side, so that a machine that gets
     slow and fast again does not count; `+-` is the standard error of that median.
     """
+    few, many, *before = sides
     print(
-        f"{'verb':28} {'floor':>7} {'verb':>7} {'/ floor':>13} {'many':>8} {'/ few':>14} {'API':>5}"
-        f" {'SQL':>4}"
+        f"{'verb':27} {'floor':>7} {'verb':>7} {'cpu':>7} {'/ floor':>12} {'true floor':>10}"
+        f" {'/ true':>12} {'many':>7} {'/ few':>14}{' before / before' if before else ''}"
+        f" {'API':>4} {'SQL':>4}"
     )
-    slow, growing, talking = [], [], []
     for target in TARGETS:
         name = target.name
-        times = floors[name], few.seconds[name], many.seconds[name]
-        base, small, large = (statistics.median(each) * 1000 for each in times)
-        ratio, ratio_error = compared(few.seconds[name], floors[name])
-        growth, growth_error = compared(many.seconds[name], few.seconds[name])
-        calls, statements = max(few.calls[name], many.calls[name]), few.statements[name]
-        print(
-            f"{name:28} {base:4.0f} ms {small:4.0f} ms {ratio:6.2f} +-{ratio_error:4.2f}"
-            f" {large:5.0f} ms {growth - 1:+6.1%} +-{growth_error:4.1%} {calls:4} {statements:4}"
-        )
-        slow += [f"{name} takes {ratio:.2f}"] * (ratio > MOST_FLOORS)
+        old, true, own = beside.old[name], beside.true[name], few.took[name]
+        growth, growth_error = timing.ratio(many.took[name], own)
+        cells = [
+            f"{name:27} {timing.middle(old):4.0f} ms {timing.middle(own):4.0f} ms",
+            f" {timing.cpu(own):4.0f} ms {_cell(own, old)}",
+            f" {timing.middle(true):7.0f} ms {_cell(own, true)}",
+            f" {timing.middle(many.took[name]):4.0f} ms {growth - 1:+6.1%} +-{growth_error:4.1%}",
+        ]
+        for each in before:
+            part = timing.ratio(own, each.took[name])[0]
+            cells.append(f" {timing.middle(each.took[name]):4.0f} ms {part:8.2f}")
+        print(f"{''.join(cells)} {_most(sides, name)[0]:4} {few.statements[name]:4}")
+    print()
+    return judged(few, many, beside, volumes_count)
+
+
+def judged(few: Side, many: Side, beside: Floors, volumes_count: int) -> int:
+    """Print whether each target is met; return the exit code."""
+    slow: dict[float, list[str]] = {MOST_FLOORS: [], MOST_FLOORS_OF_NOTHING: []}
+    growing, calling, asking = [], [], []
+    for target in TARGETS:
+        name = target.name
+        ratio, _ = timing.ratio(few.took[name], beside.old[name])
+        growth, _ = timing.ratio(many.took[name], few.took[name])
+        calls, statements = _most([few, many], name)
+        slow[target.most_floors] += [f"{name} takes {ratio:.2f}"] * (ratio > target.most_floors)
         growing += [f"{name} takes {growth - 1:+.1%}"] * (growth > 1 + MOST_GROWTH)
-        talking += [f"{name} makes {calls} in place of {target.most_calls}"] * (
+        calling += [f"{name} makes {calls} in place of {target.most_calls}"] * (
             calls > target.most_calls
         )
-    print()
-    verdict(f"no verb above {MOST_FLOORS} floors", slow)
-    verdict("no verb with more API calls than planned", talking)
-    verdict(
-        f"with {volumes_count} volumes each verb within {MOST_GROWTH:.0%} of its time with {FEW}",
-        growing,
-    )
-    return int(bool(slow or growing or talking))
+        asking += [f"{name} makes {statements} in place of {target.most_statements}"] * (
+            statements > target.most_statements
+        )
+    missed = [
+        verdict(f"no verb above {MOST_FLOORS} floors", slow[MOST_FLOORS]),
+        verdict(
+            f"no verb that changes nothing above {MOST_FLOORS_OF_NOTHING} floors",
+            slow[MOST_FLOORS_OF_NOTHING],
+        ),
+        verdict("no verb with more API calls than planned", calling),
+        verdict("no verb with more statements than planned", asking),
+        verdict(
+            f"with {volumes_count} volumes each verb within {MOST_GROWTH:.0%} of its time with"
+            f" {FEW}",
+            growing,
+        ),
+    ]
+    return int(any(missed))
 
 
-def verdict(target: str, misses: list[str]) -> None:
-    """Print whether a target is met."""
-    print(
-        f"{'missed' if misses else 'met':8}{target}" + (f": {', '.join(misses)}" if misses else "")
-    )
+def _cell(times: list[Taken], others: list[Taken]) -> str:
+    ratio, error = timing.ratio(times, others)
+    return f"{ratio:5.2f} +-{error:4.2f}"
 
 
-def compared(times: list[float], others: list[float]) -> tuple[float, float]:
-    """Return the median of the ratios of runs that stood side by side, and its standard error."""
-    ratios = [time_ / other for time_, other in zip(times, others)]
-    middle = statistics.median(ratios)
-    distance = statistics.median(abs(each - middle) for each in ratios)
-    return (
-        middle,
-        1.2533 * 1.4826 * distance / len(ratios) ** 0.5,
-    )  # of a median, from the median distance to it
+def _most(sides: list[Side], name: str) -> tuple[int, int]:
+    """Return the most calls and statements that a target has made in the clusters of now."""
+    now = sides[:2]
+    return max(each.calls[name] for each in now), max(each.statements[name] for each in now)
 
 
 if __name__ == "__main__":
