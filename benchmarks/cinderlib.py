@@ -24,14 +24,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from urllib import parse
 
-from ovirt_demo import children, database, engine, simulator
+import installed
+
+from ovirt_demo import database, engine, simulator
 
 HOST = 1  # client id of the one host
-LEAST_FACTOR = 10.0  # what docs/driver.md claims at least; the table tells what it is
+LEAST_FACTOR = 30.0  # what docs/driver.md claims at least; the table tells what it is
 
 # In the order of one disk's life; the words stand for the ids of that round.
 VERBS = (
@@ -125,7 +126,8 @@ def main() -> int:
     parser.add_argument(
         "--runs", type=int, default=10, help="how often each verb runs (default: %(default)s)"
     )
-    runs = parser.parse_args().runs
+    installed.add_start(parser)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
@@ -133,10 +135,12 @@ def main() -> int:
         cluster = stack.enter_context(
             simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file")
         )
-        found = list(ways(folder, server, cluster))
-        for number in range(-1, runs):
+        programs = installed.this(options.start, folder / "programs")
+        ours = adapter(programs.find("storpool-adapter"), folder, server, cluster)
+        found = [ours, *ways(server, cluster)]
+        for number in range(-1, options.runs):
             print(
-                f"round {number + 1} of {runs} ..." if number >= 0 else "tables ...",
+                f"round {number + 1} of {options.runs} ..." if number >= 0 else "tables ...",
                 file=sys.stderr,
             )
             for way in found[number % len(found) :] + found[: number % len(found)]:
@@ -144,17 +148,23 @@ def main() -> int:
     return report(found)
 
 
-def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) -> Iterator[Way]:
-    """Yield the adapter, and cinderlib with each driver that can be had here."""
+def adapter(
+    path: Path, folder: Path, server: database.Database, cluster: simulator.Simulator
+) -> Way:
+    """Return the adapter that is there."""
     base = server.fresh("benchmark_adapter")
-    caller = engine.Engine(
-        folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
-    )
-    yield Way(
+    caller = engine.Engine(folder / "engine", path, cluster.driver_options(), base.url)
+    return Way(
         "adapter",
         lambda verb, *arguments: caller.argv(verb, *arguments, correlation_id="benchmark"),
         caller.environment,
     )
+
+
+def ways(
+    server: database.Database, cluster: simulator.Simulator, python: str = sys.executable
+) -> Iterator[Way]:
+    """Yield cinderlib with each driver that this Python has."""
     plain = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     plain["PYTHONWARNINGS"] = "ignore"
     ours = {
@@ -163,10 +173,9 @@ def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) 
         "storpool_api_http_port": cluster.port,
         "storpool_auth_token": cluster.token,
     }
-    yield cinderlib_way(
-        "our driver", ours, server, {**plain, "STORPOOL_OVIRT_ROOT": str(cluster.hosts[HOST])}
-    )
-    if int(metadata.version("cinder").partition(".")[0]) >= 26:
+    to_ours = {**plain, "STORPOOL_OVIRT_ROOT": str(cluster.hosts[HOST])}
+    yield cinderlib_way(python, "our driver", ours, server, to_ours)
+    if int(version("cinder", python).partition(".")[0]) >= 26:
         upstream = {"volume_driver": "cinder.volume.drivers.storpool.StorPoolDriver"}
         conf = {
             "SP_API_HTTP_HOST": cluster.address,
@@ -174,13 +183,26 @@ def ways(folder: Path, server: database.Database, cluster: simulator.Simulator) 
             "SP_AUTH_TOKEN": cluster.token,
             "SP_OURID": str(HOST),
         }
-        yield cinderlib_way(
-            "upstream driver", upstream, server, {**plain, "UPSTREAM_CONF": json.dumps(conf)}
-        )
+        to_upstream = {**plain, "UPSTREAM_CONF": json.dumps(conf)}
+        yield cinderlib_way(python, "upstream driver", upstream, server, to_upstream)
+
+
+def version(name: str, python: str = sys.executable) -> str:
+    """Return which version of a distribution a Python has; raise SystemExit where it has none."""
+    text = "import sys; from importlib import metadata; print(metadata.version(sys.argv[1]))"
+    argv = [python, "-c", text, name]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{python} has no {name}")
+    return done.stdout.strip()
 
 
 def cinderlib_way(
-    name: str, options: dict[str, object], server: database.Database, environment: dict[str, str]
+    python: str,
+    name: str,
+    options: dict[str, object],
+    server: database.Database,
+    environment: dict[str, str],
 ) -> Way:
     """Return how a verb is run through cinderlib with a driver."""
     base = server.fresh(f"benchmark_{name.partition(' ')[0]}")
@@ -192,7 +214,7 @@ def cinderlib_way(
     )
     return Way(
         name,
-        lambda verb, *arguments: [sys.executable, "-c", CLIENT, verb, driver, url, *arguments],
+        lambda verb, *arguments: [python, "-c", CLIENT, verb, driver, url, *arguments],
         environment,
     )
 
@@ -220,9 +242,7 @@ def one_life(way: Way, cluster: simulator.Simulator, *, keep: bool) -> None:
 def report(found: list[Way]) -> int:
     """Print the table; return 1 when the adapter is not far enough ahead of cinderlib with our
     driver, else 0."""
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in ("cinder", "cinderlib", "os-brick")
-    )
+    versions = ", ".join(f"{name} {version(name)}" for name in ("cinder", "cinderlib", "os-brick"))
     print(
         f"{versions}; Python {sys.version.split()[0]}; seconds (median) and API calls; factor to"
         " the adapter\n"

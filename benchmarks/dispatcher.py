@@ -22,6 +22,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import installed
+
 from ovirt_demo import children
 from storpool_ovirt.engine import dispatcher
 
@@ -35,13 +37,6 @@ OPTIONS = {
 }
 OTHERS = {"volume_driver": "cinder.volume.drivers.rbd.RBDDriver", "rbd_pool": "ovirt"}
 URL = "postgresql+psycopg2://ovirt_cinderlib:0123456789@localhost:5432/ovirt_cinderlib"
-# As a package starts it: none of site-packages, nothing of the caller's environment.
-LAUNCHER = """#!{python} -IS
-import sys
-sys.path.insert(0, {tree!r})
-from storpool_ovirt.engine.dispatcher import run
-run()
-"""
 
 
 def main() -> int:
@@ -62,13 +57,10 @@ def main() -> int:
 
 def prepared(folder: Path) -> Mapping[str, tuple[Path, Sequence[str]]]:
     """Make two Engines and return what is run: where, and with which arguments."""
-    launcher = folder / dispatcher.PROGRAM
-    tree = str(Path(dispatcher.__file__).parents[2])
-    launcher.write_text(LAUNCHER.format(python=bare(), tree=tree))
-    launcher.chmod(0o755)
+    launcher = installed.this(installed.PACKAGE, folder / "programs").find(dispatcher.PROGRAM)
     found: dict[str, tuple[Path, Sequence[str]]] = {
         "true": (folder, ["./true"]),
-        "python": (folder, [bare(), "-IS", "-c", "pass"]),
+        "python": (folder, [installed.bare(), "-IS", "-c", "pass"]),
     }
     (folder / "true").symlink_to(shutil.which("true") or "/usr/bin/true")
     for kind, program in (("package", launcher), ("pip", children.find(dispatcher.PROGRAM))):
@@ -83,11 +75,6 @@ def prepared(folder: Path) -> Mapping[str, tuple[Path, Sequence[str]]]:
             argv = [f"./{dispatcher.CLIENT}", "save_device", json.dumps(options), URL, "id", "x"]
             found[f"{whose}, {kind}"] = (client, argv)
     return found
-
-
-def bare() -> str:
-    """Return the Python below a virtual environment, as packages use it."""
-    return str(Path(sys.executable).resolve())
 
 
 def taken(folder: Path, argv: Sequence[str]) -> float:

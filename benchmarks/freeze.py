@@ -120,7 +120,7 @@ def main() -> int:
         print("disks ...", file=sys.stderr)
         looked_after = guests.Guests(Path(folder) / "guests", cluster.hosts[HOST])
         ways = [*adapter(Path(folder), server, cluster, options.disks, looked_after)]
-        ways += stock(Path(folder) / "stock", server, cluster, options.disks)
+        ways += stock(server, cluster, options.disks)
         stack.enter_context(looked_after.looked_after())
         results: Results = {(case, way.name): [] for case in cases for way in ways}
         for number in range(options.runs):
@@ -174,7 +174,7 @@ def _verb(caller: engine.Engine, name: str, *arguments: str, correlation_id: str
 
 
 def stock(
-    folder: Path, server: database.Database, cluster: simulator.Simulator, sizes: Sequence[int]
+    server: database.Database, cluster: simulator.Simulator, sizes: Sequence[int]
 ) -> list[Way]:
     """Return cinderlib with the upstream driver, or with ours where that one cannot be had;
     nothing where there is no cinderlib."""
@@ -183,7 +183,7 @@ def stock(
     except metadata.PackageNotFoundError:
         print("cinderlib is not installed here, and left out", file=sys.stderr)
         return []
-    *_, way = cinderlib.ways(folder, server, cluster)
+    *_, way = cinderlib.ways(server, cluster)
     vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
     for vm in vms.values():
         for disk in vm.disks:

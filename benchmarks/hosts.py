@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument(
         "--starts", type=int, default=5, help="how often a VM is started (default: %(default)s)"
     )
+    parser.add_argument("--disks", type=int, default=32, help="of that VM (default: %(default)s)")
     parser.add_argument(
         "--volumes", type=int, default=20_000, help="other volumes (default: %(default)s)"
     )
@@ -107,7 +108,14 @@ def main() -> int:
         missed = report(measured)
         server = stack.enter_context(database.running(folder))
         starts = [
-            vm_starts.Starts(cluster, server, found, yards[which].hosts[0], folder / f"vm-{which}")
+            vm_starts.Starts(
+                cluster,
+                server,
+                found,
+                yards[which].hosts[0],
+                folder / f"vm-{which}",
+                options.disks,
+            )
             for which, found in programs.items()
         ]
         missed |= vm_starts.measure(starts, options.starts)

@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,11 +48,12 @@ sys.exit({function}())
 
 @dataclass(frozen=True)
 class Installation:
-    """The programs of an installation: the folder where pip has put them, and the folder of those
-    that start as packages have it, None where they are not wanted."""
+    """The programs of an installation: where pip has put them; and those that start as packages
+    have it, by their text, with the folder where they are written, None where pip's are wanted."""
 
     programs: Path
-    packaged: Path | None = None
+    texts: Mapping[str, str]
+    packaged: Path | None
 
     def find(self, name: str) -> Path:
         """Return the path of a program."""
@@ -66,6 +68,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="programs of another installation, to run side by side with this one's",
     )
+    add_start(parser)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses how programs are started."""
     parser.add_argument(
         "--start",
         choices=STARTS,
@@ -82,23 +89,28 @@ def this(start: str, folder: Path) -> Installation:
 def of(programs: Path, start: str, folder: Path) -> Installation:
     """Return the installation that has these programs."""
     programs = programs.absolute()
-    if start == PIP:
-        return Installation(programs)
     done = subprocess.run(
         [programs / "python3", "-c", ASKED], cwd="/", check=True, capture_output=True, text=True
     )
     facts = json.loads(done.stdout)
-    folder.mkdir(parents=True)
+    texts = {}
     for name, target in facts["programs"].items():
         module, _, function = target.partition(":")
-        launcher = folder / name
-        launcher.write_text(
-            LAUNCHER.format(
-                python=facts["python"], folders=facts["folders"], module=module, function=function
-            )
+        texts[name] = LAUNCHER.format(
+            python=facts["python"], folders=facts["folders"], module=module, function=function
         )
-        launcher.chmod(0o755)
-    return Installation(programs, folder)
+    if start == PIP:
+        return Installation(programs, texts, None)
+    folder.mkdir(parents=True)
+    for name, text in texts.items():
+        write(folder / name, text)
+    return Installation(programs, texts, folder)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a program."""
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def bare() -> str:
