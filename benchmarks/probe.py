@@ -37,7 +37,9 @@ KINDS = {
     "http": HTTP,
     "psycopg2": DRIVER,
     "_psycopg": DRIVER,
+    "least": OURS,
 }
+FOR_JYTHON = "org"  # asked for by Python's own modules, and never there
 ASKING = (HTTP, DRIVER, CINDER)  # kinds that what they import gets too
 
 
@@ -104,7 +106,7 @@ class Probe:
         if word in KINDS:
             return KINDS[word]
         asking = self._stack[-1][0] if self._stack else STANDARD
-        if word not in sys.stdlib_module_names:
+        if word not in sys.stdlib_module_names and word != FOR_JYTHON:
             return DRIVER if asking == DRIVER else CINDER
         return asking if asking in ASKING else STANDARD
 
@@ -146,7 +148,8 @@ def _watch_sockets(probe: Probe) -> None:
         return call
 
     names = ("connect", "connect_ex", "send", "sendall", "recv", "recv_into")
-    _socket.socket = type("socket", (plain,), {name: timed(name) for name in names})
+    methods = {name: timed(name) for name in names}
+    _socket.socket = type("socket", (plain,), {"__slots__": (), **methods})
     _socket.SocketType = _socket.socket
 
 
