@@ -66,7 +66,7 @@ class Target:
 TARGETS = (
     Target("create_volume", "create_volume", ("disk", "1"), 1, 5),
     Target("storage_stats", "storage_stats", ("true",), 2, 3),
-    Target("extend_volume", "extend_volume", ("disk", "2"), 3, 7),
+    Target("extend_volume", "extend_volume", ("disk", "2"), 3, 8),
     Target("connect_volume", "connect_volume", ("disk", "{}"), 1, 5),
     Target("get_connection_info", "get_connection_info", ("disk",), 1, 2),
     Target("save_device", "save_device", ("disk", "{}"), 0, 0),
@@ -82,7 +82,7 @@ TARGETS = (
     ),
     Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 7),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0, 0),
-    Target("delete_volume", "delete_volume", ("clone",), 3, 7),
+    Target("delete_volume", "delete_volume", ("clone",), 3, 8),
 )
 
 

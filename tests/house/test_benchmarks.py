@@ -13,13 +13,13 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROGRAMS = Path(sys.executable).parent
-LIMIT_SECONDS = 120  # ours: each takes some seconds; a loaded machine gets some room
+LIMIT_SECONDS = 300  # ours: each takes some seconds; a loaded machine gets some room
 # What the project promises: calls of the API and statements per verb (one call more for an extend
 # where the disk is attached).
 COUNTS = {
     "create_volume": (1, 5),
     "storage_stats": (2, 3),
-    "extend_volume": (3, 7),
+    "extend_volume": (3, 8),
     "connect_volume": (1, 5),
     "get_connection_info": (1, 2),
     "save_device": (0, 0),
@@ -29,7 +29,7 @@ COUNTS = {
     "create_volume_from_snapshot": (4, 8),
     "remove_snapshot": (3, 7),
     "disconnect_volume": (0, 0),
-    "delete_volume": (3, 7),
+    "delete_volume": (3, 8),
 }
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -92,7 +92,7 @@ def test_what_vdsm_waits_for_is_told() -> None:
     calls are as planned on any machine."""
     small = ("--runs", "1", "--volumes", "60", "--starts", "1", "--disks", "2")
     printed = run("hosts.py", *small, "--before", str(PROGRAMS))
-    rows = re.findall(r"(?m)^(\w[\w, ]*\w) +\d+ ms +\d+ ms ", printed)
+    rows = re.findall(r"(?m)^(\w[\w, ]*?) {2,}\d+ ms +\d+ ms ", printed)
     assert rows[:4] == ["attach", "hook, no disk of ours", "hook, 1 disk", "detach"]
     assert {"hook, 8 disks", "hook, 1 disk, taken", "attach, released"} <= {*rows}
     assert rows[-5:] == ["connect_volume", "attach", "save_device", "hook", "all of it"]
