@@ -6,14 +6,15 @@ StorPool's list is the truth. The helper on a host calls `attach` and `detach`; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import Callable
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, devices, held, identity, several
 from storpool_ovirt.cluster.devices import HostSide, Target
 from storpool_ovirt.deadline import polls
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Callable
 
 __all__ = ["HostSide", "Target"]
 
@@ -206,7 +207,7 @@ def wait_for_hosts(client: api.Client, generation: int, target: Target) -> list[
     pending: list[int] = []
     for cluster_id, there in several.clients_by_cluster(clients_of(client, target)).items():
         # The generation of an answer may be another cluster's: each is asked for its own of now.
-        down = _wait_within(client.of_hosts(cluster_id), 0, partial(map, int, there))
+        down = _wait_within(client.of_hosts(cluster_id), 0, [*map(int, there)].copy)
         pending += [each for each in there if int(each) in down]
     return pending
 

@@ -9,16 +9,17 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Callable
 
 from storpool_ovirt import errors, names, presence, rights
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, dataclass
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Callable
 
 LOCK_FOLDER = "/run/storpool-ovirt"
 # The kernel counts a block device's size in these, whatever its sectors are

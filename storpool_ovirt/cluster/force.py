@@ -12,13 +12,16 @@ so at a start). docs/fencing.md has the argument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Optional
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, identity
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Optional
+
+    _Pairs = list[tuple[api.Attachment, Optional[api.Volume]]]
 
 # How often it is looked again: an object may go away between a list and the next request.
 LOOKS = 3
@@ -125,9 +128,6 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
         else:
             (others if there else unknown).append(each.name)
     return ClientView(client_id, word, tuple(ours), tuple(others), tuple(unknown))
-
-
-_Pairs = list[tuple[api.Attachment, Optional[api.Volume]]]
 
 
 def _looked_everywhere(client: api.Client, pairs: _Pairs) -> _Pairs:

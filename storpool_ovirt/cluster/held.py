@@ -7,11 +7,13 @@ through once, and not once for each disk. What is found for an object is exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from storpool_ovirt import names
 from storpool_ovirt.cluster import api
 from storpool_ovirt.cluster.devices import Target
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def of(targets: Iterable[Target], listed: Iterable[api.Attachment]) -> list[api.Attachment]:

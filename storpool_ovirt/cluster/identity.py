@@ -13,13 +13,12 @@ name and tags can be given to anything by anybody. Nothing here changes anything
 
 from __future__ import annotations
 
-import contextlib
-import enum
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, field, replace, suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 # So many objects are read one by one; of more, StorPool's list is read.
 READ_ALONE_MAX = 6
@@ -46,8 +45,8 @@ class Known:
         return frozenset(filter(None, (self.global_id, self.first_id)))
 
 
-class Verdict(enum.Enum):
-    """What something that was found is to something that is known."""
+class Verdict:
+    """What something that was found is to something that is known: one of these texts."""
 
     SAME = "the same, under the same global id"
     DRIFTED = "the same, under another global id"
@@ -59,7 +58,7 @@ class Verdict(enum.Enum):
 class Judgement:
     """A verdict, and the reason for any but SAME, fit to follow "it"."""
 
-    verdict: Verdict
+    verdict: str
     why: str = ""
 
     @property
@@ -191,14 +190,14 @@ def _all_read(
         yield from (each for each in things if wanted.intersection((each.global_id, each.name)))
         return
     for each in listed:
-        with contextlib.suppress(errors.NotFound):
+        with suppress(errors.NotFound):
             yield _read(client, kind, each.address)
 
 
 def _is_denied(known: Known, there: api.Volume) -> bool:
     """Return whether an object says that it is not the known one; that tags are missing says
     nothing, as a revert by hand takes them."""
-    if judge(known, there).verdict is Verdict.OTHER:
+    if judge(known, there).verdict == Verdict.OTHER:
         return True
     return any(there.tags.get(key) for key in names.differing(known.tags, there.tags))
 

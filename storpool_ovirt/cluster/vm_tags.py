@@ -8,12 +8,13 @@ may have carries none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A start, a plug and a preview wait no longer for the tag. Ours: two calls for each disk of a VM
 # with many take less.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Callable
 
 from storpool_ovirt import config, errors, names, sentences, storpool_conf
 from storpool_ovirt.cluster import api, force
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.fence import lost_host, request
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Callable
 
 ON, FAILED, OFF = 0, 1, 2
 DONE = 0

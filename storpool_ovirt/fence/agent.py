@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from storpool_ovirt import config, errors, program
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.fence import actions, options, request
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import sudo_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 PROGRAM = "fence_storpool"
 LOG_FILE = "/var/log/vdsm/storpool-fence.log"

@@ -10,18 +10,20 @@ only where sudoers allow the argument `even-if-it-runs` too: docs/security.md.
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Sequence
-from typing import NoReturn
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.fence import actions, agent, request
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 PROGRAM = "storpool-fence-door"
 LOG_FILE = f"{root_door.LOG_FOLDER}/fence-door.log"
@@ -48,7 +50,7 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> tuple[i
     root_door.check(PROGRAM, visit, agent.PROGRAM, ((), (sudo_request.EVEN_IF_IT_RUNS,)))
     data = root_door.request(b"\n\n", OPTIONS_MAX_BYTES, limits)
     asked = _request(data, may_run=bool(visit.arguments))
-    facts = {key: value for key, value in dataclasses.asdict(asked).items() if value is not None}
+    facts = {key: value for key, value in vars(asked).items() if value is not None}
     log.line("asked", by=visit.user, **facts)
     deadline = root_door.AskedDeadline(limits.deadline_seconds)
     with enforced(deadline, f"{PROGRAM} to end", limits.last_seconds):

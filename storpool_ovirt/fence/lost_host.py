@@ -6,13 +6,13 @@ No database is asked: the tags and the name of an object say whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
-
 from storpool_ovirt import errors, names, sentences, storpool_conf
 from storpool_ovirt.cluster import api, force
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, dataclass
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 KNOWN_SHOWN = 12  # hosts or clients that an error names
 LEFT_SHOWN = 5  # others' objects that the agent's one line names; the log has all

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 from storpool_ovirt.fence import options
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 URL = "https://storpool.com"
 SHORT = "Takes the StorPool volumes of oVirt's VMs from a lost host"

@@ -3,7 +3,7 @@ itself."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from storpool_ovirt.light import NamedTuple
 
 # A power agent that runs beside this one needs a moment, and StorPool one more to see that the host
 # is gone.

@@ -3,17 +3,15 @@ written for root's door."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
-
 from storpool_ovirt import errors, names, text
 from storpool_ovirt.fence import options
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from typing import NoReturn
 
 USAGE = "give -o ACTION and -n HOST, see fence_storpool -o metadata"
-# A short one may have its value right behind it.
-_FLAG = re.compile(r"--[a-z][a-z_-]{0,30}\Z|-[A-Za-z]")
 TRUTHS = {
     "1": True,
     "yes": True,
@@ -148,5 +146,8 @@ def _wait_seconds(given: Mapping[str, str | None]) -> float:
 def _shown_flag(given: str) -> str:
     """Return the words for an argument: its name at most, as what follows, or stands alone, may be
     a password."""
-    name = _FLAG.match(given.partition("=")[0])
+    import re  # who mistypes nothing does not pay for it
+
+    # A short one may have its value right behind it.
+    name = re.match(r"--[a-z][a-z_-]{0,30}\Z|-[A-Za-z]", given.partition("=")[0])
     return f"the argument {name[0]}" if name else "an argument"

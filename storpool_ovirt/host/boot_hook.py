@@ -14,15 +14,18 @@ it, with one sentence on stderr for what is left to do, and 1 for a wrong use.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
 
 from storpool_ovirt import config, errors, presence, program, storpool_conf
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.host import boot_sweep, vdsm_rows
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 PROGRAM = "storpool-boot-hook"
 # vdsmd waits, and with it the whole host; systemd gives up its start after 90 s.  An attach or a

@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import Any
 
 from storpool_ovirt import errors, names, presence, rights, text
 from storpool_ovirt.host import volume_type
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from typing import Any
 
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
 # Where Vdsm looks for its settings; of files in the folders the last name counts (oVirt's vdsm,

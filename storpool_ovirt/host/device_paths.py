@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 
 from storpool_ovirt import errors, names, presence
@@ -18,7 +17,7 @@ NAMES_FOLDER = "/dev/storpool"
 LINKS_MAX = 16
 # What StorPool's client calls its devices (StorPool's knowledge base; README of oVirt's vendors
 # excludes the same names from multipath).
-_KERNEL_NAME = re.compile(r"/dev/sp-[0-9]+\Z")
+_KERNEL_NAME = "/dev/sp-"  # and a number
 
 
 def global_ids(path: str, root: str = "") -> list[str]:
@@ -37,11 +36,7 @@ def global_ids(path: str, root: str = "") -> list[str]:
         found = names.global_id_of(name)
         if found is not None:
             return [found]
-        is_storpools = (
-            is_storpools
-            or name.startswith(f"{NAMES_FOLDER}/")
-            or _KERNEL_NAME.match(name) is not None
-        )
+        is_storpools = is_storpools or name.startswith(f"{NAMES_FOLDER}/") or _is_kernels(name)
         if not (is_storpools or may_be_ours(name)):
             # A link led out of the folders of devices: what is there is not even looked at
             return []
@@ -70,6 +65,12 @@ def volume_of_run_link(path: str) -> str | None:
 def may_be_ours(path: str) -> bool:
     """Return whether a path is worth a look: others may be on a server that does not answer."""
     return _plain(path).startswith(("/dev/", f"{names.RUN_FOLDER}/"))
+
+
+def _is_kernels(name: str) -> bool:
+    """Return whether a path is what the kernel calls a device of StorPool's."""
+    number = name[len(_KERNEL_NAME) :]
+    return name.startswith(_KERNEL_NAME) and number.isascii() and number.isdigit()
 
 
 def _plain(path: str) -> str:

@@ -9,10 +9,12 @@ beside it takes longer than all that is done here.
 from __future__ import annotations
 
 import pyexpat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from storpool_ovirt import errors
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 DOMAIN, DISK = "domain", "disk"
 DEPTH_MAX = 256  # libvirt's own documents have less than twenty

@@ -16,10 +16,13 @@ there are some, when that cannot be seen, and for a wrong use.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from storpool_ovirt import config, errors, names, presence, program, sentences
 from storpool_ovirt.host import run_links, vdsm_rows
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PROGRAM = "storpool-host-in-use"
 ALL_THE_SAME = "to erase it all the same: rpm -e --nopreun storpool-ovirt-host"

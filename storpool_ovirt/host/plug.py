@@ -9,11 +9,14 @@ is open elsewhere the plug is refused.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, devices, force, held, vm_tags
 from storpool_ovirt.host import takeover, vm_disks
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # So many requests that succeed: a client that has it again after each of them attaches it as often
 # as it loses it, and is named in the error.

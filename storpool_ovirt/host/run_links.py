@@ -7,11 +7,13 @@ managedvolume.py). Who looks at a folder of Vdsm's, or removes something in it, 
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 from storpool_ovirt import names, presence, rights
+from storpool_ovirt.light import TYPE_CHECKING, ExitStack, contextmanager, suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def is_live(root: str, vol_id: str) -> bool:
@@ -83,13 +85,13 @@ def remove_dangling(root: str, vol_id: str, global_id: str) -> list[str]:
                 and names.global_id_of(target, root) == global_id
                 and not _leads(root, target)
             ):
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.unlink(name, dir_fd=folder)
                     removed.append(name)
     return removed
 
 
-@contextlib.contextmanager
+@contextmanager
 def folder_of(path: str) -> Iterator[int | None]:
     """Open a folder, None when there is none: what is removed by it is in exactly this folder,
     whoever moves names.
@@ -97,7 +99,7 @@ def folder_of(path: str) -> Iterator[int | None]:
     A folder that cannot be opened, and a link in its place, are no missing folder: Unseen. What is
     done in it is done with the rights of whoever could replace it.
     """
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         try:
             stack.enter_context(rights.taken(rights.of(path)))
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

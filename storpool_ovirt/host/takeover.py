@@ -8,8 +8,6 @@ the steps. A plug is in `plug.py`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import (
@@ -24,6 +22,10 @@ from storpool_ovirt.cluster import (
 )
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.host import vm_disks
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 LONGEST_PAUSE_SECONDS = 0.5
 

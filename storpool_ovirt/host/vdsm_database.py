@@ -9,19 +9,19 @@ alone: no view, no trigger, no function.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Callable
 
 from storpool_ovirt import errors, presence, rights
+from storpool_ovirt.light import TYPE_CHECKING, closing, contextmanager
 from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.privilege import child
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator, Sequence
+    from typing import Callable
 
 FILE = "/var/lib/vdsm/storage/managedvolume.db"
 # Some kilobytes for each volume that this host has.
@@ -147,7 +147,7 @@ def _is_there(where: str) -> bool:
     return True
 
 
-@contextlib.contextmanager
+@contextmanager
 def _opened(
     where: str, mode: str, busy_seconds: float, pragmas: Sequence[str] = ()
 ) -> Iterator[sqlite3.Connection]:
@@ -158,7 +158,7 @@ def _opened(
 
     uri = f"file:{quote(where)}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=busy_seconds)
-    with contextlib.closing(connection), connection:
+    with closing(connection), connection:
         for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON", *pragmas):
             connection.execute(pragma)
         connection.set_authorizer(_allowed)

@@ -9,17 +9,18 @@ changed but what is named by one volume of ours.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.host import run_links, vdsm_database
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, suppress
 from storpool_ovirt.limits import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 DATABASE = vdsm_database.FILE
 RULES_FOLDER = "/etc/udev/rules.d"
@@ -143,6 +144,6 @@ def _object(value: Any) -> dict[str, Any]:
 def _remove(path: str, vol_id: str, prefix: str, suffix: str, is_kind: Any) -> None:
     with run_links.folder_of(path) as folder:
         for name in run_links.names_in(folder, vol_id, prefix, suffix):
-            with contextlib.suppress(FileNotFoundError):
+            with suppress(FileNotFoundError):
                 if is_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=folder)

@@ -5,16 +5,17 @@ Its tags, its name and the VM say whose a volume is; docs/fencing.md has the arg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, attachments, held, identity, volumes
 from storpool_ovirt.host import device_paths, domain_xml
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
-# Each disk with the global id of the object that it leads to; one whose device has several ids is
-# there with each.
-Pairs = Sequence["tuple[str, domain_xml.Disk]"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    # Each disk with the global id of the object that it leads to; one whose device has several ids
+    # is there with each.
+    Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 
 class Candidate(NamedTuple):

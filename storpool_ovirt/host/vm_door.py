@@ -15,15 +15,18 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Sequence
-from typing import NoReturn
 
 from storpool_ovirt import config
 from storpool_ovirt.deadline import enforced
 from storpool_ovirt.host import vm_points, vm_request
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
 from storpool_ovirt.privilege import root_door, sudo_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 PROGRAM = "storpool-vm-door"
 LOG_FILE = f"{root_door.LOG_FOLDER}/vm-door.log"

@@ -21,15 +21,19 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import NoReturn
 
 from storpool_ovirt import config, errors, names, program
 from storpool_ovirt.deadline import Deadline, enforced
-from storpool_ovirt.host import device_paths, domain_xml, vm_points, vm_request
+from storpool_ovirt.host import device_paths, domain_xml, vm_points
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
-from storpool_ovirt.privilege import sudo_request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from storpool_ovirt.host import vm_request
 
 PROGRAM = "storpool-vm-hook"
 LOG_FILE = "/var/log/vdsm/storpool-hook.log"
@@ -89,6 +93,10 @@ def handle(work: vm_points.Work, document: bytes) -> None:
     disks = _storpools(document, vm_points.POINTS[work.point].root, work.root)
     if not disks:
         return
+
+    from storpool_ovirt.host import vm_request
+    from storpool_ovirt.privilege import sudo_request
+
     closed = _asked(vm_request.Request(work.point, work.log.correlation_id, disks), work)
     if not closed:
         work.log.line("way", by="root")
@@ -103,6 +111,10 @@ def _asked(request: vm_request.Request, work: vm_points.Work) -> str:
     """Have root do it and return ""; or return why it is not to be asked."""
     if os.geteuid() == 0:
         return "it is root's already"
+
+    from storpool_ovirt.host import vm_request
+    from storpool_ovirt.privilege import sudo_request
+
     return sudo_request.ask(vm_request.write(request), work.root, work.deadline)
 
 

@@ -10,15 +10,17 @@ disk that it has no more: nothing depends on it, so it fails nobody.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable, NamedTuple
 
 from storpool_ovirt import config, names, storpool_conf
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from typing import Callable
+
     from storpool_ovirt.cluster import api, attachments, vm_tags
     from storpool_ovirt.host import takeover, vm_disks
 

@@ -12,11 +12,16 @@ no numbers at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.host import device_paths, domain_xml
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+    Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 # More than any VM has: libvirt's controllers could hold more disks, oVirt's cannot.
 DISKS_MAX = 1024
@@ -27,8 +32,6 @@ NO_VM = "-"
 
 _WHAT = "the request to root"
 _ADVICE = "only storpool-vm-hook makes such requests"
-
-Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
 
 class Request(NamedTuple):

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence, Set
-from typing import Callable
 
 from storpool_ovirt import errors, names, processes, rights
 from storpool_ovirt.host import vdsm_rows
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence, Set
+    from typing import Callable
 
 DAEMON = "supervdsmd"
 LIST = "SUPPORTED_DRIVERS"

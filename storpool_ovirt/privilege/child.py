@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
-import warnings
-from typing import Any, Callable
 
 from storpool_ovirt import rights
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.limits import LIMITS
+
+if TYPE_CHECKING:
+    import signal
+    from typing import Any, Callable
+else:  # `signal` itself makes enumerations of all that there is
+    import _signal as signal
 
 ANSWER_MAX_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 16
@@ -40,6 +44,7 @@ def done(
     Raises Failure, also for a user whose rights cannot be had and for an answer that is too long.
     """
     import resource  # before there is a child, which may not read where Python's modules lie
+    import warnings
 
     reading, writing = os.pipe()
     with warnings.catch_warnings():

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from storpool_ovirt import errors, program
 from storpool_ovirt.deadline import Deadline, enforced
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.limits import Limits
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 # A folder of root's: nothing of root's is written in a folder of the user who asks.
 LOG_FOLDER = "/var/log/storpool-ovirt"

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from storpool_ovirt import config, errors, presence, sentences, storpool_conf
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Sequence
+else:  # `signal` itself makes enumerations of all that there is
+    import _signal as signal
 
 DOOR = "/usr/libexec/storpool-ovirt/storpool-vm-door"
 FENCE_DOOR = "/usr/libexec/storpool-ovirt/storpool-fence-door"
