@@ -164,7 +164,7 @@ class _Host:
         settings = config.host(self.root)
         words.hide(settings.api.token)
         deadline = Deadline(limits.deadline_seconds)
-        self.client = api.Client(settings.api, deadline, limits=limits)
+        self.client = api.Client(settings.api.preferring(config.BINDING), deadline, limits=limits)
         self.side = attachments.HostSide(
             settings.client_id,
             self.root,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
-from storpool_ovirt import errors, sizes
+from storpool_ovirt import config, errors, sizes
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
@@ -30,7 +30,9 @@ class Session:
     ) -> None:
         self.settings = settings
         self._deadline = Deadline(seconds or settings.deadline_seconds)
-        self.client = api.Client(settings.api, self._deadline, limits=limits)
+        self.client = api.Client(
+            settings.api.preferring(config.BINDING), self._deadline, limits=limits
+        )
         self._is_current = False
 
     def make_time(self) -> None:

@@ -26,13 +26,16 @@ DEADLINE_SECONDS = (
 )
 # By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
 CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
+# How a program talks to StorPool (`cluster/transport.py`): each has its own default.
+AUTO, WIRE, BINDING = TRANSPORTS = ("auto", "wire", "binding")
 
 
 @dataclass(frozen=True)
 class Api:
     """How to reach one StorPool cluster.
 
-    `cluster_id` pins it: every request is addressed to that cluster.
+    `cluster_id` pins it: every request is addressed to that cluster. `transport` is how it is
+    talked to.
     """
 
     host: str
@@ -40,6 +43,11 @@ class Api:
     token: Secret
     multicluster: bool = False
     cluster_id: str | None = None
+    transport: str = AUTO
+
+    def preferring(self, transport: str) -> Api:
+        """Return these settings with this transport where they leave it to the program."""
+        return replace(self, transport=transport) if self.transport == AUTO else self
 
     @property
     def address(self) -> str:
@@ -165,6 +173,14 @@ OPTIONS = (
         names.TAG_VM,
         f"tag that names the VM of a volume; hosts need the same as {storpool_conf.VM_TAG_KEY}",
     ),
+    Option(
+        "sp_transport",
+        option_values.one_of(*TRANSPORTS),
+        storpool_conf.TRANSPORT_KEY,
+        AUTO,
+        "binding: StorPool's official binding carries every request, wire: our own code does; auto:"
+        " each program has what suits it",
+    ),
 )
 
 
@@ -241,6 +257,7 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         given["auth_token"],
         given["multicluster"],
         given["cluster_id"],
+        given["transport"],
     )
     return Domain(
         api,
@@ -341,7 +358,9 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
             "is not a client id",
             f"give 1 to {names.CLIENT_ID_MAX}",
         )
-    api = Api(*values)
+    transport = conf.get(storpool_conf.TRANSPORT_KEY, "").lower()
+    # One that is none is worth no refused start; the doctor tells it.
+    api = replace(Api(*values), transport=transport if transport in TRANSPORTS else AUTO)
     if storpool_conf.is_multicluster(conf):
         api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
     vm_tag = conf.get(storpool_conf.VM_TAG_KEY) or names.TAG_VM

@@ -28,6 +28,8 @@ OWN_PREFIX = "SP_OVIRT_"
 MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
 # Of ours too: which tag names the VM of a volume, the same on hosts and on Engine's machine.
 VM_TAG_KEY = "SP_OVIRT_VM_TAG"
+# And how all programs of this machine talk to StorPool, where they are not to choose themselves.
+TRANSPORT_KEY = "SP_OVIRT_TRANSPORT"
 
 # Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
 # the blank and the tab are blank, but at the end of a value and of a section's name all that

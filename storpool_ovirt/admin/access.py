@@ -45,9 +45,9 @@ def opened(
         out.log.correlation_id = f"{verb}-{os.getpid()}"
         caller = journal.Caller(out.log.correlation_id, verb)
         with mapping.opened(address, deadline, caller, make=make, without=without) as mapped:
-            yield tree.Work(
-                meant, api.Client(meant.api, deadline, limits=out.limits), mapped, out.log, root
-            )
+            settings = meant.api.preferring(config.BINDING)
+            client = api.Client(settings, deadline, limits=out.limits)
+            yield tree.Work(meant, client, mapped, out.log, root)
 
 
 def domain(out: console.Console, path: str | None, root: str) -> config.Domain:

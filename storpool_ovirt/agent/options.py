@@ -107,6 +107,7 @@ KEYS = (
     *(option.key for option in OPTIONS),
     storpool_conf.MULTICLUSTER_KEY,
     storpool_conf.VM_TAG_KEY,
+    storpool_conf.TRANSPORT_KEY,
 )
 
 

@@ -7,7 +7,6 @@ our errors, `reading.py` when an answer is believed.
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -52,7 +51,7 @@ class Client(reading.Reading):
         settings: config.Api,
         deadline: Deadline,
         sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         super().__init__(settings, deadline, sleep, jitter, limits)

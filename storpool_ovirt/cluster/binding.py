@@ -1,4 +1,5 @@
-"""StorPool's official binding: loaded without what it does not need, its calls sent over our wire.
+"""StorPool's official binding: loaded without what it does not need, its calls sent within one
+limit by Python's own HTTP client.
 
 Calls, paths and bodies are those of `storpool.spapi.Api`; its retries are not used, as it repeats
 any POST after a reset connection, also a create that may have taken effect.
@@ -8,22 +9,18 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import functools
 import http.client
 import importlib
 import io
-import json
+import socket
 import sys
 import types
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from storpool_ovirt import config
-from storpool_ovirt.cluster import replies, ways, wire
+from storpool_ovirt.cluster import answers, requests, transport, wire
 
-# What is asked of all clusters at once to hear whether each of them answers: the smallest of the
-# queries that others send so (CloudStack's plugin and OpenNebula's add-on of StorPool).
-ALL_CLUSTERS = "AllClusters/VolumeTemplatesStatus"
 _LOADING = _thread.allocate_lock()  # threading's own is that one, but would be loaded for it
 
 
@@ -48,65 +45,119 @@ def load() -> types.ModuleType:
         return importlib.import_module("storpool.spapi")
 
 
-def over_wire(spapi: types.ModuleType, settings: config.Api) -> Any:
-    """Return an object with all methods of `storpool.spapi.Api`, with its paths and its checks,
-    over our wire.
+class Official(transport.Transport):
+    """The way of programs that nobody waits for, and of all where `sp_transport` says so."""
 
-    `seconds` is the limit of the next request, `generation` that of the last answer, 0 where it
-    had none. `make` makes a value of each entry of the next answer's list, which is read piece by
-    piece then, and is a `lists.Entries`. `way` is how a cluster is asked that a call for several
-    clusters names; without `pin` it is the address' own that is asked, whatever a call names.
-    """
-    there = wire.Wire(settings.host, settings.port)
-    headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
+    def __init__(self, settings: config.Api) -> None:
+        super().__init__(settings, Wire(settings.host, settings.port))
+        self._spapi = load()
+        self._api = _telling(self._spapi)
 
-    class OverWire(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
-        seconds = 0.0
-        generation = 0
-        make: Callable[[Mapping[str, Any]], object] | None = None
-        way = ways.Way.TOGETHER
-        pin = True
+    def request(self, method: str, args: tuple[object, ...]) -> requests.Request:
+        """Return what the binding sends for a call; raise Invalid where it refuses it."""
+        if method == "allClusters":
+            return "GET", True, requests.ALL_CLUSTERS, None
+        try:
+            verb, has_form, query, body = getattr(self._api, method)(*args, returnRawAPIData=True)
+        except self._spapi.InvalidArgumentError as error:
+            raise transport.Invalid(str(error)) from error
+        return verb, has_form, query, None if body is None else requests.written(body)
 
-        def allClusters(  # noqa: N802  as the binding's own methods, which lack it
-            self,
-            clusterName: str | None = None,  # noqa: N803
-            returnRawAPIData: bool = True,  # noqa: N803, ARG002
-        ) -> Any:
-            return self("GET", True, ALL_CLUSTERS, clusterName=clusterName)
+    def _path(self, query: str, is_for_all: bool, cluster: str | None) -> str:
+        return str(self._spapi._format_path(query, is_for_all, clusterName=cluster))
 
-        allClusters.spDoc = types.SimpleNamespace(method="GET")  # type: ignore[attr-defined]
 
+def _telling(spapi: types.ModuleType) -> Any:
+    """Return an object with all methods of `storpool.spapi.Api`, which tell what they would
+    send."""
+
+    class Telling(spapi.Api):  # type: ignore[misc,name-defined]  # the binding has no types
         def __call__(  # what all of the binding's methods call; the names are its own
             self,
             method: str,
             multiCluster: bool,  # noqa: N803
             query: str,
             json: Any = None,
-            clusterName: str | None = None,  # noqa: N803
+            clusterName: str | None = None,  # noqa: N803, ARG002
         ) -> Any:
-            self.generation = 0
-            is_for_all = multiCluster and settings.multicluster
-            if not self.pin or (is_for_all and self.way is not ways.Way.TOGETHER):
-                clusterName = None  # noqa: N806  as the binding has it
-            path = spapi._format_path(query, is_for_all, clusterName=clusterName)
-            sent = _body(spapi.clear_none(json))
-            if self.make is None:
-                answer = there.request(method, path, sent, headers, self.seconds)
-                reply = replies.document(answer.body)
-            else:
-                from storpool_ovirt.cluster import lists  # who asks for one object does without
+            return method, multiCluster, query, spapi.clear_none(json)
 
-                read = functools.partial(lists.read, make=self.make)
-                answer = there.request(method, path, sent, headers, self.seconds, read=read)
-                reply = answer.body
-            self.generation = replies.number(reply, "generation", 0)
-            if answer.status != http.client.OK or "error" in reply:
-                replies.part(reply, "error")
-                raise spapi.ApiError(answer.status, reply)
-            return reply["data"]
-
-    return OverWire()
+    return Telling()
 
 
-def _body(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+class Wire(wire.Wire):
+    """The way to one host by Python's own HTTP client."""
+
+    def _exchange(self, end: float) -> wire.Exchange:
+        connection, address = self.connected(end)
+        return Exchange(self, _Limited(connection, end), address, end)
+
+
+class Exchange(wire.Exchange):
+    """A request that is under way by Python's own HTTP client."""
+
+    def __init__(self, there: Wire, connection: _Limited, address: Any, end: float) -> None:
+        super().__init__(there, connection, address, end)
+        self._client = http.client.HTTPConnection(there.host, there.port)
+        self._client.sock = connection
+        self._response: http.client.HTTPResponse | None = None
+
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+        """Send the request."""
+        with _translated():
+            self._client.request(method, path, body, dict(headers))
+
+    def _received(self) -> tuple[int, str, Iterator[bytes]]:
+        with _translated():
+            self._response = self._client.getresponse()
+        told = self._response.getheader("Date", "")
+        return self._response.status, told, _pieces(self._response)
+
+    def close(self) -> None:
+        """End the connection."""
+        # Left open after a failure, an answer that ends with its connection would keep the socket.
+        if self._response is not None:
+            self._response.close()
+        self._client.close()
+        super().close()
+
+
+def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Give a body to its end, whatever length its header says."""
+    while True:
+        with _translated():
+            try:
+                piece = response.read(answers.PIECE_BYTES)
+            except OverflowError as error:  # a chunk whose length is no number of this machine's
+                raise http.client.HTTPException(f"a length that is none ({error})") from error
+            if not piece:
+                break
+        yield piece
+    if response.length:  # announced, and not come: `read` of a part does not complain
+        raise answers.Malformed(str(http.client.IncompleteRead(b"", response.length)))
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OSError:  # also the one that is http.client's too
+        raise
+    except http.client.HTTPException as error:
+        raise answers.Malformed(str(error) or error.__class__.__name__) from error
+
+
+class _Limited(socket.socket):
+    """A socket whose reads and writes all end by one moment."""
+
+    def __init__(self, connection: Any, end: float) -> None:
+        super().__init__(fileno=connection.detach())
+        self._end = end
+
+    def recv_into(self, *arguments: Any, **facts: Any) -> int:  # what http.client's reader calls
+        self.settimeout(wire.left(self._end))
+        return super().recv_into(*arguments, **facts)
+
+    def sendall(self, *arguments: Any, **facts: Any) -> None:
+        self.settimeout(wire.left(self._end))  # Python's own limit here is one for all of it
+        super().sendall(*arguments, **facts)

@@ -6,19 +6,19 @@ first try may have made.
 
 from __future__ import annotations
 
-import functools
-import itertools
-import random
-import re
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
-from storpool_ovirt.cluster import freshness, replies, ways, wire
+from storpool_ovirt.cluster import freshness, replies, ways
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.limits import LIMITS, Limits
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import transport
 
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
 # also an old answer.
@@ -30,11 +30,10 @@ NO_CLUSTER = "multiCluster"
 WORDS_MAX = 1 << 17
 
 _T = TypeVar("_T")
-Make = Callable[[Mapping[str, Any]], object]
 # What releases say of what is open or attached beside "busy"; only the text tells that it is that.
 _BUSY_TOO = ("invalidParam", "preconditionViolation")
-_IN_USE_IN_DESCR = re.compile(r"is (open at|attached to) client")
-_OPEN_IN_DESCR = re.compile(r"(?:'([^']*)' )?is open at client (\d+)")
+_IN_USE_IN_DESCR = ("is open at client", "is attached to client")
+_OPEN_IN_DESCR = r"(?:'([^']*)' )?is open at client (\d+)"
 
 
 @dataclass
@@ -52,8 +51,7 @@ class Tally:
 class Calls:
     """The way of one process to one cluster; `limits` are those of the program.
 
-    The binding and what it stands on are loaded by the first call: a third of the time of a verb
-    that makes none.
+    What a call needs is loaded by the first one: a verb that makes none is spared it.
     """
 
     def __init__(
@@ -61,32 +59,27 @@ class Calls:
         settings: config.Api,
         deadline: Deadline,
         sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] | None = None,
         limits: Limits = LIMITS,
     ) -> None:
         self._settings = settings
         self._deadline = deadline
         self._sleep = sleep
-        self._jitter = jitter
+        self._jitter = jitter or _jitter
         self.limits = limits
         self.tally = Tally()
         self._freshness = freshness.Freshness(compares=not settings.multicluster)
         self._patience_seconds = limits.retry_seconds  # how long failures are tried over
         self._pin_is_proven = False
+        self._made_transport: transport.Transport | None = None
         # Without a pin, or without several clusters, there is but one way
         self._way_is_known = not (settings.multicluster and settings.cluster_id)
 
-    @functools.cached_property
-    def _binding(self) -> Any:
-        from storpool_ovirt.cluster import binding
-
-        return binding.load()
-
-    @functools.cached_property
-    def _api(self) -> Any:
-        from storpool_ovirt.cluster import binding
-
-        return binding.over_wire(self._binding, self._settings)
+    @property
+    def _transport(self) -> transport.Transport:
+        if self._made_transport is None:
+            self._made_transport = transport_of(self._settings)
+        return self._made_transport
 
     @property
     def address(self) -> str:
@@ -101,7 +94,7 @@ class Calls:
         args: tuple[object, ...],
         repeat: bool = True,
         *,
-        make: Make | None = None,
+        make: transport.Make | None = None,
     ) -> Any:
         """Call the binding's `method` until it answers, while a repetition is safe and time is
         left.
@@ -110,9 +103,11 @@ class Calls:
         is read piece by piece (`lists.Entries`).
         """
         patience = self._deadline.within(self._patience_seconds)
-        for attempt in itertools.count():
+        attempt = -1
+        while True:
+            attempt += 1
             left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
-            if method in ways.OF_ONE and self._api.way is ways.Way.APART:
+            if method in ways.OF_ONE and self._transport.way == ways.APART:
                 raise ways.Apart
             try:
                 seconds = min(left, self.limits.request_seconds)
@@ -128,7 +123,6 @@ class Calls:
                     self.tally.unanswered += error.ambiguous and not repeat
                     raise
                 self._sleep(seconds)
-        raise AssertionError("unreachable: the loop has no end")
 
     def _read(self, method: str, parse: Callable[[Any], _T], data: Any) -> _T:
         """Return what `parse` makes of an answer; raise ApiUnavailable when it makes no sense."""
@@ -187,30 +181,25 @@ class Calls:
         args: tuple[object, ...],
         seconds: float,
         *,
-        make: Make | None = None,
+        make: transport.Make | None = None,
     ) -> Any:
-        import http.client
+        from storpool_ovirt.cluster import answers, requests, transport, wire
 
         self.tally.calls += 1
         pinned = self._settings.cluster_id
-        call = getattr(self._api, method)
-        reads = call.spDoc.method == "GET"
-        self._api.seconds, self._api.make = seconds, make
+        reads = requests.reads(method)
         try:
-            data = call(
-                *args, clusterName=names.address(pinned) if pinned else None, returnRawAPIData=True
-            )
-            self._check_age(method, reads)
-        except self._binding.ApiError as error:
-            if error.transient is True or error.name == NO_CLUSTER:
+            reply = self._exchanged(method, args, seconds, make)
+        except transport.Refusal as refusal:
+            if refusal.transient is True or refusal.name == NO_CLUSTER:
                 # Its generation may be of the cluster that could not hand the call on.
-                words = f"{_cut(error.name)}: {_cut(error.desc)}"
-                raise self._unavailable(method, words, ambiguous=True) from error
-            self._check_age(method, reads)
+                words = f"{_cut(refusal.name)}: {_cut(refusal.desc)}"
+                raise self._unavailable(method, words, ambiguous=True) from refusal
+            self._check_age(method, reads, refusal.generation)
             if pinned and method != PROOF:
-                self._prove_pin(error)
-            raise self._failure(error, kind, method, name) from error
-        except self._binding.InvalidArgumentError as error:
+                self._prove_pin(refusal)
+            raise self._failure(refusal, kind, method, name) from refusal
+        except transport.Invalid as error:
             raise errors.InputError(
                 f"the request {method}", f"is not valid ({names.shown(str(error), 200)})"
             ) from error
@@ -218,20 +207,32 @@ class Calls:
             raise errors.AddressUnknown(self.address, _why(error)) from error
         except wire.Unreachable as error:
             raise self._unavailable(method, _why(error), ambiguous=False) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, answers.Malformed) as error:
             raise self._unavailable(method, _why(error), ambiguous=True) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             # A proxy's page, an answer that is cut off, an error object without its parts.
             raise self._nonsense(method, "it is not what StorPool sends") from error
-        if not reads and not (isinstance(data, dict) and data.get("ok") is True):
-            # `storpool.spapi.ApiOk`: without it nothing says that anything was done.
+        self._check_age(method, reads, reply.generation)
+        if not reads and not _is_done(method, reply.data):
             raise self._nonsense(method, 'no "ok"')
-        return data
+        return reply.data
 
-    def _check_age(self, method: str, reads: bool) -> None:
+    def _exchanged(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        seconds: float,
+        make: transport.Make | None = None,
+    ) -> transport.Reply:
+        """Return the reply to a call: this alone gets one, and it changes nothing here."""
+        pinned = self._settings.cluster_id
+        cluster = names.address(pinned) if pinned else None
+        return self._transport.call(method, args, cluster, seconds, make=make)
+
+    def _check_age(self, method: str, reads: bool, generation: int) -> None:
         """Raise ApiUnavailable for an answer to a reading call that is older than what this client
         knows."""
-        why = self._freshness.note(self._api.generation, reads=reads, proves=method == PROOF)
+        why = self._freshness.note(generation, reads=reads, proves=method == PROOF)
         if why:
             raise self._unavailable(method, why, ambiguous=False)
 
@@ -271,12 +272,12 @@ class Calls:
         self._way_is_known = True
         if self._takes_calls_for_all():
             return
-        self._api.way = ways.Way.HERE
+        self._transport.way = ways.HERE
         if not self._takes_calls_for_all():
-            self._api.way = ways.Way.TOGETHER  # it has no several clusters
+            self._transport.way = ways.TOGETHER  # it has no several clusters
             return
         if self._is_elsewhere():
-            self._api.way = ways.Way.APART
+            self._transport.way = ways.APART
         raise ways.Refused
 
     def _takes_calls_for_all(self) -> bool:
@@ -291,17 +292,44 @@ class Calls:
 
     def _is_elsewhere(self) -> bool:
         """Return whether the pinned cluster is not the one that the address leads to."""
-        pinned, self._api.pin = self._settings.cluster_id, False
+        pinned, self._transport.pin = self._settings.cluster_id, False
         try:
             there = [
                 self._ask("cluster", f"{kind}List", "", ()) for kind in ("locations", "clusters")
             ]
         finally:
-            self._api.pin = True
+            self._transport.pin = True
         return self._read("clustersList", lambda _: ways.is_remote(str(pinned), *there), None)
 
     def _unavailable(self, method: str, why: str, ambiguous: bool) -> errors.ApiUnavailable:
         return errors.ApiUnavailable(self.address, method, why, ambiguous)
+
+
+def transport_of(settings: config.Api) -> transport.Transport:
+    """Return the way to StorPool that the settings say."""
+    from storpool_ovirt.cluster import transport
+
+    def official() -> transport.Transport:
+        from storpool_ovirt.cluster import binding
+
+        return binding.Official(settings)
+
+    if settings.transport == config.BINDING:
+        return official()
+    return transport.Plain(settings, official)
+
+
+def _is_done(method: str, data: Any) -> bool:
+    """Return whether a reply says that a change was made: `storpool.spapi.ApiOk`, and without its
+    "ok" nothing says so.
+
+    A call whose answer has what it made needs none in it (`storpool.sptypes.GroupSnapshotsResult`).
+    """
+    from storpool_ovirt.cluster import requests
+
+    if not isinstance(data, dict):
+        return False
+    return data.get("ok", method in requests.WITHOUT_OK) is True
 
 
 def _translated(error: Any, kind: str, method: str, name: str, address: str) -> errors.Error:
@@ -313,8 +341,12 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
         return errors.NotFound(kind, shown, f"in the StorPool cluster at {address} ({descr})")
     if error.name == "objectExists":
         return errors.Exists(shown, f"exists already ({descr})")
-    if error.name == "busy" or (error.name in _BUSY_TOO and _IN_USE_IN_DESCR.search(descr)):
-        found = _OPEN_IN_DESCR.findall(descr)
+    if error.name == "busy" or (
+        error.name in _BUSY_TOO and any(words in descr for words in _IN_USE_IN_DESCR)
+    ):
+        import re  # who meets no such error does not pay for it
+
+        found = re.findall(_OPEN_IN_DESCR, descr)
         return errors.InUse(
             found[0][0] if found and found[0][0] else shown,
             tuple(f"client {number}" for _, number in found),
@@ -326,6 +358,11 @@ def _translated(error: Any, kind: str, method: str, name: str, address: str) -> 
     if error.name == "insufficientResources":
         return errors.NoSpace(shown, descr)
     return errors.Rejected(f"{method} {name}".strip(), _cut(error.name), descr)
+
+
+def _jitter() -> float:
+    """Return a number from 0 to 1, another one in each process; `random` would load ten modules."""
+    return int.from_bytes(os.urandom(4), "big") / (1 << 32)
 
 
 def _why(error: Exception) -> str:

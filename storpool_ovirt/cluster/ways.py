@@ -11,7 +11,6 @@ without `MultiCluster/`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +22,10 @@ OF_ONE = frozenset(("volumeCreate", "volumesReassignWait"))
 NOBODY = "ovirt--nobody"
 
 
-class Way(enum.Enum):
-    """How the pinned cluster is asked."""
-
-    TOGETHER = "RemoteCommand/ and MultiCluster/ in one call"
-    HERE = "MultiCluster/ alone: the address is that cluster's"
-    APART = "MultiCluster/ alone, or RemoteCommand/ alone: the address is another cluster's"
+# How the pinned cluster is asked.
+TOGETHER = "RemoteCommand/ and MultiCluster/ in one call"
+HERE = "MultiCluster/ alone: the address is that cluster's"
+APART = "MultiCluster/ alone, or RemoteCommand/ alone: the address is another cluster's"
 
 
 class Refused(Exception):

@@ -28,6 +28,7 @@ OTHER_HOST = (
 SERVICE = "storpool_block"
 _WRITE = "write SP_OURID="
 _NOT_READ = "what it is to set is as if it were not given, and storpool-vm-agent may not start"
+_NO_CHOICE = "each program talks to StorPool as if it were not given"
 # An attach or a detach that is under way takes less, mostly.
 SETTLE_SECONDS = 1.5
 START = f"systemctl start {SERVICE}"
@@ -49,7 +50,13 @@ def conf(site: Site) -> Iterator[Result]:
         yield Result(checks.CRITICAL, _told(site, error), NO_WORK, fix)
         return
     yield checks.ok(f"this host is client {found.client_id}, its API {_address(found)}")
-    unknown = options.unknown(storpool_conf.read(site.root, environment=False))
+    keys = storpool_conf.read(site.root, environment=False)
+    transport = keys.get(storpool_conf.TRANSPORT_KEY, config.AUTO)
+    if transport.lower() not in config.TRANSPORTS:
+        cause = f"{storpool_conf.TRANSPORT_KEY} in {storpool_conf.FILE} is {names.shown(transport)}"
+        fix = f"write {' or '.join(config.TRANSPORTS)}, or remove it"
+        yield Result(checks.WARNING, cause, _NO_CHOICE, fix)
+    unknown = options.unknown(keys)
     for key, advice in unknown.items():
         cause = f"{names.shown(key)} in {storpool_conf.FILE} is not known"
         yield Result(checks.WARNING, cause, _NOT_READ, f"correct or remove it: {advice}")

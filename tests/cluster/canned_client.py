@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rigs import transports
 from rigs.clock import Clock
 from storpool_ovirt import config
 from storpool_ovirt.cluster import api
@@ -25,4 +26,5 @@ BODY = {"name": "ovirt--x", "size": 1 << 30}
 def client(port: int, time: Clock, seconds: float = 100, **settings: object) -> api.Client:
     """A client of the canned server."""
     api_settings = config.Api("127.0.0.1", port, Secret("42"), **settings)  # type: ignore[arg-type]
-    return api.Client(api_settings, Deadline(seconds, time), time.sleep, lambda: 0.5)
+    chosen = api_settings.preferring(transports.chosen())
+    return api.Client(chosen, Deadline(seconds, time), time.sleep, lambda: 0.5)

@@ -8,6 +8,7 @@ from typing import Callable
 import pytest
 from canned_client import BODY, CREATED, VOLUME, client
 
+from rigs import transports
 from rigs.canned_api import CLOSE, RESET, Answer, answering, ok, refusal
 from rigs.clock import Clock
 from storpool_ovirt import config, errors
@@ -158,7 +159,7 @@ def test_a_refused_connection_is_tried_over_and_then_told() -> None:
 def test_an_unknown_host_is_told_at_once() -> None:
     """A name that does not resolve is a mistake in the options, and no request was sent."""
     time = Clock()
-    settings = config.Api("name.invalid", 81, Secret("42"))
+    settings = config.Api("name.invalid", 81, Secret("42")).preferring(transports.chosen())
     with pytest.raises(errors.AddressUnknown, match="name"):
         api.Client(settings, Deadline(60, time), time.sleep, lambda: 0.5).templates()
     assert time.slept == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import storpool_ovirt
-from rigs import canned_api
+from rigs import canned_api, transports
 from rigs.core_fixtures import GIB, TOKEN, Core
 from rigs.starts import unanswered
 from storpool_ovirt import config, errors, names
@@ -124,7 +125,9 @@ def test_what_is_in_neither_list_is_looked_for_again() -> None:
     new = [{"volume": "new", "client": 1, "rights": "rw"}]
     answers = [DONE, client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
-        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN))
+        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN)).preferring(
+            transports.chosen()
+        )
         seen = force.look(api.Client(settings, Deadline(20)), 1, PREFIX)
     assert [each.uuid for each in seen.ours] == [UUIDS[0]]
     assert len(server.requests) == len(answers)
@@ -138,7 +141,9 @@ def test_what_is_in_no_list_is_nobodys_guess() -> None:
     everywhere = [[canned_volume("x")], {"clusters": []}, [], {"clusters": []}]
     answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * force.LOOKS, *everywhere]
     with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
-        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN))
+        settings = config.Api("127.0.0.1", server.port, Secret(TOKEN)).preferring(
+            transports.chosen()
+        )
         seen = force.look(api.Client(settings, Deadline(20)), 1, PREFIX)
     assert (seen.ours, seen.others, seen.unknown) == ((), (), ("stray",))
     with pytest.raises(
@@ -211,10 +216,18 @@ PRODUCT = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "cinder_driver").glob("*.p
 FORCES = ("force", "detachForce")
 
 
+ROW = r"\('force', _[a-z]+, False\)"
+
+
 def forced(tree: ast.AST) -> list[int]:
     """Return the lines where something could be forced: the words in data or as an argument, but
-    `"force": False`."""
+    `"force": False`, and the row of a body that says what is sent where nothing is said."""
     allowed = {
+        id(node.elts[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Tuple) and re.fullmatch(ROW, ast.unparse(node))
+    }
+    allowed |= {
         id(key)
         for node in ast.walk(tree)
         if isinstance(node, ast.Dict)
@@ -247,6 +260,9 @@ def forced(tree: ast.AST) -> list[int]:
         ('{"onAttached": "detachForce"}', 1),
         ("dict(force=y)", 1),
         ("f(force=False)", 0),
+        ('("force", _flag, False)', 0),
+        ('("force", _flag, True)', 1),
+        ('("force", True, False)', 1),
         ('"by force"', 0),
     ],
 )

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from rigs import two_clusters
 from rigs.core_fixtures import GIB, Core
@@ -232,7 +239,9 @@ LIMITS = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestSeveral = SeveralMachine.TestCase
-TestSeveral.settings = LIMITS
-TestApart = ApartMachine.TestCase
-TestApart.settings = LIMITS
+
+
+@pytest.mark.parametrize("machine", [SeveralMachine, ApartMachine])
+def test_what_is_so_stays_so(machine: type[SeveralMachine]) -> None:
+    """T57: whatever comes after whatever, by either way to StorPool."""
+    run_state_machine_as_test(machine, settings=LIMITS)

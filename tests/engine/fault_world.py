@@ -19,7 +19,7 @@ from wire_talks import Strike
 from wires import Wires
 
 from ovirt_demo import children, engine
-from rigs import disk_rig, forked, forked_engine, shared_stage
+from rigs import disk_rig, forked, forked_engine, shared_stage, transports
 from storpool_ovirt import config
 from storpool_ovirt.engine import claims, database_url, journal
 from storpool_ovirt.secret import Secret
@@ -203,6 +203,7 @@ class FaultWorld(disk_rig.DiskRig):
         """
         address = database_url.parse(self._databases[scene.first].url)
         settings = config.Api("127.0.0.1", self.wires.api_port, Secret(disk_rig.TOKEN))
+        settings = settings.preferring(transports.chosen())
         caller = journal.Caller("test", "reconcile")
         with self.working(
             caller, settings, disk_rig.VERB_SECONDS, address=address, make=False

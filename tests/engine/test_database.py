@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import subprocess
@@ -366,7 +367,7 @@ def test_each_address_of_the_servers_name_is_tried(
         kind = (socket.AF_INET, socket.SOCK_STREAM, 0, "")
         return [(*kind, (address, port)) for address in ("127.0.0.99", database.login.host)]
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_socket, "getaddrinfo", getaddrinfo)
     with sessions.opened(named(database), Deadline(20)) as session:
         assert session.rows(COUNT)
     assert sessions.ask(named(database), Deadline(20), "SELECT 1") == [(1,)]

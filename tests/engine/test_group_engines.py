@@ -8,7 +8,7 @@ import pytest
 import vm_ground
 from vm_ground import Action
 
-from rigs import disk_rig, shared_stage
+from rigs import disk_rig, shared_stage, transports
 from rigs.yard import fresh
 from storpool_ovirt import config
 from storpool_ovirt.engine import database_url, disks, journal
@@ -42,6 +42,7 @@ class Other:
         """Run a verb and return its answer."""
         simulator = self.yard.simulator
         settings = config.Api(simulator.host, simulator.port, Secret(disk_rig.TOKEN))
+        settings = settings.preferring(transports.chosen())
         caller = journal.Caller(correlation_id, name)
         address = database_url.parse(self.database.url)
         with self.yard.working(caller, settings, disk_rig.VERB_SECONDS, address=address) as work:

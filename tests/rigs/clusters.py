@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rigs import transports
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
@@ -60,6 +62,8 @@ def running(state: Path, **given: Any) -> AbstractContextManager[storpool_simula
     """Run a simulator in this process; the options are those of storpool_simulator.running."""
     import storpool_simulator
 
+    for folder in (given.get("hosts") or {}).values():
+        transports.tell(folder)
     asked_for = {**switches(), **(given.pop("switches", None) or {})}
     return storpool_simulator.running(state, switches=asked_for, **given)
 
@@ -70,6 +74,8 @@ def process(
     """Run `storpool-simulator`; the options are those of ovirt_demo.simulator.running."""
     from ovirt_demo import simulator
 
+    for host in hosts.values():
+        transports.tell(host)
     asked_for = [f"--switch={name}={value}" for name, value in switches().items()]
     return simulator.running(
         folder, hosts, options=[*asked_for, *given.pop("options", ())], **given

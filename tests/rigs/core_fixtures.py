@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import clusters
+from rigs import clusters, transports
 from storpool_ovirt import config
 from storpool_ovirt.cluster import api, attachments, binding
 from storpool_ovirt.deadline import Deadline
@@ -44,7 +44,8 @@ class Core:
 
     def settings(self, **more: Any) -> config.Api:
         """How to reach the cluster."""
-        return config.Api(self.simulator.host, self.simulator.port, Secret(TOKEN), **more)
+        made = config.Api(self.simulator.host, self.simulator.port, Secret(TOKEN), **more)
+        return made.preferring(transports.chosen())
 
     def client(self, seconds: float = 20, **more: Any) -> api.Client:
         """Return a client with a deadline of its own."""

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigs import clusters
+from rigs import clusters, transports
 from rigs.clock import Clock
 from rigs.disk_model import Row
 from storpool_ovirt import config, names
@@ -216,6 +216,7 @@ class DiskRig:
             Secret(TOKEN),
             self._variant["multicluster"],
             self.simulator.cluster_id if self._variant["pinned"] else None,
+            transports.chosen(),
         )
         with self.working(caller, settings, seconds) as work:
             yield work

@@ -15,7 +15,7 @@ import dataclasses
 import subprocess
 from typing import TYPE_CHECKING
 
-from rigs import engine_database
+from rigs import engine_database, transports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +92,7 @@ def made(shared: Stage, folder: Path, own: Database, release: str = "4.5.7") -> 
     caller = engine.Engine(
         folder / "engine-machine",
         children.find("storpool-adapter"),
-        shared.simulator.driver_options(),
+        {**shared.simulator.driver_options(), **transports.options()},
         shared.database.url,
         release=played,
     )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rigs import hasty as hasty_program
+from rigs import transports
 from rigs.shared_stage import GIB, attached, post, read
 
 if TYPE_CHECKING:
@@ -175,7 +176,11 @@ class FenceStage:
         from ovirt_demo import children
 
         file = self.folder / "options.json"
-        file.write_text(json.dumps({**self.stage.simulator.driver_options(), **(options or {})}))
+        file.write_text(
+            json.dumps(
+                {**self.stage.simulator.driver_options(), **transports.options(), **(options or {})}
+            )
+        )
         program = self.hasty("admin.command") if hasty else children.find("storpool-ovirt")
         command = [str(program), "fence-host", "--options", str(file), *arguments]
         with self._started(

@@ -15,6 +15,7 @@ ADAPTER = (
     "storpool_ovirt.engine.adapter",
     "storpool_ovirt.engine.disks",
     "storpool_ovirt.cluster.binding:load",
+    "storpool_ovirt.cluster.transport",
     "psycopg2",
     "pwd",
     "syslog",

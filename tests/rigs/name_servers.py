@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import socket
 import threading
@@ -30,7 +31,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             over.wait(HELD_SECONDS)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(_socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(wire, "RESOLVE_SECONDS", 0.2)
     try:
         yield

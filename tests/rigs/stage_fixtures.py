@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import clusters
+from rigs import clusters, transports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def make_stage(folder: Path, database: Database, simulator: Simulator, **options
     caller = engine.Engine(
         folder / "engine",
         children.find("storpool-adapter"),
-        {**simulator.driver_options(), **options},
+        {**simulator.driver_options(), **transports.options(), **options},
         database.url,
     )
     return Stage(folder, simulator, database, hosts, caller, flows.Domain(caller))

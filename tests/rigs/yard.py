@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import storpool_simulator
-from rigs import clusters, disk_rig
+from rigs import clusters, disk_rig, transports
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from storpool_ovirt import config, errors, names
@@ -91,6 +91,7 @@ class Yard(disk_rig.DiskRig):
         """
         there = cluster or self.simulator
         settings = config.Api(host or there.host, there.port, Secret(disk_rig.TOKEN), False, pinned)
+        settings = settings.preferring(transports.chosen())
         caller = journal.Caller("administrator", verb)
         with self.working(caller, settings, int(limits.MEND_SECONDS), make=make) as work:
             yield work

@@ -47,11 +47,8 @@ def command(
             known = entries.MappingSide({}, {}, problem=str(error))
         else:
             known = listing.read_mapping(address, deadline)
-        found = listing.selected(
-            listing.look(api.Client(domain.api, deadline, limits=out.limits), known, root),
-            client,
-            disk,
-        )
+        there = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
+        found = listing.selected(listing.look(there, known, root), client, disk)
     if as_json:
         out.document(listing_text.document(found, time.time()))
     else:

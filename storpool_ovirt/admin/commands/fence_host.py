@@ -45,7 +45,7 @@ def command(
         # host.
         settings = replace(access.domain(out, options, root).api, multicluster=False)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
-        client = api.Client(settings, deadline, limits=out.limits)
+        client = api.Client(settings.preferring(config.BINDING), deadline, limits=out.limits)
         told = lost_host.Orders(twice, dry_run)
         done = lost_host.fence(client, meant, prefix, told, out.log)
         for line in done.lines:

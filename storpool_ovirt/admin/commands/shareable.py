@@ -44,7 +44,7 @@ def command(
             volume = share_mark.VolumeIds(uuid, None)
         else:
             volume = share_mark.active(address, deadline, uuid)
-        client = api.Client(domain.api, deadline, limits=out.limits)
+        client = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
         there = share_mark.found(client, volume, prefix)
         change = share_mark.unmark if no else share_mark.mark

@@ -1,0 +1,161 @@
+"""How a call gets to the StorPool API, and its answer back.
+
+There are two ways, which do the same; the option `sp_transport` chooses. `Plain` is for programs
+that somebody waits for: its calls are the rows of `requests.py`, its HTTP is `wire.py`. The other
+one is StorPool's official binding over Python's own HTTP client (`binding.py`), which takes longer
+to load than a verb to work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from storpool_ovirt.cluster import replies, requests, ways, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Callable
+
+    from storpool_ovirt import config
+
+    Make = Callable[[Mapping[str, Any]], object]
+
+PREFIX = "/ctrl/1.0/"
+OK = 200
+
+
+class Refusal(Exception):
+    """StorPool's error object: its own words, of any kind and length, and the generation that came
+    with them."""
+
+    def __init__(self, error: Mapping[str, Any], generation: int) -> None:
+        super().__init__()
+        # In place of what is missing the official binding has these (`storpool.spapi.ApiError`).
+        self.name = error.get("name", "<Missing error name>")
+        self.desc = error.get("descr", "<Missing error description>")
+        self.transient = error.get("transient", False)
+        self.generation = generation
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.desc}"
+
+
+class Invalid(Exception):
+    """What a call was to be made of is nothing that StorPool takes; nothing was sent."""
+
+
+class Reply:
+    """What a call brought: the `data`, and the generation of the answer, 0 where it had none."""
+
+    __slots__ = ("data", "generation")
+
+    def __init__(self, data: Any, generation: int) -> None:
+        self.data = data
+        self.generation = generation
+
+
+class Transport:
+    """The way of one client to the API; of this there are two kinds.
+
+    `way` is how a cluster is asked that a call for several clusters names; without `pin` it is the
+    address' own that is asked, whatever a call names. Nothing else changes by a call.
+    """
+
+    way = ways.TOGETHER
+    pin = True
+
+    def __init__(self, settings: config.Api, there: wire.Wire) -> None:
+        self._multicluster = settings.multicluster
+        self._there = there
+        self._headers = {"Authorization": f"Storpool v1:{settings.token.reveal()}"}
+
+    def call(
+        self,
+        method: str,
+        args: tuple[object, ...],
+        cluster: str | None,
+        seconds: float,
+        *,
+        make: Make | None = None,
+    ) -> Reply:
+        """Call a method of the official binding's, for the cluster of this name or the address'
+        own; return the reply.
+
+        `make` makes a value of each entry of the answer's list, which is read piece by piece then,
+        and is a `lists.Entries`.
+
+        Raises Refusal, Invalid; UnknownName and Unreachable when nothing was sent; Malformed, any
+        other OSError, and for what is not StorPool's ValueError, KeyError, TypeError,
+        AttributeError, RecursionError.
+        """
+        return self.begin(method, args, cluster, seconds).reply(make)
+
+    def begin(
+        self, method: str, args: tuple[object, ...], cluster: str | None, seconds: float
+    ) -> Asked:
+        """Send a call; several may be under way at once. What is returned has to be asked for the
+        reply, or closed."""
+        verb, has_form, query, body = self.request(method, args)
+        is_for_all = has_form and self._multicluster
+        if not self.pin or (is_for_all and self.way != ways.TOGETHER):
+            cluster = None
+        path = self._path(query, is_for_all, cluster)
+        if not path.isascii() or not path.isprintable() or " " in path:
+            raise Invalid(f"{path} is no path")
+        return Asked(self._there.send(verb, path, body, self._headers, seconds))
+
+    def request(self, method: str, args: tuple[object, ...]) -> requests.Request:
+        """Return what is sent for a call: the HTTP method, whether there is a form of it for
+        several clusters, the path behind that, and the body.
+
+        Raises Invalid.
+        """
+        raise NotImplementedError
+
+    def _path(self, query: str, is_for_all: bool, cluster: str | None) -> str:
+        there = "" if cluster is None else f"RemoteCommand/{cluster}/"
+        return f"{PREFIX}{there}{'MultiCluster/' if is_for_all else ''}{query}"
+
+
+class Asked:
+    """A call that is under way."""
+
+    def __init__(self, exchange: wire.Exchange) -> None:
+        self._exchange = exchange
+
+    def reply(self, make: Make | None = None) -> Reply:
+        """Wait for the answer, and return what it brought; raise as `Transport.call` does."""
+        if make is None:
+            answer = self._exchange.answer()
+            document = replies.document(answer.body)
+        else:
+            from storpool_ovirt.cluster import lists  # who asks for one object does without
+
+            answer = self._exchange.answer(lambda pieces: lists.read(pieces, make))
+            document = answer.body
+        generation = replies.number(document, "generation", 0)
+        if answer.status != OK or "error" in document:
+            raise Refusal(replies.part(document, "error"), generation)
+        return Reply(document["data"], generation)
+
+    def close(self) -> None:
+        """Wait no longer."""
+        self._exchange.close()
+
+
+class Plain(Transport):
+    """The way of programs that somebody waits for; `official` makes the other one."""
+
+    def __init__(self, settings: config.Api, official: Callable[[], Transport]) -> None:
+        super().__init__(settings, wire.Wire(settings.host, settings.port))
+        self._official = official
+
+    def request(self, method: str, args: tuple[object, ...]) -> requests.Request:
+        """Return what is sent for a call; raise Invalid where the binding would refuse it."""
+        found = requests.plain(method, args)
+        if found is not None:
+            return found
+        try:
+            return self._official().request(method, args)  # which may know why it is refused
+        except ImportError as error:
+            raise Invalid(str(error)) from error
