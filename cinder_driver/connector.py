@@ -233,7 +233,7 @@ class _Host:
 
 def _global_id(properties: Mapping[str, Any]) -> str | None:
     global_id = properties.get("global_id")
-    if global_id is None or (isinstance(global_id, str) and names.GLOBAL_ID.match(global_id)):
+    if global_id is None or (isinstance(global_id, str) and names.GLOBAL_ID.fits(global_id)):
         return global_id
     raise errors.InputError("global_id", f"is not one of StorPool's ({_shown(global_id)})")
 

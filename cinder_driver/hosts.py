@@ -76,7 +76,7 @@ def _cluster_of(connector: Mapping[str, Any], host: str | None) -> str | None:
         told = keys.get("SP_CLUSTER_ID")
     if told is None:
         return None
-    if not isinstance(told, str) or not names.CLUSTER_ID.match(told):
+    if not isinstance(told, str) or not names.CLUSTER_ID.fits(told):
         raise errors.ConfigError(f"the cluster {names.shown(str(told))}", "is no cluster's id")
     return told
 

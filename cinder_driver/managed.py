@@ -178,7 +178,7 @@ def _cinder_id(session: Session, kind: str, name: str) -> str | None:
     """Return the id in the name of what Cinder had, or has: `unmanage` leaves the name as it is."""
     id_of = names.volume_id if kind == "volume" else names.snapshot_id
     found = id_of(session.settings.prefix, name)
-    return found if found and storpool_names.UUID.match(found) else None
+    return found if found and storpool_names.UUID.fits(found) else None
 
 
 def _managed_by_name_id(kind: str, ids: Sequence[str]) -> dict[str, str]:
@@ -212,7 +212,7 @@ def _address(reference: Any) -> str:
         name, global_id = reference.get("source-name"), reference.get("source-id")
         if name and isinstance(name, str):
             return name
-        if isinstance(global_id, str) and storpool_names.GLOBAL_ID.match(global_id.lstrip("~")):
+        if isinstance(global_id, str) and storpool_names.GLOBAL_ID.fits(global_id.lstrip("~")):
             return storpool_names.address(global_id.lstrip("~"))
     reason = 'it needs {"source-name": NAME} or {"source-id": GLOBAL_ID}'
     raise exception.ManageExistingInvalidReference(existing_ref=reference, reason=reason)

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Callable, NamedTuple
 
 from storpool_ovirt import documents, errors, names, option_values, rights, storpool_conf, text
-from storpool_ovirt.secret import Secret
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, dataclass, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from storpool_ovirt.secret import Secret
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
 PREFIX = "sp_"
@@ -123,7 +126,7 @@ OPTIONS = (
     ),
     Option(
         "sp_template",
-        option_values.pattern(
+        option_values.shaped(
             names.TEMPLATE, "give the name of a StorPool template (letters, digits, _ and -)"
         ),
         None,
@@ -139,7 +142,7 @@ OPTIONS = (
     ),
     Option(
         "sp_cluster_id",
-        option_values.pattern(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
+        option_values.shaped(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
         None,
         None,
         "pins the cluster (recommended): every verb refuses another one, also after a change of"
@@ -371,7 +374,7 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
 def _own_cluster(conf: Mapping[str, str], root: str) -> str:
     """Return the id of this host's cluster: of several, others' clients have the same numbers."""
     own = conf.get("SP_CLUSTER_ID", "")
-    if not names.CLUSTER_ID.match(own):
+    if not names.CLUSTER_ID.fits(own):
         raise errors.ConfigError(
             f"SP_CLUSTER_ID in {root}{storpool_conf.FILE}",
             f"is missing or no cluster id, and {storpool_conf.MULTICLUSTER_KEY} is set",

@@ -6,16 +6,24 @@ be frozen while we work, so each program ends by itself.
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Callable
 
 from storpool_ovirt import errors
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager
 
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+else:  # which makes no enumerations of what is in it
+    import _signal as signal
+
+# With their names.
+ENDING_SIGNALS: dict[int, str] = {
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGINT: "SIGINT",
+    signal.SIGHUP: "SIGHUP",
+}
 # The alarm comes again: the first one may fall into an undo, which keeps all failures to itself.
 AGAIN_SECONDS = 2.0
 # For the last line of the log and the answer, when the work is over: their reader needs moments.
@@ -112,7 +120,7 @@ def enforced(
         raise errors.DeadlineExceeded(what, deadline.seconds)
 
     def interrupted(signum: int, _frame: FrameType | None) -> None:
-        raise errors.Interrupted(what, signal.Signals(signum).name)
+        raise errors.Interrupted(what, ENDING_SIGNALS[signum])
 
     seconds = deadline.left(what) + grace_seconds
     # What was started with one of these ignored (nohup) goes on ignoring it.

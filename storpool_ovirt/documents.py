@@ -1,15 +1,25 @@
-"""JSON from outside: what RFC 8259 calls JSON, and nothing that Python's reader takes beside it.
+"""JSON, read and written: what the programs that somebody waits for use of Python's package for it.
 
-NaN and Infinity are none of its numbers. A number too large for a float is not infinite. Of two
+That package takes 3 ms to load, most of it for patterns and classes that are not needed here: its
+own scanner and encoder, which are compiled, do the work. Where Python has none of that kind, the
+package is loaded.
+
+What comes from outside is what RFC 8259 calls JSON, and nothing that Python's reader takes beside
+it. NaN and Infinity are none of its numbers. A number too large for a float is not infinite. Of two
 values under one name nobody knows which was meant.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any, NoReturn
-
 from storpool_ovirt import errors, names
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+_BLANKS = " \t\n\r"  # RFC 8259, section 2
+_NOT_FINITE = {each: float(each) for each in ("NaN", "Infinity", "-Infinity")}
 
 
 def parse(
@@ -20,15 +30,31 @@ def parse(
     Raises InputError (or `kind`) naming `what`, with `advice`.
     """
     try:
-        return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=_float
-        )
+        return _value(text, _STRICTLY)
     except _Odd as error:
         raise kind(what, f"is not JSON: {error}", advice) from None
     except RecursionError:
         raise kind(what, "is not JSON: it is nested too deep", advice) from None
     except ValueError:  # also a number of more digits than Python converts
         raise kind(what, "is not JSON", advice) from None
+
+
+def read(text: str) -> Any:
+    """Return the value that a text is which a program of ours or of StorPool's has written.
+
+    It is what `json.loads` returns. Raises ValueError, and RecursionError, as that does.
+    """
+    return _value(text, _AS_PYTHON)
+
+
+def written(value: Any) -> str:
+    """Return the text of a value, as `json.dumps` does."""
+    return _text(value, ": ", ", ", is_sorted=False)
+
+
+def compact(value: Any) -> str:
+    """Return the text of a value without blanks, and with the names in order."""
+    return _text(value, ":", ",", is_sorted=True)
 
 
 class _Odd(ValueError):
@@ -53,3 +79,59 @@ def _float(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise _Odd("a number is too large")
     return number
+
+
+class _Rules:
+    """How a text is read, in the words of `json.JSONDecoder`."""
+
+    strict = True  # a text has no control characters
+    object_hook = None
+    parse_int = int
+
+    def __init__(
+        self,
+        object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None,
+        parse_float: Callable[[str], float],
+        parse_constant: Callable[[str], float],
+    ) -> None:
+        self.object_pairs_hook, self.parse_float = object_pairs_hook, parse_float
+        self.parse_constant = parse_constant
+
+
+_STRICTLY: Any = _Rules(_object, _float, _no_number)
+_AS_PYTHON: Any = _Rules(None, float, _NOT_FINITE.__getitem__)
+
+
+def _value(text: str, rules: Any) -> Any:
+    try:
+        from _json import make_scanner
+    except ImportError:
+        from json.scanner import make_scanner
+
+    text = text.strip(_BLANKS)
+    try:
+        value, end = make_scanner(rules)(text, 0)
+    except StopIteration:
+        raise ValueError("no value begins where one must") from None
+    if end != len(text):
+        raise ValueError(f"something follows the value, at {end}")
+    return value
+
+
+def _text(value: Any, colon: str, comma: str, is_sorted: bool) -> str:
+    try:
+        from _json import encode_basestring_ascii, make_encoder
+    except ImportError:
+        import json
+
+        return json.dumps(value, separators=(comma, colon), sort_keys=is_sorted)
+    if isinstance(value, str):
+        return str(encode_basestring_ascii(value))
+    encode = make_encoder(
+        {}, _refused, encode_basestring_ascii, None, colon, comma, is_sorted, False, True
+    )
+    return "".join(encode(value, 0))
+
+
+def _refused(value: object) -> NoReturn:
+    raise TypeError(f"a value of {value.__class__.__name__} has no form in JSON")

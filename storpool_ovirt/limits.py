@@ -7,7 +7,7 @@ program that differs from the defaults says so in its own `LIMITS`; tests hand s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from storpool_ovirt.light import NamedTuple
 
 
 class Limits(NamedTuple):

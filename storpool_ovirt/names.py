@@ -9,16 +9,17 @@ exceed 200 bytes").
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-
 from storpool_ovirt import errors, sentences, text
+from storpool_ovirt.light import TYPE_CHECKING
 
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+UUID = text.Shape(text.DIGITS + "abcdef", (8, 8), (4, 4), (4, 4), (4, 4), (12, 12), mark="-")
 # Each part is a number in base 36; none of StorPool's has more than a dozen digits.
-GLOBAL_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
-CLUSTER_ID = re.compile(r"[a-z0-9]{1,20}\.[a-z0-9]{1,20}\Z")
-TEMPLATE = re.compile(r"[A-Za-z0-9_\-]{1,199}\Z")
+GLOBAL_ID = text.Shape(text.LOWER + text.DIGITS, (1, 20), (1, 20), (1, 20), mark=".")
+CLUSTER_ID = text.Shape(text.LOWER + text.DIGITS, (1, 20), (1, 20), mark=".")
+TEMPLATE = text.Shape(text.LETTERS + text.DIGITS + "_-", (1, 199))
 CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
@@ -46,7 +47,7 @@ TAG_MOMENT = "ovirt-moment"
 # The VM that has a volume, by the id that oVirt prints: the key that StorPool's plug-in for
 # CloudStack has for it. `sp_vm_tag` and SP_OVIRT_VM_TAG give another one.
 TAG_VM = "cvm"
-VM_TAG = re.compile(r"[A-Za-z0-9_\-.:]{1,199}\Z")
+VM_TAG = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 199))
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
@@ -83,7 +84,7 @@ def uuid(given: str, what: str) -> str:
     Raises InputError naming `what`.
     """
     lowered = given.lower()
-    if not UUID.match(lowered):
+    if not UUID.fits(lowered):
         raise errors.InputError(
             what, f"is not a UUID ({shown(given)})", "give the id as oVirt prints it"
         )
@@ -154,13 +155,13 @@ def cinder_name(uuid: str, openstack_prefix: str) -> str:
 def cinder_id_of(name: str) -> str | None:
     """Return the id in a name that `cinder_name` made, with whatever prefix; None for any other."""
     head, _, uuid = name.rpartition("--volume-")
-    return uuid if head and UUID.match(uuid) else None
+    return uuid if head and UUID.fits(uuid) else None
 
 
 def uuid_of(name: str) -> str | None:
     """Return the id in a name that `object_name` made; None for any other name."""
     uuid = name[len(NAME_PREFIX) :]
-    return uuid if name.startswith(NAME_PREFIX) and UUID.match(uuid) else None
+    return uuid if name.startswith(NAME_PREFIX) and UUID.fits(uuid) else None
 
 
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:
@@ -184,10 +185,10 @@ def root_of(tags: Mapping[str, str]) -> str:
     root = tags.get(TAG_ROOT, "")
     if len(root) != _SHORT_ROOT_CHARACTERS:
         return root
-    import base64  # who has no such tag does not pay for it
+    import binascii  # who has no such tag does not pay for it
 
     try:
-        digits = base64.urlsafe_b64decode(root + "==").hex()
+        digits = binascii.a2b_base64(root.replace("-", "+").replace("_", "/") + "==").hex()
     except ValueError:
         return root
     found = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -206,9 +207,10 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
 
 
 def _short_root(root: str) -> str:
-    import base64
+    import binascii
 
-    return base64.urlsafe_b64encode(bytes.fromhex(root.replace("-", ""))).decode().rstrip("=")
+    coded = binascii.b2a_base64(bytes.fromhex(root.replace("-", "")), newline=False).decode()
+    return coded.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -219,7 +221,7 @@ def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
     counts all the same, as StorPool may keep it.
     """
     found = dict(tags)
-    if _length(name, found) >= NAME_AND_TAGS_MAX_BYTES and UUID.match(found.get(TAG_ROOT, "")):
+    if _length(name, found) >= NAME_AND_TAGS_MAX_BYTES and UUID.fits(found.get(TAG_ROOT, "")):
         found[TAG_ROOT] = _short_root(found[TAG_ROOT])
     check_length(name, found)
     return found
@@ -237,11 +239,11 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
     It must not be one that means something already, and must leave a preview's volume, which has
     the longest tags of ours, below StorPool's limit.
     """
-    if not VM_TAG.match(key):
+    if not VM_TAG.fits(key):
         return "is no key of a tag", "give letters, digits, and any of _ - . :"
     if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY) or key.startswith(_OUR_TAGS):
         return "is a tag that has another meaning", f"give another key, or none for {TAG_VM}"
-    preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: _short_root(_OTHER_UUID)}
+    preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: "r" * _SHORT_ROOT_CHARACTERS}
     room = NAME_AND_TAGS_MAX_BYTES - 1 - _length(object_name(NIL_UUID), preview)
     longest = room - len(NIL_UUID)
     if len(key) > longest:
@@ -257,7 +259,7 @@ def vm_of(tags: Mapping[str, str], key: str) -> str:
     """Return the VM that a volume's tag `key` names; "" where it names none, and for a disk that
     several VMs may have."""
     vm = tags.get(key, "")
-    return vm if UUID.match(vm) and not is_shared(tags) else ""
+    return vm if UUID.fits(vm) and not is_shared(tags) else ""
 
 
 def check_length(name: str, tags: Mapping[str, str]) -> None:
@@ -280,7 +282,7 @@ def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
 def named_id(name: str) -> str | None:
     """Return the id in a name that we, or a Cinder driver with any prefix, gave; else None."""
     _, mark, uuid = name.rpartition("--volume-")
-    return uuid if mark and UUID.match(uuid) else uuid_of(name)
+    return uuid if mark and UUID.fits(uuid) else uuid_of(name)
 
 
 def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -302,9 +304,9 @@ def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str |
     if is_foreign(tags):
         return None
     if tags.get(TAG_UUID):
-        return tags[TAG_UUID] if UUID.match(tags[TAG_UUID]) else None
+        return tags[TAG_UUID] if UUID.fits(tags[TAG_UUID]) else None
     head, _, uuid = name.rpartition("--volume-")
-    return uuid if head == openstack_prefix and UUID.match(uuid) else uuid_of(name)
+    return uuid if head == openstack_prefix and UUID.fits(uuid) else uuid_of(name)
 
 
 def is_foreign(tags: Mapping[str, str]) -> bool:
@@ -340,7 +342,7 @@ def kept_id(name: str | None) -> str | None:
     else can give such a name (`storpool.sptypes.VolumeName`).
     """
     global_id = (name or "")[1:]
-    return global_id if name == address(global_id) and GLOBAL_ID.match(global_id) else None
+    return global_id if name == address(global_id) and GLOBAL_ID.fits(global_id) else None
 
 
 def cluster_of(global_id: str) -> str:
@@ -360,7 +362,7 @@ def global_id_of(path: str, root: str = "") -> str | None:
     another path.
     """
     folder, _, global_id = path.rpartition("/")
-    is_node = folder in (DEVICE_FOLDER, root + DEVICE_FOLDER) and GLOBAL_ID.match(global_id)
+    is_node = folder in (DEVICE_FOLDER, root + DEVICE_FOLDER) and GLOBAL_ID.fits(global_id)
     return global_id if is_node else None
 
 

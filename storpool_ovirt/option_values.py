@@ -5,20 +5,19 @@ Each function returns what a text means, or raises ValueError with what is wrong
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import Any, Callable
-
 from storpool_ovirt import errors, names, text
+from storpool_ovirt.light import TYPE_CHECKING
 from storpool_ovirt.secret import Secret
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
 _NEAR = 0.5  # of difflib: how alike a name that was meant may be
-_HOST = re.compile(r"[A-Za-z0-9._:\-\[\]]{1,253}\Z")
-# What inet_aton(3) takes for an address, and what an administrator means by one.
-_NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|[0-9]+)(?:\.(?:0[xX][0-9a-fA-F]+|[0-9]+))*\Z")
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}\Z")
+_HOST = text.Shape(text.LETTERS + text.DIGITS + "._:-[]", (1, 253))
 _LABEL_MAX = 63  # of a name's part, in the DNS
-_TOKEN = re.compile(r"[\x21-\x7e]{1,4096}\Z")
+_TOKEN_MAX = 4096
+_BYTE_MAX = 255
 
 
 def parsed(parse: Callable[[str], Any], given: str, where: str) -> Any:
@@ -50,7 +49,7 @@ def host(given: str) -> str:
     parts = given[:-1].split(".") if given.endswith(".") else given.split(".")
     if (
         "://" in given
-        or not _HOST.match(given)
+        or not _HOST.fits(given)
         or not all(0 < len(part) <= _LABEL_MAX for part in parts)
     ):
         raise ValueError(
@@ -60,10 +59,23 @@ def host(given: str) -> str:
         raise ValueError(
             "has a port in it", "give the port as sp_api_http_port, or SP_API_HTTP_PORT"
         )
-    if _NUMBERS.match(given) and not _IPV4.match(given):
+    if all(map(_is_number, given.split("."))) and not _is_ipv4(given):
         # The C library takes 10.1.100 for 10.1.0.100, and would send the token there.
         raise ValueError("is not an address", "give all four numbers of it")
     return given
+
+
+def _is_number(part: str) -> bool:
+    """Return whether inet_aton(3) takes this part of a name for one of an address."""
+    digits = part[2:] if part[:2] in ("0x", "0X") else ""
+    return part.isdigit() or (digits != "" and not digits.strip(f"{text.DIGITS}abcdefABCDEF"))
+
+
+def _is_ipv4(given: str) -> bool:
+    """Return whether it is an address as an administrator means one: without zeros in front."""
+    parts = given.split(".")
+    small = [int(part) for part in parts if part.isdigit() and part == str(int(part))]
+    return len(parts) == len(small) == 4 and max(small) <= _BYTE_MAX
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
@@ -112,7 +124,8 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 def token(given: str) -> Secret:
     """Return a token of StorPool's API."""
-    if not _TOKEN.match(given):
+    is_one_word = given.isascii() and given.isprintable() and " " not in given
+    if not is_one_word or not 0 < len(given) <= _TOKEN_MAX:
         raise ValueError(
             "is not a token", "give the value of SP_AUTH_TOKEN, without blanks or line breaks"
         )
@@ -136,11 +149,11 @@ def vm_tag(given: str) -> str:
     return given
 
 
-def pattern(wanted: re.Pattern[str], advice: str) -> Callable[[str], str]:
-    """Return a function that takes what matches a pattern; `advice` is for everything else."""
+def shaped(wanted: text.Shape, advice: str) -> Callable[[str], str]:
+    """Return a function that takes what is of a shape; `advice` is for everything else."""
 
     def parse(given: str) -> str:
-        if not wanted.match(given):
+        if not wanted.fits(given):
             raise ValueError("is not valid", advice)
         return given
 

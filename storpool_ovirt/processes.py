@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+
+from storpool_ovirt.light import NamedTuple
 
 
 class Told(NamedTuple):

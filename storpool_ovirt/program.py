@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from typing import Callable, TypeVar
 
-from storpool_ovirt import errors, installation
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import END_SECONDS, limit_end
-from storpool_ovirt.log import Log
+from storpool_ovirt.light import TYPE_CHECKING
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from storpool_ovirt.log import Log
+
+    _T = TypeVar("_T")
+
 # What a program turns into a sentence: Ctrl-C before there is a limit, and so a handler, is no
 # Exception.
 FAILURES = (Exception, KeyboardInterrupt)
@@ -46,6 +51,8 @@ def guarded(
         done = work()
     except FAILURES as error:
         limit_end(end_seconds)
+        from storpool_ovirt import installation
+
         return None, reason(error, log, f"{log_file} or syslog on this host", installation.HOST)
     limit_end(end_seconds)
     return done, ""
@@ -60,6 +67,8 @@ def reason(error: BaseException, log: Log, log_place: str, what: str) -> str:
     if isinstance(error, errors.Error):
         return log.sentence(error)
     if isinstance(error, ImportError):
+        from storpool_ovirt import installation
+
         advice = installation.mend(what, error)
         return log.sentence(f"a library is missing or broken ({error}): run  {advice}")
     if isinstance(error, KeyboardInterrupt):

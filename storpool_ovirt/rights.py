@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, dataclass
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+else:  # which makes no enumerations of what is in it
+    import _signal as signal
 
 # A user and a group that own nothing (the kernel's overflow ids, proc(5)), for what anybody can
 # replace.

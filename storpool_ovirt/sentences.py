@@ -7,7 +7,10 @@ hide it from the mask.
 
 from __future__ import annotations
 
-import re
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
 
 # What Engine keeps of an error in its log and shows in its events is a line; nobody reads more of
 # one.
@@ -42,9 +45,9 @@ _SHORT_ESCAPES = {
     "\0": "0",
 }
 # An escape may be cut too: some characters of one are left then.
-_CUT_ESCAPE = re.compile(r"[\\%&#xuU0-9a-fA-F'\"]{0,9}")
+_CUT_ESCAPE, _CUT_ESCAPE_MAX = "\\%&#xuU0123456789abcdefABCDEF'\"", 9
 # Without one of these in a text, no other form of a secret is in it.
-_SIGNS_OF_ESCAPES = re.compile(r"[\\%&+'\"]")
+_SIGNS_OF_ESCAPES = "\\%&+'\""
 
 
 class Secrets:
@@ -83,14 +86,16 @@ class _Forms:
 
     def masked(self, text: str) -> str:
         if len(self.secret) < SHORTEST_INSIDE:
-            text = re.sub(rf"(?<![\w-]){re.escape(self.secret)}(?![\w-])", MASK, text)
+            text = _without_word(text, self.secret)
         else:
             text = text.replace(self.secret, MASK)
-        if not self._is_plain and (_SIGNS_OF_ESCAPES.search(text) or not text.isascii()):
+        if not self._is_plain and not _has_one_form(text):
             text = self._without_escaped(text)
         return self._without_cut(text) if CUT in text else text
 
     def _without_escaped(self, text: str) -> str:
+        import re  # 2 ms, for texts that a run which goes well does not have
+
         if self._escaped is None:
             pattern = "".join(map(_forms_of_character, self.secret))
             if len(self.secret) < SHORTEST_INSIDE:
@@ -103,6 +108,8 @@ class _Forms:
 
         A library, or `names.shown`, cuts so.
         """
+        import re
+
         if not self._characters:
             self._characters = [re.compile(_forms_of_character(each)) for each in self.secret]
         first, *rest = text.split(CUT)
@@ -121,9 +128,32 @@ class _Forms:
                 if found is None:
                     break
                 place, count = found.end(), count + 1
-            if count >= SHORTEST_PREFIX and _CUT_ESCAPE.fullmatch(text, place):
+            rest = text[place:]
+            is_escape = len(rest) <= _CUT_ESCAPE_MAX and not rest.strip(_CUT_ESCAPE)
+            if count >= SHORTEST_PREFIX and is_escape:
                 return text[:start] + MASK
         return text
+
+
+def _has_one_form(text: str) -> bool:
+    return text.isascii() and not any(each in text for each in _SIGNS_OF_ESCAPES)
+
+
+def _without_word(text: str, word: str) -> str:
+    """Return the text with a mask for this word, where it is no part of a longer one."""
+    pieces, start, place = [], 0, text.find(word)
+    while place >= 0:
+        end = place + len(word)
+        if _is_of_word(text[place - 1 : place]) or _is_of_word(text[end : end + 1]):
+            place = text.find(word, place + 1)
+        else:
+            pieces += [text[start:place], MASK]
+            start, place = end, text.find(word, end)
+    return "".join((*pieces, text[start:]))
+
+
+def _is_of_word(character: str) -> bool:
+    return character.isalnum() or character in ("_", "-")
 
 
 def _forms_of_character(character: str) -> str:
@@ -141,6 +171,8 @@ def _doubled(character: str) -> list[str]:
 
 def _numbered(character: str) -> list[str]:
     """Return the character itself, and the forms that have its number or those of its bytes."""
+    import re
+
     number = ord(character)
     encoded = [f"{byte:02x}" for byte in character.encode("utf-8", "surrogatepass")]
     utf16 = character.encode("utf-16-be", "surrogatepass").hex()

@@ -8,10 +8,12 @@ That is `storpool.spconfig.SPConfig` over `confget`. It is not used itself becau
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 
 from storpool_ovirt import errors, names, presence, rights, text
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILE = "/etc/storpool.conf"
 FOLDER = "/etc/storpool.conf.d"
@@ -30,12 +32,6 @@ MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
 VM_TAG_KEY = "SP_OVIRT_VM_TAG"
 # And how all programs of this machine talk to StorPool, where they are not to choose themselves.
 TRANSPORT_KEY = "SP_OVIRT_TRANSPORT"
-
-# Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is followed: only
-# the blank and the tab are blank, but at the end of a value and of a section's name all that
-# `str.rstrip` takes off.
-_SECTION = re.compile(r"\[[ \t]*([^ \t\]][^\]]*)\][ \t]*\Z")
-_VARIABLE = re.compile(r"([^ \t\[#;=]+)[ \t]*=[ \t]*(.*)\Z", re.DOTALL)
 
 # As many hosts as a cluster has clients, and some keys for each.
 _MAX_BYTES = 4 << 20
@@ -65,8 +61,11 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
     """Return the sections of one file; "" has what stands before any section.
 
     As `confget` has it: a comment starts with # or ; at the beginning of a line, a \\ at its end
-    continues it. What confget refuses is refused, but for two things: the last line needs no end,
-    and two backslashes in a row are two. Raises ConfigError with the number of a bad line.
+    continues it. Where its two parsers differ, the one that StorPool uses (`ini`, by pyparsing) is
+    followed: only the blank and the tab are blank, but at the end of a value and of a section's
+    name all that `str.rstrip` takes off. What confget refuses is refused, but for two things: the
+    last line needs no end, and two backslashes in a row are two. Raises ConfigError with the number
+    of a bad line.
     """
     sections: dict[str, dict[str, str]] = {"": {}}
     section, name, value = "", "", ""
@@ -77,12 +76,12 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
             value += line[: len(line) - len(rest)]
         elif not rest or rest[0] in "#;":
             continue
-        elif head := _SECTION.match(rest):
-            section = head.group(1).rstrip()
+        elif (head := _section(rest)) is not None:
+            section = head
             sections.setdefault(section, {})
             continue
-        elif variable := _VARIABLE.match(rest):
-            name, rest = variable.groups()
+        elif (found := _variable(rest)) is not None:
+            name, rest = found
             value = ""
         else:
             raise errors.ConfigError(
@@ -97,6 +96,22 @@ def parse(content: str, path: str) -> dict[str, dict[str, str]]:
             f"the last line of {path}", "ends with a backslash", "nothing continues it: remove it"
         )
     return sections
+
+
+def _section(line: str) -> str | None:
+    """Return the name in a line that begins a section; None for any other line."""
+    line = line.rstrip(text.BLANKS)
+    name = line[1:-1].lstrip(text.BLANKS)
+    is_one = line[:1] == "[" and line[-1:] == "]" and name and "]" not in name
+    return name.rstrip() if is_one else None
+
+
+def _variable(line: str) -> tuple[str, str] | None:
+    """Return the name and the value in a line that has them; None for any other line."""
+    name, mark, value = line.partition("=")
+    name = name.rstrip(text.BLANKS)
+    is_one = mark and name and not any(each in name for each in " \t[#;")
+    return (name, value.lstrip(text.BLANKS)) if is_one else None
 
 
 def client_ids(root: str = "", optional: bool = False) -> dict[str, str]:

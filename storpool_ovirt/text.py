@@ -9,7 +9,7 @@ not become a line of its own.
 
 from __future__ import annotations
 
-import re
+from _operator import le
 
 from storpool_ovirt import errors
 
@@ -20,11 +20,34 @@ DIGITS_MAX = 19
 
 PORT_MAX = (1 << 16) - 1
 
-_END_OF_LINE = re.compile("\r\n|\n|\r")
-_DIGITS = re.compile(f"[0-9]{{1,{DIGITS_MAX}}}\\Z")
-_DECIMAL = re.compile(r"[0-9]{1,19}(\.[0-9]{0,19})?\Z")
+DIGITS = "0123456789"
+LOWER = "abcdefghijklmnopqrstuvwxyz"
+LETTERS = LOWER + LOWER.upper()
+
 _MARK = "\ufeff"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Shape:
+    """What a text looks like: parts between marks, each of so many of these characters.
+
+    Two numbers for each part are the least and the most that it has.
+    """
+
+    def __init__(self, characters: str, *lengths: tuple[int, int], mark: str = "") -> None:
+        self._characters, self._mark = characters + mark, mark
+        self._least, self._most = zip(*lengths)
+
+    def fits(self, text: str) -> bool:
+        """Return whether a text is of this shape, the whole of it."""
+        if text.strip(self._characters):
+            return False
+        lengths = [*map(len, text.split(self._mark))] if self._mark else [len(text)]
+        return (
+            len(lengths) == len(self._least)
+            and all(map(le, self._least, lengths))
+            and all(map(le, lengths, self._most))
+        )
 
 
 def lines(text: str) -> list[str]:
@@ -32,7 +55,7 @@ def lines(text: str) -> list[str]:
 
     \\n, \\r\\n and \\r end one, and nothing else does.
     """
-    found = _END_OF_LINE.split(text)
+    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return found[:-1] if found[-1] == "" else found
 
 
@@ -41,12 +64,17 @@ def stripped(text: str) -> str:
     return text.strip(" \t\r\n")
 
 
+def are_digits(text: str) -> bool:
+    """Tell whether a text is a number, of digits alone, and of no more than anybody needs."""
+    return text.isdigit() and text.isascii() and len(text) <= DIGITS_MAX
+
+
 def number(text: str, low: int, high: int) -> int | None:
     """Return the whole number that a text is, None when it is anything else.
 
     It has digits alone, and is from `low` to `high`.
     """
-    found = int(text) if _DIGITS.match(text) else None
+    found = int(text) if are_digits(text) else None
     return found if found is not None and low <= found <= high else None
 
 
@@ -57,7 +85,8 @@ def port(text: str) -> int | None:
 
 def decimal(text: str) -> float | None:
     """Return the number that a text is, like 20 or 0.5; None when it is anything else."""
-    return float(text) if _DECIMAL.match(text) else None
+    whole, _, part = text.partition(".")
+    return float(text) if are_digits(whole) and (not part or are_digits(part)) else None
 
 
 def decoded(data: bytes, what: str, *, may_have_mark: bool = False, damaged: bool = False) -> str:

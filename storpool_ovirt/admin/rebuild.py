@@ -219,7 +219,7 @@ def _objects(view: survey.View, claimed: set[str]) -> tuple[dict[str, api.Volume
         new = [each for each in things if each.global_id not in view.mapped]
         if not new:
             continue
-        if not names.UUID.match(uuid) or not names.UUID.match(disk_rows.root_of(new[0])):
+        if not names.UUID.fits(uuid) or not names.UUID.fits(disk_rows.root_of(new[0])):
             left_out.append(f"~{new[0].global_id}: its tags name no id of oVirt")
         elif uuid in claimed:
             left_out.append(

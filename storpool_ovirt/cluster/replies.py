@@ -228,7 +228,7 @@ def global_id(raw: Mapping[str, Any], key: str, default: str | None = _NEEDED) -
     value = raw.get(key)
     if value in (None, "") and default is not _NEEDED:
         return default
-    if not isinstance(value, str) or not names.GLOBAL_ID.match(value):
+    if not isinstance(value, str) or not names.GLOBAL_ID.fits(value):
         raise OddReply(f"{key} is no global id")
     return value
 
@@ -380,7 +380,7 @@ def group(raw: object) -> dict[str, str]:
 
 def _cluster_id(raw: Mapping[str, Any]) -> str | None:
     value = text(raw, "clusterId", "")
-    if value and not names.CLUSTER_ID.match(value):
+    if value and not names.CLUSTER_ID.fits(value):
         raise OddReply("clusterId is none")
     return value or None
 

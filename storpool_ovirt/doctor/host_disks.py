@@ -153,7 +153,7 @@ def _is_here(site: Site, global_id: str | None) -> bool:
 
 def _who_has(vol_id: str) -> str:
     """Return what tells of a volume; Vdsm's word for it may be anything, and is no command then."""
-    if not names.UUID.match(vol_id):
+    if not names.UUID.fits(vol_id):
         return "look with  storpool-ovirt attachments  which disk it is"
     return f"storpool-ovirt attachments --disk {shlex.quote(vol_id)}  on Engine's machine"
 
@@ -235,7 +235,7 @@ def _gid(name: str) -> int:
 def links(site: Site) -> Iterator[Result]:
     """Ask udev whether the links by id are its own: Vdsm's rule finds a device by them."""
     listed = presence.listed(site.path(names.DEVICE_FOLDER))
-    here = [each for each in listed if names.GLOBAL_ID.match(each)]
+    here = [each for each in listed if names.GLOBAL_ID.fits(each)]
     found = []
     for global_id in here[:SHOWN_MAX]:
         node = os.path.realpath(_device(site, global_id))

@@ -269,7 +269,7 @@ def _devices(site: Site) -> set[str]:
     return {
         each
         for each in presence.listed(folder)
-        if names.GLOBAL_ID.match(each) and presence.there(f"{folder}/{each}")
+        if names.GLOBAL_ID.fits(each) and presence.there(f"{folder}/{each}")
     }
 
 
@@ -280,7 +280,7 @@ def cluster(site: Site) -> Iterator[Result]:
     keys = storpool_conf.read(site.root, environment=False)
     there = {names.cluster_of(each.global_id) for each in listed if each.global_id}
     told = keys.get("SP_CLUSTER_ID", "")
-    there |= {told} if names.CLUSTER_ID.match(told) else set()
+    there |= {told} if names.CLUSTER_ID.fits(told) else set()
     rows = [row for row in host.rows(site) if row.ours and row.global_id]
     foreign = [row for row in rows if names.cluster_of(row.global_id or "") not in there]
     if foreign and there:

@@ -21,7 +21,7 @@ _QUESTION = """
 
 def of(session: database.Session, root: str, log: Log, vm: str) -> str:
     """Return the id that Engine gave the action that goes on with a VM; "" where it is not told."""
-    if not names.UUID.match(vm):
+    if not names.UUID.fits(vm):
         log.line("action_unknown", vm=vm, reason="the VM's tag is no UUID")
         return ""
     try:
@@ -30,7 +30,7 @@ def of(session: database.Session, root: str, log: Log, vm: str) -> str:
     except errors.Error as error:
         log.line("action_unknown", vm=vm, reason=error)
         return ""
-    if len(rows) != 1 or not names.UUID.match(str(rows[0][0])):
+    if len(rows) != 1 or not names.UUID.fits(str(rows[0][0])):
         why = f"Engine's database has {len(rows)} active snapshots of this VM"
         log.line("action_unknown", vm=vm, reason=why)
         return ""

@@ -9,28 +9,28 @@ last: `<correlation id>:<payload>` with exit code 0, or `error:<one sentence>` w
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import json
 import os
-import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
 
-from storpool_ovirt import config, errors, installation, names, program, secret, sentences
+from storpool_ovirt import config, documents, errors, names, program, secret, sentences, text
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
 from storpool_ovirt.engine import database_url
-from storpool_ovirt.engine.verbs import VERBS, Verb
-from storpool_ovirt.limits import LIMITS, Limits
+from storpool_ovirt.engine.verbs import VERBS
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, suppress
+from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, NoReturn
+
     from storpool_ovirt.engine.claim import Claim
     from storpool_ovirt.engine.journal import Journal
     from storpool_ovirt.engine.mapping import Mapping
+    from storpool_ovirt.engine.verbs import Verb
+    from storpool_ovirt.limits import Limits
 
 PROGRAM = "storpool-adapter"
 USAGE = (
@@ -39,7 +39,7 @@ USAGE = (
 
 # What Engine lets through as a correlation id (its ValidationUtils); it may begin with "-", "_" or
 # "error".
-CORRELATION_ID = re.compile(r"[0-9a-zA-Z_-]{1,50}\Z")
+CORRELATION_ID = text.Shape(f"{text.DIGITS}{text.LETTERS}_-", (1, 50))
 # What a verb keeps back of its time to write its answer, and the last net below all other limits.
 ANSWER_SECONDS = 3.0
 GRACE_SECONDS = 0.5
@@ -82,6 +82,8 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
         _run(arguments, log, answer, limits)
     except program.FAILURES as error:
         limit_end()
+        from storpool_ovirt import installation
+
         # A bug too is one sentence for Engine, and its trace is in the log.
         event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
         place = f"the system's log, journalctl -t {PROGRAM}," if log.descriptor is None else path
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
     verb = arguments[1] if len(arguments) > 1 else ""
     log.line(event, verb=verb, reason=reason, seconds=f"{time.monotonic() - started:.3f}")
     if not answer.given:
-        with contextlib.suppress(errors.NotDelivered):
+        with suppress(errors.NotDelivered):
             _give(answer, "error", reason)
     return 1
 
@@ -114,6 +116,8 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
         limit_end()
         _give(answer, prefix, "")
         return
+    from storpool_ovirt.light import ExitStack
+
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
     with ExitStack() as stack:
         with enforced(deadline, "the verb to end", GRACE_SECONDS):
@@ -135,7 +139,7 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
     took = f"{time.monotonic() - started:.3f}"
     # Engine has its answer, and the journal says so: a log that cannot be written must not change
     # the exit code.
-    with contextlib.suppress(errors.Error), enforced(deadline.after(END_SECONDS), "the log", 0):
+    with suppress(errors.Error), enforced(deadline.after(END_SECONDS), "the log", 0):
         log.line(
             "verb_done",
             verb=argv[1],
@@ -175,7 +179,7 @@ def _done(  # noqa: PLR0913  what a verb works with, before it is known how much
     result = getattr(disks, str(verb.does))(work, *arguments, *begun)
     if result is None:
         return "", client.tally.calls
-    return result if isinstance(result, str) else json.dumps(result), client.tally.calls
+    return result if isinstance(result, str) else documents.written(result), client.tally.calls
 
 
 def _verbs() -> str:
@@ -267,7 +271,7 @@ def _parse(
         if len(argv) <= position:
             raise errors.InputError(f"the {name} argument", "is missing", USAGE)
     _, name, options_text, url, correlation_id, *texts = argv
-    if not CORRELATION_ID.match(correlation_id):
+    if not CORRELATION_ID.fits(correlation_id):
         why = f"is not valid ({names.shown(correlation_id)})"
         raise errors.InputError(
             "the correlation id argument", why, "give 1 to 50 of the characters 0-9 a-z A-Z _ -"

@@ -85,7 +85,7 @@ def _asked(tools: Tools, volume: str) -> Request:
     why = ""
     if not tools.domain.group_snapshot:
         why = "sp_group_snapshot is off"
-    elif not names.UUID.match(key) and tools.domain.snapshot_key == config.CORRELATION_KEY:
+    elif not names.UUID.fits(key) and tools.domain.snapshot_key == config.CORRELATION_KEY:
         why = NO_UUID
     return Request(volume, key, why, moments.thought_of(key, "", (volume,)))
 

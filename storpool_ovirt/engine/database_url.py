@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from storpool_ovirt import errors, text
+from storpool_ovirt.light import dataclass
 from storpool_ovirt.secret import Secret
 
 

@@ -89,7 +89,7 @@ class Moment(NamedTuple):
         # One that was only begun is as old as the verb that was to make it
         limit = CLAIM_SECONDS + (config.DEADLINE_SECONDS if self.state == BEGUN else 0)
         is_young = self.age_seconds is not None and self.age_seconds <= limit
-        return is_young and (bool(action) or names.UUID.match(self.key) is not None)
+        return is_young and (bool(action) or names.UUID.fits(self.key))
 
 
 class Place(NamedTuple):

@@ -102,7 +102,7 @@ def _made(work: tree.Work, request: Request, node: mapping.Node) -> str:
         request.moment = moments.thought_of(request.key, vm, (origin.uuid,))
         found = members.of(work, origin, there, vm)
         action = "" if found.why else claim.action(_tools(work), vm, request.is_known_key)
-        is_known = bool(action) or names.UUID.match(request.key) is not None
+        is_known = bool(action) or names.UUID.fits(request.key)
         why = found.why or ("" if is_known else claim.NO_UUID)
     if why:
         request.moment = None

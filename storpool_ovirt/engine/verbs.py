@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
-
 from storpool_ovirt import documents, errors, names, sizes, text
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class Argument(NamedTuple):

@@ -211,4 +211,4 @@ def _words_of(thing: api.Volume | api.Attachment) -> list[str]:
 
 
 def _name(vol_id: str) -> str | None:
-    return names.object_name(vol_id) if names.UUID.match(vol_id) else None
+    return names.object_name(vol_id) if names.UUID.fits(vol_id) else None

@@ -59,7 +59,7 @@ def volume_of_run_link(path: str) -> str | None:
     other path."""
     folder, _, name = _plain(path).rpartition("/")
     uuid = name.rpartition("_")[2]
-    return uuid if folder == names.RUN_FOLDER and names.UUID.match(uuid) else None
+    return uuid if folder == names.RUN_FOLDER and names.UUID.fits(uuid) else None
 
 
 def may_be_ours(path: str) -> bool:
@@ -90,7 +90,7 @@ def _same_device(device: tuple[int, ...], root: str, is_storpools: bool) -> list
     for name in presence.listed(root + names.DEVICE_FOLDER):
         try:
             if (
-                names.GLOBAL_ID.match(name)
+                names.GLOBAL_ID.fits(name)
                 and _identity(f"{root}{names.DEVICE_FOLDER}/{name}") == device
             ):
                 found.append(name)

@@ -15,21 +15,22 @@ stderr with exit code 1 (oVirt's vdsm, managedvolume.py).
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from storpool_ovirt import config, documents, errors, names, program
 from storpool_ovirt.deadline import Deadline, enforced
-from storpool_ovirt.limits import LIMITS, Limits
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
+from storpool_ovirt.limits import LIMITS
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, NoReturn
+
     from storpool_ovirt.cluster import attachments
+    from storpool_ovirt.limits import Limits
 
 PROGRAM = "managedvolume-helper-storpool"
 STDIN_MAX_BYTES = 1 << 20
@@ -108,7 +109,7 @@ def parse_connection(text: bytes) -> Connection:
         _checked(
             data,
             "global_id",
-            names.GLOBAL_ID.match(_text(data, "global_id")) is not None,
+            names.GLOBAL_ID.fits(_text(data, "global_id")),
             "a StorPool global id",
         ),
         _checked(data, "access_mode", _text(data, "access_mode") in ("rw", "ro"), "rw or ro"),
@@ -149,7 +150,7 @@ def _run(argv: Sequence[str], log: Log, limits: Limits) -> str:
             connection.access_mode,
             lambda: _clear_way(side, target, connection.volume),
         )
-        return json.dumps({"type": "block", "path": path})
+        return documents.written({"type": "block", "path": path})
 
 
 def _connector_info(arguments: Sequence[str], log: Log) -> str:
@@ -162,7 +163,7 @@ def _connector_info(arguments: Sequence[str], log: Log) -> str:
     deadline = Deadline(CONNECTOR_INFO_SECONDS)
     with enforced(deadline, "connector_info to end", 0.0):
         busy_seconds = CONNECTOR_INFO_SECONDS / 10
-        return json.dumps(connector_info.of(config.root(), arguments[0], log, busy_seconds))
+        return documents.written(connector_info.of(config.root(), arguments[0], log, busy_seconds))
 
 
 def _clear_way(host: attachments.HostSide, target: attachments.Target, volume: str) -> None:

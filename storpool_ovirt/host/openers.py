@@ -107,7 +107,7 @@ def look(root: str = "") -> DeviceView:
     devices: dict[str, Device] = {}
     numbers: dict[int, Device] = {}
     hidden: list[str] = []
-    for global_id in filter(names.GLOBAL_ID.match, _listed(root + names.DEVICE_FOLDER, hidden)):
+    for global_id in filter(names.GLOBAL_ID.fits, _listed(root + names.DEVICE_FOLDER, hidden)):
         _add_device(root + names.device_path(global_id), global_id, devices, numbers, hidden)
     unlisted = list(hidden)
     nodes: dict[str, Device] = {}

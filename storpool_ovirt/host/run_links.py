@@ -64,7 +64,7 @@ def dangling(root: str) -> dict[str, str]:
     return {
         volume: global_id
         for volume, global_id in volumes.items()
-        if names.UUID.match(volume) and global_id and global_id not in there
+        if names.UUID.fits(volume) and global_id and global_id not in there
     }
 
 

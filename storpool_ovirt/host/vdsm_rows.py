@@ -104,7 +104,7 @@ def _row(stored: tuple[bytes | None, ...]) -> Row:
     driver_type = info.get("driver_volume_type")
     told = data.get("global_id") if adapted else None
     named = {
-        each for each in (told, on_path) if isinstance(each, str) and names.GLOBAL_ID.match(each)
+        each for each in (told, on_path) if isinstance(each, str) and names.GLOBAL_ID.fits(each)
     }
     return Row(
         stored=stored,

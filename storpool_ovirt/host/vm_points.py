@@ -95,7 +95,7 @@ def _tag(side: attachments.HostSide, host: config.HostSettings) -> vm_tags.Tag:
     if not host.vm_tag:
         side.log.line("vm_tag_unusable", key=storpool_conf.VM_TAG_KEY)
     vm = side.log.correlation_id
-    return vm_tags.Tag(host.vm_tag, vm) if host.vm_tag and names.UUID.match(vm) else vm_tags.NONE
+    return vm_tags.Tag(host.vm_tag, vm) if host.vm_tag and names.UUID.fits(vm) else vm_tags.NONE
 
 
 def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:

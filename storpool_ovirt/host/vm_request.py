@@ -55,11 +55,11 @@ def write(request: Request) -> bytes:
             "global_id": global_id,
             "path": disk.path,
             "shareable": disk.shareable,
-            "serial": disk.serial if disk.serial and names.UUID.match(disk.serial) else None,
+            "serial": disk.serial if disk.serial and names.UUID.fits(disk.serial) else None,
         }
         for global_id, disk in request.disks
     ]
-    vm = request.vm if names.UUID.match(request.vm) else NO_VM
+    vm = request.vm if names.UUID.fits(request.vm) else NO_VM
     fields = {"point": request.point, "vm": vm, "disks": disks}
     return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
@@ -71,7 +71,7 @@ def read(data: bytes, points: Sequence[str]) -> Request:
     point, vm, disks = fields["point"], fields["vm"], fields["disks"]
     if not (isinstance(point, str) and point in points):
         raise _bad("point", "is not one of Vdsm's points at which something is done")
-    if not (isinstance(vm, str) and (vm == NO_VM or names.UUID.match(vm))):
+    if not (isinstance(vm, str) and (vm == NO_VM or names.UUID.fits(vm))):
         raise _bad("vm", "is not a UUID")
     if not (isinstance(disks, list) and 0 < len(disks) <= DISKS_MAX):
         raise _bad("disks", f"is not a list of 1 to {DISKS_MAX} disks")
@@ -115,7 +115,7 @@ def _object(value: object, keys: Sequence[str], what: str) -> dict[str, Any]:
 def _disk(value: object) -> tuple[str, domain_xml.Disk]:
     fields = _object(value, ("global_id", "path", "serial", "shareable"), "a disk")
     global_id, path, serial, shareable = (fields[key] for key in sorted(fields))
-    if not (_is_text(global_id, GLOBAL_ID_MAX_CHARACTERS) and names.GLOBAL_ID.match(global_id)):
+    if not (_is_text(global_id, GLOBAL_ID_MAX_CHARACTERS) and names.GLOBAL_ID.fits(global_id)):
         raise _bad("global_id", "is not a global id of StorPool's")
     # `isprintable` knows no control characters, no line breaks of Unicode's and no halves of
     # characters.
@@ -125,7 +125,7 @@ def _disk(value: object) -> tuple[str, domain_xml.Disk]:
         and device_paths.may_be_ours(path)
     ):
         raise _bad("path", "is not the path of a device or of a managed volume's link")
-    if not (serial is None or (isinstance(serial, str) and names.UUID.match(serial))):
+    if not (serial is None or (isinstance(serial, str) and names.UUID.fits(serial))):
         raise _bad("serial", "is neither a UUID nor null")
     if not isinstance(shareable, bool):
         raise _bad("shareable", "is neither true nor false")

@@ -239,7 +239,7 @@ def test_what_is_no_id_names_no_disk(text: str) -> None:
     """Of all texts only the one that we write for a disk is read as that disk."""
     root = names.root_of({names.TAG_ROOT: text})
     if root != text:
-        assert names.UUID.match(root)
+        assert names.UUID.fits(root)
         wide = {**names.tags(ID, "0123abcd", root), "x": "y" * 50}
         if root != ID:
             assert names.fitted(names.object_name(ID), wide)[names.TAG_ROOT] == text

@@ -49,7 +49,7 @@ def command(
 
 
 def _id(vm: str) -> str:
-    if names.UUID.match(vm.lower()):
+    if names.UUID.fits(vm.lower()):
         return names.uuid(vm, "--vm")
     raise errors.InputError(
         "--vm", f"is not a UUID ({names.shown(vm)})", snapshots_text.WHERE_VM_IDS_ARE
