@@ -110,7 +110,12 @@ def _value(text: str, rules: Any) -> Any:
 
     text = text.strip(_BLANKS)
     try:
-        value, end = make_scanner(rules)(text, 0)
+        try:
+            value, end = make_scanner(rules)(text, 0)
+        except SystemError:  # for a damaged text it wants a class of the package, but loads none
+            import json  # noqa: F401
+
+            value, end = make_scanner(rules)(text, 0)
     except StopIteration:
         raise ValueError("no value begins where one must") from None
     if end != len(text):

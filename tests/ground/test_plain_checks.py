@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +188,43 @@ def test_what_has_no_form_is_refused() -> None:
     circle.append(circle)
     with pytest.raises(ValueError, match="Circular"):
         documents.written(circle)
+
+
+BAD = [
+    "{",
+    '{"a" 1}',
+    '"\\x"',
+    '"\t"',
+    "[1 2]",
+    "[NaN]",
+    "",
+    "{}{}",
+    "[" * 100_000,
+    '{"a": 1, "a": 2}',
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_damaged_document_is_refused_where_the_package_is_not_loaded(bad: str) -> None:
+    """In the first thing that a program does; the sentence is the same as where it is loaded."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(Path(documents.__file__).parents[1])!r}]
+from storpool_ovirt import documents, errors
+assert documents.parse('{{"a": [1.5, true, "x"]}}', "this", "") == {{"a": [1.5, True, "x"]}}
+assert documents.written({{"a": None}}) == '{{"a": null}}'
+assert "json" not in sys.modules and "re" not in sys.modules
+try:
+    documents.parse({bad!r}, "this", "mend it")
+except errors.InputError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True
+    )
+    with pytest.raises(errors.InputError) as raised:
+        documents.parse(bad, "this", "mend it")
+    assert done.stdout.rstrip("\n") == str(raised.value)
 
 
 JSON_PIECES = st.lists(
