@@ -27,6 +27,7 @@ LIMIT_SECONDS = 3
 # What a command may take beyond its limit: its net, and to start and end on a machine with much to
 # do.
 SLACK_SECONDS = limits.LAST_SECONDS + 12
+START_SECONDS = 60  # until a program asks its API, on such a machine
 
 COMMANDS = (
     ["audit"],
@@ -61,8 +62,8 @@ def dripping() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def silent() -> Iterator[int]:
-    """Serve a peer that takes connections and says nothing."""
+def silent(reached: threading.Event | None = None) -> Iterator[int]:
+    """Serve a peer that takes connections and says nothing; `reached` is set when one has come."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
@@ -70,6 +71,8 @@ def silent() -> Iterator[int]:
             with contextlib.suppress(OSError):
                 while True:
                     held.append(server.accept()[0])
+                    if reached is not None:
+                        reached.set()
 
         thread = threading.Thread(target=take)
         thread.start()
@@ -147,7 +150,8 @@ def test_a_command_that_is_told_to_end_says_so(
     """T24: one sentence that it can be run again, and the exit code of an interruption."""
     from ovirt_demo import children
 
-    with silent() as port:
+    at_work = threading.Event()
+    with silent(at_work) as port:
         path = site.folder / "other.json"
         path.write_text(json.dumps({**site.stage.engine.options, "sp_api_http_port": str(port)}))
         command = [
@@ -171,8 +175,11 @@ def test_a_command_that_is_told_to_end_says_so(
             # A shell that runs the tests in the background has them ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         ) as process:
-            time.sleep(2)
-            process.send_signal(number)
-            out, err = process.communicate(timeout=30)
+            try:
+                assert at_work.wait(START_SECONDS), "it never asked the API"
+                process.send_signal(number)
+                out, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
     assert (process.returncode, out, err.count("\n")) == (code, "", 1)
     assert "run it again" in err

@@ -19,9 +19,12 @@ SILENT = """
 import socket, sys, time
 silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(1)]
 print(silent[0].getsockname()[1], flush=True)
-time.sleep(100)
+time.sleep(300)
 """
 MARKED = "canary"
+# A machine with much to do may give a check no turn in the half second in which it is to say what
+# it has seen.
+TRIES = 3
 
 
 def test_all_is_well(host: Host) -> None:
@@ -85,12 +88,15 @@ def test_it_ends_where_all_are_silent(host: Host) -> None:
     host.do(f"sed -i s/^SP_API_HTTP_PORT=.*/SP_API_HTTP_PORT={port}/ {CONF}")
     for name in (*TOOLS, *VDSMS_TOOLS):
         host.tool(name, "sleep 300")
-    found = host.look()
+    for _ in range(TRIES):
+        found = host.look()
+        reached = next(each for each in found if each.id == "host-storpool-api")
+        if host.took < 10 and "did not end within" not in reached.cause:
+            break
     assert host.took < 10
     assert [*dict.fromkeys(each.id for each in found)] == ALL
     silent = {each.id for each in found if each.result == "unknown"}
     assert silent >= {"host-multipath", "host-lvm", "host-storpool-service", "host-disk-rowless"}
-    reached = next(each for each in found if each.id == "host-storpool-api")
     assert (reached.result, "gave no usable answer" in reached.cause) == ("critical", True)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from ovirt_demo import vdsm
 from rigs import canned_api
+from rigs.clock import wait_until
 from rigs.helper_stage import wait_for_call
 from rigs.hook_stage import LIMIT_SECONDS, Starts, last_refusal
 from rigs.shared_stage import post
@@ -27,6 +28,9 @@ from storpool_ovirt.host import vm_hook
 if TYPE_CHECKING:
     from ovirt_demo.flows import Disk
     from ovirt_demo.hooks import Hooks
+
+
+REASSIGN = "VolumesReassignWait"
 
 
 def test_the_limits_leave_vdsm_its_minute() -> None:
@@ -192,21 +196,22 @@ def test_a_device_that_is_not_there(starts: Starts, hasty_hook: Hooks, disk: Dis
         assert writer.write(1)
 
 
-def test_somebody_attaches_it_meanwhile(starts: Starts, hasty_hook: Hooks, disk: Disk) -> None:
+def test_somebody_attaches_it_meanwhile(starts: Starts, disk: Disk) -> None:
     """T55: success is read back, not believed: a host that has it again after the request stops the
     start."""
     cluster = starts.stage.simulator
+
+    def reads_back() -> bool:
+        asked = [call["query"] for call in cluster.calls()]
+        return "AttachmentsList" in asked[asked.index(REASSIGN) :] if REASSIGN in asked else False
+
     cluster.clear_calls()
-    cluster.inject("delay", query="VolumesReassignWait", seconds=0.5)
+    cluster.inject("delay", query="AttachmentsList", seconds=3, times=9)
     with starts.starting(2, disk) as hook:
-        wait_for_call(starts.stage, "VolumesReassignWait")
-        cluster.inject("delay", query="AttachmentsList", seconds=0.6)
-        wait_for_call(starts.stage, "AttachmentsList", times=2)
-        post(
-            cluster,
-            "VolumesReassignWait",
-            {"reassign": [{"volume": f"~{starts.global_id(disk)}", "rw": [1]}]},
-        )
+        wait_until(reads_back, "it reads back", limit_seconds=LIMIT_SECONDS)
+        body = {"reassign": [{"volume": f"~{starts.global_id(disk)}", "rw": [1]}]}
+        post(cluster, REASSIGN, body)
+        cluster.clear_faults()
         _, stderr = hook.communicate(timeout=LIMIT_SECONDS)
     assert hook.returncode == vm_hook.REFUSED
     assert b"should be client 2's alone, but those who have it are: client" in stderr
