@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from storpool_ovirt import errors
-from storpool_ovirt.agent import growth, thaw
+from storpool_ovirt.agent import growth, quiet, thaw
 from storpool_ovirt.agent.growth import Growth
 from storpool_ovirt.agent.hypervisor import Disk, Domain, Hypervisor
 from storpool_ovirt.agent.options import Options
+from storpool_ovirt.agent.quiet import Run
 from storpool_ovirt.cluster import devices
 from storpool_ovirt.host import device_paths
 from storpool_ovirt.log import Log
@@ -25,10 +26,9 @@ BUSY_SECONDS = 1.0
 # A thaw that failed is tried again.
 THAW_AGAIN_SECONDS = 5.0
 # Ours: as many questions to all guests of a host, in one second. With more VMs each is asked less
-# often.
+# often, and so many more of those that have stopped to write.
 ASKS_PER_SECOND = 20
-
-Run = tuple[str, int]  # a VM, and which run of it
+QUIET_ASKS_PER_SECOND = 60
 
 
 def key(domain: Domain) -> Run:
@@ -108,10 +108,11 @@ class Growing:
 class _Guest:
     """What is known of one run of a VM: when it is asked next, by a clock that never jumps; when
     it was not frozen last, by the host's; the snapshots that its disks stood on when StorPool was
-    asked last."""
+    asked last; how it writes, where all its disks are ours."""
 
     next_at: float = 0.0
     silent_seconds: float = 0.0
+    writer: quiet.Writer = field(default_factory=quiet.Writer)
     thawed_at: float | None = None
     freeze: thaw.Freeze | None = None
     stands: frozenset[str] = frozenset()
@@ -137,19 +138,46 @@ class Thawing:
         self._clock: Callable[[], float] = time.monotonic
         self._now: Callable[[], float] = time.time
         self._guests: dict[Run, _Guest] = {}
+        self._looks_at = 0.0
         self.api_failed: errors.Error | None = None
 
     def due(self, domains: Iterable[Domain]) -> tuple[list[Domain], float]:
         """Return the VMs to be asked now, of these, and in how many seconds the next one is."""
         now = self._clock()
-        next_at = {key(each): self._guest(each).next_at for each in domains}
-        late = [each for each in domains if next_at[key(each)] <= now]
-        waits = (each - now for each in next_at.values() if each > now)
+        guests = {key(each): self._guest(each) for each in domains}
+        first = self._stopped(guests, now)
+        late = [each for each in domains if guests[key(each)].next_at <= now or key(each) in first]
+        waits = [each.next_at - now for each in guests.values() if each.next_at > now]
+        if self._is_crowded(len(guests)):
+            waits.append(self._looks_at - now)
         return late, min(waits, default=self._options.period)
+
+    def _is_crowded(self, guests: int) -> bool:
+        return pause(guests, self._options) > self._options.thaw_period
+
+    def _stopped(self, guests: dict[Run, _Guest], now: float) -> set[Run]:
+        """Return who has stopped to write, where each of so many would be asked too late."""
+        if now < self._looks_at or not self._is_crowded(len(guests)):
+            return set()
+        self._looks_at = now + self._options.thaw_period
+        asked = {
+            run: each for run, each in guests.items() if not (each.freeze or each.silent_seconds)
+        }
+        for each in asked.values():
+            each.writer.look(now)
+        most = int(QUIET_ASKS_PER_SECOND * self._options.thaw_period)
+        return quiet.longest({run: each.writer for run, each in asked.items()}, max(1, most))
 
     def watched(self, domains: Iterable[Domain]) -> list[Domain]:
         """Return the VMs that have a disk of ours that is written, and an agent to ask."""
-        return [each for each in domains if each.has_agent and self._ours(each)[0]]
+        found = []
+        for each in domains:
+            ours, mixed = self._ours(each)
+            if each.has_agent and ours:
+                found.append(each)
+                paths = [self._root + disk.path for disk in each.disks if disk.writable]
+                self._guest(each).writer.paths = [] if mixed else paths
+        return found
 
     def forget(self, running: Iterable[Run]) -> None:
         """Forget VMs that do not run here any more."""
@@ -162,6 +190,7 @@ class Thawing:
         """Ask a VM again after the usual pause of so many guests; one that is frozen as often as
         the options say."""
         guest = self._guest(domain)
+        guest.writer.has_written = False
         count = guests if guest.freeze is None else 1
         guest.next_at = self._clock() + pause(count, self._options)
 
