@@ -1,13 +1,14 @@
 """How far apart the snapshots of one VM's disks are, and how long its guest is frozen for them.
 
-    python benchmarks/freeze.py [--runs 3] [--disks 1 8 32] [--latency 0 5 20]
+    python benchmarks/freeze.py [--runs 3] [--disks 1 8 32] [--latency 0 5 20] [--before FOLDER]
 
 Engine freezes the guest, then runs create_snapshot once for each disk, strictly one after the
 other, and a VM whose disks are all ours it does not thaw: so the freeze that is told ends with the
 last of these processes, the earliest that whoever thaws by hand can know of, or when the agent of
 the host thaws the guest. Each round has every way beside the others, on one simulator and one
-PostgreSQL. Where the installed Python has cinderlib it takes part. The exit code is 1 when a target
-is missed; README.md tells what was measured.
+PostgreSQL. Where the installed Python has cinderlib it takes part, and with `--before` the adapter
+of that installation, one by one. The exit code is 1 when a target is missed; README.md tells what
+was measured.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from typing import Callable
 
 import cinderlib  # the benchmark beside this one, which runs the library of that name
 import guests
+import installed
 import timing
 from timing import compared, verdict
 
-from ovirt_demo import children, database, engine, simulator
+from ovirt_demo import database, engine, simulator
 
 HOST = 1  # client id of the one host
 TAG_VM = "cvm"  # what the start hook gives to a VM's disks
@@ -41,10 +43,11 @@ PAUSE_SECONDS = 3.0
 
 # The targets (README.md tells why), judged with the most disks and so many milliseconds.
 MOST_AGENT_SECONDS = 1.0
-MOST_OF_TODAY = 0.5
+MOST_OF_ONE_BY_ONE = 0.5
 JUDGED_MILLISECONDS = 5
 
-TODAY, GROUP, AGENT = "one by one", "group", "group, agent"
+ONE_BY_ONE, GROUP, AGENT = "one by one", "group", "group, agent"
+BEFORE = f"{ONE_BY_ONE}, before"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def main() -> int:
         default=[0, 5, 20],
         help="of each API call, in milliseconds (default: %(default)s)",
     )
+    installed.add_options(parser)
     options = parser.parse_args()
     cases = [Case(disks, late) for disks in options.disks for late in options.latency]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -119,8 +123,13 @@ def main() -> int:
         )
         print("disks ...", file=sys.stderr)
         looked_after = guests.Guests(Path(folder) / "guests", cluster.hosts[HOST])
-        ways = [*adapter(Path(folder), server, cluster, options.disks, looked_after)]
-        ways += stock(server, cluster, options.disks)
+        yard = Yard(Path(folder), server, cluster, options.disks)
+        now = installed.this(options.start, Path(folder) / "programs")
+        ways = [*yard.adapter(now.find("storpool-adapter"), looked_after)]
+        if options.before:
+            other = installed.of(options.before, options.start, Path(folder) / "programs-before")
+            ways.append(yard.before(other.find("storpool-adapter")))
+        ways += yard.stock()
         stack.enter_context(looked_after.looked_after())
         results: Results = {(case, way.name): [] for case in cases for way in ways}
         for number in range(options.runs):
@@ -132,35 +141,73 @@ def main() -> int:
     return report(results, cases, [way.name for way in ways])
 
 
-def adapter(
-    folder: Path,
-    server: database.Database,
-    cluster: simulator.Simulator,
-    sizes: Sequence[int],
-    looked_after: guests.Guests,
-) -> Iterator[Way]:
-    """Yield the adapter's ways: two Engines with one mapping, which differ in one option."""
-    base = server.fresh("benchmark_freeze")
-    callers = {
-        name: engine.Engine(
-            folder / f"engine-{name.replace(' ', '-')}",
-            children.find("storpool-adapter"),
-            {**cluster.driver_options(), "sp_group_snapshot": value},
-            base.url,
-        )
-        for name, value in ((TODAY, "false"), (GROUP, "true"))
-    }
-    maker = callers[TODAY]
-    vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
-    for vm in vms.values():
-        for disk in vm.disks:
-            _verb(maker, "create_volume", disk, "1", correlation_id="benchmark")
+@dataclass(frozen=True)
+class Yard:
+    """One cluster and one server, and how many disks the VMs have that each way gets."""
+
+    folder: Path
+    server: database.Database
+    cluster: simulator.Simulator
+    sizes: Sequence[int]
+
+    def adapter(self, program: Path, looked_after: guests.Guests) -> Iterator[Way]:
+        """Yield the adapter's ways: two Engines with one mapping, which differ in one option."""
+        base = self.server.fresh("benchmark_freeze")
+        one, group = (self._engine(program, base, value) for value in ("false", "true"))
+        vms = self._vms(one)
+        for vm in vms.values():
+            looked_after.add(vm.uuid, self._start(vm, "ovirt--"))
+        yield Way(ONE_BY_ONE, process(one), vms)
+        yield Way(GROUP, process(group), vms)
+        yield Way(AGENT, process(group), vms, looked_after)
+
+    def before(self, program: Path) -> Way:
+        """Return another adapter's way, one by one, with a mapping and VMs of its own."""
+        base = self.server.fresh("benchmark_freeze_before")
+        caller = self._engine(program, base, "false")
+        vms = self._vms(caller)
+        for vm in vms.values():
+            self._start(vm, "ovirt--")
+        return Way(BEFORE, process(caller), vms)
+
+    def stock(self) -> list[Way]:
+        """Return cinderlib with the upstream driver, or with ours where that one cannot be had;
+        nothing where there is no cinderlib."""
+        try:
+            name = f"cinderlib {metadata.version('cinderlib')}"
+        except metadata.PackageNotFoundError:
+            print("cinderlib is not installed here, and left out", file=sys.stderr)
+            return []
+        *_, way = cinderlib.ways(self.server, self.cluster)
+        vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in self.sizes}
+        for vm in vms.values():
+            for disk in vm.disks:
+                way.run("create_volume", [disk, "1"])
+            self._start(vm, "os--volume-")
+        return [Way(name, lambda disk, _action: way.run("create_snapshot", [disk]), vms)]
+
+    def _engine(self, program: Path, base: database.Database, group: str) -> engine.Engine:
+        options = {**self.cluster.driver_options(), "sp_group_snapshot": group}
+        return engine.Engine(self.folder / f"{base.name}-{group}", program, options, base.url)
+
+    def _vms(self, caller: engine.Engine) -> dict[int, Vm]:
+        vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in self.sizes}
+        for disk in (disk for vm in vms.values() for disk in vm.disks):
+            _verb(caller, "create_volume", disk, "1", correlation_id="benchmark")
             # As Engine does it for a plug: from now on a host may have it.
-            _verb(maker, "connect_volume", disk, "{}", correlation_id="benchmark")
-        looked_after.add(vm.uuid, start(cluster, vm, "ovirt--"))
-    for name, caller in callers.items():
-        yield Way(name, process(caller), vms)
-    yield Way(AGENT, process(callers[GROUP]), vms, looked_after)
+            _verb(caller, "connect_volume", disk, "{}", correlation_id="benchmark")
+        return vms
+
+    def _start(self, vm: Vm, prefix: str) -> list[str]:
+        """Have the disks of a VM as they are when it runs, attached to its host and tagged; return
+        their paths there."""
+        names = [prefix + disk for disk in vm.disks]
+        items = [{"volume": name, "rw": [HOST]} for name in names]
+        self.cluster.api("VolumesReassignWait", {"reassign": items})
+        for name in names:
+            self.cluster.api(f"VolumeUpdate/{name}", {"tags": {TAG_VM: vm.uuid}})
+        ids = {each["name"]: each["globalId"] for each in self.cluster.api("VolumesList")}
+        return [f"/dev/storpool-byid/{ids[name]}" for name in names]
 
 
 def process(caller: engine.Engine) -> Callable[[str, str], object]:
@@ -173,39 +220,8 @@ def _verb(caller: engine.Engine, name: str, *arguments: str, correlation_id: str
     timing.run(argv, caller.environment, caller.programs)
 
 
-def stock(
-    server: database.Database, cluster: simulator.Simulator, sizes: Sequence[int]
-) -> list[Way]:
-    """Return cinderlib with the upstream driver, or with ours where that one cannot be had;
-    nothing where there is no cinderlib."""
-    try:
-        name = f"cinderlib {metadata.version('cinderlib')}"
-    except metadata.PackageNotFoundError:
-        print("cinderlib is not installed here, and left out", file=sys.stderr)
-        return []
-    *_, way = cinderlib.ways(server, cluster)
-    vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in sizes}
-    for vm in vms.values():
-        for disk in vm.disks:
-            way.run("create_volume", [disk, "1"])
-        start(cluster, vm, "os--volume-")
-    return [Way(name, lambda disk, _action: way.run("create_snapshot", [disk]), vms)]
-
-
 def _new_disks(count: int) -> list[str]:
     return [str(uuid.uuid4()) for _ in range(count)]
-
-
-def start(cluster: simulator.Simulator, vm: Vm, prefix: str) -> list[str]:
-    """Have the disks of a VM as they are when it runs, attached to its host and tagged; return
-    their paths there."""
-    names = [prefix + disk for disk in vm.disks]
-    items = [{"volume": name, "rw": [HOST]} for name in names]
-    cluster.api("VolumesReassignWait", {"reassign": items})
-    for name in names:
-        cluster.api(f"VolumeUpdate/{name}", {"tags": {TAG_VM: vm.uuid}})
-    ids = {each["name"]: each["globalId"] for each in cluster.api("VolumesList")}
-    return [f"/dev/storpool-byid/{ids[name]}" for name in names]
 
 
 def measured(cluster: simulator.Simulator, way: Way, case: Case) -> Measured:
@@ -234,27 +250,32 @@ def report(results: Results, cases: Sequence[Case], ways: Sequence[str]) -> int:
     """Print the table, and for each target whether it is met; return the exit code.
 
     Times are medians, `/ one by one` is the median of the ratios of snapshots that stood side by
-    side.
+    side: to the adapter of before, where that one takes part.
     """
+    compared_with = _one_by_one(ways)
     print(
         f"{'disks':>5} {'latency':>8}  {'way':18} {'first to last':>13} {'frozen':>9}"
-        f" {'/ ' + TODAY:>17} {'API calls':>10}"
+        f" {'/ ' + compared_with:>25} {'API calls':>10}"
     )
     for case in cases:
         for way in ways:
             found = results[case, way]
-            ratio, error = compared(_frozen(found), _frozen(results[case, TODAY]))
+            ratio, error = compared(_frozen(found), _frozen(results[case, compared_with]))
             print(
                 f"{case.disks:5} {case.milliseconds:5} ms  {way:18}"
                 f" {statistics.median(each.apart_seconds for each in found) * 1000:10.0f} ms"
-                f" {statistics.median(_frozen(found)) * 1000:6.0f} ms {ratio:10.2f} +-{error:4.2f}"
+                f" {statistics.median(_frozen(found)) * 1000:6.0f} ms {ratio:18.2f} +-{error:4.2f}"
                 f" {max(each.calls for each in found):10}"
             )
     print()
-    return judged(results, cases)
+    return judged(results, cases, compared_with)
 
 
-def judged(results: Results, cases: Sequence[Case]) -> int:
+def _one_by_one(ways: Sequence[str]) -> str:
+    return BEFORE if BEFORE in ways else ONE_BY_ONE
+
+
+def judged(results: Results, cases: Sequence[Case], compared_with: str) -> int:
     """Print whether each target is met; return the exit code."""
     apart = [
         f"{case.disks} disks, {case.milliseconds} ms"
@@ -266,13 +287,15 @@ def judged(results: Results, cases: Sequence[Case]) -> int:
     where = f"with {case.disks} disks at {case.milliseconds} ms"
     seconds = statistics.median(_frozen(results[case, AGENT]))
     slow = [f"{seconds:.2f} s"] * (seconds >= MOST_AGENT_SECONDS)
-    ratio, _ = compared(_frozen(results[case, GROUP]), _frozen(results[case, TODAY]))
-    held = [f"{ratio:.2f}"] * (ratio >= MOST_OF_TODAY)
+    ratio, _ = compared(_frozen(results[case, GROUP]), _frozen(results[case, compared_with]))
+    held = [f"{ratio:.2f}"] * (ratio >= MOST_OF_ONE_BY_ONE)
     verdict("all snapshots of a group are of one moment (T78)", apart)
     verdict(
         f"{where} a guest is frozen less than {MOST_AGENT_SECONDS:g} s by the agent (T89)", slow
     )
-    verdict(f"{where} less than {MOST_OF_TODAY:g} of the time of one by one without it", held)
+    verdict(
+        f"{where} less than {MOST_OF_ONE_BY_ONE:g} of the time of {compared_with} without it", held
+    )
     return int(bool(apart or slow or held))
 
 

@@ -62,13 +62,18 @@ class Installation:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose installations."""
+    add_before(parser)
+    add_start(parser)
+
+
+def add_before(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names another installation."""
     parser.add_argument(
         "--before",
         type=Path,
         metavar="FOLDER",
         help="programs of another installation, to run side by side with this one's",
     )
-    add_start(parser)
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:

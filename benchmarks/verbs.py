@@ -1,15 +1,16 @@
 """How long each verb takes as a whole process, beside two floors, and how many calls and statements
 it costs.
 
-    python benchmarks/verbs.py [--runs 20] [--volumes 20000] [--before FOLDER] [--start pip]
+    python benchmarks/verbs.py [--runs 20] [--volumes 20000] [--before FOLDER]
 
 Two clusters and two mapping databases run side by side, one with 10 volumes, one with many. Each
 round runs every verb once against both and, right beside it, the floors (floors.py): a Python that
 imports what an adapter usually does, opens one database connection and makes one HTTP request to
 the same simulator; and a bare one that does the exchange of that verb by hand. So whatever slows
-the machine slows all of them. With `--before` the programs in that folder run in a cluster and a
-database of their own, in the same rounds. The exit code is 1 when a target is missed. README.md
-tells what was measured, and where.
+the machine slows all of them. The adapter is started as packages start it; in a third cluster, with
+10 volumes, as pip has it started. With `--before` the adapter in that folder, started as packages
+would, runs in a cluster and a database of its own, in the same rounds. The exit code is 1 when a
+target is missed. README.md tells what was measured, and where.
 """
 
 from __future__ import annotations
@@ -171,20 +172,25 @@ def main() -> int:
     parser.add_argument(
         "--volumes", type=int, default=20_000, help="in the large cluster (default: %(default)s)"
     )
-    installed.add_options(parser)
+    installed.add_before(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL runs as another user where we are root
         server = stack.enter_context(database.running(folder))
-        now = installed.this(options.start, folder / "now").find("storpool-adapter")
-        few = stack.enter_context(side(folder / "few", server, FEW, now))
-        many = stack.enter_context(side(folder / "many", server, options.volumes, now))
-        sides = [few, many]
+        now = installed.this(installed.PACKAGE, folder / "now")
+        wanted = [
+            ("few", FEW, now),
+            ("many", options.volumes, now),
+            ("pip", FEW, installed.this(installed.PIP, folder)),
+        ]
         if options.before:
-            other = installed.of(options.before, options.start, folder / "other")
-            adapter = other.find("storpool-adapter")
-            sides.append(stack.enter_context(side(folder / "before", server, FEW, adapter)))
+            other = installed.of(options.before, installed.PACKAGE, folder / "other")
+            wanted.append(("before", FEW, other))
+        sides = [
+            stack.enter_context(side(folder / each, server, count, found.find("storpool-adapter")))
+            for each, count, found in wanted
+        ]
         beside = measure(sides, options.runs)
     return report(sides, beside, options.volumes)
 
@@ -257,11 +263,11 @@ def report(sides: list[Side], beside: Floors, volumes_count: int) -> int:
     Ratios are medians of the ratios of runs that stood side by side, so that a machine that gets
     slow and fast again does not count; `+-` is the standard error of that median.
     """
-    few, many, *before = sides
+    few, many, pip, *before = sides
     print(
         f"{'verb':27} {'floor':>7} {'verb':>7} {'cpu':>7} {'/ floor':>12} {'true floor':>10}"
-        f" {'/ true':>12} {'many':>7} {'/ few':>14}{' before / before' if before else ''}"
-        f" {'API':>4} {'SQL':>4}"
+        f" {'/ true':>12} {'many':>7} {'/ few':>14} {'by pip':>7}"
+        f"{' before / before' if before else ''} {'API':>4} {'SQL':>4}"
     )
     for target in TARGETS:
         name = target.name
@@ -272,6 +278,7 @@ def report(sides: list[Side], beside: Floors, volumes_count: int) -> int:
             f" {timing.cpu(own):4.0f} ms {_cell(own, old)}",
             f" {timing.middle(true):7.0f} ms {_cell(own, true)}",
             f" {timing.middle(many.took[name]):4.0f} ms {growth - 1:+6.1%} +-{growth_error:4.1%}",
+            f" {timing.middle(pip.took[name]):4.0f} ms",
         ]
         for each in before:
             part = timing.ratio(own, each.took[name])[0]
