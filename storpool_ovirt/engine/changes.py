@@ -94,15 +94,17 @@ def activated(root: str, uuid: str) -> Change:
 
 
 def connected(uuid: str, root: str) -> Change:
-    """Return the change: the volume was described to a host, and is the one in use."""
+    """Return the change: the volume was described to a host, and is the one in use, if it is
+    there."""
     return Change(
         """
         UPDATE storpool_ovirt.node SET
             connected = connected OR uuid = %s,
             active = CASE WHEN uuid = %s THEN %s ELSE active END
         WHERE uuid IN (%s, %s)
+            AND EXISTS (SELECT FROM storpool_ovirt.node WHERE uuid = %s AND state = 'live')
         """,
-        (uuid, root, uuid, uuid, root),
+        (uuid, root, uuid, uuid, root, uuid),
     )
 
 

@@ -65,13 +65,16 @@ def tried(tools: Tools, volume: str) -> Claim:
     request = _asked(tools, volume)
     if request.why:
         return Claim(request)
-    node = tools.mapping.node(volume)
-    if node is None:
-        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
     try:
-        tools.mapping.lock(node.root)
-        node, place = moments.place(tools.mapping, request.key, volume)
-        request.is_known_key = place is not None
+        found = moments.held_place(tools.mapping, request.key, volume)
+    except errors.Locked as error:
+        silent_remember(tools, request, error)
+        raise
+    if found is None:
+        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
+    node, place = found
+    request.is_known_key = place is not None
+    try:
         # What dead operations left is for those who can ask StorPool
         answer = None if node.pending else taken(tools, request, node, place)
     except Exception as error:

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: within a deadline, whatever server and resolver do.
 
-psycopg2 is loaded by whoever connects: a host may not have it, and help needs none.
+The driver is loaded by whoever connects: a host may not have it, and help needs none.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Callable
 from storpool_ovirt import errors, text
 from storpool_ovirt.cluster import wire
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database_url
+from storpool_ovirt.engine import database_url, driver
 
 # Why a pooler is refused, whose refusals are told as this too.
 POOLER = (
@@ -28,7 +28,7 @@ Settings = Callable[[], Mapping[str, object]]
 
 def check_driver() -> None:
     """Raise ImportError where there is nothing to connect with."""
-    import psycopg2  # noqa: F401
+    driver.load()
 
 
 @contextmanager
@@ -46,17 +46,16 @@ def opened(
 
     Raises DatabaseUnavailable; DeadlineExceeded when the server does not answer in time.
     """
-    import psycopg2.extensions
-
+    psycopg = driver.load()
     # With a wait callback psycopg2 never blocks inside libpq, so a server that hangs cannot outlast
     # our deadline.
     waiting = _Wait(deadline if seconds is None else deadline.within(seconds), what)
-    before = psycopg2.extensions.get_wait_callback()
-    psycopg2.extensions.set_wait_callback(waiting)
+    before = psycopg.get_wait_callback()
+    psycopg.set_wait_callback(waiting)
     try:
         host, addresses = _location(address, waiting.deadline, what)
         with translated(address):
-            connection = psycopg2.connect(
+            connection = driver.connected(
                 host=host,
                 hostaddr=addresses,
                 port=address.port,
@@ -75,21 +74,17 @@ def opened(
         finally:
             connection.close()
     finally:
-        psycopg2.extensions.set_wait_callback(before)
+        psycopg.set_wait_callback(before)
 
 
 @contextmanager
-def translated(
-    address: database_url.Database, through: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn psycopg2's errors into ours; those that the caller asks about pass through."""
-    import psycopg2
-
+def translated(address: database_url.Database, through: tuple[str, ...] = ()) -> Iterator[None]:
+    """Turn the driver's errors into ours; those of the SQLSTATEs `through` pass."""
     try:
         yield
-    except through:
-        raise
-    except psycopg2.Error as error:
+    except driver.load().Error as error:
+        if error.pgcode in through:
+            raise
         reason = next(
             (line for line in text.lines(str(error)) if line.strip()), error.__class__.__name__
         )
@@ -105,7 +100,7 @@ def translated(
         )
         raise errors.DatabaseUnavailable(str(address), reason) from error
     except (LookupError, ValueError, RecursionError) as error:
-        # What psycopg2 raises for an encoding that Python does not have, for text that no server
+        # What the driver raises for an encoding that Python does not have, for text that no server
         # can hold, and for JSON that Python does not read.
         raise errors.DatabaseUnavailable(
             str(address), f"text could not be passed on: {error}"
@@ -121,14 +116,12 @@ class _Wait:
         self._what = what
 
     def __call__(self, connection: Any) -> None:
-        import psycopg2.extensions
-
         while True:
             state = connection.poll()
-            if state == psycopg2.extensions.POLL_OK:
+            if state == driver.OK:
                 return
-            reading = [connection.fileno()] if state == psycopg2.extensions.POLL_READ else []
-            writing = [connection.fileno()] if state == psycopg2.extensions.POLL_WRITE else []
+            reading = [connection.fileno()] if state == driver.READ else []
+            writing = [connection.fileno()] if state == driver.WRITE else []
             select.select(reading, writing, [], self.deadline.left(self._what))
 
 

@@ -6,16 +6,16 @@ there; they are made and migrated here, under a lock.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import connection, database_url, tables
+from storpool_ovirt.engine import connection, database_url, driver, holds, tables
 
 if TYPE_CHECKING:
+    from storpool_ovirt.engine.holds import Hold
     from storpool_ovirt.log import Log
 
 # A server that is there answers within this; one that is not must not eat the whole deadline.
@@ -27,15 +27,24 @@ LOCK_SECONDS = 30.0
 # it this often.
 KEEPALIVE = {"tcp_keepalives_idle": 15, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3}
 
+# What may be there or not, as `found`, in a row that is there in any case.
+_FOUND = "(SELECT) AS one LEFT JOIN ({}) AS found ON true"
+
 
 @contextmanager
 def opened(
-    address: database_url.Database, deadline: Deadline, make: bool = True, without: bool = False
+    address: database_url.Database,
+    deadline: Deadline,
+    make: bool = True,
+    without: bool = False,
+    *,
+    at_once: bool = True,
 ) -> Iterator[Session]:
     """Connect, make or migrate the tables where needed (and wanted: `make`), and close at the end,
     within the deadline.
 
-    `without`: tables that are missing are neither made nor missed; `is_made` tells it then.
+    `without`: tables that are missing are neither made nor missed; `is_made` tells it then. Without
+    `at_once` they are looked at (and made) with the first question, which saves one.
 
     Raises DatabaseUnavailable; NotFound where there are no tables and none are to be made;
     DeadlineExceeded when the server does not answer in time.
@@ -45,7 +54,8 @@ def opened(
         address, deadline, lambda: _limits(deadline), what, CONNECT_SECONDS
     ) as connected:
         session = Session(connected, address, deadline)
-        session.prepare(make, without)
+        if at_once:
+            session.prepare(make, without)
         yield session
 
 
@@ -65,7 +75,7 @@ def ask(
     with (
         connection.opened(address, deadline, limits, f"the database {address}") as connected,
         connection.translated(address),
-        connected.cursor() as cursor,
+        driver.cursor(connected) as cursor,
     ):
         cursor.execute(sql, args)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -87,19 +97,36 @@ def ask_engine(
 
 
 class Session:
-    """The open database of one process. `statements` counts what was sent, for the benchmark."""
+    """The open database of one process. `statements` counts how often the server was asked, for the
+    benchmark.
+
+    Its tables are looked at with the first question, or before it.
+    """
 
     def __init__(self, connection: Any, address: database_url.Database, deadline: Deadline) -> None:
         self._connection = connection
+        self._is_known = False
+        self._location = ""
         self.address = address
         self.deadline = deadline
         self.statements = 0
-        self.location = ""
+
+    @property
+    def location(self) -> str:
+        """This Engine's location; "" where there are no tables."""
+        if not self._is_known:
+            self.prepare()
+        return self._location
 
     @property
     def is_made(self) -> bool:
         """Return whether the tables are there."""
         return bool(self.location)
+
+    @property
+    def lacks_tables(self) -> bool:
+        """Return whether it is known that there are no tables; asks nobody."""
+        return self._is_known and not self._location
 
     def make(self, location: str) -> None:
         """Make the tables of an Engine that has this location; raise Conflict where they were made
@@ -112,55 +139,59 @@ class Session:
                 "run this again",
             )
 
+    def relocate(self, location: str) -> None:
+        """Write the location that this Engine's objects carry."""
+        self.rows("UPDATE storpool_ovirt.meta SET location = %s", location)
+        self._location = location
+
     def prepare(self, make: bool = True, without: bool = False) -> None:
         """Read this Engine's location; make or migrate the tables first where they are missing or
         old."""
-        version, additions = self._read_version()
-        known = len(tables.MIGRATIONS)
-        is_old = version < known or additions < len(tables.ADDITIONS)
-        if version == 0 and without:
-            return
-        if is_old and version <= known and not make:
-            raise errors.NotFound(
-                "mapping",
-                f"of version {tables.VERSION}",
-                f"in {self.address}: {_why_not_there(version, additions)}",
-            )
-        if is_old and version <= known:
-            self._migrate()
-        elif version > known:
-            raise errors.DatabaseUnavailable(
-                str(self.address),
-                f"its tables have version {version}, this program knows {known}: upgrade it",
-            )
-
-    def _read_version(self) -> tuple[int, int]:
-        """Return the version of the tables, and how much was added to it; 0 where there are none.
-
-        Keeps this Engine's location.
-        """
-        import psycopg2.errors
-
-        missing = psycopg2.errors.UndefinedTable
         try:
-            rows = self.rows(
+            rows = self._sent(
                 """
                 SELECT pg_backend_pid(), version, location,
                     coalesce((to_jsonb(meta)->>'additions')::integer, 0)
                 FROM (SELECT) AS one LEFT JOIN storpool_ovirt.meta ON true
                 """,
-                through=(missing,),
+                (),
+                (driver.UNDEFINED_TABLE,),
             )
-        except missing:
-            return 0, 0
-        backend, version, location, additions = rows[0]
+        except driver.load().Error:
+            version, additions = 0, 0
+        else:
+            version, additions = self._checked(*rows[0])
+        if _is_old(version, additions) and not (version == 0 and without):
+            if not make:
+                raise errors.NotFound(
+                    "mapping",
+                    f"of version {tables.VERSION}",
+                    f"in {self.address}: {_why_not_there(version, additions)}",
+                )
+            self._migrate()
+        self._is_known = True
+
+    def _checked(
+        self, backend: int, version: int | None, location: str, additions: int
+    ) -> tuple[int, int]:
+        """Return the version of the tables, and how much was added to it, as they have it; keep
+        this Engine's location.
+
+        Raises DatabaseUnavailable for a server, or tables, that we must not work with.
+        """
         self._check_direct(backend)
         if version is None:
             raise errors.DatabaseUnavailable(
                 str(self.address), "its table storpool_ovirt.meta is empty"
             )
-        self.location = location
-        return int(version), int(additions)
+        self._location = location
+        if version > len(tables.MIGRATIONS):
+            raise errors.DatabaseUnavailable(
+                str(self.address),
+                f"its tables have version {version}, this program knows {len(tables.MIGRATIONS)}:"
+                " upgrade it",
+            )
+        return version, additions
 
     def _check_direct(self, backend: int) -> None:
         """Raise DatabaseUnavailable where a connection pooler stands in between, so that locks may
@@ -179,44 +210,106 @@ class Session:
 
         False when another holds it and does not end in time.
         """
-        function = "pg_advisory_lock_shared" if shared else "pg_advisory_lock"
-        return self._is_taken(f"SELECT {function}(%s)", lock_key(name))
+        hold = holds.of(name, shared=[name] if shared else ())
+        return self.read_held(hold, "SELECT 1") is not None
 
     def lock_all(self, names: Sequence[str]) -> bool:
         """Take the locks of these names as `lock` does, in this order.
 
         False when another holds one of them; those before it are held then.
         """
-        keys = [lock_key(name) for name in names]
-        return self._is_taken("SELECT pg_advisory_lock(key) FROM unnest(%s) AS key", keys)
+        return self.read_held(holds.of(*names), "SELECT 1") is not None
 
     def try_lock(self, name: str) -> bool:
         """Take the lock of this name if nobody has it."""
-        return bool(self.rows("SELECT pg_try_advisory_lock(%s)", lock_key(name))[0][0])
+        return bool(self.rows(f"SELECT pg_try_advisory_lock({holds.key('%s')})", name)[0][0])
 
     def unlock(self, name: str) -> None:
         """Give a lock back before the connection ends: for a program that works on many disks."""
-        self.rows("SELECT pg_advisory_unlock(%s)", lock_key(name))
+        self.rows(f"SELECT pg_advisory_unlock({holds.key('%s')})", name)
 
-    def _is_taken(self, sql: str, *args: object) -> bool:
-        import psycopg2.errors
+    def unlock_all(self) -> None:
+        """Give all locks back."""
+        self.rows("SELECT pg_advisory_unlock_all()")
 
-        others = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
+    @property
+    def may(self) -> str:
+        """SQL for whether the first question may do more than read: the server is the one that was
+        connected to, and its tables are those that this program knows."""
+        if self._is_known:
+            return "true"
+        return f"""(
+            pg_backend_pid() = {int(self._connection.info.backend_pid)} AND EXISTS (
+                SELECT FROM storpool_ovirt.meta WHERE version = {len(tables.MIGRATIONS)}
+                    AND additions >= {len(tables.ADDITIONS)}
+            ))"""
+
+    def read(self, query: str, *args: object, before: str = "") -> list[tuple[Any, ...]]:
+        """Return the rows of a query, whose first column is never null.
+
+        `before` is what stands before its SELECT, with the first of the arguments; what that
+        changes has to ask `may`. Raises DatabaseUnavailable.
+        """
+        return self._read(None, query, args, before)[1]
+
+    def read_held(
+        self, hold: Hold, query: str, *args: object, before: str = ""
+    ) -> tuple[frozenset[str], list[tuple[Any, ...]]] | None:
+        """Take locks and return of which disks they are, and the rows that `query` finds then, as
+        `read` does; None when another holds one and does not end in time.
+
+        All of it is one question.
+        """
         try:
-            self.rows(sql, *args, through=others)
-        except others:
-            return False
-        return True
+            return self._read(hold, query, args, before)
+        except driver.load().Error:
+            return None
 
-    def rows(
-        self, sql: str, *args: object, through: tuple[type[Exception], ...] = ()
-    ) -> list[tuple[Any, ...]]:
+    def _read(
+        self, hold: Hold | None, query: str, args: tuple[object, ...], before: str
+    ) -> tuple[frozenset[str], list[tuple[Any, ...]]]:
+        busy = (driver.LOCK_NOT_AVAILABLE, driver.DEADLOCK_DETECTED)
+        old = () if self._is_known else (driver.UNDEFINED_TABLE, driver.UNDEFINED_COLUMN)
+        meta = "NULL, NULL, NULL, NULL"
+        found = _FOUND.format(query)
+        if not self._is_known:
+            meta = "pg_backend_pid(), version, location, additions"
+            found = f"{found} LEFT JOIN storpool_ovirt.meta ON true"
+        first = holds.taking(hold, self.may) if hold else ""
+        sql = f"{first} {before} SELECT {meta}, {holds.HELD}, found.* FROM {found}"
+        try:
+            rows = self._sent(sql, (*(hold.args if hold else ()), *args), (*busy, *old))
+        except driver.load().Error as error:
+            if error.pgcode not in old:
+                raise
+            self.prepare()
+            return self._read(hold, query, args, before)
+        if not self._is_known:
+            is_old = _is_old(*self._checked(*rows[0][:4]))
+            self._is_known = True
+            if is_old:
+                self._migrate()
+                return self._read(hold, query, args, before)
+        held = rows[0][4] or ""
+        return frozenset(held.split()), [row[5:] for row in rows if row[5] is not None]
+
+    def rows(self, sql: str, *args: object, through: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         """Run one statement, in a transaction of its own, and return its rows.
 
         Raises DatabaseUnavailable.
         """
+        if not self._is_known:
+            self.prepare()
+        return self._sent(sql, args, through)
+
+    def _sent(
+        self, sql: str, args: tuple[object, ...], through: tuple[str, ...]
+    ) -> list[tuple[Any, ...]]:
         self.statements += 1
-        with connection.translated(self.address, through), self._connection.cursor() as cursor:
+        with (
+            connection.translated(self.address, through),
+            driver.cursor(self._connection) as cursor,
+        ):
             cursor.execute(sql, args)
             return cursor.fetchall() if cursor.description else []
 
@@ -243,11 +336,11 @@ class Session:
                 self.rows("ROLLBACK")
 
     def _migrate(self, location: str = "") -> None:
-        with connection.translated(self.address), self._connection.cursor() as cursor:
+        with connection.translated(self.address), driver.cursor(self._connection) as cursor:
             # One transaction under a lock: of many first verbs at once one makes the tables, the
             # others find them.
             cursor.execute("BEGIN")
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (lock_key(tables.SCHEMA),))
+            cursor.execute(f"SELECT pg_advisory_xact_lock({holds.key('%s')})", (tables.SCHEMA,))
             cursor.execute(
                 "SELECT pg_backend_pid(), to_regclass('storpool_ovirt.meta') IS NOT NULL"
             )
@@ -255,14 +348,12 @@ class Session:
             self._check_direct(backend)
             tables.migrate(cursor, is_made, location)
             cursor.execute("COMMIT")
-        _, self.location = self.rows("SELECT version, location FROM storpool_ovirt.meta")[0]
+        self._is_known = True
+        [(self._location,)] = self.rows("SELECT location FROM storpool_ovirt.meta")
 
 
-def lock_key(name: str) -> int:
-    """Return the number of a lock: PostgreSQL's are 64 bits that the whole database shares, our
-    schema's name in it."""
-    digest = hashlib.sha256(f"{tables.SCHEMA}:{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+def _is_old(version: int, additions: int) -> bool:
+    return version < len(tables.MIGRATIONS) or additions < len(tables.ADDITIONS)
 
 
 def _why_not_there(version: int, additions: int) -> str:
@@ -285,4 +376,6 @@ def _limits(deadline: Deadline) -> dict[str, object]:
         **{name: int(1000 * seconds) for name, seconds in limits.items()},
         **KEEPALIVE,
         "synchronous_commit": "on",
+        # What is read after a lock was got must not be older than that
+        "default_transaction_isolation": r"read\ committed",
     }

@@ -59,9 +59,9 @@ def preview(work: tree.Work, snapshot: str) -> str:
 
     It becomes the disk's active volume until it is deleted (undo) or another takes its place.
     """
-    origin = _as_it_is(work, tree.checked(work, recovery.locked(work, snapshot)))
+    found, nodes = recovery.locked_with_tree(work, snapshot)
+    origin = _as_it_is(work, tree.checked(work, found))
     root = origin.root
-    nodes = {node.uuid: node for node in work.mapping.tree(root)}
     before = (nodes[root].active if root in nodes else None) or root
     size_bytes = max(origin.size_bytes, nodes[before].size_bytes if before in nodes else 0)
     node = creation.new_preview(origin, size_bytes, before)
@@ -84,9 +84,9 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
     The same size is a success, a smaller one a Conflict. Hosts that have it attached know the size
     on return.
     """
-    node = recovery.locked(work, uuid)
+    node, nodes = recovery.locked_with_tree(work, uuid)
     if node.uuid == node.root and node.active not in (None, uuid):
-        node = tree.known(work, str(node.active))
+        node = tree.there(nodes.get(str(node.active)), str(node.active))
     tree.checked(work, node)
     tree.check_volume(node, "grow")
     _check_growth(node, node.size_bytes, size_bytes)
@@ -195,11 +195,7 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
-            # Under the lock, so that no delete of it is under way: a disk's active volume must be
-            # there. It is shared, as clones of a template may take long and do no harm.
-            work.mapping.share(node.root)
-            tree.checked(work, tree.known(work, uuid))
-            work.mapping.connect(uuid, node.root)
+            tree.checked(work, tree.there(work.mapping.connect(uuid, node.root), uuid))
     return there
 
 
@@ -212,13 +208,8 @@ def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
 def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
     disk whole."""
-    origin = tree.known(work, source)
-    if not origin.pending:
-        work.mapping.lock(uuid, shared=origin.root)
-        return tree.known(work, source)
-    for disk in sorted({uuid, origin.root}):
-        work.mapping.lock(disk)
-    return recovery.settled(work, source)
+    origin = tree.there(work.mapping.held_source(source, uuid), source)
+    return recovery.settled(work, source) if origin.pending else origin
 
 
 def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:

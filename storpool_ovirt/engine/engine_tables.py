@@ -14,7 +14,7 @@ from typing import Any
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import conf, connection, database_url
+from storpool_ovirt.engine import conf, connection, database_url, driver
 from storpool_ovirt.secret import Secret
 
 # A server that is there answers within this.
@@ -304,7 +304,7 @@ class _Questions:
         self._address = address
 
     def __call__(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
-        with connection.translated(self._address), self._connected.cursor() as cursor:
+        with connection.translated(self._address), driver.cursor(self._connected) as cursor:
             cursor.execute(sql, args)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows

@@ -19,7 +19,7 @@ LATEST = 1e11  # seconds since 1970, beyond the year 5000
 # (a row that is being changed gets no note) nor for the disk below the database, which only this
 # transaction does without; and it writes nothing where the row is of another cluster than the one
 # that is pinned.
-_NOTE = f"""
+_NOTE = """
     WITH noted AS (
         INSERT INTO storpool_ovirt.asked AS before (node, hosts)
         SELECT uuid, jsonb_build_array(jsonb_build_object(
@@ -28,7 +28,7 @@ _NOTE = f"""
         ))
         FROM storpool_ovirt.node
         WHERE uuid = %s AND state = 'live' AND global_id LIKE %s
-            AND set_config('synchronous_commit', 'off', true) = 'off'
+            AND {may} AND set_config('synchronous_commit', 'off', true) = 'off'
         FOR KEY SHARE SKIP LOCKED
         ON CONFLICT (node) DO UPDATE SET hosts = (
             excluded.hosts || coalesce((
@@ -36,7 +36,7 @@ _NOTE = f"""
                 FROM jsonb_array_elements(before.hosts) WITH ORDINALITY AS older (entry, place)
                 WHERE entry->>'host' IS DISTINCT FROM excluded.hosts->0->>'host'
             ), '[]')
-        ) - {KEPT_HOSTS}
+        ) - {kept}
     )"""
 
 
@@ -56,9 +56,9 @@ def noted(mapping: Mapping, uuid: str, host: str | None, cluster: str | None) ->
     """
     pattern = f"{cluster}.%" if cluster else "%"
     try:
-        rows = mapping.session.rows(
-            f"{_NOTE} {SELECT_NODE} WHERE uuid = %s", host, uuid, pattern, uuid
-        )
+        note = _NOTE.format(may=mapping.session.may, kept=KEPT_HOSTS)
+        select = f"{SELECT_NODE} WHERE uuid = %s"
+        rows = mapping.session.read(select, host, uuid, pattern, uuid, before=note)
     except errors.DatabaseUnavailable:
         with suppress(errors.DatabaseUnavailable):
             return mapping.node(uuid)

@@ -105,8 +105,8 @@ class Journal:
         Our role may be forbidden to ask for what an entry has of the server. A copy of the whole
         server has the same id, a dump has not.
         """
-        asked = INCARNATION if self._session.is_made else _SERVER
-        incarnation: str = self._session.rows(f"SELECT {asked}")[0][0]
+        asked = _SERVER if self._session.lacks_tables else INCARNATION
+        incarnation: str = self._session.read(f"SELECT {asked} AS incarnation")[0][0]
         return incarnation.partition("/")[0]
 
     def begin(
@@ -199,12 +199,13 @@ class Journal:
         """
         if self.own is None:
             return
+        # By now(), not by clock_timestamp(), which no index is asked for
         self._session.rows(
             """
             DELETE FROM storpool_ovirt.operation
             WHERE id = %s
                 OR (%s AND node = %s)
-                OR (state = 'undone' AND until < clock_timestamp() - make_interval(days => %s))
+                OR (state = 'undone' AND until < now() - make_interval(days => %s))
             """,
             self.own.id,
             self.own.intent.kind == intent.MAKE,

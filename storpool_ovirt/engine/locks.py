@@ -4,13 +4,14 @@ process."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.engine import database, process
+from storpool_ovirt.engine import database, holds, process
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine.database import Session
+    from storpool_ovirt.engine.holds import Hold
 
 
 def hold(session: Session, disk: str, shared: bool = False) -> None:
@@ -19,8 +20,7 @@ def hold(session: Session, disk: str, shared: bool = False) -> None:
     Raises Locked, naming who holds it, when that one does not end in time.
     """
     if not session.lock(disk, shared):
-        seconds = min(database.LOCK_SECONDS, session.deadline.seconds)
-        raise errors.Locked(f"disk {disk}", seconds, _holder(session, disk))
+        raise _locked(session, disk)
 
 
 def hold_all(session: Session, disks: Sequence[str]) -> None:
@@ -28,29 +28,47 @@ def hold_all(session: Session, disks: Sequence[str]) -> None:
     one."""
     if session.lock_all(disks):
         return
+    raise _locked(session, _busy(session, disks))
+
+
+def read(
+    session: Session, wanted: Hold, query: str, *args: object, before: str = ""
+) -> tuple[frozenset[str], list[tuple[Any, ...]]]:
+    """Hold disks as `hold` does, and return which, and the rows of `query` as they are then."""
+    found = session.read_held(wanted, query, *args, before=before)
+    if found is not None:
+        return found
+    disks = [disk for disk, _ in session.rows(wanted.sql, *wanted.args)]
+    raise _locked(session, _busy(session, disks) if len(disks) > 1 else disks[0])
+
+
+def _busy(session: Session, disks: Sequence[str]) -> str:
+    """Return which of several disks another one holds."""
+    return next((each for each in disks if not session.try_lock(each)), disks[-1])
+
+
+def _locked(session: Session, disk: str) -> errors.Locked:
     seconds = min(database.LOCK_SECONDS, session.deadline.seconds)
-    busy = next((each for each in disks if not session.try_lock(each)), disks[-1])
-    raise errors.Locked(f"disk {busy}", seconds, _holder(session, busy))
+    return errors.Locked(f"disk {disk}", seconds, _holder(session, disk))
 
 
 def _holder(session: Session, disk: str) -> str:
     """Return in words who holds a disk; "" where the journal does not tell."""
-    key = database.lock_key(disk) & ((1 << 64) - 1)
     rows = session.rows(
-        """
+        f"""
         SELECT verb, correlation_id, process,
             to_char(started_at AT TIME ZONE 'UTC', 'HH24:MI:SS')
-        FROM pg_locks
+        FROM (SELECT {holds.key("%s")} AS key) AS wanted, pg_locks
         JOIN pg_stat_activity USING (pid)
         JOIN storpool_ovirt.operation
             ON backend = pid AND started_at >= backend_start AND operation.state = 'running'
         WHERE locktype = 'advisory' AND granted AND objsubid = 1
-            AND classid::bigint = %s AND objid::bigint = %s
+            AND classid::bigint = (key >> 32) & 4294967295
+            AND objid::bigint = key & 4294967295
         ORDER BY id DESC
         LIMIT 1
         """,
-        key >> 32,
-        key & 0xFFFFFFFF,
+        disk,
     )
     if not rows:
         return ""

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes, database, database_url, intent, locks
+from storpool_ovirt.engine import changes, database, database_url, holds, intent, locks
 from storpool_ovirt.engine.changes import Change
 from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
 from storpool_ovirt.engine.journal import PENDING, Caller, Journal, OwnOperation
@@ -30,6 +30,10 @@ _COLUMNS = f"""
 SELECT_NODE = f"""
     SELECT {_COLUMNS}
     FROM storpool_ovirt.node"""
+_SELECT_TREE = f"""
+    SELECT {_COLUMNS}, row_number() OVER (ORDER BY created_at, uuid) AS place
+    FROM storpool_ovirt.node
+    WHERE root = (SELECT root FROM storpool_ovirt.node WHERE uuid = %s)"""
 _SELECT_RECORDS = f"""
     SELECT {_COLUMNS}, correlation_id,
         CASE WHEN isfinite(created_at)
@@ -88,7 +92,8 @@ def opened(  # noqa: PLR0913  what one process opens it with
     `own` is the operation of a process that opens it a second time. Tables that are missing or old
     are made, or not (`make`), or may be missing (`without`). Raises what `database.opened` raises.
     """
-    with database.opened(address, deadline, make, without) as session:
+    at_once = not make or without
+    with database.opened(address, deadline, make, without, at_once=at_once) as session:
         yield Mapping(session, Journal(session, caller, own))
 
 
@@ -98,11 +103,16 @@ class Mapping:
     def __init__(self, session: database.Session, journal: Journal) -> None:
         self.session = session
         self.journal = journal
-        self.location = session.location
+
+    @property
+    def location(self) -> str:
+        """This Engine's location."""
+        return self.session.location
 
     def node(self, uuid: str) -> Node | None:
         """Return the row of this id, whatever its state."""
-        return next(iter(self.nodes("WHERE uuid = %s", uuid)), None)
+        rows = self.session.read(f"{SELECT_NODE} WHERE uuid = %s", uuid)
+        return next((Node(*row) for row in rows), None)
 
     def tree(self, root: str) -> list[Node]:
         """Return all rows of a disk, oldest first."""
@@ -130,18 +140,43 @@ class Mapping:
         rows = self.session.rows(_SELECT_RECORDS)
         return [Record(Node(*row[:-2]), *row[-2:]) for row in rows]
 
-    def lock(self, root: str, shared: str | None = None) -> None:
-        """Hold a disk (by its root's id) against all other operations, and the disk `shared`
-        against changes.
+    def lock(self, root: str) -> None:
+        """Hold a disk (by its root's id) against all other operations until this mapping is closed.
 
-        Both are held until this mapping is closed. Raises Locked when another operation does not
-        end in time.
+        Raises Locked when another operation does not end in time.
         """
-        wanted = {root: False}
-        if shared is not None:
-            wanted.setdefault(shared, True)
-        for uuid in sorted(wanted):
-            locks.hold(self.session, uuid, wanted[uuid])
+        locks.hold(self.session, root)
+
+    def held_tree(self, uuid: str, or_itself: bool = False) -> list[Node]:
+        """Hold the disk that this node belongs to as `lock` does; return the rows of its tree as
+        they are then, oldest first.
+
+        Empty where there is no such node; `or_itself`: the disk that would have this id is held
+        then. Raises Locked.
+        """
+        wanted = holds.of_node(uuid, or_itself)
+        while True:
+            held, rows = locks.read(self.session, wanted, _SELECT_TREE, uuid)
+            nodes = [Node(*row[:-1]) for row in sorted(rows, key=lambda row: row[-1])]
+            if not nodes or nodes[0].root in held:
+                return nodes
+            wanted = holds.of(nodes[0].root)  # it was made while we waited
+
+    def held_source(self, source: str, root: str) -> Node | None:
+        """Hold the disk `root` as `lock` does, and against changes only that of the node `source`,
+        whose row is returned as it is then; None where there is none.
+
+        Where its disk is `pending` that is held too as `lock` does. Raises Locked.
+        """
+        wanted = holds.of_both(root, source)
+        node_sql = f"{SELECT_NODE} WHERE uuid = %s"
+        held, rows = locks.read(self.session, wanted, node_sql, source)
+        node = next((Node(*row) for row in rows), None)
+        if node is None or (node.root in held and not node.pending):
+            return node
+        self.session.unlock_all()
+        locks.hold_all(self.session, sorted({root, node.root}))
+        return self.node(source)
 
     def lock_all(self, roots: Sequence[str]) -> None:
         """Hold these disks against all other operations, in the order of their ids.
@@ -149,10 +184,6 @@ class Mapping:
         Raises Locked when another operation on one of them does not end in time.
         """
         locks.hold_all(self.session, sorted(set(roots)))
-
-    def share(self, root: str) -> None:
-        """Hold a disk against changes only, until this mapping is closed. Raises Locked."""
-        locks.hold(self.session, root, shared=True)
 
     def plan(self, node: Node, plan: collections.abc.Mapping[str, object]) -> Node | None:
         """Write the intent to make `node`.
@@ -260,18 +291,30 @@ class Mapping:
         """
         if not self.session.is_made:
             self.session.make(location)
-            self.location = location
 
     def relocate(self, location: str) -> None:
         """Write the location that this Engine's objects carry."""
-        self.session.rows("UPDATE storpool_ovirt.meta SET location = %s", location)
-        self.location = location
+        self.session.relocate(location)
 
     def write(self, change: Change) -> None:
         """Write a change that is a part of a larger one, or only the mapping's own."""
         sql, args = change.whole()
         self.session.rows(sql, *args)
 
-    def connect(self, uuid: str, root: str) -> None:
-        """Write that a volume was described to a host, and that it is the one in use."""
-        self.write(changes.connected(uuid, root))
+    def connect(self, uuid: str, root: str) -> Node | None:
+        """Write that a volume was described to a host, and that it is the one in use, if it is
+        there; return its row as it was before.
+
+        Its disk is held meanwhile, so that no delete is under way, against changes only: clones of
+        a template may take long and do no harm. Raises Locked.
+        """
+        change = changes.connected(uuid, root)
+        _, rows = locks.read(
+            self.session,
+            holds.of(root, shared=[root]),
+            f"{SELECT_NODE} WHERE uuid = %s",
+            *change.args,
+            uuid,
+            before=f"WITH change AS ({change.sql})",
+        )
+        return next((Node(*row) for row in rows), None)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from storpool_ovirt import config, errors, names
-from storpool_ovirt.engine import database, mapping
+from storpool_ovirt.engine import database, holds, locks, mapping
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.engine.journal import INCARNATION, PENDING
 
@@ -38,12 +38,12 @@ _OPEN = f"""
         WHERE plan->'tags'->>'{names.TAG_MOMENT}' = mark AND {PENDING}
     )"""
 # How many of its snapshots are there.
-_THERE = """(
+THERE = """(
         SELECT count(*) FROM storpool_ovirt.node AS each
         WHERE each.moment = moment.id AND each.state = 'live'
     )"""
 # Nothing is left of it, and people had time to look at how it ended.
-_FORGOTTEN = f"""
+FORGOTTEN = f"""
     made_at < clock_timestamp() - make_interval(days => {KEEP_DAYS})
     AND NOT EXISTS (SELECT FROM storpool_ovirt.node AS made WHERE made.moment = moment.id)"""
 _MARK_BYTES = 8
@@ -54,6 +54,22 @@ _TOLD = """
         SELECT source FROM storpool_ovirt.node WHERE node.moment = moment.id AND NOT reserved
     )"""
 _NODE_FIELDS = len(mapping.Node._fields)
+# The row of a volume, and with it its place in the newest moment of a key.
+_PLACE = f"""
+    SELECT node.*, made.*, taken.*
+    FROM ({mapping.SELECT_NODE} WHERE uuid = %s) AS node
+    LEFT JOIN LATERAL (
+        SELECT {_COLUMNS},
+            NOT {_OPEN} AND cardinality(volumes) = {THERE} AS is_whole
+        FROM storpool_ovirt.moment
+        WHERE key = %s AND %s::uuid = ANY (volumes)
+        ORDER BY id DESC
+        LIMIT 1
+    ) AS made ON true
+    LEFT JOIN LATERAL (
+        {mapping.SELECT_NODE} WHERE node.moment = made.id AND node.source = %s
+    ) AS taken ON true
+    """
 
 
 class Moment(NamedTuple):
@@ -155,36 +171,26 @@ def place(there: mapping.Mapping, key: str, volume: str) -> tuple[mapping.Node, 
 
     Raises NotFound.
     """
-    rows = there.session.rows(
-        f"""
-        SELECT node.*, made.*, taken.*
-        FROM ({mapping.SELECT_NODE} WHERE uuid = %s) AS node
-        LEFT JOIN LATERAL (
-            SELECT {_COLUMNS},
-                NOT {_OPEN} AND cardinality(volumes) = {_THERE} AS is_whole
-            FROM storpool_ovirt.moment
-            WHERE key = %s AND %s::uuid = ANY (volumes)
-            ORDER BY id DESC
-            LIMIT 1
-        ) AS made ON true
-        LEFT JOIN LATERAL (
-            {mapping.SELECT_NODE} WHERE node.moment = made.id AND node.source = %s
-        ) AS taken ON true
-        """,
-        volume,
-        key,
-        volume,
-        volume,
-    )
+    rows = there.session.rows(_PLACE, *_place_args(key, volume))
     if not rows:
         raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
-    row = rows[0]
-    node, rest = mapping.Node(*row[:_NODE_FIELDS]), row[_NODE_FIELDS:]
-    if rest[0] is None:
-        return node, None
-    fields = len(Moment._fields)
-    snapshot = mapping.Node(*rest[fields + 1 :]) if rest[fields + 1] is not None else None
-    return node, Place(_read(rest[:fields]), snapshot, rest[fields])
+    return _placed(rows[0])
+
+
+def held_place(
+    there: mapping.Mapping, key: str, volume: str
+) -> tuple[mapping.Node, Place | None] | None:
+    """Hold the disk of a volume until the connection ends, and return as `place` does how it is
+    then; None where there is no such volume. Raises Locked."""
+    hold = holds.of_node(volume)
+    while True:
+        held, rows = locks.read(there.session, hold, _PLACE, *_place_args(key, volume))
+        if not rows:
+            return None
+        node, found = _placed(rows[0])
+        if node.root in held:
+            return node, found
+        hold = holds.of(node.root)  # it was made while we waited
 
 
 def failed(session: database.Session, moment: Moment, volume: str) -> Moment | None:
@@ -248,7 +254,7 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
         ), older AS (
             {fails} {unclaimed} AND action <> '' AND NOT {young}
         ), over AS (
-            DELETE FROM storpool_ovirt.moment WHERE {_FORGOTTEN}
+            DELETE FROM storpool_ovirt.moment WHERE {FORGOTTEN}
         )
         INSERT INTO storpool_ovirt.moment
             (mark, key, action, vm, client, state, volumes, told, note, incarnation)
@@ -350,64 +356,19 @@ def claimed(snapshot: mapping.Node) -> Change:
     )
 
 
-class LeftOver(NamedTuple):
-    """A snapshot that no verb asked for; `is_old`: its moment was longer ago than what is certainly
-    not from a backup that was put back."""
-
-    node: mapping.Node
-    is_old: bool
-
-
-def left_over(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> list[LeftOver]:
-    """Return the snapshots that older moments of the same VM left on the disks of this one, and of
-    which nobody outside knows; forget moments that have none any more.
-
-    The action of such a moment is over: it has failed, nothing of it can be claimed any more (a
-    snapshot of it is gone, or a minute has passed), or it has the key of this one. That this one
-    has begun proves nothing, as a tag may name a VM that the disk is not of. What came back with a
-    backup may be known by now, and what something was made from, or a host asked for, is.
-    """
-    rows = there.session.rows(
-        f"""
-        WITH over AS (
-            DELETE FROM storpool_ovirt.moment WHERE vm IN (%s, '') AND {_FORGOTTEN}
-        )
-        SELECT node.*,
-            (SELECT made_at FROM storpool_ovirt.moment WHERE moment.id = node.moment)
-                < clock_timestamp() - make_interval(secs => %s)
-        FROM ({mapping.SELECT_NODE}
-        WHERE reserved AND kind = 'snapshot' AND state IN ('live', 'deleting') AND NOT connected
-            AND root IN (
-                SELECT root FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[])
-            )
-            AND moment IN (
-                SELECT id FROM storpool_ovirt.moment
-                WHERE mark <> %s AND vm = %s AND moment.incarnation = {INCARNATION}
-                    AND (
-                        moment.state = 'failed' OR key = %s
-                        OR made_at < clock_timestamp() - make_interval(secs => %s)
-                        OR cardinality(volumes) > {_THERE}
-                    )
-            )
-            AND NOT EXISTS (
-                SELECT FROM storpool_ovirt.node AS made WHERE made.source = node.uuid
-            )
-            AND NOT EXISTS (
-                SELECT FROM storpool_ovirt.operation WHERE operation.node = node.uuid
-            )
-        ) AS node
-        """,
-        moment.vm,
-        fresh_seconds,
-        list(moment.volumes),
-        moment.mark,
-        moment.vm,
-        moment.key,
-        CLAIM_SECONDS,
-    )
-    return [LeftOver(mapping.Node(*row[:-1]), bool(row[-1])) for row in rows]
-
-
 def _read(row: Sequence[Any]) -> Moment:
     moment = Moment(*row)
     return moment._replace(volumes=tuple(moment.volumes), told=tuple(moment.told))
+
+
+def _place_args(key: str, volume: str) -> tuple[str, ...]:
+    return volume, key, volume, volume
+
+
+def _placed(row: Sequence[Any]) -> tuple[mapping.Node, Place | None]:
+    node, rest = mapping.Node(*row[:_NODE_FIELDS]), row[_NODE_FIELDS:]
+    if rest[0] is None:
+        return node, None
+    fields = len(Moment._fields)
+    snapshot = mapping.Node(*rest[fields + 1 :]) if rest[fields + 1] is not None else None
+    return node, Place(_read(rest[:fields]), snapshot, rest[fields])

@@ -31,8 +31,18 @@ def locked(work: tree.Work, uuid: str) -> mapping.Node:
 
     Raises NotFound, Locked.
     """
-    work.mapping.lock(tree.known(work, uuid).root)
-    return settled(work, uuid)
+    return locked_with_tree(work, uuid)[0]
+
+
+def locked_with_tree(work: tree.Work, uuid: str) -> tuple[mapping.Node, dict[str, mapping.Node]]:
+    """Do as `locked`; return the node, and those of its disk by their ids."""
+    nodes = {node.uuid: node for node in work.mapping.held_tree(uuid)}
+    node = tree.there(nodes.get(uuid), uuid)
+    if not node.pending:
+        return node, nodes
+    settle_disk(work, node.root, uuid)
+    nodes = {node.uuid: node for node in work.mapping.tree(node.root)}
+    return tree.there(nodes.get(uuid), uuid), nodes
 
 
 def settled(work: tree.Work, uuid: str) -> mapping.Node:
@@ -54,11 +64,11 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
     `whole`: where the disk itself is named, what dead operations left on it is not put right, as
     all of it is to go.
     """
-    root = _locked_root(work, uuid)
-    nodes = work.mapping.tree(root) if root is not None else []
-    if root is None or not nodes:
+    nodes = work.mapping.held_tree(uuid, or_itself=True)
+    if not nodes:
         _end_its_delete(work, uuid)
         return []
+    root = nodes[0].root
     if not any(node.pending for node in nodes):
         return nodes
     left = open_on(work, root)
@@ -155,18 +165,6 @@ def clear_late(work: tree.Work, disk: str) -> bool:
             work.mapping.journal.close(operation, changes.unchanged())
             cleared = True
     return cleared
-
-
-def _locked_root(work: tree.Work, uuid: str) -> str | None:
-    """Lock the disk of a node, or what would be the disk of this id; return the disk's id where
-    there is one."""
-    found = work.mapping.node(uuid)
-    work.mapping.lock(found.root if found is not None else uuid)
-    if found is None:
-        found = work.mapping.node(uuid)  # it was made while we waited
-        if found is not None and found.root != uuid:
-            work.mapping.lock(found.root)
-    return found.root if found is not None else None
 
 
 def _end_its_delete(work: tree.Work, uuid: str) -> None:

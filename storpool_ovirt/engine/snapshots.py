@@ -20,6 +20,7 @@ from storpool_ovirt.engine import (
     claim,
     creation,
     intent,
+    left_over,
     mapping,
     members,
     moments,
@@ -230,14 +231,14 @@ def _silent_drop_left_over(work: tree.Work, moment: Moment) -> None:
     try:
         limit = work.mapping.session.deadline.within(LEFT_OVER_SECONDS)
         quick = dataclasses.replace(work, client=work.client.limited(limit))
-        found = moments.left_over(work.mapping, moment, settlement.FRESH_SECONDS)
+        found = left_over.of(work.mapping, moment, settlement.FRESH_SECONDS)
         for node in _nobodys(quick, found):
             _silent_drop(quick, node)
     except Exception as error:
         work.log.line("left_over_kept", reason=error)
 
 
-def _nobodys(work: tree.Work, found: Sequence[moments.LeftOver]) -> list[mapping.Node]:
+def _nobodys(work: tree.Work, found: Sequence[left_over.LeftOver]) -> list[mapping.Node]:
     """Return those of which nothing says that Engine has them.
 
     A row that is old may be from a backup that was put back, and Engine was told of its snapshot

@@ -88,9 +88,9 @@ MIGRATIONS = (
         'a list of {host, at}, one for each host, newest first; "at" is in seconds since 1970';
     """,
 )
-# What a program may know nothing of: columns that are empty where an older one wrote the row. So
-# programs of both ages work on the same tables, in either order. Kept and applied as above
-# (`additions`); what is added later may be a migration, or one of these.
+# What a program may know nothing of: indexes, and columns that are empty where an older one wrote
+# the row. So programs of both ages work on the same tables, in either order. Kept and applied as
+# above (`additions`); what is added later may be a migration, or one of these.
 ADDITIONS = (
     """
     ALTER TABLE storpool_ovirt.node
@@ -137,6 +137,15 @@ ADDITIONS = (
         'of a snapshot that was made together with others: which moment';
     COMMENT ON COLUMN storpool_ovirt.node.reserved IS
         'no verb has told Engine its id yet';
+    """,
+    # For the end of each verb and the claims of a moment, which else read all that is left over.
+    """
+    CREATE INDEX IF NOT EXISTS operation_node ON storpool_ovirt.operation (node);
+    CREATE INDEX IF NOT EXISTS operation_undone ON storpool_ovirt.operation (until)
+        WHERE state = 'undone';
+    CREATE INDEX IF NOT EXISTS operation_moment
+        ON storpool_ovirt.operation ((plan->'tags'->>'ovirt-moment'))
+        WHERE plan->'tags'->>'ovirt-moment' IS NOT NULL;
     """,
 )
 VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it

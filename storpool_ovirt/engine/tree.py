@@ -43,12 +43,19 @@ class Work:
 
 def known(work: Work, uuid: str) -> mapping.Node:
     """Return the row of this id, whatever its state; raise NotFound when there is none."""
-    return _there(work.mapping.node(uuid), uuid)
+    return there(work.mapping.node(uuid), uuid)
 
 
 def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
     """Return the row of this id as `known` does, and note for which host it was asked for."""
-    return _there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
+    return there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
+
+
+def there(node: mapping.Node | None, uuid: str) -> mapping.Node:
+    """Return the row that was looked for under this id; raise NotFound where there is none."""
+    if node is None:
+        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+    return node
 
 
 def checked(work: Work, node: mapping.Node) -> mapping.Node:
@@ -109,9 +116,3 @@ def silent_take_back(work: Work, change: changes.Change) -> None:
         (journal.give_up if work.client.tally.unanswered else journal.take_back)(change)
     except Exception as error:
         work.log.line("undo_failed", reason=error)
-
-
-def _there(node: mapping.Node | None, uuid: str) -> mapping.Node:
-    if node is None:
-        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
-    return node

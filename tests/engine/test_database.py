@@ -124,6 +124,7 @@ def test_what_an_older_version_left_half_done_is_in_the_journal(
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "MIGRATIONS", tables.MIGRATIONS[:1])
+        patch.setattr(tables, "ADDITIONS", ())
         with opened(database) as session:
             session.rows(
                 "INSERT INTO storpool_ovirt.node (uuid, kind, root, size_bytes, state,"
@@ -150,6 +151,7 @@ def test_a_mapping_from_before_the_notes_gets_their_table(
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "MIGRATIONS", tables.MIGRATIONS[:2])
+        patch.setattr(tables, "ADDITIONS", ())
         with opened(database) as session:
             session.rows(
                 "INSERT INTO storpool_ovirt.node (uuid, kind, root, size_bytes, state, global_id,"

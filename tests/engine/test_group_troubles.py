@@ -13,7 +13,7 @@ from vm_ground import Action
 from rigs import shared_stage
 from rigs.yard import MANY_TIMES
 from storpool_ovirt import errors
-from storpool_ovirt.engine import database, disks, operations
+from storpool_ovirt.engine import disks, holds, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,12 +176,11 @@ def test_a_busy_disk_fails_its_verb_and_those_after_it(yard: Yard) -> None:
 @contextlib.contextmanager
 def held(yard: Yard, disk: str) -> Iterator[None]:
     """Hold a disk, as a verb on it does."""
-    key = database.lock_key(disk)
-    yard.sql("SELECT pg_advisory_lock(%s)", key)
+    yard.sql(f"SELECT pg_advisory_lock({holds.key('%s')})", disk)
     try:
         yield
     finally:
-        yard.sql("SELECT pg_advisory_unlock(%s)", key)
+        yard.sql(f"SELECT pg_advisory_unlock({holds.key('%s')})", disk)
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2])

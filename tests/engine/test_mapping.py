@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ID = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
 OTHER = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
+THIRD = "0ddba115-1c76-4d1e-9d53-6d2f7c9d1a10"
 
 
 @contextlib.contextmanager
@@ -118,8 +119,11 @@ def test_clones_of_one_source_do_not_wait_for_each_other(
 
     monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.3)
     with opened(database) as first, opened(database) as second, opened(database) as third:
-        first.lock("c1", shared=ID)
-        second.lock("c2", shared=ID)
+        first.adopt(node(ID), 0)
+        for there, clone in ((first, OTHER), (second, THIRD)):
+            held = there.held_source(ID, clone)
+            assert held is not None
+            assert held.uuid == ID
         with pytest.raises(errors.Locked):
             third.lock(ID)
 

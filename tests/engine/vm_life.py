@@ -23,7 +23,7 @@ from rigs import shared_stage
 from rigs.disk_rig import Death, Fault
 from rigs.yard import Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import database, disks, operations
+from storpool_ovirt.engine import disks, holds, operations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -314,12 +314,12 @@ class VmLife:
     def held(self, number: int) -> Iterator[None]:
         """Hold one of the disks of all VMs against all verbs."""
         every = sorted(self.roots[each] for guest in self.guests for each in guest.volumes)
-        key = database.lock_key(every[number % len(every)])
-        self.yard.sql("SELECT pg_advisory_lock(%s)", key)
+        disk = every[number % len(every)]
+        self.yard.sql(f"SELECT pg_advisory_lock({holds.key('%s')})", disk)
         try:
             yield
         finally:
-            self.yard.sql("SELECT pg_advisory_unlock(%s)", key)
+            self.yard.sql(f"SELECT pg_advisory_unlock({holds.key('%s')})", disk)
 
     def judge(self, action: Action, began: int) -> None:
         """Hold what Engine was told of an action against what it may expect."""
