@@ -8,12 +8,13 @@ kept by others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
-
 from storpool_ovirt import names
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import mapping
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 SHOWN = 5  # objects that one sentence names
 NAME_MAX = 100  # of a name: longer than each of ours

@@ -7,19 +7,17 @@ first, and imports that only where there is something to do (`snapshots.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.engine import intent, mapping, moments, operations
 from storpool_ovirt.engine.moments import Moment, Place
+from storpool_ovirt.light import NamedTuple, dataclass
 from storpool_ovirt.log import Log
 
 NO_UUID = "the correlation id is no UUID"
 _BROKEN_OFF = "an earlier verb of it was broken off"
 
 
-@dataclass
 class Request:
     """One verb for one volume, and what is known by now of the action that it is of.
 
@@ -28,15 +26,15 @@ class Request:
     this volume was asked for under the key before, so a client may give it to several actions.
     """
 
-    volume: str
-    key: str
-    why: str
-    moment: Moment | None
-    is_known_key: bool = False
+    def __init__(self, volume: str, key: str, why: str, moment: Moment | None) -> None:
+        self.volume = volume
+        self.key = key
+        self.why = why
+        self.moment = moment
+        self.is_known_key = False
 
 
-@dataclass
-class Claim:
+class Claim(NamedTuple):
     """How far a verb has come without StorPool: `answer` is the snapshot that it claimed; `node` is
     the row of its volume, whose disk is held, None where nothing was looked for. `was_asked`: it
     was asked for under the same key before."""

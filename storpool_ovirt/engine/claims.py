@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from storpool_ovirt import errors, names, rights, text
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import tree
+from storpool_ovirt.light import TYPE_CHECKING, asdict, dataclass, replace, suppress
+
+if TYPE_CHECKING:
+    from typing import Any
 
 BUCKET = "storpool-ovirt-engines"
 # What a claim may take of a verb's time: it is waited for, and nothing rests on it.

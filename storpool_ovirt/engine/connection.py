@@ -6,14 +6,18 @@ The driver is loaded by whoever connects: a host may not have it, and help needs
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Callable
 
 from storpool_ovirt import errors, text
 from storpool_ovirt.cluster import wire
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import database_url, driver
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Callable
+
+    Settings = Callable[[], Mapping[str, object]]
 
 # Why a pooler is refused, whose refusals are told as this too.
 POOLER = (
@@ -22,8 +26,6 @@ POOLER = (
 )
 # How PgBouncer refuses what it cannot do for a connection, before it can be known by its number.
 _POOLER_REFUSALS = ("unsupported startup parameter", "statement pooling mode")
-
-Settings = Callable[[], Mapping[str, object]]
 
 
 def check_driver() -> None:

@@ -3,13 +3,16 @@ however often it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Plan, Policy
-from storpool_ovirt.engine import changes, intent, mapping, ownership, recovery, tree
+from storpool_ovirt.engine import changes, intent, mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 def new_disk(uuid: str, size_bytes: int, source: str | None = None) -> mapping.Node:
@@ -93,20 +96,39 @@ def make_disk(work: tree.Work, node: mapping.Node, plan: Plan) -> None:
     Raises Conflict where the id was used for another one.
     """
     there = work.mapping.plan(node, written(work, node, plan))
-    claimed = there is not None and there.pending and recovery.is_claimed(work, node.uuid)
-    if there is not None and there.pending:
+    if there is None or not _is_repeated(work, node, plan, there):
+        _make(work, node, plan)
+
+
+def _is_repeated(work: tree.Work, node: mapping.Node, plan: Plan, there: mapping.Node) -> bool:
+    """Return whether a disk whose row is there has been made, by the same create.
+
+    False where what a dead operation left of it was put right, and the intent is written anew.
+    Raises Conflict.
+    """
+    from storpool_ovirt.engine import ownership, recovery  # none but a repetition needs them
+
+    claimed = there.pending and recovery.is_claimed(work, node.uuid)
+    if there.pending:
         recovery.settle_disk(work, node.uuid, node.uuid, again=True)
-        there = work.mapping.plan(node, written(work, node, plan))
-    if there is not None:
-        _check_repeat(there, node)
-        ownership.proved(work, there)
-        if claimed:
-            work.mapping.begin_again(there, written(work, there, plan))
-        return
+        found = work.mapping.plan(node, written(work, node, plan))
+        if found is None:
+            return False
+        there = found
+    _check_repeat(there, node)
+    ownership.proved(work, there)
+    if claimed:
+        work.mapping.begin_again(there, written(work, there, plan))
+    return True
+
+
+def _make(work: tree.Work, node: mapping.Node, plan: Plan) -> None:
     with _forgotten_when_refused(work, node):
         try:
             global_id = volumes.create(work.client, plan)
         except errors.Conflict:
+            from storpool_ovirt.engine import recovery
+
             if not recovery.clear_late(work, node.uuid):
                 raise
             global_id = volumes.create(work.client, plan)
@@ -157,6 +179,9 @@ def written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, obj
 
 
 def _new_uuid() -> str:
-    import uuid
-
-    return str(uuid.uuid4())
+    """Return a random UUID (RFC 9562, version 4), without Python's module, which loads long."""
+    number = bytearray(os.urandom(16))
+    number[6] = number[6] & 0x0F | 0x40
+    number[8] = number[8] & 0x3F | 0x80
+    text = number.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

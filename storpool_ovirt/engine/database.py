@@ -6,15 +6,15 @@ there; they are made and migrated here, under a lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
-
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import connection, database_url, driver, holds, tables
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, suppress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
     from storpool_ovirt.engine.holds import Hold
     from storpool_ovirt.log import Log
 

@@ -10,21 +10,13 @@ the intent and finishes it. The source of each rule is Engine's own flows, told 
 from __future__ import annotations
 
 from storpool_ovirt import errors, names, sizes
-from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import (
-    changes,
-    claim,
-    creation,
-    mapping,
-    ownership,
-    recovery,
-    removal,
-    reverts,
-    shareable,
-    snapshots,
-    tree,
-    vm_tag,
-)
+from storpool_ovirt.engine import mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+# Engine waits for each verb: what only some of them need is loaded by those.
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import claim
 
 STATS_SECONDS = 8.0
 
@@ -34,6 +26,8 @@ def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
 
     Repeated with the same size it is a success, with another a Conflict.
     """
+    from storpool_ovirt.engine import creation
+
     work.mapping.lock(uuid)
     node = creation.new_disk(uuid, size_bytes)
     creation.make_disk(work, node, creation.plan(work, node, template=work.domain.template))
@@ -41,6 +35,8 @@ def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
 
 def clone(work: tree.Work, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
+    from storpool_ovirt.engine import creation
+
     origin = _as_it_is(work, tree.checked(work, _locked_source(work, source, uuid)))
     node = creation.new_disk(uuid, origin.size_bytes, source)
     creation.make_disk(work, node, creation.plan(work, node, origin, work.domain.template))
@@ -50,6 +46,8 @@ def snapshot(work: tree.Work, volume: str, begun: claim.Claim | None = None) -> 
     """Freeze the volume as it is now, with the other disks of its running VM at the same moment
     (`snapshots.py`), and return the new snapshot's id; `begun` is how far it has come without
     StorPool."""
+    from storpool_ovirt.engine import snapshots
+
     return snapshots.taken(work, volume, begun)
 
 
@@ -59,6 +57,9 @@ def preview(work: tree.Work, snapshot: str) -> str:
 
     It becomes the disk's active volume until it is deleted (undo) or another takes its place.
     """
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.engine import creation, recovery, vm_tag
+
     found, nodes = recovery.locked_with_tree(work, snapshot)
     origin = _as_it_is(work, tree.checked(work, found))
     root = origin.root
@@ -84,6 +85,9 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
     The same size is a success, a smaller one a Conflict. Hosts that have it attached know the size
     on return.
     """
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.engine import ownership, recovery
+
     node, nodes = recovery.locked_with_tree(work, uuid)
     if node.uuid == node.root and node.active not in (None, uuid):
         node = tree.there(nodes.get(str(node.active)), str(node.active))
@@ -97,6 +101,8 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
     try:
         generation = volumes.grow(work.client, there.global_id, size_bytes)
     except tree.REFUSALS:
+        from storpool_ovirt.engine import changes
+
         tree.silent_take_back(work, changes.unchanged())
         raise
     work.mapping.complete_growth(node.uuid, size_bytes)
@@ -114,6 +120,8 @@ def delete(work: tree.Work, uuid: str) -> None:
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
     before then.
     """
+    from storpool_ovirt.engine import recovery, removal
+
     nodes = recovery.locked_tree(work, uuid, whole=True)
     is_whole = bool(nodes) and nodes[0].root == uuid
     doomed = nodes if is_whole else [each for each in nodes if each.uuid == uuid]
@@ -126,6 +134,8 @@ def remove(work: tree.Work, uuid: str) -> None:
     The volume that the disk's VM writes is not among them: only `delete` takes it. Of a disk's own
     first volume the id stays known, as the disk has it.
     """
+    from storpool_ovirt.engine import recovery, removal
+
     nodes = recovery.locked_tree(work, uuid)
     named = [each for each in nodes if each.uuid == uuid and each.state != mapping.REMOVED]
     if named and uuid in {each.active or each.uuid for each in nodes if each.uuid == each.root}:
@@ -148,7 +158,10 @@ def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
     host = names.host_of(connector)
     node = tree.asked_for(work, uuid, host)
     there = _described(work, node)
-    shareable.follow(work, tree.found_as(node, there), host)
+    if node.connected:
+        from storpool_ovirt.engine import shareable
+
+        shareable.follow(work, tree.found_as(node, there), host)
     return {**_connection(uuid, there), "driver_volume_type": volume_type}
 
 
@@ -164,7 +177,7 @@ def connection(work: tree.Work, uuid: str) -> dict[str, object]:
 def stats(work: tree.Work) -> dict[str, object]:
     """Return the domain's capacity as Engine reads it: whole GiB, at top level; proves that all
     parts work."""
-    # No other verb pays for their import.
+    from storpool_ovirt.cluster import volumes
     from storpool_ovirt.engine import claims, placement
 
     database = work.mapping.journal.check()
@@ -187,6 +200,8 @@ def stats(work: tree.Work) -> dict[str, object]:
 
 def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
     """Return a node's object, of which the mapping knows from now on that a host may have it."""
+    from storpool_ovirt.engine import ownership, recovery
+
     uuid = node.uuid
     if node.pending and recovery.has_to_settle(work, node):
         node = recovery.locked(work, uuid)
@@ -201,6 +216,8 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
 
 def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
     mode = "rw" if there.kind == "volume" else "ro"
+    from storpool_ovirt.engine import reverts
+
     data = {"volume": uuid, "global_id": reverts.lasting_id(there), "access_mode": mode}
     return {names.ADAPTER_KEY: names.ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
@@ -209,12 +226,18 @@ def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
     disk whole."""
     origin = tree.there(work.mapping.held_source(source, uuid), source)
-    return recovery.settled(work, source) if origin.pending else origin
+    if not origin.pending:
+        return origin
+    from storpool_ovirt.engine import recovery
+
+    return recovery.settled(work, source)
 
 
 def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:
     """Return the row of what is copied with its object's global id of now, and as large as a copy
     of it has to be: it may have been grown by hand."""
+    from storpool_ovirt.engine import ownership
+
     there = ownership.proved_now(work, origin)
     size_bytes = max(origin.size_bytes, there.size_bytes)
     return tree.found_as(origin, there)._replace(size_bytes=size_bytes)
@@ -223,6 +246,8 @@ def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:
     """Wait for hosts to see a new size: the volume has it already, so a host that does not come
     along fails nothing."""
+    from storpool_ovirt.cluster import attachments
+
     try:
         pending = attachments.wait_for_hosts(work.client, generation, tree.target(node))
     except errors.Error as error:

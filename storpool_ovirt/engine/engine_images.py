@@ -7,10 +7,12 @@ deleted on its word, and what it has is kept.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from storpool_ovirt import errors
 from storpool_ovirt.engine import database, engine_tables, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _QUESTION = "SELECT image_guid::text FROM images WHERE image_guid = ANY (%s::uuid[])"
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from storpool_ovirt import config, errors, names, option_values, storpool_conf
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 IN_ARGUMENTS, OPEN = "token_in_arguments", "token_open"
 TOKEN_KEY = "SP_AUTH_TOKEN"  # noqa: S105  a key

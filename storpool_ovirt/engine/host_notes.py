@@ -6,11 +6,9 @@ nothing depends on any of them.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import NamedTuple
-
 from storpool_ovirt import errors
 from storpool_ovirt.engine.mapping import SELECT_NODE, Mapping, Node
+from storpool_ovirt.light import NamedTuple, suppress
 
 # How many hosts are kept that a node was asked for: those that have it, and where it was before.
 KEPT_HOSTS = 8

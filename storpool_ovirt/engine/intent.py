@@ -6,10 +6,11 @@ tell less; what is not told is None or empty.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from storpool_ovirt.cluster import plans
 
 MAKE, GROW, DROP = "make", "grow", "drop"

@@ -10,14 +10,16 @@ code 0). `operations.py` draws the states of a row.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from storpool_ovirt import errors
 from storpool_ovirt.engine import changes, intent, operations, process
 from storpool_ovirt.engine.changes import Change, Part
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from storpool_ovirt.engine import database
     from storpool_ovirt.engine.intent import Intent
     from storpool_ovirt.engine.operations import Operation

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from storpool_ovirt.engine import mapping, moments
 from storpool_ovirt.engine.journal import INCARNATION
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine.moments import Moment

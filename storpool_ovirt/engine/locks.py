@@ -3,13 +3,14 @@ process."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import database, holds, process
+from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from storpool_ovirt.engine.database import Session
     from storpool_ovirt.engine.holds import Hold
 

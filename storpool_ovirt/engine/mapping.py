@@ -9,16 +9,16 @@ in the journal, in one statement.
 
 from __future__ import annotations
 
-import collections.abc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
-
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import changes, database, database_url, holds, intent, locks
 from storpool_ovirt.engine.changes import Change
 from storpool_ovirt.engine.intent import DROP, GROW, MAKE, Intent
 from storpool_ovirt.engine.journal import PENDING, Caller, Journal, OwnOperation
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, contextmanager
+
+if TYPE_CHECKING:
+    import collections.abc
+    from collections.abc import Iterator, Sequence
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 

@@ -7,12 +7,13 @@ one host where it runs. A tag alone is not enough: it may be of before a cold mo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import mapping, ownership, tree, vm_tag
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Member(NamedTuple):

@@ -10,13 +10,16 @@ claims the row that is reserved for its disk. What nobody claimed was never know
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.engine import database, holds, locks, mapping
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.engine.journal import INCARNATION, PENDING
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 BEGUN, MADE, FAILED = "begun", "made", "failed"
 # How long a reserved snapshot may be claimed, and how long a failure is that of the same action:

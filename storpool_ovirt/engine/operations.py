@@ -9,9 +9,8 @@ undone: another took it back; kept for a while, as a request under way may still
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from storpool_ovirt.engine.intent import DROP
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from storpool_ovirt.engine.intent import Plan

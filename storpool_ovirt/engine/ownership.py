@@ -10,11 +10,13 @@ because of it: the row stays until a person has decided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, mapping, reverts, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # From so many nodes on, two lists cost less than a read for each, also in a large cluster.
 LIST_FROM = 12

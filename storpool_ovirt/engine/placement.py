@@ -7,10 +7,12 @@ they die is put right like any disk.
 
 from __future__ import annotations
 
-from typing import Callable
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 def check(work: tree.Work, create: Callable[[str], None], delete: Callable[[str], None]) -> None:

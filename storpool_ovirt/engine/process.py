@@ -7,9 +7,9 @@ the process tell two of one pid apart. The journal keeps all three in one text, 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from storpool_ovirt import processes
+from storpool_ovirt.light import NamedTuple
 
 # What a process is said to be where /proc does not tell its machine, or its start.
 UNTOLD, UNKNOWN_START = "-", 0

@@ -6,21 +6,14 @@ The journal tells what was begun and by whom; how one operation is settled is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from storpool_ovirt import errors
-from storpool_ovirt.engine import (
-    changes,
-    database,
-    intent,
-    mapping,
-    ownership,
-    removal,
-    settlement,
-    tree,
-)
-from storpool_ovirt.engine.operations import Operation
-from storpool_ovirt.engine.settlement import LATE_SECONDS
+from storpool_ovirt.engine import changes, database, intent, mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storpool_ovirt.engine.operations import Operation
 
 POLL_SECONDS = 0.2
 
@@ -111,6 +104,8 @@ def open_on(work: tree.Work, disk: str) -> list[Operation]:
     Its lock can be lost before its process ends (PostgreSQL was restarted): that one is waited
     for. Raises Locked.
     """
+    from storpool_ovirt.engine.settlement import LATE_SECONDS
+
     waiting = work.mapping.session.deadline.within(database.LOCK_SECONDS)
     while True:
         found = work.mapping.journal.of_disk(disk)
@@ -135,6 +130,8 @@ def check_cluster(
 ) -> None:
     """Raise WrongCluster when a disk lives in another cluster than the pinned one: what is seen
     here means nothing."""
+    from storpool_ovirt.engine import ownership
+
     ownership.check_clusters(work, nodes)
     pinned = work.domain.api.cluster_id
     for operation in left:
@@ -153,6 +150,8 @@ def clear_late(work: tree.Work, disk: str) -> bool:
 
     Returns whether there was any. Raises InUse, Conflict where a host has it.
     """
+    from storpool_ovirt.engine import settlement
+
     work.client.be_current()
     cleared = False
     for operation in work.mapping.journal.of_disk(disk):
@@ -169,6 +168,8 @@ def clear_late(work: tree.Work, disk: str) -> bool:
 
 def _end_its_delete(work: tree.Work, uuid: str) -> None:
     """End what is open on a disk of which there is nothing any more."""
+    from storpool_ovirt.engine import removal
+
     left = open_on(work, uuid)
     _take_all_late(work, left)
     removal.refuse_unmapped(work, uuid)
@@ -180,6 +181,8 @@ def _end_its_delete(work: tree.Work, uuid: str) -> None:
 
 def _take_all_late(work: tree.Work, left: Sequence[Operation]) -> None:
     """Delete what came after all of what was taken back on a disk that is to go."""
+    from storpool_ovirt.engine import settlement
+
     for operation in left:
         if not operation.is_open:
             settlement.take_late(work, operation, at_once=True)
@@ -199,6 +202,9 @@ def _settle_all(
 
     Raises Locked if that is long.
     """
+    from storpool_ovirt.engine import settlement
+    from storpool_ovirt.engine.settlement import LATE_SECONDS
+
     deletes = [each for each in left if each.is_unfinished_delete]
     seconds = LATE_SECONDS - min((each.age_seconds for each in deletes), default=LATE_SECONDS)
     if seconds > 0:

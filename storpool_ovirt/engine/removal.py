@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names, storpool_conf
-from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree, vm_tag
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api
 
 
 def delete_nodes(
@@ -41,6 +45,8 @@ def delete_nodes(
             raise
     active = forget(work, nodes, [node.uuid for node in doomed], last=True)
     if active is not None and vm:
+        from storpool_ovirt.engine import vm_tag
+
         vm_tag.silent_name(work, active, vm)
     if len(doomed) == len(nodes) and any(node.pending for node in nodes):
         work.mapping.journal.undo_disk(nodes[0].root)
@@ -54,6 +60,8 @@ def drop_unused(work: tree.Work, there: api.Volume) -> None:
     except errors.InUse as error:
         if error.openers:
             raise
+        from storpool_ovirt.cluster import attachments
+
         held = attachments.clients_of(
             work.client, attachments.Target(there.global_id, there.name, there.kind)
         )
@@ -135,7 +143,8 @@ def _vm(
 ) -> str:
     """Return the VM that a disk's active volume names, where that is among what was found."""
     active = {node.active for node in nodes if node.uuid == node.root}
-    return next((vm_tag.of(work, each) for node, each in found if node.uuid in active), "")
+    key = work.domain.vm_tag
+    return next((names.vm_of(each.tags, key) for node, each in found if node.uuid in active), "")
 
 
 def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
@@ -183,6 +192,9 @@ def _drop(work: tree.Work, kind: str, global_id: str) -> bool:
 
 
 def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
+    from storpool_ovirt import storpool_conf
+    from storpool_ovirt.cluster import attachments
+
     targets = [
         attachments.Target(global_id, names.object_name(node.uuid), node.kind)
         for node, global_id in objects

@@ -14,12 +14,15 @@ given to anything, and no source says that a number is never used again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, identity, volumes
+from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING, suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from storpool_ovirt.cluster import identity
 
 # A volume may be reverted again, and its row be put right by others, while it is looked at.
 LOOKS = 4
@@ -29,6 +32,8 @@ def is_its_volume(there: api.Volume, node: mapping.Node, location: str) -> bool:
     """Return whether a volume is that of a row, also under another global id than the row's."""
     if node.kind != "volume" or is_another(there, node):
         return False
+    from storpool_ovirt.cluster import identity
+
     row = known(node, location)
     return (
         row is not None
@@ -43,6 +48,8 @@ def known(node: mapping.Node, location: str) -> identity.Known | None:
     """Return what a row tells of its object; None where that was never seen."""
     if node.global_id is None:
         return None
+    from storpool_ovirt.cluster import identity
+
     return identity.Known(
         node.kind,
         node.global_id,

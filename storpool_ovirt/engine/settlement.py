@@ -13,14 +13,15 @@ ones, but for their age).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 from storpool_ovirt import errors, names, sentences
 from storpool_ovirt.cluster import api, sources, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import changes, intent, mapping, ownership, removal, tree
 from storpool_ovirt.engine.operations import Operation
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A verb that takes back what died does so while it is fresh; what is older is left to the audit.
 FRESH_SECONDS = 3600.0

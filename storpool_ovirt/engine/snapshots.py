@@ -9,9 +9,6 @@ same action do too, as only then Engine takes the whole snapshot back.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.cluster.plans import Plan
@@ -20,19 +17,22 @@ from storpool_ovirt.engine import (
     claim,
     creation,
     intent,
-    left_over,
     mapping,
     members,
     moments,
     ownership,
     recovery,
-    removal,
-    settlement,
     tree,
 )
 from storpool_ovirt.engine.claim import Claim, Request
 from storpool_ovirt.engine.members import Found, Member
 from storpool_ovirt.engine.moments import Moment
+from storpool_ovirt.light import TYPE_CHECKING, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storpool_ovirt.engine import left_over
 
 # What older moments left is deleted while a guest is frozen: what takes longer waits for the next.
 LEFT_OVER_SECONDS = 3.0
@@ -211,6 +211,8 @@ def _silent_undo(work: tree.Work, snapshots: Sequence[mapping.Node], plans: Sequ
 
     Where that fails, the journal keeps it, and whoever comes next to each disk does it.
     """
+    from storpool_ovirt.engine import removal
+
     try:
         work.client.be_current()
         for node, plan in zip(snapshots, plans):
@@ -228,9 +230,11 @@ def _silent_undo(work: tree.Work, snapshots: Sequence[mapping.Node], plans: Sequ
 def _silent_drop_left_over(work: tree.Work, moment: Moment) -> None:
     """Delete the snapshots of older moments that no verb asked for; what cannot be is left to the
     next time, or to `storpool-ovirt reconcile`."""
+    from storpool_ovirt.engine import left_over, settlement
+
     try:
         limit = work.mapping.session.deadline.within(LEFT_OVER_SECONDS)
-        quick = dataclasses.replace(work, client=work.client.limited(limit))
+        quick = replace(work, client=work.client.limited(limit))
         found = left_over.of(work.mapping, moment, settlement.FRESH_SECONDS)
         for node in _nobodys(quick, found):
             _silent_drop(quick, node)
@@ -260,6 +264,8 @@ def _nobodys(work: tree.Work, found: Sequence[left_over.LeftOver]) -> list[mappi
 
 
 def _silent_drop(work: tree.Work, node: mapping.Node) -> None:
+    from storpool_ovirt.engine import removal
+
     # Before StorPool is asked: whatever becomes of this process, nobody claims it any more.
     work.mapping.write(changes.marked([node.uuid], mapping.DELETING))
     try:

@@ -7,7 +7,11 @@ and `moments.py` (moment); `meta` has their version, and the location of this En
 from __future__ import annotations
 
 import os
-from typing import Any
+
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 SCHEMA = "storpool_ovirt"
 # Applied in order, each once; the number of those applied is kept in the table `meta` (`version`).

@@ -7,14 +7,18 @@ What the verbs do is in `disks.py`, what a delete takes is in `removal.py`.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Callable
 
 from storpool_ovirt import config, errors, names
-from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster import api
 from storpool_ovirt.cluster.plans import Owner
-from storpool_ovirt.engine import changes, host_notes, mapping
+from storpool_ovirt.engine import changes, mapping
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
 from storpool_ovirt.log import Log
+
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from storpool_ovirt.cluster import attachments
 
 # StorPool said a clear no: the call that raised one of these has changed nothing.
 REFUSALS = (
@@ -48,6 +52,8 @@ def known(work: Work, uuid: str) -> mapping.Node:
 
 def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
     """Return the row of this id as `known` does, and note for which host it was asked for."""
+    from storpool_ovirt.engine import host_notes
+
     return there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
 
 
@@ -95,6 +101,8 @@ def found_as(node: mapping.Node, there: api.Volume) -> mapping.Node:
 
 def target(node: mapping.Node) -> attachments.Target:
     """Return how `attachments` names the node's object."""
+    from storpool_ovirt.cluster import attachments
+
     return attachments.Target(global_id(node), names.object_name(node.uuid), node.kind)
 
 

@@ -7,11 +7,12 @@ the VM's next start writes what is missing. Nothing of it fails a verb, which ha
 
 from __future__ import annotations
 
-import dataclasses
-
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, vm_tags
-from storpool_ovirt.engine import mapping, ownership, tree
+from storpool_ovirt.engine import mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING, replace
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api
 
 
 def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> None:
@@ -19,6 +20,8 @@ def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> 
 
     A disk's own volume that no host was ever given names none, and is not asked.
     """
+    from storpool_ovirt.engine import ownership
+
     if not _may_name(source):
         return
     brief = _brief(work)
@@ -36,6 +39,8 @@ def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> 
 
 def silent_name(work: tree.Work, node: mapping.Node, vm: str) -> None:
     """Have a volume name this VM, if it is one that may."""
+    from storpool_ovirt.engine import ownership
+
     if not _may_name(node):
         return
     brief = _brief(work)
@@ -60,10 +65,14 @@ def _may_name(node: mapping.Node) -> bool:
 
 
 def _write(work: tree.Work, there: api.Volume, vm: str) -> None:
+    from storpool_ovirt.cluster import vm_tags
+
     vm_tags.write(work.client, there, vm_tags.Tag(work.domain.vm_tag, vm), work.log)
 
 
 def _brief(work: tree.Work) -> tree.Work:
     """Return the tools of a verb with a limit of their own, as the verb is done already."""
+    from storpool_ovirt.cluster import vm_tags
+
     limit = work.mapping.session.deadline.within(vm_tags.SECONDS)
-    return dataclasses.replace(work, client=work.client.limited(limit))
+    return replace(work, client=work.client.limited(limit))
