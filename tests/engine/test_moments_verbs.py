@@ -50,7 +50,7 @@ def test_only_the_first_verb_asks_storpool(shared: Stage, disks: list[str]) -> N
     assert len(set(made)) == DISKS
     first, *others = cost(shared.engine, key)
     assert first[0] == 3 + 1 + (DISKS - 1)
-    assert others == [(0, 6)] * (DISKS - 1)
+    assert others == [(0, 3)] * (DISKS - 1)
     key = str(uuid.uuid4())
     shared.engine.run("create_snapshot", disks[0], correlation_id=key).require()
     assert cost(shared.engine, key) == [(3 + 1 + (DISKS - 1), 12)]

@@ -93,6 +93,29 @@ def test_a_pooler_is_noticed_and_refused(
         assert cursor.fetchone() == (not first,)
 
 
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_verbs_first_question_holds_nothing_through_a_pooler(
+    database: Database, tmp_path: Path, mode: str
+) -> None:
+    """T19: it would lock a disk in a server process that outlives the verb: it is refused before
+    that."""
+    from storpool_ovirt.engine import database as sessions
+    from storpool_ovirt.engine import journal, mapping
+
+    disk = "5b8e4a0e-1c76-4d1e-9d53-6d2f7c9d1a10"
+    with sessions.opened(database_url.parse(database.url), Deadline(LIMIT_SECONDS)) as direct:
+        caller = journal.Caller("corr-1", "extend_volume")
+        with (
+            pooled(database, tmp_path, mode) as url,
+            pytest.raises(errors.DatabaseUnavailable, match="connection pooler such as PgBouncer"),
+            mapping.opened(database_url.parse(url), Deadline(LIMIT_SECONDS), caller) as there,
+        ):
+            try:
+                there.lock(disk)
+            finally:
+                assert direct.try_lock(disk)
+
+
 def test_a_pooler_that_refuses_our_settings_is_told_as_what_it_is(
     database: Database, tmp_path: Path
 ) -> None:
