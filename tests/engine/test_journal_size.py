@@ -25,7 +25,7 @@ FILL = """
     SELECT 'x', 'create_volume', '{}', 'make', id, id,
         jsonb_build_object('tags', jsonb_build_object('ovirt-moment', id)),
         CASE WHEN number %% 2 = 0 THEN 'failed' ELSE 'undone' END, '-:0:0', '', clock_timestamp()
-    FROM generate_series(1, %s) AS number, LATERAL (SELECT gen_random_uuid() AS id, number) AS each
+    FROM (SELECT number, gen_random_uuid() AS id FROM generate_series(1, %s) AS number) AS each
 """
 # How many rows of the journal this transaction has read one after the other.
 READ = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'operation'"

@@ -53,4 +53,4 @@ def test_only_the_first_verb_asks_storpool(shared: Stage, disks: list[str]) -> N
     assert others == [(0, 3)] * (DISKS - 1)
     key = str(uuid.uuid4())
     shared.engine.run("create_snapshot", disks[0], correlation_id=key).require()
-    assert cost(shared.engine, key) == [(3 + 1 + (DISKS - 1), 12)]
+    assert cost(shared.engine, key) == [(3 + 1 + (DISKS - 1), 9)]
