@@ -7,10 +7,12 @@ out of reach: it only spares looks at disks of other VMs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from storpool_ovirt import errors
 from storpool_ovirt.engine import database, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # A server on the same machine answers in some milliseconds, and a guest is frozen.
 SECONDS = 1.0
