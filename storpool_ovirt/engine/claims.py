@@ -12,11 +12,10 @@ A claim is a warning and nothing else: no verb fails for it, nor for a store tha
 
 from __future__ import annotations
 
-import json
 import math
 import os
 
-from storpool_ovirt import errors, names, rights, text
+from storpool_ovirt import documents, errors, names, rights, text
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import tree
 from storpool_ovirt.light import TYPE_CHECKING, asdict, dataclass, replace, suppress
@@ -208,13 +207,13 @@ def _write(client: api.Client, location: str, claim: Claim) -> None:
     if claim.version is None:  # there is none yet, and perhaps no bucket
         with suppress(errors.Exists):
             client.bucket_create(BUCKET)
-    client.pair_set(BUCKET, location, json.dumps(value), claim.version)
+    client.pair_set(BUCKET, location, documents.written(value), claim.version)
 
 
 def _parsed(pair: api.Pair) -> Claim | None:
     """Return what a value tells; None for one that we did not write: the next note replaces it."""
     try:
-        value = json.loads(pair.value)
+        value = documents.read(pair.value)
         others = tuple(map(_engine, value["others"]))
         return Claim(
             _engine(value["engine"]), tuple(map(str, value["boots"])), others, pair.version

@@ -153,6 +153,6 @@ def _complete(driver: Any) -> None:
 
 
 def _json(text: str | None, _cursor: object) -> Any:
-    import json
+    from storpool_ovirt import documents
 
-    return None if text is None else json.loads(text)
+    return None if text is None else documents.read(text)

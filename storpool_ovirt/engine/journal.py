@@ -9,9 +9,7 @@ code 0). `operations.py` draws the states of a row.
 
 from __future__ import annotations
 
-import json
-
-from storpool_ovirt import errors
+from storpool_ovirt import documents, errors
 from storpool_ovirt.engine import changes, intent, operations, process
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
@@ -141,7 +139,7 @@ class Journal:
                 [each.kind for each in aims],
                 [each.disk for each in aims],
                 [each.node for each in aims],
-                [json.dumps(each.plan) for each in aims],
+                [documents.written(each.plan) for each in aims],
             ),
         )
         if change is not None:
