@@ -18,7 +18,7 @@ from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
-    from storpool_ovirt.cluster import transport
+    from storpool_ovirt.cluster import ahead, transport
 
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
 # also an old answer.
@@ -72,6 +72,8 @@ class Calls:
         self._patience_seconds = limits.retry_seconds  # how long failures are tried over
         self._pin_is_proven = False
         self._made_transport: transport.Transport | None = None
+        self._ahead: ahead.Ahead | None = None
+        self._sent_at = 0  # the newest generation that was known when the last call was sent
         # Without a pin, or without several clusters, there is but one way
         self._way_is_known = not (settings.multicluster and settings.cluster_id)
 
@@ -185,7 +187,6 @@ class Calls:
     ) -> Any:
         from storpool_ovirt.cluster import answers, requests, transport, wire
 
-        self.tally.calls += 1
         pinned = self._settings.cluster_id
         reads = requests.reads(method)
         try:
@@ -224,15 +225,43 @@ class Calls:
         seconds: float,
         make: transport.Make | None = None,
     ) -> transport.Reply:
-        """Return the reply to a call: this alone gets one, and it changes nothing here."""
+        """Return the reply to a call: this alone gets one, or takes one that was sent ahead."""
+        from storpool_ovirt.cluster import requests
+
+        said = None
+        if self._ahead is not None and requests.reads(method):
+            said = self._ahead.said((method, args))
+        elif self._ahead is not None:
+            self._ahead.drop()
+        self._sent_at = self._freshness.floor if said is None else said.floor
+        if said is not None:
+            return said.reply()
+        self.tally.calls += 1
+        return self._transport.call(method, args, self._cluster, seconds, make=make)
+
+    def _send_ahead(self, call: ahead.Call) -> ahead.Sent:
+        """Send a reading call of which the answer is taken later; raise as `Transport.begin`
+        does, and DeadlineExceeded."""
+        from storpool_ovirt.cluster import ahead
+
+        method, args = call
+        left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
+        seconds = min(left, self.limits.request_seconds)
+        asked = self._transport.begin(method, args, self._cluster, seconds)
+        self.tally.calls += 1
+        return ahead.Sent(asked, self._freshness.floor)
+
+    @property
+    def _cluster(self) -> str | None:
         pinned = self._settings.cluster_id
-        cluster = names.address(pinned) if pinned else None
-        return self._transport.call(method, args, cluster, seconds, make=make)
+        return names.address(pinned) if pinned else None
 
     def _check_age(self, method: str, reads: bool, generation: int) -> None:
         """Raise ApiUnavailable for an answer to a reading call that is older than what this client
         knows."""
-        why = self._freshness.note(generation, reads=reads, proves=method == PROOF)
+        why = self._freshness.note(
+            generation, reads=reads, proves=method == PROOF, floor=self._sent_at
+        )
         if why:
             raise self._unavailable(method, why, ambiguous=False)
 

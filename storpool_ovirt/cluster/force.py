@@ -110,11 +110,11 @@ def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientVie
     word = status(client, client_id)
     for attempt in range(LOOKS):
         listed = [each for each in client.attachments() if each.client_id == client_id]
-        found = identity.by_address([*client.volumes(), *client.snapshots()] if listed else [])
+        found = identity.of_attachments(client, listed)
         pairs = [(each, found.get(each.address)) for each in listed]
         if all(there for _, there in pairs) or attempt == LOOKS - 1:
             break
-        # It was renamed or deleted between the two lists, or these are a moment behind.
+        # It was renamed or deleted since that list, or this is a moment behind.
         client.pause(attempt)
     if not all(there for _, there in pairs):
         pairs = _looked_everywhere(client, pairs)

@@ -51,17 +51,18 @@ class Freshness:
         is_of_now = self._is_dated or not self.floor
         return is_of_now and self._moment is not None and self._moment.remaining() > 0
 
-    def note(self, generation: int, *, reads: bool, proves: bool) -> str:
+    def note(self, generation: int, *, reads: bool, proves: bool, floor: int) -> str:
         """Take note of an answer; return why it is too old to be used, "" for any other one.
 
         `generation` is 0 where it had none. `reads`: it answers a reading call. `proves`: it was
-        only asked whether anybody answers, so an old answer does.
+        only asked whether anybody answers, so an old answer does. `floor` is that of when the
+        question was sent: of two that were under way at once either may be answered first.
         """
         if not proves:
             self._is_dated = generation > 0
         if not self.compares or not generation:
             return ""
-        if reads and generation < self.floor and not proves:
-            return f"it is of generation {generation}, before {self.floor}: that instance is behind"
+        if reads and generation < floor and not proves:
+            return f"it is of generation {generation}, before {floor}: that instance is behind"
         self.floor = max(self.floor, generation)
         return ""

@@ -20,8 +20,10 @@ from storpool_ovirt.light import TYPE_CHECKING, dataclass, field, replace, suppr
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# So many objects are read one by one; of more, StorPool's list is read.
-READ_ALONE_MAX = 6
+# So many objects are read by a call for each, some of them at once; of more, StorPool's list is
+# read. Ours: more disks than VMs have, and few enough that a start keeps its limit where each call
+# takes a second.
+READ_ALONE_MAX = 128
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,24 @@ def by_address(listed: Sequence[api.Volume]) -> dict[str, api.Volume]:
         **{each.name: each for each in listed},
         **{names.address(each.global_id): each for each in listed},
     }
+
+
+def of_attachments(client: api.Client, listed: Sequence[api.Attachment]) -> dict[str, api.Volume]:
+    """Return what is attached, by the address of each attachment; what is not there is left out."""
+    if len(listed) > READ_ALONE_MAX:
+        return by_address([*client.volumes(), *client.snapshots()])
+    # A volume may be attached read-only too.
+    likely = {each.address: "snapshot" if each.access_mode == "ro" else "volume" for each in listed}
+    with client.ahead((kind, address) for address, kind in likely.items()):
+        found = {address: _either(client, kind, address) for address, kind in likely.items()}
+    return {address: there for address, there in found.items() if there is not None}
+
+
+def _either(client: api.Client, likely: str, address: str) -> api.Volume | None:
+    for kind in (likely, "snapshot" if likely == "volume" else "volume"):
+        with suppress(errors.NotFound):
+            return _read(client, kind, address)
+    return None
 
 
 def find(client: api.Client, known: Known) -> api.Volume:
@@ -189,9 +209,10 @@ def _all_read(
         things = client.volumes() if kind == "volume" else client.snapshots()
         yield from (each for each in things if wanted.intersection((each.global_id, each.name)))
         return
-    for each in listed:
-        with suppress(errors.NotFound):
-            yield _read(client, kind, each.address)
+    with client.ahead((kind, each.address) for each in listed):
+        for each in listed:
+            with suppress(errors.NotFound):
+                yield _read(client, kind, each.address)
 
 
 def _is_denied(known: Known, there: api.Volume) -> bool:

@@ -121,10 +121,10 @@ class Sweep:
         here = [each for each in client.attachments() if each.client_id == self.host.client_id]
         is_known = self._known()
         here = [each for each in here if each.global_id is None or not is_known(_words_of(each))]
-        things = [*client.volumes(), *client.snapshots()] if here else []
+        things = identity.of_attachments(client, here).values()
         return [
             thing
-            for thing in things
+            for thing in {each.global_id: each for each in things}.values()
             if thing.tags.get(names.TAG_PLATFORM) == names.PLATFORM
             # Without a device it blocks nobody, and with a wrong SP_OURID it would be another
             # host's.

@@ -158,15 +158,16 @@ def _candidates_of(
 def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Volume]:
     """Return these objects by global id; raise NotFound.
 
-    One by one where they are few: of a cluster with 20,000 volumes a list is large. Where they are
-    many, and a call takes a second, the time of a start would not suffice for as many calls.
+    By a call for each: a list of the cluster may have a hundred thousand volumes. Only of very many
+    the list is read: where a call takes a second, the time of a start would not suffice.
     """
-    if len(global_ids) <= identity.READ_ALONE_MAX:
-        return {global_id: _read(client, global_id) for global_id in global_ids}
-    listed = {each.global_id: each for each in client.volumes()}
-    return {
-        global_id: listed.get(global_id) or _read(client, global_id) for global_id in global_ids
-    }
+    listed: dict[str, api.Volume] = {}
+    if len(global_ids) > identity.READ_ALONE_MAX:
+        listed = {each.global_id: each for each in client.volumes()}
+    left = [global_id for global_id in global_ids if global_id not in listed]
+    with client.ahead(("volume", names.address(global_id)) for global_id in left):
+        listed.update({global_id: _read(client, global_id) for global_id in left})
+    return {global_id: listed[global_id] for global_id in global_ids}
 
 
 def _read(client: api.Client, global_id: str) -> api.Volume:

@@ -14,7 +14,7 @@ from rigs import canned_api, transports
 from rigs.core_fixtures import GIB, TOKEN, Core
 from rigs.starts import unanswered
 from storpool_ovirt import config, errors, names
-from storpool_ovirt.cluster import api, attachments, force, volumes
+from storpool_ovirt.cluster import api, attachments, force, identity, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
@@ -24,6 +24,7 @@ PREFIX = "os"
 UUIDS = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "123456"]
 # What a write answers.
 DONE = {"ok": True, "generation": 7}
+ABSENT = canned_api.refusal("objectDoesNotExist")
 
 
 def made(core: Core, uuid: str, *clients: int) -> attachments.Target:
@@ -71,13 +72,14 @@ def test_a_look_tells_whose_things_are(core: Core) -> None:
         core.client().reassign([item], 0, "x")
     core.queries()
     seen = force.look(core.client(), 1, PREFIX)
-    assert core.queries() == (
+    asked = core.queries()
+    assert asked == (
         "KV/Set",
         "ClientsConfigDump",
         "AttachmentsList",
-        "VolumesList",
-        "SnapshotsList",
+        *asked[3:],
     )
+    assert sorted(asked[3:]) == ["Snapshot", "Volume", "Volume", "Volume"]
     assert {
         (each.target.global_id, each.target.kind, each.uuid, each.access_mode) for each in seen.ours
     } == {
@@ -117,14 +119,22 @@ def canned_volume(name: str) -> dict[str, Any]:
     }
 
 
-def test_what_is_in_neither_list_is_looked_for_again() -> None:
+@pytest.mark.parametrize("most", [0, 100], ids=["lists", "one by one"])
+def test_what_is_not_there_is_looked_for_again(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """T55: older releases list names without global ids, and a name may change between two
-    lists."""
+    looks."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     old = [{"volume": "old", "client": 1, "rights": "rw"}]
     new = [{"volume": "new", "client": 1, "rights": "rw"}]
-    answers = [DONE, client_of, old, [canned_volume("new")], [], new, [canned_volume("new")], []]
-    with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
+    lists = [canned_api.ok([canned_volume("new")]), canned_api.ok([])]
+    answers = [
+        *map(canned_api.ok, (DONE, client_of, old)),
+        *([ABSENT, ABSENT] if most else lists),
+        canned_api.ok(new),
+        *(lists[:1] if most else lists),
+    ]
+    with canned_api.answering(answers) as server:
         settings = config.Api("127.0.0.1", server.port, Secret(TOKEN)).preferring(
             transports.chosen()
         )
@@ -133,14 +143,22 @@ def test_what_is_in_neither_list_is_looked_for_again() -> None:
     assert len(server.requests) == len(answers)
 
 
-def test_what_is_in_no_list_is_nobodys_guess() -> None:
+@pytest.mark.parametrize("most", [0, 100], ids=["lists", "one by one"])
+def test_what_is_in_no_list_is_nobodys_guess(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """T54, T55: after some looks it is told as unknown: neither oVirt's nor another's, and no fence
     is done with it."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     client_of = [{"id": 1, "clientGeneration": 7, "configStatus": "down"}]
     stray = [{"volume": "stray", "client": 1, "rights": "rw", "globalId": "a.b.9"}]
     everywhere = [[canned_volume("x")], {"clusters": []}, [], {"clusters": []}]
-    answers = [DONE, client_of, *[stray, [canned_volume("x")], []] * force.LOOKS, *everywhere]
-    with canned_api.answering([canned_api.ok(each) for each in answers]) as server:
+    lists = [canned_api.ok([canned_volume("x")]), canned_api.ok([])]
+    look = [canned_api.ok(stray), *([ABSENT, ABSENT] if most else lists)]
+    answers = [
+        *map(canned_api.ok, (DONE, client_of)),
+        *look * force.LOOKS,
+        *map(canned_api.ok, everywhere),
+    ]
+    with canned_api.answering(answers) as server:
         settings = config.Api("127.0.0.1", server.port, Secret(TOKEN)).preferring(
             transports.chosen()
         )

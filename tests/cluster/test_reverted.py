@@ -10,7 +10,7 @@ from attachment_ground import attached, device
 
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, force, volumes
+from storpool_ovirt.cluster import api, attachments, force, identity, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS
@@ -179,8 +179,12 @@ def test_a_detach_of_what_is_gone_reads_little(core: Core) -> None:
     assert len(attached(core)) == 3
 
 
-def test_one_of_many_others_is_found(core: Core) -> None:
+@pytest.mark.parametrize("most", [6, 128], ids=["list", "one by one"])
+def test_one_of_many_others_is_found(
+    core: Core, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With more volumes of other names than are read one by one, the list of volumes is read."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     core.simulator.switches.set({"revert_identity": "all", "preserved_id": "true"})
     lost = Reverted(core, named=True)
     attachments.attach(core.client(), core.host(1), lost.target, "rw")
@@ -190,7 +194,8 @@ def test_one_of_many_others_is_found(core: Core) -> None:
         attachments.attach(core.client(), core.host(1), attachments.Target(made, None), "rw")
     core.queries()
     attachments.detach(core.client(), core.host(1), lost.target)
-    assert core.queries()[:4] == ("VolumesReassignWait", "KV/Set", "AttachmentsList", "VolumesList")
+    by = "VolumesList" if most == 6 else "Volume"
+    assert core.queries()[:4] == ("VolumesReassignWait", "KV/Set", "AttachmentsList", by)
     assert "by-hand" not in {name for name, _, _ in attached(core)}
     assert len(attached(core)) == 8
 

