@@ -107,13 +107,15 @@ def limit_end(seconds: float = END_SECONDS) -> None:
 @contextmanager
 def enforced(
     deadline: Deadline, what: str, grace_seconds: float, again_seconds: float = AGAIN_SECONDS
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Break off whatever blocks in this process `grace_seconds` after the deadline.
 
     An undo that blocks then is broken off too. This is the net below all other limits: a peer that
     sends one byte now and then resets every socket time-out. A signal that asks the process to end
     does the same, so that what can be undone is undone, and an answer is given. Code that
     keeps the first alarm to itself meets the next one `again_seconds` later.
+
+    It gives a function that ends this before the block does.
     """
 
     def expired(_signum: int, _frame: FrameType | None) -> None:
@@ -130,9 +132,15 @@ def enforced(
     # Whoever started us may have blocked it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, seconds, again_seconds)
+
+    def end() -> None:
+        if before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for each in [*before]:
+            signal.signal(each, before[each])
+            del before[each]
+
     try:
-        yield
+        yield end
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        end()

@@ -26,9 +26,9 @@ class Told(NamedTuple):
 def told(pid: int) -> Told | None:
     """Return what is told of a process; None where there is none, or it is hidden from us."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", "rb") as file:
             # Counted behind the name in parentheses, which may hold anything.
-            fields = file.read().rpartition(")")[2].split()
+            fields = file.read().rpartition(b")")[2].split()
         return Told(int(fields[1]), int(fields[19]))
     except (OSError, IndexError, ValueError):
         return None
@@ -45,8 +45,8 @@ def real_user(pid: int) -> int | None:
     The owner of its folder in /proc is root for whoever may not be dumped.
     """
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            line = next(each for each in file if each.startswith("Uid:"))
+        with open(f"/proc/{pid}/status", "rb") as file:
+            line = next(each for each in file if each.startswith(b"Uid:"))
         return int(line.split()[1])
     except (OSError, StopIteration, IndexError, ValueError):
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, installation
 from storpool_ovirt.deadline import END_SECONDS, limit_end
 from storpool_ovirt.light import TYPE_CHECKING
 
@@ -51,8 +51,6 @@ def guarded(
         done = work()
     except FAILURES as error:
         limit_end(end_seconds)
-        from storpool_ovirt import installation
-
         return None, reason(error, log, f"{log_file} or syslog on this host", installation.HOST)
     limit_end(end_seconds)
     return done, ""
@@ -67,8 +65,6 @@ def reason(error: BaseException, log: Log, log_place: str, what: str) -> str:
     if isinstance(error, errors.Error):
         return log.sentence(error)
     if isinstance(error, ImportError):
-        from storpool_ovirt import installation
-
         advice = installation.mend(what, error)
         return log.sentence(f"a library is missing or broken ({error}): run  {advice}")
     if isinstance(error, KeyboardInterrupt):

@@ -257,7 +257,7 @@ def _is_roots(uid: int) -> bool:
     if uid == _ROOT:
         return True
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
+        with open("/proc/self/uid_map", "rb") as file:
             ranges = [[int(field) for field in line.split()] for line in file]
     except OSError:
         return False

@@ -89,12 +89,19 @@ class _Forms:
             text = _without_word(text, self.secret)
         else:
             text = text.replace(self.secret, MASK)
-        if not self._is_plain and not _has_one_form(text):
+        may_be_escaped = not self._is_plain and not _has_one_form(text)
+        if not may_be_escaped and CUT not in text:
+            return text
+        try:
+            import re  # noqa: F401  2 ms, for texts that a run which goes well does not have
+        except (ImportError, OSError):  # no more files can be opened
+            return MASK
+        if may_be_escaped:
             text = self._without_escaped(text)
         return self._without_cut(text) if CUT in text else text
 
     def _without_escaped(self, text: str) -> str:
-        import re  # 2 ms, for texts that a run which goes well does not have
+        import re
 
         if self._escaped is None:
             pattern = "".join(map(_forms_of_character, self.secret))

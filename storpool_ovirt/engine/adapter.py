@@ -14,7 +14,17 @@ import os
 import sys
 import time
 
-from storpool_ovirt import config, documents, errors, names, program, secret, sentences, text
+from storpool_ovirt import (
+    config,
+    documents,
+    errors,
+    installation,
+    names,
+    program,
+    secret,
+    sentences,
+    text,
+)
 from storpool_ovirt.deadline import END_SECONDS, Deadline, enforced, limit_end
 from storpool_ovirt.engine import database_url
 from storpool_ovirt.engine.verbs import VERBS
@@ -82,8 +92,6 @@ def main(argv: Sequence[str] | None = None, limits: Limits = LIMITS) -> int:
         _run(arguments, log, answer, limits)
     except program.FAILURES as error:
         limit_end()
-        from storpool_ovirt import installation
-
         # A bug too is one sentence for Engine, and its trace is in the log.
         event = "answer_not_delivered" if isinstance(error, errors.NotDelivered) else "verb_failed"
         place = f"the system's log, journalctl -t {PROGRAM}," if log.descriptor is None else path
@@ -116,26 +124,24 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
         limit_end()
         _give(answer, prefix, "")
         return
-    from storpool_ovirt.light import ExitStack
-
     deadline = Deadline(domain.deadline_seconds - min(ANSWER_SECONDS, domain.deadline_seconds / 10))
-    with ExitStack() as stack:
-        with enforced(deadline, "the verb to end", GRACE_SECONDS):
-            # From here on the database driver and StorPool's binding are needed; what ends before
-            # is spared them.
-            from storpool_ovirt.engine import journal, mapping
+    with enforced(deadline, "the verb to end", GRACE_SECONDS) as end_enforcing:
+        # From here on the database's driver and what talks to StorPool are needed; what ends before
+        # is spared them.
+        from storpool_ovirt.engine import journal, mapping
 
-            shown = tuple(
-                sentences.shortened(sentences.visible(log.masked(each)), ARGUMENT_MAX)
-                for each in argv[5:]
-            )
-            caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
-            opened = stack.enter_context(mapping.opened(database, deadline, caller))
+        shown = tuple(
+            sentences.shortened(sentences.visible(log.masked(each)), ARGUMENT_MAX)
+            for each in argv[5:]
+        )
+        caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
+        with mapping.opened(database, deadline, caller) as opened:
             with _journaled(opened.journal, deadline, log):
                 payload, calls = _done(verb, arguments, domain, opened, log=log, limits=limits)
                 _give(answer, prefix, payload)
-        limit_end(NOTE_SECONDS + 2 * RECORD_SECONDS + END_SECONDS)
-        _record(opened.journal, database, deadline, log)
+            end_enforcing()
+            limit_end(NOTE_SECONDS + 2 * RECORD_SECONDS + END_SECONDS)
+            _record(opened.journal, database, deadline, log)
     took = f"{time.monotonic() - started:.3f}"
     # Engine has its answer, and the journal says so: a log that cannot be written must not change
     # the exit code.

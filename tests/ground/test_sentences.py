@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import html
 import json
+import subprocess
+import sys
 import time
 import urllib.parse
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -144,3 +147,24 @@ def test_a_text_of_backslashes_alone_is_searched_in_no_time(first: str) -> None:
     began = time.monotonic()
     assert secrets.masked("\\" * 200_000) == "\\" * 200_000
     assert time.monotonic() - began < 5
+
+
+def test_what_cannot_be_looked_through_is_not_shown() -> None:
+    """T75: where no more files can be opened, and so no patterns be loaded, all of a text that may
+    have a secret in another form is masked."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(Path(sentences.__file__).parents[1])!r}]
+from storpool_ovirt import sentences
+secrets = sentences.Secrets()
+secrets.hide("pass'word")
+before = secrets.masked("a pass'word")
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+assert "re" not in sys.modules
+print(before, secrets.masked("a plain one"), secrets.masked("a pass\\\\\\\\'word or not"), sep="|")
+"""
+    done = subprocess.run(
+        [sys.executable, "-ISB", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "a ***|a plain one|***\n"
