@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH = 960
-LEFT, RIGHT = 190, 40  # what is beside the bars
+LEFT, RIGHT = 190, 90  # what is beside the bars
 BAR, GAP, LINE = 30, 12, 22
 COLUMN = 110
+EDGE = 3
 LABELLED = 24  # a part as wide has its number in it
 STEPS = (1, 2, 5)
 MOST_LINES = 8
@@ -23,19 +24,16 @@ STYLE = """
 svg { color-scheme: light dark }
 text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
 .title { font-size: 17px; font-weight: 600 }
-.note, .tick { fill: #59636e; font-size: 12px }
+text.note, text.tick { fill: #59636e; font-size: 12px }
 .number { text-anchor: end; font-variant-numeric: tabular-nums }
 .inside { fill: #101418; text-anchor: middle; font-size: 12px }
-.head, .sum { font-weight: 600 }
+.head, .sum, .whole { font-weight: 600 }
 .line { stroke: #d1d9e0 }
-.part { stroke: #ffffff; stroke-width: 1 }
 .ground { fill: #ffffff }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 }
-  .note, .tick { fill: #9aa5b1 }
-  .inside { fill: #101418 }
+  text:not(.inside) { fill: #e6edf3 }
+  text.note, text.tick { fill: #9aa5b1 }
   .line { stroke: #3a424c }
-  .part { stroke: #0d1117 }
   .ground { fill: #0d1117 }
 }
 """
@@ -63,12 +61,13 @@ class Bar:
         return sum(self.taken.values())
 
 
-def drawn(title: str, parts: Sequence[Part], bars: Sequence[Bar]) -> str:
+def drawn(title: str, note: str, parts: Sequence[Part], bars: Sequence[Bar]) -> str:
     """Return the picture."""
     longest = max(bar.whole for bar in bars)
     short = [bar for bar in bars if bar.whole * SHORT <= longest]
     body: list[str] = [_text(16, 30, title, "title")]
-    top = 48
+    body.append(_text(16, 50, note, "note"))
+    top = 66
     for group in (short, bars) if short else (bars,):
         top = _draw_group(body, top, parts, group)
     top = _draw_table(body, top + LINE, parts, bars)
@@ -106,13 +105,15 @@ def _draw_group(body: list[str], top: int, parts: Sequence[Part], bars: Sequence
             width = bar.taken[part.name] * wide
             body += _segment(x, y, width, part, bar.taken[part.name])
             x += width
+        body.append(_text(x + 8, y + BAR // 2 + 5, f"{bar.whole:,.0f} ms", "whole"))
     return bottom + LINE + GAP
 
 
 def _segment(x: float, y: int, width: float, part: Part, milliseconds: float) -> Iterator[str]:
     told = f"{part.label}: {_number(milliseconds)} ms"
+    shown = width - 1 if width > EDGE else width  # what is narrow would be all edge
     yield (
-        f'<rect class="part" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}"'
+        f'<rect x="{x:.1f}" y="{y}" width="{shown:.1f}" height="{BAR}"'
         f' fill="{part.colour}"><title>{escape(told)}</title></rect>'
     )
     if width >= LABELLED:
