@@ -3,7 +3,7 @@
 The old one is what no adapter that uses the usual libraries can do without: a Python that imports
 `http.client` and `psycopg2`, opens one database connection and makes one HTTP request. The true one
 is what no adapter in Python can do without: `least.py`, the bare interpreter with the same number
-of calls and statements as the verb.
+of calls and round trips as the verb.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def old_host(cluster: simulator.Simulator) -> list[str]:
 
 
 def true(
-    cluster: simulator.Simulator, calls: int, base: database.Database | None, statements: int
+    cluster: simulator.Simulator, calls: int, base: database.Database | None, trips: int
 ) -> list[str]:
-    """Return how the true floor is run, for so many calls and statements."""
+    """Return how the true floor is run, for so many calls and round trips."""
     text = TRUE.format(folder=str(Path(__file__).parent))
     where = _database(base) if base else [""] * 5
-    arguments = [*_api(cluster), str(calls), *where, str(statements if base else 0)]
+    arguments = [*_api(cluster), str(calls), *where, str(trips if base else 0)]
     return [installed.bare(), "-IS", "-c", text, *arguments]
 
 

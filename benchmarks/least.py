@@ -3,7 +3,7 @@
     python -IS -c 'import sys; sys.path[:0] = [FOLDER]; import least; least.main()' ARGUMENT...
 
 So many calls of StorPool's API, each on a connection of its own, as the API closes it; one
-connection to PostgreSQL, and so many statements on it. Only built-in modules, no checks, no limits
+connection to PostgreSQL, and so many round trips on it. Only built-in modules, no checks, no limits
 of time, no errors but the interpreter's. `verbs.py` runs it beside each verb: the true floor.
 """
 
@@ -20,13 +20,13 @@ READ_BYTES = 1 << 16
 
 def main() -> None:
     """Do the exchange that the arguments tell: the API with its number of calls, the database with
-    its number of statements."""
-    host, port, token, calls, *database, statements = sys.argv[1:]
-    if int(statements):
+    its number of round trips."""
+    host, port, token, calls, *database, trips = sys.argv[1:]
+    if int(trips):
         base = Base(*database)
     for _ in range(int(calls)):
         ask(host, int(port), token)
-    for _ in range(int(statements)):
+    for _ in range(int(trips)):
         base.run()
 
 

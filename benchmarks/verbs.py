@@ -1,5 +1,5 @@
-"""How long each verb takes as a whole process, beside two floors, and how many calls and statements
-it costs.
+"""How long each verb takes as a whole process, beside two floors, and how many calls and round
+trips it costs.
 
     python benchmarks/verbs.py [--runs 20] [--volumes 20000] [--before FOLDER]
 
@@ -48,42 +48,42 @@ MOST_GROWTH = 0.10
 @dataclass(frozen=True)
 class Target:
     """One verb in one situation: the arguments (by what they stand for), and how many API calls and
-    statements it may make."""
+    round trips to the database it may make."""
 
     name: str
     verb: str
     arguments: tuple[str, ...]
     most_calls: int
-    most_statements: int
+    most_trips: int
 
     @property
     def most_floors(self) -> float:
         """How many old floors it may take."""
-        return MOST_FLOORS if self.most_statements else MOST_FLOORS_OF_NOTHING
+        return MOST_FLOORS if self.most_trips else MOST_FLOORS_OF_NOTHING
 
 
 # In the order of one disk's life; the words stand for the ids of that round. Every verb runs where
 # it has work to do.
 TARGETS = (
-    Target("create_volume", "create_volume", ("disk", "1"), 1, 5),
-    Target("storage_stats", "storage_stats", ("true",), 2, 3),
-    Target("extend_volume", "extend_volume", ("disk", "2"), 3, 8),
-    Target("connect_volume", "connect_volume", ("disk", "{}"), 1, 5),
-    Target("get_connection_info", "get_connection_info", ("disk",), 1, 2),
+    Target("create_volume", "create_volume", ("disk", "1"), 1, 4),
+    Target("storage_stats", "storage_stats", ("true",), 2, 2),
+    Target("extend_volume", "extend_volume", ("disk", "2"), 3, 5),
+    Target("connect_volume", "connect_volume", ("disk", "{}"), 1, 2),
+    Target("get_connection_info", "get_connection_info", ("disk",), 1, 1),
     Target("save_device", "save_device", ("disk", "{}"), 0, 0),
-    Target("create_snapshot", "create_snapshot", ("disk",), 3, 7),
-    Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4, 7),
-    Target("clone_volume", "clone_volume", ("disk", "clone"), 3, 8),
+    Target("create_snapshot", "create_snapshot", ("disk",), 3, 4),
+    Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4, 4),
+    Target("clone_volume", "clone_volume", ("disk", "clone"), 3, 4),
     Target(
         "create_volume_from_snapshot",
         "create_volume_from_snapshot",
         ("disk", "create_snapshot"),
         4,
-        8,
+        4,
     ),
-    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 7),
+    Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 4),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0, 0),
-    Target("delete_volume", "delete_volume", ("clone",), 3, 8),
+    Target("delete_volume", "delete_volume", ("clone",), 3, 5),
 )
 
 
@@ -99,23 +99,21 @@ class Side:
         default_factory=lambda: {target.name: [] for target in TARGETS}
     )
     calls: dict[str, int] = field(default_factory=dict)
-    statements: dict[str, int] = field(default_factory=dict)
+    trips: dict[str, int] = field(default_factory=dict)
 
     def round(self) -> dict[str, str]:
         """Return what the words stand for in a new round: ids of objects that are not there yet."""
         return {"disk": str(uuid.uuid4()), "clone": str(uuid.uuid4())}
 
     def run(self, target: Target, ids: dict[str, str]) -> None:
-        """Run one verb, with its time, its calls and its statements."""
+        """Run one verb, with its time, its calls and its round trips."""
         arguments = [ids.get(word, word) for word in target.arguments]
         correlation_id = str(uuid.uuid4())
         self.cluster.clear_calls()
         answer, taken = self.verb(target.verb, *arguments, correlation_id=correlation_id)
         self.took[target.name].append(taken)
         self.calls[target.name] = max(len(self.cluster.calls()), self.calls.get(target.name, 0))
-        self.statements[target.name] = max(
-            self._statements(correlation_id), self.statements.get(target.name, 0)
-        )
+        self.trips[target.name] = max(self._trips(correlation_id), self.trips.get(target.name, 0))
         if target.verb in ("create_snapshot", "connect_volume"):
             ids[target.verb] = answer.partition(":")[2]
 
@@ -133,7 +131,7 @@ class Side:
         """Delete what the round has made, so that clusters keep their sizes."""
         self.verb("delete_volume", ids["disk"], correlation_id="clean")
 
-    def _statements(self, correlation_id: str) -> int:
+    def _trips(self, correlation_id: str) -> int:
         log = self.caller.log_folder / "managedblock" / "storpool-adapter.log"
         for line in reversed(log.read_text(encoding="utf-8").splitlines() if log.exists() else []):
             if f" {correlation_id} verb_done " in line:
@@ -153,12 +151,12 @@ class Floors:
     )
 
     def run(self, target: Target, side: Side) -> None:
-        """Run both, the true one for what the verb has made of calls and statements there."""
+        """Run both, the true one for what the verb has made of calls and round trips there."""
         calls = side.calls.get(target.name, target.most_calls)
-        statements = side.statements.get(target.name, target.most_statements)
+        trips = side.trips.get(target.name, target.most_trips)
         environment = side.caller.environment
         old = floors.old(side.cluster, side.base)
-        true = floors.true(side.cluster, calls, side.base, statements)
+        true = floors.true(side.cluster, calls, side.base, trips)
         self.old[target.name].append(timing.run(old, environment)[1])
         self.true[target.name].append(timing.run(true, environment)[1])
 
@@ -283,7 +281,7 @@ def report(sides: list[Side], beside: Floors, volumes_count: int) -> int:
         for each in before:
             part = timing.ratio(own, each.took[name])[0]
             cells.append(f" {timing.middle(each.took[name]):4.0f} ms {part:8.2f}")
-        print(f"{''.join(cells)} {_most(sides, name)[0]:4} {few.statements[name]:4}")
+        print(f"{''.join(cells)} {_most(sides, name)[0]:4} {few.trips[name]:4}")
     print()
     return judged(few, many, beside, volumes_count)
 
@@ -296,14 +294,14 @@ def judged(few: Side, many: Side, beside: Floors, volumes_count: int) -> int:
         name = target.name
         ratio, _ = timing.ratio(few.took[name], beside.old[name])
         growth, _ = timing.ratio(many.took[name], few.took[name])
-        calls, statements = _most([few, many], name)
+        calls, trips = _most([few, many], name)
         slow[target.most_floors] += [f"{name} takes {ratio:.2f}"] * (ratio > target.most_floors)
         growing += [f"{name} takes {growth - 1:+.1%}"] * (growth > 1 + MOST_GROWTH)
         calling += [f"{name} makes {calls} in place of {target.most_calls}"] * (
             calls > target.most_calls
         )
-        asking += [f"{name} makes {statements} in place of {target.most_statements}"] * (
-            statements > target.most_statements
+        asking += [f"{name} makes {trips} in place of {target.most_trips}"] * (
+            trips > target.most_trips
         )
     missed = [
         verdict(f"no verb above {MOST_FLOORS} floors", slow[MOST_FLOORS]),
@@ -312,7 +310,7 @@ def judged(few: Side, many: Side, beside: Floors, volumes_count: int) -> int:
             slow[MOST_FLOORS_OF_NOTHING],
         ),
         verdict("no verb with more API calls than planned", calling),
-        verdict("no verb with more statements than planned", asking),
+        verdict("no verb with more round trips than planned", asking),
         verdict(
             f"with {volumes_count} volumes each verb within {MOST_GROWTH:.0%} of its time with"
             f" {FEW}",
@@ -328,9 +326,9 @@ def _cell(times: list[Taken], others: list[Taken]) -> str:
 
 
 def _most(sides: list[Side], name: str) -> tuple[int, int]:
-    """Return the most calls and statements that a target has made in the clusters of now."""
+    """Return the most calls and round trips that a target has made in the clusters of now."""
     now = sides[:2]
-    return max(each.calls[name] for each in now), max(each.statements[name] for each in now)
+    return max(each.calls[name] for each in now), max(each.trips[name] for each in now)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,22 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROGRAMS = Path(sys.executable).parent
 LIMIT_SECONDS = 300  # ours: each takes some seconds; a loaded machine gets some room
-# What the project promises: calls of the API and statements per verb (one call more for an extend
-# where the disk is attached).
+# What the project promises: calls of the API and round trips to the database per verb (one call
+# more for an extend where the disk is attached, and one round trip for the first verb on a disk).
 COUNTS = {
-    "create_volume": (1, 5),
-    "storage_stats": (2, 3),
-    "extend_volume": (3, 8),
-    "connect_volume": (1, 5),
-    "get_connection_info": (1, 2),
+    "create_volume": (1, 4),
+    "storage_stats": (2, 2),
+    "extend_volume": (3, 5),
+    "connect_volume": (1, 2),
+    "get_connection_info": (1, 1),
     "save_device": (0, 0),
-    "create_snapshot": (3, 7),
-    "extend_volume, attached": (4, 7),
-    "clone_volume": (3, 8),
-    "create_volume_from_snapshot": (4, 8),
-    "remove_snapshot": (3, 7),
+    "create_snapshot": (3, 4),
+    "extend_volume, attached": (4, 4),
+    "clone_volume": (3, 4),
+    "create_volume_from_snapshot": (4, 4),
+    "remove_snapshot": (3, 4),
     "disconnect_volume": (0, 0),
-    "delete_volume": (3, 8),
+    "delete_volume": (3, 5),
 }
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -60,8 +60,8 @@ def of_verbs() -> str:
     return run("verbs.py", "--runs", "1", "--volumes", "50", "--before", str(PROGRAMS))
 
 
-def test_it_tells_every_verb_with_its_calls_and_statements(of_verbs: str) -> None:
-    """All twelve verbs are in the table, none with more API calls or statements than promised,
+def test_it_tells_every_verb_with_its_calls_and_round_trips(of_verbs: str) -> None:
+    """All twelve verbs are in the table, none with more API calls or round trips than promised,
     whatever the size of the cluster."""
     rows = {
         row[1]: (int(row[2]), int(row[3]))
@@ -80,11 +80,11 @@ def test_each_verb_is_beside_both_floors_and_the_commit_before(of_verbs: str) ->
 
 
 def test_it_says_of_each_target_whether_it_is_met(of_verbs: str) -> None:
-    """Five targets; those about API calls and statements are met on any machine."""
+    """Five targets; those about API calls and round trips are met on any machine."""
     told = verdicts(of_verbs)
     assert len(told) == 5
     assert told["no verb with more API calls than planned"] == "met"
-    assert told["no verb with more statements than planned"] == "met"
+    assert told["no verb with more round trips than planned"] == "met"
 
 
 def test_what_vdsm_waits_for_is_told() -> None:
