@@ -12,10 +12,9 @@ key so far, or nothing. Single quotes have no meaning.
 from __future__ import annotations
 
 import os
-import re
 
 from storpool_ovirt import errors, presence, rights, text
-from storpool_ovirt.engine import client_file, database_url
+from storpool_ovirt.engine import database_url
 
 DEFAULTS = "/usr/share/ovirt-engine/services/ovirt-engine/ovirt-engine.conf"
 FILE = "/etc/ovirt-engine/engine.conf"
@@ -25,14 +24,7 @@ OWN_PREFIX = "ENGINE_DB_"
 ENABLE = "ENABLE"
 KEYS = ("HOST", "PORT", "USER", "PASSWORD", "DATABASE")
 
-# Java's: \s and \w are those of ASCII.
-_NOTHING = re.compile(r"\s*(#.*)?\Z", re.ASCII | re.DOTALL)
-_LINE = re.compile(r"\s*(\w+)=(.*)\Z", re.ASCII | re.DOTALL)
-# A backslash with what follows it; a variable; a `$` that is none; a quote; what ends a value
-# outside of quotes.
-_TOKEN = re.compile(
-    r"\\(?P<escaped>.?)|\$\{(?P<name>[^}]*)\}|(?P<bad>\$)|(?P<quote>\")|(?P<end>[ #])", re.DOTALL
-)
+_BLANKS = " \t\n\r\f\v"  # Java's \\s
 
 
 def database(root: str = "") -> database_url.Database:
@@ -69,6 +61,8 @@ def is_enabled(root: str = "") -> bool:
 
 def is_released(root: str = "") -> bool:
     """Return whether the Engine of this machine is one up to 4.5.7, with a cinderlib client."""
+    from storpool_ovirt.engine import client_file
+
     return presence.named(f"{root}{client_file.FOLDER}/{client_file.OF_THE_SAME_PACKAGE}")
 
 
@@ -137,36 +131,43 @@ def _add(keys: dict[str, str], content: str, path: str) -> None:
     """Add what a file says; raise ConfigError for a line with which Engine would not start
     either."""
     for number, line in enumerate(text.lines(content), 1):
-        if _NOTHING.match(line):
+        key, equals, written = line.lstrip(_BLANKS).partition("=")
+        if key.startswith("#") or not (key or equals):
             continue
-        entry = _LINE.match(line)
-        value = _expanded(entry[2], keys) if entry else None
-        if entry is None or value is None:  # the line is not shown: it may hold a password
+        value = _expanded(written, keys) if equals and _is_key(key) else None
+        if value is None:  # the line is not shown: it may hold a password
             raise errors.ConfigError(
                 f"line {number} of {path}",
                 "is not KEY=value as Engine reads it",
                 "correct it, or give --database",
             )
-        keys[entry[1]] = value
+        keys[key] = value
+
+
+def _is_key(text: str) -> bool:
+    return text.isascii() and text.replace("_", "a").isalnum()
 
 
 def _expanded(value: str, keys: dict[str, str]) -> str | None:
     """Return what a value means, None where it has a `$` that begins no variable."""
     parts: list[str] = []
     quoted, position = False, 0
-    for token in _TOKEN.finditer(value):
-        parts.append(value[position : token.start()])
-        position = token.end()
-        if token["bad"]:
-            return None
-        if token["quote"]:
+    while position < len(value):
+        each = value[position]
+        position += 1
+        if each == "\\":
+            parts.append(value[position : position + 1])
+            position += 1
+        elif each == "$":
+            end = value.find("}", position)
+            if not value.startswith("{", position) or end < 0:
+                return None
+            parts.append(keys.get(value[position + 1 : end], ""))
+            position = end + 1
+        elif each == '"':
             quoted = not quoted
-        elif token["end"]:
-            if not quoted:
-                return "".join(parts)
-            parts.append(token["end"])
-        elif token["name"] is not None:
-            parts.append(keys.get(token["name"], ""))
+        elif each in " #" and not quoted:
+            break
         else:
-            parts.append(token["escaped"])
-    return "".join([*parts, value[position:]])
+            parts.append(each)
+    return "".join(parts)

@@ -73,8 +73,8 @@ def _is_number(text: str) -> bool:
 def _machine() -> str:
     """Return this machine's boot and name space of pids; UNTOLD where /proc does not open."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            boot = file.read().decode("ascii").strip()
         space = os.readlink("/proc/self/ns/pid")[5:-1]
     except OSError:
         return UNTOLD
