@@ -128,14 +128,15 @@ def _run(argv: Sequence[str], log: Log, answer: program.Answer, limits: Limits) 
     with enforced(deadline, "the verb to end", GRACE_SECONDS) as end_enforcing:
         # From here on the database's driver and what talks to StorPool are needed; what ends before
         # is spared them.
-        from storpool_ovirt.engine import journal, mapping
+        from storpool_ovirt.engine import journal, mapping, meanwhile
 
         shown = tuple(
             sentences.shortened(sentences.visible(log.masked(each)), ARGUMENT_MAX)
             for each in argv[5:]
         )
         caller = journal.Caller(log.masked(log.correlation_id), argv[1], shown)
-        with mapping.opened(database, deadline, caller) as opened:
+        loading = meanwhile.loaded(argv[1])
+        with mapping.opened(database, deadline, caller, meanwhile=loading) as opened:
             with _journaled(opened.journal, deadline, log):
                 payload, calls = _done(verb, arguments, domain, opened, log=log, limits=limits)
                 _give(answer, prefix, payload)

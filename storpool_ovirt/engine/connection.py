@@ -34,24 +34,27 @@ def check_driver() -> None:
 
 
 @contextmanager
-def opened(
+def opened(  # noqa: PLR0913  what one process opens it with
     address: database_url.Database,
     deadline: Deadline,
     settings: Settings,
     what: str,
     seconds: float | None = None,
+    *,
+    meanwhile: Iterator[None] | None = None,
 ) -> Iterator[Any]:
     """Connect, and close at the end; each statement is a transaction of its own.
 
     `settings` are asked for when the server's address is known, `what` is waited for in the words
-    of an error, `seconds` limits the connecting alone. One may be opened inside another one.
+    of an error, `seconds` limits the connecting alone. A step of `meanwhile` is made each time that
+    the server works. One may be opened inside another one.
 
     Raises DatabaseUnavailable; DeadlineExceeded when the server does not answer in time.
     """
     psycopg = driver.load()
     # With a wait callback psycopg2 never blocks inside libpq, so a server that hangs cannot outlast
     # our deadline.
-    waiting = _Wait(deadline if seconds is None else deadline.within(seconds), what)
+    waiting = _Wait(deadline if seconds is None else deadline.within(seconds), what, meanwhile)
     before = psycopg.get_wait_callback()
     psycopg.set_wait_callback(waiting)
     try:
@@ -113,15 +116,20 @@ class _Wait:
     """Waits for the server while libpq works, never longer than the deadline
     (`psycopg2.extras.wait_select`)."""
 
-    def __init__(self, deadline: Deadline, what: str) -> None:
+    def __init__(
+        self, deadline: Deadline, what: str, meanwhile: Iterator[None] | None = None
+    ) -> None:
         self.deadline = deadline
         self._what = what
+        self._meanwhile = meanwhile
 
     def __call__(self, connection: Any) -> None:
         while True:
             state = connection.poll()
             if state == driver.OK:
                 return
+            if state == driver.READ and self._meanwhile is not None:
+                next(self._meanwhile, None)
             reading = [connection.fileno()] if state == driver.READ else []
             writing = [connection.fileno()] if state == driver.WRITE else []
             select.select(reading, writing, [], self.deadline.left(self._what))

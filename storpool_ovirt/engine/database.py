@@ -32,26 +32,33 @@ _FOUND = "(SELECT) AS one LEFT JOIN ({}) AS found ON true"
 
 
 @contextmanager
-def opened(
+def opened(  # noqa: PLR0913  what one process opens it with
     address: database_url.Database,
     deadline: Deadline,
     make: bool = True,
     without: bool = False,
     *,
     at_once: bool = True,
+    meanwhile: Iterator[None] | None = None,
 ) -> Iterator[Session]:
     """Connect, make or migrate the tables where needed (and wanted: `make`), and close at the end,
     within the deadline.
 
     `without`: tables that are missing are neither made nor missed; `is_made` tells it then. Without
-    `at_once` they are looked at (and made) with the first question, which saves one.
+    `at_once` they are looked at (and made) with the first question, which saves one. `meanwhile` is
+    told in `connection.opened`.
 
     Raises DatabaseUnavailable; NotFound where there are no tables and none are to be made;
     DeadlineExceeded when the server does not answer in time.
     """
     what = f"the mapping database {address}"
     with connection.opened(
-        address, deadline, lambda: _limits(deadline), what, CONNECT_SECONDS
+        address,
+        deadline,
+        lambda: _limits(deadline),
+        what,
+        CONNECT_SECONDS,
+        meanwhile=meanwhile,
     ) as connected:
         session = Session(connected, address, deadline)
         if at_once:

@@ -86,14 +86,18 @@ def opened(  # noqa: PLR0913  what one process opens it with
     make: bool = True,
     *,
     without: bool = False,
+    meanwhile: Iterator[None] | None = None,
 ) -> Iterator[Mapping]:
     """Open the database for one process, and close it at the end.
 
     `own` is the operation of a process that opens it a second time. Tables that are missing or old
-    are made, or not (`make`), or may be missing (`without`). Raises what `database.opened` raises.
+    are made, or not (`make`), or may be missing (`without`). `meanwhile` is told in
+    `connection.opened`. Raises what `database.opened` raises.
     """
     at_once = not make or without
-    with database.opened(address, deadline, make, without, at_once=at_once) as session:
+    with database.opened(
+        address, deadline, make, without, at_once=at_once, meanwhile=meanwhile
+    ) as session:
         yield Mapping(session, Journal(session, caller, own))
 
 
