@@ -47,6 +47,12 @@ def read(text: str) -> Any:
     return _value(text, _AS_PYTHON)
 
 
+def without_numbers(text: str) -> Any:
+    """Return the value that a JSON text from outside is, in which no number may be: to read one of
+    many digits takes long. Raises ValueError, and RecursionError."""
+    return _value(text, _WITHOUT_NUMBERS)
+
+
 def written(value: Any) -> str:
     """Return the text of a value, as `json.dumps` does."""
     return _text(value, ": ", ", ", is_sorted=False)
@@ -86,19 +92,20 @@ class _Rules:
 
     strict = True  # a text has no control characters
     object_hook = None
-    parse_int = int
 
     def __init__(
         self,
         object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None,
         parse_float: Callable[[str], float],
         parse_constant: Callable[[str], float],
+        parse_int: Callable[[str], int] = int,
     ) -> None:
         self.object_pairs_hook, self.parse_float = object_pairs_hook, parse_float
-        self.parse_constant = parse_constant
+        self.parse_constant, self.parse_int = parse_constant, parse_int
 
 
 _STRICTLY: Any = _Rules(_object, _float, _no_number)
+_WITHOUT_NUMBERS: Any = _Rules(_object, _no_number, _no_number, _no_number)
 _AS_PYTHON: Any = _Rules(None, float, _NOT_FINITE.__getitem__)
 
 

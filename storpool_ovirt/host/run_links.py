@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from storpool_ovirt import names, presence, rights
-from storpool_ovirt.light import TYPE_CHECKING, ExitStack, contextmanager, suppress
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, suppress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,17 +99,22 @@ def folder_of(path: str) -> Iterator[int | None]:
     A folder that cannot be opened, and a link in its place, are no missing folder: Unseen. What is
     done in it is done with the rights of whoever could replace it.
     """
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(rights.taken(rights.of(path)))
+    is_open = False
+    try:
+        with rights.taken(rights.of(path)):
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            yield None
-            return
-        except OSError as error:
+            is_open = True
+            try:
+                yield folder
+            finally:
+                os.close(folder)
+    except OSError as error:
+        if is_open:  # what is done in it has failed
+            raise
+        if not isinstance(error, FileNotFoundError):
             raise presence.unseen(path, error) from error
-        stack.callback(os.close, folder)
-        yield folder
+    if not is_open:
+        yield None
 
 
 def names_in(folder: int | None, vol_id: str, prefix: str = "", suffix: str = "") -> list[str]:

@@ -11,15 +11,13 @@ no numbers at all.
 
 from __future__ import annotations
 
-import json
-
-from storpool_ovirt import errors, names
+from storpool_ovirt import documents, errors, names
 from storpool_ovirt.host import device_paths, domain_xml
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
     Pairs = Sequence["tuple[str, domain_xml.Disk]"]
 
@@ -61,7 +59,7 @@ def write(request: Request) -> bytes:
     ]
     vm = request.vm if names.UUID.fits(request.vm) else NO_VM
     fields = {"point": request.point, "vm": vm, "disks": disks}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+    return documents.compact(fields).encode() + b"\n"
 
 
 def read(data: bytes, points: Sequence[str]) -> Request:
@@ -84,26 +82,9 @@ def _document(data: bytes) -> object:
     if data.find(b"\n") != len(data) - 1 or not data:
         raise _bad("the document", "is not one whole line")
     try:
-        return json.loads(
-            data.decode("ascii"),
-            object_pairs_hook=_each_key_once,
-            parse_int=_no_number,
-            parse_float=_no_number,
-            parse_constant=_no_number,
-        )
+        return documents.without_numbers(data.decode("ascii"))
     except (ValueError, RecursionError):
         raise _bad("the document", "is not the JSON that is made for it") from None
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key twice")
-    return found
-
-
-def _no_number(_text: str) -> NoReturn:
-    raise ValueError("a number")
 
 
 def _object(value: object, keys: Sequence[str], what: str) -> dict[str, Any]:
