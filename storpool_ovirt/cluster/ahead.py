@@ -68,8 +68,9 @@ class Ahead:
         if call not in self._sent and call not in self._planned:
             return None
         self._planned.pop(call, None)
+        # The next ones are under way while this one is waited for
+        self._send(beside=call not in self._sent)
         sent = self._sent.pop(call, None)
-        self._send(beside=1)  # the next ones are under way while this one is waited for
         if sent is None:
             return None
         got = _got(sent)
@@ -84,7 +85,8 @@ class Ahead:
         while self._sent:
             self._sent.popitem()[1].asked.close()
 
-    def _send(self, beside: int = 0) -> None:
+    def _send(self, *, beside: bool = False) -> None:
+        """Send what may be under way; `beside`: one more is about to be, in the ordinary way."""
         while self._planned and len(self._sent) + beside < self._at_once:
             call = next(iter(self._planned))
             try:

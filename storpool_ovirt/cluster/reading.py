@@ -58,18 +58,21 @@ class Reading(calls.Calls):
 
         Nothing else is different in it; what follows a write is asked for after that.
         """
-        calls_ = [(READ_BY[kind], (address,)) for kind, address in wanted]
-        if len(calls_) > 1:
-            if self._ahead is None:
-                from storpool_ovirt.cluster import ahead
-
-                self._ahead = ahead.Ahead(self._send_ahead, self._freshness.end_moment)
-            self._ahead.ask(calls_)
+        planned = [(READ_BY[kind], (address,)) for kind, address in wanted]
         try:
+            if len(planned) > 1:
+                self._ask_ahead(planned)
             yield
         finally:
             if self._ahead is not None:
                 self._ahead.drop()
+
+    def _ask_ahead(self, planned: Iterable[tuple[str, tuple[object, ...]]]) -> None:
+        if self._ahead is None:
+            from storpool_ovirt.cluster import ahead
+
+            self._ahead = ahead.Ahead(self._send_ahead, self._freshness.end_moment)
+        self._ahead.ask(planned)
 
     def pair(self, bucket: str, key: str) -> Pair:
         """Return one pair of the cluster's key-value store (`KV/Get`); NotFound when bucket or key
