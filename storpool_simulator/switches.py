@@ -176,6 +176,12 @@ _ALL = (
         " are, with an error or with a reply that lists those alone",
     ),
     _choice(
+        "group_ok",
+        _BOOLEAN,
+        "the reply to VolumesGroupSnapshot says ok [addon]; false: it has the snapshots alone"
+        " [sptypes]",
+    ),
+    _choice(
         "on_attached_everywhere",
         _BOOLEAN,
         "VolumeDelete takes onAttached also without MultiCluster/ [cs]",

@@ -8,10 +8,12 @@ one. What is not HTTP is `Malformed`; it is read no further.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Callable
+
+from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Callable
 
 # Of what is held as a whole: a list of 100,000 volumes has about as much. What is longer would take
 # a host's memory from its VMs.

@@ -6,11 +6,7 @@ our errors, `reading.py` when an answer is believed.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Callable
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import reading, replies, several, ways
@@ -24,7 +20,12 @@ from storpool_ovirt.cluster.replies import (
     Volume,
 )
 from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.light import TYPE_CHECKING, replace, suppress
 from storpool_ovirt.limits import LIMITS, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Callable
 
 __all__ = [
     "DOWN",
@@ -131,7 +132,7 @@ class Client(reading.Reading):
 
         Raises Exists for a name that any cluster has: that one would not know it.
         """
-        with contextlib.suppress(errors.NotFound):
+        with suppress(errors.NotFound):
             there = self._only("volume", "volumeList", str(body["name"]))
             raise errors.Exists(there.name, f"exists already (in cluster {there.cluster_id})")
         self._check_all_answer()

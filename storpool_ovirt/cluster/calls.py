@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from storpool_ovirt import config, errors, names, sentences
 from storpool_ovirt.cluster import freshness, replies, ways
 from storpool_ovirt.deadline import Deadline, polls
+from storpool_ovirt.light import TYPE_CHECKING, dataclass
 from storpool_ovirt.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Callable, TypeVar
+
     from storpool_ovirt.cluster import ahead, transport
+
+    _T = TypeVar("_T")
 
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
 # also an old answer.
@@ -29,7 +32,6 @@ NO_CLUSTER = "multiCluster"
 # secrets at once.
 WORDS_MAX = 1 << 17
 
-_T = TypeVar("_T")
 # What releases say of what is open or attached beside "busy"; only the text tells that it is that.
 _BUSY_TOO = ("invalidParam", "preconditionViolation")
 _IN_USE_IN_DESCR = ("is open at client", "is attached to client")

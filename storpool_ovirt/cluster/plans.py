@@ -7,8 +7,10 @@ repeat leaves the policy that is there as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

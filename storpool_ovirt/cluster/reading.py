@@ -6,14 +6,18 @@ is of now, and a list of several clusters only when each of them has answered.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Callable, TypeVar
 
 from storpool_ovirt import errors
 from storpool_ovirt.cluster import calls, replies
 from storpool_ovirt.cluster.replies import Pair, Volume
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, Callable, TypeVar
+
+    _T = TypeVar("_T")
 
 # Where the barrier is written: one key of a bucket of the key-value store that is ours alone
 # (`storpool.sptypes`, KeyValueBucketSetDesc).
@@ -23,8 +27,6 @@ BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
 LOOKS_AGAIN = 2
 
 READ_BY = {"volume": "volumeList", "snapshot": "snapshotList"}
-
-_T = TypeVar("_T")
 
 
 class Reading(calls.Calls):
@@ -51,7 +53,7 @@ class Reading(calls.Calls):
             until = self._deadline.after(self.limits.moment_seconds)
             self._freshness.set_moment(until)
 
-    @contextlib.contextmanager
+    @contextmanager
     def ahead(self, wanted: Iterable[tuple[str, str]]) -> Iterator[None]:
         """Have objects, each a kind with an address, read sooner, some of them at once: each
         `volume` or `snapshot` of one of them in the block takes its answer, in whatever order.
@@ -97,7 +99,7 @@ class Reading(calls.Calls):
         self._ask("bucket", "kvsUpdate", bucket, (bucket, body))
 
     def _set_barrier(self) -> None:
-        with contextlib.suppress(errors.NotFound, errors.Conflict, errors.Rejected):
+        with suppress(errors.NotFound, errors.Conflict, errors.Rejected):
             try:
                 self.pair_set(BUCKET, BARRIER_KEY, f"{time.time():.6f}")
             except errors.NotFound:
@@ -126,7 +128,7 @@ class Reading(calls.Calls):
         # There is no barrier: an instance that is behind catches up meanwhile.
         for attempt in range(LOOKS_AGAIN):
             self.pause(attempt)
-            with contextlib.suppress(errors.NotFound):
+            with suppress(errors.NotFound):
                 return ask()
         self._check_all_answer()
         raise missing
@@ -147,10 +149,12 @@ class Reading(calls.Calls):
         """Return a list of which nobody knows how long it is; only what `parse` makes of its
         entries is held."""
         data = self._ask(kind, method, "", (), make=parse)
-        odd = getattr(data, "odd", None)
-        if odd is not None:
-            raise self._nonsense(method, str(odd)) from odd
-        found: list[_T] = self._read(method, replies.listed, data)
+        if not hasattr(data, "odd"):  # a short one, which was read as a whole
+            listed = self._read(method, replies.entries, data)
+            return [self._read(method, parse, each) for each in listed]
+        if data.odd is not None:
+            raise self._nonsense(method, str(data.odd)) from data.odd
+        found: list[_T] = data
         return found
 
     def _check_all_answer(self) -> None:

@@ -8,12 +8,12 @@ missing id, travels further in.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from storpool_ovirt import documents, names
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, replace
 
-from storpool_ovirt import names
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 # Sizes and generations are signed numbers of 64 bits, times are seconds since 1970
 # (`storpool.sptypes`).
@@ -23,6 +23,7 @@ TEXT_MAX = 4096  # no name, tag or status of StorPool's is nearly as long
 DOWN = "down"
 
 _NEEDED: Any = object()
+_MARK = b"\xef\xbb\xbf"
 
 
 class OddReply(ValueError):
@@ -192,7 +193,9 @@ def document(body: bytes) -> Mapping[str, Any]:
     Raises OddReply for anything else, however it is odd.
     """
     try:
-        return mapping(json.loads(body.decode("utf-8-sig")), "the answer")
+        # A byte order mark is no part of a text; Python has a codec of its own for it.
+        text = body[len(_MARK) if body.startswith(_MARK) else 0 :].decode()
+        return mapping(documents.read(text), "the answer")
     except (ValueError, RecursionError) as error:  # also numbers of more digits than Python reads
         raise OddReply("it is not what StorPool sends") from error
 

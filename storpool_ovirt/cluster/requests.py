@@ -8,10 +8,11 @@ what they do not know they leave to the binding, which takes it or says what is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from storpool_ovirt import documents
+from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import Any, Callable, Optional
 
     # The HTTP method, whether there is a form for several clusters, the path behind it, the body.
     Request = tuple[str, bool, str, Optional[bytes]]
@@ -59,9 +60,7 @@ def plain(method: str, args: tuple[Any, ...]) -> Request | None:
 
 def written(body: object) -> bytes:
     """Return a body as it is sent."""
-    import json
-
-    return json.dumps(body).encode("ascii")
+    return documents.written(body).encode("ascii")
 
 
 def _body(schema: tuple[Any, ...], given: Any) -> dict[str, Any] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
 from storpool_ovirt.cluster.replies import RemoteClient
+from storpool_ovirt.light import TYPE_CHECKING
 
-Item = Mapping[str, Any]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    Item = Mapping[str, Any]
 
 
 def clients_by_cluster(clients: Iterable[int]) -> dict[str | None, list[int]]:

@@ -8,19 +8,23 @@ to load than a verb to work.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import itertools
 
-from storpool_ovirt.cluster import replies, requests, ways, wire
+from storpool_ovirt.cluster import answers, replies, requests, ways, wire
+from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Callable
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Callable
 
     from storpool_ovirt import config
 
     Make = Callable[[Mapping[str, Any]], object]
 
 PREFIX = "/ctrl/1.0/"
+# A list that is no longer is read at once: some hundred entries, for which a reader of pieces need
+# not be loaded.
+SHORT_BYTES = 1 << 18
 OK = 200
 
 
@@ -81,8 +85,8 @@ class Transport:
         """Call a method of the official binding's, for the cluster of this name or the address'
         own; return the reply.
 
-        `make` makes a value of each entry of the answer's list, which is read piece by piece then,
-        and is a `lists.Entries`.
+        `make` makes a value of each entry of the answer's list where that is long: it is read piece
+        by piece then, and is a `lists.Entries`.
 
         Raises Refusal, Invalid; UnknownName and Unreachable when nothing was sent; Malformed, any
         other OSError, and for what is not StorPool's ValueError, KeyError, TypeError,
@@ -125,14 +129,8 @@ class Asked:
 
     def reply(self, make: Make | None = None) -> Reply:
         """Wait for the answer, and return what it brought; raise as `Transport.call` does."""
-        if make is None:
-            answer = self._exchange.answer()
-            document = replies.document(answer.body)
-        else:
-            from storpool_ovirt.cluster import lists  # who asks for one object does without
-
-            answer = self._exchange.answer(lambda pieces: lists.read(pieces, make))
-            document = answer.body
+        answer = self._exchange.answer(lambda pieces: _read(pieces, make))
+        document = answer.body
         generation = replies.number(document, "generation", 0)
         if answer.status != OK or "error" in document:
             raise Refusal(replies.part(document, "error"), generation)
@@ -141,6 +139,22 @@ class Asked:
     def close(self) -> None:
         """Wait no longer."""
         self._exchange.close()
+
+
+def _read(pieces: Iterator[bytes], make: Make | None) -> Mapping[str, Any]:
+    """Return the JSON object that a body holds; raise OddReply."""
+    if make is None:
+        return replies.document(answers.whole(pieces))
+    held: list[bytes] = []
+    length = 0
+    for piece in pieces:
+        held.append(piece)
+        length += len(piece)
+        if length > SHORT_BYTES:
+            from storpool_ovirt.cluster import lists
+
+            return lists.read(itertools.chain(held, pieces), make)
+    return replies.document(b"".join(held))
 
 
 class Plain(Transport):

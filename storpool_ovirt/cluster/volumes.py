@@ -7,14 +7,16 @@ touches hosts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Callable, TypeVar
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, sources
 from storpool_ovirt.cluster.plans import Owner, Plan
+from storpool_ovirt.light import TYPE_CHECKING
 
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Callable, TypeVar
+
+    _T = TypeVar("_T")
 
 # After an ambiguous failure: look, then try again. The deadline ends it earlier.
 CREATE_ATTEMPTS = 5

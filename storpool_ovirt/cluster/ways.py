@@ -11,10 +11,12 @@ without `MultiCluster/`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from storpool_ovirt.cluster import replies
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 # Calls whose meaning depends on which cluster is asked.
 OF_ONE = frozenset(("volumeCreate", "volumesReassignWait"))

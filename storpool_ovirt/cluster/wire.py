@@ -11,12 +11,13 @@ from __future__ import annotations
 import _socket
 import _thread
 import time
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 from storpool_ovirt.cluster import answers
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any, Callable
 
 # glibc asks the second name server after 5 s (resolv.conf(5), `timeout`).
 RESOLVE_SECONDS = 8.0

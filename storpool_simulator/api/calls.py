@@ -35,6 +35,8 @@ from storpool_simulator.model import (
 from storpool_simulator.model.cluster import Cluster
 from storpool_simulator.model.objects import Entry
 
+_BARE = "bare"  # of a reply to a change: it says neither "ok" nor a generation
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -76,9 +78,8 @@ def _answer(query: Query, call: Call, asked: Cluster) -> Answer:
             return Answer(query.handle(call), counted.generation, call.cluster.cluster_id)
     extra = query.handle(call) or {}
     answered = extra.pop(multicluster.ANSWERED_BY, call.cluster.cluster_id)
-    return Answer(
-        {"ok": True, "generation": counted.generation, **extra}, counted.generation, answered
-    )
+    said = {} if extra.pop(_BARE, False) else {"ok": True, "generation": counted.generation}
+    return Answer({**said, **extra}, counted.generation, answered)
 
 
 # volumes
@@ -174,7 +175,7 @@ def _group_snapshot(call: Call) -> dict[str, Any]:
     pairs = []
     for cluster, part in multicluster.groups(call, group).items():
         pairs += snapshots.create_group(cluster, part, call.stop)
-    return snapshots.group_reply(call.cluster, pairs)
+    return {**snapshots.group_reply(call.cluster, pairs), _BARE: not call.switches.on("group_ok")}
 
 
 def _snapshot_update(call: Call) -> None:

@@ -9,7 +9,7 @@ from canned_client import client
 
 from rigs.canned_api import answering, ok
 from rigs.clock import Clock
-from rigs.core_fixtures import GIB
+from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import calls, transport
 from storpool_ovirt.secret import Secret
@@ -82,3 +82,14 @@ def test_a_group_need_not_say_ok(says: object) -> None:
         else:
             with pytest.raises(errors.ApiUnavailable, match='no "ok"'):
                 there.group_snapshot(group, "s")
+
+
+@pytest.mark.parametrize("says", ["true", "false"])
+def test_a_group_is_made_whatever_its_reply_says(core: Core, says: str) -> None:
+    """[sptypes] [addon] Both kinds of a reply lead to the same snapshots."""
+    core.simulator.switches.set({"group_ok": says})
+    there = core.client()
+    ids = [there.volume_create({"name": name, "size": GIB, "tags": {}}) for name in ("v", "w")]
+    members = [{"volume": f"~{each}", "name": f"s-{each}", "tags": {}} for each in ids]
+    made = there.group_snapshot({"volumes": members}, "v, w")
+    assert {each: there.snapshot(f"s-{each}").global_id for each in ids} == made

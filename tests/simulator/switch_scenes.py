@@ -38,6 +38,7 @@ EXPECTED = {
         "error": "objectDoesNotExist insufficientResources a c d",
         "listed": "ok ok a c d",
     },
+    "group_ok": {"true": "generation ok snapshots", "false": "snapshots"},
     "on_volume": {"chain": "v v", "parent": "v -"},
     "space_limit": {
         "none": "ok ok",
@@ -255,6 +256,13 @@ def _group_partial(peer: Peer) -> str:
     peer.simulator.faults.add("part")
     told = [gone, group(d="w", e="v")]
     return " ".join([*told, *sorted(one["name"] for one in peer.get("SnapshotsList"))])
+
+
+@scene
+def _group_ok(peer: Peer) -> str:
+    """[sptypes] GroupSnapshotsResult; OpenNebula's add-on looks for ok."""
+    body = {"volumes": [{"volume": "v", "name": "a"}]}
+    return " ".join(sorted(peer.post("VolumesGroupSnapshot", body)))
 
 
 @scene
