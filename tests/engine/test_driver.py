@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from storpool_ovirt.engine import database_url, driver
+from storpool_ovirt.engine import database_url
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -115,38 +115,6 @@ except psycopg2.errors.UndefinedTable as error:
     print(isinstance(error, driver.load().Error), error.pgcode == driver.UNDEFINED_TABLE)
 """
     assert run(database, code + more).splitlines() == ["Record(a=1, b={'c': 1})", "1", "True True"]
-
-
-def test_no_driver_is_an_import_error() -> None:
-    """Whoever has no psycopg2 is told so by the module's name, at each try."""
-    code = """
-import sys
-sys.path = [each for each in sys.path if "site-packages" not in each]
-from storpool_ovirt.engine import driver
-for _ in range(2):
-    try:
-        driver.load()
-    except ModuleNotFoundError as error:
-        print(error.name, "psycopg2" in sys.modules)
-"""
-    root = database_url.__file__.rpartition("/storpool_ovirt/")[0]
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {root!r})\n{code}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=LIMIT_SECONDS,
-    )
-    assert done.stdout.splitlines() == ["psycopg2 False"] * 2
-
-
-@pytest.mark.parametrize(
-    "password", ["a b", "it's", "back\\slash", "ü'\\ '", "sslmode=disable x", ""]
-)
-def test_any_password_is_passed_as_it_is(password: str) -> None:
-    """What libpq reads between quotes is what went in."""
-    text = driver.dsn(host="a,b", hostaddr=None, port=5432, password=password)
-    assert driver.load().parse_dsn(text) == {"host": "a,b", "port": "5432", "password": password}
 
 
 def test_a_connection_does_not_show_its_password(database: Database) -> None:
