@@ -95,6 +95,18 @@ def uuid(given: str, what: str) -> str:
     return lowered
 
 
+def made_uuid(data: bytes, version: int) -> str:
+    """Return the UUID of this version (RFC 9562) that is made of 16 bytes.
+
+    Python's own module does the same, and loads 6 ms of others.
+    """
+    number = bytearray(data)
+    number[6] = number[6] & 0x0F | version << 4
+    number[8] = number[8] & 0x3F | 0x80
+    digits = number.hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 def client_id(given: object) -> int | None:
     """Return the client id that a number, or a text of digits, is; None for anything else."""
     if isinstance(given, str):

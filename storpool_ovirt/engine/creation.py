@@ -179,9 +179,5 @@ def written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, obj
 
 
 def _new_uuid() -> str:
-    """Return a random UUID (RFC 9562, version 4), without Python's module, which loads long."""
-    number = bytearray(os.urandom(16))
-    number[6] = number[6] & 0x0F | 0x40
-    number[8] = number[8] & 0x3F | 0x80
-    text = number.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    """Return a random UUID."""
+    return names.made_uuid(os.urandom(16), version=4)

@@ -8,7 +8,6 @@ tells all of it.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 
 from storpool_ovirt import config, errors, names, option_values, storpool_conf
@@ -123,6 +122,8 @@ def _readers(path: str, root: str) -> Iterator[Fault]:
         f" {TOKEN_FILE} the path that it tells"
     )
     if path == root + storpool_conf.FILE:
+        import shlex
+
         where = shlex.quote(path)
         advice = f"run  chown root:ovirt {where} && chmod 0640 {where}"
     error = errors.ConfigError(path, "can be read by every local user of this machine", advice)

@@ -14,6 +14,9 @@ from storpool_ovirt.light import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Callable
 
+# uuid.NAMESPACE_OID
+_NAMESPACE_OID = bytes.fromhex("6ba7b8129dad11d180b400c04fd430c8")
+
 
 def check(work: tree.Work, create: Callable[[str], None], delete: Callable[[str], None]) -> None:
     """Raise ConfigError when every create would be refused for want of a template.
@@ -68,7 +71,20 @@ def _is_proved(work: tree.Work, probe: str) -> bool:
 
 def _uuid(location: str) -> str:
     """Return an id that is this Engine's, always the same: a repetition finds what is left of the
-    last one."""
-    import uuid
+    last one.
 
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"storpool-ovirt placement {location}"))
+    It is a UUID made of a name (RFC 9562, version 5), without Python's module, which loads long.
+    """
+    digest = _sha1(_NAMESPACE_OID + f"storpool-ovirt placement {location}".encode())
+    return names.made_uuid(digest[:16], version=5)
+
+
+def _sha1(data: bytes) -> bytes:
+    """Return the SHA-1 of what is no secret, by Python's own, which loads at once; not every
+    distribution has it."""
+    try:
+        from _sha1 import sha1  # type: ignore[import-not-found]
+    except ImportError:
+        from hashlib import sha1
+    digest: bytes = sha1(data, usedforsecurity=False).digest()
+    return digest

@@ -27,6 +27,12 @@ def test_ids_round_trip_through_names_and_tags(value: uuid.UUID) -> None:
     assert not names.is_ours({**tags, "ovirt-uuid": ID}, text, "0123abcd") or text == ID
 
 
+@given(st.binary(min_size=16, max_size=16), st.sampled_from((4, 5)))
+def test_an_id_that_is_made_is_that_of_pythons_module(data: bytes, version: int) -> None:
+    """Version and variant are where RFC 9562 has them."""
+    assert names.made_uuid(data, version) == str(uuid.UUID(bytes=data, version=version))
+
+
 @given(st.text(max_size=60))
 def test_whatever_is_no_uuid_is_refused_in_one_printable_line(text: str) -> None:
     """Text that is not an id becomes one sentence, whatever characters it has."""
