@@ -8,6 +8,7 @@ StorPool's own command line.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Callable
 
 import pytest
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from rigs.yard import Yard
 
 GIB = shared_stage.GIB
-AWHILE_SECONDS = 0.3  # what is not done by then waits for the verb
+POLL_SECONDS = 0.02
+# Of somebody who waits for the lock of a disk
+_WAITS = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 LIMIT_SECONDS = 60.0
 
 Happens = Callable[["Yard", str], object]
@@ -77,10 +80,12 @@ class Meanwhile:
         self._thread = threading.Thread(target=self._run)
         yard.simulator.calls.watch(self._reached)
         self._stop = lambda: yard.simulator.calls.watch(lambda _: None)
+        self._watching = yard.connected()
 
     def end(self) -> None:
         """Wait until it is done."""
         self._stop()
+        self._watching.close()
         if self.has_begun:
             self._thread.join(LIMIT_SECONDS)
             assert not self._thread.is_alive()
@@ -90,7 +95,17 @@ class Meanwhile:
         if self._left == 0 and not self.has_begun:
             self.has_begun = True
             self._thread.start()
-            self._thread.join(AWHILE_SECONDS)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Have the verb wait until it is done, or waits for the verb itself."""
+        end = time.monotonic() + LIMIT_SECONDS / 2
+        with self._watching.cursor() as cursor:
+            while self._thread.is_alive() and time.monotonic() < end:
+                cursor.execute(_WAITS)
+                if cursor.fetchall():
+                    break
+                self._thread.join(POLL_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -101,8 +116,12 @@ class Meanwhile:
 
 def disturbed(yard: Yard, happens: Happens, request: int) -> tuple[Vm, Action, Meanwhile]:
     """Snapshot a VM of three disks, to the second of which that happens in front of a request of
-    the first verb."""
-    vm = vm_ground.running(yard)
+    the first verb: also when that disk has been looked at, and its lock is not yet held."""
+    for each in {each["volume"] for each in yard.ask("AttachmentsList") if each["client"] == 1}:
+        item = {"volume": each, "detach": [1]}
+        yard.ask("VolumesReassignWait", {"reassign": [item]})  # so that no others are looked at
+    first, *others = (shared_stage.new_id() for _ in range(3))
+    vm = vm_ground.running(yard, disks=(first, *sorted(others)))
     vm_ground.act(yard, vm.disks)
     action = Action(shared_stage.new_id())
     meanwhile = Meanwhile(yard, request, lambda: happens(yard, vm.disks[1]))

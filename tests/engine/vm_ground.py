@@ -68,9 +68,16 @@ class Action:
         return [volume for volume, answer in answers[min(failed, default=0) :] if answer and failed]
 
 
-def running(rig: disk_rig.DiskRig, count: int = 3, client: int = 1, name: str | None = None) -> Vm:
-    """Make a VM with so many disks, and start it on a host."""
-    vm = Vm(name or shared_stage.new_id(), tuple(made(rig) for _ in range(count)), client)
+def running(
+    rig: disk_rig.DiskRig,
+    count: int = 3,
+    client: int = 1,
+    name: str | None = None,
+    disks: Sequence[str] = (),
+) -> Vm:
+    """Make a VM with so many disks, or with disks of these ids, and start it on a host."""
+    ids = disks or [shared_stage.new_id() for _ in range(count)]
+    vm = Vm(name or shared_stage.new_id(), tuple(made(rig, each) for each in ids), client)
     for disk in vm.disks:
         plug(rig, disk, vm.client)
         tag(rig, disk, vm.tag)
@@ -182,6 +189,11 @@ def disagreements(seen: disk_rig.Seen) -> list[str]:
         f"{name} is another object"
         for name in rows.keys() & seen.things.keys()
         if rows[name].global_id != seen.things[name].global_id
+    ]
+    found += [
+        f"snapshot {name} is of another size than its row"
+        for name in rows.keys() & seen.things.keys()
+        if rows[name].kind == "snapshot" and rows[name].size_bytes != seen.things[name].size_bytes
     ]
     return [*found, *(f"open: {json.dumps(each)}" for each in seen.pending)]
 

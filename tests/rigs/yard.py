@@ -63,6 +63,7 @@ class Yard(disk_rig.DiskRig):
         variant = {"switches": switches, "multicluster": False, "pinned": False, "template": None}
         super().__init__(folder, database, FOREIGN, **variant)
         self.url = database.url
+        self.connected = database.connect  # for who must not use the rig's own connection
 
     def pin(self) -> None:
         """Pin the domain to its cluster from now on."""
