@@ -46,7 +46,7 @@ def of(there: mapping.Mapping, moment: Moment, fresh_seconds: float) -> list[Lef
                     AND (
                         moment.state = 'failed' OR key = %s
                         OR made_at < clock_timestamp() - make_interval(secs => %s)
-                        OR cardinality(volumes) > {moments.THERE}
+                        OR NOT {moments.WHOLE}
                     )
             )
             AND NOT EXISTS (

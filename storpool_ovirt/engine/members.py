@@ -8,7 +8,7 @@ one host where it runs. A tag alone is not enough: it may be of before a cold mo
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster import api, identity, volumes
 from storpool_ovirt.engine import mapping, ownership, tree, vm_tag
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
@@ -183,12 +183,14 @@ def _engines(
 def _of_vm(work: tree.Work, nodes: Sequence[mapping.Node], vm: str) -> Iterator[Member]:
     """Yield those of these that are tagged with this VM."""
     listed: dict[str, api.Volume] = {}
-    if len(nodes) >= ownership.LIST_FROM:
-        listed = {each.global_id: each for each in work.client.volumes()}
-    for node in nodes:
-        there = listed.get(tree.global_id(node)) or _read(work, node, vm)
-        if there is not None and vm_of(work, there)[0] == vm:
-            yield Member(node, ownership.checked(work, node, there))
+    alone = [(node.kind, names.address(tree.global_id(node))) for node in nodes]
+    if len(nodes) > identity.READ_ALONE_MAX:
+        listed, alone = {each.global_id: each for each in work.client.volumes()}, []
+    with work.client.ahead(alone):
+        for node in nodes:
+            there = listed.get(tree.global_id(node)) or _read(work, node, vm)
+            if there is not None and vm_of(work, there)[0] == vm:
+                yield Member(node, ownership.checked(work, node, there))
 
 
 def _read(work: tree.Work, node: mapping.Node, vm: str) -> api.Volume | None:

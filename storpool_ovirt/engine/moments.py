@@ -40,10 +40,14 @@ _OPEN = f"""
         SELECT FROM storpool_ovirt.operation
         WHERE plan->'tags'->>'{names.TAG_MOMENT}' = mark AND {PENDING}
     )"""
-# How many of its snapshots are there.
-THERE = """(
-        SELECT count(*) FROM storpool_ovirt.node AS each
-        WHERE each.moment = moment.id AND each.state = 'live'
+# All of its snapshots are there, but for those of volumes that were deleted since.
+WHOLE = """NOT EXISTS (
+        SELECT FROM storpool_ovirt.node AS volume
+        WHERE volume.uuid = ANY (volumes) AND NOT EXISTS (
+            SELECT FROM storpool_ovirt.node AS taken
+            WHERE taken.moment = moment.id AND taken.source = volume.uuid
+                AND taken.state = 'live'
+        )
     )"""
 # Nothing is left of it, and people had time to look at how it ended.
 FORGOTTEN = f"""
@@ -63,7 +67,7 @@ _PLACE = f"""
     FROM ({mapping.SELECT_NODE} WHERE uuid = %s) AS node
     LEFT JOIN LATERAL (
         SELECT {_COLUMNS},
-            NOT {_OPEN} AND cardinality(volumes) = {THERE} AS is_whole
+            NOT {_OPEN} AND {WHOLE} AS is_whole
         FROM storpool_ovirt.moment
         WHERE key = %s AND %s::uuid = ANY (volumes)
         ORDER BY id DESC

@@ -32,6 +32,7 @@ from rigs.disk_rig import TEMPLATE
 from rigs.several_yard import ONE, TWO
 from rigs.yard import FOREIGN
 from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import identity
 from storpool_ovirt.engine import disks
 
 if TYPE_CHECKING:
@@ -255,12 +256,17 @@ def test_a_disk_that_was_renamed_has_its_place(yard: Yard) -> None:
     assert all_moments(yard)[-1].volumes == (X, Y)
 
 
-def test_many_are_read_by_one_list(yard: Yard) -> None:
-    """From a dozen on."""
+@pytest.mark.parametrize("most", [12, 13])
+def test_very_many_are_read_by_one_list(
+    yard: Yard, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others each by itself, several at once."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     more = [f"700000{number:02}-0000-4000-8000-0000000000dd" for number in range(13)]
     plug(yard, X, *more)
     snapshot(yard, X)
-    assert calls(yard) == ["KV", "Volume", "AttachmentsList", "VolumesList", "VolumesGroupSnapshot"]
+    looks = ["VolumesList"] if most < len(more) else ["Volume"] * len(more)
+    assert calls(yard) == ["KV", "Volume", "AttachmentsList", *looks, "VolumesGroupSnapshot"]
     assert len({snapshot(yard, disk) for disk in more}) == 13
     assert calls(yard) == []
 
