@@ -7,7 +7,7 @@ StorPool's list is the truth. The helper on a host calls `attach` and `detach`; 
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, devices, held, identity, several
+from storpool_ovirt.cluster import api, devices, held, several
 from storpool_ovirt.cluster.devices import HostSide, Target
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.light import TYPE_CHECKING
@@ -254,6 +254,9 @@ def _let_go(
     done = _try_detach(client, host, target, close_seconds)
     if done is not None:
         return done, [target]
+
+    from storpool_ovirt.cluster import identity  # hardly any detach needs it
+
     uuid = names.uuid_of(target.name or "")
     tags = {names.TAG_PLATFORM: names.PLATFORM, names.TAG_UUID: uuid} if uuid else {}
     known = identity.Known(target.kind, target.global_id, target.name, tags)
