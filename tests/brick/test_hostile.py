@@ -19,6 +19,7 @@ from brick_rig import Host, Info
 from os_brick import exception
 from oslo_config import cfg
 
+from rigs import transports
 from rigs.core_fixtures import GIB, TOKEN
 from storpool_ovirt.cluster import volumes
 
@@ -322,8 +323,10 @@ def test_a_silent_peer_ends_in_time(host: Host, monkeypatch: pytest.MonkeyPatch)
     assert seconds < 10
 
 
-def test_the_fuzz_program_finds_nothing() -> None:
+@pytest.mark.parametrize("way", transports.WAYS)
+def test_the_fuzz_program_finds_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some cases with fixed seeds; `python tests/brick/fuzz_connector.py 10000` runs more."""
+    monkeypatch.setenv(transports.VARIABLE, way)
     import fuzz_connector
 
     assert fuzz_connector.run(60, 7) == []

@@ -11,15 +11,17 @@ import fuzz_driver
 import pytest
 from cinder import exception
 
-from rigs import driver_rig
+from rigs import driver_rig, transports
 from rigs.core_fixtures import TOKEN, Core
 from rigs.driver_rig import Backend, configured, connector, volume
 
 NOISE = "\x1b[31m\u2028\r\n2026-01-01 ERROR forged line\x00\u202e"
 
 
-def test_the_fuzz_program_finds_nothing() -> None:
+@pytest.mark.parametrize("way", transports.WAYS)
+def test_the_fuzz_program_finds_nothing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some hundred cases with fixed seeds; `python tests/cinder/fuzz_driver.py 10000` runs more."""
+    monkeypatch.setenv(transports.VARIABLE, way)
     assert fuzz_driver.run(60, 7) == []
 
 

@@ -306,3 +306,22 @@ def test_the_host_is_named_alike(host: str) -> None:
                 said.append(peer.recv(65536))
             asked.close()
     assert said[0] == said[1]
+
+
+def test_who_nobody_waits_for_has_the_binding() -> None:
+    """Each client of the administrator's programs and of Cinder's driver prefers it; no other
+    does."""
+    product = Path(storpool_ovirt.__file__).parent
+    preferring = {
+        path.relative_to(product.parent)
+        for path in [*product.rglob("*.py"), *(product.parent / "cinder_driver").glob("*.py")]
+        if "preferring(config.BINDING)" in path.read_text()
+    }
+    made = {
+        path.relative_to(product.parent)
+        for room in ("storpool_ovirt/admin", "storpool_ovirt/doctor", "cinder_driver")
+        for path in (product.parent / room).rglob("*.py")
+        if "api.Client(" in path.read_text()
+    }
+    mention = {path for path in made if path.name == "hosts.py"}  # in a signature
+    assert preferring == made - mention

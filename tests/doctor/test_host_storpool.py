@@ -51,6 +51,13 @@ CASES = [
     ),
     Case(
         "host-storpool-conf",
+        f"sed -i 1iSP_OVIRT_TRANSPORT=pigeon {CONF}",
+        WARNING,
+        f'SP_OVIRT_TRANSPORT in {CONF} is "pigeon"',
+        "write auto or wire or binding, or remove it",
+    ),
+    Case(
+        "host-storpool-conf",
         f"sed -i '1iSP_OVIRT_VM_TAG=n\\nSP_OVIRT_AGENT_GROW=1\\nSP_OVIRT_MULTICLUSTER=0' {CONF}",
         OK,
         "this host is client 1",

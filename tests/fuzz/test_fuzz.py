@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,16 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from rigs import transports
+
 HERE = Path(__file__).parent
 SECONDS = 300.0
 
 
-@pytest.mark.parametrize(("program", "inputs"), [("fuzz_doors", 500), ("fuzz_replies", 60)])
+@pytest.mark.parametrize(
+    ("program", "inputs", "way"),
+    [("fuzz_doors", 500, ""), ("fuzz_replies", 60, "wire"), ("fuzz_replies", 30, "binding")],
+)
 def test_no_input_brings_a_program_out_of_its_bounds(
-    program: str, inputs: int, tmp_path: Path
+    program: str, inputs: int, way: str, tmp_path: Path
 ) -> None:
     """T73, T74, T75: no trace, no success that is none, no secret, one line, within its limit,
-    undone."""
+    undone; by either way to StorPool."""
     argv = [
         sys.executable,
         str(HERE / f"{program}.py"),
@@ -30,7 +36,13 @@ def test_no_input_brings_a_program_out_of_its_bounds(
         "25",
     ]
     done = subprocess.run(
-        argv, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+        argv,
+        cwd=tmp_path,
+        env={**os.environ, transports.VARIABLE: way},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
     ran = re.search(r"seed 4: (\d+) inputs", done.stdout)

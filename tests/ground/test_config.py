@@ -292,3 +292,29 @@ def test_the_tag_of_a_vm(tmp_path: Path, key: str, why: str) -> None:
     assert config.host(root).vm_tag == ""
     assert config.domain({"sp_vm_tag": "vm"}, root).vm_tag == "vm"
     assert config.domain(PLAIN).vm_tag == "cvm"
+
+
+def test_how_storpool_is_talked_to(tmp_path: Path) -> None:
+    """The option, else storpool.conf, else each program's own default; a host's word that is none
+    is worth no refused start."""
+    keys = "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=7\nSP_OVIRT_TRANSPORT="
+    assert config.domain(PLAIN).api.transport == config.AUTO
+    assert config.domain({**PLAIN, "sp_transport": "Wire"}).api.transport == config.WIRE
+    with pytest.raises(errors.ConfigError, match=r"sp_transport is not known .*: give auto or"):
+        config.domain({**PLAIN, "sp_transport": "carrier pigeon"})
+    root = conf(tmp_path / "one", f"{keys}binding\n")
+    assert config.domain({}, root).api.transport == config.BINDING
+    assert config.host(root).api.transport == config.BINDING
+    assert config.domain({"sp_transport": "wire"}, root).api.transport == config.WIRE
+    other = conf(tmp_path / "two", f"{keys}carrier pigeon\n")
+    assert config.host(other).api.transport == config.AUTO
+    with pytest.raises(errors.ConfigError, match=r"SP_OVIRT_TRANSPORT in .* is not known"):
+        config.domain({}, other)
+
+
+def test_a_program_has_its_own_transport_where_nobody_says_one() -> None:
+    """What is said counts, also where the program would have another one."""
+    left = config.domain(PLAIN).api
+    assert left.preferring(config.BINDING).transport == config.BINDING
+    said = config.domain({**PLAIN, "sp_transport": "wire"}).api
+    assert said.preferring(config.BINDING) == said
