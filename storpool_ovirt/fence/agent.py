@@ -118,4 +118,4 @@ def _stdin() -> str:
         raise errors.InputError(
             "stdin", f"has more than {STDIN_MAX_BYTES} bytes", "give an option a line"
         )
-    return data.decode("utf-8-sig", "replace")
+    return data.decode("utf-8", "replace").removeprefix("\ufeff")

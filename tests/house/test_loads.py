@@ -29,14 +29,14 @@ VM = "a0000000-0000-4000-8000-00000000000a"
 # Modules of others: nearly all of these are compiled, and load none.
 START = "__future__ _collections _operator errno gc"
 JSON = f"{START} _json"
-STORPOOL = f"{JSON} _socket select"
+STORPOOL = f"{JSON} _socket itertools select"
 DATABASE = "_datetime psycopg2 psycopg2._psycopg psycopg2.errors"
 DOMAIN_XML = "pyexpat pyexpat.errors pyexpat.model"
 ADAPTER = f"{STORPOOL} {DATABASE}"
 # To wait for hosts, an attachment's lock is looked at.
 WITH_HOSTS = f"{ADAPTER} fcntl"
-# It makes an id of a name, and looks for what else Engine's machine has.
-CHECKING = f"{ADAPTER} _blake2 _hashlib _uuid hashlib math platform shlex uuid"
+# It makes an id of a name: by the second where a Python is built without the first.
+CHECKING = f"{ADAPTER} math _sha1 _blake2 _hashlib hashlib"
 
 
 class Most(NamedTuple):
@@ -49,7 +49,7 @@ class Most(NamedTuple):
 VERBS = {
     "save_device": Most(22, JSON),
     "disconnect_volume": Most(22, JSON),
-    "create_snapshot, made before": Most(41, ADAPTER),
+    "create_snapshot, made before": Most(42, ADAPTER),
     "create_volume": Most(56, ADAPTER),
     "connect_volume": Most(60, ADAPTER),
     "get_connection_info": Most(59, ADAPTER),

@@ -24,8 +24,8 @@ leave = os._exit
 
 
 def tell():
-    with open({told!r}, "a") as file:
-        file.write(" ".join(sys.modules) + "\\n")
+    with open({told!r}, "ab") as file:  # as text it would load what knows of locales
+        file.write(" ".join(sys.modules).encode() + b"\\n")
 
 
 def end(code):
