@@ -88,7 +88,7 @@ def test_the_alarm_comes_again() -> None:
     swallowed = []
     with (
         pytest.raises(errors.DeadlineExceeded),
-        enforced(Deadline(0.01), "the verb to end", 0, again_seconds=0.05),
+        enforced(Deadline(0.3), "the verb to end", 0, again_seconds=0.3),
     ):
         try:
             threading.Event().wait(30)

@@ -53,7 +53,7 @@ VERBS = {
     "create_volume": Most(56, ADAPTER),
     "connect_volume": Most(60, ADAPTER),
     "get_connection_info": Most(59, ADAPTER),
-    "storage_stats": Most(59, CHECKING),
+    "storage_stats": Most(62, CHECKING),
     "extend_volume": Most(62, WITH_HOSTS),
     "create_snapshot": Most(66, ADAPTER),
     "create_snapshot of a VM": Most(72, ADAPTER),
