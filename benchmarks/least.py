@@ -13,6 +13,7 @@ import sys
 
 SERVICES = "GET /ctrl/1.0/ServicesList HTTP/1.0\r\nAuthorization: Storpool v1:%s\r\n\r\n"
 PROTOCOL = 3 << 16
+LENGTH = b"content-length:"
 STATEMENT = b"SELECT 1\0"
 OK, PASSWORD, MD5, SASL, SASL_CONTINUE, SASL_FINAL = 0, 3, 5, 10, 11, 12
 READ_BYTES = 1 << 16
@@ -45,10 +46,21 @@ def ask(host: str, port: int, token: str) -> None:
     there = connected(host, port)
     there.sendall((SERVICES % token).encode())
     answer = b""
-    while piece := there.recv(READ_BYTES):
+    while not _is_whole(answer):
+        piece = there.recv(READ_BYTES)
+        assert piece, "the API has closed the connection"
         answer += piece
     there.close()
-    assert b'"data"' in answer
+
+
+def _is_whole(answer: bytes) -> bool:
+    """Return whether an answer is there to its end, which need not be that of its connection."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    _, found, length = head.lower().partition(LENGTH)
+    assert found, head
+    return len(body) >= int(length.split(b"\r\n", 1)[0])
 
 
 class Base:
