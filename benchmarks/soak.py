@@ -44,7 +44,7 @@ MOST_GROWTH = 1.25
 MOST_TOLD = 20  # wrong outcomes that are printed
 ATTACHED_LIVES = 4  # every so many lives the disk is attached on the host
 KILLS = 0.04  # part of the verbs that are first started and killed
-KILL_SECONDS = 0.15  # a verb lives about as long
+KILL_SECONDS = 0.05  # a verb lives about as long
 ENDS = {signal.SIGKILL: " killed", 256: " refused"}  # by what the system tells of an end
 SETTLE_SECONDS = (
     5.0  # for what ends a moment after the verb: backends of PostgreSQL, threads of the simulator
