@@ -8,25 +8,24 @@ from storpool_ovirt import names
 from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import ATTACHMENT, DETACH, INFO, WARNING, Action, Finding
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, mapping
+from storpool_ovirt.engine import candidates, mapping, records
 
 
 def of_attachments(view: survey.View) -> Iterator[Finding]:
     """Yield what hosts have and should not, or may have for no reason."""
     for record in view.records.values():
-        node = record.node
-        if node.global_id is None or node.root in view.busy:
+        if record.global_id is None or record.root in view.busy:
             continue
-        thing = view.things.get(node.global_id)
+        thing = view.things.get(record.global_id)
         if thing is not None and candidates.owner(thing, view.location):
             continue  # who has it is that owner's affair; `drift.py` tells that it is another's
-        held = view.attachments_of(node.global_id, names.object_name(node.uuid))
+        held = view.attachments_of(record.global_id, names.object_name(record.uuid))
         if held:
             yield from _held(view, record, held)
 
 
 def _held(
-    view: survey.View, record: mapping.Record, held: list[api.Attachment]
+    view: survey.View, record: records.Record, held: list[api.Attachment]
 ) -> Iterator[Finding]:
     node = record.node
     what = f"{node.kind} {node.uuid} (~{node.global_id})"

@@ -57,13 +57,12 @@ def report(
 def _wrong_cluster(view: survey.View) -> Finding | None:
     """Return the one finding when not a single object of ours is there: then nothing else means
     anything."""
-    live = [record.node for record in view.records.values() if record.node.state == mapping.LIVE]
-    here = [node for node in live if view.here(node)]
-    known = {node.global_id for node in here}
+    live = [record for record in view.records.values() if record.state == mapping.LIVE]
+    here = [record for record in live if view.here(record)]
     if (
-        view.ours
+        view.has_ours
         or view.moved
-        or known & view.things.keys()
+        or any(record.global_id in view.things for record in here)
         or (len(here) < 2 and (view.clusters or not live))
     ):
         return None

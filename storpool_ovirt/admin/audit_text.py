@@ -104,12 +104,13 @@ def reconciled(report: audit.Report, todo: int, failed: int, dry_run: bool) -> I
 
 def rebuilding(plan: rebuild.Rows) -> Iterator[str]:
     """Yield what a rebuild will write."""
-    nodes = [node for rows in plan.disks for node, _ in rows]
-    disks = {node.root for node in nodes}
-    volumes = sum(node.kind == "volume" for node in nodes)
+    volumes = snapshots = disks = 0
+    for rows in plan.disks:
+        of_disk = sum(node.kind == "volume" for node, _ in rows)
+        volumes, snapshots, disks = volumes + of_disk, snapshots + len(rows) - of_disk, disks + 1
     made = sentences.counted(volumes, "volume")
-    frozen = sentences.counted(len(nodes) - volumes, "snapshot")
-    owners = sentences.counted(len(disks), "disk")
+    frozen = sentences.counted(snapshots, "snapshot")
+    owners = sentences.counted(disks, "disk")
     yield f"location {plan.location}: {made} and {frozen} of {owners} to take in"
     if plan.retagged:
         yield sentences.counted(
@@ -171,14 +172,14 @@ def _verdict(report: audit.Report) -> str:
 
 def _counts(report: audit.Report) -> dict[str, int]:
     view = report.view
-    nodes = [record.node for record in view.records.values()]
-    known = {node.global_id for node in nodes}
+    rows = view.records.values()
+    volumes = sum(each.kind == "volume" for each in rows)
     return {
-        "disks": len({node.root for node in nodes}),
-        "volumes": sum(node.kind == "volume" for node in nodes),
-        "snapshots": sum(node.kind == "snapshot" for node in nodes),
-        "attachments": sum(each.global_id in known for each in view.attachments),
+        "disks": len({each.root for each in rows}),
+        "volumes": volumes,
+        "snapshots": len(rows) - volumes,
+        "attachments": sum(view.is_mapped(each.global_id) for each in view.attachments),
         "busy": len(view.busy),
-        "elsewhere": sum(not view.here(node) for node in nodes),
+        "elsewhere": sum(not view.here(each) for each in rows),
         "operations": sum(each.is_open for each in view.operations),
     }

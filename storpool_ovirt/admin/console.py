@@ -11,12 +11,15 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, TextIO
 
 from storpool_ovirt import config, errors, sentences
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
+LINES_AT_ONCE = 1000  # ours: more in one piece take memory, and no less time
 _UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
@@ -87,6 +90,12 @@ class Console:
                 for line in lines
             )
         )
+
+    def say_all(self, lines: Iterable[str]) -> None:
+        """Write text for people, of any number of lines: some at a time."""
+        left = iter(lines)
+        while piece := list(islice(left, LINES_AT_ONCE)):
+            self.say("\n".join(piece))
 
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with

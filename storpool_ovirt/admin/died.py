@@ -19,7 +19,7 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import intent, mapping, operations, settlement
+from storpool_ovirt.engine import intent, operations, records, settlement
 from storpool_ovirt.engine.operations import UNDONE, Operation
 
 
@@ -221,7 +221,7 @@ def _ending(operation: Operation) -> str:
     return f"{who}{restored} {ending}"
 
 
-def _thing_of(view: survey.View, uuid: str, record: mapping.Record | None) -> api.Volume | None:
+def _thing_of(view: survey.View, uuid: str, record: records.Record | None) -> api.Volume | None:
     if record is not None and record.node.global_id is not None:
         return view.things.get(record.node.global_id)
     return next(iter(view.ours.get(uuid, [])), None)

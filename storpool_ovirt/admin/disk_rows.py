@@ -26,18 +26,18 @@ class Objects:
     by_uuid: Mapping[str, api.Volume]
 
     @cached_property
-    def members(self) -> dict[str, dict[str, api.Volume]]:
-        """The objects by disk."""
-        disks: dict[str, dict[str, api.Volume]] = {}
+    def members(self) -> dict[str, list[str]]:
+        """The ids of the objects by disk."""
+        disks: dict[str, list[str]] = {}
         for uuid, thing in self.by_uuid.items():
-            disks.setdefault(root_of(thing), {})[uuid] = thing
+            disks.setdefault(root_of(thing), []).append(uuid)
         return disks
 
     @cached_property
     def uuids(self) -> dict[str, str]:
         """The ids of all objects, of those that have a row too, by global id."""
-        records = self.view.records.items()
-        known = {record.node.global_id: uuid for uuid, record in records if record.node.global_id}
+        rows = self.view.records.items()
+        known = {record.global_id: uuid for uuid, record in rows if record.global_id}
         return {**known, **{each.global_id: uuid for uuid, each in self.by_uuid.items()}}
 
 
@@ -85,7 +85,7 @@ def _disk(found: Objects, root: str) -> _Disk:
     view = found.view
     rows = [node for node in view.tree(root) if node.state == mapping.LIVE]
     old = {node.uuid: view.things.get(node.global_id or "") for node in rows}
-    new = found.members.get(root, {})
+    new = {uuid: found.by_uuid[uuid] for uuid in found.members.get(root, ())}
     things = {uuid: each for uuid, each in {**old, **new}.items() if each is not None}
     volumes = [uuid for uuid, each in things.items() if each.kind == "volume"]
     volumes.sort(key=lambda uuid: (things[uuid].created_at, things[uuid].serial))

@@ -24,15 +24,15 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, intent, mapping, operations
+from storpool_ovirt.engine import candidates, mapping, records
 
 
 def of_rows(view: survey.View) -> Iterator[Finding]:
     """Yield rows without the right object."""
-    pending = {each.disk for each in view.operations if each.is_open}
+    left_out = view.busy | {each.disk for each in view.operations if each.is_open}
     for record in view.records.values():
         node = record.node
-        if node.root in view.busy | pending or not view.here(node) or node.state == mapping.REMOVED:
+        if node.root in left_out or not view.here(node) or node.state == mapping.REMOVED:
             continue
         if node.state != mapping.LIVE:
             yield _astray(record)
@@ -52,7 +52,7 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
         yield from _drifts(view, record, thing)
 
 
-def _reverted(view: survey.View, record: mapping.Record, thing: api.Volume) -> Finding:
+def _reverted(view: survey.View, record: records.Record, thing: api.Volume) -> Finding:
     node = record.node
     return findings.of_node(
         node,
@@ -68,7 +68,7 @@ def _reverted(view: survey.View, record: mapping.Record, thing: api.Volume) -> F
     )
 
 
-def _astray(record: mapping.Record) -> Finding:
+def _astray(record: records.Record) -> Finding:
     node = record.node
     return findings.of_node(
         node,
@@ -83,7 +83,7 @@ def _astray(record: mapping.Record) -> Finding:
     )
 
 
-def _rootless(record: mapping.Record) -> Finding:
+def _rootless(record: records.Record) -> Finding:
     node = record.node
     return findings.of_node(
         node,
@@ -95,7 +95,7 @@ def _rootless(record: mapping.Record) -> Finding:
     )
 
 
-def _inactive_root(record: mapping.Record) -> Finding:
+def _inactive_root(record: records.Record) -> Finding:
     node = record.node
     return findings.of_node(
         node,
@@ -107,7 +107,7 @@ def _inactive_root(record: mapping.Record) -> Finding:
     )
 
 
-def _moved_away(view: survey.View, record: mapping.Record) -> Finding | None:
+def _moved_away(view: survey.View, record: records.Record) -> Finding | None:
     """Return the finding on what lives in another cluster of the name space, or may; None for what
     lives in none."""
     node = record.node
@@ -133,7 +133,7 @@ def _moved_away(view: survey.View, record: mapping.Record) -> Finding | None:
     )
 
 
-def _ghost(view: survey.View, record: mapping.Record) -> Finding:
+def _ghost(view: survey.View, record: records.Record) -> Finding:
     node = record.node
     found = view.candidates(node).best
     cause, mend = _moved(node, found) if found else (_loss(view, record), _after_loss(view, node))
@@ -165,14 +165,8 @@ def _moved(node: mapping.Node, found: tuple[api.Volume, ...]) -> tuple[str, str]
     )
 
 
-def _loss(view: survey.View, record: mapping.Record) -> str:
-    late = any(
-        each.kind == intent.DROP
-        and each.state == operations.UNDONE
-        and record.node.uuid in each.plan.nodes
-        for each in view.operations
-    )
-    if late:
+def _loss(view: survey.View, record: records.Record) -> str:
+    if record.uuid in view.late_deletes:
         return "a delete of it that had been taken back took effect after that"
     return f"StorPool does not have it any more; it was made by the request {record.correlation_id}"
 
@@ -194,7 +188,7 @@ def _after_loss(view: survey.View, node: mapping.Node) -> str:
     return f"{mend}delete the disk in oVirt, or {forgets} it"
 
 
-def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Iterator[Finding]:
+def _drifts(view: survey.View, record: records.Record, thing: api.Volume) -> Iterator[Finding]:
     node = record.node
     what = findings.named(node.kind, node.uuid, thing)
     wrong = moment_rows.wrong_tags(thing, node, view.location, view.moments)
@@ -240,7 +234,7 @@ def _drifts(view: survey.View, record: mapping.Record, thing: api.Volume) -> Ite
 
 
 def _tags(
-    view: survey.View, record: mapping.Record, thing: api.Volume, wrong: Mapping[str, str]
+    view: survey.View, record: records.Record, thing: api.Volume, wrong: Mapping[str, str]
 ) -> Finding:
     node = record.node
     mine = thing.tags.get(names.TAG_LOCATION) == view.location

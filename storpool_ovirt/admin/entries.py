@@ -9,8 +9,8 @@ from functools import cached_property
 
 from storpool_ovirt.admin import purposes
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import mapping
 from storpool_ovirt.engine.host_notes import HostNote
+from storpool_ovirt.engine.records import Record
 from storpool_ovirt.host import openers
 
 DISK, SNAPSHOT, PREVIEW = "disk", "snapshot", "preview"
@@ -55,7 +55,7 @@ class MappingSide:
     `problem`: why it has nothing.
     """
 
-    records: Mapping[str, mapping.Record]
+    records: Mapping[str, Record]
     notes: Mapping[str, Sequence[HostNote]]
     database: str = ""
     location: str = ""

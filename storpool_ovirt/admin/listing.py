@@ -22,6 +22,7 @@ from storpool_ovirt.engine import (
     host_notes,
     journal,
     mapping,
+    records,
     reverts,
 )
 from storpool_ovirt.host import openers
@@ -65,8 +66,8 @@ def read_mapping(address: database_url.Database, deadline: Deadline) -> MappingS
             mapping.opened(address, deadline.within(seconds), caller, make=False) as there,
             there.session.snapshot(),
         ):
-            records = {record.node.uuid: record for record in there.records()}
-            return MappingSide(records, host_notes.of_all(there), str(address), there.location)
+            rows = {each.uuid: each for each in records.each(there)}
+            return MappingSide(rows, host_notes.of_all(there), str(address), there.location)
     except errors.Interrupted:
         raise
     except (errors.Unavailable, errors.NotFound) as error:
@@ -139,9 +140,7 @@ def selected(listing: Listing, client: str | None, uuid: str | None) -> Listing:
     if uuid is not None:
         wanted = names.uuid(uuid, "the disk's id")
         disks = {each.disk for each in listing.things if wanted in (each.uuid, each.disk)}
-        disks |= {
-            each.node.root for each in listing.known.records.values() if each.node.uuid == wanted
-        }
+        disks |= {each.root for each in listing.known.records.values() if each.uuid == wanted}
         if not disks:
             raise errors.NotFound(
                 "disk", wanted, f"of oVirt's in the StorPool cluster at {listing.api_address}"

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import checks, findings, moment_rows
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import candidates, changes, mapping, moments, recovery, reverts, tree
+from storpool_ovirt.engine import (
+    candidates,
+    changes,
+    mapping,
+    moments,
+    records,
+    recovery,
+    reverts,
+    tree,
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,7 @@ class _Finder:
         self._things = candidates.living(work.client)
         self._attachments = work.client.attachments()
         self._moments = moments.all(work.mapping.session)
-        self._rows = {each.node.global_id: each.node.uuid for each in work.mapping.records()}
+        self._rows = {each.global_id: each.uuid for each in records.all(work.mapping)}
 
     def drift(self, node: mapping.Node, chosen: str | None) -> Drift:
         """Return the object of a row, and how it differs; raise what `mend` tells."""

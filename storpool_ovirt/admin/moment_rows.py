@@ -7,13 +7,23 @@ Engine's own database does not have is told, and deleted by nobody but a person.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from storpool_ovirt import names, sentences
 from storpool_ovirt.admin import disk_rows, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, changes, engine_images, mapping, moments, tree, vm_tag
+from storpool_ovirt.engine import (
+    candidates,
+    engine_images,
+    mapping,
+    moments,
+    records,
+    tree,
+)
+
+# Groups that are written by one statement: ours, more make it no faster.
+BATCH_GROUPS = 500
 
 
 @dataclass(frozen=True)
@@ -32,9 +42,9 @@ def lacking(view: survey.View, new: Mapping[str, api.Volume]) -> Iterator[Group]
     row."""
     found: dict[str, dict[str, api.Volume]] = {}
     for record in view.records.values():
-        thing = view.things.get(record.node.global_id or "")
-        if record.node.moment is None and record.node.state == mapping.LIVE and thing is not None:
-            _add(found, record.node.uuid, thing)
+        thing = view.things.get(record.global_id or "")
+        if record.moment is None and record.state == mapping.LIVE and thing is not None:
+            _add(found, record.uuid, thing)
     for uuid, thing in new.items():
         _add(found, uuid, thing)
     for mark, things in sorted(found.items()):
@@ -43,19 +53,24 @@ def lacking(view: survey.View, new: Mapping[str, api.Volume]) -> Iterator[Group]
         yield Group(mark, tuple(sorted(things)), disks, at)
 
 
-def write(work: tree.Work, group: Group, things: Iterable[api.Volume]) -> None:
-    """Write one group, as far as its snapshots have got their rows.
+def write(work: tree.Work, groups: Sequence[Group], vms: Mapping[str, Set[str]]) -> None:
+    """Write groups, as far as their snapshots have got their rows.
 
-    `things` are the objects of the cluster: its VM is the one that has volumes of its disks now.
+    `vms` are those that the volumes of each disk name: a group's is the one that has volumes of its
+    disks now.
     """
-    vms = {
-        vm_tag.of(work, each)
-        for each in things
-        if each.kind == "volume" and disk_rows.root_of(each) in group.disks
-    } - {""}
-    vm = vms.pop() if len(vms) == 1 else ""
-    work.mapping.write(changes.moment_adopted(group.mark, vm, group.uuids, group.at))
-    work.log.line("moment_rebuilt", moment=group.mark, vm=vm or "-", snapshots=len(group.uuids))
+    for at in range(0, len(groups), BATCH_GROUPS):
+        batch = [_adopted(group, vms) for group in groups[at : at + BATCH_GROUPS]]
+        records.adopt_moments(work.mapping, batch)
+        for each in batch:
+            count = len(each.uuids)
+            work.log.line("moment_rebuilt", moment=each.mark, vm=each.vm or "-", snapshots=count)
+
+
+def _adopted(group: Group, vms: Mapping[str, Set[str]]) -> records.Adopted:
+    found = {vm for disk in group.disks for vm in vms.get(disk, ())}
+    vm = found.pop() if len(found) == 1 else ""
+    return records.Adopted(group.mark, vm, group.uuids, group.at)
 
 
 def told(work: tree.Work, groups: Sequence[Group], here: bool) -> Iterator[str]:

@@ -6,13 +6,18 @@ The rows of one disk are made in `disk_rows.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import disk_rows, moment_rows, survey
+from storpool_ovirt.admin import disk_rows, moment_rows, second_look, survey
 from storpool_ovirt.cluster import api, vm_tags, volumes
-from storpool_ovirt.engine import candidates, changes, intent, mapping, tree
+from storpool_ovirt.engine import candidates, intent, mapping, records, tree
+
+# Rows that are written by one statement, and disks that are corrected by one: ours, more make it no
+# faster.
+BATCH_ROWS = 2000
 
 
 def _unsaid(_line: str) -> None:
@@ -29,8 +34,25 @@ class Location:
 
 
 @dataclass(frozen=True)
+class Lacking:
+    """The rows that disks lack, disk by disk, each with the time of its object's making.
+
+    They are made each time that they are asked for: 300,000 of them are not held.
+    """
+
+    found: disk_rows.Objects
+    disks: Sequence[str]
+
+    def __iter__(self) -> Iterator[list[disk_rows.Dated]]:
+        """Yield those of one disk after the other."""
+        for disk in self.disks:
+            rows, _ = disk_rows.lacking(self.found, disk)
+            yield rows
+
+
+@dataclass(frozen=True)
 class Rows:
-    """The rows to write for each disk, with the time of their objects' making.
+    """The rows to write.
 
     `active` are disks whose row is there and tells another volume than the one in use; `retagged`
     objects get the location's tag. `moments` are the groups of snapshots that StorPool made at one
@@ -38,7 +60,7 @@ class Rows:
     """
 
     location: str
-    disks: tuple[tuple[disk_rows.Dated, ...], ...]
+    disks: Lacking
     active: tuple[tuple[str, str], ...]
     retagged: tuple[api.Volume, ...]
     left_out: tuple[str, ...]
@@ -82,8 +104,13 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
     claimed = {each.node for each in view.operations if each.kind == intent.MAKE and each.proved}
     by_uuid, left_out = _objects(replace(view, location=wanted), claimed)
     found = disk_rows.Objects(view, by_uuid)
-    disks = {*found.members, *({record.node.root for record in view.records.values()} - view.busy)}
-    planned = [disk_rows.lacking(found, disk) for disk in sorted(disks) if view.is_here(disk)]
+    disks = {*found.members, *({record.root for record in view.records.values()} - view.busy)}
+    active: list[tuple[str, str]] = []
+    lacking: list[str] = []
+    for disk in filter(view.is_here, sorted(disks)):
+        rows, corrected = disk_rows.lacking(found, disk)
+        active += [corrected] if corrected is not None else []
+        lacking += [disk] if rows else []
     left_out += [
         f"{candidates.said(each)}: the mapping has it, but it belongs to {other} now"
         for each in _mapped(view)
@@ -91,8 +118,8 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
     ]
     return Rows(
         wanted,
-        tuple(tuple(rows) for rows, _ in planned if rows),
-        tuple(active for _, active in planned if active is not None),
+        Lacking(found, lacking),
+        tuple(active),
         tuple(_retagged(view, wanted)),
         tuple(left_out),
         tuple(moment_rows.lacking(view, found.by_uuid)),
@@ -110,29 +137,44 @@ def carry_out(work: tree.Work, plan: Rows, say: Callable[[str], object] = _unsai
     if plan.location != work.mapping.location:
         work.mapping.relocate(plan.location)
         work.log.line("location_changed", location=plan.location, retagged=len(plan.retagged))
-    there = {each.global_id: each for each in candidates.living(work.client)}
+    now = second_look.look(work, plan.location, plan.disks.found, plan.moments, plan.active)
     written = 0
-    for rows in plan.disks:
-        with work.mapping.session.transaction():
-            for node, created_at in rows:
-                if node.global_id is None or _is_still(
-                    there.get(node.global_id), node, plan.location, say
-                ):
-                    written += _write(work, node, created_at)
-    for group in plan.moments:
-        moment_rows.write(work, group, there.values())
-    for root, uuid in plan.active:
-        row = next((each for each in work.mapping.tree(root) if each.uuid == uuid), None)
-        found = there.get(row.global_id or "") if row is not None else None
-        if (
-            found is not None
-            and not candidates.owner(found, plan.location)
-            and not candidates.other_id(found, uuid)
-        ):
-            work.mapping.write(changes.activated(root, uuid))
-            work.log.line("activated", disk=root, volume=uuid)
+    for rows in _batches(plan.disks):
+        written += _write(work, [each for each in rows if _is_still(now, each[0], say)])
+    moment_rows.write(work, plan.moments, now.vms)
+    for pairs in _pieces(plan.active):
+        _activate(work, now, pairs)
     _retag_again(work, plan, say)
     return written
+
+
+def _batches(disks: Iterable[list[disk_rows.Dated]]) -> Iterator[list[disk_rows.Dated]]:
+    """Yield the rows of some disks at a time, all that one lacks together."""
+    batch: list[disk_rows.Dated] = []
+    for rows in disks:
+        batch += rows
+        if len(batch) >= BATCH_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _pieces(pairs: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    left = iter(pairs)
+    while piece := list(islice(left, BATCH_ROWS)):
+        yield piece
+
+
+def _activate(work: tree.Work, now: second_look.Now, pairs: Sequence[tuple[str, str]]) -> None:
+    """Write which volume the VMs of these disks write, as far as that is there and ours."""
+    nodes = work.mapping.nodes("WHERE uuid = ANY (%s::uuid[])", [uuid for _, uuid in pairs])
+    rows = {(node.root, node.uuid): node.global_id for node in nodes}
+    right = [each for each in pairs if now.is_active(rows.get(each), each[1])]
+    if right:
+        records.activate(work.mapping, right)
+    for root, uuid in right:
+        work.log.line("activated", disk=root, volume=uuid)
 
 
 def _retag_again(work: tree.Work, plan: Rows, say: Callable[[str], object]) -> None:
@@ -145,8 +187,9 @@ def _retag_again(work: tree.Work, plan: Rows, say: Callable[[str], object]) -> N
     if not plan.retagged:
         return
     work.sleep(vm_tags.SECONDS)
-    work.client.be_current()
-    there = {each.global_id: each for each in candidates.living(work.client)}
+    wanted = {each.global_id for each in plan.retagged}
+    things = work.client.all_as(lambda each: each if each.global_id in wanted else None)
+    there = {each.global_id: each for each in things if not candidates.is_fleeting(each)}
     for seen in plan.retagged:
         now, old = there.get(seen.global_id), seen.tags.get(names.TAG_LOCATION, "")
         if now is not None and now.tags.get(names.TAG_LOCATION, "") == old:
@@ -167,25 +210,31 @@ def _retag(work: tree.Work, thing: api.Volume, location: str, say: Callable[[str
         )
 
 
-def _is_still(
-    thing: api.Volume | None, node: mapping.Node, location: str, say: Callable[[str], object]
-) -> bool:
+def _is_still(now: second_look.Now, node: mapping.Node, say: Callable[[str], object]) -> bool:
     """Return whether an object that gets a row is there and carries the tags that tell so."""
-    if thing is None:
-        return False
-    if not names.is_ours(thing.tags, node.uuid, location):
+    if node.global_id is None or node.global_id in now.ours:
+        return True
+    thing = now.others.get(node.global_id)
+    if thing is not None:
         say(f"{candidates.said(thing)}: it has got other tags meanwhile, so it gets no row")
-        return False
-    return True
+    return False
 
 
-def _write(work: tree.Work, node: mapping.Node, created_at: float) -> bool:
-    new = work.mapping.adopt(node, created_at)
-    if new:
-        work.log.line(
-            "row_rebuilt", node=node.uuid, kind=node.kind, disk=node.root, global_id=node.global_id
-        )
-    return new
+def _write(work: tree.Work, rows: Sequence[disk_rows.Dated]) -> int:
+    """Write these rows, and return how many there were not."""
+    if not rows:
+        return 0
+    new = records.adopt(work.mapping, rows)
+    for node, _ in rows:
+        if node.uuid in new:
+            work.log.line(
+                "row_rebuilt",
+                node=node.uuid,
+                kind=node.kind,
+                disk=node.root,
+                global_id=node.global_id,
+            )
+    return len(new)
 
 
 def _retagged(view: survey.View, location: str) -> Iterator[api.Volume]:
@@ -215,7 +264,8 @@ def _objects(view: survey.View, claimed: set[str]) -> tuple[dict[str, api.Volume
     """Return the objects to take in by id, and the reasons for those that are left out."""
     by_uuid: dict[str, api.Volume] = {}
     left_out = []
-    for uuid, things in sorted(view.ours.items()):
+    for uuid in sorted(view.ours):
+        things = view.ours[uuid]
         new = [each for each in things if each.global_id not in view.mapped]
         if not new:
             continue
@@ -226,7 +276,7 @@ def _objects(view: survey.View, claimed: set[str]) -> tuple[dict[str, api.Volume
                 f"{uuid}: an operation that died made it, and Engine does not know it (see audit)"
             )
         elif uuid in view.records:
-            was = view.records[uuid].node.global_id
+            was = view.records[uuid].global_id
             left_out.append(
                 f"{uuid}: the mapping has ~{was} for it, and not {candidates.those(new)}:"
                 f" storpool-ovirt mend {uuid}"

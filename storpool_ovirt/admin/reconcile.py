@@ -241,11 +241,10 @@ def _remove_object(work: tree.Work, address: str, grace_seconds: float, dry_run:
             raise errors.Conflict(
                 candidates.said(there), "belongs to another disk since a moment ago", "try again"
             )
-        records = work.mapping.records()
-        if any(
-            there.global_id == each.node.global_id
-            or (each.node.uuid == uuid and each.node.global_id is None)
-            for each in records
+        if work.mapping.nodes(
+            "WHERE global_id = %s OR (uuid::text = %s AND global_id IS NULL)",
+            there.global_id,
+            uuid,
         ):
             raise errors.Conflict(
                 f"{there.kind} {address}", "is in the mapping", "delete its disk in oVirt"

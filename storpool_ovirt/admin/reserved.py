@@ -25,7 +25,7 @@ from storpool_ovirt.admin.findings import (
     Action,
     Finding,
 )
-from storpool_ovirt.engine import candidates, mapping, moments, settlement
+from storpool_ovirt.engine import candidates, mapping, moments, records, settlement
 
 
 def of_moments(view: survey.View) -> Iterator[Finding]:
@@ -40,12 +40,12 @@ def of_moments(view: survey.View) -> Iterator[Finding]:
             yield found
 
 
-def of_row(view: survey.View, record: mapping.Record) -> Finding | None:
+def of_row(view: survey.View, record: records.Record) -> Finding | None:
     """Return the finding on one such snapshot; None for any other row, while its moment or anything
     on its disk may still go on, and where it is missing and `drift.py` tells of that."""
-    node = record.node
-    if not rows_seen.is_reserved(node) or node.root in view.busy or not view.here(node):
+    if not rows_seen.is_reserved(record) or record.root in view.busy or not view.here(record):
         return None
+    node = record.node
     moment = view.moments.get(node.moment or 0)
     age_seconds = age_of(view, record)
     thing = view.things.get(node.global_id or "")
@@ -91,14 +91,14 @@ def of_moment(view: survey.View, moment: moments.Moment) -> Finding | None:
     return _begun(view, moment)
 
 
-def age_of(view: survey.View, record: mapping.Record) -> float | None:
+def age_of(view: survey.View, record: records.Record) -> float | None:
     """Return how long ago the moment of such a snapshot was; where that has no row, how old the
     snapshot's is."""
     moment = view.moments.get(record.node.moment or 0)
     return moment.age_seconds if moment is not None else record.age_seconds
 
 
-def is_gone(view: survey.View, record: mapping.Record) -> bool:
+def is_gone(view: survey.View, record: records.Record) -> bool:
     """Return whether nothing is left of such a snapshot but a row that nobody needs: its delete
     died half-way."""
     node = record.node
@@ -116,15 +116,7 @@ def is_over(view: survey.View, number: int | None, age_seconds: float | None) ->
     is allowed, and no verb is at work on any of its disks' snapshots."""
     if age_seconds is None or not age_seconds > moments.CLAIM_SECONDS:
         return False
-    return not any(
-        each.is_open and each.is_alive() and _moment_of(view, each.node) == number
-        for each in view.operations
-    )
-
-
-def _moment_of(view: survey.View, uuid: str) -> int | None:
-    record = view.records.get(uuid)
-    return record.node.moment if record is not None else None
+    return number not in view.live_moments
 
 
 def _is_restored(view: survey.View, node: mapping.Node) -> bool:
@@ -134,14 +126,10 @@ def _is_restored(view: survey.View, node: mapping.Node) -> bool:
 
 def _is_known(view: survey.View, node: mapping.Node) -> bool:
     """Return whether somebody has asked for a snapshot by its id, or Engine's database has it."""
-    return (
-        node.connected
-        or node.uuid in (view.images or ())
-        or any(each.node.source == node.uuid for each in view.records.values())
-    )
+    return node.connected or node.uuid in (view.images or ()) or node.uuid in view.sources
 
 
-def _doubt(view: survey.View, record: mapping.Record) -> str:
+def _doubt(view: survey.View, record: records.Record) -> str:
     """Return why somebody may know a snapshot all the same; "" where nothing says so."""
     node = record.node
     thing = view.things[node.global_id or ""]
@@ -159,7 +147,7 @@ def _doubt(view: survey.View, record: mapping.Record) -> str:
     return _doubt_of_age(view, record) if is_alone else "something was made of it"
 
 
-def _doubt_of_age(view: survey.View, record: mapping.Record) -> str:
+def _doubt_of_age(view: survey.View, record: records.Record) -> str:
     """Return why an old row proves nothing; "" for one that does.
 
     An image of the server that was put back has the same marks as before. So of what is old
@@ -170,12 +158,12 @@ def _doubt_of_age(view: survey.View, record: mapping.Record) -> str:
         return ""
     if view.images is None:
         return "it is old, and Engine's own database, which would tell, cannot be read here"
-    if record.node.source not in view.images:
+    if record.source not in view.images:
         return "it is old, and Engine's own database does not have its disk"
     return ""
 
 
-def _gone(record: mapping.Record, age_seconds: float | None) -> Finding:
+def _gone(record: records.Record, age_seconds: float | None) -> Finding:
     node = record.node
     return findings.of_node(
         node,
@@ -207,7 +195,7 @@ def _cause(view: survey.View, moment: moments.Moment | None, global_id: str) -> 
 
 def _begun(view: survey.View, moment: moments.Moment) -> Finding:
     """Return the finding on a moment of which nobody wrote whether it was made."""
-    left = any(record.node.moment == moment.id for record in view.records.values())
+    left = moment.id in view.row_moments
     number = len(moment.volumes)
     return Finding(
         kind=UNFINISHED,

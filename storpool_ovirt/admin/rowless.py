@@ -23,7 +23,7 @@ def of_objects(view: survey.View) -> Iterator[Finding]:
         tagged = thing.tags.get(names.TAG_UUID, "")
         if (
             uuid
-            and thing.global_id not in view.mapped
+            and not view.is_mapped(thing.global_id)
             and not names.is_ours(thing.tags, tagged, view.location)
         ):
             found = _foreign(view, uuid, thing)

@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from storpool_ovirt.engine import mapping, moments, operations, tree
+from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.engine import mapping, moments, operations, records, tree
 
 
 class Rows(NamedTuple):
-    """What the database had at one moment."""
+    """What the database had at one moment; `changed` are the disks on which anything was another
+    way at an earlier one, or on which an operation is under way."""
 
-    records: dict[str, mapping.Record]
+    records: dict[str, records.Record]
     operations: tuple[operations.Operation, ...]
     moments: dict[int, moments.Moment]
+    changed: frozenset[str] = frozenset()
 
 
-def read(work: tree.Work) -> Rows:
+class Earlier(NamedTuple):
+    """The rows and the operations of a moment before, which are only to be compared with."""
+
+    records: dict[str, records.Record]
+    operations: tuple[operations.Operation, ...]
+
+
+def look_before(work: tree.Work, words: Words) -> Earlier:
     """Return all rows, nothing where there are no tables."""
     if not work.mapping.session.is_made:
-        return Rows({}, (), {})
+        return Earlier({}, ())
     with work.mapping.session.snapshot():
-        return Rows(
-            {record.node.uuid: record for record in work.mapping.records()},
-            tuple(work.mapping.journal.all()),
-            moments.all(work.mapping.session),
-        )
+        rows = {each.uuid: each for each in records.each_row(work.mapping, words)}
+        return Earlier(rows, tuple(work.mapping.journal.all()))
 
 
-def is_reserved(node: mapping.Node) -> bool:
+def read(work: tree.Work, words: Words | None = None, before: Earlier | None = None) -> Rows:
+    """Return all rows, nothing where there are no tables, and what has changed since `before`,
+    which is used up."""
+    if not work.mapping.session.is_made:
+        return Rows({}, (), {}, _roots(before.records.values()) if before else frozenset())
+    with work.mapping.session.snapshot():
+        rows: dict[str, records.Record] = {}
+        changed: set[str] = set()
+        for record in records.each(work.mapping, words):
+            earlier = before.records.pop(record.uuid, None) if before else record
+            if earlier is None or not record.has_same_row(earlier):
+                changed |= _roots(filter(None, (earlier, record)))
+            rows[record.uuid] = record
+        found = tuple(work.mapping.journal.all())
+        if before is not None:
+            changed |= _roots(before.records.values()) | _differing(before.operations, found)
+        return Rows(rows, found, moments.all(work.mapping.session), frozenset(changed))
+
+
+def is_reserved(node: mapping.Node | records.Record) -> bool:
     """Return whether a row is of a snapshot that was made with those of other disks, and that no
     verb gave to oVirt."""
     return node.reserved and node.state in (mapping.LIVE, mapping.DELETING)
 
 
-def busy(before: Rows, after: Rows) -> frozenset[str]:
-    """Return the disks on which anything happened between, or on which an operation is under
-    way."""
+def _roots(rows: Iterable[records.Record]) -> frozenset[str]:
+    return frozenset(each.root for each in rows)
+
+
+def _differing(
+    before: Iterable[operations.Operation], after: Iterable[operations.Operation]
+) -> set[str]:
+    """Return the disks on which an operation began, ended or went on between, or is under way."""
     roots = set()
     for first, second in ((before, after), (after, before)):
-        for uuid, record in first.records.items():
-            other = second.records.get(uuid)
-            if other is None or other.node != record.node:
-                roots.add(record.node.root)
-        seen = {(operation.id, operation.state) for operation in second.operations}
-        roots |= {each.disk for each in first.operations if (each.id, each.state) not in seen}
-    roots |= {each.disk for each in after.operations if each.is_open and each.is_alive()}
-    return frozenset(roots)
+        seen = {(operation.id, operation.state) for operation in second}
+        roots |= {each.disk for each in first if (each.id, each.state) not in seen}
+    return roots | {each.disk for each in after if each.is_open and each.is_alive()}

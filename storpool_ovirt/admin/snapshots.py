@@ -8,13 +8,14 @@ mapping once more, as it may just have been deleted.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates, mapping, moments, tree, vm_tag
+from storpool_ovirt.engine import candidates, mapping, moments, records, tree, vm_tag
 
 # What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. PART: the
 # same, but other disks of that request are known that are not of this moment. LEFT: some were
@@ -152,15 +153,15 @@ def of_vm(found: Listing, vm: str) -> Listing:
     )
 
 
-def _snapshots(rows: rows_seen.Rows) -> list[mapping.Record]:
-    return [each for each in rows.records.values() if each.node.kind == "snapshot"]
+def _snapshots(rows: rows_seen.Rows) -> list[records.Record]:
+    return [each for each in rows.records.values() if each.kind == "snapshot"]
 
 
-def _is_live(record: mapping.Record) -> bool:
-    return record.node.state == mapping.LIVE
+def _is_live(record: records.Record) -> bool:
+    return record.state == mapping.LIVE
 
 
-def _is_here(node: mapping.Node, clusters: frozenset[str]) -> bool:
+def _is_here(node: mapping.Node | records.Record, clusters: frozenset[str]) -> bool:
     return node.global_id is None or names.cluster_of(node.global_id) in clusters
 
 
@@ -175,7 +176,7 @@ def _vms(work: tree.Work, volumes: Iterable[api.Volume]) -> dict[str, str]:
 
 
 def _member(
-    record: mapping.Record,
+    record: records.Record,
     there: api.Volume | None,
     freed: Mapping[str, int],
     vms: Mapping[str, str],
@@ -237,17 +238,21 @@ def _joined(groups: Sequence[Group], alone: Iterable[Member]) -> tuple[list[Grou
     with a group only where the request has groups of one VM.
     """
     known: dict[str, list[Group]] = {}
-    for group in groups:
+    for group in sorted(groups, key=lambda each: each.at):
         known.setdefault(group.moment.key, []).append(group)
+    times = {key: [each.at for each in of_key] for key, of_key in known.items()}
     others: dict[int, list[Member]] = {}
     singles = []
     for each in alone:
-        near = [group for group in known.get(each.request, ()) if _is_near(group, each)]
+        made_at = each.made_at or 0.0
+        of_key, at = known.get(each.request, []), times.get(each.request, [])
+        first = bisect.bisect_left(at, made_at - SAME_REQUEST_SECONDS)
+        last = bisect.bisect_right(at, made_at + SAME_REQUEST_SECONDS)
+        near = [group for group in of_key[first:last] if _is_near(group, each)]
         own = [group for group in near if group.moment.vm == each.vm]
         if not own and not each.vm and len({group.moment.vm for group in near}) == 1:
             own = near
         if own:
-            made_at = each.made_at or 0.0
             closest = min(own, key=lambda group: abs(group.at - made_at))
             others.setdefault(closest.moment.id, []).append(each)
         else:

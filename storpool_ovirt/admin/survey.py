@@ -8,13 +8,14 @@ said of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import rows_seen
-from storpool_ovirt.cluster import api, identity
+from storpool_ovirt.admin import both_sides, rows_seen
+from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
     claims,
@@ -23,9 +24,9 @@ from storpool_ovirt.engine import (
     mapping,
     moments,
     operations,
-    reverts,
     tree,
 )
+from storpool_ovirt.engine.records import Record
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class View:
     """
 
     location: str
-    records: Mapping[str, mapping.Record]
+    records: Mapping[str, Record]
     drifted: Mapping[str, str]
     operations: tuple[operations.Operation, ...]
     things: Mapping[str, api.Volume]
@@ -65,7 +66,7 @@ class View:
     moments: Mapping[int, moments.Moment] = field(default_factory=dict)
     images: frozenset[str] | None = None
 
-    def here(self, node: mapping.Node) -> bool:
+    def here(self, node: mapping.Node | Record) -> bool:
         """Return whether a node's object belongs to a cluster that was looked at: one mapping may
         serve several."""
         return node.global_id is None or names.cluster_of(node.global_id) in self.clusters
@@ -73,31 +74,34 @@ class View:
     def is_here(self, disk: str) -> bool:
         """Return whether a disk belongs to a cluster that was looked at, as far as any of its
         objects tells."""
-        return all(self.here(node) for node in self.tree(disk))
+        return all(map(self.here, self._trees.get(disk, ())))
 
     @cached_property
-    def _trees(self) -> dict[str, list[mapping.Node]]:
-        found: dict[str, list[mapping.Node]] = {}
+    def _trees(self) -> dict[str, list[Record]]:
+        found: dict[str, list[Record]] = {}
         for record in self.records.values():
-            found.setdefault(record.node.root, []).append(record.node)
+            found.setdefault(record.root, []).append(record)
         return found
 
     def tree(self, root: str) -> list[mapping.Node]:
         """Return the rows of a disk, oldest first."""
-        return self._trees.get(root, [])
+        return [record.node for record in self._trees.get(root, ())]
 
-    @cached_property
-    def mapped(self) -> frozenset[str]:
+    def is_mapped(self, global_id: str | None) -> bool:
+        """Return whether an object has a row."""
+        thing = self.things.get(global_id or "")
+        return (thing is not None and self._has_its_row(thing)) or global_id in self.mapped
+
+    @property
+    def mapped(self) -> Set[str]:
         """The global ids of all rows."""
-        return frozenset(
-            each.node.global_id for each in self.records.values() if each.node.global_id is not None
-        )
+        return self._roots.keys()
 
     @cached_property
     def unmapped(self) -> dict[str, list[api.Volume]]:
         """The objects of this Engine, by tags and name, that neither the mapping nor the journal
         explains, by disk."""
-        planned = {uuid for uuid, record in self.records.items() if record.node.global_id is None}
+        planned = {uuid for uuid, record in self.records.items() if record.global_id is None}
         made = {each.node for each in self.operations if each.kind == intent.MAKE and each.proved}
         found: dict[str, list[api.Volume]] = {}
         for uuid, things in self.ours.items():
@@ -108,24 +112,31 @@ class View:
                     or (uuid in made and uuid not in self.records)
                     or root in self.busy
                 )
-                if thing.global_id not in self.mapped and not explained:
+                if not self.is_mapped(thing.global_id) and not explained:
                     found.setdefault(root, []).append(thing)
         return found
 
     @cached_property
+    def has_ours(self) -> bool:
+        """Whether anything is this Engine's by tags, and by name or a row."""
+        return bool(self.ours) or any(
+            self._has_its_row(each) and self._is_tagged(each) for each in self.things.values()
+        )
+
+    @cached_property
     def ours(self) -> dict[str, list[api.Volume]]:
-        """This Engine's objects by tags, and by name or a row, by the id that their tag names."""
-        return {
-            uuid: own
-            for uuid, things in self._tagged.items()
-            if (
-                own := [
-                    each
-                    for each in things
-                    if each.global_id in self.mapped or candidates.is_named(each)
-                ]
-            )
-        }
+        """This Engine's objects by tags, and by name or a row, by the id that their tag names; but
+        for the ids of which there is no other object than that of their row."""
+        found = {}
+        for uuid, things in self._tagged.items():
+            own = [
+                each
+                for each in things
+                if candidates.is_named(each) or self.is_mapped(each.global_id)
+            ]
+            if own:  # mostly it is all there is: not another list then
+                found[uuid] = things if len(own) == len(things) else own
+        return found
 
     @cached_property
     def kept(self) -> dict[str, list[api.Volume]]:
@@ -138,18 +149,33 @@ class View:
                 others := [
                     each
                     for each in things
-                    if each.global_id not in self.mapped and not candidates.is_named(each)
+                    if not candidates.is_named(each) and not self.is_mapped(each.global_id)
                 ]
             )
         }
 
     @cached_property
     def _tagged(self) -> dict[str, list[api.Volume]]:
-        found: dict[str, list[api.Volume]] = {}
-        for thing in self.things.values():
-            if names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location):
-                found.setdefault(thing.tags[names.TAG_UUID], []).append(thing)
+        """The objects with this Engine's tags, as in `ours`: most have their own row, and there is
+        nothing to be asked of them."""
+        found: dict[str, list[api.Volume]] = {
+            each.tags[names.TAG_UUID]: []
+            for each in self.things.values()
+            if not self._has_its_row(each) and self._is_tagged(each)
+        }
+        for each in self.things.values() if found else ():
+            uuid = each.tags.get(names.TAG_UUID, "")
+            if uuid in found and self._is_tagged(each):
+                found[uuid].append(each)
         return found
+
+    def _is_tagged(self, thing: api.Volume) -> bool:
+        return names.is_ours(thing.tags, thing.tags.get(names.TAG_UUID, ""), self.location)
+
+    def _has_its_row(self, thing: api.Volume) -> bool:
+        """Return whether the row of the id that an object's tag names has this very object."""
+        record = self.records.get(thing.tags.get(names.TAG_UUID, ""))
+        return record is not None and record.global_id == thing.global_id
 
     @cached_property
     def beneath(self) -> dict[str, list[api.Volume]]:
@@ -162,8 +188,9 @@ class View:
         found: dict[str, list[api.Volume]] = {}
         known = {each.global_id for things in self._tagged.values() for each in things}
         for thing in self.things.values():
-            is_own = thing.global_id in self.mapped or thing.global_id in known
-            if thing.kind != "snapshot" or is_own or names.uuid_of(thing.name):
+            if thing.kind != "snapshot" or names.uuid_of(thing.name):
+                continue
+            if thing.global_id in known or self.is_mapped(thing.global_id):
                 continue
             root = self._roots.get(thing.made_from or "") or self._roots_above.get(thing.global_id)
             if root is not None and (thing.made_from is None or thing.made_from in self._roots):
@@ -173,8 +200,8 @@ class View:
     @cached_property
     def _roots(self) -> dict[str, str]:
         """The disks of the global ids that rows have, or had."""
-        nodes = (record.node for record in self.records.values())
-        return {node.global_id: node.root for node in nodes if node.global_id is not None}
+        rows = self.records.values()
+        return {each.global_id: each.root for each in rows if each.global_id is not None}
 
     @cached_property
     def _roots_above(self) -> dict[str, str]:
@@ -210,7 +237,7 @@ class View:
 
     @cached_property
     def _by_name(self) -> dict[str, api.Volume]:
-        return {each.name: each for each in (*self.fleeting.values(), *self.things.values())}
+        return {each.name: each for each in chain(self.fleeting.values(), self.things.values())}
 
     def named(self, name: str) -> api.Volume | None:
         """Return the object of a name or `~globalId`."""
@@ -240,6 +267,33 @@ class View:
         address = names.address(thing.global_id)
         return [*self._children.get(address, []), *self._children.get(thing.name, [])]
 
+    @cached_property
+    def sources(self) -> frozenset[str | None]:
+        """The ids that something was made from."""
+        return frozenset(each.source for each in self.records.values())
+
+    @cached_property
+    def row_moments(self) -> frozenset[int | None]:
+        """The moments that have rows."""
+        return frozenset(each.moment for each in self.records.values())
+
+    @cached_property
+    def live_moments(self) -> frozenset[int | None]:
+        """The moments of whose snapshots a verb is at work on any."""
+        at_work = (each.node for each in self.operations if each.is_open and each.is_alive())
+        rows = map(self.records.get, at_work)
+        return frozenset(each.moment if each is not None else None for each in rows)
+
+    @cached_property
+    def late_deletes(self) -> frozenset[str]:
+        """The ids that were to be deleted by what was taken back."""
+        return frozenset(
+            uuid
+            for each in self.operations
+            if each.kind == intent.DROP and each.state == operations.UNDONE
+            for uuid in each.plan.nodes
+        )
+
     def attachments_of(self, global_id: str, name: str) -> list[api.Attachment]:
         """Return who has an object attached; older releases list no global ids, but names."""
         return [*self._held.get(global_id, []), *self._held.get(name, [])]
@@ -250,38 +304,28 @@ def look(work: tree.Work, here: bool = True) -> View:
 
     `here`: this is Engine's machine, as far as is known.
     """
-    before = rows_seen.read(work)
-    # What an instance that is behind does not list is neither lost nor free
-    work.client.be_current()
-    volumes = work.client.volumes()
-    listed = [*volumes, *identity.with_present_sources(work.client.snapshots(), volumes)]
-    things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
-    attachments = tuple(work.client.attachments())
-    clients = work.client.statuses(attachments)
-    after = rows_seen.read(work)
-    records = after.records
-    busy = rows_seen.busy(before, after)
-    records, drifted = _followed(records, things, work.mapping.location)
+    seen = both_sides.read(work)
+    rows, drifted = both_sides.followed(seen.rows.records, seen.things, work.mapping.location)
     claim, own = _claimed(work, here)
-    spare = [each.node for each in records.values() if rows_seen.is_reserved(each.node)]
-    asked = {uuid for node in spare for uuid in (node.uuid, node.source) if uuid is not None}
+    spare = [each for each in rows.values() if rows_seen.is_reserved(each)]
+    asked = {uuid for each in spare for uuid in (each.uuid, each.source) if uuid is not None}
     view = View(
         location=work.mapping.location,
-        records=records,
+        records=rows,
         drifted=drifted,
-        operations=after.operations,
-        things=things,
-        fleeting={each.global_id: each for each in listed if candidates.is_fleeting(each)},
-        attachments=attachments,
-        clients=clients,
-        clusters=clusters(work, things),
-        busy=busy,
+        operations=seen.rows.operations,
+        things=seen.things,
+        fleeting=seen.fleeting,
+        attachments=seen.attachments,
+        clients=seen.clients,
+        clusters=clusters(work, seen.things),
+        busy=seen.rows.changed,
         now=work.now(),
         api_address=work.client.address,
         database=str(work.mapping.session.address),
         claim=claim,
         own=own,
-        moments=after.moments,
+        moments=seen.rows.moments,
         images=engine_images.known(work, asked),
     )
     view = _looked_further(work, view)
@@ -306,8 +350,7 @@ def clusters(work: tree.Work, global_ids: Collection[str]) -> frozenset[str]:
 def _looked_further(work: tree.Work, view: View) -> View:
     """Return the view with where the objects are that a domain of one cluster does not see: what
     was moved to another one is not gone."""
-    rows = [record.node for record in view.records.values() if view.here(record.node)]
-    missing = {each.global_id for each in rows if each.state == mapping.LIVE} - view.things.keys()
+    missing = {*_missing(view)}
     if work.client.has_several or not missing - {None}:
         return view
     try:
@@ -324,6 +367,13 @@ def _looked_further(work: tree.Work, view: View) -> View:
     return replace(
         view, moved={each: moved[each] for each in missing if each is not None and each in moved}
     )
+
+
+def _missing(view: View) -> Iterator[str | None]:
+    """Yield the global ids of the rows that should have an object, and have none."""
+    for each in view.records.values():
+        if each.state == mapping.LIVE and each.global_id not in view.things and view.here(each):
+            yield each.global_id
 
 
 def _freed(work: tree.Work) -> Mapping[str, int]:
@@ -354,18 +404,3 @@ def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.E
         same = [each for each in (claim.engine, *claim.others) if each.database == own.database]
         own = replace(own, machine=same[0].machine, boot=same[0].boot) if same else own
     return claim, own
-
-
-def _followed(
-    records: dict[str, mapping.Record], things: Mapping[str, api.Volume], location: str
-) -> tuple[dict[str, mapping.Record], dict[str, str]]:
-    """Return the rows with the global ids that their volumes have now, and by id those that the
-    mapping has, where a revert gave a volume another one."""
-    found = reverts.followed([each.node for each in records.values()], things, location)
-    followed = {
-        uuid: record._replace(node=tree.found_as(record.node, found[uuid]))
-        if uuid in found
-        else record
-        for uuid, record in records.items()
-    }
-    return followed, {uuid: str(records[uuid].node.global_id) for uuid in found}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, Callable
 
+    from storpool_ovirt.cluster.words import Words
+
 __all__ = [
     "DOWN",
     "Attachment",
@@ -229,14 +231,18 @@ class Client(reading.Reading):
                 "bring them to one cluster first: only there a group is one moment",
             )
 
-    def volumes(self) -> list[Volume]:
-        """Return all volumes of the cluster (`VolumesList`)."""
-        listed = self._complete("volumesList", lambda raw: replies.volume("volume", raw))
+    def volumes(self, known: Words | None = None) -> list[Volume]:
+        """Return all volumes of the cluster (`VolumesList`).
+
+        `known`: the texts of several lists, so that each is held once.
+        """
+        listed = self._complete("volumesList", lambda raw: replies.volume("volume", raw, known))
         return replies.owners(listed)
 
-    def snapshots(self) -> list[Volume]:
-        """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`)."""
-        listed = self._complete("snapshotsList", lambda raw: replies.volume("snapshot", raw))
+    def snapshots(self, known: Words | None = None) -> list[Volume]:
+        """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`);
+        `known` as in `volumes`."""
+        listed = self._complete("snapshotsList", lambda raw: replies.volume("snapshot", raw, known))
         return replies.owners(listed)
 
     def snapshot_spaces(self) -> dict[str, int]:
@@ -244,12 +250,12 @@ class Client(reading.Reading):
         id."""
         return dict(self._all("cluster", "snapshotsSpace", replies.space))
 
-    def attachments(self) -> list[Attachment]:
-        """Return all attachments of the cluster (`AttachmentsList`).
+    def attachments(self, known: Words | None = None) -> list[Attachment]:
+        """Return all attachments of the cluster (`AttachmentsList`); `known` as in `volumes`.
 
         With several clusters they are those of all; other clusters' clients are `RemoteClient`.
         """
-        listed = self._complete("attachmentsList", replies.attachment)
+        listed = self._complete("attachmentsList", lambda raw: replies.attachment(raw, known))
         return [each.seen_from(self._settings.cluster_id) for each in listed]
 
     def reassign(

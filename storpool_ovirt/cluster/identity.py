@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
-from storpool_ovirt.light import TYPE_CHECKING, dataclass, field, replace, suppress
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, field, suppress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,6 +167,8 @@ def with_present_sources(
     """Return these snapshots with the global id that their volume has now in place of the one that
     it had when they were made; `listed` are all volumes."""
     present = {each.global_id for each in listed}
+    if all(each.made_from is None or each.made_from in present for each in snapshots):
+        return [*snapshots]
     sources: dict[object, api.Volume] = {}
     for each in listed:
         sources.update(dict.fromkeys((each.serial, *ids_of(each)), each))
@@ -176,7 +178,7 @@ def with_present_sources(
             return thing
         near = (sources.get(thing.made_from_serial), sources.get(thing.made_from))
         source = next((each for each in near if each and thing.was_made_of(each)), None)
-        return thing if source is None else replace(thing, made_from=source.global_id)
+        return thing if source is None else thing._replace(made_from=source.global_id)
 
     return [moved(each) for each in snapshots]
 

@@ -31,7 +31,7 @@ _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # t
 
 
 class Entries(list[Any]):
-    """What was made of the entries of a list, in its order.
+    """What was made of the entries of a list, in its order, without those of which None was made.
 
     `odd`: why one of them made no sense; there is nothing else in it then. It is told by whoever
     knows that the reply is none that is to be asked for again for another reason.
@@ -87,7 +87,7 @@ class _Body:
         return found
 
     def _entries(self) -> Entries:
-        found = Entries()
+        found, count = Entries(), 0
         self._take("[")
         if self._next() == "]":
             self._take("]")
@@ -97,11 +97,14 @@ class _Body:
             entry = self._value()
             if found.odd is None:
                 try:
-                    found.append(self._make(replies.mapping(entry)))
+                    made = self._make(replies.mapping(entry))
+                    if made is not None:
+                        found.append(made)
                 except replies.OddReply as error:
                     found.odd = error
                     found.clear()
-            if len(found) > ENTRIES_MAX:
+            count += 1
+            if count > ENTRIES_MAX:
                 raise replies.OddReply("the list is longer than any of StorPool's")
             mark = self._take(",]")
         return found

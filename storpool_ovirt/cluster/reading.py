@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypeVar
 
     _T = TypeVar("_T")
+    _Part = TypeVar("_Part")
 
 # Where the barrier is written: one key of a bucket of the key-value store that is ours alone
 # (`storpool.sptypes`, KeyValueBucketSetDesc).
@@ -156,6 +157,19 @@ class Reading(calls.Calls):
             raise self._nonsense(method, str(data.odd)) from data.odd
         found: list[_T] = data
         return found
+
+    def all_as(self, make: Callable[[Volume], _Part | None]) -> list[_Part]:
+        """Return what `make` makes of each volume and snapshot of the cluster, as of now, but for
+        those of which it makes None: who needs little of each does not hold all of it."""
+        self.be_current()
+        found: list[_Part] = []
+        for kind in ("volume", "snapshot"):
+            found += self._made(kind, make)
+        return replies.owners(found)
+
+    def _made(self, kind: str, make: Callable[[Volume], _Part | None]) -> list[_Part]:
+        listed = self._complete(f"{kind}sList", lambda raw: make(replies.volume(kind, raw)))
+        return [each for each in listed if each is not None]
 
     def _check_all_answer(self) -> None:
         """Raise ApiUnavailable while one of several clusters does not answer."""

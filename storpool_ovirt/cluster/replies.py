@@ -9,11 +9,15 @@ missing id, travels further in.
 from __future__ import annotations
 
 from storpool_ovirt import documents, names
-from storpool_ovirt.light import TYPE_CHECKING, dataclass, replace
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
+
+    from storpool_ovirt.cluster.words import Words
+
+    _T = TypeVar("_T", bound=Any)  # what has the kind, the global id and the owner of a volume
 
 # Sizes and generations are signed numbers of 64 bits, times are seconds since 1970
 # (`storpool.sptypes`).
@@ -21,6 +25,8 @@ NUMBER_MAX = (1 << 63) - 1
 TEXT_MAX = 4096  # no name, tag or status of StorPool's is nearly as long
 # StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
 DOWN = "down"
+
+NEVER = 0.0  # one number for all that have none
 
 _NEEDED: Any = object()
 _MARK = b"\xef\xbb\xbf"
@@ -65,10 +71,9 @@ class RemoteClient(int):
         return format(str(self), spec)
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """A volume or a snapshot as StorPool lists it (`storpool.sptypes.VolumeSummary`,
-    `SnapshotSummary`).
+    `SnapshotSummary`). It is a tuple, as 300,000 of them may be held.
 
     `parent` is the name or `~globalId` of the snapshot that it stands on; `created_at` is in
     seconds since 1970, `serial` (the visible id, which stays over a revert) orders what was made in
@@ -112,8 +117,7 @@ class Volume:
         )
 
 
-@dataclass(frozen=True)
-class Attachment:
+class Attachment(NamedTuple):
     """One volume or snapshot on one client (`storpool.sptypes.AttachmentDesc`).
 
     `cluster_id` is the client's, told only with several clusters.
@@ -134,7 +138,7 @@ class Attachment:
         """Return it with the client as this cluster's, or as another one's."""
         if self.cluster_id in (None, cluster_id):
             return self
-        return replace(self, client_id=RemoteClient(self.client_id, str(self.cluster_id)))
+        return self._replace(client_id=RemoteClient(self.client_id, str(self.cluster_id)))
 
     def is_of(self, global_id: str, name: str | None) -> bool:
         """Return whether this is an attachment of that object.
@@ -260,18 +264,22 @@ def entries(raw: object) -> Sequence[Mapping[str, Any]]:
     return [mapping(each) for each in listed(raw)]
 
 
-def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
-    """Return a volume or a snapshot (`kind`)."""
+def volume(kind: str, raw: Mapping[str, Any], words: Words | None = None) -> Volume:
+    """Return a volume or a snapshot (`kind`).
+
+    Of what is in `words` already that is used: a snapshot has its volume's id, its volume has its
+    name, and all have one template.
+    """
     name = text(raw, "name")
     # A snapshot that is being deleted stays in the lists with a name that starts with "*"
     # (`SnapshotSummary.deleted`).
     dying = name.startswith("*") or bool(raw.get("deleted"))
-    return Volume(
+    found = Volume(
         kind=kind,
         global_id=str(global_id(raw, "globalId")),
         name=name,
         size_bytes=number(raw, "size"),
-        tags=_tags(raw),
+        tags=_tags(raw, words),
         template=text(raw, "templateName"),
         made_from=global_id(raw, "createdFromGlobalId", None),
         dying=dying,
@@ -280,18 +288,35 @@ def volume(kind: str, raw: Mapping[str, Any]) -> Volume:
         created_at=float(number(raw, "creationTimestamp", 0)),
         serial=number(raw, "visibleVolumeId", 0),
         first_id=global_id(raw, "preservedGlobalId", None),
-        goes_at=float(number(raw, "targetDeleteDate", 0)),
+        goes_at=float(number(raw, "targetDeleteDate", 0)) or NEVER,
         made_from_serial=number(raw, "createdFromVisibleVolumeId", 0),
         cluster_id=_cluster_id(raw),
         owned_elsewhere=bool(raw.get("volumeMoveSource")) or raw.get("mcState") == "slaveCopy",
     )
+    return found if words is None else _in_words(found, words)
 
 
-def owners(listed: Sequence[Volume]) -> list[Volume]:
+def _in_words(found: Volume, words: Words) -> Volume:
+    known, named, other = words.ids.setdefault, words.names.setdefault, words.others.setdefault
+    return found._replace(
+        global_id=known(found.global_id, found.global_id),
+        name=named(found.name, found.name),
+        size_bytes=other(found.size_bytes, found.size_bytes),
+        template=other(found.template, found.template),
+        made_from=found.made_from and known(found.made_from, found.made_from),
+        parent=named(found.parent, found.parent),
+        first_id=found.first_id and known(found.first_id, found.first_id),
+        cluster_id=other(found.cluster_id, found.cluster_id),
+    )
+
+
+def owners(listed: Sequence[_T]) -> list[_T]:
     """Return each object once: what moves is listed by two clusters, and its owner counts.
 
     A source or a copy whose owner is not listed stays: it exists, whoever answers for it.
     """
+    if not any(each.owned_elsewhere for each in listed):
+        return [*listed]
     owned = {(each.kind, each.global_id) for each in listed if not each.owned_elsewhere}
     return [
         each
@@ -324,18 +349,17 @@ def space(raw: Mapping[str, Any]) -> tuple[str, int]:
     return str(global_id(raw, "globalId")), number(raw, "spaceUsed")
 
 
-def attachment(raw: Mapping[str, Any]) -> Attachment:
-    """Return an attachment."""
+def attachment(raw: Mapping[str, Any], words: Words | None = None) -> Attachment:
+    """Return an attachment; of what is in `words` already that is used."""
     mode = text(raw, "rights")
     if mode not in ("rw", "ro"):
         raise OddReply("rights are neither rw nor ro")
-    return Attachment(
-        text(raw, "volume"),
-        global_id(raw, "globalId", None),
-        number(raw, "client", least=1),
-        mode,
-        _cluster_id(raw),
-    )
+    name, of = text(raw, "volume"), global_id(raw, "globalId", None)
+    client_id, cluster_id = number(raw, "client", least=1), _cluster_id(raw)
+    if words is not None:
+        name, of = words.names.get(name, name), of and words.ids.get(of, of)
+        cluster_id = words.others.setdefault(cluster_id, cluster_id)
+    return Attachment(name, of, client_id, "ro" if mode == "ro" else "rw", cluster_id)
 
 
 def template(raw: Mapping[str, Any]) -> Template:
@@ -388,10 +412,11 @@ def _cluster_id(raw: Mapping[str, Any]) -> str | None:
     return value or None
 
 
-def _tags(raw: Mapping[str, Any]) -> dict[str, str]:
+def _tags(raw: Mapping[str, Any], words: Words | None) -> dict[str, str]:
     given = raw.get("tags")
     tags = {} if given is None else mapping(given, "tags")
-    return {key: text(tags, key) for key in tags}
+    read = {key: text(tags, key) for key in tags}
+    return read if words is None else words.tags(read)
 
 
 def _is_utf8(value: str) -> bool:

@@ -153,37 +153,6 @@ def moment_died(number: int) -> Change:
     )
 
 
-def moment_adopted(mark: str, vm: str, uuids: Sequence[str], made_at: float) -> Change:
-    """Return the change: these snapshots are of the moment that their tag names, which is made
-    where there is no row of it.
-
-    Such a row proves nothing, and no request claims from it.
-    """
-    return Change(
-        """
-        WITH there AS (
-            SELECT id FROM storpool_ovirt.moment WHERE mark = %s ORDER BY id LIMIT 1
-        ), made AS (
-            INSERT INTO storpool_ovirt.moment
-                (mark, key, vm, state, volumes, incarnation, made_at)
-            SELECT %s, '', %s, 'made',
-                ARRAY(
-                    SELECT source FROM storpool_ovirt.node
-                    WHERE uuid = ANY (%s::uuid[]) AND source IS NOT NULL ORDER BY source
-                ),
-                '', to_timestamp(%s)
-            WHERE NOT EXISTS (SELECT FROM there)
-                AND EXISTS (SELECT FROM storpool_ovirt.node WHERE uuid = ANY (%s::uuid[]))
-            RETURNING id
-        )
-        UPDATE storpool_ovirt.node
-        SET moment = (SELECT id FROM there UNION ALL SELECT id FROM made)
-        WHERE uuid = ANY (%s::uuid[]) AND moment IS NULL AND kind = 'snapshot'
-        """,
-        (mark, mark, vm, list(uuids), made_at, list(uuids), list(uuids)),
-    )
-
-
 def unchanged() -> Change:
     """Return the change that changes nothing: for an entry in the journal alone."""
     return Change("SELECT 1")

@@ -34,13 +34,6 @@ _SELECT_TREE = f"""
     SELECT {_COLUMNS}, row_number() OVER (ORDER BY created_at, uuid) AS place
     FROM storpool_ovirt.node
     WHERE root = (SELECT root FROM storpool_ovirt.node WHERE uuid = %s)"""
-_SELECT_RECORDS = f"""
-    SELECT {_COLUMNS}, correlation_id,
-        CASE WHEN isfinite(created_at)
-            THEN greatest(0, extract(epoch FROM clock_timestamp() - created_at))::float
-        END AS age_seconds
-    FROM storpool_ovirt.node
-    ORDER BY created_at, uuid"""
 
 
 class Node(NamedTuple):
@@ -66,15 +59,6 @@ class Node(NamedTuple):
     first_id: str | None = None
     moment: int | None = None
     reserved: bool = False
-
-
-class Record(NamedTuple):
-    """A row, and which request made it how long ago; the age is None where others have changed the
-    time."""
-
-    node: Node
-    correlation_id: str
-    age_seconds: float | None
 
 
 @contextmanager
@@ -138,11 +122,6 @@ class Mapping:
             besides,
         )
         return next(iter(found), None)
-
-    def records(self) -> list[Record]:
-        """Return the rows of all disks with what is known of their making, oldest first."""
-        rows = self.session.rows(_SELECT_RECORDS)
-        return [Record(Node(*row[:-2]), *row[-2:]) for row in rows]
 
     def lock(self, root: str) -> None:
         """Hold a disk (by its root's id) against all other operations until this mapping is closed.
@@ -253,40 +232,6 @@ class Mapping:
     def complete_delete(self, uuids: Sequence[str]) -> None:
         """Delete the rows of what is gone."""
         self.journal.finish(changes.forgotten(uuids))
-
-    def adopt(self, node: Node, created_at: float) -> bool:
-        """Write the row of an object that was found in the cluster; return whether it was written.
-
-        It is not where its id has a row.
-        """
-        rows = self.session.rows(
-            """
-            INSERT INTO storpool_ovirt.node
-                (uuid, kind, root, source, size_bytes, state, global_id, connected, active,
-                replaced, correlation_id, created_at, visible_id, first_id, moment, reserved)
-            VALUES
-                (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, to_timestamp(%s), %s, %s, %s, %s)
-            ON CONFLICT DO NOTHING
-            RETURNING 1
-            """,
-            node.uuid,
-            node.kind,
-            node.root,
-            node.source,
-            node.size_bytes,
-            node.state,
-            node.global_id,
-            node.connected,
-            node.active,
-            node.replaced,
-            self.journal.caller.correlation_id,
-            created_at,
-            node.visible_id,
-            node.first_id,
-            node.moment,
-            node.reserved,
-        )
-        return bool(rows)
 
     def make(self, location: str) -> None:
         """Make the tables, where they are missing, of an Engine that has this location.

@@ -77,15 +77,16 @@ def followed(
 
     `things` are all objects of the cluster by global id.
     """
-    nodes = [node for node in nodes if node.global_id is not None]
-    lost = [
-        node
-        for node in nodes
-        if (there := things.get(str(node.global_id))) is None or is_another(there, node)
-    ]
+    taken, lost = set(), []
+    for node in nodes:
+        if node.global_id is None:
+            continue
+        taken.add(node.global_id)
+        there = things.get(node.global_id)
+        if there is None or is_another(there, node):
+            lost.append(node)
     if not lost:
         return {}
-    taken = {node.global_id for node in nodes}
     by_name = {each.name: each for each in things.values()}
     return {
         node.uuid: there

@@ -3,6 +3,8 @@ not so."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from one_finding import check, only
 
@@ -91,11 +93,11 @@ def test_a_disk_that_changes_while_it_is_looked_at_is_left_out(
 
     real = api.Client.attachments
 
-    def meanwhile(client: api.Client) -> list[api.Attachment]:
+    def meanwhile(client: api.Client, *known: Any) -> list[api.Attachment]:
         monkeypatch.setattr(api.Client, "attachments", real)
         yard.verb("create", OTHER, GIB)
         yard.verb("snapshot", DISK)
-        return real(client)
+        return real(client, *known)
 
     monkeypatch.setattr(api.Client, "attachments", meanwhile)
     report = yard.report()

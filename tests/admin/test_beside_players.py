@@ -258,7 +258,7 @@ def test_they_are_told_of_an_older_release(beside: Yard) -> None:
     assert whole.freed
     assert spaceless.freed == {}
     assert all("free" not in each.cause for each in audit.report(spaceless).findings)
-    things = {key: replace(each, made_from=None) for key, each in whole.things.items()}
+    things = {key: each._replace(made_from=None) for key, each in whole.things.items()}
     older = replace(whole, things=things)
     assert {each.disk for each in audit.report(older).findings} == {DISK, OTHER}
     assert {each.kind for each in audit.report(older).findings} == {"kept by others"}

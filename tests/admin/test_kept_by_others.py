@@ -14,7 +14,7 @@ from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import reconcile
-from storpool_ovirt.engine import host_notes
+from storpool_ovirt.engine import host_notes, records
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -209,9 +209,9 @@ def test_it_is_not_listed_as_attached_to_the_disk(yard: Yard) -> None:
     yard.shut(DISK)
     yard.hold(yard.by_hand(DISK, name="a-copy"))
     with yard.engine("attachments") as engine:
-        records = {each.node.uuid: each for each in engine.mapping.records()}
+        rows = {each.uuid: each for each in records.all(engine.mapping)}
         known = entries.MappingSide(
-            records, host_notes.of_all(engine.mapping), "db", engine.mapping.location
+            rows, host_notes.of_all(engine.mapping), "db", engine.mapping.location
         )
         found = listing.look(engine.client, known, engine.root)
     assert [(each.thing.uuid, each.client_id) for each in found.entries] == [(DISK, 1)]

@@ -3,6 +3,7 @@ objects carry."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from rigs.disk_rig import Death
 from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings
+from storpool_ovirt.admin import findings, rebuild
 from storpool_ovirt.cluster import volumes
-from storpool_ovirt.engine import creation, mapping
+from storpool_ovirt.engine import creation, mapping, records
 
 LAST, FIRST = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "92")
 
@@ -125,11 +126,12 @@ def test_an_interrupted_rebuild_is_run_again(yard: Yard, monkeypatch: pytest.Mon
     preview = removed_root(yard)
     yard.verb("clone", preview, CLONE)
     forget(yard)
-    rows = yard.rebuild()
+    yard.rebuild()
     whole = whole_rows(yard)
-    for died_at in range(rows):
+    disks = len({row["root"] for row in whole})
+    for died_at in range(2 * disks):
         forget(yard)
-        die_at_row(yard, monkeypatch, died_at)
+        die_at_batch(yard, monkeypatch, died_at)
         assert of_disk(whole_rows(yard)) in ([], of_disk(whole))
         yard.rebuild()
         assert whole_rows(yard) == whole
@@ -141,19 +143,26 @@ def of_disk(rows: list[Any]) -> list[Any]:
     return [row for row in rows if row["root"] == DISK]
 
 
-def die_at_row(yard: Yard, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Have a rebuild die before it writes this row."""
-    left = [number]
-    adopt = mapping.Mapping.adopt
+def die_at_batch(yard: Yard, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have a rebuild that writes one disk after the other die at one of these: before it writes
+    that, or before it knows that it is written."""
+    left = [number // 2]
+    adopt = records.adopt
 
-    def mortal(self: mapping.Mapping, node: mapping.Node, created_at: float) -> bool:
+    def mortal(
+        where: mapping.Mapping, rows: Sequence[tuple[mapping.Node, float]]
+    ) -> frozenset[str]:
+        if not left[0] and number % 2 == 0:
+            raise Death
+        done = adopt(where, rows)
         if not left[0]:
             raise Death
         left[0] -= 1
-        return adopt(self, node, created_at)
+        return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(mapping.Mapping, "adopt", mortal)
+        patch.setattr(rebuild, "BATCH_ROWS", 1)
+        patch.setattr(records, "adopt", mortal)
         with pytest.raises(Death):
             yard.rebuild()
 

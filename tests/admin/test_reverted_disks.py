@@ -13,6 +13,7 @@ from rigs.disk_rig import Death, Fault
 from rigs.yard import DISK, OTHER, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import listing, mend, reconcile, survey
+from storpool_ovirt.engine import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +152,7 @@ def test_the_listing_knows_whose_it_is(yard: Yard, now: str) -> None:
     """`storpool-ovirt attachments` joins by the id of now, and no link of before is a stray."""
     with yard.engine() as work:
         known = listing.MappingSide(
-            {each.node.uuid: each for each in work.mapping.records()},
+            {each.node.uuid: each for each in records.all(work.mapping)},
             {},
             location=work.mapping.location,
         )

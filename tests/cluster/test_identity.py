@@ -107,7 +107,7 @@ def test_what_took_its_place_is_not_it(core: Core, told: str) -> None:
 def test_a_frozen_volume_is_not_it(core: Core) -> None:
     """A snapshot is no volume, whatever it has in common with one."""
     known = made(core)
-    there = replace(core.client().volume(NAME), kind="snapshot")
+    there = core.client().volume(NAME)._replace(kind="snapshot")
     assert identity.judge(known, there).verdict is Verdict.OTHER
 
 
@@ -129,7 +129,7 @@ def test_never_by_one_of_them() -> None:
     for name, tagged, serial, first in itertools.product(
         name_choices, tag_choices, serials, firsts
     ):
-        there = replace(base, name=name, tags=tag_choices[tagged], serial=serial, first_id=first)
+        there = base._replace(name=name, tags=tag_choices[tagged], serial=serial, first_id=first)
         says = (serials[serial], firsts[first], True if name == "~d.e.1" else None)
         if False in says:
             expected = Verdict.OTHER

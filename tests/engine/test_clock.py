@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import process, recovery, settlement
+from storpool_ovirt.engine import process, records, recovery, settlement
 
 if TYPE_CHECKING:
     from typing import Any
@@ -106,7 +106,7 @@ def test_no_age_is_negative_and_none_has_more_time_than_it_had(yard: Yard) -> No
     assert 0 < operation.left_seconds <= 600, "the time that the process had"
     assert (operation.is_past, operation.is_clock_sound) == (False, False)
     with yard.engine() as engine:
-        assert {record.age_seconds for record in engine.mapping.records()} == {0}
+        assert {record.age_seconds for record in records.all(engine.mapping)} == {0}
     assert all(each.age_seconds is None or each.age_seconds >= 0 for each in yard.report().findings)
 
 

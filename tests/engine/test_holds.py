@@ -12,7 +12,7 @@ import pytest
 
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes, database_url, holds
+from storpool_ovirt.engine import changes, database_url, holds, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_rows_are_read_after_the_lock_was_got(database: Database, level: str) ->
     server would look at it for others."""
     isolate(database, level)
     with opened(database) as holder, opened(database) as waiter:
-        holder.adopt(row(), 0)
+        records.adopt(holder, [(row(), 0)])
         holder.lock(DISK)
         with beside(lambda: waiter.held_tree(DISK)) as done:
             wait_for_waiting(holder)
@@ -103,13 +103,13 @@ def test_a_node_that_is_made_meanwhile_is_held_by_its_disk(
 ) -> None:
     """T19: nobody knew of which disk it would be when the question was asked."""
     with opened(database) as holder, opened(database) as waiter, opened(database) as third:
-        holder.adopt(row(), 0)
+        records.adopt(holder, [(row(), 0)])
         if not or_itself:
             assert waiter.held_tree(NODE) == [], "there is nothing to wait for"
         holder.lock(NODE)
         with beside(lambda: waiter.held_tree(NODE, or_itself=True)) as done:
             wait_for_waiting(holder)
-            holder.adopt(row(NODE, source=DISK, root=DISK), 1)
+            records.adopt(holder, [(row(NODE, source=DISK, root=DISK), 1)])
             holder.session.unlock_all()
         assert [each.uuid for each in done[0]] == [DISK, NODE]
         assert not third.session.try_lock(DISK)
@@ -118,7 +118,7 @@ def test_a_node_that_is_made_meanwhile_is_held_by_its_disk(
 def test_a_disk_with_something_open_is_no_source_that_is_only_shared(database: Database) -> None:
     """What dead operations left on it is to be put right: nobody else may read it meanwhile."""
     with opened(database) as first, opened(database) as second, opened(database) as third:
-        first.adopt(row(), 0)
+        records.adopt(first, [(row(), 0)])
         first.begin_growth(row(), 2 << 30)
         found = second.held_source(DISK, OTHER)
         assert found is not None
@@ -131,8 +131,8 @@ def test_a_disk_with_something_open_is_no_source_that_is_only_shared(database: D
 def test_a_lock_that_is_busy_is_told_with_its_disk(database: Database) -> None:
     """T19: the question alone does not tell which disk a node is of."""
     with opened(database) as holder, opened(database) as waiter:
-        holder.adopt(row(), 0)
-        holder.adopt(row(NODE), 1)
+        records.adopt(holder, [(row(), 0)])
+        records.adopt(holder, [(row(NODE), 1)])
         holder.lock(DISK)
         waiter.session.rows("SET lock_timeout = '0.2s'")
         with pytest.raises(errors.Locked, match=f"disk {DISK}"):
@@ -146,7 +146,7 @@ def test_a_first_question_does_nothing_with_tables_that_it_does_not_know(
     from storpool_ovirt.engine import host_notes
 
     with opened(database) as there:
-        there.adopt(row(), 0)
+        records.adopt(there, [(row(), 0)])
         there.session.rows("UPDATE storpool_ovirt.meta SET version = version + 1")
         with opened(database) as older:
             with pytest.raises(errors.DatabaseUnavailable, match="upgrade it"):
@@ -160,7 +160,7 @@ def test_a_first_question_does_nothing_with_tables_that_it_does_not_know(
 def test_one_question_connects_reads_and_holds(database: Database) -> None:
     """Of what a verb asks, the look at the tables costs nothing of its own."""
     with opened(database) as there:
-        there.adopt(row(), 0)
+        records.adopt(there, [(row(), 0)])
     with opened(database) as there:
         assert [each.uuid for each in there.held_tree(DISK)] == [DISK]
         assert there.location

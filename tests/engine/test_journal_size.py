@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database_url
+from storpool_ovirt.engine import database_url, records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,9 @@ def test_a_claim_reads_none_of_it(there: mapping.Mapping) -> None:
     """A guest may be frozen meanwhile: what is open of a moment is found by its mark."""
     from storpool_ovirt.engine import mapping, moments
 
-    there.adopt(mapping.Node(DISK, "volume", DISK, None, 1 << 30, mapping.LIVE, "a.b.c"), 0)
+    records.adopt(
+        there, [(mapping.Node(DISK, "volume", DISK, None, 1 << 30, mapping.LIVE, "a.b.c"), 0)]
+    )
     moment = moments.thought_of(KEY, "vm", (DISK,))
     moments.remember_failure(there.session, moment, "no")
     with there.session.transaction():

@@ -11,7 +11,7 @@ import pytest
 
 from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import changes, database_url
+from storpool_ovirt.engine import changes, database_url, records
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -75,9 +75,9 @@ def test_a_delete_that_is_taken_back_restores_what_was(database: Database) -> No
         there.complete(ID, "sim.a.1")
         there.plan(node(OTHER), {})
         there.begin_delete(ID, ID, [ID, OTHER])
-        assert {each.node.state for each in there.records()} == {"deleting"}
+        assert {each.node.state for each in records.all(there)} == {"deleting"}
         there.journal.take_back(changes.marked([ID, OTHER], mapping.LIVE))
-        assert {each.node.uuid: each.node.state for each in there.records()} == {
+        assert {each.node.uuid: each.node.state for each in records.all(there)} == {
             ID: "live",
             OTHER: "planned",
         }
@@ -119,7 +119,7 @@ def test_clones_of_one_source_do_not_wait_for_each_other(
 
     monkeypatch.setattr(sessions, "LOCK_SECONDS", 0.3)
     with opened(database) as first, opened(database) as second, opened(database) as third:
-        first.adopt(node(ID), 0)
+        records.adopt(first, [(node(ID), 0)])
         for there, clone in ((first, OTHER), (second, THIRD)):
             held = there.held_source(ID, clone)
             assert held is not None
@@ -167,5 +167,5 @@ def test_a_row_without_a_time_has_no_age(database: Database, made: str) -> None:
     with opened(database) as there:
         there.plan(node(), {})
         there.session.rows("UPDATE storpool_ovirt.node SET created_at = %s", made)
-        assert [(each.node.uuid, each.age_seconds) for each in there.records()] == [(ID, None)]
+        assert [(each.node.uuid, each.age_seconds) for each in records.all(there)] == [(ID, None)]
         assert [each.is_clock_sound for each in there.journal.all()] == [made == "-infinity"]

@@ -15,7 +15,7 @@ from storpool_ovirt import config, names
 from storpool_ovirt.admin import audit, listing, rebuild, reconcile, survey
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import database_url, disks, journal, mapping, tree
+from storpool_ovirt.engine import database_url, disks, journal, mapping, records, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,14 +87,14 @@ class SeveralYard:
     def attachments(self) -> listing.Listing:
         """List who has what."""
         with self.work("attachments") as work:
-            records = {each.node.uuid: each for each in work.mapping.records()}
-            known = listing.MappingSide(records, {}, "here", work.mapping.location)
+            rows = {each.uuid: each for each in records.all(work.mapping)}
+            known = listing.MappingSide(rows, {}, "here", work.mapping.location)
             return listing.look(work.client, known, work.root)
 
     def rows(self) -> dict[str, mapping.Node]:
         """Return the mapping."""
         with self.work() as work:
-            return {each.node.uuid: each.node for each in work.mapping.records()}
+            return {each.node.uuid: each.node for each in records.all(work.mapping)}
 
     def target(self, uuid: str) -> attachments.Target:
         """Return how hosts know a disk."""

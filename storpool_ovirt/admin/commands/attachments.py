@@ -52,5 +52,5 @@ def command(
     if as_json:
         out.document(listing_text.document(found, time.time()))
     else:
-        out.say("\n".join(listing_text.text(found, time.time())))
+        out.say_all(listing_text.text(found, time.time()))
     return 0

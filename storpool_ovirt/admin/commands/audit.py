@@ -31,5 +31,5 @@ def command(
     if as_json:
         out.document(audit_text.document(report))
     else:
-        out.say("\n".join(audit_text.text(report)))
+        out.say_all(audit_text.text(report))
     return audit_text.EXIT_CODES[report.severity]

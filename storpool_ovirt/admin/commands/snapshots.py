@@ -44,7 +44,7 @@ def command(
     if as_json:
         out.document(snapshots_text.document(found, time.time()))
     else:
-        out.say("\n".join(snapshots_text.text(found, time.time())))
+        out.say_all(snapshots_text.text(found, time.time()))
     return 0
 
 

@@ -1,0 +1,51 @@
+"""What the database and the cluster have, read for a survey: of each only what that needs, and of a
+text that is in several of them one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from storpool_ovirt.admin import rows_seen
+from storpool_ovirt.cluster import api, identity
+from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.engine import candidates, records, reverts, tree
+
+
+class Seen(NamedTuple):
+    """What was read, before anything is made of it."""
+
+    rows: rows_seen.Rows
+    things: dict[str, api.Volume]
+    fleeting: dict[str, api.Volume]
+    attachments: tuple[api.Attachment, ...]
+    clients: Mapping[int, str]
+
+
+def read(work: tree.Work) -> Seen:
+    """Read the database, the cluster, and the database again. Raises what they raise."""
+    words = Words()
+    before = rows_seen.look_before(work, words)
+    # What an instance that is behind does not list is neither lost nor free
+    work.client.be_current()
+    listed = work.client.volumes(words)
+    listed += identity.with_present_sources(work.client.snapshots(words), listed)
+    things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
+    fleeting = {each.global_id: each for each in listed if candidates.is_fleeting(each)}
+    attachments = tuple(work.client.attachments(words))
+    clients = work.client.statuses(attachments)
+    words.names.clear()
+    rows = rows_seen.read(work, words, before)
+    return Seen(rows, things, fleeting, attachments, clients)
+
+
+def followed(
+    rows: dict[str, records.Record], things: Mapping[str, api.Volume], location: str
+) -> tuple[dict[str, records.Record], dict[str, str]]:
+    """Return the rows with the global ids that their volumes have now, and by id those that the
+    mapping has, where a revert gave a volume another one."""
+    nodes = (each.node for each in rows.values())
+    found = reverts.followed(nodes, things, location)
+    drifted = {uuid: str(rows[uuid].global_id) for uuid in found}
+    moved = {uuid: rows[uuid].found_as(there.global_id) for uuid, there in found.items()}
+    return {**rows, **moved} if found else rows, drifted
