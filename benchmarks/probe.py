@@ -28,7 +28,8 @@ LOADED = time.monotonic()
 TELL, API_PORT = b"STORPOOL_BENCHMARK_TELL", b"STORPOOL_BENCHMARK_API_PORT"
 HTTP, DRIVER, OURS, CINDER, STANDARD = "http", "driver", "ours", "cinder", "standard"
 API, DATABASE = "api", "database"
-# By the first word of a module's name. What is of no library and not Python's own is Cinder's.
+# By the first word of a module's name. What is neither Python's own nor asked for by these is
+# Cinder's.
 KINDS = {
     "storpool_ovirt": OURS,
     "cinder_driver": OURS,
@@ -106,9 +107,9 @@ class Probe:
         if word in KINDS:
             return KINDS[word]
         asking = self._stack[-1][0] if self._stack else STANDARD
-        if word not in sys.stdlib_module_names and word != FOR_JYTHON:
-            return DRIVER if asking == DRIVER else CINDER
-        return asking if asking in ASKING else STANDARD
+        if asking in ASKING:
+            return asking
+        return STANDARD if word in sys.stdlib_module_names or word == FOR_JYTHON else CINDER
 
 
 def watch() -> Probe:
