@@ -25,7 +25,9 @@ from storpool_ovirt.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any, Callable
+    from typing import Any, Callable, TypeVar
+
+    _T = TypeVar("_T")
 
     from storpool_ovirt.cluster.words import Words
 
@@ -218,7 +220,7 @@ class Client(reading.Reading):
         if self._settings.multicluster:
             self._check_one_owner(body, what)
         data = self._ask("volume", "snapshotCreateGroup", what, (body,), repeat=False)
-        return self._read("snapshotCreateGroup", replies.group, data)
+        return self._read_made("snapshotCreateGroup", replies.group, data)
 
     def _check_one_owner(self, body: Mapping[str, Any], what: str) -> None:
         """Raise Conflict when the volumes of a group live in several clusters: what StorPool makes
@@ -379,13 +381,23 @@ class Client(reading.Reading):
 
     def _new_id(self, kind: str, method: str, key: str, name: str, args: tuple[object, ...]) -> str:
         data = self._ask(kind, method, name, args, repeat=False)
-        self.tally.unanswered += 1  # until its global id is known to be ours
+
+        def read(raw: Any) -> str:
+            global_id = str(replies.global_id(raw, key))
+            self.check_cluster(global_id, name)
+            return global_id
+
         # Where it is no id, the object was made, but we do not know which: the caller looks for it
         # by name.
-        global_id = str(self._read(method, lambda raw: replies.global_id(raw, key), data))
-        self.check_cluster(global_id, name)
+        return self._read_made(method, read, data)
+
+    def _read_made(self, method: str, parse: Callable[[Any], _T], data: Any) -> _T:
+        """Return what `parse` makes of the answer to a call that makes something; until it is known
+        to be ours it is none."""
+        self.tally.unanswered += 1
+        made = self._read(method, parse, data)
         self.tally.unanswered -= 1
-        return global_id
+        return made
 
     def _generation(self, method: str, data: Any) -> int:
         return self._read(method, lambda raw: replies.number(raw, "generation", 0), data)

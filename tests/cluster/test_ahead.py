@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rigs import http_peers
-from rigs.clock import Clock
+from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors
 from storpool_ovirt.cluster import ahead, api
 from storpool_ovirt.deadline import Deadline
@@ -213,6 +213,35 @@ def test_the_time_ends_in_the_middle() -> None:
             clock.now = 11
             with pytest.raises(errors.DeadlineExceeded, match="volumeList"):
                 there.volume(f"~{wanted[1]}")
+
+
+class Brief(Clock):
+    """A clock on which time is over after so many looks, until more is given."""
+
+    looks = 3
+
+    def __call__(self) -> float:
+        """Return the time."""
+        self.looks -= 1
+        return self.now if self.looks else 11.0
+
+
+def test_the_time_ends_before_all_are_sent() -> None:
+    """T55: what was sent is let go: an undo, which has time of its own, asks for what is now."""
+    wanted, clock = ids(12), Brief()
+    with serving({}) as (served, port):
+        deadline = Deadline(10, clock)
+        there = api.Client(config.Api("127.0.0.1", port, Secret("42")), deadline)
+        with (
+            pytest.raises(errors.DeadlineExceeded, match="volumeList"),
+            there.ahead([("volume", f"~{each}") for each in wanted]),
+        ):
+            raise AssertionError("all were sent")
+        deadline.extend(10)
+        wait_until(lambda: served.queries == [f"Volume/~{wanted[0]}"])
+        there.volume(f"~{wanted[0]}")
+        assert served.queries.count(f"Volume/~{wanted[0]}") == 2
+        assert len(served.queries) == 2
 
 
 @pytest.mark.parametrize("change", ["write", "barrier"])

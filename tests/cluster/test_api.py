@@ -303,3 +303,21 @@ def test_an_odd_refusal_is_one_of_our_errors(error: object) -> None:
         pytest.raises(errors.Error),
     ):
         client(server.port, Clock(), seconds=1).volume_delete("~abcd.e.1")
+
+
+@pytest.mark.parametrize("data", [{}, {"ok": True}, {"ok": True, "snapshots": [{"volume": "x"}]}])
+def test_an_answer_that_tells_of_nothing_made_is_none(data: dict[str, object]) -> None:
+    """T87: of a create, a snapshot or a group: it may take effect yet, whatever comes of a later
+    try, so the intent has to stay."""
+    body = {"volumes": [{"volume": "~abcd.e.1", "name": "a", "tags": {}}]}
+    with answering([ok(data)]) as server:
+        there = client(server.port, Clock())
+        for call in (
+            lambda: there.volume_create(BODY),
+            lambda: there.volume_snapshot("~abcd.e.1", {"name": "a", "tags": {}}),
+            lambda: there.group_snapshot(body, "a"),
+        ):
+            with pytest.raises(errors.ApiUnavailable) as raised:
+                call()
+            assert raised.value.ambiguous
+    assert there.tally.unanswered == 3
