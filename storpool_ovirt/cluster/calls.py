@@ -110,7 +110,7 @@ class Calls:
         attempt = -1
         while True:
             attempt += 1
-            left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
+            left = self._left(method)
             if method in ways.OF_ONE and self._transport.way == ways.APART:
                 raise ways.Apart
             try:
@@ -238,6 +238,8 @@ class Calls:
         self._sent_at = self._freshness.floor if said is None else said.floor
         if said is not None:
             return said.reply()
+        if self._ahead is not None:  # one that was sent ahead may have been waited for in vain
+            seconds = min(seconds, self._left(method))
         self.tally.calls += 1
         return self._transport.call(method, args, self._cluster, seconds, make=make)
 
@@ -247,11 +249,13 @@ class Calls:
         from storpool_ovirt.cluster import ahead
 
         method, args = call
-        left = self._deadline.left(f"the StorPool API at {self.address} ({method})")
-        seconds = min(left, self.limits.request_seconds)
+        seconds = min(self._left(method), self.limits.request_seconds)
         asked = self._transport.begin(method, args, self._cluster, seconds)
         self.tally.calls += 1
         return ahead.Sent(asked, self._freshness.floor)
+
+    def _left(self, method: str) -> float:
+        return self._deadline.left(f"the StorPool API at {self.address} ({method})")
 
     @property
     def _cluster(self) -> str | None:

@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,6 +202,19 @@ def test_one_that_hangs_for_ever_is_told() -> None:
         pytest.raises(errors.ApiUnavailable, match="volumeList"),
     ):
         volumes(impatient(port, 2.0), wanted, at_once=True)
+
+
+def test_the_time_ends_while_one_hangs() -> None:
+    """T73: what was waited for in vain is not there again for the call that is made anew."""
+    limits = LIMITS._replace(request_seconds=2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        settings = config.Api("127.0.0.1", port, Secret("42"))
+        there = api.Client(settings, Deadline(2.2), limits=limits)
+        begun = time.monotonic()
+        with pytest.raises((errors.ApiUnavailable, errors.DeadlineExceeded), match="volumeList"):
+            volumes(there, ids(3), at_once=True)
+    assert time.monotonic() - begun < 3.5
 
 
 def test_the_time_ends_in_the_middle() -> None:
