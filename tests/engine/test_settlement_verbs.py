@@ -14,7 +14,7 @@ from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import findings
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import recovery, settlement
+from storpool_ovirt.engine import settlement
 
 MANY_LINES = 400
 
@@ -63,7 +63,7 @@ def test_a_verb_without_the_time_to_wait_says_so(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T73: better a sentence now than an answer after Engine's patience."""
-    monkeypatch.setattr(recovery, "LATE_SECONDS", 80.0)
+    monkeypatch.setattr(settlement, "LATE_SECONDS", 80.0)
     began = yard.clock.now
     with pytest.raises(errors.Locked, match="delete"):
         yard.verb("connection", DISK)
