@@ -104,7 +104,8 @@ def test_without_the_old_location_the_locations_there_are_are_named(yard: Yard) 
 def test_a_wrong_location_changes_nothing(yard: Yard) -> None:
     """T76, T85: a location that nothing carries is not taken."""
     lose(yard)
-    with yard.engine():
+    with yard.engine() as engine:
+        assert engine.mapping.location, "the tables are made by the first question"
         before = yard.world()
     with pytest.raises(errors.Conflict, match="location deadbeef has no object"):
         yard.rebuild("deadbeef")
