@@ -275,7 +275,8 @@ class Session:
     def _read(
         self, hold: Hold | None, query: str, args: tuple[object, ...], before: str
     ) -> tuple[frozenset[str], list[tuple[Any, ...]]]:
-        busy = (driver.LOCK_NOT_AVAILABLE, driver.DEADLOCK_DETECTED)
+        # Where no disk's lock is asked for, what others hold is a table: that is no disk's matter
+        busy = (driver.LOCK_NOT_AVAILABLE, driver.DEADLOCK_DETECTED) if hold is not None else ()
         old = () if self._is_known else (driver.UNDEFINED_TABLE, driver.UNDEFINED_COLUMN)
         meta = "NULL, NULL, NULL, NULL"
         found = _FOUND.format(query)

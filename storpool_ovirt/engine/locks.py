@@ -40,6 +40,8 @@ def read(
     if found is not None:
         return found
     disks = [disk for disk, _ in session.rows(wanted.sql, *wanted.args)]
+    if not disks:  # it went meanwhile, or never was there, and a table was what others held
+        return read(session, wanted, query, *args, before=before)
     raise _locked(session, _busy(session, disks) if len(disks) > 1 else disks[0])
 
 

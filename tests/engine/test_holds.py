@@ -139,6 +139,55 @@ def test_a_lock_that_is_busy_is_told_with_its_disk(database: Database) -> None:
             waiter.held_tree(NODE)
 
 
+@contextlib.contextmanager
+def table_locked(database: Database, table: str) -> Iterator[None]:
+    """Let nobody read a table meanwhile, as VACUUM FULL and other programs' migrations do."""
+    with contextlib.closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"LOCK TABLE storpool_ovirt.{table} IN ACCESS EXCLUSIVE MODE")
+        yield
+        cursor.execute("ROLLBACK")
+
+
+def test_a_table_that_others_hold_is_told_as_what_it_is(database: Database) -> None:
+    """T19: a question that asks for no disk's lock has no disk to tell."""
+    with opened(database) as there:
+        records.adopt(there, [(row(), 0)])
+        there.session.rows("SET lock_timeout = '0.2s'")
+        refused = pytest.raises(errors.DatabaseUnavailable, match="lock timeout")
+        with table_locked(database, "operation"), refused:
+            there.node(DISK)
+        assert there.node(DISK) is not None
+
+
+def test_a_note_that_waited_in_vain_is_none(database: Database) -> None:
+    """Nothing rests on a note: the verb goes on without it."""
+    from storpool_ovirt.engine import host_notes
+
+    with opened(database) as there:
+        records.adopt(there, [(row(), 0)])
+        there.session.rows("SET lock_timeout = '0.2s'")
+        with table_locked(database, "asked"):
+            found = host_notes.noted(there, DISK, "host", None)
+    assert found is not None
+    assert found.uuid == DISK
+
+
+def test_no_disk_is_told_as_busy_where_there_is_none(database: Database) -> None:
+    """T19: what was waited for in vain was a table, or the disk's delete came to its end just then:
+    then it is asked for again."""
+    with opened(database) as there:
+        assert there.held_tree(NODE) == []
+        there.session.rows("SET lock_timeout = '0.2s'")
+        with contextlib.ExitStack() as others:
+            others.enter_context(table_locked(database, "operation"))
+            with beside(lambda: there.held_tree(NODE)) as done:
+                threading.Event().wait(0.5)
+                assert not done
+                others.close()
+        assert done == [[]]
+
+
 def test_a_first_question_does_nothing_with_tables_that_it_does_not_know(
     database: Database,
 ) -> None:
