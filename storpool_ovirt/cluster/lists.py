@@ -120,9 +120,10 @@ class _Body:
                 if not self._read_on():
                     self._fail()
                 continue
+            length = end - self._at
             # A number may go on in the next piece: 1 | 1. | 1.5
             if self._text[end : end + 1] in ENDS or not self._read_on():
-                self._at = end
+                self._at += length  # not `end`: to read on moves all that is left
                 return found
 
     def _take(self, marks: str) -> str:

@@ -80,6 +80,23 @@ def test_what_is_cut_anywhere_is_a_failure(
         read(body[:end], size)
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_one_character_too_many_or_too_few(size: int) -> None:
+    """T41: wherever it is: what is no JSON as a whole is a failure, and what is one is the same."""
+    body = json.dumps({"generation": 5, "data": [{"n": "a", "s": 1}, {"n": "b"}, {}]}).encode()
+    damaged = [body[:at] + body[at + 1 :] for at in range(len(body))]
+    for at in range(len(body) + 1):
+        damaged += [body[:at] + bytes([each]) + body[at:] for each in b'-9xe.,:"\\[]{} ']
+    for each in damaged:
+        try:
+            whole = json.loads(each)
+        except ValueError:
+            with pytest.raises(replies.OddReply):
+                read(each, size)
+        else:
+            assert dict(read(each, size)) == whole
+
+
 @pytest.mark.parametrize(
     "body",
     [
