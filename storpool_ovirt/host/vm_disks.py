@@ -173,6 +173,12 @@ def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Vo
 def _read(client: api.Client, global_id: str) -> api.Volume:
     address = names.address(global_id)
     there = volumes.read_any(client, address)
+    if global_id not in identity.ids_of(there):
+        raise errors.Conflict(
+            f"the StorPool object {address}",
+            f"is another one by StorPool's answer, {there.kind} {there.name} (~{there.global_id})",
+            "try again; what stands between this host and the StorPool API mixes answers up",
+        )
     if there.kind == "snapshot" and there.dying:
         raise errors.NotFound(there.kind, address, "any more: it is being deleted")
     return there
