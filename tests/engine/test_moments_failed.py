@@ -203,6 +203,17 @@ def test_a_verb_that_cannot_come_to_claim_fails_those_after_it(vm: Yard) -> None
     refused(vm, Z)
 
 
+def test_who_was_answered_before_a_failure_asks_for_another_action(vm: Yard) -> None:
+    """Engine had that one's snapshot, and a person has deleted it there: the same key again is a
+    client's next action, and is not refused for the last one (T78)."""
+    first = snapshot(vm, X)
+    with vm.holder(Y), pytest.raises(errors.Locked):
+        vm.verb("snapshot", Y, correlation_id=KEY, seconds=1)
+    refused(vm, Z)
+    vm.verb("remove", first)
+    as_one_from(vm, X)
+
+
 def test_a_disk_that_is_busy_itself_fails_all(vm: Yard) -> None:
     """The verb has not seen the VM's other disks, and they fail with it all the same."""
     with vm.holder(X), pytest.raises(errors.Locked):
