@@ -287,6 +287,16 @@ def test_a_preview_is_the_disks_volume(yard: Yard) -> None:
     assert claimed in yard.uuids()
 
 
+def test_what_died_on_a_member_is_put_right_first(yard: Yard) -> None:
+    """T78, T71: also on a disk that Engine does not ask for this time."""
+    plug(yard, X, Y)
+    left = yard.die_made("snapshot", Y)
+    snapshot(yard, X)
+    assert left not in yard.uuids()
+    assert yard.see().pending == []
+    assert all_moments(yard)[-1].volumes == (X, Y)
+
+
 def test_a_member_that_has_grown_is_as_large_in_its_snapshot(yard: Yard) -> None:
     """By hand, behind the mapping."""
     plug(yard, X, Y)
