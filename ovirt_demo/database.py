@@ -151,7 +151,7 @@ def running(folder: Path) -> Iterator[Database]:
     Raises postgres.WheelMissing, postgres.NoStart and BadAddress.
     """
     address = os.environ.get(GIVEN_SERVER_VARIABLE)
-    with _given(address) if address else _started(folder) as database:
+    with _given(address) if address else started(folder) as database:
         yield database
 
 
@@ -196,9 +196,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def _started(folder: Path) -> Iterator[Database]:
+def started(folder: Path, installed: Path | None = None) -> Iterator[Database]:
+    """Give Engine's database on a server of its own, with its log in `folder`.
+
+    `installed` is as in `postgres.started`, whose errors are raised.
+    """
     admin_password = secrets.token_hex(16)
-    with postgres.started(folder / "postgresql.log", admin_password) as process:
+    with postgres.started(folder / "postgresql.log", admin_password, installed) as process:
         admin = Login(process.host, process.port, postgres.ADMIN, admin_password)
         login = dataclasses.replace(admin, user=ENGINE_NAME, password=ENGINE_PASSWORD)
         server = Server(admin, "postgres", login, process)

@@ -140,8 +140,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def started(log: Path, admin_password: str) -> Iterator[Process]:
+def started(log: Path, admin_password: str, installed: Path | None = None) -> Iterator[Process]:
     """Give a new server on a free port of 127.0.0.1, with a password for its superuser ADMIN.
+
+    `installed` is the folder with initdb and postgres, by default the wheel's.
 
     As root it runs as the user nobody, because PostgreSQL refuses to run as root. All its files are
     in a temporary folder that goes with it. Its messages go to `log`. Raises WheelMissing and
@@ -149,7 +151,7 @@ def started(log: Path, admin_password: str) -> Iterator[Process]:
     """
     folder = _temporary_folder()
     try:
-        programs = _reachable(installed_programs(), folder)
+        programs = _reachable(installed or installed_programs(), folder)
         data = folder / "data"
         _initdb(programs, data, folder / "password", admin_password)
         process = Process(programs, data, log)
@@ -181,7 +183,7 @@ def _initdb(programs: Path, data: Path, password_file: Path, admin_password: str
     password_file.write_text(admin_password, encoding="ascii")
     _give_away(password_file)
     login = ["-U", ADMIN, f"--pwfile={password_file}", "--auth=scram-sha-256"]
-    options = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions", "-c", "fsync=off"]
+    options = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
     result = subprocess.run(
         [programs / "initdb", "-D", data, *login, *options],
         check=False,

@@ -162,7 +162,7 @@ class Session:
                 FROM (SELECT) AS one LEFT JOIN storpool_ovirt.meta ON true
                 """,
                 (),
-                (driver.UNDEFINED_TABLE,),
+                driver.NOT_MADE,
             )
         except driver.load().Error:
             version, additions = 0, 0
@@ -277,7 +277,7 @@ class Session:
     ) -> tuple[frozenset[str], list[tuple[Any, ...]]]:
         # Where no disk's lock is asked for, what others hold is a table: that is no disk's matter
         busy = (driver.LOCK_NOT_AVAILABLE, driver.DEADLOCK_DETECTED) if hold is not None else ()
-        old = () if self._is_known else (driver.UNDEFINED_TABLE, driver.UNDEFINED_COLUMN)
+        old = () if self._is_known else (*driver.NOT_MADE, driver.UNDEFINED_COLUMN)
         meta = "NULL, NULL, NULL, NULL"
         found = _FOUND.format(query)
         if not self._is_known:

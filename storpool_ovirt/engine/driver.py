@@ -24,7 +24,10 @@ else:
 # What `poll` of a connection says.
 OK, READ, WRITE = 0, 1, 2
 # SQLSTATEs that somebody here asks about (PostgreSQL's documentation, appendix A).
-UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
+# Of a table in a schema that is not there either: a cast to regclass says the second up to
+# PostgreSQL 15.
+NOT_MADE = ("42P01", "3F000")
+UNDEFINED_COLUMN = "42703"
 LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED = "55P03", "40P01"
 
 _NAME = "psycopg2"

@@ -112,7 +112,7 @@ print(cursor.fetchone()[0])
 try:
     cursor.execute("SELECT * FROM nowhere")
 except psycopg2.errors.UndefinedTable as error:
-    print(isinstance(error, driver.load().Error), error.pgcode == driver.UNDEFINED_TABLE)
+    print(isinstance(error, driver.load().Error), error.pgcode in driver.NOT_MADE)
 """
     assert run(database, code + more).splitlines() == ["Record(a=1, b={'c': 1})", "1", "True True"]
 
