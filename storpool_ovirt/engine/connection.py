@@ -129,10 +129,18 @@ class _Wait:
             if state == driver.OK:
                 return
             if state == driver.READ and self._meanwhile is not None:
-                next(self._meanwhile, None)
+                self._load_more(self._meanwhile)
             reading = [connection.fileno()] if state == driver.READ else []
             writing = [connection.fileno()] if state == driver.WRITE else []
             select.select(reading, writing, [], self.deadline.left(self._what))
+
+    def _load_more(self, meanwhile: Iterator[None]) -> None:
+        """Make a step; a file of ours that Python cannot read would be told as the database's
+        trouble here, so whoever needs it first tells it."""
+        try:
+            next(meanwhile, None)
+        except (LookupError, ValueError, RecursionError):
+            self._meanwhile = None
 
 
 def _location(

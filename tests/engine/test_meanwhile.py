@@ -45,6 +45,20 @@ def test_steps_are_made_while_the_server_works(database: Database) -> None:
     assert len(done) > connected
 
 
+@pytest.mark.parametrize("error", [ValueError("source code with null bytes"), KeyError("name")])
+def test_a_file_that_cannot_be_loaded_is_not_the_databases_trouble(
+    database: Database, error: Exception
+) -> None:
+    """T73: it is left to whoever needs it, and the connection is as good as before."""
+    from storpool_ovirt.engine import database as sessions
+
+    address = database_url.parse(database.url)
+    meanwhile = steps([], error)
+    with sessions.opened(address, Deadline(LIMIT_SECONDS), meanwhile=meanwhile) as session:
+        assert session.rows("SELECT 7") == [(7,)]
+    assert next(meanwhile, "it came that far") == "it came that far"
+
+
 @pytest.mark.parametrize(
     "error", [errors.DeadlineExceeded("the verb to end", 1), ImportError("no module named x")]
 )
