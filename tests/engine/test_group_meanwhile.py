@@ -7,6 +7,7 @@ StorPool's own command line.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from typing import TYPE_CHECKING, Callable
@@ -173,6 +174,31 @@ def test_a_member_that_is_lost_in_the_middle(yard: Yard, what: str) -> None:
             if row.root in others and row.kind == "snapshot"
         }
         assert vm_ground.unclaimed(yard) & left == set(), request
+        if not meanwhile.has_begun:
+            break
+    assert not meanwhile.has_begun, "it has more requests than this test knows of"
+    assert request > 3
+
+
+def test_two_verbs_of_one_action_at_once(yard: Yard) -> None:
+    """T78: Engine gave one up that still works, and asks for the next disk: there is one group, and
+    each verb has its part of it, whoever comes first to hold all disks."""
+    for request in range(1, MOST_REQUESTS):
+        second, first = sorted(shared_stage.new_id() for _ in range(2))
+        vm = vm_ground.running(yard, disks=(first, second), client=1 + request % 2)
+        action = Action(shared_stage.new_id())
+        yard.queries()
+        meanwhile = Meanwhile(yard, request, functools.partial(vm_ground.ask, yard, action, second))
+        try:
+            vm_ground.ask(yard, action, first)
+        finally:
+            meanwhile.end()
+        assert vm_ground.wrong(yard.see(), action) == [], request
+        assert action.is_whole, request
+        groups = [each for each in yard.queries() if each.endswith(" VolumesGroupSnapshot")]
+        assert len(groups) == 1, (request, groups)
+        for disk in vm.disks:
+            vm_ground.unplug(yard, disk, vm.client)
         if not meanwhile.has_begun:
             break
     assert not meanwhile.has_begun, "it has more requests than this test knows of"
