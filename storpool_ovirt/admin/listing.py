@@ -15,6 +15,7 @@ from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.admin import entries
 from storpool_ovirt.admin.entries import DISK, PREVIEW, SNAPSHOT, Entry, MappingSide, Sources, Thing
 from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
     candidates,
@@ -54,8 +55,10 @@ class Listing:
     sections: Mapping[str, int]
 
 
-def read_mapping(address: database_url.Database, deadline: Deadline) -> MappingSide:
-    """Return what the mapping has, or why it cannot be read.
+def read_mapping(
+    address: database_url.Database, deadline: Deadline, words: Words | None = None
+) -> MappingSide:
+    """Return what the mapping has, or why it cannot be read; `words` as for `look`.
 
     No failure of the database ends the command: it is needed most when much is broken.
     """
@@ -66,7 +69,7 @@ def read_mapping(address: database_url.Database, deadline: Deadline) -> MappingS
             mapping.opened(address, deadline.within(seconds), caller, make=False) as there,
             there.session.snapshot(),
         ):
-            rows = {each.uuid: each for each in records.each(there)}
+            rows = {each.uuid: each for each in records.each(there, words)}
             return MappingSide(rows, host_notes.of_all(there), str(address), there.location)
     except errors.Interrupted:
         raise
@@ -74,17 +77,21 @@ def read_mapping(address: database_url.Database, deadline: Deadline) -> MappingS
         return MappingSide({}, {}, problem=str(error))
 
 
-def look(client: api.Client, known: MappingSide, root: str) -> Listing:
-    """Read everything. Raises what the API raises."""
+def look(client: api.Client, known: MappingSide, root: str, words: Words | None = None) -> Listing:
+    """Read everything. Raises what the API raises.
+
+    `words`: what the mapping's rows have in common with the lists.
+    """
+    words = Words() if words is None else words
     client.be_current()
-    before = client.attachments()
-    objects = [*client.volumes(), *client.snapshots()]
+    before = client.attachments(words)
+    objects = [*client.volumes(words), *client.snapshots(words)]
     sections, problem = _sections(root)
     here = sections.get(os.uname().nodename)
     nobody = openers.DeviceView({}, problem or "this machine is no client of StorPool", not problem)
     host = openers.look(root) if here is not None else nobody
     # What is attached or detached while the host is looked at is neither a stray nor missing.
-    listed = client.attachments()
+    listed = client.attachments(words)
     clients = client.statuses(listed)
     by_name = {each.name: each.global_id for each in objects}
     had, have = (

@@ -188,6 +188,7 @@ def _retag_again(work: tree.Work, plan: Rows, say: Callable[[str], object]) -> N
         return
     work.sleep(vm_tags.SECONDS)
     wanted = {each.global_id for each in plan.retagged}
+    work.client.be_current()
     things = work.client.all_as(lambda each: each if each.global_id in wanted else None)
     there = {each.global_id: each for each in things if not candidates.is_fleeting(each)}
     for seen in plan.retagged:

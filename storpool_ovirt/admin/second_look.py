@@ -93,6 +93,7 @@ def look(
             vm=vm,
         )
 
+    work.client.be_current()
     return _told(work.client.all_as(glance), location, is_active)
 
 

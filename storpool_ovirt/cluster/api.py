@@ -238,14 +238,21 @@ class Client(reading.Reading):
 
         `known`: the texts of several lists, so that each is held once.
         """
-        listed = self._complete("volumesList", lambda raw: replies.volume("volume", raw, known))
+        words = known or self._words()
+        listed = self._complete("volumesList", lambda raw: replies.volume("volume", raw, words))
         return replies.owners(listed)
 
     def snapshots(self, known: Words | None = None) -> list[Volume]:
         """Return all snapshots of the cluster, dying and transient ones too (`SnapshotsList`);
         `known` as in `volumes`."""
-        listed = self._complete("snapshotsList", lambda raw: replies.volume("snapshot", raw, known))
+        words = known or self._words()
+        listed = self._complete("snapshotsList", lambda raw: replies.volume("snapshot", raw, words))
         return replies.owners(listed)
+
+    def _words(self) -> Words:
+        from storpool_ovirt.cluster.words import Words  # who asks for no such list does without
+
+        return Words()
 
     def snapshot_spaces(self) -> dict[str, int]:
         """Return how many bytes a delete of each snapshot would free (`SnapshotsSpace`), by global

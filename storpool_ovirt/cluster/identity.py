@@ -105,7 +105,13 @@ def by_address(listed: Sequence[api.Volume]) -> dict[str, api.Volume]:
 def of_attachments(client: api.Client, listed: Sequence[api.Attachment]) -> dict[str, api.Volume]:
     """Return what is attached, by the address of each attachment; what is not there is left out."""
     if len(listed) > READ_ALONE_MAX:
-        return by_address([*client.volumes(), *client.snapshots()])
+        wanted = {each.address for each in listed}
+
+        def if_wanted(each: api.Volume) -> api.Volume | None:
+            addresses = (each.name, names.address(each.global_id))
+            return each if wanted.intersection(addresses) else None
+
+        return by_address(client.all_as(if_wanted))
     # A volume may be attached read-only too.
     likely = {each.address: "snapshot" if each.access_mode == "ro" else "volume" for each in listed}
     with client.ahead((kind, address) for address, kind in likely.items()):

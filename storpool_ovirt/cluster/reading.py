@@ -159,9 +159,8 @@ class Reading(calls.Calls):
         return found
 
     def all_as(self, make: Callable[[Volume], _Part | None]) -> list[_Part]:
-        """Return what `make` makes of each volume and snapshot of the cluster, as of now, but for
-        those of which it makes None: who needs little of each does not hold all of it."""
-        self.be_current()
+        """Return what `make` makes of each volume and snapshot of the cluster, without those of
+        which it makes None: who needs little of each does not hold all of it."""
         found: list[_Part] = []
         for kind in ("volume", "snapshot"):
             found += self._made(kind, make)

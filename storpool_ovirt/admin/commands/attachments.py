@@ -10,6 +10,7 @@ from storpool_ovirt import config, errors
 from storpool_ovirt.admin import access, console, entries, limits, listing, listing_text
 from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
 from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster.words import Words
 
 
 @click.command()
@@ -38,7 +39,7 @@ def command(
 
     Open or closed is known only for the host that this runs on, as root.
     """
-    root = config.root()
+    root, words = config.root(), Words()
     with limits.limited(limit, "the end of attachments") as deadline:
         domain = access.domain(out, options, root)
         try:
@@ -46,9 +47,9 @@ def command(
         except errors.ConfigError as error:  # a host has none
             known = entries.MappingSide({}, {}, problem=str(error))
         else:
-            known = listing.read_mapping(address, deadline)
+            known = listing.read_mapping(address, deadline, words)
         there = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
-        found = listing.selected(listing.look(there, known, root), client, disk)
+        found = listing.selected(listing.look(there, known, root, words), client, disk)
     if as_json:
         out.document(listing_text.document(found, time.time()))
     else:
