@@ -6,10 +6,10 @@ verbs at once.
 
 For each size there are a cluster and a mapping database, filled beforehand: a third of the objects
 are disks, each with two snapshots and attached on a host. Verbs run in the smallest and in this one
-by turns, so a machine that is busy now and idle then does not count. Of a command its processor
-time counts, and its own peak of memory. With `--before` (the folder of another installation's
-programs, or its Python) as many verbs at once run there and here by turns. The exit code is 1 when
-a target is missed.
+by turns, so a machine that is busy now and idle then does not count. Of verbs and commands their
+processor time counts, of commands their own peak of memory too. With `--before` (the folder of
+another installation's programs, or its Python) as many verbs at once run there and here by turns.
+The exit code is 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -296,7 +297,7 @@ class Life:
         self._disk, self._snapshot = str(uuid.uuid4()), ""
 
     def step(self, verb: str) -> float:
-        """Run one verb, and return its seconds."""
+        """Run one verb, and return its seconds of a processor, where no other one runs."""
         arguments = {
             "create_volume": (self._disk, "1"),
             "connect_volume": (self._disk, "{}"),
@@ -305,10 +306,12 @@ class Life:
             "remove_snapshot": (self._snapshot, self._disk),
             "delete_volume": (self._disk,),
         }[verb]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = self._there.caller.run(verb, *arguments).require()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if verb == "create_snapshot":
             self._snapshot = done.answer or ""
-        return done.seconds
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def told_verbs(growth: dict[int, dict[str, float]], least: int) -> int:
