@@ -155,10 +155,10 @@ class Service:
         sources: list[int | udev.Uevents] = [self._wake_out]
         if listening is not None:
             sources.append(listening)
-        ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
+        ready = _readable(sources, seconds)
         if self._wake_out in ready:
             os.read(self._wake_out, 4096)
-        if listening is not None and listening in ready and listening.resized():
+        if listening is not None and listening.fileno() in ready and listening.resized():
             self._list_at = min(self._list_at, time.monotonic() + BURST_SECONDS)
 
     def _round(self) -> float:
@@ -253,6 +253,14 @@ class Service:
 # What the line of a start tells.
 _SAID = ("grow", "thaw", "period", "thaw_period", "thaw_after", "thaw_latest", "thaw_mixed")
 _TOLD_MAX = 1000
+
+
+def _readable(sources: list[int | udev.Uevents], seconds: float) -> set[int]:
+    """Wait for so long, and return the files among these from which something can be read."""
+    waiting = select.poll()
+    for each in sources:
+        waiting.register(each, select.POLLIN)
+    return {number for number, _ in waiting.poll(1000 * max(0.0, seconds))}
 
 
 def _turn(

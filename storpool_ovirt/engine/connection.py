@@ -130,9 +130,10 @@ class _Wait:
                 return
             if state == driver.READ and self._meanwhile is not None:
                 self._load_more(self._meanwhile)
-            reading = [connection.fileno()] if state == driver.READ else []
-            writing = [connection.fileno()] if state == driver.WRITE else []
-            select.select(reading, writing, [], self.deadline.left(self._what))
+            events = select.POLLIN if state == driver.READ else select.POLLOUT
+            waiting = select.poll()  # `select` takes no file from the 1,024th on
+            waiting.register(connection.fileno(), events)
+            waiting.poll(1000 * self.deadline.left(self._what))
 
     def _load_more(self, meanwhile: Iterator[None]) -> None:
         """Make a step; a file of ours that Python cannot read would be told as the database's

@@ -58,7 +58,7 @@ def test_a_wrong_address_or_token(
     runs_again(fresh, left)
 
 
-@pytest.mark.parametrize("query", ["AttachmentsList", "VolumesList", "SnapshotsList"])
+@pytest.mark.parametrize("query", ["AttachmentsList", "Volume"])
 def test_lists_that_fail(
     fresh: Play, left: Disk, vm_disk: Disk, tmp_path: Path, query: str
 ) -> None:

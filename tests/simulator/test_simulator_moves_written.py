@@ -37,7 +37,7 @@ def test_what_was_written_through_an_export_moves_along(pair: Pair, how: str) ->
         there.reassign([{"volume": address, "rw": [1]}], 5, "volume x")
     else:
         body = {"cluster": "two", "onAttached": "export"}
-        pair.one.client()._ask("volume", "volumeMoveToRemote", "x", (address, body))
+        pair.one.post(f"VolumeMoveToRemote/{address}", body)
     assert there.volume(address).cluster_id == TWO
     there.reassign([{"volume": address, "rw": [1]}], 5, "volume x")
     for number in (1, 4):
