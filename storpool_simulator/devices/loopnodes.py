@@ -149,8 +149,9 @@ class LoopNodes:
             )
         assert self._child.stdout is not None  # noqa: S101  for the type checker
         with self._child.stdout as pipe:
-            said_something, _, _ = select.select([pipe], [], [], START_SECONDS)
-            ready = said_something and pipe.readline()
+            waiting = select.poll()  # `select` takes no file from the 1,024th on
+            waiting.register(pipe, select.POLLIN)
+            ready = waiting.poll(1000 * START_SECONDS) and pipe.readline()
         if not ready:
             self._child.kill()
             self._child.wait(START_SECONDS)

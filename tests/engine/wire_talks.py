@@ -200,12 +200,13 @@ class SqlTalk(Talk):
 
     def _messages(self, server: _Side) -> Iterator[tuple[_Side, bytes]]:
         """Yield what either side says while no statement is under way."""
-        both = {side.connection: side for side in (self.client, server)}
+        both = {side.connection.fileno(): side for side in (self.client, server)}
+        waiting = select.poll()
+        for number in both:
+            waiting.register(number, select.POLLIN)
         while True:
             speaking = [side for side in both.values() if side.buffer]
-            speaking = speaking or [
-                both[each] for each in select.select([*both], [], [], LIMIT_SECONDS)[0]
-            ]
+            speaking = speaking or [both[each] for each, _ in waiting.poll(1000 * LIMIT_SECONDS)]
             if not speaking:
                 raise EOFError
             yield speaking[0], speaking[0].message()

@@ -119,7 +119,9 @@ class Wires:
             assert self._victim is not None, "nobody is to be killed"
             victim = os.dup(self._victim)
         signal.pidfd_send_signal(victim, signal.SIGKILL)
-        dead, _, _ = select.select([victim], [], [], LIMIT_SECONDS)
+        waiting = select.poll()
+        waiting.register(victim, select.POLLIN)
+        dead = waiting.poll(1000 * LIMIT_SECONDS)
         os.close(victim)
         assert dead, "it outlives SIGKILL"
 

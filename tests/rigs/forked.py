@@ -126,10 +126,16 @@ class Run:
         self.send_signal(signal.SIGKILL)
 
     def _look(self, seconds: float | None) -> int | None:
-        if self.returncode is None and select.select([self._alive], [], [], seconds)[0]:
+        if self.returncode is None and _is_over(self._alive, seconds):
             self.returncode = self._keeper.status(self.pid)
             os.close(self._alive)
         return self.returncode
+
+
+def _is_over(alive: int, seconds: float | None) -> bool:
+    waiting = select.poll()  # `select` takes no file from the 1,024th on
+    waiting.register(alive, select.POLLIN)
+    return bool(waiting.poll(None if seconds is None else 1000 * seconds))
 
 
 def keep(orders: socket.socket, parts: Sequence[str]) -> None:

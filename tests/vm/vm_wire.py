@@ -45,7 +45,9 @@ class Wire:
         """Return the next line; raises SilenceError."""
         while b"\n" not in self._rest:
             # At the deadline there is one more look: who has none left takes what has come.
-            if not select.select([self.ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            waiting = select.poll()
+            waiting.register(self.ours, select.POLLIN)
+            if not waiting.poll(1000 * max(0.0, deadline - time.monotonic())):
                 raise self._silence(waited_for, "nothing more")
             data = b""
             with contextlib.suppress(ConnectionResetError):
