@@ -29,7 +29,9 @@ class Log(log.Log):
         if self._terminal is None or not self._is_shown:
             return
         try:
-            if select.select([], [self._terminal], [], 0)[1]:
+            ready = select.poll()
+            ready.register(self._terminal, select.POLLOUT)
+            if ready.poll(0):
                 os.write(self._terminal, whole)
         except OSError:
             pass

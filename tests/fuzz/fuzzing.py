@@ -89,7 +89,10 @@ def _read(streams: Sequence[int], until: float) -> list[bytes]:
     said = dict.fromkeys(streams, b"")
     reading = set(streams)
     while reading and time.monotonic() < until:
-        for each in select.select(list(reading), [], [], max(0.0, until - time.monotonic()))[0]:
+        waiting = select.poll()
+        for each in reading:
+            waiting.register(each, select.POLLIN)
+        for each, _ in waiting.poll(1000 * max(0.0, until - time.monotonic())):
             data = os.read(each, 1 << 16)
             said[each] += data
             if not data:

@@ -50,7 +50,9 @@ def _read(terminal: int, wanted: str) -> str:
     """Return what is written there until something is found in it."""
     said, end = "", time.monotonic() + LIMIT_SECONDS
     while re.search(wanted, said) is None:
-        ready, _, _ = select.select([terminal], [], [], max(0, end - time.monotonic()))
+        waiting = select.poll()
+        waiting.register(terminal, select.POLLIN)
+        ready = waiting.poll(1000 * max(0.0, end - time.monotonic()))
         assert ready, f"{wanted} is not in {said!r}"
         said += os.read(terminal, 65536).decode(errors="replace")
     return said
