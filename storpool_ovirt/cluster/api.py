@@ -115,11 +115,11 @@ class Client(reading.Reading):
 
     def volume(self, address: str) -> Volume:
         """Return one volume by `~globalId` or name (`Volume/{v}`)."""
-        return self._one("volume", "volumeList", address)
+        return self._one("volume", address)
 
     def snapshot(self, address: str) -> Volume:
         """Return one snapshot by `~globalId` or name (`Snapshot/{s}`)."""
-        return self._one("snapshot", "snapshotList", address)
+        return self._one("snapshot", address)
 
     def volume_create(self, body: Mapping[str, object]) -> str:
         """Create a volume (`VolumeCreateDesc`) and return its global id. Not repeated here."""
@@ -137,7 +137,7 @@ class Client(reading.Reading):
         Raises Exists for a name that any cluster has: that one would not know it.
         """
         with suppress(errors.NotFound):
-            there = self._only("volume", "volumeList", str(body["name"]))
+            there = self._only("volume", str(body["name"]))
             raise errors.Exists(there.name, f"exists already (in cluster {there.cluster_id})")
         self._check_all_answer()
         owner = self._settings.cluster_id
@@ -375,10 +375,9 @@ class Client(reading.Reading):
         It is for a domain of one cluster: one that somebody moved to another cluster is not gone.
         The answer may be of a moment ago, and name this cluster then.
         """
-        method = "volumeList" if kind == "volume" else "snapshotList"
         space = self._space()
         try:
-            found = space._only(kind, method, address)
+            found = space._only(kind, address)
         except errors.NotFound:
             space._check_all_answer()
             return None

@@ -27,6 +27,7 @@ BUCKET, BARRIER_KEY = "storpool-ovirt", "barrier"
 # in all.
 LOOKS_AGAIN = 2
 
+# The call that reads one object of a kind.
 READ_BY = {"volume": "volumeList", "snapshot": "snapshotList"}
 
 
@@ -107,8 +108,8 @@ class Reading(calls.Calls):
                 # The first time in a cluster.  Making the bucket is a write like any other.
                 self.bucket_create(BUCKET)
 
-    def _one(self, kind: str, method: str, address: str) -> Volume:
-        return self._by_key(lambda: self._only(kind, method, address))
+    def _one(self, kind: str, address: str) -> Volume:
+        return self._by_key(lambda: self._only(kind, address))
 
     def _by_key(self, ask: Callable[[], _T]) -> _T:
         """Return what is there under a name, an id or a key; believe that nothing is only when that
@@ -134,7 +135,8 @@ class Reading(calls.Calls):
         self._check_all_answer()
         raise missing
 
-    def _only(self, kind: str, method: str, address: str) -> Volume:
+    def _only(self, kind: str, address: str) -> Volume:
+        method = READ_BY[kind]
         found = self._list(kind, method, (address,), lambda raw: replies.volume(kind, raw))
         if len(found) != 1:
             raise self._nonsense(method, f"{len(found)} entries in place of one")
