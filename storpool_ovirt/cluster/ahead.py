@@ -105,13 +105,5 @@ def _got(sent: Sent) -> Got | None:
         return sent.asked.reply()
     except transport.Refusal as refusal:
         return refusal if refusal.name == ABSENT and refusal.transient is not True else None
-    except (
-        OSError,
-        answers.Malformed,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):
+    except (OSError, answers.Malformed, *transport.NOT_STORPOOLS):
         return None

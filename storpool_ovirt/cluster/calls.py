@@ -212,8 +212,7 @@ class Calls:
             raise self._unavailable(method, _why(error), ambiguous=False) from error
         except (OSError, answers.Malformed) as error:
             raise self._unavailable(method, _why(error), ambiguous=True) from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            # A proxy's page, an answer that is cut off, an error object without its parts.
+        except transport.NOT_STORPOOLS as error:
             raise self._nonsense(method, "it is not what StorPool sends") from error
         self._check_age(method, reads, reply.generation)
         if not reads and not _is_done(method, reply.data):

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Make = Callable[[Mapping[str, Any]], object]
 
 PREFIX = "/ctrl/1.0/"
+# What a reply raises that is not StorPool's: a proxy's page, an answer that is cut off, an error
+# object without its parts.
+NOT_STORPOOLS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # A list that is no longer is read at once: some hundred entries, for which a reader of pieces need
 # not be loaded.
 SHORT_BYTES = 1 << 18
@@ -89,8 +92,7 @@ class Transport:
         by piece then, and is a `lists.Entries`.
 
         Raises Refusal, Invalid; UnknownName and Unreachable when nothing was sent; Malformed, any
-        other OSError, and for what is not StorPool's ValueError, KeyError, TypeError,
-        AttributeError, RecursionError.
+        other OSError, and NOT_STORPOOLS.
         """
         return self.begin(method, args, cluster, seconds).reply(make)
 
