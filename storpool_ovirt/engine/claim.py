@@ -69,7 +69,7 @@ def tried(tools: Tools, volume: str) -> Claim:
         silent_remember(tools, request, error)
         raise
     if found is None:
-        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
+        raise mapping.missing(volume)
     node, place = found
     request.is_known_key = place is not None
     try:

@@ -90,7 +90,7 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
 
     node, nodes = recovery.locked_with_tree(work, uuid)
     if node.uuid == node.root and node.active not in (None, uuid):
-        node = tree.there(nodes.get(str(node.active)), str(node.active))
+        node = mapping.there(nodes.get(str(node.active)), str(node.active))
     tree.checked(work, node)
     tree.check_volume(node, "grow")
     _check_growth(node, node.size_bytes, size_bytes)
@@ -210,7 +210,7 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
-            tree.checked(work, tree.there(work.mapping.connect(uuid, node.root), uuid))
+            tree.checked(work, mapping.there(work.mapping.connect(uuid, node.root), uuid))
     return there
 
 
@@ -225,7 +225,7 @@ def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
 def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
     disk whole."""
-    origin = tree.there(work.mapping.held_source(source, uuid), source)
+    origin = mapping.there(work.mapping.held_source(source, uuid), source)
     if not origin.pending:
         return origin
     from storpool_ovirt.engine import recovery

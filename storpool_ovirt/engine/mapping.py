@@ -9,6 +9,7 @@ in the journal, in one statement.
 
 from __future__ import annotations
 
+from storpool_ovirt import errors
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import changes, database, database_url, holds, intent, locks
 from storpool_ovirt.engine.changes import Change
@@ -59,6 +60,18 @@ class Node(NamedTuple):
     first_id: str | None = None
     moment: int | None = None
     reserved: bool = False
+
+
+def missing(uuid: str) -> errors.NotFound:
+    """Return the error for an id that has no row."""
+    return errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
+
+
+def there(node: Node | None, uuid: str) -> Node:
+    """Return the row that was looked for under this id; raise NotFound where there is none."""
+    if node is None:
+        raise missing(uuid)
+    return node
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import config, names
 from storpool_ovirt.engine import database, holds, locks, mapping
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.engine.journal import INCARNATION, PENDING
@@ -180,7 +180,7 @@ def place(there: mapping.Mapping, key: str, volume: str) -> tuple[mapping.Node, 
     """
     rows = there.session.rows(_PLACE, *_place_args(key, volume))
     if not rows:
-        raise errors.NotFound("disk, volume or snapshot", volume, "in the mapping database")
+        raise mapping.missing(volume)
     return _placed(rows[0])
 
 

@@ -30,12 +30,12 @@ def locked(work: tree.Work, uuid: str) -> mapping.Node:
 def locked_with_tree(work: tree.Work, uuid: str) -> tuple[mapping.Node, dict[str, mapping.Node]]:
     """Do as `locked`; return the node, and those of its disk by their ids."""
     nodes = {node.uuid: node for node in work.mapping.held_tree(uuid)}
-    node = tree.there(nodes.get(uuid), uuid)
+    node = mapping.there(nodes.get(uuid), uuid)
     if not node.pending:
         return node, nodes
     settle_disk(work, node.root, uuid)
     nodes = {node.uuid: node for node in work.mapping.tree(node.root)}
-    return tree.there(nodes.get(uuid), uuid), nodes
+    return mapping.there(nodes.get(uuid), uuid), nodes
 
 
 def settled(work: tree.Work, uuid: str) -> mapping.Node:

@@ -47,21 +47,15 @@ class Work:
 
 def known(work: Work, uuid: str) -> mapping.Node:
     """Return the row of this id, whatever its state; raise NotFound when there is none."""
-    return there(work.mapping.node(uuid), uuid)
+    return mapping.there(work.mapping.node(uuid), uuid)
 
 
 def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
     """Return the row of this id as `known` does, and note for which host it was asked for."""
     from storpool_ovirt.engine import host_notes
 
-    return there(host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id), uuid)
-
-
-def there(node: mapping.Node | None, uuid: str) -> mapping.Node:
-    """Return the row that was looked for under this id; raise NotFound where there is none."""
-    if node is None:
-        raise errors.NotFound("disk, volume or snapshot", uuid, "in the mapping database")
-    return node
+    found = host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id)
+    return mapping.there(found, uuid)
 
 
 def checked(work: Work, node: mapping.Node) -> mapping.Node:
