@@ -28,10 +28,6 @@ class Log:
         self._secrets = sentences.Secrets()
         self.correlation_id = "-"
 
-    def __del__(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-
     @property
     def descriptor(self) -> int | None:
         """The open file, so that a door can point stderr at it; None where lines go to syslog."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-
-import pytest
 
 from storpool_ovirt.log import Log
 
@@ -64,13 +61,3 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_work(tmp_path: Path) -> 
     missing.line("event")
     full = Log("storpool-adapter", "/dev/full")
     full.line("event")
-
-
-def test_its_file_is_open_for_as_long_as_it_lives(tmp_path: Path) -> None:
-    """A process that has many of them after each other, as tests have, keeps none open."""
-    log = Log("test", str(tmp_path / "test.log"))
-    file = log.descriptor
-    assert file is not None and os.fstat(file)
-    del log
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(file)
