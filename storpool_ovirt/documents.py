@@ -110,19 +110,16 @@ _AS_PYTHON: Any = _Rules(None, float, _NOT_FINITE.__getitem__)
 
 
 def _value(text: str, rules: Any) -> Any:
-    try:
-        from _json import make_scanner
-    except ImportError:
-        from json.scanner import make_scanner
-
     text = text.strip(_BLANKS)
     try:
-        try:
-            value, end = make_scanner(rules)(text, 0)
-        except SystemError:  # for a damaged text it wants a class of the package, but loads none
-            import json  # noqa: F401
+        from _json import make_scanner
 
-            value, end = make_scanner(rules)(text, 0)
+        value, end = make_scanner(rules)(text, 0)
+    except (ImportError, SystemError):
+        # Python has none; or, for a damaged text, it wants a class of the package, but loads none.
+        import json
+
+        return json.loads(text, **vars(rules))
     except StopIteration:
         raise ValueError("no value begins where one must") from None
     if end != len(text):
