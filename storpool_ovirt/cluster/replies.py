@@ -279,7 +279,7 @@ def volume(kind: str, raw: Mapping[str, Any], words: Words | None = None) -> Vol
         global_id=str(global_id(raw, "globalId")),
         name=name,
         size_bytes=number(raw, "size"),
-        tags=_tags(raw, words),
+        tags=tags(raw, words),
         template=text(raw, "templateName"),
         made_from=global_id(raw, "createdFromGlobalId", None),
         dying=dying,
@@ -412,10 +412,11 @@ def _cluster_id(raw: Mapping[str, Any]) -> str | None:
     return value or None
 
 
-def _tags(raw: Mapping[str, Any], words: Words | None) -> dict[str, str]:
+def tags(raw: Mapping[str, Any], words: Words | None = None) -> dict[str, str]:
+    """Return the tags of an object; of what is in `words` already that is used. Raises OddReply."""
     given = raw.get("tags")
-    tags = {} if given is None else mapping(given, "tags")
-    read = {key: text(tags, key) for key in tags}
+    there = {} if given is None else mapping(given, "tags")
+    read = {key: text(there, key) for key in there}
     return read if words is None else words.tags(read)
 
 

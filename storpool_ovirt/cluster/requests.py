@@ -31,6 +31,7 @@ _GLOBAL_ID = f"{_DIGITS}{_SMALL}."
 _WORD = f"{_DIGITS}{_SMALL}{_SMALL.upper()}_-"
 _NAME = f"{_WORD}.:"
 _NAME_SIZE, _KEY_SIZE = 200, 1023
+_LOCATION_SIZE = 64
 _ID_DOTS = 2
 _CLIENT_MAX = 4095
 _SECTOR_BYTES = 512
@@ -127,6 +128,19 @@ def _address(value: Any) -> bool:
     )
 
 
+def _addresses(value: Any) -> bool:
+    return type(value) is list and all(map(_address, value))
+
+
+def _global(value: Any) -> bool:
+    """Return whether it is a global id, which stands without `~` here."""
+    return type(value) is str and value[:1] != "~" and _address(f"~{value}")
+
+
+def _location(value: Any) -> bool:
+    return _text(value, _NAME, _LOCATION_SIZE) and value not in _NO_NAMES
+
+
 def _template(value: Any) -> bool:
     return _text(value, _WORD, _NAME_SIZE) and value not in _NO_NAMES
 
@@ -183,7 +197,12 @@ def _elsewhere(value: Any) -> bool:
 
 # The fields of each body that we send, in the order in which the binding sends them. A third part
 # is what it sends where we say nothing.
-_NEEDED = frozenset(("volume", "snapshot", "volumes", "reassign", "toSnapshot", "set"))
+_NEEDED = frozenset(
+    (
+        *("volume", "snapshot", "volumes", "reassign", "toSnapshot", "set", "location"),
+        *("remoteLocation", "remoteId", "remoteSnapshots", "globalSnapshotId"),
+    )
+)
 _POLICY = (("replication", _replication), ("tags", _tags))
 _VOLUME_CREATE = (
     *_POLICY,
@@ -197,6 +216,20 @@ _VOLUME_UPDATE = (*_POLICY, ("rename", _name), ("size", _size), ("template", _te
 _SNAPSHOT_CREATE = (("name", _name), ("tags", _tags))
 _SNAPSHOT_UPDATE = (*_POLICY, ("rename", _name), ("template", _template))
 _GROUP = (("volumes", ((("volume", _address), ("name", _name), ("tags", _tags)),)),)
+_GROUP_BACKUP = (("location", _location), ("volumes", _addresses), ("tags", _tags))
+_FROM_REMOTE = (
+    ("remoteLocation", _location),
+    ("remoteId", _global),
+    ("name", _name),
+    ("template", _template),
+    ("tags", _tags),
+)
+_GIVEN_UP = (
+    (
+        "remoteSnapshots",
+        ((("location", _location), ("globalSnapshotId", _global), ("deleteAfter", _whole)),),
+    ),
+)
 _LOST = (("detach", _losers), ("ro", _clients))
 _REASSIGN = (
     (
@@ -237,6 +270,11 @@ REQUESTS: dict[str, Row] = {
     "snapshotCreateGroup": ("POST", True, "VolumesGroupSnapshot", (), _GROUP),
     "snapshotUpdate": ("POST", False, "SnapshotUpdate", (_address,), _SNAPSHOT_UPDATE),
     "snapshotDelete": ("POST", True, "SnapshotDelete", (_address,), None),
+    "exportsList": ("GET", False, "ExportsList", (), None),
+    "snapshotsRemoteList": ("GET", False, "SnapshotsRemoteList", (), None),
+    "volumesGroupBackup": ("POST", True, "VolumesGroupBackup", (), _GROUP_BACKUP),
+    "snapshotFromRemote": ("POST", False, "SnapshotFromRemote", (), _FROM_REMOTE),
+    "snapshotsRemoteUnexport": ("POST", False, "SnapshotsRemoteUnexport", (), _GIVEN_UP),
     "attachmentsList": ("GET", True, "AttachmentsList", (), None),
     "volumesReassignWait": ("POST", True, "VolumesReassignWait", (), _REASSIGN),
     "volumeTemplatesStatus": ("GET", False, "VolumeTemplatesStatus", (), None),

@@ -112,6 +112,7 @@ VOLUME_ITEM = body(
 )  # fmt: skip
 SNAPSHOT_ITEM = body(snapshot=ADDRESS, detach=CLIENTS, ro=CLIENTS, force=st.booleans())
 MEMBER = body(volume=ADDRESS, name=NAME, tags=TAGS)
+GIVEN_UP = body(location=NAME, globalSnapshotId=GLOBAL_ID, deleteAfter=st.integers())
 CREATE = body(
     name=NAME, tags=TAGS, size=SIZE, template=TEMPLATE, replication=st.integers(1, 3),
     parent=ADDRESS, baseOn=ADDRESS,
@@ -128,6 +129,13 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "snapshotCreateGroup": (body(volumes=st.lists(MEMBER, max_size=3)),),
     "snapshotUpdate": (ADDRESS, body(rename=NAME, template=TEMPLATE, tags=TAGS)),
     "snapshotDelete": (ADDRESS,),
+    "volumesGroupBackup": (
+        body(location=NAME, volumes=st.lists(ADDRESS, max_size=3), tags=TAGS),
+    ),
+    "snapshotFromRemote": (
+        body(remoteLocation=NAME, remoteId=GLOBAL_ID, name=NAME, template=TEMPLATE, tags=TAGS),
+    ),
+    "snapshotsRemoteUnexport": (body(remoteSnapshots=st.lists(GIVEN_UP, max_size=3)),),
     "volumesReassignWait": (
         body(
             reassign=st.lists(VOLUME_ITEM | SNAPSHOT_ITEM, max_size=3), attachTimeout=st.integers()
