@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import storpool_ovirt
 from rigs.core_fixtures import GIB, Core
 from storpool_ovirt import config, errors
-from storpool_ovirt.cluster import binding, calls, requests, transport, ways
+from storpool_ovirt.cluster import binding, calls, reading, requests, transport, ways
 from storpool_ovirt.secret import Secret
 
 SPAPI = binding.load()
@@ -36,7 +36,7 @@ def transport_kind() -> None:
 
 def methods() -> set[str]:
     """Return the binding's methods that the sources of the room call."""
-    found = set(ELSEWHERE)
+    found = ELSEWHERE | set(reading.READ_BY.values())
     for path in CLUSTER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
