@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, TypeVar
 
     _T = TypeVar("_T")
+    _Made = TypeVar("_Made")
 
     from storpool_ovirt.cluster.words import Words
 
@@ -258,6 +259,28 @@ class Client(reading.Reading):
         """Return how many bytes a delete of each snapshot would free (`SnapshotsSpace`), by global
         id."""
         return dict(self._all("cluster", "snapshotsSpace", replies.space))
+
+    def scanned(
+        self, kind: str, make: Callable[[Volume, int, int], _Made], words: Words
+    ) -> list[_Made]:
+        """Return what `make` makes of each volume, or snapshot, of the cluster, what it stores
+        itself and its `spaceUsed` (`VolumesSpace`, `SnapshotsSpace`); what two clusters list is
+        there twice.
+
+        StorPool looks at all of its objects for that: it is asked once, and never again after a
+        failure; it may take all of the time that is left.
+        """
+        patient = self._like()
+        patient.limits = self.limits._replace(request_seconds=self._deadline.remaining())
+        patient.give_up_after(0.0)
+        patient._freshness.take_over(self._freshness)
+
+        def made(raw: Mapping[str, Any]) -> _Made:
+            return make(replies.volume(kind, raw, words), *replies.held(raw))
+
+        if kind == "volume":
+            return patient._complete("volumesSpace", made)
+        return patient._complete("snapshotsSpace", made)
 
     def attachments(self, known: Words | None = None) -> list[Attachment]:
         """Return all attachments of the cluster (`AttachmentsList`); `known` as in `volumes`.

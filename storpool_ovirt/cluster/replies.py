@@ -349,6 +349,12 @@ def space(raw: Mapping[str, Any]) -> tuple[str, int]:
     return str(global_id(raw, "globalId")), number(raw, "spaceUsed")
 
 
+def held(raw: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the bytes that a volume or snapshot stores itself, and its `spaceUsed`: of a volume
+    what it holds with its parents, of a snapshot what its delete would free."""
+    return number(raw, "storedSize"), number(raw, "spaceUsed")
+
+
 def attachment(raw: Mapping[str, Any], words: Words | None = None) -> Attachment:
     """Return an attachment; of what is in `words` already that is used."""
     mode = text(raw, "rights")

@@ -258,6 +258,7 @@ REQUESTS: dict[str, Row] = {
     "clientsConfigDump": ("GET", False, "ClientsConfigDump", (), None),
     "clientConfigWait": ("GET", False, "ClientConfigWait", (_client,), None),
     "volumesList": ("GET", True, "VolumesList", (), None),
+    "volumesSpace": ("GET", True, "VolumesSpace", (), None),
     "volumeList": ("GET", True, "Volume", (_address,), None),
     "volumeCreate": ("POST", True, "VolumeCreate", (), _VOLUME_CREATE),
     "volumeUpdate": ("POST", True, "VolumeUpdate", (_address,), _VOLUME_UPDATE),
