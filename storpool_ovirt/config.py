@@ -27,6 +27,8 @@ API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
 DEADLINE_SECONDS = (
     100.0  # below Engine's own two minutes, which count only after our output has ended
 )
+# Longer than anybody means to keep what was deleted: a number that is none by mistake.
+TRASH_DAYS_MAX = 366
 # By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
 CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
 # How a program talks to StorPool (`cluster/transport.py`): each has its own default.
@@ -60,7 +62,10 @@ class Api:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a storage domain's driver options say."""
+    """What a storage domain's driver options say.
+
+    The delays are how long what is deleted is kept in the trash, in seconds; 0: it goes at once.
+    """
 
     api: Api
     template: str | None
@@ -68,6 +73,8 @@ class Domain:
     group_snapshot: bool = True
     snapshot_key: str = CORRELATION_KEY
     vm_tag: str = names.TAG_VM
+    delete_delay_seconds: int = 0
+    snapshot_delete_delay_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,20 @@ OPTIONS = (
         "binding: StorPool's official binding carries every request, wire: our own code does; auto:"
         " each program has what suits it",
     ),
+    Option(
+        "sp_delete_delay",
+        option_values.duration(TRASH_DAYS_MAX),
+        None,
+        "48h",
+        "how long a deleted disk is kept in the trash, like 48h or 7d; 0: it is gone at once",
+    ),
+    Option(
+        "sp_snapshot_delete_delay",
+        option_values.duration(TRASH_DAYS_MAX),
+        None,
+        "0",
+        "the same for a single snapshot that is deleted",
+    ),
 )
 
 
@@ -269,6 +290,8 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         group_snapshot=given["group_snapshot"],
         vm_tag=given["vm_tag"],
         snapshot_key=given["snapshot_key"],
+        delete_delay_seconds=given["delete_delay"],
+        snapshot_delete_delay_seconds=given["snapshot_delete_delay"],
     )
 
 

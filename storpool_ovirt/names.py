@@ -50,6 +50,13 @@ TAG_VM = "cvm"
 VM_TAG = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 199))
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
+# What is in the trash: until when, in seconds since 1970, and with which of these marks behind it:
+# a volume's, or that of the volume that the VM wrote. Its name has the id of the trash's own entry,
+# as the id of the object may be used again.
+TAG_TRASH = "ovirt-trash"
+TRASH_PREFIX = "ovirt-trash--"
+_TRASH_VOLUME, _TRASH_ACTIVE = ".v", ".a"
+TRASH_END_MAX = (1 << 33) - 1  # in the year 2242; ten digits
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.
 TAG_CINDER_SOURCE = "cinder-source"
@@ -174,6 +181,51 @@ def uuid_of(name: str) -> str | None:
     """Return the id in a name that `object_name` made; None for any other name."""
     uuid = name[len(NAME_PREFIX) :]
     return uuid if name.startswith(NAME_PREFIX) and UUID.fits(uuid) else None
+
+
+def trash_name(entry: str) -> str:
+    """Return the name of what is in the trash as the entry of this id."""
+    return f"{TRASH_PREFIX}{entry}"
+
+
+def trash_entry_of(name: str) -> str | None:
+    """Return the id in a name that `trash_name` made; None for any other name."""
+    entry = name[len(TRASH_PREFIX) :]
+    return entry if name.startswith(TRASH_PREFIX) and UUID.fits(entry) else None
+
+
+def trash_mark(ends_at: int, *, is_volume: bool = False, is_active: bool = False) -> str:
+    """Return the tag's value for what is in the trash until `ends_at`, in seconds since 1970: a
+    snapshot of a disk, or what was a volume, also the one that its VM wrote."""
+    return f"{ends_at}{_TRASH_ACTIVE if is_active else _TRASH_VOLUME if is_volume else ''}"
+
+
+def trash_mark_of(tags: Mapping[str, str]) -> tuple[int, bool, bool] | None:
+    """Return until when something is in the trash, whether it was a volume, and whether that was
+    the one that its VM wrote; None for tags that do not say that it is there."""
+    mark = tags.get(TAG_TRASH, "")
+    is_active = mark.endswith(_TRASH_ACTIVE)
+    is_volume = is_active or mark.endswith(_TRASH_VOLUME)
+    ends_at = text.number(mark[:-2] if is_volume else mark, 0, TRASH_END_MAX)
+    return None if ends_at is None else (ends_at, is_volume, is_active)
+
+
+def trash_tags(
+    name: str, owner: Mapping[str, str], mark: str, others: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of what is in the trash: those of its owner, its mark, and of the others
+    those that fit beside its name.
+
+    What an object in the trash must not have (its VM, a policy of VolumeCare's) the caller leaves
+    out of the others.
+    """
+    found = fitted(name, {**owner, TAG_TRASH: mark})
+    if UUID.fits(found.get(TAG_ROOT, "")):
+        found[TAG_ROOT] = _short_root(found[TAG_ROOT])
+    for key, value in others.items():
+        if key not in found and _length(name, {**found, key: value}) < NAME_AND_TAGS_MAX_BYTES:
+            found[key] = value
+    return found
 
 
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:

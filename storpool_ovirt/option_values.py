@@ -18,6 +18,7 @@ _HOST = text.Shape(text.LETTERS + text.DIGITS + "._:-[]", (1, 253))
 _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN_MAX = 4096
 _BYTE_MAX = 255
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # OpenNebula's add-on of StorPool has the same
 
 
 def parsed(parse: Callable[[str], Any], given: str, where: str) -> Any:
@@ -88,6 +89,24 @@ def number(low: float, high: float) -> Callable[[str], float]:
             raise ValueError("is no number like 20 or 0.5", advice)
         if found is None or not low <= found <= high:
             raise ValueError("is out of range", advice)
+        return found
+
+    return parse
+
+
+def duration(most_days: int) -> Callable[[str], int]:
+    """Return a function that reads how long something is, in seconds: a whole number with its unit,
+    or 0."""
+
+    def parse(given: str) -> int:
+        advice = f"give 0, or a number with s, m, h or d, of at most {most_days}d"
+        seconds = _UNITS.get(given[-1:].lower())
+        count = text.number(given[:-1] if seconds else given, 0, most_days * _UNITS["d"])
+        if count is None or (count and seconds is None):
+            raise ValueError("is no time like 48h or 30m", advice)
+        found = count * (seconds or 0)
+        if found > most_days * _UNITS["d"]:
+            raise ValueError("is too long", advice)
         return found
 
     return parse

@@ -31,12 +31,14 @@ class Policy:
     """How an object shall be when it is made; an administrator may change all of it afterwards.
 
     The tags are those of services and people: the QoS class, VolumeCare, the VM. `replication` is
-    for clusters without templates.
+    for clusters without templates. `delete_after` is when StorPool deletes a snapshot by itself, in
+    seconds from its making; 0 is never.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
     template: str | None = None
     replication: int | None = None
+    delete_after: int = 0
 
 
 @dataclass(frozen=True)

@@ -213,8 +213,13 @@ _VOLUME_CREATE = (
     ("baseOn", _address),
 )
 _VOLUME_UPDATE = (*_POLICY, ("rename", _name), ("size", _size), ("template", _template))
-_SNAPSHOT_CREATE = (("name", _name), ("tags", _tags))
-_SNAPSHOT_UPDATE = (*_POLICY, ("rename", _name), ("template", _template))
+_SNAPSHOT_CREATE = (("name", _name), ("deleteAfter", _whole), ("tags", _tags))
+_SNAPSHOT_UPDATE = (
+    *_POLICY,
+    ("rename", _name),
+    ("template", _template),
+    ("deleteAfter", _whole),
+)
 _GROUP = (("volumes", ((("volume", _address), ("name", _name), ("tags", _tags)),)),)
 _GROUP_BACKUP = (("location", _location), ("volumes", _addresses), ("tags", _tags))
 _FROM_REMOTE = (

@@ -55,7 +55,9 @@ def snapshot(client: api.Client, volume_id: str, plan: Plan) -> str:
     """Freeze the volume with global id `volume_id` as the snapshot of `plan`, once, and return its
     global id."""
     names.check_length(plan.name, plan.tags)
-    body = {"name": plan.name, "tags": plan.tags}
+    body: dict[str, object] = {"name": plan.name, "tags": plan.tags}
+    if plan.policy.delete_after:
+        body["deleteAfter"] = plan.policy.delete_after
     address = names.address(volume_id)
     return _made(
         client,
@@ -120,9 +122,12 @@ def change(  # noqa: PLR0913  one request, so one call
     size_bytes: int | None = None,
     template: str | None = None,
     tags: Mapping[str, str] | None = None,
+    delete_after: int | None = None,
 ) -> bool:
     """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it
     or nothing. Return false when there was nothing to do.
+
+    `delete_after` is when StorPool deletes a snapshot by itself, in seconds from now; 0 is never.
 
     `tags` are those that change; an empty value removes a tag (StorPool's own Cinder patches rely
     on it). No other function changes tags: StorPool's update may replace all of them by what it is
@@ -135,6 +140,7 @@ def change(  # noqa: PLR0913  one request, so one call
         "size": size_bytes,
         "template": template,
         "tags": _all_tags(client, seen, name, tags) if tags else None,
+        "deleteAfter": delete_after,
     }
     body = {key: value for key, value in body.items() if value is not None}
     if not body:
@@ -356,6 +362,9 @@ def _found_snapshot(client: api.Client, plan: Plan, made_from: str | None) -> st
     def checked(name: str) -> api.Volume:
         there = client.snapshot(name)
         _check_owner(there, plan.owner)
+        if plan.policy.delete_after and not there.goes_at:
+            why = "exists without the date at which StorPool was to delete it"
+            raise errors.Conflict(plan.name, why, "StorPool did not honour the date")
         told = there.made_from
         if made_from is None or told is None or _is_snapshot_of(client, there, made_from):
             return there

@@ -1,7 +1,8 @@
 """Our tables in Engine's database: in a schema of their own, made and migrated step by step.
 
-What is in them is told in `mapping.py` (node), `host_notes.py` (asked), `journal.py` (operation)
-and `moments.py` (moment); `meta` has their version, and the location of this Engine.
+What is in them is told in `mapping.py` (node), `host_notes.py` (asked), `journal.py` (operation),
+`moments.py` (moment) and `trash.py` (trash); `meta` has their version, and the location of this
+Engine.
 """
 
 from __future__ import annotations
@@ -150,6 +151,39 @@ ADDITIONS = (
     CREATE INDEX IF NOT EXISTS operation_moment
         ON storpool_ovirt.operation ((plan->'tags'->>'ovirt-moment'))
         WHERE plan->'tags'->>'ovirt-moment' IS NOT NULL;
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS storpool_ovirt.trash (
+        entry uuid PRIMARY KEY,
+        deletion uuid NOT NULL,
+        disk uuid NOT NULL,
+        node uuid NOT NULL,
+        kind text NOT NULL CHECK (kind IN ('volume', 'snapshot')),
+        global_id text NOT NULL UNIQUE,
+        source uuid,
+        size_bytes bigint NOT NULL,
+        active boolean NOT NULL DEFAULT false,
+        template text NOT NULL DEFAULT '',
+        tags jsonb NOT NULL DEFAULT '{}',
+        created_at timestamptz NOT NULL,
+        deleted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ends_at timestamptz NOT NULL,
+        correlation_id text NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS trash_deletion ON storpool_ovirt.trash (deletion);
+    CREATE INDEX IF NOT EXISTS trash_disk ON storpool_ovirt.trash (disk);
+    CREATE INDEX IF NOT EXISTS trash_node ON storpool_ovirt.trash (node);
+    COMMENT ON TABLE storpool_ovirt.trash IS
+        'what was deleted and is kept for a while: each is a snapshot in StorPool';
+    COMMENT ON COLUMN storpool_ovirt.trash.deletion IS
+        'what one delete took has the same one';
+    COMMENT ON COLUMN storpool_ovirt.trash.node IS
+        'which id it had in oVirt, of which there may be another one by now';
+    COMMENT ON COLUMN storpool_ovirt.trash.kind IS 'what it was';
+    COMMENT ON COLUMN storpool_ovirt.trash.active IS 'the volume that the VM wrote';
+    COMMENT ON COLUMN storpool_ovirt.trash.tags IS
+        'all that it had, also those for which its name in the trash leaves no room';
+    COMMENT ON COLUMN storpool_ovirt.trash.ends_at IS 'when StorPool deletes it by itself';
     """,
 )
 VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it

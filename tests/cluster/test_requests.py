@@ -25,8 +25,8 @@ SPAPI = binding.load()
 CLUSTER = Path(storpool_ovirt.__file__).parent / "cluster"
 # The arguments of `Client`'s own functions that ask, by which is the method.
 ASKING = {"_ask": 1, "_list": 1, "_one": 1, "_complete": 0, "_all": 1, "_new_id": 1, "_only": 1}
-# These are put together (`calls.Calls._is_elsewhere`), or chosen (`api.Client.elsewhere`).
-ELSEWHERE = {"locationsList", "clustersList", "servicesList"}
+# These are put together (`calls.Calls._is_elsewhere`), or chosen (`reading.Reading._only`).
+ELSEWHERE = {"locationsList", "clustersList", "servicesList", *reading.READ_BY.values()}
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +125,12 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "volumeDelete": (ADDRESS,),
     "volumeRevert": (ADDRESS, body(toSnapshot=ADDRESS)),
     "snapshotList": (ADDRESS,),
-    "snapshotCreate": (ADDRESS, body(name=NAME, tags=TAGS)),
+    "snapshotCreate": (ADDRESS, body(name=NAME, tags=TAGS, deleteAfter=st.integers())),
     "snapshotCreateGroup": (body(volumes=st.lists(MEMBER, max_size=3)),),
-    "snapshotUpdate": (ADDRESS, body(rename=NAME, template=TEMPLATE, tags=TAGS)),
+    "snapshotUpdate": (
+        ADDRESS,
+        body(rename=NAME, template=TEMPLATE, tags=TAGS, deleteAfter=st.integers()),
+    ),
     "snapshotDelete": (ADDRESS,),
     "volumesGroupBackup": (
         body(location=NAME, volumes=st.lists(ADDRESS, max_size=3), tags=TAGS),

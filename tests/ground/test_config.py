@@ -294,6 +294,42 @@ def test_the_tag_of_a_vm(tmp_path: Path, key: str, why: str) -> None:
     assert config.domain(PLAIN).vm_tag == "cvm"
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("48h", 172800), ("0", 0), (0, 0), ("0h", 0), ("90s", 90), ("30m", 1800), ("2d", 172800),
+        ("366d", 366 * 86400), (" 7D ", 604800),
+    ],
+)  # fmt: skip
+def test_how_long_the_trash_keeps_what_is_deleted(given: object, seconds: int) -> None:
+    """T83: a number with its unit, or 0: then it is gone at once."""
+    options = {**PLAIN, "sp_delete_delay": given, "sp_snapshot_delete_delay": given}
+    domain = config.domain(options)
+    assert domain.delete_delay_seconds == seconds
+    assert domain.snapshot_delete_delay_seconds == seconds
+
+
+def test_a_deleted_disk_is_kept_for_two_days_where_nobody_says_how_long() -> None:
+    """T83: and a single snapshot is not kept."""
+    domain = config.domain(PLAIN)
+    assert domain.delete_delay_seconds == 48 * 3600
+    assert domain.snapshot_delete_delay_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("48", "is no time like 48h"), ("h", "is no time"), ("-1h", "is no time"),
+        ("1.5h", "is no time"), ("1w", "is no time"), ("two days", "is no time"),
+        ("367d", "is too long"), ("99999999h", "is no time|is too long"), ("1h 30m", "is no time"),
+    ],
+)  # fmt: skip
+def test_what_is_no_time_is_refused(given: str, why: str) -> None:
+    """T83: a number without its unit may be meant as seconds, or as hours."""
+    with pytest.raises(errors.ConfigError, match=f"sp_delete_delay ({why}).*give 0, or a number"):
+        config.domain({**PLAIN, "sp_delete_delay": given})
+
+
 def test_how_storpool_is_talked_to(tmp_path: Path) -> None:
     """The option, else storpool.conf, else each program's own default; a host's word that is none
     is worth no refused start."""

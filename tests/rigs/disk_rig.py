@@ -158,7 +158,8 @@ class DiskRig:
         with mapping.opened(self._address, Deadline(20), journal.Caller("rig")) as opened:
             self.location = opened.location
         self._base.cursor().execute(
-            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment CASCADE"
+            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
+            " storpool_ovirt.trash CASCADE"
         )
         self._start()
         self._make_foreign()

@@ -123,7 +123,8 @@ def opened(database: Database, folder: Path, **switches: str) -> Iterator[Severa
             work.mapping.session.rows("SELECT 1")
         cursor = database.connect().cursor()
         cursor.execute(
-            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment CASCADE"
+            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
+            " storpool_ovirt.trash CASCADE"
         )
         yield yard
 
