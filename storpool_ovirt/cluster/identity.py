@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api
-from storpool_ovirt.light import TYPE_CHECKING, dataclass, field, suppress
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager, dataclass, field, suppress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # So many objects are read by a call for each, some of them at once; of more, StorPool's list is
 # read. Ours: more disks than VMs have, and few enough that a start keeps its limit where each call
@@ -102,19 +102,38 @@ def by_address(listed: Sequence[api.Volume]) -> dict[str, api.Volume]:
     }
 
 
+@contextmanager
+def each_or_listed(
+    client: api.Client, wanted: Iterable[tuple[str, str]], kinds: Iterable[str] = ()
+) -> Iterator[Mapping[str, api.Volume] | None]:
+    """Have objects, each a kind with an address, read ahead: each by its own call in the block;
+    None is given for that.
+
+    Of very many StorPool's lists of their `kinds` are read in place of that, and what these have of
+    them is given, by address: where a call takes a second, the time of a start would not suffice.
+    """
+    alone = list(wanted)
+    if len(alone) <= READ_ALONE_MAX:
+        with client.ahead(alone):
+            yield None
+        return
+    addresses = {address for _, address in alone}
+
+    def if_wanted(each: api.Volume) -> api.Volume | None:
+        own = (each.name, names.address(each.global_id))
+        return None if addresses.isdisjoint(own) else each
+
+    yield by_address(client.all_as(if_wanted, kinds or {kind for kind, _ in alone}))
+
+
 def of_attachments(client: api.Client, listed: Sequence[api.Attachment]) -> dict[str, api.Volume]:
     """Return what is attached, by the address of each attachment; what is not there is left out."""
-    if len(listed) > READ_ALONE_MAX:
-        wanted = {each.address for each in listed}
-
-        def if_wanted(each: api.Volume) -> api.Volume | None:
-            addresses = (each.name, names.address(each.global_id))
-            return each if wanted.intersection(addresses) else None
-
-        return by_address(client.all_as(if_wanted))
     # A volume may be attached read-only too.
     likely = {each.address: "snapshot" if each.access_mode == "ro" else "volume" for each in listed}
-    with client.ahead((kind, address) for address, kind in likely.items()):
+    wanted = ((kind, address) for address, kind in likely.items())
+    with each_or_listed(client, wanted, ("volume", "snapshot")) as there:
+        if there is not None:
+            return dict(there)
         found = {address: _either(client, kind, address) for address, kind in likely.items()}
     return {address: there for address, there in found.items() if there is not None}
 
@@ -212,12 +231,10 @@ def _all_read(
     client: api.Client, kind: str, listed: Sequence[api.Attachment]
 ) -> Iterator[api.Volume]:
     """Yield what of this kind is attached; what has gone meanwhile is left out."""
-    if len(listed) > READ_ALONE_MAX:
-        wanted = {each.global_id or each.name for each in listed}
-        things = client.volumes() if kind == "volume" else client.snapshots()
-        yield from (each for each in things if wanted.intersection((each.global_id, each.name)))
-        return
-    with client.ahead((kind, each.address) for each in listed):
+    with each_or_listed(client, ((kind, each.address) for each in listed)) as there:
+        if there is not None:
+            yield from {each.global_id: each for each in there.values()}.values()
+            return
         for each in listed:
             with suppress(errors.NotFound):
                 yield _read(client, kind, each.address)

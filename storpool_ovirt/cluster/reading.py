@@ -160,11 +160,15 @@ class Reading(calls.Calls):
         found: list[_T] = data
         return found
 
-    def all_as(self, make: Callable[[Volume], _Part | None]) -> list[_Part]:
+    def all_as(
+        self,
+        make: Callable[[Volume], _Part | None],
+        kinds: Iterable[str] = ("volume", "snapshot"),
+    ) -> list[_Part]:
         """Return what `make` makes of each volume and snapshot of the cluster, without those of
         which it makes None: who needs little of each does not hold all of it."""
         found: list[_Part] = []
-        for kind in ("volume", "snapshot"):
+        for kind in kinds:
             found += self._made(kind, make)
         return replies.owners(found)
 

@@ -182,13 +182,10 @@ def _engines(
 
 def _of_vm(work: tree.Work, nodes: Sequence[mapping.Node], vm: str) -> Iterator[Member]:
     """Yield those of these that are tagged with this VM."""
-    listed: dict[str, api.Volume] = {}
-    alone = [(node.kind, names.address(tree.global_id(node))) for node in nodes]
-    if len(nodes) > identity.READ_ALONE_MAX:
-        listed, alone = {each.global_id: each for each in work.client.volumes()}, []
-    with work.client.ahead(alone):
-        for node in nodes:
-            there = listed.get(tree.global_id(node)) or _read(work, node, vm)
+    wanted = [(node.kind, names.address(tree.global_id(node))) for node in nodes]
+    with identity.each_or_listed(work.client, wanted) as listed:
+        for node, (_, address) in zip(nodes, wanted):
+            there = (listed or {}).get(address) or _read(work, node, vm)
             if there is not None and vm_of(work, there)[0] == vm:
                 yield Member(node, ownership.checked(work, node, there))
 

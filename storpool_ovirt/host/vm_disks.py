@@ -159,15 +159,19 @@ def _all_read(client: api.Client, global_ids: Sequence[str]) -> dict[str, api.Vo
     """Return these objects by global id; raise NotFound.
 
     By a call for each: a list of the cluster may have a hundred thousand volumes. Only of very many
-    the list is read: where a call takes a second, the time of a start would not suffice.
+    the list is read.
     """
-    listed: dict[str, api.Volume] = {}
-    if len(global_ids) > identity.READ_ALONE_MAX:
-        listed = {each.global_id: each for each in client.volumes()}
-    left = [global_id for global_id in global_ids if global_id not in listed]
-    with client.ahead(("volume", names.address(global_id)) for global_id in left):
-        listed.update({global_id: _read(client, global_id) for global_id in left})
-    return {global_id: listed[global_id] for global_id in global_ids}
+    wanted = {global_id: names.address(global_id) for global_id in global_ids}
+    with identity.each_or_listed(client, (("volume", each) for each in wanted.values())) as listed:
+        return {
+            global_id: _of_list(listed, global_id) or _read(client, global_id)
+            for global_id in wanted
+        }
+
+
+def _of_list(listed: Mapping[str, api.Volume] | None, global_id: str) -> api.Volume | None:
+    there = None if listed is None else listed.get(names.address(global_id))
+    return there if there is not None and there.global_id == global_id else None
 
 
 def _read(client: api.Client, global_id: str) -> api.Volume:
