@@ -52,7 +52,7 @@ class Entry:
 class MappingSide:
     """What the mapping has: its rows, and for which hosts each was asked.
 
-    `problem`: why it has nothing.
+    `problem`: why it has nothing. `of_one_disk`: it has the rows of one disk alone.
     """
 
     records: Mapping[str, Record]
@@ -60,6 +60,7 @@ class MappingSide:
     database: str = ""
     location: str = ""
     problem: str = ""
+    of_one_disk: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storpool_ovirt import errors, names, storpool_conf
-from storpool_ovirt.admin import entries
+from storpool_ovirt.admin import entries, one_disk
 from storpool_ovirt.admin.entries import DISK, PREVIEW, SNAPSHOT, Entry, MappingSide, Sources, Thing
 from storpool_ovirt.cluster import api
 from storpool_ovirt.cluster.words import Words
@@ -37,14 +37,15 @@ class Listing:
     """All attachments of ours, by disk, and beside them: whose list this is and what it cannot
     tell.
 
-    `hosts` are the names to be shown, `sections` the client ids that storpool.conf has for them as
+    `others` are those of objects that are not ours; None where only one disk was looked at. `hosts`
+    are the names to be shown, `sections` the client ids that storpool.conf has for them as
     names. `here` is this machine's client id, `strays` the devices here that StorPool does not
     count as attached here, `blind` why a device that looks closed here may be open.
     """
 
     entries: tuple[Entry, ...]
     strays: tuple[openers.Device, ...]
-    others: int
+    others: int | None
     clients: Mapping[int, str]
     hosts: Mapping[int, str]
     here: int | None
@@ -56,11 +57,15 @@ class Listing:
 
 
 def read_mapping(
-    address: database_url.Database, deadline: Deadline, words: Words | None = None
+    address: database_url.Database,
+    deadline: Deadline,
+    words: Words | None = None,
+    disk: str | None = None,
 ) -> MappingSide:
     """Return what the mapping has, or why it cannot be read; `words` as for `look`.
 
-    No failure of the database ends the command: it is needed most when much is broken.
+    Of one `disk` (the id of any of its nodes) that has a row, it is what the mapping has of it. No
+    failure of the database ends the command: it is needed most when much is broken.
     """
     try:
         caller = journal.Caller("-", "attachments")
@@ -69,6 +74,12 @@ def read_mapping(
             mapping.opened(address, deadline.within(seconds), caller, make=False) as there,
             there.session.snapshot(),
         ):
+            if disk is not None:
+                found = records.of_disk(there, names.uuid(disk, "the disk's id"))
+                if found:
+                    rows = {each.uuid: each for each in found}
+                    notes = host_notes.of(there, rows)
+                    return MappingSide(rows, notes, str(address), there.location, of_one_disk=True)
             rows = {each.uuid: each for each in records.each(there, words)}
             return MappingSide(rows, host_notes.of_all(there), str(address), there.location)
     except errors.Interrupted:
@@ -78,22 +89,31 @@ def read_mapping(
 
 
 def look(client: api.Client, known: MappingSide, root: str, words: Words | None = None) -> Listing:
-    """Read everything. Raises what the API raises.
+    """Read everything, of one disk alone where `known` is. Raises what the API raises.
 
     `words`: what the mapping's rows have in common with the lists.
     """
     words = Words() if words is None else words
     client.be_current()
-    before = client.attachments(words)
-    objects = [*client.volumes(words), *client.snapshots(words)]
+    if known.of_one_disk:
+        objects = one_disk.objects(client, [each.node for each in known.records.values()])
+    else:
+        objects = [*client.volumes(words), *client.snapshots(words)]
+    by_name = {each.name: each.global_id for each in objects}
+    ids = {each.global_id for each in objects}
+
+    def is_of_disk(each: api.Attachment) -> bool:
+        return _global_id(each, by_name) in ids
+
+    wanted = is_of_disk if known.of_one_disk else None
+    before = client.attachments(words, wanted)
     sections, problem = _sections(root)
     here = sections.get(os.uname().nodename)
     nobody = openers.DeviceView({}, problem or "this machine is no client of StorPool", not problem)
     host = openers.look(root) if here is not None else nobody
     # What is attached or detached while the host is looked at is neither a stray nor missing.
-    listed = client.attachments(words)
+    listed = client.attachments(words, wanted)
     clients = client.statuses(listed)
-    by_name = {each.name: each.global_id for each in objects}
     had, have = (
         {_global_id(each, by_name) for each in seen if each.client_id == here}
         for seen in (before, listed)
@@ -120,7 +140,7 @@ def look(client: api.Client, known: MappingSide, root: str, words: Words | None 
     return Listing(
         entries=tuple(sorted(found, key=_order)),
         strays=tuple(each for each in strays if each.is_there),
-        others=len(listed) - len(found),
+        others=None if known.of_one_disk else len(listed) - len(found),
         clients=clients,
         hosts=sources.hosts,
         here=here,
@@ -153,6 +173,7 @@ def selected(listing: Listing, client: str | None, uuid: str | None) -> Listing:
                 "disk", wanted, f"of oVirt's in the StorPool cluster at {listing.api_address}"
             )
         entries, strays = [each for each in entries if each.thing.disk in disks], ()
+        listing = replace(listing, others=None)
     return replace(listing, entries=tuple(entries), strays=strays)
 
 

@@ -282,13 +282,22 @@ class Client(reading.Reading):
             return patient._complete("volumesSpace", made)
         return patient._complete("snapshotsSpace", made)
 
-    def attachments(self, known: Words | None = None) -> list[Attachment]:
-        """Return all attachments of the cluster (`AttachmentsList`); `known` as in `volumes`.
+    def attachments(
+        self, known: Words | None = None, wanted: Callable[[Attachment], bool] | None = None
+    ) -> list[Attachment]:
+        """Return all attachments of the cluster (`AttachmentsList`); `known` as in `volumes`,
+        `wanted`: those alone of which it says so.
 
         With several clusters they are those of all; other clusters' clients are `RemoteClient`.
         """
-        listed = self._complete("attachmentsList", lambda raw: replies.attachment(raw, known))
-        return [each.seen_from(self._settings.cluster_id) for each in listed]
+
+        def kept(raw: Mapping[str, Any]) -> Attachment | None:
+            found = replies.attachment(raw, known)
+            return found if wanted is None or wanted(found) else None
+
+        listed = self._complete("attachmentsList", kept)
+        pinned = self._settings.cluster_id
+        return [each.seen_from(pinned) for each in listed if each is not None]
 
     def reassign(
         self,

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from storpool_ovirt import errors
 from storpool_ovirt.engine.mapping import SELECT_NODE, Mapping, Node
-from storpool_ovirt.light import NamedTuple, suppress
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, suppress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
 # How many hosts are kept that a node was asked for: those that have it, and where it was before.
 KEPT_HOSTS = 8
@@ -36,6 +40,8 @@ _NOTE = """
             ), '[]')
         ) - {kept}
     )"""
+
+_SELECT_NOTES = "SELECT node::text, hosts FROM storpool_ovirt.asked"
 
 
 class HostNote(NamedTuple):
@@ -86,7 +92,15 @@ def of_all(mapping: Mapping) -> dict[str, list[HostNote]]:
 
     A note that this program cannot have written is skipped.
     """
-    rows = mapping.session.rows("SELECT node::text, hosts FROM storpool_ovirt.asked")
+    return _notes(mapping.session.rows(_SELECT_NOTES))
+
+
+def of(mapping: Mapping, uuids: Iterable[str]) -> dict[str, list[HostNote]]:
+    """Return those of some ids alone."""
+    return _notes(mapping.session.rows(f"{_SELECT_NOTES} WHERE node = ANY (%s::uuid[])", [*uuids]))
+
+
+def _notes(rows: Iterable[Sequence[Any]]) -> dict[str, list[HostNote]]:
     found = {uuid: hosts if isinstance(hosts, list) else [] for uuid, hosts in rows}
     return {
         uuid: [HostNote(each["host"], each["at"]) for each in hosts if _is_note(each)]

@@ -106,6 +106,14 @@ def each(where: mapping.Mapping, words: Words | None = None) -> Iterator[Record]
     return _each(where, sql, Words() if words is None else words)
 
 
+def of_disk(where: mapping.Mapping, uuid: str) -> list[Record]:
+    """Return the rows of the disk that has this node, none where it has no row; as
+    `each`, for the inside of a transaction."""
+    there = "WHERE root = (SELECT root FROM storpool_ovirt.node WHERE uuid = %s)"
+    sql = f"SELECT {_COLUMNS}, {_MADE} FROM storpool_ovirt.node {there} ORDER BY created_at, uuid"
+    return list(_each(where, sql, Words(), uuid))
+
+
 def each_row(where: mapping.Mapping, words: Words) -> Iterator[Record]:
     """Yield the same in any order, and without what is known of their making."""
     return _each(where, f"SELECT {_COLUMNS}, '', NULL FROM storpool_ovirt.node", words)
@@ -117,9 +125,9 @@ def all(where: mapping.Mapping) -> list[Record]:  # noqa: A001  records.all, as 
         return list(each(where))
 
 
-def _each(where: mapping.Mapping, sql: str, words: Words) -> Iterator[Record]:
+def _each(where: mapping.Mapping, sql: str, words: Words, *args: object) -> Iterator[Record]:
     session, known, other = where.session, words.ids.setdefault, words.others.setdefault
-    session.rows(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}")
+    session.rows(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {sql}", *args)
     while True:
         rows = session.rows(f"FETCH FORWARD {PIECE_ROWS} FROM {_CURSOR}")
         for uuid, root, source, size_bytes, global_id, visible_id, *more in rows:

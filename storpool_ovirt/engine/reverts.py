@@ -20,7 +20,7 @@ from storpool_ovirt.engine import candidates, mapping, tree
 from storpool_ovirt.light import TYPE_CHECKING, suppress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from storpool_ovirt.cluster import identity
 
@@ -219,6 +219,13 @@ def _is_news(node: mapping.Node, there: api.Volume) -> bool:
     )
 
 
+def addresses(node: mapping.Node) -> tuple[str, ...]:
+    """Return where a row's volume may be: StorPool looks among the names for an id that nothing
+    has."""
+    ours, *ids = _its_names(node)
+    return (*ids, ours)
+
+
 def _its_names(node: mapping.Node) -> tuple[str, ...]:
     """Return what a row's volume may be called: as we named it, or, without a name, after an id
     that it has or had."""
@@ -227,16 +234,9 @@ def _its_names(node: mapping.Node) -> tuple[str, ...]:
 
 
 def _seen(work: tree.Work, node: mapping.Node) -> api.Volume | None:
-    for address in _addresses(node):
+    for address in addresses(node):
         with suppress(errors.NotFound):
             there = volumes.read(work.client, "volume", address)
             if is_its_volume(there, node, work.mapping.location):
                 return there
     return None
-
-
-def _addresses(node: mapping.Node) -> Iterator[str]:
-    """Yield where a row's volume may be: StorPool looks among the names for an id that nothing
-    has."""
-    ours, *ids = _its_names(node)
-    yield from (*ids, ours)

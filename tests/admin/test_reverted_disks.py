@@ -13,6 +13,7 @@ from rigs.disk_rig import Death, Fault
 from rigs.yard import DISK, OTHER, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import listing, mend, reconcile, survey
+from storpool_ovirt.cluster import identity
 from storpool_ovirt.engine import records
 
 if TYPE_CHECKING:
@@ -148,17 +149,28 @@ def test_a_lost_mapping_is_rebuilt_with_the_ids_of_now(yard: Yard, switch: str) 
     assert preview in rebuilt
 
 
-def test_the_listing_knows_whose_it_is(yard: Yard, now: str) -> None:
-    """`storpool-ovirt attachments` joins by the id of now, and no link of before is a stray."""
+@pytest.mark.parametrize(
+    ("is_alone", "most"), [(False, 128), (True, 128), (True, 0)], ids=["all", "one", "one of many"]
+)
+def test_the_listing_knows_whose_it_is(
+    yard: Yard, now: str, is_alone: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`storpool-ovirt attachments` joins by the id of now, and no link of before is a stray; also
+    where only this disk is looked at, object by object or, of very many, by the lists."""
+    monkeypatch.setattr(identity, "READ_ALONE_MAX", most)
     with yard.engine() as work:
+        with work.mapping.session.snapshot():
+            every = records.of_disk(work.mapping, DISK) if is_alone else records.each(work.mapping)
+            rows = list(every)
         known = listing.MappingSide(
-            {each.node.uuid: each for each in records.all(work.mapping)},
+            {each.node.uuid: each for each in rows},
             {},
             location=work.mapping.location,
+            of_one_disk=is_alone,
         )
         told = listing.look(work.client, known, yard.root(1))
     assert [(each.thing.uuid, each.thing.global_id) for each in told.entries] == [(DISK, now)]
-    assert told.strays == ()
+    assert is_alone or told.strays == ()
 
 
 def test_rows_that_no_verb_met_are_noted_by_reconcile(yard: Yard) -> None:

@@ -47,7 +47,7 @@ def command(
         except errors.ConfigError as error:  # a host has none
             known = entries.MappingSide({}, {}, problem=str(error))
         else:
-            known = listing.read_mapping(address, deadline, words)
+            known = listing.read_mapping(address, deadline, words, disk)
         there = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
         found = listing.selected(listing.look(there, known, root, words), client, disk)
     if as_json:
