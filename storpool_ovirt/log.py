@@ -81,6 +81,19 @@ class Log:
             self.line("trace", at=line)
 
 
+class Unwritten(Log):
+    """The log of what is not done, only rehearsed: it masks as another one does, and writes
+    nothing."""
+
+    def __init__(self, like: Log) -> None:
+        super().__init__("", None)
+        self._secrets = like._secrets
+        self.correlation_id = like.correlation_id
+
+    def line(self, event: str, **facts: object) -> None:
+        """Write nothing: it did not happen."""
+
+
 def _stamp(now: float) -> str:
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     return f"{seconds}.{int(now * 1000) % 1000:03d}Z"

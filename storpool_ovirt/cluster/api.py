@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
     _Made = TypeVar("_Made")
 
+    from storpool_ovirt.cluster import calls
     from storpool_ovirt.cluster.words import Words
 
 __all__ = [
@@ -79,6 +80,15 @@ class Client(reading.Reading):
         settings, limit = replace(self._settings, **changes), deadline or self._deadline
         made = Client(settings, limit, self._sleep, self._jitter, self.limits)
         made.tally = self.tally
+        made._rehearse = self._rehearse
+        return made
+
+    def rehearsing(self, rehearse: calls.Rehearse) -> Client:
+        """Return a client that reads as this one, and sends nothing that changes the cluster:
+        `rehearse` (`rehearsal.Rehearsal.of`) notes it. What it asks raises `rehearsal.Unforeseen`
+        too."""
+        made = self.limited(self._deadline)
+        made._rehearse = rehearse
         return made
 
     def _alone(self, cluster_id: str | None) -> Client:

@@ -17,11 +17,13 @@ from storpool_ovirt.limits import LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, Callable, TypeVar
+    from typing import Any, Callable, Optional, TypeVar
 
     from storpool_ovirt.cluster import ahead, transport
 
     _T = TypeVar("_T")
+    # Of a way to a cluster of this id, one that sends no change (`rehearsal.py`)
+    Rehearse = Callable[[transport.Transport, Optional[str]], transport.Transport]
 
 # What a cluster always answers, whatever else it refuses; that it answers is all that is asked,
 # also an old answer.
@@ -75,6 +77,7 @@ class Calls:
         self._pin_is_proven = False
         self._made_transport: transport.Transport | None = None
         self._ahead: ahead.Ahead | None = None
+        self._rehearse: Rehearse | None = None
         self._sent_at = 0  # the newest generation that was known when the last call was sent
         # Without a pin, or without several clusters, there is but one way
         self._way_is_known = not (settings.multicluster and settings.cluster_id)
@@ -83,6 +86,9 @@ class Calls:
     def _transport(self) -> transport.Transport:
         if self._made_transport is None:
             self._made_transport = transport_of(self._settings)
+            if self._rehearse is not None:
+                home = self._settings.cluster_id
+                self._made_transport = self._rehearse(self._made_transport, home)
         return self._made_transport
 
     @property

@@ -102,10 +102,7 @@ class Transport:
         """Send a call; several may be under way at once. What is returned has to be asked for the
         reply, or closed."""
         verb, has_form, query, body = self.request(method, args)
-        is_for_all = has_form and self._multicluster
-        if not self.pin or (is_for_all and self.way != ways.TOGETHER):
-            cluster = None
-        path = self._path(query, is_for_all, cluster)
+        path = self.path(query, has_form, cluster)
         if not path.isascii() or not path.isprintable() or " " in path:
             raise Invalid(f"{path} is no path")
         return Asked(self._there.send(verb, path, body, self._headers, seconds))
@@ -117,6 +114,13 @@ class Transport:
         Raises Invalid.
         """
         raise NotImplementedError
+
+    def path(self, query: str, has_form: bool, cluster: str | None) -> str:
+        """Return the whole path of a request; `has_form`: there is one for several clusters."""
+        is_for_all = has_form and self._multicluster
+        if not self.pin or (is_for_all and self.way != ways.TOGETHER):
+            cluster = None
+        return self._path(query, is_for_all, cluster)
 
     def _path(self, query: str, is_for_all: bool, cluster: str | None) -> str:
         there = "" if cluster is None else f"RemoteCommand/{cluster}/"

@@ -13,7 +13,7 @@ from storpool_ovirt.light import TYPE_CHECKING, contextmanager, suppress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
+    from typing import Any, Callable
 
     from storpool_ovirt.engine.holds import Hold
     from storpool_ovirt.log import Log
@@ -114,6 +114,7 @@ class Session:
         self._connection = connection
         self._is_known = False
         self._location = ""
+        self._is_rehearsed = False
         self.address = address
         self.deadline = deadline
         self.statements = 0
@@ -324,6 +325,9 @@ class Session:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Let the statements inside take effect together, or not at all."""
+        if self._is_rehearsed:  # none of them will
+            yield
+            return
         self.rows("BEGIN")
         try:
             yield
@@ -336,6 +340,9 @@ class Session:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let the statements inside see the tables at one moment, and change nothing."""
+        if self._is_rehearsed:  # as they would be
+            yield
+            return
         self.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             yield
@@ -343,11 +350,29 @@ class Session:
             with suppress(errors.Error):
                 self.rows("ROLLBACK")
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[Callable[[], bool]]:
+        """Let the statements inside see what those before them write, and change nothing in the
+        end; what is given tells whether any of them has written.
+
+        Locks of disks are taken and given back as ever.
+        """
+        location = self.location
+        self.rows("BEGIN")
+        self._is_rehearsed = True
+        try:
+            yield lambda: bool(self.rows("SELECT txid_current_if_assigned() IS NOT NULL")[0][0])
+        finally:
+            self._is_rehearsed, self._location = False, location
+            with suppress(errors.Error):
+                self.rows("ROLLBACK")
+
     def _migrate(self, location: str = "") -> None:
         with connection.translated(self.address), driver.cursor(self._connection) as cursor:
             # One transaction under a lock: of many first verbs at once one makes the tables, the
             # others find them.
-            cursor.execute("BEGIN")
+            if not self._is_rehearsed:
+                cursor.execute("BEGIN")
             cursor.execute(f"SELECT pg_advisory_xact_lock({holds.key('%s')})", (tables.SCHEMA,))
             cursor.execute(
                 "SELECT pg_backend_pid(), to_regclass('storpool_ovirt.meta') IS NOT NULL"
@@ -355,7 +380,8 @@ class Session:
             backend, is_made = cursor.fetchone()
             self._check_direct(backend)
             tables.migrate(cursor, is_made, location)
-            cursor.execute("COMMIT")
+            if not self._is_rehearsed:
+                cursor.execute("COMMIT")
         self._is_known = True
         [(self._location,)] = self.rows("SELECT location FROM storpool_ovirt.meta")
 

@@ -63,7 +63,8 @@ def test_a_lost_volume_is_critical(site: AdminSite, disk: str) -> None:
         "0 mended, 0 not; 1 for you to look at: storpool-ovirt audit"
     ]
     assert told(site.run("reconcile", "--remove", disk, "--dry-run"), 0) == [
-        f"would forget volume {disk}"
+        f"would forget volume {disk}",
+        "  would write to the mapping database",
     ]
     assert told(site.run("reconcile", "--remove", disk), 0) == [f"forgot volume {disk}"]
     assert told(site.run("audit"), 0)[-1] == "OK: mapping, cluster and hosts agree"
@@ -130,7 +131,10 @@ def test_an_attached_object_is_detached_by_name(site: AdminSite, disk: str) -> N
     """Of each host where it is closed."""
     shared_stage.attach(site.stage, 1, disk)
     expected = f"would detach volume ovirt--{disk} where it is closed, of client 1"
-    assert told(site.run("reconcile", "--detach", disk, "--dry-run"), 0) == [expected]
+    would, sends = told(site.run("reconcile", "--detach", disk, "--dry-run"), 0)
+    assert would == expected
+    assert sends.startswith("  would send: POST VolumesReassignWait {")
+    assert shared_stage.attached(site.stage.simulator) != set()
     assert told(site.run("reconcile", "--detach", disk), 0) == [
         f"detached volume ovirt--{disk} from client 1"
     ]

@@ -67,7 +67,10 @@ def test_a_dry_run_changes_nothing(site: AdminSite) -> None:
     def run(*arguments: str) -> list[str]:
         return told(site.run("shareable", disk.id, "--dry-run", *arguments), 0)
 
-    assert run() == [f"disk {disk.id} would be marked as shareable"]
+    would, sends = run()
+    assert would == f"disk {disk.id} would be marked as shareable"
+    assert sends.startswith("  would send: POST VolumeUpdate/~")
+    assert '"ovirt-share": "1"' in sends
     assert run("--not") == [
         f"disk {disk.id} was not marked as shareable, so nothing would be changed"
     ]
@@ -76,7 +79,9 @@ def test_a_dry_run_changes_nothing(site: AdminSite) -> None:
     marked = tags(site, disk.id)
     site.stage.simulator.clear_calls()
     assert run() == [f"disk {disk.id} was marked as shareable already, so nothing would be changed"]
-    assert run("--not") == [f"the mark of disk {disk.id} as shareable would be taken away"]
+    would, sends = run("--not")
+    assert would == f"the mark of disk {disk.id} as shareable would be taken away"
+    assert '"ovirt-share": ""' in sends
     assert tags(site, disk.id) == marked
     assert writes(site.stage.simulator) == []
     for host in site.stage.hosts.values():

@@ -223,7 +223,9 @@ def test_the_command_says_who_it_is(site: AdminSite) -> None:
     shared_stage.post(site.stage.simulator, f"KV/Set/{claims.BUCKET}", {"set": {location: claim}})
     assert told(site.run("audit"), 2)[2].startswith("CRITICAL another Engine: the Engine on ")
     assert "storpool-ovirt claim" in refusals.of_command(site.run("reconcile"), 1)
-    was, is_now = told(site.run("claim", "--dry-run"), 0)
+    was, is_now, makes, sends = told(site.run("claim", "--dry-run"), 0)
+    assert makes == f"  would send: POST KV/Create/{claims.BUCKET}"
+    assert sends.startswith(f"  would send: POST KV/Set/{claims.BUCKET} ")
     assert was.startswith(f"location {location} was that of the Engine on ")
     assert is_now.startswith("it would be that of the Engine on ")
     assert told(site.run("audit"), 2)

@@ -273,7 +273,10 @@ def test_a_dry_run_tells_and_changes_nothing(scene: FenceStage) -> None:
         "has 1 disk of oVirt's; nothing was changed; would be refused: it answers StorPool"
     )
     scene.lose()
-    assert done(scene.fence("1", "--dry-run"))[-1].endswith("nothing was changed; would be done")
+    *_, plan, sends = done(scene.fence("1", "--dry-run"))
+    assert plan.endswith("nothing was changed; would be done")
+    assert sends.startswith("  would send: POST VolumesReassignWait {")
+    assert f"~{disk}" in sends
     assert writes(scene.stage.simulator) == []
     assert scene.log() == ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from storpool_ovirt.admin import access, console
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
 from storpool_ovirt.engine import claims
@@ -28,4 +29,6 @@ def command(
         own = claims.this(work)
         out.say(f"location {location} was that of {was.engine if was is not None else 'no Engine'}")
         out.say(f"it {'would be' if dry_run else 'is'} that of {own} now")
+        if dry_run:
+            rehearsals.played(work, out.say, claims.take)
     return 0

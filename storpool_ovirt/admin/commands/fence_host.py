@@ -9,10 +9,12 @@ import click
 
 from storpool_ovirt import config, names, storpool_conf
 from storpool_ovirt.admin import access, console
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.options import DRY_RUN, OPTIONS, all_of
 from storpool_ovirt.cluster import api
 from storpool_ovirt.deadline import Deadline, enforced
 from storpool_ovirt.fence import lost_host
+from storpool_ovirt.log import Unwritten
 
 
 @click.command()
@@ -50,4 +52,13 @@ def command(
         done = lost_host.fence(client, meant, prefix, told, out.log)
         for line in done.lines:
             out.say(line)
+        if dry_run and not done.refused:
+            in_earnest, unwritten = replace(told, dry_run=False), Unwritten(out.log)
+            rehearsals.played_by(
+                client,
+                out.say,
+                lambda rehearsing: lost_host.fence(
+                    rehearsing, meant, prefix, in_earnest, unwritten
+                ),
+            )
     return int(done.refused)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from storpool_ovirt.admin import access, console, mend
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
 
@@ -32,4 +33,8 @@ def command(
     with access.opened(out, "mend", access.Where(database, options, limit)) as work:
         for line in mend.mend(work, disk, global_id, dry_run):
             out.say(line)
+        if dry_run:
+            rehearsals.played(
+                work, out.say, lambda rehearsed: mend.mend(rehearsed, disk, global_id)
+            )
     return 0

@@ -6,8 +6,10 @@ import click
 
 from storpool_ovirt import sentences
 from storpool_ovirt.admin import access, audit_text, console, moment_rows, rebuild, survey, twins
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
+from storpool_ovirt.engine import tree
 
 
 @click.command()
@@ -48,7 +50,14 @@ def command(
             out.say(line)
         for line in why:
             out.say(f"a sign that location {plan.location} lives: {line}")
-        if not dry_run:
+        if dry_run:
+
+            def rehearse(rehearsed: tree.Work) -> None:
+                rehearsed.mapping.make(plan.location)
+                rebuild.carry_out(rehearsed, plan)
+
+            rehearsals.played(work, out.say, rehearse)
+        else:
             work.mapping.make(plan.location)  # now that it is certain whose disks are to be in them
             written = sentences.counted(rebuild.carry_out(work, plan, out.say), "row")
             out.say(f"{written} written: now run storpool-ovirt audit")

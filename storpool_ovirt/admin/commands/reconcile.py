@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import click
 
 from storpool_ovirt import errors
-from storpool_ovirt.admin import access, audit, audit_text, console, reconcile, survey, twins
+from storpool_ovirt.admin import (
+    access,
+    audit,
+    audit_text,
+    console,
+    findings,
+    reconcile,
+    survey,
+    twins,
+)
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, GRACE, OPTIONS, all_of, limit
 from storpool_ovirt.engine import tree
@@ -57,13 +69,26 @@ def command(
             twins.check_holder(view)
         if not (remove or keep or detach):
             return _reconcile(out, work, audit.report(view, grace_seconds), dry_run)
-        for target in remove:
-            out.say(reconcile.remove(work, target, grace_seconds, dry_run))
-        for uuid in keep:
-            out.say(reconcile.keep(work, uuid, dry_run))
-        for uuid in detach:
-            out.say(reconcile.detach(work, uuid, dry_run))
+        named = [(remove, _removed(grace_seconds)), (keep, reconcile.keep)]
+        for targets, act in [*named, (detach, reconcile.detach)]:
+            for target in targets:
+                out.say(act(work, target, dry_run))
+                if dry_run:
+                    _rehearse(out, work, act, target)
     return 0
+
+
+def _removed(grace_seconds: float) -> Callable[[tree.Work, str, bool], str]:
+    return lambda work, target, dry_run: reconcile.remove(work, target, grace_seconds, dry_run)
+
+
+def _rehearse(
+    out: console.Console,
+    work: tree.Work,
+    act: Callable[[tree.Work, str, bool], str],
+    target: str,
+) -> None:
+    rehearsals.played(work, out.say, lambda rehearsed: act(rehearsed, target, False))
 
 
 def _reconcile(out: console.Console, work: tree.Work, report: audit.Report, dry_run: bool) -> int:
@@ -74,17 +99,36 @@ def _reconcile(out: console.Console, work: tree.Work, report: audit.Report, dry_
     failed = 0
     for finding in todo:
         out.say(audit_text.step(finding))
-        if finding.action is None or dry_run:
+        if finding.action is None:
             continue
         try:
-            done = reconcile.carry_out(work, finding.action, report.grace_seconds)
+            done = _step(out, work, finding.action, report.grace_seconds, dry_run)
         except (errors.NotDelivered, errors.DeadlineExceeded, errors.Interrupted):
             raise
         except errors.Error as error:
             failed += 1
-            out.say(f"  not done: {error}")
+            out.say(rehearsals.refusal(error) if dry_run else f"  not done: {error}")
         else:
-            out.say(f"  done: {done}")
+            if not dry_run:
+                out.say(f"  done: {done}")
     for line in audit_text.reconciled(report, len(todo), failed, dry_run):
         out.say(line)
     return 1 if failed else 0
+
+
+def _step(
+    out: console.Console,
+    work: tree.Work,
+    action: findings.Action,
+    grace_seconds: float,
+    dry_run: bool,
+) -> str:
+    """Carry out one step, or rehearse it; return what was done, in words."""
+    if not dry_run:
+        return reconcile.carry_out(work, action, grace_seconds)
+    rehearsals.played(
+        work,
+        out.say,
+        lambda rehearsed: reconcile.carry_out(rehearsed, action, grace_seconds),
+    )
+    return ""

@@ -8,8 +8,10 @@ import click
 
 from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.admin import access, console, limits, share_mark
+from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
 from storpool_ovirt.cluster import api
+from storpool_ovirt.log import Unwritten
 
 
 @click.command()
@@ -49,4 +51,11 @@ def command(
         there = share_mark.found(client, volume, prefix)
         change = share_mark.unmark if no else share_mark.mark
         out.say(change(client, there, uuid, out.log, dry_run))
+        if dry_run:
+            unwritten = Unwritten(out.log)
+            rehearsals.played_by(
+                client,
+                out.say,
+                lambda rehearsing: change(rehearsing, there, uuid, unwritten, False),
+            )
     return 0
