@@ -77,6 +77,12 @@ class Record(NamedTuple):
         return str(self.others[1])
 
     @property
+    def first_id(self) -> str | None:
+        """The global id that its object had before any revert, where that is known."""
+        found: str | None = self.others[-3]
+        return found
+
+    @property
     def moment(self) -> int | None:
         """The moment that the row is of."""
         number: int | None = self.others[-2]

@@ -31,6 +31,7 @@ TABLE: Mapping[str, str] = {
     "setup": "put all of this in its places on a machine, or take it away",
     "shareable": "mark a disk as one that several VMs may have, for plugs",
     "snapshots": "list snapshots: which are of one moment, of which VM",
+    "space": "what takes space in StorPool, and whose it is",
 }
 
 # What the demo needs beside us; our packages have none of it.

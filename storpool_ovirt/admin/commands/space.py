@@ -1,0 +1,82 @@
+"""`storpool-ovirt space`."""
+
+from __future__ import annotations
+
+import click
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import access, console, snapshots_text, space, space_parts, space_text
+from storpool_ovirt.admin.limits import MEND_SECONDS
+from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
+
+MOST = 20
+
+
+@click.command()
+@all_of((DATABASE, OPTIONS))
+@click.option("--disk", metavar="UUID", help="One disk, by its id or that of a snapshot of it.")
+@click.option("--vm", metavar="UUID", help="The disks of this VM, by oVirt's id of it.")
+@click.option("--trash", is_flag=True, help="What was deleted and can still be had back.")
+@click.option("--others", is_flag=True, help="What is not this Engine's, and copies of its disks.")
+@click.option(
+    "--most",
+    type=click.IntRange(min=0),
+    default=MOST,
+    show_default=True,
+    metavar="NUMBER",
+    help="So many disks, or objects of others; 0 for all.",
+)
+@all_of((JSON, limit(MEND_SECONDS)))
+@click.pass_obj
+def command(
+    out: console.Console,
+    *,
+    database: str | None,
+    options: str | None,
+    disk: str | None,
+    vm: str | None,
+    trash: bool,
+    others: bool,
+    most: int,
+    as_json: bool,
+    limit: float,
+) -> int:
+    """Tell what takes space in StorPool, and whose it is; change nothing.
+
+    StorPool looks at all of its volumes and all of its snapshots for that, once each: run it by
+    hand or once an hour, and not at every look of a monitor.
+    """
+    if sum(map(bool, (disk is not None, vm is not None, trash, others))) > 1:
+        raise errors.InputError(
+            "--disk, --vm, --trash and --others",
+            "are given together",
+            "give one of them, or none for all disks",
+        )
+    wanted = names.uuid(disk, "--disk") if disk is not None else ""
+    of_vm = _vm(vm) if vm is not None else ""
+    with access.opened(out, "space", access.Where(database, options, limit)) as work:
+        seen = space.look(work)
+        part: space_parts.Part
+        if wanted:
+            part = space_parts.of_disk(work, seen, wanted)
+        elif of_vm:
+            part = space_parts.of_vm(work, seen, of_vm)
+        elif trash:
+            part = space_parts.of_trash(seen)
+        elif others:
+            part = space_parts.of_others(seen, most)
+        else:
+            part = space_parts.of_all(work, seen, most)
+    if as_json:
+        out.document(part.document())
+    else:
+        out.say_all(space_text.lines(part))
+    return 0
+
+
+def _vm(vm: str) -> str:
+    if names.UUID.fits(vm.lower()):
+        return names.uuid(vm, "--vm")
+    raise errors.InputError(
+        "--vm", f"is not a UUID ({names.shown(vm)})", snapshots_text.WHERE_VM_IDS_ARE
+    )
