@@ -32,7 +32,8 @@ TEXT_MAX_BYTES = 1 << 20  # no file that a person writes is larger
 
 _ROOT = 0
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-_BREAKING_IN = {signal.SIGALRM, signal.SIGINT, signal.SIGTERM}
+# By which a limit, or whoever wants a program to end, breaks in (`deadline.enforced`).
+BREAKING_IN = {signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def taken(user: User | None) -> Iterator[None]:
     try:
         # Until root's rights are back nothing may break in: not even between this generator and its
         # caller. A signal that has come just before is handled here, with nothing taken.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _BREAKING_IN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, BREAKING_IN)
         try:
             os.setgroups([])
             os.setegid(user.gid)

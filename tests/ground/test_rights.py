@@ -199,6 +199,30 @@ print(late)
 
 
 @needs_root
+@pytest.mark.parametrize("number", sorted(rights.BREAKING_IN))
+def test_nothing_breaks_in_before_they_are_given_back(number: int) -> None:
+    """Each signal by which `deadline.enforced` ends a program: it is taken, and is not lost, when
+    root's rights are back."""
+    code = f"""
+import os
+from storpool_ovirt import deadline, errors, rights
+assert rights.BREAKING_IN == {{*deadline.ENDING_SIGNALS, 14}}
+def ids(): return os.geteuid(), os.getegid(), os.getgroups()
+before = ids()
+try:
+    with deadline.enforced(deadline.Deadline(60), "this", 60):
+        with rights.taken(rights.User({USER}, {USER})):
+            os.kill(os.getpid(), {number})
+            print("done")
+        print("not taken")
+except (errors.Interrupted, errors.DeadlineExceeded):
+    print("taken", ids() == before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n") == ["done", "taken True", ""], done.stderr
+
+
+@needs_root
 def test_rights_that_cannot_be_had_are_an_error() -> None:
     """In a user namespace that knows no other user nothing is done, and nothing has changed."""
     code = """
