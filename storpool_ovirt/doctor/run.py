@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from storpool_ovirt import errors, installation, sentences
+from storpool_ovirt import errors, installation, rights, sentences
 from storpool_ovirt.doctor import checks
 from storpool_ovirt.doctor.asking import Unasked
 from storpool_ovirt.doctor.checks import Check, Finding, Result, Site
@@ -80,7 +80,7 @@ def _live(site: Site, check: Check, writing: int) -> None:
     try:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        for each in rights.BREAKING_IN:  # what a handler of ours raises must not leave this block
             signal.signal(each, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 0)
         nowhere = os.open(os.devnull, os.O_RDWR)

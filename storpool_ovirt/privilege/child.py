@@ -51,12 +51,13 @@ def done(
         # Threads of a program that loads this are not waited for: the child works on its own and
         # ends.
         warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+        pid, mask = _forked()
     if pid == 0:
         _live(work, user, seconds, writing, resource)
     os.close(writing)
     ended = False
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         answer = _all_of(reading, time.monotonic() + seconds + stopped_seconds)
         ended = answer is not None and len(answer) <= ANSWER_MAX_BYTES
     finally:
@@ -76,14 +77,30 @@ def done(
     raise Failure(f"the process that read it ended with {code}")
 
 
+def _forked() -> tuple[int, set[int]]:
+    """Fork, with the signals blocked that break in; return the mask of before too.
+
+    The child has none of our handlers when it takes them: what one raises there, before it is in
+    the block that it never leaves, would have it go on as if it were us.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, rights.BREAKING_IN)
+    try:
+        return os.fork(), mask
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+
+
 def _live(
     work: Callable[[], bytes], user: rights.User | None, seconds: float, writing: int, resource: Any
 ) -> None:
     """Be the child: never return."""
     code = 2
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        for each in rights.BREAKING_IN:
+            if each == signal.SIGALRM or signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, rights.BREAKING_IN)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             _limit_memory(resource)

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -130,3 +132,28 @@ def test_a_child_has_only_so_much_memory() -> None:
         child.done(lambda: str(len(bytes(child.MEMORY_BYTES // 4))).encode(), None, 30)
         == b"134217728"
     )
+
+
+@pytest.mark.parametrize("number", sorted(rights.BREAKING_IN))
+def test_a_signal_never_makes_it_a_second_one_of_us(number: int) -> None:
+    """One that comes when it has just been made, as to a whole group of processes, ends it: no
+    handler of ours is run in it, by which it would go on with our work."""
+    code = f"""
+import os
+from storpool_ovirt import deadline, errors
+from storpool_ovirt.privilege import child
+fork = os.fork
+def forked():
+    pid = fork()
+    if pid == 0:
+        os.kill(os.getpid(), {int(number)})
+    return pid
+os.fork = forked
+with deadline.enforced(deadline.Deadline(60), "this", 60):
+    try:
+        child.done(lambda: b"x", None, 60)
+    except (child.Failure, errors.Interrupted, errors.DeadlineExceeded) as error:
+        print(type(error).__name__, flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("Failure\n", 0), done.stderr
