@@ -291,7 +291,8 @@ def volume(kind: str, raw: Mapping[str, Any], words: Words | None = None) -> Vol
         goes_at=float(number(raw, "targetDeleteDate", 0)) or NEVER,
         made_from_serial=number(raw, "createdFromVisibleVolumeId", 0),
         cluster_id=_cluster_id(raw),
-        owned_elsewhere=bool(raw.get("volumeMoveSource")) or raw.get("mcState") == "slaveCopy",
+        owned_elsewhere=bool(raw.get("volumeMoveSource"))
+        or text(raw, "mcState", "") == "slaveCopy",
     )
     return found if words is None else _in_words(found, words)
 
