@@ -218,14 +218,14 @@ def is_harmless(place: tuple[Any, ...], odd: object) -> bool:
     return (field in NOT_ALWAYS and odd in (GONE, None, "")) or (field, odd) in HARMLESS
 
 
-HARMLESS = {
+HARMLESS: tuple[tuple[str, object], ...] = (
     ("size", 0),
     ("name", ""),
     ("location", ""),
     ("id", ""),
     ("configStatus", ""),
     ("mcState", ""),
-}
+)
 
 
 def test_what_the_binding_refuses_of_what_we_read_we_refuse(recorded: dict[str, Recorded]) -> None:
