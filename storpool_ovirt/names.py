@@ -20,6 +20,7 @@ UUID = text.Shape(text.DIGITS + "abcdef", (8, 8), (4, 4), (4, 4), (4, 4), (12, 1
 GLOBAL_ID = text.Shape(text.LOWER + text.DIGITS, (1, 20), (1, 20), (1, 20), mark=".")
 CLUSTER_ID = text.Shape(text.LOWER + text.DIGITS, (1, 20), (1, 20), mark=".")
 TEMPLATE = text.Shape(text.LETTERS + text.DIGITS + "_-", (1, 199))
+LOCATION = text.Shape(text.LETTERS + text.DIGITS + "_-.", (1, 63))
 CLIENT_ID_MAX = 4095  # `storpool.sptypes.ClientId`
 HOST_MAX = 253  # gethostname(2) gives 64 characters, a whole name of the DNS has so many
 NIL_UUID = "00000000-0000-0000-0000-000000000000"
@@ -44,6 +45,11 @@ SHARED = "1"
 TAG_SOURCE = "ovirt-src"
 # One value for the snapshots that were made together, by which people and a rebuild know the group.
 TAG_MOMENT = "ovirt-moment"
+# One value for the copies in another location that were made together, and the name of such a copy
+# while it is here again. StorPool names the copy itself, after the volume: `<volume>@<number>`.
+TAG_COPY = "ovirt-copy"
+COPY_PREFIX = "ovirt-copy--"
+_COPY_NUMBER = "@0123456789"
 # The VM that has a volume, by the id that oVirt prints: the key that StorPool's plug-in for
 # CloudStack has for it. `sp_vm_tag` and SP_OVIRT_VM_TAG give another one.
 TAG_VM = "cvm"
@@ -237,6 +243,40 @@ def tags(uuid: str, location: str, root: str) -> dict[str, str]:
     """
     owner = {TAG_PLATFORM: PLATFORM, TAG_UUID: uuid, TAG_LOCATION: location}
     return owner if root == uuid else {**owner, TAG_ROOT: root}
+
+
+def copy_tags(
+    copy: str, location: str, disk: str | None, more: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the tags of copies in another location: ours, with the disk where all are of one, and
+    those of an option.
+
+    They have no id of their own, as one call gives all of them the same; their names have it.
+    Raises InputError when they do not fit beside the name that StorPool gives a copy.
+    """
+    owner = {TAG_PLATFORM: PLATFORM, TAG_LOCATION: location, TAG_COPY: copy}
+    tags = {**more, **owner, **({TAG_ROOT: disk} if disk is not None else {})}
+    return fitted(f"{object_name(NIL_UUID)}{_COPY_NUMBER}", tags)
+
+
+def copied_uuid(name: str) -> str | None:
+    """Return the id of the volume that a copy is of, by the name that StorPool gave it, there or in
+    its list; None where that has none."""
+    return uuid_of(name.partition("@")[0])
+
+
+def copy_name(remote_id: str) -> str:
+    """Return the name of a copy, by its global id, while it is here again."""
+    return f"{COPY_PREFIX}{remote_id}"
+
+
+def copy_tag_fault(key: str, value: str) -> str:
+    """Return what is wrong with a tag that an option gives to copies; "" where it can be given."""
+    if not VM_TAG.fits(key) or not VM_TAG.fits(value):
+        return "is none: letters, digits, and any of _ - . : are, like del=y"
+    if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_VM) or key.startswith(_OUR_TAGS):
+        return "has another meaning"
+    return ""
 
 
 def root_of(tags: Mapping[str, str]) -> str:

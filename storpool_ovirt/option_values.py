@@ -6,7 +6,7 @@ Each function returns what a text means, or raises ValueError with what is wrong
 from __future__ import annotations
 
 from storpool_ovirt import errors, names, text
-from storpool_ovirt.light import TYPE_CHECKING
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
@@ -19,6 +19,13 @@ _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN_MAX = 4096
 _BYTE_MAX = 255
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # OpenNebula's add-on of StorPool has the same
+
+
+class CopyTo(NamedTuple):
+    """Where copies go: the name of a StorPool location, and the tags that they get beside ours."""
+
+    location: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 def parsed(parse: Callable[[str], Any], given: str, where: str) -> Any:
@@ -158,6 +165,29 @@ def path(given: str) -> str:
             "is not an absolute path", "give the full path of a file that holds only the token"
         )
     return given
+
+
+def copy_to(given: str) -> CopyTo:
+    """Return where copies go: `LOCATION`, or `LOCATION:tag KEY=VALUE ...`."""
+    location, mark, more = given.partition(":")
+    words = more.split()
+    if not names.LOCATION.fits(location):
+        raise ValueError(
+            "names no location", "give a name that StorPool's LocationsList has, like backup"
+        )
+    if mark and words[:1] != ["tag"]:
+        raise ValueError("is not known", "give LOCATION, or LOCATION:tag KEY=VALUE ...")
+    tags = [each.partition("=") for each in words[1:] if each != "tag"]
+    for key, sign, value in tags:
+        fault = names.copy_tag_fault(key, value) if sign else "is none like del=y"
+        if fault:
+            raise ValueError(f"has a tag {names.shown(key)} that {fault}", "correct it")
+    found = CopyTo(location, tuple((key, value) for key, _, value in tags))
+    try:
+        names.copy_tags(names.NIL_UUID, "0" * 8, names.NIL_UUID, dict(found.tags))
+    except errors.InputError as error:
+        raise ValueError("has too many tags", error.advice) from error
+    return found
 
 
 def vm_tag(given: str) -> str:

@@ -217,7 +217,7 @@ def state(client: api.Client, location: str, remote_id: str) -> State:
         except (errors.ApiUnavailable, errors.Rejected, errors.WrongCluster) as error:
             failed = error
         else:
-            if found:
+            if found and found[0] is not None:
                 return found[0]
     raise failed or missing
 
@@ -287,6 +287,8 @@ def _export(raw: Mapping[str, Any]) -> Export:
     )
 
 
-def _state(raw: Mapping[str, Any]) -> State:
+def _state(raw: Mapping[str, Any]) -> State | None:
+    if bool(raw.get("deleted")) or replies.text(raw, "name").startswith("*"):
+        return None  # it is listed for a while
     goes_at = float(replies.number(raw, "targetDeleteDate", 0)) or replies.NEVER
     return State(bool(raw.get("recoveringFromRemote")), goes_at)

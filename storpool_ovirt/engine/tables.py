@@ -1,8 +1,8 @@
 """Our tables in Engine's database: in a schema of their own, made and migrated step by step.
 
 What is in them is told in `mapping.py` (node), `host_notes.py` (asked), `journal.py` (operation),
-`moments.py` (moment) and `trash.py` (trash); `meta` has their version, and the location of this
-Engine.
+`moments.py` (moment), `trash.py` (trash) and `copies.py` (backup); `meta` has their version, and
+the location of this Engine.
 """
 
 from __future__ import annotations
@@ -184,6 +184,37 @@ ADDITIONS = (
     COMMENT ON COLUMN storpool_ovirt.trash.tags IS
         'all that it had, also those for which its name in the trash leaves no room';
     COMMENT ON COLUMN storpool_ovirt.trash.ends_at IS 'when StorPool deletes it by itself';
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS storpool_ovirt.backup (
+        copy uuid NOT NULL,
+        disk uuid NOT NULL,
+        node uuid NOT NULL,
+        name text NOT NULL,
+        volume text NOT NULL,
+        size_bytes bigint NOT NULL,
+        template text NOT NULL DEFAULT '',
+        location text NOT NULL,
+        remote_id text,
+        base_id text,
+        reason text NOT NULL CHECK (reason IN ('asked', 'deleted')),
+        vm uuid,
+        state text NOT NULL CHECK (state IN ('begun', 'sent', 'there', 'lost', 'given up')),
+        made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        goes_at timestamptz,
+        correlation_id text NOT NULL DEFAULT '',
+        PRIMARY KEY (copy, node)
+    );
+    CREATE INDEX IF NOT EXISTS backup_disk ON storpool_ovirt.backup (disk);
+    CREATE INDEX IF NOT EXISTS backup_remote ON storpool_ovirt.backup (remote_id);
+    COMMENT ON TABLE storpool_ovirt.backup IS
+        'copies of disks in other locations, also of disks that are gone';
+    COMMENT ON COLUMN storpool_ovirt.backup.copy IS
+        'one for all copies of one moment: what their tag ovirt-copy says';
+    COMMENT ON COLUMN storpool_ovirt.backup.base_id IS
+        'the snapshot here that holds the data until they are there: StorPool''s, not ours';
+    COMMENT ON COLUMN storpool_ovirt.backup.goes_at IS
+        'of what was given up: when its location deletes it';
     """,
 )
 VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it

@@ -37,7 +37,7 @@ def old(yard: Yard) -> Iterator[Yard]:
         "ALTER TABLE storpool_ovirt.node DROP COLUMN visible_id, DROP COLUMN first_id,"
         " DROP COLUMN moment, DROP COLUMN reserved"
     )
-    yard.sql("DROP TABLE storpool_ovirt.moment, storpool_ovirt.trash")
+    yard.sql("DROP TABLE storpool_ovirt.moment, storpool_ovirt.trash, storpool_ovirt.backup")
     yard.sql("ALTER TABLE storpool_ovirt.meta DROP COLUMN additions")
     yield yard
     yard.verb("create", OTHER, GIB)  # so that the next test has them, whatever this one did
@@ -59,6 +59,7 @@ def test_old_tables_get_them_by_the_next_verb(old: Yard) -> None:
     assert old.sql("SELECT moment, reserved FROM storpool_ovirt.node") == [(None, False)]
     assert old.sql("SELECT count(*) FROM storpool_ovirt.moment") == [(0,)]
     assert old.sql("SELECT count(*) FROM storpool_ovirt.trash") == [(0,)]
+    assert old.sql("SELECT count(*) FROM storpool_ovirt.backup") == [(0,)]
 
 
 def test_a_command_that_makes_nothing_says_so(old: Yard) -> None:

@@ -159,7 +159,7 @@ class DiskRig:
             self.location = opened.location
         self._base.cursor().execute(
             "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
-            " storpool_ovirt.trash CASCADE"
+            " storpool_ovirt.trash, storpool_ovirt.backup CASCADE"
         )
         self._start()
         self._make_foreign()
@@ -306,6 +306,7 @@ class DiskRig:
                 hosts=hosts,
                 switches=self._variant["switches"],
                 listen=self._listen,
+                **(self._variant.get("federation") or {}),
             )
         )
         # Who comes back elsewhere is another cluster, so the port stays; but others take ports of

@@ -124,7 +124,7 @@ def opened(database: Database, folder: Path, **switches: str) -> Iterator[Severa
         cursor = database.connect().cursor()
         cursor.execute(
             "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
-            " storpool_ovirt.trash CASCADE"
+            " storpool_ovirt.trash, storpool_ovirt.backup CASCADE"
         )
         yield yard
 

@@ -8,6 +8,7 @@ recovery, audit, reconcile and rebuild share.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
 import uuid
@@ -25,7 +26,7 @@ from storpool_ovirt.engine import disks, journal, operations, tree
 from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ovirt_demo.database import Database
@@ -35,7 +36,7 @@ OTHER_CLUSTER = "zzz9.b"
 HOUR = 3600.0  # seconds
 MANY_TIMES = 50  # more often than anything of ours tries
 
-TABLES = ("node", "operation", "moment", "trash")
+TABLES = ("node", "operation", "moment", "trash", "backup")
 LISTS = ("VolumesList", "SnapshotsList", "AttachmentsList")
 
 # Holds a disk with an entry in the journal, as a verb does, until its stdin is closed; prints its
@@ -59,11 +60,36 @@ Saved = dict[str, list[str]]
 class Yard(disk_rig.DiskRig):
     """A rig with all that an administrator has: the commands, the API, the database."""
 
-    def __init__(self, folder: Path, database: Database, **switches: str) -> None:
-        variant = {"switches": switches, "multicluster": False, "pinned": False, "template": None}
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        *,
+        federation: Mapping[str, Any] | None = None,
+        **switches: str,
+    ) -> None:
+        variant: dict[str, Any] = {
+            "switches": switches,
+            "multicluster": False,
+            "pinned": False,
+            "template": None,
+        }
+        variant["federation"] = federation
+        self._options: dict[str, Any] = {}
         super().__init__(folder, database, FOREIGN, **variant)
         self.url = database.url
         self.connected = database.connect  # for who must not use the rig's own connection
+
+    def given(self, **options: Any) -> None:
+        """Give the domain these options from now on (`config.Domain`)."""
+        self._options = options
+
+    @contextlib.contextmanager
+    def working(self, *facts: Any, **more: Any) -> Iterator[tree.Work]:
+        """Give what a program of ours works with, with those options."""
+        with super().working(*facts, **more) as work:
+            domain = dataclasses.replace(work.domain, **self._options)
+            yield dataclasses.replace(work, domain=domain)
 
     def pin(self) -> None:
         """Pin the domain to its cluster from now on."""

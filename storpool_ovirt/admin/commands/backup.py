@@ -1,0 +1,209 @@
+"""`storpool-ovirt backup`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from storpool_ovirt import errors, names, option_values
+from storpool_ovirt.admin import access, backup, backup_text, console, survey, twins
+from storpool_ovirt.admin import dry_run as rehearsals
+from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
+from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.engine import backups, copies, copies_seen, tree
+
+# The data of a large disk over a slow line take hours.
+COPY_SECONDS = 86400.0
+_DAYS_MAX = 3660
+_MAKE = "make"
+_KEEP = click.option(
+    "--keep",
+    metavar="TIME",
+    help="Give up what is older than this, like 7d: its location deletes it. The newest copy of a"
+    " disk that is there stays in any case.",
+)
+
+
+class _Commands(click.Group):
+    """The commands below `backup`; what is none of them is the id of what is to be copied."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return the words with the name of the command that is meant."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [_MAKE, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands)
+def command() -> None:
+    """Copies of disks in another StorPool location: make, list, restore, and give up old ones.
+
+    The command to make one need not be typed: storpool-ovirt backup DISK --to LOCATION.
+    docs/backup.md tells what a copy guarantees, and what to do on the day when one is needed.
+    """
+
+
+@command.command(_MAKE)
+@click.argument("uuid", metavar="DISK|VM")
+@click.option(
+    "--to",
+    required=True,
+    metavar="LOCATION",
+    help="StorPool's name of the other location; with tags for the copies: 'LOCATION:tag K=V ...'.",
+)
+@_KEEP
+@click.option("--no-wait", is_flag=True, help="Do not wait for the data to be there.")
+@all_of((DATABASE, OPTIONS, DRY_RUN, JSON, limit(COPY_SECONDS)))
+@click.pass_obj
+def make_command(
+    out: console.Console,
+    uuid: str,
+    to: str,
+    keep: str | None,
+    no_wait: bool,
+    database: str | None,
+    options: str | None,
+    dry_run: bool,
+    as_json: bool,
+    limit: float,
+) -> int:
+    """Copy a disk as it is now to another location, or all disks of a VM at one moment.
+
+    A VM that runs goes on: its file systems are copied as after a loss of power, unless they are
+    frozen. The copy goes on by itself once it was begun: when the time is up, or --no-wait was
+    given, the list of copies tells what became of it.
+    """
+    wanted, keep_seconds = _to(to), _seconds(keep)
+    with access.opened(out, "backup", access.Where(database, options, limit)) as work:
+        target = backup.target(work, names.uuid(uuid, "DISK|VM"))
+        for each in target.left_out:
+            out.progress(f"not copied: {each}")
+        if dry_run:
+            out.say_all(backup_text.would(target, wanted))
+            rehearsals.played(work, out.say, lambda tried: backup.make(tried, target, wanted))
+            return 0
+        rows = backup.make(work, target, wanted)
+        if not as_json:
+            out.say_all(backup_text.begun(rows))
+        if no_wait:
+            seen = backup.look(work, rows[0].copy)
+        else:
+            with backup_text.progress(out, rows, as_json) as told:
+                seen = copies_seen.wait(work, rows, told)
+        is_there = all(each.state == copies.THERE for each in seen)
+        if as_json:
+            out.document(backup_text.document(seen, work.mapping.location))
+        elif is_there:
+            out.say(f"all of it is in {wanted.location}")
+        else:
+            out.say(f"on its way to {wanted.location}: it goes on by itself, see backup list")
+        if keep_seconds is not None and is_there:
+            return _give_up(out, work, [row.disk for row in rows], wanted.location, keep_seconds)
+    return 0 if is_there or no_wait else 1
+
+
+@command.command("list")
+@click.argument("uuid", metavar="[UUID]", required=False)
+@all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
+@click.pass_obj
+def list_command(
+    out: console.Console,
+    uuid: str | None,
+    database: str | None,
+    options: str | None,
+    as_json: bool,
+    limit: float,
+) -> int:
+    """List the copies in other locations, of disks that are gone too, as they are now.
+
+    UUID is the id of a disk, a VM or a moment; without it all are listed. The exit code is 1 when
+    one of them was lost on its way.
+    """
+    wanted = names.uuid(uuid, "UUID") if uuid is not None else None
+    with access.opened(out, "backup-list", access.Where(database, options, limit)) as work:
+        seen = backup.look(work, wanted)
+        location = work.mapping.location
+    if as_json:
+        out.document(backup_text.document(seen, location))
+    else:
+        out.say_all(backup_text.listing(seen))
+    return 1 if any(each.state == copies.LOST for each in seen) else 0
+
+
+@command.command("expire")
+@click.argument("uuid", metavar="[UUID]", required=False)
+@click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
+@click.option("--keep", required=True, metavar="TIME", help="How long copies are kept, like 7d.")
+@all_of((DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
+@click.pass_obj
+def expire_command(
+    out: console.Console,
+    uuid: str | None,
+    location: str | None,
+    keep: str,
+    database: str | None,
+    options: str | None,
+    dry_run: bool,
+    limit: float,
+) -> int:
+    """Give up the copies that are older than --keep: their locations delete them.
+
+    UUID is the id of a disk, a VM or a moment; without it all are meant. The newest copy of a disk
+    that is still there stays. The date that a location has set is read there; where it sets none,
+    nothing more is given up, and the exit code is 1.
+    """
+    keep_seconds = _seconds(keep) or 0
+    wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
+    with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
+        if not dry_run:
+            twins.check_holder(survey.look(work, database is None))
+        return _give_up(out, work, wanted, location, keep_seconds, dry_run)
+
+
+def _give_up(
+    out: console.Console,
+    work: tree.Work,
+    uuids: list[str] | None,
+    location: str | None,
+    keep_seconds: int,
+    dry_run: bool = False,
+) -> int:
+    asked = [None] if uuids is None else uuids
+    seen = [each for uuid in asked for each in backup.look(work, uuid)]
+    meant = [each for each in seen if location in (None, each.row.location)]
+    if dry_run:
+
+        def tell(row: copies.Copy) -> None:
+            rehearsals.played(work, out.say, lambda tried: backups.ask_to_delete(tried, row))
+
+        done = backup.give_up_old(work, meant, keep_seconds, instead=tell)
+    else:
+        done = backup.give_up_old(work, meant, keep_seconds)
+    out.say_all(backup_text.given_up(done, keep_seconds, dry_run))
+    if done.failed:
+        raise errors.Conflict("the rest", f"was not given up: {done.failed}", "")
+    return 0
+
+
+def _parsed(parse: Callable[[str], Any], given: str, option: str) -> Any:
+    """Return what an option means; raise click's own error where it means nothing."""
+    try:
+        return parse(given.strip())
+    except ValueError as error:
+        why, advice = error.args
+        raise click.UsageError(f"{option} {why} ({names.shown(given)}): {advice}") from error
+
+
+def _to(given: str) -> option_values.CopyTo:
+    found: option_values.CopyTo = _parsed(option_values.copy_to, given, "--to")
+    return found
+
+
+def _seconds(given: str | None) -> int | None:
+    """Return a time such as 7d in seconds; None where none was given."""
+    if given is None:
+        return None
+    found: int = _parsed(option_values.duration(_DAYS_MAX), given, "--keep")
+    return found
