@@ -48,7 +48,7 @@ MOST_GROWTH = 0.10
 MOST_EXPONENT = 1.1
 MOST_MB = 400
 LEAST_TIMES = 2.3
-JUDGED = ("audit", "rebuild", "fence-host")
+JUDGED = ("audit", "space", "rebuild", "fence-host")
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,8 @@ def commands(there: Site, runs: int) -> dict[str, Cost]:
         "attachments": lambda: there.command("attachments"),
         "attachments --disk": lambda: there.command("attachments", "--disk", a_disk),
         "snapshots": lambda: there.command("snapshots"),
+        "space": lambda: there.command("space"),
+        "space --disk": lambda: there.command("space", "--disk", a_disk),
         "rebuild": lambda: rebuild(there),
         "fence-host": fence,
     }

@@ -92,6 +92,7 @@ class Owners:
         self._roots = {
             each.first_id: each.root for each in self._rows.values() if each.first_id is not None
         }
+        self._owners: dict[str, str] = {}
         self._seen: set[str] = set()
         self._reverted: dict[str, api.Volume] = {}  # perhaps
         self._beneath: set[str] = set()  # perhaps
@@ -112,7 +113,7 @@ class Owners:
             parent=there.parent,
             uuid=found.uuid,
             disk=found.disk,
-            owner=owner(there, self._location) if found.role == OTHER else "",
+            owner=self._owner(there) if found.role == OTHER else "",
             vm=names.vm_of(there.tags, self._vm_tag) if is_volume else "",
             size_bytes=there.size_bytes,
             stored_bytes=stored_bytes,
@@ -164,6 +165,12 @@ class Owners:
         row = self._rows.get(uuid)
         return None if row is None else row.root
 
+    def _owner(self, there: api.Volume) -> str:
+        """Return whose another's object is, in words held once; "" where nothing tells."""
+        found = candidates.owner(there, self._location)
+        found = found or ("Cinder" if names.cinder_id_of(there.name) else "")
+        return self._owners.setdefault(found, found)
+
     def _mine(self, there: api.Volume) -> Mine:
         tagged = there.tags.get(names.TAG_UUID, "")
         is_tagged = names.is_ours(there.tags, tagged, self._location)
@@ -209,12 +216,6 @@ class Owners:
         elif there.made_from is None and not names.is_own_mark(there.name, there.tags):
             # StorPool does not tell of what it was made
             self._beneath.add(there.global_id)
-
-
-def owner(there: api.Volume, location: str) -> str:
-    """Return the words for whose another's object is; "" where nothing tells."""
-    found = candidates.owner(there, location)
-    return found or ("Cinder" if names.cinder_id_of(there.name) else "")
 
 
 def _role(kind: str, uuid: str, disk: str, reserved: bool) -> str:

@@ -12,7 +12,16 @@ from ovirt_demo import children
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "scale.py"
 LIMIT_SECONDS = 300  # ours: it takes half a minute; a loaded machine gets some room
-COMMANDS = ("audit", "attachments", "attachments --disk", "snapshots", "rebuild", "fence-host")
+COMMANDS = (
+    "audit",
+    "attachments",
+    "attachments --disk",
+    "snapshots",
+    "space",
+    "space --disk",
+    "rebuild",
+    "fence-host",
+)
 VERBS = (
     "create_volume connect_volume create_snapshot extend_volume remove_snapshot delete_volume"
 ).split()
@@ -31,5 +40,5 @@ def test_it_tells_every_command_and_verb_and_whether_each_target_is_met() -> Non
     assert rows == [*VERBS, *COMMANDS], done.stdout + done.stderr
     verdicts = [line for line in done.stdout.splitlines() if line.startswith(("met ", "missed "))]
     assert len(verdicts) == 4, done.stdout
-    assert re.match(r"met +audit, rebuild and fence-host take at most \d+ MB", verdicts[1])
+    assert re.match(r"met +audit, space, rebuild and fence-host take at most \d+ MB", verdicts[1])
     assert done.returncode == ("missed" in done.stdout), done.stdout
