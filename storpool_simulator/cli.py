@@ -81,6 +81,12 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
             self.fail(str(problem), param, ctx)
 
 
+def _token(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty: a variable of a script that was never set?")
+    return text
+
+
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -147,7 +153,12 @@ def _cluster_name(text: str) -> str:
     default="127.0.0.1:0",
     help="Port 0: any free one.",
 )
-@click.option("--token", required=True, help="What clients send as SP_AUTH_TOKEN.")
+@click.option(
+    "--token",
+    type=_Parsed("TOKEN", _token),
+    required=True,
+    help="What clients send as SP_AUTH_TOKEN.",
+)
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),

@@ -145,6 +145,15 @@ def test_a_bad_option(
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize("token", ["", " "])
+def test_an_empty_token(tmp_path: Path, capsys: pytest.CaptureFixture[str], token: str) -> None:
+    """It would be one that everybody has; nothing is made."""
+    state = tmp_path / "state"
+    assert storpool_simulator.main(["--token", token, "--state", str(state)]) == 2
+    assert "it is empty" in capsys.readouterr().err
+    assert not state.exists()
+
+
 @pytest.mark.parametrize("missing", ["--token", "--state"])
 def test_a_missing_option(tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str) -> None:
     """Token and state must be given."""
