@@ -27,6 +27,8 @@ EMPTY = (
     ["reconcile", "--detach", ""],
     ["attachments", "--client", ""],
     ["attachments", "--disk", ""],
+    ["space", "--disk", ""],
+    ["space", "--vm", " "],
     ["mend", ""],
     ["mend", DISK, ""],
     ["fence-host", ""],
@@ -96,3 +98,9 @@ def test_the_folder_of_the_connectors_file_is_not_the_one_that_this_runs_in(tmp_
 def test_a_secret_in_a_wrong_place_is_not_shown(tmp_path: Path, arguments: list[str]) -> None:
     """T75: what is wrong with an argument is told with its text, but for a secret in it."""
     assert "SECRET" not in refusal(tmp_path, arguments)
+
+
+def test_who_wants_a_domain_set_up_is_told_where(tmp_path: Path) -> None:
+    """T24: `setup` is of machines; a domain has a command of its own."""
+    assert "storpool-ovirt domain" in refusal(tmp_path, ["setup", "domain"])
+    assert "'engine', 'host'" in refusal(tmp_path, ["setup", "somewhere"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -17,10 +18,20 @@ from storpool_ovirt.setup.site import ENGINE, Site, check_root
 _STDIN = "-"
 
 
+class _Place(click.Choice):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.2 only
+    """A kind of machine; who means another thing that is set up is told where that is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the place; fail as click's own types do."""
+        if value == "domain":
+            self.fail("a storage domain is made by  storpool-ovirt domain", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
 @all_of(
     (
-        click.argument("place", type=click.Choice(["engine", "host"])),
+        click.argument("place", type=_Place(["engine", "host"])),
         DRY_RUN,
         click.option("--undo", is_flag=True, help="Take back what setup made, and nothing else."),
         click.option(
