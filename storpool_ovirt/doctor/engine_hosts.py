@@ -10,7 +10,7 @@ from storpool_ovirt.doctor import checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
 from storpool_ovirt.engine.engine_tables import UP, Host, Tables
-from storpool_ovirt.host import vm_points
+from storpool_ovirt.host import boot_sweep, vm_points
 
 NONE_USED = "no data center with a domain of ours has a host that is up"
 REFRESH = "Management, Refresh Capabilities of the host in Engine"
@@ -18,7 +18,6 @@ REFRESH = "Management, Refresh Capabilities of the host in Engine"
 OLDEST, LAST_RELEASE = (4, 50, 5, 1), (4, 50, 7)
 POINTS = [point for point, each in vm_points.POINTS.items() if each.refuses]
 _OTHERS = [point for point in vm_points.POINTS if point not in POINTS]
-_BOOT_POINT = "before_vdsm_start"
 _HOOK = "50_storpool"
 _MAINTENANCE = ("maintenance", "preparing for maintenance")
 _NO_VM = "no VM with a disk on StorPool starts on this host, or migrates to it"
@@ -150,7 +149,7 @@ def hooks(site: Site) -> Iterator[Result]:
             continue
         for point, each in found.items():
             sums[point].add(str(each))
-        if _sum(host.hooks, _BOOT_POINT) is None:
+        if _sum(host.hooks, boot_sweep.POINT) is None:
             yield _unswept(host)
             continue
         lacking = [point for point in _OTHERS if _sum(host.hooks, point) is None]
@@ -176,7 +175,7 @@ def _unfenced(host: Host, missing: Sequence[str]) -> Result:
 def _unswept(host: Host) -> Result:
     return Result(
         WARNING,
-        f"its Vdsm runs no {_HOOK} at {_BOOT_POINT}",
+        f"its Vdsm runs no {_HOOK} at {boot_sweep.POINT}",
         "after a reboot or a fence VMs do not start there: errors 927 and 929",
         f"on it, as root: storpool-ovirt doctor host; rpm -V storpool-ovirt-host; then {REFRESH}",
         host.name,

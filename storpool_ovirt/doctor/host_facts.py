@@ -35,7 +35,7 @@ VDSM, QEMU = "vdsm", "qemu"
 LIBEXEC = "/usr/libexec/vdsm"
 HOOKS = vm_hook.HOOKS_FOLDER
 OURS = "50_storpool"
-BOOT_POINT = "before_vdsm_start"
+BOOT_POINT = boot_sweep.POINT
 BOOT_MARKER = boot_sweep.MARKER
 # What Vdsm starts its helper with, and what its daemons are.
 PYTHON = "/usr/bin/python3"

@@ -355,7 +355,11 @@ def order(site: Site) -> Iterator[Result]:
 
 
 CHECKS = host.masked(
-    Check("host-storpool-conf", "storpool.conf says which client this host is", conf),
+    Check(
+        "host-storpool-conf",
+        "storpool.conf says who this host is, and nothing in it is misspelt",
+        conf,
+    ),
     Check("host-storpool-id", "this host's SP_OURID is its own", our_id),
     Check("host-storpool-api", "StorPool's API answers this host", reached),
     Check("host-storpool-addresses", "each address of the API answers", addresses),

@@ -30,6 +30,7 @@ from storpool_ovirt.cluster import api, attachments, devices, identity
 from storpool_ovirt.host import run_links, vdsm_rows
 
 MARKER = f"{devices.LOCK_FOLDER}/boot-hook.done"
+POINT = "before_vdsm_start"  # Vdsm's hook point, at which it is made
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import config, errors, installation, names, presence, storpool_conf
-from storpool_ovirt.host import vm_points
+from storpool_ovirt.host import boot_sweep, vm_points
 from storpool_ovirt.setup import locks, placing, services, vm_agent
 from storpool_ovirt.setup.guard import HELPER, PIECE, VDSM, Hook
 from storpool_ovirt.setup.links import Link
@@ -21,7 +21,6 @@ from storpool_ovirt.setup.things import File, Folder, Shipped
 from storpool_ovirt.setup.trusted import Trusted
 
 HOOKS = f"{VDSM}/hooks"
-BOOT_POINT = "before_vdsm_start"
 SCRIPT = "50_storpool"
 LOGS = "/var/log/storpool-ovirt"
 PERSISTED = "/var/imgbased/persisted-rpms"
@@ -164,7 +163,7 @@ def _hooks(site: Site) -> list[Step]:
     boot = Hook(
         site,
         ("boot-hook", "what an earlier boot left blocks no VM"),
-        f"{HOOKS}/{BOOT_POINT}/{SCRIPT}",
+        f"{HOOKS}/{boot_sweep.POINT}/{SCRIPT}",
         site.program("storpool-boot-hook"),
     )
     untagging = [
