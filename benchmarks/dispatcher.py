@@ -5,7 +5,7 @@
 
 The client of a released Engine is a link to the dispatcher here, the adapter and the stock client
 are links to `true`. In each round run, side by side: `true` itself, a Python that does nothing,
-and a verb of either kind, once with the dispatcher as packages start it (`python3 -IS`) and once
+and a verb of either kind, once with the dispatcher as packages start it (`python3 -ISB`) and once
 as pip installs it. The exit code is 1 when a verb takes 25 ms more than that Python.
 """
 

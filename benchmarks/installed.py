@@ -36,7 +36,7 @@ print(json.dumps({
 }))
 """
 LAUNCHER = """\
-#!{python} -IS
+#!{python} -ISB
 import sys
 
 sys.path[:0] = {folders!r}
