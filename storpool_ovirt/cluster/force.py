@@ -96,8 +96,10 @@ class ForcedSet:
 
 
 def status(client: api.Client, client_id: int) -> str | None:
-    """Return StorPool's word for how a client is, None for one that it does not know."""
-    return next((each.status for each in client.clients() if each.client_id == client_id), None)
+    """Return StorPool's word for how a client of the own cluster is, None for one that it does not
+    know."""
+    listed = client.of_hosts().clients()
+    return next((each.status for each in listed if each.client_id == client_id), None)
 
 
 def look(client: api.Client, client_id: int, openstack_prefix: str) -> ClientView:
@@ -279,6 +281,8 @@ def _facts(held: HeldObject) -> dict[str, object]:
 
 def _check_it_knows(client: api.Client, client_id: int, generation: int) -> None:
     """Raise Conflict when a client that runs does not take over in time what was changed."""
+    if client.has_several:
+        client, generation = client.of_hosts(), 0  # that of an answer may be another cluster's
     for _ in client.looks(client.limits.known_seconds):
         late, generation = behind(client, generation)
         if client_id not in late:

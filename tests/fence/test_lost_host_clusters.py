@@ -10,7 +10,7 @@ from rigs import two_clusters
 from rigs.core_fixtures import GIB
 from rigs.two_clusters import ONE, TWO, Pair
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import attachments, volumes
+from storpool_ovirt.cluster import api, attachments, force, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.fence import lost_host
 
@@ -95,3 +95,24 @@ def lent_too(pair: Pair) -> attachments.Target:
     attachments.attach(pair.client(), pair.one.host(1), target, "rw")
     pair.one.post("VolumeMoveToRemote/nameless", {"cluster": "two", "onAttached": "export"})
     return target
+
+
+def test_a_clients_state_is_asked_of_its_own_cluster_as_of_now(pair: Pair) -> None:
+    """Where several clusters are one name space too: there is a barrier in each alone."""
+    force.status(pair.client(), 1)  # which makes where barriers are kept
+    pair.one.queries()
+    assert force.status(pair.client(), 1) == "ok"
+    assert pair.one.queries()[-2:] == ("KV/Set", "ClientsConfigDump")
+
+
+def test_whether_it_knows_is_asked_of_its_own_cluster(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generation of an answer may be another cluster's, far ahead of the own one's: a host that
+    knows all is not taken for one that hangs."""
+    target = lent(pair, names.object_name(UUID), names.tags(UUID, "loc", UUID))
+    client = pair.client()
+    seen = force.look(client, 1, "os")
+    monkeypatch.setattr(api.Client, "_generation", lambda *_: 1 << 40)
+    assert force.clear(client, seen, "os", pair.one.log).now.ours == ()
+    assert pair.attached() == {(target.global_id, 1, TWO)}
