@@ -54,9 +54,31 @@ def delete_nodes(
 
 def drop_unused(work: tree.Work, there: api.Volume) -> None:
     """Delete an object that no host may have; raise InUse or Conflict naming those that have it
-    open, or attached."""
+    open, or attached, and Conflict where nobody can tell whether it lives on.
+
+    One that StorPool says not to be there may have been reverted since it was looked at: it is
+    looked for by its name, and deleted by the global id that it has now.
+    """
+    from storpool_ovirt.cluster import identity
+
+    for _ in range(reverts.LOOKS):
+        if _dropped_unused(work, there):
+            return
+        named = there.kind, there.global_id, there.name
+        known = identity.Known(*named, there.tags, there.serial, there.first_id)
+        work.client.be_current()
+        try:
+            there = identity.find(work.client, known)
+        except errors.NotFound:
+            return
+    raise errors.Conflict(
+        f"{there.kind} {there.name}", "gets another global id again and again", "try again"
+    )
+
+
+def _dropped_unused(work: tree.Work, there: api.Volume) -> bool:
     try:
-        _drop(work, there.kind, there.global_id)
+        return _drop(work, there.kind, there.global_id)
     except errors.InUse as error:
         if error.openers:
             raise

@@ -14,7 +14,7 @@ from rigs.yard import DISK, OTHER, Yard, opened_yard
 from storpool_ovirt import errors
 from storpool_ovirt.admin import listing, mend, reconcile, survey
 from storpool_ovirt.cluster import identity
-from storpool_ovirt.engine import records
+from storpool_ovirt.engine import records, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +147,18 @@ def test_a_lost_mapping_is_rebuilt_with_the_ids_of_now(yard: Yard, switch: str) 
     number = yard.ask(f"Volume/~{now}")[0]["visibleVolumeId"]
     assert told == [(number, first[1:] if switch == "all" else None)]
     assert preview in rebuilt
+
+
+def test_what_was_reverted_since_it_was_looked_at_is_deleted(yard: Yard, has_name: bool) -> None:
+    """StorPool says of the id that it had that nothing is there: it is not taken for gone."""
+    if not has_name:
+        reverts.nameless(yard)
+    with yard.administrator() as work:
+        there = work.client.volume(yard.address(DISK))
+        now = reverts.revert(yard, yard.address(DISK))
+        removal.drop_unused(work, there)
+        left = {each.global_id for each in work.client.volumes()}
+    assert not left & {there.global_id, now}
 
 
 @pytest.mark.parametrize(
