@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, survey
 from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import candidates, mapping, moments, records, tree, vm_tag
 
 # What a snapshot is consistent with. VM: all disks that were asked for, as of one moment. PART: the
@@ -100,16 +101,20 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
     `with_space`: StorPool is asked what a delete of each would free, which has it look at all of
     its snapshots.
     """
-    rows = rows_seen.read(work)
+    words = Words()
+    rows = rows_seen.read(work, words)
     work.client.be_current()
-    volumes = work.client.volumes()
-    things = {each.global_id: each for each in work.client.snapshots()}
-    living = {each: thing for each, thing in things.items() if not candidates.is_fleeting(thing)}
+    volumes = work.client.volumes(words)
+    living = {
+        each.global_id: each
+        for each in work.client.snapshots(words)
+        if not candidates.is_fleeting(each)
+    }
     clusters = survey.clusters(work, {*living, *(each.global_id for each in volumes)})
     here = [each for each in _snapshots(rows) if _is_here(each.node, clusters)]
     if any(_is_live(each) and each.node.global_id not in living for each in here):
         seen = {each.node.uuid for each in here}
-        rows = rows_seen.read(work)
+        rows = rows_seen.read(work, words)
         here = [each for each in _snapshots(rows) if each.node.uuid in seen]
     freed = work.client.snapshot_spaces() if with_space else {}
     vms = _vms(work, volumes)

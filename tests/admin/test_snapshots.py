@@ -152,8 +152,8 @@ def test_what_is_deleted_while_it_looks_is_not_missing(
     """The mapping is read once more before anything is called missing."""
     read, due = rows_seen.read, [group.snapshots[DISK]]
 
-    def then_removed(work: Any) -> rows_seen.Rows:
-        found = read(work)
+    def then_removed(*looked: Any) -> rows_seen.Rows:
+        found = read(*looked)
         while due:
             yard.verb("remove", due.pop())
         return found
