@@ -63,11 +63,9 @@ def _lives_on(node: mapping.Node, found: Sequence[api.Volume]) -> errors.Conflic
 def clusters(work: tree.Work, disk: str, left: Sequence[Operation]) -> None:
     """Raise WrongCluster unless this API serves the cluster of a disk: else "does not exist" means
     nothing."""
-    pinned = work.domain.api.cluster_id
-    if work.client.has_several:
-        served = {*work.client.clusters(), *ownership.clusters_shown(work)}
-    else:
-        served = {pinned} if pinned else ownership.clusters_shown(work)
+    served = ownership.clusters_asked(work, lambda: ownership.clusters_shown(work))
+    if work.client.has_several:  # what was made in one that has left the name space may be here
+        served |= ownership.clusters_shown(work)
     known = {names.cluster_of(node.global_id) for node in work.mapping.tree(disk) if node.global_id}
     known |= {each.plan.cluster for each in left if each.plan.cluster}
     for cluster in sorted(known - served):

@@ -24,6 +24,7 @@ from storpool_ovirt.engine import (
     mapping,
     moments,
     operations,
+    ownership,
     tree,
 )
 from storpool_ovirt.engine.records import Record
@@ -334,17 +335,8 @@ def look(work: tree.Work, here: bool = True) -> View:
 
 
 def clusters(work: tree.Work, global_ids: Collection[str]) -> frozenset[str]:
-    """Return the clusters that were looked at when these objects were shown.
-
-    A pinned domain looks at that one, and some of what it shows may have come from others; one of
-    several at all of them; else what is shown has to tell.
-    """
-    pinned = work.domain.api.cluster_id
-    asked = {pinned} if pinned else set()
-    if work.client.has_several:
-        asked |= work.client.clusters()
-    shown = {names.cluster_of(each) for each in global_ids}
-    return frozenset(asked or shown)
+    """Return the clusters that were looked at when these objects were shown."""
+    return ownership.clusters_asked(work, lambda: map(names.cluster_of, global_ids))
 
 
 def _looked_further(work: tree.Work, view: View) -> View:

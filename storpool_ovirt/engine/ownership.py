@@ -16,7 +16,8 @@ from storpool_ovirt.engine import candidates, mapping, reverts, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Callable
 
 # From so many nodes on, two lists cost less than a read for each, also in a large cluster.
 LIST_FROM = 12
@@ -117,6 +118,19 @@ def clusters_shown(work: tree.Work) -> set[str]:
         names.cluster_of(each.global_id)
         for each in (*work.client.volumes(), *work.client.snapshots())
     }
+
+
+def clusters_asked(work: tree.Work, shown: Callable[[], Iterable[str]]) -> frozenset[str]:
+    """Return the ids of the clusters that this API is asked for.
+
+    A pinned domain asks that one, and some of what it shows may have come from others; one of
+    several asks all of them; else those tell of which something is `shown`.
+    """
+    pinned = work.domain.api.cluster_id
+    asked = {pinned} if pinned else set()
+    if work.client.has_several:
+        asked |= work.client.clusters()
+    return frozenset(asked or shown())
 
 
 def checked(work: tree.Work, node: mapping.Node, there: api.Volume) -> api.Volume:
