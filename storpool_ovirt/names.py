@@ -325,10 +325,15 @@ def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
     counts all the same, as StorPool may keep it.
     """
     found = dict(tags)
-    if _length(name, found) >= NAME_AND_TAGS_MAX_BYTES and UUID.fits(found.get(TAG_ROOT, "")):
+    if not fits(name, found) and UUID.fits(found.get(TAG_ROOT, "")):
         found[TAG_ROOT] = _short_root(found[TAG_ROOT])
     check_length(name, found)
     return found
+
+
+def fits(name: str, tags: Mapping[str, str]) -> bool:
+    """Return whether StorPool takes a name with these tags."""
+    return _length(name, tags) < NAME_AND_TAGS_MAX_BYTES
 
 
 def _length(name: str, tags: Mapping[str, str]) -> int:

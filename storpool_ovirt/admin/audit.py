@@ -11,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt.admin import attached, died, drift, reserved, rowless, survey, twins
+from storpool_ovirt.admin import (
+    attached,
+    died,
+    drift,
+    reserved,
+    rowless,
+    survey,
+    trash_findings,
+    twins,
+)
 from storpool_ovirt.admin.findings import CLUSTER, CRITICAL, GRACE_SECONDS, INFO, WARNING, Finding
 from storpool_ovirt.engine import mapping
 
@@ -46,6 +55,8 @@ def report(
             *drift.of_rows(view),
             *rowless.of_objects(view),
             *attached.of_attachments(view),
+            *trash_findings.of_trash(view),
+            *trash_findings.of_space(view),
             *more,
         ]
     )

@@ -3,17 +3,15 @@ programs."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import sentences
 from storpool_ovirt.admin import audit, findings, rebuild
+from storpool_ovirt.admin.times import span, stamp
 
 # The exit codes that monitoring plug-ins use (Monitoring Plugins Development Guidelines).
 EXIT_CODES = {findings.INFO: 0, findings.WARNING: 1, findings.CRITICAL: 2}
-
-_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def text(report: audit.Report) -> Iterator[str]:
@@ -87,6 +85,13 @@ def step(finding: findings.Finding) -> str:
     )
 
 
+def over(count: int, dry_run: bool) -> str:
+    """Return that so many entries of the trash are told by nothing any more."""
+    rows = sentences.counted(count, "row of the trash", "rows of the trash")
+    is_over = "whose time is over and whose object StorPool has deleted"
+    return f"{rows}, {is_over}: {'would be taken away' if dry_run else 'taken away'}"
+
+
 def reconciled(report: audit.Report, todo: int, failed: int, dry_run: bool) -> Iterator[str]:
     """Yield what came of a reconciliation that had so many steps to do, and failed in so many."""
     waiting = sum(
@@ -124,6 +129,12 @@ def rebuilding(plan: rebuild.Rows) -> Iterator[str]:
             "disk whose VM writes another volume than the mapping says is corrected",
             "disks whose VM writes another volume than the mapping says are corrected",
         )
+    if plan.trash:
+        yield sentences.counted(
+            len(plan.trash),
+            "object of the trash is taken in",
+            "objects of the trash are taken in",
+        )
     for reason in plan.left_out:
         yield f"left out: {reason}"
 
@@ -140,24 +151,6 @@ def _lines(finding: findings.Finding, grace_seconds: float) -> Iterator[str]:
 
 def _age(finding: findings.Finding) -> str:
     return "" if finding.age_seconds is None else f", {span(finding.age_seconds)} old"
-
-
-def span(seconds: float) -> str:
-    """Return a time in the largest unit that it fills: "3 h"."""
-    for size, unit in _SPANS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return "0 s"
-
-
-def stamp(at: float) -> str:
-    """Return a time in seconds since 1970 as it is written for people and programs, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-
-
-def when(at: float, now: float) -> str:
-    """Return a time, and how long ago that is."""
-    return f"{stamp(at)} ({span(now - at)})"
 
 
 def _verdict(report: audit.Report) -> str:

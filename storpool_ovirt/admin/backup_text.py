@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import audit_text, backup, console, findings
+from storpool_ovirt.admin import backup, console, findings, times
 from storpool_ovirt.engine import copies
 from storpool_ovirt.engine.copies import Copy
 from storpool_ovirt.engine.copies_seen import Seen
@@ -67,9 +67,9 @@ def document(seen: Sequence[Seen], location: str) -> dict[str, Any]:
                 "global_id": row.remote_id,
                 "size_bytes": row.size_bytes,
                 "reason": row.reason,
-                "made_at": audit_text.stamp(row.made_at) if row.made_at else None,
+                "made_at": times.stamp(row.made_at) if row.made_at else None,
                 "state": state,
-                "goes_at": audit_text.stamp(row.goes_at) if row.goes_at else None,
+                "goes_at": times.stamp(row.goes_at) if row.goes_at else None,
                 "note": note or None,
             }
             for row, state, note in seen
@@ -81,9 +81,7 @@ def given_up(done: backup.GivenUp, keep_seconds: float, dry_run: bool) -> Iterat
     """Yield the lines of what a retention did."""
     verb = "would be given up" if dry_run else "given up"
     for row in done.rows:
-        goes = (
-            f", its location deletes it at {audit_text.stamp(row.goes_at)}" if row.goes_at else ""
-        )
+        goes = f", its location deletes it at {times.stamp(row.goes_at)}" if row.goes_at else ""
         yield f"{verb}: ~{row.remote_id} of disk {row.disk} in {row.location}{goes}"
     for row in done.kept:
         yield f"kept: ~{row.remote_id} of disk {row.disk} is old, and its newest one"
@@ -139,13 +137,13 @@ def _bar(rows: Sequence[Copy]) -> Iterator[Told]:
 def _title(row: Copy) -> str:
     of = f"VM {row.vm}" if row.vm else f"disk {row.disk}"
     why = ", made when the disk was deleted" if row.reason == copies.DELETED else ""
-    when = audit_text.stamp(row.made_at) if row.made_at else "at an unknown time"
+    when = times.stamp(row.made_at) if row.made_at else "at an unknown time"
     return f"{of}, {when}, to {row.location}{why}"
 
 
 def _cells(each: Seen) -> tuple[str, ...]:
     row = each.row
-    goes = f", goes at {audit_text.stamp(row.goes_at)}" if row.goes_at else ""
+    goes = f", goes at {times.stamp(row.goes_at)}" if row.goes_at else ""
     note = f": {each.note}" if each.note else ""
     name = f"~{row.remote_id}" if row.remote_id else "-"
     return f"disk {row.disk}", name, findings.gib(row.size_bytes), f"{each.state}{goes}{note}"

@@ -6,20 +6,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from storpool_ovirt.admin import rows_seen
+from storpool_ovirt.admin import rows_seen, trash_proof
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import candidates, records, reverts, tree
 
 
 class Seen(NamedTuple):
-    """What was read, before anything is made of it."""
+    """What was read, before anything is made of it. What is in the trash is not among `things`."""
 
     rows: rows_seen.Rows
     things: dict[str, api.Volume]
     fleeting: dict[str, api.Volume]
     attachments: tuple[api.Attachment, ...]
     clients: Mapping[int, str]
+    in_trash: dict[str, api.Volume]
 
 
 def read(work: tree.Work) -> Seen:
@@ -36,7 +37,15 @@ def read(work: tree.Work) -> Seen:
     clients = work.client.statuses(attachments)
     words.names.clear()
     rows = rows_seen.read(work, words, before)
-    return Seen(rows, things, fleeting, attachments, clients)
+    dropped = {each.global_id for each in rows.trash}
+    in_trash = {
+        global_id: each
+        for global_id, each in things.items()
+        if global_id in dropped or trash_proof.is_marked(each)
+    }
+    for global_id in in_trash:
+        del things[global_id]
+    return Seen(rows, things, fleeting, attachments, clients, in_trash)
 
 
 def followed(

@@ -91,6 +91,8 @@ def _made(view: survey.View, operation: Operation) -> Finding | None:
     """Return the finding on what was to be made: a disk, a snapshot or a preview that Engine does
     not know of."""
     record = view.records.get(operation.node)
+    if operation.plan.placeholder is not None and operation.is_open:
+        return _restore(operation, record)
     thing = _thing_of(view, operation.node, record)
     if operation.state == UNDONE and (thing is None or record is not None or not operation.proved):
         return None
@@ -117,6 +119,25 @@ def _made(view: survey.View, operation: Operation) -> Finding | None:
     if operation.state == UNDONE and thing is not None:
         found = _late(operation, found, thing)
     return found if severity == INFO else _with_step(view, operation, found, thing)
+
+
+def _restore(operation: Operation, record: records.Record | None) -> Finding:
+    """Return the finding on a disk that was to get its volume out of the trash."""
+    has_volume = record is not None and record.global_id is not None
+    ends = "closes the entry" if has_volume else "ends it, and so does the next verb on the disk"
+    return Finding(
+        kind=UNFINISHED,
+        severity=INFO if has_volume else WARNING,
+        what=f"disk {operation.disk}",
+        uuid=operation.node,
+        disk=operation.disk,
+        cause=f"{_ending(operation)}: a restore out of the trash",
+        mend=f"repeat it; or storpool-ovirt reconcile {ends}",
+        age_seconds=operation.age_seconds,
+        action=Action(SETTLE, operation.node, operation.disk, number=operation.id)
+        if operation.proved or has_volume
+        else None,
+    )
 
 
 def _elsewhere(operation: Operation, found: Finding) -> Finding:

@@ -19,6 +19,7 @@ LEAK, UNDELIVERED, UNFINISHED, UNMAPPED = "leak", "undelivered answer", "unfinis
 REVERTED, MOVED = "another id", "another cluster"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 RESERVED = "reserved"
+TRASH, FULL = "trash", "nearly full"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
     "stale attachment",
@@ -34,7 +35,7 @@ class Action(NamedTuple):
     """What reconcile can do: SETTLE an operation, DELETE an object, DETACH it, write its TAGS or
     its row's SIZE, or have its row FOLLOW it to another global id; of a snapshot that no verb gave
     to oVirt DISCARD it, or KEEP it, as oVirt has it; END a group of snapshots that died, which is
-    `number` then."""
+    `number` then; PURGE an entry of the trash, which is `uuid` then."""
 
     kind: str
     uuid: str
@@ -46,6 +47,7 @@ class Action(NamedTuple):
 SETTLE, DELETE, DETACH, RETAG, RESIZE = "settle", "delete", "detach", "retag", "resize"
 FOLLOW = "follow"
 DISCARD, KEEP, END = "discard", "keep", "end"
+PURGE = "purge"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import audit_text, entries, listing
+from storpool_ovirt.admin import entries, listing, times
 from storpool_ovirt.cluster import api
 from storpool_ovirt.host import openers
 
@@ -39,7 +39,7 @@ def document(found: listing.Listing, now: float) -> dict[str, Any]:
         "database": known.database or None,
         "location": known.location or None,
         "database_problem": known.problem or None,
-        "looked_at": audit_text.stamp(now),
+        "looked_at": times.stamp(now),
         "this_client": found.here,
         "blind": found.blind or None,
         "clients_down": [_told(client_id) for client_id, _ in _down(found)],
@@ -91,9 +91,9 @@ def _facts(found: listing.Listing, each: entries.Entry, now: float) -> tuple[str
 
 def _since(each: entries.Entry, now: float) -> str:
     if each.device is not None:
-        return f"since {audit_text.when(each.device.made_at, now)}"
+        return f"since {times.when(each.device.made_at, now)}"
     if each.asked_at is not None:
-        return f"asked {audit_text.when(each.asked_at, now)}"
+        return f"asked {times.when(each.asked_at, now)}"
     return "since unknown"
 
 
@@ -144,8 +144,8 @@ def _object(each: entries.Entry) -> dict[str, Any]:
         "above": device.above if device else [],
         "device": device.node if device else None,
         "device_missing": each.missing,
-        "attached_at": audit_text.stamp(device.made_at) if device else None,
-        "asked_at": audit_text.stamp(each.asked_at) if each.asked_at is not None else None,
+        "attached_at": times.stamp(device.made_at) if device else None,
+        "asked_at": times.stamp(each.asked_at) if each.asked_at is not None else None,
         "purpose": each.purpose.kind,
         "certain": each.purpose.certain,
         "why": each.purpose.text,

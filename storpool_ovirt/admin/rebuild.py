@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import disk_rows, moment_rows, second_look, survey
+from storpool_ovirt.admin import disk_rows, moment_rows, second_look, survey, trash_rows
 from storpool_ovirt.cluster import api, vm_tags, volumes
-from storpool_ovirt.engine import candidates, intent, mapping, records, tree
+from storpool_ovirt.engine import candidates, intent, mapping, records, trash, tree
 
 # Rows that are written by one statement, and disks that are corrected by one: ours, more make it no
 # faster.
@@ -56,7 +56,7 @@ class Rows:
 
     `active` are disks whose row is there and tells another volume than the one in use; `retagged`
     objects get the location's tag. `moments` are the groups of snapshots that StorPool made at one
-    moment.
+    moment, `trash` the entries of what is in the trash.
     """
 
     location: str
@@ -65,6 +65,7 @@ class Rows:
     retagged: tuple[api.Volume, ...]
     left_out: tuple[str, ...]
     moments: tuple[moment_rows.Group, ...] = ()
+    trash: tuple[trash.Entry, ...] = ()
 
 
 def locations(view: survey.View) -> list[Location]:
@@ -90,7 +91,8 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
     are it names.
     """
     wanted = location or view.location
-    if wanted not in {each.name for each in locations(view)}:
+    dropped, odd = trash_rows.lacking(view, wanted)
+    if not dropped and wanted not in {each.name for each in locations(view)}:
         known = [
             f"{each.name} ({sentences.counted(each.disks, 'disk')})" for each in locations(view)
         ]
@@ -117,12 +119,13 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
         if (other := candidates.owner(each, view.location)) and candidates.owner(each, wanted)
     ]
     return Rows(
-        wanted,
-        Lacking(found, lacking),
-        tuple(active),
-        tuple(_retagged(view, wanted)),
-        tuple(left_out),
-        tuple(moment_rows.lacking(view, found.by_uuid)),
+        location=wanted,
+        disks=Lacking(found, lacking),
+        active=tuple(active),
+        retagged=tuple(_retagged(view, wanted)),
+        left_out=(*left_out, *odd),
+        moments=tuple(moment_rows.lacking(view, found.by_uuid)),
+        trash=tuple(dropped),
     )
 
 
@@ -144,6 +147,7 @@ def carry_out(work: tree.Work, plan: Rows, say: Callable[[str], object] = _unsai
     moment_rows.write(work, plan.moments, now.vms)
     for pairs in _pieces(plan.active):
         _activate(work, now, pairs)
+    written += trash_rows.write(work, plan.trash)
     _retag_again(work, plan, say)
     return written
 

@@ -11,7 +11,16 @@ from __future__ import annotations
 from typing import Callable
 
 from storpool_ovirt import errors, names, sentences, sizes
-from storpool_ovirt.admin import audit, checks, findings, moment_rows, reserved_steps, survey
+from storpool_ovirt.admin import (
+    audit,
+    checks,
+    findings,
+    moment_rows,
+    reserved_steps,
+    survey,
+    trash_findings,
+    trash_purge,
+)
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
@@ -21,6 +30,7 @@ from storpool_ovirt.engine import (
     mapping,
     moments,
     operations,
+    outcomes,
     ownership,
     recovery,
     removal,
@@ -28,6 +38,7 @@ from storpool_ovirt.engine import (
     settlement,
     tree,
 )
+from storpool_ovirt.engine import trash as entries
 from storpool_ovirt.engine.operations import Operation
 
 NOTHING = checks.NOTHING
@@ -54,6 +65,20 @@ def note_visible_ids(work: tree.Work, view: survey.View) -> None:
     unknown = reverts.news(seen, view.location)
     if unknown:
         reverts.note_all(work.mapping, unknown)
+
+
+def over(report: audit.Report) -> list[entries.Entry]:
+    """Return the entries of the trash whose time is over, and of which StorPool has nothing any
+    more."""
+    view = report.view
+    return [each for each in view.trash if trash_findings.is_over(view, each, report.grace_seconds)]
+
+
+def forget(work: tree.Work, gone: list[entries.Entry]) -> None:
+    """Take the rows of these entries away: they are told by nothing any more."""
+    if gone:
+        work.mapping.write(entries.forgotten([each.entry for each in gone]))
+        work.log.line("trash_over", entries=len(gone))
 
 
 def carry_out(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:
@@ -214,6 +239,19 @@ def _resize(work: tree.Work, action: findings.Action, _grace_seconds: float) -> 
     return f"wrote {there.size_bytes // sizes.GIB} GiB in the mapping"
 
 
+def _purge(work: tree.Work, action: findings.Action, _grace_seconds: float) -> str:
+    """End a purge that was begun."""
+    begun = [
+        each
+        for each in entries.of(work.mapping, action.uuid)
+        if each.entry == action.uuid and each.ends_at == entries.PURGED_AT
+    ]
+    if not begun:
+        return NOTHING
+    trash_purge.drop(work, begun[0])
+    return f"purged {begun[0].kind} {begun[0].node} of disk {begun[0].disk}"
+
+
 _STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {
     findings.SETTLE: _settle,
     findings.DELETE: _delete,
@@ -224,6 +262,7 @@ _STEPS: dict[str, Callable[[tree.Work, findings.Action, float], str]] = {
     findings.DISCARD: reserved_steps.discard,
     findings.KEEP: reserved_steps.keep,
     findings.END: reserved_steps.end,
+    findings.PURGE: _purge,
 }
 
 
@@ -304,7 +343,7 @@ def _find(work: tree.Work, node: mapping.Node) -> str:
     return f"found {node.kind} {node.uuid} (~{global_id})"
 
 
-def _done(operation: Operation, outcome: settlement.Outcome) -> str:
+def _done(operation: Operation, outcome: outcomes.Outcome) -> str:
     """Return what was done, in words; raise Conflict when nothing was."""
     if outcome.is_left:
         what = f"{operation.plan.kind or 'object'} {operation.node}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from storpool_ovirt.cluster.words import Words
-from storpool_ovirt.engine import mapping, moments, operations, records, tree
+from storpool_ovirt.engine import mapping, moments, operations, records, trash, tree
 
 
 class Rows(NamedTuple):
@@ -17,6 +17,7 @@ class Rows(NamedTuple):
     operations: tuple[operations.Operation, ...]
     moments: dict[int, moments.Moment]
     changed: frozenset[str] = frozenset()
+    trash: tuple[trash.Entry, ...] = ()
 
 
 class Earlier(NamedTuple):
@@ -24,15 +25,17 @@ class Earlier(NamedTuple):
 
     records: dict[str, records.Record]
     operations: tuple[operations.Operation, ...]
+    trash: tuple[trash.Entry, ...]
 
 
 def look_before(work: tree.Work, words: Words) -> Earlier:
     """Return all rows, nothing where there are no tables."""
     if not work.mapping.session.is_made:
-        return Earlier({}, ())
+        return Earlier({}, (), ())
     with work.mapping.session.snapshot():
         rows = {each.uuid: each for each in records.each_row(work.mapping, words)}
-        return Earlier(rows, tuple(work.mapping.journal.all()))
+        dropped = tuple(trash.entries(work.mapping))
+        return Earlier(rows, tuple(work.mapping.journal.all()), dropped)
 
 
 def read(work: tree.Work, words: Words | None = None, before: Earlier | None = None) -> Rows:
@@ -49,9 +52,12 @@ def read(work: tree.Work, words: Words | None = None, before: Earlier | None = N
                 changed |= _roots(filter(None, (earlier, record)))
             rows[record.uuid] = record
         found = tuple(work.mapping.journal.all())
+        dropped = tuple(trash.entries(work.mapping))
         if before is not None:
             changed |= _roots(before.records.values()) | _differing(before.operations, found)
-        return Rows(rows, found, moments.all(work.mapping.session), frozenset(changed))
+            changed |= {disk for _, disk, _ in _ends(dropped) ^ _ends(before.trash)}
+        of_moments = moments.all(work.mapping.session)
+        return Rows(rows, found, of_moments, frozenset(changed), dropped)
 
 
 def is_reserved(node: mapping.Node | records.Record) -> bool:
@@ -73,3 +79,7 @@ def _differing(
         seen = {(operation.id, operation.state) for operation in second}
         roots |= {each.disk for each in first if (each.id, each.state) not in seen}
     return roots | {each.disk for each in after if each.is_open and each.is_alive()}
+
+
+def _ends(dropped: Iterable[trash.Entry]) -> set[tuple[str, str, float]]:
+    return {(each.entry, each.disk, each.ends_at) for each in dropped}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import audit_text, findings, snapshots
+from storpool_ovirt.admin import findings, snapshots, times
 
 _LACKING_SHOWN = 5
 WHERE_VM_IDS_ARE = "a VM's id is in its details in WebAdmin (General, VM ID)"
@@ -46,13 +46,13 @@ def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
         "database": found.database,
         "location": found.location,
         "vm": found.vm or None,
-        "looked_at": audit_text.stamp(now),
+        "looked_at": times.stamp(now),
         "elsewhere": found.elsewhere,
         "missing": found.missing,
         "groups": [
             {
                 "vm": each.moment.vm or None,
-                "at": audit_text.stamp(each.at),
+                "at": times.stamp(each.at),
                 "consistency": each.consistency,
                 "mark": each.moment.mark or None,
                 "correlation_id": each.moment.key or None,
@@ -173,7 +173,7 @@ def _facts(each: snapshots.Member, with_space: bool) -> tuple[str, ...]:
 
 
 def _when(at: float | None, now: float) -> str:
-    return "-" if at is None else audit_text.when(at, now)
+    return "-" if at is None else times.when(at, now)
 
 
 def _object(each: snapshots.Member) -> dict[str, Any]:
@@ -186,5 +186,5 @@ def _object(each: snapshots.Member) -> dict[str, Any]:
         "freed_bytes": each.freed_bytes,
         "claimed": each.claimed,
         "missing": each.is_missing,
-        "at": None if each.made_at is None else audit_text.stamp(each.made_at),
+        "at": None if each.made_at is None else times.stamp(each.made_at),
     }

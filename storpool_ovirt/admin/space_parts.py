@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from storpool_ovirt import errors
-from storpool_ovirt.admin import audit_text, snapshots_text, space
+from storpool_ovirt.admin import snapshots_text, space, times
 from storpool_ovirt.admin.space import Seen, Sum, Tree
 from storpool_ovirt.admin.space_roles import OF_A_DISK, ROLES, Thing
 from storpool_ovirt.engine import engine_names, tree
@@ -174,11 +174,11 @@ def head(seen: Seen) -> dict[str, Any]:
         "api": seen.api_address,
         "database": seen.database,
         "location": seen.location,
-        "looked_at": audit_text.stamp(seen.scans[0].at),
+        "looked_at": times.stamp(seen.scans[0].at),
         "scans": [
             {
                 "query": each.query,
-                "at": audit_text.stamp(each.at),
+                "at": times.stamp(each.at),
                 "seconds": round(each.seconds, 3),
                 "objects": each.objects,
             }
@@ -261,7 +261,7 @@ def _node(each: Thing, called: Mapping[str, str]) -> dict[str, Any]:
         "stored_bytes": each.stored_bytes,
         "used_bytes": each.used_bytes if is_volume else None,
         "freed_bytes": None if is_volume else each.used_bytes,
-        "created_at": audit_text.stamp(each.created_at) if each.created_at else None,
-        "goes_at": audit_text.stamp(each.goes_at) if each.goes_at else None,
+        "created_at": times.stamp(each.created_at) if each.created_at else None,
+        "goes_at": times.stamp(each.goes_at) if each.goes_at else None,
         "mapped": each.mapped,
     }

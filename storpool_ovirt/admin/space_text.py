@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from storpool_ovirt import names, sentences
-from storpool_ovirt.admin import audit_text, columns, space, space_parts, space_roles
+from storpool_ovirt.admin import columns, space, space_parts, space_roles, times
 from storpool_ovirt.admin.space import Seen, Sum, Tree
 from storpool_ovirt.admin.space_roles import OF_A_DISK, Thing
 
@@ -60,8 +60,8 @@ def _head(seen: Seen) -> Iterator[str]:
     yield f"StorPool API {seen.api_address}, mapping {seen.database}, location {seen.location}"
     volumes, snapshots = seen.scans
     yield (
-        f"volumes as of {audit_text.stamp(volumes.at)} (StorPool took {volumes.seconds:.1f} s),"
-        f" snapshots as of {audit_text.stamp(snapshots.at)} ({snapshots.seconds:.1f} s): what is"
+        f"volumes as of {times.stamp(volumes.at)} (StorPool took {volumes.seconds:.1f} s),"
+        f" snapshots as of {times.stamp(snapshots.at)} ({snapshots.seconds:.1f} s): what is"
         " changed meanwhile may count twice or not at all"
     )
     if seen.unseen:
@@ -173,8 +173,8 @@ def _nodes(things: Sequence[Thing], called: Mapping[str, str]) -> Iterator[str]:
                 amount(each.size_bytes),
                 f"stored {amount(each.stored_bytes)}",
                 f"{'used' if each.kind == 'volume' else 'frees'} {amount(each.used_bytes)}",
-                audit_text.stamp(each.created_at) if each.created_at else "",
-                f"goes {audit_text.stamp(each.goes_at)}" if each.goes_at else "",
+                times.stamp(each.created_at) if each.created_at else "",
+                f"goes {times.stamp(each.goes_at)}" if each.goes_at else "",
                 each.owner or called.get(each.uuid, ""),
             )
             for each in things
@@ -209,7 +209,7 @@ def _trash(part: space_parts.Trash) -> Iterator[str]:
                 amount(each.size_bytes),
                 f"stored {amount(each.stored_bytes)}",
                 f"frees {amount(each.used_bytes)}",
-                f"free from {audit_text.stamp(each.goes_at)}"
+                f"free from {times.stamp(each.goes_at)}"
                 if each.goes_at
                 else "WITHOUT A DATE: it stays",
             )

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import both_sides, rows_seen
+from storpool_ovirt.admin import both_sides, fullness, rows_seen
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
@@ -25,6 +25,7 @@ from storpool_ovirt.engine import (
     moments,
     operations,
     ownership,
+    trash,
     tree,
 )
 from storpool_ovirt.engine.records import Record
@@ -43,7 +44,10 @@ class View:
     told of and StorPool tells it. Of rows without an object `moved` has the cluster in which it
     lives, by global id, and `unseen` says why that could not be looked for. `moments` are the
     groups of snapshots by their number; `images` those of the snapshots that no verb gave to oVirt,
-    and of their volumes, which Engine's own database has, None where that cannot be read.
+    and of their volumes, which Engine's own database has, None where that cannot be read. `trash`
+    are the rows of what was deleted, and `in_trash` the snapshots of that by global id, of other
+    Engines too: they are no `things`. `full` is the template of the domain where hardly any room is
+    left.
     """
 
     location: str
@@ -66,11 +70,18 @@ class View:
     unseen: str = ""
     moments: Mapping[int, moments.Moment] = field(default_factory=dict)
     images: frozenset[str] | None = None
+    trash: tuple[trash.Entry, ...] = ()
+    in_trash: Mapping[str, api.Volume] = field(default_factory=dict)
+    full: api.Template | None = None
 
     def here(self, node: mapping.Node | Record) -> bool:
         """Return whether a node's object belongs to a cluster that was looked at: one mapping may
         serve several."""
-        return node.global_id is None or names.cluster_of(node.global_id) in self.clusters
+        return node.global_id is None or self.is_in_reach(node.global_id)
+
+    def is_in_reach(self, global_id: str) -> bool:
+        """Return whether an object belongs to a cluster that was looked at."""
+        return names.cluster_of(global_id) in self.clusters
 
     def is_here(self, disk: str) -> bool:
         """Return whether a disk belongs to a cluster that was looked at, as far as any of its
@@ -120,8 +131,12 @@ class View:
     @cached_property
     def has_ours(self) -> bool:
         """Whether anything is this Engine's by tags, and by name or a row."""
-        return bool(self.ours) or any(
-            self._has_its_row(each) and self._is_tagged(each) for each in self.things.values()
+        return (
+            bool(self.ours)
+            or any(map(self._is_tagged, self.in_trash.values()))
+            or any(
+                self._has_its_row(each) and self._is_tagged(each) for each in self.things.values()
+            )
         )
 
     @cached_property
@@ -307,7 +322,7 @@ def look(work: tree.Work, here: bool = True) -> View:
     """
     seen = both_sides.read(work)
     rows, drifted = both_sides.followed(seen.rows.records, seen.things, work.mapping.location)
-    claim, own = _claimed(work, here)
+    claim, own = claimed(work, here)
     spare = [each for each in rows.values() if rows_seen.is_reserved(each)]
     asked = {uuid for each in spare for uuid in (each.uuid, each.source) if uuid is not None}
     view = View(
@@ -319,7 +334,7 @@ def look(work: tree.Work, here: bool = True) -> View:
         fleeting=seen.fleeting,
         attachments=seen.attachments,
         clients=seen.clients,
-        clusters=clusters(work, seen.things),
+        clusters=clusters(work, {*seen.things, *seen.in_trash}),
         busy=seen.rows.changed,
         now=work.now(),
         api_address=work.client.address,
@@ -328,6 +343,9 @@ def look(work: tree.Work, here: bool = True) -> View:
         own=own,
         moments=seen.rows.moments,
         images=engine_images.known(work, asked),
+        trash=seen.rows.trash,
+        in_trash=seen.in_trash,
+        full=fullness.silent_look(work),
     )
     view = _looked_further(work, view)
     has_spare = view.kept or view.beneath or spare
@@ -366,6 +384,10 @@ def _missing(view: View) -> Iterator[str | None]:
     for each in view.records.values():
         if each.state == mapping.LIVE and each.global_id not in view.things and view.here(each):
             yield each.global_id
+    for entry in view.trash:
+        is_missed = entry.ends_at > view.now and entry.global_id not in view.in_trash
+        if is_missed and view.is_in_reach(entry.global_id):
+            yield entry.global_id
 
 
 def _freed(work: tree.Work) -> Mapping[str, int]:
@@ -378,7 +400,7 @@ def _freed(work: tree.Work) -> Mapping[str, int]:
         return {}
 
 
-def _claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:
+def claimed(work: tree.Work, here: bool) -> tuple[claims.Claim | None, claims.Engine | None]:
     """Return which Engine has our location, and who this one is.
 
     Nothing rests on it, so a failure is only logged.

@@ -49,17 +49,24 @@ def of_claims(view: survey.View) -> Iterator[Finding]:
 
 def check_holder(view: survey.View) -> None:
     """Raise Conflict when another Engine has our location and was at work a moment ago."""
-    claim, own = view.claim, view.own
-    if (
-        claim is None
-        or own is None
-        or claim.is_of(own)
-        or view.now - claim.engine.at >= ALIVE_SECONDS
-    ):
+    _check_holder(view.location, view.claim, view.own, view.now)
+
+
+def check_alone(work: tree.Work, here: bool) -> None:
+    """Do as `check_holder`, for what needs no view of all; `here`: this is Engine's machine, as far
+    as is known."""
+    claim, own = survey.claimed(work, here)
+    _check_holder(work.mapping.location, claim, own, work.now())
+
+
+def _check_holder(
+    location: str, claim: claims.Claim | None, own: claims.Engine | None, now: float
+) -> None:
+    if claim is None or own is None or claim.is_of(own) or now - claim.engine.at >= ALIVE_SECONDS:
         return
     raise errors.Conflict(
-        f"location {view.location}",
-        f"is that of {claim.engine}, which was at work {_minutes(view, claim.engine.at)}",
+        f"location {location}",
+        f"is that of {claim.engine}, which was at work {_minutes(now, claim.engine.at)}",
         "stop that one first; if this Engine is the one that is to have the disks: storpool-ovirt"
         " claim",
     )
@@ -125,7 +132,7 @@ def _is_alive(view: survey.View, engine: claims.Engine) -> bool:
 
 
 def _at_work(view: survey.View, engine: claims.Engine) -> str:
-    return f"{engine} was at work {_minutes(view, engine.at)}"
+    return f"{engine} was at work {_minutes(view.now, engine.at)}"
 
 
 def _attached(view: survey.View, things: list[api.Volume]) -> Iterator[str]:
@@ -146,9 +153,10 @@ def _recent(view: survey.View, things: list[api.Volume]) -> Iterator[str]:
     newest = max(things, key=lambda each: each.created_at, default=None)
     if newest is not None and view.now - newest.created_at < RECENT_SECONDS:
         yield (
-            f"{newest.kind} ~{newest.global_id} of it was made {_minutes(view, newest.created_at)}"
+            f"{newest.kind} ~{newest.global_id} of it was made"
+            f" {_minutes(view.now, newest.created_at)}"
         )
 
 
-def _minutes(view: survey.View, at: float) -> str:
-    return f"{max(0.0, view.now - at) / 60:.0f} min ago"
+def _minutes(now: float, at: float) -> str:
+    return f"{max(0.0, now - at) / 60:.0f} min ago"

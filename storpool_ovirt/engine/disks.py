@@ -210,7 +210,9 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
-            tree.checked(work, mapping.there(work.mapping.connect(uuid, node.root), uuid))
+            now = tree.checked(work, mapping.there(work.mapping.connect(uuid, node.root), uuid))
+            if now.global_id != there.global_id:  # another volume came out of the trash meanwhile
+                there = ownership.proved(work, now)
     return there
 
 

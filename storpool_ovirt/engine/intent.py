@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from storpool_ovirt.cluster import plans
 
 MAKE, GROW, DROP = "make", "grow", "drop"
-_TEXTS = ("kind", "api", "cluster")  # what decides whose row it is, and where its objects are
+_TEXTS = (
+    "kind",
+    "api",
+    "cluster",
+    "placeholder",
+)  # what decides whose row it is, and where its objects are
 
 
 class Intent(NamedTuple):
@@ -31,7 +36,8 @@ class Plan(NamedTuple):
 
     `kind` is that of the object to be made, `parent` and `base_on` are global ids of what it is
     made of. `api` is the address that it was sent to, `cluster` the one that the domain was pinned
-    to. `nodes` are the ids of what is to be deleted.
+    to. `nodes` are the ids of what is to be deleted. `placeholder` is the global id of the empty
+    volume that gives way to what comes out of the trash (`restoring.py`), with `policy_tags`.
     """
 
     kind: str | None = None
@@ -42,6 +48,8 @@ class Plan(NamedTuple):
     base_on: str | None = None
     source_tag: str = ""
     nodes: tuple[str, ...] = ()
+    placeholder: str | None = None
+    policy_tags: tuple[tuple[str, str], ...] = ()
 
     def is_elsewhere(self, api: str) -> bool:
         """Return whether it was sent to another address than `api`, whose "does not exist" may then
@@ -100,6 +108,8 @@ def parse(written: object) -> Plan:
         base_on=_text(written, "base_on"),
         source_tag=_text(written, "source_tag") or "",
         nodes=_texts(written, "nodes"),
+        placeholder=_text(written, "placeholder"),
+        policy_tags=_pairs(written, "policy_tags") if written.get("placeholder") else (),
     )
 
 
@@ -111,3 +121,10 @@ def _text(written: Mapping[str, object], key: str) -> str | None:
 def _texts(written: Mapping[str, object], key: str) -> tuple[str, ...]:
     values = written.get(key)
     return tuple(map(str, values)) if isinstance(values, list) else ()
+
+
+def _pairs(written: Mapping[str, object], key: str) -> tuple[tuple[str, str], ...]:
+    values = written.get(key)
+    if not isinstance(values, dict):
+        return ()
+    return tuple((str(name), str(value)) for name, value in values.items())

@@ -40,7 +40,7 @@ def proved(work: tree.Work, node: mapping.Node) -> api.Volume:
         if found is not None:
             return found
         _check_not_replaced(work, node)
-        _check_is_its_cluster(work, node)
+        check_is_its_cluster(work, node)
         raise
     return checked(work, node, there)
 
@@ -169,7 +169,7 @@ def _check_not_replaced(work: tree.Work, node: mapping.Node) -> None:
             raise _replaced(node, there)
 
 
-def _check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
+def check_is_its_cluster(work: tree.Work, node: mapping.Node) -> None:
     """Raise WrongCluster unless it is a node's own cluster that does not have its object.
 
     A domain that is not pinned may have another address since the row was written: another cluster

@@ -18,7 +18,8 @@ from storpool_ovirt.cluster import api, sources, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import changes, intent, mapping, ownership, removal, tree
 from storpool_ovirt.engine.operations import Operation
-from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+from storpool_ovirt.engine.outcomes import AWAITED, CLOSED, FINISHED, LEFT, TAKEN_BACK, Outcome
+from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,25 +29,6 @@ FRESH_SECONDS = 3600.0
 # A request of a dead process may take effect for so long (`api.REQUEST_SECONDS`): only then is it
 # known what it left.
 LATE_SECONDS = 30.0
-
-CLOSED, FINISHED, TAKEN_BACK = "closed", "finished", "taken back"
-AWAITED, LEFT = "awaited", "left"
-
-
-class Outcome(NamedTuple):
-    """What became of an operation: one of the kinds above, and the words for people.
-
-    LEFT: nothing was decided, so the audit still has it. AWAITED: it may still take effect.
-    """
-
-    kind: str
-    text: str
-
-    @property
-    def is_left(self) -> bool:
-        """Whether nothing was decided."""
-        return self.kind == LEFT
-
 
 _TO_THE_AUDIT = Outcome(LEFT, "left to the audit")
 _ELSEWHERE = Outcome(LEFT, "left: it may be in another cluster")
@@ -202,6 +184,10 @@ def _planned(operation: Operation) -> Plan:
 
 
 def _settle_make(work: tree.Work, operation: Operation, named: str | None, again: bool) -> Outcome:
+    if operation.plan.placeholder is not None:
+        from storpool_ovirt.engine import restoring
+
+        return restoring.settle(work, operation)
     if is_known(work.mapping.tree(operation.disk), operation, named):
         return _finish(work, operation, again=again)
     if not operation.proved:

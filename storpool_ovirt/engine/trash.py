@@ -24,6 +24,8 @@ _SELECT = """
         coalesce(extract(epoch FROM ends_at), 0)::float,
         correlation_id
     FROM storpool_ovirt.trash"""
+# The end of an entry that is about to be deleted: nobody misses its object.
+PURGED_AT = 0.0
 _ORDER = "ORDER BY deleted_at, deletion, created_at, entry"
 
 
@@ -90,6 +92,13 @@ def purged(uuids: Sequence[str]) -> Change:
     """Return the change: these entries are about to be deleted, whenever they were to end."""
     sql = "UPDATE storpool_ovirt.trash SET ends_at = 'epoch' WHERE entry = ANY (%s::uuid[])"
     return Change(sql, (list(uuids),))
+
+
+def kept(uuid: str, until: float) -> Change:
+    """Return the change: this entry is kept until then, as before, as its object could not be
+    deleted."""
+    sql = "UPDATE storpool_ovirt.trash SET ends_at = to_timestamp(%s) WHERE entry = %s"
+    return Change(sql, (until, uuid))
 
 
 def written(found: Sequence[Entry]) -> Change:

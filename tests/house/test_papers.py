@@ -50,7 +50,9 @@ THEIRS = {
     "virt/vm.py",
     "virt/vmdevices/storage.py",
 }
-TABLES = {f"storpool_ovirt.{table}" for table in ("asked", "meta", "moment", "node", "operation")}
+TABLES = {
+    f"storpool_ovirt.{table}" for table in ("asked", "meta", "moment", "node", "operation", "trash")
+}
 _A_PYTHON_FILE = re.compile(r"(?<![\w/.*-])[\w][\w/.-]*\.py\b")
 _A_PATH = re.compile(rf"(?<![\w/.~-])(?:{'|'.join(FOLDERS)})/[\w./*-]*")
 _A_NAME = re.compile(rf"(?<![\w/.])((?:{'|'.join(FOLDERS[:4])})(?:\.\w+)+)")
@@ -317,6 +319,6 @@ def test_the_findings_that_are_told_are_those_that_there_are() -> None:
     severities = {findings.INFO, findings.WARNING, findings.CRITICAL}
     actions = {
         *("settle", "delete", "detach", "retag", "resize", "follow"),
-        *("discard", "keep", "end"),
+        *("discard", "keep", "end", "purge"),
     }
     assert told == words - severities - actions

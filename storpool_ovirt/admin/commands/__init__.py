@@ -33,6 +33,7 @@ TABLE: Mapping[str, str] = {
     "shareable": "mark a disk as one that several VMs may have, for plugs",
     "snapshots": "list snapshots: which are of one moment, of which VM",
     "space": "what takes space in StorPool, and whose it is",
+    "trash": "what was deleted and is kept for a while: list, restore, purge",
 }
 
 # What the demo needs beside us; our packages have none of it.

@@ -93,8 +93,12 @@ def _rehearse(
 
 def _reconcile(out: console.Console, work: tree.Work, report: audit.Report, dry_run: bool) -> int:
     """Mend what the audit is sure of; return 1 when something could not be mended."""
+    gone = reconcile.over(report)
     if not dry_run:
         reconcile.note_visible_ids(work, report.view)
+        reconcile.forget(work, gone)
+    if gone:
+        out.say(audit_text.over(len(gone), dry_run))
     todo = reconcile.plan(report)
     failed = 0
     for finding in todo:

@@ -1,0 +1,297 @@
+"""What is in the trash: the rows of what was deleted and StorPool's snapshots side by side, one
+deletion after the other, with what each holds and what stands on it.
+
+It changes nothing. The table tells whose an object was and until when it is kept; what is there
+without a row, as when the table was lost, is told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import survey, times, trash_proof
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import candidates, trash, tree
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry, and StorPool's snapshot, None where there is none any more.
+
+    `stored_bytes` is what it holds itself, `freed_bytes` what its delete alone would free, both
+    None where that was not told; `users` are what was made of it and lives outside of the trash, as
+    people are told it. `is_here`: its cluster was looked at.
+    """
+
+    entry: trash.Entry
+    there: api.Volume | None
+    stored_bytes: int | None = None
+    freed_bytes: int | None = None
+    users: tuple[str, ...] = ()
+    is_here: bool = True
+
+    @property
+    def what(self) -> str:
+        """What it was, in a word or two."""
+        if self.entry.kind == "snapshot":
+            return "snapshot"
+        return "volume" if self.entry.node == self.entry.disk else "preview"
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What one delete took, the volume that the VM wrote first.
+
+    `freed_bytes` is what a purge of all of it would free, None where that was not told.
+    """
+
+    items: tuple[Item, ...]
+    freed_bytes: int | None = None
+
+    @property
+    def first(self) -> Item:
+        """The item that stands for the disk: what its VM wrote, else the newest volume."""
+        return self.items[0]
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.first.entry.deletion
+
+    @property
+    def disk(self) -> str:
+        """The disk."""
+        return self.first.entry.disk
+
+    @property
+    def deleted_at(self) -> float:
+        """When it was deleted, in seconds since 1970."""
+        return self.first.entry.deleted_at
+
+    @property
+    def ends_at(self) -> float:
+        """Until when all of it is kept, in seconds since 1970."""
+        return min(each.entry.ends_at for each in self.items)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All of the trash of this Engine, what was deleted first at the front.
+
+    `rowless` are snapshots of ours in the trash that have no row. `space_at` is when StorPool told
+    the space; None, with the reason in `unmeasured`, where it did not.
+    """
+
+    deletions: tuple[Deletion, ...]
+    rowless: tuple[api.Volume, ...]
+    location: str
+    api_address: str
+    database: str
+    now: float
+    space_at: float | None = None
+    unmeasured: str = ""
+
+    @cached_property
+    def freed_bytes(self) -> int | None:
+        """What a purge of all would free, None where that was not told."""
+        told = [each.freed_bytes for each in self.deletions]
+        return None if None in told else sum(each for each in told if each is not None)
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """What the cluster has: objects by global id, and what each snapshot holds itself, and what its
+    delete would free."""
+
+    things: Mapping[str, api.Volume]
+    stored: Mapping[str, int] = field(default_factory=dict)
+    freed: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def _by_address(self) -> dict[str, api.Volume]:
+        found = {each.name: each for each in self.things.values()}
+        return {**found, **{names.address(each): thing for each, thing in self.things.items()}}
+
+    @cached_property
+    def _parents(self) -> dict[str, str]:
+        """The global id of what each object stands on."""
+        found = {}
+        for each in self.things.values():
+            parent = self._by_address.get(each.parent)
+            if parent is not None:
+                found[each.global_id] = parent.global_id
+        return found
+
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for child, parent in self._parents.items():
+            found.setdefault(parent, []).append(child)
+        return found
+
+    def users(self, global_id: str, own: frozenset[str]) -> list[api.Volume]:
+        """Return what stands on an object, directly, and is none of these."""
+        children = self._children.get(global_id, ())
+        return [self.things[each] for each in children if each not in own]
+
+    def needed(self, own: frozenset[str]) -> set[str]:
+        """Return those of these whose data something else needs, which stands on them or on what
+        stands on them."""
+        found: set[str] = set()
+        left = [each for each in own if self.users(each, own)]
+        while left:
+            each = left.pop()
+            if each not in found:
+                found.add(each)
+                parent = self._parents.get(each)
+                if parent is not None and parent in own:
+                    left.append(parent)
+        return found
+
+
+def look(work: tree.Work, with_space: bool = True) -> Listing:
+    """Read all of it. Raises what the mapping and the API raise.
+
+    `with_space`: StorPool looks at all of its snapshots for that; where it does not, all else is
+    told.
+    """
+    before = _rows(work)
+    work.client.be_current()
+    things = {each.global_id: each for each in (*work.client.volumes(), *work.client.snapshots())}
+    after = {each.entry: each for each in _rows(work)}
+    # What came or went meanwhile is of another moment than the lists.
+    rows = [after[each.entry] for each in before if each.entry in after]
+    spaces, space_at, unmeasured = _space(work) if with_space and rows else ([], None, "")
+    stored = {global_id: held for global_id, held, _ in spaces}
+    freed = {global_id: freed for global_id, _, freed in spaces}
+    cluster = _Cluster(things, stored, freed)
+    clusters = survey.clusters(work, things)
+    own = frozenset(each.global_id for each in rows)
+    known = own | {each.global_id for each in after.values()}
+    return Listing(
+        deletions=tuple(_deletions(rows, cluster, clusters)),
+        rowless=tuple(_rowless(things.values(), known, work.mapping.location)),
+        location=work.mapping.location,
+        api_address=work.client.address,
+        database=str(work.mapping.session.address),
+        now=work.now(),
+        space_at=space_at,
+        unmeasured=unmeasured,
+    )
+
+
+def chosen(found: Sequence[trash.Entry], uuid: str) -> list[trash.Entry]:
+    """Return the entries that an id names, the volume that the VM wrote first: one, all of a
+    deletion, or those of a disk or a node that was deleted once.
+
+    `found` are those that have it anywhere. Raises NotFound for none, Conflict for what was
+    deleted several times.
+    """
+    for key in ("entry", "deletion"):
+        named = [each for each in found if getattr(each, key) == uuid]
+        if named:
+            return sorted(named, key=_rank)
+    of_disk = [each for each in found if each.disk == uuid]
+    named = of_disk or [each for each in found if each.node == uuid]
+    if not named:
+        raise errors.NotFound(
+            "disk, snapshot, deletion or entry", uuid, "in the trash: see storpool-ovirt trash list"
+        )
+    moments = {each.deletion: each.deleted_at for each in named}
+    if len(moments) > 1:
+        choices = ", ".join(
+            f"{deletion} at {times.stamp(at)}"
+            for deletion, at in sorted(moments.items(), key=lambda pair: pair[1])
+        )
+        raise errors.Conflict(
+            uuid, f"was deleted {len(moments)} times", f"give one of these deletions: {choices}"
+        )
+    return sorted(named, key=_rank)
+
+
+def _rows(work: tree.Work) -> list[trash.Entry]:
+    return trash.entries(work.mapping) if work.mapping.session.is_made else []
+
+
+def _space(work: tree.Work) -> tuple[list[tuple[str, int, int]], float | None, str]:
+    """Return the space of each snapshot, when that was told, and else why it was not."""
+    from storpool_ovirt.cluster.words import Words
+
+    def space(there: api.Volume, stored_bytes: int, freed_bytes: int) -> tuple[str, int, int]:
+        return there.global_id, stored_bytes, freed_bytes
+
+    try:
+        return work.client.scanned("snapshot", space, Words()), work.now(), ""
+    except (errors.ApiUnavailable, errors.Rejected) as error:
+        work.log.line("space_not_read", reason=error)
+        return [], None, str(error)
+
+
+def _deletions(
+    rows: Iterable[trash.Entry], cluster: _Cluster, clusters: frozenset[str]
+) -> list[Deletion]:
+    by_deletion: dict[str, list[trash.Entry]] = {}
+    for each in rows:
+        by_deletion.setdefault(each.deletion, []).append(each)
+    own = frozenset(each.global_id for each in rows)
+    found = [_deletion(each, cluster, own, clusters) for each in by_deletion.values()]
+    return sorted(found, key=lambda each: (each.deleted_at, each.id))
+
+
+def _deletion(
+    rows: list[trash.Entry],
+    cluster: _Cluster,
+    trash_ids: frozenset[str],
+    clusters: frozenset[str],
+) -> Deletion:
+    items = tuple(
+        Item(
+            each,
+            _living(cluster.things.get(each.global_id)),
+            cluster.stored.get(each.global_id),
+            cluster.freed.get(each.global_id),
+            tuple(sorted(map(_user, cluster.users(each.global_id, trash_ids)))),
+            names.cluster_of(each.global_id) in clusters,
+        )
+        for each in sorted(rows, key=_rank)
+    )
+    own = frozenset(each.entry.global_id for each in items)
+    held = [each.stored_bytes for each in items if each.there is not None]
+    if None in held or not cluster.stored:
+        return Deletion(items)
+    needed = cluster.needed(own)
+    return Deletion(
+        items,
+        sum(
+            each.stored_bytes or 0
+            for each in items
+            if each.there is not None and each.entry.global_id not in needed
+        ),
+    )
+
+
+def _rank(each: trash.Entry) -> tuple[bool, bool, float, str]:
+    return not each.active, each.kind != "volume", -each.created_at, each.entry
+
+
+def _living(there: api.Volume | None) -> api.Volume | None:
+    return None if there is None or candidates.is_fleeting(there) else there
+
+
+def _user(thing: api.Volume) -> str:
+    uuid = names.uuid_of(thing.name)
+    return f"{thing.kind} {uuid}" if uuid else candidates.said(thing)
+
+
+def _rowless(
+    things: Iterable[api.Volume], known: frozenset[str], location: str
+) -> list[api.Volume]:
+    found = [
+        each
+        for each in things
+        if each.global_id not in known and not each.dying and trash_proof.is_own(each, location)
+    ]
+    return sorted(found, key=lambda each: (each.goes_at, each.name))

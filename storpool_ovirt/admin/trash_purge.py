@@ -1,0 +1,164 @@
+"""Purge: what is in the trash is deleted before its time.
+
+An entry's row says first that a purge of it was begun; then its snapshot goes, then the row. So
+whoever comes after a purge that died knows that nothing was lost by mistake, and ends it. What
+stands on a snapshot in the trash keeps its data: StorPool does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from storpool_ovirt import errors, names, sentences
+from storpool_ovirt.admin import checks, space_text, trash, trash_proof
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.engine import trash as entries
+from storpool_ovirt.engine import tree
+
+
+@dataclass(frozen=True)
+class Which:
+    """What is to be purged, one of these: what has the id, what was deleted so long ago, the oldest
+    deletions, all."""
+
+    uuid: str | None = None
+    older_seconds: float | None = None
+    oldest: int | None = None
+    all: bool = False
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Entries of one deletion to be purged; `freed_bytes` is what that frees, None where it was not
+    told. `is_whole`: all of the deletion."""
+
+    deletion: trash.Deletion
+    items: tuple[trash.Item, ...]
+    freed_bytes: int | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the deletion goes."""
+        return len(self.items) == len(self.deletion.items)
+
+
+def plan(work: tree.Work, listing: trash.Listing, which: Which) -> list[Purge]:
+    """Return what is to be purged, what was deleted first at the front. Raises NotFound, Conflict
+    where an id names nothing, or several deletions."""
+    if which.uuid is not None:
+        return [_named(work, listing, names.uuid(which.uuid, "the id"))]
+    found = list(listing.deletions)
+    if which.older_seconds is not None:
+        until = listing.now - which.older_seconds
+        found = [each for each in found if each.deleted_at <= until]
+    if which.oldest is not None:
+        found = found[: which.oldest]
+    return [Purge(each, each.items, each.freed_bytes) for each in found]
+
+
+def carry_out(work: tree.Work, purge: Purge) -> list[str]:
+    """Purge these; return what became of each that could not be.
+
+    Raises Locked, and what the API raises where it does not answer.
+    """
+    failed = []
+    with checks.held(work, purge.deletion.disk):
+        now = {each.entry: each for each in entries.of(work.mapping, purge.deletion.id)}
+        for item in purge.items:
+            entry = now.get(item.entry.entry)
+            if entry is None:
+                continue
+            try:
+                drop(work, entry)
+            except (errors.Conflict, errors.InUse, errors.WrongCluster, errors.Rejected) as error:
+                failed.append(str(error))
+    return failed
+
+
+def drop(work: tree.Work, entry: entries.Entry) -> None:
+    """Delete the snapshot of an entry of a disk that we hold, and its row; absent is fine.
+
+    Raises InUse or Conflict where a host has it, Foreign where it is not ours any more: the row is
+    as before then.
+    """
+    try:
+        trash_proof.proved(work, entry)
+        work.mapping.write(entries.purged([entry.entry]))
+        _delete(work, entry)
+    except errors.NotFound:
+        pass
+    except (errors.Conflict, errors.InUse, errors.Rejected):
+        work.mapping.write(entries.kept(entry.entry, entry.ends_at))
+        raise
+    work.mapping.write(entries.forgotten([entry.entry]))
+    work.log.line(
+        "purged",
+        entry=entry.entry,
+        disk=entry.disk,
+        node=entry.node,
+        global_id=entry.global_id,
+    )
+
+
+def told(purges: Sequence[Purge]) -> Iterator[str]:
+    """Yield what is about to be purged."""
+    for each in purges:
+        first = each.deletion.first.entry
+        what = (
+            f"disk {first.disk}"
+            if each.is_whole
+            else f"{each.items[0].what} {each.items[0].entry.node} of disk {first.disk}"
+        )
+        parts = sentences.counted(len(each.items), "object")
+        yield f"purge {what}, deletion {each.deletion.id}: {parts}{_frees(each.freed_bytes)}"
+        for item in each.items:
+            if item.users:
+                users = ", ".join(item.users)
+                yield f"  StorPool keeps the data of {item.what} {item.entry.node} for {users}"
+
+
+def summary(purges: Sequence[Purge], failed: int, dry_run: bool) -> str:
+    """Return what came of it."""
+    count = sum(len(each.items) for each in purges)
+    freed = [each.freed_bytes for each in purges]
+    total = None if None in freed else sum(each for each in freed if each is not None)
+    done = sentences.counted(count - failed, "object")
+    if dry_run:
+        return f"{done} would be purged{_frees(total)}"
+    rest = f", {failed} not" if failed else ""
+    return f"{done} purged{rest}{_frees(total) if not failed else ''}"
+
+
+def _named(work: tree.Work, listing: trash.Listing, uuid: str) -> Purge:
+    wanted = {each.entry for each in trash.chosen(entries.of(work.mapping, uuid), uuid)}
+    for each in listing.deletions:
+        items = tuple(item for item in each.items if item.entry.entry in wanted)
+        if items:
+            whole = len(items) == len(each.items)
+            return Purge(each, items, each.freed_bytes if whole else _alone(items))
+    raise errors.Conflict(uuid, "was put into the trash, or taken out of it, just now", "try again")
+
+
+def _alone(items: Sequence[trash.Item]) -> int | None:
+    """Return what a purge of one of several frees: nothing while something stands on it."""
+    return items[0].freed_bytes if len(items) == 1 else None
+
+
+def _delete(work: tree.Work, entry: entries.Entry) -> None:
+    from storpool_ovirt.cluster import attachments
+
+    try:
+        volumes.delete_snapshot(work.client, entry.global_id)
+    except errors.InUse as error:
+        target = attachments.Target(entry.global_id, names.trash_name(entry.entry), "snapshot")
+        held = attachments.clients_of(work.client, target)
+        raise errors.Conflict(
+            trash_proof.said(entry),
+            f"is attached to {names.clients(held)}",
+            "detach it there with the StorPool CLI, if nothing uses it",
+        ) from error
+
+
+def _frees(freed_bytes: int | None) -> str:
+    return "" if freed_bytes is None else f", frees {space_text.amount(freed_bytes)}"

@@ -1,0 +1,230 @@
+"""Restore: what is in the trash becomes a disk again, one that oVirt has made for it, or is about
+to make.
+
+Engine forgot the disk that was deleted, so its data come back under the id of another one: the
+volume of that stands on the snapshot in the trash, which stays there as before, and can be
+restored once more. The disk is held, its preconditions are read as of now, and the change is
+written to the journal before it is made (`engine/restoring.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from storpool_ovirt import errors, names, sizes
+from storpool_ovirt.admin import checks, findings, times, trash, trash_proof
+from storpool_ovirt.cluster import api, attachments
+from storpool_ovirt.cluster.plans import Plan
+from storpool_ovirt.engine import (
+    creation,
+    mapping,
+    ownership,
+    recovery,
+    restoring,
+    tree,
+)
+from storpool_ovirt.engine import trash as entries
+
+# What a disk that comes back has of its own: its owner's tags, and what is true of one object only.
+_NOT_TAKEN = ("ovirt-", "cinder-", names.TAG_PLATFORM)
+# These go last where not all have room.
+_FIRST = (names.TAG_QOS_CLASS, names.TAG_POLICY)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A snapshot that becomes a disk: the tags that it had as what it was, and the template of
+    that. `said` names it to people."""
+
+    there: api.Volume
+    tags: Mapping[str, str]
+    template: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is restored into what; `node` is the row of the disk that gets it, and `left_out` are
+    the tags for which there is no room."""
+
+    source: Source
+    node: mapping.Node
+    plan: Plan
+    left_out: tuple[str, ...]
+
+    @property
+    def gives_way(self) -> str | None:
+        """The global id of the empty volume that gives way, None where oVirt has not made the
+        disk yet."""
+        return self.node.global_id
+
+
+def restore(work: tree.Work, uuid: str, into: str) -> list[str]:
+    """Give the disk `into` what is in the trash under this id: of a disk or a deletion the volume
+    that its VM wrote; return what was done, line by line.
+
+    Raises NotFound, Conflict, InUse, Foreign with the reason where it cannot be; nothing has
+    changed then. Repeated it is a success that changes nothing.
+    """
+    wanted, disk = names.uuid(uuid, "the id"), names.uuid(into, "--into")
+    entry = trash.chosen(entries.of(work.mapping, wanted), wanted)[0]
+    work.client.be_current()
+    there = trash_proof.proved(work, entry)
+    source = Source(there, {**entry.tags, **there.tags}, entry.template, _said(entry))
+    return give(work, source, disk)
+
+
+def give(work: tree.Work, source: Source, disk: str) -> list[str]:
+    """Give a disk a volume that stands on a snapshot, as `restore` does."""
+    with checks.held(work, disk):
+        node = _settled(work, disk)
+        if node is not None and _is_done(work, node, source.there):
+            return [f"disk {disk} has it already: it was restored from {source.said}"]
+        if node is not None:
+            _check_placeholder(work, node, source.there)
+        way = _way(work, source, node or _new(work, disk, source.there))
+        _carry_out(work, way)
+    return [*_done(way), *_next(way)]
+
+
+def _settled(work: tree.Work, disk: str) -> mapping.Node | None:
+    """Put right what dead operations left on the disk, an earlier restore too; return its row, None
+    where there is none."""
+    node = work.mapping.node(disk)
+    if node is None or not node.pending:
+        return node
+    recovery.settle_disk(work, node.root, disk, again=True)
+    work.client.be_current()
+    return work.mapping.node(disk)
+
+
+def _is_done(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
+    """Return whether a disk has been made of this very snapshot."""
+    if node.state != mapping.LIVE or node.kind != "volume":
+        return False
+    return ownership.proved(work, node).tags.get(names.TAG_SOURCE) == there.global_id
+
+
+def _new(work: tree.Work, disk: str, there: api.Volume) -> mapping.Node:
+    """Return the row of a disk that oVirt makes afterwards: of whole GiB, as it has them."""
+    work.client.check_cluster(there.global_id, f"disk {disk}")
+    return creation.new_disk(disk, _whole_gib(there.size_bytes) * sizes.GIB)
+
+
+def _way(work: tree.Work, source: Source, node: mapping.Node) -> Way:
+    own = {} if node.global_id is None else dict(ownership.proved(work, node).tags)
+    kept = {key: value for key, value in own.items() if key == names.TAG_SHARED}
+    tags = {**_policy(work, source.tags), **kept}
+    template = source.there.template or source.template or None
+    for count in range(len(tags), -1, -1):
+        fitting = dict(list(tags.items())[:count])
+        plan = restoring.plan(work, node, source.there.global_id, template, fitting)
+        if names.fits(plan.name, plan.tags):
+            break
+    return Way(source, node, plan, tuple(key for key in tags if key not in fitting))
+
+
+def _policy(work: tree.Work, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of services and people, the most important first."""
+    own = {
+        key: value
+        for key, value in tags.items()
+        if value and not key.startswith(_NOT_TAKEN) and key != work.domain.vm_tag
+    }
+    order = sorted(own, key=lambda key: (key not in _FIRST, key))
+    return {key: own[key] for key in order}
+
+
+def _check_placeholder(work: tree.Work, node: mapping.Node, there: api.Volume) -> None:
+    """Raise Conflict unless a disk is fresh: empty, of this size at least, never given to a host,
+    with nothing made of it."""
+    what = f"disk {node.uuid}"
+    if node.uuid != node.root or node.kind != "volume":
+        raise errors.Conflict(f"{node.kind} {node.uuid}", f"is a part of disk {node.root}", _FRESH)
+    tree.checked(work, node)
+    if node.size_bytes < there.size_bytes:
+        raise errors.Conflict(
+            what,
+            f"has {findings.gib(node.size_bytes)}, and what is restored has"
+            f" {findings.gib(there.size_bytes)}",
+            f"extend the disk in oVirt to {_whole_gib(there.size_bytes)} GiB, or make one of that"
+            " size",
+        )
+    others = [each for each in work.mapping.tree(node.root) if each.uuid != node.uuid]
+    made = work.mapping.nodes("WHERE source = %s", node.uuid)
+    if others or made or node.active not in (None, node.uuid) or node.source is not None:
+        raise errors.Conflict(
+            what, "is no fresh disk: it has snapshots or previews, or was cloned", _FRESH
+        )
+    if node.connected:
+        raise errors.Conflict(what, "was given to a host already, which may know it", _FRESH)
+    volume = ownership.proved(work, node)
+    held = attachments.clients_of(work.client, tree.target(tree.found_as(node, volume)))
+    if held:
+        raise errors.Conflict(
+            what,
+            f"is attached to {names.clients(held)}",
+            "detach it there with the StorPool CLI, if nothing uses it",
+        )
+    if not restoring.is_empty(work, node, volume):
+        raise errors.Conflict(what, "has data, which would be lost", _FRESH)
+
+
+_FRESH = "give a disk that was just made in oVirt, and that no VM has used"
+
+
+def _carry_out(work: tree.Work, way: Way) -> None:
+    node = way.node
+    if way.gives_way is None:
+        creation.make_disk(work, node, way.plan)
+    else:
+        now = ownership.proved(work, node)
+        restoring.replace(work, tree.found_as(node, now), way.plan)
+    work.mapping.journal.delivered()
+    work.log.line(
+        "restored",
+        disk=node.uuid,
+        of=way.source.said,
+        source=way.source.there.global_id,
+        size_bytes=node.size_bytes,
+    )
+
+
+def _done(way: Way) -> list[str]:
+    node = way.node
+    size = findings.gib(node.size_bytes)
+    grown = (
+        f" (it had {findings.gib(way.source.there.size_bytes)})"
+        if node.size_bytes > way.source.there.size_bytes
+        else ""
+    )
+    return [
+        f"restored {way.source.said} into disk {node.uuid}: {size}{grown}",
+        *_missing(way),
+    ]
+
+
+def _missing(way: Way) -> list[str]:
+    if not way.left_out:
+        return []
+    return [f"  without the tags {', '.join(way.left_out)}: StorPool has no room for them"]
+
+
+def _next(way: Way) -> list[str]:
+    node = way.node
+    if way.gives_way is not None:
+        return []
+    return [
+        f"oVirt does not know the disk yet: add it there with the id {node.uuid} and"
+        f" {node.size_bytes} bytes (REST: POST .../api/disks, as in docs/trash.md)"
+    ]
+
+
+def _said(entry: entries.Entry) -> str:
+    of = "" if entry.active else f"{entry.kind} {entry.node} of "
+    return f"{of}disk {entry.disk}, deleted at {times.stamp(entry.deleted_at)},"
+
+
+def _whole_gib(size_bytes: int) -> int:
+    return -(-size_bytes // sizes.GIB)
