@@ -23,6 +23,12 @@ def chosen() -> str:
     return asked_for
 
 
+def loading_seconds() -> int:
+    """Return how much longer than by its own way a program of this run may take for what it loads,
+    a dozen of them at once: a limit that is cut to a second or two has this added."""
+    return 6 if chosen() == "binding" else 0
+
+
 def options() -> dict[str, str]:
     """Return the driver option that says so."""
     return {} if chosen() == "auto" else {"sp_transport": chosen()}
