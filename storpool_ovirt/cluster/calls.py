@@ -116,8 +116,9 @@ class Calls:
         attempt = -1
         while True:
             attempt += 1
+            there = self._transport  # first: to load the binding takes of the time that is left
             left = self._left(method)
-            if method in ways.OF_ONE and self._transport.way == ways.APART:
+            if method in ways.OF_ONE and there.way == ways.APART:
                 raise ways.Apart
             try:
                 seconds = min(left, self.limits.request_seconds)
