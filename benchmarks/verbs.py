@@ -44,6 +44,8 @@ MOST_FLOORS = 0.80
 MOST_FLOORS_OF_NOTHING = 0.25
 MOST_GROWTH = 0.10
 
+AT_ONCE = "at once"  # by a domain without a trash
+
 
 @dataclass(frozen=True)
 class Target:
@@ -84,6 +86,7 @@ TARGETS = (
     Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 4),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0, 0),
     Target("delete_volume", "delete_volume", ("clone",), 3, 5),
+    Target("delete_volume, at once", "delete_volume", ("second",), 3, 5),
 )
 
 
@@ -94,6 +97,7 @@ class Side:
     name: str
     cluster: simulator.Simulator
     caller: engine.Engine
+    at_once: engine.Engine
     base: database.Database
     took: dict[str, list[Taken]] = field(
         default_factory=lambda: {target.name: [] for target in TARGETS}
@@ -103,24 +107,38 @@ class Side:
 
     def round(self) -> dict[str, str]:
         """Return what the words stand for in a new round: ids of objects that are not there yet."""
-        return {"disk": str(uuid.uuid4()), "clone": str(uuid.uuid4())}
+        return {word: str(uuid.uuid4()) for word in ("disk", "clone", "second")}
 
     def run(self, target: Target, ids: dict[str, str]) -> None:
         """Run one verb, with its time, its calls and its round trips."""
         arguments = [ids.get(word, word) for word in target.arguments]
         correlation_id = str(uuid.uuid4())
         self.cluster.clear_calls()
-        answer, taken = self.verb(target.verb, *arguments, correlation_id=correlation_id)
+        caller = self.at_once if target.name.endswith(AT_ONCE) else self.caller
+        answer, taken = self.verb(
+            target.verb, *arguments, correlation_id=correlation_id, caller=caller
+        )
         self.took[target.name].append(taken)
         self.calls[target.name] = max(len(self.cluster.calls()), self.calls.get(target.name, 0))
         self.trips[target.name] = max(self._trips(correlation_id), self.trips.get(target.name, 0))
         if target.verb in ("create_snapshot", "connect_volume"):
             ids[target.verb] = answer.partition(":")[2]
 
-    def verb(self, name: str, *arguments: str, correlation_id: str) -> tuple[str, Taken]:
-        """Run one verb as Engine does."""
-        argv = self.caller.argv(name, *arguments, correlation_id=correlation_id)
-        return timing.run(argv, self.caller.environment, self.caller.programs)
+    def verb(
+        self,
+        name: str,
+        *arguments: str,
+        correlation_id: str,
+        caller: engine.Engine | None = None,
+    ) -> tuple[str, Taken]:
+        """Run one verb as Engine does; `caller` is for another domain than the one of all."""
+        caller = caller or self.caller
+        argv = caller.argv(name, *arguments, correlation_id=correlation_id)
+        return timing.run(argv, caller.environment, caller.programs)
+
+    def clone(self, ids: dict[str, str]) -> None:
+        """Clone the disk once more, for the verb that deletes a clone at once."""
+        self.verb("clone_volume", ids["disk"], ids["second"], correlation_id="clone")
 
     def attach(self, ids: dict[str, str]) -> None:
         """Attach the disk on the host, for the verb that waits for hosts."""
@@ -128,8 +146,9 @@ class Side:
         host.attach(json.loads(ids["connect_volume"]))
 
     def clean(self, ids: dict[str, str]) -> None:
-        """Delete what the round has made, so that clusters keep their sizes."""
-        self.verb("delete_volume", ids["disk"], correlation_id="clean")
+        """Delete what the round has made, so that clusters keep their sizes: all but what one verb
+        of it has put into the trash."""
+        self.verb("delete_volume", ids["disk"], correlation_id="clean", caller=self.at_once)
 
     def _trips(self, correlation_id: str) -> int:
         log = self.caller.log_folder / "managedblock" / "storpool-adapter.log"
@@ -201,12 +220,19 @@ def side(folder: Path, server: database.Database, count: int, adapter: Path) -> 
     base = server.fresh(f"benchmark_{folder.name}")
     ids = fill_cluster(folder / "cluster" / "state", count)
     with simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file") as cluster:
-        caller = engine.Engine(folder / "engine", adapter, cluster.driver_options(), base.url)
-        made = Side(folder.name, cluster, caller, base)
+        options = cluster.driver_options()
+        caller = engine.Engine(folder / "engine", adapter, options, base.url)
+        without = {**options, "sp_delete_delay": "0"}
+        at_once = engine.Engine(folder / "engine", adapter, without, base.url)
+        made = Side(folder.name, cluster, caller, at_once, base)
         made.verb("storage_stats", "true", correlation_id="first")  # makes the tables
         # Makes where barriers are kept
         made.verb("delete_volume", str(uuid.uuid4()), correlation_id="second")
         fill_database(base, ids)
+        try:
+            made.verb("storage_stats", "true", correlation_id="third", caller=at_once)
+        except SystemExit:  # an adapter of before the trash does not know the option
+            made.at_once = caller
         yield made
 
 
@@ -244,9 +270,11 @@ def measure(sides: list[Side], runs: int) -> Floors:
         turn = number % len(sides)
         order = [(each, each.round()) for each in sides[turn:] + sides[:turn]]
         for target in TARGETS:
-            if target.name.endswith("attached"):
-                for each, ids in order:
+            for each, ids in order:
+                if target.name.endswith("attached"):
                     each.attach(ids)
+                elif target.name.endswith(AT_ONCE):
+                    each.clone(ids)
             beside.run(target, few)
             for each, ids in order:
                 each.run(target, ids)

@@ -245,8 +245,13 @@ def together(things: Sequence[Thing], groups: Mapping[str, Sequence[Thing]]) -> 
     told.
     """
     members = {each.global_id: key for key, group in groups.items() for each in group}
+    parents = {each.parent for each in things}
     of_address = {
-        address: each for group in groups.values() for each in group for address in each.addresses
+        address: each
+        for group in groups.values()
+        for each in group
+        for address in each.addresses
+        if address in parents
     }
     needed: set[str] = set()
     for each in things:
