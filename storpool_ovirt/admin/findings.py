@@ -20,6 +20,7 @@ REVERTED, MOVED = "another id", "another cluster"
 KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 RESERVED = "reserved"
 TRASH, FULL = "trash", "nearly full"
+COPY = "copy"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
     "stale attachment",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from storpool_ovirt.admin import access, audit, audit_text, console, lost_mapping, survey
+from storpool_ovirt.admin import (
+    access,
+    audit,
+    audit_text,
+    backup_findings,
+    console,
+    lost_mapping,
+    survey,
+)
 from storpool_ovirt.admin.limits import LOOK_SECONDS
 from storpool_ovirt.admin.options import DATABASE, GRACE, JSON, OPTIONS, all_of, limit
 
@@ -27,7 +35,8 @@ def command(
     """
     with access.opened(out, "audit", access.Where(database, options, limit)) as work:
         view = survey.look(work, database is None)
-        report = audit.report(view, 60 * grace, lost_mapping.findings(work, view))
+        more = [*lost_mapping.findings(work, view), *backup_findings.look(work)]
+        report = audit.report(view, 60 * grace, more)
     if as_json:
         out.document(audit_text.document(report))
     else:
