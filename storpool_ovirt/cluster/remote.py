@@ -222,6 +222,18 @@ def state(client: api.Client, location: str, remote_id: str) -> State:
     raise failed or missing
 
 
+def is_recovering(client: api.Client, global_id: str) -> bool:
+    """Return whether the data of a snapshot that was fetched are still to come.
+
+    Raises NotFound where it is not here any more.
+    """
+    address = names.address(global_id)
+    for found in client._list("snapshot", "snapshotList", (address,), _state):
+        if found is not None:
+            return found.recovering
+    raise errors.NotFound("snapshot", address, "any more: StorPool is about to drop it")
+
+
 def tagged(client: api.Client, location: str, key: str, value: str) -> list[api.Volume]:
     """Return the copies of a location that carry this tag, on their way or there, asked by
     `RemoteCommand/`; raise as `state` does where a cluster cannot be asked."""

@@ -156,14 +156,18 @@ def fetch(work: tree.Work, row: Copy, template: str | None) -> api.Volume:
 def drop_fetched(work: tree.Work, there: api.Volume) -> None:
     """Delete a copy that was fetched: what was made of it keeps its data. One that has not our name
     and tags is left alone."""
-    is_ours = (
+    if is_fetched(work, there):
+        with suppress(errors.NotFound):
+            work.client.snapshot_delete(names.address(there.global_id))
+
+
+def is_fetched(work: tree.Work, there: api.Volume) -> bool:
+    """Return whether a snapshot here is a copy that this Engine has fetched."""
+    return (
         there.name == names.copy_name(there.global_id)
         and there.tags.get(names.TAG_LOCATION) == work.mapping.location
         and names.TAG_COPY in there.tags
     )
-    if is_ours:
-        with suppress(errors.NotFound):
-            work.client.snapshot_delete(names.address(there.global_id))
 
 
 def _remote_id(row: Copy) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ovirt_demo.simulator import Simulator
 
 # The page has words for what is an administrator's own.
-DISK, OTHER, VM = (f"{letter}0000000-0000-4000-8000-000000000000" for letter in "de7")
+DISK, OTHER, VM, FRESH = (f"{letter}0000000-0000-4000-8000-000000000000" for letter in "de7f")
 FEDERATION = [
     *("--cluster-id", far_cluster.HERE, "--cluster-name", "one"),
     *("--cluster", f"far={far_cluster.FAR}"),
@@ -75,13 +75,14 @@ def test_the_page_is_played(site: AdminSite) -> None:
     """F62, F63: from the first copy to the last."""
     stage = site.stage
     rename_location(stage.simulator)
-    known: dict[str, Any] = {"DISK": DISK, "OTHER": OTHER, "MACHINE": VM}
+    known: dict[str, Any] = {"DISK": DISK, "OTHER": OTHER, "MACHINE": VM, "FRESH": FRESH}
+    stage.engine.run("create_volume", FRESH, "1").require()
     for disk, size_gib in ((DISK, 1), (OTHER, 2)):
         stage.engine.run("create_volume", disk, str(size_gib)).require()
         tagged = {"tags": {"cvm": VM}}
         shared_stage.post(stage.simulator, f"VolumeUpdate/ovirt--{disk}", tagged)
     steps = runbook.steps("backup.md")
-    assert len(steps) >= 4
+    assert len(steps) >= 5
     for step in steps:
         said = typed(site, runbook.filled(step.command, known))
         assert (said.returncode, "Traceback" in said.stderr) == (0, False), (step, said)

@@ -89,6 +89,17 @@ class BackupYard(Yard):
             instead = (lambda _: None) if dry_run else None
             return backup.give_up_old(work, backup.look(work), keep_seconds, instead)
 
+    def meanwhile_cut(self) -> None:
+        """Have the bridge be cut as soon as somebody waits."""
+        sleep, due = self.clock.sleep, [self.sides.cut]
+
+        def cut(seconds: float) -> None:
+            while due:
+                due.pop()()
+            sleep(seconds)
+
+        self.clock.sleep = cut  # type: ignore[method-assign]
+
     def there(self) -> dict[str, str]:
         """Return the names of the copies on the far side by their ids, without what is going."""
         client = self.sides.far.client()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from storpool_ovirt import errors, names, option_values
-from storpool_ovirt.admin import access, backup, backup_text, console, survey, twins
+from storpool_ovirt.admin import access, backup, backup_text, console, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit
@@ -132,6 +132,51 @@ def list_command(
     return 1 if any(each.state == copies.LOST for each in seen) else 0
 
 
+@command.command("restore")
+@click.argument("copy", metavar="COPY")
+@click.option(
+    "--into",
+    required=True,
+    metavar="DISK",
+    help="The disk that gets it: one that was just made in oVirt, as large or larger, or an id that"
+    " oVirt is about to use.",
+)
+@click.option("--from-remote", is_flag=True, help="Fetch the copy, where it is not here already.")
+@all_of((DATABASE, OPTIONS, DRY_RUN, limit(COPY_SECONDS)))
+@click.pass_obj
+def restore_command(
+    out: console.Console,
+    copy: str,
+    into: str,
+    from_remote: bool,
+    database: str | None,
+    options: str | None,
+    dry_run: bool,
+    limit: float,
+) -> int:
+    """Give a disk the data of a copy, by its global id in the list.
+
+    The copy is fetched from its location as a snapshot, all of its data are waited for, and the
+    disk gets a volume that stands on it; then the snapshot goes. The copy stays where it is. A disk
+    that has data, or that a VM has used, is refused.
+    """
+    from storpool_ovirt.admin import backup_restore
+
+    with access.opened(out, "backup-restore", access.Where(database, options, limit)) as work:
+
+        def act(tried: tree.Work) -> list[str]:
+            return backup_restore.restore(
+                tried, copy, into, from_remote=from_remote, told=out.progress
+            )
+
+        if dry_run:
+            rehearsals.played(work, out.say, act)
+            return 0
+        twins.check_alone(work, database is None)
+        out.say_all(act(work))
+    return 0
+
+
 @command.command("expire")
 @click.argument("uuid", metavar="[UUID]", required=False)
 @click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
@@ -158,7 +203,7 @@ def expire_command(
     wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
         if not dry_run:
-            twins.check_holder(survey.look(work, database is None))
+            twins.check_alone(work, database is None)
         return _give_up(out, work, wanted, location, keep_seconds, dry_run)
 
 

@@ -1,0 +1,143 @@
+"""backup_restore.py: a copy in another location becomes a disk again, with the same bytes; whatever
+dies on the way, its repetition ends it, and nothing is left over."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rigs import backup_yard, kills
+from rigs.backup_yard import SIZE_BYTES, BackupYard
+from rigs.disk_model import GIB
+from rigs.yard import CLONE, DISK, OTHER
+from storpool_ovirt import errors
+from storpool_ovirt.admin import backup_restore
+from storpool_ovirt.engine import copies
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ovirt_demo.database import Database
+
+MIB = 1 << 20
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(params=["forward", "refuse"])
+def yard(
+    module_database: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[BackupYard]:
+    """A yard with a far side; data that are still coming can be read over the bridge, or not."""
+    with backup_yard.opened(module_database, tmp_path, recovering_use=request.param) as opened:
+        yield opened
+
+
+def copied(yard: BackupYard, disk: str = DISK, size_bytes: int = SIZE_BYTES) -> copies.Copy:
+    """Make a disk that has data, and a copy that is there."""
+    yard.disk(disk, disk.encode() * 1000, size_bytes=size_bytes)
+    return yard.waited(yard.backup(disk))[0].row
+
+
+def restored(
+    yard: BackupYard, row: copies.Copy, into: str, *, from_remote: bool = True
+) -> list[str]:
+    """Restore."""
+    with yard.administrator("backup-restore") as work:
+        return backup_restore.restore(work, f"~{row.remote_id}", into, from_remote=from_remote)
+
+
+def fetched(yard: BackupYard) -> list[str]:
+    """Return the copies that are here."""
+    return [
+        each["name"]
+        for each in yard.ask("SnapshotsList")
+        if each["name"].startswith("ovirt-copy--")
+    ]
+
+
+def test_a_copy_comes_back(yard: BackupYard) -> None:
+    """F63: into a disk that oVirt has just made; the bytes are those of the moment of the copy, and
+    the disk that was copied may be gone."""
+    row = copied(yard)
+    was = yard.checksum(f"ovirt--{DISK}")
+    yard.verb("delete", DISK)
+    yard.verb("create", OTHER, SIZE_BYTES)
+    yard.sides.slow()
+    assert restored(yard, row, OTHER)
+    assert yard.checksum(f"ovirt--{OTHER}") == was
+    yard.simulator.advance(5)
+    assert fetched(yard) == []
+    assert yard.there().keys() == {row.remote_id}
+    yard.verb("connection", OTHER)
+    assert [each.state for each in yard.copies()] == [copies.THERE]
+    assert "has it already" in restored(yard, row, OTHER)[0]
+    yard.simulator.advance(5)
+    assert fetched(yard) == []
+
+
+def test_into_an_id_that_ovirt_is_about_to_use(yard: BackupYard) -> None:
+    """F63: oVirt makes the disk afterwards, and finds it as made."""
+    row = copied(yard, size_bytes=GIB)
+    was = yard.checksum(f"ovirt--{DISK}")
+    restored(yard, row, OTHER)
+    yard.verb("create", OTHER, GIB)
+    assert yard.checksum(f"ovirt--{OTHER}") == was
+
+
+def test_what_is_refused(yard: BackupYard) -> None:
+    """A disk with data, a copy that is not ours or not here, no copy at all: nothing is changed."""
+    row = copied(yard)
+    yard.disk(CLONE, b"mine")
+    with pytest.raises(errors.Conflict, match="give --from-remote"):
+        restored(yard, row, OTHER, from_remote=False)
+    with pytest.raises(errors.Conflict, match="has data"):
+        restored(yard, row, CLONE)
+    with pytest.raises(errors.InputError, match="is no global id"):
+        restored(yard, row._replace(remote_id="x"), OTHER)
+    with pytest.raises(errors.NotFound, match="backup list"):
+        restored(yard, row._replace(remote_id="loc.a.zzz"), OTHER)
+    # What a refused restore fetched is taken up by the next one, without a word of --from-remote
+    assert restored(yard, row, OTHER, from_remote=False)
+
+
+def test_a_fetch_goes_on_over_a_cut(yard: BackupYard) -> None:
+    """F63: the bridge is cut in the middle; the command waits until its time is over, and the next
+    one goes on where it was."""
+    row = copied(yard)
+    was = yard.checksum(f"ovirt--{DISK}")
+    yard.verb("create", OTHER, SIZE_BYTES)
+    yard.sides.slow(100)
+    yard.meanwhile_cut()
+    with pytest.raises(errors.DeadlineExceeded, match="the data of copy"):
+        restored(yard, row, OTHER)
+    assert len(fetched(yard)) == 1
+    yard.sides.heal()
+    restored(yard, row, OTHER, from_remote=False)
+    assert yard.checksum(f"ovirt--{OTHER}") == was
+
+
+def test_a_restore_may_die_anywhere(yard: BackupYard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T71: repeated, the disk has the data, and nothing that was fetched is left."""
+    row = copied(yard, size_bytes=MIB)
+    was = yard.checksum(f"ovirt--{DISK}")
+
+    def trial(dying: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
+        disk = f"a0000000-0000-4000-8000-{next(_numbers):012d}"
+        yard.verb("create", disk, MIB)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(dying())
+            restored(yard, row, disk)
+        yard.simulator.advance(5)
+        restored(yard, row, disk)
+        yard.simulator.advance(5)
+        assert yard.checksum(f"ovirt--{disk}") == was
+        assert fetched(yard) == []
+        yard.verb("connection", disk)
+
+    labels = kills.each_point(monkeypatch, trial)
+    assert "snapshotFromRemote" in labels
+    assert yard.there().keys() == {row.remote_id}
