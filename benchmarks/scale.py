@@ -140,7 +140,7 @@ def site(folder: Path, server: database.Database, size: int) -> Iterator[Site]:
     subprocess.run(argv, check=True)
     base = server.fresh(f"scale_{size}")
     with simulator.running(place / "cluster", {}, devices="file") as cluster:
-        options = cluster.driver_options()
+        options = {**cluster.driver_options(), "sp_delete_delay": "0"}
         (place / "options.json").write_text(json.dumps(options))
         program = children.find("storpool-adapter")
         made = Site(
@@ -391,7 +391,8 @@ def beside(there: Site, server: database.Database, name: str, program: Path) -> 
     """Return another Engine for the same cluster, with an adapter of its own and a database."""
     base = server.fresh(f"crowd_{name}")
     folder = there.folder / f"engine-{name}"
-    caller = engine.Engine(folder, program, there.cluster.driver_options(), base.url)
+    options = {**there.cluster.driver_options(), "sp_delete_delay": "0"}
+    caller = engine.Engine(folder, program, options, base.url)
     made = Site(there.size, there.folder, there.cluster, caller, base)
     made.verb("storage_stats", "true")
     return made

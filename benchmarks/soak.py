@@ -321,9 +321,10 @@ def started(seed: int) -> Iterator[Soak]:
         cluster = stack.enter_context(
             simulator.running(folder / "cluster", {HOST: folder / "host"})
         )
-        caller = engine.Engine(
-            folder / "engine", children.find("storpool-adapter"), cluster.driver_options(), base.url
-        )
+        # What would be in the trash at the end is as it has to be, and grows with each round
+        options = {**cluster.driver_options(), "sp_delete_delay": "0"}
+        adapter = children.find("storpool-adapter")
+        caller = engine.Engine(folder / "engine", adapter, options, base.url)
         caller.run("storage_stats", "true").require()
         yield Soak(cluster, base, caller, seed)
 

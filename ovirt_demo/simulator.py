@@ -22,6 +22,7 @@ STOP_LIMIT_SECONDS = 20.0  # ours: each attached device has to be taken down
 REQUEST_LIMIT_SECONDS = 30.0
 CONTROL = "/simulator"
 API = "/ctrl/1.0"
+TRASH = "ovirt-trash--"  # what the names of deleted disks begin with, as long as they are kept
 # Whoever looks from outside wants to know what is so, whichever instance answers others.
 ACTIVE_INSTANCE = {"Simulator-Instance": "active"}
 
@@ -184,7 +185,8 @@ class Simulator:
         return self._request("GET" if body is None else "POST", f"{API}/{query}", body)["data"]
 
     def objects(self, *, being_deleted: bool = False) -> dict[str, int]:
-        """Return how many volumes, snapshots and attachments are in the cluster.
+        """Return how many volumes, snapshots and attachments are in the cluster, without what is in
+        the trash.
 
         StorPool deletes snapshots in the background; those that it has begun with count only if
         asked for.
@@ -197,7 +199,9 @@ class Simulator:
         counts = {}
         for what, query in queries.items():
             found = self.api(query)
-            counts[what] = sum(being_deleted or not one.get("deleted") for one in found)
+            counts[what] = sum(
+                (being_deleted or not one.get("deleted")) and not _is_trash(one) for one in found
+            )
         return counts
 
     def _argv(self) -> list[str]:
@@ -265,3 +269,7 @@ def _read_line(process: subprocess.Popen[bytes]) -> bytes:
                 break
             line += byte
     return bytes(line)
+
+
+def _is_trash(one: Mapping[str, Any]) -> bool:
+    return str(one.get("name", "")).startswith(TRASH)

@@ -194,14 +194,14 @@ OPTIONS = (
     Option(
         "sp_delete_delay",
         option_values.duration(TRASH_DAYS_MAX),
-        None,
+        storpool_conf.DELETE_DELAY_KEY,
         "48h",
         "how long a deleted disk is kept in the trash, like 48h or 7d; 0: it is gone at once",
     ),
     Option(
         "sp_snapshot_delete_delay",
         option_values.duration(TRASH_DAYS_MAX),
-        None,
+        storpool_conf.SNAPSHOT_DELETE_DELAY_KEY,
         "0",
         "the same for a single snapshot that is deleted",
     ),

@@ -306,7 +306,7 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
     return [
         key
         for key, value in wanted.items()
-        if (root_of(there) if key == TAG_ROOT else there.get(key)) != value
+        if (root_of(there) != root_of(wanted) if key == TAG_ROOT else there.get(key) != value)
     ]
 
 

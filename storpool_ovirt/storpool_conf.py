@@ -32,6 +32,9 @@ MULTICLUSTER_KEY = "SP_OVIRT_MULTICLUSTER"
 VM_TAG_KEY = "SP_OVIRT_VM_TAG"
 # And how all programs of this machine talk to StorPool, where they are not to choose themselves.
 TRANSPORT_KEY = "SP_OVIRT_TRANSPORT"
+# On Engine's machine: how long the trash keeps what a domain deletes whose options do not say it.
+DELETE_DELAY_KEY = "SP_OVIRT_DELETE_DELAY"
+SNAPSHOT_DELETE_DELAY_KEY = "SP_OVIRT_SNAPSHOT_DELETE_DELAY"
 
 # As many hosts as a cluster has clients, and some keys for each.
 _MAX_BYTES = 4 << 20

@@ -19,7 +19,7 @@ from storpool_ovirt.admin.findings import (
     Finding,
 )
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import intent, operations, records, settlement
+from storpool_ovirt.engine import intent, operations, records, tree
 from storpool_ovirt.engine.operations import UNDONE, Operation
 
 
@@ -97,7 +97,7 @@ def _made(view: survey.View, operation: Operation) -> Finding | None:
     if operation.state == UNDONE and (thing is None or record is not None or not operation.proved):
         return None
     kind, severity, why = LEAK, WARNING, _ending(operation)
-    if record is not None and settlement.is_known(view.tree(operation.disk), operation):
+    if record is not None and tree.is_known(view.tree(operation.disk), operation):
         kind, severity, why = UNFINISHED, INFO, f"{why}; it is in use all the same"
     elif operation.has_done_its_work:
         kind = UNDELIVERED

@@ -169,7 +169,8 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
                 "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
             )
         nodes = work.mapping.tree(action.disk)
-        removal.delete_nodes(work, action.disk, nodes, nodes)
+        keep_seconds = work.domain.delete_delay_seconds
+        removal.delete_nodes(work, action.disk, nodes, nodes, keep_seconds)
         work.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
     return _done(operation, outcome)
@@ -307,7 +308,7 @@ def _remove_row(work: tree.Work, uuid: str, dry_run: bool) -> str:
     checks.clusters(work, node.root, left)
     claims = [each for each in left if (each.kind, each.node) == (intent.MAKE, uuid)]
     claim = next((each for each in claims if each.is_open), None)
-    if claim is not None and not settlement.is_known(work.mapping.tree(node.root), claim):
+    if claim is not None and not tree.is_known(work.mapping.tree(node.root), claim):
         if dry_run:
             return f"would delete {node.kind} {uuid}"
         done = _done(claim, settlement.undo(work, claim, here=True))

@@ -113,9 +113,12 @@ def extend(work: tree.Work, uuid: str, size_bytes: int) -> None:
         _silent_wait(work, node, generation)
 
 
-def delete(work: tree.Work, uuid: str) -> None:
+def delete(work: tree.Work, uuid: str, *, at_once: bool = False) -> None:
     """Delete a node: the whole tree where `uuid` is a disk, else that volume or snapshot alone;
     unknown is a success.
+
+    The trash keeps a disk, or a snapshot, for as long as the domain says, unless it is to go
+    `at_once`; an undone preview is never kept.
 
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
     before then.
@@ -125,14 +128,20 @@ def delete(work: tree.Work, uuid: str) -> None:
     nodes = recovery.locked_tree(work, uuid, whole=True)
     is_whole = bool(nodes) and nodes[0].root == uuid
     doomed = nodes if is_whole else [each for each in nodes if each.uuid == uuid]
-    removal.delete_nodes(work, uuid, nodes, doomed)
+    keep_seconds = 0
+    if is_whole and not at_once:
+        keep_seconds = work.domain.delete_delay_seconds
+    elif any(each.kind == "snapshot" for each in doomed):
+        keep_seconds = work.domain.snapshot_delete_delay_seconds
+    removal.delete_nodes(work, uuid, nodes, doomed, keep_seconds)
 
 
 def remove(work: tree.Work, uuid: str) -> None:
     """Delete one node, volume or snapshot, and nothing else of its tree; unknown is a success.
 
     The volume that the disk's VM writes is not among them: only `delete` takes it. Of a disk's own
-    first volume the id stays known, as the disk has it.
+    first volume the id stays known, as the disk has it. The trash keeps it for as long as the
+    domain says of snapshots.
     """
     from storpool_ovirt.engine import recovery, removal
 
@@ -142,7 +151,8 @@ def remove(work: tree.Work, uuid: str) -> None:
         raise errors.Conflict(
             f"volume {uuid}", "is the active volume of its disk", "delete the disk itself"
         )
-    removal.delete_nodes(work, uuid, nodes, named)
+    keep_seconds = work.domain.snapshot_delete_delay_seconds
+    removal.delete_nodes(work, uuid, nodes, named, keep_seconds)
 
 
 def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
@@ -186,7 +196,9 @@ def stats(work: tree.Work) -> dict[str, object]:
     work.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(work.client, work.domain.template)
     placement.check(
-        work, lambda uuid: create(work, uuid, sizes.GIB), lambda uuid: delete(work, uuid)
+        work,
+        lambda uuid: create(work, uuid, sizes.GIB),
+        lambda uuid: delete(work, uuid, at_once=True),
     )
     claims.note(work, database)
     if template is None:

@@ -31,13 +31,30 @@ class Intent(NamedTuple):
     plan: Mapping[str, object]
 
 
+class Kept(NamedTuple):
+    """What a delete keeps of one object: its entry in the trash, and the tags that it had."""
+
+    entry: str
+    tags: Mapping[str, str]
+
+
+class Trash(NamedTuple):
+    """What a delete keeps, by the ids of the nodes, and until when, in seconds since 1970; the
+    `deletion` is what its entries have in common."""
+
+    deletion: str
+    ends_at: int
+    kept: Mapping[str, Kept]
+
+
 class Plan(NamedTuple):
     """What the journal tells of an operation, as far as anybody asks for it again.
 
     `kind` is that of the object to be made, `parent` and `base_on` are global ids of what it is
     made of. `api` is the address that it was sent to, `cluster` the one that the domain was pinned
-    to. `nodes` are the ids of what is to be deleted. `placeholder` is the global id of the empty
-    volume that gives way to what comes out of the trash (`restoring.py`), with `policy_tags`.
+    to. `nodes` are the ids of what is to be deleted, `trash` is what of it is kept.
+    `placeholder` is the global id of the empty volume that gives way to what comes out of the trash
+    (`restoring.py`), with `policy_tags`.
     """
 
     kind: str | None = None
@@ -50,6 +67,7 @@ class Plan(NamedTuple):
     nodes: tuple[str, ...] = ()
     placeholder: str | None = None
     policy_tags: tuple[tuple[str, str], ...] = ()
+    trash: Trash | None = None
 
     def is_elsewhere(self, api: str) -> bool:
         """Return whether it was sent to another address than `api`, whose "does not exist" may then
@@ -86,9 +104,15 @@ def growing(size_bytes: int, was: int) -> Mapping[str, object]:
     return {"size_bytes": size_bytes, "was": was}
 
 
-def dropping(uuids: Sequence[str]) -> Mapping[str, object]:
-    """Return what is written of nodes that are to be deleted."""
-    return {"nodes": list(uuids)}
+def dropping(uuids: Sequence[str], trash: Trash | None = None) -> Mapping[str, object]:
+    """Return what is written of nodes that are to be deleted, and of what is kept of them."""
+    if trash is None:
+        return {"nodes": list(uuids)}
+    kept = {
+        uuid: {"entry": each.entry, "tags": dict(each.tags)} for uuid, each in trash.kept.items()
+    }
+    written = {"deletion": trash.deletion, "ends_at": trash.ends_at, "kept": kept}
+    return {"nodes": list(uuids), "trash": written}
 
 
 def parse(written: object) -> Plan:
@@ -110,6 +134,7 @@ def parse(written: object) -> Plan:
         nodes=_texts(written, "nodes"),
         placeholder=_text(written, "placeholder"),
         policy_tags=_pairs(written, "policy_tags") if written.get("placeholder") else (),
+        trash=_trash(written.get("trash")),
     )
 
 
@@ -128,3 +153,18 @@ def _pairs(written: Mapping[str, object], key: str) -> tuple[tuple[str, str], ..
     if not isinstance(values, dict):
         return ()
     return tuple((str(name), str(value)) for name, value in values.items())
+
+
+def _trash(written: object) -> Trash | None:
+    if written is None:
+        return None
+    try:
+        kept = {
+            str(uuid): Kept(
+                str(each["entry"]), {str(key): str(each["tags"][key]) for key in each["tags"]}
+            )
+            for uuid, each in written["kept"].items()  # type: ignore[index]
+        }
+        return Trash(str(written["deletion"]), int(written["ends_at"]), kept)  # type: ignore[index]
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("what it keeps is not told") from error

@@ -236,15 +236,18 @@ class Mapping:
         """Write the size that the volume now has."""
         self.journal.finish(changes.resized(uuid, size_bytes))
 
-    def begin_delete(self, uuid: str, root: str, uuids: Sequence[str]) -> None:
-        """Write the intent to delete these; `uuid` is what was named."""
+    def begin_delete(
+        self, uuid: str, root: str, uuids: Sequence[str], trash: intent.Trash | None = None
+    ) -> None:
+        """Write the intent to delete these, and what is kept of them; `uuid` is what was named."""
         self.journal.begin(
-            Intent(DROP, root, uuid, intent.dropping(uuids)), changes.marked(uuids, DELETING)
+            Intent(DROP, root, uuid, intent.dropping(uuids, trash)),
+            changes.marked(uuids, DELETING),
         )
 
-    def complete_delete(self, uuids: Sequence[str]) -> None:
-        """Delete the rows of what is gone."""
-        self.journal.finish(changes.forgotten(uuids))
+    def complete_delete(self, uuids: Sequence[str], *parts: changes.Part) -> None:
+        """Delete the rows of what is gone, together with these parts."""
+        self.journal.finish(changes.forgotten(uuids).after(*parts))
 
     def make(self, location: str) -> None:
         """Make the tables, where they are missing, of an Engine that has this location.

@@ -75,7 +75,9 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
     is_repeated = whole or uuid not in active
     same = [each for each in left if is_repeated and (each.kind, each.node) == (intent.DROP, uuid)]
     for operation in same:
-        work.mapping.journal.close(operation, changes.unchanged())
+        # What an earlier try has brought into the trash is told by its entry alone
+        if operation.plan.trash is None or operation.has_done_its_work:
+            work.mapping.journal.close(operation, changes.unchanged())
     _settle_all(work, [each for each in left if each not in same], uuid)
     return work.mapping.tree(root)
 
@@ -206,7 +208,7 @@ def _settle_all(
     from storpool_ovirt.engine.settlement import LATE_SECONDS
 
     deletes = [each for each in left if each.is_unfinished_delete]
-    seconds = LATE_SECONDS - min((each.age_seconds for each in deletes), default=LATE_SECONDS)
+    seconds = max((_late_seconds(each) for each in deletes), default=0)
     if seconds > 0:
         if work.mapping.session.deadline.remaining() < 2 * seconds:
             raise errors.Locked(
@@ -215,3 +217,16 @@ def _settle_all(
         work.sleep(seconds)
     for operation in left:
         settlement.settle(work, operation, named, again)
+
+
+def _late_seconds(operation: Operation) -> float:
+    """Return how long a request of a delete that died may still take effect.
+
+    Where a volume was copied for the trash, no copy may go while one that deletes the volume is
+    under way; so it counts from when the process had to end, if nobody knows when it did.
+    """
+    from storpool_ovirt.engine.settlement import LATE_SECONDS
+
+    if operation.plan.trash is None:
+        return LATE_SECONDS - operation.age_seconds
+    return min(LATE_SECONDS, LATE_SECONDS + operation.left_seconds)

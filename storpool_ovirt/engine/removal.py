@@ -8,13 +8,21 @@ from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import disposal
 
 
 def delete_nodes(
-    work: tree.Work, named: str, nodes: list[mapping.Node], doomed: list[mapping.Node]
+    work: tree.Work,
+    named: str,
+    nodes: list[mapping.Node],
+    doomed: list[mapping.Node],
+    keep_seconds: int = 0,
 ) -> None:
-    """Delete these objects of a tree, volumes before snapshots, and their rows.
+    """Delete these objects of a tree, volumes before snapshots, and their rows; `keep_seconds`: of
+    what Engine had the trash keeps a copy for so long (`disposal.py`).
 
     None of them goes where one is open, or another owner's. `named` is the id that Engine uses for
     them.
@@ -26,28 +34,26 @@ def delete_nodes(
     found = ownership.proved_all(work, doomed)
     there = [(node, each.global_id) for node, each in found]
     vm = _vm(work, nodes, found)
-    if len(there) > 1:
+    kept = _kept(work, nodes, doomed, found, keep_seconds)
+    if len(there) > 1 or kept is not None:
         # None may go while another one's device is open, so all are let go in one atomic request
-        # first.
+        # first; and what is kept is what no host writes any more.
         _release(work, there)
     left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
-    work.mapping.begin_delete(named, nodes[0].root, left)
-    for count, (node, global_id) in enumerate(
-        sorted(there, key=lambda pair: pair[0].kind, reverse=True)
-    ):
-        try:
-            _delete_object(work, node, global_id)
-        except tree.REFUSALS:
-            # With a part of it gone already, the journal keeps what was begun: the next verb looks
-            # what is left.
-            if count == 0:
-                tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
-            raise
-    active = forget(work, nodes, [node.uuid for node in doomed], last=True)
+    plan = kept.written if kept is not None else None
+    work.mapping.begin_delete(named, nodes[0].root, left, plan)
+    _take(work, there, left, kept)
+    parts: Sequence[changes.Part] = ()
+    if kept is not None:
+        kept.silent_clear()
+        parts = kept.parts()
+    active = forget(work, nodes, [node.uuid for node in doomed], last=True, parts=parts)
     if active is not None and vm:
         from storpool_ovirt.engine import vm_tag
 
         vm_tag.silent_name(work, active, vm)
+    if kept is not None:
+        kept.close()
     if len(doomed) == len(nodes) and any(node.pending for node in nodes):
         work.mapping.journal.undo_disk(nodes[0].root)
 
@@ -95,20 +101,28 @@ def _dropped_unused(work: tree.Work, there: api.Volume) -> bool:
 
 
 def forget(
-    work: tree.Work, nodes: list[mapping.Node], gone: list[str], last: bool = False
+    work: tree.Work,
+    nodes: list[mapping.Node],
+    gone: list[str],
+    last: bool = False,
+    parts: Sequence[changes.Part] = (),
 ) -> mapping.Node | None:
-    """Write that these nodes of a tree are gone; `last`: it is the result of our operation. Return
-    what became active as `activate_previous` does.
+    """Write that these nodes of a tree are gone; `last`: it is the result of our operation, with
+    these parts. Return what became active as `activate_previous` does.
 
     The disk's id stays known as long as anything of it is left.
     """
     activated = activate_previous(work, nodes, gone)
     root = nodes[0].root
     if root in gone and len(gone) < len(nodes):
-        work.mapping.write(changes.marked([root], mapping.REMOVED))
         gone = [uuid for uuid in gone if uuid != root]
+        kept = changes.marked([root], mapping.REMOVED)
+        if last and parts:  # a row of the trash is written when the disk's own is
+            parts = (*parts, changes.Part("removed", kept.sql, kept.args))
+        else:
+            work.mapping.write(kept)
     if last:
-        work.mapping.complete_delete(gone)
+        work.mapping.complete_delete(gone, *parts)
     else:
         work.mapping.write(changes.forgotten(gone))
     return activated
@@ -160,6 +174,46 @@ def refuse_unmapped(work: tree.Work, uuid: str) -> None:
     )
 
 
+def _kept(
+    work: tree.Work,
+    nodes: list[mapping.Node],
+    doomed: list[mapping.Node],
+    found: list[tuple[mapping.Node, api.Volume]],
+    keep_seconds: int,
+) -> disposal.Disposal | None:
+    """Return what of this goes into the trash, also by what an earlier try has begun; None where
+    nothing does."""
+    if not keep_seconds and not any(node.pending for node in nodes):
+        return None
+    from storpool_ovirt.engine import disposal
+
+    return disposal.planned(work, nodes, doomed, found, keep_seconds)
+
+
+def _take(
+    work: tree.Work,
+    there: list[tuple[mapping.Node, str]],
+    left: list[str],
+    kept: disposal.Disposal | None,
+) -> None:
+    """Delete these objects, or bring them into the trash; all is as before where the first one is
+    refused."""
+    gone = False
+    try:
+        if kept is not None:
+            kept.copy()
+        for node, global_id in sorted(there, key=lambda pair: pair[0].kind, reverse=True):
+            if kept is None or not kept.takes(node):
+                _delete_object(work, node, global_id, kept)
+            gone = True
+    except tree.REFUSALS:
+        # With a part of it gone already, the journal keeps what was begun: the next verb looks
+        # what is left.
+        if not gone and (kept is None or kept.silent_take_back()):
+            tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
+        raise
+
+
 def _vm(
     work: tree.Work, nodes: list[mapping.Node], found: list[tuple[mapping.Node, api.Volume]]
 ) -> str:
@@ -169,7 +223,9 @@ def _vm(
     return next((names.vm_of(each.tags, key) for node, each in found if node.uuid in active), "")
 
 
-def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
+def _delete_object(
+    work: tree.Work, node: mapping.Node, global_id: str, kept: disposal.Disposal | None
+) -> None:
     for _ in range(reverts.LOOKS):
         if _dropped(work, node, global_id):
             break
@@ -179,7 +235,8 @@ def _delete_object(work: tree.Work, node: mapping.Node, global_id: str) -> None:
         global_id = there.global_id
     else:
         raise reverts.restless(node)
-    log_deleted(work, node, global_id)
+    if kept is None or not kept.told(node, global_id):
+        log_deleted(work, node, global_id)
 
 
 def _left(work: tree.Work, node: mapping.Node, global_id: str) -> api.Volume | None:

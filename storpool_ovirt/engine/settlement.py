@@ -87,21 +87,6 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
     return None if there.dying else there
 
 
-def is_known(nodes: Sequence[mapping.Node], operation: Operation, named: str | None = None) -> bool:
-    """Return whether Engine knows what an operation made, all the same.
-
-    Whoever names an object, or has described it to a host, knows it; a disk is known by whoever
-    knows anything of it. What is only reserved is known to nobody.
-    """
-    if named is not None and operation.node in (named, operation.disk):
-        return True
-    own = [node for node in nodes if node.uuid == operation.node]
-    return any(node.connected for node in own) or (
-        operation.node == operation.disk
-        and any(node.uuid != operation.disk and not node.reserved for node in nodes)
-    )
-
-
 def undo(work: tree.Work, operation: Operation, here: bool = False) -> Outcome:
     """Delete what nobody knows the id of, and its row; `here`: this is certainly its cluster."""
     try:
@@ -188,7 +173,7 @@ def _settle_make(work: tree.Work, operation: Operation, named: str | None, again
         from storpool_ovirt.engine import restoring
 
         return restoring.settle(work, operation)
-    if is_known(work.mapping.tree(operation.disk), operation, named):
+    if tree.is_known(work.mapping.tree(operation.disk), operation, named):
         return _finish(work, operation, again=again)
     if not operation.proved:
         return _finish(work, operation, keep=True)
@@ -270,8 +255,15 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
     known = [node for node in doomed if node.global_id is not None]
     gone = [node.uuid for node in known if ownership.is_gone(work, node)]
     root = next((node for node in nodes if node.uuid == operation.disk), None)
+    trashed = operation.plan.trash is not None
+    if trashed and operation.proved and _has_begun(work, operation, doomed, gone):
+        return _go_forward(work, operation, nodes)
     if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
         return Outcome(LEFT, "left: the disk has lost its volume, delete it again")
+    if trashed:
+        from storpool_ovirt.engine import trash_copies
+
+        trash_copies.undo(work, operation, doomed)
     if gone:
         removal.forget(work, nodes, gone)
     kept = [node.uuid for node in doomed if node.uuid not in gone]
@@ -282,3 +274,23 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
         TAKEN_BACK,
         f"delete taken back for {len(kept)} of {sentences.counted(len(doomed), 'object')}",
     )
+
+
+def _has_begun(
+    work: tree.Work,
+    operation: Operation,
+    doomed: Sequence[mapping.Node],
+    gone: Sequence[str],
+) -> bool:
+    from storpool_ovirt.engine import trash_copies
+
+    return trash_copies.has_begun(work, operation, doomed, gone)
+
+
+def _go_forward(work: tree.Work, operation: Operation, nodes: Sequence[mapping.Node]) -> Outcome:
+    """Finish a delete of which a part is in the trash already: nobody can put that back alone."""
+    is_whole = operation.node == operation.disk
+    doomed = [node for node in nodes if is_whole or node.uuid == operation.node]
+    removal.delete_nodes(work, operation.node, list(nodes), doomed)
+    work.mapping.journal.delivered()
+    return Outcome(FINISHED, "finished: it is in the trash")

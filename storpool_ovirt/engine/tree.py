@@ -16,9 +16,11 @@ from storpool_ovirt.light import TYPE_CHECKING, dataclass
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Callable
 
     from storpool_ovirt.cluster import attachments
+    from storpool_ovirt.engine.operations import Operation
 
 # StorPool said a clear no: the call that raised one of these has changed nothing.
 REFUSALS = (
@@ -104,6 +106,21 @@ def owner(work: Work, node: mapping.Node) -> Owner:
     """Return the name and the tags of the node's object: what makes it ours."""
     tags = names.tags(node.uuid, work.mapping.location, node.root)
     return Owner(names.object_name(node.uuid), tags)
+
+
+def is_known(nodes: Sequence[mapping.Node], operation: Operation, named: str | None = None) -> bool:
+    """Return whether Engine knows what an operation made, all the same.
+
+    Whoever names an object, or has described it to a host, knows it; a disk is known by whoever
+    knows anything of it. What is only reserved is known to nobody.
+    """
+    if named is not None and operation.node in (named, operation.disk):
+        return True
+    own = [node for node in nodes if node.uuid == operation.node]
+    return any(node.connected for node in own) or (
+        operation.node == operation.disk
+        and any(node.uuid != operation.disk and not node.reserved for node in nodes)
+    )
 
 
 def silent_take_back(work: Work, change: changes.Change) -> None:

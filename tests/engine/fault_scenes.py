@@ -3,6 +3,7 @@ Engine calls then."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Callable
 
@@ -213,6 +214,33 @@ def remove_snapshot_former(world: FaultWorld) -> Scene:
     return Scene(("remove_snapshot", former, disk), ids)
 
 
+def delete_volume_kept(world: FaultWorld) -> Scene:
+    """Delete a disk that a host has, closed; the trash keeps it."""
+    return _kept(delete_volume_attached(world))
+
+
+def delete_volume_tree_kept(world: FaultWorld) -> Scene:
+    """Delete a whole tree, from which a disk was cloned; the trash keeps it."""
+    scene = delete_volume_tree(world)
+    clone = new_id()
+    world.verb("clone", scene.ids["snapshot"], clone)
+    return _kept(dataclasses.replace(scene, ids={**scene.ids, "clone": clone}))
+
+
+def remove_snapshot_kept(world: FaultWorld) -> Scene:
+    """Delete a snapshot that the trash keeps."""
+    return _kept(remove_snapshot(world))
+
+
+def remove_snapshot_volume_kept(world: FaultWorld) -> Scene:
+    """Delete a disk's first volume after a commit; the trash keeps it."""
+    return _kept(remove_snapshot_volume(world))
+
+
+def _kept(scene: Scene) -> Scene:
+    return dataclasses.replace(scene, keep=True)
+
+
 SCENES: dict[str, Callable[[FaultWorld], Scene]] = {
     "create_volume": create_volume,
     "create_volume, the first of all": create_volume_first,
@@ -240,4 +268,8 @@ SCENES: dict[str, Callable[[FaultWorld], Scene]] = {
     "remove_snapshot": remove_snapshot,
     "remove_snapshot of the first volume": remove_snapshot_volume,
     "remove_snapshot of a former volume": remove_snapshot_former,
+    "delete_volume, kept": delete_volume_kept,
+    "delete_volume of a whole tree, kept": delete_volume_tree_kept,
+    "remove_snapshot, kept": remove_snapshot_kept,
+    "remove_snapshot of the first volume, kept": remove_snapshot_volume_kept,
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import fault_looks
 from wire_talks import Strike
 from wires import Wires
 
@@ -39,12 +40,15 @@ _OPEN = (
     "SELECT jsonb_build_object('kind', kind, 'verb', verb, 'node', node, 'state', state) FROM"
     " storpool_ovirt.operation WHERE state <> 'undone' ORDER BY id"
 )
+_TRASH = "SELECT to_jsonb(trash) FROM storpool_ovirt.trash ORDER BY deleted_at, node"
+_TRASH_TABLE = "SELECT to_regclass('storpool_ovirt.trash') IS NOT NULL"
 # Of a row: who made it, together with what, and what it keeps for later from whichever verb met its
 # volume first (test_reverts.py).
 NOTES = ("correlation_id", "visible_id", "moment")
 _META = "SELECT to_jsonb(meta) FROM storpool_ovirt.meta AS meta"
 MARK = "ovirt-moment"
 LOOKS = 5
+DELAY = 48 * 3600
 _SHARE = ("globalId", "client", "rights", "snapshot")
 _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "createdFromGlobalId")
 
@@ -52,37 +56,14 @@ _FACTS = ("name", "globalId", "size", "tags", "templateName", "bw", "iops", "cre
 @dataclass(frozen=True)
 class Scene:
     """A verb as Engine calls it, and the ids that it is about by what they are; `first`: the
-    database is empty. A correlation id that is not given is a new one."""
+    database is empty. A correlation id that is not given is a new one. `keep`: the domain's trash
+    keeps what is deleted."""
 
     verb: tuple[str, ...]
     ids: Mapping[str, str] = field(default_factory=dict)
     first: bool = False
     correlation_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Look:
-    """Everything there is: rows by id, objects by global id, attachments; and what is open in the
-    journal."""
-
-    rows: dict[str, dict[str, Any]]
-    objects: dict[str, dict[str, Any]]
-    attached: list[dict[str, Any]]
-    operations: list[dict[str, Any]] = field(default_factory=list)
-
-    def only(self, rows: set[str], objects: set[str]) -> Look:
-        """Return the part of it that has these ids."""
-        return Look(
-            {uuid: row for uuid, row in self.rows.items() if uuid in rows},
-            {global_id: each for global_id, each in self.objects.items() if global_id in objects},
-            [each for each in self.attached if each["globalId"] in objects],
-            [each for each in self.operations if each["node"] in rows],
-        )
-
-    def made_since(self, before: Look) -> set[str]:
-        """Return the ids of what is there now and was not before."""
-        new = self.objects.keys() - before.objects.keys()
-        return {self.objects[global_id]["tags"].get("ovirt-uuid", global_id) for global_id in new}
+    keep: bool = False
 
 
 class Caller(forked_engine.Engine):
@@ -134,6 +115,7 @@ class FaultWorld(disk_rig.DiskRig):
     def begin(self, set_up: Callable[[FaultWorld], Scene]) -> Scene:
         """Clear what the last scene left, and set this one."""
         self.wires.clear()
+        self.delays = (0, 0)
         self._clear()
         scene = set_up(self)
         self._known = {
@@ -141,6 +123,7 @@ class FaultWorld(disk_rig.DiskRig):
         }
         self.forced()
         self.before = self._look(scene.first)
+        self.delays = (DELAY, DELAY) if scene.keep else (0, 0)
         return scene
 
     def call(
@@ -191,7 +174,7 @@ class FaultWorld(disk_rig.DiskRig):
         """Make the empty database empty again."""
         self._empty.cursor().execute("DROP SCHEMA IF EXISTS storpool_ovirt CASCADE")
 
-    def look(self, scene: Scene) -> Look:
+    def look(self, scene: Scene) -> fault_looks.Look:
         """Look at everything."""
         return self._look(scene.first)
 
@@ -210,14 +193,13 @@ class FaultWorld(disk_rig.DiskRig):
         ) as work:
             yield work
 
-    def check_bystanders(self, seen: Look | None = None) -> None:
+    def check_bystanders(self, seen: fault_looks.Look | None = None) -> None:
         """Check that whatever does not belong to the scene is as it was, and that nobody was
         forced."""
         there = self._bystanders
         seen = (seen or self._look(first=False)).only({*there.rows}, {*there.objects})
-        assert seen == there, (
-            f"others have changed: {difference(_lines(there, {}), _lines(seen, {}))}"
-        )
+        wrong = fault_looks.difference(fault_looks.lines(there, {}), fault_looks.lines(seen, {}))
+        assert seen == there, f"others have changed: {wrong}"
         assert self.forced() == []
 
     def state(self, scene: Scene, answer: str) -> list[str]:
@@ -236,9 +218,9 @@ class FaultWorld(disk_rig.DiskRig):
         with contextlib.suppress(ValueError):
             answer = json.loads(answer)
         return [
-            *_lines(own, known),
-            _line("answer", answer, known),
-            _line("version", version, known),
+            *fault_looks.lines(own, known),
+            fault_looks.line("answer", answer, known),
+            fault_looks.line("version", version, known),
         ]
 
     def _engine(self, first: bool, deadline: int | None = None) -> Caller:
@@ -249,6 +231,8 @@ class FaultWorld(disk_rig.DiskRig):
             "sp_api_http_port": str(self.wires.api_port),
             "sp_auth_token": disk_rig.TOKEN,
             "sp_template": disk_rig.TEMPLATE,
+            "sp_delete_delay": f"{self.delays[0]}s",
+            "sp_snapshot_delete_delay": f"{self.delays[1]}s",
             **({} if deadline is None else {"sp_deadline": str(deadline)}),
         }
         url = database.url.replace(
@@ -272,6 +256,7 @@ class FaultWorld(disk_rig.DiskRig):
         seen, there = self._look(first=False), self._bystanders
         self._base.cursor().execute(
             "DELETE FROM storpool_ovirt.operation; DELETE FROM storpool_ovirt.moment;"
+            " DELETE FROM storpool_ovirt.trash;"
             " DELETE FROM storpool_ovirt.node WHERE uuid != ALL (%s::uuid[])",
             ([*there.rows],),
         )
@@ -284,25 +269,30 @@ class FaultWorld(disk_rig.DiskRig):
             for global_id in (key for key, each in own.objects.items() if each["kind"] == kind):
                 self._api(f"{query}/~{global_id}", {})
 
-    def _look(self, first: bool) -> Look:
+    def _look(self, first: bool) -> fault_looks.Look:
         """Look at everything; the rows are those of both databases where the scene is on the empty
         one."""
         lists, every = self._lists()
         objects = {
             each["globalId"]: {
                 **{name: each[name] for name in _FACTS if name in each},
+                "tags": fault_looks.timeless(each["tags"]),
+                "dated": bool(each.get("targetDeleteDate")),
                 "kind": kind,
-                "parent": _parent(each, every),
+                "parent": fault_looks.parent(each, every),
             }
             for kind, listed in lists.items()
             for each in listed
-            if not _fleeting(each)
+            if not fault_looks.is_fleeting(each)
         }
         bases = [self._base, self._empty] if first else [self._base]
         rows = [row for base in bases for row in self._rows(base, _ROWS)]
         operations = [each for base in bases for each in self._rows(base, _OPEN)]
         attached = [{name: each[name] for name in _SHARE} for each in self._api("AttachmentsList")]
-        return Look({row["uuid"]: row for row in rows}, objects, attached, operations)
+        trash = [row for base in bases for row in self._rows(base, _TRASH, _TRASH_TABLE)]
+        return fault_looks.Look(
+            {row["uuid"]: row for row in rows}, objects, attached, operations, trash
+        )
 
     def _lists(self) -> tuple[dict[str, list[Any]], dict[str, Any]]:
         """List volumes and snapshots, and all of them by name: of one moment, though it takes two
@@ -318,9 +308,9 @@ class FaultWorld(disk_rig.DiskRig):
                 return lists, every
         raise AssertionError(f"what is about to vanish vanished between two lists, {LOOKS} times")
 
-    def _rows(self, connection: Any, query: str) -> list[dict[str, Any]]:
+    def _rows(self, connection: Any, query: str, there: str = _TABLES) -> list[dict[str, Any]]:
         cursor = connection.cursor()
-        cursor.execute(_TABLES)
+        cursor.execute(there)
         if not cursor.fetchone()[0]:
             return []
         cursor.execute(query)
@@ -339,7 +329,7 @@ class FaultWorld(disk_rig.DiskRig):
         ((meta,),) = cursor.fetchall()
         return meta.pop("location"), meta
 
-    def _names(self, scene: Scene, own: Look, answer: str) -> dict[str, str]:
+    def _names(self, scene: Scene, own: fault_looks.Look, answer: str) -> dict[str, str]:
         """Return what each id and global id of the scene is called, also those that verbs chose."""
         found = [
             *own.rows,
@@ -348,9 +338,11 @@ class FaultWorld(disk_rig.DiskRig):
         labels = {answer: "<answered>", **{uuid: f"<{label}>" for label, uuid in scene.ids.items()}}
         left = [uuid for uuid in dict.fromkeys(found) if uuid not in labels]
         labels.update({uuid: f"<left {number}>" for number, uuid in enumerate(left, 1)})
+        labels.update(fault_looks.entries(own, labels))
         marks = {each["tags"].get(MARK) for each in own.objects.values()} - {None}
         labels.update({mark: f"<moment {number}>" for number, mark in enumerate(marks, 1)})
         named = {f"ovirt--{uuid}": f"name of {label}" for uuid, label in labels.items()}
+        named |= {f"ovirt-trash--{uuid}": f"name of {label}" for uuid, label in labels.items()}
         there = {**self._known, **{each["globalId"]: each["name"] for each in own.objects.values()}}
         return {
             **labels,
@@ -369,40 +361,3 @@ def fresh(folder: Path, server: Database) -> Iterator[FaultWorld]:
     made.close()
     for each in databases:
         each.drop()
-
-
-def _fleeting(entry: Mapping[str, Any]) -> bool:
-    return bool(entry.get("deleted") or entry.get("transient"))
-
-
-def _parent(entry: Mapping[str, Any], every: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the name of what an object stands on, past snapshots that are about to vanish."""
-    name: str = entry["parentName"]
-    while name in every and _fleeting(every[name]):
-        name = every[name]["parentName"]
-    return name
-
-
-def _lines(seen: Look, known: Mapping[str, str]) -> list[str]:
-    rows = [_line("row", row, known) for row in seen.rows.values()]
-    objects = [_line("object", each, known) for each in seen.objects.values()]
-    operations = [_line("open", each, known) for each in seen.operations]
-    return sorted(
-        [*rows, *objects, *operations, *(_line("attached", each, known) for each in seen.attached)]
-    )
-
-
-def _line(what: str, value: object, known: Mapping[str, str]) -> str:
-    return f"{what} {json.dumps(_named(value, known), sort_keys=True)}"
-
-
-def _named(value: object, known: Mapping[str, str]) -> object:
-    if isinstance(value, dict):
-        return {key: _named(each, known) for key, each in value.items()}
-    return known.get(value, value) if isinstance(value, str) else value
-
-
-def difference(expected: list[str], found: list[str]) -> str:
-    """Tell which lines are missing and which are too many; nothing where all is the same."""
-    missing = [f"\n    missing {line}" for line in expected if line not in found]
-    return "".join([*missing, *(f"\n    extra {line}" for line in found if line not in expected)])

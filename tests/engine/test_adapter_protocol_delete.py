@@ -191,7 +191,7 @@ def test_a_delete_that_was_cut_short_is_finished_by_its_repetition(shared: Stage
     finishes it."""
     tree = shared_stage.make_tree(shared.engine)
     engine = shared_stage.engine_with(shared, sp_deadline="2")
-    shared.simulator.inject("hang", query="SnapshotDelete", times=100)
+    shared.simulator.inject("hang", query="SnapshotUpdate", times=100)
     refusals.of_verb(engine.run("delete_volume", tree.disk))
     shared.simulator.clear_faults()
     assert shared_stage.answered(engine.run("delete_volume", tree.disk)) == ""

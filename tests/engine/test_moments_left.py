@@ -25,7 +25,7 @@ from moment_ground import (
 from rigs.disk_model import GIB
 from rigs.yard import MANY_TIMES
 from storpool_ovirt import errors
-from storpool_ovirt.engine import moments, settlement
+from storpool_ovirt.engine import moments, tree
 
 if TYPE_CHECKING:
     from rigs.yard import Yard
@@ -158,9 +158,9 @@ def test_a_disk_that_nobody_knows_is_not_known_by_what_is_reserved(vm: Yard) -> 
         [of_disk] = [node for node in nodes if node.uuid == Z]
         others = [of_disk._replace(connected=False), *(node for node in nodes if node.uuid != Z)]
         operation = _create_of(Z)
-        assert not settlement.is_known(others, operation, None)
+        assert not tree.is_known(others, operation, None)
         claimed = [node._replace(reserved=False) for node in others]
-        assert settlement.is_known(claimed, operation, None)
+        assert tree.is_known(claimed, operation, None)
 
 
 def test_the_same_key_may_be_used_for_the_next_action(vm: Yard) -> None:

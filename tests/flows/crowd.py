@@ -22,6 +22,7 @@ from ovirt_demo import engine
 from rigs import refusals
 from rigs.shared_stage import FACTS, answered, new_id, sql
 from rigs.stage_fixtures import Stage
+from storpool_ovirt import names
 
 LIMIT_SECONDS = (
     60.0  # until a condition is true that becomes true within moments where nothing is wrong
@@ -61,7 +62,7 @@ def mapped(stage: Stage) -> list[Row]:
 
 def listed(stage: Stage) -> list[Node]:
     """List what the cluster has with the tags of an Engine, but for snapshots that it deletes
-    already."""
+    already, and for what is in the trash."""
     found = []
     for kind, query in (("volume", "VolumesList"), ("snapshot", "SnapshotsList")):
         for each in stage.simulator.api(query):
@@ -69,6 +70,7 @@ def listed(stage: Stage) -> list[Node]:
                 "ovirt-loc" in each["tags"]
                 and not each.get("deleted")
                 and not each.get("transient")
+                and not names.trash_entry_of(each["name"])
             ):
                 uuid = each["name"].partition("ovirt--")[2]
                 root = each["tags"].get("ovirt-root", uuid)

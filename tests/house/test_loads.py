@@ -61,6 +61,7 @@ VERBS = {
     "create_volume_from_snapshot": Most(66, WITH_HOSTS),
     "remove_snapshot": Most(60, ADAPTER),
     "delete_volume": Most(60, ADAPTER),
+    "delete_volume, kept": Most(67, WITH_HOSTS),
 }
 ON_HOSTS = {
     "attach": Most(39, f"{STORPOOL} fcntl"),
@@ -92,7 +93,7 @@ def verbs(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict
     stage, folder = module_stage, tmp_path_factory.mktemp("programs")
     program = Program(folder / "storpool-adapter", "engine.adapter")
     caller = engine.Engine(
-        folder / "engine", program.path, stage.engine.options, stage.database.url
+        folder / "engine", program.path, dict(stage.engine.options), stage.database.url
     )
     found: dict[str, Loaded] = {}
 
@@ -114,6 +115,9 @@ def verbs(module_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> dict
     run("create_volume_from_snapshot", disk, snapshot)
     run("remove_snapshot", snapshot, disk)
     run("disconnect_volume", disk)
+    run("delete_volume", clone, what="delete_volume, kept")
+    run("clone_volume", disk, clone)
+    caller.options["sp_delete_delay"] = "0"
     run("delete_volume", clone)
     for each in (disk, other):
         name = names.object_name(each)

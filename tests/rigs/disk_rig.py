@@ -14,39 +14,28 @@ import dataclasses
 import http.client
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rigs import clusters, transports
 from rigs.clock import Clock
+from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import Row
 from storpool_ovirt import config, names
-from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
-    claim,
-    creation,
     database_url,
     disks,
     journal,
     mapping,
-    members,
-    moments,
-    ownership,
-    recovery,
-    removal,
-    settlement,
-    snapshots,
     tree,
-    vm_tag,
 )
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import FrameType
+    from collections.abc import Iterator, Mapping
 
     from ovirt_demo.database import Database
 
@@ -57,24 +46,6 @@ OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
 VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says otherwise
 
-_MORTAL = frozenset(
-    module.__file__
-    for module in (
-        disks,
-        snapshots,
-        claim,
-        members,
-        moments,
-        creation,
-        recovery,
-        settlement,
-        removal,
-        ownership,
-        vm_tag,
-        volumes,
-        attachments,
-    )
-)
 _ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
     " replaced::text FROM storpool_ovirt.node ORDER BY created_at"
@@ -83,24 +54,6 @@ _PENDING = (
     "SELECT kind, disk::text, node::text FROM storpool_ovirt.operation WHERE state <> 'undone'"
     " ORDER BY id"
 )
-
-
-class Death(BaseException):
-    """The process was killed at this point."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Fault:
-    """What goes wrong while a verb runs: a fault of the simulator, or the death of the process.
-
-    It dies before the n-th line (`lines`), or before the first one at which `when` is true.
-    """
-
-    kind: str
-    query: str | None = None
-    times: int = 1
-    lines: int = 0
-    when: Callable[[], bool] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +71,8 @@ class Seen:
     """What there is: rows by id, objects of ours by name, attachments, and everything that is
     somebody else's.
 
-    `pending` is what the journal has open: kind, disk and node of each.
+    `pending` is what the journal has open: kind, disk and node of each. `trash` is what StorPool
+    has of ours with the name of an entry of the trash, by that.
     """
 
     location: str
@@ -127,6 +81,7 @@ class Seen:
     attached: set[tuple[str, int, str]]
     foreign: list[Any]
     pending: list[tuple[str, str, str]]
+    trash: dict[str, Thing]
 
 
 class DiskRig:
@@ -150,6 +105,7 @@ class DiskRig:
         self._host = host
         self._listen = (host, 0)
         self.clock = Clock()
+        self.delays = (0, 0)  # how long the trash keeps a disk, and a snapshot; in seconds
         self.port: int | None = None  # where the domain's address leads, if not to this cluster
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
@@ -237,7 +193,13 @@ class DiskRig:
         missing.
         """
         deadline = Deadline(seconds, self.clock)
-        domain = config.Domain(settings, self._variant["template"], seconds)
+        domain = config.Domain(
+            settings,
+            self._variant["template"],
+            seconds,
+            delete_delay_seconds=self.delays[0],
+            snapshot_delete_delay_seconds=self.delays[1],
+        )
         with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
             client = self._client(settings, deadline)
             yield tree.Work(domain, client, opened, self._log, str(self.folder), self.clock.sleep)
@@ -274,7 +236,7 @@ class DiskRig:
         return Seen(
             self.location,
             rows,
-            {each["name"]: _thing(each) for each in ours},
+            {each["name"]: _thing(each) for each in ours if not _entry(each)},
             {
                 (each["globalId"], each["client"], each["rights"])
                 for each in lists[2]
@@ -282,6 +244,7 @@ class DiskRig:
             },
             [each for each in (*living, *lists[2]) if each["globalId"] not in global_ids],
             cursor.fetchall(),
+            {_entry(each): _thing(each) for each in ours if _entry(each)},
         )
 
     def revert(self, volume: str, snapshot: str) -> None:
@@ -390,30 +353,8 @@ class DiskRig:
             return json.loads(text)
 
 
-@contextlib.contextmanager
-def dying(fault: Fault | None) -> Iterator[None]:
-    """Raise Death before the n-th line of our own code that runs inside, if there are so many."""
-    if fault is None or fault.kind != "death":
-        yield
-        return
-    left = fault.lines
-
-    def line(_frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal left
-        left -= event == "line"
-        if fault.when() if fault.when else left <= 0:
-            raise Death
-        return line
-
-    def call(frame: FrameType, _event: str, _argument: object) -> Any:
-        return line if frame.f_code.co_filename in _MORTAL else None
-
-    before = sys.gettrace()
-    sys.settrace(call)
-    try:
-        yield
-    finally:
-        sys.settrace(before)
+def _entry(raw: Mapping[str, Any]) -> str:
+    return names.trash_entry_of(raw["name"]) or ""
 
 
 def _thing(raw: Mapping[str, Any]) -> Thing:

@@ -22,6 +22,7 @@ import pytest
 
 from rigs import behind, clusters, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
+from storpool_ovirt import names
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -159,13 +160,26 @@ def volumes(simulator: Simulator) -> dict[str, dict[str, Any]]:
 
 
 def snapshots(simulator: Simulator) -> dict[str, dict[str, Any]]:
-    """List the snapshots that are not being deleted by the id that oVirt knows."""
-    living = (
+    """List the snapshots that are not being deleted by the id that oVirt knows.
+
+    What is in the trash is no disk's any more: `trash` has it.
+    """
+    living = [each for each in _living(simulator) if not names.trash_entry_of(each["name"])]
+    return {_uuid(each): {name: each[name] for name in FACTS} for each in living}
+
+
+def trash(simulator: Simulator) -> dict[str, dict[str, Any]]:
+    """List what is in the trash, by its entries."""
+    entries = {names.trash_entry_of(each["name"]): each for each in _living(simulator)}
+    return {entry: each for entry, each in entries.items() if entry is not None}
+
+
+def _living(simulator: Simulator) -> list[dict[str, Any]]:
+    return [
         each
         for each in simulator.api("SnapshotsList")
         if not each["deleted"] and not each["transient"]
-    )
-    return {_uuid(each): {name: each[name] for name in FACTS} for each in living}
+    ]
 
 
 def _uuid(entry: dict[str, Any]) -> str:

@@ -1,0 +1,310 @@
+"""The way into the trash: how what a delete takes is kept for a while (`trash.py` has the rows).
+
+A volume is copied first: a snapshot with a name and tags of its own, and the date at which StorPool
+deletes it. The date is read back, as a cluster may not honour it; then the volume goes, and from
+there on the delete only goes forward. A snapshot of the disk becomes one of the trash by one
+request. So nothing of a disk that is in use ever has a date.
+
+The journal's entry names every copy before it is made (`trash_copies.py` has those of deletes that
+died).
+"""
+
+from __future__ import annotations
+
+import os
+
+from storpool_ovirt import errors, names, storpool_conf
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
+from storpool_ovirt.engine import changes, intent, mapping, trash, trash_copies, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine.changes import Part
+    from storpool_ovirt.engine.operations import Operation
+
+# What goes on after its end has passed (a delete that died long ago) is kept for so long all the
+# same: ours, as StorPool takes no date in the past.
+LEAST_SECONDS = 60
+
+
+class Disposal:
+    """What one delete keeps by its plan; nothing may be in that where an earlier try has left
+    copies."""
+
+    def __init__(
+        self,
+        work: tree.Work,
+        plan: intent.Trash,
+        objects: Mapping[str, tuple[mapping.Node, api.Volume]],
+        moved: Sequence[trash.Moved],
+        tries: Sequence[Operation],
+    ) -> None:
+        self.plan = plan
+        self.stale: Sequence[tuple[mapping.Node, str]] = ()
+        self.active: set[str] = set()
+        self._work = work
+        self._objects = objects
+        self._moved = {each.node: each for each in moved}
+        self._tries = tries
+        # By a copy of this run it is known that the cluster honours dates
+        self._is_honoured = False
+
+    @property
+    def written(self) -> intent.Trash | None:
+        """What the journal gets of it; None where nothing is kept."""
+        return self.plan if self.plan.kept else None
+
+    def copy(self) -> None:
+        """Copy the volumes, each with its date; raise Conflict where StorPool gives it none."""
+        for node, there in self._objects.values():
+            if node.kind != "volume":
+                continue
+            name = names.trash_name(self.plan.kept[node.uuid].entry)
+            seconds = self._seconds()
+            tags = self._tags(node, there, name)
+            plan = Plan(Owner(name, tags), policy=Policy(delete_after=seconds))
+            made = volumes.snapshot(self._work.client, there.global_id, plan)
+            seen = self._work.client.snapshot(names.address(made))
+            if not trash_copies.is_dated(seen, seconds):
+                raise self._undated(node)
+            self._is_honoured = True
+            self._note(node, seen)
+
+    def takes(self, node: mapping.Node) -> bool:
+        """Make a snapshot of the disk one of the trash; return whether it is to be kept at all.
+
+        Raises Conflict where StorPool gives it no date.
+        """
+        if node.kind != "snapshot" or node.uuid not in self._objects:
+            return False
+        _, there = self._objects[node.uuid]
+        entry = self.plan.kept[node.uuid].entry
+        if there.name != names.trash_name(entry) or not there.goes_at:
+            self._move(node, there, names.trash_name(entry))
+        self._note(node, there)
+        self._tell(node, there.global_id)
+        return True
+
+    def _move(self, node: mapping.Node, there: api.Volume, name: str) -> None:
+        client, seconds = self._work.client, self._seconds()
+        tags = self._tags(node, there, name)
+        change = {**{key: "" for key in there.tags if key not in tags}, **tags}
+        try:
+            volumes.change(client, there, name=name, tags=change, delete_after=seconds)
+        except errors.InputError:
+            # Tags of others leave no room for ours: our row has them
+            volumes.change(client, there, name=name, delete_after=seconds)
+        if self._is_honoured:
+            return
+        seen = client.snapshot(names.address(there.global_id))
+        if trash_copies.is_dated(seen, 0):
+            return
+        if self._moved:  # a part of it is in the trash already
+            self._work.log.line("trash_undated", node=node.uuid, global_id=there.global_id)
+            return
+        change = {**{key: "" for key in seen.tags if key not in there.tags}, **there.tags}
+        volumes.change(client, seen, name=there.name, tags=change, delete_after=0)
+        raise self._undated(node)
+
+    def told(self, node: mapping.Node, global_id: str) -> bool:
+        """Write the line of a volume that is in the trash now; return whether it is."""
+        if node.uuid not in self._moved:
+            return False
+        self._tell(node, global_id)
+        return True
+
+    def silent_take_back(self) -> bool:
+        """Delete the copies of volumes that are all there; return whether none is left."""
+        copied = [
+            (node, self.plan.kept[node.uuid].entry)
+            for node, _ in self._objects.values()
+            if node.kind == "volume"
+        ]
+        return trash_copies.silent_drop(self._work, copied)
+
+    def silent_clear(self) -> None:
+        """Delete what earlier tries have copied of volumes that were copied again."""
+        trash_copies.silent_drop(self._work, self.stale)
+
+    def close(self) -> None:
+        """Forget the earlier tries."""
+        for each in self._tries:
+            self._work.mapping.journal.close(each, changes.unchanged())
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return what writes the rows of the trash."""
+        if not self._moved:
+            return ()
+        by = self._work.mapping.journal.caller.correlation_id
+        ends_at = float(self.plan.ends_at)
+        return (trash.moved(self.plan.deletion, ends_at, list(self._moved.values()), by),)
+
+    def _tags(self, node: mapping.Node, there: api.Volume, name: str) -> dict[str, str]:
+        """Return the tags that an object has in the trash: no VM is named there, and no policy of
+        VolumeCare's, which would snapshot it."""
+        without = (self._work.domain.vm_tag, names.TAG_POLICY, names.TAG_SHARED)
+        others = {key: value for key, value in there.tags.items() if value and key not in without}
+        first = {key: others[key] for key in (names.TAG_QOS_CLASS,) if key in others}
+        is_volume = node.kind == "volume"
+        is_active = node.uuid in self.active
+        mark = names.trash_mark(self.plan.ends_at, is_volume=is_volume, is_active=is_active)
+        owner = tree.owner(self._work, node).tags
+        return names.trash_tags(name, owner, mark, {**first, **others})
+
+    def _seconds(self) -> int:
+        return max(LEAST_SECONDS, round(self.plan.ends_at - self._work.now()))
+
+    def _note(self, node: mapping.Node, seen: api.Volume) -> None:
+        kept = self.plan.kept[node.uuid]
+        self._moved[node.uuid] = trash.Moved(
+            kept.entry, node.uuid, seen.global_id, seen.template, kept.tags
+        )
+
+    def _tell(self, node: mapping.Node, global_id: str) -> None:
+        moved = self._moved[node.uuid]
+        self._work.log.line(
+            f"{node.kind}_trashed",
+            **{node.kind: node.uuid},
+            global_id=global_id,
+            disk=node.root,
+            trash=moved.entry,
+            kept_as=moved.global_id,
+            ends_at=self.plan.ends_at,
+        )
+
+    def _undated(self, node: mapping.Node) -> errors.Conflict:
+        return errors.Conflict(
+            f"{node.kind} {node.uuid}",
+            "was not deleted: StorPool does not delete by itself what the trash keeps of it, or"
+            " deletes it too early",
+            "ask StorPool's support for deferred deletion; without it disks are deleted at once by"
+            " sp_delete_delay=0 (snapshots: sp_snapshot_delete_delay=0) of the domain, or by"
+            f" {storpool_conf.DELETE_DELAY_KEY}=0 ({storpool_conf.SNAPSHOT_DELETE_DELAY_KEY}=0) in"
+            f" {storpool_conf.FILE} of Engine's machine",
+        )
+
+
+def planned(
+    work: tree.Work,
+    nodes: Sequence[mapping.Node],
+    doomed: Sequence[mapping.Node],
+    found: Sequence[tuple[mapping.Node, api.Volume]],
+    keep_seconds: int,
+) -> Disposal | None:
+    """Return what is kept of these nodes for so long (0: nothing), of which StorPool has what was
+    `found`; None where nothing is.
+
+    What Engine never had is not kept: it was not finished, or its id was never told. Where an
+    earlier try has brought something into the trash already, its end is that of the whole, whatever
+    is asked for now.
+    """
+    left = _left(work, nodes)
+    had = _had(nodes, doomed, left)
+    there = {node.uuid: (node, each) for node, each in found if node in had}
+    tries = [each for each in left if each.is_unfinished_delete and each.plan.trash is not None]
+    earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
+    moved, begun = _moved(work, had, there, earlier)
+    kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
+    plan = intent.Trash(_new_uuid(), round(work.now()) + keep_seconds, kept if keep_seconds else {})
+    if begun is not None:
+        gone = {each.node: intent.Kept(each.entry, each.tags) for each in moved}
+        plan = begun._replace(kept={**gone, **kept})
+    if not plan.kept and not tries:
+        return None
+    objects = {uuid: each for uuid, each in there.items() if uuid in plan.kept}
+    made = Disposal(work, plan, objects, moved, tries)
+    made.stale = _stale(had, earlier, plan)
+    made.active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
+    return made
+
+
+def _moved(
+    work: tree.Work,
+    had: Sequence[mapping.Node],
+    there: Mapping[str, tuple[mapping.Node, api.Volume]],
+    earlier: Sequence[intent.Trash],
+) -> tuple[list[trash.Moved], intent.Trash | None]:
+    """Return what earlier tries have brought into the trash of what is not there any more, and the
+    plan by which it came; that one also where a snapshot of the disk has its name already."""
+    moved, begun = [], None
+    for node in had:
+        for plan in earlier:
+            kept = plan.kept.get(node.uuid)
+            if kept is None:
+                continue
+            if node.uuid in there:
+                if there[node.uuid][1].name == names.trash_name(kept.entry):
+                    begun = begun or plan
+                    break
+                continue
+            copy = trash_copies.found(work, node, kept.entry)
+            if copy is not None:
+                begun = begun or plan
+                moved.append(
+                    trash.Moved(kept.entry, node.uuid, copy.global_id, copy.template, kept.tags)
+                )
+                break
+    return moved, begun
+
+
+def _kept(there: api.Volume, earlier: Sequence[intent.Trash]) -> intent.Kept:
+    """Return what is kept of an object: a snapshot of a disk may be in the trash already, and then
+    the tags are those that it had before."""
+    entry = names.trash_entry_of(there.name) if there.kind == "snapshot" else None
+    for plan in earlier:
+        for kept in plan.kept.values():
+            if kept.entry == entry:
+                return kept
+    return intent.Kept(entry or _new_uuid(), there.tags)
+
+
+def _stale(
+    had: Sequence[mapping.Node], earlier: Sequence[intent.Trash], plan: intent.Trash
+) -> list[tuple[mapping.Node, str]]:
+    """Return the copies that earlier tries may have made of volumes, and which are not used."""
+    used = {each.entry for each in plan.kept.values()}
+    return [
+        (node, each.kept[node.uuid].entry)
+        for node in had
+        for each in earlier
+        if node.kind == "volume"
+        and node.uuid in each.kept
+        and each.kept[node.uuid].entry not in used
+    ]
+
+
+def _left(work: tree.Work, nodes: Sequence[mapping.Node]) -> list[Operation]:
+    """Return what others have left open on the disk, the newest first."""
+    if not any(node.pending for node in nodes):
+        return []
+    return [each for each in reversed(work.mapping.journal.of_disk(nodes[0].root)) if each.is_open]
+
+
+def _had(
+    nodes: Sequence[mapping.Node], doomed: Sequence[mapping.Node], left: Sequence[Operation]
+) -> list[mapping.Node]:
+    """Return those of these nodes that Engine had."""
+    unknown = _unknown(nodes, left)
+    return [
+        node
+        for node in doomed
+        if node.global_id is not None
+        and node.state != mapping.REMOVED
+        and not node.reserved
+        and node.uuid not in unknown
+    ]
+
+
+def _unknown(nodes: Sequence[mapping.Node], left: Sequence[Operation]) -> set[str]:
+    """Return the nodes that Engine never had: their makes died, or nobody read the answer."""
+    makes = [each for each in left if each.kind == intent.MAKE]
+    return {each.node for each in makes if not tree.is_known(nodes, each)}
+
+
+def _new_uuid() -> str:
+    """Return a random UUID."""
+    return names.made_uuid(os.urandom(16), version=4)

@@ -1,0 +1,105 @@
+"""Copies in the trash of volumes that a delete was to take: found by what the journal tells of it,
+and deleted where the volume is there all the same.
+
+A delete that died may have copied a volume, or deleted it too. Where it is still there the copy
+goes, as the volume may have changed since; where it is gone the copy is what is left of it.
+"""
+
+from __future__ import annotations
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.engine import mapping, ownership, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine.operations import Operation
+
+# How much earlier than it was told to StorPool may delete: its times are whole seconds, and a
+# request takes its time.
+EARLY_SECONDS = 30
+
+
+def has_begun(
+    work: tree.Work, operation: Operation, doomed: Sequence[mapping.Node], gone: Sequence[str]
+) -> bool:
+    """Return whether a delete that died has brought something into the trash already: then it only
+    goes forward. `gone` are the nodes of which StorPool has nothing."""
+    plan = operation.plan.trash
+    for node in doomed:
+        kept = plan.kept.get(node.uuid) if plan is not None else None
+        if kept is None:
+            continue
+        if node.kind == "volume" and node.uuid in gone and found(work, node, kept.entry):
+            return True
+        if node.kind == "snapshot" and found(work, node, kept.entry):
+            return True
+    return False
+
+
+def undo(work: tree.Work, operation: Operation, doomed: Sequence[mapping.Node]) -> None:
+    """Delete the copies that a delete that died has made, of volumes that are there all the same;
+    what it may have made of others is left: it goes by itself."""
+    plan = operation.plan.trash
+    if plan is None or not operation.proved:
+        return
+    copied = [
+        (node, plan.kept[node.uuid].entry)
+        for node in doomed
+        if node.kind == "volume" and node.uuid in plan.kept
+    ]
+    for node, entry in copied:
+        try:
+            ownership.proved(work, node)
+        except (errors.NotFound, errors.Conflict) as error:
+            work.log.line("trash_left", node=node.uuid, trash=entry, reason=error)
+        else:
+            drop(work, node, entry)
+
+
+def found(work: tree.Work, node: mapping.Node, entry: str) -> api.Volume | None:
+    """Return what is in the trash as this entry of a node, if it is that; else None."""
+    try:
+        there = volumes.read(work.client, "snapshot", names.trash_name(entry))
+    except errors.NotFound:
+        return None
+    is_its = names.is_ours(there.tags, node.uuid, work.mapping.location) and (
+        node.global_id in (there.global_id, there.made_from)
+        or node.first_id == there.made_from
+        or node.visible_id == there.made_from_serial
+    )
+    return there if is_its and not there.dying else None
+
+
+def silent_drop(work: tree.Work, copies: Sequence[tuple[mapping.Node, str]]) -> bool:
+    """Delete these copies; return whether none is left. What is left goes by itself."""
+    try:
+        for node, entry in copies:
+            drop(work, node, entry)
+    except errors.Error as error:
+        work.log.line("undo_failed", reason=error)
+        return False
+    return True
+
+
+def drop(work: tree.Work, node: mapping.Node, entry: str) -> None:
+    """Delete what is in the trash as this entry of a node."""
+    there = found(work, node, entry)
+    if there is not None and volumes.delete_snapshot(work.client, there.global_id):
+        work.log.line(
+            "copy_deleted",
+            volume=node.uuid,
+            global_id=there.global_id,
+            disk=node.root,
+            trash=entry,
+        )
+
+
+def is_dated(seen: api.Volume, seconds: int) -> bool:
+    """Return whether StorPool deletes it by itself, and not before it has lived for so long."""
+    if not seen.goes_at:
+        return False
+    return not seen.created_at or seen.goes_at >= seen.created_at + seconds - EARLY_SECONDS
