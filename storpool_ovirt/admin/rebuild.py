@@ -11,7 +11,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import disk_rows, moment_rows, second_look, survey, trash_rows
+from storpool_ovirt.admin import (
+    disk_rows,
+    moment_rows,
+    second_look,
+    survey,
+    trash_proof,
+    trash_rows,
+)
 from storpool_ovirt.cluster import api, vm_tags, volumes
 from storpool_ovirt.engine import candidates, intent, mapping, records, trash, tree
 
@@ -92,7 +99,8 @@ def plan(view: survey.View, location: str | None = None) -> Rows:
     """
     wanted = location or view.location
     dropped, odd = trash_rows.lacking(view, wanted)
-    if not dropped and wanted not in {each.name for each in locations(view)}:
+    has_trash = any(trash_proof.is_own(each, wanted) for each in view.in_trash.values())
+    if not has_trash and wanted not in {each.name for each in locations(view)}:
         known = [
             f"{each.name} ({sentences.counted(each.disks, 'disk')})" for each in locations(view)
         ]
