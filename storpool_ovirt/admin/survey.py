@@ -14,12 +14,13 @@ from functools import cached_property
 from itertools import chain
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import both_sides, fullness, rows_seen
+from storpool_ovirt.admin import both_sides, rows_seen
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
     claims,
     engine_images,
+    fullness,
     intent,
     mapping,
     moments,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storpool_ovirt import names, sentences
-from storpool_ovirt.admin import findings, fullness, survey, times, trash_proof
+from storpool_ovirt.admin import findings, survey, times, trash_proof
 from storpool_ovirt.admin.findings import FULL, INFO, PURGE, TRASH, WARNING, Action, Finding
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import candidates
+from storpool_ovirt.engine import candidates, fullness
 from storpool_ovirt.engine import trash as entries
 
 # The row's end is of the database's clock, StorPool's date of its own: as far apart as they may be

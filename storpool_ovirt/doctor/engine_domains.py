@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from storpool_ovirt import config, errors, names, presence, text
+from storpool_ovirt import config, errors, names, presence, sizes, text
+from storpool_ovirt.cluster import api
 from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command
-from storpool_ovirt.engine import adapter, as_engine, conf, gate, sealed_options
+from storpool_ovirt.engine import adapter, as_engine, conf, fullness, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import Domain, Tables
 from storpool_ovirt.setup.domain import is_secret
 
@@ -156,7 +157,26 @@ def _stats_of(domain: Domain, site: Site) -> Iterator[Result]:
     if answer.facts is None:
         yield _refused(site, domain, answer.sentence)
     else:
-        yield checks.ok(f"storage_stats works: {_capacity(answer.facts)}", domain.name)
+        yield worked(domain.name, answer.facts)
+
+
+def worked(domain: str, facts: Mapping[str, Any]) -> Result:
+    """Return that the verb works with a domain, or a warning where what it tells is that hardly any
+    room is left."""
+    free, total = facts.get("free_capacity_gb"), facts.get("total_capacity_gb")
+    if isinstance(free, int) and isinstance(total, int):
+        name = str(facts.get("template"))
+        template = api.Template(name, total * sizes.GIB, free * sizes.GIB)
+        if fullness.is_nearly_full(template):
+            return Result(
+                WARNING,
+                f"template {name} is nearly full: {fullness.said(template)}",
+                "VMs that write stop when nothing is left",
+                "storpool-ovirt trash purge --oldest N frees what was deleted first:"
+                " storpool-ovirt trash list; else add drives to StorPool",
+                domain,
+            )
+    return checks.ok(f"storage_stats works: {_capacity(facts)}", domain)
 
 
 def _refused(site: Site, domain: Domain, said: str) -> Result:

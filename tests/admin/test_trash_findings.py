@@ -12,8 +12,9 @@ from rigs import trash_yard
 from rigs.disk_model import GIB
 from rigs.trash_yard import DELAY_SECONDS, entries, thrown
 from rigs.yard import DISK, OTHER, Yard
-from storpool_ovirt.admin import audit, fullness, reconcile, survey
+from storpool_ovirt.admin import audit, reconcile, survey
 from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import fullness
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,6 +7,8 @@ import json
 import pytest
 from engine_ground import CLIENT, LINK, USR, ServedMachine
 
+from storpool_ovirt.doctor import engine_domains
+
 ALL = (
     "engine-domain-adapter",
     "engine-domain-options",
@@ -192,3 +194,21 @@ def test_a_data_center_without_a_master(served: ServedMachine) -> None:
     served.tables.execute(f"UPDATE storage_pool_iso_map SET status = 4 WHERE storage_id = {nfs}")
     found = served.one("engine-data-center")
     assert (found.result, found.subject) == ("warning", "Default"), found
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "result"),
+    [(50, 100, "ok"), (10, 100, "ok"), (9, 100, "warning"), (0, 100, "warning")],
+)
+def test_a_template_that_is_nearly_full_is_told(free: int, total: int, result: str) -> None:
+    """T28: above 90 %, with the command that frees what was deleted first."""
+    facts = {"free_capacity_gb": free, "total_capacity_gb": total, "template": "hybrid"}
+    found = engine_domains.worked("fast", facts)
+    assert (found.result, found.subject) == (result, "fast")
+    assert ("storpool-ovirt trash purge --oldest N" in found.fix) is (result == "warning")
+
+
+def test_a_capacity_that_is_not_told_is_not_full() -> None:
+    """T28: Engine shows none either."""
+    unknown = {"free_capacity_gb": "unknown", "total_capacity_gb": "unknown"}
+    assert engine_domains.worked("fast", unknown).result == "ok"
