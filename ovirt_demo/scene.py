@@ -155,7 +155,8 @@ class Scene:
         return machine
 
     def administer(self, verb: str, *arguments: str) -> list[str]:
-        """Run the administrator's command; return its output line by line.
+        """Run the administrator's command, such as `audit` or `trash list`; return its output line
+        by line.
 
         The output is "nothing" when it is empty.
         """
@@ -163,7 +164,7 @@ class Scene:
         options.write_text(json.dumps(self.cluster.driver_options()), encoding="utf-8")
         where = ["--database", self._database_url, "--options", str(options)]
         said = subprocess.run(
-            [children.find(ADMIN), verb, *where, *arguments],
+            [children.find(ADMIN), *verb.split(), *where, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

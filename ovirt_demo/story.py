@@ -125,6 +125,7 @@ class _Story:
         self._refused_delete(disk)
         self._stop(disk, vm)
         self._lost_answer(disk)
+        disk = self._delete_by_mistake(disk)
         self._delete(disk, clone)
         if self.stage.release:
             self._take_off()
@@ -285,7 +286,24 @@ class _Story:
         if not verdict.startswith("OK"):
             raise Wrong("the audit should find nothing any more")
 
+    def _delete_by_mistake(self, disk: Disk) -> Disk:
+        """Delete the disk, and get its data back out of the trash; return the disk that has them."""
+        self.stage.step("Delete the disk by mistake")
+        flows.delete_disk(self.domain, disk)
+        self.stage.step("Make a new one, and get all of it back")
+        new = flows.create_disk(self.domain, GROWN_GIB)
+        done = self.stage.administer("trash restore", disk.id, "--into", new.id)
+        self.stage.screen.quote("Admin", f"storpool-ovirt trash: {done[-1]}")
+        if not done[-1].startswith("restored disk"):
+            raise Wrong("what was deleted a moment ago should have come back")
+        vm = self._run("Run the VM on what came back", 1, new)
+        self._stop(new, vm)
+        return new
+
     def _delete(self, *disks: Disk) -> None:
         self.stage.step("Delete the disk, and its clone")
         for disk in disks:
             flows.delete_disk(self.domain, disk)
+        self.stage.step("Let go what is in the trash")
+        done = self.stage.administer("trash purge", "--all")
+        self.stage.screen.quote("Admin", f"storpool-ovirt trash purge --all: {done[-1]}")
