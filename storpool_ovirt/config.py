@@ -65,6 +65,7 @@ class Domain:
     """What a storage domain's driver options say.
 
     The delays are how long what is deleted is kept in the trash, in seconds; 0: it goes at once.
+    `backup_on_delete` is where a disk is copied before that.
     """
 
     api: Api
@@ -75,6 +76,7 @@ class Domain:
     vm_tag: str = names.TAG_VM
     delete_delay_seconds: int = 0
     snapshot_delete_delay_seconds: int = 0
+    backup_on_delete: option_values.CopyTo | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +207,14 @@ OPTIONS = (
         "0",
         "the same for a single snapshot that is deleted",
     ),
+    Option(
+        "sp_backup_on_delete",
+        option_values.copy_to_or_nowhere,
+        storpool_conf.BACKUP_KEY,
+        "none",
+        "StorPool location to which a disk is copied before it is deleted; 'LOCATION:tag KEY=VALUE"
+        " ...' gives the copies tags",
+    ),
 )
 
 
@@ -292,6 +302,7 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         snapshot_key=given["snapshot_key"],
         delete_delay_seconds=given["delete_delay"],
         snapshot_delete_delay_seconds=given["snapshot_delete_delay"],
+        backup_on_delete=given["backup_on_delete"] if given["backup_on_delete"].location else None,
     )
 
 

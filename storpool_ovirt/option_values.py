@@ -190,6 +190,11 @@ def copy_to(given: str) -> CopyTo:
     return found
 
 
+def copy_to_or_nowhere(given: str) -> CopyTo:
+    """Return the same; for the word `none` one without a location, as it is a word of its own."""
+    return CopyTo("") if given.lower() == "none" else copy_to(given)
+
+
 def vm_tag(given: str) -> str:
     """Return the key of a tag for a volume's VM."""
     fault = names.vm_tag_fault(given)

@@ -35,6 +35,8 @@ TRANSPORT_KEY = "SP_OVIRT_TRANSPORT"
 # On Engine's machine: how long the trash keeps what a domain deletes whose options do not say it.
 DELETE_DELAY_KEY = "SP_OVIRT_DELETE_DELAY"
 SNAPSHOT_DELETE_DELAY_KEY = "SP_OVIRT_SNAPSHOT_DELETE_DELAY"
+# And where a disk is copied before it is deleted.
+BACKUP_KEY = "SP_OVIRT_BACKUP_ON_DELETE"
 
 # As many hosts as a cluster has clients, and some keys for each.
 _MAX_BYTES = 4 << 20

@@ -170,7 +170,8 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
             )
         nodes = work.mapping.tree(action.disk)
         keep_seconds = work.domain.delete_delay_seconds
-        removal.delete_nodes(work, action.disk, nodes, nodes, keep_seconds)
+        copy_to = work.domain.backup_on_delete
+        removal.delete_nodes(work, action.disk, nodes, nodes, keep_seconds, copy_to=copy_to)
         work.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
     return _done(operation, outcome)

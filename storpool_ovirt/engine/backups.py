@@ -75,6 +75,15 @@ def planned(
     return Group(rows, tuple(there for _, there in members), tags)
 
 
+def again(work: tree.Work, group: Group, rows: Sequence[Copy], to: CopyTo) -> Group:
+    """Return the same as copies that an earlier process has asked for, or may have."""
+    by_node = {row.node: row for row in rows}
+    first, disks = rows[0], {row.disk for row in rows}
+    disk = disks.pop() if len(disks) == 1 else None
+    tags = names.copy_tags(first.copy, work.mapping.location, disk, dict(to.tags))
+    return group._replace(rows=tuple(by_node[row.node] for row in group.rows), tags=tags)
+
+
 def send(work: tree.Work, group: Group, *, is_new: bool = True) -> list[Copy]:
     """Have the copies of a group begun, once, and write which they are; return their rows.
 

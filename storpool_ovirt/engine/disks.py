@@ -118,7 +118,8 @@ def delete(work: tree.Work, uuid: str, *, at_once: bool = False) -> None:
     unknown is a success.
 
     The trash keeps a disk, or a snapshot, for as long as the domain says, unless it is to go
-    `at_once`; an undone preview is never kept.
+    `at_once`; an undone preview is never kept. Of a disk the domain may want a copy in another
+    location before; without it nothing is deleted.
 
     Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
     before then.
@@ -133,7 +134,8 @@ def delete(work: tree.Work, uuid: str, *, at_once: bool = False) -> None:
         keep_seconds = work.domain.delete_delay_seconds
     elif any(each.kind == "snapshot" for each in doomed):
         keep_seconds = work.domain.snapshot_delete_delay_seconds
-    removal.delete_nodes(work, uuid, nodes, doomed, keep_seconds)
+    copy_to = work.domain.backup_on_delete if is_whole and not at_once else None
+    removal.delete_nodes(work, uuid, nodes, doomed, keep_seconds, copy_to=copy_to)
 
 
 def remove(work: tree.Work, uuid: str) -> None:
@@ -195,6 +197,10 @@ def stats(work: tree.Work) -> dict[str, object]:
     # next time.
     work.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(work.client, work.domain.template)
+    if work.domain.backup_on_delete is not None:
+        from storpool_ovirt.cluster import remote
+
+        remote.check_location(work.client, work.domain.backup_on_delete.location)
     placement.check(
         work,
         lambda uuid: create(work, uuid, sizes.GIB),

@@ -222,6 +222,13 @@ def planned(
     return made
 
 
+def had(
+    work: tree.Work, nodes: Sequence[mapping.Node], doomed: Sequence[mapping.Node]
+) -> list[mapping.Node]:
+    """Return those of these nodes of a tree that Engine had; the others never were its data."""
+    return _had(nodes, doomed, _left(work, nodes))
+
+
 def _moved(
     work: tree.Work,
     had: Sequence[mapping.Node],

@@ -52,9 +52,9 @@ class Plan(NamedTuple):
 
     `kind` is that of the object to be made, `parent` and `base_on` are global ids of what it is
     made of. `api` is the address that it was sent to, `cluster` the one that the domain was pinned
-    to. `nodes` are the ids of what is to be deleted, `trash` is what of it is kept.
-    `placeholder` is the global id of the empty volume that gives way to what comes out of the trash
-    (`restoring.py`), with `policy_tags`.
+    to. `nodes` are the ids of what is to be deleted, `trash` is what of it is kept, `copy` the id
+    of their copies in another location. `placeholder` is the global id of the empty volume that
+    gives way to what comes out of the trash (`restoring.py`), with `policy_tags`.
     """
 
     kind: str | None = None
@@ -68,6 +68,7 @@ class Plan(NamedTuple):
     placeholder: str | None = None
     policy_tags: tuple[tuple[str, str], ...] = ()
     trash: Trash | None = None
+    copy: str | None = None
 
     def is_elsewhere(self, api: str) -> bool:
         """Return whether it was sent to another address than `api`, whose "does not exist" may then
@@ -104,8 +105,13 @@ def growing(size_bytes: int, was: int) -> Mapping[str, object]:
     return {"size_bytes": size_bytes, "was": was}
 
 
-def dropping(uuids: Sequence[str], trash: Trash | None = None) -> Mapping[str, object]:
-    """Return what is written of nodes that are to be deleted, and of what is kept of them."""
+def dropping(
+    uuids: Sequence[str], trash: Trash | None = None, copy: str | None = None
+) -> Mapping[str, object]:
+    """Return what is written of nodes that are to be deleted, of what is kept of them, and of their
+    copy in another location."""
+    if copy is not None:
+        return {**dropping(uuids, trash), "copy": copy}
     if trash is None:
         return {"nodes": list(uuids)}
     kept = {
@@ -135,6 +141,7 @@ def parse(written: object) -> Plan:
         placeholder=_text(written, "placeholder"),
         policy_tags=_pairs(written, "policy_tags") if written.get("placeholder") else (),
         trash=_trash(written.get("trash")),
+        copy=_text(written, "copy"),
     )
 
 

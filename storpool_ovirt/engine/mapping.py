@@ -237,12 +237,20 @@ class Mapping:
         self.journal.finish(changes.resized(uuid, size_bytes))
 
     def begin_delete(
-        self, uuid: str, root: str, uuids: Sequence[str], trash: intent.Trash | None = None
+        self,
+        uuid: str,
+        root: str,
+        uuids: Sequence[str],
+        trash: intent.Trash | None = None,
+        copied: tuple[str, changes.Part] | None = None,
     ) -> None:
-        """Write the intent to delete these, and what is kept of them; `uuid` is what was named."""
+        """Write the intent to delete these, what is kept of them, and what is copied to another
+        location before (its id, and what writes its rows); `uuid` is what was named."""
+        copy, *parts = copied if copied is not None else (None,)
+        change = changes.marked(uuids, DELETING).after(*parts)
         self.journal.begin(
-            Intent(DROP, root, uuid, intent.dropping(uuids, trash)),
-            changes.marked(uuids, DELETING),
+            Intent(DROP, root, uuid, intent.dropping(uuids, trash, copy)),
+            change,
         )
 
     def complete_delete(self, uuids: Sequence[str], *parts: changes.Part) -> None:

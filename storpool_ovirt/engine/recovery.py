@@ -75,8 +75,9 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
     is_repeated = whole or uuid not in active
     same = [each for each in left if is_repeated and (each.kind, each.node) == (intent.DROP, uuid)]
     for operation in same:
-        # What an earlier try has brought into the trash is told by its entry alone
-        if operation.plan.trash is None or operation.has_done_its_work:
+        # What an earlier try has brought into the trash, or copied, is told by its entry alone
+        keeps = operation.plan.trash is not None or operation.plan.copy is not None
+        if not keeps or operation.has_done_its_work:
             work.mapping.journal.close(operation, changes.unchanged())
     _settle_all(work, [each for each in left if each not in same], uuid)
     return work.mapping.tree(root)

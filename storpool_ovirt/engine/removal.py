@@ -11,18 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from storpool_ovirt.cluster import api
-    from storpool_ovirt.engine import disposal
+    from storpool_ovirt.engine import delete_copies, disposal
+    from storpool_ovirt.option_values import CopyTo
 
 
-def delete_nodes(
+def delete_nodes(  # noqa: PLR0913  what one delete is
     work: tree.Work,
     named: str,
     nodes: list[mapping.Node],
     doomed: list[mapping.Node],
     keep_seconds: int = 0,
+    *,
+    copy_to: CopyTo | None = None,
 ) -> None:
     """Delete these objects of a tree, volumes before snapshots, and their rows; `keep_seconds`: of
-    what Engine had the trash keeps a copy for so long (`disposal.py`).
+    what Engine had the trash keeps a copy for so long (`disposal.py`); `copy_to`: its volumes are
+    copied there before, or nothing goes (`delete_copies.py`).
 
     None of them goes where one is open, or another owner's. `named` is the id that Engine uses for
     them.
@@ -35,13 +39,17 @@ def delete_nodes(
     there = [(node, each.global_id) for node, each in found]
     vm = _vm(work, nodes, found)
     kept = _kept(work, nodes, doomed, found, keep_seconds)
-    if len(there) > 1 or kept is not None:
+    copied = _copied(work, nodes, found, copy_to) if copy_to is not None else None
+    if len(there) > 1 or kept is not None or copied is not None:
         # None may go while another one's device is open, so all are let go in one atomic request
         # first; and what is kept is what no host writes any more.
         _release(work, there)
     left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
     plan = kept.written if kept is not None else None
-    work.mapping.begin_delete(named, nodes[0].root, left, plan)
+    written = (copied.copy, copied.part) if copied is not None else None
+    work.mapping.begin_delete(named, nodes[0].root, left, plan, written)
+    if copied is not None:
+        _copy(work, copied, left)
     _take(work, there, left, kept)
     parts: Sequence[changes.Part] = ()
     if kept is not None:
@@ -188,6 +196,36 @@ def _kept(
     from storpool_ovirt.engine import disposal
 
     return disposal.planned(work, nodes, doomed, found, keep_seconds)
+
+
+def _copied(
+    work: tree.Work,
+    nodes: list[mapping.Node],
+    found: list[tuple[mapping.Node, api.Volume]],
+    to: CopyTo,
+) -> delete_copies.DeleteCopy | None:
+    """Return what of this is copied to another location before it goes; None where Engine had none
+    of its volumes."""
+    from storpool_ovirt.engine import delete_copies, disposal
+
+    had = {node.uuid for node in disposal.had(work, nodes, [node for node, _ in found])}
+    members = [
+        (tree.found_as(node, there), there)
+        for node, there in found
+        if node.kind == "volume" and node.uuid in had
+    ]
+    return delete_copies.planned(work, to, members)
+
+
+def _copy(work: tree.Work, copied: delete_copies.DeleteCopy, left: list[str]) -> None:
+    """Have it copied; all is as before where StorPool says no."""
+    from storpool_ovirt.engine import delete_copies
+
+    try:
+        delete_copies.send(work, copied)
+    except tree.REFUSALS:
+        tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
+        raise
 
 
 def _take(

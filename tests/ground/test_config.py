@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rigs.host_files import NODE, conf
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import config, errors, option_values, storpool_conf
 from storpool_ovirt.secret import Secret
 
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
@@ -354,3 +354,15 @@ def test_a_program_has_its_own_transport_where_nobody_says_one() -> None:
     assert left.preferring(config.BINDING).transport == config.BINDING
     said = config.domain({**PLAIN, "sp_transport": "wire"}).api
     assert said.preferring(config.BINDING) == said
+
+
+def test_where_a_disk_is_copied_before_it_is_deleted(tmp_path: Path) -> None:
+    """F62: the option, else storpool.conf of this machine, else nowhere; `none` is nowhere too."""
+    assert config.domain(PLAIN).backup_on_delete is None
+    found = config.domain({**PLAIN, "sp_backup_on_delete": "rem:tag del=y"}).backup_on_delete
+    assert found == option_values.CopyTo("rem", (("del", "y"),))
+    root = conf(tmp_path, "SP_OVIRT_BACKUP_ON_DELETE=far\n")
+    assert config.domain(PLAIN, root).backup_on_delete == option_values.CopyTo("far")
+    assert config.domain({**PLAIN, "sp_backup_on_delete": "none"}, root).backup_on_delete is None
+    with pytest.raises(errors.ConfigError, match="sp_backup_on_delete is not known"):
+        config.domain({**PLAIN, "sp_backup_on_delete": "rem:del=y"})
