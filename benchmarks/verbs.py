@@ -85,7 +85,7 @@ TARGETS = (
     ),
     Target("remove_snapshot", "remove_snapshot", ("create_snapshot", "disk"), 3, 4),
     Target("disconnect_volume", "disconnect_volume", ("disk",), 0, 0),
-    Target("delete_volume", "delete_volume", ("clone",), 3, 5),
+    Target("delete_volume", "delete_volume", ("clone",), 6, 5),
     Target("delete_volume, at once", "delete_volume", ("second",), 3, 5),
 )
 

@@ -29,7 +29,7 @@ COUNTS = {
     "create_volume_from_snapshot": (4, 4),
     "remove_snapshot": (3, 4),
     "disconnect_volume": (0, 0),
-    "delete_volume": (3, 5),
+    "delete_volume": (6, 5),
     "delete_volume, at once": (3, 5),
 }
 SVG = "{http://www.w3.org/2000/svg}"
