@@ -124,9 +124,11 @@ def give_up_old(
     seen: Sequence[Seen],
     keep_seconds: float,
     instead: Callable[[Copy], None] | None = None,
+    *,
+    spare_newest: bool = True,
 ) -> GivenUp:
     """Give up the copies of these that are older than this; the newest one of a disk that is still
-    there stays in any case.
+    there stays in any case. Not `spare_newest`: a newer one is about to be made.
 
     It ends at the first copy whose location does not keep the date: what is given up there stays
     for ever, and nobody here sees it any more. `instead` is done in place of giving one up.
@@ -137,7 +139,11 @@ def give_up_old(
         newest[row.disk, row.location] = row
     old = [row for row in there if work.now() - row.made_at > keep_seconds]
     living = _living(work, {row.disk for row in old})
-    kept = [row for row in old if row.disk in living and newest[row.disk, row.location] == row]
+    kept = [
+        row
+        for row in old
+        if spare_newest and row.disk in living and newest[row.disk, row.location] == row
+    ]
     done: list[Copy] = []
     for row in old:
         if row in kept:
@@ -158,8 +164,18 @@ def give_up_old(
 
 
 def _living(work: tree.Work, disks: set[str]) -> set[str]:
+    """Return which of these disks are there, by their rows, or by the tags of a volume: after a
+    restore of the database rows are missing."""
     rows = work.mapping.nodes("WHERE uuid = ANY (%s::uuid[])", sorted(disks))
-    return {row.uuid for row in rows}
+    found = {row.uuid for row in rows}
+    if disks - found:
+        work.client.be_current()
+        found |= {
+            names.root_of(each.tags) or each.tags.get(names.TAG_UUID, "")
+            for each in work.client.volumes()
+            if each.tags.get(names.TAG_LOCATION) == work.mapping.location
+        } & disks
+    return found
 
 
 def _active(work: tree.Work, disk: str) -> tuple[mapping.Node, api.Volume]:

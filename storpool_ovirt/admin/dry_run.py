@@ -24,7 +24,10 @@ from storpool_ovirt.log import Unwritten
 _T = TypeVar("_T")
 Say = Callable[[str], object]
 
+# More often than any repair waits for its own work: what waits longer waits for somebody else's.
+WAITS_MAX = 8
 _THEN = "  then: what follows depends on the answer to that"
+_WAITS = "  then: it waits for what is under way, and what follows depends on that"
 _DATABASE = "  would write to the mapping database"
 
 
@@ -43,7 +46,7 @@ def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T]) -> _T | No
                 client=work.client.rehearsing(noted.of),
                 mapping=mapping.Mapping(session, journal.Journal(session, caller)),
                 log=Unwritten(work.log),
-                sleep=_not_waiting,
+                sleep=noted.waited,
             )
         )
     return None
@@ -56,9 +59,23 @@ def played_by(client: api.Client, say: Say, act: Callable[[api.Client], _T]) -> 
     return None
 
 
+class _Rehearsal(rehearsal.Rehearsal):
+    """One that waits for nothing: what would take time is not sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+
+    def waited(self, _seconds: float) -> None:
+        """Go on at once; end the rehearsal where that goes on and on, as only time ends it then."""
+        self.waits += 1
+        if self.waits > WAITS_MAX:
+            raise rehearsal.Unforeseen
+
+
 @contextmanager
-def _told(say: Say, has_written: Callable[[], bool]) -> Iterator[rehearsal.Rehearsal]:
-    noted = rehearsal.Rehearsal()
+def _told(say: Say, has_written: Callable[[], bool]) -> Iterator[_Rehearsal]:
+    noted = _Rehearsal()
     written = False
     try:
         yield noted
@@ -66,22 +83,20 @@ def _told(say: Say, has_written: Callable[[], bool]) -> Iterator[rehearsal.Rehea
     except rehearsal.Unforeseen:
         written = has_written()
     finally:
-        for line in lines(noted.calls, written=written, is_cut=noted.ended_at is not None):
+        then = _THEN if noted.ended_at is not None else _WAITS if noted.waits > WAITS_MAX else ""
+        for line in lines(noted.calls, written=written, then=then):
             say(line)
 
 
-def lines(calls: Sequence[rehearsal.Call], *, written: bool, is_cut: bool) -> list[str]:
-    """Return what is said of a rehearsal; nothing where nothing would be changed."""
+def lines(calls: Sequence[rehearsal.Call], *, written: bool, then: str = "") -> list[str]:
+    """Return what is said of a rehearsal; nothing where nothing would be changed. `then` is the
+    line of one that ended before what it rehearsed."""
     told = [f"  would send: {each}" for each in calls]
-    if is_cut:
-        told.append(_THEN)
+    if then:
+        told.append(then)
     return [*told, _DATABASE] if written else told
 
 
 def refusal(error: errors.Error) -> str:
     """Return the line of a step that would be refused."""
     return f"  would be refused: {error}"
-
-
-def _not_waiting(_seconds: float) -> None:
-    """Wait for nothing: nothing was sent that takes time."""

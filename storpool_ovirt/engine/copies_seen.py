@@ -27,6 +27,9 @@ LATE_SECONDS = 3600.0
 
 # How a copy was seen, beside the states of rows.
 ON_THE_WAY, UNSEEN, UNLISTED, GONE = "on the way", "not seen", "not ours any more", "gone"
+# Of a disk in a cluster that this domain does not ask: it has other locations, which may have the
+# same names.
+ELSEWHERE = "another cluster's"
 # What says nothing about whether something is there.
 _NO_ANSWER = (errors.ApiUnavailable, errors.Rejected, errors.WrongCluster)
 
@@ -175,7 +178,36 @@ def _looked(work: tree.Work, rows: Sequence[Copy]) -> list[Seen]:
     for row in rows:
         known = told.get(row.copy, {}).get(row.node) if row.remote_id is None else None
         seen.append(known or _seen(work, row, listed, bases))
-    return [_seen(work, each.row, listed, bases) if each.state == SENT else each for each in seen]
+    seen = [_seen(work, each.row, listed, bases) if each.state == SENT else each for each in seen]
+    return _without_others(work, rows, seen)
+
+
+def _without_others(work: tree.Work, rows: Sequence[Copy], seen: Sequence[Seen]) -> list[Seen]:
+    """Return the same, but nothing is told of a copy that is missed here, and is of a cluster that
+    is not asked: several domains share the table."""
+    missed = (LOST, GONE, UNSEEN)
+    if not any(each.state in missed for each in seen):
+        return [*seen]
+    from storpool_ovirt.engine import ownership
+
+    asked = ownership.clusters_asked(work, lambda: ownership.clusters_shown(work))
+    return [
+        each
+        if each.state not in missed or asked & _clusters(row)
+        else Seen(
+            row,
+            ELSEWHERE,
+            f"its disk lived in StorPool cluster {', '.join(sorted(_clusters(row)))}: give the"
+            " options of that storage domain with --options",
+        )
+        for row, each in zip(rows, seen)
+    ]
+
+
+def _clusters(row: Copy) -> set[str]:
+    """Return the clusters that a copy may have been made in."""
+    ids = (row.volume, row.base_id, row.remote_id)
+    return {names.cluster_of(each) for each in ids if each}
 
 
 def _identified(work: tree.Work, rows: Sequence[Copy]) -> dict[str, Seen]:

@@ -317,16 +317,35 @@ class Session:
         self.statements += 1
         with (
             connection.translated(self.address, through),
+            self._undone_alone(),
             driver.cursor(self._connection) as cursor,
         ):
             cursor.execute(sql, args)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
+    def _undone_alone(self) -> Iterator[None]:
+        """Have what fails inside be undone by itself in a rehearsal, as it is without one: all of
+        that is one transaction of the server's, which would take no other statement then."""
+        if not self._is_rehearsed:
+            yield
+            return
+        with driver.cursor(self._connection) as cursor:
+            cursor.execute("SAVEPOINT rehearsed")
+            try:
+                yield
+            except BaseException:
+                with suppress(driver.load().Error):
+                    cursor.execute("ROLLBACK TO rehearsed; RELEASE rehearsed")
+                raise
+            cursor.execute("RELEASE rehearsed")
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """Let the statements inside take effect together, or not at all."""
         if self._is_rehearsed:  # none of them will
-            yield
+            with connection.translated(self.address), self._undone_alone():
+                yield
             return
         self.rows("BEGIN")
         try:

@@ -13,8 +13,9 @@ from rigs import disk_rig
 from rigs.disk_model import GIB
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors, log
-from storpool_ovirt.admin import dry_run, mend, rebuild, reconcile, share_mark, survey
+from storpool_ovirt.admin import checks, dry_run, mend, rebuild, reconcile, share_mark, survey
 from storpool_ovirt.cluster import foreseen, requests, volumes
+from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.engine import claims, tree
 
 if TYPE_CHECKING:
@@ -333,3 +334,45 @@ def test_what_a_call_means_is_known_of_all_that_a_repair_sends() -> None:
         *("snapshotCreate", "snapshotCreateGroup", "snapshotUpdate", "snapshotDelete"),
         *("volumesReassignWait", "kvsCreate", "kvsUpdate"),
     }
+
+
+def test_a_statement_that_fails_fails_alone(yard: Yard) -> None:
+    """T72: as in earnest: what was caught is over, a disk that another one holds is told as that,
+    and no lock stays."""
+    said: list[str] = []
+
+    def act(work: tree.Work) -> None:
+        session = work.mapping.session
+        with checks.held(work, DISK):
+            with pytest.raises(errors.DatabaseUnavailable, match="division"), session.transaction():
+                session.rows("DELETE FROM storpool_ovirt.node")
+                session.rows("SELECT 1/0")
+            assert work.mapping.node(DISK) is not None
+        with yard.administrator("holder") as other:
+            other.mapping.lock(DISK)
+            session.rows("SET LOCAL lock_timeout = 100")
+            work.mapping.lock(DISK)
+
+    with yard.administrator() as work:
+        with pytest.raises(errors.Locked, match="another operation works on disk"):
+            dry_run.played(work, said.append, act)
+        held = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        )
+        assert work.mapping.session.rows(held) == [(0,)]
+    assert said == []
+
+
+def test_a_wait_that_only_time_ends_is_told(yard: Yard) -> None:
+    """T72: it neither takes that time nor asks again and again."""
+    said: list[str] = []
+
+    def act(work: tree.Work) -> None:
+        for _ in polls(Deadline(60), work.sleep):
+            work.client.volume(f"ovirt--{DISK}")
+
+    sent(yard)
+    with yard.administrator() as work:
+        dry_run.played(work, said.append, act)
+    assert said == ["  then: it waits for what is under way, and what follows depends on that"]
+    assert len(yard.simulator.calls.list()) <= dry_run.WAITS_MAX + 1

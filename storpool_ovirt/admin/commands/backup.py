@@ -13,6 +13,7 @@ from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit
 from storpool_ovirt.engine import backups, copies, copies_seen, tree
+from storpool_ovirt.engine.copies_seen import Seen
 
 # The data of a large disk over a slow line take hours.
 COPY_SECONDS = 86400.0
@@ -83,6 +84,9 @@ def make_command(
         if dry_run:
             out.say_all(backup_text.would(target, wanted))
             rehearsals.played(work, out.say, lambda tried: backup.make(tried, target, wanted))
+            if keep_seconds is not None:
+                disks = [*target.disks]
+                _would_give_up(out, work, disks, wanted.location, keep_seconds, spare_newest=False)
             return 0
         rows = backup.make(work, target, wanted)
         if not as_json:
@@ -202,9 +206,11 @@ def expire_command(
     keep_seconds = _seconds(keep) or 0
     wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
-        if not dry_run:
-            twins.check_alone(work, database is None)
-        return _give_up(out, work, wanted, location, keep_seconds, dry_run)
+        if dry_run:
+            _would_give_up(out, work, wanted, location, keep_seconds)
+            return 0
+        twins.check_alone(work, database is None)
+        return _give_up(out, work, wanted, location, keep_seconds)
 
 
 def _give_up(
@@ -213,23 +219,36 @@ def _give_up(
     uuids: list[str] | None,
     location: str | None,
     keep_seconds: int,
-    dry_run: bool = False,
 ) -> int:
-    asked = [None] if uuids is None else uuids
-    seen = [each for uuid in asked for each in backup.look(work, uuid)]
-    meant = [each for each in seen if location in (None, each.row.location)]
-    if dry_run:
-
-        def tell(row: copies.Copy) -> None:
-            rehearsals.played(work, out.say, lambda tried: backups.ask_to_delete(tried, row))
-
-        done = backup.give_up_old(work, meant, keep_seconds, instead=tell)
-    else:
-        done = backup.give_up_old(work, meant, keep_seconds)
-    out.say_all(backup_text.given_up(done, keep_seconds, dry_run))
+    done = backup.give_up_old(work, _meant(work, uuids, location), keep_seconds)
+    out.say_all(backup_text.given_up(done, keep_seconds, dry_run=False))
     if done.failed:
         raise errors.Conflict("the rest", f"was not given up: {done.failed}", "")
     return 0
+
+
+def _would_give_up(
+    out: console.Console,
+    work: tree.Work,
+    uuids: list[str] | None,
+    location: str | None,
+    keep_seconds: int,
+    *,
+    spare_newest: bool = True,
+) -> None:
+    def tell(row: copies.Copy) -> None:
+        rehearsals.played(work, out.say, lambda tried: backups.ask_to_delete(tried, row))
+
+    # A look writes what it has seen
+    seen = rehearsals.played(work, out.say, lambda tried: _meant(tried, uuids, location)) or []
+    done = backup.give_up_old(work, seen, keep_seconds, tell, spare_newest=spare_newest)
+    out.say_all(backup_text.given_up(done, keep_seconds, dry_run=True))
+
+
+def _meant(work: tree.Work, uuids: list[str] | None, location: str | None) -> list[Seen]:
+    asked = [None] if uuids is None else uuids
+    seen = [each for uuid in asked for each in backup.look(work, uuid)]
+    return [each for each in seen if location in (None, each.row.location)]
 
 
 def _parsed(parse: Callable[[str], Any], given: str, option: str) -> Any:
