@@ -12,7 +12,7 @@ also when it raises, which goes on to the caller. A command without a database h
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Callable, TypeVar
 
@@ -37,7 +37,11 @@ def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T]) -> _T | No
 
     Raises what `act` raises.
     """
-    with work.mapping.session.rehearsal() as has_written, _told(say, has_written) as noted:
+    with (
+        _told(say) as noted,
+        work.mapping.session.rehearsal() as has_written,
+        noted.ended(has_written),
+    ):
         caller = work.mapping.journal.caller
         session = work.mapping.session
         return act(
@@ -54,7 +58,7 @@ def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T]) -> _T | No
 
 def played_by(client: api.Client, say: Say, act: Callable[[api.Client], _T]) -> _T | None:
     """Rehearse `act` with a client like this one, as `played` does."""
-    with _told(say, lambda: False) as noted:
+    with _told(say) as noted, noted.ended(lambda: False):
         return act(client.rehearsing(noted.of))
     return None
 
@@ -65,6 +69,19 @@ class _Rehearsal(rehearsal.Rehearsal):
     def __init__(self) -> None:
         super().__init__()
         self.waits = 0
+        self.has_written = False
+
+    @contextmanager
+    def ended(self, has_written: Callable[[], bool]) -> Iterator[None]:
+        """Have it end at what nobody can foresee; `has_written` tells whether the mapping would be
+        changed by then."""
+        with suppress(rehearsal.Unforeseen):
+            try:
+                yield
+            except rehearsal.Unforeseen:
+                self.has_written = has_written()
+                raise
+            self.has_written = has_written()
 
     def waited(self, _seconds: float) -> None:
         """Go on at once; end the rehearsal where that goes on and on, as only time ends it then."""
@@ -74,17 +91,14 @@ class _Rehearsal(rehearsal.Rehearsal):
 
 
 @contextmanager
-def _told(say: Say, has_written: Callable[[], bool]) -> Iterator[_Rehearsal]:
+def _told(say: Say) -> Iterator[_Rehearsal]:
+    """Say at the end, when no row is locked any more: who reads may be slow."""
     noted = _Rehearsal()
-    written = False
     try:
         yield noted
-        written = has_written()
-    except rehearsal.Unforeseen:
-        written = has_written()
     finally:
         then = _THEN if noted.ended_at is not None else _WAITS if noted.waits > WAITS_MAX else ""
-        for line in lines(noted.calls, written=written, then=then):
+        for line in lines(noted.calls, written=noted.has_written, then=then):
             say(line)
 
 
@@ -95,6 +109,17 @@ def lines(calls: Sequence[rehearsal.Call], *, written: bool, then: str = "") -> 
     if then:
         told.append(then)
     return [*told, _DATABASE] if written else told
+
+
+def allowed(say: Say, check: Callable[[], object]) -> bool:
+    """Return whether a check lets the command begin, and say why where it does not: a dry run goes
+    on all the same."""
+    try:
+        check()
+    except errors.Conflict as error:
+        say(refusal(error).strip())
+        return False
+    return True
 
 
 def refusal(error: errors.Error) -> str:

@@ -188,7 +188,7 @@ def a_mark(_yard: Yard) -> Act:
         a_mark,
     ],
 )
-def test_what_is_told_is_what_is_sent_then(yard: Yard, scene: Callable[[Yard], Act]) -> None:
+def test_what_is_linesis_what_is_sent_then(yard: Yard, scene: Callable[[Yard], Act]) -> None:
     """T72: the same calls in the same order; nothing of them before, in the cluster or in the
     database."""
     act = scene(yard)
@@ -206,7 +206,7 @@ def test_bodies_are_told(yard: Yard) -> None:
     assert database == "  would write to the mapping database"
 
 
-def test_what_would_be_refused_is_told_with_what_was_sent_before(yard: Yard) -> None:
+def test_what_would_be_refused_is_lineswith_what_was_sent_before(yard: Yard) -> None:
     """A leak that a host has attached stays: the call, StorPool's word, and the refusal."""
     made = yard.die_made("clone", DISK, CLONE)
     yard.hold(f"ovirt--{made}")
@@ -376,3 +376,20 @@ def test_a_wait_that_only_time_ends_is_told(yard: Yard) -> None:
         dry_run.played(work, said.append, act)
     assert said == ["  then: it waits for what is under way, and what follows depends on that"]
     assert len(yard.simulator.calls.list()) <= dry_run.WAITS_MAX + 1
+
+
+def test_it_is_lineswhen_nothing_is_locked_any_more(yard: Yard) -> None:
+    """T72: who reads may be slow: a pager, or a pipe that is full."""
+    lines: list[str] = []
+
+    def act(work: tree.Work) -> None:
+        with checks.held(work, DISK):
+            work.mapping.session.rows("UPDATE storpool_ovirt.node SET size_bytes = size_bytes")
+
+    def say(line: str) -> None:
+        yard.sql("SELECT 1 FROM storpool_ovirt.node FOR UPDATE NOWAIT")
+        lines.append(line)
+
+    with yard.administrator() as work:
+        dry_run.played(work, say, act)
+    assert lines == ["  would write to the mapping database"]

@@ -223,6 +223,8 @@ def test_the_command_says_who_it_is(site: AdminSite) -> None:
     shared_stage.post(site.stage.simulator, f"KV/Set/{claims.BUCKET}", {"set": {location: claim}})
     assert told(site.run("audit"), 2)[2].startswith("CRITICAL another Engine: the Engine on ")
     assert "storpool-ovirt claim" in refusals.of_command(site.run("reconcile"), 1)
+    first, *_ = told(site.run("reconcile", "--dry-run"), 1)  # T72: it is refused in earnest
+    assert first.startswith(f"would be refused: location {location} is that of the Engine on")
     was, is_now, makes, sends = told(site.run("claim", "--dry-run"), 0)
     assert makes == f"  would send: POST KV/Create/{claims.BUCKET}"
     assert sends.startswith(f"  would send: POST KV/Set/{claims.BUCKET} ")

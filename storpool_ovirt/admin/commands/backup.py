@@ -174,8 +174,9 @@ def restore_command(
             )
 
         if dry_run:
+            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             rehearsals.played(work, out.say, act)
-            return 0
+            return int(not alone)
         twins.check_alone(work, database is None)
         out.say_all(act(work))
     return 0
@@ -207,8 +208,9 @@ def expire_command(
     wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
         if dry_run:
+            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             _would_give_up(out, work, wanted, location, keep_seconds)
-            return 0
+            return int(not alone)
         twins.check_alone(work, database is None)
         return _give_up(out, work, wanted, location, keep_seconds)
 

@@ -41,9 +41,15 @@ def command(
         view = survey.look(work, database is None)
         plan = rebuild.plan(view, location)
         why = twins.signs(work, view, plan.location) if plan.location != view.location else []
-        if not dry_run:
+
+        def check() -> None:
             twins.check_holder(view)
             twins.check_dead(plan.location, why, told)
+
+        if dry_run:
+            rehearsals.allowed(out.say, check)
+        else:
+            check()
         for line in audit_text.rebuilding(plan):
             out.say(line)
         for line in moment_rows.told(work, plan.moments, database is None):

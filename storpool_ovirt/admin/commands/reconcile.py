@@ -65,17 +65,21 @@ def command(
     grace_seconds = 60 * grace
     with access.opened(out, "reconcile", access.Where(database, options, limit)) as work:
         view = survey.look(work, database is None)
-        if not dry_run:
+        if dry_run:
+            alone = rehearsals.allowed(out.say, lambda: twins.check_holder(view))
+        else:
+            alone = True
             twins.check_holder(view)
         if not (remove or keep or detach):
-            return _reconcile(out, work, audit.report(view, grace_seconds), dry_run)
+            done = _reconcile(out, work, audit.report(view, grace_seconds), dry_run)
+            return done if alone else 1
         named = [(remove, _removed(grace_seconds)), (keep, reconcile.keep)]
         for targets, act in [*named, (detach, reconcile.detach)]:
             for target in targets:
                 out.say(act(work, target, dry_run))
                 if dry_run:
                     _rehearse(out, work, act, target)
-    return 0
+    return int(not alone)
 
 
 def _removed(grace_seconds: float) -> Callable[[tree.Work, str, bool], str]:

@@ -84,10 +84,11 @@ def restore_command(
     """
     with access.opened(out, "trash-restore", access.Where(database, options, limit)) as work:
         if dry_run:
+            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             rehearsals.played(
                 work, out.say, lambda rehearsed: trash_restore.restore(rehearsed, uuid, into)
             )
-            return 0
+            return int(not alone)
         twins.check_alone(work, database is None)
         out.say_all(trash_restore.restore(work, uuid, into))
     return 0
@@ -131,6 +132,9 @@ def purge_command(
         raise click.UsageError("Give one of UUID, --older-than, --oldest and --all.")
     which = trash_purge.Which(uuid, _seconds(older_than), oldest, all_of_it)
     with access.opened(out, "trash-purge", access.Where(database, options, limit)) as work:
+        alone = not dry_run or rehearsals.allowed(
+            out.say, lambda: twins.check_alone(work, database is None)
+        )
         if not dry_run:
             twins.check_alone(work, database is None)
         plan = trash_purge.plan(work, trash.look(work), which)
@@ -141,7 +145,7 @@ def purge_command(
                 failed += 1
                 out.say(f"  {'would not be' if dry_run else 'not'} done: {reason}")
         out.say(trash_purge.summary(plan, failed, dry_run))
-    return 1 if failed else 0
+    return 1 if failed or not alone else 0
 
 
 def _purged(
