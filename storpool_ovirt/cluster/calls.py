@@ -45,11 +45,13 @@ class Tally:
     """What a process asked, by whichever of its clients.
 
     `calls` counts the requests, `unanswered` those that are not repeated here and whose result is
-    not known.
+    not known, `asked_again` the repetitions of changes of which an earlier try may still take
+    effect.
     """
 
     calls: int = 0
     unanswered: int = 0
+    asked_again: int = 0
 
 
 class Calls:
@@ -133,6 +135,7 @@ class Calls:
                 if (error.ambiguous and not repeat) or seconds <= 0:
                     self.tally.unanswered += error.ambiguous and not repeat
                     raise
+                self.tally.asked_again += error.ambiguous and not _reads(method)
                 self._sleep(seconds)
 
     def _read(self, method: str, parse: Callable[[Any], _T], data: Any) -> _T:
@@ -358,6 +361,12 @@ def transport_of(settings: config.Api) -> transport.Transport:
     if settings.transport == config.BINDING:
         return official()
     return transport.Plain(settings, official)
+
+
+def _reads(method: str) -> bool:
+    from storpool_ovirt.cluster import requests
+
+    return requests.reads(method)
 
 
 def _is_done(method: str, data: Any) -> bool:

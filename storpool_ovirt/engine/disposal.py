@@ -106,13 +106,23 @@ class Disposal:
         if self._moved:  # a part of it is in the trash already
             self._work.log.line("trash_undated", node=node.uuid, global_id=there.global_id)
             return
-        change = {**{key: "" for key in seen.tags if key not in there.tags}, **there.tags}
-        volumes.change(client, seen, name=there.name, tags=change, delete_after=0)
+        self._put_back(node, seen)
         raise self._undated(node)
+
+    def _put_back(self, node: mapping.Node, seen: api.Volume) -> None:
+        """Make a snapshot one of its disk again: an earlier try may have moved it."""
+        tags = {**self.plan.kept[node.uuid].tags, names.TAG_TRASH: ""}
+        change = {**{key: "" for key in seen.tags if key not in tags}, **tags}
+        name = names.object_name(node.uuid)
+        volumes.change(self._work.client, seen, name=name, tags=change, delete_after=0)
+
+    def has_copy(self, node: mapping.Node) -> bool:
+        """Return whether the trash has what this node was."""
+        return node.uuid in self._moved
 
     def told(self, node: mapping.Node, global_id: str) -> bool:
         """Write the line of a volume that is in the trash now; return whether it is."""
-        if node.uuid not in self._moved:
+        if not self.has_copy(node):
             return False
         self._tell(node, global_id)
         return True

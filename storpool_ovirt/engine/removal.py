@@ -237,6 +237,7 @@ def _take(
     """Delete these objects, or bring them into the trash; all is as before where the first one is
     refused."""
     gone = False
+    asked_again = work.client.tally.asked_again
     try:
         if kept is not None:
             kept.copy()
@@ -246,8 +247,10 @@ def _take(
             gone = True
     except tree.REFUSALS:
         # With a part of it gone already, the journal keeps what was begun: the next verb looks
-        # what is left.
-        if not gone and (kept is None or kept.silent_take_back()):
+        # what is left. So it does where a try that was repeated may take effect late, whatever the
+        # repetition was told: no copy goes while its volume may.
+        may_go = kept is not None and work.client.tally.asked_again > asked_again
+        if not (gone or may_go) and (kept is None or kept.silent_take_back()):
             tree.silent_take_back(work, changes.marked(left, mapping.LIVE))
         raise
 
@@ -264,8 +267,9 @@ def _vm(
 def _delete_object(
     work: tree.Work, node: mapping.Node, global_id: str, kept: disposal.Disposal | None
 ) -> None:
+    is_copied = kept is not None and kept.has_copy(node)
     for _ in range(reverts.LOOKS):
-        if _dropped(work, node, global_id):
+        if _dropped(work, node, global_id, is_copied):
             break
         there = _left(work, node, global_id)
         if there is None:
@@ -295,11 +299,16 @@ def _left(work: tree.Work, node: mapping.Node, global_id: str) -> api.Volume | N
         return None
 
 
-def _dropped(work: tree.Work, node: mapping.Node, global_id: str) -> bool:
-    """Delete a node's object, let go by hosts where it is closed; return whether it was there."""
+def _dropped(work: tree.Work, node: mapping.Node, global_id: str, is_copied: bool) -> bool:
+    """Delete a node's object, let go by hosts where it is closed; return whether it was there.
+
+    One that `is_copied` was let go before; who has it now may have written since.
+    """
     try:
         return _drop(work, node.kind, global_id)
     except errors.InUse:
+        if is_copied:
+            raise
         _release(work, [(node, global_id)])
         return _drop(work, node.kind, global_id)
 

@@ -83,8 +83,11 @@ def settle(work: tree.Work, operation: Operation) -> outcomes.Outcome:
         journal.close(operation, changes.completed(node.uuid, empty))
         return outcomes.Outcome(outcomes.TAKEN_BACK, f"taken back: {refusal}")
     outcome = outcomes.Outcome(outcomes.FINISHED, "finished: it came out of the trash")
+    planned = _planned(work, operation, node)
     try:
-        global_id = volumes.create(work.client, _planned(work, operation, node))
+        # It may be there, and what it was made of gone since
+        found = volumes.find(work.client, "volume", planned)
+        global_id = found or volumes.create(work.client, planned)
     except (errors.NotFound, errors.NoSpace) as refusal:
         work.log.line("restore_undone", disk=node.uuid, reason=refusal)
         global_id = volumes.create(work.client, _empty_plan(work, node))

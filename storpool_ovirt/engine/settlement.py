@@ -257,7 +257,12 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
     root = next((node for node in nodes if node.uuid == operation.disk), None)
     trashed = operation.plan.trash is not None
     if trashed and operation.proved and _has_begun(work, operation, doomed, gone):
-        return _go_forward(work, operation, nodes)
+        try:
+            return _go_forward(work, operation, nodes)
+        except errors.Conflict as error:  # put back, where StorPool honours no date
+            if _has_begun(work, operation, doomed, gone):
+                raise
+            work.log.line("trash_undated", node=operation.node, reason=error)
     if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
         return Outcome(LEFT, "left: the disk has lost its volume, delete it again")
     if trashed:
