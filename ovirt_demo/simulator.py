@@ -91,6 +91,8 @@ class Simulator:
             "sp_api_http_port": str(self.port),
             "sp_auth_token": self.token,
             "sp_template": self.templates[0].partition(":")[0],
+            # Here as many disks go within minutes as elsewhere within weeks
+            "sp_max_deletes": "0",
             "volume_backend_name": "sp-domain",
         }
 

@@ -287,7 +287,7 @@ class _Story:
             raise Wrong("the audit should find nothing any more")
 
     def _delete_by_mistake(self, disk: Disk) -> Disk:
-        """Delete the disk, and get its data back out of the trash; return the disk that has them."""
+        """Delete the disk, and get its data back; return the disk that has them."""
         self.stage.step("Delete the disk by mistake")
         flows.delete_disk(self.domain, disk)
         self.stage.step("Make a new one, and get all of it back")

@@ -29,6 +29,8 @@ DEADLINE_SECONDS = (
 )
 # Longer than anybody means to keep what was deleted: a number that is none by mistake.
 TRASH_DAYS_MAX = 366
+DELETES_MAX = 10_000  # ours: Engine starts no so many verbs
+SNAPSHOTS_MAX = 10_000  # ours: a longer chain of one disk is no plan of anybody's
 # By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
 CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
 # How a program talks to StorPool (`cluster/transport.py`): each has its own default.
@@ -66,6 +68,8 @@ class Domain:
 
     The delays are how long what is deleted is kept in the trash, in seconds; 0: it goes at once.
     `backup_on_delete` is where a disk is copied before that.
+    `max_snapshots` is how many a disk may have, `max_deletes` how many disks may be deleted a
+    minute; 0: any number.
     """
 
     api: Api
@@ -77,6 +81,8 @@ class Domain:
     delete_delay_seconds: int = 0
     snapshot_delete_delay_seconds: int = 0
     backup_on_delete: option_values.CopyTo | None = None
+    max_snapshots: int = 0
+    max_deletes: int = 0
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,21 @@ OPTIONS = (
         "StorPool location to which a disk is copied before it is deleted; 'LOCATION:tag KEY=VALUE"
         " ...' gives the copies tags",
     ),
+    Option(
+        "sp_max_snapshots",
+        option_values.count(SNAPSHOTS_MAX),
+        None,
+        "0",
+        "how many snapshots a disk may have; one more is refused, for a VM before any is made; 0:"
+        " any number",
+    ),
+    Option(
+        "sp_max_deletes",
+        option_values.count(DELETES_MAX),
+        None,
+        "10",
+        "how many disks may be deleted a minute, over ten minutes; more are refused; 0: any number",
+    ),
 )
 
 
@@ -303,6 +324,8 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         delete_delay_seconds=given["delete_delay"],
         snapshot_delete_delay_seconds=given["snapshot_delete_delay"],
         backup_on_delete=given["backup_on_delete"] if given["backup_on_delete"].location else None,
+        max_snapshots=given["max_snapshots"],
+        max_deletes=given["max_deletes"],
     )
 
 

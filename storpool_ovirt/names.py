@@ -86,6 +86,14 @@ VOLUME_TYPE_KEY = "storpool_volume_type"
 VOLUME_TYPE_NONE = "none"
 
 DEVICE_FOLDER = "/dev/storpool-byid"
+# What other integrations of StorPool tag their volumes with, beside `virt`: CloudStack's plugin,
+# StorPool's CSI driver, OpenNebula's add-on, the plugin for Proxmox VE.
+_OTHERS_TAGS = {
+    "cs": "CloudStack",
+    "csi_name": "Kubernetes",
+    "nloc": "OpenNebula",
+    "pve-loc": "Proxmox VE",
+}
 # Where Vdsm keeps a link `<storage domain>_<volume>` for each managed volume (oVirt's vdsm,
 # managedvolume.py).
 RUN_FOLDER = "/run/vdsm/managedvolumes"
@@ -361,6 +369,15 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
             f"StorPool takes {NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags: give a key of"
             f" at most {longest} characters",
         )
+    return None
+
+
+def other_platform(tags: Mapping[str, str], vm_key: str) -> tuple[str, str] | None:
+    """Return which other platform uses an object by its tags, and the tag that says so; None where
+    none does. `vm_key` is the tag of ours that names its VM, and says nothing."""
+    for key, platform in _OTHERS_TAGS.items():
+        if tags.get(key) and key != vm_key:
+            return platform, f"{key}={shown(tags[key])}"
     return None
 
 

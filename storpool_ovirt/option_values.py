@@ -101,6 +101,19 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def count(most: int) -> Callable[[str], int]:
+    """Return a function that reads how many of something there may be, as a whole number."""
+
+    def parse(given: str) -> int:
+        found = text.number(given, 0, most)
+        if found is None:
+            why = "is out of range" if text.are_digits(given) else "is no whole number"
+            raise ValueError(why, f"give a number from 0 to {most}; 0 is no limit")
+        return found
+
+    return parse
+
+
 def duration(most_days: int) -> Callable[[str], int]:
     """Return a function that reads how long something is, in seconds: a whole number with its unit,
     or 0."""

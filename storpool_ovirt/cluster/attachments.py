@@ -105,10 +105,13 @@ def detach_within(client: api.Client, host: HostSide, target: Target, close_seco
 
 
 def release(
-    client: api.Client, targets: Sequence[Target], host_names: Mapping[int, str]
+    client: api.Client,
+    targets: Sequence[Target],
+    host_names: Mapping[int, str],
+    check: Callable[[Sequence[api.Attachment]], None] = lambda _: None,
 ) -> list[api.Attachment]:
     """Detach these from every host in one atomic request, if all are closed; return what was
-    attached.
+    attached. `check` is given that before anything is detached, and may raise.
 
     Raises InUse naming the hosts when one is open, Conflict when one has got another id just now;
     nothing has changed then.
@@ -124,6 +127,7 @@ def release(
             f" ~{target.global_id}",
             "it was reverted just now, or something else has its name: try again",
         )
+    check([each for attached in found.values() for each in attached])
     left = found
     for last in (False, False, True):
         items = [

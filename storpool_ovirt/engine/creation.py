@@ -83,9 +83,13 @@ def begun(work: tree.Work, node: mapping.Node, plan: Plan) -> Iterator[None]:
     """Write the intent to make what only this process knows the id of, for the request inside.
 
     Where StorPool says a clear no the intent is taken back; it stays where nobody knows what was
-    made.
+    made. Raises Conflict, with nothing written, for a snapshot too many.
     """
-    work.mapping.plan(node, written(work, node, plan))
+    if node.kind == "snapshot":
+        most = work.domain.max_snapshots
+        work.mapping.plan_snapshot(node, written(work, node, plan), most)
+    else:
+        work.mapping.plan(node, written(work, node, plan))
     with _forgotten_when_refused(work, node):
         yield
 

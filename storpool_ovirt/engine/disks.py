@@ -121,13 +121,17 @@ def delete(work: tree.Work, uuid: str, *, at_once: bool = False) -> None:
     `at_once`; an undone preview is never kept. Of a disk the domain may want a copy in another
     location before; without it nothing is deleted.
 
-    Raises InUse naming the hosts when a device is open anywhere in what is to go; everything is as
-    before then.
+    Raises InUse naming the hosts when a device is open anywhere in what is to go, and Conflict for
+    a disk too many in a short time (`brake.py`); everything is as before then.
     """
     from storpool_ovirt.engine import recovery, removal
 
     nodes = recovery.locked_tree(work, uuid, whole=True)
     is_whole = bool(nodes) and nodes[0].root == uuid
+    if is_whole and work.domain.max_deletes and not at_once:
+        from storpool_ovirt.engine import brake
+
+        brake.check(work, uuid)
     doomed = nodes if is_whole else [each for each in nodes if each.uuid == uuid]
     keep_seconds = 0
     if is_whole and not at_once:

@@ -186,11 +186,35 @@ class Mapping:
 
         Where a row of this id is there already, change nothing and return that one.
         """
+        return None if self._planned(node, plan) else self.node(node.uuid)
+
+    def plan_snapshot(
+        self, node: Node, plan: collections.abc.Mapping[str, object], most: int
+    ) -> None:
+        """Write the intent to make a snapshot, if its disk has fewer than `most` (0: any number);
+        raise Conflict where it has not."""
+        if not most:
+            self._planned(node, plan)
+            return
+        from storpool_ovirt.engine import snapshot_limit
+
+        if not self._planned(node, plan, *snapshot_limit.condition([node.root], most)):
+            raise snapshot_limit.reached(self.session, [node.root], most)
+
+    def _planned(
+        self,
+        node: Node,
+        plan: collections.abc.Mapping[str, object],
+        condition: str = "true",
+        args: tuple[object, ...] = (),
+    ) -> bool:
+        """Write the intent to make `node`, if a condition is met and there is no row of its id."""
         insert = Change(
-            """
+            f"""
             INSERT INTO storpool_ovirt.node
                 (uuid, kind, root, source, size_bytes, state, active, replaced, correlation_id)
-            VALUES (%s, %s, %s, %s, %s, 'planned', %s, %s, %s)
+            SELECT %s::uuid, %s, %s::uuid, %s::uuid, %s, 'planned', %s::uuid, %s::uuid, %s
+            WHERE {condition}
             ON CONFLICT (uuid) DO NOTHING
             RETURNING 1
             """,
@@ -203,12 +227,11 @@ class Mapping:
                 node.active,
                 node.replaced,
                 self.journal.caller.correlation_id,
+                *args,
             ),
         )
-        planned = self.journal.begin(
-            Intent(MAKE, node.root, node.uuid, plan), insert, only_if_changed=True
-        )
-        return None if planned else self.node(node.uuid)
+        aim = Intent(MAKE, node.root, node.uuid, plan)
+        return self.journal.begin(aim, insert, only_if_changed=True)
 
     def begin_again(self, node: Node, plan: collections.abc.Mapping[str, object]) -> None:
         """Write that `node` was asked for again, as its first answer was lost.

@@ -288,15 +288,23 @@ def remember_failure(session: database.Session, moment: Moment, why: str) -> Non
     )
 
 
-def begun(moment: Moment, snapshots: Sequence[mapping.Node], correlation_id: str) -> Change:
+def begun(
+    moment: Moment,
+    snapshots: Sequence[mapping.Node],
+    correlation_id: str,
+    condition: tuple[str, tuple[object, ...]] = ("true", ()),
+) -> Change:
     """Return the change: a moment is about to be, with these snapshots; the first is answered, the
-    others are reserved."""
+    others are reserved. It has RETURNING: nothing is written unless a condition, SQL with its
+    arguments, is met."""
+    sql, args = condition
     row = Part(
         "made",
         f"""
         INSERT INTO storpool_ovirt.moment
             (mark, key, action, vm, client, state, volumes, note, incarnation)
-        VALUES (%s, %s, %s, %s, %s, 'begun', %s::uuid[], %s, {INCARNATION})
+        SELECT %s, %s, %s, %s, %s::integer, 'begun', %s::uuid[], %s, {INCARNATION}
+        WHERE {sql}
         RETURNING id
         """,
         (
@@ -307,6 +315,7 @@ def begun(moment: Moment, snapshots: Sequence[mapping.Node], correlation_id: str
             moment.client,
             list(moment.volumes),
             moment.note,
+            *args,
         ),
     )
     return Change(
@@ -316,6 +325,7 @@ def begun(moment: Moment, snapshots: Sequence[mapping.Node], correlation_id: str
         SELECT uuid, 'snapshot', root, source, size_bytes, 'planned', %s, made.id, uuid <> %s
         FROM made, unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[])
             AS each (uuid, root, source, size_bytes)
+        RETURNING 1
         """,
         (
             correlation_id,

@@ -36,6 +36,8 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     ownership.check_clusters(work, doomed)
     work.client.be_current()  # whose they are, and which are there, is read as of now
     found = ownership.proved_all(work, doomed)
+    for _, each in found:
+        _check_platform(work, each)
     there = [(node, each.global_id) for node, each in found]
     vm = _vm(work, nodes, found)
     kept = _kept(work, nodes, doomed, found, keep_seconds)
@@ -68,13 +70,15 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
 
 def drop_unused(work: tree.Work, there: api.Volume) -> None:
     """Delete an object that no host may have; raise InUse or Conflict naming those that have it
-    open, or attached, and Conflict where nobody can tell whether it lives on.
+    open, or attached, Foreign where another platform uses it, and Conflict where nobody can tell
+    whether it lives on.
 
     One that StorPool says not to be there may have been reverted since it was looked at: it is
     looked for by its name, and deleted by the global id that it has now.
     """
     from storpool_ovirt.cluster import identity
 
+    _check_platform(work, there)
     for _ in range(reverts.LOOKS):
         if _dropped_unused(work, there):
             return
@@ -317,6 +321,13 @@ def _drop(work: tree.Work, kind: str, global_id: str) -> bool:
     return (volumes.delete if kind == "volume" else volumes.delete_snapshot)(work.client, global_id)
 
 
+def _check_platform(work: tree.Work, there: api.Volume) -> None:
+    if names.other_platform(there.tags, work.domain.vm_tag):
+        from storpool_ovirt.engine import strangers
+
+        strangers.check_platform(work, there)
+
+
 def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
     from storpool_ovirt import storpool_conf
     from storpool_ovirt.cluster import attachments
@@ -325,5 +336,14 @@ def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
         attachments.Target(global_id, names.object_name(node.uuid), node.kind)
         for node, global_id in objects
     ]
-    for each in attachments.release(work.client, targets, storpool_conf.host_names(work.root)):
+    nodes = [node for node, _ in objects]
+
+    def check(attached: Sequence[api.Attachment]) -> None:
+        if attached:
+            from storpool_ovirt.engine import strangers
+
+            strangers.check_hosts(work, nodes, attached)
+
+    known = storpool_conf.host_names(work.root)
+    for each in attachments.release(work.client, targets, known, check):
         work.log.line("released", target=each.name, client=each.client_id, reason="delete")

@@ -179,8 +179,10 @@ def _together(work: tree.Work, request: Request, moment: Moment, together: Seque
     plans = [claim.plan(_tools(work), each, moment.mark) for each in snapshots]
     own, *others = [_aim(work, *each) for each in zip(snapshots, plans)]
     journal = work.mapping.journal
-    begun = moments.begun(moment, snapshots, journal.caller.correlation_id)
-    journal.begin(own, begun, others=others)
+    condition = _room(work, snapshots)
+    begun = moments.begun(moment, snapshots, journal.caller.correlation_id, condition)
+    if not journal.begin(own, begun, only_if_changed=True, others=others):
+        raise _no_room(work, snapshots)
     volume_ids = [each.there.global_id for each in together]
     try:
         global_ids = volumes.group_snapshot(work.client, list(zip(volume_ids, plans)))
@@ -204,6 +206,22 @@ def _together(work: tree.Work, request: Request, moment: Moment, together: Seque
         )
     _silent_drop_left_over(work, moment)
     return made[0].uuid
+
+
+def _room(work: tree.Work, snapshots: Sequence[mapping.Node]) -> tuple[str, tuple[object, ...]]:
+    """Return SQL for whether each disk may have one more, and its arguments."""
+    if not work.domain.max_snapshots:
+        return "true", ()
+    from storpool_ovirt.engine import snapshot_limit
+
+    return snapshot_limit.condition([each.root for each in snapshots], work.domain.max_snapshots)
+
+
+def _no_room(work: tree.Work, snapshots: Sequence[mapping.Node]) -> errors.Conflict:
+    from storpool_ovirt.engine import snapshot_limit
+
+    disks = [each.root for each in snapshots]
+    return snapshot_limit.reached(work.mapping.session, disks, work.domain.max_snapshots)
 
 
 def _silent_undo(work: tree.Work, snapshots: Sequence[mapping.Node], plans: Sequence[Plan]) -> None:

@@ -216,6 +216,23 @@ ADDITIONS = (
     COMMENT ON COLUMN storpool_ovirt.backup.goes_at IS
         'of what was given up: when its location deletes it';
     """,
+    """
+    CREATE TABLE IF NOT EXISTS storpool_ovirt.asked_delete (
+        disk uuid PRIMARY KEY,
+        domain text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    CREATE INDEX IF NOT EXISTS asked_delete_at ON storpool_ovirt.asked_delete (domain, at);
+    CREATE TABLE IF NOT EXISTS storpool_ovirt.brake (
+        domain text PRIMARY KEY,
+        lifted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        lifted_seconds integer NOT NULL
+    );
+    COMMENT ON TABLE storpool_ovirt.asked_delete IS
+        'disks whose delete was asked for within the last ten minutes: what sp_max_deletes counts';
+    COMMENT ON TABLE storpool_ovirt.brake IS
+        'domains whose brake on deletes an administrator has lifted, and for how long';
+    """,
 )
 VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it
 _ADDED = """

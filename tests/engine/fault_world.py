@@ -233,6 +233,7 @@ class FaultWorld(disk_rig.DiskRig):
             "sp_template": disk_rig.TEMPLATE,
             "sp_delete_delay": f"{self.delays[0]}s",
             "sp_snapshot_delete_delay": f"{self.delays[1]}s",
+            "sp_max_deletes": "0",
             **({} if deadline is None else {"sp_deadline": str(deadline)}),
         }
         url = database.url.replace(

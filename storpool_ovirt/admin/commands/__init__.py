@@ -21,6 +21,7 @@ TABLE: Mapping[str, str] = {
     "attachments": "who has what attached, open or closed, since when and why",
     "audit": "hold mapping, cluster and hosts against each other",
     "backup": "copy disks to another location, and bring them back",
+    "brake": "show or lift the brake on deletes of many disks",
     "claim": "say that this Engine is the one that has the disks",
     "demo": "a disk's whole life on a StorPool simulator",
     "doctor": "what is wrong with this machine, and what mends it",

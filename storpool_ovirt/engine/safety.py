@@ -1,0 +1,94 @@
+"""A copy of a volume before its data are written over (a restore, a revert): an entry of the trash
+with a date, made and proved before anything is lost.
+
+It is found by `storpool-ovirt trash list` under the disk's id, and restored or purged as any other
+entry. Whoever writes over a volume holds its disk, and calls this first.
+"""
+
+from __future__ import annotations
+
+import os
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.cluster import api, volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
+from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.engine import mapping, ownership, trash, tree
+
+# Where the domain has no trash: as long as a domain that says nothing keeps a disk.
+DELAY_SECONDS = 48 * 3600
+# StorPool's times are whole seconds, and a request takes its time.
+EARLY_SECONDS = 30
+
+
+def taken(work: tree.Work, node: mapping.Node) -> api.Volume | None:
+    """Copy the volume of a node, whose disk is held, into the trash; return the copy, None where it
+    has no data.
+
+    Raises Conflict where StorPool gives the copy no date, and nothing is left of it then; what
+    `ownership.proved` raises.
+    """
+    there = ownership.proved_now(work, node)
+    tree.check_volume(node, "be written over")
+    if not stored_bytes(work, there):
+        return None
+    seconds = work.domain.delete_delay_seconds or DELAY_SECONDS
+    entry, ends_at = names.made_uuid(os.urandom(16), version=4), int(work.now()) + seconds
+    name, owner = names.trash_name(entry), tree.owner(work, node).tags
+    mark = names.trash_mark(ends_at, is_volume=True, is_active=True)
+    kept = Owner(name, names.trash_tags(name, owner, mark, {}))
+    plan = Plan(kept, policy=Policy(delete_after=seconds))
+    made = volumes.snapshot(work.client, there.global_id, plan)
+    copy = work.client.snapshot(names.address(made))
+    if copy.goes_at < copy.created_at + seconds - EARLY_SECONDS:
+        volumes.delete_snapshot(work.client, copy.global_id)
+        raise errors.Conflict(
+            f"volume {node.uuid}",
+            "is not written over: StorPool gave its copy no date, so it would stay for ever",
+            "see whether this cluster has deferred deletion (deleteAfter)",
+        )
+    found = _entry(work, node, there, copy)._replace(entry=entry, ends_at=copy.goes_at)
+    work.mapping.write(trash.written([found]))
+    work.log.line(
+        "copied_for_safety",
+        volume=node.uuid,
+        global_id=there.global_id,
+        disk=node.root,
+        copy=copy.global_id,
+        trash=entry,
+    )
+    return copy
+
+
+def stored_bytes(work: tree.Work, there: api.Volume) -> int:
+    """Return how much data a volume has of its own, or from what it was made of; raise NotFound
+    where StorPool does not list it."""
+    found = work.client.scanned(
+        "volume",
+        lambda each, stored, used: max(stored, used) if each.global_id == there.global_id else None,
+        Words(),
+    )
+    sizes = [each for each in found if each is not None]
+    if not sizes:
+        raise errors.NotFound("volume", there.name, f"among what {work.client.address} lists")
+    return max(sizes)
+
+
+def _entry(work: tree.Work, node: mapping.Node, there: api.Volume, copy: api.Volume) -> trash.Entry:
+    return trash.Entry(
+        entry="",
+        deletion=names.made_uuid(os.urandom(16), version=4),
+        disk=node.root,
+        node=node.uuid,
+        kind="volume",
+        global_id=copy.global_id,
+        source=node.source,
+        size_bytes=there.size_bytes,
+        active=True,
+        template=there.template,
+        tags=dict(there.tags),
+        created_at=there.created_at,
+        deleted_at=work.now(),
+        ends_at=0.0,
+        correlation_id=work.mapping.journal.caller.correlation_id,
+    )
