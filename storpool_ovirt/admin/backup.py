@@ -134,15 +134,16 @@ def give_up_old(
     for ever, and nobody here sees it any more. `instead` is done in place of giving one up.
     """
     there = [each.row for each in seen if each.state == copies.THERE]
-    newest: dict[tuple[str, str], Copy] = {}
+    # Of a disk in a preview a moment has two volumes
+    newest: dict[tuple[str, str], str] = {}
     for row in sorted(there, key=lambda row: row.made_at):
-        newest[row.disk, row.location] = row
+        newest[row.disk, row.location] = row.copy
     old = [row for row in there if work.now() - row.made_at > keep_seconds]
     living = _living(work, {row.disk for row in old})
     kept = [
         row
         for row in old
-        if spare_newest and row.disk in living and newest[row.disk, row.location] == row
+        if spare_newest and row.disk in living and newest[row.disk, row.location] == row.copy
     ]
     done: list[Copy] = []
     for row in old:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from rigs import backup_yard
 from rigs.backup_yard import SIZE_BYTES, BackupYard
-from rigs.yard import DISK, OTHER, OTHER_CLUSTER
+from rigs.yard import DISK, FOREIGN, OTHER, OTHER_CLUSTER
 from storpool_ovirt.admin import backup, backup_restore, dry_run
+from storpool_ovirt.admin.commands import backup as command
 from storpool_ovirt.engine import backups, copies, copies_seen
 
 if TYPE_CHECKING:
@@ -83,6 +85,23 @@ def test_the_newest_copy_of_a_disk_without_a_row_stays(yard: BackupYard) -> None
     assert (done.rows, [each.remote_id for each in done.kept]) == ((), [row.remote_id])
 
 
+def test_all_volumes_of_the_newest_moment_stay(yard: BackupYard) -> None:
+    """F63: a delete copies the volume of a preview too, and the disk may stay all the same."""
+    row = copied(yard)
+    with yard.administrator() as work:
+        first = copies.of(work.mapping, DISK)[0]
+        work.mapping.write(copies.forgotten([first]))
+        both = [
+            first._replace(node=each, remote_id=f"loc.a.{each[0]}") for each in (OTHER, FOREIGN)
+        ]
+        work.mapping.write(copies.written([*both, first._replace(copy=OTHER, made_at=1.0)]))
+        rows = copies.of(work.mapping, DISK)
+        seen = [copies_seen.Seen(each, copies.THERE) for each in rows]
+        done = backup.give_up_old(work, seen, -WEEK, lambda _: None)
+    assert {each.node for each in done.kept} == {OTHER, FOREIGN}
+    assert [each.remote_id for each in done.rows] == [row.remote_id]
+
+
 def test_where_a_newer_one_is_made_first_the_newest_goes(yard: BackupYard) -> None:
     """T72: a dry run of a copy with --keep tells what goes then."""
     row = copied(yard)
@@ -110,3 +129,10 @@ def test_a_rehearsed_restore_does_not_wait_for_data(yard: BackupYard) -> None:
         )
     assert said == ["  then: it waits for what is under way, and what follows depends on that"]
     assert len(yard.simulator.calls.list()) < 2 * dry_run.WAITS_MAX
+
+
+def test_a_retention_of_nothing_is_refused() -> None:
+    """0 means "off" in options, and would give up all copies of disks that are gone."""
+    with pytest.raises(click.UsageError, match="would keep nothing"):
+        command._seconds("0")
+    assert command._seconds("7d") == WEEK

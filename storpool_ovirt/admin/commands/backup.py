@@ -272,4 +272,6 @@ def _seconds(given: str | None) -> int | None:
     if given is None:
         return None
     found: int = _parsed(option_values.duration(_DAYS_MAX), given, "--keep")
+    if not found:  # which is "off" elsewhere, and would give up all copies of deleted disks
+        raise click.UsageError("--keep 0 would keep nothing: give a time like 7d.")
     return found
