@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("a_disk")
 
 
 def in_cluster(yard: Yard) -> set[str]:
-    """Return the names of what is in the trash in StorPool."""
-    return {each for each in yard.see().things if each.startswith("ovirt-trash--")}
+    """Return the entries of what is in the trash in StorPool."""
+    return {*yard.see().trash}
 
 
 def a_tree(yard: Yard, disk: str = DISK) -> str:
