@@ -37,11 +37,15 @@ _LIFTED = """
     FROM storpool_ovirt.brake WHERE domain IN (%s, '*')
         AND clock_timestamp() >= lifted_at
         AND clock_timestamp() < lifted_at + make_interval(secs => lifted_seconds)"""
-# A delete of it was begun, it is being made, or was made a moment ago and no host has seen it.
+# A delete of it was begun, it is being made, or was made a moment ago and no host has seen it: when
+# one was made that is dated in the future nobody knows.
 _EXEMPT = f"""
     SELECT FROM storpool_ovirt.node WHERE uuid = %s AND (
         state <> 'live'
-        OR (NOT connected AND created_at > clock_timestamp() - {_WINDOW})
+        OR (
+            NOT connected AND created_at > clock_timestamp() - {_WINDOW}
+            AND created_at <= clock_timestamp()
+        )
         OR EXISTS (
             SELECT FROM storpool_ovirt.operation AS making
             WHERE making.node = node.uuid AND making.kind = 'make' AND making.state <> 'undone'

@@ -382,3 +382,11 @@ def test_the_verb_asks_once(braked: Yard) -> None:
             work.mapping.journal.delivered()
             counts.append(work.mapping.session.statements)
     assert counts[1] == counts[0] + 1
+
+
+def test_a_clock_that_went_back_makes_no_disk_a_new_one(braked: Yard) -> None:
+    """T84: all that were made before would be dated in the future, and go without a brake."""
+    braked.verb("create", DISK, GIB)
+    braked.sql("UPDATE storpool_ovirt.node SET created_at = now() + interval '1 day'")
+    asked(braked, MOST)
+    refused(braked, DISK)
