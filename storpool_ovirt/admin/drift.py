@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings, moment_rows, reserved, survey
+from storpool_ovirt.admin import findings, moment_rows, reserved, survey, times, trash_proof
 from storpool_ovirt.admin.findings import (
     CRITICAL,
     FOLLOW,
@@ -18,6 +18,7 @@ from storpool_ovirt.admin.findings import (
     REVERTED,
     SIZE,
     TAGS,
+    TRASH,
     UNFINISHED,
     WARNING,
     Action,
@@ -41,15 +42,45 @@ def of_rows(view: survey.View) -> Iterator[Finding]:
             yield _rootless(record)
         if node.active is not None and node.active not in view.records:
             yield _inactive_root(record)
-        thing = view.things.get(node.global_id or "")
-        if thing is None:
-            moved = _moved_away(view, record)
-            if moved is not None or not reserved.is_gone(view, record):
-                yield moved or _ghost(view, record)
-            continue
-        if node.uuid in view.drifted:
-            yield _reverted(view, record, thing)
-        yield from _drifts(view, record, thing)
+        yield from _of_object(view, record)
+
+
+def _of_object(view: survey.View, record: records.Record) -> Iterator[Finding]:
+    node = record.node
+    dropped = view.in_trash.get(node.global_id or "")
+    if dropped is not None:
+        yield _dated(record, dropped)
+        return
+    thing = view.things.get(node.global_id or "")
+    if thing is None:
+        moved = _moved_away(view, record)
+        if moved is not None or not reserved.is_gone(view, record):
+            yield moved or _ghost(view, record)
+        return
+    if node.uuid in view.drifted:
+        yield _reverted(view, record, thing)
+    if thing.goes_at:
+        yield _dated(record, thing)
+    yield from _drifts(view, record, thing)
+
+
+def _dated(record: records.Record, thing: api.Volume) -> Finding:
+    """Return the finding on what is in use, and goes by itself."""
+    node = record.node
+    goes = f"StorPool deletes it at {times.stamp(thing.goes_at)} by itself" if thing.goes_at else ""
+    where = f"it is in the trash, as {thing.name}" if trash_proof.is_marked(thing) else ""
+    return findings.of_node(
+        node,
+        kind=TRASH,
+        severity=CRITICAL,
+        what=findings.named(node.kind, node.uuid, thing),
+        cause=(
+            f"{'; '.join(filter(None, (where, goes)))}; and the mapping has it in use: was the"
+            " database restored from a backup, or did somebody give it a date?"
+        ),
+        mend=f"storpool-ovirt mend {node.uuid} takes it out of the trash, and the date away",
+        age_seconds=record.age_seconds,
+    )
 
 
 def _reverted(view: survey.View, record: records.Record, thing: api.Volume) -> Finding:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import checks, findings, moment_rows
+from storpool_ovirt.admin import checks, findings, moment_rows, times
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import (
     candidates,
@@ -23,6 +23,7 @@ from storpool_ovirt.engine import (
     records,
     recovery,
     reverts,
+    trash,
     tree,
 )
 
@@ -55,6 +56,11 @@ class Drift:
         name = names.object_name(self.node.uuid)
         return name if self.there.name != name else None
 
+    @property
+    def is_dated(self) -> bool:
+        """Whether StorPool deletes the object by itself, as it does with the trash."""
+        return self.there.goes_at > 0
+
     def lines(self) -> list[str]:
         """Return what differs, for people; nothing where all is well."""
         there, node, found = self.there, self.node, []
@@ -67,6 +73,8 @@ class Drift:
         for key, value in sorted(self.tags.items()):
             was = names.shown(there.tags[key]) if key in there.tags else "none"
             found.append(f"  tag {key}: it has {was}, it gets {value or 'none'}")
+        if self.is_dated:
+            found.append(f"  date: it goes at {times.stamp(there.goes_at)}, it gets none")
         if self.is_resized:
             found.append(
                 f"  size: the mapping has {findings.gib(node.size_bytes)}, it is"
@@ -133,7 +141,10 @@ class _Finder:
         drift = Drift(
             node,
             there,
-            moment_rows.wrong_tags(there, node, self._location, self._moments),
+            {
+                **moment_rows.wrong_tags(there, node, self._location, self._moments),
+                **({names.TAG_TRASH: ""} if names.TAG_TRASH in there.tags else {}),
+            },
             is_reverted=reverts.is_its_volume(there, node, self._location),
         )
         self._check(drift, found)
@@ -277,9 +288,13 @@ class _Finder:
 def _carry_out(work: tree.Work, drift: Drift) -> None:
     """Write the object first: who dies in between finds the rest with the next run."""
     node, there = drift.node, drift.there
-    if drift.tags or drift.new_name is not None:
-        volumes.change(work.client, there, name=drift.new_name, tags=drift.tags)
+    if drift.tags or drift.new_name is not None or drift.is_dated:
+        never = 0 if drift.is_dated else None
+        volumes.change(work.client, there, name=drift.new_name, tags=drift.tags, delete_after=never)
     with work.mapping.session.transaction():
+        dropped = [each.entry for each in trash.of(work.mapping, node.uuid) if _is(each, there)]
+        if dropped:
+            work.mapping.write(trash.forgotten(dropped))
         if drift.is_reverted and drift.is_moved:
             reverts.follow(work.mapping, node, there)
         if drift.is_moved and not drift.is_reverted:
@@ -296,6 +311,11 @@ def _carry_out(work: tree.Work, drift: Drift) -> None:
         name=drift.new_name or "-",
         tags=",".join(sorted(drift.tags)) or "-",
     )
+
+
+def _is(entry: trash.Entry, there: api.Volume) -> bool:
+    """Return whether an object is what the trash has as this entry."""
+    return entry.global_id == there.global_id
 
 
 def _advice(mended: Sequence[Drift]) -> list[str]:

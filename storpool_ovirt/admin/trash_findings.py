@@ -26,6 +26,7 @@ def of_trash(view: survey.View) -> Iterator[Finding]:
         if entry.disk not in view.busy and view.is_in_reach(entry.global_id):
             yield from _of_entry(view, entry)
     known = {each.global_id for each in view.trash}
+    known |= {each.global_id for each in view.records.values() if each.global_id}  # `drift.py` has
     for thing in view.in_trash.values():
         if thing.global_id not in known and trash_proof.is_own(thing, view.location):
             yield _rowless(view, thing)

@@ -79,11 +79,12 @@ def carry_out(work: tree.Work, purge: Purge) -> list[str]:
 def drop(work: tree.Work, entry: entries.Entry) -> None:
     """Delete the snapshot of an entry of a disk that we hold, and its row; absent is fine.
 
-    Raises InUse or Conflict where a host has it, Foreign where it is not ours any more: the row is
-    as before then.
+    Raises InUse or Conflict where a host has it, or a disk in use, Foreign where it is not ours any
+    more: the row is as before then.
     """
     try:
         trash_proof.proved(work, entry)
+        _check_unused(work, entry)
         work.mapping.write(entries.purged([entry.entry]))
         _delete(work, entry)
     except errors.NotFound:
@@ -158,6 +159,16 @@ def _delete(work: tree.Work, entry: entries.Entry) -> None:
             f"is attached to {names.clients(held)}",
             "detach it there with the StorPool CLI, if nothing uses it",
         ) from error
+
+
+def _check_unused(work: tree.Work, entry: entries.Entry) -> None:
+    """Raise Conflict where the mapping has it in use too, as after a restore of the database."""
+    for node in work.mapping.nodes("WHERE global_id = %s", entry.global_id):
+        raise errors.Conflict(
+            trash_proof.said(entry),
+            f"is {node.kind} {node.uuid} of a disk in the mapping, and in use",
+            f"delete it in oVirt, or take it out of the trash: storpool-ovirt mend {node.uuid}",
+        )
 
 
 def _frees(freed_bytes: int | None) -> str:

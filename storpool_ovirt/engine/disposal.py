@@ -46,6 +46,9 @@ class Disposal:
         self.plan = plan
         self.stale: Sequence[tuple[mapping.Node, str]] = ()
         self.active: set[str] = set()
+        # The entries of this delete's earlier tries: an object that has the name of another one
+        # was in the trash before, as of a database that was restored
+        self.begun: set[str] = set()
         self._work = work
         self._objects = objects
         self._moved = {each.node: each for each in moved}
@@ -83,7 +86,8 @@ class Disposal:
             return False
         _, there = self._objects[node.uuid]
         entry = self.plan.kept[node.uuid].entry
-        if there.name != names.trash_name(entry) or not there.goes_at:
+        is_moved = entry in self.begun and there.name == names.trash_name(entry)
+        if not (is_moved and there.goes_at):
             self._move(node, there, names.trash_name(entry))
         self._note(node, there)
         self._tell(node, there.global_id)
@@ -93,11 +97,12 @@ class Disposal:
         client, seconds = self._work.client, self._seconds()
         tags = self._tags(node, there, name)
         change = {**{key: "" for key in there.tags if key not in tags}, **tags}
+        rename = name if there.name != name else None
         try:
-            volumes.change(client, there, name=name, tags=change, delete_after=seconds)
+            volumes.change(client, there, name=rename, tags=change, delete_after=seconds)
         except errors.InputError:
             # Tags of others leave no room for ours: our row has them
-            volumes.change(client, there, name=name, delete_after=seconds)
+            volumes.change(client, there, name=rename, delete_after=seconds)
         if self._is_honoured:
             return
         seen = client.snapshot(names.address(there.global_id))
@@ -228,6 +233,7 @@ def planned(
     objects = {uuid: each for uuid, each in there.items() if uuid in plan.kept}
     made = Disposal(work, plan, objects, moved, tries)
     made.stale = _stale(had, earlier, plan)
+    made.begun = {kept.entry for each in earlier for kept in each.kept.values()}
     made.active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
     return made
 

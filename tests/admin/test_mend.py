@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import disk_rig
+from rigs import deaths, disk_rig
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.tag_updates import with_both
@@ -303,7 +303,7 @@ def test_a_mend_that_dies_anywhere_is_ended_by_the_next(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71: wherever it stops, running it again ends well."""
-    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {mend.__file__})
+    monkeypatch.setattr(deaths, "_MORTAL", deaths._MORTAL | {mend.__file__})
     address = restored(yard)
     for lines in itertools.count(1, 2):
         try:
