@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from rigs import disk_rig
+from rigs import deaths
 from rigs.disk_model import GIB
 from rigs.disk_rig import OTHERS_LOCATION, Death, Fault
 from rigs.rebuilding import back_up, check_equal, flow, lose, restore, rows
@@ -134,7 +134,7 @@ def test_a_merge_that_dies_anywhere_is_ended_by_the_next(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71, T85: wherever it stops, running it again ends the same."""
-    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {rebuild.__file__})
+    monkeypatch.setattr(deaths, "_MORTAL", deaths._MORTAL | {rebuild.__file__})
     flow(yard)
     before = rows(yard)
     lost = lose(yard)

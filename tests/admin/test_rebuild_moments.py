@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import disk_rig, engine_database, moment_rows
+from rigs import deaths, engine_database, moment_rows
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.moment_rows import VM
@@ -136,9 +136,7 @@ def test_a_rebuild_that_dies_anywhere_and_runs_again_ends_well(
     yard: Yard, group: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71, T85: the next one completes it."""
-    monkeypatch.setattr(
-        disk_rig, "_MORTAL", disk_rig._MORTAL | {product.__file__, rebuild.__file__}
-    )
+    monkeypatch.setattr(deaths, "_MORTAL", deaths._MORTAL | {product.__file__, rebuild.__file__})
     location = lose(yard)
     for lines in itertools.count(1, 4):
         try:

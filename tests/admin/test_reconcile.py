@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from rigs import disk_rig
+from rigs import deaths
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.tag_updates import with_both
@@ -218,7 +218,7 @@ def test_a_reconcile_that_dies_anywhere_and_runs_again_ends_well(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71, T72: the next one finds what is left."""
-    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {reconcile.__file__})
+    monkeypatch.setattr(deaths, "_MORTAL", deaths._MORTAL | {reconcile.__file__})
     snapshot = yard.verb("snapshot", DISK)
     yard.undelivered("preview", snapshot)
     yard.verb("create", OTHER, GIB)

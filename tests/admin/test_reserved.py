@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from one_finding import check, only
 
-from rigs import disk_rig, engine_database, moment_rows
+from rigs import deaths, engine_database, moment_rows
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.moment_rows import KEY, VM
@@ -400,7 +400,7 @@ def test_a_reconcile_that_dies_anywhere_and_runs_again_ends_well(
     yard: Yard, spare: moment_rows.Moment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """T71, T78: the next one finds what is left."""
-    monkeypatch.setattr(disk_rig, "_MORTAL", disk_rig._MORTAL | {reserved_steps.__file__})
+    monkeypatch.setattr(deaths, "_MORTAL", deaths._MORTAL | {reserved_steps.__file__})
     for lines in itertools.count(1, 2):
         try:
             yard.reconcile(fault=Fault("death", lines=lines))
