@@ -80,7 +80,8 @@ def give(work: tree.Work, source: Source, disk: str) -> list[str]:
     with checks.held(work, disk):
         node = _settled(work, disk)
         if node is not None and _is_done(work, node, source.there):
-            return [f"disk {disk} has it already: it was restored from {source.said}"]
+            said = source.said.rstrip(",")
+            return [f"disk {disk} has it already: it was restored from {said}"]
         if node is not None:
             _check_placeholder(work, node, source.there)
         way = _way(work, source, node or _new(work, disk, source.there))

@@ -36,6 +36,9 @@ def text(found: trash.Listing) -> Iterator[str]:
     for thing in found.rowless:
         until = times.stamp(thing.goes_at) if thing.goes_at else "no date"
         yield f"  {candidates.said(thing)}  {findings.gib(thing.size_bytes)}  until {until}"
+    if found.deletions:
+        yield ""
+        yield "to give one back: storpool-ovirt trash restore DISK --into NEW, a disk just made in oVirt"
 
 
 def document(found: trash.Listing) -> dict[str, Any]:

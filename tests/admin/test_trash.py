@@ -98,6 +98,12 @@ def test_the_lines_and_the_document_tell_the_same(yard: Yard) -> None:
     assert "(for 47 h)" in lines
 
 
+def test_the_list_tells_what_gives_a_disk_back(yard: Yard) -> None:
+    """T83: who reads it at night need not know the page."""
+    a_tree(yard)
+    assert "storpool-ovirt trash restore DISK --into NEW" in list(trash_text.text(looked(yard)))[-1]
+
+
 def test_an_empty_trash(yard: Yard) -> None:
     """T83: it is told in a line."""
     assert list(trash_text.text(looked(yard)))[1:] == ["the trash is empty"]
