@@ -34,8 +34,11 @@ def restore(
     disk = names.uuid(into, "--into")
     row = _row(work, given)
     work.client.be_current()
+    said = f"copy ~{row.remote_id} of disk {row.disk} in {row.location}"
     there = _here(work, row)
     if there is None:
+        if trash_restore.is_done(work, disk, str(row.remote_id)):
+            return trash_restore.has_already(disk, said)
         if not from_remote:
             raise errors.Conflict(
                 f"copy ~{row.remote_id}",
@@ -45,7 +48,6 @@ def restore(
         there = backups.fetch(work, row, _template(work, row))
         told(f"fetching ~{row.remote_id} from {row.location}")
     _wait(work, row)
-    said = f"copy ~{row.remote_id} of disk {row.disk} in {row.location}"
     source = trash_restore.Source(there, {}, _template(work, row) or "", said)
     lines = trash_restore.give(work, source, disk)
     backups.drop_fetched(work, there)

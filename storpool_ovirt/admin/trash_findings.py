@@ -50,7 +50,10 @@ def of_space(view: survey.View) -> Iterator[Finding]:
 def freeing(deletions: int) -> str:
     """Return what frees space, where the trash has so many deletions."""
     if not deletions:
-        return "the trash is empty: delete what is not needed, or add drives to StorPool"
+        return (
+            "the trash is empty: storpool-ovirt space tells what takes it; a disk that is deleted"
+            " now frees it once it is purged (storpool-ovirt trash purge)"
+        )
     count = sentences.counted(deletions, "deletion")
     return (
         f"storpool-ovirt trash purge --oldest N frees what was deleted first ({count} in the trash:"

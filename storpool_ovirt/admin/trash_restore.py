@@ -79,9 +79,8 @@ def give(work: tree.Work, source: Source, disk: str) -> list[str]:
     """Give a disk a volume that stands on a snapshot, as `restore` does."""
     with checks.held(work, disk):
         node = _settled(work, disk)
-        if node is not None and _is_done(work, node, source.there):
-            said = source.said.rstrip(",")
-            return [f"disk {disk} has it already: it was restored from {said}"]
+        if node is not None and _is_done(work, node, source.there.global_id):
+            return has_already(disk, source.said)
         if node is not None:
             _check_placeholder(work, node, source.there)
         way = _way(work, source, node or _new(work, disk, source.there))
@@ -100,11 +99,23 @@ def _settled(work: tree.Work, disk: str) -> mapping.Node | None:
     return work.mapping.node(disk)
 
 
-def _is_done(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
+def is_done(work: tree.Work, disk: str, global_id: str) -> bool:
+    """Return whether a disk on which nothing is unfinished has been made of this very snapshot,
+    which need not be there any more."""
+    node = work.mapping.node(disk)
+    return node is not None and not node.pending and _is_done(work, node, global_id)
+
+
+def has_already(disk: str, said: str) -> list[str]:
+    """Return what is told of a restore that was carried out before."""
+    return [f"disk {disk} has it already: it was restored from {said.rstrip(',')}"]
+
+
+def _is_done(work: tree.Work, node: mapping.Node, global_id: str) -> bool:
     """Return whether a disk has been made of this very snapshot."""
     if node.state != mapping.LIVE or node.kind != "volume":
         return False
-    return ownership.proved(work, node).tags.get(names.TAG_SOURCE) == there.global_id
+    return ownership.proved(work, node).tags.get(names.TAG_SOURCE) == global_id
 
 
 def _new(work: tree.Work, disk: str, there: api.Volume) -> mapping.Node:

@@ -38,7 +38,7 @@ def text(found: trash.Listing) -> Iterator[str]:
         yield f"  {candidates.said(thing)}  {findings.gib(thing.size_bytes)}  until {until}"
     if found.deletions:
         yield ""
-        yield "to give one back: storpool-ovirt trash restore DISK --into NEW, a disk just made in oVirt"
+        yield "to give one back, into a new disk: storpool-ovirt trash restore DISK --into NEW"
 
 
 def document(found: trash.Listing) -> dict[str, Any]:

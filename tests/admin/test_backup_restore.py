@@ -79,6 +79,20 @@ def test_a_copy_comes_back(yard: BackupYard) -> None:
     assert fetched(yard) == []
 
 
+def test_a_restore_is_repeated_at_once(yard: BackupYard) -> None:
+    """F63: while StorPool still drops what the first one fetched: nothing is fetched again, and no
+    bridge is blamed."""
+    row = copied(yard)
+    yard.verb("create", OTHER, SIZE_BYTES)
+    assert restored(yard, row, OTHER)
+    assert restored(yard, row, OTHER) == [
+        f"disk {OTHER} has it already: it was restored from copy ~{row.remote_id} of disk {DISK}"
+        " in rem"
+    ]
+    yard.simulator.advance(5)
+    assert fetched(yard) == []
+
+
 def test_into_an_id_that_ovirt_is_about_to_use(yard: BackupYard) -> None:
     """F63: oVirt makes the disk afterwards, and finds it as made."""
     row = copied(yard, size_bytes=GIB)
