@@ -351,10 +351,13 @@ class Cluster:
     def remove(self, change: Change, entry: Entry) -> None:
         """Take an object out.
 
-        Its children go to its parent; its file goes once that is written.
+        Its children go to its parent, and what it stored is theirs; its file goes once that is
+        written.
         """
         for child in self.catalog.children(entry.global_id):
-            self.catalog.entries.put(replace(child, parent_id=entry.parent_id))
+            child = replace(child, parent_id=entry.parent_id)
+            moved = child.moved_to is not None
+            self.catalog.entries.put(child if moved else self.measure(child))
         self.catalog.end_exports(entry.global_id)
         if entry.global_id in self.catalog.copies.rows:
             self.catalog.copies.drop(entry.global_id)

@@ -65,6 +65,19 @@ def test_a_snapshot_frees_nothing_while_it_is_needed(peer: Peer) -> None:
     assert space() == {"s": (4 * MIB, 4 * MIB)}
 
 
+def test_who_stood_on_a_snapshot_that_goes_stores_its_data(peer: Peer) -> None:
+    """Children keep the data of what is deleted [kb]: the space that it took is theirs then."""
+    peer.create("v")
+    fill(peer, "v", b"a" * 4 * MIB)
+    peer.snapshot("v", "one")
+    peer.snapshot("v", "two")
+    peer.post("SnapshotDelete/one")
+    peer.simulator.advance(3600)
+
+    spaces = {one["name"]: one["storedSize"] for one in peer.get("SnapshotsSpace")}
+    assert spaces == {"two": 4 * MIB}
+
+
 def test_a_snapshot_is_on_the_volume_that_stands_on_it(peer: Peer) -> None:
     """onVolume is the volume that a snapshot is a parent of [sptypes], and all that
     VolumeListSnapshots tells are its parents [spapi]; of several it is the one that it was made
