@@ -355,9 +355,9 @@ class Cluster:
         written.
         """
         for child in self.catalog.children(entry.global_id):
-            child = replace(child, parent_id=entry.parent_id)
-            moved = child.moved_to is not None
-            self.catalog.entries.put(child if moved else self.measure(child))
+            left = replace(child, parent_id=entry.parent_id)
+            moved = left.moved_to is not None
+            self.catalog.entries.put(left if moved else self.measure(left))
         self.catalog.end_exports(entry.global_id)
         if entry.global_id in self.catalog.copies.rows:
             self.catalog.copies.drop(entry.global_id)
