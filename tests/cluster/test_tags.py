@@ -99,6 +99,12 @@ def test_one_function_changes_tags() -> None:
     assert {path: found for path, found in where.items() if found} == {
         # What is made anew has only the tags of its plan.
         "storpool_ovirt/cluster/volumes.py": {"create", "snapshot", "group_snapshot", "change"},
-        # What the journal keeps; nothing is sent.
-        "storpool_ovirt/engine/intent.py": {"making"},
+        # Of a copy in another location, and of what is fetched from there: its whole plan.
+        "storpool_ovirt/cluster/remote.py": {"backup", "fetch"},
+        # What a rehearsal foresees, the journal and our tables keep, and people are shown; nothing
+        # is sent.
+        "storpool_ovirt/cluster/foreseen.py": {"World._new", "_fields"},
+        "storpool_ovirt/engine/intent.py": {"making", "dropping"},
+        "storpool_ovirt/engine/trash.py": {"written"},
+        "storpool_ovirt/admin/trash_text.py": {"_object", "_rowless"},
     }

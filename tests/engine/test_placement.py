@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def die_before_its_delete(yard: Yard) -> None:
     """Have the first look at a domain die behind the create of its volume."""
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise Death
 
     with pytest.MonkeyPatch.context() as patched:

@@ -184,6 +184,18 @@ def _script(folder: Path, links: Mapping[str, Path]) -> str:
     lines = ["set -e", "mount -t tmpfs tmp /run", f"mkdir -p {' '.join(PRIVATE)}"]
     lines += [f"mount -t tmpfs tmp {path}" for path in PRIVATE]
     lines += [f"cp {folder}/qemu.conf /etc/libvirt/qemu.conf"]
+    # As whom it would start VMs if qemu.conf named nobody: it asks for that user and group, which
+    # a package makes that is not installed.
+    for file, name in (
+        ("passwd", "libvirt-qemu:x:64055:64055::/:/bin/false"),
+        ("group", "libvirt-qemu:x:64055:"),
+    ):
+        own = f"/run/{file}"
+        lines += [
+            f"cp /etc/{file} {own}",
+            f"grep -q '^libvirt-qemu:' {own} || echo '{name}' >> {own}",
+        ]
+        lines += [f"mount --bind {own} /etc/{file}"]
     for path, target in links.items():
         lines += [f"mkdir -p '{Path(path).parent}'", f"ln -s '{target}' '{path}'"]
     lines += ["set +e", "trap '' HUP"]
