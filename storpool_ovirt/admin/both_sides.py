@@ -3,9 +3,10 @@ text that is in several of them one copy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, trash_proof
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.words import Words
@@ -30,7 +31,9 @@ def read(work: tree.Work) -> Seen:
     # What an instance that is behind does not list is neither lost nor free
     work.client.be_current()
     listed = work.client.volumes(words)
-    listed += identity.with_present_sources(work.client.snapshots(words), listed)
+    snapshots = work.client.snapshots(words)
+    listed = _with_present_parents(work.client, listed, snapshots)
+    listed += identity.with_present_sources(snapshots, listed)
     things = {each.global_id: each for each in listed if not candidates.is_fleeting(each)}
     fleeting = {each.global_id: each for each in listed if candidates.is_fleeting(each)}
     attachments = tuple(work.client.attachments(words))
@@ -46,6 +49,24 @@ def read(work: tree.Work) -> Seen:
     for global_id in in_trash:
         del things[global_id]
     return Seen(rows, things, fleeting, attachments, clients, in_trash)
+
+
+def _with_present_parents(
+    client: api.Client, volumes: list[api.Volume], snapshots: Sequence[api.Volume]
+) -> list[api.Volume]:
+    """Return the volumes with what they stand on now, where that went after they were listed and
+    before the snapshots were: a clone's automatic snapshot goes whenever StorPool likes.
+
+    What carries no tag of ours is nobody's question.
+    """
+    lost = {each.parent for each in volumes if each.parent and names.TAG_UUID in each.tags}
+    for each in snapshots:
+        lost -= {each.name, names.address(each.global_id)}
+    if not lost:
+        return volumes
+    asked = [names.address(each.global_id) for each in volumes if each.parent in lost]
+    now = {each.global_id: each.parent for each in identity.all_read(client, "volume", asked)}
+    return [each._replace(parent=now.get(each.global_id, each.parent)) for each in volumes]
 
 
 def followed(

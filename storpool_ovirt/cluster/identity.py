@@ -220,24 +220,23 @@ def attached_as(client: api.Client, client_id: int, known: Known) -> api.Volume 
     here = [each for each in client.attachments() if each.client_id == client_id]
     meant = [each for each in here if each.may_be_of(known.global_id, known.name)]
     others = [each for each in here if each not in meant and names.uuid_of(each.name) is None]
-    for there in _all_read(client, known.kind, [*meant, *others]):
+    for there in all_read(client, known.kind, [each.address for each in (*meant, *others)]):
         is_named = known.name is not None and there.name == known.name
         if known.global_id in ids_of(there) or (is_named and not _is_denied(known, there)):
             return there
     return None
 
 
-def _all_read(
-    client: api.Client, kind: str, listed: Sequence[api.Attachment]
-) -> Iterator[api.Volume]:
-    """Yield what of this kind is attached; what has gone meanwhile is left out."""
-    with each_or_listed(client, ((kind, each.address) for each in listed)) as there:
+def all_read(client: api.Client, kind: str, addresses: Sequence[str]) -> Iterator[api.Volume]:
+    """Yield the objects of a kind that have these addresses; what has gone meanwhile is left
+    out."""
+    with each_or_listed(client, ((kind, address) for address in addresses)) as there:
         if there is not None:
             yield from {each.global_id: each for each in there.values()}.values()
             return
-        for each in listed:
+        for address in addresses:
             with suppress(errors.NotFound):
-                yield _read(client, kind, each.address)
+                yield _read(client, kind, address)
 
 
 def _is_denied(known: Known, there: api.Volume) -> bool:

@@ -14,7 +14,7 @@ from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import names
 from storpool_ovirt.admin import findings, rebuild
-from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import creation, mapping, records
 
 LAST, FIRST = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "92")
@@ -165,6 +165,30 @@ def die_at_batch(yard: Yard, monkeypatch: pytest.MonkeyPatch, number: int) -> No
         patch.setattr(records, "adopt", mortal)
         with pytest.raises(Death):
             yard.rebuild()
+
+
+def test_an_automatic_snapshot_goes_between_the_two_lists(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T72: StorPool drops what a clone left of itself whenever it likes; what volumes were made
+    from is told all the same."""
+    preview = removed_root(yard)
+    yard.verb("clone", preview, CLONE)
+    forget(yard)
+    yard.rebuild()
+    whole = whole_rows(yard)
+    forget(yard)
+    listed = api.Client.snapshots
+
+    def late(client: api.Client, *known: Any) -> list[api.Volume]:
+        yard.simulator.advance(2)
+        return listed(client, *known)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.Client, "snapshots", late)
+        yard.rebuild()
+    assert not [each for each in yard.ask("SnapshotsList") if each["transient"]]
+    assert whole_rows(yard) == whole
 
 
 def test_a_disk_without_its_row_is_named_and_rebuilt(yard: Yard) -> None:
