@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine import mapping
 
+_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+
 # What is younger may still be under way: a request that was sent by a dead process, a disk between
 # two calls of Engine.
 GRACE_SECONDS = 900.0
@@ -115,3 +117,11 @@ def named(kind: str, uuid: str, thing: api.Volume | None) -> str:
 def gib(size_bytes: int) -> str:
     """Return a size as people read it."""
     return f"{size_bytes / sizes.GIB:g} GiB"
+
+
+def amount(size_bytes: int) -> str:
+    """Return so many bytes as people read it: "1.5 GiB"."""
+    for unit_bytes, unit in _UNITS:
+        if abs(size_bytes) >= unit_bytes:
+            return f"{size_bytes / unit_bytes:.1f} {unit}"
+    return f"{size_bytes} B"

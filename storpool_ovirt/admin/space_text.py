@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from storpool_ovirt import names, sentences
 from storpool_ovirt.admin import columns, space, space_parts, space_roles, times
+from storpool_ovirt.admin.findings import amount
 from storpool_ovirt.admin.space import Seen, Sum, Tree
 from storpool_ovirt.admin.space_roles import OF_A_DISK, Thing
 
-_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 NAME_MAX = 60  # ours, of a line: longer than each of ours
 WORDS: Mapping[str, str] = {
     space_roles.DISK: "disks' volumes",
@@ -46,14 +46,6 @@ def lines(part: space_parts.Part) -> Iterator[str]:
         yield from _others(part)
     yield ""
     yield MEANING
-
-
-def amount(size_bytes: int) -> str:
-    """Return so many bytes as people read it: "1.5 GiB"."""
-    for unit_bytes, unit in _UNITS:
-        if abs(size_bytes) >= unit_bytes:
-            return f"{size_bytes / unit_bytes:.1f} {unit}"
-    return f"{size_bytes} B"
 
 
 def _head(seen: Seen) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import checks, space_text, trash, trash_proof
+from storpool_ovirt.admin import checks, findings, trash, trash_proof
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.engine import trash as entries
 from storpool_ovirt.engine import tree
@@ -172,4 +172,4 @@ def _check_unused(work: tree.Work, entry: entries.Entry) -> None:
 
 
 def _frees(freed_bytes: int | None) -> str:
-    return "" if freed_bytes is None else f", frees {space_text.amount(freed_bytes)}"
+    return "" if freed_bytes is None else f", frees {findings.amount(freed_bytes)}"

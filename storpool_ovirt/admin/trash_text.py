@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import findings, space_text, times, trash
+from storpool_ovirt.admin import findings, times, trash
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates
 from storpool_ovirt.engine import trash as entries
@@ -76,7 +76,7 @@ def _head(found: trash.Listing) -> str:
     if found.space_at is None or found.freed_bytes is None:
         return f"{disks}, {objects}"
     at = times.stamp(found.space_at)
-    return f"{disks}, {objects}; a purge of all frees {space_text.amount(found.freed_bytes)} ({at})"
+    return f"{disks}, {objects}; a purge of all frees {findings.amount(found.freed_bytes)} ({at})"
 
 
 def _title(deletion: trash.Deletion, now: float) -> str:
@@ -84,7 +84,7 @@ def _title(deletion: trash.Deletion, now: float) -> str:
     frees = (
         ""
         if deletion.freed_bytes is None
-        else f", a purge frees {space_text.amount(deletion.freed_bytes)}"
+        else f", a purge frees {findings.amount(deletion.freed_bytes)}"
     )
     template = f", template {first.template}" if first.template else ""
     return (
@@ -109,7 +109,7 @@ def _left(seconds: float) -> str:
 
 def _row(item: trash.Item) -> tuple[str, ...]:
     entry = item.entry
-    held = "-" if item.stored_bytes is None else f"holds {space_text.amount(item.stored_bytes)}"
+    held = "-" if item.stored_bytes is None else f"holds {findings.amount(item.stored_bytes)}"
     return (
         f"{item.what} {entry.node}",
         f"entry {entry.entry}",

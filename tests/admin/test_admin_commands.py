@@ -79,6 +79,15 @@ def test_the_list_of_all_loads_none_of_them() -> None:
     assert ".admin.commands." not in said
 
 
+def test_what_prints_for_people_alone_is_not_loaded_for_programs() -> None:
+    """--json does without the library that knows how wide a character is on a terminal."""
+    then = """
+from storpool_ovirt.admin import commands
+print(len([commands.loaded(each) for each in commands.TABLE]), "rich.cells" in sys.modules)
+"""
+    assert run_without("--help", then=then).splitlines()[-2] == f"{len(commands.TABLE)} False"
+
+
 @pytest.mark.parametrize(
     ("arguments", "without", "code"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import access, console, snapshots_text, space, space_parts, space_text
+from storpool_ovirt.admin import access, console, snapshots_text, space, space_parts
 from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
 
@@ -70,6 +70,8 @@ def command(
     if as_json:
         out.document(part.document())
     else:
+        from storpool_ovirt.admin import space_text  # loads what --json does without
+
         out.say_all(space_text.lines(part))
     return 0
 
