@@ -76,12 +76,8 @@ class _Rehearsal(rehearsal.Rehearsal):
         """Have it end at what nobody can foresee; `has_written` tells whether the mapping would be
         changed by then."""
         with suppress(rehearsal.Unforeseen):
-            try:
-                yield
-            except rehearsal.Unforeseen:
-                self.has_written = has_written()
-                raise
-            self.has_written = has_written()
+            yield
+        self.has_written = has_written()
 
     def waited(self, _seconds: float) -> None:
         """Go on at once; end the rehearsal where that goes on and on, as only time ends it then."""
@@ -111,12 +107,14 @@ def lines(calls: Sequence[rehearsal.Call], *, written: bool, then: str = "") -> 
     return [*told, _DATABASE] if written else told
 
 
-def allowed(say: Say, check: Callable[[], object]) -> bool:
-    """Return whether a check lets the command begin, and say why where it does not: a dry run goes
-    on all the same."""
+def allowed(dry_run: bool, say: Say, check: Callable[[], object]) -> bool:
+    """Return whether a check lets the command begin. Raises what the check raises, but for a dry
+    run: that says why, and goes on all the same."""
     try:
         check()
     except errors.Conflict as error:
+        if not dry_run:
+            raise
         say(refusal(error).strip())
         return False
     return True

@@ -173,13 +173,14 @@ def restore_command(
                 tried, copy, into, from_remote=from_remote, told=out.progress
             )
 
+        alone = rehearsals.allowed(
+            dry_run, out.say, lambda: twins.check_alone(work, database is None)
+        )
         if dry_run:
-            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             rehearsals.played(work, out.say, act)
-            return int(not alone)
-        twins.check_alone(work, database is None)
-        out.say_all(act(work))
-    return 0
+        else:
+            out.say_all(act(work))
+    return int(not alone)
 
 
 @command.command("expire")
@@ -207,11 +208,12 @@ def expire_command(
     keep_seconds = _seconds(keep) or 0
     wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
+        alone = rehearsals.allowed(
+            dry_run, out.say, lambda: twins.check_alone(work, database is None)
+        )
         if dry_run:
-            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             _would_give_up(out, work, wanted, location, keep_seconds)
             return int(not alone)
-        twins.check_alone(work, database is None)
         return _give_up(out, work, wanted, location, keep_seconds)
 
 

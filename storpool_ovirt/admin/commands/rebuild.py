@@ -46,10 +46,7 @@ def command(
             twins.check_holder(view)
             twins.check_dead(plan.location, why, told)
 
-        if dry_run:
-            rehearsals.allowed(out.say, check)
-        else:
-            check()
+        rehearsals.allowed(dry_run, out.say, check)
         for line in audit_text.rebuilding(plan):
             out.say(line)
         for line in moment_rows.told(work, plan.moments, database is None):

@@ -22,6 +22,9 @@ from storpool_ovirt.admin.limits import MEND_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, GRACE, OPTIONS, all_of, limit
 from storpool_ovirt.engine import tree
 
+# A step that an administrator names: what it is about, and whether it is only told.
+_Act = Callable[[tree.Work, str, bool], str]
+
 
 @click.command()
 @all_of((DATABASE, OPTIONS, GRACE, DRY_RUN))
@@ -65,16 +68,16 @@ def command(
     grace_seconds = 60 * grace
     with access.opened(out, "reconcile", access.Where(database, options, limit)) as work:
         view = survey.look(work, database is None)
-        if dry_run:
-            alone = rehearsals.allowed(out.say, lambda: twins.check_holder(view))
-        else:
-            alone = True
-            twins.check_holder(view)
+        alone = rehearsals.allowed(dry_run, out.say, lambda: twins.check_holder(view))
         if not (remove or keep or detach):
-            done = _reconcile(out, work, audit.report(view, grace_seconds), dry_run)
-            return done if alone else 1
-        named = [(remove, _removed(grace_seconds)), (keep, reconcile.keep)]
-        for targets, act in [*named, (detach, reconcile.detach)]:
+            failed = _reconcile(out, work, audit.report(view, grace_seconds), dry_run)
+            return failed if alone else 1
+        named: list[tuple[tuple[str, ...], _Act]] = [
+            (remove, _removed(grace_seconds)),
+            (keep, reconcile.keep),
+            (detach, reconcile.detach),
+        ]
+        for targets, act in named:
             for target in targets:
                 out.say(act(work, target, dry_run))
                 if dry_run:
@@ -82,16 +85,11 @@ def command(
     return int(not alone)
 
 
-def _removed(grace_seconds: float) -> Callable[[tree.Work, str, bool], str]:
+def _removed(grace_seconds: float) -> _Act:
     return lambda work, target, dry_run: reconcile.remove(work, target, grace_seconds, dry_run)
 
 
-def _rehearse(
-    out: console.Console,
-    work: tree.Work,
-    act: Callable[[tree.Work, str, bool], str],
-    target: str,
-) -> None:
+def _rehearse(out: console.Console, work: tree.Work, act: _Act, target: str) -> None:
     rehearsals.played(work, out.say, lambda rehearsed: act(rehearsed, target, False))
 
 
@@ -110,15 +108,12 @@ def _reconcile(out: console.Console, work: tree.Work, report: audit.Report, dry_
         if finding.action is None:
             continue
         try:
-            done = _step(out, work, finding.action, report.grace_seconds, dry_run)
+            _step(out, work, finding.action, report.grace_seconds, dry_run)
         except (errors.NotDelivered, errors.DeadlineExceeded, errors.Interrupted):
             raise
         except errors.Error as error:
             failed += 1
             out.say(rehearsals.refusal(error) if dry_run else f"  not done: {error}")
-        else:
-            if not dry_run:
-                out.say(f"  done: {done}")
     for line in audit_text.reconciled(report, len(todo), failed, dry_run):
         out.say(line)
     return 1 if failed else 0
@@ -130,13 +125,13 @@ def _step(
     action: findings.Action,
     grace_seconds: float,
     dry_run: bool,
-) -> str:
-    """Carry out one step, or rehearse it; return what was done, in words."""
-    if not dry_run:
-        return reconcile.carry_out(work, action, grace_seconds)
-    rehearsals.played(
-        work,
-        out.say,
-        lambda rehearsed: reconcile.carry_out(rehearsed, action, grace_seconds),
-    )
-    return ""
+) -> None:
+    """Carry out one step and say what was done, or rehearse it."""
+
+    def act(tried: tree.Work) -> str:
+        return reconcile.carry_out(tried, action, grace_seconds)
+
+    if dry_run:
+        rehearsals.played(work, out.say, act)
+    else:
+        out.say(f"  done: {act(work)}")

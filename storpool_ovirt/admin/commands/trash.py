@@ -83,15 +83,16 @@ def restore_command(
     keeps the data after that. A disk that has data, or that a VM has used, is refused.
     """
     with access.opened(out, "trash-restore", access.Where(database, options, limit)) as work:
+        alone = rehearsals.allowed(
+            dry_run, out.say, lambda: twins.check_alone(work, database is None)
+        )
         if dry_run:
-            alone = rehearsals.allowed(out.say, lambda: twins.check_alone(work, database is None))
             rehearsals.played(
                 work, out.say, lambda rehearsed: trash_restore.restore(rehearsed, uuid, into)
             )
-            return int(not alone)
-        twins.check_alone(work, database is None)
-        out.say_all(trash_restore.restore(work, uuid, into))
-    return 0
+        else:
+            out.say_all(trash_restore.restore(work, uuid, into))
+    return int(not alone)
 
 
 @command.command("purge")
@@ -132,11 +133,9 @@ def purge_command(
         raise click.UsageError("Give one of UUID, --older-than, --oldest and --all.")
     which = trash_purge.Which(uuid, _seconds(older_than), oldest, all_of_it)
     with access.opened(out, "trash-purge", access.Where(database, options, limit)) as work:
-        alone = not dry_run or rehearsals.allowed(
-            out.say, lambda: twins.check_alone(work, database is None)
+        alone = rehearsals.allowed(
+            dry_run, out.say, lambda: twins.check_alone(work, database is None)
         )
-        if not dry_run:
-            twins.check_alone(work, database is None)
         plan = trash_purge.plan(work, trash.look(work), which)
         failed = 0
         for each in plan:
