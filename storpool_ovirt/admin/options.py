@@ -10,6 +10,7 @@ from typing import Any, Callable
 import click
 from click import shell_completion
 
+from storpool_ovirt import names
 from storpool_ovirt.admin import findings
 
 _F = Callable[..., Any]
@@ -97,6 +98,16 @@ def limit(seconds: float) -> _Decorator:
         metavar="SECONDS",
         help="Give up after this time.",
     )
+
+
+def parsed(parse: Callable[[str], Any], given: str, option: str) -> Any:
+    """Return what the text of an option means to a function of `option_values`; raise click's own
+    error where it means nothing."""
+    try:
+        return parse(given.strip())
+    except ValueError as error:
+        why, advice = error.args
+        raise click.UsageError(f"{option} {why} ({names.shown(given)}): {advice}") from error
 
 
 def all_of(decorators: Sequence[_Decorator]) -> _Decorator:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from storpool_ovirt import errors, names, option_values
 from storpool_ovirt.admin import access, backup, backup_text, console, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit, parsed
 from storpool_ovirt.engine import backups, copies, copies_seen, tree
 from storpool_ovirt.engine.copies_seen import Seen
 
@@ -76,7 +73,8 @@ def make_command(
     frozen. The copy goes on by itself once it was begun: when the time is up, or --no-wait was
     given, the list of copies tells what became of it.
     """
-    wanted, keep_seconds = _to(to), _seconds(keep)
+    wanted: option_values.CopyTo = parsed(option_values.copy_to, to, "--to")
+    keep_seconds = _seconds(keep)
     with access.opened(out, "backup", access.Where(database, options, limit)) as work:
         target = backup.target(work, names.uuid(uuid, "DISK|VM"))
         for each in target.left_out:
@@ -255,25 +253,11 @@ def _meant(work: tree.Work, uuids: list[str] | None, location: str | None) -> li
     return [each for each in seen if location in (None, each.row.location)]
 
 
-def _parsed(parse: Callable[[str], Any], given: str, option: str) -> Any:
-    """Return what an option means; raise click's own error where it means nothing."""
-    try:
-        return parse(given.strip())
-    except ValueError as error:
-        why, advice = error.args
-        raise click.UsageError(f"{option} {why} ({names.shown(given)}): {advice}") from error
-
-
-def _to(given: str) -> option_values.CopyTo:
-    found: option_values.CopyTo = _parsed(option_values.copy_to, given, "--to")
-    return found
-
-
 def _seconds(given: str | None) -> int | None:
     """Return a time such as 7d in seconds; None where none was given."""
     if given is None:
         return None
-    found: int = _parsed(option_values.duration(_DAYS_MAX), given, "--keep")
+    found: int = parsed(option_values.duration(_DAYS_MAX), given, "--keep")
     if not found:  # which is "off" elsewhere, and would give up all copies of deleted disks
         raise click.UsageError("--keep 0 would keep nothing: give a time like 7d.")
     return found

@@ -16,7 +16,7 @@ from storpool_ovirt.admin import (
 )
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit, parsed
 from storpool_ovirt.engine import tree
 
 # Older than anything in the trash: a number that is none by mistake.
@@ -161,10 +161,5 @@ def _purged(
 
 def _seconds(age: str | None) -> int | None:
     """Return a time such as 24h in seconds."""
-    if age is None:
-        return None
-    try:
-        return option_values.duration(_DAYS_MAX)(age.strip())
-    except ValueError as error:
-        why, advice = error.args
-        raise click.UsageError(f"--older-than {why} ({age}): {advice}") from error
+    parse = option_values.duration(_DAYS_MAX)
+    return None if age is None else parsed(parse, age, "--older-than")
