@@ -6,7 +6,6 @@ import time
 
 import click
 
-from storpool_ovirt import errors, names
 from storpool_ovirt.admin import access, console, snapshots, snapshots_text
 from storpool_ovirt.admin.limits import LOOK_SECONDS
 from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
@@ -36,7 +35,7 @@ def command(
 
     Snapshots of several disks that StorPool made at one moment are one group.
     """
-    wanted = _id(vm) if vm is not None else None
+    wanted = snapshots_text.vm_id(vm) if vm is not None else None
     with access.opened(out, "snapshots", access.Where(database, options, limit)) as work:
         found = snapshots.look(work, space)
     if wanted is not None:
@@ -46,11 +45,3 @@ def command(
     else:
         out.say_all(snapshots_text.text(found, time.time()))
     return 0
-
-
-def _id(vm: str) -> str:
-    if names.UUID.fits(vm.lower()):
-        return names.uuid(vm, "--vm")
-    raise errors.InputError(
-        "--vm", f"is not a UUID ({names.shown(vm)})", snapshots_text.WHERE_VM_IDS_ARE
-    )

@@ -53,7 +53,7 @@ def command(
             "give one of them, or none for all disks",
         )
     wanted = names.uuid(disk, "--disk") if disk is not None else ""
-    of_vm = _vm(vm) if vm is not None else ""
+    of_vm = snapshots_text.vm_id(vm) if vm is not None else ""
     with access.opened(out, "space", access.Where(database, options, limit)) as work:
         seen = space.look(work)
         part: space_parts.Part
@@ -74,11 +74,3 @@ def command(
 
         out.say_all(space_text.lines(part))
     return 0
-
-
-def _vm(vm: str) -> str:
-    if names.UUID.fits(vm.lower()):
-        return names.uuid(vm, "--vm")
-    raise errors.InputError(
-        "--vm", f"is not a UUID ({names.shown(vm)})", snapshots_text.WHERE_VM_IDS_ARE
-    )
