@@ -13,7 +13,8 @@ from functools import cached_property
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import survey, times, trash_proof
-from storpool_ovirt.cluster import api
+from storpool_ovirt.cluster import api, identity
+from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import candidates, trash, tree
 
 
@@ -112,8 +113,7 @@ class _Cluster:
 
     @cached_property
     def _by_address(self) -> dict[str, api.Volume]:
-        found = {each.name: each for each in self.things.values()}
-        return {**found, **{names.address(each): thing for each, thing in self.things.items()}}
+        return identity.by_address(list(self.things.values()))
 
     @cached_property
     def _parents(self) -> dict[str, str]:
@@ -218,7 +218,6 @@ def _rows(work: tree.Work) -> list[trash.Entry]:
 
 def _space(work: tree.Work) -> tuple[list[tuple[str, int, int]], float | None, str]:
     """Return the space of each snapshot, when that was told, and else why it was not."""
-    from storpool_ovirt.cluster.words import Words
 
     def space(there: api.Volume, stored_bytes: int, freed_bytes: int) -> tuple[str, int, int]:
         return there.global_id, stored_bytes, freed_bytes

@@ -102,21 +102,16 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
     )
 
 
-def told(purges: Sequence[Purge]) -> Iterator[str]:
+def told(purge: Purge) -> Iterator[str]:
     """Yield what is about to be purged."""
-    for each in purges:
-        first = each.deletion.first.entry
-        what = (
-            f"disk {first.disk}"
-            if each.is_whole
-            else f"{each.items[0].what} {each.items[0].entry.node} of disk {first.disk}"
-        )
-        parts = sentences.counted(len(each.items), "object")
-        yield f"purge {what}, deletion {each.deletion.id}: {parts}{_frees(each.freed_bytes)}"
-        for item in each.items:
-            if item.users:
-                users = ", ".join(item.users)
-                yield f"  StorPool keeps the data of {item.what} {item.entry.node} for {users}"
+    disk, first = purge.deletion.disk, purge.items[0]
+    what = f"disk {disk}" if purge.is_whole else f"{first.what} {first.entry.node} of disk {disk}"
+    parts = sentences.counted(len(purge.items), "object")
+    yield f"purge {what}, deletion {purge.deletion.id}: {parts}{_frees(purge.freed_bytes)}"
+    for item in purge.items:
+        if item.users:
+            users = ", ".join(item.users)
+            yield f"  StorPool keeps the data of {item.what} {item.entry.node} for {users}"
 
 
 def summary(purges: Sequence[Purge], failed: int, dry_run: bool) -> str:

@@ -83,8 +83,8 @@ def test_it_tells_what_it_frees_and_for_whom_storpool_keeps_it(yard: Yard) -> No
     yard.verb("create", BACK, GIB)
     restored(yard, DISK)
     with yard.administrator() as work:
-        plan = trash_purge.plan(work, trash.look(work), Which(DISK))
-        told = list(trash_purge.told(plan))
+        [purge] = trash_purge.plan(work, trash.look(work), Which(DISK))
+        told = list(trash_purge.told(purge))
     assert told[0].endswith("2 objects, frees 0 B")
     assert told[1] == f"  StorPool keeps the data of volume {DISK} for volume {BACK}"
     assert purged(yard, Which(DISK)) == []

@@ -139,7 +139,7 @@ def purge_command(
         plan = trash_purge.plan(work, trash.look(work), which)
         failed = 0
         for each in plan:
-            out.say_all(trash_purge.told([each]))
+            out.say_all(trash_purge.told(each))
             for reason in _purged(out, work, each, dry_run):
                 failed += 1
                 out.say(f"  {'would not be' if dry_run else 'not'} done: {reason}")
