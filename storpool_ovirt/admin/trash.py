@@ -169,8 +169,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     freed = {global_id: freed for global_id, _, freed in spaces}
     cluster = _Cluster(things, stored, freed)
     clusters = survey.clusters(work, things)
-    own = frozenset(each.global_id for each in rows)
-    known = own | {each.global_id for each in after.values()}
+    known = frozenset(each.global_id for each in (*before, *after.values()))
     return Listing(
         deletions=tuple(_deletions(rows, cluster, clusters)),
         rowless=tuple(_rowless(things.values(), known, work.mapping.location)),

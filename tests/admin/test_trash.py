@@ -12,6 +12,8 @@ from rigs.disk_model import GIB
 from rigs.trash_yard import BACK, entries, restored, thrown
 from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt.admin import trash, trash_text
+from storpool_ovirt.engine import trash as entry_rows
+from storpool_ovirt.engine import tree
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -130,6 +132,23 @@ def test_a_lost_table_is_made_again(yard: Yard) -> None:
     for uuid, into in ((DISK, BACK), (snapshot, OTHER)):
         yard.verb("create", into, GIB)
         restored(yard, uuid, into)
+
+
+def test_what_goes_while_it_is_looked_at_is_not_told(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T83: a purge of just now has no lack of a row, though the lists had its snapshot still."""
+    thrown(yard, DISK)
+    listed = trash._rows
+
+    def listed_and_gone(work: tree.Work) -> list[entry_rows.Entry]:
+        found = listed(work)
+        yard.sql("DELETE FROM storpool_ovirt.trash")
+        return found
+
+    monkeypatch.setattr(trash, "_rows", listed_and_gone)
+    found = looked(yard)
+    assert (found.deletions, found.rowless) == ((), ())
 
 
 def test_what_was_renamed_is_left_out_of_a_rebuild(yard: Yard) -> None:
