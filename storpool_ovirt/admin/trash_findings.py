@@ -29,7 +29,9 @@ def of_trash(view: survey.View) -> Iterator[Finding]:
     known |= {each.global_id for each in view.records.values() if each.global_id}  # `drift.py` has
     for thing in view.in_trash.values():
         if thing.global_id not in known and trash_proof.is_own(thing, view.location):
-            yield _rowless(view, thing)
+            found = _rowless(view, thing)
+            if found.disk not in view.busy:
+                yield found
 
 
 def of_space(view: survey.View) -> Iterator[Finding]:

@@ -12,9 +12,10 @@ from rigs import trash_yard
 from rigs.disk_model import GIB
 from rigs.trash_yard import DELAY_SECONDS, entries, thrown
 from rigs.yard import DISK, OTHER, Yard
-from storpool_ovirt.admin import audit, reconcile, survey
+from storpool_ovirt.admin import audit, reconcile, rows_seen, survey
 from storpool_ovirt.cluster import api
-from storpool_ovirt.engine import fullness
+from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.engine import fullness, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,22 @@ def test_what_is_wrong_is_told_once(yard: Yard, what: str) -> None:
     assert (found.kind, found.severity, found.disk) == ("trash", severity, DISK)
     assert cause in found.cause
     assert mend in found.mend
+
+
+def test_what_is_purged_while_an_audit_looks_is_no_finding(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T83: its snapshot was listed, and its row has gone with it since."""
+    thrown(yard, DISK)
+    before = rows_seen.look_before
+
+    def purged_since(work: tree.Work, words: Words) -> rows_seen.Earlier:
+        found = before(work, words)
+        yard.sql("DELETE FROM storpool_ovirt.trash")
+        return found
+
+    monkeypatch.setattr(rows_seen, "look_before", purged_since)
+    assert yard.report().findings == ()
 
 
 def test_what_is_over_is_a_row_less(yard: Yard) -> None:
