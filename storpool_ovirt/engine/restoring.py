@@ -137,11 +137,8 @@ def _begin(work: tree.Work, node: mapping.Node, plan: Plan, empty: str) -> None:
 def _give_way(work: tree.Work, node: mapping.Node, empty: str) -> None:
     """Delete the empty volume; absent is fine. Raises InUse, Conflict where a host has it, Foreign
     where it is another owner's."""
-    try:
-        there = volumes.read(work.client, "volume", names.address(empty))
-    except errors.NotFound:
-        return
-    if there.global_id != empty or there.dying:
+    there = _still(work, empty)
+    if there is None:
         return
     from storpool_ovirt.engine import ownership, removal
 
@@ -152,14 +149,20 @@ def _give_way(work: tree.Work, node: mapping.Node, empty: str) -> None:
 
 def _check_empty(work: tree.Work, node: mapping.Node, empty: str) -> None:
     """Raise Conflict when what is to give way has data by now."""
-    try:
-        there = volumes.read(work.client, "volume", names.address(empty))
-    except errors.NotFound:
-        return
-    if there.global_id == empty and not there.dying and not is_empty(work, node, there):
+    there = _still(work, empty)
+    if there is not None and not is_empty(work, node, there):
         raise errors.Conflict(
             f"volume {node.uuid} (~{empty})", "is not empty any more", "it is left as it is"
         )
+
+
+def _still(work: tree.Work, empty: str) -> api.Volume | None:
+    """Return the volume that is to give way; None where it is not there any more."""
+    try:
+        there = volumes.read(work.client, "volume", names.address(empty))
+    except errors.NotFound:
+        return None
+    return there if there.global_id == empty and not there.dying else None
 
 
 def _planned(work: tree.Work, operation: Operation, node: mapping.Node) -> Plan:
