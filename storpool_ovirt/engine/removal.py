@@ -337,13 +337,13 @@ def _release(work: tree.Work, objects: list[tuple[mapping.Node, str]]) -> None:
         for node, global_id in objects
     ]
     nodes = [node for node, _ in objects]
+    known = storpool_conf.host_names(work.root)
 
     def check(attached: Sequence[api.Attachment]) -> None:
         if attached:
             from storpool_ovirt.engine import strangers
 
-            strangers.check_hosts(work, nodes, attached)
+            strangers.check_hosts(work, nodes, attached, known)
 
-    known = storpool_conf.host_names(work.root)
     for each in attachments.release(work.client, targets, known, check):
         work.log.line("released", target=each.name, client=each.client_id, reason="delete")

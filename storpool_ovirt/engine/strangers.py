@@ -20,7 +20,7 @@ from storpool_ovirt.engine import candidates, host_notes
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine import mapping, tree
@@ -40,11 +40,13 @@ def check_platform(work: tree.Work, there: api.Volume) -> None:
 
 
 def check_hosts(
-    work: tree.Work, nodes: Sequence[mapping.Node], attached: Sequence[api.Attachment]
+    work: tree.Work,
+    nodes: Sequence[mapping.Node],
+    attached: Sequence[api.Attachment],
+    known: Mapping[int, str],
 ) -> None:
     """Raise Conflict where a client has one of these nodes attached that is no host of oVirt's, as
-    far as this machine can know."""
-    known = storpool_conf.host_names(work.root)
+    far as this machine can know; `known` are the hosts that its storpool.conf names."""
     strange = [
         each
         for each in attached
@@ -61,12 +63,12 @@ def check_hosts(
     )
 
 
-def _names_hosts(known: dict[int, str]) -> bool:
+def _names_hosts(known: Mapping[int, str]) -> bool:
     """Return whether storpool.conf names other hosts than this very machine."""
     return any(name != os.uname().nodename for name in known.values())
 
 
-def _is_not_whole(work: tree.Work, nodes: Sequence[mapping.Node], known: dict[int, str]) -> bool:
+def _is_not_whole(work: tree.Work, nodes: Sequence[mapping.Node], known: Mapping[int, str]) -> bool:
     """Return whether Engine asked for one of these nodes for a host that storpool.conf does not
     name, or that was not told."""
     named = {each for name in known.values() for each in name.split(" or ")}
