@@ -48,8 +48,6 @@ def planned(
     Raises InputError where the tags do not fit.
     """
     copy = names.made_uuid(os.urandom(16), version=4)
-    disks = {node.root for node, _ in members}
-    disk = disks.pop() if len(disks) == 1 else None
     rows = tuple(
         Copy(
             copy=copy,
@@ -71,17 +69,14 @@ def planned(
         )
         for node, there in members
     )
-    tags = names.copy_tags(copy, work.mapping.location, disk, dict(to.tags))
-    return Group(rows, tuple(there for _, there in members), tags)
+    return Group(rows, tuple(there for _, there in members), _tags(work, rows, to))
 
 
 def again(work: tree.Work, group: Group, rows: Sequence[Copy], to: CopyTo) -> Group:
     """Return the same as copies that an earlier process has asked for, or may have."""
     by_node = {row.node: row for row in rows}
-    first, disks = rows[0], {row.disk for row in rows}
-    disk = disks.pop() if len(disks) == 1 else None
-    tags = names.copy_tags(first.copy, work.mapping.location, disk, dict(to.tags))
-    return group._replace(rows=tuple(by_node[row.node] for row in group.rows), tags=tags)
+    rows = tuple(by_node[row.node] for row in group.rows)
+    return group._replace(rows=rows, tags=_tags(work, rows, to))
 
 
 def send(work: tree.Work, group: Group, *, is_new: bool = True) -> list[Copy]:
@@ -177,6 +172,13 @@ def is_fetched(work: tree.Work, there: api.Volume) -> bool:
         and there.tags.get(names.TAG_LOCATION) == work.mapping.location
         and names.TAG_COPY in there.tags
     )
+
+
+def _tags(work: tree.Work, rows: Sequence[Copy], to: CopyTo) -> dict[str, str]:
+    """Return the tags of the copies of one moment, with the disk where all are of one."""
+    disks = {row.disk for row in rows}
+    disk = disks.pop() if len(disks) == 1 else None
+    return names.copy_tags(rows[0].copy, work.mapping.location, disk, dict(to.tags))
 
 
 def _remote_id(row: Copy) -> str:
