@@ -176,9 +176,8 @@ def _looked(work: tree.Work, rows: Sequence[Copy]) -> list[Seen]:
     told = {copy: _identified(work, group) for copy, group in unknown.items()}
     seen = []
     for row in rows:
-        known = told.get(row.copy, {}).get(row.node) if row.remote_id is None else None
-        seen.append(known or _seen(work, row, listed, bases))
-    seen = [_seen(work, each.row, listed, bases) if each.state == SENT else each for each in seen]
+        known = told[row.copy][row.node] if row.remote_id is None else Seen(row, SENT)
+        seen.append(_seen(work, known.row, listed, bases) if known.state == SENT else known)
     return _without_others(work, rows, seen)
 
 
