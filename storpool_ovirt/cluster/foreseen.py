@@ -172,7 +172,7 @@ class World:
             lost = item.get("detach", [])
             for client in ["all"] if lost == "all" else lost:
                 self._lost.append((address, client))
-                self._got = [each for each in self._got if not _is(each, address, client)]
+                self._got = [each for each in self._got if not is_of(each, address, client)]
             for mode in ("rw", "ro"):
                 self._got += [_attachment(there, client, mode) for client in item.get(mode, [])]
         return {}
@@ -204,10 +204,10 @@ class World:
         return made
 
     def _is_lost(self, raw: Raw) -> bool:
-        return any(_is(raw, address, client) for address, client in self._lost)
+        return any(is_of(raw, address, client) for address, client in self._lost)
 
 
-def _is(attachment: Mapping[str, Any], address: str, client: object) -> bool:
+def is_of(attachment: Mapping[str, Any], address: str, client: object = "all") -> bool:
     """Return whether an attachment is of this object on this client, or on any ("all")."""
     there = attachment.get("globalId")
     own = names.address(there) if there else attachment.get("volume")

@@ -90,7 +90,7 @@ class _Rehearsed(transport.Transport):
             return self._noted(method, args, cluster, seconds)
         if not self._world.is_changed:
             reply = self._way.call(method, args, cluster, seconds, make=make)
-        elif method in ("volumeList", "snapshotList"):
+        elif method in reading.READ_BY.values():
             reply = self._read_one(method, args, cluster, seconds)
         else:
             reply = self._changed(method, args, cluster, seconds, make)
@@ -118,11 +118,7 @@ class _Rehearsed(transport.Transport):
 
         def attached(_kind: str, address: str) -> list[dict[str, Any]]:
             found = self.call("attachmentsList", (), cluster, seconds).data
-            return [
-                each
-                for each in found
-                if address in (each.get("volume"), f"~{each.get('globalId')}")
-            ]
+            return [each for each in found if foreseen.is_of(each, address)]
 
         try:
             data = self._world.carry_out(method, args, look, attached)
