@@ -9,6 +9,8 @@ exceed 200 bytes").
 
 from __future__ import annotations
 
+import os
+
 from storpool_ovirt import errors, sentences, text
 from storpool_ovirt.light import TYPE_CHECKING
 
@@ -126,6 +128,11 @@ def made_uuid(data: bytes, version: int) -> str:
     number[8] = number[8] & 0x3F | 0x80
     digits = number.hex()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def random_uuid() -> str:
+    """Return a random UUID."""
+    return made_uuid(os.urandom(16), version=4)
 
 
 def client_id(given: object) -> int | None:

@@ -8,8 +8,6 @@ the volume; a bridge that is cut meanwhile holds the copy up. What became of it 
 
 from __future__ import annotations
 
-import os
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, remote
 from storpool_ovirt.engine import copies, copies_seen, mapping, tree
@@ -47,7 +45,7 @@ def planned(
 
     Raises InputError where the tags do not fit.
     """
-    copy = names.made_uuid(os.urandom(16), version=4)
+    copy = names.random_uuid()
     rows = tuple(
         Copy(
             copy=copy,

@@ -3,8 +3,6 @@ however often it is asked for."""
 
 from __future__ import annotations
 
-import os
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Plan, Policy
@@ -31,7 +29,7 @@ def new_disk(uuid: str, size_bytes: int, source: str | None = None) -> mapping.N
 def new_snapshot(origin: mapping.Node) -> mapping.Node:
     """Return the row of a snapshot of a volume, with an id of its own."""
     return mapping.Node(
-        uuid=_new_uuid(),
+        uuid=names.random_uuid(),
         kind="snapshot",
         root=origin.root,
         source=origin.uuid,
@@ -44,7 +42,7 @@ def new_preview(origin: mapping.Node, size_bytes: int, replaced: str) -> mapping
     """Return the row of a preview of a snapshot, with an id of its own; `replaced` is the volume
     that is active before it."""
     return mapping.Node(
-        uuid=_new_uuid(),
+        uuid=names.random_uuid(),
         kind="volume",
         root=origin.root,
         source=origin.uuid,
@@ -180,8 +178,3 @@ def _forgotten_when_refused(work: tree.Work, node: mapping.Node) -> Iterator[Non
 def written(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
     """Return what the journal gets of what is to be made."""
     return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
-
-
-def _new_uuid() -> str:
-    """Return a random UUID."""
-    return names.made_uuid(os.urandom(16), version=4)

@@ -11,8 +11,6 @@ died).
 
 from __future__ import annotations
 
-import os
-
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
@@ -224,7 +222,8 @@ def planned(
     earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
     moved, begun = _moved(work, had, there, earlier)
     kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
-    plan = intent.Trash(_new_uuid(), round(work.now()) + keep_seconds, kept if keep_seconds else {})
+    ends_at = round(work.now()) + keep_seconds
+    plan = intent.Trash(names.random_uuid(), ends_at, kept if keep_seconds else {})
     if begun is not None:
         gone = {each.node: intent.Kept(each.entry, each.tags) for each in moved}
         plan = begun._replace(kept={**gone, **kept})
@@ -282,7 +281,7 @@ def _kept(there: api.Volume, earlier: Sequence[intent.Trash]) -> intent.Kept:
         for kept in plan.kept.values():
             if kept.entry == entry:
                 return kept
-    return intent.Kept(entry or _new_uuid(), there.tags)
+    return intent.Kept(entry or names.random_uuid(), there.tags)
 
 
 def _stale(
@@ -326,8 +325,3 @@ def _unknown(nodes: Sequence[mapping.Node], left: Sequence[Operation]) -> set[st
     """Return the nodes that Engine never had: their makes died, or nobody read the answer."""
     makes = [each for each in left if each.kind == intent.MAKE]
     return {each.node for each in makes if not tree.is_known(nodes, each)}
-
-
-def _new_uuid() -> str:
-    """Return a random UUID."""
-    return names.made_uuid(os.urandom(16), version=4)

@@ -7,8 +7,6 @@ entry. Whoever writes over a volume holds its disk, and calls this first.
 
 from __future__ import annotations
 
-import os
-
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
@@ -33,7 +31,7 @@ def taken(work: tree.Work, node: mapping.Node) -> api.Volume | None:
     if not stored_bytes(work, there):
         return None
     seconds = work.domain.delete_delay_seconds or DELAY_SECONDS
-    entry, ends_at = names.made_uuid(os.urandom(16), version=4), int(work.now()) + seconds
+    entry, ends_at = names.random_uuid(), int(work.now()) + seconds
     name, owner = names.trash_name(entry), tree.owner(work, node).tags
     mark = names.trash_mark(ends_at, is_volume=True, is_active=True)
     kept = Owner(name, names.trash_tags(name, owner, mark, {}))
@@ -77,7 +75,7 @@ def stored_bytes(work: tree.Work, there: api.Volume) -> int:
 def _entry(work: tree.Work, node: mapping.Node, there: api.Volume, copy: api.Volume) -> trash.Entry:
     return trash.Entry(
         entry="",
-        deletion=names.made_uuid(os.urandom(16), version=4),
+        deletion=names.random_uuid(),
         disk=node.root,
         node=node.uuid,
         kind="volume",

@@ -13,9 +13,8 @@ from rigs.disk_rig import OTHERS_LOCATION, Death, Fault
 from rigs.rebuilding import back_up, check_equal, flow, lose, restore, rows
 from rigs.tag_updates import with_both
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
-from storpool_ovirt import errors
+from storpool_ovirt import errors, names
 from storpool_ovirt.admin import rebuild, survey
-from storpool_ovirt.engine import creation
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -63,7 +62,7 @@ def test_the_last_of_the_previews_since_a_backup_is_the_active_one(
     snapshot = yard.verb("snapshot", DISK)
     before = yard.verb("preview", snapshot)
     back_up(yard)
-    monkeypatch.setattr(creation, "_new_uuid", iter((first, last)).__next__)
+    monkeypatch.setattr(names, "random_uuid", iter((first, last)).__next__)
     yard.verb("preview", snapshot)
     yard.verb("preview", snapshot)
     wanted = rows(yard)

@@ -15,7 +15,7 @@ from rigs.yard import CLONE, DISK, FOREIGN, Yard
 from storpool_ovirt import names
 from storpool_ovirt.admin import findings, rebuild
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.engine import creation, mapping, records
+from storpool_ovirt.engine import mapping, records
 
 LAST, FIRST = (f"{digit}0000000-0000-4000-8000-000000000000" for digit in "92")
 
@@ -37,7 +37,7 @@ def set_active(yard: Yard, uuid: str) -> None:
 def two_previews(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a disk with two previews within one second, the younger one with the smaller id."""
     ids = iter([CLONE, LAST, FIRST])
-    monkeypatch.setattr(creation, "_new_uuid", lambda: next(ids))
+    monkeypatch.setattr(names, "random_uuid", lambda: next(ids))
     yard.verb("create", DISK, GIB)
     snapshot = yard.verb("snapshot", DISK)
     for _ in range(2):
