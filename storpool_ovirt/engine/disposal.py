@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf
 from storpool_ovirt.cluster import volumes
-from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import changes, intent, mapping, trash, trash_copies, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
@@ -64,12 +63,9 @@ class Disposal:
         for node, there in self._objects.values():
             if node.kind != "volume":
                 continue
-            name = names.trash_name(self.plan.kept[node.uuid].entry)
-            seconds = self._seconds()
-            tags = self._tags(node, there, name)
-            plan = Plan(Owner(name, tags), policy=Policy(delete_after=seconds))
-            made = volumes.snapshot(self._work.client, there.global_id, plan)
-            seen = self._work.client.snapshot(names.address(made))
+            entry, seconds = self.plan.kept[node.uuid].entry, self._seconds()
+            tags = self._tags(node, there, names.trash_name(entry))
+            seen = trash_copies.made(self._work, there, entry, tags, seconds)
             if not trash_copies.is_dated(seen, seconds):
                 raise self._undated(node)
             self._is_honoured = True

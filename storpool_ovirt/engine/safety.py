@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.cluster.words import Words
-from storpool_ovirt.engine import mapping, ownership, trash, tree
+from storpool_ovirt.engine import mapping, ownership, trash, trash_copies, tree
 
 # Where the domain has no trash: as long as a domain that says nothing keeps a disk.
 DELAY_SECONDS = 48 * 3600
-# StorPool's times are whole seconds, and a request takes its time.
-EARLY_SECONDS = 30
 
 
 def taken(work: tree.Work, node: mapping.Node) -> api.Volume | None:
@@ -32,21 +29,17 @@ def taken(work: tree.Work, node: mapping.Node) -> api.Volume | None:
         return None
     seconds = work.domain.delete_delay_seconds or DELAY_SECONDS
     entry, ends_at = names.random_uuid(), int(work.now()) + seconds
-    name, owner = names.trash_name(entry), tree.owner(work, node).tags
     mark = names.trash_mark(ends_at, is_volume=True, is_active=True)
-    kept = Owner(name, names.trash_tags(name, owner, mark, {}))
-    plan = Plan(kept, policy=Policy(delete_after=seconds))
-    made = volumes.snapshot(work.client, there.global_id, plan)
-    copy = work.client.snapshot(names.address(made))
-    if copy.goes_at < copy.created_at + seconds - EARLY_SECONDS:
+    tags = names.trash_tags(names.trash_name(entry), tree.owner(work, node).tags, mark, {})
+    copy = trash_copies.made(work, there, entry, tags, seconds)
+    if not trash_copies.is_dated(copy, seconds):
         volumes.delete_snapshot(work.client, copy.global_id)
         raise errors.Conflict(
             f"volume {node.uuid}",
             "is not written over: StorPool gave its copy no date, so it would stay for ever",
             "see whether this cluster has deferred deletion (deleteAfter)",
         )
-    found = _entry(work, node, there, copy)._replace(entry=entry, ends_at=copy.goes_at)
-    work.mapping.write(trash.written([found]))
+    work.mapping.write(trash.written([_entry(work, node, there, copy, entry)]))
     work.log.line(
         "copied_for_safety",
         volume=node.uuid,
@@ -72,9 +65,11 @@ def stored_bytes(work: tree.Work, there: api.Volume) -> int:
     return max(sizes)
 
 
-def _entry(work: tree.Work, node: mapping.Node, there: api.Volume, copy: api.Volume) -> trash.Entry:
+def _entry(
+    work: tree.Work, node: mapping.Node, there: api.Volume, copy: api.Volume, entry: str
+) -> trash.Entry:
     return trash.Entry(
-        entry="",
+        entry=entry,
         deletion=names.random_uuid(),
         disk=node.root,
         node=node.uuid,
@@ -87,6 +82,6 @@ def _entry(work: tree.Work, node: mapping.Node, there: api.Volume, copy: api.Vol
         tags=dict(there.tags),
         created_at=there.created_at,
         deleted_at=work.now(),
-        ends_at=0.0,
+        ends_at=copy.goes_at,
         correlation_id=work.mapping.journal.caller.correlation_id,
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import mapping, ownership, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine.operations import Operation
@@ -96,6 +97,17 @@ def drop(work: tree.Work, node: mapping.Node, entry: str) -> None:
             disk=node.root,
             trash=entry,
         )
+
+
+def made(
+    work: tree.Work, there: api.Volume, entry: str, tags: Mapping[str, str], seconds: int
+) -> api.Volume:
+    """Copy a volume into the trash as this entry, to be deleted by StorPool after so long; return
+    the copy as it is read back: `is_dated` tells whether StorPool is going to."""
+    owner = Owner(names.trash_name(entry), dict(tags))
+    plan = Plan(owner, policy=Policy(delete_after=seconds))
+    global_id = volumes.snapshot(work.client, there.global_id, plan)
+    return work.client.snapshot(names.address(global_id))
 
 
 def is_dated(seen: api.Volume, seconds: int) -> bool:
