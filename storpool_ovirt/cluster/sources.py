@@ -1,10 +1,11 @@
-"""What a volume was made of, where its name alone does not prove it."""
+"""What a volume was made of, where its name alone does not prove it, and what it stores."""
 
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.plans import Plan
+from storpool_ovirt.cluster.words import Words
 
 
 def check(client: api.Client, there: api.Volume, plan: Plan) -> None:
@@ -47,6 +48,16 @@ def is_one(client: api.Client, told: str, source: str) -> bool:
         return identity.are_one(client, "volume", source, told)
     except errors.NotFound:
         return False
+
+
+def stored(client: api.Client, there: api.Volume) -> list[tuple[int, int]]:
+    """Return the bytes that a volume stores itself and its `spaceUsed`, by each list that has it;
+    StorPool looks at all of its volumes for that."""
+
+    def held(each: api.Volume, own: int, used: int) -> tuple[int, int] | None:
+        return (own, used) if each.global_id == there.global_id else None
+
+    return [each for each in client.scanned("volume", held, Words()) if each is not None]
 
 
 def _stands_on_source(client: api.Client, there: api.Volume, plan: Plan) -> bool:

@@ -100,18 +100,13 @@ def is_empty(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
     """Return whether the volume of a disk has no data: it was made of nothing, and StorPool says
     that it stores nothing. StorPool looks at all of its volumes for that."""
     from storpool_ovirt.cluster import sources
-    from storpool_ovirt.cluster.words import Words
 
     try:
         sources.check(work.client, there, _empty_plan(work, node))
     except errors.Conflict:
         return False
-
-    def stored(each: api.Volume, stored_bytes: int, _used: int) -> int | None:
-        return stored_bytes if each.global_id == there.global_id else None
-
-    found = [each for each in work.client.scanned("volume", stored, Words()) if each is not None]
-    return bool(found) and not any(found)
+    found = sources.stored(work.client, there)
+    return bool(found) and not any(own for own, _ in found)
 
 
 def _begin(work: tree.Work, node: mapping.Node, plan: Plan, empty: str) -> None:

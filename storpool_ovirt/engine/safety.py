@@ -8,8 +8,7 @@ entry. Whoever writes over a volume holds its disk, and calls this first.
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, volumes
-from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.cluster import api, sources, volumes
 from storpool_ovirt.engine import mapping, ownership, trash, trash_copies, tree
 
 # Where the domain has no trash: as long as a domain that says nothing keeps a disk.
@@ -54,15 +53,10 @@ def taken(work: tree.Work, node: mapping.Node) -> api.Volume | None:
 def stored_bytes(work: tree.Work, there: api.Volume) -> int:
     """Return how much data a volume has of its own, or from what it was made of; raise NotFound
     where StorPool does not list it."""
-    found = work.client.scanned(
-        "volume",
-        lambda each, stored, used: max(stored, used) if each.global_id == there.global_id else None,
-        Words(),
-    )
-    sizes = [each for each in found if each is not None]
-    if not sizes:
+    found = sources.stored(work.client, there)
+    if not found:
         raise errors.NotFound("volume", there.name, f"among what {work.client.address} lists")
-    return max(sizes)
+    return max(map(max, found))
 
 
 def _entry(
