@@ -32,11 +32,8 @@ def has_begun(
     plan = operation.plan.trash
     for node in doomed:
         kept = plan.kept.get(node.uuid) if plan is not None else None
-        if kept is None:
-            continue
-        if node.kind == "volume" and node.uuid in gone and found(work, node, kept.entry):
-            return True
-        if node.kind == "snapshot" and found(work, node, kept.entry):
+        may_have_moved = node.kind == "snapshot" or node.uuid in gone
+        if kept is not None and may_have_moved and found(work, node, kept.entry):
             return True
     return False
 
