@@ -12,6 +12,7 @@ import heapq
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
@@ -68,12 +69,12 @@ class Seen:
     unseen: int = 0
     elsewhere: int = 0
 
-    @property
+    @cached_property
     def used_bytes(self) -> int:
         """What all volumes hold, each with what it has from its parents."""
         return sum(each.used_bytes for each in self.things if each.kind == "volume")
 
-    @property
+    @cached_property
     def overhead_bytes(self) -> int:
         """What is stored beyond what volumes hold (StorPool's knowledge base, storage_report): less
         than nothing where clones have blocks in common."""
