@@ -160,11 +160,13 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     """
     before = _rows(work)
     work.client.be_current()
-    things = {each.global_id: each for each in (*work.client.volumes(), *work.client.snapshots())}
+    words = Words()
+    listed = (*work.client.volumes(words), *work.client.snapshots(words))
+    things = {each.global_id: each for each in listed}
     after = {each.entry: each for each in _rows(work)}
     # What came or went meanwhile is of another moment than the lists.
     rows = [after[each.entry] for each in before if each.entry in after]
-    spaces, space_at, unmeasured = _space(work) if with_space and rows else ([], None, "")
+    spaces, space_at, unmeasured = _space(work, words) if with_space and rows else ([], None, "")
     stored = {global_id: held for global_id, held, _ in spaces}
     freed = {global_id: freed for global_id, _, freed in spaces}
     cluster = _Cluster(things, stored, freed)
@@ -215,14 +217,14 @@ def _rows(work: tree.Work) -> list[trash.Entry]:
     return trash.entries(work.mapping) if work.mapping.session.is_made else []
 
 
-def _space(work: tree.Work) -> tuple[list[tuple[str, int, int]], float | None, str]:
+def _space(work: tree.Work, words: Words) -> tuple[list[tuple[str, int, int]], float | None, str]:
     """Return the space of each snapshot, when that was told, and else why it was not."""
 
     def space(there: api.Volume, stored_bytes: int, freed_bytes: int) -> tuple[str, int, int]:
         return there.global_id, stored_bytes, freed_bytes
 
     try:
-        return work.client.scanned("snapshot", space, Words()), work.now(), ""
+        return work.client.scanned("snapshot", space, words), work.now(), ""
     except (errors.ApiUnavailable, errors.Rejected) as error:
         work.log.line("space_not_read", reason=error)
         return [], None, str(error)

@@ -46,7 +46,11 @@ def write(work: tree.Work, found: Sequence[entries.Entry]) -> int:
     if not found:
         return 0
     work.client.be_current()
-    there = {each.global_id: each for each in work.client.snapshots()}
+    wanted = {each.global_id for each in found}
+    listed = work.client.all_as(
+        lambda each: each if each.global_id in wanted else None, ("snapshot",)
+    )
+    there = {each.global_id: each for each in listed}
     location = work.mapping.location
     right = [
         each
