@@ -42,7 +42,7 @@ def _of(work: tree.Work, seen: list[Seen]) -> Iterator[Finding]:
     for each in seen:
         age_seconds = max(0.0, work.now() - each.row.made_at)
         if each.state == copies.LOST:
-            yield _lost(each.row, age_seconds)
+            yield _lost(each, age_seconds)
         elif each.state == copies.GIVEN_UP and not each.row.goes_at:
             mend = "delete it there by hand, and have that location keep dates (docs/backup.md)"
             yield _finding(each, WARNING, "was given up, and its location ignores dates", mend)
@@ -55,17 +55,17 @@ def _of(work: tree.Work, seen: list[Seen]) -> Iterator[Finding]:
             yield _finding(each, WARNING, "is still on its way", mend, age_seconds)
 
 
-def _lost(row: Copy, age_seconds: float) -> Finding:
-    seen = Seen(row, copies.LOST)
+def _lost(each: Seen, age_seconds: float) -> Finding:
+    row = each.row
     cause = "was given up on its way, and is not there"
     if row.reason == copies.DELETED:
         mend = (
             f"the disk is deleted: storpool-ovirt trash list tells whether {row.disk} can be"
             " restored from here, and until when"
         )
-        return _finding(seen, CRITICAL, cause, mend, age_seconds)
+        return _finding(each, CRITICAL, cause, mend, age_seconds)
     mend = f"storpool-ovirt backup {row.disk} --to {row.location} makes another one"
-    return _finding(seen, WARNING, cause, mend, age_seconds)
+    return _finding(each, WARNING, cause, mend, age_seconds)
 
 
 def _finding(
