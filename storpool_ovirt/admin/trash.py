@@ -79,31 +79,7 @@ class Deletion:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """All of the trash of this Engine, what was deleted first at the front.
-
-    `rowless` are snapshots of ours in the trash that have no row. `space_at` is when StorPool told
-    the space; None, with the reason in `unmeasured`, where it did not.
-    """
-
-    deletions: tuple[Deletion, ...]
-    rowless: tuple[api.Volume, ...]
-    location: str
-    api_address: str
-    database: str
-    now: float
-    space_at: float | None = None
-    unmeasured: str = ""
-
-    @cached_property
-    def freed_bytes(self) -> int | None:
-        """What a purge of all would free, None where that was not told."""
-        told = [each.freed_bytes for each in self.deletions]
-        return None if None in told else sum(each for each in told if each is not None)
-
-
-@dataclass(frozen=True)
-class _Cluster:
+class Cluster:
     """What the cluster has: objects by global id, and what each snapshot holds itself, and what its
     delete would free."""
 
@@ -151,6 +127,44 @@ class _Cluster:
                     left.append(parent)
         return found
 
+    def freed_by(self, items: Sequence[Item]) -> int | None:
+        """Return what a purge of these would free, None where that was not told. It may be more
+        than what those of each deletion free: one may stand on another."""
+        held = [each.stored_bytes for each in items if each.there is not None]
+        if None in held or not self.stored:
+            return None
+        needed = self.needed(frozenset(each.entry.global_id for each in items))
+        return sum(
+            each.stored_bytes or 0
+            for each in items
+            if each.there is not None and each.entry.global_id not in needed
+        )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All of the trash of this Engine, what was deleted first at the front.
+
+    `rowless` are snapshots of ours in the trash that have no row. `space_at` is when StorPool told
+    the space; None, with the reason in `unmeasured`, where it did not. `cluster` is what the
+    cluster has.
+    """
+
+    deletions: tuple[Deletion, ...]
+    rowless: tuple[api.Volume, ...]
+    location: str
+    api_address: str
+    database: str
+    now: float
+    cluster: Cluster = field(repr=False)
+    space_at: float | None = None
+    unmeasured: str = ""
+
+    @cached_property
+    def freed_bytes(self) -> int | None:
+        """What a purge of all would free, None where that was not told."""
+        return self.cluster.freed_by([item for each in self.deletions for item in each.items])
+
 
 def look(work: tree.Work, with_space: bool = True) -> Listing:
     """Read all of it. Raises what the mapping and the API raise.
@@ -169,7 +183,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     spaces, space_at, unmeasured = _space(work, words) if with_space and rows else ([], None, "")
     stored = {global_id: held for global_id, held, _ in spaces}
     freed = {global_id: freed for global_id, _, freed in spaces}
-    cluster = _Cluster(things, stored, freed)
+    cluster = Cluster(things, stored, freed)
     clusters = survey.clusters(work, things)
     known = frozenset(each.global_id for each in (*before, *after.values()))
     return Listing(
@@ -179,6 +193,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
         api_address=work.client.address,
         database=str(work.mapping.session.address),
         now=work.now(),
+        cluster=cluster,
         space_at=space_at,
         unmeasured=unmeasured,
     )
@@ -231,7 +246,7 @@ def _space(work: tree.Work, words: Words) -> tuple[list[tuple[str, int, int]], f
 
 
 def _deletions(
-    rows: Iterable[trash.Entry], cluster: _Cluster, clusters: frozenset[str]
+    rows: Iterable[trash.Entry], cluster: Cluster, clusters: frozenset[str]
 ) -> list[Deletion]:
     by_deletion: dict[str, list[trash.Entry]] = {}
     for each in rows:
@@ -243,7 +258,7 @@ def _deletions(
 
 def _deletion(
     rows: list[trash.Entry],
-    cluster: _Cluster,
+    cluster: Cluster,
     trash_ids: frozenset[str],
     clusters: frozenset[str],
 ) -> Deletion:
@@ -258,19 +273,7 @@ def _deletion(
         )
         for each in sorted(rows, key=_rank)
     )
-    own = frozenset(each.entry.global_id for each in items)
-    held = [each.stored_bytes for each in items if each.there is not None]
-    if None in held or not cluster.stored:
-        return Deletion(items)
-    needed = cluster.needed(own)
-    return Deletion(
-        items,
-        sum(
-            each.stored_bytes or 0
-            for each in items
-            if each.there is not None and each.entry.global_id not in needed
-        ),
-    )
+    return Deletion(items, cluster.freed_by(items))
 
 
 def _rank(each: trash.Entry) -> tuple[bool, bool, float, str]:

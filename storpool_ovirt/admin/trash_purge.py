@@ -114,12 +114,12 @@ def told(purge: Purge) -> Iterator[str]:
             yield f"  StorPool keeps the data of {item.what} {item.entry.node} for {users}"
 
 
-def summary(purges: Sequence[Purge], failed: int, dry_run: bool) -> str:
+def summary(listing: trash.Listing, purges: Sequence[Purge], failed: int, dry_run: bool) -> str:
     """Return what came of it."""
-    count = sum(len(each.items) for each in purges)
-    freed = [each.freed_bytes for each in purges]
-    total = None if None in freed else sum(each for each in freed if each is not None)
-    done = sentences.counted(count - failed, "object")
+    items = [item for each in purges for item in each.items]
+    alone = purges[0].freed_bytes if purges else 0
+    total = alone if len(purges) <= 1 else listing.cluster.freed_by(items)
+    done = sentences.counted(len(items) - failed, "object")
     if dry_run:
         return f"{done} would be purged{_frees(total)}"
     rest = f", {failed} not" if failed else ""

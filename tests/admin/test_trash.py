@@ -11,7 +11,7 @@ from rigs import trash_yard
 from rigs.disk_model import GIB
 from rigs.trash_yard import BACK, entries, restored, thrown
 from rigs.yard import DISK, OTHER, Yard
-from storpool_ovirt.admin import trash, trash_text
+from storpool_ovirt.admin import findings, trash, trash_purge, trash_text
 from storpool_ovirt.engine import trash as entry_rows
 from storpool_ovirt.engine import tree
 
@@ -55,6 +55,22 @@ def test_what_a_restored_disk_needs_is_not_freed(yard: Yard) -> None:
     assert found.freed_bytes is not None
     assert before is not None
     assert found.freed_bytes < before
+
+
+def test_a_purge_of_all_frees_what_one_deletion_keeps_of_another(yard: Yard) -> None:
+    """F68: the disk that was restored is deleted too, and stands on what it was restored from."""
+    a_tree(yard)
+    yard.verb("create", BACK, GIB)
+    restored(yard, DISK)
+    thrown(yard, BACK)
+    found = looked(yard)
+    stored = [item.stored_bytes or 0 for each in found.deletions for item in each.items]
+    assert found.freed_bytes == sum(stored)
+    assert found.freed_bytes > sum(each.freed_bytes or 0 for each in found.deletions)
+    with yard.administrator() as work:
+        plan = trash_purge.plan(work, found, trash_purge.Which(all=True))
+    said = trash_purge.summary(found, plan, 0, dry_run=True)
+    assert said.endswith(f" frees {findings.amount(sum(stored))}")
 
 
 def test_the_first_that_was_deleted_is_the_first_of_the_list(yard: Yard) -> None:

@@ -136,14 +136,15 @@ def purge_command(
         alone = rehearsals.allowed(
             dry_run, out.say, lambda: twins.check_alone(work, database is None)
         )
-        plan = trash_purge.plan(work, trash.look(work), which)
+        listing = trash.look(work)
+        plan = trash_purge.plan(work, listing, which)
         failed = 0
         for each in plan:
             out.say_all(trash_purge.told(each))
             for reason in _purged(out, work, each, dry_run):
                 failed += 1
                 out.say(f"  {'would not be' if dry_run else 'not'} done: {reason}")
-        out.say(trash_purge.summary(plan, failed, dry_run))
+        out.say(trash_purge.summary(listing, plan, failed, dry_run))
     return 1 if failed or not alone else 0
 
 
