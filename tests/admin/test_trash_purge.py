@@ -181,6 +181,7 @@ def test_another_cluster_proves_nothing(yard: Yard) -> None:
 
 def test_a_purge_that_is_killed_anywhere_is_named_and_goes_on(yard: Yard) -> None:
     """T71, T72: repeated or reconciled, it ends; nothing of it is taken for lost."""
+    told = 0
     for step in range(60):
         a_tree(yard)
         thrown(yard, DISK)
@@ -192,6 +193,7 @@ def test_a_purge_that_is_killed_anywhere_is_named_and_goes_on(yard: Yard) -> Non
             ended = True
         found = yard.report().findings
         assert all("purge" in each.cause for each in found)
+        told += len(found)
         if step % 2:
             yard.reconcile()
             assert yard.report().findings == ()
@@ -201,6 +203,7 @@ def test_a_purge_that_is_killed_anywhere_is_named_and_goes_on(yard: Yard) -> Non
         assert yard.report().findings == ()
         if ended:
             assert step > 10
+            assert told
             return
         yard.verb("create", DISK, GIB)
     raise AssertionError("it never ends")
