@@ -94,6 +94,7 @@ class FaultWorld(disk_rig.DiskRig):
         }
         super().__init__(folder, database, shared_stage.new_id(), **variant)
         self._databases = (database, empty)
+        self._delay = 0  # of disks and of snapshots, in seconds
         self._empty = empty.connect()
         self._empty.cursor().execute("SET lock_timeout = '20s'")
         self.wires = Wires(
@@ -115,7 +116,7 @@ class FaultWorld(disk_rig.DiskRig):
     def begin(self, set_up: Callable[[FaultWorld], Scene]) -> Scene:
         """Clear what the last scene left, and set this one."""
         self.wires.clear()
-        self.delays = (0, 0)
+        self._delay = 0
         self._clear()
         scene = set_up(self)
         self._known = {
@@ -123,7 +124,7 @@ class FaultWorld(disk_rig.DiskRig):
         }
         self.forced()
         self.before = self._look(scene.first)
-        self.delays = (DELAY, DELAY) if scene.keep else (0, 0)
+        self._delay = DELAY if scene.keep else 0
         return scene
 
     def call(
@@ -231,8 +232,8 @@ class FaultWorld(disk_rig.DiskRig):
             "sp_api_http_port": str(self.wires.api_port),
             "sp_auth_token": disk_rig.TOKEN,
             "sp_template": disk_rig.TEMPLATE,
-            "sp_delete_delay": f"{self.delays[0]}s",
-            "sp_snapshot_delete_delay": f"{self.delays[1]}s",
+            "sp_delete_delay": f"{self._delay}s",
+            "sp_snapshot_delete_delay": f"{self._delay}s",
             "sp_max_deletes": "0",
             **({} if deadline is None else {"sp_deadline": str(deadline)}),
         }

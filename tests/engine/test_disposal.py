@@ -10,6 +10,7 @@ import pytest
 
 from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
+from rigs.trash_yard import entries
 from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import trash
@@ -25,15 +26,9 @@ DATA = b"what nobody may lose"
 @pytest.fixture
 def kept(yard: Yard) -> Iterator[Yard]:
     """Give an Engine whose domain keeps what is deleted."""
-    yard.delays = (DELAY, 0)
+    yard.given(delete_delay_seconds=DELAY)
     yield yard
     assert yard.forced() == []
-
-
-def entries(yard: Yard) -> list[trash.Entry]:
-    """Return the rows of the trash."""
-    with yard.engine() as work:
-        return trash.entries(work.mapping)
 
 
 def raw(yard: Yard, entry: trash.Entry) -> dict[str, Any]:
@@ -244,7 +239,7 @@ def test_a_single_snapshot_is_kept_where_the_domain_says_so(kept: Yard) -> None:
     first, second = kept.verb("snapshot", DISK), kept.verb("snapshot", DISK)
     kept.verb("remove", first)
     assert entries(kept) == []
-    kept.delays = (DELAY, HOUR)
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=HOUR)
     before = kept.global_id(second)
     kept.verb("remove", second)
     [entry] = entries(kept)
@@ -258,7 +253,7 @@ def test_a_snapshot_that_gets_no_date_stays_as_it_was(kept: Yard) -> None:
     """T83: name, tags and row."""
     kept.verb("create", DISK, GIB)
     snapshot = kept.verb("snapshot", DISK)
-    kept.delays = (DELAY, HOUR)
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=HOUR)
     kept.simulator.switches.set({"deferred_deletion": "off"})
     before = kept.see()
     with pytest.raises(errors.Conflict, match="sp_snapshot_delete_delay=0"):
@@ -272,7 +267,7 @@ def test_a_snapshot_that_gets_no_date_stays_as_it_was(kept: Yard) -> None:
 
 def test_the_first_volume_of_a_disk_that_goes_on_may_be_kept(kept: Yard) -> None:
     """T83: after a commit the disk's id stays known, and its first volume is in the trash."""
-    kept.delays = (DELAY, HOUR)
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=HOUR)
     kept.verb("create", DISK, GIB)
     written(kept, DISK, DATA)
     preview = kept.verb("preview", kept.verb("snapshot", DISK))
@@ -301,7 +296,7 @@ def test_an_id_may_be_used_again_and_both_are_kept(kept: Yard) -> None:
 
 def test_without_the_trash_nothing_more_is_asked(kept: Yard) -> None:
     """T83: a domain that wants none pays nothing for it."""
-    kept.delays = (0, 0)
+    kept.given()
     kept.verb("create", DISK, GIB)
     kept.queries()
     kept.verb("delete", DISK)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rigs.disk_model import GIB
+from rigs.trash_yard import entries
 from rigs.yard import DISK, HOUR, Yard
 from storpool_ovirt import errors
-from storpool_ovirt.engine import settlement, trash
+from storpool_ovirt.engine import settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +25,6 @@ def kept(yard: Yard) -> Iterator[Yard]:
     yard.verb("create", DISK, GIB)
     yield yard
     assert yard.forced() == []
-
-
-def entries(yard: Yard) -> list[trash.Entry]:
-    """Return the rows of the trash."""
-    with yard.engine() as work:
-        return trash.entries(work.mapping)
 
 
 def dies_with_a_copy(yard: Yard) -> None:

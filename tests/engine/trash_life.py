@@ -59,7 +59,8 @@ class TrashLife:
 
     def __init__(self, yard: Yard, snapshot_delay: int) -> None:
         self.yard = yard
-        yard.delays = (DELAY, snapshot_delay)
+        yard.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=snapshot_delay)
+        self._delays = (DELAY, snapshot_delay)
         self.nodes: dict[str, Node] = {}
         self.kept: dict[str, Kept] = {}
         self.passed = 0.0
@@ -137,7 +138,7 @@ class TrashLife:
         chosen = self._chosen(place)
         if chosen is None or self.yard.active(self.nodes[chosen].disk) == chosen:
             return
-        kept = [chosen] if self.yard.delays[1] else []
+        kept = [chosen] if self._delays[1] else []
         self._deleted("remove", chosen, kept, [chosen], fault, then)
 
     def delete(self, place: int, fault: Fault | None, then: str) -> None:
@@ -189,7 +190,7 @@ class TrashLife:
     ) -> None:
         """Have something deleted; where that dies, go on as `then` says, and see how it ended."""
         before = {each.entry for each in self._entries()}
-        ends_at = self.now + self.yard.delays[verb == "remove" or len(gone) == 1 != len(kept)]
+        ends_at = self.now + self._delays[verb == "remove" or len(gone) == 1 != len(kept)]
         if verb == "delete" and kept:
             ends_at = self.now + DELAY
         try:

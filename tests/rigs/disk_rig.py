@@ -105,7 +105,6 @@ class DiskRig:
         self._host = host
         self._listen = (host, 0)
         self.clock = Clock()
-        self.delays = (0, 0)  # how long the trash keeps a disk, and a snapshot; in seconds
         self.port: int | None = None  # where the domain's address leads, if not to this cluster
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
@@ -197,8 +196,8 @@ class DiskRig:
             settings,
             self._variant["template"],
             seconds,
-            delete_delay_seconds=self.delays[0],
-            snapshot_delete_delay_seconds=self.delays[1],
+            delete_delay_seconds=0,
+            snapshot_delete_delay_seconds=0,
         )
         with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
             client = self._client(settings, deadline)

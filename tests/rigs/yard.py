@@ -73,8 +73,8 @@ class Yard(disk_rig.DiskRig):
             "multicluster": False,
             "pinned": False,
             "template": None,
+            "federation": federation,
         }
-        variant["federation"] = federation
         self._options: dict[str, Any] = {}
         super().__init__(folder, database, FOREIGN, **variant)
         self.url = database.url
