@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
-import subprocess
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from rigs.admin_site import AdminSite
 from rigs.stage_fixtures import make_stage
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from ovirt_demo.database import Database
@@ -47,22 +46,11 @@ def site(
 
 def typed(site: AdminSite, line: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the page as an administrator types it."""
-    from ovirt_demo import children
-
     options = site.folder / "options.json"
     options.write_text(json.dumps(site.stage.engine.options))
-    program, *words = shlex.split(line)
     where = ["--database", site.stage.database.url, "--options", str(options)]
-    place = 2 if len(words) > 1 and words[1] in ("list", "expire", "restore", "make") else 1
-    return subprocess.run(
-        [children.find(program), *words[:place], *where, *words[place:]],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={**site.stage.engine.environment, "STORPOOL_OVIRT_ROOT": str(site.folder)},
-    )
+    environment = {**site.stage.engine.environment, "STORPOOL_OVIRT_ROOT": str(site.folder)}
+    return runbook.typed(line, where, environment)
 
 
 def rename_location(simulator: Simulator) -> None:

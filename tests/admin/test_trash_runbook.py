@@ -4,8 +4,6 @@ program."""
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 from typing import TYPE_CHECKING
 
 from rigs import disk_rig, runbook, trash_yard
@@ -14,6 +12,7 @@ from rigs.trash_yard import thrown
 from rigs.yard import DISK, Yard
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 NEW, LATER, OTHER, OLDEST, OLD = (
@@ -23,23 +22,12 @@ NEW, LATER, OTHER, OLDEST, OLD = (
 
 def typed(yard: Yard, folder: Path, line: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the page as an administrator types it."""
-    from ovirt_demo import children
-
     options = folder / "options.json"
     api = {"sp_api_http_host": yard.simulator.host, "sp_api_http_port": yard.simulator.port}
     options.write_text(json.dumps({**api, "sp_auth_token": disk_rig.TOKEN}))
-    program, *words = shlex.split(line)
-    place = 2 if words[0] == "trash" else 1
     where = ["--database", yard.url, "--options", str(options)]
-    return subprocess.run(
-        [children.find(program), *words[:place], *where, *words[place:]],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={"STORPOOL_OVIRT_ROOT": str(folder), "PATH": "/usr/bin:/bin"},
-    )
+    environment = {"STORPOOL_OVIRT_ROOT": str(folder), "PATH": "/usr/bin:/bin"}
+    return runbook.typed(line, where, environment)
 
 
 def aged(yard: Yard, disk: str, days: int) -> None:

@@ -6,8 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from rigs import far_cluster
-from rigs.core_fixtures import Core
-from rigs.far_cluster import FAR, HERE, Both
 from rigs.yard import Yard
 from storpool_ovirt.admin import backup
 from storpool_ovirt.engine import copies, copies_seen
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
 SIZE_BYTES = 8 << 20  # of disks: all of a copy is read to be compared
 VM = "70000000-0000-4000-8000-000000000000"
-FEDERATION = {"cluster_id": HERE, "cluster_name": "one", "clusters": {"far": FAR}}
 TO = CopyTo(far_cluster.LOCATION)
 
 
@@ -30,11 +27,9 @@ class BackupYard(Yard):
     """A yard with a far side."""
 
     def __init__(self, folder: Path, database: Database, **switches: str) -> None:
-        super().__init__(folder, database, federation=FEDERATION, **switches)
+        super().__init__(folder, database, federation=far_cluster.FEDERATION, **switches)
         self.pin()
-        self.sides = Both(
-            Core(self.simulator, folder), Core(self.simulator.others["far"], folder / "far")
-        )
+        self.sides = far_cluster.both(self.simulator, folder)
         sleep = self.clock.sleep
 
         def pass_time(seconds: float) -> None:

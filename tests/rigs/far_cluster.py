@@ -21,6 +21,8 @@ HERE, FAR = "loc.a", "rem.c"
 LOCATION = "rem"  # the name that the second one's location has here
 MIB = 1 << 20
 MIB_SECONDS = 10.0  # what the copy of a MiB takes over a slow bridge; an empty one takes as long
+# What runs such a cluster: the options of storpool_simulator.running
+FEDERATION = {"cluster_id": HERE, "cluster_name": "one", "clusters": {"far": FAR}}
 WEEK = 7 * 24 * 3600
 
 
@@ -95,10 +97,8 @@ def opened(
         token=TOKEN,
         templates={template: 100 * GIB},
         hosts=hosts,
-        cluster_id=HERE,
-        cluster_name="one",
-        clusters={"far": FAR},
         switches=switches,
+        **FEDERATION,
     ) as running:
         yield both(running, folder)
 

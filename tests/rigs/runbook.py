@@ -7,10 +7,17 @@ Words in capitals stand for something: what the test knows, or what the first ou
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 DOCS = Path(__file__).parents[2] / "docs"
+# The second words of commands that have two.
+_SECOND_WORDS = ("list", "expire", "restore", "make", "purge")
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,}")
 # What a word of the page stands for where nobody has said it yet.
 _SHAPES = {"COPY": r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+", "DATE": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"}
@@ -41,6 +48,25 @@ def steps(page: str) -> list[Step]:
 def filled(text: str, known: dict[str, str]) -> str:
     """Return a text with what its words stand for, as far as that is known."""
     return _WORD.sub(lambda word: known.get(word.group(), word.group()), text)
+
+
+def typed(
+    line: str, options: Sequence[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of a page as an administrator types it, with these options after its name."""
+    from ovirt_demo import children
+
+    program, *words = shlex.split(line)
+    place = 2 if len(words) > 1 and words[1] in _SECOND_WORDS else 1
+    return subprocess.run(
+        [children.find(program), *words[:place], *options, *words[place:]],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+    )
 
 
 def check(step: Step, printed: list[str], known: dict[str, str]) -> None:
