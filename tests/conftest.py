@@ -1,6 +1,7 @@
 """What all tests share: the stages (tests/rigs/) and the profile of hypothesis."""
 
 import os
+import signal
 import sys
 
 from hypothesis import HealthCheck, settings
@@ -40,3 +41,13 @@ settings.load_profile("default")
 # compiled: a third of all work.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A nohup, or a shell that starts them in the background, ignores these signals, and all that the
+# tests start would: they are as at a terminal. Workers have it from whoever starts them.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
