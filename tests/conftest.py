@@ -10,6 +10,7 @@ pytest_plugins = [
     f"rigs.{name}"
     for name in (
         "pace",
+        "hung",
         "behind",
         "host_files",
         "core_fixtures",
