@@ -10,12 +10,14 @@ from typing import Any, Callable
 
 from storpool_ovirt import sentences
 from storpool_ovirt.admin import backup, console, findings, times
-from storpool_ovirt.engine import copies
+from storpool_ovirt.engine import copies, copies_seen
 from storpool_ovirt.engine.copies import Copy
 from storpool_ovirt.engine.copies_seen import Seen
 from storpool_ovirt.option_values import CopyTo
 
 _DAY = 86400
+# How a copy was seen whose row says that it was begun, or sent.
+_LAST_SEEN = {copies.BEGUN: copies_seen.UNSEEN, copies.SENT: copies_seen.ON_THE_WAY}
 Told = Callable[[Sequence[Seen]], None]
 
 
@@ -57,24 +59,41 @@ def document(seen: Sequence[Seen], location: str) -> dict[str, Any]:
     """Return the same as facts for one JSON document."""
     return {
         "location": location,
-        "copies": [
-            {
-                "copy": row.copy,
-                "disk": row.disk,
-                "volume": row.node,
-                "vm": row.vm,
-                "to": row.location,
-                "global_id": row.remote_id,
-                "size_bytes": row.size_bytes,
-                "reason": row.reason,
-                "made_at": times.stamp(row.made_at) if row.made_at else None,
-                "state": state,
-                "goes_at": times.stamp(row.goes_at) if row.goes_at else None,
-                "note": note or None,
-            }
-            for row, state, note in seen
-        ],
+        "copies": [facts(each) for each in seen],
     }
+
+
+def facts(seen: Seen) -> dict[str, Any]:
+    """Return one copy as facts for a JSON document."""
+    row = seen.row
+    return {
+        "copy": row.copy,
+        "disk": row.disk,
+        "volume": row.node,
+        "vm": row.vm,
+        "to": row.location,
+        "global_id": row.remote_id,
+        "size_bytes": row.size_bytes,
+        "reason": row.reason,
+        "made_at": times.stamp(row.made_at) if row.made_at else None,
+        "state": seen.state,
+        "goes_at": times.stamp(row.goes_at) if row.goes_at else None,
+        "note": seen.note or None,
+    }
+
+
+def last_seen(row: Copy) -> Seen:
+    """Return a copy as its row tells how it was seen last."""
+    return Seen(row, _LAST_SEEN.get(row.state, row.state))
+
+
+def line(seen: Seen) -> str:
+    """Return the line of one copy, where those before it tell the disk."""
+    row = seen.row
+    _, name, size, state = _cells(seen)
+    of = f" of preview {row.node}" if row.node != row.disk else ""
+    when = times.stamp(row.made_at) if row.made_at else "at an unknown time"
+    return f"copy {name}{of}, {when}, {size}, in {row.location}: {state}"
 
 
 def given_up(done: backup.GivenUp, keep_seconds: float, dry_run: bool) -> Iterator[str]:

@@ -8,14 +8,14 @@ without a row, as when the table was lost, is told apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import survey, times, trash_proof
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.words import Words
-from storpool_ovirt.engine import candidates, trash, tree
+from storpool_ovirt.engine import candidates, copies, trash, tree
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,13 @@ class Item:
 class Deletion:
     """What one delete took, the volume that the VM wrote first.
 
-    `freed_bytes` is what a purge of all of it would free, None where that was not told.
+    `freed_bytes` is what a purge of all of it would free, None where that was not told. `copies`
+    are the disk's in other locations, as the table has them: nobody was asked.
     """
 
     items: tuple[Item, ...]
     freed_bytes: int | None = None
+    copies: tuple[copies.Copy, ...] = ()
 
     @property
     def first(self) -> Item:
@@ -180,6 +182,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     after = {each.entry: each for each in _rows(work)}
     # What came or went meanwhile is of another moment than the lists.
     rows = [after[each.entry] for each in before if each.entry in after]
+    copied = copies.all_of(work.mapping) if rows else []
     spaces, space_at, unmeasured = _space(work, words) if with_space and rows else ([], None, "")
     stored = {global_id: held for global_id, held, _ in spaces}
     freed = {global_id: freed for global_id, _, freed in spaces}
@@ -187,7 +190,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     clusters = survey.clusters(work, things)
     known = frozenset(each.global_id for each in (*before, *after.values()))
     return Listing(
-        deletions=tuple(_deletions(rows, cluster, clusters)),
+        deletions=tuple(_deletions(rows, copied, cluster, clusters)),
         rowless=tuple(_rowless(things.values(), known, work.mapping.location)),
         location=work.mapping.location,
         api_address=work.client.address,
@@ -246,13 +249,20 @@ def _space(work: tree.Work, words: Words) -> tuple[list[tuple[str, int, int]], f
 
 
 def _deletions(
-    rows: Iterable[trash.Entry], cluster: Cluster, clusters: frozenset[str]
+    rows: Iterable[trash.Entry],
+    copied: Iterable[copies.Copy],
+    cluster: Cluster,
+    clusters: frozenset[str],
 ) -> list[Deletion]:
+    of_disk: dict[str, list[copies.Copy]] = {}
+    for row in copied:
+        of_disk.setdefault(row.disk, []).append(row)
     by_deletion: dict[str, list[trash.Entry]] = {}
     for each in rows:
         by_deletion.setdefault(each.deletion, []).append(each)
     own = frozenset(each.global_id for each in rows)
     found = [_deletion(each, cluster, own, clusters) for each in by_deletion.values()]
+    found = [replace(each, copies=tuple(of_disk.get(each.disk, ()))) for each in found]
     return sorted(found, key=lambda each: (each.deleted_at, each.id))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import findings, times, trash
+from storpool_ovirt.admin import backup_text, findings, times, trash
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates
 from storpool_ovirt.engine import trash as entries
@@ -30,12 +30,20 @@ def text(found: trash.Listing) -> Iterator[str]:
             yield f"  {next(rows)}".rstrip()
             if item.users:
                 yield f"    stands on it: {', '.join(item.users)}"
+        for copy in deletion.copies:
+            yield f"  {backup_text.line(backup_text.last_seen(copy))}"
     if found.rowless:
         yield ""
         yield "of this Engine, but without a row: storpool-ovirt rebuild takes them in"
     for thing in found.rowless:
         until = times.stamp(thing.goes_at) if thing.goes_at else "no date"
         yield f"  {candidates.said(thing)}  {findings.gib(thing.size_bytes)}  until {until}"
+    if any(each.copies for each in found.deletions):
+        yield ""
+        yield (
+            "copies are told as they were seen last (storpool-ovirt backup list looks); to give one"
+            " back: storpool-ovirt backup restore COPY --into NEW --from-remote"
+        )
     if found.deletions:
         yield ""
         yield "to give one back, into a new disk: storpool-ovirt trash restore DISK --into NEW"
@@ -61,6 +69,7 @@ def document(found: trash.Listing) -> dict[str, Any]:
                 "template": each.first.entry.template or None,
                 "freed_bytes": each.freed_bytes,
                 "entries": [_object(item) for item in each.items],
+                "copies": [backup_text.facts(backup_text.last_seen(copy)) for copy in each.copies],
             }
             for each in found.deletions
         ],

@@ -101,7 +101,7 @@ def test_the_lines_and_the_document_tell_the_same(yard: Yard) -> None:
     (deletion,) = json.loads(json.dumps(trash_text.document(found)))["deletions"]
     assert set(deletion) == {
         *("deletion", "disk", "deleted_at", "ends_at", "correlation_id", "size_bytes"),
-        *("template", "freed_bytes", "entries"),
+        *("template", "freed_bytes", "entries", "copies"),
     }
     assert deletion["disk"] == DISK
     for each in deletion["entries"]:
