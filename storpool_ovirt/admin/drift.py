@@ -6,7 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from storpool_ovirt import names
-from storpool_ovirt.admin import findings, moment_rows, reserved, survey, times, trash_proof
+from storpool_ovirt.admin import (
+    findings,
+    moment_rows,
+    reserved,
+    survey,
+    times,
+    trash_findings,
+    trash_proof,
+)
 from storpool_ovirt.admin.findings import (
     CRITICAL,
     FOLLOW,
@@ -204,7 +212,12 @@ def _loss(view: survey.View, record: records.Record) -> str:
 
 def _after_loss(view: survey.View, node: mapping.Node) -> str:
     forgets = f"storpool-ovirt reconcile --remove {node.uuid} forgets"
-    mend = "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
+    way_back = trash_findings.way_back(view, node.uuid)
+    mend = (
+        f"{way_back}; after that "
+        if way_back
+        else "was it deleted by hand? if StorPool's trash still has it, restore it there; else "
+    )
     if node.kind == "snapshot":
         return f"{mend}delete the snapshot in oVirt, or {forgets} it"
     others = [
@@ -213,8 +226,8 @@ def _after_loss(view: survey.View, node: mapping.Node) -> str:
     if others or node.root in view.unmapped:
         # The disk lives on in another volume: deleting it in oVirt would delete that one.
         return (
-            "the disk has other volumes, so do not delete it in oVirt: storpool-ovirt rebuild,"
-            f" then {forgets} this one"
+            f"{f'{way_back}; ' * bool(way_back)}the disk has other volumes, so do not delete it in"
+            f" oVirt: storpool-ovirt rebuild, then {forgets} this one"
         )
     return f"{mend}delete the disk in oVirt, or {forgets} it"
 

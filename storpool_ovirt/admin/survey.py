@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import both_sides, rows_seen
+from storpool_ovirt.admin import both_sides, rows_seen, trash_proof
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
@@ -251,6 +251,18 @@ class View:
             if each is not None and each.global_id in self.things
         }
         return candidates.of(living.values(), node, self.location)
+
+    def dropped(self, uuid: str) -> list[api.Volume]:
+        """Return what this Engine's trash has of a node, the newest first."""
+        return sorted(self._dropped.get(uuid, ()), key=lambda each: -each.created_at)
+
+    @cached_property
+    def _dropped(self) -> dict[str, list[api.Volume]]:
+        found: dict[str, list[api.Volume]] = {}
+        for each in self.in_trash.values():
+            if trash_proof.is_own(each, self.location):
+                found.setdefault(each.tags[names.TAG_UUID], []).append(each)
+        return found
 
     @cached_property
     def _by_name(self) -> dict[str, api.Volume]:

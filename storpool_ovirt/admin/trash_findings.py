@@ -63,6 +63,27 @@ def freeing(deletions: int) -> str:
     )
 
 
+def way_back(view: survey.View, uuid: str) -> str:
+    """Return what gives a lost node's data back, as its newest copy in the trash has them; "" where
+    the trash has none that can be restored."""
+    known = {each.global_id: each for each in view.trash}
+    for thing in view.dropped(uuid):
+        entry, row = names.trash_entry_of(thing.name), known.get(thing.global_id)
+        if entry is None or thing.dying or names.trash_mark_of(thing.tags) is None:
+            continue
+        if row is not None and (
+            row.ends_at == entries.PURGED_AT or trash_proof.changed(row, thing, view.location)
+        ):
+            continue
+        first = "" if row is not None else "storpool-ovirt rebuild, then "
+        until = f" until {times.stamp(thing.goes_at)}" if thing.goes_at else ""
+        return (
+            f"the trash has it{until}, as it was at {times.stamp(thing.created_at)}:"
+            f" {first}storpool-ovirt trash restore {entry} --into NEW gives that to a new disk"
+        )
+    return ""
+
+
 def is_over(view: survey.View, entry: entries.Entry, grace_seconds: float) -> bool:
     """Return whether an entry's time is over since so long, and StorPool has nothing of it any
     more."""
