@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click import shell_completion
 
 from storpool_ovirt import errors, names, option_values
 from storpool_ovirt.admin import access, backup, backup_text, console, twins
@@ -32,6 +33,26 @@ class _Commands(click.Group):
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
             args = [_MAKE, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[shell_completion.CompletionItem]:
+        """Return how a word may go on: as a command, or as an option of the one that need not be
+        typed."""
+        found = super().shell_complete(ctx, incomplete)
+        known = {each.value for each in found}
+        more = self.commands[_MAKE].shell_complete(ctx, incomplete)
+        return found + [each for each in more if each.value not in known]
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both ways to type it."""
+        formatter.write_usage(ctx.command_path, "DISK|VM --to LOCATION [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", "       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the command that need not be typed, then all commands."""
+        click.Command.format_options(self.commands[_MAKE], ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 @click.group(cls=_Commands)
