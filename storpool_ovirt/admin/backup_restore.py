@@ -28,8 +28,9 @@ def restore(
     """Give the disk `into` the data of a copy, and return what was done, line by line; repeated it
     is a success that changes nothing.
 
-    `given` is the copy's global id. Not `from_remote`: only a copy that is here already. Raises
-    NotFound, Conflict, InUse, Foreign with the reason where it cannot be.
+    `given` is the copy's global id. Not `from_remote`: only a copy that is here already. The disk
+    is looked at before the copy is fetched, and again when it is here. Raises NotFound, Conflict,
+    InUse, Foreign with the reason where it cannot be.
     """
     disk = names.uuid(into, "--into")
     row = _row(work, given)
@@ -45,6 +46,9 @@ def restore(
                 f"is in location {row.location} and not here",
                 "give --from-remote to have it fetched",
             )
+    # It takes hours until the data are here: who has named a wrong disk hears it now
+    trash_restore.check_target(work, disk, row.size_bytes, str(row.remote_id))
+    if there is None:
         there = backups.fetch(work, row, _template(work, row))
         told(f"fetching ~{row.remote_id} from {row.location}")
     _wait(work, row)

@@ -82,10 +82,21 @@ def give(work: tree.Work, source: Source, disk: str) -> list[str]:
         if node is not None and _is_done(work, node, source.there.global_id):
             return has_already(disk, source.said)
         if node is not None:
-            _check_placeholder(work, node, source.there)
+            _check_placeholder(work, node, source.there.size_bytes)
         way = _way(work, source, node or _new(work, disk, source.there))
         _carry_out(work, way)
     return [*_done(way), *_next(way)]
+
+
+def check_target(work: tree.Work, disk: str, size_bytes: int, global_id: str) -> None:
+    """Raise what `give` would for the disk, before the snapshot with this global id is here, which
+    will have this size. One that was made of it already is right."""
+    with checks.held(work, disk):
+        node = _settled(work, disk)
+        if node is None:
+            work.client.check_cluster(global_id, f"disk {disk}")
+        elif not _is_done(work, node, global_id):
+            _check_placeholder(work, node, size_bytes)
 
 
 def _settled(work: tree.Work, disk: str) -> mapping.Node | None:
@@ -148,20 +159,19 @@ def _policy(work: tree.Work, tags: Mapping[str, str]) -> dict[str, str]:
     return {key: own[key] for key in order}
 
 
-def _check_placeholder(work: tree.Work, node: mapping.Node, there: api.Volume) -> None:
+def _check_placeholder(work: tree.Work, node: mapping.Node, size_bytes: int) -> None:
     """Raise Conflict unless a disk is fresh: empty, of this size at least, never given to a host,
     with nothing made of it."""
     what = f"disk {node.uuid}"
     if node.uuid != node.root or node.kind != "volume":
         raise errors.Conflict(f"{node.kind} {node.uuid}", f"is a part of disk {node.root}", _FRESH)
     tree.checked(work, node)
-    if node.size_bytes < there.size_bytes:
+    if node.size_bytes < size_bytes:
         raise errors.Conflict(
             what,
             f"has {findings.gib(node.size_bytes)}, and what is restored has"
-            f" {findings.gib(there.size_bytes)}",
-            f"extend the disk in oVirt to {_whole_gib(there.size_bytes)} GiB, or make one of that"
-            " size",
+            f" {findings.gib(size_bytes)}",
+            f"extend the disk in oVirt to {_whole_gib(size_bytes)} GiB, or make one of that size",
         )
     others = [each for each in work.mapping.tree(node.root) if each.uuid != node.uuid]
     made = work.mapping.nodes("WHERE source = %s", node.uuid)

@@ -114,8 +114,55 @@ def test_what_is_refused(yard: BackupYard) -> None:
         restored(yard, row._replace(remote_id="x"), OTHER)
     with pytest.raises(errors.NotFound, match="backup list"):
         restored(yard, row._replace(remote_id="loc.a.zzz"), OTHER)
-    # What a refused restore fetched is taken up by the next one, without a word of --from-remote
-    assert restored(yard, row, OTHER, from_remote=False)
+    assert fetched(yard) == []
+
+
+@pytest.mark.parametrize(
+    "why", ["has data", "is attached", "extend the disk in oVirt", "no fresh disk", "given"]
+)
+def test_a_wrong_disk_is_refused_before_anything_is_fetched(yard: BackupYard, why: str) -> None:
+    """F63: who has to wait for hours is told at once; the disk is as it was."""
+    row = copied(yard)
+    yard.disk(
+        OTHER,
+        b"mine" if why == "has data" else b"",
+        SIZE_BYTES // (1 + (why == "extend the disk in oVirt")),
+    )
+    if why == "no fresh disk":
+        yard.verb("snapshot", OTHER)
+    elif why == "given":
+        yard.verb("connection", OTHER)
+    elif why == "is attached":
+        volume = yard.ask(f"Volume/ovirt--{OTHER}")[0]
+        yard.ask("VolumesReassign", [{"volume": volume["name"], "rw": [1]}])
+    was = yard.checksum(f"ovirt--{OTHER}")
+    yard.sides.slow(100)
+    yard.queries()
+    with pytest.raises(errors.Conflict, match=why):
+        restored(yard, row, OTHER)
+    assert not any("SnapshotFromRemote" in each for each in yard.queries())
+    assert fetched(yard) == []
+    assert yard.checksum(f"ovirt--{OTHER}") == was
+
+
+def test_a_disk_that_is_used_while_the_copy_comes_is_refused_then(yard: BackupYard) -> None:
+    """F63: it is looked at again; what was fetched stays, and is taken up without --from-remote."""
+    row = copied(yard)
+    yard.disk(OTHER)
+    yard.sides.slow(10)
+    sleep, due = yard.clock.sleep, [lambda: yard.write(OTHER, b"mine")]
+
+    def write(seconds: float) -> None:
+        while due:
+            due.pop()()
+        sleep(seconds)
+
+    yard.clock.sleep = write  # type: ignore[method-assign]
+    with pytest.raises(errors.Conflict, match="has data"):
+        restored(yard, row, OTHER)
+    assert len(fetched(yard)) == 1
+    yard.disk(CLONE)
+    assert restored(yard, row, CLONE, from_remote=False)
 
 
 def test_a_fetch_goes_on_over_a_cut(yard: BackupYard) -> None:
