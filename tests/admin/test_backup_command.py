@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
 from click import shell_completion
 
+from rigs import backup_yard, disk_rig, far_cluster
+from rigs.backup_yard import BackupYard
+from rigs.yard import DISK
 from storpool_ovirt.admin import command, group
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ovirt_demo.database import Database
 
 OWN = {"--to", "--keep", "--no-wait", "--database", "--options", "--dry-run", "--json", "--limit"}
 BELOW = {"list", "restore", "expire", "make"}
@@ -38,3 +50,49 @@ def test_a_tab_completes_what_it_takes() -> None:
     assert completed("backup", "") == BELOW
     assert completed("backup", "restore", "--") >= {"--into", "--from-remote"}
     assert "--into" not in completed("backup", "--")
+
+
+@pytest.fixture
+def yard(
+    module_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BackupYard]:
+    """A yard with a far side, and a disk."""
+    monkeypatch.setenv("STORPOOL_OVIRT_ROOT", str(tmp_path))
+    with backup_yard.opened(module_database, tmp_path) as opened:
+        opened.disk(DISK, b"data")
+        api = {"sp_api_http_host": opened.simulator.host, "sp_api_http_port": opened.simulator.port}
+        options = {**api, "sp_auth_token": disk_rig.TOKEN}
+        (tmp_path / "options.json").write_text(json.dumps(options))
+        yield opened
+
+
+def typed(yard: BackupYard, folder: Path, *words: str) -> int:
+    """Run a command as an administrator does; return the exit code."""
+    where = ["--database", yard.url, "--options", str(folder / "options.json")]
+    return command.main(["storpool-ovirt", "backup", DISK, *words, *where])
+
+
+def test_a_rehearsal_is_refused_as_the_copy_is(
+    yard: BackupYard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """T72: nothing is told of what would be done when it would not; else all of it is."""
+    before = yard.world()
+    assert typed(yard, tmp_path, "--to", "nowhere", "--dry-run") == 1
+    said = capsys.readouterr()
+    assert "it knows rem" in said.err
+    assert said.out == ""
+    assert typed(yard, tmp_path, "--to", far_cluster.LOCATION, "--dry-run") == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"disk {DISK} would be copied to rem at one moment"
+    assert second.startswith("  would send: POST VolumesGroupBackup")
+    assert yard.world() == before
+
+
+def test_a_rehearsal_for_programs_is_refused(
+    yard: BackupYard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """T72: who reads JSON gets no lines that are none."""
+    assert typed(yard, tmp_path, "--to", far_cluster.LOCATION, "--dry-run", "--json") == 2
+    said = capsys.readouterr()
+    assert "--dry-run is told in lines only: leave out --json." in said.out + said.err
+    assert "would" not in said.out + said.err

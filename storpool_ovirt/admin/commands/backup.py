@@ -94,6 +94,8 @@ def make_command(
     frozen. The copy goes on by itself once it was begun: when the time is up, or --no-wait was
     given, the list of copies tells what became of it.
     """
+    if dry_run and as_json:
+        raise click.UsageError("--dry-run is told in lines only: leave out --json.")
     wanted: option_values.CopyTo = parsed(option_values.copy_to, to, "--to")
     keep_seconds = _seconds(keep)
     with access.opened(out, "backup", access.Where(database, options, limit)) as work:
@@ -101,8 +103,9 @@ def make_command(
         for each in target.left_out:
             out.progress(f"not copied: {each}")
         if dry_run:
-            out.say_all(backup_text.would(target, wanted))
-            rehearsals.played(work, out.say, lambda tried: backup.make(tried, target, wanted))
+            calls: list[str] = []  # what is refused would not be copied
+            rehearsals.played(work, calls.append, lambda tried: backup.make(tried, target, wanted))
+            out.say_all([*backup_text.would(target, wanted), *calls])
             if keep_seconds is not None:
                 disks = [*target.disks]
                 _would_give_up(out, work, disks, wanted.location, keep_seconds, spare_newest=False)
