@@ -75,6 +75,9 @@ _OUR_TAGS = ("ovirt-", "cinder-")
 # vendor's programs, and ours (oVirt's ManagedBlockExecutor.java, managedvolume.py).
 ADAPTER_KEY = "adapter"
 ADAPTER = "storpool"
+# The key of what `storage_stats` answers, beside what Engine reads, where a disk of the domain
+# could not be copied before its delete: what is wrong with its location.
+BACKUP_FAULT = "backup_fault"
 
 # As what `connect_volume` describes a volume of ours: Vdsm takes the types that it was made for.
 VOLUME_TYPE = "storpool"

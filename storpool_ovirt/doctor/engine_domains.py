@@ -158,6 +158,9 @@ def _stats_of(domain: Domain, site: Site) -> Iterator[Result]:
         yield _refused(site, domain, answer.sentence)
     else:
         yield worked(domain.name, answer.facts)
+        fault = answer.facts.get(names.BACKUP_FAULT)
+        if fault:
+            yield engine_steps.of_backup(domain, str(fault))
 
 
 def worked(domain: str, facts: Mapping[str, Any]) -> Result:

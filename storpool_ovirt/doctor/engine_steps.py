@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, storpool_conf
 from storpool_ovirt.doctor import engine_commands, engine_machine, engine_token
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Result
 from storpool_ovirt.doctor.engine_commands import literal
@@ -85,6 +85,23 @@ def of_wrong_option(tables: Tables, domain: Domain, error: errors.ConfigError) -
         if error.why == "is not known":
             fix = without_option(tables, domain, key)
     return Result(CRITICAL, str(error), engine_machine.NO_VERB, fix, domain.name)
+
+
+def of_backup(domain: Domain, fault: str) -> Result:
+    """Return that a domain's disks cannot be copied before a delete, with the step."""
+    key, conf_key = "sp_backup_on_delete", storpool_conf.BACKUP_KEY
+    fix = (
+        _correct(key, domain)
+        if key in domain.options
+        else f"correct {conf_key} in {storpool_conf.FILE}"
+    )
+    return Result(
+        WARNING,
+        f"{key} is wrong: {fault}",
+        "no disk of it can be deleted: each is to be copied there before",
+        f"{fix}: a location that is there, or none",
+        domain.name,
+    )
 
 
 def _correct(key: str, domain: Domain) -> str:

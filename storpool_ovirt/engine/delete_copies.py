@@ -12,6 +12,7 @@ had the disk since.
 from __future__ import annotations
 
 from storpool_ovirt import errors
+from storpool_ovirt.cluster import remote
 from storpool_ovirt.engine import backups, copies, mapping, tree
 from storpool_ovirt.engine.changes import Part
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
@@ -71,11 +72,7 @@ def send(work: tree.Work, copied: DeleteCopy) -> None:
     except tree.REFUSALS as error:
         if not work.client.tally.unanswered:
             work.mapping.write(copies.forgotten(group.rows))
-        raise errors.Conflict(
-            f"disk {disk}",
-            f"was not deleted: it was not copied to location {location} ({error})",
-            "see sp_backup_on_delete of the storage domain, and docs/backup.md",
-        ) from error
+        raise _refused(work, disk, location, error) from error
     except errors.ApiUnavailable as error:
         raise errors.ApiUnavailable(
             error.address,
@@ -84,6 +81,28 @@ def send(work: tree.Work, copied: DeleteCopy) -> None:
             f" {location} before (sp_backup_on_delete)",
             error.ambiguous,
         ) from error
+
+
+def _refused(work: tree.Work, disk: str, location: str, error: errors.Error) -> errors.Conflict:
+    """Return why a disk is not deleted whose copy StorPool refused, and what to do."""
+    try:
+        remote.check_location(work.client, location)
+    except errors.NotFound as unknown:
+        return errors.Conflict(
+            f"disk {disk}",
+            f"was not deleted, as it has to be copied before: {unknown}",
+            "correct sp_backup_on_delete of the storage domain, or, where its options have none,"
+            " SP_OVIRT_BACKUP_ON_DELETE in /etc/storpool.conf of Engine's machine; the word"
+            " none deletes without a copy",
+        )
+    except (errors.Rejected, errors.ApiUnavailable):
+        pass  # the first failure is told
+    return errors.Conflict(
+        f"disk {disk}",
+        f"was not deleted, as it has to be copied to location {location} before, and StorPool"
+        f" refused that: {error}",
+        "mend that and delete it again; docs/backup.md tells more",
+    )
 
 
 def _same(

@@ -201,23 +201,37 @@ def stats(work: tree.Work) -> dict[str, object]:
     # next time.
     work.client.give_up_after(STATS_SECONDS)
     template = volumes.capacity(work.client, work.domain.template)
-    if work.domain.backup_on_delete is not None:
-        from storpool_ovirt.cluster import remote
-
-        remote.check_location(work.client, work.domain.backup_on_delete.location)
     placement.check(
         work,
         lambda uuid: create(work, uuid, sizes.GIB),
         lambda uuid: delete(work, uuid, at_once=True),
     )
     claims.note(work, database)
+    more = _backup_fault(work)
     if template is None:
-        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown"}
+        return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown", **more}
     return {
         "total_capacity_gb": template.capacity_bytes // sizes.GIB,
         "free_capacity_gb": template.free_bytes // sizes.GIB,
         "template": template.name,
+        **more,
     }
+
+
+def _backup_fault(work: tree.Work) -> dict[str, object]:
+    """Return what is wrong with the location that the domain copies to before a delete; nothing
+    else needs it, so all other verbs, this one too, do without."""
+    copy_to = work.domain.backup_on_delete
+    if copy_to is None:
+        return {}
+    from storpool_ovirt.cluster import remote
+
+    try:
+        remote.check_location(work.client, copy_to.location)
+    except (errors.NotFound, errors.Rejected) as error:
+        work.log.line("backup_location_unknown", location=copy_to.location, reason=error)
+        return {names.BACKUP_FAULT: str(error)}
+    return {}
 
 
 def _described(work: tree.Work, node: mapping.Node) -> api.Volume:

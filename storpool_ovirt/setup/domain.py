@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import config, errors, names, storpool_conf
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import as_engine, conf, engine_tables, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import DataCenter, Domain, Tables
@@ -112,6 +112,15 @@ def prove(wanted: Wanted, deadline: Deadline, root: str) -> Mapping[str, object]
     answer = as_engine.storage_stats(wanted.all_options(), deadline, root)
     if answer.facts is None:
         raise errors.ConfigError(f"storage domain {wanted.name}", "would not work", answer.sentence)
+    fault = answer.facts.get(names.BACKUP_FAULT)
+    if fault:
+        key = "sp_backup_on_delete"
+        of_conf = f"{storpool_conf.BACKUP_KEY} in {storpool_conf.FILE}"
+        raise errors.ConfigError(
+            f"driver option {key}" if key in wanted.all_options() else of_conf,
+            f"is wrong, and no disk of the domain could be deleted ({fault})",
+            "give a location that is there, or none",
+        )
     return answer.facts
 
 

@@ -27,6 +27,16 @@ def test_all_is_well(served: ServedMachine) -> None:
     assert "GiB are free in template hybrid" in found[2].cause
 
 
+def test_a_location_that_is_not_there_is_a_warning(served: ServedMachine) -> None:
+    """F62: the domain works, but for its deletes; what is wrong is told with its place."""
+    served.domain(**{TOKEN_FILE: served.token(), "sp_backup_on_delete": "far"})
+    works, found = served.look("engine-domain-stats")
+    assert works.result == "ok"
+    assert (found.result, found.subject) == ("warning", "sp"), found
+    assert found.cause.startswith("sp_backup_on_delete is wrong: there is no location far ")
+    assert found.fix.startswith("correct sp_backup_on_delete of sp in Engine's database: ")
+
+
 def test_there_is_no_domain_yet(served: ServedMachine) -> None:
     """After an installation: no fault."""
     assert {each.result for each in served.look(*ALL)} == {"ok"}

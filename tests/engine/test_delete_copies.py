@@ -13,7 +13,7 @@ from rigs import backup_yard, kills
 from rigs.backup_yard import TO, BackupYard
 from rigs.disk_rig import Fault
 from rigs.yard import DISK
-from storpool_ovirt import errors
+from storpool_ovirt import errors, names
 from storpool_ovirt.engine import copies, copies_seen, disks
 from storpool_ovirt.option_values import CopyTo
 
@@ -120,8 +120,13 @@ def test_without_a_copy_nothing_is_deleted(yard: BackupYard) -> None:
     yard.disk(DISK, b"data")
     was = yard.checksum(f"ovirt--{DISK}")
     yard.given(backup_on_delete=CopyTo("nowhere"), delete_delay_seconds=KEEP_SECONDS)
-    with pytest.raises(errors.Conflict, match=r"was not deleted: it was not copied to .*nowhere"):
+    with pytest.raises(errors.Conflict, match="was not deleted") as refused:
         yard.verb("delete", DISK)
+    assert str(refused.value).startswith(
+        f"disk {DISK} was not deleted, as it has to be copied before: there is no location nowhere"
+        " in the StorPool cluster at "
+    )
+    assert ": it knows rem: correct sp_backup_on_delete of the storage domain" in str(refused.value)
     assert yard.see().pending == []
     assert yard.sql("SELECT count(*) FROM storpool_ovirt.backup") == [(0,)]
     yard.verb("connection", DISK)
@@ -138,12 +143,27 @@ def test_without_a_copy_nothing_is_deleted(yard: BackupYard) -> None:
     assert len(far(yard, DISK)) == 1
 
 
-def test_the_location_is_checked_while_a_domain_is_added(yard: BackupYard) -> None:
-    """F62: storage_stats refuses one that StorPool does not know."""
-    assert yard.verb("stats")
+@pytest.mark.parametrize("fault", [None, Fault("error_200", "LocationsList", times=9)])
+def test_an_unknown_location_takes_no_domain_down(yard: BackupYard, fault: Fault | None) -> None:
+    """F62: storage_stats works and says what is wrong; only a delete needs the location."""
+    good = yard.verb("stats")
+    assert names.BACKUP_FAULT not in good
     yard.given(backup_on_delete=CopyTo("nowhere"))
-    with pytest.raises(errors.NotFound, match="it knows rem"):
-        yard.verb("stats")
+    found = yard.verb("stats", fault=fault)
+    said = found.pop(names.BACKUP_FAULT)
+    assert ("it knows rem" in said) == (fault is None)
+    assert found == good
+    yard.disk(DISK, b"data")
+    yard.verb("connection", DISK)
+
+
+def test_a_refused_copy_is_told_with_storpools_reason(yard: BackupYard) -> None:
+    """F62: where the location is known, it is not blamed."""
+    yard.disk(DISK, b"data")
+    refusal = Fault("error_200", "VolumesGroupBackup", times=9)
+    with pytest.raises(errors.Conflict, match=r"copied to location rem before, and StorPool ref"):
+        yard.verb("delete", DISK, fault=refusal)
+    assert is_there(yard, DISK)
 
 
 @pytest.mark.parametrize("query", ["VolumesGroupBackup", "VolumeDelete"])

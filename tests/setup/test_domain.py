@@ -115,6 +115,10 @@ REFUSED = {
     ),
     "no host": (["--host", "host9"], "is not known to Engine: Engine knows host1, host2"),
     "no template": (["--option", "sp_template=none"], "would not work: there is no template none"),
+    "no location": (
+        ["--option", "sp_backup_on_delete=far"],
+        "sp_backup_on_delete is wrong, and no disk of the domain could be deleted (there is no",
+    ),
     "another cluster": (["--option", "sp_cluster_id=zzzz.z"], "would not work: "),
 }
 
