@@ -224,7 +224,7 @@ OPTIONS = (
     Option(
         "sp_max_snapshots",
         option_values.count(SNAPSHOTS_MAX),
-        None,
+        storpool_conf.MAX_SNAPSHOTS_KEY,
         "0",
         "how many snapshots a disk may have; one more is refused, for a VM before any is made; 0:"
         " any number",
@@ -232,7 +232,7 @@ OPTIONS = (
     Option(
         "sp_max_deletes",
         option_values.count(DELETES_MAX),
-        None,
+        storpool_conf.MAX_DELETES_KEY,
         "10",
         "how many disks may be deleted a minute, over ten minutes; more are refused; 0: any number",
     ),

@@ -37,6 +37,9 @@ DELETE_DELAY_KEY = "SP_OVIRT_DELETE_DELAY"
 SNAPSHOT_DELETE_DELAY_KEY = "SP_OVIRT_SNAPSHOT_DELETE_DELAY"
 # And where a disk is copied before it is deleted.
 BACKUP_KEY = "SP_OVIRT_BACKUP_ON_DELETE"
+# And its brakes: how many snapshots a disk may have, how many disks may be deleted a minute.
+MAX_SNAPSHOTS_KEY = "SP_OVIRT_MAX_SNAPSHOTS"
+MAX_DELETES_KEY = "SP_OVIRT_MAX_DELETES"
 
 # As many hosts as a cluster has clients, and some keys for each.
 _MAX_BYTES = 4 << 20

@@ -108,6 +108,12 @@ KEYS = (
     storpool_conf.MULTICLUSTER_KEY,
     storpool_conf.VM_TAG_KEY,
     storpool_conf.TRANSPORT_KEY,
+    # Read on Engine's machine; a site may have one file for all
+    storpool_conf.DELETE_DELAY_KEY,
+    storpool_conf.SNAPSHOT_DELETE_DELAY_KEY,
+    storpool_conf.BACKUP_KEY,
+    storpool_conf.MAX_SNAPSHOTS_KEY,
+    storpool_conf.MAX_DELETES_KEY,
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storpool_ovirt import errors, storpool_conf
+from storpool_ovirt import config, errors, storpool_conf
 from storpool_ovirt.agent import options
 from storpool_ovirt.agent.options import OPTIONS, Options
 
@@ -66,6 +66,12 @@ def test_what_is_wrong(key: str, value: str, said: str) -> None:
 def test_a_key_that_is_meant_as_ours(key: str, meant: str) -> None:
     """No program reads it: the nearest one is told."""
     assert options.unknown({key: "1"}) == {key: f"do you mean {meant}?"}
+
+
+def test_every_key_that_a_program_of_ours_reads_is_known() -> None:
+    """A site may have one file for Engine's machine and all hosts."""
+    read = {option.conf_key for option in config.OPTIONS if option.conf_key}
+    assert {key for key in read if key.startswith(storpool_conf.OWN_PREFIX)} <= {*options.KEYS}
 
 
 def test_keys_of_ours_and_of_others_are_no_unknown_ones() -> None:

@@ -366,3 +366,17 @@ def test_where_a_disk_is_copied_before_it_is_deleted(tmp_path: Path) -> None:
     assert config.domain({**PLAIN, "sp_backup_on_delete": "none"}, root).backup_on_delete is None
     with pytest.raises(errors.ConfigError, match="sp_backup_on_delete is not known"):
         config.domain({**PLAIN, "sp_backup_on_delete": "rem:del=y"})
+
+
+def test_the_brakes_of_domains_that_do_not_say_them(tmp_path: Path) -> None:
+    """F17, T84: storpool.conf of Engine's machine has the word, as nobody can edit a domain's
+    options; an option of the domain counts more."""
+    root = conf(tmp_path, "SP_OVIRT_MAX_SNAPSHOTS=30\nSP_OVIRT_MAX_DELETES=0\n")
+    found = config.domain(PLAIN, root)
+    assert (found.max_snapshots, found.max_deletes) == (30, 0)
+    own = config.domain({**PLAIN, "sp_max_snapshots": "7", "sp_max_deletes": "70"}, root)
+    assert (own.max_snapshots, own.max_deletes) == (7, 70)
+    assert (config.domain(PLAIN).max_snapshots, config.domain(PLAIN).max_deletes) == (0, 10)
+    wrong = conf(tmp_path / "wrong", "SP_OVIRT_MAX_DELETES=many\n")
+    with pytest.raises(errors.ConfigError, match=r"SP_OVIRT_MAX_DELETES in .*is no whole number"):
+        config.domain(PLAIN, wrong)
