@@ -24,7 +24,9 @@ DOCUMENT = """<domstatus><domain><devices>
 <disk type='file' device='cdrom'><source file='/rhev/x.iso'/><target dev='sdc'/></disk>
 </devices></domain></domstatus>"""
 # It may not have begun yet.
-STARTED = "for each in $(seq 100); do pidof -s sleep && exit; timeout 0.1 tail -f /dev/null; done"
+STARTED = (
+    "for each in $(seq 100); do pidof -s sleep && exit; timeout 0.1 tail -f /dev/null || :; done"
+)
 
 
 def says(facts: str, status: str = "", *more: str) -> str:
