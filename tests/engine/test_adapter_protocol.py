@@ -20,7 +20,8 @@ NOWHERE = "77777777-7777-4777-8777-777777777777"  # an id that nobody has
 
 BUDGET: dict[str, list[str]] = {
     "create_volume": ["VolumeCreate"],
-    "delete_volume": ["KV/Set", "Volume", "VolumeDelete"],
+    # into the trash
+    "delete_volume": "KV/Set Volume AttachmentsList VolumeSnapshot Snapshot VolumeDelete".split(),
     "connect_volume": ["Volume"],
     "disconnect_volume": [],
     "extend_volume": ["KV/Set", "Volume", "VolumeUpdate"],
