@@ -7,7 +7,6 @@ upstream driver's. The others are those of oVirt's adapter (`storpool_ovirt.conf
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from oslo_config import cfg
 
 from cinder_driver import names, words
-from storpool_ovirt import config, errors, presence, storpool_conf
+from storpool_ovirt import config, errors, option_values, presence, storpool_conf
 from storpool_ovirt import names as storpool_names
 
 PREFIX = "storpool_"
@@ -137,8 +136,8 @@ def _refuse_unknown(configuration: Any) -> None:
     for key in sorted(_keys(configuration)):
         word = key.lower().replace("-", "_")
         if word.startswith(PREFIX) and key not in known:
-            near = difflib.get_close_matches(word, known, 1, 0.5)
-            advice = f"do you mean {near[0]}?" if near else f"the options are {', '.join(known)}"
+            near = option_values.nearest(word, known, PREFIX)
+            advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
             raise errors.ConfigError(
                 f"driver option {storpool_names.shown(key)}", "is not known", advice
             )

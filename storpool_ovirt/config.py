@@ -376,7 +376,7 @@ def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]
     for key in options:
         word = key.strip().lower().replace("-", "_")
         if key not in known and word.startswith(prefix):
-            near = option_values.nearest(word, known)
+            near = option_values.nearest(word, known, prefix)
             advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
             raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
 

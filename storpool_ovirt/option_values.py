@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-_NEAR = 0.5  # of difflib: how alike a name that was meant may be
+_NEAR = 0.75  # of difflib: how alike a name is that was mistyped, and not one of another thing
 _HOST = text.Shape(text.LETTERS + text.DIGITS + "._:-[]", (1, 253))
 _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN_MAX = 4096
@@ -42,12 +42,20 @@ def parsed(parse: Callable[[str], Any], given: str, where: str) -> Any:
         raise errors.ConfigError(where, f"{why}{shown}", advice) from None
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the name that was meant by one that is not known, None where none is like it."""
+def nearest(word: str, known: Iterable[str], prefix: str = "") -> str | None:
+    """Return the name that was meant by one that is not known, None where none is like it.
+
+    It was mistyped, or some of its words were left out. `prefix` is what names have in common,
+    which makes none like another.
+    """
     import difflib  # who knows all names does not pay for it
 
-    near = difflib.get_close_matches(word, list(known), 1, _NEAR)
-    return near[0] if near else None
+    word = word.removeprefix(prefix)
+    tails = {each.removeprefix(prefix): each for each in known}
+    parts = {*word.split("_")}
+    whole = [each for each in tails if parts <= {*each.split("_")}]
+    near = difflib.get_close_matches(word, whole or tails, 1, 0.0 if whole else _NEAR)
+    return tails[near[0]] if near else None
 
 
 def host(given: str) -> str:

@@ -151,8 +151,7 @@ def _word(key: str) -> str:
 def _advice(key: str) -> str:
     """Return what to do about a key that is not known: the nearest one, or all."""
     word = _word(key)
-    # What all have in common makes them alike
     prefix = PREFIX if word.startswith(PREFIX) else storpool_conf.OWN_PREFIX
-    words = {each[len(prefix) :]: each for each in KEYS if each.startswith(prefix)}
-    near = option_values.nearest(word[len(prefix) :], words)
-    return f"do you mean {words[near]}?" if near else f"use {', '.join(words.values())}"
+    keys = [each for each in KEYS if each.startswith(prefix)]
+    near = option_values.nearest(word, keys, prefix)
+    return f"do you mean {near}?" if near else f"use {', '.join(keys)}"

@@ -76,7 +76,7 @@ def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
             continue
         # Cinder's driver has storpool_template.
         meant = config.PREFIX + word.partition("storpool_")[2] if "storpool_" in word else word
-        near = option_values.nearest(meant, sorted(known))
+        near = option_values.nearest(meant, sorted(known), config.PREFIX)
         advice = f"do you mean {near}?" if near else "leave it out"
         error = errors.ConfigError(
             f"driver option {names.shown(key)}", "is not one of ours and does nothing", advice

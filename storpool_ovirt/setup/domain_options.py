@@ -117,7 +117,8 @@ def _check_key(key: str) -> None:
     config.check_ours_alone({key: ""})
     known = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
     if key not in known:
-        near = option_values.nearest(key.strip().lower().replace("-", "_"), known)
+        word = key.strip().lower().replace("-", "_")
+        near = option_values.nearest(word, known, config.PREFIX)
         advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
         raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
     if key == gate.TOKEN:

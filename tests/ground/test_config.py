@@ -130,6 +130,12 @@ def test_a_wrong_option_is_one_sentence(
         (" sp_template", "do you mean sp_template?"),
         ("sp-template", "do you mean sp_template?"),
         ("sp_api_host", "do you mean sp_api_http_host?"),
+        ("sp_port", "do you mean sp_api_http_port?"),
+        ("sp_snapshot_delay", "do you mean sp_snapshot_delete_delay?"),
+        ("sp_snapshots_max", "do you mean sp_max_snapshots?"),
+        ("sp_max_volumes", "the options are sp_api_http_host, "),
+        ("sp_replication", "the options are sp_api_http_host, "),
+        ("sp_", "the options are sp_api_http_host, "),
         ("sp_xyzzy", "the options are sp_api_http_host, "),
         ("sp_q", "the options are sp_api_http_host, "),
         ("sp_tempalte\n\u202e", "do you mean sp_template?"),
@@ -145,6 +151,12 @@ def test_an_unknown_option_of_ours_is_refused_and_the_nearest_is_told(
     assert "is not known" in str(raised.value)
     assert near in str(raised.value)
     assert str(raised.value).isprintable()
+
+
+def test_a_name_of_another_thing_is_no_mistyped_one() -> None:
+    """What a later release knows is not taken for what this one has."""
+    known = [each.name for each in config.OPTIONS if each.name != "sp_max_snapshots"]
+    assert option_values.nearest("sp_max_snapshots", known, config.PREFIX) is None
 
 
 @pytest.mark.parametrize(
