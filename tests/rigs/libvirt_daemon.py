@@ -27,6 +27,12 @@ COMMAND_SECONDS = 120.0
 NAP_SECONDS = 0.02
 PRIVATE = ("/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
 PID_FILE = "/run/libvirtd.pid"
+# As whom it would start VMs if qemu.conf named nobody: it asks for that user and group, which a
+# package makes that is not installed.
+ASKED_FOR = (
+    ("passwd", "libvirt-qemu:x:64055:64055::/:/bin/false"),
+    ("group", "libvirt-qemu:x:64055:"),
+)
 # The kernel ends everything in the namespaces with their first process, and that with the test's.
 ALONE = (
     *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--mount-proc", "--net", "--pid"),
@@ -184,12 +190,7 @@ def _script(folder: Path, links: Mapping[str, Path]) -> str:
     lines = ["set -e", "mount -t tmpfs tmp /run", f"mkdir -p {' '.join(PRIVATE)}"]
     lines += [f"mount -t tmpfs tmp {path}" for path in PRIVATE]
     lines += [f"cp {folder}/qemu.conf /etc/libvirt/qemu.conf"]
-    # As whom it would start VMs if qemu.conf named nobody: it asks for that user and group, which
-    # a package makes that is not installed.
-    for file, name in (
-        ("passwd", "libvirt-qemu:x:64055:64055::/:/bin/false"),
-        ("group", "libvirt-qemu:x:64055:"),
-    ):
+    for file, name in ASKED_FOR:
         own = f"/run/{file}"
         lines += [
             f"cp /etc/{file} {own}",

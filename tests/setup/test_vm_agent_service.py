@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import setup_ground
 
+from rigs import libvirt_daemon
+
 if TYPE_CHECKING:
     from rigs.booted import Booted
 
@@ -57,6 +59,9 @@ def libvirtd(host: Booted, access: str) -> None:
         pytest.skip("libvirtd is not installed here (.ci/vm-packages)")
     host.write("/etc/libvirt/libvirtd.conf", LIBVIRTD.format(access))
     host.do("mkdir -p /run/libvirt /var/lib/libvirt; rm -rf /run/libvirt/*")
+    for file, line in libvirt_daemon.ASKED_FOR:
+        asked = 'grep -q "^${2%%:*}:" "/etc/$1" || echo "$2" >>"/etc/$1"'
+        host.do(asked, file, line)
     host.start("/usr/sbin/libvirtd", "--timeout=300")
 
 
