@@ -16,8 +16,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Some six times as long as the longest test takes on a busy machine, its stage included
-LONGEST_SECONDS = 900.0
+# Some three times as long as the longest test takes on a busy machine, its stage included
+LONGEST_SECONDS = 600.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
