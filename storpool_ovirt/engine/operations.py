@@ -54,6 +54,14 @@ class Operation(NamedTuple):
         return self.state != UNDONE
 
     @property
+    def takes_disk(self) -> bool:
+        """Whether it was to delete a whole disk, and not the disk's first volume alone, which has
+        the same id: its plan names what it takes."""
+        kept = self.plan.trash.kept if self.plan.trash is not None else ()
+        named = {*self.plan.nodes, *kept}
+        return self.kind == DROP and self.node == self.disk and named != {self.node}
+
+    @property
     def has_done_its_work(self) -> bool:
         """Whether all that was missing is an answer to Engine."""
         return self.state in (DONE, UNDELIVERED)

@@ -70,10 +70,16 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
         _take_all_late(work, left)
         return nodes
     # A delete of this very node is what is going on now; but the volume that a VM writes is deleted
-    # alone by no verb but `delete`.
+    # alone by no verb but `delete`, and a delete of the disk is none of its first volume.
     active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
     is_repeated = whole or uuid not in active
-    same = [each for each in left if is_repeated and (each.kind, each.node) == (intent.DROP, uuid)]
+    same = [
+        each
+        for each in left
+        if is_repeated
+        and (each.kind, each.node) == (intent.DROP, uuid)
+        and not (each.is_unfinished_delete and each.takes_disk)
+    ]
     for operation in same:
         # What an earlier try has brought into the trash, or copied, is told by its entry alone
         keeps = operation.plan.trash is not None or operation.plan.copy is not None

@@ -263,12 +263,15 @@ def _keep_what_is_there(work: tree.Work, operation: Operation) -> Outcome:
             if _has_begun(work, operation, doomed, gone):
                 raise
             work.log.line("trash_undated", node=operation.node, reason=error)
+    elif _another_has_begun(work, operation, doomed, gone):
+        return Outcome(AWAITED, "ends with a later delete, of which a part is in the trash")
     if root is not None and (root.active or root.uuid) in gone and operation.node == operation.disk:
         return Outcome(LEFT, "left: the disk has lost its volume, delete it again")
     if trashed:
         from storpool_ovirt.engine import trash_copies
 
-        trash_copies.undo(work, operation, doomed)
+        # Of a volume that another delete's settlement has taken back, too
+        trash_copies.undo(work, operation, nodes)
     if gone:
         removal.forget(work, nodes, gone)
     kept = [node.uuid for node in doomed if node.uuid not in gone]
@@ -292,10 +295,27 @@ def _has_begun(
     return trash_copies.has_begun(work, operation, doomed, gone)
 
 
+def _another_has_begun(
+    work: tree.Work,
+    operation: Operation,
+    doomed: Sequence[mapping.Node],
+    gone: Sequence[str],
+) -> bool:
+    """Return whether another delete that died on this disk has brought something into the trash:
+    what is gone is its doing, so nothing is taken back."""
+    return any(
+        each.id != operation.id
+        and each.proved
+        and each.is_unfinished_delete
+        and each.plan.trash is not None
+        and _has_begun(work, each, doomed, gone)
+        for each in work.mapping.journal.of_disk(operation.disk)
+    )
+
+
 def _go_forward(work: tree.Work, operation: Operation, nodes: Sequence[mapping.Node]) -> Outcome:
     """Finish a delete of which a part is in the trash already: nobody can put that back alone."""
-    is_whole = operation.node == operation.disk
-    doomed = [node for node in nodes if is_whole or node.uuid == operation.node]
+    doomed = [node for node in nodes if operation.takes_disk or node.uuid == operation.node]
     removal.delete_nodes(work, operation.node, list(nodes), doomed)
     work.mapping.journal.delivered()
     return Outcome(FINISHED, "finished: it is in the trash")

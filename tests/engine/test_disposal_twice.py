@@ -1,0 +1,137 @@
+"""disposal.py, settlement.py: two deletes of one disk died on their way into the trash, and what
+one has come to counts for both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs.disk_model import GIB
+from rigs.trash_yard import entries
+from rigs.yard import DISK, HOUR, Yard
+from storpool_ovirt import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DELAY = int(48 * HOUR)
+
+
+@pytest.fixture
+def kept(yard: Yard) -> Iterator[Yard]:
+    """Give an Engine whose domain keeps what is deleted, with a disk."""
+    yard.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=DELAY)
+    yard.verb("create", DISK, GIB)
+    yield yard
+    assert yard.forced() == []
+
+
+def by_verb(yard: Yard) -> None:
+    """Have Engine ask for the disk."""
+    yard.verb("connection", DISK)
+
+
+def by_reconcile(yard: Yard) -> None:
+    """Have the administrator mend it."""
+    yard.reconcile()
+
+
+@pytest.mark.parametrize("ended", [by_verb, by_reconcile])
+def test_no_copy_is_left_of_either(kept: Yard, ended: Callable[[Yard], None]) -> None:
+    """T83: the volume is there, so the disk is as before, and both copies go."""
+    before = kept.see()
+    for _ in range(2):
+        seen = len(kept.see().trash)
+        kept.die_when(lambda seen=seen: len(kept.see().trash) > seen, "delete", DISK)
+    assert len(kept.see().trash) == 2
+    ended(kept)
+    after = kept.see()
+    assert (after.trash, after.things, after.rows) == ({}, before.things, before.rows)
+    assert (after.pending, entries(kept)) == ([], [])
+
+
+@pytest.mark.parametrize("ended", [by_verb, by_reconcile])
+def test_what_the_second_has_begun_is_not_taken_back_for_the_first(
+    kept: Yard, ended: Callable[[Yard], None]
+) -> None:
+    """T83, T71: the first had only written what it was about to do; the second has deleted a volume
+    of the disk that is not the active one. All of the disk goes to the trash."""
+    snapshot = kept.verb("snapshot", DISK)
+    preview = kept.verb("preview", snapshot)
+    kept.die_planned("delete", DISK)
+    kept.die_when(lambda: f"ovirt--{DISK}" not in kept.see().things, "delete", DISK)
+    assert f"ovirt--{preview}" in kept.see().things
+    try:
+        ended(kept)
+    except errors.NotFound:
+        assert ended is by_verb
+    seen, found = kept.see(), entries(kept)
+    assert {each.node for each in found} == {DISK, snapshot, preview}
+    assert {each.entry for each in found} == set(seen.trash)
+    assert len({(each.deletion, each.ends_at) for each in found}) == 1
+    assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
+
+
+@pytest.fixture
+def replaced(kept: Yard) -> tuple[str, str]:
+    """Give a disk whose own first volume was replaced by a preview, as a commit does: the snapshot
+    and the preview."""
+    snapshot = kept.verb("snapshot", DISK)
+    preview = kept.verb("preview", snapshot)
+    kept.verb("connection", preview)
+    return snapshot, preview
+
+
+@pytest.mark.parametrize("ended", [by_verb, by_reconcile])
+def test_a_remove_of_the_first_volume_is_no_delete_of_the_disk(
+    kept: Yard, replaced: tuple[str, str], ended: Callable[[Yard], None]
+) -> None:
+    """T83, T71: it died when the volume was gone. It goes forward, and takes nothing else."""
+    snapshot, preview = replaced
+    kept.die_when(lambda: f"ovirt--{DISK}" not in kept.see().things, "remove", DISK)
+    try:
+        ended(kept)
+    except errors.NotFound:
+        assert ended is by_verb
+    seen = kept.see()
+    assert set(seen.things) == {f"ovirt--{snapshot}", f"ovirt--{preview}"}
+    assert {uuid: row.state for uuid, row in seen.rows.items()} == {
+        DISK: "removed",
+        snapshot: "live",
+        preview: "live",
+    }
+    assert [each.node for each in entries(kept)] == [DISK]
+    assert set(seen.trash) == {each.entry for each in entries(kept)}
+    kept.verb("connection", preview)
+    assert kept.see().pending == []
+
+
+@pytest.mark.parametrize("delay", [0, DELAY])
+def test_a_delete_of_the_disk_is_no_earlier_try_of_a_remove_of_its_first_volume(
+    kept: Yard, replaced: tuple[str, str], delay: int
+) -> None:
+    """T71: it is taken back before the volume goes, so that the rest of the disk is in use."""
+    kept.given(delete_delay_seconds=delay, snapshot_delete_delay_seconds=0)
+    kept.die_planned("delete", DISK)
+    kept.verb("remove", DISK)
+    snapshot, preview = replaced
+    states = {uuid: row.state for uuid, row in kept.see().rows.items()}
+    assert states == {DISK: "removed", snapshot: "live", preview: "live"}
+    kept.verb("connection", preview)
+    assert (kept.see().pending, kept.see().trash) == ([], {})
+
+
+def test_a_delete_of_the_disk_that_has_begun_ends_before_a_remove_of_its_first_volume(
+    kept: Yard, replaced: tuple[str, str]
+) -> None:
+    """T83: all of the disk is in the trash then, and there is nothing to remove."""
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=0)
+    snapshot, preview = replaced
+    for _ in range(2):  # the second finds what the first has marked
+        kept.die_planned("delete", DISK)
+    kept.die_when(lambda: f"ovirt--{preview}" not in kept.see().things, "delete", DISK)
+    kept.verb("remove", DISK)
+    assert {each.node for each in entries(kept)} == {DISK, snapshot, preview}
+    seen = kept.see()
+    assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
