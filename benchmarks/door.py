@@ -23,10 +23,11 @@ import uuid
 from pathlib import Path
 
 from ovirt_demo import children, hooks, simulator
+from storpool_ovirt import setup
 from storpool_ovirt.privilege import sudo_request
 
 USER = "nobody"
-SHIPPED = Path(__file__).parent.parent / "etc" / "sudoers.d" / "storpool-ovirt"
+SHIPPED = Path(setup.__file__).parent / "files" / "sudoers.d" / "storpool-ovirt"
 INSIDE = "STORPOOL_BENCHMARK_INSIDE"
 DOOR = """#!{python}
 import os

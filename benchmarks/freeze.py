@@ -188,7 +188,8 @@ class Yard:
 
     def _engine(self, program: Path, base: database.Database, group: str) -> engine.Engine:
         options = {**self.cluster.driver_options(), "sp_group_snapshot": group}
-        return engine.Engine(self.folder / f"{base.name}-{group}", program, options, base.url)
+        folder = self.folder / f"{base.name}-{group}"
+        return installed.with_known(engine.Engine(folder, program, options, base.url))
 
     def _vms(self, caller: engine.Engine) -> dict[int, Vm]:
         vms = {size: Vm(str(uuid.uuid4()), _new_disks(size)) for size in self.sizes}

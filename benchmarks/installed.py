@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovirt_demo import children
+from ovirt_demo import children, engine
 
 PIP, PACKAGE = "pip", "package"
 STARTS = (PACKAGE, PIP)
@@ -35,6 +36,7 @@ print(json.dumps({
     "programs": {each.name: each.value for each in points if each.group == "console_scripts"},
 }))
 """
+_UNKNOWN = re.compile(rb'driver option "(\w+)" is not known')
 LAUNCHER = """\
 #!{python} -ISB
 import sys
@@ -110,6 +112,14 @@ def of(programs: Path, start: str, folder: Path) -> Installation:
     for name, text in texts.items():
         write(folder / name, text)
     return Installation(programs, texts, folder)
+
+
+def with_known(caller: engine.Engine) -> engine.Engine:
+    """Return an Engine without those of its options that its adapter, an older one, does not
+    know."""
+    while unknown := _UNKNOWN.search(caller.run("storage_stats", "true").output):
+        del caller.options[unknown[1].decode()]
+    return caller
 
 
 def write(path: Path, text: str) -> None:

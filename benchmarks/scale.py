@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
+import installed
+
 from ovirt_demo import children, database, engine, simulator
 from storpool_simulator.model import population
 
@@ -392,7 +394,7 @@ def beside(there: Site, server: database.Database, name: str, program: Path) -> 
     base = server.fresh(f"crowd_{name}")
     folder = there.folder / f"engine-{name}"
     options = {**there.cluster.driver_options(), "sp_delete_delay": "0"}
-    caller = engine.Engine(folder, program, options, base.url)
+    caller = installed.with_known(engine.Engine(folder, program, options, base.url))
     made = Site(there.size, there.folder, there.cluster, caller, base)
     made.verb("storage_stats", "true")
     return made

@@ -221,18 +221,15 @@ def side(folder: Path, server: database.Database, count: int, adapter: Path) -> 
     ids = fill_cluster(folder / "cluster" / "state", count)
     with simulator.running(folder / "cluster", {HOST: folder / "host"}, devices="file") as cluster:
         options = cluster.driver_options()
-        caller = engine.Engine(folder / "engine", adapter, options, base.url)
         without = {**options, "sp_delete_delay": "0"}
-        at_once = engine.Engine(folder / "engine", adapter, without, base.url)
+        caller, at_once = (  # whose first question makes the tables
+            installed.with_known(engine.Engine(folder / "engine", adapter, each, base.url))
+            for each in (options, without)
+        )
         made = Side(folder.name, cluster, caller, at_once, base)
-        made.verb("storage_stats", "true", correlation_id="first")  # makes the tables
         # Makes where barriers are kept
         made.verb("delete_volume", str(uuid.uuid4()), correlation_id="second")
         fill_database(base, ids)
-        try:
-            made.verb("storage_stats", "true", correlation_id="third", caller=at_once)
-        except SystemExit:  # an adapter of before the trash does not know the option
-            made.at_once = caller
         yield made
 
 

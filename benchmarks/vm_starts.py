@@ -45,8 +45,9 @@ class Starts:
     def __post_init__(self) -> None:
         base = self.server.fresh(f"benchmark_{self.folder.name.replace('-', '_')}")
         adapter = self.programs.find("storpool-adapter")
-        self._engine = engine.Engine(
-            self.folder / "engine", adapter, self.cluster.driver_options(), base.url
+        options = self.cluster.driver_options()
+        self._engine = installed.with_known(
+            engine.Engine(self.folder / "engine", adapter, options, base.url)
         )
         self._hooks = hooks.Hooks(self.host)  # the hook is installed there
         self._disks = [str(uuid.uuid4()) for _ in range(self.disks)]

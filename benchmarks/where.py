@@ -168,8 +168,8 @@ class Yard:
         base = self._server.fresh(f"where_{name}")
         adapter = programs.find("storpool-adapter")
         options = self._cluster.driver_options()
-        options = self._cluster.driver_options()
-        plain = engine.Engine(self._folder / f"engine-{name}", adapter, options, base.url)
+        folder = self._folder / f"engine-{name}"
+        plain = installed.with_known(engine.Engine(folder, adapter, options, base.url))
         first, _, rest = programs.texts[adapter.name].partition("\n")
         launcher = adapter.with_name("storpool-adapter-probed")
         installed.write(launcher, f"{first}\n{BEGIN}{rest}")

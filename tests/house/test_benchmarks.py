@@ -3,13 +3,19 @@ the database; their times are not for a test."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
+from ovirt_demo import engine
+from rigs import vdsm_user
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROGRAMS = Path(sys.executable).parent
@@ -33,6 +39,12 @@ COUNTS = {
     "delete_volume, at once": (3, 5),
 }
 SVG = "{http://www.w3.org/2000/svg}"
+OLDER = """#!/bin/sh
+case $2 in
+*sp_newer*) echo 'error:driver option "sp_newer" is not known: do you mean sp_new?'; exit 1 ;;
+esac
+echo '{}'
+"""
 
 
 def run(name: str, *options: str) -> str:
@@ -137,3 +149,29 @@ def test_the_dispatchers_costs_are_told() -> None:
     rows = re.findall(r"(?m)^(\w+(?:, \w+)?) +\d+\.\d ms ", printed)
     ways = ("adapter, package", "stock, package", "adapter, pip", "stock, pip")
     assert {*rows} == {"true", "python", *ways}
+
+
+def test_an_older_adapter_is_given_no_option_that_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The programs of `--before` run although options were added since."""
+    monkeypatch.syspath_prepend(FOLDER)
+    adapter = tmp_path / "storpool-adapter"
+    adapter.write_text(OLDER)
+    adapter.chmod(0o755)
+    installed = importlib.import_module("installed")
+    options = {"adapter": "storpool", "sp_new": "1", "sp_newer": "2"}
+    caller = installed.with_known(engine.Engine(tmp_path / "engine", adapter, options, "-"))
+    assert caller.options == {"adapter": "storpool", "sp_new": "1"}
+
+
+def test_what_the_way_to_root_costs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The door that is measured is the one that we ship."""
+    monkeypatch.syspath_prepend(FOLDER)
+    assert importlib.import_module("door").SHIPPED.is_file()
+    if os.geteuid() != 0 or shutil.which("sudo") is None:
+        pytest.skip("only root, with sudo")
+    if not vdsm_user.runs(sys.executable, "nobody"):
+        pytest.skip("user nobody cannot run this Python")
+    printed = run("door.py", "--runs", "1")
+    assert re.search(r"(?m)^ratio +\d+\.\d\d \(median of 1 pairs\)", printed)

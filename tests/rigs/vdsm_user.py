@@ -82,16 +82,17 @@ def user_programs(reachable: Path) -> Programs:
 
 def _python() -> str:
     for each in (sys.executable, "/usr/bin/python3"):
-        if _runs(each):
+        if runs(each):
             return each
     pytest.skip(f"no Python 3.9 or newer here that user {USER} can run")
 
 
-def _runs(python: str) -> bool:
+def runs(python: str, user: str = USER) -> bool:
+    """Return whether a user can run this Python, and it is new enough for our programs."""
     try:
         ran = subprocess.run(
             [python, "-c", "import sys; sys.exit(sys.version_info < (3, 9))"],
-            user=USER,
+            user=user,
             cwd="/",
             capture_output=True,
             check=False,
