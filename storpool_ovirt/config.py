@@ -11,7 +11,7 @@ from storpool_ovirt import documents, errors, names, option_values, rights, stor
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from storpool_ovirt.secret import Secret
@@ -30,6 +30,8 @@ DEADLINE_SECONDS = (
 # Longer than anybody means to keep what was deleted: a number that is none by mistake.
 TRASH_DAYS_MAX = 366
 DELETES_MAX = 10_000  # ours: Engine starts no so many verbs
+IOPS_MAX = 100_000_000  # ours: no volume comes near it
+BANDWIDTH_MAX = 1_000_000  # ours, in MiB/s
 SNAPSHOTS_MAX = 10_000  # ours: a longer chain of one disk is no plan of anybody's
 # By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
 CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
@@ -70,6 +72,9 @@ class Domain:
     `backup_on_delete` is where a disk is copied before that.
     `max_snapshots` is how many a disk may have, `max_deletes` how many disks may be deleted a
     minute; 0: any number.
+    New disks get this QoS class, this policy of VolumeCare's (None: nothing is said, "": none),
+    these tags, and at most so many `iops` and MiB/s (0: no limit). `qos_classes` are the classes
+    that there are, empty where that is not known.
     """
 
     api: Api
@@ -83,6 +88,24 @@ class Domain:
     backup_on_delete: option_values.CopyTo | None = None
     max_snapshots: int = 0
     max_deletes: int = 0
+    qos_class: str | None = None
+    qos_classes: tuple[str, ...] = ()
+    vc_policy: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    iops: int = 0
+    bandwidth_mib: int = 0
+
+    @property
+    def key(self) -> str:
+        """By what our tables tell domains apart: the cluster, or the API's address, and the
+        template."""
+        return f"{self.api.cluster_id or self.api.address} {self.template or '-'}"
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether the options say anything of new disks."""
+        said = self.qos_class is not None or self.vc_policy is not None
+        return said or bool(self.tags or self.iops or self.bandwidth_mib)
 
 
 @dataclass(frozen=True)
@@ -101,13 +124,17 @@ class HostSettings:
 
 class Option(NamedTuple):
     """One driver option: its name, how it is read, where it comes from when absent, and why one
-    would set it."""
+    would set it.
+
+    `is_policy`: what storpool.conf has of it fails no verb, whatever it is (`conf_faults`).
+    """
 
     name: str
     parse: Callable[[str], Any]
     conf_key: str | None
     default: str | None
     meaning: str
+    is_policy: bool = False
 
 
 OPTIONS = (
@@ -236,6 +263,54 @@ OPTIONS = (
         "10",
         "how many disks may be deleted a minute, over ten minutes; more are refused; 0: any number",
     ),
+    Option(
+        "sp_qos_class",
+        option_values.policy_value,
+        storpool_conf.QOS_CLASS_KEY,
+        None,
+        "QoS class of new disks, for StorPool's storpool_qos; none: none",
+        is_policy=True,
+    ),
+    Option(
+        "sp_qos_classes",
+        option_values.classes,
+        storpool_conf.QOS_CLASSES_KEY,
+        None,
+        "the QoS classes that there are, like gold,silver: a mistyped one is refused",
+        is_policy=True,
+    ),
+    Option(
+        "sp_vc_policy",
+        option_values.policy_value,
+        storpool_conf.VC_POLICY_KEY,
+        None,
+        "policy of StorPool's VolumeCare for new disks; no: it leaves them alone; none: none",
+        is_policy=True,
+    ),
+    Option(
+        "sp_tags",
+        option_values.free_tags,
+        storpool_conf.TAGS_KEY,
+        None,
+        "further tags of new disks, 'KEY=VALUE ...', as far as StorPool has room for them",
+        is_policy=True,
+    ),
+    Option(
+        "sp_iops",
+        option_values.count(IOPS_MAX),
+        storpool_conf.IOPS_KEY,
+        None,
+        "most requests a second of a new disk, where no QoS class says it; 0: any number",
+        is_policy=True,
+    ),
+    Option(
+        "sp_bw",
+        option_values.count(BANDWIDTH_MAX),
+        storpool_conf.BANDWIDTH_KEY,
+        None,
+        "most MiB a second of a new disk, where no QoS class says it; 0: any number",
+        is_policy=True,
+    ),
 )
 
 
@@ -290,17 +365,15 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     missing = {
         key: option for key, option in table.items() if option.conf_key and given[key] is None
     }
-    optional = all(option.default is not None for option in missing.values())
+    optional = all(each.default is not None or each.is_policy for each in missing.values())
     conf = _conf_of_domain(root, optional, prefix) if missing else {}
     for key, option in table.items():
         if given[key] is None:
             value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
             if value is not None:
-                given[key] = option_values.parsed(
-                    option.parse, value, f"{option.conf_key} in {storpool_conf.FILE}"
-                )
+                given[key] = _of_conf(option, value)
     for key, option in missing.items():
-        if given[key] is None:
+        if given[key] is None and not option.is_policy:
             raise errors.ConfigError(
                 f"driver option {option.name}",
                 "is missing",
@@ -326,7 +399,39 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
         backup_on_delete=given["backup_on_delete"] if given["backup_on_delete"].location else None,
         max_snapshots=given["max_snapshots"],
         max_deletes=given["max_deletes"],
+        qos_class=given["qos_class"],
+        qos_classes=given["qos_classes"] or (),
+        vc_policy=given["vc_policy"],
+        tags=given["tags"] or (),
+        iops=given["iops"] or 0,
+        bandwidth_mib=given["bw"] or 0,
     )
+
+
+def _of_conf(option: Option, value: str) -> Any:
+    """Return what storpool.conf says of an option; None for a policy that is none."""
+    try:
+        return option_values.parsed(
+            option.parse, value, f"{option.conf_key} in {storpool_conf.FILE}"
+        )
+    except errors.ConfigError:
+        if option.is_policy:
+            return None
+        raise
+
+
+def conf_faults(conf: Mapping[str, str]) -> Iterator[tuple[str, errors.ConfigError]]:
+    """Yield the keys of storpool.conf that no verb fails for although they are wrong, each with
+    what is wrong with it."""
+    for option in OPTIONS:
+        value = conf.get(option.conf_key or "")
+        if not option.is_policy or not value:
+            continue
+        where = f"{option.conf_key} in {storpool_conf.FILE}"
+        try:
+            option_values.parsed(option.parse, value, where)
+        except errors.ConfigError as error:
+            yield str(option.conf_key), error
 
 
 def check_ours_alone(options: Mapping[str, object]) -> None:

@@ -36,7 +36,7 @@ PLATFORM = "ovirt"
 TAG_UUID = "ovirt-uuid"
 TAG_LOCATION = "ovirt-loc"
 TAG_ROOT = "ovirt-root"
-_SHORT_ROOT_CHARACTERS = 22  # 16 bytes in base64url
+_SHORT_CHARACTERS = 22  # of an id: 16 bytes in base64url
 # Several VMs may have this volume at once; without it nobody knows. `check_length` counts its 12
 # bytes: a disk's own volume then uses 127 of 199 (a clone's some 20 more), a preview's 173. With
 # its VM in place of that mark a disk's own uses 154, a preview's 186: the disk's id is short then.
@@ -58,6 +58,9 @@ TAG_VM = "cvm"
 VM_TAG = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 199))
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
+# Who gave a disk its values of these two, where it has them not of its own (`policy/marks.py`).
+TAG_MARK = "ovirt-pol"
+POLICY_VALUE = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 64))
 # What is in the trash: until when, in seconds since 1970, and with which of these marks behind it:
 # a volume's, or that of the volume that the VM wrote. Its name has the id of the trash's own entry,
 # as the id of the object may be used again.
@@ -245,7 +248,7 @@ def trash_tags(
     """
     found = fitted(name, {**owner, TAG_TRASH: mark})
     if UUID.fits(found.get(TAG_ROOT, "")):
-        found[TAG_ROOT] = _short_root(found[TAG_ROOT])
+        found[TAG_ROOT] = _short(found[TAG_ROOT])
     for key, value in others.items():
         if key not in found and _length(name, {**found, key: value}) < NAME_AND_TAGS_MAX_BYTES:
             found[key] = value
@@ -288,6 +291,13 @@ def copy_name(remote_id: str) -> str:
     return f"{COPY_PREFIX}{remote_id}"
 
 
+def free_tag_fault(key: str, value: str) -> str:
+    """Return what is wrong with a tag that an option gives to disks; "" where it can be given."""
+    if key in _OTHERS_TAGS:  # a disk with it would be theirs
+        return f"is one of {_OTHERS_TAGS[key]}'s"
+    return copy_tag_fault(key, value)
+
+
 def copy_tag_fault(key: str, value: str) -> str:
     """Return what is wrong with a tag that an option gives to copies; "" where it can be given."""
     if not VM_TAG.fits(key) or not VM_TAG.fits(value):
@@ -301,51 +311,79 @@ def root_of(tags: Mapping[str, str]) -> str:
     """Return the id of the disk that the tags name; "" where they name none, which is so on a
     disk's own volume.
 
-    The tag has the id as oVirt prints it, or, where that did not fit, in 22 characters of
-    base64url. What is neither is returned as it is: it is nobody's id.
+    The tag has the id as oVirt prints it, or, where that did not fit, in its short form. What is
+    neither is returned as it is: it is nobody's id.
     """
-    root = tags.get(TAG_ROOT, "")
-    if len(root) != _SHORT_ROOT_CHARACTERS:
-        return root
+    return long_uuid(tags.get(TAG_ROOT, ""))
+
+
+def long_uuid(value: str) -> str:
+    """Return an id as oVirt prints it, of the value of a tag that may have it in 22 characters of
+    base64url; what is anything else as it is."""
+    if len(value) != _SHORT_CHARACTERS:
+        return value
     import binascii  # who has no such tag does not pay for it
 
     try:
-        digits = binascii.a2b_base64(root.replace("-", "+").replace("_", "/") + "==").hex()
+        digits = binascii.a2b_base64(value.replace("-", "+").replace("_", "/") + "==").hex()
     except ValueError:
-        return root
+        return value
     found = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    # One id has one short form: others would name the same disk by another text.
-    return found if _short_root(found) == root else root
+    # One id has one short form: others would name the same object by another text.
+    return found if _short(found) == value else value
+
+
+def with_long_uuid(tags: dict[str, str]) -> dict[str, str]:
+    """Return the tags of an object with its own id as oVirt prints it: all that reads tags knows
+    that form alone."""
+    short = tags.get(TAG_UUID, "")
+    return {**tags, TAG_UUID: long_uuid(short)} if len(short) == _SHORT_CHARACTERS else tags
 
 
 def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Return the keys of those wanted tags that an object has not, or with another value; a disk's
-    id may have either form."""
+    """Return the keys of those wanted tags that an object has not, or with another value; an id may
+    have either form."""
     return [
         key
         for key, value in wanted.items()
-        if (root_of(there) != root_of(wanted) if key == TAG_ROOT else there.get(key) != value)
+        if (
+            long_uuid(there.get(key, "")) != long_uuid(value)
+            if key in (TAG_ROOT, TAG_UUID)
+            else there.get(key) != value
+        )
     ]
 
 
-def _short_root(root: str) -> str:
+def _short(uuid: str) -> str:
     import binascii
 
-    coded = binascii.b2a_base64(bytes.fromhex(root.replace("-", "")), newline=False).decode()
+    coded = binascii.b2a_base64(bytes.fromhex(uuid.replace("-", "")), newline=False).decode()
     return coded.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
     """Return these tags as they fit beside the name: where StorPool would not take them, with the
-    disk that they name in its short form.
+    disk that they name in its short form, and where that is not enough, with their object's own id
+    in that form too.
 
     Raises InputError when they do not fit then either. An empty value takes a tag away; its key
     counts all the same, as StorPool may keep it.
     """
-    found = dict(tags)
-    if not fits(name, found) and UUID.fits(found.get(TAG_ROOT, "")):
-        found[TAG_ROOT] = _short_root(found[TAG_ROOT])
+    found = _shortened(name, tags)
     check_length(name, found)
+    return found
+
+
+def has_room(name: str, tags: Mapping[str, str]) -> bool:
+    """Return whether StorPool takes a name with these tags as `fitted` has them."""
+    return fits(name, _shortened(name, tags))
+
+
+def _shortened(name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    found = dict(tags)
+    for key in (TAG_ROOT, TAG_UUID):
+        if not fits(name, found) and UUID.fits(found.get(key, "")):
+            found[key] = _short(found[key])
     return found
 
 
@@ -370,7 +408,7 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
         return "is no key of a tag", "give letters, digits, and any of _ - . :"
     if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY) or key.startswith(_OUR_TAGS):
         return "is a tag that has another meaning", f"give another key, or none for {TAG_VM}"
-    preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: "r" * _SHORT_ROOT_CHARACTERS}
+    preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: "r" * _SHORT_CHARACTERS}
     room = NAME_AND_TAGS_MAX_BYTES - 1 - _length(object_name(NIL_UUID), preview)
     longest = room - len(NIL_UUID)
     if len(key) > longest:
@@ -411,7 +449,8 @@ def check_length(name: str, tags: Mapping[str, str]) -> None:
 
 def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
     """Return whether an object was made for `uuid` by the Engine of this location."""
-    owner = (tags.get(TAG_PLATFORM), tags.get(TAG_UUID), tags.get(TAG_LOCATION))
+    tagged = long_uuid(tags.get(TAG_UUID, ""))
+    owner = (tags.get(TAG_PLATFORM), tagged, tags.get(TAG_LOCATION))
     return owner == (PLATFORM, uuid, location)
 
 
@@ -426,8 +465,8 @@ def owner_marks(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
 
     An empty tag is none.
     """
-    owner = (tags.get(key, "") for key in (TAG_PLATFORM, TAG_UUID, TAG_LOCATION))
-    return (name, *owner, root_of(tags))
+    owner = (tags.get(key, "") for key in (TAG_PLATFORM, TAG_LOCATION))
+    return (name, *owner, long_uuid(tags.get(TAG_UUID, "")), root_of(tags))
 
 
 def ovirt_id(name: str, tags: Mapping[str, str], openstack_prefix: str) -> str | None:

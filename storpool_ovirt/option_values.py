@@ -18,6 +18,7 @@ _HOST = text.Shape(text.LETTERS + text.DIGITS + "._:-[]", (1, 253))
 _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN_MAX = 4096
 _BYTE_MAX = 255
+_NONE = "none"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # OpenNebula's add-on of StorPool has the same
 
 
@@ -213,7 +214,45 @@ def copy_to(given: str) -> CopyTo:
 
 def copy_to_or_nowhere(given: str) -> CopyTo:
     """Return the same; for the word `none` one without a location, as it is a word of its own."""
-    return CopyTo("") if given.lower() == "none" else copy_to(given)
+    return CopyTo("") if given.lower() == _NONE else copy_to(given)
+
+
+def policy_value(given: str) -> str:
+    """Return the name of a QoS class, or of a policy of VolumeCare's; "" for the word `none`."""
+    if given.lower() == _NONE:
+        return ""
+    if not names.POLICY_VALUE.fits(given):
+        raise ValueError(
+            "is no name of one",
+            "give letters, digits and any of _ - . :, at most 64, or none for none",
+        )
+    return given
+
+
+def classes(given: str) -> tuple[str, ...]:
+    """Return the QoS classes that there are."""
+    found = tuple(given.replace(",", " ").split())
+    for each in found:
+        if not names.POLICY_VALUE.fits(each) or each.lower() == _NONE:
+            raise ValueError(
+                f"has {names.shown(each)}, which is no name of a class",
+                "give the tiers of StorPool's storpool_qos, like gold,silver",
+            )
+    return tuple(dict.fromkeys(found))
+
+
+def free_tags(given: str) -> tuple[tuple[str, str], ...]:
+    """Return tags `KEY=VALUE ...` that mean nothing to us."""
+    found: dict[str, str] = {}
+    for each in given.split():
+        key, sign, value = each.partition("=")
+        fault = names.free_tag_fault(key, value) if sign else "is none like cost=4711"
+        if fault or key in found:
+            raise ValueError(
+                f"has a tag {names.shown(key)} that {fault or 'is there twice'}", "correct it"
+            )
+        found[key] = value
+    return tuple(found.items())
 
 
 def vm_tag(given: str) -> str:

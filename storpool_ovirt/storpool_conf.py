@@ -40,6 +40,14 @@ BACKUP_KEY = "SP_OVIRT_BACKUP_ON_DELETE"
 # And its brakes: how many snapshots a disk may have, how many disks may be deleted a minute.
 MAX_SNAPSHOTS_KEY = "SP_OVIRT_MAX_SNAPSHOTS"
 MAX_DELETES_KEY = "SP_OVIRT_MAX_DELETES"
+# And what new disks get: their QoS class, VolumeCare's policy, free tags, limits; and which classes
+# there are, which hosts may know too.
+QOS_CLASS_KEY = "SP_OVIRT_QOS_CLASS"
+QOS_CLASSES_KEY = "SP_OVIRT_QOS_CLASSES"
+VC_POLICY_KEY = "SP_OVIRT_VC_POLICY"
+TAGS_KEY = "SP_OVIRT_TAGS"
+IOPS_KEY = "SP_OVIRT_IOPS"
+BANDWIDTH_KEY = "SP_OVIRT_BW"
 
 # As many hosts as a cluster has clients, and some keys for each.
 _MAX_BYTES = 4 << 20

@@ -12,6 +12,8 @@ from storpool_ovirt.light import TYPE_CHECKING, dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+KIB_OF_MIB = 1024
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -27,18 +29,36 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How fast a volume may be; 0 says nothing.
+
+    `iops` are requests a second, `bandwidth_mib` MiB a second: StorPool takes KiB
+    (`storpool.sptypes.VolumeLimits` says KB).
+    """
+
+    iops: int = 0
+    bandwidth_mib: int = 0
+
+    def body(self) -> dict[str, int]:
+        """Return how a request says it."""
+        said = {"iops": self.iops, "bw": self.bandwidth_mib * KIB_OF_MIB}
+        return {key: value for key, value in said.items() if value}
+
+
+@dataclass(frozen=True)
 class Policy:
     """How an object shall be when it is made; an administrator may change all of it afterwards.
 
     The tags are those of services and people: the QoS class, VolumeCare, the VM. `replication` is
-    for clusters without templates. `delete_after` is when StorPool deletes a snapshot by itself, in
-    seconds from its making; 0 is never.
+    for clusters without templates, `limits` are for volumes. `delete_after` is when StorPool
+    deletes a snapshot by itself, in seconds from its making; 0 is never.
     """
 
     tags: Mapping[str, str] = field(default_factory=dict)
     template: str | None = None
     replication: int | None = None
     delete_after: int = 0
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)

@@ -420,10 +420,11 @@ def _cluster_id(raw: Mapping[str, Any]) -> str | None:
 
 
 def tags(raw: Mapping[str, Any], words: Words | None = None) -> dict[str, str]:
-    """Return the tags of an object; of what is in `words` already that is used. Raises OddReply."""
+    """Return the tags of an object, its own id in them as oVirt prints it; of what is in `words`
+    already that is used. Raises OddReply."""
     given = raw.get("tags")
     there = {} if given is None else mapping(given, "tags")
-    read = {key: text(there, key) for key in there}
+    read = names.with_long_uuid({key: text(there, key) for key in there})
     return read if words is None else words.tags(read)
 
 

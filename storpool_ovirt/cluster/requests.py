@@ -179,6 +179,10 @@ def _whole(value: Any) -> bool:
     return type(value) is int
 
 
+def _limit(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 def _flag(value: Any) -> bool:
     return type(value) is bool
 
@@ -203,7 +207,7 @@ _NEEDED = frozenset(
         *("remoteLocation", "remoteId", "remoteSnapshots", "globalSnapshotId"),
     )
 )
-_POLICY = (("replication", _replication), ("tags", _tags))
+_POLICY = (("replication", _replication), ("bw", _limit), ("iops", _limit), ("tags", _tags))
 _VOLUME_CREATE = (
     *_POLICY,
     ("name", _name),

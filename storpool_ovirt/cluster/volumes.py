@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, sources
-from storpool_ovirt.cluster.plans import Owner, Plan
+from storpool_ovirt.cluster.plans import Limits, Owner, Plan
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Callable, TypeVar
+    from typing import Callable, TypeVar, Union
 
     _T = TypeVar("_T")
+    Tags = Union[Mapping[str, str], Callable[[api.Volume], Mapping[str, str]]]
 
 # After an ambiguous failure: look, then try again. The deadline ends it earlier.
 CREATE_ATTEMPTS = 5
@@ -31,14 +32,14 @@ def create(client: api.Client, plan: Plan) -> str:
     Raises Conflict when the name belongs to something else, NoSpace, NotFound (template, parent or
     source).
     """
-    names.check_length(plan.name, plan.tags)
-    body: dict[str, object] = {"name": plan.name, "tags": plan.tags}
+    body: dict[str, object] = {"name": plan.name, "tags": names.fitted(plan.name, plan.tags)}
     if plan.size_bytes is not None:
         body["size"] = plan.size_bytes
     if plan.policy.template is not None:
         body["template"] = plan.policy.template
     if plan.policy.replication is not None:
         body["replication"] = plan.policy.replication
+    body.update(plan.policy.limits.body())
     if plan.parent is not None:
         body["parent"] = names.address(plan.parent)
     if plan.base_on is not None:
@@ -121,7 +122,7 @@ def change(  # noqa: PLR0913  one request, so one call
     name: str | None = None,
     size_bytes: int | None = None,
     template: str | None = None,
-    tags: Mapping[str, str] | None = None,
+    tags: Tags | None = None,
     delete_after: int | None = None,
 ) -> bool:
     """Rename, grow, move to a template and retag a volume or a snapshot in one request: all of it
@@ -129,10 +130,11 @@ def change(  # noqa: PLR0913  one request, so one call
 
     `delete_after` is when StorPool deletes a snapshot by itself, in seconds from now; 0 is never.
 
-    `tags` are those that change; an empty value removes a tag (StorPool's own Cinder patches rely
-    on it). No other function changes tags: StorPool's update may replace all of them by what it is
-    sent. So the others are sent along as they are now, and not as they were `seen`, which would
-    take the object back from who got it since. Raises Foreign when somebody did, Exists when
+    `tags` are those that change, or a function of the object as it is now that tells them; an empty
+    value removes a tag (StorPool's own Cinder patches rely on it). No other function changes tags:
+    StorPool's update may replace all of them by what it is sent. So the others are sent along as
+    they are now, and not as they were `seen`, which would take the object back from who got it
+    since. Raises Foreign when somebody did, Exists when
     another object has the name, InputError when name and tags are longer than StorPool takes.
     """
     body = {
@@ -157,7 +159,7 @@ def change(  # noqa: PLR0913  one request, so one call
 
 
 def _all_tags(
-    client: api.Client, seen: api.Volume, name: str | None, tags: Mapping[str, str]
+    client: api.Client, seen: api.Volume, name: str | None, tags: Tags
 ) -> dict[str, str] | None:
     """Return the tags of an object as of now with `tags` in them, as they fit beside the name that
     it gets; None where it has those."""
@@ -169,16 +171,26 @@ def _all_tags(
             "has got other tags or another name just now",
             "it is left alone; try again, or see storpool-ovirt audit",
         )
-    wanted = names.fitted(name or now.name, {**now.tags, **tags})
+    changed = tags(now) if callable(tags) else tags
+    wanted = names.fitted(name or now.name, {**now.tags, **changed})
     return None if _has(now.tags, wanted) else wanted
 
 
-def _has(there: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    """Return whether tags mean the same: an empty one is none, and a disk's id has two forms."""
+def _has(there: Mapping[str, str], wanted: dict[str, str]) -> bool:
+    """Return whether tags mean the same: an empty one is none, and an id has two forms."""
     keys = {*there, *wanted} - {names.TAG_ROOT}
+    wanted = names.with_long_uuid(wanted)
     return names.root_of(there) == names.root_of(wanted) and all(
         there.get(key, "") == wanted.get(key, "") for key in keys
     )
+
+
+def limit(client: api.Client, global_id: str, limits: Limits) -> None:
+    """Set how fast a volume may be, where that is limited: a revert, and StorPool's storpool_qos,
+    set other limits."""
+    body = limits.body()
+    if body:
+        client.volume_update(names.address(global_id), body)
 
 
 def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:

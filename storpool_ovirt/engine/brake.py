@@ -88,7 +88,7 @@ class State(NamedTuple):
 
 def key(domain: config.Domain) -> str:
     """Return by what the deletes of a domain are counted together."""
-    return f"{domain.api.cluster_id or domain.api.address} {domain.template or '-'}"
+    return domain.key
 
 
 def check(work: tree.Work, disk: str) -> None:

@@ -263,7 +263,8 @@ def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
 def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
     disk whole."""
-    origin = mapping.there(work.mapping.held_source(source, uuid), source)
+    found, _ = work.mapping.held_source(source, uuid)
+    origin = mapping.there(found, source)
     if not origin.pending:
         return origin
     from storpool_ovirt.engine import recovery

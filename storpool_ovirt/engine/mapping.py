@@ -37,6 +37,20 @@ _SELECT_TREE = f"""
     WHERE root = (SELECT root FROM storpool_ovirt.node WHERE uuid = %s)"""
 
 
+_SELECT_SAID = """
+    SELECT scope, id, qos, vc FROM storpool_ovirt.policy
+    WHERE scope = 'domain' AND id = %s"""
+_SELECT_SOURCE = f"""
+    SELECT {_COLUMNS}, (
+        SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
+        WHERE (scope = 'domain' AND id = %s) OR (scope = 'disk' AND id = root::text)
+    )
+    FROM storpool_ovirt.node WHERE uuid = %s"""
+
+# What `policies.py` has of a domain and a disk, as rows of its table.
+Said = list["list[str | None]"]
+
+
 class Node(NamedTuple):
     """One row: an object of a disk's tree. Sizes are bytes; `active` is set on roots only.
 
@@ -143,6 +157,12 @@ class Mapping:
         """
         locks.hold(self.session, root)
 
+    def held_new(self, root: str, domain: str) -> Said:
+        """Hold a disk that is about to be made as `lock` does; return what an administrator has
+        said of the domain of this key."""
+        _, rows = locks.read(self.session, holds.of(root), _SELECT_SAID, domain)
+        return [[*row] for row in rows]
+
     def held_tree(self, uuid: str, or_itself: bool = False) -> list[Node]:
         """Hold the disk that this node belongs to as `lock` does; return the rows of its tree as
         they are then, oldest first.
@@ -158,21 +178,23 @@ class Mapping:
                 return nodes
             wanted = holds.of(nodes[0].root)  # it was made while we waited
 
-    def held_source(self, source: str, root: str) -> Node | None:
+    def held_source(self, source: str, root: str, domain: str = "") -> tuple[Node | None, Said]:
         """Hold the disk `root` as `lock` does, and against changes only that of the node `source`,
-        whose row is returned as it is then; None where there is none.
+        whose row is returned as it is then; None where there is none. Return also what an
+        administrator has said of its disk, and of the domain of this key.
 
         Where its disk is `pending` that is held too as `lock` does. Raises Locked.
         """
         wanted = holds.of_both(root, source)
-        node_sql = f"{SELECT_NODE} WHERE uuid = %s"
-        held, rows = locks.read(self.session, wanted, node_sql, source)
-        node = next((Node(*row) for row in rows), None)
-        if node is None or (node.root in held and not node.pending):
-            return node
+        held, rows = locks.read(self.session, wanted, _SELECT_SOURCE, domain, source)
+        if not rows:
+            return None, []
+        node, said = Node(*rows[0][:-1]), _said(rows[0][-1])
+        if node.root in held and not node.pending:
+            return node, said
         self.session.unlock_all()
         locks.hold_all(self.session, sorted({root, node.root}))
-        return self.node(source)
+        return self.node(source), said
 
     def lock_all(self, roots: Sequence[str]) -> None:
         """Hold these disks against all other operations, in the order of their ids.
@@ -314,3 +336,12 @@ class Mapping:
             before=f"WITH change AS ({change.sql})",
         )
         return next((Node(*row) for row in rows), None)
+
+
+def _said(written: str | None) -> Said:
+    if written is None:
+        return []
+    from storpool_ovirt import documents
+
+    found: Said = documents.parse(written, "the table policy", "it is made by this program alone")
+    return found

@@ -1,8 +1,8 @@
 """Our tables in Engine's database: in a schema of their own, made and migrated step by step.
 
 What is in them is told in `mapping.py` (node), `host_notes.py` (asked), `journal.py` (operation),
-`moments.py` (moment), `trash.py` (trash) and `copies.py` (backup); `meta` has their version, and
-the location of this Engine.
+`moments.py` (moment), `trash.py` (trash), `copies.py` (backup), `brake.py` (asked_delete, brake)
+and `policies.py` (policy); `meta` has their version, and the location of this Engine.
 """
 
 from __future__ import annotations
@@ -232,6 +232,24 @@ ADDITIONS = (
         'disks whose delete was asked for within the last ten minutes: what sp_max_deletes counts';
     COMMENT ON TABLE storpool_ovirt.brake IS
         'domains whose brake on deletes an administrator has lifted, and for how long';
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS storpool_ovirt.policy (
+        scope text NOT NULL CHECK (scope IN ('disk', 'vm', 'domain')),
+        id text NOT NULL,
+        qos text,
+        vc text,
+        changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (scope, id)
+    );
+    COMMENT ON TABLE storpool_ovirt.policy IS
+        'what an administrator has said of disks, of VMs and of domains';
+    COMMENT ON COLUMN storpool_ovirt.policy.id IS
+        'an id of oVirt''s; of a domain what its options have of it: cluster or API, template';
+    COMMENT ON COLUMN storpool_ovirt.policy.qos IS
+        'the QoS class; empty: none, NULL: nothing is said';
+    COMMENT ON COLUMN storpool_ovirt.policy.vc IS
+        'VolumeCare''s policy; empty: none, NULL: nothing is said';
     """,
 )
 VERSION = f"{len(MIGRATIONS)}.{len(ADDITIONS)}"  # as people are told it

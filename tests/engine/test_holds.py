@@ -120,7 +120,7 @@ def test_a_disk_with_something_open_is_no_source_that_is_only_shared(database: D
     with opened(database) as first, opened(database) as second, opened(database) as third:
         records.adopt(first, [(row(), 0)])
         first.begin_growth(row(), 2 << 30)
-        found = second.held_source(DISK, OTHER)
+        found, _ = second.held_source(DISK, OTHER)
         assert found is not None
         assert found.pending
         third.session.rows("SET lock_timeout = '0.2s'")

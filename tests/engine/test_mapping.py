@@ -121,7 +121,7 @@ def test_clones_of_one_source_do_not_wait_for_each_other(
     with opened(database) as first, opened(database) as second, opened(database) as third:
         records.adopt(first, [(node(ID), 0)])
         for there, clone in ((first, OTHER), (second, THIRD)):
-            held = there.held_source(ID, clone)
+            held, _ = there.held_source(ID, clone)
             assert held is not None
             assert held.uuid == ID
         with pytest.raises(errors.Locked):

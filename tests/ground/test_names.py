@@ -267,13 +267,31 @@ def test_the_disk_is_read_from_either_form(root: str, uuid: str, extra: int) -> 
     try:
         fitted = names.fitted(name, tags)
     except errors.InputError:
-        assert length(name, tags) - (14 if root != uuid else 0) > 199
+        assert length(name, tags) - (28 if root != uuid else 14) > 199
         return
     assert length(name, fitted) <= 199
     assert (fitted == tags) == (length(name, tags) <= 199)
     assert names.root_of(fitted) == names.root_of(tags) == (root if root != uuid else "")
     assert names.owner_marks(name, fitted) == names.owner_marks(name, tags)
     assert names.differing(tags, fitted) == []
+
+
+def test_an_objects_own_id_is_short_where_nothing_else_helps() -> None:
+    """A preview with its VM and a policy; the disk's id is shortened first, and all that reads
+    tags gets the long form (`cluster/replies.py`)."""
+    name = names.object_name(ID)
+    tags = {**names.tags(ID, "0123abcd", DISK), names.TAG_VM: VM, "qc": "gold"}
+    assert names.fitted(name, tags)[names.TAG_UUID] == ID
+    assert names.fitted(name, tags)[names.TAG_ROOT] != DISK
+    more = {**tags, "vc-policy": "daily"}
+    fitted = names.fitted(name, more)
+    assert len(fitted[names.TAG_UUID]) == 22
+    assert length(name, fitted) == 192
+    assert names.is_ours(fitted, ID, "0123abcd")
+    assert {**names.with_long_uuid(fitted), names.TAG_ROOT: DISK} == more
+    assert names.with_long_uuid(more) is more
+    assert names.has_room(name, more)
+    assert not names.has_room(name, {**more, "x": "y" * 8})
 
 
 @given(text=st.text("abcXYZ019_-+/=", min_size=22, max_size=22) | st.text(max_size=40))

@@ -114,7 +114,7 @@ class DiskRig:
             self.location = opened.location
         self._base.cursor().execute(
             "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
-            " storpool_ovirt.trash, storpool_ovirt.backup CASCADE"
+            " storpool_ovirt.trash, storpool_ovirt.backup, storpool_ovirt.policy CASCADE"
         )
         self._start()
         self._make_foreign()

@@ -36,7 +36,7 @@ OTHER_CLUSTER = "zzz9.b"
 HOUR = 3600.0  # seconds
 MANY_TIMES = 50  # more often than anything of ours tries
 
-TABLES = ("node", "operation", "moment", "trash", "backup")
+TABLES = ("node", "operation", "moment", "trash", "backup", "policy")
 LISTS = ("VolumesList", "SnapshotsList", "AttachmentsList")
 
 # Holds a disk with an entry in the journal, as a verb does, until its stdin is closed; prints its
