@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import both_sides, rows_seen, trash_proof
+from storpool_ovirt.admin import both_sides, moved_away, rows_seen, trash_proof
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     candidates,
@@ -360,7 +360,8 @@ def look(work: tree.Work, here: bool = True) -> View:
         in_trash=seen.in_trash,
         full=fullness.silent_look(work),
     )
-    view = _looked_further(work, view)
+    away = moved_away.looked_for(work, {*_missing(view)})
+    view = replace(view, moved=away.moved, unseen=away.unseen)
     has_spare = view.kept or view.beneath or spare
     return replace(view, freed=_freed(work)) if has_spare else view
 
@@ -370,32 +371,11 @@ def clusters(work: tree.Work, global_ids: Collection[str]) -> frozenset[str]:
     return ownership.clusters_asked(work, lambda: map(names.cluster_of, global_ids))
 
 
-def _looked_further(work: tree.Work, view: View) -> View:
-    """Return the view with where the objects are that a domain of one cluster does not see: what
-    was moved to another one is not gone."""
-    missing = {*_missing(view)}
-    if work.client.has_several or not missing - {None}:
-        return view
-    try:
-        everywhere = work.client.all_of_space()
-    except (errors.ApiUnavailable, errors.DeadlineExceeded) as error:
-        work.log.line("space_not_seen", reason=error)
-        return replace(view, unseen=str(error))
-    own = work.domain.api.cluster_id
-    moved = {
-        each.global_id: str(each.cluster_id)
-        for each in everywhere
-        if not each.dying and each.cluster_id != (own or names.cluster_of(each.global_id))
-    }
-    return replace(
-        view, moved={each: moved[each] for each in missing if each is not None and each in moved}
-    )
-
-
-def _missing(view: View) -> Iterator[str | None]:
+def _missing(view: View) -> Iterator[str]:
     """Yield the global ids of the rows that should have an object, and have none."""
     for each in view.records.values():
-        if each.state == mapping.LIVE and each.global_id not in view.things and view.here(each):
+        is_missed = each.state == mapping.LIVE and each.global_id not in view.things
+        if is_missed and each.global_id is not None and view.here(each):
             yield each.global_id
     for entry in view.trash:
         is_missed = entry.ends_at > view.now and entry.global_id not in view.in_trash

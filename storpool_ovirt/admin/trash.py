@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import survey, times, trash_proof
+from storpool_ovirt.admin import moved_away, survey, times, trash_proof
 from storpool_ovirt.cluster import api, identity
 from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import candidates, copies, trash, tree
@@ -24,7 +24,8 @@ class Item:
 
     `stored_bytes` is what it holds itself, `freed_bytes` what its delete alone would free, both
     None where that was not told; `users` are what was made of it and lives outside of the trash, as
-    people are told it. `is_here`: its cluster was looked at.
+    people are told it. `where` is where it is, or may be, if it is not in a cluster that was looked
+    at, to follow "it is"; "" else.
     """
 
     entry: trash.Entry
@@ -32,7 +33,12 @@ class Item:
     stored_bytes: int | None = None
     freed_bytes: int | None = None
     users: tuple[str, ...] = ()
-    is_here: bool = True
+    where: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `there` tells whether it is still kept."""
+        return not self.where
 
     @property
     def what(self) -> str:
@@ -187,10 +193,10 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     stored = {global_id: held for global_id, held, _ in spaces}
     freed = {global_id: freed for global_id, _, freed in spaces}
     cluster = Cluster(things, stored, freed)
-    clusters = survey.clusters(work, things)
+    wheres = _wheres(work, rows, things)
     known = frozenset(each.global_id for each in (*before, *after.values()))
     return Listing(
-        deletions=tuple(_deletions(rows, copied, cluster, clusters)),
+        deletions=tuple(_deletions(rows, copied, cluster, wheres)),
         rowless=tuple(_rowless(things.values(), known, work.mapping.location)),
         location=work.mapping.location,
         api_address=work.client.address,
@@ -248,11 +254,27 @@ def _space(work: tree.Work, words: Words) -> tuple[list[tuple[str, int, int]], f
         return [], None, str(error)
 
 
+def _wheres(
+    work: tree.Work, rows: Iterable[trash.Entry], things: Mapping[str, api.Volume]
+) -> dict[str, str]:
+    """Return where what is not here is, or may be, by global id: in a cluster that was not looked
+    at, or in one to which somebody moved it."""
+    clusters = survey.clusters(work, things)
+    absent = {each.global_id for each in rows} - {*things}
+    missing = {each for each in absent if names.cluster_of(each) in clusters}
+    away = moved_away.looked_for(work, missing)
+    found = dict.fromkeys(absent - missing, "in another cluster")
+    if away.unseen:
+        found.update(dict.fromkeys(missing, "not here, and other clusters could not be looked at"))
+    found.update({each: f"in cluster {cluster}" for each, cluster in away.moved.items()})
+    return found
+
+
 def _deletions(
     rows: Iterable[trash.Entry],
     copied: Iterable[copies.Copy],
     cluster: Cluster,
-    clusters: frozenset[str],
+    wheres: Mapping[str, str],
 ) -> list[Deletion]:
     of_disk: dict[str, list[copies.Copy]] = {}
     for row in copied:
@@ -261,7 +283,7 @@ def _deletions(
     for each in rows:
         by_deletion.setdefault(each.deletion, []).append(each)
     own = frozenset(each.global_id for each in rows)
-    found = [_deletion(each, cluster, own, clusters) for each in by_deletion.values()]
+    found = [_deletion(each, cluster, own, wheres) for each in by_deletion.values()]
     found = [replace(each, copies=tuple(of_disk.get(each.disk, ()))) for each in found]
     return sorted(found, key=lambda each: (each.deleted_at, each.id))
 
@@ -270,7 +292,7 @@ def _deletion(
     rows: list[trash.Entry],
     cluster: Cluster,
     trash_ids: frozenset[str],
-    clusters: frozenset[str],
+    wheres: Mapping[str, str],
 ) -> Deletion:
     items = tuple(
         Item(
@@ -279,7 +301,7 @@ def _deletion(
             cluster.stored.get(each.global_id),
             cluster.freed.get(each.global_id),
             tuple(sorted(map(_user, cluster.users(each.global_id, trash_ids)))),
-            names.cluster_of(each.global_id) in clusters,
+            wheres.get(each.global_id, ""),
         )
         for each in sorted(rows, key=_rank)
     )

@@ -89,7 +89,7 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
         _delete(work, entry)
     except errors.NotFound:
         pass
-    except (errors.Conflict, errors.InUse, errors.Rejected):
+    except (errors.Conflict, errors.InUse, errors.WrongCluster, errors.Rejected):
         work.mapping.write(entries.kept(entry.entry, entry.ends_at))
         raise
     work.mapping.write(entries.forgotten([entry.entry]))
@@ -145,7 +145,10 @@ def _delete(work: tree.Work, entry: entries.Entry) -> None:
     from storpool_ovirt.cluster import attachments
 
     try:
-        volumes.delete_snapshot(work.client, entry.global_id)
+        if not volumes.delete_snapshot(work.client, entry.global_id):
+            # It went by itself, or somebody has just moved it to another cluster
+            trash_proof.proved(work, entry)
+            raise errors.Conflict(trash_proof.said(entry), "is moved about just now", "try again")
     except errors.InUse as error:
         target = attachments.Target(entry.global_id, names.trash_name(entry.entry), "snapshot")
         held = attachments.clients_of(work.client, target)

@@ -131,7 +131,7 @@ def _row(item: trash.Item) -> tuple[str, ...]:
 
 def _state(item: trash.Item) -> str:
     if not item.is_here:
-        return "in another cluster: give the options of its domain"
+        return f"{item.where}: give the options of its domain"
     if item.there is None:
         return "GONE from StorPool: storpool-ovirt audit"
     return "the VM wrote it" if item.entry.active else ""

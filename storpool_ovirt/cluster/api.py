@@ -178,11 +178,19 @@ class Client(reading.Reading):
     def volume_delete(self, address: str) -> None:
         """Delete a volume; InUse when it is attached anywhere (`VolumeDelete/{v}` without
         `onAttached`)."""
-        self._ask("volume", "volumeDelete", address, (address,))
+        self._delete("volume", address)
 
     def snapshot_delete(self, address: str) -> None:
         """Delete a snapshot; volumes made from it keep their data (`SnapshotDelete/{s}`)."""
-        self._ask("snapshot", "snapshotDelete", address, (address,))
+        self._delete("snapshot", address)
+
+    def _delete(self, kind: str, address: str) -> None:
+        """Delete an object; of several clusters "does not exist" counts when each answers."""
+        try:
+            self._ask(kind, f"{kind}Delete", address, (address,))
+        except errors.NotFound:
+            self._check_all_answer()
+            raise
 
     def volume_revert(self, address: str, snapshot_address: str) -> str | None:
         """Give a volume the data of a snapshot; what it holds now is lost (`VolumeRevert/{v}`).

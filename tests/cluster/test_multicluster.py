@@ -79,6 +79,8 @@ def test_an_error_of_one_cluster_proves_no_absence(pair: Pair) -> None:
         lambda: pair.client(seconds=2).volumes(),
         lambda: pair.client(seconds=2).snapshots(),
         lambda: pair.client(seconds=2).attachments(),
+        lambda: volumes.delete(pair.client(seconds=3), target.global_id),
+        lambda: volumes.delete_snapshot(pair.client(seconds=3), target.global_id),
     ):
         with pytest.raises((errors.ApiUnavailable, errors.DeadlineExceeded)):
             ask()

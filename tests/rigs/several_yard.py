@@ -36,6 +36,7 @@ class SeveralYard:
     multicluster: bool = True
     pinned: str | None = ONE
     clock: Clock = field(default_factory=Clock)
+    options: dict[str, Any] = field(default_factory=dict)  # of the domain (`config.Domain`)
 
     @contextlib.contextmanager
     def work(self, verb: str = "-", pinned: str | None = None) -> Iterator[tree.Work]:
@@ -46,7 +47,7 @@ class SeveralYard:
         )
         deadline = Deadline(LIMIT_SECONDS, self.clock)
         caller = journal.Caller("several", verb)
-        domain = config.Domain(settings, "nvme", LIMIT_SECONDS)
+        domain = config.Domain(settings, "nvme", LIMIT_SECONDS, **self.options)
         with mapping.opened(self.address, deadline, caller) as opened:
             client = api.Client(settings, deadline, sleep=self.clock.sleep, jitter=lambda: 0.5)
             root = str(core.folder)
