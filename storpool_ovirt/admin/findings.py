@@ -23,6 +23,8 @@ KEPT, TWIN, LOST = "kept by others", "another Engine", "lost mapping"
 RESERVED = "reserved"
 TRASH, FULL = "trash", "nearly full"
 COPY = "copy"
+CLASS, MIXED, POLICY = "unknown class", "mixed policies", "policy drift"
+PROPERTY, ROOM, DEFAULT = "VM property", "no room", "policy default"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
     "stale attachment",

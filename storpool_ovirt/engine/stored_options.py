@@ -4,11 +4,14 @@ storpool.conf, or in Engine's own database."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
-from storpool_ovirt import config, errors, presence
+from storpool_ovirt import config, errors, names, presence
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import conf
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine.engine_tables import Domain
 
 _ADVICE = "give --options FILE with the driver options of the one that is meant"
 Hide = Callable[[str], object]
@@ -29,31 +32,46 @@ def domain(root: str, hide: Hide) -> config.Domain:
         return found
 
 
+def named(root: str, hide: Hide, name: str) -> config.Domain:
+    """Return what a domain of Engine's says that has this name or id.
+
+    `hide` is called with each secret, before it is used. Raises NotFound where there is none of
+    ours, ConfigError for options that are wrong, and the errors of Engine's database.
+    """
+    known = []
+    for each, options in _options(root, hide):
+        known.append(each.name)
+        if name in (each.name, each.id) or name.lower() == each.id:
+            return config.domain(options, root)
+    there = f"of StorPool's in Engine, which has {', '.join(known)}" if known else "of StorPool's"
+    raise errors.NotFound("storage domain", names.shown(name), there)
+
+
 def _of_engine(root: str, hide: Hide) -> config.Domain | None:
     """Return what the domains say, None where there is no Engine, or it has no domain of ours."""
     if not presence.named(root + conf.FOLDER):
         return None
     found: list[tuple[str, config.Domain]] = []
     failed: list[errors.ConfigError] = []
-    for name, options in _options(root, hide):
+    for each, options in _options(root, hide):
         try:
-            found.append((name, config.domain(options, root)))
+            found.append((each.name, config.domain(options, root)))
         except errors.ConfigError as error:
             failed.append(error)
     if not found:
         if failed:
             raise failed[0]
         return None
-    clusters = {(each.api.host, each.api.port, each.api.cluster_id) for _, each in found}
+    clusters = {(one.api.host, one.api.port, one.api.cluster_id) for _, one in found}
     if len(clusters) > 1:
-        names = " and ".join(name for name, _ in found)
+        told = " and ".join(name for name, _ in found)
         raise errors.ConfigError(
-            f"the storage domains {names}", "are on several StorPool clusters", _ADVICE
+            f"the storage domains {told}", "are on several StorPool clusters", _ADVICE
         )
     return found[0][1]
 
 
-def _options(root: str, hide: Hide) -> Iterator[tuple[str, dict[str, object]]]:
+def _options(root: str, hide: Hide) -> Iterator[tuple[Domain, dict[str, object]]]:
     """Yield each domain of ours with all of its options."""
     from storpool_ovirt.engine import engine_tables, sealed_options  # they need the database's
 
@@ -64,4 +82,4 @@ def _options(root: str, hide: Hide) -> Iterator[tuple[str, dict[str, object]]]:
         plain = {key: secret.reveal() for key, secret in sealed.items()}
         for secret in plain.values():
             hide(secret)
-        yield each.name, {**each.options, **plain}
+        yield each, {**each.options, **plain}

@@ -10,7 +10,7 @@ from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import client_file, conf, dispatcher, diversion, engine_tables
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
-from storpool_ovirt.setup import engine_config, locks, services
+from storpool_ovirt.setup import engine_config, locks, policy_timer, services
 from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import (
@@ -38,10 +38,11 @@ DATABASE, LISTS = "database", "fence-agent"
 
 
 class Wishes(NamedTuple):
-    """What a person says about an Engine's machine."""
+    """What a person says about an Engine's machine; `policy_timer`: on or off, None is as it is."""
 
     token: Secret | None = None
     fence_agent: bool = True
+    policy_timer: bool | None = None
 
 
 def steps(site: Site, wishes: Wishes) -> list[Step]:
@@ -82,6 +83,7 @@ def steps(site: Site, wishes: Wishes) -> list[Step]:
             site.record,
             wanted=wishes.fence_agent,
         ),
+        *policy_timer.steps(site, wishes.policy_timer),
         ManagedDatabase(site),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Union
 
 from storpool_ovirt import errors
@@ -58,6 +58,16 @@ def one(site: Site, name: str) -> steps.Row:
         plan = [each for each in _plan(site, wishes) if each.id == name]
         [row] = steps.done(plan, False, lambda _: None)
     return row
+
+
+def some(site: Site, wishes: Wishes, names: Sequence[str], dry_run: bool) -> steps.Report:
+    """Do these steps of a plan, which nothing holds back; raise one of our errors as `done`
+    does."""
+    site.check(undo=False)
+    plan = [each for each in _plan(site, wishes) if each.id in names]
+    with _alone(site, dry_run):
+        rows = steps.done(plan, dry_run, lambda _: None)
+    return steps.Report(site.place, dry_run, rows, [])
 
 
 def _plan(site: Site, wishes: Wishes) -> list[steps.Step]:

@@ -33,6 +33,10 @@ EMPTY = (
     ["mend", DISK, ""],
     ["fence-host", ""],
     ["shareable", ""],
+    ["policy", "set", ""],
+    ["policy", "set", DISK, "--qos", ""],
+    ["policy", "explain", " "],
+    ["policy", "default", ""],
 )
 
 

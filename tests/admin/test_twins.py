@@ -223,6 +223,9 @@ def test_the_command_says_who_it_is(site: AdminSite) -> None:
     shared_stage.post(site.stage.simulator, f"KV/Set/{claims.BUCKET}", {"set": {location: claim}})
     assert told(site.run("audit"), 2)[2].startswith("CRITICAL another Engine: the Engine on ")
     assert "storpool-ovirt claim" in refusals.of_command(site.run("reconcile"), 1)
+    where = ("--database", site.stage.database.url, "--options", str(site.folder / "options.json"))
+    refused = site.run("policy", "sync", *where, told=False)
+    assert "storpool-ovirt claim" in refusals.of_command(refused, 1)
     first, *_ = told(site.run("reconcile", "--dry-run"), 1)  # T72: it is refused in earnest
     assert first.startswith(f"would be refused: location {location} is that of the Engine on")
     was, is_now, makes, sends = told(site.run("claim", "--dry-run"), 0)

@@ -28,6 +28,7 @@ TABLE: Mapping[str, str] = {
     "domain": "print or make a storage domain that works, or list all",
     "fence-host": "take everything of oVirt's from a lost host",
     "mend": "make a disk and its object agree after a change by hand",
+    "policy": "QoS classes and VolumeCare policies of disks: set, explain",
     "rebuild": "make a lost mapping again from the tags",
     "reconcile": "mend what the audit is sure of, or what is named",
     "setup": "put all of this in its places on a machine, or take it away",

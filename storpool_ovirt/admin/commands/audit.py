@@ -11,6 +11,7 @@ from storpool_ovirt.admin import (
     backup_findings,
     console,
     lost_mapping,
+    policy_findings,
     survey,
 )
 from storpool_ovirt.admin.limits import LOOK_SECONDS
@@ -35,7 +36,11 @@ def command(
     """
     with access.opened(out, "audit", access.Where(database, options, limit)) as work:
         view = survey.look(work, database is None)
-        more = [*lost_mapping.findings(work, view), *backup_findings.look(work)]
+        more = [
+            *lost_mapping.findings(work, view),
+            *backup_findings.look(work),
+            *policy_findings.look(work, view),
+        ]
         report = audit.report(view, 60 * grace, more)
     if as_json:
         out.document(audit_text.document(report))

@@ -1,0 +1,232 @@
+"""An administrator's word on a disk or a VM: checked whole before anything is changed, written to
+the mapping, then to the volumes.
+
+The row comes first: who dies in between has said it, and `policy sync` does the rest. What fails is
+taken back, volumes and row, so that a VM is not left with half of its disks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import policy_disks, policy_targets
+from storpool_ovirt.admin.policy_disks import Standing
+from storpool_ovirt.admin.policy_targets import Target
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.engine import ownership, policies, tree
+from storpool_ovirt.policy import levels, values
+
+OPTION = {values.QOS: "--qos", values.VC: "--vc-policy"}
+_MIXED = "VolumeCare would ignore the VM, as all of its disks must have one policy"
+
+
+def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list[str]:
+    """Have an administrator say this of a disk or of all disks of a VM, by field; None takes back
+    what was said before. Return what was done, a line for each disk.
+
+    Raises InputError, Conflict and what the mapping and the API raise; nothing has changed then,
+    or it was taken back.
+    """
+    with held(work, target.disks):
+        before = policy_disks.rows(work)
+        after = {**before, (target.scope, target.id): _row(before, target, said)}
+        found = look(work, target.disks, after)
+        _check_room(found, said)
+        if said.get(values.VC) is not None:
+            _check_not_mixed(work, target, found, after)
+        _write(work, target, said)
+        try:
+            follow(work, found, said)
+        except errors.Error:
+            _silent_write(work, target, _as_before(before, target, said))
+            raise
+    return [line for each in found for line in _told(each, said)]
+
+
+def look(work: tree.Work, disks: Sequence[str], rows: policy_disks.Rows) -> list[Standing]:
+    """Return how these disks stand by these rows, read as of now; raise where one of their volumes
+    is not there, or not ours."""
+    sources = policy_disks.sources(work, disks, rows)
+    found = []
+    for disk in disks:
+        node = policy_disks.active(work.mapping.tree(disk))
+        if node is None:
+            raise errors.Conflict(
+                f"disk {disk}",
+                "has no volume now that its VM could write",
+                "storpool-ovirt audit tells what became of it",
+            )
+        found.append(policy_disks.standing(sources, node, ownership.proved(work, node)))
+    return found
+
+
+def follow(
+    work: tree.Work,
+    found: Sequence[Standing],
+    fields: Mapping[str, object],
+    vms: Mapping[str, str] | None = None,
+) -> list[Standing]:
+    """Have volumes be what is said of these fields; return which were changed. `vms` is the VM
+    that a disk is to name, by its id.
+
+    Where one fails those before it are put back, and its error is raised.
+    """
+    tried: list[Standing] = []
+    changed = []
+    try:
+        for each in found:
+            said = each.said(fields)
+            vm = (each.vm_tag, vms[each.disk]) if vms and each.disk in vms else None
+            if not levels.changes(each.there.name, each.there.tags, said, vm).tags:
+                continue
+            tried.append(each)
+            if volumes.change(
+                work.client,
+                each.there,
+                tags=lambda now, said=said, vm=vm: (
+                    levels.changes(now.name, now.tags, said, vm).tags
+                ),
+            ):
+                changed.append(each)
+                _log(work, each, fields)
+    except errors.Error:
+        for each in reversed(tried):
+            _silent_put_back(work, each)
+        raise
+    return changed
+
+
+@contextmanager
+def held(work: tree.Work, disks: Sequence[str]) -> Iterator[None]:
+    """Hold these disks until the end of the block. Raises Locked."""
+    work.mapping.lock_all(disks)
+    try:
+        work.client.be_current()
+        yield
+    finally:
+        # The connection's end unlocks too, and an error of the block is the one that is raised.
+        with suppress(errors.Error):
+            work.mapping.session.unlock_all()
+
+
+def _row(before: policy_disks.Rows, target: Target, said: Mapping[str, str | None]) -> policies.Row:
+    known = before.get((target.scope, target.id))
+    fields = {
+        field: said[field] if field in said else known and known.of(field)
+        for field in values.FIELDS
+    }
+    return policies.Row(target.scope, target.id, fields[values.QOS], fields[values.VC])
+
+
+def _as_before(
+    before: policy_disks.Rows, target: Target, said: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    known = before.get((target.scope, target.id))
+    return {field: known and known.of(field) for field in said}
+
+
+def _write(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> None:
+    """Write what is said; a field that says nothing any more is cleared."""
+    values_given = {field: value for field, value in said.items() if value is not None}
+    gone = [field for field, value in said.items() if value is None]
+    with work.mapping.session.transaction():
+        if values_given:
+            work.mapping.write(policies.set_to(target.scope, target.id, values_given))
+        if gone:
+            work.mapping.write(policies.cleared(target.scope, target.id, gone))
+
+
+def _silent_write(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> None:
+    try:
+        _write(work, target, said)
+    except errors.Error as error:
+        work.log.line("policy_not_put_back", target=target.id, reason=error)
+
+
+def _silent_put_back(work: tree.Work, each: Standing) -> None:
+    """Give a volume the tags that it had."""
+    keys = (*values.TAG.values(), names.TAG_MARK, each.vm_tag)
+    had = {key: each.there.tags.get(key, "") for key in keys}
+    try:
+        volumes.change(work.client, each.there, tags=had)
+    except errors.Error as error:
+        work.log.line("policy_not_put_back", volume=each.there.name, reason=error)
+
+
+def _check_room(found: Sequence[Standing], said: Mapping[str, str | None]) -> None:
+    """Raise InputError where what is to be set has no room beside a volume's own tags."""
+    for each in found:
+        left_out = each.wanted(said).left_out
+        for field, value in said.items():
+            if value and values.TAG[field] in left_out:
+                raise errors.InputError(
+                    f"{OPTION[field]} {names.shown(value)}",
+                    f"has no room beside the name and the tags of the volume of disk {each.disk}",
+                    f"StorPool takes {names.NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags:"
+                    " give a shorter one"
+                    + (", or commit or undo the preview" if each.node.uuid != each.disk else ""),
+                )
+
+
+def _check_not_mixed(
+    work: tree.Work, target: Target, found: Sequence[Standing], rows: policy_disks.Rows
+) -> None:
+    """Raise Conflict where a VM would be left with several policies of VolumeCare's."""
+    [*vms] = {each.vm for each in found if each.vm}
+    if len(vms) != 1:
+        return
+    others = [each for each in policy_targets.disks_of_vm(work, vms[0]) if each not in target.disks]
+    beside = look(work, others, rows) if target.scope == policies.DISK else []
+    wanted = {each.disk: each.decision(values.VC) for each in found if each.vm}
+    wanted.update({each.disk: levels.Decision(each.value(values.VC), "") for each in beside})
+    if len({each.value for each in wanted.values()}) < 2:
+        return
+    if target.scope == policies.DISK:
+        raise errors.Conflict(
+            str(target),
+            f"is one of {len(wanted)} disks of VM {vms[0]}: {_MIXED}",
+            f"storpool-ovirt policy set {vms[0]} --vc-policy gives it to all of them",
+        )
+    single = sorted(disk for disk, each in wanted.items() if each.level == "admin_disk")
+    raise errors.Conflict(
+        str(target),
+        f"has a disk with a policy of its own, {single[0] if single else 'by the VM itself'}:"
+        f" {_MIXED}",
+        f"storpool-ovirt policy clear {single[0] if single else 'DISK'} --vc-policy first",
+    )
+
+
+def _told(each: Standing, said: Mapping[str, str | None]) -> Iterator[str]:
+    name = f" ({each.alias})" if each.alias else ""
+    for field in said:
+        key, had = values.TAG[field], each.value(field)
+        gets = each.wanted([field]).tags.get(key, had)
+        what = f"{key} {shown(gets)}" + (f", it had {shown(had)}" if gets != had else ", as before")
+        decides = each.decision(field)
+        why = "" if decides.level in ("admin_disk", "admin_vm") else f" ({LEVELS[decides.level]})"
+        yield f"disk {each.disk}{name}: {what}{why}"
+
+
+LEVELS = {
+    "admin_disk": "an administrator, on the disk",
+    "admin_vm": "an administrator, on its VM",
+    "property_disk": "its VM's property, for this disk",
+    "property_vm": "its VM's property, for all",
+    "source": "its own, of its making",
+    "domain": "its domain's default",
+    policy_disks.NOBODY: "nobody",
+}
+
+
+def shown(value: str) -> str:
+    """Return a value for people."""
+    if not value:
+        return "none"
+    return value if names.POLICY_VALUE.fits(value) else names.shown(value)
+
+
+def _log(work: tree.Work, each: Standing, fields: Mapping[str, object]) -> None:
+    said = {field: each.decision(field).value or "-" for field in fields}
+    work.log.line("policy_written", volume=each.there.name, disk=each.disk, **said)

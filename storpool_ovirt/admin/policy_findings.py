@@ -1,0 +1,204 @@
+"""What an audit finds of QoS classes and of VolumeCare's policies: what no service knows, what no
+disk can hold, and what is not as the levels say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import findings, policy_disks, survey
+from storpool_ovirt.admin.findings import (
+    CLASS,
+    DEFAULT,
+    INFO,
+    MIXED,
+    POLICY,
+    PROPERTY,
+    ROOM,
+    WARNING,
+    Finding,
+)
+from storpool_ovirt.admin.policy_changes import LEVELS, shown
+from storpool_ovirt.admin.policy_disks import Standing
+from storpool_ovirt.engine import mapping, policies, tree
+from storpool_ovirt.policy import values
+
+_SECOND_LOOKS = 20  # more disks that differ at once were not changed a moment ago
+_SHOWN = 3
+
+
+def look(work: tree.Work, view: survey.View) -> list[Finding]:
+    """Return what is wrong. Engine's database is asked once; where that cannot be, what only it
+    knows is left out. Raises what the mapping and the API raise."""
+    sources = policy_disks.sources(work, {each.root for each in view.records.values()})
+    found = list(_standings(view, sources))
+    return [
+        *_of_domains(sources),
+        *_of_classes(found, sources.classes),
+        *_of_properties(found),
+        *_of_vms(found),
+        *_of_levels(work, view, found, sources),
+    ]
+
+
+def _standings(view: survey.View, sources: policy_disks.Sources) -> Iterator[Standing]:
+    left_out = view.busy | {each.disk for each in view.operations if each.is_open}
+    for root in {each.root for each in view.records.values()} - left_out:
+        node = policy_disks.active(view.tree(root))
+        there = view.things.get(node.global_id or "") if node is not None else None
+        if node is None or there is None or there.kind != node.kind:
+            continue
+        if names.is_ours(there.tags, node.uuid, view.location):
+            yield policy_disks.standing(sources, node, there)
+
+
+def _of_domains(sources: policy_disks.Sources) -> Iterator[Finding]:
+    for (scope, key), row in sources.rows.items():
+        if scope != policies.DOMAIN:
+            continue
+        told = [
+            f"{values.TAG[field]} {shown(str(row.of(field)))}"
+            for field in values.FIELDS
+            if row.of(field) is not None
+        ]
+        yield Finding(
+            kind=DEFAULT,
+            severity=INFO,
+            what=f"the domain on {key}",
+            uuid="",
+            disk="",
+            cause=f"new disks get {', '.join(told)} by policy default, whatever its options say",
+            mend="nothing has to be done; storpool-ovirt policy default --clear takes it back",
+        )
+
+
+def _of_classes(found: Sequence[Standing], classes: Sequence[str]) -> Iterator[Finding]:
+    for each in found:
+        fault = values.class_fault(each.value(values.QOS), classes)
+        if fault:
+            decides = each.decision(values.QOS)
+            yield _finding(
+                each,
+                CLASS,
+                WARNING,
+                f"its QoS class {each.value(values.QOS)}, by {LEVELS[decides.level]}, {fault}:"
+                " storpool_qos sets no limits for it, and says nothing",
+                f"storpool-ovirt policy set {each.disk} --qos CLASS, or correct sp_qos_classes",
+            )
+
+
+def _of_properties(found: Sequence[Standing]) -> Iterator[Finding]:
+    told: set[tuple[str, str]] = set()
+    for each in found:
+        for field, fault in each.faults.items():
+            if (each.vm, field) in told:
+                continue
+            told.add((each.vm, field))
+            name = f" ({each.vm_name})" if each.vm_name else ""
+            yield Finding(
+                kind=PROPERTY,
+                severity=WARNING,
+                what=f"VM {each.vm}{name}",
+                uuid="",
+                disk=each.disk,
+                cause=fault,
+                mend="correct it in oVirt (Edit VM, Custom Properties), or take it away there",
+            )
+
+
+def _of_vms(found: Sequence[Standing]) -> Iterator[Finding]:
+    members: dict[str, list[Standing]] = {}
+    for each in found:
+        if each.tagged_vm:
+            members.setdefault(each.tagged_vm, []).append(each)
+    for vm, disks in members.items():
+        if not policy_disks.is_mixed(disks):
+            continue
+        by_value: dict[str, list[str]] = {}
+        for each in disks:
+            by_value.setdefault(shown(each.value(values.VC)), []).append(each.disk)
+        told = "; ".join(
+            f"{value}: {', '.join(ids[:_SHOWN])}"
+            + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+            for value, ids in sorted(by_value.items())
+        )
+        yield Finding(
+            kind=MIXED,
+            severity=WARNING,
+            what=f"VM {vm}",
+            uuid="",
+            disk=disks[0].disk,
+            cause=(
+                f"its disks have several policies of VolumeCare's, which ignores such a VM and"
+                f" takes no backups of it ({told})"
+            ),
+            mend=(
+                f"storpool-ovirt policy explain {vm} tells why; storpool-ovirt policy set {vm}"
+                " --vc-policy NAME gives all of them one"
+            ),
+        )
+
+
+def _of_levels(
+    work: tree.Work,
+    view: survey.View,
+    found: Sequence[Standing],
+    sources: policy_disks.Sources,
+) -> Iterator[Finding]:
+    differing = [each for each in found if _wrong(each)]
+    for each in differing:
+        now = each
+        if len(differing) <= _SECOND_LOOKS:
+            # It may have been changed since it was listed
+            with suppress(errors.NotFound):
+                there = work.client.volume(names.address(each.there.global_id))
+                now = policy_disks.standing(sources, each.node, there)
+        for field in _wrong(now):
+            yield _differs(view, now, field)
+    for each in found:
+        for field, tag in values.TAG.items():
+            if tag in each.wanted([field]).left_out:
+                decides = each.decision(field)
+                yield _finding(
+                    each,
+                    ROOM,
+                    WARNING,
+                    f"it is to have {tag} {decides.value}, by {LEVELS[decides.level]}, and StorPool"
+                    " has no room for that beside its other tags",
+                    "give a shorter name, or commit or undo the preview",
+                )
+
+
+def _wrong(each: Standing) -> list[str]:
+    """Return the fields of which StorPool has another value than it should."""
+    changed = each.wanted().tags
+    return [field for field, tag in values.TAG.items() if tag in changed]
+
+
+def _differs(view: survey.View, each: Standing, field: str) -> Finding:
+    decides, tag = each.decision(field), values.TAG[field]
+    is_held = bool(view.attachments_of(each.there.global_id, each.there.name))
+    # A VM that is down gets its properties with its next start: so it is meant
+    waits = decides.level.startswith("property") and not is_held
+    return _finding(
+        each,
+        POLICY,
+        INFO if waits else WARNING,
+        f"it has {tag} {shown(each.value(field))}, and is to have {shown(decides.value)}, by"
+        f" {LEVELS[decides.level]}",
+        f"storpool-ovirt policy sync {each.disk} writes it"
+        + (", and so does the next start of its VM" if waits else ""),
+    )
+
+
+def _finding(each: Standing, kind: str, severity: str, cause: str, mend: str) -> Finding:
+    node: mapping.Node = each.node
+    return findings.of_node(
+        node,
+        kind=kind,
+        severity=severity,
+        what=findings.named(node.kind, node.uuid, each.there),
+        cause=cause,
+        mend=mend,
+    )

@@ -1,0 +1,163 @@
+"""Disks are made what the levels say: what no hook saw, and what somebody changed by hand.
+
+A look at everything tells which disks differ; each VM's are then done together, under their locks,
+by what is so at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from storpool_ovirt import names, sentences
+from storpool_ovirt.admin import console, policy_changes, policy_disks
+from storpool_ovirt.admin.policy_changes import shown
+from storpool_ovirt.admin.policy_disks import Standing
+from storpool_ovirt.admin.policy_targets import Target
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import mapping, records, tree
+from storpool_ovirt.policy import levels, values
+
+
+class Group(NamedTuple):
+    """Disks that differ: those of one VM, or one without a VM; of each the tags that change."""
+
+    vm: str
+    vm_name: str
+    disks: tuple[Standing, ...]
+    changes: tuple[dict[str, str], ...]
+
+
+class Plan(NamedTuple):
+    """What differs, among so many disks; `is_blind`: Engine could not be asked."""
+
+    groups: tuple[Group, ...]
+    looked: int
+    is_blind: bool
+
+
+def plan(work: tree.Work, target: Target | None) -> Plan:
+    """Look which disks differ, of all or of what is meant. Raises what the mapping and the API
+    raise."""
+    work.client.be_current()
+    if target is None:
+        found, is_blind = _everything(work)
+    else:
+        found = policy_changes.look(work, target.disks, policy_disks.rows(work))
+        is_blind = not all(each.is_told for each in found)
+    held = _attached(work, found)
+    groups: dict[str, list[tuple[Standing, dict[str, str]]]] = {}
+    for each in found:
+        changed = levels.changes(
+            each.there.name, each.there.tags, each.said(), _vm_tag(each, held)
+        ).tags
+        if changed:
+            groups.setdefault(each.vm or each.disk, []).append((each, changed))
+    return Plan(
+        tuple(
+            Group(
+                pairs[0][0].vm,
+                pairs[0][0].vm_name,
+                tuple(each for each, _ in pairs),
+                tuple(changed for _, changed in pairs),
+            )
+            for _, pairs in sorted(groups.items())
+        ),
+        len(found),
+        is_blind,
+    )
+
+
+def mend(group: Group, work: tree.Work) -> list[Standing]:
+    """Have the disks of a group be what is said now; return those that were changed. Raises
+    Locked, and what the mapping and the API raise; then none of them was changed."""
+    disks = [each.disk for each in group.disks]
+    with policy_changes.held(work, disks):
+        found = policy_changes.look(work, disks, policy_disks.rows(work))
+        held = _attached(work, found)
+        tags = {each.disk: _vm_tag(each, held) for each in found}
+        vms = {disk: tag[1] for disk, tag in tags.items() if tag is not None}
+        return policy_changes.follow(work, found, dict.fromkeys(values.FIELDS), vms)
+
+
+def told(group: Group) -> Iterator[str]:
+    """Yield the lines that tell what differs."""
+    for each, changed in zip(group.disks, group.changes):
+        name = f" ({each.alias})" if each.alias else ""
+        of_vm = f" of VM {group.vm}" if group.vm else ""
+        of_vm += f" ({group.vm_name})" if group.vm and group.vm_name else ""
+        said = ", ".join(
+            f"{key} {shown(value)} in place of {shown(each.there.tags.get(key, ''))}"
+            for key, value in changed.items()
+            if key != names.TAG_MARK
+        )
+        yield f"disk {each.disk}{name}{of_vm}: {said or 'the note of who decides'}"
+
+
+def summary(found: Plan, failed: int, dry_run: bool) -> str:
+    """Return the last line."""
+    number = sum(len(each.disks) for each in found.groups)
+    would = "would be" if dry_run else "were"
+    left = f", {sentences.counted(failed, 'group', 'groups')} not" if failed else ""
+    blind = (
+        "; Engine's database cannot be asked here, so VMs' properties and what they have plugged in"
+        " are not known"
+        if found.is_blind
+        else ""
+    )
+    return (
+        f"{sentences.counted(number, 'disk', 'disks')} of {found.looked} {would} changed"
+        f"{left}{blind}"
+    )
+
+
+def switch_timer(out: console.Console, wanted: bool, dry_run: bool) -> int:
+    """Turn the hourly run on or off on this machine; return the exit code."""
+    from storpool_ovirt.setup import engine, policy_timer, run, steps
+    from storpool_ovirt.setup.site import ENGINE, Site, check_root
+
+    check_root()
+    wishes = engine.Wishes(policy_timer=wanted)
+    report = run.some(Site(ENGINE), wishes, policy_timer.IDS, dry_run)
+    out.say("\n".join(steps.text(report)))
+    return 1 if report.is_failed else 0
+
+
+def _everything(work: tree.Work) -> tuple[list[Standing], bool]:
+    """Return how all disks stand that can be looked at, and whether Engine could not be asked."""
+    trees: dict[str, list[mapping.Node]] = {}
+    for record in records.all(work.mapping):
+        trees.setdefault(record.root, []).append(record.node)
+    sources = policy_disks.sources(work, trees)
+    things = {each.global_id: each for each in work.client.volumes()}
+    found = []
+    for nodes in trees.values():
+        node = policy_disks.active(nodes)
+        there = things.get(node.global_id or "") if node is not None else None
+        if node is None or there is None or node.pending:
+            continue
+        if names.is_ours(there.tags, node.uuid, work.mapping.location) and not there.dying:
+            found.append(policy_disks.standing(sources, node, there))
+    return found, sources.told is None
+
+
+def _attached(work: tree.Work, found: Sequence[Standing]) -> list[api.Attachment]:
+    """Return who has volumes attached whose VM is another one by Engine's word."""
+    if not any(_is_elsewhere(each) for each in found):
+        return []
+    return work.client.attachments()
+
+
+def _vm_tag(each: Standing, held: Sequence[api.Attachment]) -> tuple[str, str] | None:
+    """Return the tag of its VM that a volume is to have; None: as it is.
+
+    What a host has attached is left as it is: there the hooks know better, and sooner.
+    """
+    there = each.there
+    if not _is_elsewhere(each) or any(one.is_of(there.global_id, there.name) for one in held):
+        return None
+    return (each.vm_tag, each.vm)
+
+
+def _is_elsewhere(each: Standing) -> bool:
+    return each.is_told and each.there.tags.get(each.vm_tag, "") != each.vm

@@ -1,0 +1,116 @@
+"""What Engine's own database says of disks, VMs and their custom properties, read only.
+
+`base_disks` has the disks, `vm_device` which a VM has plugged in, and `vm_static` how VMs are
+called and their properties, as `key=value;key=value` (ovirt-engine, create_tables.sql and its
+CustomPropertiesUtils: so no value has a `;`). That is no interface, and may be out of reach: then
+nobody says anything, which is told as None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from storpool_ovirt import errors
+from storpool_ovirt.engine import database, engine_tables, tree
+
+# A disk of a template is no VM's, and one that another VM's snapshot shows is none of that VM's.
+_PLUGGED = "d.is_plugged AND d.snapshot_id IS NULL AND v.entity_type = 'VM'"
+_DISKS = f"""
+    SELECT b.disk_id::text, coalesce(b.disk_alias, ''), coalesce(b.shareable, false),
+        v.vm_guid::text, v.vm_name, coalesce(v.userdefined_properties, '')
+    FROM base_disks b
+    LEFT JOIN (vm_device d JOIN vm_static v ON v.vm_guid = d.vm_id)
+        ON d.device_id = b.disk_id AND {_PLUGGED}
+    WHERE b.disk_id = ANY (%s::uuid[])
+"""
+_OF_VM = f"""
+    SELECT d.device_id::text FROM vm_device d JOIN vm_static v ON v.vm_guid = d.vm_id
+    WHERE v.vm_guid = %s::uuid AND {_PLUGGED}
+"""
+_NAMED = """
+    SELECT 'vm', vm_guid::text FROM vm_static WHERE vm_name = %s AND entity_type = 'VM'
+    UNION ALL SELECT 'disk', disk_id::text FROM base_disks WHERE disk_alias = %s
+    ORDER BY 1, 2
+"""
+_VM = "SELECT vm_name FROM vm_static WHERE vm_guid = %s::uuid AND entity_type = 'VM'"
+
+
+class Vm(NamedTuple):
+    """A VM: its id, its name, and its custom properties."""
+
+    id: str
+    name: str
+    properties: Mapping[str, str]
+
+
+class Disk(NamedTuple):
+    """A disk: how it is called, whether several VMs may have it, and which have it plugged in."""
+
+    alias: str
+    is_shareable: bool
+    vms: tuple[Vm, ...]
+
+    @property
+    def vm(self) -> Vm | None:
+        """The one VM that has it, None where it has none or may have several."""
+        return self.vms[0] if len(self.vms) == 1 and not self.is_shareable else None
+
+
+class Named(NamedTuple):
+    """What has a name: the ids of VMs, and of disks."""
+
+    vms: tuple[str, ...]
+    disks: tuple[str, ...]
+
+
+def disks(work: tree.Work, uuids: Collection[str]) -> Mapping[str, Disk] | None:
+    """Return what Engine says of those of these disks that it has; None where it cannot be
+    asked."""
+    if not uuids:
+        return {}
+    rows = _asked(work, _DISKS, sorted(uuids))
+    if rows is None:
+        return None
+    found: dict[str, Disk] = {}
+    for uuid, alias, is_shareable, vm, name, properties in rows:
+        known = found.get(uuid, Disk(alias, is_shareable, ()))
+        more = (Vm(vm, name, parsed(properties)),) if vm is not None else ()
+        found[uuid] = known._replace(vms=(*known.vms, *more))
+    return found
+
+
+def disks_of(work: tree.Work, vm: str) -> frozenset[str] | None:
+    """Return the ids of what a VM has plugged in; None where Engine cannot be asked."""
+    rows = _asked(work, _OF_VM, vm)
+    return None if rows is None else frozenset(uuid for (uuid,) in rows)
+
+
+def named(work: tree.Work, name: str) -> Named | None:
+    """Return what has this name; None where Engine cannot be asked."""
+    rows = _asked(work, _NAMED, name, name)
+    if rows is None:
+        return None
+    return Named(*(tuple(uuid for kind, uuid in rows if kind == each) for each in ("vm", "disk")))
+
+
+def vm_name(work: tree.Work, vm: str) -> str | None:
+    """Return the name of a VM, "" where Engine has none of this id; None where it cannot be
+    asked."""
+    rows = _asked(work, _VM, vm)
+    return None if rows is None else next((str(name) for (name,) in rows), "")
+
+
+def parsed(text: str) -> dict[str, str]:
+    """Return custom properties as Engine stores them; what is none is left out."""
+    pairs = (each.partition("=") for each in text.split(";"))
+    return {key: value for key, mark, value in pairs if mark}
+
+
+def _asked(work: tree.Work, question: str, *args: object) -> list[tuple[Any, ...]] | None:
+    try:
+        limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
+        return database.ask_engine(work.root, work.log, limit, question, *args)
+    except errors.Error as error:
+        work.log.line("engine_policies_unknown", reason=error)
+        return None

@@ -1,0 +1,148 @@
+"""`storpool-ovirt policy`: what is typed, what is refused, what is rehearsed, and domains by their
+names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs import engine_database, refusals, shared_stage
+from rigs.admin_site import told
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from ovirt_demo.database import Database
+    from rigs.admin_site import AdminSite
+
+CLASSES = {"sp_qos_classes": "gold,silver"}
+
+
+@pytest.fixture
+def classed(site: AdminSite) -> AdminSite:
+    """Give an administrator whose domain has the classes gold and silver."""
+    options = {**site.stage.engine.options, **CLASSES}
+    (site.folder / "options.json").write_text(json.dumps(options))
+    return site
+
+
+@pytest.fixture
+def engine(site: AdminSite) -> Iterator[Database]:
+    """Give Engine's database with a domain of ours, `fast`, whose template is another one."""
+    database = site.stage.database.fresh(f"domains_{shared_stage.new_id()[:8]}")
+    made = engine_database.made(database, "4.5.7")
+    options = {key: value for key, value in site.stage.engine.options.items() if key != "adapter"}
+    made.add_domain("fast", {"adapter": "storpool", **options, **CLASSES, "sp_qos_class": "silver"})
+    made.write_conf(site.folder)
+    yield database
+    database.drop()
+
+
+def run(site: AdminSite, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb of the command, with options that say where database and API are."""
+    options = site.folder / "options.json"
+    if not options.exists():
+        options.write_text(json.dumps(site.stage.engine.options))
+    where = ("--database", site.stage.database.url, "--options", str(options))
+    return site.run("policy", verb, *where, *arguments, told=False)
+
+
+def qc(site: AdminSite, disk: str) -> str | None:
+    """Return the class that StorPool has for a disk."""
+    found: str | None = shared_stage.volumes(site.stage.simulator)[disk]["tags"].get("qc") or None
+    return found
+
+
+def test_set_explain_clear(classed: AdminSite, disk: str) -> None:
+    """F50: typed as an administrator does; explain tells people and programs the same."""
+    assert told(run(classed, "set", disk, "--qos", "gold"), 0) == [
+        f"disk {disk}: qc gold, it had none"
+    ]
+    assert qc(classed, disk) == "gold"
+    lines = told(run(classed, "explain", disk), 0)
+    assert "  QoS class: gold, by an administrator, on the disk" in lines
+    assert "    storpool_qos: sets the limits of gold within a minute" in lines
+    found = json.loads(run(classed, "explain", disk, "--json").stdout)
+    assert found["target"] == {"kind": "disk", "id": disk, "name": None}
+    assert (found["disks"][0]["qos"]["value"], found["disks"][0]["qos"]["level"]) == (
+        "gold",
+        "admin_disk",
+    )
+    assert told(run(classed, "clear", disk), 0)[0].startswith(f"disk {disk}: qc none")
+    assert qc(classed, disk) is None
+
+
+def test_a_dry_run_changes_nothing(classed: AdminSite, disk: str) -> None:
+    """T72: the very call, and the write to the mapping, are told; then it is done."""
+    before = shared_stage.state(classed.stage.simulator)
+    said = told(run(classed, "set", disk, "--qos", "gold", "--dry-run"), 0)
+    assert any("would send: POST VolumeUpdate/" in line and "gold" in line for line in said)
+    assert "  would write to the mapping database" in said
+    assert shared_stage.state(classed.stage.simulator) == before
+    assert "says nothing" in told(run(classed, "explain", disk), 0)[2]
+    told(run(classed, "set", disk, "--qos", "gold"), 0)
+    shared_stage.post(
+        classed.stage.simulator, f"VolumeUpdate/ovirt--{disk}", {"tags": {"qc": "silver"}}
+    )
+    said = told(run(classed, "sync", "--dry-run"), 0)
+    assert said[0].startswith(f"disk {disk}: qc gold in place of silver")
+    assert qc(classed, disk) == "silver"
+    told(run(classed, "sync"), 0)
+    assert qc(classed, disk) == "gold"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("set",), 2, "Missing argument"),
+        (("set", "DISK"), 2, "Give --qos, --vc-policy, or both"),
+        (("set", "DISK", "--qos", "glod"), 1, "is none of gold, silver; do you mean gold?"),
+        (("set", "DISK", "--qos", "two words"), 1, "is no name of one"),
+        (("set", "DISK", "--vc-policy", ""), 2, "it is empty"),
+        (("set", "", "--qos", "gold"), 2, "it is empty"),
+        (("set", "f0000000-0000-4000-8000-0000000000ff", "--qos", "gold"), 1, "there is no disk"),
+        (("set", "web01", "--qos", "gold"), 1, "give the id of the disk or of the VM"),
+        (("explain", "f0000000-0000-4000-8000-0000000000ff"), 1, "there is no disk or VM"),
+        (("default", "--clear", "--qos", "gold"), 2, "give one"),
+        (("sync", "--timer"), 2, "go alone"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(
+    classed: AdminSite, disk: str, arguments: tuple[str, ...], code: int, why: str
+) -> None:
+    """T24: it says what to do, and nothing is changed."""
+    before = shared_stage.state(classed.stage.simulator)
+    typed = [disk if each == "DISK" else each for each in arguments]
+    assert why in refusals.of_command(run(classed, *typed), code)
+    assert shared_stage.state(classed.stage.simulator) == before
+
+
+def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> None:
+    """F50: by the domain's name in Engine; the list tells it, and it is taken back."""
+    where = ("--database", site.stage.database.url)
+    key = f"{site.stage.simulator.address}:{site.stage.simulator.port}"
+    said = told(site.run("policy", "default", *where, "fast", told=False), 0)
+    assert said[1] == "  qc silver: sp_qos_class says silver"
+    assert site.run("policy", "default", *where, "fats", told=False).returncode == 1
+    said = told(site.run("policy", "default", *where, "fast", "--qos", "gold", told=False), 0)
+    assert said[0].startswith("new disks of fast, and of each other domain on ")
+    assert said[1] == "  qc gold: set by policy default, sp_qos_class says silver"
+    [line] = told(site.run("policy", "default", *where, told=False), 0)
+    assert line.startswith("domain on ")
+    assert key in line or site.stage.engine.options.get("sp_cluster_id", "") in line
+    assert "qc gold" in line
+    told(site.run("policy", "default", *where, "fast", "--clear", told=False), 0)
+    [line] = told(site.run("policy", "default", *where, told=False), 0)
+    assert line == "no domain has another default than its options say"
+    assert engine
+
+
+def test_a_default_beside_raw_limits_is_refused(site: AdminSite) -> None:
+    """storpool_qos would overwrite the domain's own limits each minute."""
+    options = {**site.stage.engine.options, "sp_iops": "500"}
+    (site.folder / "options.json").write_text(json.dumps(options))
+    done = run(site, "default", "--qos", "gold")
+    assert "sp_iops and sp_bw limit its disks" in refusals.of_command(done, 1)

@@ -1,0 +1,192 @@
+"""`policy set` and `policy clear`: on disks and on VMs, whole or not at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs import policy_yard, trash_yard
+from rigs.deaths import Death
+from rigs.disk_model import GIB
+from rigs.policy_yard import VM, put, tag, tags
+from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
+from storpool_ovirt import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovirt_demo.database import Database
+    from rigs.engine_database import EngineDatabase
+
+
+@pytest.fixture
+def engine(yard: Yard, database_server: Database) -> Iterator[EngineDatabase]:
+    """Give Engine's database with a VM of two disks, and a disk of none."""
+    for disk in (DISK, OTHER, CLONE):
+        yard.verb("create", disk, GIB)
+    with policy_yard.engine_of(yard, database_server) as made:
+        policy_yard.has_disk(made, DISK, "web01_root")
+        policy_yard.has_disk(made, OTHER, "web01_data")
+        policy_yard.has_disk(made, CLONE, "spare")
+        policy_yard.has_vm(made, VM, "web01", DISK, OTHER)
+        for disk in (DISK, OTHER):
+            tag(yard, disk, cvm=VM)
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _beside(engine: EngineDatabase) -> None:
+    """Have Engine's database in each test."""
+
+
+def test_a_disk_gets_a_class(yard: Yard) -> None:
+    """By its id or its alias; the others stay, and its own one comes back with clear."""
+    tag(yard, DISK, qc="bronze")
+    assert put(yard, DISK, qos="silver") == [
+        f"disk {DISK} (web01_root): qc silver, it had bronze",
+    ]
+    assert put(yard, "web01_root", qos="gold") == [
+        f"disk {DISK} (web01_root): qc gold, it had silver"
+    ]
+    assert tags(yard, DISK)["qc"] == "gold"
+    assert tags(yard, OTHER) == {"cvm": VM}
+    put(yard, DISK, qos=None)
+    assert tags(yard, DISK) == {"cvm": VM, "qc": "bronze"}
+
+
+def test_a_vm_gets_both(yard: Yard) -> None:
+    """All of its disks, and no other; a disk's own word is stronger, whichever came first."""
+    put(yard, OTHER, qos="gold")
+    put(yard, "web01", qos="silver", vc="hourly")
+    assert tags(yard, DISK)["qc"] == "silver"
+    assert tags(yard, OTHER)["qc"] == "gold"
+    assert {tags(yard, each)["vc-policy"] for each in (DISK, OTHER)} == {"hourly"}
+    assert tags(yard, CLONE) == {}
+    put(yard, OTHER, qos=None)
+    assert tags(yard, OTHER)["qc"] == "silver"
+    put(yard, VM, qos=None, vc=None)
+    for disk in (DISK, OTHER):
+        assert tags(yard, disk) == {"cvm": VM}
+
+
+def test_what_is_explicitly_none(yard: Yard) -> None:
+    """An empty word takes away what a weaker level says."""
+    put(yard, VM, qos="silver")
+    put(yard, DISK, qos="")
+    assert "qc" not in tags(yard, DISK)
+    assert tags(yard, OTHER)["qc"] == "silver"
+
+
+def test_a_vm_is_not_left_mixed(yard: Yard) -> None:
+    """F53: one policy for one disk of two would have VolumeCare ignore the VM: refused, and the way
+    is told."""
+    before = rows(yard)
+    with pytest.raises(errors.Conflict, match=f"policy set {VM} --vc-policy"):
+        put(yard, DISK, vc="hourly")
+    assert rows(yard) == before
+    put(yard, CLONE, vc="hourly")
+    put(yard, VM, vc="hourly")
+    put(yard, DISK, vc="hourly")  # the same as all
+    with pytest.raises(errors.Conflict, match=f"policy clear {DISK} --vc-policy first"):
+        put(yard, VM, vc="daily")
+    assert {tags(yard, each)["vc-policy"] for each in (DISK, OTHER)} == {"hourly"}
+
+
+def rows(yard: Yard) -> list[tuple[object, ...]]:
+    """Return what administrators have said, and all tags of services."""
+    said = yard.sql("SELECT scope, id, qos, vc FROM storpool_ovirt.policy ORDER BY 1, 2")
+    return [*said, *((disk, tags(yard, disk)) for disk in (DISK, OTHER, CLONE))]
+
+
+def test_one_that_fails_takes_all_back(yard: Yard) -> None:
+    """F53: StorPool refuses the second volume: the first is as before, and so is the row."""
+    put(yard, VM, vc="hourly")
+    before = rows(yard)
+    yard.simulator.faults.add("delay", query="VolumeUpdate", seconds=0)
+    with yard.trouble("error_200", query="VolumeUpdate"), pytest.raises(errors.Error):
+        put(yard, VM, vc="daily")
+    assert rows(yard) == before
+
+
+def test_where_it_cannot_be_taken_back_a_sync_does(yard: Yard) -> None:
+    """F53: StorPool is away from the second volume on: the row is as before, and the audit tells
+    what is not, until a sync."""
+    put(yard, VM, vc="hourly")
+    before = rows(yard)
+    yard.simulator.faults.add("delay", query="VolumeUpdate", seconds=0)
+    with (
+        yard.trouble("reset_before", query="VolumeUpdate", times=MANY_TIMES),
+        pytest.raises(errors.Error),
+    ):
+        put(yard, VM, vc="daily")
+    kinds = {each.kind for each in policy_yard.findings(yard)}
+    assert kinds == {"mixed policies", "policy drift"}
+    policy_yard.sync(yard)
+    assert rows(yard) == before
+    assert policy_yard.findings(yard) == []
+
+
+@pytest.mark.parametrize("at", range(1, 30))
+def test_it_dies_anywhere(yard: Yard, at: int) -> None:
+    """T72: whatever dies, a sync makes it whole: with the word that the table has."""
+    put(yard, VM, vc="hourly")
+    try:
+        with trash_yard.dying(at):
+            put(yard, VM, vc="daily")
+    except Death:
+        policy_yard.sync(yard)
+    found = {tags(yard, disk)["vc-policy"] for disk in (DISK, OTHER)}
+    [(said,)] = yard.sql("SELECT vc FROM storpool_ovirt.policy")
+    assert found == {said}
+
+
+def test_without_engine_the_tags_tell(yard: Yard, engine: EngineDatabase) -> None:
+    """Elsewhere than on Engine's machine ids work, and a VM's disks are those that name it."""
+    engine.execute("DROP TABLE vm_device")
+    put(yard, VM, qos="silver")
+    assert [tags(yard, each).get("qc") for each in (DISK, OTHER, CLONE)] == [
+        "silver",
+        "silver",
+        None,
+    ]
+    with pytest.raises(errors.NotFound):
+        put(yard, "no such name", qos="silver")
+    engine.execute("DROP TABLE base_disks")
+    with pytest.raises(errors.InputError, match="is no UUID"):
+        put(yard, "web01", qos="silver")
+
+
+def test_what_is_nobody(yard: Yard, engine: EngineDatabase) -> None:
+    """One sentence: unknown ids and names, and a name that several have."""
+    for given in ("f0000000-0000-4000-8000-0000000000ff", "nobody"):
+        with pytest.raises(errors.NotFound, match="there is no disk or VM"):
+            put(yard, given, qos="silver")
+    engine.execute("UPDATE base_disks SET disk_alias = 'web01' WHERE disk_id = %s", CLONE)
+    with pytest.raises(errors.InputError, match="is the name of 2 disks and VMs"):
+        put(yard, "web01", qos="silver")
+
+
+def test_what_has_no_room_is_refused(yard: Yard) -> None:
+    """Before anything is changed."""
+    before = rows(yard)
+    with pytest.raises(errors.InputError, match="has no room"):
+        put(yard, DISK, qos="g" * 60)
+    assert rows(yard) == before
+
+
+def test_a_shareable_disk_is_no_vms(yard: Yard, engine: EngineDatabase) -> None:
+    """What is said of a VM does not reach it: it is several VMs'."""
+    engine.execute("UPDATE base_disks SET shareable = true WHERE disk_id = %s", OTHER)
+    put(yard, VM, qos="silver", vc="hourly")
+    assert tags(yard, DISK)["qc"] == "silver"
+    assert "qc" not in tags(yard, OTHER)
+
+
+def test_a_preview_gets_it(yard: Yard) -> None:
+    """The volume that the VM writes is the one."""
+    snapshot = yard.verb("snapshot", CLONE)
+    preview = yard.verb("preview", snapshot)
+    put(yard, CLONE, qos="gold")
+    assert tags(yard, preview)["qc"] == "gold"
+    assert "qc" not in tags(yard, CLONE)

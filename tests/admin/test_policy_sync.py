@@ -1,0 +1,143 @@
+"""`policy sync`: what no hook sees, and what somebody changed by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs import policy_yard
+from rigs.disk_model import GIB
+from rigs.policy_yard import OTHER_VM, VM, put, sync, tag, tags
+from rigs.yard import CLONE, DISK, OTHER, Yard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ovirt_demo.database import Database
+    from rigs.engine_database import EngineDatabase
+
+
+@pytest.fixture
+def engine(yard: Yard, database_server: Database) -> Iterator[EngineDatabase]:
+    """Give Engine's database with a VM of two disks, which is down, and a disk of none."""
+    for disk in (DISK, OTHER, CLONE):
+        yard.verb("create", disk, GIB)
+    with policy_yard.engine_of(yard, database_server) as made:
+        for disk in (DISK, OTHER, CLONE):
+            policy_yard.has_disk(made, disk)
+        policy_yard.has_vm(made, VM, "web01", DISK, OTHER)
+        yield made
+
+
+def writes(yard: Yard) -> int:
+    """Return how many volumes were updated since the last look."""
+    return yard.queries().count("POST VolumeUpdate")
+
+
+def test_a_vm_that_is_down_gets_its_properties(yard: Yard, engine: EngineDatabase) -> None:
+    """With the name of its VM, one update for each disk; again, nothing is written."""
+    policy_yard.set_properties(engine, VM, sp_qos=f"gold,{OTHER}:silver", sp_vc_policy="hourly")
+    yard.queries()
+    sync(yard)
+    assert writes(yard) == 2
+    assert tags(yard, DISK)["qc"] == "gold"
+    assert tags(yard, OTHER)["qc"] == "silver"
+    for disk in (DISK, OTHER):
+        assert (tags(yard, disk)["cvm"], tags(yard, disk)["vc-policy"]) == (VM, "hourly")
+    assert tags(yard, CLONE) == {}
+    assert sync(yard).groups == ()
+    assert writes(yard) == 0
+
+
+def test_a_property_that_went_is_taken_back(yard: Yard, engine: EngineDatabase) -> None:
+    """What the disk has of its own comes back."""
+    tag(yard, DISK, qc="bronze")
+    policy_yard.set_properties(engine, VM, sp_qos="gold")
+    sync(yard)
+    assert tags(yard, DISK)["qc"] == "gold"
+    policy_yard.set_properties(engine, VM)
+    sync(yard)
+    assert tags(yard, DISK) == {"cvm": VM, "qc": "bronze"}
+    assert tags(yard, OTHER) == {"cvm": VM}
+
+
+def test_a_property_that_makes_no_sense_changes_nothing(yard: Yard, engine: EngineDatabase) -> None:
+    """Nothing is set, and what an earlier one has set is not cleared."""
+    policy_yard.set_properties(engine, VM, sp_qos="gold")
+    sync(yard)
+    policy_yard.set_properties(engine, VM, sp_qos="?! gold")
+    sync(yard)
+    assert {tags(yard, each)["qc"] for each in (DISK, OTHER)} == {"gold"}
+
+
+def test_a_disk_that_was_moved_cold(yard: Yard, engine: EngineDatabase) -> None:
+    """F53: detached from one VM and attached to another, both down: it is the other one's; plugged
+    into none it has neither VM nor policy."""
+    policy_yard.set_properties(engine, VM, sp_vc_policy="hourly")
+    policy_yard.has_vm(engine, OTHER_VM, "web02", properties="sp_vc_policy=daily")
+    sync(yard)
+    engine.execute("UPDATE vm_device SET vm_id = %s WHERE device_id = %s", OTHER_VM, OTHER)
+    sync(yard)
+    assert (tags(yard, DISK)["cvm"], tags(yard, DISK)["vc-policy"]) == (VM, "hourly")
+    assert (tags(yard, OTHER)["cvm"], tags(yard, OTHER)["vc-policy"]) == (OTHER_VM, "daily")
+    policy_yard.unplug(engine, OTHER)
+    sync(yard)
+    assert tags(yard, OTHER) == {}
+
+
+def test_what_a_host_has_keeps_its_vm(yard: Yard, engine: EngineDatabase) -> None:
+    """There the hooks know better, and sooner than Engine's tables: its name stays."""
+    tag(yard, OTHER, cvm=OTHER_VM)
+    yard.shut(OTHER, 1, declared_open=True)
+    sync(yard)
+    assert tags(yard, OTHER)["cvm"] == OTHER_VM
+    assert tags(yard, DISK)["cvm"] == VM
+    assert engine.release
+
+
+def test_what_somebody_changed_by_hand(yard: Yard, engine: EngineDatabase) -> None:
+    """An administrator's word is written again, as a whole or a part of it was lost."""
+    put(yard, DISK, qos="gold")
+    put(yard, VM, vc="hourly")
+    tag(yard, DISK, qc="silver")
+    tag(yard, OTHER, vc_policy="", ovirt_pol="")
+    plan = sync(yard)
+    assert sum(len(each.disks) for each in plan.groups) == 2
+    assert tags(yard, DISK)["qc"] == "gold"
+    assert tags(yard, OTHER)["vc-policy"] == "hourly"
+    assert engine.release
+
+
+def test_one_target_alone(yard: Yard, engine: EngineDatabase) -> None:
+    """A disk, or a VM by its name: no other is touched."""
+    policy_yard.set_properties(engine, VM, sp_qos="gold")
+    sync(yard, OTHER)
+    assert tags(yard, DISK) == {}
+    assert tags(yard, OTHER)["qc"] == "gold"
+    sync(yard, "web01")
+    assert tags(yard, DISK)["qc"] == "gold"
+
+
+def test_without_engine_only_our_own_word_counts(yard: Yard, engine: EngineDatabase) -> None:
+    """Nobody knows the properties: what came by them stays, and what an administrator says is
+    written."""
+    policy_yard.set_properties(engine, VM, sp_qos="gold")
+    sync(yard)
+    put(yard, OTHER, qos="silver")
+    tag(yard, OTHER, qc="bronze")
+    engine.execute("DROP TABLE vm_static")
+    plan = sync(yard)
+    assert plan.is_blind
+    assert tags(yard, DISK)["qc"] == "gold"
+    assert tags(yard, OTHER)["qc"] == "silver"
+
+
+def test_what_is_not_ours_is_left(yard: Yard, engine: EngineDatabase) -> None:
+    """T76: a volume whose tags say another owner is nobody that a policy reaches."""
+    put(yard, CLONE, qos="gold")
+    tag(yard, CLONE, virt="one", qc="")
+    assert sync(yard, None).groups == () or CLONE not in str(sync(yard, None).groups)
+    (view,) = yard.ask(f"Volume/{yard.address(CLONE)}")
+    assert not view["tags"].get("qc")
+    assert engine.release
