@@ -46,6 +46,8 @@ class Disposal:
         # The entries of this delete's earlier tries: an object that has the name of another one
         # was in the trash before, as of a database that was restored
         self.begun: set[str] = set()
+        # When StorPool deletes what earlier tries have brought into the trash; 0: nothing is there
+        self.until = 0.0
         self._work = work
         self._objects = objects
         self._moved = {each.node: each for each in moved}
@@ -69,6 +71,7 @@ class Disposal:
             if not trash_copies.is_dated(seen, seconds):
                 raise self._undated(node)
             self._is_honoured = True
+            self._put_right(seen)
             self._note(node, seen)
 
     def takes(self, node: mapping.Node) -> bool:
@@ -81,7 +84,8 @@ class Disposal:
         _, there = self._objects[node.uuid]
         entry = self.plan.kept[node.uuid].entry
         is_moved = entry in self.begun and there.name == names.trash_name(entry)
-        if not (is_moved and there.goes_at):
+        # The try that moved it may have died before it put its date right
+        if not (is_moved and there.goes_at) or self._is_off(there):
             self._move(node, there, names.trash_name(entry))
         self._note(node, there)
         self._tell(node, there.global_id)
@@ -97,16 +101,30 @@ class Disposal:
         except errors.InputError:
             # Tags of others leave no room for ours: our row has them
             volumes.change(client, there, name=rename, delete_after=seconds)
-        if self._is_honoured:
+        if self._is_honoured and not self.until:
             return
         seen = client.snapshot(names.address(there.global_id))
         if trash_copies.is_dated(seen, 0):
+            self._put_right(seen)
             return
         if self._moved:  # a part of it is in the trash already
             self._work.log.line("trash_undated", node=node.uuid, global_id=there.global_id)
             return
         self._put_back(node, seen)
         raise self._undated(node)
+
+    def _put_right(self, seen: api.Volume) -> None:
+        """Have what has just got its date go when what is in the trash already goes: this machine's
+        clock, or that of the one that began, may be days off, and StorPool is told seconds from
+        now."""
+        if self._is_off(seen):
+            off = round(self.until - seen.goes_at)
+            self._work.log.line("trash_redated", global_id=seen.global_id, seconds=off)
+            seconds = max(LEAST_SECONDS, self._seconds() + off)
+            volumes.change(self._work.client, seen, delete_after=seconds)
+
+    def _is_off(self, seen: api.Volume) -> bool:
+        return bool(self.until) and abs(self.until - seen.goes_at) > LEAST_SECONDS
 
     def _put_back(self, node: mapping.Node, seen: api.Volume) -> None:
         """Make a snapshot one of its disk again: an earlier try may have moved it."""
@@ -216,18 +234,20 @@ def planned(
     there = {node.uuid: (node, each) for node, each in found if node in had}
     tries = [each for each in left if each.is_unfinished_delete and each.plan.trash is not None]
     earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
-    moved, begun = _moved(work, had, there, earlier)
+    moved, begun, until = _moved(work, had, there, earlier)
     kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
     ends_at = round(work.now()) + keep_seconds
     plan = intent.Trash(names.random_uuid(), ends_at, kept if keep_seconds else {})
     if begun is not None:
         gone = {each.node: intent.Kept(each.entry, each.tags) for each in moved}
-        plan = begun._replace(kept={**gone, **kept})
+        ends_at = round(until) or begun.ends_at  # StorPool's date counts
+        plan = begun._replace(ends_at=ends_at, kept={**gone, **kept})
     if not plan.kept and not tries:
         return None
     objects = {uuid: each for uuid, each in there.items() if uuid in plan.kept}
     made = Disposal(work, plan, objects, moved, tries)
     made.stale = _stale(had, earlier, plan)
+    made.until = until
     made.begun = {kept.entry for each in earlier for kept in each.kept.values()}
     made.active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
     return made
@@ -245,28 +265,33 @@ def _moved(
     had: Sequence[mapping.Node],
     there: Mapping[str, tuple[mapping.Node, api.Volume]],
     earlier: Sequence[intent.Trash],
-) -> tuple[list[trash.Moved], intent.Trash | None]:
-    """Return what earlier tries have brought into the trash of what is not there any more, and the
-    plan by which it came; that one also where a snapshot of the disk has its name already."""
-    moved, begun = [], None
+) -> tuple[list[trash.Moved], intent.Trash | None, float]:
+    """Return what earlier tries have brought into the trash of what is not there any more, the plan
+    by which it came, also where a snapshot of the disk has its name already, and when StorPool
+    deletes that, in seconds since 1970; 0 where it does not. A volume's date counts before that of
+    a snapshot, which may not have been put right yet."""
+    moved, begun, dates = [], None, {"volume": 0.0, "snapshot": 0.0}
     for node in had:
         for plan in earlier:
             kept = plan.kept.get(node.uuid)
             if kept is None:
                 continue
             if node.uuid in there:
-                if there[node.uuid][1].name == names.trash_name(kept.entry):
+                thing = there[node.uuid][1]
+                if thing.name == names.trash_name(kept.entry):
                     begun = begun or plan
+                    dates["snapshot"] = max(dates["snapshot"], thing.goes_at)
                     break
                 continue
             copy = trash_copies.found(work, node, kept.entry)
             if copy is not None:
                 begun = begun or plan
+                dates[node.kind] = max(dates[node.kind], copy.goes_at)
                 moved.append(
                     trash.Moved(kept.entry, node.uuid, copy.global_id, copy.template, kept.tags)
                 )
                 break
-    return moved, begun
+    return moved, begun, dates["volume"] or dates["snapshot"]
 
 
 def _kept(there: api.Volume, earlier: Sequence[intent.Trash]) -> intent.Kept:
