@@ -81,6 +81,8 @@ ADAPTER = "storpool"
 # The key of what `storage_stats` answers, beside what Engine reads, where a disk of the domain
 # could not be copied before its delete: what is wrong with its location.
 BACKUP_FAULT = "backup_fault"
+# What new disks of a domain get by an administrator's word, in place of what its options say.
+POLICY_DEFAULT = "policy_default"
 
 # As what `connect_volume` describes a volume of ours: Vdsm takes the types that it was made for.
 VOLUME_TYPE = "storpool"

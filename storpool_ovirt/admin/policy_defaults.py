@@ -55,14 +55,8 @@ def listed(work: tree.Work) -> list[str]:
     if not rows:
         return ["no domain has another default than its options say"]
     return [
-        f"domain on {each.id} (API or cluster, template): new disks get {_said(each)}"
-        for each in rows
+        f"domain on {each.id} (API or cluster, template): new disks get {each}" for each in rows
     ]
-
-
-def _said(row: policies.Row) -> str:
-    told = {values.TAG[field]: row.of(field) for field in values.FIELDS}
-    return ", ".join(f"{tag} {shown(value)}" for tag, value in told.items() if value is not None)
 
 
 def _lines(work: tree.Work, named: str | None) -> list[str]:

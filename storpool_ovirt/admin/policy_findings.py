@@ -57,18 +57,13 @@ def _of_domains(sources: policy_disks.Sources) -> Iterator[Finding]:
     for (scope, key), row in sources.rows.items():
         if scope != policies.DOMAIN:
             continue
-        told = [
-            f"{values.TAG[field]} {shown(str(row.of(field)))}"
-            for field in values.FIELDS
-            if row.of(field) is not None
-        ]
         yield Finding(
             kind=DEFAULT,
             severity=INFO,
             what=f"the domain on {key}",
             uuid="",
             disk="",
-            cause=f"new disks get {', '.join(told)} by policy default, whatever its options say",
+            cause=f"new disks get {row} by policy default, whatever its options say",
             mend="nothing has to be done; storpool-ovirt policy default --clear takes it back",
         )
 

@@ -179,7 +179,9 @@ def worked(domain: str, facts: Mapping[str, Any]) -> Result:
                 " storpool-ovirt trash list; else add drives to StorPool",
                 domain,
             )
-    return checks.ok(f"storage_stats works: {_capacity(facts)}", domain)
+    default = facts.get(names.POLICY_DEFAULT)
+    more = f"; new disks get {default}, by storpool-ovirt policy default" if default else ""
+    return checks.ok(f"storage_stats works: {_capacity(facts)}{more}", domain)
 
 
 def _refused(site: Site, domain: Domain, said: str) -> Result:

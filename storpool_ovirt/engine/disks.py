@@ -207,7 +207,7 @@ def stats(work: tree.Work) -> dict[str, object]:
         lambda uuid: delete(work, uuid, at_once=True),
     )
     claims.note(work, database)
-    more = _backup_fault(work)
+    more = {**_backup_fault(work), **_policy_default(work)}
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown", **more}
     return {
@@ -232,6 +232,17 @@ def _backup_fault(work: tree.Work) -> dict[str, object]:
         work.log.line("backup_location_unknown", location=copy_to.location, reason=error)
         return {names.BACKUP_FAULT: str(error)}
     return {}
+
+
+def _policy_default(work: tree.Work) -> dict[str, object]:
+    """Return what new disks get by an administrator's word, in place of what the domain's options
+    say, where he has said anything."""
+    said = work.mapping.said_of(work.domain.key)
+    if not said:
+        return {}
+    from storpool_ovirt.engine import policies
+
+    return {names.POLICY_DEFAULT: str(policies.named(said, policies.DOMAIN))}
 
 
 def _described(work: tree.Work, node: mapping.Node) -> api.Volume:

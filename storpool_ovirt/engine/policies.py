@@ -33,6 +33,10 @@ class Row(NamedTuple):
         """Return what it says of a field."""
         return self.qos if field == values.QOS else self.vc
 
+    def __str__(self) -> str:
+        said = ((tag, self.of(field)) for field, tag in values.TAG.items())
+        return ", ".join(f"{tag} {value or 'none'}" for tag, value in said if value is not None)
+
 
 def of(where: mapping.Mapping, scope: str, uuid: str) -> Row | None:
     """Return what was said of one; None where nothing was."""

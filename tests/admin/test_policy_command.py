@@ -134,9 +134,12 @@ def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> Non
     assert line.startswith("domain on ")
     assert key in line or site.stage.engine.options.get("sp_cluster_id", "") in line
     assert "qc gold" in line
+    stats = site.stage.engine.run("storage_stats", "true").map()
+    assert stats["policy_default"] == "qc gold"
     told(site.run("policy", "default", *where, "fast", "--clear", told=False), 0)
     [line] = told(site.run("policy", "default", *where, told=False), 0)
     assert line == "no domain has another default than its options say"
+    assert "policy_default" not in site.stage.engine.run("storage_stats", "true").map()
     assert engine
 
 
