@@ -14,12 +14,12 @@ from storpool_ovirt import errors, names
 from storpool_ovirt.admin import policy_disks, policy_targets
 from storpool_ovirt.admin.policy_disks import Standing
 from storpool_ovirt.admin.policy_targets import Target
-from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import ownership, policies, tree
 from storpool_ovirt.policy import levels, values
 
 OPTION = {values.QOS: "--qos", values.VC: "--vc-policy"}
-_MIXED = "VolumeCare would ignore the VM, as all of its disks must have one policy"
+_MIXED = "VolumeCare ignores a VM whose disks have several"
 
 
 def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list[str]:
@@ -34,15 +34,21 @@ def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list
         after = {**before, (target.scope, target.id): _row(before, target, said)}
         found = look(work, target.disks, after)
         _check_room(found, said)
-        if said.get(values.VC) is not None:
-            _check_not_mixed(work, target, found, after)
+        mixed = _mixed(work, target, found, after) if values.VC in said else {}
+        if mixed and said[values.VC] is not None:
+            raise _leaves_mixed(target, mixed)
         _write(work, target, said)
         try:
             follow(work, found, said)
         except errors.Error:
             _silent_write(work, target, _as_before(before, target, said))
             raise
-    return [line for each in found for line in _told(each, said)]
+    lines = [line for each in found for line in _told(each, said)]
+    vms = sorted({each.vm for each in found if each.vm})
+    return [
+        *lines,
+        *(f"VM {vm} has disks with several policies now: {_MIXED}" for vm in vms if mixed),
+    ]
 
 
 def look(work: tree.Work, disks: Sequence[str], rows: policy_disks.Rows) -> list[Standing]:
@@ -73,15 +79,16 @@ def follow(
 
     Where one fails those before it are put back, and its error is raised.
     """
-    tried: list[Standing] = []
+    tried: list[tuple[Standing, dict[str, str]]] = []
     changed = []
     try:
         for each in found:
             said = each.said(fields)
             vm = (each.vm_tag, vms[each.disk]) if vms and each.disk in vms else None
-            if not levels.changes(each.there.name, each.there.tags, said, vm).tags:
+            wanted = levels.changes(each.there.name, each.there.tags, said, vm).tags
+            if not wanted:
                 continue
-            tried.append(each)
+            tried.append((each, wanted))
             if volumes.change(
                 work.client,
                 each.there,
@@ -92,8 +99,8 @@ def follow(
                 changed.append(each)
                 _log(work, each, fields)
     except errors.Error:
-        for each in reversed(tried):
-            _silent_put_back(work, each)
+        for each, wanted in reversed(tried):
+            _silent_put_back(work, each, wanted)
         raise
     return changed
 
@@ -145,12 +152,17 @@ def _silent_write(work: tree.Work, target: Target, said: Mapping[str, str | None
         work.log.line("policy_not_put_back", target=target.id, reason=error)
 
 
-def _silent_put_back(work: tree.Work, each: Standing) -> None:
-    """Give a volume the tags that it had."""
-    keys = (*values.TAG.values(), names.TAG_MARK, each.vm_tag)
-    had = {key: each.there.tags.get(key, "") for key in keys}
+def _silent_put_back(work: tree.Work, each: Standing, wrote: Mapping[str, str]) -> None:
+    """Give a volume the tags that it had, but for what somebody else wrote meanwhile: a host whose
+    VM starts waits for nobody here."""
+    had = each.there.tags
+
+    def ours(now: api.Volume) -> dict[str, str]:
+        is_ours = {key: now.tags.get(key, "") == value for key, value in wrote.items()}
+        return {key: had.get(key, "") for key, still in is_ours.items() if still}
+
     try:
-        volumes.change(work.client, each.there, tags=had)
+        volumes.change(work.client, each.there, tags=ours)
     except errors.Error as error:
         work.log.line("policy_not_put_back", volume=each.there.name, reason=error)
 
@@ -170,31 +182,35 @@ def _check_room(found: Sequence[Standing], said: Mapping[str, str | None]) -> No
                 )
 
 
-def _check_not_mixed(
+def _mixed(
     work: tree.Work, target: Target, found: Sequence[Standing], rows: policy_disks.Rows
-) -> None:
-    """Raise Conflict where a VM would be left with several policies of VolumeCare's."""
-    [*vms] = {each.vm for each in found if each.vm}
+) -> Mapping[str, levels.Decision]:
+    """Return which policies of VolumeCare's the disks of a VM would have, where these are several;
+    nothing where they have one, or no VM is known."""
+    vms = {each.vm for each in found if each.vm}
     if len(vms) != 1:
-        return
-    others = [each for each in policy_targets.disks_of_vm(work, vms[0]) if each not in target.disks]
-    beside = look(work, others, rows) if target.scope == policies.DISK else []
+        return {}
+    [vm] = vms
+    others = [each for each in policy_targets.disks_of_vm(work, vm) if each not in target.disks]
     wanted = {each.disk: each.decision(values.VC) for each in found if each.vm}
-    wanted.update({each.disk: levels.Decision(each.value(values.VC), "") for each in beside})
-    if len({each.value for each in wanted.values()}) < 2:
-        return
+    for each in look(work, others, rows) if target.scope == policies.DISK else ():
+        if each.vm:
+            wanted[each.disk] = levels.Decision(each.value(values.VC), "")
+    return wanted if len({each.value for each in wanted.values()}) > 1 else {}
+
+
+def _leaves_mixed(target: Target, wanted: Mapping[str, levels.Decision]) -> errors.Conflict:
     if target.scope == policies.DISK:
-        raise errors.Conflict(
+        return errors.Conflict(
             str(target),
-            f"is one of {len(wanted)} disks of VM {vms[0]}: {_MIXED}",
-            f"storpool-ovirt policy set {vms[0]} --vc-policy gives it to all of them",
+            f"is one of {len(wanted)} disks of a VM, which have another policy: {_MIXED}",
+            "give it to the VM: storpool-ovirt policy set VM --vc-policy NAME",
         )
-    single = sorted(disk for disk, each in wanted.items() if each.level == "admin_disk")
-    raise errors.Conflict(
+    [single, *_] = sorted(disk for disk, each in wanted.items() if each.level == "admin_disk")
+    return errors.Conflict(
         str(target),
-        f"has a disk with a policy of its own, {single[0] if single else 'by the VM itself'}:"
-        f" {_MIXED}",
-        f"storpool-ovirt policy clear {single[0] if single else 'DISK'} --vc-policy first",
+        f"has the disk {single}, which has a policy of its own: {_MIXED}",
+        f"storpool-ovirt policy clear {single} --vc-policy first",
     )
 
 

@@ -82,7 +82,7 @@ def test_a_vm_is_not_left_mixed(yard: Yard) -> None:
     """F53: one policy for one disk of two would have VolumeCare ignore the VM: refused, and the way
     is told."""
     before = rows(yard)
-    with pytest.raises(errors.Conflict, match=f"policy set {VM} --vc-policy"):
+    with pytest.raises(errors.Conflict, match="policy set VM --vc-policy"):
         put(yard, DISK, vc="hourly")
     assert rows(yard) == before
     put(yard, CLONE, vc="hourly")
@@ -91,6 +91,14 @@ def test_a_vm_is_not_left_mixed(yard: Yard) -> None:
     with pytest.raises(errors.Conflict, match=f"policy clear {DISK} --vc-policy first"):
         put(yard, VM, vc="daily")
     assert {tags(yard, each)["vc-policy"] for each in (DISK, OTHER)} == {"hourly"}
+
+
+def test_what_is_cleared_may_leave_several(yard: Yard) -> None:
+    """F53: what was said is taken back all the same, and that VolumeCare ignores the VM now is
+    told."""
+    put(yard, VM, vc="hourly")
+    tag(yard, DISK, vc_policy="daily", ovirt_pol="")
+    assert put(yard, VM, vc=None)[-1].startswith(f"VM {VM} has disks with several policies now: ")
 
 
 def rows(yard: Yard) -> list[tuple[object, ...]]:
@@ -107,6 +115,18 @@ def test_one_that_fails_takes_all_back(yard: Yard) -> None:
     with yard.trouble("error_200", query="VolumeUpdate"), pytest.raises(errors.Error):
         put(yard, VM, vc="daily")
     assert rows(yard) == before
+
+
+def test_what_a_host_wrote_meanwhile_stays(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T76: between the first volume and the failure of the second a VM starts: what its host has
+    written is not put back."""
+    for kind in ("delay", "reset_before", "delay", "error_200"):
+        yard.simulator.faults.add(kind, query="VolumeUpdate", seconds=0)
+    yard.meanwhile(monkeypatch, lambda: tag(yard, DISK, vc_policy="weekly"))
+    with pytest.raises(errors.Error):
+        put(yard, VM, qos="gold", vc="daily")
+    yard.simulator.faults.clear()
+    assert (tags(yard, DISK).get("qc"), tags(yard, DISK)["vc-policy"]) == (None, "weekly")
 
 
 def test_where_it_cannot_be_taken_back_a_sync_does(yard: Yard) -> None:
