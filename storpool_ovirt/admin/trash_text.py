@@ -112,8 +112,11 @@ def _until(entry: entries.Entry, now: float) -> str:
 
 
 def _left(seconds: float) -> str:
-    """Return for how long it is kept: in hours, as long as that can be imagined."""
-    return f"{seconds // 3600:.0f} h" if 7200 <= seconds < 4 * 86400 else times.span(seconds)
+    """Return for how long it is kept, to the nearest: what has just come for 48 hours has 48 h."""
+    for size, unit, least in ((86400, "d", 4), (3600, "h", 2), (60, "min", 2)):
+        if round(seconds / size) >= least:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds)} s"
 
 
 def _row(item: trash.Item) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ is made again from the tags."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -113,7 +114,7 @@ def test_the_lines_and_the_document_tell_the_same(yard: Yard) -> None:
         assert each["entry"] in lines
         assert each["node"] in lines
     assert "kept until " in lines
-    assert "(for 47 h)" in lines
+    assert "(for 48 h)" in lines
 
 
 def test_the_list_tells_what_gives_a_disk_back(yard: Yard) -> None:
@@ -175,3 +176,27 @@ def test_what_was_renamed_is_left_out_of_a_rebuild(yard: Yard) -> None:
     plan = yard.plan_of_rebuild()
     assert plan.trash == ()
     assert any("in the trash" in each for each in plan.left_out)
+
+
+LEFT = {
+    7 * 86400: "7 d",
+    7 * 86400 - 5: "7 d",
+    96 * 3600 - 5: "4 d",
+    48 * 3600 - 5: "48 h",
+    47.4 * 3600: "47 h",
+    5401: "2 h",
+    5399: "90 min",
+    3600: "60 min",
+    119: "2 min",
+    80: "80 s",
+}
+
+
+def test_how_long_it_is_kept_is_told_to_the_nearest(yard: Yard) -> None:
+    """T83: what has just been deleted is kept for as long as the domain says, and not for an hour
+    less."""
+    (entry,) = thrown(yard, DISK)
+    found = looked(yard)
+    for left, told in LEFT.items():
+        seen = dataclasses.replace(found, now=entry.ends_at - left)
+        assert f"(for {told})" in "\n".join(trash_text.text(seen))
