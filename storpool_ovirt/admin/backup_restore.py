@@ -58,21 +58,27 @@ def restore(
     return lines
 
 
-def _row(work: tree.Work, given: str) -> Copy:
-    """Return the row of a copy; one that only its location knows is taken into the table first."""
-    remote_id = given.strip().lstrip("~")
-    if not names.GLOBAL_ID.fits(remote_id):
+def remote_id(given: str) -> str:
+    """Return the global id that was given for a copy; raise InputError where it is none."""
+    found = given.strip().lstrip("~")
+    if not names.GLOBAL_ID.fits(found):
         raise errors.InputError(
             "COPY",
             f"is no global id ({names.shown(given)})",
             "storpool-ovirt backup list has those of all copies, like ~bgu4.n.a1z",
         )
-    row = copies.of_remote(work.mapping, remote_id)
+    return found
+
+
+def _row(work: tree.Work, given: str) -> Copy:
+    """Return the row of a copy; one that only its location knows is taken into the table first."""
+    wanted = remote_id(given)
+    row = copies.of_remote(work.mapping, wanted)
     if row is None:
         backup.look(work)
-        row = copies.of_remote(work.mapping, remote_id)
+        row = copies.of_remote(work.mapping, wanted)
     if row is None:
-        raise errors.NotFound("copy", f"~{remote_id}", "of ours: storpool-ovirt backup list")
+        raise errors.NotFound("copy", f"~{wanted}", "of ours: storpool-ovirt backup list")
     return row
 
 

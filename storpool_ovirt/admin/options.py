@@ -10,7 +10,7 @@ from typing import Any, Callable
 import click
 from click import shell_completion
 
-from storpool_ovirt import names
+from storpool_ovirt import errors, names
 from storpool_ovirt.admin import findings
 
 _F = Callable[..., Any]
@@ -44,6 +44,25 @@ class Text(click.types.StringParamType):
         if not given.strip():
             self.fail("it is empty: give a value, or leave it out", param, ctx)
         return given
+
+
+class Checked(Text):
+    """A text that `parse` takes: what it raises InputError for is told before anything is asked."""
+
+    def __init__(self, parse: Callable[[str], str]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return what the text means; fail as click's own types do."""
+        given = super().convert(value, param, ctx)
+        try:
+            return self._parse(given.strip())
+        except errors.InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+# The id of something that oVirt has, or had.
+UUID = Checked(lambda given: names.uuid(given, "it"))
 
 
 class File(Text):

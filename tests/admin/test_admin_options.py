@@ -39,6 +39,34 @@ EMPTY = (
     ["policy", "default", ""],
 )
 
+NO_IDS = (
+    ["trash", "purge", "nonsense"],
+    ["trash", "purge", "00000000-0000-0000-0000-000000000000"],
+    ["trash", "restore", "nonsense", "--into", DISK],
+    ["trash", "restore", DISK, "--into", "nonsense"],
+    ["backup", "nonsense", "--to", "far"],
+    ["backup", "list", "nonsense"],
+    ["backup", "restore", "nonsense", "--into", DISK],
+    ["backup", "restore", "~loc.a.1", "--into", "nonsense"],
+    ["backup", "expire", "nonsense", "--keep", "7d"],
+)
+NO_PURGE = (
+    [],
+    [DISK, "--all"],
+    [DISK, "--oldest", "2"],
+    ["--all", "--older-than", "24h"],
+    ["--oldest", "0"],
+    ["--oldest", "-1"],
+    ["--oldest", "two"],
+    ["--older-than", "0"],
+    ["--older-than", "0h"],
+    ["--older-than", "24"],
+    ["--older-than", "-24h"],
+    ["--older-than", "99999d"],
+    ["--older-than", ""],
+    [""],
+)
+
 
 def refusal(folder: Path, arguments: list[str]) -> str:
     """Run the command where neither API nor database is; return the one sentence with which it
@@ -70,6 +98,21 @@ def test_a_text_that_is_empty(tmp_path: Path, arguments: list[str]) -> None:
     """T24: a variable of a script that was never set does not mean what is taken without the
     option."""
     assert "it is empty" in refusal(tmp_path, arguments)
+
+
+@pytest.mark.parametrize("arguments", NO_IDS, ids=" ".join)
+def test_an_id_that_is_none(tmp_path: Path, arguments: list[str]) -> None:
+    """T24: what oVirt or StorPool cannot have printed is told before anything is asked."""
+    said = refusal(tmp_path, arguments)
+    assert "as oVirt prints it" in said or "no object has this id" in said or "backup list" in said
+
+
+@pytest.mark.parametrize("arguments", NO_PURGE, ids=" ".join)
+def test_a_purge_of_what_nobody_can_mean(tmp_path: Path, arguments: list[str]) -> None:
+    """T24, T83: exactly one way to choose, and no age of nothing, which is all of it."""
+    said = refusal(tmp_path, ["trash", "purge", *arguments])
+    if arguments[:1] == ["--older-than"] and arguments[1] in ("0", "0h"):
+        assert "--all" in said
 
 
 def test_the_folder_of_the_connectors_file_is_not_the_one_that_this_runs_in(tmp_path: Path) -> None:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import click
 from click import shell_completion
 
-from storpool_ovirt import errors, names, option_values
+from storpool_ovirt import errors, option_values
 from storpool_ovirt.admin import access, backup, backup_text, console, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit, parsed
+from storpool_ovirt.admin.options import (
+    DATABASE,
+    DRY_RUN,
+    JSON,
+    OPTIONS,
+    UUID,
+    Checked,
+    all_of,
+    limit,
+    parsed,
+)
 from storpool_ovirt.engine import backups, copies, copies_seen, tree
 from storpool_ovirt.engine.copies_seen import Seen
 
@@ -23,6 +33,12 @@ _KEEP = click.option(
     help="Give up what is older than this, like 7d: its location deletes it. The newest copy of a"
     " disk that is there stays in any case.",
 )
+
+
+def _copy(given: str) -> str:
+    from storpool_ovirt.admin import backup_restore
+
+    return backup_restore.remote_id(given)
 
 
 class _Commands(click.Group):
@@ -65,7 +81,7 @@ def command() -> None:
 
 
 @command.command(_MAKE)
-@click.argument("uuid", metavar="DISK|VM")
+@click.argument("uuid", metavar="DISK|VM", type=UUID)
 @click.option(
     "--to",
     required=True,
@@ -99,7 +115,7 @@ def make_command(
     wanted: option_values.CopyTo = parsed(option_values.copy_to, to, "--to")
     keep_seconds = _seconds(keep)
     with access.opened(out, "backup", access.Where(database, options, limit)) as work:
-        target = backup.target(work, names.uuid(uuid, "DISK|VM"))
+        target = backup.target(work, uuid)
         for each in target.left_out:
             out.progress(f"not copied: {each}")
         if dry_run:
@@ -131,7 +147,7 @@ def make_command(
 
 
 @command.command("list")
-@click.argument("uuid", metavar="[UUID]", required=False)
+@click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
 @click.pass_obj
 def list_command(
@@ -147,9 +163,8 @@ def list_command(
     UUID is the id of a disk, a VM or a moment; without it all are listed. The exit code is 1 when
     one of them was lost on its way.
     """
-    wanted = names.uuid(uuid, "UUID") if uuid is not None else None
     with access.opened(out, "backup-list", access.Where(database, options, limit)) as work:
-        seen = backup.look(work, wanted)
+        seen = backup.look(work, uuid)
         location = work.mapping.location
     if as_json:
         out.document(backup_text.document(seen, location))
@@ -159,10 +174,11 @@ def list_command(
 
 
 @command.command("restore")
-@click.argument("copy", metavar="COPY")
+@click.argument("copy", metavar="COPY", type=Checked(_copy))
 @click.option(
     "--into",
     required=True,
+    type=UUID,
     metavar="DISK",
     help="The disk that gets it: one that was just made in oVirt, as large or larger, or an id that"
     " oVirt is about to use.",
@@ -206,7 +222,7 @@ def restore_command(
 
 
 @command.command("expire")
-@click.argument("uuid", metavar="[UUID]", required=False)
+@click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
 @click.option("--keep", required=True, metavar="TIME", help="How long copies are kept, like 7d.")
 @all_of((DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
@@ -228,7 +244,7 @@ def expire_command(
     nothing more is given up, and the exit code is 1.
     """
     keep_seconds = _seconds(keep) or 0
-    wanted = [names.uuid(uuid, "UUID")] if uuid is not None else None
+    wanted = [uuid] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
         alone = rehearsals.allowed(
             dry_run, out.say, lambda: twins.check_alone(work, database is None)

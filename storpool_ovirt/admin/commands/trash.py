@@ -16,7 +16,16 @@ from storpool_ovirt.admin import (
 )
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, all_of, limit, parsed
+from storpool_ovirt.admin.options import (
+    DATABASE,
+    DRY_RUN,
+    JSON,
+    OPTIONS,
+    UUID,
+    all_of,
+    limit,
+    parsed,
+)
 from storpool_ovirt.engine import tree
 
 # Older than anything in the trash: a number that is none by mistake.
@@ -54,10 +63,11 @@ def list_command(
 
 
 @command.command("restore")
-@click.argument("uuid", metavar="UUID")
+@click.argument("uuid", metavar="UUID", type=UUID)
 @click.option(
     "--into",
     required=True,
+    type=UUID,
     metavar="DISK",
     help=(
         "The disk that gets it: one that was just made in oVirt, as large or larger, or an id that"
@@ -96,7 +106,7 @@ def restore_command(
 
 
 @command.command("purge")
-@click.argument("uuid", metavar="[UUID]", required=False)
+@click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @click.option(
     "--older-than",
     metavar="AGE",
@@ -161,6 +171,10 @@ def _purged(
 
 
 def _seconds(age: str | None) -> int | None:
-    """Return a time such as 24h in seconds."""
-    parse = option_values.duration(_DAYS_MAX)
-    return None if age is None else parsed(parse, age, "--older-than")
+    """Return a time such as 24h in seconds; None where none was given."""
+    if age is None:
+        return None
+    found: int = parsed(option_values.duration(_DAYS_MAX), age, "--older-than")
+    if not found:  # which is "off" elsewhere, and would purge all of it
+        raise click.UsageError("--older-than 0 would be all of it: give a time like 24h, or --all.")
+    return found
