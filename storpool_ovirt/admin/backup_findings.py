@@ -1,14 +1,15 @@
 """What an audit finds of copies in other locations: those that never came, that nobody can see any
-more, that stay although they were given up."""
+more, that stay although they were given up; and locations that no delete can copy to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storpool_ovirt import errors
+from storpool_ovirt import config, errors, storpool_conf
 from storpool_ovirt.admin import findings
 from storpool_ovirt.admin.findings import COPY, CRITICAL, INFO, WARNING, Finding
-from storpool_ovirt.engine import copies, copies_seen, tree
+from storpool_ovirt.cluster import remote
+from storpool_ovirt.engine import copies, copies_seen, stored_options, tree
 from storpool_ovirt.engine.copies import Copy
 from storpool_ovirt.engine.copies_seen import Seen
 
@@ -30,6 +31,54 @@ def look(work: tree.Work) -> list[Finding]:
     except errors.Rejected as error:
         seen = [Seen(row, copies_seen.UNSEEN, str(error)) for row in rows]
     return list(_of(work, seen))
+
+
+def of_locations(work: tree.Work, hide: stored_options.Hide, here: bool) -> list[Finding]:
+    """Return where disks are to be copied to before a delete, and cannot be: then none is deleted.
+
+    Looked at are the domain that is meant and, `here` on Engine's machine, all that Engine has on
+    the same cluster: WebAdmin and REST add one whatever its options say. Nothing rests on it.
+    """
+    domains = [("", work.domain)]
+    if here:
+        try:
+            domains += stored_options.known(work.root, hide)
+        except errors.Error as error:
+            work.log.line("domains_not_read", reason=error)
+    by_location: dict[str, list[str]] = {}
+    for name, domain in domains:
+        if domain.backup_on_delete is not None and _where(domain) == _where(work.domain):
+            by_location.setdefault(domain.backup_on_delete.location, []).append(name)
+    found = []
+    for location, named in by_location.items():
+        try:
+            remote.check_location(work.client, location)
+        except (errors.NotFound, errors.Rejected) as error:
+            found += [_no_location(each, error) for each in [*filter(None, named)] or [""]]
+    return found
+
+
+def _where(domain: config.Domain) -> tuple[str, int, str | None]:
+    return domain.api.host, domain.api.port, domain.api.cluster_id
+
+
+def _no_location(domain: str, error: errors.Error) -> Finding:
+    return Finding(
+        kind=COPY,
+        severity=WARNING,
+        what=f"storage domain {domain}" if domain else "the storage domain",
+        uuid="",
+        disk="",
+        cause=(
+            f"no disk of it can be deleted, as each is to be copied before (sp_backup_on_delete):"
+            f" {error}"
+        ),
+        mend=(
+            "have that location registered in StorPool, or correct the option: of a domain that"
+            f" does not have it {storpool_conf.BACKUP_KEY} in {storpool_conf.FILE}, else as"
+            " storpool-ovirt doctor tells"
+        ),
+    )
 
 
 def _is_open(row: Copy) -> bool:

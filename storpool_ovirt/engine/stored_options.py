@@ -4,6 +4,7 @@ storpool.conf, or in Engine's own database."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Callable
 
 from storpool_ovirt import config, errors, names, presence
@@ -30,6 +31,21 @@ def domain(root: str, hide: Hide) -> config.Domain:
         if found is None:
             raise
         return found
+
+
+def known(root: str, hide: Hide) -> list[tuple[str, config.Domain]]:
+    """Return the domains of ours that Engine has here, with their names; those whose options are
+    wrong are left out, and without an Engine there is none.
+
+    `hide` is called with each secret, before it is used. Raises the errors of Engine's database.
+    """
+    if not presence.named(root + conf.FOLDER):
+        return []
+    found = []
+    for each, options in _options(root, hide):
+        with suppress(errors.ConfigError):
+            found.append((each.name, config.domain(options, root)))
+    return found
 
 
 def named(root: str, hide: Hide, name: str) -> config.Domain:

@@ -39,6 +39,7 @@ def command(
         more = [
             *lost_mapping.findings(work, view),
             *backup_findings.look(work),
+            *backup_findings.of_locations(work, out.hide, database is None),
             *policy_findings.look(work, view),
         ]
         report = audit.report(view, 60 * grace, more)
