@@ -41,6 +41,7 @@ class World:
         self._lost: list[tuple[str, object]] = []  # an object's address, a client or "all"
         self._got: list[Raw] = []
         self._pairs: dict[tuple[str, str], str] = {}
+        self._copies = 0  # in other locations
         self.is_changed = False
 
     def seen(self, method: str, raw: Raw) -> Raw | None:
@@ -163,6 +164,15 @@ class World:
             "name"
         ]
         return {"globalId": there["globalId"]}
+
+    def _volumesGroupBackup(self, look: Look, _attached: Look, body: Raw) -> Raw:  # noqa: N802
+        """Their copies are elsewhere; nobody here looks at their bases, which are StorPool's."""
+        made = {}
+        for address in body["volumes"]:
+            volume = _one("volume", look, address)
+            self._copies += 1
+            made[volume["name"]] = {"remoteId": f"{_NOWHERE}.copy{self._copies}"}
+        return {"backups": made}
 
     def _volumesReassignWait(self, look: Look, _attached: Look, body: Raw) -> Raw:  # noqa: N802
         for item in body["reassign"]:

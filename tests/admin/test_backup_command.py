@@ -82,9 +82,10 @@ def test_a_rehearsal_is_refused_as_the_copy_is(
     assert "it knows rem" in said.err
     assert said.out == ""
     assert typed(yard, tmp_path, "--to", far_cluster.LOCATION, "--dry-run") == 0
-    first, second, *_ = capsys.readouterr().out.splitlines()
+    first, second, *rest = capsys.readouterr().out.splitlines()
     assert first == f"disk {DISK} would be copied to rem at one moment"
     assert second.startswith("  would send: POST VolumesGroupBackup")
+    assert rest == ["  would write to the mapping database"]  # it goes to its end
     assert yard.world() == before
 
 

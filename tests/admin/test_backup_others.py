@@ -4,6 +4,7 @@ was lost, and what a dry run leaves as it was."""
 from __future__ import annotations
 
 import collections
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovirt_demo.database import Database
+    from storpool_ovirt.engine import tree
 
 WEEK = 7 * 86400
 
@@ -132,6 +134,32 @@ def test_a_rehearsed_restore_does_not_wait_for_data(yard: BackupYard) -> None:
     assert said == ["  then: it waits for what is under way, and what follows depends on that"]
     asked = collections.Counter(each.query for each in yard.simulator.calls.list())
     assert max(asked.values()) <= dry_run.WAITS_MAX + 2
+
+
+def test_a_rehearsed_copy_goes_to_its_end(yard: BackupYard) -> None:
+    """T72: of a VM with two disks: one call, with the body that is sent then, and the rows of both
+    copies; nothing is begun, and no row stays."""
+    for disk in (DISK, OTHER):
+        yard.disk(disk, b"z" * 4096, vm=backup_yard.VM)
+    said: list[str] = []
+
+    def act(tried: tree.Work) -> list[copies.Copy]:
+        return backup.make(tried, backup.target(tried, backup_yard.VM), backup_yard.TO)
+
+    with yard.administrator() as work:
+        foreseen = dry_run.played(work, said.append, act)
+        assert copies.all_of(work.mapping) == []
+        yard.simulator.calls.clear()
+        made = act(work)
+    assert foreseen is not None
+    known = {(each.disk, each.state) for each in made}
+    assert {(each.disk, each.state) for each in foreseen} == known
+    (sent,) = [each for each in yard.simulator.calls.list() if each.query == "VolumesGroupBackup"]
+    assert len(said) == 2
+    told = json.loads(said[0].partition("VolumesGroupBackup ")[2])
+    assert sorted(told["volumes"]) == sorted(sent.body["volumes"])
+    assert {**told, "volumes": [], "tags": {}} == {**sent.body, "volumes": [], "tags": {}}
+    assert told["tags"].keys() == sent.body["tags"].keys()
 
 
 def test_a_retention_of_nothing_is_refused() -> None:
