@@ -106,13 +106,18 @@ def rows(work: tree.Work) -> dict[tuple[str, str], policies.Row]:
     return {(each.scope, each.id): each for each in policies.all_of(work.mapping)}
 
 
-def sources(work: tree.Work, disks: Collection[str], known: Rows | None = None) -> Sources:
-    """Return what the levels of these disks are read from; `known` are administrators' rows."""
+def sources(
+    work: tree.Work, disks: Collection[str], known: Rows | None = None, ask: bool = True
+) -> Sources:
+    """Return what the levels of these disks are read from; `known` are administrators' rows.
+
+    `ask`: Engine's database is asked.
+    """
     said = rows(work) if known is None else known
     default = said.get((policies.DOMAIN, work.domain.key))
     return Sources(
         said,
-        engine_policies.disks(work, disks),
+        engine_policies.disks(work, disks) if ask else None,
         policies.defaults(work.domain, default),
         work.domain.qos_classes,
         work.domain.vm_tag,

@@ -3,7 +3,7 @@ disk can hold, and what is not as the levels say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from storpool_ovirt import errors, names
@@ -21,7 +21,8 @@ from storpool_ovirt.admin.findings import (
 )
 from storpool_ovirt.admin.policy_changes import LEVELS, shown
 from storpool_ovirt.admin.policy_disks import Standing
-from storpool_ovirt.engine import mapping, policies, tree
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import engine_policies, mapping, policies, tree
 from storpool_ovirt.policy import values
 
 _SECOND_LOOKS = 20  # more disks that differ at once were not changed a moment ago
@@ -29,20 +30,35 @@ _SHOWN = 3
 
 
 def look(work: tree.Work, view: survey.View) -> list[Finding]:
-    """Return what is wrong. Engine's database is asked once; where that cannot be, what only it
-    knows is left out. Raises what the mapping and the API raise."""
-    sources = policy_disks.sources(work, {each.root for each in view.records.values()})
-    found = list(_standings(view, sources))
+    """Return what is wrong. Engine's database is asked for what VMs' properties say; where that
+    cannot be, what only it knows is left out. Raises what the mapping and the API raise."""
+    rows = policy_disks.rows(work)
+    by_property = engine_policies.with_properties(work)
+    named = {*(by_property or ()), *(uuid for scope, uuid in rows if scope == policies.DISK)}
+    vms = {uuid for scope, uuid in rows if scope == policies.VM}
+    members = _Members()
+    # Most disks of most Engines have nothing but what their domain gives: little is kept of those
+    some = []
+    for node, there in _volumes(view):
+        vm = names.vm_of(there.tags, work.domain.vm_tag)
+        members.add(vm, node.root, there)
+        is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
+        if is_said or _class_fault(work, there):
+            some.append((node, there))
+    roots = [node.root for node, _ in some]
+    sources = policy_disks.sources(work, roots, rows, ask=by_property is not None)
+    found = [policy_disks.standing(sources, node, there) for node, there in some]
     return [
         *_of_domains(sources),
         *_of_classes(found, sources.classes),
         *_of_properties(found),
-        *_of_vms(found),
+        *members.findings(),
         *_of_levels(work, view, found, sources),
     ]
 
 
-def _standings(view: survey.View, sources: policy_disks.Sources) -> Iterator[Standing]:
+def _volumes(view: survey.View) -> Iterator[tuple[mapping.Node, api.Volume]]:
+    """Yield the volumes that VMs write, of disks on which nobody works."""
     left_out = view.busy | {each.disk for each in view.operations if each.is_open}
     for root in {each.root for each in view.records.values()} - left_out:
         node = policy_disks.active(view.tree(root))
@@ -50,7 +66,31 @@ def _standings(view: survey.View, sources: policy_disks.Sources) -> Iterator[Sta
         if node is None or there is None or there.kind != node.kind:
             continue
         if names.is_ours(there.tags, node.uuid, view.location):
-            yield policy_disks.standing(sources, node, there)
+            yield node, there
+
+
+def _class_fault(work: tree.Work, there: api.Volume) -> str:
+    qos = there.tags.get(values.TAG[values.QOS], "")
+    return values.class_fault(qos, work.domain.qos_classes)
+
+
+class _Members:
+    """The disks of VMs, by what they have of VolumeCare's."""
+
+    def __init__(self) -> None:
+        self._disks: dict[str, dict[str, list[str]]] = {}
+
+    def add(self, vm: str, disk: str, there: api.Volume) -> None:
+        """Note the volume of a disk, which names this VM, or none."""
+        if vm:
+            value = there.tags.get(values.TAG[values.VC], "")
+            self._disks.setdefault(vm, {}).setdefault(value, []).append(disk)
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield the VMs with several policies."""
+        for vm, by_value in self._disks.items():
+            if len(by_value) > 1:
+                yield _mixed(vm, by_value)
 
 
 def _of_domains(sources: policy_disks.Sources) -> Iterator[Finding]:
@@ -102,37 +142,27 @@ def _of_properties(found: Sequence[Standing]) -> Iterator[Finding]:
             )
 
 
-def _of_vms(found: Sequence[Standing]) -> Iterator[Finding]:
-    members: dict[str, list[Standing]] = {}
-    for each in found:
-        if each.tagged_vm:
-            members.setdefault(each.tagged_vm, []).append(each)
-    for vm, disks in members.items():
-        if not policy_disks.is_mixed(disks):
-            continue
-        by_value: dict[str, list[str]] = {}
-        for each in disks:
-            by_value.setdefault(shown(each.value(values.VC)), []).append(each.disk)
-        told = "; ".join(
-            f"{value}: {', '.join(ids[:_SHOWN])}"
-            + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
-            for value, ids in sorted(by_value.items())
-        )
-        yield Finding(
-            kind=MIXED,
-            severity=WARNING,
-            what=f"VM {vm}",
-            uuid="",
-            disk=disks[0].disk,
-            cause=(
-                f"its disks have several policies of VolumeCare's, which ignores such a VM and"
-                f" takes no backups of it ({told})"
-            ),
-            mend=(
-                f"storpool-ovirt policy explain {vm} tells why; storpool-ovirt policy set {vm}"
-                " --vc-policy NAME gives all of them one"
-            ),
-        )
+def _mixed(vm: str, by_value: Mapping[str, Sequence[str]]) -> Finding:
+    told = "; ".join(
+        f"{shown(value)}: {', '.join(ids[:_SHOWN])}"
+        + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+        for value, ids in sorted(by_value.items(), key=lambda pair: shown(pair[0]))
+    )
+    return Finding(
+        kind=MIXED,
+        severity=WARNING,
+        what=f"VM {vm}",
+        uuid="",
+        disk=min(min(ids) for ids in by_value.values()),
+        cause=(
+            "its disks have several policies of VolumeCare's, which ignores such a VM and takes no"
+            f" backups of it ({told})"
+        ),
+        mend=(
+            f"storpool-ovirt policy explain {vm} tells why; storpool-ovirt policy set {vm}"
+            " --vc-policy NAME gives all of them one"
+        ),
+    )
 
 
 def _of_levels(

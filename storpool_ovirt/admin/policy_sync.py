@@ -6,7 +6,7 @@ by what is so at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from storpool_ovirt import names, sentences
@@ -14,7 +14,6 @@ from storpool_ovirt.admin import console, policy_changes, policy_disks
 from storpool_ovirt.admin.policy_changes import shown
 from storpool_ovirt.admin.policy_disks import Standing
 from storpool_ovirt.admin.policy_targets import Target
-from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import mapping, records, tree
 from storpool_ovirt.policy import levels, values
 
@@ -40,17 +39,15 @@ def plan(work: tree.Work, target: Target | None) -> Plan:
     """Look which disks differ, of all or of what is meant. Raises what the mapping and the API
     raise."""
     work.client.be_current()
-    if target is None:
-        found, is_blind = _everything(work)
-    else:
-        found = policy_changes.look(work, target.disks, policy_disks.rows(work))
-        is_blind = not all(each.is_told for each in found)
-    held = _attached(work, found)
+    rows = policy_disks.rows(work)
+    held = _Held(work)
+    looked = told = 0
     groups: dict[str, list[tuple[Standing, dict[str, str]]]] = {}
-    for each in found:
-        changed = levels.changes(
-            each.there.name, each.there.tags, each.said(), _vm_tag(each, held)
-        ).tags
+    every = _everything(work, rows) if target is None else iter(_of(work, target, rows))
+    for each in every:
+        looked, told = looked + 1, told + each.is_told
+        there = each.there
+        changed = levels.changes(there.name, there.tags, each.said(), held.vm_tag(each)).tags
         if changed:
             groups.setdefault(each.vm or each.disk, []).append((each, changed))
     return Plan(
@@ -63,8 +60,8 @@ def plan(work: tree.Work, target: Target | None) -> Plan:
             )
             for _, pairs in sorted(groups.items())
         ),
-        len(found),
-        is_blind,
+        looked,
+        is_blind=looked > 0 and not told,
     )
 
 
@@ -74,8 +71,8 @@ def mend(group: Group, work: tree.Work) -> list[Standing]:
     disks = [each.disk for each in group.disks]
     with policy_changes.held(work, disks):
         found = policy_changes.look(work, disks, policy_disks.rows(work))
-        held = _attached(work, found)
-        tags = {each.disk: _vm_tag(each, held) for each in found}
+        held = _Held(work)
+        tags = {each.disk: held.vm_tag(each) for each in found}
         vms = {disk: tag[1] for disk, tag in tags.items() if tag is not None}
         return policy_changes.follow(work, found, dict.fromkeys(values.FIELDS), vms)
 
@@ -123,41 +120,46 @@ def switch_timer(out: console.Console, wanted: bool, dry_run: bool) -> int:
     return 1 if report.is_failed else 0
 
 
-def _everything(work: tree.Work) -> tuple[list[Standing], bool]:
-    """Return how all disks stand that can be looked at, and whether Engine could not be asked."""
+def _of(work: tree.Work, target: Target, rows: policy_disks.Rows) -> list[Standing]:
+    return policy_changes.look(work, target.disks, rows)
+
+
+def _everything(work: tree.Work, rows: policy_disks.Rows) -> Iterator[Standing]:
+    """Yield how all disks stand that can be looked at."""
     trees: dict[str, list[mapping.Node]] = {}
     for record in records.all(work.mapping):
         trees.setdefault(record.root, []).append(record.node)
-    sources = policy_disks.sources(work, trees)
+    sources = policy_disks.sources(work, trees, rows)
     things = {each.global_id: each for each in work.client.volumes()}
-    found = []
     for nodes in trees.values():
         node = policy_disks.active(nodes)
         there = things.get(node.global_id or "") if node is not None else None
-        if node is None or there is None or node.pending:
+        if node is None or there is None or node.pending or there.dying:
             continue
-        if names.is_ours(there.tags, node.uuid, work.mapping.location) and not there.dying:
-            found.append(policy_disks.standing(sources, node, there))
-    return found, sources.told is None
+        if names.is_ours(there.tags, node.uuid, work.mapping.location):
+            yield policy_disks.standing(sources, node, there)
 
 
-def _attached(work: tree.Work, found: Sequence[Standing]) -> list[api.Attachment]:
-    """Return who has volumes attached whose VM is another one by Engine's word."""
-    if not any(_is_elsewhere(each) for each in found):
-        return []
-    return work.client.attachments()
+class _Held:
+    """Which volumes hosts have attached, asked for once, and only where somebody has to know."""
 
+    def __init__(self, work: tree.Work) -> None:
+        self._work = work
+        self._found: set[str | None] | None = None
 
-def _vm_tag(each: Standing, held: Sequence[api.Attachment]) -> tuple[str, str] | None:
-    """Return the tag of its VM that a volume is to have; None: as it is.
+    def vm_tag(self, each: Standing) -> tuple[str, str] | None:
+        """Return the tag of its VM that a volume is to have; None: as it is.
 
-    What a host has attached is left as it is: there the hooks know better, and sooner.
-    """
-    there = each.there
-    if not _is_elsewhere(each) or any(one.is_of(there.global_id, there.name) for one in held):
-        return None
-    return (each.vm_tag, each.vm)
-
-
-def _is_elsewhere(each: Standing) -> bool:
-    return each.is_told and each.there.tags.get(each.vm_tag, "") != each.vm
+        What a host has attached is left as it is: there the hooks know better, and sooner.
+        """
+        there = each.there
+        if not each.is_told or there.tags.get(each.vm_tag, "") == each.vm:
+            return None
+        if self._found is None:
+            listed = self._work.client.attachments()
+            self._found = {each for one in listed for each in (one.global_id, one.name)}
+        if not self._found.isdisjoint(
+            (there.global_id, names.address(there.global_id), there.name)
+        ):
+            return None
+        return (each.vm_tag, each.vm)

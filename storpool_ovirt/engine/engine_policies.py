@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from storpool_ovirt import errors
 from storpool_ovirt.engine import database, engine_tables, tree
+from storpool_ovirt.policy import properties
 
 # A disk of a template is no VM's, and one that another VM's snapshot shows is none of that VM's.
 _PLUGGED = "d.is_plugged AND d.snapshot_id IS NULL AND v.entity_type = 'VM'"
@@ -27,6 +28,10 @@ _DISKS = f"""
 _OF_VM = f"""
     SELECT d.device_id::text FROM vm_device d JOIN vm_static v ON v.vm_guid = d.vm_id
     WHERE v.vm_guid = %s::uuid AND {_PLUGGED}
+"""
+_WITH_PROPERTIES = f"""
+    SELECT DISTINCT d.device_id::text FROM vm_device d JOIN vm_static v ON v.vm_guid = d.vm_id
+    WHERE v.userdefined_properties LIKE ANY (%s) AND {_PLUGGED}
 """
 _NAMED = """
     SELECT 'vm', vm_guid::text FROM vm_static WHERE vm_name = %s AND entity_type = 'VM'
@@ -73,9 +78,12 @@ def disks(work: tree.Work, uuids: Collection[str]) -> Mapping[str, Disk] | None:
     if rows is None:
         return None
     found: dict[str, Disk] = {}
-    for uuid, alias, is_shareable, vm, name, properties in rows:
+    vms: dict[str, Vm] = {}
+    for uuid, alias, is_shareable, vm, name, said in rows:
         known = found.get(uuid, Disk(alias, is_shareable, ()))
-        more = (Vm(vm, name, parsed(properties)),) if vm is not None else ()
+        if vm is not None and vm not in vms:
+            vms[vm] = Vm(vm, name, parsed(said))
+        more = (vms[vm],) if vm is not None else ()
         found[uuid] = known._replace(vms=(*known.vms, *more))
     return found
 
@@ -83,6 +91,13 @@ def disks(work: tree.Work, uuids: Collection[str]) -> Mapping[str, Disk] | None:
 def disks_of(work: tree.Work, vm: str) -> frozenset[str] | None:
     """Return the ids of what a VM has plugged in; None where Engine cannot be asked."""
     rows = _asked(work, _OF_VM, vm)
+    return None if rows is None else frozenset(uuid for (uuid,) in rows)
+
+
+def with_properties(work: tree.Work) -> frozenset[str] | None:
+    """Return the ids of what VMs have plugged in that have a property of ours; None where Engine
+    cannot be asked."""
+    rows = _asked(work, _WITH_PROPERTIES, [f"%{each}=%" for each in properties.NAME.values()])
     return None if rows is None else frozenset(uuid for (uuid,) in rows)
 
 
