@@ -1,4 +1,5 @@
-"""Engine's REST API over HTTPS, as far as adding a storage domain needs it, on Engine's own tables.
+"""Engine's REST API over HTTPS, as far as adding a storage domain or a disk needs it, on Engine's
+own tables.
 
     with rest_engine.running(tables, folder) as api:    # tables: rigs/engine_database.py
         api.forget()                                     # what was asked and ordered
@@ -7,12 +8,15 @@
         api.hang("POST", "/sso/oauth/token")             # until `api.let_go()`
         api.statuses = ["locked", "active"]              # what is told after an attach, in turn
         api.works = lambda options: False                # Engine's storage_stats
+        api.creates = lambda disk_id, gib: True          # Engine's create_volume
+        api.disks                                        # the sizes in bytes that Engine has, by id
         api.asked                                        # "POST storagedomains", ... in order
 
 What it writes it writes into Engine's tables, as Engine does: a domain that was added is found
 there. It answers in XML, log-ins in JSON, as ovirt-engine 4.5.7 does
-(BackendStorageDomainsResource, BackendAttachedStorageDomainsResource, Fault; the SSO module's
-token). Not simulated: permissions, JSON bodies, all else of the API, asynchronous commands.
+(BackendStorageDomainsResource, BackendAttachedStorageDomainsResource, BackendDisksResource with
+AddManagedBlockStorageDiskCommand, Fault; the SSO module's token). Not simulated: permissions, JSON
+bodies, all else of the API, asynchronous commands.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import subprocess
 import threading
 import uuid
 from typing import TYPE_CHECKING, Callable
-from urllib import parse
+from urllib import error, parse, request
 from xml.etree import ElementTree
 
 from rigs import http_peers
@@ -42,6 +46,7 @@ USER, PASSWORD = "admin@ovirt@internalsso", "Pa ss&wörd%41"
 _NAME = re.compile(r"[\w.-]{1,50}\Z")
 _STATUS = {3: "active", 4: "inactive", 5: "locked", 6: "maintenance"}
 HANG_SECONDS = 60
+_GIB = 1 << 30
 
 
 class Fault(Exception):
@@ -62,6 +67,8 @@ class RestEngine:
     user: str = USER
     password: str = PASSWORD
     works: Callable[[Mapping[str, object]], bool] = lambda _options: True
+    creates: Callable[[str, int], bool] = lambda _disk_id, _gib: True
+    disks: dict[str, int] = dataclasses.field(default_factory=dict)
     statuses: list[str] = dataclasses.field(default_factory=list)
     asked: list[str] = dataclasses.field(default_factory=list)
     sessions: set[str] = dataclasses.field(default_factory=set)
@@ -78,7 +85,8 @@ class RestEngine:
         self.let_go()
         self._go = threading.Event()
         self.password, self.works = PASSWORD, lambda _options: True
-        for each in (self.statuses, self.asked, self.sessions, self._faults):
+        self.creates = lambda _disk_id, _gib: True
+        for each in (self.statuses, self.asked, self.sessions, self.disks, self._faults):
             each.clear()
 
     def fault_next(self, method: str, end: str, code: int, detail: str) -> None:
@@ -120,6 +128,8 @@ class RestEngine:
             return 200, self._host(words[1])
         if words == ["storagedomains"]:
             return self._add(body) if method == "POST" else (200, self._list())
+        if words == ["disks"] and method == "POST":
+            return self._add_disk(body)
         if words[:1] == ["datacenters"] and words[2:3] == ["storagedomains"]:
             return self._in_data_center(method, words[1], words[3:], body)
         raise Fault(404, "", "Not Found")
@@ -161,6 +171,31 @@ class RestEngine:
             name, {**options, "volume_backend_name": name}, sealed=json.dumps(sensitive)
         )
         return 201, _domain(domain_id, name, "unattached")
+
+    def _add_disk(self, body: str) -> tuple[int, str]:
+        """Engine rounds the size up to GiB, and has it so when the verb has succeeded."""
+        given = ElementTree.fromstring(body)  # noqa: S314
+        size = given.findtext("provisioned_size")
+        if not size or not given.findtext("format"):
+            raise Fault(
+                400,
+                "Disk [provisionedSize|size, format] required for add",
+                "Incomplete parameters",
+            )
+        domain = given.find("storage_domains/storage_domain")
+        name = "" if domain is None else domain.get("id") or domain.findtext("name")
+        if not self._rows(
+            "SELECT 1 FROM storage_domain_static WHERE %s IN (id::text, storage_name)", name
+        ):
+            raise Fault(404, f"Entity not found: {name}")
+        disk_id, gib = given.get("id") or str(uuid.uuid4()), -(-int(size) // _GIB)
+        if not self.creates(disk_id, gib):
+            raise Fault(400, "[Internal Engine Error]")
+        self.disks[disk_id] = gib * _GIB
+        return 201, (
+            f'<disk href="{API}/disks/{disk_id}" id="{disk_id}">'
+            f"<provisioned_size>{gib * _GIB}</provisioned_size><status>ok</status></disk>"
+        )
 
     def _in_data_center(
         self, method: str, center: str, words: list[str], body: str
@@ -274,6 +309,31 @@ def running(tables: EngineDatabase, folder: Path) -> Iterator[RestEngine]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def ask(api: RestEngine, path: str, body: str | None = None, token: str = "") -> tuple[int, str]:
+    """Send one request by HTTPS; return the code and what was said."""
+    asked = request.Request(
+        f"https://localhost:{api.port}/ovirt-engine{path}",
+        None if body is None else body.encode(),
+        {"Authorization": f"Bearer {token}"} if token else {},
+    )
+    context = ssl.create_default_context(cafile=str(api.ca_file))
+    try:
+        with request.urlopen(asked, context=context, timeout=HANG_SECONDS) as reply:  # noqa: S310
+            return reply.status, reply.read().decode()
+    except error.HTTPError as refused:
+        with refused:
+            return refused.code, refused.read().decode()
+
+
+def log_in(api: RestEngine) -> str:
+    """Return the token of a session."""
+    form = parse.urlencode({"username": api.user, "password": api.password})
+    code, said = ask(api, SSO, form)
+    assert code == 200
+    token: str = json.loads(said)["access_token"]
+    return token
 
 
 def certificates(folder: Path, name: str = "localhost") -> tuple[Path, Path]:

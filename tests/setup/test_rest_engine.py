@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,47 +26,20 @@ def api(database: Database, tmp_path: Path) -> Iterator[rest_engine.RestEngine]:
         yield running
 
 
-def asked(
-    api: rest_engine.RestEngine, path: str, body: str | None = None, token: str = ""
-) -> tuple[int, str]:
-    """Send one request by HTTPS."""
-    request = urllib.request.Request(
-        f"https://localhost:{api.port}/ovirt-engine{path}",
-        None if body is None else body.encode(),
-        {"Authorization": f"Bearer {token}"} if token else {},
-    )
-    context = ssl.create_default_context(cafile=str(api.ca_file))
-    try:
-        with urllib.request.urlopen(request, context=context, timeout=20) as reply:  # noqa: S310
-            return reply.status, reply.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def logged_in(api: rest_engine.RestEngine) -> str:
-    """Return the token of a session."""
-    form = urllib.parse.urlencode({"username": api.user, "password": api.password})
-    code, said = asked(api, rest_engine.SSO, form)
-    assert code == 200
-    token: str = json.loads(said)["access_token"]
-    return token
-
-
 def test_nobody_is_let_in_without_a_session(api: rest_engine.RestEngine) -> None:
     """A wrong password is told as Engine's SSO tells it; a foreign token is 401 with a fault."""
-    code, said = asked(api, rest_engine.SSO, "username=admin&password=x")
+    code, said = rest_engine.ask(api, rest_engine.SSO, "username=admin&password=x")
     assert (code, json.loads(said)["error_code"]) == (401, "access_denied")
-    code, said = asked(api, "/api/storagedomains", token="x")
+    code, said = rest_engine.ask(api, "/api/storagedomains", token="x")
     assert (code, "<fault>" in said) == (401, True)
 
 
 def test_a_session_ends(api: rest_engine.RestEngine) -> None:
     """After the log-out its token is nothing."""
-    token = logged_in(api)
-    assert asked(api, "/api/storagedomains", token=token)[0] == 200
-    asked(api, rest_engine.LOGOUT, f"token={token}")
-    assert asked(api, "/api/storagedomains", token=token)[0] == 401
+    token = rest_engine.log_in(api)
+    assert rest_engine.ask(api, "/api/storagedomains", token=token)[0] == 200
+    rest_engine.ask(api, rest_engine.LOGOUT, f"token={token}")
+    assert rest_engine.ask(api, "/api/storagedomains", token=token)[0] == 401
 
 
 BODY = (
@@ -84,8 +53,8 @@ HOST = "<host><name>host1</name></host>"
 
 def test_a_domain_is_added_as_engine_does(api: rest_engine.RestEngine) -> None:
     """Its name among the options, a list where there are brackets; no option is ever shown."""
-    code, said = asked(
-        api, "/api/storagedomains", BODY.format(name="sp", host=HOST), logged_in(api)
+    code, said = rest_engine.ask(
+        api, "/api/storagedomains", BODY.format(name="sp", host=HOST), rest_engine.log_in(api)
     )
     assert (code, "storpool" in said) == (201, False)
     ((options,),) = api.tables.execute("SELECT driver_options FROM cinder_storage")
@@ -105,7 +74,9 @@ def test_what_engine_refuses_is_a_fault(api: rest_engine.RestEngine, case: str) 
     """With a reason and a detail."""
     facts, wanted, told = REFUSED[case]
     api.tables.add_domain("there", {})
-    code, said = asked(api, "/api/storagedomains", BODY.format(**facts), logged_in(api))
+    code, said = rest_engine.ask(
+        api, "/api/storagedomains", BODY.format(**facts), rest_engine.log_in(api)
+    )
     assert code == wanted
     assert told in said
     assert "<reason>" in said
@@ -127,3 +98,30 @@ def test_ovirts_library_reads_its_answers(api: rest_engine.RestEngine) -> None:
         with pytest.raises(ovirtsdk4.Error, match=r"\[No\.\]"):
             system.storage_domains_service().list()
     assert not api.sessions
+
+
+DISK = (
+    '<disk id="d0000000-0000-4000-8000-000000000000"><name>x</name>{fields}<storage_domains>'
+    "<storage_domain><name>{domain}</name></storage_domain></storage_domains></disk>"
+)
+SIZE, FORMAT = "<provisioned_size>1073741825</provisioned_size>", "<format>raw</format>"
+
+
+def test_a_disk_is_made_with_its_id(api: rest_engine.RestEngine) -> None:
+    """By the verb, with the size in GiB, rounded up; Engine has it where that succeeded."""
+    api.tables.add_domain("there", {})
+    token, made = rest_engine.log_in(api), []
+    api.creates = lambda disk_id, gib: bool(made.append((disk_id, gib))) or gib == 2
+    body = DISK.format(fields=SIZE + FORMAT, domain="there")
+    code, said = rest_engine.ask(api, "/api/disks", body, token)
+    assert code == 201
+    ((disk_id, gib),) = made
+    assert (gib, api.disks) == (2, {disk_id: 2 << 30})
+    assert f'id="{disk_id}"' in said
+    body = DISK.format(fields=SIZE.replace("1073741825", "1") + FORMAT, domain="there")
+    assert rest_engine.ask(api, "/api/disks", body, token)[0] == 400
+    for fields, domain, wanted in ((SIZE, "there", 400), (SIZE + FORMAT, "nowhere", 404)):
+        body = DISK.format(fields=fields, domain=domain)
+        code, said = rest_engine.ask(api, "/api/disks", body, token)
+        assert code == wanted
+        assert "format" in said or "nowhere" in said
