@@ -18,6 +18,7 @@ from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
     creation,
+    disk_policy,
     mapping,
     ownership,
     recovery,
@@ -25,6 +26,7 @@ from storpool_ovirt.engine import (
     tree,
 )
 from storpool_ovirt.engine import trash as entries
+from storpool_ovirt.policy import values
 
 # What a disk that comes back has of its own: its owner's tags, and what is true of one object only.
 _NOT_TAKEN = ("ovirt-", "cinder-", names.TAG_PLATFORM)
@@ -143,18 +145,21 @@ def _way(work: tree.Work, source: Source, node: mapping.Node) -> Way:
     for count in range(len(tags), -1, -1):
         fitting = dict(list(tags.items())[:count])
         plan = restoring.plan(work, node, source.there.global_id, template, fitting)
-        if names.fits(plan.name, plan.tags):
+        if names.has_room(plan.name, plan.tags):
             break
     return Way(source, node, plan, tuple(key for key in tags if key not in fitting))
 
 
 def _policy(work: tree.Work, tags: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of services and people, the most important first."""
+    """Return the tags of services and people, the most important first: the class and VolumeCare's
+    policy are those that the disk had of its own, not those of its VM, else the domain's."""
     own = {
         key: value
         for key, value in tags.items()
-        if value and not key.startswith(_NOT_TAKEN) and key != work.domain.vm_tag
+        if value and not key.startswith(_NOT_TAKEN) and key not in (work.domain.vm_tag, *_FIRST)
     }
+    found = disk_policy.of_new(disk_policy.of_domain(work), tags)
+    own.update({values.TAG[field]: value for field, value in found.items()})
     order = sorted(own, key=lambda key: (key not in _FIRST, key))
     return {key: own[key] for key in order}
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
+_OF_A_POLICY = (names.TAG_QOS_CLASS, names.TAG_POLICY, names.TAG_MARK)
+
+
 def new_disk(uuid: str, size_bytes: int, source: str | None = None) -> mapping.Node:
     """Return the row of a disk's own volume; `source` is the id of what it is cloned from."""
     return mapping.Node(
@@ -74,6 +77,19 @@ def plan(
         # for this plan.
         source_tag=names.TAG_SOURCE if node.uuid == node.root else "",
     )
+
+
+def with_policy(
+    work: tree.Work, plan: Plan, said: mapping.Said, source: Mapping[str, str] | None = None
+) -> Plan:
+    """Return a plan with what a new disk gets beside its owner's tags: by what an administrator has
+    said of its domain, by the domain's options, and by the tags of the disk that it is made of."""
+    has_its_own = any(source.get(key) for key in _OF_A_POLICY) if source else False
+    if not (said or has_its_own or work.domain.has_policy):
+        return plan
+    from storpool_ovirt.engine import disk_policy
+
+    return disk_policy.planned(work, plan, disk_policy.of_clone(work, said, source or {}))
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from storpool_ovirt.light import TYPE_CHECKING
 
 # Engine waits for each verb: what only some of them need is loaded by those.
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine import claim
 
@@ -28,18 +30,22 @@ def create(work: tree.Work, uuid: str, size_bytes: int) -> None:
     """
     from storpool_ovirt.engine import creation
 
-    work.mapping.lock(uuid)
+    said = work.mapping.held_new(uuid, work.domain.key)
     node = creation.new_disk(uuid, size_bytes)
-    creation.make_disk(work, node, creation.plan(work, node, template=work.domain.template))
+    plan = creation.plan(work, node, template=work.domain.template)
+    creation.make_disk(work, node, creation.with_policy(work, plan, said))
 
 
 def clone(work: tree.Work, source: str, uuid: str) -> None:
     """Make a new disk with the data that the volume or snapshot `source` has now."""
     from storpool_ovirt.engine import creation
 
-    origin = _as_it_is(work, tree.checked(work, _locked_source(work, source, uuid)))
+    row, said = _locked_source(work, source, uuid)
+    origin, there = _as_it_is(work, tree.checked(work, row))
     node = creation.new_disk(uuid, origin.size_bytes, source)
-    creation.make_disk(work, node, creation.plan(work, node, origin, work.domain.template))
+    plan = creation.plan(work, node, origin, work.domain.template)
+    tags = _source_tags(work, origin, there)
+    creation.make_disk(work, node, creation.with_policy(work, plan, said, tags))
 
 
 def snapshot(work: tree.Work, volume: str, begun: claim.Claim | None = None) -> str:
@@ -61,20 +67,21 @@ def preview(work: tree.Work, snapshot: str) -> str:
     from storpool_ovirt.engine import creation, recovery, vm_tag
 
     found, nodes = recovery.locked_with_tree(work, snapshot)
-    origin = _as_it_is(work, tree.checked(work, found))
+    origin, _ = _as_it_is(work, tree.checked(work, found))
     root = origin.root
     before = (nodes[root].active if root in nodes else None) or root
     size_bytes = max(origin.size_bytes, nodes[before].size_bytes if before in nodes else 0)
     node = creation.new_preview(origin, size_bytes, before)
-    plan = creation.plan(work, node, origin)
+    replaced = vm_tag.silent_look(work, nodes.get(before))
+    plan = vm_tag.previewed(work, creation.plan(work, node, origin), replaced)
     with creation.begun(work, node, plan):
         global_id = volumes.create(work.client, plan)
     work.mapping.complete_preview(node.uuid, global_id, root)
     work.log.line(
         "volume_created", volume=node.uuid, global_id=global_id, snapshot=snapshot, disk=root
     )
-    if before in nodes:
-        vm_tag.silent_move(work, nodes[before], node._replace(global_id=global_id))
+    if replaced is not None:
+        vm_tag.silent_move(work, replaced, node._replace(global_id=global_id), plan)
     return node.uuid
 
 
@@ -271,26 +278,35 @@ def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
     return {names.ADAPTER_KEY: names.ADAPTER, "driver_volume_type": names.VOLUME_TYPE, "data": data}
 
 
-def _locked_source(work: tree.Work, source: str, uuid: str) -> mapping.Node:
+def _locked_source(work: tree.Work, source: str, uuid: str) -> tuple[mapping.Node, mapping.Said]:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
-    disk whole."""
-    found, _ = work.mapping.held_source(source, uuid)
+    disk whole; return its row, and what an administrator has said of its disk and of the domain."""
+    found, said = work.mapping.held_source(source, uuid, work.domain.key)
     origin = mapping.there(found, source)
     if not origin.pending:
-        return origin
+        return origin, said
     from storpool_ovirt.engine import recovery
 
-    return recovery.settled(work, source)
+    return recovery.settled(work, source), said
 
 
-def _as_it_is(work: tree.Work, origin: mapping.Node) -> mapping.Node:
+def _as_it_is(work: tree.Work, origin: mapping.Node) -> tuple[mapping.Node, api.Volume]:
     """Return the row of what is copied with its object's global id of now, and as large as a copy
-    of it has to be: it may have been grown by hand."""
+    of it has to be, as it may have been grown by hand; and the object."""
     from storpool_ovirt.engine import ownership
 
     there = ownership.proved_now(work, origin)
     size_bytes = max(origin.size_bytes, there.size_bytes)
-    return tree.found_as(origin, there)._replace(size_bytes=size_bytes)
+    return tree.found_as(origin, there)._replace(size_bytes=size_bytes), there
+
+
+def _source_tags(work: tree.Work, origin: mapping.Node, there: api.Volume) -> Mapping[str, str]:
+    """Return the tags of the volume whose disk is cloned: a snapshot has none of a policy's."""
+    if there.kind == "volume":
+        return there.tags
+    from storpool_ovirt.engine import disk_policy
+
+    return disk_policy.silent_tags(work, origin.root)
 
 
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:

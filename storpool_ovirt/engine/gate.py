@@ -59,6 +59,11 @@ def faults(options: Mapping[str, object], root: str = "") -> Iterator[Fault]:
         )
         yield Fault("volume_driver", config.CINDER_DRIVER, error, risk, refuses=True)
     yield from _ignored(options)
+    if _says_of_new_disks(options, root):
+        from storpool_ovirt.engine import policy_gate
+
+        for each in policy_gate.faults(options, root):
+            yield Fault("policy", *each)
     yield from _of_token(options)
     for path in _token_paths(options, root):
         yield from _readers(path, root)
@@ -100,6 +105,23 @@ def _of_token(options: Mapping[str, object]) -> Iterator[Fault]:
         yield Fault(
             "token_file_unused", TOKEN_FILE, error, "a new token in that file is never used"
         )
+
+
+def _says_of_new_disks(options: Mapping[str, object], root: str) -> bool:
+    """Return whether the options, or storpool.conf, say what new disks get; cheap."""
+    policies = [option for option in config.OPTIONS if option.is_policy]
+    if any(options.get(option.name) for option in policies):
+        return True
+    conf = _conf(root)
+    return any(conf.get(str(option.conf_key)) for option in policies)
+
+
+def _conf(root: str) -> Mapping[str, str]:
+    """Return storpool.conf; nothing where it cannot be read, which config.domain tells."""
+    try:
+        return storpool_conf.read(root, optional=True)
+    except errors.ConfigError:
+        return {}
 
 
 WHO_HAS_IT = "who has the token can read, change and delete every volume of the StorPool cluster"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.engine import changes, mapping, ownership, reverts, tree
-from storpool_ovirt.light import TYPE_CHECKING
+from storpool_ovirt.light import TYPE_CHECKING, contextmanager
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine import delete_copies, disposal
@@ -39,7 +39,8 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     for _, each in found:
         _check_platform(work, each)
     there = [(node, each.global_id) for node, each in found]
-    vm = _vm(work, nodes, found)
+    going = _active(nodes, found)
+    before = previous(nodes, [node.uuid for node in doomed]) if going is not None else None
     kept = _kept(work, nodes, doomed, found, keep_seconds)
     copied = _copied(work, nodes, found, copy_to) if copy_to is not None else None
     if len(there) > 1 or kept is not None or copied is not None:
@@ -52,20 +53,40 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     work.mapping.begin_delete(named, nodes[0].root, left, plan, written)
     if copied is not None:
         _copy(work, copied, left)
-    _take(work, there, left, kept)
+    with given_back(work, before, going):
+        _take(work, there, left, kept)
     parts: Sequence[changes.Part] = ()
     if kept is not None:
         kept.silent_clear()
         parts = kept.parts()
-    active = forget(work, nodes, [node.uuid for node in doomed], last=True, parts=parts)
-    if active is not None and vm:
-        from storpool_ovirt.engine import vm_tag
-
-        vm_tag.silent_name(work, active, vm)
+    forget(work, nodes, [node.uuid for node in doomed], last=True, parts=parts)
     if kept is not None:
         kept.close()
     if len(doomed) == len(nodes) and any(node.pending for node in nodes):
         work.mapping.journal.undo_disk(nodes[0].root)
+
+
+@contextmanager
+def given_back(
+    work: tree.Work, before: mapping.Node | None, going: api.Volume | None
+) -> Iterator[None]:
+    """Have the volume that is the disk's active one again (`before`) be what the one that goes
+    inside was: its class and policy before that goes, its VM when it is gone."""
+    if before is None or going is None or before.state == mapping.REMOVED:
+        yield
+        return
+    from storpool_ovirt.engine import vm_tag
+
+    is_given = vm_tag.silent_give(work, before, going)
+    try:
+        yield
+    except tree.REFUSALS:
+        if is_given:
+            vm_tag.silent_take_back(work, before, going)
+        raise
+    vm = names.vm_of(going.tags, work.domain.vm_tag)
+    if vm:
+        vm_tag.silent_name(work, before, vm)
 
 
 def drop_unused(work: tree.Work, there: api.Volume) -> None:
@@ -145,6 +166,15 @@ def activate_previous(
 ) -> mapping.Node | None:
     """Write that the volume is active again which the active one had replaced, if that one went,
     and return its row; None where nothing changed."""
+    active = previous(nodes, gone)
+    if active is not None:
+        work.mapping.write(changes.activated(active.root, active.uuid))
+    return active
+
+
+def previous(nodes: Sequence[mapping.Node], gone: Sequence[str]) -> mapping.Node | None:
+    """Return the row of the volume that is the disk's active one again when these nodes of a tree
+    have gone; None where that does not change."""
     by_uuid = {node.uuid: node for node in nodes}
     root = by_uuid.get(nodes[0].root) if nodes else None
     if root is None or root.uuid in gone or root.active not in gone:
@@ -152,10 +182,7 @@ def activate_previous(
     active: str | None = root.active
     while active is not None and active in gone:
         active = by_uuid[active].replaced if active in by_uuid else None
-    if active is None or active not in by_uuid:
-        active = root.uuid
-    work.mapping.write(changes.activated(root.uuid, active))
-    return by_uuid[active]
+    return by_uuid[active if active is not None and active in by_uuid else root.uuid]
 
 
 def log_deleted(work: tree.Work, node: mapping.Node, global_id: str | None, **why: str) -> None:
@@ -259,13 +286,12 @@ def _take(
         raise
 
 
-def _vm(
-    work: tree.Work, nodes: list[mapping.Node], found: list[tuple[mapping.Node, api.Volume]]
-) -> str:
-    """Return the VM that a disk's active volume names, where that is among what was found."""
+def _active(
+    nodes: list[mapping.Node], found: list[tuple[mapping.Node, api.Volume]]
+) -> api.Volume | None:
+    """Return the disk's active volume, where that is among what was found."""
     active = {node.active for node in nodes if node.uuid == node.root}
-    key = work.domain.vm_tag
-    return next((names.vm_of(each.tags, key) for node, each in found if node.uuid in active), "")
+    return next((each for node, each in found if node.uuid in active), None)
 
 
 def _delete_object(

@@ -90,7 +90,7 @@ def settle(work: tree.Work, operation: Operation) -> outcomes.Outcome:
         global_id = found or volumes.create(work.client, planned)
     except (errors.NotFound, errors.NoSpace) as refusal:
         work.log.line("restore_undone", disk=node.uuid, reason=refusal)
-        global_id = volumes.create(work.client, _empty_plan(work, node))
+        global_id = _made_empty(work, node)
         outcome = outcomes.Outcome(outcomes.TAKEN_BACK, f"taken back, it is empty: {refusal}")
     journal.close(operation, changes.completed(node.uuid, global_id))
     return outcome
@@ -175,6 +175,14 @@ def _empty_plan(work: tree.Work, node: mapping.Node) -> Plan:
     )
 
 
+def _made_empty(work: tree.Work, node: mapping.Node) -> str:
+    """Make the empty volume as Engine's create makes one; return its global id."""
+    from storpool_ovirt.engine import disk_policy
+
+    planned = disk_policy.planned(work, _empty_plan(work, node), disk_policy.of_domain(work))
+    return volumes.create(work.client, planned)
+
+
 def _making(work: tree.Work, node: mapping.Node, plan: Plan) -> Mapping[str, object]:
     return intent.making(node.kind, plan, work.client.address, work.domain.api.cluster_id)
 
@@ -185,7 +193,7 @@ def _silent_empty_again(work: tree.Work, node: mapping.Node) -> None:
     Where that cannot be, the entry stays, and the next verb on the disk ends it.
     """
     try:
-        global_id = volumes.create(work.client, _empty_plan(work, node))
+        global_id = _made_empty(work, node)
     except errors.Error as error:
         work.log.line("undo_failed", disk=node.uuid, reason=error)
         return

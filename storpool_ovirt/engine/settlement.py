@@ -89,18 +89,20 @@ def made(work: tree.Work, operation: Operation) -> api.Volume | None:
 
 def undo(work: tree.Work, operation: Operation, here: bool = False) -> Outcome:
     """Delete what nobody knows the id of, and its row; `here`: this is certainly its cluster."""
+    nodes = work.mapping.tree(operation.disk)
     try:
         work.client.be_current()  # what is deleted, or was never made, is so as of now
         there = made(work, operation)
         if there is not None:
-            drop(work, operation, there, "its id was never delivered")
+            with removal.given_back(work, removal.previous(nodes, [operation.node]), there):
+                drop(work, operation, there, "its id was never delivered")
     except tree.REFUSALS as error:
         work.log.line("undo_refused", node=operation.node, reason=error)
         _set_aside(work, operation)
         return Outcome(LEFT, f"left: {error}")
     if there is None and not here and operation.plan.is_elsewhere(work.client.address):
         return _ELSEWHERE
-    removal.activate_previous(work, work.mapping.tree(operation.disk), [operation.node])
+    removal.activate_previous(work, nodes, [operation.node])
     forgotten = changes.forgotten([operation.node])
     if there is not None:
         work.mapping.journal.close(operation, forgotten)

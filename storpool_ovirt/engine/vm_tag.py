@@ -1,51 +1,136 @@
-"""The tag that names a disk's VM goes where the disk's active volume goes.
+"""The VM, the QoS class and VolumeCare's policy of a disk go where the disk's active volume goes.
 
-A preview's volume takes it from the one that it replaces, and gives it back when it is deleted.
-First it is taken away, then it is written: whatever dies in between, no disk is in a VM twice, and
-the VM's next start writes what is missing. Nothing of it fails a verb, which has done its work.
+A preview's volume takes them from the one that it replaces, and gives them back when it is deleted.
+It is made with the class and the policy. Then the VM and the policy are taken from the other one,
+and last it is written which VM has it: whatever dies in between, no disk is in a VM twice, and the
+VM's next start writes what is missing. At an undo the one before it gets class and policy before
+the preview's volume goes, and its VM when that is gone. So at no moment the values are nowhere.
+Nothing of it fails a verb.
 """
 
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import mapping, tree
-from storpool_ovirt.light import TYPE_CHECKING, replace
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storpool_ovirt.cluster import api
+    from storpool_ovirt.cluster.plans import Plan
 
 
-def silent_move(work: tree.Work, source: mapping.Node, target: mapping.Node) -> None:
-    """Have the volume of `target` name the VM that the one of `source` names, and that one none.
+# On one volume of a disk at most, beside the VM.
+_OF_THE_ACTIVE = (names.TAG_POLICY, names.TAG_MARK)
 
-    A disk's own volume that no host was ever given names none, and is not asked.
-    """
+
+class Replaced(NamedTuple):
+    """A volume that another one is about to replace, as its row and StorPool have it; `there` is
+    None where it cannot be asked for."""
+
+    node: mapping.Node
+    there: api.Volume | None
+
+
+def silent_look(work: tree.Work, node: mapping.Node | None) -> Replaced | None:
+    """Return the volume that is about to be replaced; None where there is none."""
     from storpool_ovirt.engine import ownership
 
-    if not _may_name(source):
+    if node is None or node.state == mapping.REMOVED:
+        return None
+    try:
+        return Replaced(node, ownership.proved(_brief(work), node))
+    except errors.Error as error:
+        work.log.line("policy_unknown", volume=node.uuid, reason=error)
+        return Replaced(node, None)
+
+
+def previewed(work: tree.Work, plan: Plan, replaced: Replaced | None) -> Plan:
+    """Return a preview's plan with what is said of its disk, as far as it has room for it beside
+    the VM that it gets later, and with the domain's free tags and limits."""
+    there = replaced.there if replaced is not None else None
+    if there is not None and not _carries(there.tags) and not work.domain.has_policy:
+        return plan
+    from storpool_ovirt.engine import disk_policy
+
+    if there is None:
+        return disk_policy.planned(work, plan, disk_policy.of_domain(work))
+    return disk_policy.moved(work, plan, there.tags)
+
+
+def silent_move(work: tree.Work, source: Replaced, target: mapping.Node, plan: Plan) -> None:
+    """Have the volume of `target`, made by this plan, be the VM's in place of `source`."""
+    there, key = source.there, work.domain.vm_tag
+    # What the other one has no room for stays here, so that it comes back with an undo
+    gone = [key, *(each for each in _OF_THE_ACTIVE if each in plan.policy.tags)]
+    if there is None or not any(there.tags.get(each) for each in gone):
+        return
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.engine import ownership
+
+    brief = _brief(work)
+    seen: dict[str, str] = {}
+
+    def cleared(now: api.Volume) -> dict[str, str]:
+        seen.update(now.tags)
+        return {each: "" for each in gone if now.tags.get(each)}
+
+    try:
+        is_changed = volumes.change(brief.client, there, tags=cleared)
+        vm = names.vm_of(seen, key)
+        if is_changed and vm:
+            _log_vm(work, there, "")
+        if vm:
+            _name(brief, ownership.proved(brief, target), vm)
+    except errors.Error as error:
+        work.log.line("vm_not_tagged", volume=target.uuid, reason=error)
+
+
+def silent_give(work: tree.Work, node: mapping.Node, going: api.Volume) -> bool:
+    """Have the volume of `node`, which is about to be its disk's active one again, have the class
+    and the policy of the one that is `going`; return whether it was changed."""
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.engine import ownership
+
+    if not _carries(going.tags):
+        return False
+    brief = _brief(work)
+    try:
+        there = ownership.proved(brief, node)
+        key = work.domain.vm_tag
+        changed = volumes.change(brief.client, there, tags=lambda now: _given(going, now, key))
+    except errors.Error as error:
+        work.log.line("policy_not_moved", volume=node.uuid, reason=error)
+        return False
+    if changed:
+        work.log.line("policy_moved", volume=node.uuid, global_id=there.global_id)
+    return changed
+
+
+def silent_take_back(work: tree.Work, node: mapping.Node, staying: api.Volume) -> None:
+    """Take from the volume of `node` again what the one that was to go has, and is still there."""
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.engine import ownership
+
+    has = [each for each in _OF_THE_ACTIVE if staying.tags.get(each)]
+    if not has:
         return
     brief = _brief(work)
     try:
-        there = ownership.proved(brief, source)
-        vm = of(work, there)
-        if not vm:
-            return
-        _write(brief, there, "")
+        there = ownership.proved(brief, node)
+        volumes.change(brief.client, there, tags=dict.fromkeys(has, ""))
     except errors.Error as error:
-        work.log.line("vm_not_tagged", volume=target.uuid, reason=error)
-    else:
-        silent_name(work, target, vm)
+        work.log.line("policy_not_moved", volume=node.uuid, reason=error)
 
 
 def silent_name(work: tree.Work, node: mapping.Node, vm: str) -> None:
-    """Have a volume name this VM, if it is one that may."""
+    """Have the volume of a node name this VM."""
     from storpool_ovirt.engine import ownership
 
-    if not _may_name(node):
-        return
     brief = _brief(work)
     try:
-        _write(brief, ownership.proved(brief, node), vm)
+        _name(brief, ownership.proved(brief, node), vm)
     except errors.Error as error:
         work.log.line("vm_not_tagged", volume=node.uuid, vm=vm, reason=error)
 
@@ -55,19 +140,47 @@ def of(work: tree.Work, there: api.Volume) -> str:
     return names.vm_of(there.tags, work.domain.vm_tag)
 
 
-def _may_name(node: mapping.Node) -> bool:
-    """Return whether a volume may name a VM.
-
-    A preview's volume has the tag from the one before it, a disk's own only from a host; so it gets
-    none here that has had none.
-    """
-    return node.connected or node.uuid != node.root
+def _carries(tags: Mapping[str, str]) -> bool:
+    """Return whether a volume has anything of a policy."""
+    return any(tags.get(key) for key in (names.TAG_QOS_CLASS, names.TAG_POLICY, names.TAG_MARK))
 
 
-def _write(work: tree.Work, there: api.Volume, vm: str) -> None:
-    from storpool_ovirt.cluster import vm_tags
+def _given(going: api.Volume, now: api.Volume, vm_key: str) -> dict[str, str]:
+    """Return the tags that change so that a volume has what the one that is going has, and, of
+    what that one had no room for beside its VM, what it has kept itself."""
+    from storpool_ovirt.policy import levels, marks
 
-    vm_tags.write(work.client, there, vm_tags.Tag(work.domain.vm_tag, vm), work.log)
+    found = dict(going.tags)
+    kept = {key: now.tags.get(key, "") for key in (names.TAG_QOS_CLASS, names.TAG_POLICY)}
+    kept[names.TAG_MARK] = marks.written(marks.parsed(now.tags).shortest)
+    for key, value in kept.items():
+        there = {vm_key: names.NIL_UUID, **going.tags, key: value}
+        if value and not found.get(key) and not names.has_room(going.name, there):
+            found[key] = now.tags[key]
+    return levels.moved(found, "", (now.name, now.tags)).tags
+
+
+def _name(work: tree.Work, there: api.Volume, vm: str) -> None:
+    """Have a volume name a VM, also where something less important has to go for it."""
+    from storpool_ovirt.cluster import volumes
+    from storpool_ovirt.policy import levels
+
+    key = work.domain.vm_tag
+    left_out: list[str] = []
+
+    def named(now: api.Volume) -> dict[str, str]:
+        found = levels.changes(now.name, now.tags, {}, (key, vm))
+        left_out[:] = found.left_out
+        return found.tags
+
+    if volumes.change(work.client, there, tags=named):
+        _log_vm(work, there, vm)
+    if left_out:
+        work.log.line("tags_left_out", name=there.name, tags=",".join(left_out))
+
+
+def _log_vm(work: tree.Work, there: api.Volume, vm: str) -> None:
+    work.log.line("vm_tagged", volume=there.name, global_id=there.global_id, vm=vm or "-")
 
 
 def _brief(work: tree.Work) -> tree.Work:

@@ -133,6 +133,27 @@ def test_template_and_policy_come_back_and_the_vm_does_not(yard: Yard) -> None:
     assert raw["templateName"] == TEMPLATE
 
 
+@pytest.mark.parametrize(
+    ("tags", "back"),
+    [
+        ({"qc": "iron", "ovirt-pol": "p-silver"}, {"qc": "silver", "vc-policy": "no"}),
+        ({"vc-policy": "daily", "ovirt-pol": "-v"}, {"qc": "gold", "vc-policy": "no"}),
+        ({"qc": "iron", "ovirt-pol": "a-silver"}, {"qc": "iron", "vc-policy": "no"}),
+        ({}, {"qc": "gold", "vc-policy": "no"}),
+    ],
+)
+def test_the_class_that_comes_back_is_the_disks_own(
+    yard: Yard, tags: dict[str, str], back: dict[str, str]
+) -> None:
+    """What its VM's property had put there is the VM's; where it had none the domain gives one."""
+    yard.ask(f"VolumeUpdate/ovirt--{DISK}", {"tags": tags})
+    thrown(yard, DISK)
+    yard.given(qos_class="gold", vc_policy="no")
+    restored(yard, DISK, placeholder(yard))
+    found = yard.see().things[f"ovirt--{BACK}"].tags
+    assert {key: value for key, value in found.items() if key in (*back, "ovirt-pol")} == back
+
+
 def test_tags_without_room_are_left_out_and_told(yard: Yard) -> None:
     """T83: the class goes before what is not known; StorPool takes 199 bytes of name and tags."""
     thrown(yard, DISK, qc="gold", backup="a" * 40, zone="b" * 40)

@@ -1,0 +1,196 @@
+"""vm_tag.py: class, VolumeCare's policy and who gave them go with a disk's active volume, over a
+preview, its undo and its commit; at no moment they are nowhere."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rigs.disk_model import GIB
+from rigs.disk_rig import Death, Fault
+from rigs.tag_updates import with_both
+from rigs.yard import DISK
+from storpool_ovirt import errors, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rigs.yard import Yard
+
+KEY = names.TAG_VM
+VM = "aaaaaaaa-0000-4000-8000-000000000001"
+POLICY = {"qc": "gold", "vc-policy": "daily"}
+ALL = {KEY: VM, **POLICY}
+KEYS = (*ALL, "ovirt-pol")
+
+
+def has(yard: Yard, uuid: str) -> dict[str, str]:
+    """Return what a volume has that goes with the active one."""
+    tags = yard.see().things[f"ovirt--{uuid}"].tags
+    return {key: tags[key] for key in KEYS if tags.get(key)}
+
+
+def tag(yard: Yard, uuid: str, tags: dict[str, str]) -> None:
+    """Write tags to a volume by hand."""
+    yard.ask(f"VolumeUpdate/ovirt--{uuid}", {"tags": tags})
+
+
+def disk(yard: Yard, tags: dict[str, str]) -> str:
+    """Make a disk with these tags and a snapshot of it; return the snapshot."""
+    yard.verb("create", DISK, GIB)
+    yard.verb("connect", DISK, None)
+    tag(yard, DISK, tags)
+    return str(yard.verb("snapshot", DISK))
+
+
+def check(yard: Yard) -> None:
+    """No VM has the disk twice, what has a VM has its policy too, and all fits."""
+    there = {name: each.tags for name, each in yard.see().things.items()}
+    assert sum(bool(tags.get(KEY)) for tags in there.values()) <= 1
+    for name, tags in there.items():
+        length = len(name) + sum(len(key) + len(value) for key, value in tags.items())
+        assert length <= 199, (name, length)
+    assert yard.report().findings == ()
+
+
+@with_both
+@pytest.mark.parametrize("tags", [ALL, POLICY, {"qc": "gold"}, {"vc-policy": "no"}, {KEY: VM}])
+def test_a_preview_takes_all_of_it_over_and_its_undo_gives_it_back(
+    yard: Yard, tags: dict[str, str], tag_update: str
+) -> None:
+    """T78, T79: the class may be on both; the VM and VolumeCare's policy are on one."""
+    yard.simulator.switches.set({"tag_update": tag_update})
+    snapshot = disk(yard, tags)
+    first = yard.verb("preview", snapshot)
+    kept = {"qc": tags["qc"]} if "qc" in tags else {}
+    assert (has(yard, first), has(yard, DISK)) == (tags, kept)
+    check(yard)
+    second = yard.verb("preview", snapshot)
+    assert (has(yard, second), has(yard, first), has(yard, DISK)) == (tags, kept, kept)
+    yard.verb("delete", second)
+    assert (has(yard, first), has(yard, DISK)) == (tags, kept)
+    yard.verb("delete", first)
+    assert has(yard, DISK) == tags
+    check(yard)
+
+
+def test_what_is_changed_meanwhile_comes_back_with_the_undo(yard: Yard) -> None:
+    """Another class, no policy any more, an administrator's word; and a commit keeps it."""
+    snapshot = disk(yard, ALL)
+    preview = yard.verb("preview", snapshot)
+    tag(yard, preview, {"qc": "iron", "vc-policy": ""})
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == {KEY: VM, "qc": "iron"}
+    tag(yard, DISK, {KEY: ""})
+    preview = yard.verb("preview", snapshot)
+    tag(yard, preview, {"qc": "", "ovirt-pol": "a-gold"})
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == {"ovirt-pol": "a-gold"}
+    preview = yard.verb("preview", snapshot)
+    yard.verb("connect", preview, None)
+    yard.verb("remove", DISK)
+    assert has(yard, preview) == {"ovirt-pol": "a-gold"}
+    check(yard)
+
+
+def test_who_gave_the_values_goes_along_as_far_as_there_is_room(yard: Yard) -> None:
+    """A preview without a VM has room for it; where there is none, the one before it keeps it."""
+    marked = {**POLICY, "ovirt-pol": "pp4.ironno"}
+    snapshot = disk(yard, marked)
+    preview = yard.verb("preview", snapshot)
+    assert has(yard, preview) == marked
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == marked
+    tag(yard, DISK, {KEY: VM})
+    preview = yard.verb("preview", snapshot)
+    assert has(yard, preview) == ALL
+    check(yard)
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == {**ALL, "ovirt-pol": "pp4.ironno"}
+    check(yard)
+
+
+def test_a_policy_without_room_on_the_preview_is_not_lost(yard: Yard) -> None:
+    """It stays on the volume before it, which names no VM, and is told; the undo has it again."""
+    tags = {KEY: VM, "qc": "gold", "vc-policy": "d" * 30}
+    snapshot = disk(yard, tags)
+    preview = yard.verb("preview", snapshot)
+    assert has(yard, preview) == {KEY: VM, "qc": "gold"}
+    assert has(yard, DISK) == {"qc": "gold", "vc-policy": "d" * 30}
+    assert "tags=vc-policy" in (yard.folder / "verbs.log").read_text()
+    check(yard)
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == tags
+    check(yard)
+
+
+def test_a_preview_that_is_in_use_is_not_undone_and_keeps_all_of_it(yard: Yard) -> None:
+    """What was given back before is taken again: VolumeCare finds one volume with the policy."""
+    preview = yard.verb("preview", disk(yard, ALL))
+    yard.shut(preview, declared_open=True)
+    with pytest.raises(errors.InUse):
+        yard.verb("delete", preview)
+    assert (has(yard, preview), has(yard, DISK)) == (ALL, {"qc": "gold"})
+    check(yard)
+
+
+@pytest.mark.parametrize("verb", ["preview", "undo"])
+def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None:
+    """T71, T79: the next verb on the disk finds class, policy and mark on the active volume, and no
+    VM has it twice; the VM's next start writes its tag."""
+    policy = {**POLICY, "ovirt-pol": "-ano"}
+    snapshot = disk(yard, {KEY: VM, **policy})
+    for number in itertools.count(1):
+        arguments = ("preview", snapshot)
+        if verb == "undo":
+            arguments = ("delete", yard.verb("preview", snapshot))
+        yard.queries()
+        try:
+            yard.verb(*arguments, fault=Fault("death", when=_after(yard, number)))
+        except Death:
+            pass
+        else:
+            break
+        yard.verb("remove", yard.verb("snapshot", DISK))
+        active = str(yard.active())
+        found = has(yard, active)
+        found.pop(KEY, None)
+        # A preview's volume has no room for the mark beside the VM
+        assert found in ({**policy}, POLICY), number
+        if active == DISK:
+            assert found == policy, number
+        check(yard)
+        while yard.active() != DISK:
+            yard.verb("delete", str(yard.active()))
+        tag(yard, DISK, {KEY: VM})
+        assert has(yard, DISK) == {KEY: VM, **policy}, number
+    assert number > 5
+
+
+def _after(yard: Yard, number: int) -> Callable[[], bool]:
+    return lambda: len(yard._called()) >= number
+
+
+@pytest.mark.parametrize("kind", ["error_200", "reset_before", "reset_after"])
+@pytest.mark.parametrize("verb", ["preview", "undo"])
+def test_tags_that_cannot_be_written_fail_no_verb(yard: Yard, verb: str, kind: str) -> None:
+    """The verb has done its work, and says so."""
+    snapshot = disk(yard, ALL)
+    fault = Fault(kind, "VolumeUpdate", times=1000)
+    if verb == "preview":
+        preview = yard.verb("preview", snapshot, fault=fault)
+        assert {**has(yard, preview), KEY: VM} == ALL
+    else:
+        yard.verb("delete", yard.verb("preview", snapshot), fault=fault)
+    assert sum(KEY in has(yard, name[7:]) for name in yard.see().things) <= 1
+
+
+def test_the_volume_before_cannot_be_asked_for(yard: Yard) -> None:
+    """Somebody deleted it by hand: the preview gets what the domain gives."""
+    snapshot = disk(yard, {"qc": "silver"})
+    yard.given(qos_class="gold", vc_policy="daily")
+    yard.ask(f"VolumeDelete/ovirt--{DISK}", {})
+    preview = yard.verb("preview", snapshot)
+    assert has(yard, preview) == POLICY
