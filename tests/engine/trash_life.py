@@ -278,7 +278,8 @@ class TrashLife:
         model = self.model
         disk = model.nodes[gone[0]].disk
         unsure = frozenset(gone) & set(model.restoring)
-        was_open = model.is_open(disk)
+        # What died at its last statement alone has done all that is seen
+        was_open = model.is_open(disk) or disk in model.unfinished()
         begun = Open(disk, frozenset(gone), frozenset(kept), self.yard.now + delay, unsure)
         model.open.append(begun)
         model.deleting = disk

@@ -110,7 +110,7 @@ class TrashModel:
         ended = [each for each in self.open if each not in self.broken]
         by_others = {uuid for each in self.open if each in self.broken for uuid in each.gone}
         for disk in {each.disk for each in self.open}:
-            self._follow_disk(disk, seen, entries, is_busy=disk in self._unfinished())
+            self._follow_disk(disk, seen, entries, is_busy=disk in self.unfinished())
         for each in ended:
             if each not in self.open and each.disk != self.deleting:
                 assert each.gone <= {*self.nodes, *by_others}, "not taken back, and all was there"
@@ -136,7 +136,7 @@ class TrashModel:
                 if is_new and is_its and f"ovirt--{node}" not in seen.things:
                     self.begun.setdefault(each, end)
 
-    def _unfinished(self) -> set[str]:
+    def unfinished(self) -> set[str]:
         """Return the disks on which a change is open; where one is done and an answer is missing
         alone, nothing is."""
         return {
