@@ -240,7 +240,9 @@ def planned(
     plan = intent.Trash(names.random_uuid(), ends_at, kept if keep_seconds else {})
     if begun is not None:
         gone = {each.node: intent.Kept(each.entry, each.tags) for each in moved}
-        ends_at = round(until) or begun.ends_at  # StorPool's date counts
+        # StorPool's date counts; a few seconds are no other clock, and tags have the plan's end
+        is_off = bool(until) and abs(until - begun.ends_at) > LEAST_SECONDS
+        ends_at = round(until) if is_off else begun.ends_at
         plan = begun._replace(ends_at=ends_at, kept={**gone, **kept})
     if not plan.kept and not tries:
         return None
