@@ -11,6 +11,7 @@ pytest_plugins = [
     for name in (
         "pace",
         "hung",
+        "overdue",
         "behind",
         "host_files",
         "core_fixtures",

@@ -2,13 +2,15 @@
 
 A pytest plugin, named in conftest.py. Without it the whole run waits, until whoever started it has
 no more patience, and nobody learns which test it was. pytest-xdist tells the test of the process
-that ended, and goes on with another one.
+that ended, and goes on with another one. The limit of a whole run is overdue.py's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 # Some three times as long as the longest test takes on a busy machine, its stage included
 LONGEST_SECONDS = 600.0
+STDERR = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watch(config.getoption("--longest-seconds")))
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep the pipes of a worker from its children, now that all plugins have opened theirs."""
+    if hasattr(session.config, "workerinput"):
+        _keep_pipes_from_children()
+
+
 class Watch:
     """What ends the process; a thread below Python, which a forked child has not."""
 
@@ -50,3 +59,25 @@ class Watch:
             return (yield)
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _keep_pipes_from_children() -> None:
+    """Let no forked child keep the pipes by which others hear that this worker has ended: where a
+    child hangs too, pytest-xdist would wait for ever, and so would who reads what it says."""
+    pipes = {number: name for number, name in _open_files().items() if name.startswith("pipe:")}
+
+    def let_go() -> None:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for number, _ in pipes.items() & _open_files().items():
+            os.dup2(nothing, number, inheritable=False)
+        os.close(nothing)
+
+    os.register_at_fork(after_in_child=let_go)
+
+
+def _open_files() -> dict[int, str]:
+    found = {}
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found[int(each.name)] = str(each.readlink())
+    return {number: name for number, name in found.items() if number > STDERR}
