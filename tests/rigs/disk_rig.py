@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import http.client
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigs import clusters, transports
+from rigs import clusters, near, transports
 from rigs.clock import Clock
 from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import Row
@@ -143,9 +141,7 @@ class DiskRig:
 
     def declare(self, client_id: int) -> None:
         """Tell the simulator which devices count as open on a host."""
-        self._ask(
-            "POST", f"/simulator/clients/{client_id}", {"open": sorted(self.declared[client_id])}
-        )
+        self.simulator.set_client(client_id, opened=sorted(self.declared[client_id]))
 
     def verb(self, name: str, *arguments: Any, fault: Fault | None = None, **caller: Any) -> Any:
         """Run a verb of `disks` and return its answer; raises what it raises, or Death. `caller` is
@@ -337,19 +333,7 @@ class DiskRig:
         return cursor.fetchall() if cursor.description else []
 
     def _api(self, query: str, body: object = None) -> Any:
-        return self._ask("GET" if body is None else "POST", f"/ctrl/1.0/{query}", body)["data"]
-
-    def _ask(self, method: str, path: str, body: object) -> Any:
-        connection = http.client.HTTPConnection(
-            self.simulator.host, self.simulator.port, timeout=20
-        )
-        with contextlib.closing(connection):
-            headers = {"Authorization": f"Storpool v1:{TOKEN}", "Simulator-Instance": "active"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            text = answer.read()
-            assert answer.status == http.client.OK, text
-            return json.loads(text)
+        return near.ask(self.simulator, query, body)
 
 
 def _entry(raw: Mapping[str, Any]) -> str:

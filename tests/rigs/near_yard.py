@@ -1,15 +1,9 @@
-"""A yard that is looked at from inside this process, and whose time passes for all that is in it.
-
-The product asks the simulator over HTTP, as everywhere. What a test looks at or does by hand goes
-to the simulator's table of calls: a look costs a tenth of what it costs over HTTP, and random lives
-look after each step.
-"""
+"""A yard whose time passes for all that is in it, and which may be wiped: for random lives."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -80,14 +74,6 @@ class NearYard(Yard):
         """Detach an object from all hosts by hand."""
         item = {kind: f"~{global_id}", "detach": "all"}
         self.ask("VolumesReassignWait", {"reassign": [item]})
-
-    def _api(self, query: str, body: object = None) -> Any:
-        from storpool_simulator.api import calls, queries, slices
-
-        name, *parts = query.split("/")
-        cluster = self.simulator.cluster
-        call = queries.Call(name, cluster, tuple(parts), body, multi_cluster=False)
-        return json.loads("".join(slices.text(calls.answer(calls.TABLE[name], call).data)))
 
 
 @contextlib.contextmanager
