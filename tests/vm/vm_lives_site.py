@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable
 
 from ovirt_demo import engine, hooks, vdsm
-from rigs import clusters
+from rigs import clusters, near
 from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, devices, sharing
@@ -248,7 +248,8 @@ class LivesSite:
 
     def reassign(self, *items: dict[str, Any]) -> None:
         """Send a request of nobody's: one that was on its way for long, or the end of a life."""
-        self.client().reassign(list(items), 0, "")
+        body = {"reassign": items, "attachTimeout": 0}
+        near.ask(self.simulator, "VolumesReassignWait", body)
 
     def freeze(
         self,
@@ -318,6 +319,7 @@ class LivesSite:
         return bool(held) and not self.simulator.faults.waiting()
 
     def _start(self) -> None:
+        self._only_we_open_devices()
         roots = {number: host.root for number, host in self.hosts.items()}
         self.simulator = self._running.enter_context(
             clusters.running(
@@ -331,6 +333,13 @@ class LivesSite:
             )
         )
         self._listen = (self.simulator.host, self.simulator.port)
+
+    def _only_we_open_devices(self) -> None:
+        """Have the simulator look here alone for who has a device open: that is each QEMU here."""
+        from storpool_simulator.devices import openers
+
+        self._running.callback(setattr, openers, "pids", openers.pids)
+        openers.pids = lambda: [str(os.getpid())]
 
     def _create(self, number: int) -> Volume:
         uuid = f"d{number}000000-0000-4000-8000-000000000000"
