@@ -100,40 +100,54 @@ def test_what_setup_py_asks_for_is_there(name: str, python: str) -> None:
     }
 
 
-@pytest.mark.parametrize("python", PYTHONS)
+@pytest.fixture(scope="module", params=PYTHONS)
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a virtual environment of a Python with nothing in it, to be copied: to make one takes as
+    long as all that is installed into it. It works at one path alone, beside it."""
+    interpreter = _interpreter(request.param)
+    folder = tmp_path_factory.mktemp("installation")
+    subprocess.run([interpreter, "-m", "venv", folder / "venv"], check=True, timeout=LIMIT_SECONDS)
+    pip = str(folder / "venv" / "bin" / "pip")
+    command = [pip, "download", "--no-deps", "--dest", str(folder / "try"), "six"]
+    if _run(command, _environment()).returncode != 0:
+        pytest.skip("the package index cannot be reached")
+    return (folder / "venv").rename(folder / "fresh")
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_an_installation_as_the_paper_has_it(name: str, python: str, tmp_path: Path) -> None:
+def test_an_installation_as_the_paper_has_it(name: str, python: Path, tmp_path: Path) -> None:
     """The two commands of docs/install.md, in a fresh virtual environment: what is installed fits
     together, and its programs run."""
-    interpreter = _interpreter(python)
-    environment = {
+    venv = python.with_name("venv")
+    shutil.copytree(python, venv, symlinks=True)
+    try:
+        _install(name, venv, _sources(tmp_path))
+    finally:
+        shutil.rmtree(venv)
+
+
+def _install(name: str, venv: Path, sources: Path) -> None:
+    pip = str(venv / "bin" / "pip")
+    for command in _written(name):
+        done = _run([pip, *command], _environment(), cwd=sources)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert _run([pip, "check"], _environment()).returncode == 0
+    for program, (arguments, code, said) in PROGRAMS.items():
+        ran = _run([str(venv / "bin" / program), *arguments], {})
+        assert (ran.returncode, said in ran.stdout + ran.stderr) == (code, True), ran
+    command = str(venv / "bin" / "storpool-ovirt")
+    for words in (["--help"], ["setup", "--help"]):
+        assert _run([command, *words], {}).returncode == 0
+    files = venv.glob("lib/python*/site-packages/storpool_ovirt/setup/files/*/*")
+    assert len({*files}) == SHIPPED, "what setup puts in place comes with pip"
+
+
+def _environment() -> dict[str, str]:
+    return {
         key: value
         for key, value in os.environ.items()
         if key not in ("PIP_CONSTRAINT", "PYTHONPATH")
     }
-    subprocess.run(
-        [interpreter, "-m", "venv", tmp_path / "venv"], check=True, timeout=LIMIT_SECONDS
-    )
-    pip = str(tmp_path / "venv" / "bin" / "pip")
-    if (
-        _run(
-            [pip, "download", "--no-deps", "--dest", str(tmp_path / "try"), "six"], environment
-        ).returncode
-        != 0
-    ):
-        pytest.skip("the package index cannot be reached")
-    for command in _written(name):
-        done = _run([pip, *command], environment, cwd=_sources(tmp_path))
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert _run([pip, "check"], environment).returncode == 0
-    for program, (arguments, code, said) in PROGRAMS.items():
-        ran = _run([str(tmp_path / "venv" / "bin" / program), *arguments], {})
-        assert (ran.returncode, said in ran.stdout + ran.stderr) == (code, True), ran
-    command = str(tmp_path / "venv" / "bin" / "storpool-ovirt")
-    for words in (["--help"], ["setup", "--help"]):
-        assert _run([command, *words], {}).returncode == 0
-    files = tmp_path.glob("venv/lib/python*/site-packages/storpool_ovirt/setup/files/*/*")
-    assert len({*files}) == SHIPPED, "what setup puts in place comes with pip"
 
 
 def _written(name: str) -> list[list[str]]:
