@@ -206,7 +206,8 @@ def started(folder: Path, installed: Path | None = None) -> Iterator[Database]:
         admin = Login(process.host, process.port, postgres.ADMIN, admin_password)
         login = dataclasses.replace(admin, user=ENGINE_NAME, password=ENGINE_PASSWORD)
         server = Server(admin, "postgres", login, process)
-        server.run("CREATE ROLE {} LOGIN PASSWORD %s", ENGINE_NAME, values=(ENGINE_PASSWORD,))
+        verifier = postgres.verifier(ENGINE_PASSWORD)
+        server.run("CREATE ROLE {} LOGIN PASSWORD %s", ENGINE_NAME, values=(verifier,))
         server.create(ENGINE_NAME)
         yield Database(server, ENGINE_NAME)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,6 +61,18 @@ def test_password_is_needed_and_the_role_is_no_superuser(
                 assert cursor.fetchone() == (False, False)
         finally:
             connection.close()
+
+
+def test_a_login_costs_no_thousands_of_rounds(tmp_path: Path) -> None:
+    """Each program logs in anew; the server of the demo and the tests has passwords that are hashed
+    once, also its superuser's."""
+    with database.started(tmp_path) as server:
+        connection = server.server._admin.connect(server.name)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT rolname, rolpassword FROM pg_authid WHERE rolcanlogin")
+            kept = dict(cursor.fetchall())
+    assert {*kept} == {server.login.user, postgres.ADMIN}
+    assert all(each.startswith("SCRAM-SHA-256$1:") for each in kept.values())
 
 
 def test_fresh_databases_are_empty_apart_and_cheap(database_server: database.Database) -> None:
