@@ -20,6 +20,7 @@ from rigs.helper_stage import wait_for_call
 from rigs.shared_stage import Tree
 from rigs.stage_fixtures import Stage, make_stage
 from rigs.verb_samples import IDLE, VERBS
+from storpool_ovirt.engine import tables
 
 # Correlation ids, log, secrets
 
@@ -67,7 +68,7 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
         "clone_volume": "volume_created",
         "connect_volume": None,
         "storage_stats": "option_doubtful",
-        "delete_volume": "volume_deleted",
+        "delete_volume": "volume_trashed",
     }
     arguments = {**shared_stage.verb_arguments(tree), "create_volume": (tree.disk, "1")}
     for verb, event in expected.items():
@@ -75,7 +76,7 @@ def test_each_change_is_one_line_in_the_log(shared: Stage) -> None:
         shared_stage.answered(engine.run(verb, *arguments[verb], correlation_id=correlation_id))
         lines = [line.split()[0] for line in log_of(shared, correlation_id)]
         if verb == "delete_volume":
-            assert lines == ["volume_deleted", "snapshot_deleted", "verb_done"]
+            assert lines == ["volume_trashed", "snapshot_trashed", "verb_done"]
         else:
             assert lines == ([event] if event else []) + ["verb_done"], verb
     correlation_id = shared_stage.new_id()
@@ -207,7 +208,9 @@ def test_other_tables_and_schemas_are_left_alone(fresh: Stage) -> None:
     listed = f"{made} ('pg_catalog', 'information_schema')"
     before = {*shared_stage.sql(fresh.database, listed)}
     shared_stage.make_disk(fresh.engine)
-    ours = {("storpool_ovirt", name) for name in ("asked", "meta", "moment", "node", "operation")}
+    told = "".join((*tables.MIGRATIONS, *tables.ADDITIONS))
+    names = re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?storpool_ovirt\.(\w+)", told)
+    ours = {("storpool_ovirt", name) for name in names}
     assert {*shared_stage.sql(fresh.database, listed)} - before == ours
     assert shared_stage.sql(fresh.database, "SELECT * FROM volumes") == [("a", "b")]
     assert shared_stage.sql(fresh.database, "SELECT count(*) FROM meta") == [(0,)]
