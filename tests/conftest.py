@@ -13,6 +13,7 @@ pytest_plugins = [
         "hung",
         "overdue",
         "behind",
+        "quick_starts",
         "host_files",
         "core_fixtures",
         "stage_fixtures",

@@ -8,6 +8,8 @@ import json
 from rigs import refusals, shared_stage
 from rigs.admin_site import AdminSite, told
 
+REAL_STARTS = True  # as a shell and a monitoring system start it
+
 # Audit
 
 

@@ -16,6 +16,7 @@ from rigs import refusals, shared_stage
 from rigs.shared_stage import Tree
 from rigs.stage_fixtures import Stage
 
+REAL_STARTS = True  # what Engine starts, from the first line on
 NOWHERE = "77777777-7777-4777-8777-777777777777"  # an id that nobody has
 
 BUDGET: dict[str, list[str]] = {

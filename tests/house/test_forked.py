@@ -13,7 +13,8 @@ from typing import IO
 
 import pytest
 
-from rigs import forked, forked_engine, programs
+from ovirt_demo import children
+from rigs import forked, forked_engine, programs, quick_starts
 
 TELLS = """#!{python}
 import json, os, signal, sys
@@ -85,6 +86,24 @@ def test_a_run_has_what_a_real_start_has(
         with keeper.started(argv, tmp_path, UMASK) as run:
             assert told(run, status) == really
             assert run.poll() == status
+
+
+def test_what_a_session_shares_is_as_a_real_start(tmp_path: Path) -> None:
+    """With an environment and a stderr of its own: what our command says, and where; other
+    programs, and other ways to begin Python, have real starts."""
+    command = children.find("storpool-ovirt")
+    for words in (["--version"], ["audit", "--database", "x"], ["audit", "--json"], ["no-verb"]):
+        for more in ({}, {"STORPOOL_OVIRT_ROOT": str(tmp_path)}):
+            given = [command, *words], {**ENVIRONMENT, **more}, 60.0
+            shared, own = quick_starts.run(*given), quick_starts.really_run(*given)
+            assert (shared.returncode, shared.stdout, shared.stderr) == (
+                own.returncode,
+                own.stdout,
+                own.stderr,
+            )
+    assert quick_starts.keeper(command, ENVIRONMENT) is not None
+    assert quick_starts.keeper(command, {**ENVIRONMENT, "PYTHONPATH": "/x"}) is None
+    assert quick_starts.keeper(children.find("python3"), ENVIRONMENT) is None
 
 
 def test_a_run_can_be_killed_and_waited_for(

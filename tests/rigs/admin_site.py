@@ -9,7 +9,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from rigs import shared_stage
+from rigs import quick_starts, shared_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,18 +37,15 @@ class AdminSite:
         if told and not options.exists():
             options.write_text(json.dumps(self.stage.engine.options))
         where = ["--database", self.stage.database.url, "--options", str(options)] if told else []
-        said = subprocess.run(
+        start = quick_starts.run if self.stage.engine.is_quick else quick_starts.really_run
+        said = start(
             [children.find("storpool-ovirt"), verb, *where, *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            stdin=subprocess.DEVNULL,
-            env={
+            {
                 **self.stage.engine.environment,
                 "STORPOOL_OVIRT_ROOT": str(self.folder),
                 **environment,
             },
+            LIMIT_SECONDS,
         )
         for secret in (self.stage.database.login.password, self.stage.simulator.token, "Traceback"):
             assert secret not in said.stdout + said.stderr

@@ -7,38 +7,31 @@ import subprocess
 from collections.abc import Iterator
 
 from ovirt_demo import engine
-from rigs import forked
+from rigs import forked, quick_starts
 
-UMASK = 0o022  # as Engine's
-# What a verb that talks to StorPool and PostgreSQL imports
-ADAPTER = (
-    "storpool_ovirt.engine.adapter",
-    "storpool_ovirt.engine.disks",
-    "storpool_ovirt.cluster.binding:load",
-    "storpool_ovirt.cluster.transport",
-    "psycopg2",
-    "pwd",
-    "syslog",
-    "threading",
-    "uuid",
-)
+ADAPTER = quick_starts.ADAPTER
 
 
 class Engine(engine.Engine):
-    """An Engine; without a `keeper` each verb is a real start."""
+    """An Engine. Without a `keeper` each verb is a real start, or shares that of the session where
+    it `is_quick`."""
 
     keeper: forked.Keeper | None = None
+    is_quick = False
 
     @contextlib.contextmanager
     def started(
         self, verb: str, *arguments: str, correlation_id: str
     ) -> Iterator[subprocess.Popen[bytes] | forked.Run]:
         """Start a verb and give the process, as `engine.Engine` does."""
-        if self.keeper is None:
+        kept = self.keeper
+        if kept is None and self.is_quick:
+            kept = quick_starts.keeper(self.program, self.environment)
+        if kept is None:
             begun = super().started(verb, *arguments, correlation_id=correlation_id)
         else:
             argv = self.argv(verb, *arguments, correlation_id=correlation_id)
-            begun = self.keeper.started(argv, self.programs, UMASK)
+            begun = kept.started(argv, self.programs, quick_starts.UMASK, self.environment)
         with begun as process:
             yield process
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from rigs import quick_starts
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping, Sequence
 
+LIMIT_SECONDS = 60
 DOCS = Path(__file__).parents[2] / "docs"
 # The second words of commands that have two.
 _SECOND_WORDS = ("list", "expire", "restore", "make", "purge")
@@ -58,15 +61,8 @@ def typed(
 
     program, *words = shlex.split(line)
     place = 2 if len(words) > 1 and words[1] in _SECOND_WORDS else 1
-    return subprocess.run(
-        [children.find(program), *words[:place], *options, *words[place:]],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env=environment,
-    )
+    words = [children.find(program), *words[:place], *options, *words[place:]]
+    return quick_starts.run(words, environment, LIMIT_SECONDS)
 
 
 def check(step: Step, printed: list[str], known: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from rigs import behind, clusters, verb_samples
+from rigs import behind, clusters, quick_starts, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
 from storpool_ovirt import names
 
@@ -51,17 +51,19 @@ class Tree:
 
 @pytest.fixture(scope="module")
 def module_stage(
-    tmp_path_factory: pytest.TempPathFactory, database_server: Database
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_server: Database,
 ) -> Iterator[Stage]:
     """Give the stage that the tests of a module share: two hosts, an Engine with one storage
-    domain."""
+    domain. Verbs and commands share a start of Python, but where the module wants real ones."""
 
     folder = tmp_path_factory.mktemp("stage")
     database = database_server.fresh(f"shared_{uuid.uuid4().hex[:8]}")
     with clusters.process(
         folder / "simulator", {number: folder / f"host{number}" for number in (1, 2)}
     ) as process:
-        yield make_stage(folder, database, process)
+        yield make_stage(folder, database, process, is_quick=not quick_starts.real(request))
     database.drop()
 
 
@@ -105,15 +107,18 @@ def new_id() -> str:
 
 def engine_with(stage: Stage, **options: str | None) -> Engine:
     """Return the same Engine with other driver options (None: without this one)."""
-    from ovirt_demo import children, engine
+    from ovirt_demo import children
+    from rigs import forked_engine
 
     given = {**stage.engine.options, **options}
-    return engine.Engine(
+    made = forked_engine.Engine(
         stage.engine.folder,
         children.find("storpool-adapter"),
         {key: value for key, value in given.items() if value is not None},
         stage.database.url,
     )
+    made.is_quick = stage.engine.is_quick
+    return made
 
 
 def answered(result: Result) -> str:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ovirt_demo.database import Database
-    from ovirt_demo.engine import Engine
     from ovirt_demo.flows import Domain
     from ovirt_demo.simulator import Simulator
     from ovirt_demo.vdsm import Host
+    from rigs.forked_engine import Engine
 
 _counter = itertools.count(1)
 
@@ -112,21 +112,33 @@ def stage(tmp_path: Path, database: Database, simulator_process: Simulator) -> I
     yield make_stage(tmp_path, database, simulator_process)
 
 
-def make_stage(folder: Path, database: Database, simulator: Simulator, **options: str) -> Stage:
-    """Put the parts together; ``options`` are added to the driver options of the domain."""
-    from ovirt_demo import children, engine, flows, vdsm
+def make_stage(
+    folder: Path,
+    database: Database,
+    simulator: Simulator,
+    *,
+    is_quick: bool = False,
+    **options: str,
+) -> Stage:
+    """Put the parts together; ``options`` are added to the driver options of the domain.
+
+    ``is_quick``: verbs and commands share a start of Python (quick_starts.py).
+    """
+    from ovirt_demo import children, flows, vdsm
+    from rigs import forked_engine
 
     helper = children.find("managedvolume-helper-storpool")
     hosts = {
         client_id: vdsm.Host(root, helper, name=f"host{client_id}.example")
         for client_id, root in simulator.hosts.items()
     }
-    caller = engine.Engine(
+    caller = forked_engine.Engine(
         folder / "engine",
         children.find("storpool-adapter"),
         {**simulator.driver_options(), **transports.options(), **options},
         database.url,
     )
+    caller.is_quick = is_quick
     return Stage(folder, simulator, database, hosts, caller, flows.Domain(caller))
 
 
