@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ COMMAND = (
 )
 PARTS = {"storpool-adapter": ADAPTER, "storpool-ovirt": COMMAND}
 
+_turn = threading.Lock()
 _keepers: dict[tuple[object, ...], forked.Keeper] = {}
 
 
@@ -81,9 +83,10 @@ def keeper(program: str | Path, environment: Mapping[str, str]) -> forked.Keeper
     if any(key.startswith("PYTHON") for key, _ in begins):
         return None
     key = (path.name, begins)
-    if key not in _keepers:
-        _keepers[key] = forked.Keeper(PARTS[path.name], environment)
-    return _keepers[key]
+    with _turn:  # verbs that are the first ones may begin at once
+        if key not in _keepers:
+            _keepers[key] = forked.Keeper(PARTS[path.name], environment)
+        return _keepers[key]
 
 
 def run(
