@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Callable
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import backup, console, findings, times
+from storpool_ovirt.admin import backup, console, findings, lazily, times
 from storpool_ovirt.engine import copies, copies_seen
 from storpool_ovirt.engine.copies import Copy
 from storpool_ovirt.engine.copies_seen import Seen
@@ -46,7 +46,7 @@ def listing(seen: Sequence[Seen]) -> Iterator[str]:
         return
     from storpool_ovirt.admin import columns  # its library is for people: --json does without
 
-    rows = columns.lines([_cells(each) for each in seen])
+    rows = columns.lines(lazily.Each(lambda: map(_cells, seen)))
     last = ""
     for each, line in zip(seen, rows):
         if each.row.copy != last:
@@ -59,7 +59,7 @@ def document(seen: Sequence[Seen], location: str) -> dict[str, Any]:
     """Return the same as facts for one JSON document."""
     return {
         "location": location,
-        "copies": [facts(each) for each in seen],
+        "copies": lazily.Each(lambda: map(facts, seen)),
     }
 
 

@@ -6,14 +6,20 @@ takes 0.2 ms for each row, and a large cluster has 20,000 attachments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import cells
 
 
-def lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def lines(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Yield a line for each row, with two blanks between its cells, and none at its end; nothing is
-    cut or wrapped."""
-    widths = [max(map(cells.cell_len, column)) for column in zip(*rows)]
+    cut or wrapped.
+
+    It goes through the rows twice, so of very many each may be made then (`lazily.Each`).
+    """
+    widths: list[int] = []
+    for row in rows:
+        own = [*map(cells.cell_len, row)]
+        widths = [*map(max, widths, own)] if widths else own
     for row in rows:
         yield "  ".join(map(cells.set_cell_size, row, widths)).rstrip()

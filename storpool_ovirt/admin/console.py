@@ -11,15 +11,17 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TextIO
 
 from storpool_ovirt import config, errors, sentences
+from storpool_ovirt.admin import lazily
 from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
-LINES_AT_ONCE = 1000  # ours: more in one piece take memory, and no less time
+# Ours: more in one piece take memory, and no less time.
+LINES_AT_ONCE, WORDS_AT_ONCE = 1000, 10_000
 _UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 
@@ -84,12 +86,10 @@ class Console:
         """Write lines to stdout, none longer than a sentence may be; raise NotDelivered when they
         cannot be written."""
         lines = self._secrets.masked(text).split("\n")
-        self._write(
-            "\n".join(
-                sentences.shortened(sentences.visible(line), sentences.SENTENCE_MAX)
-                for line in lines
-            )
+        text = "\n".join(
+            sentences.shortened(sentences.visible(line), sentences.SENTENCE_MAX) for line in lines
         )
+        self._write([text])
 
     def say_all(self, lines: Iterable[str]) -> None:
         """Write text for people, of any number of lines: some at a time."""
@@ -100,11 +100,9 @@ class Console:
     def document(self, facts: dict[str, Any]) -> None:
         """Write one JSON document, with all names in it whole; what cannot be seen is written with
         JSON's escapes."""
-        text = json.dumps(self.masked(facts), indent=2, ensure_ascii=not _takes_all(sys.stdout))
-        # By lines, as most have nothing to escape and there may be many.
-        self._write(
-            "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
-        )
+        encoder = json.JSONEncoder(indent=2, ensure_ascii=not _takes_all(sys.stdout))
+        words = encoder.iterencode(self.masked(facts))
+        self._write(_visible(words))
 
     def progress(self, step: str) -> None:
         """Write on stderr what is being done, for whoever waits; where nobody can, let it be."""
@@ -154,10 +152,12 @@ class Console:
             except (OSError, ValueError):
                 _give_up(stream)
 
-    def _write(self, text: str) -> None:
+    def _write(self, pieces: Iterable[str]) -> None:
         self.check()
         try:
-            sys.stdout.write(f"{text}\n")
+            for piece in pieces:
+                sys.stdout.write(piece)
+            sys.stdout.write("\n")
             sys.stdout.flush()
         except (OSError, ValueError) as error:
             self._unread = _reason(error)
@@ -167,6 +167,15 @@ class Console:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+def _visible(words: Iterable[str]) -> Iterator[str]:
+    """Yield the words of a document, many of them at a time, with what cannot be seen escaped."""
+    left = iter(words)
+    while piece := list(islice(left, WORDS_AT_ONCE)):
+        # By lines, as most have nothing to escape and there may be many
+        lines = "".join(piece).split("\n")
+        yield "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 
 
 def _escaped(line: str) -> str:
@@ -180,6 +189,8 @@ def _takes_all(stream: TextIO) -> bool:
 
 
 def _map(value: Any, change: Any) -> Any:
+    if isinstance(value, lazily.Each):
+        return lazily.Each(lambda: (_map(each, change) for each in value))
     if isinstance(value, dict):
         return {key: _map(each, change) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

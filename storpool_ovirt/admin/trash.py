@@ -180,21 +180,22 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     `with_space`: StorPool looks at all of its snapshots for that; where it does not, all else is
     told.
     """
-    before = _rows(work)
-    work.client.be_current()
     words = Words()
+    is_made = work.mapping.session.is_made
+    before = trash.ids(work.mapping, words) if is_made else {}
+    work.client.be_current()
     listed = (*work.client.volumes(words), *work.client.snapshots(words))
     things = {each.global_id: each for each in listed}
-    after = {each.entry: each for each in _rows(work)}
+    after = trash.entries(work.mapping, words) if is_made else []
+    known = frozenset([*before.values(), *(each.global_id for each in after)])
     # What came or went meanwhile is of another moment than the lists.
-    rows = [after[each.entry] for each in before if each.entry in after]
-    copied = copies.all_of(work.mapping) if rows else []
+    rows = [each for each in after if each.entry in before]
+    copied = copies.all_of(work.mapping, words) if rows else []
     spaces, space_at, unmeasured = _space(work, words) if with_space and rows else ([], None, "")
     stored = {global_id: held for global_id, held, _ in spaces}
     freed = {global_id: freed for global_id, _, freed in spaces}
     cluster = Cluster(things, stored, freed)
     wheres = _wheres(work, rows, things)
-    known = frozenset(each.global_id for each in (*before, *after.values()))
     return Listing(
         deletions=tuple(_deletions(rows, copied, cluster, wheres)),
         rowless=tuple(_rowless(things.values(), known, work.mapping.location)),
@@ -235,10 +236,6 @@ def chosen(found: Sequence[trash.Entry], uuid: str) -> list[trash.Entry]:
             uuid, f"was deleted {len(moments)} times", f"give one of these deletions: {choices}"
         )
     return sorted(named, key=_rank)
-
-
-def _rows(work: tree.Work) -> list[trash.Entry]:
-    return trash.entries(work.mapping) if work.mapping.session.is_made else []
 
 
 def _space(work: tree.Work, words: Words) -> tuple[list[tuple[str, int, int]], float | None, str]:

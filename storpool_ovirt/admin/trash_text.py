@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import sentences
-from storpool_ovirt.admin import backup_text, findings, times, trash
+from storpool_ovirt.admin import backup_text, findings, lazily, times, trash
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates
 from storpool_ovirt.engine import trash as entries
@@ -20,7 +20,9 @@ def text(found: trash.Listing) -> Iterator[str]:
         yield f"what it holds is not known: {found.unmeasured}"
     from storpool_ovirt.admin import columns  # its library is for people: --json does without
 
-    rows = columns.lines([_row(each) for deletion in found.deletions for each in deletion.items])
+    rows = columns.lines(
+        lazily.Each(lambda: (_row(each) for deletion in found.deletions for each in deletion.items))
+    )
     for deletion in found.deletions:
         yield ""
         yield _title(deletion, found.now)
@@ -58,22 +60,23 @@ def document(found: trash.Listing) -> dict[str, Any]:
         "looked_at": times.stamp(found.now),
         "space_at": None if found.space_at is None else times.stamp(found.space_at),
         "freed_bytes": found.freed_bytes if found.space_at is not None else None,
-        "deletions": [
-            {
-                "deletion": each.id,
-                "disk": each.disk,
-                "deleted_at": times.stamp(each.deleted_at),
-                "ends_at": _ends(each.first.entry),
-                "correlation_id": each.first.entry.correlation_id or None,
-                "size_bytes": each.first.entry.size_bytes,
-                "template": each.first.entry.template or None,
-                "freed_bytes": each.freed_bytes,
-                "entries": [_object(item) for item in each.items],
-                "copies": [backup_text.facts(backup_text.last_seen(copy)) for copy in each.copies],
-            }
-            for each in found.deletions
-        ],
+        "deletions": lazily.Each(lambda: map(_deletion, found.deletions)),
         "without_row": [_rowless(each) for each in found.rowless],
+    }
+
+
+def _deletion(each: trash.Deletion) -> dict[str, Any]:
+    return {
+        "deletion": each.id,
+        "disk": each.disk,
+        "deleted_at": times.stamp(each.deleted_at),
+        "ends_at": _ends(each.first.entry),
+        "correlation_id": each.first.entry.correlation_id or None,
+        "size_bytes": each.first.entry.size_bytes,
+        "template": each.first.entry.template or None,
+        "freed_bytes": each.freed_bytes,
+        "entries": [_object(item) for item in each.items],
+        "copies": [backup_text.facts(backup_text.last_seen(copy)) for copy in each.copies],
     }
 
 

@@ -12,6 +12,7 @@ from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from storpool_ovirt.cluster.words import Words
     from storpool_ovirt.engine import mapping
 
 # begun -> sent -> there -> given up -> (no row: its location has none any more)
@@ -59,9 +60,14 @@ class Copy(NamedTuple):
     correlation_id: str
 
 
-def all_of(where: mapping.Mapping) -> list[Copy]:
-    """Return all copies, oldest first."""
-    return _read(where, "")
+def all_of(where: mapping.Mapping, words: Words | None = None) -> list[Copy]:
+    """Return all copies, oldest first; `words` as `trash.entries` has them."""
+    found = _read(where, "")
+    if words is None:
+        return found
+    for number, each in enumerate(found):  # one after the other: there may be very many
+        found[number] = _lean(each, words)
+    return found
 
 
 def of(where: mapping.Mapping, uuid: str) -> list[Copy]:
@@ -146,6 +152,21 @@ def forgotten(found: Sequence[Copy]) -> Change:
         WHERE backup.copy = gone.copy AND backup.node = gone.node
         """,
         ([row.copy for row in found], [row.node for row in found]),
+    )
+
+
+def _lean(each: Copy, words: Words) -> Copy:
+    id_of, word = words.ids.setdefault, words.others.setdefault
+    return each._replace(
+        copy=id_of(each.copy, each.copy),
+        disk=id_of(each.disk, each.disk),
+        node=id_of(each.node, each.node),
+        volume=id_of(each.volume, each.volume),
+        size_bytes=word(each.size_bytes, each.size_bytes),
+        template=word(each.template, each.template),
+        location=word(each.location, each.location),
+        reason=word(each.reason, each.reason),
+        state=word(each.state, each.state),
     )
 
 

@@ -14,6 +14,7 @@ from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from storpool_ovirt.cluster.words import Words
     from storpool_ovirt.engine import mapping
 
 _SELECT = """
@@ -65,9 +66,24 @@ class Moved(NamedTuple):
     tags: Mapping[str, str]
 
 
-def entries(where: mapping.Mapping) -> list[Entry]:
-    """Return all of the trash, what was deleted first at the front."""
-    return _read(where, "")
+def entries(where: mapping.Mapping, words: Words | None = None) -> list[Entry]:
+    """Return all of the trash, what was deleted first at the front.
+
+    `words`: the texts of StorPool's lists and of these, so that each is held once.
+    """
+    found = _read(where, "")
+    if words is None:
+        return found
+    for number, each in enumerate(found):  # one after the other: there may be very many
+        found[number] = _lean(each, words)
+    return found
+
+
+def ids(where: mapping.Mapping, words: Words) -> dict[str, str]:
+    """Return of all of the trash the objects' global ids by the entries' own."""
+    rows = where.session.rows("SELECT entry::text, global_id FROM storpool_ovirt.trash")
+    shared = words.ids.setdefault
+    return {shared(entry, entry): shared(global_id, global_id) for entry, global_id in rows}
 
 
 def of(where: mapping.Mapping, uuid: str) -> list[Entry]:
@@ -160,6 +176,21 @@ def moved(deletion: str, ends_at: float, there: Sequence[Moved], correlation_id:
             [each.template for each in there],
             [documents.written(dict(each.tags)) for each in there],
         ),
+    )
+
+
+def _lean(each: Entry, words: Words) -> Entry:
+    id_of, word = words.ids.setdefault, words.others.setdefault
+    return each._replace(
+        entry=id_of(each.entry, each.entry),
+        deletion=id_of(each.deletion, each.deletion),
+        disk=id_of(each.disk, each.disk),
+        node=id_of(each.node, each.node),
+        kind=word(each.kind, each.kind),
+        global_id=id_of(each.global_id, each.global_id),
+        size_bytes=word(each.size_bytes, each.size_bytes),
+        template=word(each.template, each.template),
+        tags=words.tags(dict(each.tags)),
     )
 
 

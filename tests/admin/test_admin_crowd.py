@@ -3,18 +3,15 @@ seconds."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from rigs import http_peers, shared_stage
+from rigs import shared_stage
 from rigs.admin_site import AdminSite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from rigs.canned_lists import cluster
 
 VOLUMES = 20_000
 HOSTS = 200
@@ -77,29 +74,6 @@ def listed(location: str) -> dict[str, Any]:
         "AttachmentsList": attachments,
         "ClientsConfigDump": clients,
     }
-
-
-@contextlib.contextmanager
-def cluster(answers: dict[str, Any]) -> Iterator[int]:
-    """Serve these lists; every write is a success."""
-    payloads = {
-        name: json.dumps({"generation": 1, "data": data}).encode() for name, data in answers.items()
-    }
-    done = json.dumps(
-        {"generation": 1, "data": {"ok": True, "generation": 1, "version": 1, "pairs": {}}}
-    ).encode()
-
-    class Handler(http_peers.Handler):
-        def serve(self) -> None:
-            self.read_body()
-            payload = payloads.get(self.path.rpartition("/")[2], done)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-    with http_peers.serving(Handler, None) as port:
-        yield port
 
 
 def fill(site: AdminSite) -> None:

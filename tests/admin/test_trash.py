@@ -4,7 +4,7 @@ is made again from the tags."""
 from __future__ import annotations
 
 import dataclasses
-import json
+from typing import Any
 
 import pytest
 
@@ -14,7 +14,6 @@ from rigs.trash_yard import BACK, entries, restored, thrown
 from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt.admin import findings, trash, trash_purge, trash_text
 from storpool_ovirt.engine import trash as entry_rows
-from storpool_ovirt.engine import tree
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -99,7 +98,7 @@ def test_the_lines_and_the_document_tell_the_same(yard: Yard) -> None:
     a_tree(yard)
     found = looked(yard)
     lines = "\n".join(trash_text.text(found))
-    (deletion,) = json.loads(json.dumps(trash_text.document(found)))["deletions"]
+    (deletion,) = trash_text.document(found)["deletions"]
     assert set(deletion) == {
         *("deletion", "disk", "deleted_at", "ends_at", "correlation_id", "size_bytes"),
         *("template", "freed_bytes", "entries", "copies"),
@@ -156,14 +155,14 @@ def test_what_goes_while_it_is_looked_at_is_not_told(
 ) -> None:
     """T83: a purge of just now has no lack of a row, though the lists had its snapshot still."""
     thrown(yard, DISK)
-    listed = trash._rows
+    listed = entry_rows.ids
 
-    def listed_and_gone(work: tree.Work) -> list[entry_rows.Entry]:
-        found = listed(work)
+    def listed_and_gone(*where: Any) -> dict[str, str]:
+        found = listed(*where)
         yard.sql("DELETE FROM storpool_ovirt.trash")
         return found
 
-    monkeypatch.setattr(trash, "_rows", listed_and_gone)
+    monkeypatch.setattr(entry_rows, "ids", listed_and_gone)
     found = looked(yard)
     assert (found.deletions, found.rowless) == ((), ())
 
