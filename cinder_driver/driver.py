@@ -136,7 +136,7 @@ class StorPoolDriver(driver.VolumeDriver):
 
     def get_pool(self, volume: Any) -> str:
         """Return the pool of a volume: that of its template."""
-        return capacity.pool_of(specs.of_volume(self._ready(), volume).template)
+        return capacity.pool_of(specs.template_of(self._ready(), volume))
 
     def _init_vendor_properties(self) -> tuple[dict[str, Any], str]:
         """Return the extra specs that volume types may have, for Cinder's capabilities API."""

@@ -14,6 +14,7 @@ from cinder_driver.session import Session
 from storpool_ovirt import errors
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import volumes
+from storpool_ovirt.policy import values
 
 LOG = logging.getLogger(__name__)
 
@@ -68,7 +69,9 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
     if refused:
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
         return False
-    old, new = specs.of_volume(session.settings, volume), specs.of_type(session.settings, new_type)
+    with failures.of(volume=volume["id"]):
+        old = specs.of_volume(session.settings, volume)
+        new = specs.of_type(session.settings, new_type)
     there = session.volume(volume)
     if new.template is None and old.template is not None:
         LOG.info(
@@ -76,7 +79,7 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
             volume["id"],
         )
         return False
-    tags = {storpool_names.TAG_QOS_CLASS: new.qos_class or ""}
+    tags = {values.TAG[values.QOS]: new.qos_class or ""}
     with failures.of(volume=volume["id"]):
         volumes.change(
             session.client,

@@ -19,9 +19,8 @@ from storpool_ovirt import names as storpool_names
 
 PREFIX = "storpool_"
 
-# `storpool.sptypes.VolumeName` without the rest of our names, `VolumeTagValue`.
+# `storpool.sptypes.VolumeName` without the rest of our names.
 _VOLUME_PREFIX = re.compile(r"[A-Za-z0-9_\-.:]{1,64}\Z")
-_QOS_CLASS = re.compile(r"[A-Za-z0-9_\-.:]{1,64}\Z")
 
 _SHARED = {PREFIX + option.name[len(config.PREFIX) :]: option for option in config.OPTIONS}
 
@@ -121,7 +120,8 @@ def settings(configuration: Any) -> Settings:
         template=domain.template,
         deadline_seconds=domain.deadline_seconds,
         prefix=_checked("storpool_volume_prefix", prefix, _VOLUME_PREFIX),
-        qos_class=_checked("storpool_qos_class", given["storpool_qos_class"] or None, _QOS_CLASS),
+        # What storpool.conf says of new disks is said of oVirt's
+        qos_class=(domain.qos_class or None) if given["storpool_qos_class"] else None,
         replication=given["storpool_replication"] or 3,
     )
 

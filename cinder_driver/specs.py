@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cinder_driver import options
-from storpool_ovirt import names
+from storpool_ovirt.policy import values
 
 TEMPLATE = "storpool_template"
 QOS_CLASS = "storpool:qos_class"
@@ -27,22 +27,37 @@ class Policy:
     @property
     def tags(self) -> dict[str, str]:
         """The tags of a new object with this policy."""
-        return {} if self.qos_class is None else {names.TAG_QOS_CLASS: self.qos_class}
+        return {} if self.qos_class is None else {values.TAG[values.QOS]: self.qos_class}
+
+
+def template_of(settings: options.Settings, volume: Any) -> str | None:
+    """Return the template of a volume, whatever else its type says."""
+    return _extra_specs(_type_of(volume)).get(TEMPLATE) or settings.template
 
 
 def of_volume(settings: options.Settings, volume: Any) -> Policy:
     """Return the policy of a volume: that of its type, completed by the backend's options."""
-    volume_type = volume["volume_type"] if volume["volume_type_id"] else None
-    return of_type(settings, volume_type)
+    return of_type(settings, _type_of(volume))
 
 
 def of_type(settings: options.Settings, volume_type: Any) -> Policy:
-    """Return the policy of a volume type (None: a volume without a type)."""
-    extra_specs: Mapping[str, str] = (volume_type["extra_specs"] or {}) if volume_type else {}
-    return Policy(
-        extra_specs.get(TEMPLATE) or settings.template,
-        extra_specs.get(QOS_CLASS) or settings.qos_class,
-    )
+    """Return the policy of a volume type (None: a volume without a type).
+
+    A class `none` is none, whatever the backend's options say. Raises InputError for what can be no
+    class.
+    """
+    extra_specs = _extra_specs(volume_type)
+    said = extra_specs.get(QOS_CLASS)
+    qos_class = values.given(values.QOS, said) or None if said else settings.qos_class
+    return Policy(extra_specs.get(TEMPLATE) or settings.template, qos_class)
+
+
+def _type_of(volume: Any) -> Any:
+    return volume["volume_type"] if volume["volume_type_id"] else None
+
+
+def _extra_specs(volume_type: Any) -> Mapping[str, str]:
+    return (volume_type["extra_specs"] or {}) if volume_type else {}
 
 
 def refused_difference(diff: Mapping[str, Any]) -> str | None:

@@ -69,6 +69,21 @@ def test_a_class_is_dropped_and_other_tags_stay(
     assert tags["cinder-source"] == backend.stored(source).global_id
 
 
+def test_a_class_that_is_none_is_told_and_changes_nothing(backend: Backend) -> None:
+    """The check is oVirt's (`policy/values.py`); the word none is no class, and a pool can be told
+    all the same."""
+    made = volume(volume_type=volume_type(qos_class="gold"))
+    backend.driver.create_volume(made)
+    before = backend.stored(made)
+    with pytest.raises(exception.InvalidInput, match=r"the QoS class .* is no name of one"):
+        retyped(backend, made, volume_type(qos_class="go ld"))
+    assert backend.stored(made) == before
+    odd = volume(volume_type=volume_type(template="hdd", qos_class="go ld"))
+    assert backend.driver.get_pool(odd) == "template_hdd"
+    assert retyped(backend, made, volume_type(qos_class="none"))
+    assert "qc" not in backend.stored(made).tags
+
+
 def test_a_retype_does_not_undo_a_move(backend: Backend) -> None:
     """A type that says nothing of the template leaves a volume in the pool that it was migrated
     to."""

@@ -103,7 +103,7 @@ def test_a_token_may_be_in_a_file(core: Core, backend: Backend, tmp_path: Path) 
         ({"storpool_auth_token": "two words"}, "storpool_auth_token is not a token"),
         ({"storpool_template": "a b"}, "storpool_template is not valid"),
         ({"storpool_volume_prefix": "a b"}, "storpool_volume_prefix is not valid"),
-        ({"storpool_qos_class": "a,b"}, "storpool_qos_class is not valid"),
+        ({"storpool_qos_class": "a,b"}, "storpool_qos_class is no name of one"),
         ({"storpool_cluster_id": "?"}, "storpool_cluster_id is not valid"),
         (
             {"storpool_auth_token_file": "/no/such", "storpool_auth_token": None},

@@ -110,7 +110,7 @@ def test_a_token_is_in_nothing_that_cinder_shows(core: Core, backend: Backend, m
         ({"storpool_template": "vorlage-ü"}, "storpool_template is not valid"),
         ({"storpool_template": "x" * 5000}, "storpool_template is not valid"),
         ({"storpool_template": "a\nb"}, "storpool_template is not valid"),
-        ({"storpool_qos_class": "günstig"}, "storpool_qos_class is not valid"),
+        ({"storpool_qos_class": "günstig"}, "storpool_qos_class is no name of one"),
         ({"storpool_volume_prefix": "präfix"}, "storpool_volume_prefix is not valid"),
         ({"storpool_volume_prefix": "os\n"}, "storpool_volume_prefix is not valid"),
         ({"storpool_auth_token": TOKEN + "\n"}, None),

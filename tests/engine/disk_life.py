@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import disk_aftermath
 from hypothesis import note
 
+from rigs import kept_tags
 from rigs.disk_model import BLOCK, Argument, Model, Node, Pending
 from rigs.disk_rig import CLIENTS, Death, DiskRig, Fault, Seen
 from storpool_ovirt import errors
@@ -203,6 +204,13 @@ class DiskLife:
     def global_id(self, uuid: str) -> str:
         """The global id of what was described once."""
         return self.described[uuid]["global_id"]
+
+    def check_policy(self, node: Node, found: dict[str, str]) -> None:
+        """The class that the domain gives is on all volumes of the disk, and nothing of a policy on
+        a snapshot, which VolumeCare would take for a disk (T79)."""
+        wanted = kept_tags.POLICY if self.the_rig.has_policy and node.kind == "volume" else {}
+        assert found.items() <= wanted.items(), node
+        assert not wanted or found.get("qc") == wanted["qc"], node
 
     def log(self, *words: object) -> None:
         """Tell the step; and until the invariants are seen to hold after it, they may not."""

@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from rigs import kept_tags
 from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, Yard
@@ -220,6 +221,7 @@ class Life:
         self.runs: dict[str, int] = {}
         self.snapshots: dict[str, list[str]] = {disk: [] for disk in (DISK, CLONE, THIRD)}
         self.before: dict[str, int] = dict.fromkeys(self.snapshots, 0)
+        yard.given(**kept_tags.DOMAIN)
         for disk in self.snapshots:
             yard.verb("create", disk, GIB)
 
@@ -291,4 +293,5 @@ def test_no_life_of_two_vms_has_a_disk_in_one_twice(yard: Yard, seed: int) -> No
     for _ in range(30):
         what = life.step()
         check(yard)
+        kept_tags.check(yard)  # T79
         assert life.used().items() <= tagged(yard).items(), what

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from rigs import kept_tags
 from rigs.disk_model import GIB, LIVE, OFFSETS
 from rigs.disk_rig import CLIENTS, Death, DiskRig, Fault
 from rigs.tag_updates import TAG_UPDATES
@@ -96,14 +97,14 @@ octets = st.integers(1, 255)
 class Disks(DiskLife, RuleBasedStateMachine):
     """One Engine, three hosts, and what may happen to its disks."""
 
-    @initialize(variant=variants, gib=sizes_gib)
-    def start(self, variant: dict[str, Any], gib: int) -> None:
+    @initialize(variant=variants, gib=sizes_gib, policy=st.sampled_from([{}, kept_tags.DOMAIN]))
+    def start(self, variant: dict[str, Any], gib: int, policy: dict[str, str]) -> None:
         """A new cluster, of one of the kinds that StorPool may be, and a disk."""
         folder = self.folder / str(next(self.folders))
         folder.mkdir()
         # An address of this process alone, so that a restart finds its port free.
         host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
-        self.rig = DiskRig(folder, self.database, FOREIGN, host, **variant)
+        self.rig = DiskRig(folder, self.database, FOREIGN, host, **variant, policy=policy)
         self.foreign = self.rig.see().foreign
         self.ask("create", DISKS[0], gib * GIB)
 
@@ -283,7 +284,9 @@ class Disks(DiskLife, RuleBasedStateMachine):
             assert (tags.pop("ovirt-src", None) is not None) == (
                 node.uuid == node.root and node.source is not None
             )
+            policy = {key: tags.pop(key) for key in kept_tags.POLICY if key in tags}
             assert tags == mandatory_tags(node, seen.location), name
+            self.check_policy(node, policy)
         assert seen.attached == {
             (self.global_id(uuid), client_id, "rw" if model[uuid].kind == "volume" else "ro")
             for uuid, client_id in self.model.attached

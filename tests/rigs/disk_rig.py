@@ -117,6 +117,11 @@ class DiskRig:
         self._start()
         self._make_foreign()
 
+    @property
+    def has_policy(self) -> bool:
+        """Whether its domain says what new disks get (`kept_tags.py`)."""
+        return bool(self._variant.get("policy"))
+
     def close(self) -> None:
         """Stop everything."""
         self._running.close()
@@ -194,6 +199,7 @@ class DiskRig:
             seconds,
             delete_delay_seconds=0,
             snapshot_delete_delay_seconds=0,
+            **self._variant.get("policy", {}),
         )
         with mapping.opened(address or self._address, deadline, caller, make=make) as opened:
             client = self._client(settings, deadline)

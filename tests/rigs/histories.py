@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rigs import kept_tags
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from storpool_ovirt import errors
@@ -21,11 +22,17 @@ class History:
 
     def __init__(self, yard: Yard) -> None:
         self.yard = yard
+        yard.given(**kept_tags.DOMAIN)
         self.known: dict[str, int] = {}
         self.asked: dict[str, tuple[object, ...]] = {}
 
     def step(self, verb: str, number: int, gib: int, fault: Fault | None) -> None:
-        """Have Engine ask something that makes sense, and learn from the answer."""
+        """Have Engine ask something that makes sense, and learn from the answer; whatever becomes
+        of it, all objects have their tags (T79)."""
+        self._ask(verb, number, gib, fault)
+        kept_tags.check(self.yard)
+
+    def _ask(self, verb: str, number: int, gib: int, fault: Fault | None) -> None:
         rows = self.yard.see().rows
         arguments = self._arguments(verb, number, gib, rows)
         if not arguments:
