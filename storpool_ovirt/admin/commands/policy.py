@@ -26,11 +26,13 @@ from storpool_ovirt.engine import tree
 from storpool_ovirt.policy import values
 
 _TARGET = click.argument("target", metavar="DISK|VM", type=Text())
-_QOS = click.option("--qos", metavar="CLASS", help="The QoS class; `none` is that it has none.")
+_QOS = click.option(
+    "--qos", metavar="CLASS", help="The QoS class; none takes it away, whatever other levels say."
+)
 _VC = click.option(
     "--vc-policy",
     metavar="NAME",
-    help="VolumeCare's policy; `no` is that it takes no backups, `none` that nothing says which.",
+    help="VolumeCare's policy; no: it takes no backups; none: it goes by the template.",
 )
 
 
