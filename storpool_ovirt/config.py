@@ -111,15 +111,17 @@ class Domain:
 @dataclass(frozen=True)
 class HostSettings:
     """What a host's own storpool.conf says: its cluster, its client id there, what names of
-    Cinder's begin with, and the tag that names a volume's VM.
+    Cinder's begin with, the tag that names a volume's VM, and which QoS classes there are.
 
-    That tag is empty where it cannot be used: it is worth no refused start.
+    The tag is empty where it cannot be used, and the classes where nobody knows them: neither is
+    worth a refused start.
     """
 
     api: Api
     client_id: int
     openstack_prefix: str = storpool_conf.OPENSTACK_PREFIX
     vm_tag: str = names.TAG_VM
+    qos_classes: tuple[str, ...] = ()
 
 
 class Option(NamedTuple):
@@ -530,7 +532,16 @@ def host(root: str = "", node: str | None = None, environment: bool = True) -> H
         api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
     vm_tag = conf.get(storpool_conf.VM_TAG_KEY) or names.TAG_VM
     usable = "" if names.vm_tag_fault(vm_tag) else vm_tag
-    return HostSettings(api, client_id, storpool_conf.openstack_prefix(conf), usable)
+    prefix = storpool_conf.openstack_prefix(conf)
+    return HostSettings(api, client_id, prefix, usable, _classes(conf))
+
+
+def _classes(conf: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the QoS classes that a host knows; none where what it says is no list of them."""
+    try:
+        return option_values.classes(conf.get(storpool_conf.QOS_CLASSES_KEY, ""))
+    except ValueError:
+        return ()
 
 
 def _own_cluster(conf: Mapping[str, str], root: str) -> str:

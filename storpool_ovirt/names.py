@@ -95,6 +95,8 @@ VOLUME_TYPES = (VOLUME_TYPE, VOLUME_TYPE_LOCAL)
 VOLUME_TYPE_KEY = "storpool_volume_type"
 VOLUME_TYPE_NONE = "none"
 
+# A VM's custom properties that say what its disks shall be; hooks have them in their environment.
+PROPERTY_QOS, PROPERTY_VC = "sp_qos", "sp_vc_policy"
 DEVICE_FOLDER = "/dev/storpool-byid"
 # What other integrations of StorPool tag their volumes with, beside `virt`: CloudStack's plugin,
 # StorPool's CSI driver, OpenNebula's add-on, the plugin for Proxmox VE.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Callable
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.admin.policy_changes import OPTION, shown
 from storpool_ovirt.engine import policies, stored_options, tree
-from storpool_ovirt.policy import budget, values
+from storpool_ovirt.policy import values
 
 _OPTION_OF_DOMAIN = {values.QOS: "sp_qos_class", values.VC: "sp_vc_policy"}
 
@@ -38,7 +38,6 @@ def put(work: tree.Work, named: str | None, said: Mapping[str, str | None]) -> l
             " would set other limits each minute",
             "give single disks or VMs a class: storpool-ovirt policy set",
         )
-    _check_room(work, given, gone)
     with work.mapping.session.transaction():
         if given:
             work.mapping.write(policies.set_to(policies.DOMAIN, key, given))
@@ -48,27 +47,6 @@ def put(work: tree.Work, named: str | None, said: Mapping[str, str | None]) -> l
         told = {field: shown(value or "") for field, value in said.items()}
         work.log.line("policy_default", domain=key, **told)
     return _lines(work, named)
-
-
-def _check_room(work: tree.Work, given: Mapping[str, str], gone: Sequence[str]) -> None:
-    """Raise InputError for what the volume of a preview, which has the longest tags, cannot
-    hold."""
-    row = policies.of(work.mapping, policies.DOMAIN, work.domain.key)
-    said = {
-        field: None if field in gone else given.get(field, row.of(field) if row else None)
-        for field in values.FIELDS
-    }
-    after = policies.Row(policies.DOMAIN, work.domain.key, said[values.QOS], said[values.VC])
-    gets = policies.defaults(work.domain, after)
-    wanted = {values.TAG[field]: value for field, value in gets.items()}
-    left_out = budget.left_out_of_previews(wanted, work.domain.vm_tag)
-    for field, value in given.items():
-        if value and values.TAG[field] in left_out:
-            raise errors.InputError(
-                f"{OPTION[field]} {shown(value)}",
-                "has no room on the volume of a preview, beside its VM",
-                "give class and policy shorter names",
-            )
 
 
 def listed(work: tree.Work) -> list[str]:

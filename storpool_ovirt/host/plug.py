@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, devices, force, held, vm_tags
-from storpool_ovirt.host import takeover, vm_disks
+from storpool_ovirt.cluster import api, attachments, devices, force, held
+from storpool_ovirt.host import takeover, vm_disks, vm_policy
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def take(
     host: attachments.HostSide,
     disks: vm_disks.Pairs,
     openstack_prefix: str,
-    tag: vm_tags.Tag = vm_tags.NONE,
+    wished: vm_policy.Wish = vm_policy.NOTHING,
 ) -> takeover.StartResult:
     """Make this host the only one that has the disk, or one of several where it is shareable.
 
@@ -52,10 +52,10 @@ def take(
         (shared if is_shared else single).append(found)
     for found in single:
         _take(client, host, found, before)
-    vm_tags.silent_follow(
+    vm_policy.silent_follow(
         client,
         host,
-        tag,
+        wished,
         alone=[found.there for found in single],
         not_its=[found.there for found in shared if found.proved],
     )

@@ -18,10 +18,9 @@ from storpool_ovirt.cluster import (
     held,
     several,
     sharing,
-    vm_tags,
 )
 from storpool_ovirt.deadline import Deadline, polls
-from storpool_ovirt.host import vm_disks
+from storpool_ovirt.host import vm_disks, vm_policy
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def take(
     host: attachments.HostSide,
     disks: vm_disks.Pairs,
     openstack_prefix: str,
-    tag: vm_tags.Tag = vm_tags.NONE,
+    wished: vm_policy.Wish = vm_policy.NOTHING,
 ) -> StartResult:
     """Make this host the only one that has these disks (each with its global id), read-write; all
     of them or none.
@@ -50,7 +49,7 @@ def take(
     The client must be current (`api.Client.be_current`). Shareable disks, snapshots and what is
     others' are left alone, but must be what the VM means too. The devices are here on return. The
     XML of a start is right about what is shareable, and so will be the mark (`sharing.py`) and, as
-    far as it can be set, the `tag` that names the VM. Raises
+    far as they can be set, the tags that are `wished` for the VM. Raises
     Foreign, NotFound, ClientDown, DeviceMissing, Conflict before anything is changed; afterwards
     Conflict when somebody has one, DeadlineExceeded when a client that lost one has not learnt it
     in time.
@@ -73,11 +72,11 @@ def take(
     if targets:
         _take(client, host, targets, before)
     shared = [found for found in all_found if found.is_wanted_shared and found.proved]
-    here = _changed_here(client, host, tag, shared)
-    vm_tags.silent_follow(
+    here = _changed_here(client, host, wished, shared)
+    vm_policy.silent_follow(
         client,
         host,
-        tag,
+        wished,
         alone=[found.there for found in proved],
         not_its=[found.there for found in here],
     )
@@ -89,15 +88,15 @@ def take(
 def _changed_here(
     client: api.Client,
     host: attachments.HostSide,
-    tag: vm_tags.Tag,
+    wished: vm_policy.Wish,
     shared: Sequence[vm_disks.Candidate],
 ) -> list[vm_disks.Candidate]:
-    """Return which of the shareable disks do not say so yet, or name a VM, and are attached to this
-    host: what is not, no VM of it has, and its tags are others' matter."""
+    """Return which of the shareable disks do not say so yet, or say something of a VM, and are
+    attached to this host: what is not, no VM of it has, and its tags are others' matter."""
     different = [
         found
         for found in shared
-        if not names.is_shared(found.there.tags) or (tag.key and found.there.tags.get(tag.key))
+        if not names.is_shared(found.there.tags) or vm_policy.differs_apart(wished, found.there)
     ]
     if not different:
         return []

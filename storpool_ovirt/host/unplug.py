@@ -1,9 +1,9 @@
-"""An unplug: a disk has left a VM that goes on, and names it no more."""
+"""An unplug: a disk has left a VM that goes on, and says nothing of it any more."""
 
 from __future__ import annotations
 
 from storpool_ovirt.cluster import api, attachments, held, vm_tags
-from storpool_ovirt.host import vm_disks
+from storpool_ovirt.host import vm_disks, vm_policy
 
 
 def untag(
@@ -13,7 +13,8 @@ def untag(
     openstack_prefix: str,
     tag: vm_tags.Tag,
 ) -> None:
-    """Take the tag off what names this VM, unless another host has it.
+    """Take the tag off what names this VM, and what that VM says of its class and its policy,
+    unless another host has it.
 
     That one may have a VM of its own on it, and who asks is to be believed nothing that could take
     a disk out of that VM's snapshots. Vdsm asks before Engine has the disk detached here. Raises
@@ -33,4 +34,4 @@ def untag(
         for each in found
         if {one.client_id for one in now.of(each.target)} <= {host.client_id}
     ]
-    vm_tags.silent_follow(client, host, tag, not_its=left)
+    vm_policy.silent_follow(client, host, vm_policy.Wish(tag), not_its=left)

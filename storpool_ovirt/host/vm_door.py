@@ -64,7 +64,8 @@ def _run(visit: root_door.Visit, root: str, log: Log, limits: Limits) -> None:
     deadline = root_door.AskedDeadline(limits.deadline_seconds)
     work = vm_points.Work(request.point, root, deadline, log, limits)
     with enforced(deadline, vm_points.ALONE, limits.last_seconds):
-        vm_points.act(work, request.disks, config.host(root, environment=False))
+        host = config.host(root, environment=False)
+        vm_points.act(work, request.disks, host, request.properties)
     log.line("done", seconds=f"{time.monotonic() - began:.3f}")
 
 

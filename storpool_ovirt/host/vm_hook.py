@@ -7,7 +7,8 @@ vendors', are left alone. A start takes them by force, a plug only from hosts th
 into hooks/before_vm_migrate_source it only looks: a VM whose disk was taken away, and that has not
 noticed, must not open it anew on another host. It never runs for a migration's destination, where
 two hosts have a disk by right. Linked into hooks/after_disk_hotunplug it takes the tag that names
-the VM off the disk.
+the VM off the disk. A start and a plug also tag the disks as the VM's custom properties sp_qos and
+sp_vc_policy say.
 
 It takes no arguments: the VM's XML is in the file that Vdsm names in the environment variable
 _hook_domxml. The exit code is 0 when all is done. Where it cannot be sure, Vdsm's work ends there:
@@ -97,14 +98,16 @@ def handle(work: vm_points.Work, document: bytes) -> None:
     from storpool_ovirt.host import vm_request
     from storpool_ovirt.privilege import sudo_request
 
-    closed = _asked(vm_request.Request(work.point, work.log.correlation_id, disks), work)
+    properties = vm_request.properties(os.environ)
+    vm = work.log.correlation_id
+    closed = _asked(vm_request.Request(work.point, vm, disks, properties), work)
     if not closed:
         work.log.line("way", by="root")
         return
     # The environment holds a VM's custom properties too: none of them may say where the API is.
     host = sudo_request.own_settings(work.root, closed, sudo_request.DOOR, environment=False)
     work.log.line("way", by="itself", why=closed)
-    vm_points.act(work, disks, host)
+    vm_points.act(work, disks, host, properties)
 
 
 def _asked(request: vm_request.Request, work: vm_points.Work) -> str:

@@ -3,15 +3,15 @@ host's token.
 
 `before_vm_start` and `before_disk_hotplug` make this host the only one that has them;
 `before_vm_migrate_source` only looks. At no other point may anything be taken from another host,
-and by force from one that is up at a start alone. `after_disk_hotunplug` takes the VM's tag off a
-disk that it has no more: nothing depends on it, so it fails nobody.
+and by force from one that is up at a start alone. `after_disk_hotunplug` takes off a disk what it
+says of a VM that has it no more: nothing depends on it, so it fails nobody.
 """
 
 from __future__ import annotations
 
 import time
 
-from storpool_ovirt import config, names, storpool_conf
+from storpool_ovirt import config
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import domain_xml
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
@@ -19,10 +19,11 @@ from storpool_ovirt.limits import LIMITS, Limits
 from storpool_ovirt.log import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Callable
 
-    from storpool_ovirt.cluster import api, attachments, vm_tags
-    from storpool_ovirt.host import takeover, vm_disks
+    from storpool_ovirt.cluster import api, attachments
+    from storpool_ovirt.host import takeover, vm_disks, vm_policy
 
 
 # What a limit is waited for at any point.
@@ -43,9 +44,22 @@ class Work(NamedTuple):
     sleep: Callable[[float], None] = time.sleep
 
 
-def act(work: Work, disks: vm_disks.Pairs, host: config.HostSettings) -> None:
+class Means(NamedTuple):
+    """By what something is done: the client for StorPool, this host in it, and its own settings."""
+
+    client: api.Client
+    side: attachments.HostSide
+    host: config.HostSettings
+
+
+def act(
+    work: Work,
+    disks: vm_disks.Pairs,
+    host: config.HostSettings,
+    properties: Mapping[str, str] | None = None,
+) -> None:
     """Do what is to be done at a point for these disks, each with its global id, with the host's
-    own settings.
+    own settings, and by what the VM's properties say (`vm_request.PROPERTIES`).
 
     Raises what `takeover` and `plug` raise: then Vdsm must not go on.
     """
@@ -63,39 +77,30 @@ def act(work: Work, disks: vm_disks.Pairs, host: config.HostSettings) -> None:
     # Who has a disk and whose it is must be known as of now: who took it from us a moment ago may
     # run the VM.
     client.be_current()
-    point.act(client, side, disks, host)
+    point.act(Means(client, side, host), disks, properties or {})
 
 
-def _take(
-    client: api.Client,
-    side: attachments.HostSide,
-    disks: vm_disks.Pairs,
-    host: config.HostSettings,
-) -> None:
+def _take(means: Means, disks: vm_disks.Pairs, properties: Mapping[str, str]) -> None:
     from storpool_ovirt.host import takeover
 
-    _tell(side, takeover.take(client, side, disks, host.openstack_prefix, _tag(side, host)))
+    client, side, host = means
+    wished = _wish(means, properties)
+    _tell(side, takeover.take(client, side, disks, host.openstack_prefix, wished))
 
 
-def _plug(
-    client: api.Client,
-    side: attachments.HostSide,
-    disks: vm_disks.Pairs,
-    host: config.HostSettings,
-) -> None:
+def _plug(means: Means, disks: vm_disks.Pairs, properties: Mapping[str, str]) -> None:
     from storpool_ovirt.host import plug
 
-    _tell(side, plug.take(client, side, disks, host.openstack_prefix, _tag(side, host)))
+    client, side, host = means
+    wished = _wish(means, properties)
+    _tell(side, plug.take(client, side, disks, host.openstack_prefix, wished))
 
 
-def _tag(side: attachments.HostSide, host: config.HostSettings) -> vm_tags.Tag:
-    """Return the tag that names the VM of this moment, which is that of the log's lines."""
-    from storpool_ovirt.cluster import vm_tags
+def _wish(means: Means, properties: Mapping[str, str]) -> vm_policy.Wish:
+    """Return what the VM of this moment, which is that of the log's lines, wishes."""
+    from storpool_ovirt.host import vm_policy
 
-    if not host.vm_tag:
-        side.log.line("vm_tag_unusable", key=storpool_conf.VM_TAG_KEY)
-    vm = side.log.correlation_id
-    return vm_tags.Tag(host.vm_tag, vm) if host.vm_tag and names.UUID.fits(vm) else vm_tags.NONE
+    return vm_policy.wish(means.side.log, means.host, properties)
 
 
 def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
@@ -107,26 +112,17 @@ def _tell(side: attachments.HostSide, taken: takeover.StartResult) -> None:
     )
 
 
-def _look(
-    client: api.Client,
-    side: attachments.HostSide,
-    disks: vm_disks.Pairs,
-    _host: config.HostSettings,
-) -> None:
+def _look(means: Means, disks: vm_disks.Pairs, _properties: Mapping[str, str]) -> None:
     from storpool_ovirt.host import vm_disks
 
-    vm_disks.check_held(client, side.client_id, disks)
+    vm_disks.check_held(means.client, means.side.client_id, disks)
 
 
-def _unplug(
-    client: api.Client,
-    side: attachments.HostSide,
-    disks: vm_disks.Pairs,
-    host: config.HostSettings,
-) -> None:
+def _unplug(means: Means, disks: vm_disks.Pairs, _properties: Mapping[str, str]) -> None:
     from storpool_ovirt.host import unplug
 
-    unplug.untag(client, side, disks, host.openstack_prefix, _tag(side, host))
+    client, side, host = means
+    unplug.untag(client, side, disks, host.openstack_prefix, _wish(means, {}).tag)
 
 
 class Point(NamedTuple):
@@ -136,7 +132,7 @@ class Point(NamedTuple):
     """
 
     root: str
-    act: Callable[[api.Client, attachments.HostSide, vm_disks.Pairs, config.HostSettings], None]
+    act: Callable[[Means, vm_disks.Pairs, Mapping[str, str]], None]
     refuses: bool = True
 
 

@@ -2,11 +2,11 @@
 
     {"disks":[{"global_id":"...","path":"/run/vdsm/...","serial":"<uuid>" or null,
                "shareable":false}],
-     "point":"before_vm_start","vm":"<uuid>" or "-"}
+     "point":"before_vm_start","properties":{"sp_qos":"gold"},"vm":"<uuid>" or "-"}
 
 The hook writes it as user vdsm, the door reads it as root: `read` takes nothing on trust. It has
 limits for all that can be long, a pattern for each text, these keys and no others, each once, and
-no numbers at all.
+no numbers at all. `properties` is there only where the VM has one of those that we know.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from storpool_ovirt.host import device_paths, domain_xml
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     Pairs = Sequence["tuple[str, domain_xml.Disk]"]
@@ -27,13 +27,18 @@ PATH_MAX_CHARACTERS = 256  # a run link has about 105
 GLOBAL_ID_MAX_CHARACTERS = 64  # StorPool's have about a dozen
 BYTES_MAX = 4 << 20  # all of these at once, with characters that JSON writes in twelve bytes
 NO_VM = "-"
+# The custom properties of a VM that are ours. What they say is read where it is followed
+# (`policy/properties.py`), which takes no longer ones.
+PROPERTIES = (names.PROPERTY_QOS, names.PROPERTY_VC)
+PROPERTY_MAX_CHARACTERS = 8192
 
 _WHAT = "the request to root"
 _ADVICE = "only storpool-vm-hook makes such requests"
 
 
 class Request(NamedTuple):
-    """A point of Vdsm's, the VM's id and its StorPool disks, each with its global id.
+    """A point of Vdsm's, the VM's id, its StorPool disks, each with its global id, and those of its
+    properties that are ours, by their names.
 
     The id is NO_VM where it is not known.
     """
@@ -41,6 +46,21 @@ class Request(NamedTuple):
     point: str
     vm: str
     disks: Pairs
+    properties: Mapping[str, str] = {}
+
+
+def properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a VM's properties that are ours, of a hook's environment.
+
+    One that the door would not take is there as a text that makes no sense either: it refuses no
+    start.
+    """
+    found = {name: environment.get(name, "") for name in PROPERTIES}
+    return {
+        name: said if _is_property(said) else names.shown(said)
+        for name, said in found.items()
+        if said
+    }
 
 
 def write(request: Request) -> bytes:
@@ -58,14 +78,19 @@ def write(request: Request) -> bytes:
         for global_id, disk in request.disks
     ]
     vm = request.vm if names.UUID.fits(request.vm) else NO_VM
-    fields = {"point": request.point, "vm": vm, "disks": disks}
+    fields: dict[str, object] = {"point": request.point, "vm": vm, "disks": disks}
+    if request.properties:
+        fields["properties"] = dict(request.properties)
     return documents.compact(fields).encode() + b"\n"
 
 
 def read(data: bytes, points: Sequence[str]) -> Request:
     """Return the request in `data`, which may be anything; raise InputError naming the first thing
     that is wrong."""
-    fields = _object(_document(data), ("disks", "point", "vm"), "the document")
+    document = _document(data)
+    has_properties = isinstance(document, dict) and "properties" in document
+    keys = ("disks", "point", *(("properties",) if has_properties else ()), "vm")
+    fields = _object(document, keys, "the document")
     point, vm, disks = fields["point"], fields["vm"], fields["disks"]
     if not (isinstance(point, str) and point in points):
         raise _bad("point", "is not one of Vdsm's points at which something is done")
@@ -73,7 +98,9 @@ def read(data: bytes, points: Sequence[str]) -> Request:
         raise _bad("vm", "is not a UUID")
     if not (isinstance(disks, list) and 0 < len(disks) <= DISKS_MAX):
         raise _bad("disks", f"is not a list of 1 to {DISKS_MAX} disks")
-    return Request(point, vm, [_disk(each) for each in disks])
+    return Request(
+        point, vm, [_disk(each) for each in disks], _properties(fields.get("properties", {}))
+    )
 
 
 def _document(data: bytes) -> object:
@@ -111,6 +138,20 @@ def _disk(value: object) -> tuple[str, domain_xml.Disk]:
     if not isinstance(shareable, bool):
         raise _bad("shareable", "is neither true nor false")
     return global_id, domain_xml.Disk(path, serial, shareable)
+
+
+def _properties(value: object) -> dict[str, str]:
+    if not (isinstance(value, dict) and set(value) <= {*PROPERTIES}):
+        raise _bad("properties", f"has others than {', '.join(PROPERTIES)}")
+    if not all(map(_is_property, value.values())):
+        raise _bad("properties", "has one that is no text, or not one line of it")
+    return value
+
+
+def _is_property(value: object) -> bool:
+    return (
+        isinstance(value, str) and _is_text(value, PROPERTY_MAX_CHARACTERS) and value.isprintable()
+    )
 
 
 def _is_text(value: object, limit: int) -> bool:

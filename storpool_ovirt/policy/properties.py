@@ -20,7 +20,7 @@ from storpool_ovirt.policy import values
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-NAME = {values.QOS: "sp_qos", values.VC: "sp_vc_policy"}
+NAME = {values.QOS: names.PROPERTY_QOS, values.VC: names.PROPERTY_VC}
 CHARACTERS_MAX = 8192  # ours: enough for a hundred disks, each with a value of its own
 
 

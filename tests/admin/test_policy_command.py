@@ -121,19 +121,15 @@ def test_what_is_wrong_is_one_sentence(
 
 
 def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> None:
-    """F50: by the domain's name in Engine; new disks get it, others stay; storage_stats
-    and the list tell it, and it is taken back."""
+    """F50: by the domain's name in Engine; the list tells it, and it is taken back."""
     where = ("--database", site.stage.database.url)
     key = f"{site.stage.simulator.address}:{site.stage.simulator.port}"
     said = told(site.run("policy", "default", *where, "fast", told=False), 0)
     assert said[1] == "  qc silver: sp_qos_class says silver"
     assert site.run("policy", "default", *where, "fats", told=False).returncode == 1
-    old = shared_stage.make_disk(site.stage.engine)
     said = told(site.run("policy", "default", *where, "fast", "--qos", "gold", told=False), 0)
     assert said[0].startswith("new disks of fast, and of each other domain on ")
     assert said[1] == "  qc gold: set by policy default, sp_qos_class says silver"
-    new = shared_stage.make_disk(site.stage.engine)
-    assert (qc(site, old), qc(site, new)) == (None, "gold")
     [line] = told(site.run("policy", "default", *where, told=False), 0)
     assert line.startswith("domain on ")
     assert key in line or site.stage.engine.options.get("sp_cluster_id", "") in line
@@ -153,10 +149,3 @@ def test_a_default_beside_raw_limits_is_refused(site: AdminSite) -> None:
     (site.folder / "options.json").write_text(json.dumps(options))
     done = run(site, "default", "--qos", "gold")
     assert "sp_iops and sp_bw limit its disks" in refusals.of_command(done, 1)
-
-
-def test_a_default_that_no_preview_could_hold_is_refused(site: AdminSite) -> None:
-    """T24: its VM would have several policies as soon as it is previewed; nothing is written."""
-    done = run(site, "default", "--vc-policy", "v" * 40)
-    assert "has no room on the volume of a preview" in refusals.of_command(done, 1)
-    assert told(run(site, "default"), 0)[2] == "  vc-policy none"

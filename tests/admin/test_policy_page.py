@@ -12,12 +12,11 @@ from rigs import players, policy_yard
 from rigs.disk_model import GIB
 from rigs.disk_rig import TOKEN
 from rigs.policy_yard import VM, put, sync, tag, tags
-from rigs.rebuilding import lose
-from rigs.yard import CLONE, DISK, OTHER, Yard
-from storpool_simulator.players import notes, reverts, wire
+from rigs.yard import DISK, Yard
+from storpool_simulator.players import notes, wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ovirt_demo.database import Database
     from rigs.engine_database import EngineDatabase
@@ -26,7 +25,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 LIMITS = {"gold": players.HIGH_IOPS, "silver": players.IOPS}
 # VolumeCare's policies in the place of classes; it has these two.
 POLICY = {"gold": "hourly", "silver": "no", "none": "none", "?!": "?!", "": ""}
-NEW = "90000000-0000-4000-8000-000000000000"
 
 
 def table(head: str) -> list[tuple[str, ...]]:
@@ -54,7 +52,6 @@ class Row(NamedTuple):
 
 
 ROWS = [Row(*row) for row in table("on the disk")]
-EVENTS = table("what happens")
 
 
 @pytest.fixture
@@ -116,100 +113,3 @@ def _word(cell: str) -> str:
 def way(yard: Yard) -> wire.Api:
     """Return VolumeCare's way to the cluster."""
     return wire.Api(yard.simulator.host, yard.simulator.port, TOKEN, "a test")
-
-
-# What becomes of it: each returns the id whose volume is looked at then
-
-
-def _snapshot(yard: Yard) -> str:
-    yard.verb("snapshot", DISK)
-    yard.verb("extend", DISK, 2 * GIB)
-    return DISK
-
-
-def _clone(yard: Yard) -> str:
-    yard.verb("clone", DISK, CLONE)
-    return CLONE
-
-
-def _preview(yard: Yard) -> str:
-    preview: str = yard.verb("preview", yard.verb("snapshot", DISK))
-    assert tags(yard, DISK) == {"qc": "gold"}
-    return preview
-
-
-def _undo(yard: Yard) -> str:
-    yard.verb("delete", _preview(yard))
-    return DISK
-
-
-def _commit(yard: Yard) -> str:
-    snapshot = yard.verb("snapshot", DISK)
-    later = yard.verb("snapshot", DISK)
-    preview: str = yard.verb("preview", snapshot)
-    yard.verb("remove", later)
-    return preview
-
-
-def _revert(yard: Yard) -> str:
-    yard.simulator.advance(players.HOUR)
-    [backup, *_] = notes.read(way(yard)).backups
-    reverts.revert(way(yard), f"cvm={VM}", backup.create_ts)
-    yard.verb("extend", DISK, 2 * GIB)
-    return DISK
-
-
-def _restored(yard: Yard) -> str:
-    yard.given(delete_delay_seconds=3600)
-    yard.verb("delete", DISK)
-    yard.verb("create", NEW, GIB)
-    with yard.administrator("trash-restore") as work:
-        from storpool_ovirt.admin import trash_restore
-
-        trash_restore.restore(work, DISK, NEW)
-    return NEW
-
-
-def _rebuilt(yard: Yard) -> str:
-    yard.rebuild(lose(yard))
-    return DISK
-
-
-def _another_default(yard: Yard) -> str:
-    yard.given(qos_class="silver", vc_policy="no")
-    yard.verb("create", OTHER, GIB)
-    assert tags(yard, OTHER) == {"qc": "silver", "vc-policy": "no"}
-    return DISK
-
-
-PLAYED: dict[str, Callable[[Yard], str]] = {
-    "a snapshot, an extend": _snapshot,
-    "a clone": _clone,
-    "a preview": _preview,
-    "its undo": _undo,
-    "its commit": _commit,
-    "a revert by VolumeCare": _revert,
-    "a delete, then `trash restore`": _restored,
-    "a lost mapping, then `rebuild`": _rebuilt,
-    "another default of the domain": _another_default,
-}
-
-
-def test_each_event_is_played() -> None:
-    """No row without a test, no test without a row."""
-    assert [row[0] for row in EVENTS] == [*PLAYED]
-
-
-@pytest.mark.parametrize("event", EVENTS, ids=lambda row: row[0])
-@pytest.mark.usefixtures("engine")
-def test_what_becomes_of_it(yard: Yard, event: tuple[str, ...]) -> None:
-    """T79: the class, the policy and the VM of a disk, through each event."""
-    what, qos, policy, vm = event
-    yard.given(qos_class="gold", vc_policy="hourly")
-    yard.verb("create", DISK, GIB)
-    yard.verb("connection", DISK)
-    tag(yard, DISK, cvm=VM)
-    found = tags(yard, PLAYED[what](yard))
-    is_kept = [each != "none" for each in (qos, policy, vm)]
-    wanted = {"qc": "gold", "vc-policy": "hourly", "cvm": VM}
-    assert found == {key: value for (key, value), kept in zip(wanted.items(), is_kept) if kept}

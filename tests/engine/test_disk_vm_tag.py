@@ -15,7 +15,7 @@ from rigs.yard import CLONE, DISK, Yard
 from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, attachments, vm_tags
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.host import domain_xml, plug, takeover, unplug
+from storpool_ovirt.host import domain_xml, plug, takeover, unplug, vm_policy
 from storpool_ovirt.log import Log
 
 VMS = ("aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002")
@@ -39,11 +39,13 @@ class Host:
     def start(self, vm: str, *volumes: str) -> None:
         """Attach these, and start a VM with them."""
         disks = [self._attached(each) for each in volumes]
-        takeover.take(self.client, self.side, disks, "os", vm_tags.Tag(KEY, vm))
+        wished = vm_policy.Wish(vm_tags.Tag(KEY, vm))
+        takeover.take(self.client, self.side, disks, "os", wished)
 
     def plug(self, vm: str, volume: str) -> None:
         """Attach it, and plug it into a VM."""
-        plug.take(self.client, self.side, [self._attached(volume)], "os", vm_tags.Tag(KEY, vm))
+        wished = vm_policy.Wish(vm_tags.Tag(KEY, vm))
+        plug.take(self.client, self.side, [self._attached(volume)], "os", wished)
 
     def unplug(self, vm: str, volume: str) -> None:
         """Unplug it from a VM, and detach it."""

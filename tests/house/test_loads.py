@@ -73,7 +73,7 @@ ON_HOSTS = {
 }
 BY_ROOT = {
     "start, asking root": Most(25, f"{JSON} {DOMAIN_XML} select"),
-    "door": Most(54, f"{STORPOOL} fcntl"),
+    "door": Most(57, f"{STORPOOL} fcntl"),
     "fence, asking root": Most(40, f"{STORPOOL} fcntl"),
     "fence door": Most(47, f"{STORPOOL} fcntl"),
 }

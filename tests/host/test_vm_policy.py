@@ -1,4 +1,4 @@
-"""vm_tags.py and volumes.change: the tag that names a volume's VM, beside what says whose it is."""
+"""vm_policy.py and volumes.change: the tag that names a VM, beside what says whose a volume is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rigs.core_fixtures import Core
 from rigs.starts import UUIDS, bare, made, side
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import api, vm_tags, volumes
+from storpool_ovirt.host import vm_policy
 
 VM, OTHER = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "bbbbbbbb-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 TAG = vm_tags.Tag("cvm", VM)
@@ -16,8 +17,9 @@ TAG = vm_tags.Tag("cvm", VM)
 
 def follow(core: Core, alone: list[api.Volume], shared: list[api.Volume] | None = None) -> None:
     """Have these name the VM, and those none."""
-    vm_tags.silent_follow(
-        core.client(), side(core, Clock()), TAG, alone=alone, not_its=shared or []
+    wished = vm_policy.Wish(TAG)
+    vm_policy.silent_follow(
+        core.client(), side(core, Clock()), wished, alone=alone, not_its=shared or []
     )
 
 
@@ -102,8 +104,8 @@ def test_nobody_knows_the_vm(core: Core) -> None:
     """Without a VM, or without a key, nothing is asked."""
     there = core.client().volume(f"~{made(core, UUIDS[0]).global_id}")
     core.queries()
-    vm_tags.silent_follow(
-        core.client(), side(core, Clock()), vm_tags.NONE, alone=[there], not_its=[there]
+    vm_policy.silent_follow(
+        core.client(), side(core, Clock()), vm_policy.NOTHING, alone=[there], not_its=[there]
     )
     assert core.queries() == ()
 
@@ -129,10 +131,10 @@ def test_an_api_that_is_gone_is_asked_once(core: Core) -> None:
     there = [client.volume(f"~{made(core, uuid).global_id}") for uuid in UUIDS[:3]]
     clock = Clock()
     core.simulator.faults.add("bad_gateway", times=10**6, query="VolumeUpdate")
-    vm_tags.silent_follow(
+    vm_policy.silent_follow(
         api.Client(core.settings(), side(core, clock).deadline, clock.sleep),
         side(core, clock),
-        TAG,
+        vm_policy.Wish(TAG),
         alone=there,
     )
     assert clock.now <= vm_tags.SECONDS + 1

@@ -1,0 +1,321 @@
+"""vm_policy.py: what a VM's properties say of its disks: written by a start, plug and unplug."""
+
+from __future__ import annotations
+
+import pytest
+
+from rigs.clock import Clock
+from rigs.core_fixtures import Core
+from rigs.starts import UUIDS, bare, disk, made, side
+from storpool_ovirt import config, names
+from storpool_ovirt.cluster import api, vm_tags
+from storpool_ovirt.host import plug, takeover, unplug, vm_policy
+
+VM, OTHER = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "bbbbbbbb-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+TAG = vm_tags.Tag("cvm", VM)
+
+
+class World:
+    """A host on which a VM is, whose disks are attached there."""
+
+    def __init__(self, core: Core, count: int = 1, **policy: str) -> None:
+        self.core, self.client = core, core.client()
+        self.targets = [made(core, uuid, 2) for uuid in UUIDS[:count]]
+        for uuid in UUIDS[:count] if policy else ():
+            self.by_hand(uuid, **policy)
+
+    def wish(self, vm: str = VM, classes: tuple[str, ...] = (), **given: str) -> vm_policy.Wish:
+        """Return what a VM with these properties wishes."""
+        log = side(self.core, Clock()).log
+        log.correlation_id = vm
+        host = config.HostSettings(self.core.settings(), 2, qos_classes=classes)
+        return vm_policy.wish(log, host, given)
+
+    def start(self, *, classes: tuple[str, ...] = (), shareable: bool = False, **given: str) -> int:
+        """Start the VM with these properties; return how many volumes were written."""
+        disks = [
+            disk(target, serial=uuid, shareable=shareable)
+            for target, uuid in zip(self.targets, UUIDS)
+        ]
+        self.core.queries()
+        wished = self.wish(classes=classes, **given)
+        takeover.take(self.core.client(), side(self.core, Clock()), disks, "os", wished)
+        return self.core.queries().count("VolumeUpdate")
+
+    def plug(self, **given: str) -> None:
+        """Plug the first disk into the VM."""
+        disks = [disk(self.targets[0], serial=UUIDS[0])]
+        plug.take(self.core.client(), side(self.core, Clock()), disks, "os", self.wish(**given))
+
+    def unplug(self) -> None:
+        """Unplug the first disk."""
+        disks = [disk(self.targets[0], serial=UUIDS[0])]
+        unplug.untag(self.core.client(), side(self.core, Clock()), disks, "os", TAG)
+
+    def volume(self, uuid: str = UUIDS[0]) -> api.Volume:
+        """Return a volume as it is now."""
+        at = UUIDS.index(uuid)
+        return self.core.client().volume(f"~{self.targets[at].global_id}")
+
+    def has(self, uuid: str = UUIDS[0]) -> tuple[str, str]:
+        """Return the class and the policy of a volume."""
+        tags = self.volume(uuid).tags
+        return tags.get(names.TAG_QOS_CLASS, ""), tags.get(names.TAG_POLICY, "")
+
+    def all(self) -> list[tuple[str, str]]:
+        """Return those of all."""
+        return [self.has(uuid) for uuid in UUIDS[: len(self.targets)]]
+
+    def by_hand(self, uuid: str = UUIDS[0], **tags: str) -> None:
+        """Have somebody tag a volume; `_` stands for `-`."""
+        given = {key.replace("_", "-"): value for key, value in tags.items()}
+        there = self.volume(uuid)
+        self.core.post(f"VolumeUpdate/~{there.global_id}", {"tags": {**there.tags, **given}})
+
+    def log(self) -> str:
+        """Return the log."""
+        return (self.core.folder / "test.log").read_text()
+
+
+@pytest.mark.parametrize("update", ["merge", "replace"])
+@pytest.mark.parametrize("empty", ["remove", "keep"])
+def test_a_start_writes_what_the_properties_say(core: Core, update: str, empty: str) -> None:
+    """T78, T79: VM, class and policy in one update of each volume; the next starts make none; what
+    goes puts the disk's own values back; all other tags stay."""
+    core.simulator.switches.set({"tag_update": update, "tag_empty": empty})
+    world = World(core, 3, qc="bronze", note="kept")
+    before = world.volume().tags
+    given = {"sp_qos": f"gold,{UUIDS[1]}:silver", "sp_vc_policy": "daily"}
+    assert world.start(**given) == 3
+    assert world.all() == [("gold", "daily"), ("silver", "daily"), ("gold", "daily")]
+    assert world.volume().tags["cvm"] == VM
+    assert world.start(**given) == 0
+    assert world.start(sp_qos="silver", sp_vc_policy="daily") == 2, "the one has it"
+    assert world.start(sp_vc_policy="daily") == 3
+    assert world.all() == [("bronze", "daily")] * 3
+    assert world.start() == 3
+    assert world.start() == 0
+    found = {key: value for key, value in world.volume().tags.items() if value}
+    assert found == {**before, "cvm": VM}
+
+
+def test_the_steady_state_costs_no_call(core: Core) -> None:
+    """The same calls, one by one, with properties that are followed already as without any."""
+    world = World(core, 2)
+    given = {"sp_qos": "gold", "sp_vc_policy": f"daily,{UUIDS[1]}:daily"}
+    world.start()
+    disks = [disk(target) for target in world.targets]
+    counted = []
+    for wished in (world.wish(), world.wish(**given)):
+        takeover.take(core.client(), side(core, Clock()), disks, "os", wished)
+        core.queries()
+        takeover.take(core.client(), side(core, Clock()), disks, "os", wished)
+        counted.append(core.queries())
+    assert counted[0] == counted[1]
+    assert world.all() == [("gold", "daily")] * 2
+
+
+def test_a_plug_and_an_unplug(core: Core) -> None:
+    """A disk that comes gets what its VM says, one that goes what it had."""
+    world = World(core, qc="bronze")
+    world.plug(sp_qos="gold", sp_vc_policy="daily")
+    assert world.has() == ("gold", "daily")
+    core.queries()
+    world.plug(sp_qos="gold", sp_vc_policy="daily")
+    assert "VolumeUpdate" not in core.queries()
+    world.unplug()
+    assert world.has() == ("bronze", "")
+    assert not world.volume().tags.get("cvm")
+    assert not world.volume().tags.get(names.TAG_MARK)
+
+
+def test_an_unplug_from_another_vm_changes_nothing(core: Core) -> None:
+    """Who asks for a VM that the disk does not name gets nothing."""
+    world = World(core)
+    world.start(sp_qos="gold")
+    disks = [disk(world.targets[0], serial=UUIDS[0])]
+    other = vm_tags.Tag("cvm", OTHER)
+    unplug.untag(core.client(), side(core, Clock()), disks, "os", other)
+    unplug.untag(core.client(), side(core, Clock()), disks, "os", vm_tags.NONE)
+    assert world.has() == ("gold", "")
+
+
+@pytest.mark.parametrize("field", ["qc", "vc_policy"])
+def test_what_an_administrator_says_of_a_disk_wins(core: Core, field: str) -> None:
+    """A property, its end and an unplug leave it alone; the other field follows."""
+    world = World(core)
+    mark = {"qc": "a-", "vc_policy": "-a"}[field]
+    world.by_hand(**{field: "theirs", "ovirt_pol": mark})
+    at = 0 if field == "qc" else 1
+    world.start(sp_qos="gold", sp_vc_policy="daily")
+    assert world.has()[at] == "theirs"
+    assert world.has()[1 - at] in ("gold", "daily")
+    assert world.start(sp_qos="gold", sp_vc_policy="daily") == 0
+    world.start()
+    world.unplug()
+    assert (world.has()[at], world.has()[1 - at]) == ("theirs", "")
+
+
+def test_what_an_administrator_says_of_a_vm_goes_with_it(core: Core) -> None:
+    """It wins over the property while the disk is in the VM, and is off with an unplug."""
+    world = World(core, qc="theirs", ovirt_pol="v-bronze")
+    world.start(sp_qos="gold")
+    assert world.has() == ("theirs", "")
+    world.unplug()
+    assert world.has() == ("bronze", "")
+
+
+@pytest.mark.parametrize(
+    "said", ["go;ld:x:", "a b", f"gold,{UUIDS[0]}", "gold,x:y", "x" * 9000, '"gold', "$(id)", "?"]
+)
+@pytest.mark.parametrize("name", ["sp_qos", "sp_vc_policy"])
+def test_a_property_that_makes_no_sense(core: Core, name: str, said: str) -> None:
+    """It is told, nothing is set and nothing is cleared, and the other one is followed."""
+    world = World(core)
+    other = {"sp_qos": "sp_vc_policy", "sp_vc_policy": "sp_qos"}[name]
+    world.start(**{name: "fine"})
+    assert world.start(**{name: said, other: "good"}) == 1
+    assert sorted(world.has()) == ["fine", "good"]
+    assert world.start(**{name: said, other: "good"}) == 0
+    assert f"property_unusable property={name} " in world.log()
+
+
+def test_a_class_that_there_is_not(core: Core) -> None:
+    """Where the host knows which there are, a mistyped one makes no sense."""
+    world = World(core)
+    assert world.start(sp_qos="glod", classes=("gold", "silver")) == 1, "the VM"
+    assert world.has() == ("", "")
+    assert "do you mean gold?" in world.log()
+    assert world.start(sp_qos="gold", classes=("gold", "silver")) == 1
+    assert world.has() == ("gold", "")
+
+
+@pytest.mark.parametrize("none", ["none", "None"])
+def test_a_vm_may_have_none(core: Core, none: str) -> None:
+    """The word takes the disk's own value away while the VM says so."""
+    world = World(core, qc="bronze", vc_policy="daily")
+    world.start(sp_qos=none, sp_vc_policy="no")
+    assert world.has() == ("", "no")
+    world.start()
+    assert world.has() == ("bronze", "daily")
+
+
+def test_a_shareable_disk_has_no_vms_policy(core: Core) -> None:
+    """T81: what several VMs may have follows none, and what it had of one goes."""
+    world = World(core, qc="bronze")
+    given = {"sp_qos": "gold", "sp_vc_policy": "daily"}
+    world.start(shareable=True, **given)
+    assert world.has() == ("bronze", "")
+    assert world.start(shareable=True, **given) == 0
+    world.start(**given)
+    assert world.has() == ("gold", "daily")
+    world.start(shareable=True, **given)
+    assert world.has() == ("bronze", "")
+    assert not world.volume().tags.get("cvm")
+    world.plug(**given)
+    assert world.has() == ("bronze", "")
+    assert world.start(shareable=True, **given) == 0
+
+
+def test_what_is_not_ours_is_not_written(core: Core) -> None:
+    """A volume of Cinder's driver, or of nobody's, keeps its tags."""
+    others = [bare(core, f"os--volume-{UUIDS[2]}", {}), bare(core, "web1", {"virt": "one"})]
+    there = [core.client().volume(f"~{each.global_id}") for each in others]
+    core.queries()
+    wished = World(core, 0).wish(sp_qos="gold", sp_vc_policy="daily")
+    vm_policy.silent_follow(core.client(), side(core, Clock()), wished, alone=there)
+    assert core.queries() == ()
+
+
+def test_a_vm_that_nobody_knows_has_its_policy_all_the_same(core: Core) -> None:
+    """Where the host's key for the tag cannot be used, the volumes follow the properties."""
+    world = World(core)
+    wished = vm_policy.Wish(vm_tags.NONE, world.wish(sp_qos="gold").properties)
+    vm_policy.silent_follow(core.client(), side(core, Clock()), wished, alone=[world.volume()])
+    assert world.has() == ("gold", "")
+    assert "cvm" not in world.volume().tags
+
+
+def preview(world: World) -> api.Volume:
+    """Make what a preview's volume is by name and tags, the longest of ours, attached."""
+    tags = names.tags(UUIDS[1], "0a1b2c3d", UUIDS[0])
+    world.targets.append(bare(world.core, names.object_name(UUIDS[1]), tags, 2))
+    return world.volume(UUIDS[1])
+
+
+def test_a_previews_volume_follows_what_is_said_of_its_disk(core: Core) -> None:
+    """People know the disk's id, and a preview's volume has another; it has room for both."""
+    world = World(core)
+    preview(world)
+    given = {"sp_qos": f"gold,{UUIDS[0]}:silver", "sp_vc_policy": "daily"}
+    world.start(**given)
+    assert world.has(UUIDS[1]) == ("silver", "daily")
+    assert world.start(**given) == 0
+
+
+def test_what_has_no_room_is_left_out_and_told(core: Core) -> None:
+    """The VM comes first, then the class; a policy that one disk has no room for none gets, as
+    VolumeCare leaves a VM of two policies alone; the VM starts, and starts again for no call."""
+    world = World(core)
+    preview(world)
+    given = {"sp_qos": "g" * 12, "sp_vc_policy": "p" * 60}
+    world.start(**given)
+    assert world.all() == [("g" * 12, "")] * 2
+    assert world.volume(UUIDS[1]).tags["cvm"] == VM
+    assert f"tags_left_out name=ovirt--{UUIDS[1]} tags=vc-policy" in world.log()
+    assert world.start(**given) == 0
+
+
+@pytest.mark.parametrize("policy", ["", "weekly"])
+def test_volumecares_policy_comes_to_all_or_to_none(core: Core, policy: str) -> None:
+    """policy.md 2: one update fails: what has the new policy gets back what it had, so that no VM
+    is left with two; class and VM stay, and the next start writes the rest."""
+    world = World(core, 3, vc_policy=policy)
+    for kind in ("delay", "error_200"):
+        core.simulator.faults.add(kind, query="VolumeUpdate", seconds=0.0)
+    world.start(sp_vc_policy="daily", sp_qos="gold")
+    assert [care for _, care in world.all()] == [policy] * 3
+    assert [qos for qos, _ in world.all()].count("gold") == 2
+    assert "vm_not_tagged" in world.log()
+    assert "vm_of_two_policies" not in world.log()
+    world.start(sp_vc_policy="daily", sp_qos="gold")
+    assert world.all() == [("gold", "daily")] * 3
+
+
+def test_volumecares_policy_goes_from_all_or_from_none(core: Core) -> None:
+    """The same for a property that has gone."""
+    world = World(core, 3)
+    world.start(sp_vc_policy="daily")
+    for kind in ("delay", "error_200"):
+        core.simulator.faults.add(kind, query="VolumeUpdate", seconds=0.0)
+    world.start()
+    assert [care for _, care in world.all()] == ["daily"] * 3
+    world.start()
+    assert [care for _, care in world.all()] == [""] * 3
+
+
+def test_a_volume_that_is_somebody_elses_now_holds_up_nothing(core: Core) -> None:
+    """It is the VM's no more, so the others follow."""
+    world = World(core, 3)
+    seen = [world.volume(uuid) for uuid in UUIDS[:3]]
+    world.by_hand(UUIDS[0], virt="one")
+    wished = world.wish(sp_vc_policy="daily")
+    vm_policy.silent_follow(core.client(), side(core, Clock()), wished, alone=seen)
+    assert [care for _, care in world.all()] == ["", "daily", "daily"]
+
+
+def test_an_api_that_is_gone_refuses_no_start(core: Core) -> None:
+    """One that could write the first volume and no other is told, and takes no longer than twice
+    the time that all have."""
+    world, clock = World(core, 3), Clock()
+    seen = [world.volume(uuid) for uuid in UUIDS[:3]]
+    core.simulator.faults.add("delay", query="VolumeUpdate", seconds=0.0)
+    core.simulator.faults.add("bad_gateway", times=10**6, query="VolumeUpdate")
+    vm_policy.silent_follow(
+        api.Client(core.settings(), side(core, clock).deadline, clock.sleep),
+        side(core, clock),
+        world.wish(sp_vc_policy="daily"),
+        alone=seen,
+    )
+    assert clock.now <= 2 * vm_tags.SECONDS + 1
+    assert "vm_of_two_policies" in world.log()
