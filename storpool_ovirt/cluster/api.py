@@ -178,16 +178,16 @@ class Client(reading.Reading):
     def volume_delete(self, address: str) -> None:
         """Delete a volume; InUse when it is attached anywhere (`VolumeDelete/{v}` without
         `onAttached`)."""
-        self._delete("volume", address)
+        self._delete("volume", "volumeDelete", address)
 
     def snapshot_delete(self, address: str) -> None:
         """Delete a snapshot; volumes made from it keep their data (`SnapshotDelete/{s}`)."""
-        self._delete("snapshot", address)
+        self._delete("snapshot", "snapshotDelete", address)
 
-    def _delete(self, kind: str, address: str) -> None:
+    def _delete(self, kind: str, method: str, address: str) -> None:
         """Delete an object; of several clusters "does not exist" counts when each answers."""
         try:
-            self._ask(kind, f"{kind}Delete", address, (address,))
+            self._ask(kind, method, address, (address,))
         except errors.NotFound:
             self._check_all_answer()
             raise

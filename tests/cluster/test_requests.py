@@ -24,7 +24,16 @@ from storpool_ovirt.secret import Secret
 SPAPI = binding.load()
 CLUSTER = Path(storpool_ovirt.__file__).parent / "cluster"
 # The arguments of `Client`'s own functions that ask, by which is the method.
-ASKING = {"_ask": 1, "_list": 1, "_one": 1, "_complete": 0, "_all": 1, "_new_id": 1, "_only": 1}
+ASKING = {
+    "_ask": 1,
+    "_delete": 1,
+    "_list": 1,
+    "_one": 1,
+    "_complete": 0,
+    "_all": 1,
+    "_new_id": 1,
+    "_only": 1,
+}
 # These are put together (`calls.Calls._is_elsewhere`), or chosen (`reading.Reading._only`).
 ELSEWHERE = {"locationsList", "clustersList", "servicesList", *reading.READ_BY.values()}
 

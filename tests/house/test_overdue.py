@@ -19,8 +19,8 @@ OVER = "os.kill(os.getppid(), signal.SIGALRM)"
 HEAD = f"import os, pathlib, signal, subprocess, sys, time\nLIMIT = {2 * LIMIT_SECONDS}\n"
 # How a worker is when the run has to end, as the end of a test.
 WORKERS = {
-    "hangs": f"{OVER}; time.sleep(LIMIT)",
-    "is stopped": f"{OVER}; os.kill(os.getpid(), signal.SIGSTOP)",
+    "hangs": f"time.sleep(1); {OVER}; time.sleep(LIMIT)",
+    "is stopped": f"time.sleep(1); {OVER}; os.kill(os.getpid(), signal.SIGSTOP)",
     # A forked child has the pipes of its parent: that this one has ended is seen by nobody.
     "is dead, and nobody hears of it": (
         "os.fork() and os._exit(1); time.sleep(1)\n"
