@@ -452,10 +452,13 @@ def check_length(name: str, tags: Mapping[str, str]) -> None:
 
 
 def is_ours(tags: Mapping[str, str], uuid: str, location: str) -> bool:
-    """Return whether an object was made for `uuid` by the Engine of this location."""
+    """Return whether an object was made for `uuid` by the Engine of this location.
+
+    For no id nothing was made.
+    """
     tagged = long_uuid(tags.get(TAG_UUID, ""))
     owner = (tags.get(TAG_PLATFORM), tagged, tags.get(TAG_LOCATION))
-    return owner == (PLATFORM, uuid, location)
+    return bool(uuid) and owner == (PLATFORM, uuid, location)
 
 
 def named_id(name: str) -> str | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import storpool_ovirt
 from rigs import admin_site, engine_database, rest_engine, shared_stage
 from rigs.disk_model import GIB
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ovirt_demo.database import Database
     from rigs.admin_site import AdminSite
 
-PAGE = Path(storpool_ovirt.__file__).parents[1] / "docs" / "trash.md"
+PAGE = Path(__file__).parents[2] / "docs" / "trash.md"
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ def test_ids_round_trip_through_names_and_tags(value: uuid.UUID) -> None:
     tags = names.tags(text, "0123abcd", text)
     assert names.is_ours(tags, text, "0123abcd")
     assert not names.is_ours(tags, text, "0123abce")
+    nobodys = {key: value for key, value in tags.items() if key != "ovirt-uuid"}
+    assert not names.is_ours(nobodys, "", "0123abcd")
     assert not names.is_ours({**tags, "ovirt-uuid": ID}, text, "0123abcd") or text == ID
 
 
