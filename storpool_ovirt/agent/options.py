@@ -102,18 +102,16 @@ OPTIONS = (
 )
 
 
-# Every key of storpool.conf that is ours, of the agent or of other programs.
+# Every key of storpool.conf that is ours, of the agent or of other programs: a site may have one
+# file for all.
 KEYS = (
     *(option.key for option in OPTIONS),
     storpool_conf.MULTICLUSTER_KEY,
-    storpool_conf.VM_TAG_KEY,
-    storpool_conf.TRANSPORT_KEY,
-    # Read on Engine's machine; a site may have one file for all
-    storpool_conf.DELETE_DELAY_KEY,
-    storpool_conf.SNAPSHOT_DELETE_DELAY_KEY,
-    storpool_conf.BACKUP_KEY,
-    storpool_conf.MAX_SNAPSHOTS_KEY,
-    storpool_conf.MAX_DELETES_KEY,
+    *(
+        option.conf_key
+        for option in config.OPTIONS
+        if option.conf_key and option.conf_key.startswith(storpool_conf.OWN_PREFIX)
+    ),
 )
 
 
