@@ -121,6 +121,8 @@ def test_what_a_failed_verb_may_have_made_goes_with_its_disk(
     shared.simulator.inject(
         "reset_after", query="VolumeSnapshot" if verb == "create_snapshot" else "VolumeCreate"
     )
+    if named:  # the look at the volume that a preview replaces
+        shared.simulator.inject("delay", query="Volume", seconds=0)
     shared.simulator.inject(
         "hang", query="Snapshot" if verb == "create_snapshot" else "Volume", times=100
     )
