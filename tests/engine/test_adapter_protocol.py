@@ -32,7 +32,8 @@ BUDGET: dict[str, list[str]] = {
     "clone_volume": ["KV/Set", "Volume", "VolumeCreate"],
     "create_snapshot": ["KV/Set", "Volume", "VolumeSnapshot"],
     "remove_snapshot": ["KV/Set", "Snapshot", "SnapshotDelete"],
-    "create_volume_from_snapshot": ["KV/Set", "Snapshot", "VolumeCreate"],
+    # The second look is at the volume that it replaces, which may have a class and name a VM
+    "create_volume_from_snapshot": ["KV/Set", "Snapshot", "Volume", "VolumeCreate"],
 }
 
 
