@@ -188,7 +188,7 @@ def a_mark(_yard: Yard) -> Act:
         a_mark,
     ],
 )
-def test_what_is_linesis_what_is_sent_then(yard: Yard, scene: Callable[[Yard], Act]) -> None:
+def test_what_is_said_is_what_is_sent_then(yard: Yard, scene: Callable[[Yard], Act]) -> None:
     """T72: the same calls in the same order; nothing of them before, in the cluster or in the
     database."""
     act = scene(yard)
