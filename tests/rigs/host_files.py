@@ -23,7 +23,7 @@ def conf(root: Path, text: str, **more: str) -> str:
     """Write storpool.conf and files of storpool.conf.d below `root`, and return it as config takes
     it."""
     folder = root / "etc" / "storpool.conf.d"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # a run by one transport has told it so there
     (root / "etc" / "storpool.conf").write_text(text)
     for name, content in more.items():
         (folder / f"{name}.conf").write_text(content)
