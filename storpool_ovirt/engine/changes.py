@@ -136,6 +136,22 @@ def forgotten(uuids: Sequence[str]) -> Change:
     )
 
 
+def unsaid(uuids: Sequence[str]) -> Part:
+    """Return the part: nothing is said any more of those of these that are disks, which go
+    (`policies.py`)."""
+    gone = "DELETE FROM storpool_ovirt.policy WHERE scope = 'disk' AND id = ANY (%s::text[])"
+    return Part("unsaid", gone, (list(uuids),))
+
+
+def unsaid_of_new(uuid: str) -> Part:
+    """Return the part: nothing is said of a disk whose row is written, if there was none of its id:
+    what was said is of an earlier disk, which a program deleted that does not know the table."""
+    gone = """
+        DELETE FROM storpool_ovirt.policy WHERE scope = 'disk' AND id = %s
+            AND NOT EXISTS (SELECT FROM storpool_ovirt.node WHERE uuid = %s)"""
+    return Part("unsaid", gone, (uuid, uuid))
+
+
 def told(uuid: str) -> Change:
     """Return the change: Engine has the id of this snapshot."""
     return Change("UPDATE storpool_ovirt.node SET reserved = false WHERE uuid = %s", (uuid,))

@@ -256,6 +256,8 @@ class Mapping:
                 *args,
             ),
         )
+        if node.uuid == node.root:
+            insert = insert.after(changes.unsaid_of_new(node.uuid))
         aim = Intent(MAKE, node.root, node.uuid, plan)
         return self.journal.begin(aim, insert, only_if_changed=True)
 
@@ -303,8 +305,9 @@ class Mapping:
         )
 
     def complete_delete(self, uuids: Sequence[str], *parts: changes.Part) -> None:
-        """Delete the rows of what is gone, together with these parts."""
-        self.journal.finish(changes.forgotten(uuids).after(*parts))
+        """Delete the rows of what is gone, and what was said of disks among it, together with these
+        parts."""
+        self.journal.finish(changes.forgotten(uuids).after(*parts, changes.unsaid(uuids)))
 
     def make(self, location: str) -> None:
         """Make the tables, where they are missing, of an Engine that has this location.

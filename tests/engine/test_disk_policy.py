@@ -230,3 +230,39 @@ def test_tags_survive_what_verbs_do_to_a_disk(yard: Yard) -> None:
     yard.verb("snapshot", DISK)
     assert has(yard, DISK) == said
     assert names.is_ours(raw(yard, DISK)["tags"], DISK, yard.location)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("left_by", ["us", "an old program"])
+def test_an_id_that_is_used_again_has_nothing_of_its_last_disk(yard: Yard, left_by: str) -> None:
+    """F53: what was said of a disk is gone with it, also where a program deleted it that does not
+    know the table; what is said of others stays."""
+    yard.verb("create", DISK, GIB)
+    yard.verb("create", OTHER, GIB)
+    say(yard, policies.DISK, OTHER, qos="iron")
+    say(yard, policies.VM, DISK, qos="iron")
+    say(yard, policies.DISK, DISK, qos="gold", vc="daily")
+    yard.verb("delete", DISK)
+    if left_by == "us":
+        assert said_of(yard) == [("disk", OTHER), ("vm", DISK)]
+    else:
+        say(yard, policies.DISK, DISK, qos="gold", vc="daily")
+    yard.verb("create", DISK, GIB)
+    assert said_of(yard) == [("disk", OTHER), ("vm", DISK)]
+
+
+def test_a_disk_that_lives_on_keeps_what_was_said_of_it(yard: Yard) -> None:
+    """Its first volume is deleted while a preview is written; a create is repeated."""
+    yard.undelivered("create", DISK, GIB)
+    say(yard, policies.DISK, DISK, qos="gold")
+    yard.verb("create", DISK, GIB)
+    assert said_of(yard) == [("disk", DISK)]
+    yard.verb("connect", yard.verb("preview", yard.verb("snapshot", DISK)), None)
+    yard.verb("remove", DISK)
+    assert said_of(yard) == [("disk", DISK)]
+    yard.verb("delete", DISK)
+    assert said_of(yard) == []
+
+
+def said_of(yard: Yard) -> list[tuple[object, ...]]:
+    """Return of whom an administrator has said something."""
+    return yard.sql("SELECT scope, id FROM storpool_ovirt.policy ORDER BY 1, 2")
