@@ -25,6 +25,7 @@ TRASH, FULL = "trash", "nearly full"
 COPY = "copy"
 CLASS, MIXED, POLICY = "unknown class", "mixed policies", "policy drift"
 PROPERTY, ROOM, DEFAULT = "VM property", "no room", "policy default"
+NOBODYS = "policy of nobody"
 GHOST, ATTACHMENT, TAGS, SIZE, FOREIGN, CLUSTER = (
     "ghost",
     "stale attachment",

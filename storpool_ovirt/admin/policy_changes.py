@@ -29,7 +29,7 @@ def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list
     Raises InputError, Conflict and what the mapping and the API raise; nothing has changed then,
     or it was taken back.
     """
-    with held(work, target.disks):
+    with held(work, target.disks or (target.id,)):
         before = policy_disks.rows(work)
         after = {**before, (target.scope, target.id): _row(before, target, said)}
         found = look(work, target.disks, after)
@@ -44,6 +44,8 @@ def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list
             _silent_write(work, target, _as_before(before, target, said))
             raise
     lines = [line for each in found for line in _told(each, said)]
+    if not found:
+        lines = [f"{target}: nothing is said of it any more; no disk has to be changed"]
     vms = sorted({each.vm for each in found if each.vm})
     return [
         *lines,

@@ -3,7 +3,7 @@ disk can hold, and what is not as the levels say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from storpool_ovirt import errors, names
@@ -13,6 +13,7 @@ from storpool_ovirt.admin.findings import (
     DEFAULT,
     INFO,
     MIXED,
+    NOBODYS,
     POLICY,
     PROPERTY,
     ROOM,
@@ -48,8 +49,10 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
     roots = [node.root for node, _ in some]
     sources = policy_disks.sources(work, roots, rows, ask=by_property is not None)
     found = [policy_disks.standing(sources, node, there) for node, there in some]
+    gone = engine_policies.without(work, vms) if by_property is not None else ()
     return [
         *_of_domains(sources),
+        *_of_nobody(rows, gone),
         *_of_classes(found, sources.classes),
         *_of_properties(found),
         *members.findings(),
@@ -105,6 +108,22 @@ def _of_domains(sources: policy_disks.Sources) -> Iterator[Finding]:
             disk="",
             cause=f"new disks get {row} by policy default, whatever its options say",
             mend="nothing has to be done; storpool-ovirt policy default --clear takes it back",
+        )
+
+
+def _of_nobody(rows: policy_disks.Rows, gone: Iterable[str]) -> Iterator[Finding]:
+    for vm in sorted(gone):
+        yield Finding(
+            kind=NOBODYS,
+            severity=INFO,
+            what=f"VM {vm}",
+            uuid="",
+            disk="",
+            cause=(
+                f"its disks get {rows[policies.VM, vm]} by policy set, and oVirt has no such VM:"
+                " one that is imported with this id would get it"
+            ),
+            mend=f"storpool-ovirt policy clear {vm} takes it back",
         )
 
 

@@ -50,6 +50,20 @@ def found(work: tree.Work, typed: str) -> Target:
     return _of_vm(work, ids[0]) if known.vms else _of_id(work, ids[0])
 
 
+def said_of(work: tree.Work, typed: str) -> Target:
+    """Return what is meant, as `found` does; also a disk or a VM that is gone, by its id, of which
+    something was said: without disks then."""
+    try:
+        return found(work, typed)
+    except errors.NotFound:
+        uuid = typed.strip().lower()
+        scopes = (policies.DISK, policies.VM) if names.UUID.fits(uuid) else ()
+        for scope in scopes:
+            if policies.of(work.mapping, scope, uuid) is not None:
+                return Target(scope, uuid, "", ())
+        raise
+
+
 def disks_of_vm(work: tree.Work, vm: str) -> tuple[str, ...]:
     """Return the disks of this Engine's that a VM has: by Engine's word, and where that cannot be
     had by the tag of their volumes."""

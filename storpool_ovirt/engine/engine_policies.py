@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, names
 from storpool_ovirt.engine import database, engine_tables, tree
 from storpool_ovirt.policy import properties
 
@@ -38,6 +38,7 @@ _NAMED = """
     UNION ALL SELECT 'disk', disk_id::text FROM base_disks WHERE disk_alias = %s
     ORDER BY 1, 2
 """
+_VMS = "SELECT vm_guid::text FROM vm_static WHERE vm_guid = ANY (%s::uuid[])"
 _VM = "SELECT vm_name FROM vm_static WHERE vm_guid = %s::uuid AND entity_type = 'VM'"
 
 
@@ -114,6 +115,14 @@ def vm_name(work: tree.Work, vm: str) -> str | None:
     asked."""
     rows = _asked(work, _VM, vm)
     return None if rows is None else next((str(name) for (name,) in rows), "")
+
+
+def without(work: tree.Work, vms: Collection[str]) -> frozenset[str]:
+    """Return those of these ids of which Engine says that it has no VM; none where it cannot be
+    asked."""
+    wanted = {each for each in vms if names.UUID.fits(each)}
+    rows = _asked(work, _VMS, sorted(wanted)) if wanted else None
+    return frozenset() if rows is None else frozenset(wanted - {uuid for (uuid,) in rows})
 
 
 def parsed(text: str) -> dict[str, str]:

@@ -9,8 +9,10 @@ import pytest
 
 from rigs import policy_yard
 from rigs.disk_model import GIB
-from rigs.policy_yard import VM, findings, put, sync, tag
+from rigs.policy_yard import OTHER_VM, VM, findings, put, sync, tag
 from rigs.yard import DISK, OTHER, Yard
+from storpool_ovirt import errors
+from storpool_ovirt.admin import policy_changes, policy_targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,3 +117,22 @@ def test_what_has_no_room(yard: Yard, engine: EngineDatabase) -> None:
     policy_yard.set_properties(engine, VM, sp_qos="g" * 64)
     sync(yard)
     assert {each.kind for each in findings(yard)} == {"no room"}
+
+
+def test_what_was_said_of_a_vm_that_is_gone(yard: Yard, engine: EngineDatabase) -> None:
+    """Told where Engine says so, and cleared by its id, which is all that is left of it."""
+    put(yard, VM, qos="silver", vc="hourly")
+    for disk in (DISK, OTHER):
+        yard.verb("delete", disk)
+    for table in ("vm_device", "vm_static", "base_disks"):
+        engine.execute(f"DELETE FROM {table}")
+    found = only(yard, "policy of nobody", "info")
+    assert "qc silver, vc-policy hourly by policy set" in found.cause
+    with yard.administrator("policy-clear") as work:
+        with pytest.raises(errors.NotFound):
+            policy_targets.said_of(work, OTHER_VM)
+        gone = policy_targets.said_of(work, VM)
+        policy_changes.put(work, gone, {"qos": None})
+        [told] = policy_changes.put(work, gone, {"vc": None})
+    assert told == f"VM {VM}: nothing is said of it any more; no disk has to be changed"
+    assert findings(yard) == []

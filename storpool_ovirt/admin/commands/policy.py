@@ -107,7 +107,7 @@ def clear_command(
     }
     where = access.Where(database, options, limit)
     with access.opened(out, "policy-clear", where) as work:
-        meant = policy_targets.found(work, target)
+        meant = policy_targets.said_of(work, target)
         alone = _alone(out, work, dry_run, database)
         _done(out, work, dry_run, lambda there: policy_changes.put(there, meant, said))
     return int(not alone)
