@@ -88,16 +88,19 @@ def changes(
     """Return which tags of a volume of this name change by what is said of its fields, and by the
     VM that it is to name (the tag's key and value; "" names none; None: as it is).
 
-    A field of which nothing is said stays as it is. The result always fits beside the name: what
-    is less important is left out.
+    A field of which nothing is said stays as it is; but what is there by one VM is not another's.
+    The result always fits beside the name: what is less important is left out.
     """
     mark = marks.parsed(tags)
     wanted = {} if vm is None else {vm[0]: vm[1]}
+    is_anothers = vm is not None and tags.get(vm[0], "") not in ("", vm[1])
     origins = {}
     for field, tag in values.TAG.items():
         value, origin = tags.get(tag, ""), mark.of(field)
         wanted[tag], origins[field] = (
-            _followed(value, origin, said[field]) if field in said else (value, origin)
+            _followed(value, origin, _of_vm(said[field], is_anothers))
+            if field in said
+            else (value, origin)
         )
     return Changes(*budget.fitting(name, tags, wanted, marks.Mark(**origins)))
 
@@ -109,6 +112,18 @@ def moved(tags: Mapping[str, str], vm_key: str, room: tuple[str, Mapping[str, st
     name, there = room
     wanted = {key: tags.get(key, "") for key in (vm_key, *values.TAG.values()) if key}
     return Changes(*budget.fitting(name, there, wanted, marks.parsed(tags)))
+
+
+def _of_vm(said: Said, is_anothers: bool) -> Said:
+    """Return what is said where the volume is to name another VM than it does: what that one's
+    property or administrator has put there is not the new one's, also where nobody knows what is
+    said of that."""
+    if not is_anothers:
+        return said
+    admin_vm, by_property = (
+        None if each == UNKNOWN else each for each in (said.admin_vm, said.by_property)
+    )
+    return said._replace(admin_vm=admin_vm, by_property=by_property)
 
 
 def _followed(value: str, origin: marks.Origin, said: Said) -> tuple[str, marks.Origin]:

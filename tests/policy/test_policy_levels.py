@@ -228,3 +228,30 @@ def test_whatever_is_said_fits_and_is_said_once(
         admin = said[field].admin_disk if field in said else UNKNOWN
         if admin not in (UNKNOWN, None) and not found.left_out:
             assert (now.get(values.TAG[field], ""), mark.of(field).by) == (admin, "a")
+
+
+@pytest.mark.parametrize("by", ["v", "p"])
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("vm-1", {"qc": "gold"}),
+        ("", {"qc": "gold"}),
+        ("vm-2", {"qc": "silver"}),
+    ],
+)
+def test_what_one_vm_has_said_is_not_anothers(by: str, named: str, found: dict[str, str]) -> None:
+    """F53: a disk that was detached and attached while both were down, and a hook that does not
+    know what is said of the new one."""
+    tags = {"cvm": named, "qc": "gold", "ovirt-pol": f"{by}-silver"}
+    changes = levels.changes("ovirt--1", tags, {"qos": levels.Said()}, ("cvm", "vm-1"))
+    assert {"qc": changes.tags.get("qc", "gold")} == found
+    assert changes.tags.get("cvm", named) == "vm-1"
+
+
+def test_what_is_said_of_the_disk_goes_with_it_to_another_vm() -> None:
+    """It stays; and what is said of the new VM counts."""
+    tags = {"cvm": "vm-2", "qc": "gold", "ovirt-pol": "a-silver"}
+    said = {"qos": levels.Said(by_property="iron")}
+    assert levels.changes("ovirt--1", tags, said, ("cvm", "vm-1")).tags == {"cvm": "vm-1"}
+    tags = {**tags, "ovirt-pol": "v-silver"}
+    assert levels.changes("ovirt--1", tags, said, ("cvm", "vm-1")).tags["qc"] == "iron"
