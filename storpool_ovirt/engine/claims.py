@@ -94,7 +94,7 @@ class Claim:
 
 def this(work: tree.Work) -> Engine:
     """Return who we are. Raises DatabaseUnavailable."""
-    return _this(work, work.mapping.journal.check())
+    return _this(work, work.mapping.journal.check()[0])
 
 
 def read(client: api.Client, location: str) -> Claim | None:

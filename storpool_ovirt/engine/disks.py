@@ -203,7 +203,7 @@ def stats(work: tree.Work) -> dict[str, object]:
     from storpool_ovirt.cluster import volumes
     from storpool_ovirt.engine import claims, placement
 
-    database = work.mapping.journal.check()
+    database, said = work.mapping.check(work.domain.key)
     # While a domain is added somebody waits who can correct its address; a failover is known by the
     # next time.
     work.client.give_up_after(STATS_SECONDS)
@@ -214,7 +214,7 @@ def stats(work: tree.Work) -> dict[str, object]:
         lambda uuid: delete(work, uuid, at_once=True),
     )
     claims.note(work, database)
-    more = {**_backup_fault(work), **_policy_default(work)}
+    more = {**_backup_fault(work), **_policy_default(said)}
     if template is None:
         return {"total_capacity_gb": "unknown", "free_capacity_gb": "unknown", **more}
     return {
@@ -241,10 +241,9 @@ def _backup_fault(work: tree.Work) -> dict[str, object]:
     return {}
 
 
-def _policy_default(work: tree.Work) -> dict[str, object]:
+def _policy_default(said: mapping.Said) -> dict[str, object]:
     """Return what new disks get by an administrator's word, in place of what the domain's options
     say, where he has said anything."""
-    said = work.mapping.said_of(work.domain.key)
     if not said:
         return {}
     from storpool_ovirt.engine import policies

@@ -32,6 +32,9 @@ _SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
 INCARNATION = f"""{_SERVER}
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
         || 'storpool_ovirt.operation'::regclass::oid"""
+_SAID = """(
+    SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
+    WHERE scope = 'domain' AND id = %s)"""
 _NOTHING_CAME = "nothing came"
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still
 # come.
@@ -99,15 +102,19 @@ class Journal:
         self.caller = caller
         self.own = own
 
-    def check(self) -> str:
-        """Prove that entries can be written, and return the server's own id (`pg_control_system`).
+    def check(self, domain: str = "") -> tuple[str, str | None]:
+        """Prove that entries can be written; return the server's own id (`pg_control_system`), and
+        what was said of the domain of this key, as `mapping` reads it.
 
         Our role may be forbidden to ask for what an entry has of the server. A copy of the whole
         server has the same id, a dump has not.
         """
-        asked = _SERVER if self._session.lacks_tables else INCARNATION
-        incarnation: str = self._session.read(f"SELECT {asked} AS incarnation")[0][0]
-        return incarnation.partition("/")[0]
+        lacks = self._session.lacks_tables
+        asked, said = (_SERVER, "NULL") if lacks else (INCARNATION, _SAID)
+        [(incarnation, written)] = self._session.read(
+            f"SELECT {asked} AS incarnation, {said} AS said", *(() if lacks else (domain,))
+        )
+        return incarnation.partition("/")[0], written
 
     def begin(
         self,

@@ -163,9 +163,11 @@ class Mapping:
         _, rows = locks.read(self.session, holds.of(root), _SELECT_SAID, domain)
         return [[*row] for row in rows]
 
-    def said_of(self, domain: str) -> Said:
-        """Return what an administrator has said of the domain of this key."""
-        return [[*row] for row in self.session.rows(_SELECT_SAID, domain)]
+    def check(self, domain: str) -> tuple[str, Said]:
+        """Prove that entries can be written; return the server's own id, and what an administrator
+        has said of the domain of this key."""
+        server, written = self.journal.check(domain)
+        return server, _said(written)
 
     def held_tree(self, uuid: str, or_itself: bool = False) -> list[Node]:
         """Hold the disk that this node belongs to as `lock` does; return the rows of its tree as

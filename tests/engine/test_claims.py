@@ -103,7 +103,7 @@ def test_a_claim_that_was_written_a_moment_ago_is_not_overwritten(yard: Yard, ch
     location."""
     seen(yard, "prod")
     with engine_on(yard, "copy") as engine, yard.trouble("old", query="KV/Get", changes=changes):
-        claims.note(engine, engine.mapping.journal.check())
+        claims.note(engine, engine.mapping.journal.check()[0])
     with engine_on(yard, "copy") as engine:
         claim = claims.read(engine.client, engine.mapping.location)
     assert claim is not None
