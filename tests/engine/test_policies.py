@@ -83,7 +83,6 @@ def test_what_was_said_of_a_source_is_read_with_its_row(there: mapping.Mapping) 
     """One question: the disk that is cloned, also by one of its snapshots, and the domain."""
     there.session.rows("DELETE FROM storpool_ovirt.node")
     there.write(policies.set_to(policies.DOMAIN, KEY, {"qos": "gold"}))
-    there.write(policies.set_to(policies.DISK, UUID, {"vc": "no"}))
     there.write(policies.set_to(policies.VM, UUID, {"qos": "another scope"}))
     disk = mapping.Node(UUID, "volume", UUID, None, 1 << 30, mapping.PLANNED, active=UUID)
     snapshot = mapping.Node(SNAPSHOT, "snapshot", UUID, UUID, 1 << 30, mapping.PLANNED)
@@ -91,6 +90,7 @@ def test_what_was_said_of_a_source_is_read_with_its_row(there: mapping.Mapping) 
         there.plan(node, {})
         there.complete(node.uuid, f"sim.a.{node.kind}")
     there.journal.delivered()
+    there.write(policies.set_to(policies.DISK, UUID, {"vc": "no"}))  # a new disk has none
     found = [[policies.DISK, UUID, None, "no"], [policies.DOMAIN, KEY, "gold", None]]
     for uuid in (UUID, SNAPSHOT):
         node, said = there.held_source(uuid, OTHER, KEY)
