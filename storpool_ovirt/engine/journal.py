@@ -32,9 +32,6 @@ _SERVER = "(SELECT system_identifier FROM pg_control_system()) || '/'"
 INCARNATION = f"""{_SERVER}
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
         || 'storpool_ovirt.operation'::regclass::oid"""
-_SAID = """(
-    SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
-    WHERE scope = 'domain' AND id = %s)"""
 _NOTHING_CAME = "nothing came"
 # What the next verb on a disk has to look at: what is open, and what was taken back and may still
 # come.
@@ -102,19 +99,21 @@ class Journal:
         self.caller = caller
         self.own = own
 
-    def check(self, domain: str = "") -> tuple[str, str | None]:
+    def check(self, more: str = "NULL", *args: object) -> tuple[str, Any]:
         """Prove that entries can be written; return the server's own id (`pg_control_system`), and
-        what was said of the domain of this key, as `mapping` reads it.
+        the value of the expression `more`, which may ask our tables: None where they are lacking.
 
         Our role may be forbidden to ask for what an entry has of the server. A copy of the whole
         server has the same id, a dump has not.
         """
-        lacks = self._session.lacks_tables
-        asked, said = (_SERVER, "NULL") if lacks else (INCARNATION, _SAID)
-        [(incarnation, written)] = self._session.read(
-            f"SELECT {asked} AS incarnation, {said} AS said", *(() if lacks else (domain,))
+        if self._session.lacks_tables:
+            asked, more, args = _SERVER, "NULL", ()
+        else:
+            asked = INCARNATION
+        [(incarnation, found)] = self._session.read(
+            f"SELECT {asked} AS incarnation, {more} AS more", *args
         )
-        return incarnation.partition("/")[0], written
+        return incarnation.partition("/")[0], found
 
     def begin(
         self,

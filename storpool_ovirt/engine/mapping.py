@@ -40,11 +40,12 @@ _SELECT_TREE = f"""
 _SELECT_SAID = """
     SELECT scope, id, qos, vc FROM storpool_ovirt.policy
     WHERE scope = 'domain' AND id = %s"""
+# The same as one value, for questions that have another row: `_said` reads it.
+_SAID = """(
+    SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
+    WHERE scope = 'domain' AND id = %s{})"""
 _SELECT_SOURCE = f"""
-    SELECT {_COLUMNS}, (
-        SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
-        WHERE (scope = 'domain' AND id = %s) OR (scope = 'disk' AND id = root::text)
-    )
+    SELECT {_COLUMNS}, {_SAID.format(" OR scope = 'disk' AND id = root::text")}
     FROM storpool_ovirt.node WHERE uuid = %s"""
 
 # What `policies.py` has of a domain and a disk, as rows of its table.
@@ -166,7 +167,7 @@ class Mapping:
     def check(self, domain: str) -> tuple[str, Said]:
         """Prove that entries can be written; return the server's own id, and what an administrator
         has said of the domain of this key."""
-        server, written = self.journal.check(domain)
+        server, written = self.journal.check(_SAID.format(""), domain)
         return server, _said(written)
 
     def held_tree(self, uuid: str, or_itself: bool = False) -> list[Node]:
