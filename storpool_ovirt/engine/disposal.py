@@ -85,7 +85,7 @@ class Disposal:
         entry = self.plan.kept[node.uuid].entry
         is_moved = entry in self.begun and there.name == names.trash_name(entry)
         # The try that moved it may have died before it put its date right
-        if not (is_moved and there.goes_at) or self._is_off(there):
+        if not (is_moved and there.goes_at) or _is_off(self.until, there.goes_at):
             self._move(node, there, names.trash_name(entry))
         self._note(node, there)
         self._tell(node, there.global_id)
@@ -117,14 +117,11 @@ class Disposal:
         """Have what has just got its date go when what is in the trash already goes: this machine's
         clock, or that of the one that began, may be days off, and StorPool is told seconds from
         now."""
-        if self._is_off(seen):
+        if _is_off(self.until, seen.goes_at):
             off = round(self.until - seen.goes_at)
             self._work.log.line("trash_redated", global_id=seen.global_id, seconds=off)
             seconds = max(LEAST_SECONDS, self._seconds() + off)
             volumes.change(self._work.client, seen, delete_after=seconds)
-
-    def _is_off(self, seen: api.Volume) -> bool:
-        return bool(self.until) and abs(self.until - seen.goes_at) > LEAST_SECONDS
 
     def _put_back(self, node: mapping.Node, seen: api.Volume) -> None:
         """Make a snapshot one of its disk again: an earlier try may have moved it."""
@@ -241,8 +238,7 @@ def planned(
     if begun is not None:
         gone = {each.node: intent.Kept(each.entry, each.tags) for each in moved}
         # StorPool's date counts; a few seconds are no other clock, and tags have the plan's end
-        is_off = bool(until) and abs(until - begun.ends_at) > LEAST_SECONDS
-        ends_at = round(until) if is_off else begun.ends_at
+        ends_at = round(until) if _is_off(until, begun.ends_at) else begun.ends_at
         plan = begun._replace(ends_at=ends_at, kept={**gone, **kept})
     if not plan.kept and not tries:
         return None
@@ -260,6 +256,12 @@ def had(
 ) -> list[mapping.Node]:
     """Return those of these nodes of a tree that Engine had; the others never were its data."""
     return _had(nodes, doomed, _left(work, nodes))
+
+
+def _is_off(until: float, at: float) -> bool:
+    """Return whether a date is another clock's than that by which earlier tries have brought
+    something into the trash (`Disposal.until`)."""
+    return bool(until) and abs(until - at) > LEAST_SECONDS
 
 
 def _moved(
