@@ -59,10 +59,11 @@ def faults(options: Mapping[str, object], root: str = "") -> Iterator[Fault]:
         )
         yield Fault("volume_driver", config.CINDER_DRIVER, error, risk, refuses=True)
     yield from _ignored(options)
-    if _says_of_new_disks(options, root):
+    conf = _conf(root)
+    if _says_of_new_disks(options, conf):
         from storpool_ovirt.engine import policy_gate
 
-        for each in policy_gate.faults(options, root):
+        for each in policy_gate.faults(options, conf):
             yield Fault("policy", *each)
     yield from _of_token(options)
     for path in _token_paths(options, root):
@@ -107,13 +108,13 @@ def _of_token(options: Mapping[str, object]) -> Iterator[Fault]:
         )
 
 
-def _says_of_new_disks(options: Mapping[str, object], root: str) -> bool:
+def _says_of_new_disks(options: Mapping[str, object], conf: Mapping[str, str]) -> bool:
     """Return whether the options, or storpool.conf, say what new disks get; cheap."""
-    policies = [option for option in config.OPTIONS if option.is_policy]
-    if any(options.get(option.name) for option in policies):
-        return True
-    conf = _conf(root)
-    return any(conf.get(str(option.conf_key)) for option in policies)
+    return any(
+        options.get(option.name) or conf.get(str(option.conf_key))
+        for option in config.OPTIONS
+        if option.is_policy
+    )
 
 
 def _conf(root: str) -> Mapping[str, str]:

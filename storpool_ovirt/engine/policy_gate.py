@@ -38,13 +38,9 @@ class _Said(NamedTuple):
         return self.of.get(name)
 
 
-def faults(options: Mapping[str, object], root: str = "") -> Iterator[Doubt]:
+def faults(options: Mapping[str, object], conf: Mapping[str, str]) -> Iterator[Doubt]:
     """Yield what is wrong. How a single option is read is config.domain's matter, not so the keys
-    of storpool.conf, for which no verb fails."""
-    try:
-        conf = storpool_conf.read(root, optional=True)
-    except errors.ConfigError:
-        conf = {}
+    of storpool.conf (`conf`), for which no verb fails."""
     for key, error in config.conf_faults(conf):
         yield Doubt(key, error, f"{key} counts as not said")
     own = _said(options, {})
