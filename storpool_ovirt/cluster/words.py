@@ -8,6 +8,7 @@ import sys
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 SHAPES_MAX = 256  # ours: more sets of keys than the tags of one cluster's objects have
@@ -25,6 +26,15 @@ class Words:
         self.names: dict[str, str] = {}
         self.others: dict[Any, Any] = {}
         self._shapes: dict[tuple[str, ...], type] = {}
+
+    def leaned(self, row: Any, ids: Sequence[str], others: Sequence[str]) -> Any:
+        """Return a named tuple with what is there already in these fields."""
+        kept = {}
+        for known, fields in ((self.ids, ids), (self.others, others)):
+            for field in fields:
+                value = getattr(row, field)
+                kept[field] = known.setdefault(value, value)
+        return row._replace(**kept)
 
     def tags(self, read: dict[str, str]) -> dict[str, str]:
         """Return the same tags in less memory.

@@ -60,13 +60,18 @@ class Copy(NamedTuple):
     correlation_id: str
 
 
+# Of which many rows say the same, or StorPool's lists do
+_IDS = ("copy", "disk", "node", "volume")
+_OTHERS = ("size_bytes", "template", "location", "reason", "state")
+
+
 def all_of(where: mapping.Mapping, words: Words | None = None) -> list[Copy]:
     """Return all copies, oldest first; `words` as `trash.entries` has them."""
     found = _read(where, "")
     if words is None:
         return found
     for number, each in enumerate(found):  # one after the other: there may be very many
-        found[number] = _lean(each, words)
+        found[number] = words.leaned(each, _IDS, _OTHERS)
     return found
 
 
@@ -152,21 +157,6 @@ def forgotten(found: Sequence[Copy]) -> Change:
         WHERE backup.copy = gone.copy AND backup.node = gone.node
         """,
         ([row.copy for row in found], [row.node for row in found]),
-    )
-
-
-def _lean(each: Copy, words: Words) -> Copy:
-    id_of, word = words.ids.setdefault, words.others.setdefault
-    return each._replace(
-        copy=id_of(each.copy, each.copy),
-        disk=id_of(each.disk, each.disk),
-        node=id_of(each.node, each.node),
-        volume=id_of(each.volume, each.volume),
-        size_bytes=word(each.size_bytes, each.size_bytes),
-        template=word(each.template, each.template),
-        location=word(each.location, each.location),
-        reason=word(each.reason, each.reason),
-        state=word(each.state, each.state),
     )
 
 

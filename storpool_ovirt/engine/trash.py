@@ -66,6 +66,11 @@ class Moved(NamedTuple):
     tags: Mapping[str, str]
 
 
+# Of which many rows say the same, or StorPool's lists do
+_IDS = ("entry", "deletion", "disk", "node", "global_id")
+_OTHERS = ("kind", "size_bytes", "template")
+
+
 def entries(where: mapping.Mapping, words: Words | None = None) -> list[Entry]:
     """Return all of the trash, what was deleted first at the front.
 
@@ -75,7 +80,8 @@ def entries(where: mapping.Mapping, words: Words | None = None) -> list[Entry]:
     if words is None:
         return found
     for number, each in enumerate(found):  # one after the other: there may be very many
-        found[number] = _lean(each, words)
+        lean = words.leaned(each, _IDS, _OTHERS)
+        found[number] = lean._replace(tags=words.tags(dict(each.tags)))
     return found
 
 
@@ -176,21 +182,6 @@ def moved(deletion: str, ends_at: float, there: Sequence[Moved], correlation_id:
             [each.template for each in there],
             [documents.written(dict(each.tags)) for each in there],
         ),
-    )
-
-
-def _lean(each: Entry, words: Words) -> Entry:
-    id_of, word = words.ids.setdefault, words.others.setdefault
-    return each._replace(
-        entry=id_of(each.entry, each.entry),
-        deletion=id_of(each.deletion, each.deletion),
-        disk=id_of(each.disk, each.disk),
-        node=id_of(each.node, each.node),
-        kind=word(each.kind, each.kind),
-        global_id=id_of(each.global_id, each.global_id),
-        size_bytes=word(each.size_bytes, each.size_bytes),
-        template=word(each.template, each.template),
-        tags=words.tags(dict(each.tags)),
     )
 
 
