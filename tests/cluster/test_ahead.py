@@ -266,6 +266,7 @@ def test_what_follows_a_write_is_asked_for_after_it(change: str) -> None:
         there = client(port, Clock())
         with there.ahead([("volume", f"~{each}") for each in wanted]):
             there.volume(f"~{wanted[0]}")
+            wait_until(lambda: len(served.queries) == ahead.AT_ONCE)
             if change == "write":
                 there.volume_delete(f"~{wanted[0]}")
             else:
