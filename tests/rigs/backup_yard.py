@@ -26,8 +26,11 @@ TO = CopyTo(far_cluster.LOCATION)
 class BackupYard(Yard):
     """A yard with a far side."""
 
-    def __init__(self, folder: Path, database: Database, **switches: str) -> None:
-        super().__init__(folder, database, federation=far_cluster.FEDERATION, **switches)
+    def __init__(
+        self, folder: Path, database: Database, *, devices: str = "file", **switches: str
+    ) -> None:
+        both = {**far_cluster.FEDERATION, "devices": devices}
+        super().__init__(folder, database, federation=both, **switches)
         self.pin()
         self.sides = far_cluster.both(self.simulator, folder)
         sleep = self.clock.sleep
@@ -106,9 +109,11 @@ class BackupYard(Yard):
 
 
 @contextlib.contextmanager
-def opened(database: Database, folder: Path, **switches: str) -> Iterator[BackupYard]:
-    """Give one with nothing in it."""
-    made = BackupYard(folder, database, **switches)
+def opened(
+    database: Database, folder: Path, *, devices: str = "file", **switches: str
+) -> Iterator[BackupYard]:
+    """Give one with nothing in it; its hosts see devices of this kind."""
+    made = BackupYard(folder, database, devices=devices, **switches)
     try:
         yield made
     finally:
