@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
-from storpool_ovirt import errors, names, text
+from storpool_ovirt import errors, names, option_values, text
 from storpool_ovirt.doctor import asking, checks, engine_machine
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
 from storpool_ovirt.doctor.engine_commands import command, fits
@@ -150,8 +151,83 @@ def properties(site: Site) -> Iterator[Result]:
 
 
 def _names(value: str) -> list[str]:
+    return list(_patterns(value))
+
+
+def _patterns(value: str) -> dict[str, str]:
+    """Return the properties of a list, each with the pattern for what somebody gives: the last one,
+    as Engine has it (CustomPropertiesUtils.java)."""
     of = engine_config.VM_PROPERTIES
-    return [engine_config.name_of(each, of) for each in engine_config.entries(value, of)]
+    found: dict[str, str] = {}
+    for each in engine_config.entries(value, of):
+        name = engine_config.name_of(each, of)
+        found[name] = each.partition(of.ends_name)[2].strip()
+    return found
+
+
+def vm_policy(site: Site) -> Iterator[Result]:
+    """Look whether VMs can say their QoS class and their policy, wherever one is, or nowhere."""
+    key = engine_config.VM_PROPERTIES.key
+    tables = engine_machine.tables(site)
+    ours = [entry.name for entry in engine_config.VM_POLICY]
+    levels = {level: _patterns(value) for level, value in tables.options.get(key, {}).items()}
+    if not any(name in found for found in levels.values() for name in ours):
+        yield checks.ok(f"no VM says its QoS class or its policy: {key} has neither property")
+        return
+    used = {each.cluster_level for each in tables.hosts} & {*levels}
+    wrong = [
+        result
+        for level, found in sorted(levels.items())
+        for result in _wrong_of_policy(level, found, level in used, _classes(tables))
+    ]
+    yield from wrong or [checks.ok(f"{key} has {' and '.join(ours)}")]
+
+
+def _wrong_of_policy(
+    level: str, found: Mapping[str, str], is_used: bool, classes: Sequence[str]
+) -> Iterator[Result]:
+    """Yield what is wrong with these properties at a level, each with its pattern."""
+    key, name = engine_config.VM_PROPERTIES.key, names.PROPERTY_QOS
+    missing = [each.name for each in engine_config.VM_POLICY if each.name not in found]
+    if missing and is_used:
+        yield Result(
+            WARNING,
+            f"{key} of level {level} lacks {' and '.join(missing)}",
+            "VMs of its clusters cannot say it",
+            f"{engine_machine.SETUP} && {RESTART}",
+            level,
+        )
+    refused = [each for each in classes if not _takes(found.get(name, ""), each)]
+    if name in found and refused:
+        again = f"engine-config -g {key} --cver={{}}; set it again with a pattern that takes {{}}"
+        yield Result(
+            WARNING,
+            f"{name} of level {level} takes {names.shown(found[name])}, which is none of the"
+            f" classes {', '.join(refused)} that domains have",
+            "no VM can be given these",
+            command(again, level, ", ".join(refused)),
+            level,
+        )
+
+
+def _classes(tables: Tables) -> list[str]:
+    """Return the QoS classes that there are by the options of our domains."""
+    found: dict[str, None] = {}
+    for domain in tables.ours:
+        said = domain.options.get("sp_qos_classes")
+        with suppress(ValueError):
+            found.update(
+                dict.fromkeys(option_values.classes(said if isinstance(said, str) else ""))
+            )
+    return list(found)
+
+
+def _takes(pattern: str, value: str) -> bool:
+    """Return whether Engine takes a value by this pattern; what is none here, may be one there."""
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        return True
 
 
 def audit_timer(site: Site) -> Iterator[Result]:
@@ -203,5 +279,6 @@ CHECKS = (
     Check("engine-time-out", "Engine waits for the end of verbs", time_out),
     Check("engine-fence-agent", "Engine knows the fence agent whole or not at all", fence_agent),
     Check("engine-vm-properties", "no VM property is code for a hook", properties),
+    Check("engine-vm-policy", "VMs can say their QoS class and their policy", vm_policy),
     Check("engine-audit-timer", "the daily audit can look", audit_timer),
 )

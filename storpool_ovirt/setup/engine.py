@@ -34,7 +34,7 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.d/50-storpool-ovirt.conf"
 PACKAGES_DROP_IN = f"/usr/lib/systemd/system/{UNIT}.d/50-storpool-ovirt.conf"
 ADAPTER = "/usr/share/ovirt-engine/managedblock/storpool-adapter"
 LOGS = "/var/log/ovirt-engine/managedblock"
-DATABASE, LISTS = "database", "fence-agent"
+DATABASE, LISTS, PROPERTIES = "database", "fence-agent", "vm-properties"
 
 
 class Wishes(NamedTuple):
@@ -43,6 +43,7 @@ class Wishes(NamedTuple):
     token: Secret | None = None
     fence_agent: bool = True
     policy_timer: bool | None = None
+    vm_properties: bool = True
 
 
 def steps(site: Site, wishes: Wishes) -> list[Step]:
@@ -84,6 +85,12 @@ def steps(site: Site, wishes: Wishes) -> list[Step]:
             wanted=wishes.fence_agent,
         ),
         *policy_timer.steps(site, wishes.policy_timer),
+        engine_config.Entries(
+            (PROPERTIES, "the properties by which a VM says its QoS class and its policy"),
+            engine_config.VM_POLICY,
+            site.record,
+            wanted=wishes.vm_properties,
+        ),
         ManagedDatabase(site),
     ]
 
@@ -91,7 +98,8 @@ def steps(site: Site, wishes: Wishes) -> list[Step]:
 def restarts(site: Site, rows: Sequence[Row]) -> list[Restart]:
     """Return what somebody has to restart, after a plan was done or taken back, or would be."""
     changes = {row.id: row.found.state for row in rows}
-    changed = changes.get(LISTS) in ("changed", "would change", "undone", "would undo")
+    doing = ("changed", "would change", "undone", "would undo")
+    changed = any(changes.get(each) in doing for each in (LISTS, PROPERTIES))
     at = site.record.configured_at
     if not changed and not (at and 0 < services.started_at(site.root, UNIT) < at):
         return []

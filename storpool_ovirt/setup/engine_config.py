@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import errors, text, tool
+from storpool_ovirt import errors, names, text, tool
 from storpool_ovirt.setup.record import Record
 from storpool_ovirt.setup.steps import DONE, NEEDS_YOU, NOT_NEEDED, WOULD_CHANGE, WOULD_UNDO, Found
 
@@ -36,11 +36,21 @@ class List(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What is ours in a list: its name is what nobody else's is, and its whole text."""
+    """What is ours in a list: its name is what nobody else's is, and its whole text.
+
+    `keeps`: another text of that name is somebody's choice, and stays.
+    """
 
     list: List
     name: str
     text: str
+    keeps: bool = False
+
+    def is_ours(self, entry: str) -> bool:
+        """Return whether an entry of the list is this one."""
+        if self.keeps:
+            return entry.strip() == self.text
+        return name_of(entry, self.list) == self.name
 
 
 FENCE_TYPES = List("CustomVdsFenceType", ",", "")
@@ -50,6 +60,14 @@ VM_PROPERTIES = List("UserDefinedVMProperties", ";", "=", has_patterns=True)
 FENCE_AGENT = (
     Entry(FENCE_TYPES, "storpool", "storpool"),
     Entry(FENCE_OPTIONS, "storpool", "storpool:port=port"),
+)
+# What Engine takes for the properties of a VM that a hook follows (`policy/properties.py`): it ends
+# an entry, and what somebody gives, at a semicolon, and has room for 4,000 characters of all
+# properties of a VM (CustomPropertiesUtils.java, vm_static).
+_ANY_POLICY = "^[A-Za-z0-9_.:, -]{0,4000}$"
+VM_POLICY = tuple(
+    Entry(VM_PROPERTIES, name, f"{name}={_ANY_POLICY}", keeps=True)
+    for name in (names.PROPERTY_QOS, names.PROPERTY_VC)
 )
 
 
@@ -65,13 +83,16 @@ def name_of(entry: str, of: List) -> str:
 
 def merged(value: str, ours: Entry) -> str:
     """Return a list with our entry in it once, in the place of the first of that name, else at its
-    end; all others as they were."""
+    end; all others as they were. Where ours keeps what has its name, a list that has that is left
+    as it is."""
     of, kept, has_it = ours.list, [], False
     if not value.strip():
         return ours.text
     for each in _pieces(value, of):
         if name_of(each, of) != ours.name:
             kept.append(each)
+        elif ours.keeps:
+            return value
         elif not has_it:
             kept.append(each if each.strip() == ours.text else ours.text)
             has_it = True
@@ -81,7 +102,7 @@ def merged(value: str, ours: Entry) -> str:
 def without(value: str, ours: Entry) -> str:
     """Return a list without our entry, all others as they were."""
     found, of = _pieces(value, ours.list), ours.list
-    kept = [each for each in found if name_of(each, of) != ours.name]
+    kept = [each for each in found if not ours.is_ours(each)]
     return value if len(kept) == len(found) else of.separator.join(kept)
 
 
@@ -141,13 +162,13 @@ class Entries:
 
     def __init__(  # what it is, what is ours, and who writes it down
         self,
-        names: tuple[str, str],
+        called: tuple[str, str],
         ours: Sequence[Entry],
         record: Record,
         versions: Sequence[str] = (),
         wanted: bool = True,
     ) -> None:
-        self.id, self.title = names
+        self.id, self.title = called
         self._ours = ours
         self._record = record
         self._versions = versions
@@ -162,10 +183,10 @@ class Entries:
             return Found(NEEDS_YOU, f"{PROGRAM} is not here", "run this on Engine's machine")
         changes = self._changes(merged)
         if not changes:
-            return Found(DONE, f"{self._keys()} have {self._ours[0].name}")
+            return Found(DONE, f"{self._keys()} {self._have()} {self._names()}")
         lacking = sorted({of.key for of, _, _ in changes})
         lack = f"{' and '.join(lacking)} {'lacks' if len(lacking) == 1 else 'lack'}"
-        return Found(WOULD_CHANGE, f"{lack} {self._ours[0].name}")
+        return Found(WOULD_CHANGE, f"{lack} {self._names()}")
 
     def do(self) -> None:
         """As Step has it."""
@@ -178,12 +199,13 @@ class Entries:
             return Found(NOT_NEEDED, f"{PROGRAM} is not here")
         changes = self._changes(without)
         if not changes:
-            return Found(NOT_NEEDED, f"{self._keys()} have nothing of ours")
+            return Found(NOT_NEEDED, f"{self._keys()} {self._have()} nothing of ours")
         alone = [of.key for of, _, value in changes if not value and not of.has_patterns]
         if len(alone) == len(changes):
             return self._only_ours(alone)
-        ours = ", ".join(sorted({of.key for of, _, _ in changes}))
-        return Found(WOULD_UNDO, f"{ours} have {self._ours[0].name}")
+        ours = sorted({of.key for of, _, _ in changes})
+        have = "has" if len(ours) == 1 else "have"
+        return Found(WOULD_UNDO, f"{', '.join(ours)} {have} {self._names()}")
 
     def undo(self) -> None:
         """As Step has it."""
@@ -197,7 +219,7 @@ class Entries:
         sql = f"update vdc_options set option_value = '' where {named}"  # noqa: S608 for a person
         return Found(
             NEEDS_YOU,
-            f"{' and '.join(keys)} have {self._ours[0].name} alone, and {PROGRAM} lets nobody empty"
+            f"{' and '.join(keys)} have {self._names()} alone, and {PROGRAM} lets nobody empty"
             " a fence key: it is left, and does no harm",
             f'/usr/share/ovirt-engine/dbscripts/engine-psql.sh -c "{sql}"',
         )
@@ -205,13 +227,14 @@ class Entries:
     def _changes(self, change: Callable[[str, Entry], str]) -> list[tuple[List, str, str]]:
         """Return which keys of which versions would be changed, and to what."""
         changes = []
-        for ours in self._ours:
-            key = ours.list.key
-            self._read[key] = self._read.get(key) or read(key)
-            for version, value in self._read[key].items():
-                new = change(value, ours)
+        for of in self._lists():
+            self._read[of.key] = self._read.get(of.key) or read(of.key)
+            for version, value in self._read[of.key].items():
+                new = value
+                for ours in self._ours:
+                    new = change(new, ours) if ours.list == of else new
                 if (not self._versions or version in self._versions) and new != value:
-                    changes.append((ours.list, version, new))
+                    changes.append((of, version, new))
         return changes
 
     def _write(self, of: List, version: str, value: str) -> None:
@@ -219,5 +242,14 @@ class Entries:
         self._record.configured()
         write(of.key, value, version)
 
+    def _lists(self) -> list[List]:
+        return list(dict.fromkeys(ours.list for ours in self._ours))
+
     def _keys(self) -> str:
-        return " and ".join(ours.list.key for ours in self._ours)
+        return " and ".join(of.key for of in self._lists())
+
+    def _have(self) -> str:
+        return "has" if len(self._lists()) == 1 else "have"
+
+    def _names(self) -> str:
+        return " and ".join(dict.fromkeys(ours.name for ours in self._ours))

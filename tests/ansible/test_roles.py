@@ -33,6 +33,9 @@ ENGINE_BROKEN = {
     "the rotation of the logs": "rm /etc/logrotate.d/storpool-ovirt-engine",
     "StorPool's token for Engine": "chmod 0644 /etc/ovirt-engine/storpool-ovirt/token",
     "the fence agent among Engine's": "engine-config -s CustomVdsFenceType=another",
+    "the properties by which a VM says its QoS class and its policy": (
+        "engine-config -s UserDefinedVMProperties=other=.* --cver=4.7"
+    ),
 }
 DOCTOR = "Ask storpool-ovirt doctor"
 _HOOKS = "/usr/libexec/vdsm/hooks"

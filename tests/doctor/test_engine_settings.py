@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 from engine_ground import CONF_D, Found, ServedMachine
 
+from storpool_ovirt.setup import engine_config
+
 DATABASES = ("engine-database-enabled", "engine-database", "engine-mapping-database")
 SETTINGS = (
     "engine-attach-allowed",
     "engine-time-out",
     "engine-fence-agent",
     "engine-vm-properties",
+    "engine-vm-policy",
 )
 TYPE, MAPPING = "CustomVdsFenceType", "CustomVdsFenceOptionMapping"
 # As Engine's own tool, as far as a fix needs it: it writes into the real table.
@@ -35,7 +38,7 @@ def _tools(served: ServedMachine) -> None:
 def test_all_is_well(served: ServedMachine) -> None:
     """As engine-setup leaves it."""
     found = served.look(*DATABASES, *SETTINGS)
-    assert [each.result for each in found] == ["ok"] * 7, found
+    assert [each.result for each in found] == ["ok"] * 8, found
 
 
 def test_without_engines_database_nobody_knows(served: ServedMachine) -> None:
@@ -128,6 +131,42 @@ def test_a_vm_property_that_is_code(served: ServedMachine, value: str, bad: str)
     found = served.one("engine-vm-properties")
     assert (found.result, found.subject) == ("critical", "4.6")
     assert f"allows {bad}" in found.cause
+
+
+ANY_POLICY = [entry.text for entry in engine_config.VM_POLICY]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"4.7": "other=.*"}, []),
+        ({"4.6": ";".join(ANY_POLICY), "4.7": ";".join(ANY_POLICY)}, []),
+        ({"4.7": ";".join(ANY_POLICY)}, []),  # no cluster of 4.6 has a host
+        ({"4.6": ANY_POLICY[0], "4.7": ANY_POLICY[0]}, ["4.7: lacks sp_vc_policy"]),
+        ({"4.6": ";".join(ANY_POLICY)}, ["4.7: lacks sp_qos and sp_vc_policy"]),
+        (
+            {"4.7": f"sp_qos=^(gold|bronze)$;{ANY_POLICY[1]}"},
+            ["4.7: none of the classes silver that domains have"],
+        ),
+        ({"4.7": f"sp_qos=^(gold|silver)$;{ANY_POLICY[1]}"}, []),
+        ({"4.7": f"sp_qos=^gold$;sp_qos=^(gold|silver)$;{ANY_POLICY[1]}"}, []),  # Engine's is last
+        ({"4.7": f"sp_qos=^\\p{{Lower}}+$;{ANY_POLICY[1]}"}, []),  # Java's, not Python's
+    ],
+)
+def test_what_vms_can_say(served: ServedMachine, values: dict[str, str], told: list[str]) -> None:
+    """Nowhere, or at each level that has hosts, and any class that a domain has; the pattern is
+    Engine's to understand."""
+    served.domain(sp_qos_classes="gold,silver")
+    center = str(served.tables.execute("SELECT id::text FROM storage_pool")[0][0])
+    served.tables.add_host("h1", center)
+    for level, value in values.items():
+        served.tables.set_option("UserDefinedVMProperties", value, level)
+    found = [each for each in served.look("engine-vm-policy") if each.result != "ok"]
+    assert [each.result for each in found] == ["warning"] * len(told)
+    for each, said in zip(found, told):
+        level, _, words = said.partition(": ")
+        assert (each.subject, words in each.cause) == (level, True), each
+        assert each.fix
 
 
 @pytest.mark.parametrize(

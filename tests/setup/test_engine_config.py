@@ -14,7 +14,7 @@ from rigs.engine_config_tool import Keys
 from storpool_ovirt.setup import engine_config
 from storpool_ovirt.setup.engine_config import FENCE_OPTIONS, FENCE_TYPES, VM_PROPERTIES, Entry
 
-TYPES, OPTIONS = FENCE_TYPES.key, FENCE_OPTIONS.key
+TYPES, OPTIONS, PROPERTIES = FENCE_TYPES.key, FENCE_OPTIONS.key, VM_PROPERTIES.key
 OURS = [*engine_config.FENCE_AGENT, Entry(VM_PROPERTIES, "sp_qos", "sp_qos=^[a-z;]{1,64}$")]
 names = some.from_regex(re.compile(r"[a-z]\w{0,8}", re.ASCII), fullmatch=True)
 # Patterns of others, with a separator where a pattern may have one.
@@ -106,15 +106,16 @@ REFUSAL = "This key value cannot be empty."
 def test_engine_is_asked_no_more_than_it_has_to_be(engine: Setup, keys: Keys) -> None:
     """Each call is a Java that starts: each key is read once to look, and once after a change."""
     engine.run()
-    assert sum(call.startswith("-g ") for call in keys.calls()) == 4
+    assert sum(call.startswith("-g ") for call in keys.calls()) == 6
     before = len(keys.calls())
     engine.run()
-    assert keys.calls()[before:] == [f"-g {TYPES}", f"-g {OPTIONS}"]
+    assert keys.calls()[before:] == [f"-g {each}" for each in (TYPES, OPTIONS, PROPERTIES)]
 
 
 def test_it_may_be_left_out(engine: Setup, keys: Keys) -> None:
-    """--no-fence-agent asks Engine nothing."""
-    assert states(engine.run("--no-fence-agent"))["fence-agent"] == "not needed"
+    """Without both Engine is asked nothing."""
+    said = states(engine.run("--no-fence-agent", "--no-vm-properties"))
+    assert (said["fence-agent"], said["vm-properties"]) == ("not needed", "not needed")
     assert keys.calls() == []
 
 
@@ -127,13 +128,58 @@ def test_it_may_be_left_out(engine: Setup, keys: Keys) -> None:
     ],
 )
 def test_an_engine_that_cannot_be_asked_is_told(engine: Setup, script: str, said: str) -> None:
-    """One step fails, in engine-config's words; all others are done."""
+    """The two steps that ask it fail, in engine-config's words; all others are done."""
     engine.machine.tool("engine-config", script)
     document = engine.run(code=1)
     failed = step(document, "fence-agent")
     assert (failed["state"], said in failed["what"]) == ("failed", True)
-    assert list(states(document).values()).count("failed") == 1
+    assert list(states(document).values()).count("failed") == 2
     assert states(document)["adapter"] == "changed"
+
+
+def test_vms_may_say_their_policy_at_each_level(engine: Setup, keys: Keys) -> None:
+    """Both properties come behind what others have there; a pattern of the administrator's stays to
+    the letter, also where setup is taken back."""
+    theirs = "sap_agent=^(true|false)$;sp_qos=^(gold|silver)$;other=^[;]$"
+    keys.set(PROPERTIES, theirs, "4.7")
+    qos, vc = (entry.text for entry in engine_config.VM_POLICY)
+    assert states(engine.run())["vm-properties"] == "changed"
+    assert keys.values(PROPERTIES) == {
+        "4.6": f"{qos};{vc}",
+        "4.7": f"{theirs};{vc}",
+        "4.8": f"{qos};{vc}",
+    }
+    assert step(engine.run(), "vm-properties")["what"].endswith("has sp_qos and sp_vc_policy")
+    assert states(engine.run("--undo"))["vm-properties"] == "undone"
+    assert keys.values(PROPERTIES) == {"4.6": "", "4.7": theirs, "4.8": ""}
+
+
+@pytest.mark.parametrize("value", ["sp_qos=^gold$;sp_qos=^(a|b)$", " sp_qos = x ;;", "sp_qos"])
+def test_an_entry_that_is_kept_is_not_touched(value: str) -> None:
+    """However it is written; whether it is what Engine takes is its writer's."""
+    ours = engine_config.VM_POLICY[0]
+    assert engine_config.merged(value, ours) == value
+    assert engine_config.without(value, ours) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "is_taken"),
+    [
+        ("gold", True),
+        ("gold,11111111-1111-4111-8111-111111111111:silver", True),
+        (", 11111111-1111-4111-8111-111111111111:ssd:fast", True),
+        ("", True),
+        ("gold;silver", False),
+        ("gold$(id)", False),
+        ("gold\nsilver", False),
+    ],
+)
+def test_engine_takes_what_a_hook_can_follow(value: str, is_taken: bool) -> None:
+    """By the pattern that is declared; Engine ends the property at a semicolon, so that pattern has
+    none."""
+    for entry in engine_config.VM_POLICY:
+        pattern = entry.text.partition("=")[2]
+        assert (re.fullmatch(pattern, value) is not None, ";" in pattern) == (is_taken, False)
 
 
 class TestThePlayedOne:

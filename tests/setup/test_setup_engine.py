@@ -229,4 +229,4 @@ class TestServices:
 
     def test_engine_is_not_named_for_what_it_reads_itself(self, booted: Setup) -> None:
         """Token, dispatcher and adapter are seen by the next call."""
-        assert booted.run("--no-fence-agent")["restarts"] == []
+        assert booted.run("--no-fence-agent", "--no-vm-properties")["restarts"] == []

@@ -48,6 +48,13 @@ class _Place(click.Choice):  # type: ignore[type-arg,unused-ignore]  # generic s
             help="Engine: have fence_storpool among the fence agents.",
         ),
         click.option(
+            "--vm-properties/--no-vm-properties",
+            default=True,
+            show_default=True,
+            help="Engine: have VMs say their QoS class and VolumeCare's policy, by the custom"
+            " properties sp_qos and sp_vc_policy.",
+        ),
+        click.option(
             "--vm-agent/--no-vm-agent",
             default=None,
             help="Host: have storpool-vm-agent on, now and after each boot, or off; without it"
@@ -64,6 +71,7 @@ def command(
     undo: bool,
     token_file: str | None,
     fence_agent: bool,
+    vm_properties: bool,
     vm_agent: bool | None,
     as_json: bool,
 ) -> int:
@@ -79,7 +87,7 @@ def command(
         raise click.UsageError("--vm-agent is for setup host")
     check_root()
     given = _token(out, token_file)
-    of_engine = engine.Wishes(given, fence_agent=fence_agent)
+    of_engine = engine.Wishes(given, fence_agent, vm_properties=vm_properties)
     wishes = of_engine if place == ENGINE else host.Wishes(vm_agent)
     log = Log(out.program, None)  # where the folder of our log is one of the things set up
     if given is not None:
