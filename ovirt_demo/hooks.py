@@ -2,7 +2,7 @@
 
 This is what oVirt's vdsm does in common/hooks.py, and Engine in LibvirtVmXmlBuilder (docs/host.md),
 in our own words: every executable in the folder of a point, in the order of their names, with the
-XML in a file that they may change.
+XML in a file that they may change, and with the VM's custom properties in their environment.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ AFTER_DISK_HOTUNPLUG = "after_disk_hotunplug"
 HOOK_ERROR = 1500
 LIMIT_SECONDS = 150.0  # ours: Vdsm waits without limit
 STOP = 2  # the exit code after which no other hook runs
+
+
+Properties = Mapping[str, str]
+NONE: Properties = {}
 
 
 @dataclass(frozen=True)
@@ -61,36 +65,51 @@ class Hooks:
         link.symlink_to(program)
         return link
 
-    def before_vm_start(self, document: str, vm_id: str = "") -> str:
+    def before_vm_start(self, document: str, vm_id: str = "", properties: Properties = NONE) -> str:
         """Run the hooks before a VM starts; return the XML that it starts with.
 
         Raises VdsmError: the VM does not start.
         """
-        return self.run(BEFORE_VM_START, document, vm_id)
+        return self.run(BEFORE_VM_START, document, vm_id, properties)
 
-    def before_disk_hotplug(self, document: str, vm_id: str = "") -> str:
+    def before_disk_hotplug(
+        self, document: str, vm_id: str = "", properties: Properties = NONE
+    ) -> str:
         """Run the hooks before a disk is plugged; return the XML that is plugged.
 
         Raises VdsmError: the disk is not plugged.
         """
-        return self.run(BEFORE_DISK_HOTPLUG, document, vm_id)
+        return self.run(BEFORE_DISK_HOTPLUG, document, vm_id, properties)
 
-    def before_vm_migrate_source(self, document: str, vm_id: str = "") -> str:
+    def before_vm_migrate_source(
+        self, document: str, vm_id: str = "", properties: Properties = NONE
+    ) -> str:
         """Run the hooks on a migration's source before it begins; return the XML.
 
         Raises VdsmError: the migration does not begin.
         """
-        return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id)
+        return self.run(BEFORE_VM_MIGRATE_SOURCE, document, vm_id, properties)
 
-    def after_disk_hotunplug(self, document: str, vm_id: str = "") -> str:
+    def after_disk_hotunplug(
+        self, document: str, vm_id: str = "", properties: Properties = NONE
+    ) -> str:
         """Run the hooks after a disk was unplugged, with the XML of it, before it is detached.
 
         What they end with changes nothing.
         """
-        return self.run(AFTER_DISK_HOTUNPLUG, document, vm_id, raises=False)
+        return self.run(AFTER_DISK_HOTUNPLUG, document, vm_id, properties, raises=False)
 
-    def run(self, point: str, document: str = "", vm_id: str = "", *, raises: bool = True) -> str:
-        """Run the hooks of a point; return the document as they left it.
+    def run(
+        self,
+        point: str,
+        document: str = "",
+        vm_id: str = "",
+        properties: Properties = NONE,
+        *,
+        raises: bool = True,
+    ) -> str:
+        """Run the hooks of a point, for a VM with these custom properties; return the document as
+        they left it.
 
         Raises VdsmError with the last stderr, but where Vdsm only logs it.
         """
@@ -104,7 +123,7 @@ class Hooks:
             if self.read_only:
                 file.chmod(0o400)
             for script in self._scripts(point):
-                run = self._run(script, file, vm_id)
+                run = self._run(script, environment(self.host.environment, file, vm_id, properties))
                 if run.returncode != 0:
                     failed.append(run)
                 if run.returncode == STOP:
@@ -118,13 +137,12 @@ class Hooks:
         found = folder.iterdir() if folder.exists() else ()
         return sorted(file for file in found if _is_hook(file))
 
-    def _run(self, script: Path, file: Path, vm_id: str) -> HookRun:
+    def _run(self, script: Path, given: Mapping[str, str]) -> HookRun:
         began = time.monotonic()
-        environment = {**self.host.environment, "_hook_domxml": str(file), "vmId": vm_id}
         with subprocess.Popen(
             [script],
             cwd="/",
-            env=environment,
+            env=given,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -139,6 +157,14 @@ class Hooks:
         if self.observe:
             self.observe(run)
         return run
+
+
+def environment(
+    own: Mapping[str, str], file: Path, vm_id: str, properties: Properties
+) -> dict[str, str]:
+    """Return what a hook has in its environment: Vdsm's own, in place of which a VM's custom
+    properties stand, but none of them in the place of what Vdsm says of this VM."""
+    return {**own, **properties, "_hook_domxml": str(file), "vmId": vm_id}
 
 
 def _is_hook(file: Path) -> bool:

@@ -168,6 +168,18 @@ def test_a_preview_has_its_vm_too(starts: Starts) -> None:
     flows.create_snapshot(starts.stage.domain, disk)
 
 
+def test_vdsm_hands_a_vms_properties_over(starts: Starts) -> None:
+    """T78: in the hook's environment; none of them takes the place of what Vdsm says of the VM."""
+    [disk], vm = starts.disks(), new_id()
+    hostile = {"vmId": new_id(), "_hook_domxml": "/etc/shadow"}
+    document = starts.xml(*attach(starts, 1, disk))
+    starts.hooks[1].before_vm_start(document, vm, {"sp_qos": "gold", **hostile})
+    assert (vm_of(starts, disk), tags(starts, disk)["qc"]) == (vm, "gold")
+    device = {"managed_path": starts.run_link(disk), "vol_id": disk.id}
+    starts.hooks[1].after_disk_hotunplug(hooks.plug_xml(device), vm, {"sp_qos": "gold", **hostile})
+    assert (vm_of(starts, disk), tags(starts, disk).get("qc", "")) == ("", "")
+
+
 @pytest.fixture(autouse=True)
 def _logs(starts: Starts) -> None:
     for host in starts.stage.hosts:

@@ -158,12 +158,9 @@ class DoorStage:
         document.write_text(
             disks[0] if point.endswith(("hotplug", "hotunplug")) else hooks.domain_xml(*disks)
         )
-        given = {
-            "STORPOOL_OVIRT_ROOT": str(self.root),
-            "_hook_domxml": str(document),
-            "vmId": new_id(),
-            **variables,
-        }
+        vm_id = variables.pop("vmId", None) or new_id()
+        own = {"STORPOOL_OVIRT_ROOT": str(self.root)}
+        given = hooks.environment(own, document, vm_id, variables)
         link = self.local(f"{hooks.FOLDER}/{point}/50_storpool")
         return self.popen("env", *(f"{key}={value}" for key, value in given.items()), str(link))
 
