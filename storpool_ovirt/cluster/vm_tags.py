@@ -14,7 +14,8 @@ SECONDS = 5.0
 
 
 class Tag(NamedTuple):
-    """The key of the tag, and the VM; both empty where nobody knows the VM."""
+    """The key of the tag, empty where it cannot be used, and the VM; both empty where nobody knows
+    the VM."""
 
     key: str
     vm: str

@@ -17,15 +17,20 @@ def untag(
     unless another host has it.
 
     That one may have a VM of its own on it, and who asks is to be believed nothing that could take
-    a disk out of that VM's snapshots. Vdsm asks before Engine has the disk detached here. Raises
-    what `vm_disks.candidates` raises; what cannot be written is a line of the log.
+    a disk out of that VM's snapshots: what names another VM is left. What names none may say
+    something of this one all the same: its tag had no room, or the host has no key for it. Vdsm
+    asks before Engine has the disk detached here. Raises what `vm_disks.candidates` raises; what
+    cannot be written is a line of the log.
     """
     if tag == vm_tags.NONE:
         return
+    wished = vm_policy.Wish(tag)
     found = [
         each
         for each in vm_disks.candidates(client, disks, openstack_prefix)
-        if each.proved and each.there.tags.get(tag.key) == tag.vm
+        if each.proved
+        and each.there.tags.get(tag.key, "") in ("", tag.vm)
+        and vm_policy.may_differ(wished, each.there, is_its=False)
     ]
     targets = [each.target for each in found]
     now = held.Held(targets, client.attachments() if targets else ())
@@ -34,4 +39,4 @@ def untag(
         for each in found
         if {one.client_id for one in now.of(each.target)} <= {host.client_id}
     ]
-    vm_policy.silent_follow(client, host, vm_policy.Wish(tag), not_its=left)
+    vm_policy.silent_follow(client, host, wished, not_its=left)

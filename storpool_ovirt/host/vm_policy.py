@@ -6,6 +6,10 @@ host writes them where it makes a volume its own for a VM, in one request for ea
 Nothing depends on them that could not wait: a snapshot asks who has the volume as well. So whatever
 goes wrong here is a line of the log, no start is refused for it, and the next start writes what is
 missing. A volume that several VMs may have carries none of the VM's.
+
+VolumeCare leaves a VM alone whose volumes have several policies. So where not all could be written,
+those that were get their policy back, if the VM has one by that. Who dies between two requests
+leaves several: its next start, `policy sync` and the audit see to that.
 """
 
 from __future__ import annotations
@@ -45,14 +49,23 @@ class _Step(NamedTuple):
     changes: levels.Changes
 
 
+class _Written(NamedTuple):
+    """What became of steps: done, refused (or not tried), of a volume that is not the VM's any more
+    or gone, and the one of which nobody knows, as its answer was lost."""
+
+    done: list[_Step]
+    refused: list[_Step]
+    gone: list[_Step]
+    lost: list[_Step]
+
+
 def wish(log: Log, host: config.HostSettings, given: Mapping[str, str]) -> Wish:
     """Return what the VM of the log's lines, with these properties by their names, wishes; what
     cannot be used is a line of the log."""
     if not host.vm_tag:
         log.line("vm_tag_unusable", key=storpool_conf.VM_TAG_KEY)
     vm = log.correlation_id
-    is_known = bool(host.vm_tag) and names.UUID.fits(vm)
-    tag = vm_tags.Tag(host.vm_tag, vm) if is_known else vm_tags.NONE
+    tag = vm_tags.Tag(host.vm_tag, vm) if names.UUID.fits(vm) else vm_tags.NONE
     return Wish(tag, _read(log, host.qos_classes, given) if given else {})
 
 
@@ -74,10 +87,9 @@ def silent_follow(
     steps = _planned(wished, left, host.log) if left else []
     if not steps:
         return
-    failed = _silent_written(client, host, wished.tag, steps)
-    if any(each.is_its and _changes_care(each) for each in failed):
-        done = [each for each in steps if each.is_its and each not in failed]
-        _silent_undo(client, host, [each for each in done if _changes_care(each)])
+    written = _silent_written(client, host, wished.tag, steps)
+    if written.refused or written.lost:
+        _silent_one_policy(client, host, wished.tag, alone, written)
 
 
 def may_differ(wished: Wish, there: api.Volume, is_its: bool = True) -> bool:
@@ -169,6 +181,10 @@ def _changes_care(step: _Step) -> bool:
     return names.TAG_POLICY in step.changes.tags
 
 
+def _care(step: _Step) -> str:
+    return step.changes.tags[names.TAG_POLICY]
+
+
 def _tell_left_out(step: _Step, log: Log) -> None:
     if step.changes.left_out:
         log.line("tags_left_out", name=step.there.name, tags=",".join(step.changes.left_out))
@@ -176,18 +192,21 @@ def _tell_left_out(step: _Step, log: Log) -> None:
 
 def _silent_written(
     client: api.Client, host: attachments.HostSide, tag: vm_tags.Tag, steps: Sequence[_Step]
-) -> list[_Step]:
-    """Write what these volumes shall say; return those that do not say it, but are still there and
-    the VM's."""
+) -> _Written:
+    """Write what these volumes shall say; return what became of it."""
     brief = _brief(client, host)
-    failed: list[_Step] = []
+    written = _Written([], [], [], [])
     for at, step in enumerate(steps):
         error = _silent_change(brief, step, tag, host.log)
         if isinstance(error, errors.Unavailable):
-            return [*failed, *steps[at:]]
-        if error is not None and not isinstance(error, (errors.NotFound, errors.Foreign)):
-            failed.append(step)
-    return failed
+            written.lost.append(step)
+            written.refused.extend(steps[at + 1 :])
+            break
+        if isinstance(error, (errors.NotFound, errors.Foreign)):
+            written.gone.append(step)
+        else:
+            (written.done if error is None else written.refused).append(step)
+    return written
 
 
 def _silent_change(
@@ -232,19 +251,61 @@ def _tell(there: api.Volume, written: Mapping[str, str], key: str, log: Log) -> 
         log.line("policy_set", **about, **policy)
 
 
-def _silent_undo(client: api.Client, host: attachments.HostSide, steps: Sequence[_Step]) -> None:
-    """Give these volumes VolumeCare's policy back that they had: others of the VM did not get the
-    new one, and it leaves a VM of two policies alone."""
+def _silent_one_policy(
+    client: api.Client,
+    host: attachments.HostSide,
+    tag: vm_tags.Tag,
+    alone: Sequence[api.Volume],
+    written: _Written,
+) -> None:
+    """See that the VM has one policy of VolumeCare's where not all could be written: what has the
+    new one gets back what it had, if that makes them one."""
+    brief = _brief(client, host)
+    done = written.done + [each for each in written.lost if _silent_has_it(brief, each)]
+    left = [each for each in (*written.refused, *written.lost) if each not in done]
+    has = {each.global_id: each.tags for each in alone if names.is_own_mark(each.name, each.tags)}
+    for step in written.gone:
+        has.pop(step.there.global_id, None)
+    for step in left:
+        if tag.key and step.there.tags.get(tag.key) == tag.vm:  # also what is not its any more
+            has[step.there.global_id] = step.there.tags
+    before = {global_id: tags.get(names.TAG_POLICY, "") for global_id, tags in has.items()}
+    back = [each for each in done if each.is_its and _changes_care(each)]
+    after = {**before, **{each.there.global_id: _care(each) for each in back}}
+    if len({*after.values()}) < 2:
+        return
+    if len({*before.values()}) < 2:
+        _silent_undo(brief, back, host.log)
+        return
+    for step in left:  # it had several before, and what has the new one is right
+        host.log.line("vm_of_two_policies", volume=step.there.name)
+
+
+def _silent_has_it(client: api.Client, step: _Step) -> bool:
+    """Return whether a volume has what was written without an answer."""
+    try:
+        client.be_current()
+        now = volumes.read(client, "volume", names.address(step.there.global_id)).tags
+    except errors.Error:
+        return False
+    return all(now.get(key, "") == value for key, value in step.changes.tags.items())
+
+
+def _silent_undo(client: api.Client, steps: Sequence[_Step], log: Log) -> None:
+    """Give these volumes VolumeCare's policy back that they had."""
     from storpool_ovirt.policy import levels, marks, values
 
-    brief = _brief(client, host)
-    for step in steps:
+    is_away = False
+    for step in reversed(steps):
         is_properties = marks.parsed(step.there.tags).vc.by == marks.PROPERTY
         before = step.there.tags.get(names.TAG_POLICY, "") if is_properties else None
         said = {values.VC: levels.Said(by_property=before)}
-        if _silent_change(brief, step._replace(said=said), vm_tags.NONE, host.log) is not None:
-            host.log.line("vm_of_two_policies", volume=step.there.name)
-            return
+        error = None
+        if not is_away:
+            error = _silent_change(client, step._replace(said=said), vm_tags.NONE, log)
+            is_away = isinstance(error, errors.Unavailable)
+        if is_away or (error and not isinstance(error, (errors.NotFound, errors.Foreign))):
+            log.line("vm_of_two_policies", volume=step.there.name)
 
 
 def _brief(client: api.Client, host: attachments.HostSide) -> api.Client:

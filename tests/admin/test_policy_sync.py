@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rigs import policy_yard
+from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import GIB
-from rigs.policy_yard import OTHER_VM, VM, put, sync, tag, tags
+from rigs.policy_yard import OTHER_VM, VM, findings, put, sync, tag, tags
 from rigs.yard import CLONE, DISK, OTHER, Yard
+from storpool_ovirt.cluster import attachments, vm_tags
+from storpool_ovirt.deadline import Deadline
+from storpool_ovirt.host import vm_policy
+from storpool_ovirt.policy import properties
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +99,34 @@ def test_what_a_host_has_keeps_its_vm(yard: Yard, engine: EngineDatabase) -> Non
     assert tags(yard, OTHER)["cvm"] == OTHER_VM
     assert tags(yard, DISK)["cvm"] == VM
     assert engine.release
+
+
+def test_a_start_that_died_between_two_disks(yard: Yard, engine: EngineDatabase) -> None:
+    """policy.md 2: its VM has several policies. The audit tells it, and a sync makes them one,
+    whether the host still has the disks or not."""
+    for client_id in (1, None):
+        policy_yard.set_properties(engine, VM, sp_vc_policy="hourly")
+        sync(yard)
+        for disk in (DISK, OTHER) if client_id else ():
+            yard.shut(disk, client_id)
+        policy_yard.set_properties(engine, VM, sp_vc_policy="daily")
+        with yard.administrator() as work:
+            there = [work.client.volume(yard.address(disk)) for disk in (DISK, OTHER)]
+            wished = vm_policy.Wish(
+                vm_tags.Tag("cvm", VM), {"vc": properties.read("vc", "daily")[0]}
+            )
+            side = attachments.HostSide(1, "", Deadline(30), work.log)
+            yard.queries()
+            with pytest.raises(Death), dying(Fault("death", when=lambda: writes(yard) > 0)):
+                vm_policy.silent_follow(work.client, side, wished, alone=there)
+        assert sorted(tags(yard, disk)["vc-policy"] for disk in (DISK, OTHER)) == [
+            "daily",
+            "hourly",
+        ]
+        assert "mixed policies" in {each.kind for each in findings(yard)}
+        sync(yard)
+        assert {tags(yard, disk)["vc-policy"] for disk in (DISK, OTHER)} == {"daily"}
+        assert findings(yard) == []
 
 
 def test_what_somebody_changed_by_hand(yard: Yard, engine: EngineDatabase) -> None:

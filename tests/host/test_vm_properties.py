@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from rigs.clock import Clock
 from rigs.core_fixtures import Core
+from rigs.deaths import Death, Fault, dying
 from rigs.starts import UUIDS, bare, disk, made, side
 from storpool_ovirt import config, names
 from storpool_ovirt.cluster import api, vm_tags
 from storpool_ovirt.host import plug, takeover, unplug, vm_policy
+
+if TYPE_CHECKING:
+    from storpool_simulator.api.recorder import Record
 
 VM, OTHER = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "bbbbbbbb-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 TAG = vm_tags.Tag("cvm", VM)
@@ -24,11 +30,14 @@ class World:
         for uuid in UUIDS[:count] if policy else ():
             self.by_hand(uuid, **policy)
 
-    def wish(self, vm: str = VM, classes: tuple[str, ...] = (), **given: str) -> vm_policy.Wish:
-        """Return what a VM with these properties wishes."""
+    def wish(
+        self, vm: str = VM, classes: tuple[str, ...] = (), key: str = "cvm", **given: str
+    ) -> vm_policy.Wish:
+        """Return what a VM with these properties wishes; an empty key is one that cannot be
+        used."""
         log = side(self.core, Clock()).log
         log.correlation_id = vm
-        host = config.HostSettings(self.core.settings(), 2, qos_classes=classes)
+        host = config.HostSettings(self.core.settings(), 2, qos_classes=classes, vm_tag=key)
         return vm_policy.wish(log, host, given)
 
     def start(self, *, classes: tuple[str, ...] = (), shareable: bool = False, **given: str) -> int:
@@ -47,10 +56,10 @@ class World:
         disks = [disk(self.targets[0], serial=UUIDS[0])]
         plug.take(self.core.client(), side(self.core, Clock()), disks, "os", self.wish(**given))
 
-    def unplug(self) -> None:
+    def unplug(self, tag: vm_tags.Tag = TAG) -> None:
         """Unplug the first disk."""
         disks = [disk(self.targets[0], serial=UUIDS[0])]
-        unplug.untag(self.core.client(), side(self.core, Clock()), disks, "os", TAG)
+        unplug.untag(self.core.client(), side(self.core, Clock()), disks, "os", tag)
 
     def volume(self, uuid: str = UUIDS[0]) -> api.Volume:
         """Return a volume as it is now."""
@@ -236,6 +245,23 @@ def test_a_vm_that_nobody_knows_has_its_policy_all_the_same(core: Core) -> None:
     assert "cvm" not in world.volume().tags
 
 
+def test_a_value_goes_with_an_unplug_whatever_names_the_vm(core: Core) -> None:
+    """Also where the host's key cannot be used, now or when the VM started; of a VM that nobody
+    knows nothing is believed."""
+    world = World(core, qc="bronze")
+    for key, tag in (("", world.wish(key="").tag), ("", TAG), ("cvm", TAG)):
+        wished = world.wish(key=key, sp_qos="gold", sp_vc_policy="daily")
+        disks = [disk(world.targets[0], serial=UUIDS[0])]
+        takeover.take(core.client(), side(core, Clock()), disks, "os", wished)
+        world.unplug(vm_tags.NONE)
+        assert world.has() == ("gold", "daily")
+        world.unplug(tag)
+        assert world.has() == ("bronze", ""), (key, tag)
+    core.queries()
+    world.unplug()
+    assert "AttachmentsList" not in core.queries()
+
+
 def preview(world: World) -> api.Volume:
     """Make what a preview's volume is by name and tags, the longest of ours, attached."""
     tags = names.tags(UUIDS[1], "0a1b2c3d", UUIDS[0])
@@ -292,6 +318,71 @@ def test_volumecares_policy_goes_from_all_or_from_none(core: Core) -> None:
     assert [care for _, care in world.all()] == ["daily"] * 3
     world.start()
     assert [care for _, care in world.all()] == [""] * 3
+
+
+def test_what_could_be_taken_back_is(core: Core) -> None:
+    """One of those that get back what they had is refused that: the others have it."""
+    world = World(core, 4, vc_policy="weekly")
+    for kind in ("delay", "delay", "error_200", "delay", "error_200"):
+        core.simulator.faults.add(kind, query="VolumeUpdate", seconds=0.0)
+    world.start(sp_vc_policy="daily")
+    assert sorted(care for _, care in world.all()) == ["daily", "weekly", "weekly", "weekly"]
+    assert world.log().count("vm_of_two_policies") == 1
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_an_answer_that_was_lost_is_looked_for(core: Core, is_sent: bool) -> None:
+    """The API is away behind the second volume, whose request took effect or did not: it counts as
+    what it is, and all have what they had."""
+    world, clock = World(core, 3, vc_policy="weekly"), Clock()
+    seen = [world.volume(uuid) for uuid in UUIDS[:3]]
+    core.simulator.faults.add("delay", query="VolumeUpdate", seconds=0.0)
+    core.simulator.faults.add("reset_after" if is_sent else "reset_before", query="VolumeUpdate")
+    core.simulator.faults.add("bad_gateway", times=10**6, query="VolumeUpdate")
+    asked = core.simulator.calls.counts().get("VolumeUpdate", 0)
+
+    def back(call: Record) -> None:
+        written = core.simulator.calls.counts().get("VolumeUpdate", 0) - asked
+        if written > 2 and call.query != "VolumeUpdate":
+            core.simulator.faults.forget()
+
+    core.simulator.calls.watch(back)
+    given = api.Client(core.settings(), side(core, clock).deadline, clock.sleep)
+    vm_policy.silent_follow(given, side(core, clock), world.wish(sp_vc_policy="daily"), alone=seen)
+    assert [care for _, care in world.all()] == ["weekly"] * 3
+    assert "vm_of_two_policies" not in world.log()
+
+
+def test_what_makes_the_vm_one_stays(core: Core) -> None:
+    """Two disks have come while the VM was down, and one of them cannot be written: the other one
+    has what the VM's disks have, and it is told."""
+    world = World(core)
+    world.start(sp_vc_policy="daily")
+    world.targets += [made(core, uuid, 2) for uuid in UUIDS[1:3]]
+    core.simulator.faults.add("error_200", query="VolumeUpdate")
+    world.start(sp_vc_policy="daily")
+    found = [names.vm_of(world.volume(uuid).tags, "cvm") for uuid in UUIDS[:3]]
+    assert found == [VM, "", VM]
+    assert [care for _, care in world.all()] == ["daily", "", "daily"]
+    assert world.log().count("vm_of_two_policies") == 1
+    world.start(sp_vc_policy="daily")
+    assert [care for _, care in world.all()] == ["daily"] * 3
+
+
+def test_a_start_that_died_between_two_disks(core: Core) -> None:
+    """policy.md 2: the next start makes all of its disks say what it says then, for the same
+    property, another one or none."""
+    world = World(core, 3, vc_policy="weekly")
+
+    def one_is_written() -> bool:
+        return core.simulator.calls.counts().get("VolumeUpdate") == 1
+
+    for said in ("daily", "hourly", ""):
+        with pytest.raises(Death), dying(Fault("death", when=one_is_written)):
+            world.start(sp_vc_policy="monthly")
+        assert [care for _, care in world.all()].count("monthly") == 1
+        world.start(**({"sp_vc_policy": said} if said else {}))
+        assert [care for _, care in world.all()] == [said or "weekly"] * 3
 
 
 def test_a_volume_that_is_somebody_elses_now_holds_up_nothing(core: Core) -> None:
