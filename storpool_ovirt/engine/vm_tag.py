@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from storpool_ovirt.cluster.plans import Plan
 
 
-# On one volume of a disk at most, beside the VM.
-_OF_THE_ACTIVE = (names.TAG_POLICY, names.TAG_MARK)
+# On one volume of a disk at most, beside the VM. The class may be on several, and so is the mark:
+# where a value is taken from the active one, the others still tell whose theirs is.
+_OF_THE_ACTIVE = (names.TAG_POLICY,)
 
 
 class Replaced(NamedTuple):

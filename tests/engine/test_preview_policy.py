@@ -11,8 +11,9 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.tag_updates import with_both
-from rigs.yard import DISK
+from rigs.yard import CLONE, DISK
 from storpool_ovirt import errors, names
+from storpool_ovirt.policy import levels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,3 +195,21 @@ def test_the_volume_before_cannot_be_asked_for(yard: Yard) -> None:
     yard.ask(f"VolumeDelete/ovirt--{DISK}", {})
     preview = yard.verb("preview", snapshot)
     assert has(yard, preview) == POLICY
+
+
+def test_a_value_that_went_meanwhile_goes_from_the_volume_before_too(yard: Yard) -> None:
+    """A property's class, which an unplug took from the preview: the volume before still tells
+    whose it was, so a clone of its snapshot has no part in it, and the next start or sync takes it
+    away."""
+    property_s = {"qc": "gold", "ovirt-pol": "p-"}
+    snapshot = disk(yard, {**property_s, "vc-policy": "daily"})
+    preview = yard.verb("preview", snapshot)
+    assert has(yard, preview) == {**property_s, "vc-policy": "daily"}
+    yard.verb("clone", snapshot, CLONE)
+    assert "qc" not in has(yard, CLONE)
+    tag(yard, preview, dict.fromkeys(("qc", "ovirt-pol", "vc-policy"), ""))
+    yard.verb("delete", preview)
+    assert has(yard, DISK) == property_s
+    said = {"qos": levels.Said(by_property=None)}
+    gone = levels.changes(f"ovirt--{DISK}", has(yard, DISK), said)
+    assert gone.tags == {"qc": "", "ovirt-pol": ""}
