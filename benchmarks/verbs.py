@@ -71,7 +71,7 @@ TARGETS = (
     Target("storage_stats", "storage_stats", ("true",), 2, 2),
     Target("extend_volume", "extend_volume", ("disk", "2"), 3, 5),
     Target("connect_volume", "connect_volume", ("disk", "{}"), 1, 2),
-    Target("get_connection_info", "get_connection_info", ("disk",), 1, 1),
+    Target("get_connection_info", "get_connection_info", ("disk",), 2, 1),
     Target("save_device", "save_device", ("disk", "{}"), 0, 0),
     Target("create_snapshot", "create_snapshot", ("disk",), 3, 4),
     Target("extend_volume, attached", "extend_volume", ("disk", "3"), 4, 4),

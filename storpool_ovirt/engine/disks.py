@@ -184,7 +184,7 @@ def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
     if node.connected:
         from storpool_ovirt.engine import shareable
 
-        shareable.follow(work, tree.found_as(node, there), host)
+        shareable.follow(work, node, there, host)
     return {**_connection(uuid, there), "driver_volume_type": volume_type}
 
 
@@ -252,13 +252,20 @@ def _policy_default(said: mapping.Said) -> dict[str, object]:
 
 
 def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
-    """Return a node's object, of which the mapping knows from now on that a host may have it."""
+    """Return a node's object, of which the mapping knows from now on that a host may have it.
+
+    Where one may have had it before, a volume is read as of now: a mark of a moment ago counts
+    (`shareable.py`), and a revert by hand may have given it another global id, while the one of
+    before leads nowhere.
+    """
     from storpool_ovirt.engine import ownership, recovery
 
-    uuid = node.uuid
+    uuid, was_connected = node.uuid, node.connected
     if node.pending and recovery.has_to_settle(work, node):
         node = recovery.locked(work, uuid)
     tree.checked(work, node)
+    if was_connected and node.kind == "volume":
+        work.client.be_current()
     there = ownership.proved(work, node)
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)

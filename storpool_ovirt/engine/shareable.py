@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.cluster import sharing
-from storpool_ovirt.engine import database, host_notes, mapping, ownership, tree
+from storpool_ovirt.engine import database, host_notes, mapping, tree
+from storpool_ovirt.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storpool_ovirt.cluster import api
 
 # A server on the same machine answers in some milliseconds; a guest may be waiting, and what is
 # asked is a hint.
@@ -18,22 +22,17 @@ SECONDS = 1.0
 _QUESTION = "SELECT shareable FROM base_disks WHERE disk_id = %s::uuid"
 
 
-def follow(work: tree.Work, node: mapping.Node, host: str | None) -> None:
+def follow(work: tree.Work, node: mapping.Node, there: api.Volume, host: str | None) -> None:
     """Write or remove the mark on the volume that was just asked for, as Engine's database has the
-    disk.
+    disk; `there` is that volume, read behind a barrier: a mark of a moment ago counts.
 
-    What the verb has read may be from before the last change, so of a disk that was connected
-    before it is read again. Engine is asked only where an answer matters, as that is a twentieth of
-    the verb: for a mark, which may be old, and for a disk that another host asked for before, and
-    may have. A shareable disk has no snapshots, so its volume is its root (UpdateDiskCommand).
-    Raises what `ownership.proved` does, and what StorPool says to the removal of a mark that is
-    wrong: with it two VMs might write one disk.
+    Engine is asked only where an answer matters, as that is a twentieth of the verb: for a mark,
+    which may be old, and for a disk that another host asked for before, and may have. A shareable
+    disk has no snapshots, so its volume is its root (UpdateDiskCommand). Raises what StorPool says
+    to the removal of a mark that is wrong: with it two VMs might write one disk.
     """
     if node.kind != "volume" or node.uuid != node.root or not node.connected:
         return
-    # A mark of a moment ago counts, and the notes of who asked may lack one
-    work.client.be_current()
-    there = ownership.proved(work, node)
     marked = names.is_shared(there.tags)
     if not marked and not host_notes.is_noted_elsewhere(work.mapping, node.uuid, host):
         return

@@ -27,7 +27,7 @@ COUNTS = {
     "storage_stats": (2, 2),
     "extend_volume": (3, 5),
     "connect_volume": (1, 2),
-    "get_connection_info": (1, 1),
+    "get_connection_info": (2, 1),
     "save_device": (0, 0),
     "create_snapshot": (3, 4),
     "extend_volume, attached": (4, 4),
