@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from test_disks_stateful import OVERCOME, Disks, numbers, sizes_gib, variants
 
+from rigs import kept_tags
 from rigs.disk_model import GIB, LIVE, Node
 from rigs.disk_rig import DiskRig, Fault
 from rigs.reverts import IDENTITIES
@@ -36,16 +37,22 @@ class RevertedDisks(Disks):
         gib=sizes_gib,
         identity=st.sampled_from(IDENTITIES),
         preserved=told_first,
+        policy=st.sampled_from([{}, kept_tags.DOMAIN]),
     )
     def start(  # type: ignore[override]
-        self, variant: dict[str, Any], gib: int, identity: str, preserved: str
+        self,
+        variant: dict[str, Any],
+        gib: int,
+        identity: str,
+        preserved: str,
+        policy: dict[str, str],
     ) -> None:
         """A new cluster, of one of the kinds that StorPool may be, and a disk."""
         switches = {**variant["switches"], "revert_identity": identity, "preserved_id": preserved}
         folder = self.folder / str(next(self.folders))
         folder.mkdir()
         host = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
-        variant = {**variant, "switches": switches}
+        variant = {**variant, "switches": switches, "policy": policy}
         self.rig = DiskRig(folder, self.database, FOREIGN, host, **variant)
         self.foreign = self.rig.see().foreign
         self.ask("create", DISKS[0], gib * GIB)
