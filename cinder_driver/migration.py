@@ -69,8 +69,8 @@ def retype(session: Session, volume: Any, new_type: Any, diff: Mapping[str, Any]
     if refused:
         LOG.info("retype_refused volume=%s because=%s", volume["id"], refused)
         return False
+    old = specs.of_before(session.settings, volume)
     with failures.of(volume=volume["id"]):
-        old = specs.of_volume(session.settings, volume)
         new = specs.of_type(session.settings, new_type)
     there = session.volume(volume)
     if new.template is None and old.template is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cinder_driver import options
+from storpool_ovirt import errors
 from storpool_ovirt.policy import values
 
 TEMPLATE = "storpool_template"
@@ -38,6 +39,16 @@ def template_of(settings: options.Settings, volume: Any) -> str | None:
 def of_volume(settings: options.Settings, volume: Any) -> Policy:
     """Return the policy of a volume: that of its type, completed by the backend's options."""
     return of_type(settings, _type_of(volume))
+
+
+def of_before(settings: options.Settings, volume: Any) -> Policy:
+    """Return the policy of a volume whose type is about to be another one: what can be no class is
+    taken as it is written, as it goes."""
+    volume_type = _type_of(volume)
+    try:
+        return of_type(settings, volume_type)
+    except errors.InputError:
+        return Policy(template_of(settings, volume), _extra_specs(volume_type)[QOS_CLASS])
 
 
 def of_type(settings: options.Settings, volume_type: Any) -> Policy:

@@ -84,6 +84,16 @@ def test_a_class_that_is_none_is_told_and_changes_nothing(backend: Backend) -> N
     assert "qc" not in backend.stored(made).tags
 
 
+@pytest.mark.parametrize("new", ["silver", None])
+def test_a_volume_leaves_a_type_whose_class_is_none(backend: Backend, new: str | None) -> None:
+    """A type that was mistyped keeps no volume: a retype to another one is the mending."""
+    made = volume(volume_type=volume_type(qos_class="gold"))
+    backend.driver.create_volume(made)
+    made.volume_type = volume_type(qos_class="go ld")
+    assert retyped(backend, made, volume_type(**({"qos_class": new} if new else {})))
+    assert backend.stored(made).tags.get("qc") == new
+
+
 def test_a_retype_does_not_undo_a_move(backend: Backend) -> None:
     """A type that says nothing of the template leaves a volume in the pool that it was migrated
     to."""
