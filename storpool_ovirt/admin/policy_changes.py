@@ -33,17 +33,18 @@ def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list
         before = policy_disks.rows(work)
         after = {**before, (target.scope, target.id): _row(before, target, said)}
         found = look(work, target.disks, after)
+        _check_class(found, said.get(values.QOS))
         _check_room(found, said)
         mixed = _mixed(work, target, found, after) if values.VC in said else {}
         if mixed and said[values.VC] is not None:
-            raise _leaves_mixed(target, mixed)
+            raise _leaves_mixed(target, found, mixed, shown(said[values.VC] or ""))
         _write(work, target, said)
         try:
             follow(work, found, said)
         except errors.Error:
             _silent_write(work, target, _as_before(before, target, said))
             raise
-    lines = [line for each in found for line in _told(each, said)]
+    lines = [line for each in found for line in _told(each, target, said)]
     if not found:
         lines = [f"{target}: nothing is said of it any more; no disk has to be changed"]
     vms = sorted({each.vm for each in found if each.vm})
@@ -169,6 +170,14 @@ def _silent_put_back(work: tree.Work, each: Standing, wrote: Mapping[str, str]) 
         work.log.line("policy_not_put_back", volume=each.there.name, reason=error)
 
 
+def _check_class(found: Sequence[Standing], value: str | None) -> None:
+    """Raise InputError for a class that the storage domain of one of the disks does not have."""
+    for each in found:
+        fault = values.class_fault(value or "", each.domain.classes)
+        if fault:
+            raise errors.InputError(f"{OPTION[values.QOS]} {value}", fault)
+
+
 def _check_room(found: Sequence[Standing], said: Mapping[str, str | None]) -> None:
     """Raise InputError where what is to be set has no room beside a volume's own tags."""
     for each in found:
@@ -201,12 +210,17 @@ def _mixed(
     return wanted if len({each.value for each in wanted.values()}) > 1 else {}
 
 
-def _leaves_mixed(target: Target, wanted: Mapping[str, levels.Decision]) -> errors.Conflict:
+def _leaves_mixed(
+    target: Target, found: Sequence[Standing], wanted: Mapping[str, levels.Decision], policy: str
+) -> errors.Conflict:
     if target.scope == policies.DISK:
+        vm = next(f"{each.vm} ({each.vm_name})" if each.vm_name else each.vm for each in found)
+        others = sorted({shown(each.value) for disk, each in wanted.items() if disk != target.id})
         return errors.Conflict(
             str(target),
-            f"is one of {len(wanted)} disks of a VM, which have another policy: {_MIXED}",
-            "give it to the VM: storpool-ovirt policy set VM --vc-policy NAME",
+            f"is one of {len(wanted)} disks of VM {vm}, of which others have {' and '.join(others)}"
+            f" and not {policy}: {_MIXED}",
+            f"storpool-ovirt policy set {found[0].vm} --vc-policy {policy} gives it to all of them",
         )
     [single, *_] = sorted(disk for disk, each in wanted.items() if each.level == "admin_disk")
     return errors.Conflict(
@@ -216,14 +230,15 @@ def _leaves_mixed(target: Target, wanted: Mapping[str, levels.Decision]) -> erro
     )
 
 
-def _told(each: Standing, said: Mapping[str, str | None]) -> Iterator[str]:
+def _told(each: Standing, target: Target, said: Mapping[str, str | None]) -> Iterator[str]:
     name = f" ({each.alias})" if each.alias else ""
+    by_this = "admin_disk" if target.scope == policies.DISK else "admin_vm"
     for field in said:
         key, had = values.TAG[field], each.value(field)
         gets = each.wanted([field]).tags.get(key, had)
         what = f"{key} {shown(gets)}" + (f", it had {shown(had)}" if gets != had else ", as before")
-        decides = each.decision(field)
-        why = "" if decides.level in ("admin_disk", "admin_vm") else f" ({LEVELS[decides.level]})"
+        level = each.decision(field).level
+        why = f" (by {LEVELS[level]})" if level != by_this else ""
         yield f"disk {each.disk}{name}: {what}{why}"
 
 

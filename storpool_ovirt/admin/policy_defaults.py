@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Callable
 
 from storpool_ovirt import config, errors
+from storpool_ovirt.admin import policy_domains
 from storpool_ovirt.admin.policy_changes import OPTION, shown
 from storpool_ovirt.engine import policies, stored_options, tree
 from storpool_ovirt.policy import values
@@ -54,9 +55,8 @@ def listed(work: tree.Work) -> list[str]:
     rows = [each for each in policies.all_of(work.mapping) if each.scope == policies.DOMAIN]
     if not rows:
         return ["no domain has another default than its options say"]
-    return [
-        f"domain on {each.id} (API or cluster, template): new disks get {each}" for each in rows
-    ]
+    domains = policy_domains.look(work)
+    return [f"new disks of {domains.called(each.id)} get {each}" for each in rows]
 
 
 def _lines(work: tree.Work, named: str | None) -> list[str]:

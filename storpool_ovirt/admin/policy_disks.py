@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from storpool_ovirt import names
+from storpool_ovirt import config, names
+from storpool_ovirt.admin import policy_domains
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import engine_policies, mapping, policies, tree
 from storpool_ovirt.policy import levels, marks, properties, values
@@ -19,19 +20,20 @@ Rows = Mapping[tuple[str, str], policies.Row]
 
 class Sources(NamedTuple):
     """What the levels are read from: administrators' rows by scope and id, Engine's word of the
-    disks (None: it cannot be asked), what the domain gives new disks, the classes that there are,
-    and the tag that names a VM."""
+    disks (None: it cannot be asked), and the storage domains."""
 
     rows: Rows
     told: Mapping[str, engine_policies.Disk] | None
-    defaults: Mapping[str, str]
-    classes: Sequence[str]
-    vm_tag: str
+    domains: policy_domains.Domains
 
     def said(self, scope: str, id: str, field: str) -> str | None:  # noqa: A002  a column's name
         """Return what an administrator says of a field, None for nothing."""
         row = self.rows.get((scope, id))
         return None if row is None else row.of(field)
+
+    def defaults(self, domain: config.Domain) -> Mapping[str, str]:
+        """Return what a domain gives new disks."""
+        return policies.defaults(domain, self.rows.get((policies.DOMAIN, domain.key)))
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Standing:
 
     `vm` is the VM's id, "" where it has none; `is_told`: Engine says so, and not a tag. `by_level`
     are by field, `UNKNOWN` in them is what nobody can tell now. `faults` are what is wrong with
-    properties of the VM, by field.
+    properties of the VM, by field. `domain` is the storage domain.
     """
 
     node: mapping.Node
@@ -52,7 +54,12 @@ class Standing:
     is_shared: bool
     by_level: Mapping[str, levels.Levels]
     faults: Mapping[str, str]
-    vm_tag: str
+    domain: policy_domains.Of
+
+    @property
+    def vm_tag(self) -> str:
+        """The tag by which its volume names its VM."""
+        return self.domain.domain.vm_tag
 
     @property
     def disk(self) -> str:
@@ -107,20 +114,22 @@ def rows(work: tree.Work) -> dict[tuple[str, str], policies.Row]:
 
 
 def sources(
-    work: tree.Work, disks: Collection[str], known: Rows | None = None, ask: bool = True
+    work: tree.Work,
+    disks: Collection[str],
+    known: Rows | None = None,
+    domains: policy_domains.Domains | None = None,
+    *,
+    ask: bool = True,
 ) -> Sources:
-    """Return what the levels of these disks are read from; `known` are administrators' rows.
+    """Return what the levels of these disks are read from; `known` are administrators' rows,
+    `domains` the storage domains, where the caller has them.
 
-    `ask`: Engine's database is asked.
+    `ask`: Engine's database is asked for the disks.
     """
-    said = rows(work) if known is None else known
-    default = said.get((policies.DOMAIN, work.domain.key))
     return Sources(
-        said,
+        rows(work) if known is None else known,
         engine_policies.disks(work, disks) if ask else None,
-        policies.defaults(work.domain, default),
-        work.domain.qos_classes,
-        work.domain.vm_tag,
+        domains or policy_domains.look(work),
     )
 
 
@@ -128,7 +137,9 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
     """Return how the disk stands of whose tree this is the volume that is written."""
     told = (found.told or {}).get(node.root)
     is_shared = names.is_shared(there.tags) or (told is not None and told.is_shareable)
-    vm, vm_name, said = names.vm_of(there.tags, found.vm_tag), "", None
+    domain = found.domains.of(there.template)
+    defaults = found.defaults(domain.domain)
+    vm, vm_name, said = names.vm_of(there.tags, domain.domain.vm_tag), "", None
     if told is not None:
         said = None if is_shared else told.vm
         vm, vm_name = (said.id, said.name) if said is not None else ("", "")
@@ -139,7 +150,7 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
         of_vm: str | None = levels.UNKNOWN
         if told is not None or is_shared:
             text = None if said is None else said.properties.get(properties.NAME[field])
-            read, fault = properties.read(field, text, found.classes)
+            read, fault = properties.read(field, text, domain.classes)
             if fault:
                 faults[field] = fault
             if read is not None:
@@ -151,8 +162,8 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
             admin_vm=found.said(policies.VM, vm, field) if vm and not is_shared else None,
             property_disk=of_disk,
             property_vm=of_vm,
-            source=levels.own(there.tags, field),
-            domain=found.defaults.get(field),
+            source=levels.base(there.tags, field),
+            domain=defaults.get(field),
         )
     return Standing(
         node=node,
@@ -164,7 +175,7 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
         is_shared=is_shared,
         by_level=by_field,
         faults=faults,
-        vm_tag=found.vm_tag,
+        domain=domain,
     )
 
 

@@ -20,14 +20,11 @@ _SYNC = "storpool-ovirt policy sync"
 
 @dataclass(frozen=True)
 class Explanation:
-    """The disks that were asked for, and all disks of their VMs; `domain` is the one whose default
-    is told, as `config.Domain.key` has it."""
+    """The disks that were asked for, and all disks of their VMs."""
 
     target: Target
     disks: Sequence[Standing]
     members: Mapping[str, Sequence[Standing]]
-    classes: Sequence[str]
-    domain: str
 
 
 def look(work: tree.Work, target: Target) -> Explanation:
@@ -41,7 +38,7 @@ def look(work: tree.Work, target: Target) -> Explanation:
         others = {*policy_targets.disks_of_vm(work, vm)} - {*target.disks}
         beside = policy_changes.look(work, sorted(others), rows)
         members[vm] = [*(each for each in found if each.vm == vm), *beside]
-    return Explanation(target, found, members, work.domain.qos_classes, work.domain.key)
+    return Explanation(target, found, members)
 
 
 def text(found: Explanation) -> Iterator[str]:
@@ -122,7 +119,7 @@ def _field(found: Explanation, each: Standing, field: str) -> Iterator[str]:
             said = shown(value)
         who = LEVELS[level]
         if level == "domain":
-            who = f"the default of the domain on {found.domain}, for new disks"
+            who = f"the default of {each.domain}, for new disks"
         mark = "->" if level == decides.level else "  "
         yield f"    {mark} {who}: {said}"
     if field in each.faults:
@@ -139,18 +136,23 @@ def _differs(each: Standing, field: str) -> str:
 
 
 def _service(found: Explanation, each: Standing, field: str) -> str:
-    return _of_qos(found, each) if field == values.QOS else _of_volumecare(found, each)
+    return _of_qos(each) if field == values.QOS else _of_volumecare(found, each)
 
 
-def _of_qos(found: Explanation, each: Standing) -> str:
-    value, template = each.value(values.QOS), each.there.template
-    fault = values.class_fault(value, found.classes)
+def _of_qos(each: Standing) -> str:
+    value, template, classes = each.value(values.QOS), each.there.template, each.domain.classes
+    fault = values.class_fault(value, classes)
     if fault:
-        return f"storpool_qos: {value} {fault}; it sets no limits, and says nothing"
+        return f"storpool_qos: sets no limits, and says nothing: {value} {fault}"
+    if value and not classes:
+        return (
+            f"storpool_qos: sets the limits of {value} within a minute, if it has such a class:"
+            " sp_qos_classes does not tell which there are"
+        )
     if value:
-        more = f"; its template {template} is a class too" if template in found.classes else ""
+        more = f"; its template {template} is a class too" if template in classes else ""
         return f"storpool_qos: sets the limits of {value} within a minute{more}"
-    if template in found.classes:
+    if template in classes:
         return f"storpool_qos: sets the limits of {template}, which is the name of its template"
     return f"storpool_qos: leaves it alone, unless its template {template or '-'} is a class"
 

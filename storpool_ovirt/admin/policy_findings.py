@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import findings, policy_disks, survey
+from storpool_ovirt.admin import findings, policy_disks, policy_domains, survey
 from storpool_ovirt.admin.findings import (
     CLASS,
     DEFAULT,
@@ -37,23 +37,25 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
     by_property = engine_policies.with_properties(work)
     named = {*(by_property or ()), *(uuid for scope, uuid in rows if scope == policies.DISK)}
     vms = {uuid for scope, uuid in rows if scope == policies.VM}
+    domains = policy_domains.look(work)
     members = _Members()
     # Most disks of most Engines have nothing but what their domain gives: little is kept of those
     some = []
     for node, there in _volumes(view):
-        vm = names.vm_of(there.tags, work.domain.vm_tag)
+        domain = domains.of(there.template)
+        vm = names.vm_of(there.tags, domain.domain.vm_tag)
         members.add(vm, node.root, there)
         is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
-        if is_said or _class_fault(work, there):
+        if is_said or _class_fault(domain.classes, there):
             some.append((node, there))
     roots = [node.root for node, _ in some]
-    sources = policy_disks.sources(work, roots, rows, ask=by_property is not None)
+    sources = policy_disks.sources(work, roots, rows, domains, ask=by_property is not None)
     found = [policy_disks.standing(sources, node, there) for node, there in some]
     gone = engine_policies.without(work, vms) if by_property is not None else ()
     return [
         *_of_domains(sources),
         *_of_nobody(rows, gone),
-        *_of_classes(found, sources.classes),
+        *_of_classes(found),
         *_of_properties(found),
         *members.findings(),
         *_of_levels(work, view, found, sources),
@@ -72,9 +74,8 @@ def _volumes(view: survey.View) -> Iterator[tuple[mapping.Node, api.Volume]]:
             yield node, there
 
 
-def _class_fault(work: tree.Work, there: api.Volume) -> str:
-    qos = there.tags.get(values.TAG[values.QOS], "")
-    return values.class_fault(qos, work.domain.qos_classes)
+def _class_fault(classes: Sequence[str], there: api.Volume) -> str:
+    return values.class_fault(there.tags.get(values.TAG[values.QOS], ""), classes)
 
 
 class _Members:
@@ -103,11 +104,11 @@ def _of_domains(sources: policy_disks.Sources) -> Iterator[Finding]:
         yield Finding(
             kind=DEFAULT,
             severity=INFO,
-            what=f"the domain on {key}",
+            what=sources.domains.called(key),
             uuid="",
             disk="",
             cause=f"new disks get {row} by policy default, whatever its options say",
-            mend="nothing has to be done; storpool-ovirt policy default --clear takes it back",
+            mend="nothing has to be done: storpool-ovirt policy default DOMAIN --clear ends it",
         )
 
 
@@ -127,9 +128,9 @@ def _of_nobody(rows: policy_disks.Rows, gone: Iterable[str]) -> Iterator[Finding
         )
 
 
-def _of_classes(found: Sequence[Standing], classes: Sequence[str]) -> Iterator[Finding]:
+def _of_classes(found: Sequence[Standing]) -> Iterator[Finding]:
     for each in found:
-        fault = values.class_fault(each.value(values.QOS), classes)
+        fault = values.class_fault(each.value(values.QOS), each.domain.classes)
         if fault:
             decides = each.decision(values.QOS)
             yield _finding(

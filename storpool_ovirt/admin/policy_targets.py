@@ -91,6 +91,8 @@ def _of_id(work: tree.Work, uuid: str) -> Target:
 def _of_vm(work: tree.Work, uuid: str) -> Target:
     disks = disks_of_vm(work, uuid)
     name = engine_policies.vm_name(work, uuid) or ""
+    if not disks and name:
+        raise errors.NotFound("disk on StorPool", f"plugged into VM {uuid} ({name})")
     if not disks:
         where = "in the mapping database, and no disk of this Engine's is plugged into such a VM"
         raise errors.NotFound("disk or VM", uuid, where)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from storpool_ovirt.engine.engine_tables import Domain
 
 _ADVICE = "give --options FILE with the driver options of the one that is meant"
+_TOKENS = ("sp_auth_token", "sp_auth_token_file")
 Hide = Callable[[str], object]
 
 
@@ -45,6 +46,28 @@ def known(root: str, hide: Hide) -> list[tuple[str, config.Domain]]:
     for each, options in _options(root, hide):
         with suppress(errors.ConfigError):
             found.append((each.name, config.domain(options, root)))
+    return found
+
+
+def beside(
+    given: config.Domain, deadline: Deadline, root: str = ""
+) -> list[tuple[str, config.Domain]]:
+    """Return the domains of ours that Engine has here on the cluster of this one, with their names;
+    those whose options are wrong are left out.
+
+    Each has this one's token: their own may be sealed, and is not read. Raises ConfigError where
+    this is not Engine's machine, and the errors of its database.
+    """
+    from storpool_ovirt.engine import engine_tables  # needs the database's library
+
+    token = {"sp_auth_token": given.api.token.reveal()}
+    found = []
+    for each in engine_tables.of_this_machine(deadline, root).ours:
+        told = {key: value for key, value in each.options.items() if key not in _TOKENS}
+        with suppress(errors.ConfigError):
+            there = config.domain({**told, **token}, root)
+            if _is_same(there.api, given.api):
+                found.append((each.name, there))
     return found
 
 
@@ -85,6 +108,12 @@ def _of_engine(root: str, hide: Hide) -> config.Domain | None:
             f"the storage domains {told}", "are on several StorPool clusters", _ADVICE
         )
     return found[0][1]
+
+
+def _is_same(one: config.Api, other: config.Api) -> bool:
+    if one.cluster_id and other.cluster_id:
+        return one.cluster_id == other.cluster_id
+    return one.address == other.address
 
 
 def _options(root: str, hide: Hide) -> Iterator[tuple[Domain, dict[str, object]]]:

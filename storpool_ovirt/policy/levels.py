@@ -72,11 +72,16 @@ def own(tags: Mapping[str, str], field: str) -> str | None:
     What an administrator says of the disk itself counts as the disk's; what its VM says is the
     VM's.
     """
+    if marks.parsed(tags).of(field).by == marks.ADMIN:
+        return tags.get(values.TAG[field], "")
+    return base(tags, field)
+
+
+def base(tags: Mapping[str, str], field: str) -> str | None:
+    """Return what a volume with these tags has of its own of a field, whatever is said of the disk
+    beside; None where that is nothing, or where nobody knows."""
     origin = marks.parsed(tags).of(field)
-    value = tags.get(values.TAG[field], "")
-    if origin.by == marks.ADMIN:
-        return value
-    return (origin.base if origin.by else value) or None
+    return (origin.base if origin.by else tags.get(values.TAG[field], "")) or None
 
 
 def changes(

@@ -41,6 +41,18 @@ def engine(site: AdminSite) -> Iterator[Database]:
     database.drop()
 
 
+@pytest.fixture
+def on_engine(site: AdminSite, engine: Database) -> AdminSite:
+    """Give an administrator on Engine's machine, whose storpool.conf has where the API is, and no
+    more."""
+    there = site.stage.simulator
+    told_ = {"SP_API_HTTP_HOST": there.address, "SP_API_HTTP_PORT": there.port}
+    lines = (f"{key}={value}" for key, value in {**told_, "SP_AUTH_TOKEN": there.token}.items())
+    (site.folder / "etc" / "storpool.conf").write_text("\n".join(lines))
+    assert engine
+    return site
+
+
 def run(site: AdminSite, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a verb of the command, with options that say where database and API are."""
     options = site.folder / "options.json"
@@ -81,6 +93,7 @@ def test_a_dry_run_changes_nothing(classed: AdminSite, disk: str) -> None:
     said = told(run(classed, "set", disk, "--qos", "gold", "--dry-run"), 0)
     assert any("would send: POST VolumeUpdate/" in line and "gold" in line for line in said)
     assert "  would write to the mapping database" in said
+    assert said[-1] == "this was --dry-run: nothing was changed"
     assert shared_stage.state(classed.stage.simulator) == before
     assert "says nothing" in told(run(classed, "explain", disk), 0)[2]
     told(run(classed, "set", disk, "--qos", "gold"), 0)
@@ -131,7 +144,7 @@ def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> Non
     assert said[0].startswith("new disks of fast, and of each other domain on ")
     assert said[1] == "  qc gold: set by policy default, sp_qos_class says silver"
     [line] = told(site.run("policy", "default", *where, told=False), 0)
-    assert line.startswith("domain on ")
+    assert line.startswith("new disks of fast (")
     assert key in line or site.stage.engine.options.get("sp_cluster_id", "") in line
     assert "qc gold" in line
     stats = site.stage.engine.run("storage_stats", "true").map()
@@ -141,6 +154,46 @@ def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> Non
     assert line == "no domain has another default than its options say"
     assert "policy_default" not in site.stage.engine.run("storage_stats", "true").map()
     assert engine
+
+
+def test_the_domain_of_a_disk_is_engines(on_engine: AdminSite, disk: str) -> None:
+    """F50: what storpool.conf does not tell, classes and the default, is that of the domain with
+    the disk's template: for a class that there is not, for explain and for the audit."""
+
+    def said(*arguments: str) -> subprocess.CompletedProcess[str]:
+        where = ("--database", on_engine.stage.database.url)
+        return on_engine.run(*arguments, *where, told=False)
+
+    refused = refusals.of_command(said("policy", "set", disk, "--qos", "glod"), 1)
+    assert "is none of gold, silver; do you mean gold?" in refused
+    assert not qc(on_engine, disk)
+    told(said("policy", "default", "fast", "--vc-policy", "daily"), 0)
+    lines = told(said("policy", "explain", disk), 0)
+    defaults = [line.strip() for line in lines if "for new disks" in line]
+    assert all(line.startswith("the default of fast (") for line in defaults)
+    assert [line.rpartition(": ")[2] for line in defaults] == ["silver", "daily"]
+    shared_stage.post(
+        on_engine.stage.simulator, f"VolumeUpdate/ovirt--{disk}", {"tags": {"qc": "glod"}}
+    )
+    audited = said("audit").stdout
+    assert "unknown class: volume" in audited
+    assert "policy default: fast (" in audited
+    told(said("policy", "default", "fast", "--clear"), 0)
+
+
+def test_what_was_set_leaves_nothing_behind(classed: AdminSite, disk: str) -> None:
+    """F50: neither the answer to its clear nor explain take it for the disk's own."""
+    told(run(classed, "set", disk, "--qos", "gold"), 0)
+    assert "       its own, of its making: says nothing" in told(run(classed, "explain", disk), 0)
+    [line, _] = told(run(classed, "clear", disk), 0)
+    assert line == f"disk {disk}: qc none, it had gold (by nobody)"
+
+
+def test_classes_that_nobody_tells_are_not_taken_for_known(site: AdminSite, disk: str) -> None:
+    """Explain does not say that storpool_qos sets limits, where a typo is as likely."""
+    told(run(site, "set", disk, "--qos", "glod"), 0)
+    lines = told(run(site, "explain", disk), 0)
+    assert any("glod within a minute, if it has such a class" in line for line in lines)
 
 
 def test_a_default_beside_raw_limits_is_refused(site: AdminSite) -> None:

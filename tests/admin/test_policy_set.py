@@ -82,7 +82,7 @@ def test_a_vm_is_not_left_mixed(yard: Yard) -> None:
     """F53: one policy for one disk of two would have VolumeCare ignore the VM: refused, and the way
     is told."""
     before = rows(yard)
-    with pytest.raises(errors.Conflict, match="policy set VM --vc-policy"):
+    with pytest.raises(errors.Conflict, match=f"policy set {VM} --vc-policy"):
         put(yard, DISK, vc="hourly")
     assert rows(yard) == before
     put(yard, CLONE, vc="hourly")

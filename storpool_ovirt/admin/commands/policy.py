@@ -25,6 +25,7 @@ from storpool_ovirt.admin.options import DATABASE, DRY_RUN, JSON, OPTIONS, Text,
 from storpool_ovirt.engine import tree
 from storpool_ovirt.policy import values
 
+_UNCHANGED = "this was --dry-run: nothing was changed"
 _TARGET = click.argument("target", metavar="DISK|VM", type=Text())
 _QOS = click.option(
     "--qos", metavar="CLASS", help="The QoS class; none takes it away, whatever other levels say."
@@ -45,7 +46,7 @@ def command() -> None:
     """
 
 
-@command.command("set")
+@command.command("set", short_help="Give a disk, or the disks of a VM, a class or a policy.")
 @_TARGET
 @all_of((_QOS, _VC, DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
 @click.pass_obj
@@ -70,14 +71,13 @@ def set_command(
         raise click.UsageError("Give --qos, --vc-policy, or both.")
     where = access.Where(database, options, limit)
     with access.opened(out, "policy-set", where) as work:
-        checked: dict[str, str | None] = dict(_checked(work, given))
         meant = policy_targets.found(work, target)
         alone = _alone(out, work, dry_run, database)
-        _done(out, work, dry_run, lambda there: policy_changes.put(there, meant, checked))
+        _done(out, work, dry_run, lambda there: policy_changes.put(there, meant, given))
     return int(not alone)
 
 
-@command.command("clear")
+@command.command("clear", short_help="Take back what was set on a disk or a VM.")
 @_TARGET
 @all_of(
     (
@@ -113,7 +113,7 @@ def clear_command(
     return int(not alone)
 
 
-@command.command("default")
+@command.command("default", short_help="What new disks of a storage domain get.")
 @click.argument("domain", metavar="[DOMAIN]", type=Text(), required=False)
 @all_of((_QOS, _VC))
 @click.option("--clear", is_flag=True, help="Take back what was set: the domain's options count.")
@@ -157,7 +157,7 @@ def default_command(
     return 0
 
 
-@command.command("explain")
+@command.command("explain", short_help="What a disk has, which level says so, and what follows.")
 @_TARGET
 @all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
 @click.pass_obj
@@ -181,7 +181,7 @@ def explain_command(
     return 0
 
 
-@command.command("sync")
+@command.command("sync", short_help="Have all disks be what the levels say; by a timer too.")
 @click.argument("target", metavar="[DISK|VM]", type=Text(), required=False)
 @click.option(
     "--timer/--no-timer",
@@ -251,8 +251,10 @@ def _alone(out: console.Console, work: tree.Work, dry_run: bool, database: str |
 def _done(
     out: console.Console, work: tree.Work, dry_run: bool, act: Callable[[tree.Work], list[str]]
 ) -> None:
-    """Do it, or rehearse it, and say its lines."""
+    """Do it, or rehearse it, and say its lines; who reads those of a rehearsal alone is told."""
     out.say_all(_quietly(out, work, dry_run, act) or [])
+    if dry_run:
+        out.say(_UNCHANGED)
 
 
 def _quietly(
