@@ -39,9 +39,11 @@ def begun(rows: Sequence[Copy]) -> Iterator[str]:
         yield f"disk {row.disk}: {name} in {row.location}, {findings.gib(row.size_bytes)}"
 
 
-def listing(seen: Sequence[Seen]) -> Iterator[str]:
-    """Yield the lines of a list, those of one moment together."""
-    if not seen:
+def listing(seen: Sequence[Seen], uuid: str | None = None) -> Iterator[str]:
+    """Yield the lines of a list, those of one moment together; `uuid` is what was asked for."""
+    if not seen and uuid is not None:
+        yield f"{uuid} is no disk, VM or moment of which there are copies in other locations"
+    elif not seen:
         yield "no copies in other locations"
         return
     from storpool_ovirt.admin import columns  # its library is for people: --json does without

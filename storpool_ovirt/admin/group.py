@@ -8,6 +8,7 @@ import click
 from click import shell_completion
 
 import storpool_ovirt
+from storpool_ovirt import names, option_values
 from storpool_ovirt.admin import commands, console, options
 
 
@@ -23,6 +24,20 @@ class Commands(click.Group):
         if cmd_name not in commands.TABLE:
             return None
         return _strict(commands.loaded(cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is meant; fail with the name that is nearest to what was typed.
+
+        Click looks for that among those that are loaded, which are none.
+        """
+        name = str(args[0])
+        if name in commands.TABLE or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        meant = option_values.nearest(name, self.list_commands(ctx))
+        advice = f"Did you mean {meant}?" if meant else f"{ctx.command_path} --help has all."
+        return ctx.fail(f"No such command: {names.shown(name)}. {advice}")
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str
@@ -72,15 +87,25 @@ def run(arguments: Sequence[str], out: console.Console, about: str, misused: int
     """Run what was typed, and return the exit code: `misused` and a sentence where it is no command
     of ours.
 
-    `about` is what help says of all. Raises KeyboardInterrupt for click's word for it, and what
+    `about` is what help says of all; a command with commands below it, alone, tells its own, as all
+    of this does. Raises KeyboardInterrupt for click's word for it, and what
     the commands raise.
     """
+    is_bare = _is_group(arguments)
+    words = [*arguments, "--help"] if is_bare else list(arguments)
     try:
         code: int | None = all_of(out.program, about).main(
-            list(arguments), prog_name=out.program, standalone_mode=False, obj=out
+            words, prog_name=out.program, standalone_mode=False, obj=out
         )
     except click.Abort as error:
         raise KeyboardInterrupt from error
     except click.ClickException as error:
         return out.complain(" ".join(error.format_message().split()), misused)
-    return code or 0
+    return misused if is_bare else code or 0
+
+
+def _is_group(arguments: Sequence[str]) -> bool:
+    """Return whether this is the name of a command that has others below it, and nothing more."""
+    if len(arguments) != 1 or arguments[0] not in commands.TABLE:
+        return False
+    return isinstance(commands.loaded(arguments[0]), click.Group)

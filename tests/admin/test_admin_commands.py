@@ -71,6 +71,35 @@ def test_each_command_that_changes_something_has_a_dry_run(name: str) -> None:
         assert "dry_run" in {param.name for param in each.params}
 
 
+@pytest.mark.parametrize("name", ["backup", "policy", "trash"])
+def test_a_command_with_others_below_tells_them(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Typed alone it does nothing: exit code 2, and its help, in its lines."""
+    assert command.main(["storpool-ovirt", name]) == 2
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "\nCommands:\n" in said.out
+    assert "..." not in said.out.partition("\nCommands:\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        (("polcy",), 'No such command: "polcy". Did you mean policy?'),
+        (("xyzzy",), 'No such command: "xyzzy". storpool-ovirt --help has all.'),
+        (("backup", "lst"), 'No such command: "lst". Did you mean list?'),
+        (("backup", "1234", "--to", "far"), "it is not a UUID"),
+    ],
+)
+def test_a_command_that_there_is_not(
+    typed: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told what was meant."""
+    assert command.main(["storpool-ovirt", *typed]) == 2
+    assert why in capsys.readouterr().err
+
+
 def test_the_list_of_all_loads_none_of_them() -> None:
     """It is told at once, and without the libraries that only some of them need."""
     then = "print([name for name in sys.modules if name.startswith(command.__package__)])"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click import shell_completion
 
-from storpool_ovirt import errors, option_values
+from storpool_ovirt import errors, names, option_values
 from storpool_ovirt.admin import access, backup, backup_text, console, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
@@ -47,6 +47,9 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Return the words with the name of the command that is meant."""
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            meant = option_values.nearest(args[0], self.commands)
+            if meant and not args[0].startswith("-"):
+                ctx.fail(f"No such command: {names.shown(args[0])}. Did you mean {meant}?")
             args = [_MAKE, *args]
         return super().parse_args(ctx, args)
 
@@ -80,7 +83,7 @@ def command() -> None:
     """
 
 
-@command.command(_MAKE)
+@command.command(_MAKE, short_help="Copy a disk, or all disks of a VM at one moment.")
 @click.argument("uuid", metavar="DISK|VM", type=UUID)
 @click.option(
     "--to",
@@ -146,7 +149,7 @@ def make_command(
     return 0 if is_there or no_wait else 1
 
 
-@command.command("list")
+@command.command("list", short_help="The copies, and what became of each.")
 @click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
 @click.pass_obj
@@ -169,11 +172,11 @@ def list_command(
     if as_json:
         out.document(backup_text.document(seen, location))
     else:
-        out.say_all(backup_text.listing(seen))
+        out.say_all(backup_text.listing(seen, uuid))
     return 1 if any(each.state == copies.LOST for each in seen) else 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Give a disk the data of a copy.")
 @click.argument("copy", metavar="COPY", type=Checked(_copy))
 @click.option(
     "--into",
@@ -221,7 +224,7 @@ def restore_command(
     return int(not alone)
 
 
-@command.command("expire")
+@command.command("expire", short_help="Give up the copies that are older than --keep.")
 @click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
 @click.option("--keep", required=True, metavar="TIME", help="How long copies are kept, like 7d.")

@@ -41,7 +41,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="What was deleted, since when and until when.")
 @all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
 @click.pass_obj
 def list_command(
@@ -62,7 +62,7 @@ def list_command(
     return 0
 
 
-@command.command("restore")
+@command.command("restore", short_help="Give a disk what is in the trash.")
 @click.argument("uuid", metavar="UUID", type=UUID)
 @click.option(
     "--into",
@@ -105,7 +105,7 @@ def restore_command(
     return int(not alone)
 
 
-@command.command("purge")
+@command.command("purge", short_help="Delete what is in the trash before its time.")
 @click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @click.option(
     "--older-than",
