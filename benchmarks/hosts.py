@@ -6,7 +6,8 @@
 The floor is what a program on a host usually cannot do without: a Python that imports what HTTP
 needs and makes one request to the same simulator. Each round runs, side by side, the floor, the
 helper's attach and detach, and the hook for a VM without disks of StorPool's, with one, with eight,
-and with one that another host still holds open. Then attach, detach and connector_info as a
+with eight that are already what the VM's custom properties say, and with one that another host
+still holds open. Then attach, detach and connector_info as a
 released Vdsm has them done, by its stock helper (a stand-in) and our os_brick in its folder:
 without a real os-brick, and with the one of PYTHON, as root; beside that what os-brick alone takes
 there to attach a volume for which it does nothing. The cluster has many other volumes, as none of
@@ -49,6 +50,7 @@ MOST_FLOORS = {
     "attach, released": 2.0,
     "detach, released": 2.0,
     f"hook, {DISKS} disks": 1.4,
+    f"hook, {DISKS} disks, policy": 1.4,
 }
 # What os-brick asks about a host, as root.
 COMMANDS = {"sudo": 'while [ "${1#-}" != "$1" ]; do shift; done; exec "$@"', "multipathd": ""}
@@ -61,6 +63,7 @@ MOST_CALLS = {
     "hook, 1 disk": 7,
     "hook, 1 disk, taken": 7,
     f"hook, {DISKS} disks": 7 + DISKS - 1,  # one more for each
+    f"hook, {DISKS} disks, policy": 7 + DISKS - 1,  # what is said already is not said again
 }
 Step = tuple[str, Callable[[], object]]
 
@@ -166,6 +169,10 @@ class Yard:
         for number in range(DISKS):
             host.attach(self._info(number))
         yield f"hook, {DISKS} disks", lambda: self._start(DISKS)
+        said = {"sp_qos": f"gold,{self._disks[0][0]}:silver", "sp_vc_policy": "daily"}
+        self._start(DISKS, said)
+        yield f"hook, {DISKS} disks, policy", lambda: self._start(DISKS, said)
+        self._start(DISKS)  # which takes it back
         device = elsewhere.local(elsewhere.attach(one)["path"])
         with device.open("r+b"):
             yield "hook, 1 disk, taken", lambda: self._start(1)
@@ -185,7 +192,7 @@ class Yard:
         data = {"volume": disk, "global_id": global_id, "access_mode": "rw"}
         return {"adapter": "storpool", "driver_volume_type": "storpool", "data": data}
 
-    def _start(self, count: int) -> None:
+    def _start(self, count: int, properties: hooks.Properties = hooks.NONE) -> None:
         disks = [
             hooks.disk_xml(
                 {"path": f"/dev/storpool-byid/{global_id}", "vol_id": disk},
@@ -194,7 +201,7 @@ class Yard:
             )
             for at, (disk, global_id) in enumerate(self._disks[:count])
         ]
-        self._hooks.before_vm_start(hooks.domain_xml(*disks))
+        self._hooks.before_vm_start(hooks.domain_xml(*disks), properties=properties)
 
 
 class Measured:

@@ -108,6 +108,8 @@ def test_what_vdsm_waits_for_is_told() -> None:
     rows = re.findall(r"(?m)^(\w[\w, ]*?) {2,}\d+ ms +\d+ ms ", printed)
     assert rows[:4] == ["attach", "hook, no disk of ours", "hook, 1 disk", "detach"]
     assert {"hook, 8 disks", "hook, 1 disk, taken", "attach, released"} <= {*rows}
+    calls = dict(re.findall(r"(?m)^(hook, 8 disks(?:, policy)?) {2,}.* (\d+)$", printed))
+    assert calls == {"hook, 8 disks": "14", "hook, 8 disks, policy": "14"}
     assert rows[-5:] == ["connect_volume", "attach", "save_device", "hook", "all of it"]
     told = verdicts(printed)
     assert len(told) == 3
