@@ -37,6 +37,8 @@ DELETE_DELAY_KEY = "SP_OVIRT_DELETE_DELAY"
 SNAPSHOT_DELETE_DELAY_KEY = "SP_OVIRT_SNAPSHOT_DELETE_DELAY"
 # And where a disk is copied before it is deleted.
 BACKUP_KEY = "SP_OVIRT_BACKUP_ON_DELETE"
+# And how long `backup expire` keeps copies, where nobody says it when it is run.
+BACKUP_KEEP_KEY = "SP_OVIRT_BACKUP_KEEP"
 # And its brakes: how many snapshots a disk may have, how many disks may be deleted a minute.
 MAX_SNAPSHOTS_KEY = "SP_OVIRT_MAX_SNAPSHOTS"
 MAX_DELETES_KEY = "SP_OVIRT_MAX_DELETES"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from storpool_ovirt import names, sentences
-from storpool_ovirt.admin import console, policy_changes, policy_disks
+from storpool_ovirt.admin import policy_changes, policy_disks
 from storpool_ovirt.admin.policy_changes import shown
 from storpool_ovirt.admin.policy_disks import Standing
 from storpool_ovirt.admin.policy_targets import Target
@@ -106,18 +106,6 @@ def summary(found: Plan, failed: int, dry_run: bool) -> str:
         f"{sentences.counted(number, 'disk', 'disks')} of {found.looked} {would} changed"
         f"{left}{blind}"
     )
-
-
-def switch_timer(out: console.Console, wanted: bool, dry_run: bool) -> int:
-    """Turn the hourly run on or off on this machine; return the exit code."""
-    from storpool_ovirt.setup import engine, policy_timer, run, steps
-    from storpool_ovirt.setup.site import ENGINE, Site, check_root
-
-    check_root()
-    wishes = engine.Wishes(policy_timer=wanted)
-    report = run.some(Site(ENGINE), wishes, policy_timer.IDS, dry_run)
-    out.say("\n".join(steps.text(report)))
-    return 1 if report.is_failed else 0
 
 
 def _of(work: tree.Work, target: Target, rows: policy_disks.Rows) -> list[Standing]:

@@ -107,6 +107,7 @@ OPTIONS = (
 KEYS = (
     *(option.key for option in OPTIONS),
     storpool_conf.MULTICLUSTER_KEY,
+    storpool_conf.BACKUP_KEEP_KEY,
     *(
         option.conf_key
         for option in config.OPTIONS

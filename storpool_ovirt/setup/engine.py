@@ -10,7 +10,7 @@ from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import client_file, conf, dispatcher, diversion, engine_tables
 from storpool_ovirt.log import Log
 from storpool_ovirt.secret import Secret
-from storpool_ovirt.setup import engine_config, locks, policy_timer, services
+from storpool_ovirt.setup import engine_config, locks, services, timers
 from storpool_ovirt.setup.links import Link
 from storpool_ovirt.setup.site import Site
 from storpool_ovirt.setup.steps import (
@@ -38,11 +38,12 @@ DATABASE, LISTS, PROPERTIES = "database", "fence-agent", "vm-properties"
 
 
 class Wishes(NamedTuple):
-    """What a person says about an Engine's machine; `policy_timer`: on or off, None is as it is."""
+    """What a person says about an Engine's machine; of a timer: on or off, None is as it is."""
 
     token: Secret | None = None
     fence_agent: bool = True
     policy_timer: bool | None = None
+    backup_timer: bool | None = None
     vm_properties: bool = True
 
 
@@ -84,7 +85,8 @@ def steps(site: Site, wishes: Wishes) -> list[Step]:
             site.record,
             wanted=wishes.fence_agent,
         ),
-        *policy_timer.steps(site, wishes.policy_timer),
+        *timers.steps(site, timers.POLICY, wishes.policy_timer),
+        *timers.steps(site, timers.BACKUP, wishes.backup_timer),
         engine_config.Entries(
             (PROPERTIES, "the properties by which a VM says its QoS class and its policy"),
             engine_config.VM_POLICY,

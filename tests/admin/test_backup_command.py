@@ -97,3 +97,54 @@ def test_a_rehearsal_for_programs_is_refused(
     said = capsys.readouterr()
     assert "--dry-run is told in lines only: leave out --json." in said.out + said.err
     assert "would" not in said.out + said.err
+
+
+def expired(yard: BackupYard, folder: Path, conf: str, *words: str) -> int:
+    """Give up old copies with this in storpool.conf; return the exit code."""
+    (folder / "etc").mkdir(exist_ok=True)
+    (folder / "etc/storpool.conf").write_text(conf)
+    where = ["--database", yard.url, "--options", str(folder / "options.json")]
+    return command.main(["storpool-ovirt", "backup", "expire", *words, *where])
+
+
+@pytest.mark.parametrize(
+    ("conf", "words", "said"),
+    [
+        ("", (), "SP_OVIRT_BACKUP_KEEP in /etc/storpool.conf is missing, and --keep was not given"),
+        (
+            "SP_OVIRT_BACKUP_KEEP=0\n",
+            (),
+            "SP_OVIRT_BACKUP_KEEP in /etc/storpool.conf is 0, which would keep nothing",
+        ),
+        (
+            "SP_OVIRT_BACKUP_KEEP=7\n",
+            (),
+            'is no time like 48h or 30m ("7"): say how long copies are kept',
+        ),
+        ("SP_OVIRT_BACKUP_KEEP=9999d\n", (), "is too long"),
+        ("SP_OVIRT_BACKUP_KEEP=7d\n", ("--keep", "0"), "--keep 0 would keep nothing"),
+    ],
+)
+def test_how_long_copies_are_kept_has_to_be_said(
+    yard: BackupYard,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    conf: str,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    """Nothing is asked, and no copy is given up."""
+    yard.queries()
+    assert expired(yard, tmp_path, conf, *words) in (1, 2)
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert yard.queries() == []
+
+
+def test_storpool_conf_says_it_where_nobody_does(
+    yard: BackupYard, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is typed wins."""
+    assert expired(yard, tmp_path, "SP_OVIRT_BACKUP_KEEP=7d\n") == 0
+    assert capsys.readouterr().out == "0 copies older than 7 d given up\n"
+    assert expired(yard, tmp_path, "SP_OVIRT_BACKUP_KEEP=7d\n", "--keep", "30d") == 0
+    assert capsys.readouterr().out == "0 copies older than 30 d given up\n"

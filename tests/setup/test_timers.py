@@ -1,4 +1,5 @@
-"""The hourly `policy sync` of Engine's machine, turned on and off with the real systemd."""
+"""What Engine's machine does at regular times, turned on and off with the real systemd: `policy
+sync` every hour, `backup expire` every day."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rigs.booted import Booted
 
 TIMER, SERVICE = "storpool-ovirt-policy.timer", "storpool-ovirt-policy.service"
+BACKUP, EXPIRE = "storpool-ovirt-backup.timer", ("backup", "expire")
+SYNC = ("policy", "sync")
 PLACE = "/etc/systemd/system"
 PROGRAM = "/usr/libexec/storpool-ovirt/storpool-ovirt"
 
@@ -22,9 +25,9 @@ def served(booted: Booted) -> tuple[Booted, Setup]:
     return booted, setup_ground.engine(booted)
 
 
-def typed(machine: Booted, *words: str, code: int = 0) -> str:
-    """Run `policy sync` with these words; return what it said."""
-    done = machine.run(setup_ground.COMMAND, "policy", "sync", *words)
+def typed(machine: Booted, *words: str, code: int = 0, what: tuple[str, str] = SYNC) -> str:
+    """Run `policy sync`, or the other one, with these words; return what it said."""
+    done = machine.run(setup_ground.COMMAND, *what, *words)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -48,8 +51,19 @@ def test_it_is_turned_on_and_off(served: tuple[Booted, Setup]) -> None:
     assert machine.shown(TIMER, "ActiveState") == "inactive"
     assert machine.shown(TIMER, "UnitFileState") == "disabled"
     typed(machine, "--timer")
-    assert states(engine.run("--undo"))["policy-timer"] == "undone"
-    assert machine.shown(TIMER, "LoadState") == "not-found"
+    assert "SP_OVIRT_BACKUP_KEEP in " in typed(machine, "--timer", code=1, what=EXPIRE)
+    assert not machine.path(f"{PLACE}/{BACKUP}").exists()
+    machine.do("mkdir /etc/storpool.conf.d")
+    machine.write("/etc/storpool.conf.d/keep.conf", "SP_OVIRT_BACKUP_KEEP=7d\n")
+    assert "backup-timer" in typed(machine, "--timer", what=EXPIRE)
+    assert machine.shown(BACKUP, "ActiveState") == "active"
+    assert machine.shown(BACKUP, "UnitFileState") == "enabled"
+    machine.do("rm -r /etc/storpool.conf.d")
+    typed(machine, "--no-timer", what=EXPIRE)
+    assert machine.shown(BACKUP, "ActiveState") == "inactive"
+    undone = states(engine.run("--undo"))
+    assert (undone["policy-timer"], undone["backup-timer-unit"]) == ("undone", "undone")
+    assert machine.shown(TIMER, "LoadState") == machine.shown(BACKUP, "LoadState") == "not-found"
     left = {each for each in {*engine.tree()} - {*before} if "/systemd/" not in each}
     assert left == set()
 
@@ -58,4 +72,6 @@ def test_it_goes_alone(served: tuple[Booted, Setup]) -> None:
     """A disk, or options of a domain, beside it are a mistake, and nothing is changed."""
     machine, _ = served
     assert "go alone" in typed(machine, "--timer", "web01", code=2)
+    assert "go alone" in typed(machine, "--timer", "--keep", "7d", code=2, what=EXPIRE)
     assert not machine.path(f"{PLACE}/{TIMER}").exists()
+    assert not machine.path(f"{PLACE}/{BACKUP}").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click import shell_completion
 
-from storpool_ovirt import errors, names, option_values
+from storpool_ovirt import config, errors, names, option_values, storpool_conf
 from storpool_ovirt.admin import access, backup, backup_text, console, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
@@ -23,6 +23,7 @@ from storpool_ovirt.admin.options import (
 from storpool_ovirt.engine import backups, copies, copies_seen, tree
 from storpool_ovirt.engine.copies_seen import Seen
 
+KEEP_KEY = storpool_conf.BACKUP_KEEP_KEY
 # The data of a large disk over a slow line take hours.
 COPY_SECONDS = 86400.0
 _DAYS_MAX = 3660
@@ -227,14 +228,24 @@ def restore_command(
 @command.command("expire", short_help="Give up the copies that are older than --keep.")
 @click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
 @click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
-@click.option("--keep", required=True, metavar="TIME", help="How long copies are kept, like 7d.")
+@click.option(
+    "--keep",
+    metavar="TIME",
+    help=f"How long copies are kept, like 7d; without it {KEEP_KEY} of {storpool_conf.FILE}.",
+)
+@click.option(
+    "--timer/--no-timer",
+    default=None,
+    help="Have that done every day, or not any more, on Engine's machine; run it as root.",
+)
 @all_of((DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
 @click.pass_obj
 def expire_command(
     out: console.Console,
     uuid: str | None,
     location: str | None,
-    keep: str,
+    keep: str | None,
+    timer: bool | None,
     database: str | None,
     options: str | None,
     dry_run: bool,
@@ -246,7 +257,14 @@ def expire_command(
     that is still there stays. The date that a location has set is read there; where it sets none,
     nothing more is given up, and the exit code is 1.
     """
-    keep_seconds = _seconds(keep) or 0
+    if timer is not None:
+        if any(each is not None for each in (uuid, location, keep, database, options)):
+            raise click.UsageError(
+                f"--timer and --no-timer go alone, or with --dry-run; {KEEP_KEY} in"
+                f" {storpool_conf.FILE} says how long copies are kept."
+            )
+        return _switch_timer(out, timer, dry_run)
+    keep_seconds = _seconds(keep) or _kept()
     wanted = [uuid] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
         alone = rehearsals.allowed(
@@ -294,6 +312,34 @@ def _meant(work: tree.Work, uuids: list[str] | None, location: str | None) -> li
     asked = [None] if uuids is None else uuids
     seen = [each for uuid in asked for each in backup.look(work, uuid)]
     return [each for each in seen if location in (None, each.row.location)]
+
+
+def _switch_timer(out: console.Console, wanted: bool, dry_run: bool) -> int:
+    """Turn the daily run on or off; raise ConfigError for one that would give up nothing, as it is
+    not said how long copies are kept."""
+    from storpool_ovirt.admin import timers as switching
+    from storpool_ovirt.setup import engine, timers
+
+    if wanted:
+        _kept()
+    return switching.switch(out, timers.BACKUP, engine.Wishes(backup_timer=wanted), dry_run)
+
+
+def _kept() -> int:
+    """Return how many seconds storpool.conf says that copies are kept; raise ConfigError where it
+    does not."""
+    where = f"{KEEP_KEY} in {storpool_conf.FILE}"
+    advice = f"say how long copies are kept, like {KEEP_KEY}=7d"
+    said = storpool_conf.read(config.root(), environment=False).get(KEEP_KEY)
+    if not said:
+        raise errors.ConfigError(where, "is missing, and --keep was not given", advice)
+    try:
+        found = option_values.duration(_DAYS_MAX)(said)
+    except ValueError as error:
+        raise errors.ConfigError(where, f"{error.args[0]} ({names.shown(said)})", advice) from None
+    if not found:
+        raise errors.ConfigError(where, "is 0, which would keep nothing", advice)
+    return found
 
 
 def _seconds(given: str | None) -> int | None:

@@ -209,7 +209,7 @@ def sync_command(
     if timer is not None:
         if target is not None or database is not None or options is not None:
             raise click.UsageError("--timer and --no-timer go alone, or with --dry-run.")
-        return policy_sync.switch_timer(out, timer, dry_run)
+        return _switch_timer(out, timer, dry_run)
     where = access.Where(database, options, limit)
     with access.opened(out, "policy-sync", where) as work:
         meant = None if target is None else policy_targets.found(work, target)
@@ -225,6 +225,13 @@ def sync_command(
                 out.say(f"  {'would not be' if dry_run else 'not'} done: {error}")
         out.say(policy_sync.summary(plan, failed, dry_run))
     return 1 if failed or not alone else 0
+
+
+def _switch_timer(out: console.Console, wanted: bool, dry_run: bool) -> int:
+    from storpool_ovirt.admin import timers as switching
+    from storpool_ovirt.setup import engine, timers
+
+    return switching.switch(out, timers.POLICY, engine.Wishes(policy_timer=wanted), dry_run)
 
 
 def _given(qos: str | None, vc_policy: str | None) -> dict[str, str]:
