@@ -66,7 +66,8 @@ POLICY_VALUE = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 64))
 # as the id of the object may be used again.
 TAG_TRASH = "ovirt-trash"
 TRASH_PREFIX = "ovirt-trash--"
-_TRASH_VOLUME, _TRASH_ACTIVE = ".v", ".a"
+# `.o`: nothing was deleted, this is what a volume had before its data were written over.
+_TRASH_VOLUME, _TRASH_ACTIVE, _TRASH_SAFETY = ".v", ".a", ".o"
 TRASH_END_MAX = (1 << 33) - 1  # in the year 2242; ten digits
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.
@@ -225,9 +226,14 @@ def trash_entry_of(name: str) -> str | None:
     return entry if name.startswith(TRASH_PREFIX) and UUID.fits(entry) else None
 
 
-def trash_mark(ends_at: int, *, is_volume: bool = False, is_active: bool = False) -> str:
+def trash_mark(
+    ends_at: int, *, is_volume: bool = False, is_active: bool = False, is_safety: bool = False
+) -> str:
     """Return the tag's value for what is in the trash until `ends_at`, in seconds since 1970: a
-    snapshot of a disk, or what was a volume, also the one that its VM wrote."""
+    snapshot of a disk, or what was a volume, also the one that its VM wrote, or what that had
+    before its data were written over."""
+    if is_safety:
+        return f"{ends_at}{_TRASH_SAFETY}"
     return f"{ends_at}{_TRASH_ACTIVE if is_active else _TRASH_VOLUME if is_volume else ''}"
 
 
@@ -235,10 +241,16 @@ def trash_mark_of(tags: Mapping[str, str]) -> tuple[int, bool, bool] | None:
     """Return until when something is in the trash, whether it was a volume, and whether that was
     the one that its VM wrote; None for tags that do not say that it is there."""
     mark = tags.get(TAG_TRASH, "")
-    is_active = mark.endswith(_TRASH_ACTIVE)
+    is_active = mark.endswith((_TRASH_ACTIVE, _TRASH_SAFETY))
     is_volume = is_active or mark.endswith(_TRASH_VOLUME)
     ends_at = text.number(mark[:-2] if is_volume else mark, 0, TRASH_END_MAX)
     return None if ends_at is None else (ends_at, is_volume, is_active)
+
+
+def is_safety_copy(tags: Mapping[str, str]) -> bool:
+    """Return whether tags say of what is in the trash that nothing was deleted: its volume's data
+    were written over."""
+    return tags.get(TAG_TRASH, "").endswith(_TRASH_SAFETY)
 
 
 def trash_tags(

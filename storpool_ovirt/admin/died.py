@@ -204,6 +204,12 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
         age_seconds=operation.age_seconds,
         action=Action(SETTLE, operation.node, operation.disk, number=operation.id),
     )
+    if operation.writes_over:
+        mend = (
+            "storpool-ovirt reconcile, which ends it: the disk has what was restored then, or what"
+            " it had, and what it had is in the trash where it was written over"
+        )
+        found = replace(found, mend=mend)
     if operation.has_done_its_work:
         again = f"{'extend' if is_growth else 'delete'} it in oVirt once more"
         mend = (

@@ -220,8 +220,10 @@ def chosen(found: Sequence[trash.Entry], uuid: str) -> list[trash.Entry]:
         named = [each for each in found if getattr(each, key) == uuid]
         if named:
             return sorted(named, key=_rank)
-    of_disk = [each for each in found if each.disk == uuid]
-    named = of_disk or [each for each in found if each.node == uuid]
+    deleted = [each for each in found if not each.is_safety]
+    of_disk = [each for each in deleted if each.disk == uuid]
+    # What was written over is meant by a disk's id only where nothing of that was deleted
+    named = of_disk or [each for each in deleted if each.node == uuid] or list(found)
     if not named:
         raise errors.NotFound(
             "disk, snapshot, deletion or entry", uuid, "in the trash: see storpool-ovirt trash list"
@@ -232,8 +234,9 @@ def chosen(found: Sequence[trash.Entry], uuid: str) -> list[trash.Entry]:
             f"{deletion} at {times.stamp(at)}"
             for deletion, at in sorted(moments.items(), key=lambda pair: pair[1])
         )
+        was, which = ("written over", "entries") if named[0].is_safety else ("deleted", "deletions")
         raise errors.Conflict(
-            uuid, f"was deleted {len(moments)} times", f"give one of these deletions: {choices}"
+            uuid, f"was {was} {len(moments)} times", f"give one of these {which}: {choices}"
         )
     return sorted(named, key=_rank)
 

@@ -1,10 +1,10 @@
 """Restore: what is in the trash becomes a disk again, one that oVirt has made for it, or is about
-to make.
+to make; or it is written over the data of a disk, of which the trash gets a copy first.
 
 Engine forgot the disk that was deleted, so its data come back under the id of another one: the
 volume of that stands on the snapshot in the trash, which stays there as before, and can be
 restored once more. The disk is held, its preconditions are read as of now, and the change is
-written to the journal before it is made (`engine/restoring.py`).
+written to the journal before it is made (`engine/restoring.py`, `engine/overwriting.py`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from storpool_ovirt.engine import (
     creation,
     disk_policy,
     mapping,
+    overwriting,
     ownership,
     recovery,
     restoring,
@@ -62,11 +63,12 @@ class Way:
         return self.node.global_id
 
 
-def restore(work: tree.Work, uuid: str, into: str) -> list[str]:
+def restore(work: tree.Work, uuid: str, into: str, *, over_data: bool = False) -> list[str]:
     """Give the disk `into` what is in the trash under this id: of a disk or a deletion the volume
     that its VM wrote; return what was done, line by line.
 
-    Raises NotFound, Conflict, InUse, Foreign with the reason where it cannot be; nothing has
+    `over_data`: the disk may have data, of which the trash gets a copy, and keeps all else that it
+    is. Raises NotFound, Conflict, InUse, Foreign with the reason where it cannot be; nothing has
     changed then. Repeated it is a success that changes nothing.
     """
     wanted, disk = names.uuid(uuid, "the id"), names.uuid(into, "--into")
@@ -74,7 +76,38 @@ def restore(work: tree.Work, uuid: str, into: str) -> list[str]:
     work.client.be_current()
     there = trash_proof.proved(work, entry)
     source = Source(there, {**entry.tags, **there.tags}, entry.template, _said(entry))
-    return give(work, source, disk)
+    return write_over(work, source, disk) if over_data else give(work, source, disk)
+
+
+def write_over(work: tree.Work, source: Source, disk: str) -> list[str]:
+    """Write the data of a snapshot over those of a disk that no host has; what it had is in the
+    trash then.
+
+    Raises as `give` does; the disk has its data of before then. Repeated it is done once more, but
+    for one that had died: that is ended.
+    """
+    with checks.held(work, disk):
+        died = source.there.global_id in overwriting.begun(work, disk)
+        node = _settled(work, disk) or tree.known(work, disk)
+        _check_is_disk(node)
+        volume = node if node.active in (None, disk) else tree.known(work, str(node.active))
+        aim = overwriting.aimed(work, volume, source.there)
+        if died and overwriting.stands_on(aim.there, source.there):
+            return [f"disk {disk} has it: what an earlier run began was ended"]
+        (copy,) = overwriting.overwrite(work, [aim])
+    return [
+        f"restored {source.said} over the data of disk {disk}: {findings.gib(volume.size_bytes)}",
+        *([f"  its VM writes its preview {volume.uuid}: that has it"] if volume != node else []),
+        *kept(copy),
+    ]
+
+
+def kept(copy: entries.Entry) -> list[str]:
+    """Return what is told of a copy of what was written over."""
+    return [
+        f"  what it had is in the trash until {times.stamp(copy.ends_at)}: storpool-ovirt trash"
+        f" restore {copy.entry} --into {copy.disk} --over-data"
+    ]
 
 
 def give(work: tree.Work, source: Source, disk: str) -> list[str]:
@@ -168,8 +201,7 @@ def _check_placeholder(work: tree.Work, node: mapping.Node, size_bytes: int) -> 
     """Raise Conflict unless a disk is fresh: empty, of this size at least, never given to a host,
     with nothing made of it."""
     what = f"disk {node.uuid}"
-    if node.uuid != node.root or node.kind != "volume":
-        raise errors.Conflict(f"{node.kind} {node.uuid}", f"is a part of disk {node.root}", _FRESH)
+    _check_is_disk(node)
     tree.checked(work, node)
     if node.size_bytes < size_bytes:
         raise errors.Conflict(
@@ -195,7 +227,14 @@ def _check_placeholder(work: tree.Work, node: mapping.Node, size_bytes: int) -> 
             "detach it there with the StorPool CLI, if nothing uses it",
         )
     if not restoring.is_empty(work, node, volume):
-        raise errors.Conflict(what, "has data, which would be lost", _FRESH)
+        raise errors.Conflict(
+            what, "has data, which would be lost", f"{_FRESH}; or have it written over: --over-data"
+        )
+
+
+def _check_is_disk(node: mapping.Node) -> None:
+    if node.uuid != node.root or node.kind != "volume":
+        raise errors.Conflict(f"{node.kind} {node.uuid}", f"is a part of disk {node.root}", _FRESH)
 
 
 _FRESH = "give a disk that was just made in oVirt, and that no VM has used"
@@ -249,6 +288,9 @@ def _next(way: Way) -> list[str]:
 
 
 def _said(entry: entries.Entry) -> str:
+    if entry.is_safety:
+        at = times.stamp(entry.deleted_at)
+        return f"disk {entry.disk} as it was before it was written over at {at},"
     of = "" if entry.active else f"{entry.kind} {entry.node} of "
     return f"{of}disk {entry.disk}, deleted at {times.stamp(entry.deleted_at)},"
 

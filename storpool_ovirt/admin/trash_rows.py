@@ -74,7 +74,8 @@ def _entry(view: survey.View, thing: api.Volume) -> entries.Entry | None:
     ends_at, is_volume, is_active = mark
     return entries.Entry(
         entry=entry,
-        deletion=_deletion(view, disk, ends_at),
+        # What was written over belongs to no deletion
+        deletion=entry if names.is_safety_copy(thing.tags) else _deletion(view, disk, ends_at),
         disk=disk,
         node=node,
         kind="volume" if is_volume else "snapshot",
@@ -95,7 +96,7 @@ def _deletion(view: survey.View, disk: str, ends_at: int) -> str:
     """Return the deletion that has this disk and this end: of a row that is there, or made of both,
     so that it is the same in each rebuild."""
     for each in view.trash:
-        if each.disk == disk and int(each.ends_at) == ends_at:
+        if each.disk == disk and int(each.ends_at) == ends_at and not each.is_safety:
             return each.deletion
     made_of = f"{disk}/{ends_at}".encode()
     return names.made_uuid(hashlib.sha256(made_of).digest()[:16], _VERSION)

@@ -26,8 +26,9 @@ def text(found: trash.Listing) -> Iterator[str]:
     for deletion in found.deletions:
         yield ""
         yield _title(deletion, found.now)
-        request = deletion.first.entry.correlation_id
-        yield f"  deletion {deletion.id}{f', request {request}' if request else ''}"
+        entry = deletion.first.entry
+        request = f", request {entry.correlation_id}" if entry.correlation_id else ""
+        yield f"  {'entry' if entry.is_safety else 'deletion'} {deletion.id}{request}"
         for item in deletion.items:
             yield f"  {next(rows)}".rstrip()
             if item.users:
@@ -69,6 +70,7 @@ def _deletion(each: trash.Deletion) -> dict[str, Any]:
     return {
         "deletion": each.id,
         "disk": each.disk,
+        "written_over": each.first.entry.is_safety,
         "deleted_at": times.stamp(each.deleted_at),
         "ends_at": _ends(each.first.entry),
         "correlation_id": each.first.entry.correlation_id or None,
@@ -100,7 +102,8 @@ def _title(deletion: trash.Deletion, now: float) -> str:
     )
     template = f", template {first.template}" if first.template else ""
     return (
-        f"disk {first.disk}, {findings.gib(first.size_bytes)}: deleted"
+        f"disk {first.disk}, {findings.gib(first.size_bytes)}:"
+        f" {'written over' if first.is_safety else 'deleted'}"
         f" {times.stamp(first.deleted_at)} ({times.span(now - first.deleted_at)} ago),"
         f" {_until(first, now)}{template}{frees}"
     )

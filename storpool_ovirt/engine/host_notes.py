@@ -1,7 +1,8 @@
 """Notes of hosts: for which hosts connect_volume was asked to describe a node, and when.
 
 They are a hint for people. Whether the host attached it, and what for, they do not tell, and
-nothing depends on any of them.
+nothing depends on any of them, but that nobody writes over a disk that a host was told of a moment
+ago (`overwriting.py`).
 """
 
 from __future__ import annotations
@@ -98,6 +99,24 @@ def of_all(mapping: Mapping) -> dict[str, list[HostNote]]:
 def of(mapping: Mapping, uuids: Iterable[str]) -> dict[str, list[HostNote]]:
     """Return those of some ids alone."""
     return _notes(mapping.session.rows(f"{_SELECT_NOTES} WHERE node = ANY (%s::uuid[])", [*uuids]))
+
+
+def since(mapping: Mapping, uuids: Iterable[str], seconds: float) -> list[tuple[str, HostNote]]:
+    """Return which of these ids were asked for in so many seconds, by the database's clock, and for
+    which host; what is dated later than now was, too."""
+    rows = mapping.session.rows(
+        """
+        SELECT node::text, hosts, extract(epoch FROM clock_timestamp())::float
+        FROM storpool_ovirt.asked WHERE node = ANY (%s::uuid[])
+        """,
+        [*uuids],
+    )
+    return [
+        (uuid, note)
+        for uuid, hosts, now in rows
+        for note in _notes([(uuid, hosts)])[uuid]
+        if note.at >= now - seconds
+    ]
 
 
 def _notes(rows: Iterable[Sequence[Any]]) -> dict[str, list[HostNote]]:

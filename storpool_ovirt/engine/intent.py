@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from storpool_ovirt.cluster import plans
 
+# GROW is for each change of a volume that stays: its size, or its data (`Over`).
 MAKE, GROW, DROP = "make", "grow", "drop"
 _TEXTS = (
     "kind",
@@ -47,6 +48,20 @@ class Trash(NamedTuple):
     kept: Mapping[str, Kept]
 
 
+class Over(NamedTuple):
+    """What data are written over a volume's: those of the snapshot with the global id `source`.
+
+    Before that the trash gets a copy of the volume as the entry `entry`, until `ends_at`, in
+    seconds since 1970. `begun`: the copies of all disks of the operation are there, so it goes
+    forward from here on.
+    """
+
+    source: str
+    entry: str
+    ends_at: int
+    begun: bool = False
+
+
 class Plan(NamedTuple):
     """What the journal tells of an operation, as far as anybody asks for it again.
 
@@ -54,7 +69,8 @@ class Plan(NamedTuple):
     made of. `api` is the address that it was sent to, `cluster` the one that the domain was pinned
     to. `nodes` are the ids of what is to be deleted, `trash` is what of it is kept, `copy` the id
     of their copies in another location. `placeholder` is the global id of the empty volume that
-    gives way to what comes out of the trash (`restoring.py`), with `policy_tags`.
+    gives way to what comes out of the trash (`restoring.py`), with `policy_tags`. `over` is told
+    where data are written over (`overwriting.py`).
     """
 
     kind: str | None = None
@@ -69,6 +85,7 @@ class Plan(NamedTuple):
     policy_tags: tuple[tuple[str, str], ...] = ()
     trash: Trash | None = None
     copy: str | None = None
+    over: Over | None = None
 
     def is_elsewhere(self, api: str) -> bool:
         """Return whether it was sent to another address than `api`, whose "does not exist" may then
@@ -103,6 +120,14 @@ def making(kind: str, plan: plans.Plan, api: str, cluster: str | None) -> Mappin
 def growing(size_bytes: int, was: int) -> Mapping[str, object]:
     """Return what is written of a volume that is to get a size in bytes."""
     return {"size_bytes": size_bytes, "was": was}
+
+
+def writing_over(over: Over, api: str, cluster: str | None) -> Mapping[str, object]:
+    """Return what is written of a volume whose data are to be written over.
+
+    A program that does not know of this reads its size, and closes the entry.
+    """
+    return {"over": over._asdict(), "api": api, "cluster": cluster}
 
 
 def dropping(
@@ -142,6 +167,7 @@ def parse(written: object) -> Plan:
         policy_tags=_pairs(written, "policy_tags") if written.get("placeholder") else (),
         trash=_trash(written.get("trash")),
         copy=_text(written, "copy"),
+        over=_over(written.get("over")),
     )
 
 
@@ -175,3 +201,17 @@ def _trash(written: object) -> Trash | None:
         return Trash(str(written["deletion"]), int(written["ends_at"]), kept)  # type: ignore[index]
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError("what it keeps is not told") from error
+
+
+def _over(written: object) -> Over | None:
+    if written is None:
+        return None
+    try:
+        return Over(
+            source=str(written["source"]),  # type: ignore[index]
+            entry=str(written["entry"]),  # type: ignore[index]
+            ends_at=int(written["ends_at"]),  # type: ignore[index]
+            begun=written["begun"] is True,  # type: ignore[index]
+        )
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError("what it writes over is not told") from error

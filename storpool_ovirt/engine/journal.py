@@ -158,6 +158,14 @@ class Journal:
         self.own = OwnOperation(own, aim, tuple(sorted(ids.values())))
         return True
 
+    def begin_writing_over(self, change: Change) -> None:
+        """Write that our operation only goes forward from here on, as all that it writes over has
+        been copied, together with the rows of the copies."""
+        begun = """
+            UPDATE storpool_ovirt.operation SET plan = jsonb_set(plan, '{over,begun}', 'true')
+            WHERE id = ANY (%s)"""
+        self._with(change, begun, self.own.ids if self.own is not None else None)
+
     def finish(self, change: Change) -> None:
         """Write that our operation is done, together with its result in the mapping.
 

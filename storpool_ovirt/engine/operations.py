@@ -72,6 +72,11 @@ class Operation(NamedTuple):
         take effect."""
         return self.kind == DROP and self.is_open and not self.has_done_its_work
 
+    @property
+    def writes_over(self) -> bool:
+        """Whether it writes other data over those of a volume, and is not ended yet."""
+        return self.plan.over is not None and self.is_open
+
     def is_alive(self) -> bool:
         """Return whether its process still runs; where nobody can look for that, its time
         decides."""

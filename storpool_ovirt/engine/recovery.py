@@ -91,8 +91,13 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
 
 def has_to_settle(work: tree.Work, node: mapping.Node) -> bool:
     """Return whether a verb that only reads this node has to put something right first: its make is
-    open, or a delete of it has begun."""
-    return node.state == mapping.DELETING or _has_open_make(work, node.root, node.uuid)
+    open, a delete of it has begun, or the data of its disk are being written over."""
+    if node.state == mapping.DELETING:
+        return True
+    left = [each for each in work.mapping.journal.of_disk(node.root) if each.is_open]
+    return any(
+        each.writes_over or (each.kind, each.node) == (intent.MAKE, node.uuid) for each in left
+    )
 
 
 def is_claimed(work: tree.Work, uuid: str) -> bool:
@@ -212,28 +217,10 @@ def _settle_all(
     Raises Locked if that is long.
     """
     from storpool_ovirt.engine import settlement
-    from storpool_ovirt.engine.settlement import LATE_SECONDS
 
     deletes = [each for each in left if each.is_unfinished_delete]
-    seconds = max((_late_seconds(each) for each in deletes), default=0)
+    seconds = max((settlement.late_seconds(each) for each in deletes), default=0)
     if seconds > 0:
-        if work.mapping.session.deadline.remaining() < 2 * seconds:
-            raise errors.Locked(
-                f"disk {deletes[0].disk}", LATE_SECONDS - seconds, f"{deletes[0]} died half-way"
-            )
-        work.sleep(seconds)
+        settlement.wait_for_late(work, deletes[0], seconds)
     for operation in left:
         settlement.settle(work, operation, named, again)
-
-
-def _late_seconds(operation: Operation) -> float:
-    """Return how long a request of a delete that died may still take effect.
-
-    Where a volume was copied for the trash, no copy may go while one that deletes the volume is
-    under way; so it counts from when the process had to end, if nobody knows when it did.
-    """
-    from storpool_ovirt.engine.settlement import LATE_SECONDS
-
-    if operation.plan.trash is None:
-        return LATE_SECONDS - operation.age_seconds
-    return min(LATE_SECONDS, LATE_SECONDS + operation.left_seconds)

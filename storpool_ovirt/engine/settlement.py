@@ -147,6 +147,28 @@ def take_late(work: tree.Work, operation: Operation, at_once: bool = False) -> O
     return Outcome(CLOSED, "nothing came")
 
 
+def late_seconds(operation: Operation) -> float:
+    """Return how long a request of an operation that died may still take effect.
+
+    Where a volume was copied for the trash, no copy may go while one that deletes the volume is
+    under way, or writes over it; so it counts from when the process had to end, if nobody knows
+    when it did.
+    """
+    if operation.plan.trash is None and operation.plan.over is None:
+        return LATE_SECONDS - operation.age_seconds
+    return min(LATE_SECONDS, LATE_SECONDS + operation.left_seconds)
+
+
+def wait_for_late(work: tree.Work, operation: Operation, seconds: float) -> None:
+    """Wait so long until no request of an operation that died can take effect any more. Raises
+    Locked where the caller has no time for that."""
+    if work.mapping.session.deadline.remaining() < 2 * seconds:
+        raise errors.Locked(
+            f"disk {operation.disk}", LATE_SECONDS - seconds, f"{operation} died half-way"
+        )
+    work.sleep(seconds)
+
+
 def _intended(operation: Operation, kind: str) -> mapping.Node:
     """Return the row of what an operation was to make, as far as tags tell of it."""
     return mapping.Node(
@@ -229,6 +251,12 @@ def _settle_change(work: tree.Work, operation: Operation) -> Outcome:
     if operation.has_done_its_work:
         work.mapping.journal.close(operation, changes.unchanged())
         return Outcome(CLOSED, "closed")
+    if operation.plan.over is not None:
+        from storpool_ovirt.engine import overwriting
+
+        if operation.plan.over.begun and late_seconds(operation) > 0:
+            wait_for_late(work, operation, late_seconds(operation))
+        return overwriting.settle(work, operation)
     if operation.kind == intent.GROW:
         return _read_size(work, operation)
     return _keep_what_is_there(work, operation)

@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     had in oVirt, of which there may be others by now. `kind` is what it was: in StorPool it is a
     snapshot now, with the id `global_id`. `active`: the VM wrote this volume. `tags` are all that
     the object had. At `ends_at` StorPool deletes it by itself; 0: it is about to be deleted now.
+    What a volume had before its data were written over (at `deleted_at`) is `is_safety`.
     """
 
     entry: str
@@ -54,6 +55,12 @@ class Entry(NamedTuple):
     deleted_at: float
     ends_at: float
     correlation_id: str
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether nothing was deleted: it is a copy of a volume that was written over, and belongs
+        to no deletion but itself."""
+        return self.deletion == self.entry
 
 
 class Moved(NamedTuple):

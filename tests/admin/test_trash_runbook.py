@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-NEW, LATER, OTHER, OLDEST, OLD = (
-    f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 6)
+NEW, LATER, OTHER, OLDEST, OLD, USED = (
+    f"{number}0000000-0000-4000-8000-000000000000" for number in range(1, 7)
 )
 
 
@@ -52,8 +52,11 @@ def test_the_page_is_played(yard: Yard, tmp_path: Path) -> None:
     last = trash_yard.digest(yard, DISK)
     thrown(yard, DISK)
     known = {"DISK": DISK, "NEW": NEW, "LATER": LATER, "OTHER": OTHER, "SNAPSHOT": snapshot}
-    for disk in (NEW, OTHER):
+    known["USED"] = USED
+    for disk in (NEW, OTHER, USED):
         yard.verb("create", disk, GIB)
+    trash_yard.write(yard, USED, 5)
+    had = trash_yard.digest(yard, USED)
     aged(yard, OLDEST, 3)
     aged(yard, OLD, 2)
     steps = runbook.steps("trash.md")
@@ -67,5 +70,6 @@ def test_the_page_is_played(yard: Yard, tmp_path: Path) -> None:
     yard.verb("create", LATER, GIB)
     assert trash_yard.digest(yard, NEW) == trash_yard.digest(yard, LATER) == last
     assert trash_yard.digest(yard, OTHER) == first
-    assert trash_yard.entries(yard) == []
+    assert trash_yard.digest(yard, USED) == had
+    assert {each.disk for each in trash_yard.entries(yard)} == {USED}
     assert yard.report().findings == ()

@@ -23,7 +23,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 _SECOND_WORDS = ("list", "expire", "restore", "make", "purge")
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,}")
 # What a word of the page stands for where nobody has said it yet.
-_SHAPES = {"COPY": r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+", "DATE": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"}
+_SHAPES = {
+    "COPY": r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+",
+    "DATE": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+    "ENTRY": r"[0-9a-f-]{36}",
+}
 
 
 class Step(NamedTuple):

@@ -19,7 +19,7 @@ from storpool_ovirt.cluster import calls
 from storpool_ovirt.engine import changes, database, trash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from rigs.disk_rig import Fault
@@ -127,6 +127,7 @@ def restored(
     into: str = BACK,
     *,
     dry_run: bool = False,
+    over_data: bool = False,
     fault: Fault | None = None,
     dies_at: int | None = None,
 ) -> list[str]:
@@ -138,10 +139,12 @@ def restored(
         dying(dies_at),
     ):
         if not dry_run:
-            return trash_restore.restore(work, uuid, into)
+            return trash_restore.restore(work, uuid, into, over_data=over_data)
         said: list[str] = []
         rehearsals.played(
-            work, said.append, lambda rehearsed: trash_restore.restore(rehearsed, uuid, into)
+            work,
+            said.append,
+            lambda rehearsed: trash_restore.restore(rehearsed, uuid, into, over_data=over_data),
         )
         return said
 
@@ -163,22 +166,50 @@ def purged(
 def dying(at: int | None) -> Iterator[None]:
     """Raise Death before the n-th request to StorPool, or statement for the database, that is made
     inside, if there are so many."""
+
+    def die() -> None:
+        raise Death
+
+    with happening(at, die):
+        yield
+
+
+@contextlib.contextmanager
+def happening(at: int | None, act: Callable[[], object]) -> Iterator[None]:
+    """Do this before the n-th request to StorPool, or statement for the database, that is made
+    inside, if there are so many; once."""
     left = at
+    before = sys.gettrace()
 
     def call(frame: FrameType, _event: str, _argument: object) -> None:
         nonlocal left
         if left is not None and frame.f_code in _STEPS:
             left -= 1
             if left < 0:
-                raise Death
+                left = None
+                sys.settrace(before)
+                act()
 
-    before = sys.gettrace()
     if at is not None:
         sys.settrace(call)
     try:
         yield
     finally:
         sys.settrace(before)
+
+
+def kept_digest(yard: Yard, entry: trash.Entry, size_bytes: int = GIB) -> str:
+    """Return the checksum of what a host reads of an entry's snapshot."""
+    item: dict[str, Any] = {"snapshot": f"~{entry.global_id}"}
+    yard.ask("VolumesReassignWait", {"reassign": [{**item, "ro": [2]}]})
+    found = hashlib.sha256()
+    with yard.device(2, entry.global_id).open("rb") as device:
+        for offset in OFFSETS:
+            if offset + BLOCK <= size_bytes:
+                device.seek(offset)
+                found.update(device.read(BLOCK))
+    yard.ask("VolumesReassignWait", {"reassign": [{**item, "detach": [2]}]})
+    return found.hexdigest()
 
 
 def noted(yard: Yard) -> None:

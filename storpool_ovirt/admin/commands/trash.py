@@ -74,12 +74,21 @@ def list_command(
         " oVirt is about to use."
     ),
 )
+@click.option(
+    "--over-data",
+    is_flag=True,
+    help=(
+        "DISK may have data: they are written over, and the trash gets a copy of them first. No"
+        " host may have the disk."
+    ),
+)
 @all_of((DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
 @click.pass_obj
 def restore_command(
     out: console.Console,
     uuid: str,
     into: str,
+    over_data: bool,
     database: str | None,
     options: str | None,
     dry_run: bool,
@@ -90,7 +99,9 @@ def restore_command(
 
     Of a disk it is the volume that its VM wrote. The empty volume of DISK goes, and one that stands
     on what is in the trash gets its place; the trash keeps it until its time is over, and StorPool
-    keeps the data after that. A disk that has data, or that a VM has used, is refused.
+    keeps the data after that. A disk that has data, or that a VM has used, is refused, unless its
+    data are to be written over (--over-data): it keeps its id, its size, its tags and its snapshots
+    then.
     """
     with access.opened(out, "trash-restore", access.Where(database, options, limit)) as work:
         alone = rehearsals.allowed(
@@ -98,10 +109,12 @@ def restore_command(
         )
         if dry_run:
             rehearsals.played(
-                work, out.say, lambda rehearsed: trash_restore.restore(rehearsed, uuid, into)
+                work,
+                out.say,
+                lambda rehearsed: trash_restore.restore(rehearsed, uuid, into, over_data=over_data),
             )
         else:
-            out.say_all(trash_restore.restore(work, uuid, into))
+            out.say_all(trash_restore.restore(work, uuid, into, over_data=over_data))
     return int(not alone)
 
 

@@ -1,0 +1,376 @@
+"""The data of disks are written over by those of snapshots: all of these disks or none.
+
+Each volume stays what it is, with its name, its tags, its size and its place in the disk's tree:
+StorPool reverts it in place by one request (`VolumeRevert`), so a disk is never without data. What
+it had is in the trash before that (`safety.py`). Two steps:
+
+1. The journal names what is about to happen, on each disk; the volumes are copied, and each copy's
+   date is read back. Whoever dies here has changed nothing.
+2. One statement writes the rows of the copies and that the operation has begun, on all disks. From
+   here on it goes forward, whoever comes after it: a volume that stands on its copy, and was not
+   written since, is reverted; one that stands on the snapshot has been; any other is left as it is.
+
+What StorPool does with a revert of a volume that a host has is not documented. So nobody may have
+it: no attachment is there as of now, before each step; no host was told of the disk in the last
+minutes, which might attach it by that; and who asks for it meanwhile waits, as the disk is held and
+the journal has it open.
+"""
+
+from __future__ import annotations
+
+from storpool_ovirt import errors, names, sizes
+from storpool_ovirt.cluster import api, held, identity, volumes
+from storpool_ovirt.cluster.plans import Limits
+from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.engine import (
+    changes,
+    host_notes,
+    intent,
+    mapping,
+    ownership,
+    reverts,
+    safety,
+    strangers,
+    trash,
+    trash_copies,
+    tree,
+)
+from storpool_ovirt.engine.outcomes import CLOSED, FINISHED, TAKEN_BACK, Outcome
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from storpool_ovirt.engine.operations import Operation
+
+# A host that was told of a disk attaches it by then, or never: Vdsm and our helper on it have less.
+TOLD_SECONDS = 180.0
+# What is written over, and from what, has to be there so long at least: a command's whole time.
+LEFT_SECONDS = 900.0
+_ON_SOURCE, _ON_COPY, _ELSEWHERE = "source", "copy", "elsewhere"
+
+
+class Aim(NamedTuple):
+    """A row of a volume, the volume as it is now, and the snapshot whose data it gets."""
+
+    node: mapping.Node
+    there: api.Volume
+    source: api.Volume
+
+
+def aimed(work: tree.Work, node: mapping.Node, source: api.Volume) -> Aim:
+    """Return what is written over for the row of a volume whose disk is held.
+
+    Raises Conflict where the volume is smaller than the snapshot, or that goes soon, Foreign where
+    another platform uses the volume, what `ownership.proved` raises.
+    """
+    tree.check_volume(node, "be written over")
+    tree.checked(work, node)
+    there = ownership.proved(work, node)
+    strangers.check_platform(work, there)
+    if min(node.size_bytes, there.size_bytes) < source.size_bytes:
+        raise errors.Conflict(
+            f"disk {node.root}",
+            f"has {_gib(node.size_bytes)}, and what is restored has {_gib(source.size_bytes)}",
+            "extend the disk in oVirt first",
+        )
+    if source.goes_at and source.goes_at < work.now() + LEFT_SECONDS:
+        raise errors.Conflict(
+            f"snapshot {source.name} (~{source.global_id})",
+            f"is deleted by StorPool in less than {LEFT_SECONDS / 60:.0f} minutes",
+            "choose another one",
+        )
+    return Aim(tree.found_as(node, there), there, source)
+
+
+def begun(work: tree.Work, disk: str) -> frozenset[str]:
+    """Return the global ids of the snapshots whose data were being written over a disk that we
+    hold, when who did that died."""
+    left = work.mapping.journal.of_disk(disk)
+    return frozenset(
+        each.plan.over.source
+        for each in left
+        if each.writes_over and each.plan.over is not None and each.plan.over.begun
+    )
+
+
+def stands_on(there: api.Volume, source: api.Volume) -> bool:
+    """Return whether a volume stands on a snapshot, and on no other one that was made since."""
+    return there.parent in (source.name, names.address(source.global_id))
+
+
+def overwrite(work: tree.Work, aims: Sequence[Aim]) -> list[trash.Entry]:
+    """Give these volumes, of disks that we hold, the data of their snapshots; return the entries of
+    the trash that have what they had.
+
+    Raises Conflict where a host has one of them, or may have it soon, and what StorPool refuses:
+    all of them have their data of before then. Raises Conflict too where one was attached all the
+    same while it was written over; that is done then.
+    """
+    check_closed(work, aims)
+    ends_at = round(work.now()) + safety.delay_seconds(work)
+    plans = [intent.Over(each.source.global_id, names.random_uuid(), ends_at) for each in aims]
+    first, *others = [_intent(work, aim, over) for aim, over in zip(aims, plans)]
+    work.mapping.journal.begin(first, others=others)
+    entries = _copied(work, aims, plans)
+    _write_over(work, aims, entries)
+    work.mapping.journal.finish(changes.unchanged())
+    for aim, entry in zip(aims, entries):
+        _log(work, aim.node, aim.source.global_id, entry.entry)
+    work.mapping.journal.delivered()
+    _check_not_attached_since(work, aims)
+    return entries
+
+
+def check_closed(work: tree.Work, aims: Sequence[Aim]) -> None:
+    """Raise Conflict while a host has one of these volumes, as of now, or may be about to attach
+    it."""
+    work.client.be_current()
+    listed = work.client.attachments()
+    for aim in aims:
+        target = tree.target(tree.found_as(aim.node, aim.there))
+        clients = [each.client_id for each in held.of([target], listed)]
+        if clients:
+            raise errors.Conflict(
+                f"disk {aim.node.root}",
+                f"is attached to {names.clients(clients)}, and its data cannot change below a VM",
+                "stop its VM in oVirt, which detaches it; or storpool-ovirt reconcile --detach"
+                f" {aim.node.uuid} where nothing uses it",
+            )
+    told = host_notes.since(work.mapping, [aim.node.uuid for aim in aims], TOLD_SECONDS)
+    for uuid, note in told:
+        raise errors.Conflict(
+            f"disk {uuid}",
+            f"was given to host {names.shown(note.host) if note.host else 'that is not known'} in"
+            f" the last {TOLD_SECONDS / 60:.0f} minutes, which may be about to attach it",
+            "see in oVirt that its VM is down, and try again then",
+        )
+
+
+def settle(work: tree.Work, operation: Operation) -> Outcome:
+    """End one that died, on a disk that we hold: forward, once it had begun, as long as nobody has
+    used the volume since. No request of it may take effect any more. Raises what the API raises."""
+    journal, over = work.mapping.journal, operation.plan.over
+    node = work.mapping.node(operation.node)
+    if over is None or node is None or node.global_id is None:
+        journal.close(operation, changes.unchanged())
+        return Outcome(CLOSED, "closed: the disk is gone")
+    work.client.be_current()
+    try:
+        there = ownership.proved(work, node)
+        node = tree.found_as(node, there)
+        outcome = _settled(work, operation, node, there, over)
+        size_bytes = ownership.proved(work, node).size_bytes
+    except tree.REFUSALS as error:
+        work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=error)
+        journal.close(operation, changes.unchanged())
+        return Outcome(TAKEN_BACK, f"left as it is: {error}{_kept(over)}")
+    journal.close(operation, changes.resized(node.uuid, size_bytes))
+    return outcome
+
+
+def _settled(
+    work: tree.Work, operation: Operation, node: mapping.Node, there: api.Volume, over: intent.Over
+) -> Outcome:
+    if not operation.proved:
+        return Outcome(TAKEN_BACK, "left as it is: the entry comes from a restored backup")
+    if not over.begun:
+        safety.silent_drop(work, node, over)
+        return Outcome(TAKEN_BACK, "taken back: no data were written over")
+    entry = next(iter(trash.of(work.mapping, over.entry)), None)
+    tags = entry.tags if entry is not None else there.tags
+    stands, own = _stands(work, there, over)
+    if stands == _ON_SOURCE:
+        _put_right(work, node, there, tags, over.source)
+        return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+    copy = trash_copies.found(work, node, over.entry)
+    if stands != _ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
+        why = "what it stands on was changed since"
+    elif _is_written(work, own):
+        why = "it was written since"
+    else:
+        why = _held(work, node)
+    if why:
+        work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=why)
+        return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
+    now = _reverted(work, there, over.source)
+    _put_right(work, node, now, tags, over.source)
+    _log(work, node, over.source, over.entry)
+    return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+
+
+def _kept(over: intent.Over) -> str:
+    return f"; what it had is in the trash as {over.entry}" if over.begun else ""
+
+
+def _intent(work: tree.Work, aim: Aim, over: intent.Over) -> intent.Intent:
+    plan = intent.writing_over(over, work.client.address, work.domain.api.cluster_id)
+    return intent.Intent(intent.GROW, aim.node.root, aim.node.uuid, plan)
+
+
+def _copied(
+    work: tree.Work, aims: Sequence[Aim], plans: Sequence[intent.Over]
+) -> list[trash.Entry]:
+    """Copy all of the volumes, and write that it goes forward from here on; nothing is left of it
+    where that is refused."""
+    entries = []
+    try:
+        for (node, there, _), over in zip(aims, plans):
+            copy = safety.made(work, node, there, over)
+            entries.append(safety.entry(work, node, there, copy, over))
+        check_closed(work, aims)
+        for aim in aims:
+            # Whoever was told of one before the journal had it open is seen by now
+            _check_is_there(work, aim.source)
+    except tree.REFUSALS:
+        for aim, over in zip(aims, plans):
+            safety.silent_drop(work, aim.node, over)
+        tree.silent_take_back(work, changes.unchanged())
+        raise
+    work.mapping.journal.begin_writing_over(trash.written(entries))
+    return entries
+
+
+def _check_not_attached_since(work: tree.Work, aims: Sequence[Aim]) -> None:
+    """Raise Conflict where a host has one of these volumes now: what it read before that, it may
+    still have."""
+    work.client.be_current()
+    listed = work.client.attachments()
+    for aim in aims:
+        clients = [each.client_id for each in held.of([tree.target(aim.node)], listed)]
+        if clients:
+            raise errors.Conflict(
+                f"disk {aim.node.root}",
+                f"was attached to {names.clients(clients)} while its data were written over",
+                "what it had is in the trash; stop what uses it there, and restore once more",
+            )
+
+
+def _check_is_there(work: tree.Work, source: api.Volume) -> None:
+    """Raise NotFound where a snapshot went, or was replaced, since it was looked at."""
+    address = names.address(source.global_id)
+    there = volumes.read(work.client, "snapshot", address)
+    if there.dying or there.global_id != source.global_id:
+        raise errors.NotFound("snapshot", address, "any more: StorPool is about to drop it")
+
+
+def _write_over(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.Entry]) -> None:
+    """Revert all of the volumes; where StorPool refuses one, those that were get their data back.
+    The copies stay in the trash in either case."""
+    asked_again = work.client.tally.asked_again
+    done: list[tuple[Aim, trash.Entry, api.Volume]] = []
+    try:
+        for aim, entry in zip(aims, entries):
+            now = _reverted(work, aim.there, aim.source.global_id)
+            done.append((aim, entry, now))
+            _put_right(work, aim.node, now, entry.tags, aim.source.global_id)
+    except tree.REFUSALS:
+        # Where a try that was repeated may take effect late, the journal keeps what was begun: the
+        # next verb waits until it cannot, and looks.
+        if work.client.tally.asked_again == asked_again and _silent_back(work, done):
+            tree.silent_take_back(work, changes.unchanged())
+        raise
+
+
+def _silent_back(work: tree.Work, done: Sequence[tuple[Aim, trash.Entry, api.Volume]]) -> bool:
+    """Give these volumes their data of before; return whether all have them. Those that have not
+    go forward later."""
+    try:
+        for aim, entry, now in reversed(done):
+            before = _reverted(work, now, entry.global_id)
+            _put_right(work, aim.node, before, entry.tags)
+            work.log.line("data_given_back", volume=aim.node.uuid, trash=entry.entry)
+    except errors.Error as error:
+        work.log.line("undo_failed", reason=error)
+        return False
+    return True
+
+
+def _reverted(work: tree.Work, there: api.Volume, source: str) -> api.Volume:
+    """Give a volume the data of a snapshot, and return it as it is then; not before each request
+    for that is over."""
+    asked_again = work.client.tally.asked_again
+    global_id = volumes.revert(work.client, there.global_id, source)
+    if work.client.tally.asked_again > asked_again:
+        # The first of them must not come when its VM runs
+        work.sleep(work.client.limits.request_seconds)
+    return work.client.volume(names.address(global_id))
+
+
+def _put_right(
+    work: tree.Work,
+    node: mapping.Node,
+    now: api.Volume,
+    tags: Mapping[str, str],
+    source: str | None = None,
+) -> None:
+    """Have a volume the tags that it had before it was reverted, and the limits of the domain, and
+    the row follow it to another global id.
+
+    The tag that tells what it was made of names the snapshot now, so that nobody takes it for what
+    it was; it goes where it has no room.
+    """
+    wanted = dict(tags)
+    if source is not None and node.uuid == node.root:
+        wanted[names.TAG_SOURCE] = source
+        if not names.fits(now.name, wanted):
+            del wanted[names.TAG_SOURCE]
+    change = {key: "" for key in now.tags if key not in wanted}
+    change.update({key: value for key, value in wanted.items() if now.tags.get(key) != value})
+    if change:
+        volumes.change(work.client, now, tags=change)
+    limits = Limits(work.domain.iops, work.domain.bandwidth_mib)
+    volumes.limit(work.client, now.global_id, limits)
+    if now.global_id != node.global_id:
+        reverts.follow(work.mapping, node, now)
+
+
+def _stands(work: tree.Work, there: api.Volume, over: intent.Over) -> tuple[str, frozenset[str]]:
+    """Return what a volume stands on, and the global ids of it and of the snapshots that somebody
+    made of it since."""
+    listed = identity.by_address(work.client.snapshots())
+    own, name = [there.global_id], there.parent
+    while name in listed:
+        parent = listed.pop(name)
+        if parent.global_id == over.source:
+            return _ON_SOURCE, frozenset(own)
+        if parent.name == names.trash_name(over.entry):
+            return _ON_COPY, frozenset(own)
+        if not parent.was_made_of(there):
+            break
+        own.append(parent.global_id)
+        name = parent.parent
+    return _ELSEWHERE, frozenset(own)
+
+
+def _is_written(work: tree.Work, own: frozenset[str]) -> bool:
+    """Return whether one of these stores data of its own, or is not listed: nobody can have been
+    told of the disk meanwhile, but somebody may have attached it by hand. StorPool looks at all
+    that it has for that."""
+
+    def stored(each: api.Volume, own_bytes: int, _used: int) -> tuple[str, int] | None:
+        return (each.global_id, own_bytes) if each.global_id in own else None
+
+    kinds: Iterable[str] = ("volume", "snapshot") if len(own) > 1 else ("volume",)
+    seen = [each for kind in kinds for each in work.client.scanned(kind, stored, Words()) if each]
+    return {each for each, _ in seen} != own or any(own_bytes for _, own_bytes in seen)
+
+
+def _held(work: tree.Work, node: mapping.Node) -> str:
+    clients = [each.client_id for each in held.of([tree.target(node)], work.client.attachments())]
+    return f"it is attached to {names.clients(clients)}" if clients else ""
+
+
+def _log(work: tree.Work, node: mapping.Node, source: str, entry: str) -> None:
+    work.log.line(
+        "written_over",
+        volume=node.uuid,
+        global_id=node.global_id,
+        disk=node.root,
+        source=source,
+        trash=entry,
+    )
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / sizes.GIB:g} GiB"
