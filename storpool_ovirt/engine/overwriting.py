@@ -58,6 +58,13 @@ class Aim(NamedTuple):
     source: api.Volume
 
 
+class _Before(NamedTuple):
+    """What a volume had, but for its data."""
+
+    size_bytes: int
+    tags: Mapping[str, str]
+
+
 def aimed(work: tree.Work, node: mapping.Node, source: api.Volume) -> Aim:
     """Return what is written over for the row of a volume whose disk is held.
 
@@ -178,10 +185,12 @@ def _settled(
         safety.silent_drop(work, node, over)
         return Outcome(TAKEN_BACK, "taken back: no data were written over")
     entry = next(iter(trash.of(work.mapping, over.entry)), None)
-    tags = entry.tags if entry is not None else there.tags
-    stands, own = _stands(work, there, over)
+    before = _Before(node.size_bytes, there.tags)
+    if entry is not None:
+        before = _Before(entry.size_bytes, entry.tags)
+    stands, own = _stands(work, there, over.source, over.entry)
     if stands == _ON_SOURCE:
-        _put_right(work, node, there, tags, over.source)
+        _put_right(work, node, there, before, over.source)
         return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
     copy = trash_copies.found(work, node, over.entry)
     if stands != _ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
@@ -194,7 +203,7 @@ def _settled(
         work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=why)
         return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
     now = _reverted(work, there, over.source)
-    _put_right(work, node, now, tags, over.source)
+    _put_right(work, node, now, before, over.source)
     _log(work, node, over.source, over.entry)
     return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
 
@@ -258,28 +267,35 @@ def _write_over(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.En
     """Revert all of the volumes; where StorPool refuses one, those that were get their data back.
     The copies stay in the trash in either case."""
     asked_again = work.client.tally.asked_again
-    done: list[tuple[Aim, trash.Entry, api.Volume]] = []
     try:
         for aim, entry in zip(aims, entries):
             now = _reverted(work, aim.there, aim.source.global_id)
-            done.append((aim, entry, now))
-            _put_right(work, aim.node, now, entry.tags, aim.source.global_id)
+            before = _Before(entry.size_bytes, entry.tags)
+            _put_right(work, aim.node, now, before, aim.source.global_id)
     except tree.REFUSALS:
         # Where a try that was repeated may take effect late, the journal keeps what was begun: the
         # next verb waits until it cannot, and looks.
-        if work.client.tally.asked_again == asked_again and _silent_back(work, done):
+        if work.client.tally.asked_again == asked_again and _silent_back(work, aims, entries):
             tree.silent_take_back(work, changes.unchanged())
         raise
 
 
-def _silent_back(work: tree.Work, done: Sequence[tuple[Aim, trash.Entry, api.Volume]]) -> bool:
-    """Give these volumes their data of before; return whether all have them. Those that have not
-    go forward later."""
+def _silent_back(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.Entry]) -> bool:
+    """Give those of these volumes their data of before that have other ones by now: also one whose
+    revert was carried out, and what belongs to it refused; return whether all have them. Those that
+    have not go forward later."""
     try:
-        for aim, entry, now in reversed(done):
-            before = _reverted(work, now, entry.global_id)
-            _put_right(work, aim.node, before, entry.tags)
-            work.log.line("data_given_back", volume=aim.node.uuid, trash=entry.entry)
+        work.client.be_current()
+        for aim, entry in reversed([*zip(aims, entries)]):
+            now = volumes.still(work.client, aim.there)
+            stands = _stands(work, now, aim.source.global_id, entry.entry)[0] if now else _ELSEWHERE
+            if now is None or stands == _ELSEWHERE:
+                work.log.line("undo_failed", volume=aim.node.uuid, reason="it was changed since")
+                return False
+            if stands == _ON_SOURCE:
+                there = _reverted(work, now, entry.global_id)
+                _put_right(work, aim.node, there, _Before(entry.size_bytes, entry.tags))
+                work.log.line("data_given_back", volume=aim.node.uuid, trash=entry.entry)
     except errors.Error as error:
         work.log.line("undo_failed", reason=error)
         return False
@@ -301,16 +317,18 @@ def _put_right(
     work: tree.Work,
     node: mapping.Node,
     now: api.Volume,
-    tags: Mapping[str, str],
+    before: _Before,
     source: str | None = None,
 ) -> None:
-    """Have a volume the tags that it had before it was reverted, and the limits of the domain, and
-    the row follow it to another global id.
+    """Have a volume the size and the tags that it had before it was reverted, and the limits of the
+    domain, and the row follow it to another global id.
 
     The tag that tells what it was made of names the snapshot now, so that nobody takes it for what
     it was; it goes where it has no room.
     """
-    wanted = dict(tags)
+    if now.size_bytes < before.size_bytes:
+        volumes.grow(work.client, now.global_id, before.size_bytes)
+    wanted = dict(before.tags)
     if source is not None and node.uuid == node.root:
         wanted[names.TAG_SOURCE] = source
         if not names.fits(now.name, wanted):
@@ -322,19 +340,23 @@ def _put_right(
     limits = Limits(work.domain.iops, work.domain.bandwidth_mib)
     volumes.limit(work.client, now.global_id, limits)
     if now.global_id != node.global_id:
-        reverts.follow(work.mapping, node, now)
+        row = work.mapping.node(node.uuid)  # it may have had a third one meanwhile
+        if row is not None and row.global_id != now.global_id:
+            reverts.follow(work.mapping, row, now)
 
 
-def _stands(work: tree.Work, there: api.Volume, over: intent.Over) -> tuple[str, frozenset[str]]:
-    """Return what a volume stands on, and the global ids of it and of the snapshots that somebody
-    made of it since."""
+def _stands(
+    work: tree.Work, there: api.Volume, source: str, entry: str
+) -> tuple[str, frozenset[str]]:
+    """Return what a volume stands on, of the snapshot with the global id `source` and its copy in
+    the trash, and the global ids of it and of the snapshots that somebody made of it since."""
     listed = identity.by_address(work.client.snapshots())
     own, name = [there.global_id], there.parent
     while name in listed:
         parent = listed.pop(name)
-        if parent.global_id == over.source:
+        if parent.global_id == source:
             return _ON_SOURCE, frozenset(own)
-        if parent.name == names.trash_name(over.entry):
+        if parent.name == names.trash_name(entry):
             return _ON_COPY, frozenset(own)
         if not parent.was_made_of(there):
             break

@@ -157,9 +157,10 @@ def test_a_cluster_that_never_answers(yard: Yard, wanted: str, before: str, quer
 
 def test_what_storpool_refuses_changes_nothing(yard: Yard, wanted: str, before: str) -> None:
     """T83: the disk has its data, and nothing is open on it."""
+    refusal = {"name": "invalidParam", "descr": "it does not like that"}
     for query in ("VolumeSnapshot", "VolumeRevert"):
-        with pytest.raises(errors.Error):
-            over(yard, fault=Fault("refuse", query=query))
+        with yard.trouble("error_200", query=query, **refusal), pytest.raises(errors.Error):
+            over(yard)
         assert state(yard, wanted, before) == before
 
 
