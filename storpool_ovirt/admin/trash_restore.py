@@ -87,12 +87,13 @@ def write_over(work: tree.Work, source: Source, disk: str) -> list[str]:
     for one that had died: that is ended.
     """
     with checks.held(work, disk):
-        died = source.there.global_id in overwriting.begun(work, disk)
-        node = _settled(work, disk) or tree.known(work, disk)
-        _check_is_disk(node)
+        died = overwriting.begun(work, disk)
+        _check_is_disk(tree.known(work, disk))
+        node = recovery.settled(work, disk)
+        work.client.be_current()
         volume = node if node.active in (None, disk) else tree.known(work, str(node.active))
         aim = overwriting.aimed(work, volume, source.there)
-        if died and overwriting.stands_on(aim.there, source.there):
+        if overwriting.has_ended(work, died, aim):
             return [f"disk {disk} has it: what an earlier run began was ended"]
         (copy,) = overwriting.overwrite(work, [aim])
     return [
@@ -138,7 +139,7 @@ def _settled(work: tree.Work, disk: str) -> mapping.Node | None:
     """Put right what dead operations left on the disk, an earlier restore too; return its row, None
     where there is none."""
     node = work.mapping.node(disk)
-    if node is None or not node.pending:
+    if node is None or not node.pending or node.root != disk:  # that disk is not held
         return node
     recovery.settle_disk(work, node.root, disk, again=True)
     work.client.be_current()

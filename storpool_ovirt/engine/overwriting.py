@@ -19,16 +19,14 @@ the journal has it open.
 from __future__ import annotations
 
 from storpool_ovirt import errors, names, sizes
-from storpool_ovirt.cluster import api, held, identity, volumes
-from storpool_ovirt.cluster.plans import Limits
-from storpool_ovirt.cluster.words import Words
+from storpool_ovirt.cluster import api, held, volumes
 from storpool_ovirt.engine import (
     changes,
     host_notes,
     intent,
     mapping,
     ownership,
-    reverts,
+    reverting,
     safety,
     strangers,
     trash,
@@ -39,7 +37,8 @@ from storpool_ovirt.engine.outcomes import CLOSED, FINISHED, TAKEN_BACK, Outcome
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
+    from typing import Callable
 
     from storpool_ovirt.engine.operations import Operation
 
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 TOLD_SECONDS = 180.0
 # What is written over, and from what, has to be there so long at least: a command's whole time.
 LEFT_SECONDS = 900.0
-_ON_SOURCE, _ON_COPY, _ELSEWHERE = "source", "copy", "elsewhere"
 
 
 class Aim(NamedTuple):
@@ -58,23 +56,23 @@ class Aim(NamedTuple):
     source: api.Volume
 
 
-class _Before(NamedTuple):
-    """What a volume had, but for its data."""
-
-    size_bytes: int
-    tags: Mapping[str, str]
-
-
 def aimed(work: tree.Work, node: mapping.Node, source: api.Volume) -> Aim:
     """Return what is written over for the row of a volume whose disk is held.
 
-    Raises Conflict where the volume is smaller than the snapshot, or that goes soon, Foreign where
-    another platform uses the volume, what `ownership.proved` raises.
+    Raises Conflict where the volume is smaller than the snapshot, or that goes soon, WrongCluster
+    where that lives in another cluster, Foreign where another platform uses the volume, what
+    `ownership.proved` raises.
     """
     tree.check_volume(node, "be written over")
     tree.checked(work, node)
     there = ownership.proved(work, node)
     strangers.check_platform(work, there)
+    if _home(source) != _home(there):
+        raise errors.WrongCluster(
+            f"snapshot {source.name} (~{source.global_id})",
+            f"lives in StorPool cluster {_home(source)}, and disk {node.root} in {_home(there)}",
+            "restore it into a disk that was just made in oVirt",
+        )
     if min(node.size_bytes, there.size_bytes) < source.size_bytes:
         raise errors.Conflict(
             f"disk {node.root}",
@@ -90,25 +88,34 @@ def aimed(work: tree.Work, node: mapping.Node, source: api.Volume) -> Aim:
     return Aim(tree.found_as(node, there), there, source)
 
 
-def begun(work: tree.Work, disk: str) -> frozenset[str]:
-    """Return the global ids of the snapshots whose data were being written over a disk that we
-    hold, when who did that died."""
+def begun(work: tree.Work, disk: str) -> list[Operation]:
+    """Return what was begun on a disk that we hold when who did that died: it goes forward once it
+    is settled. What a restored backup tells of may have been ended long ago."""
     left = work.mapping.journal.of_disk(disk)
-    return frozenset(
-        each.plan.over.source
+    return [
+        each
         for each in left
-        if each.writes_over and each.plan.over is not None and each.plan.over.begun
+        if each.writes_over and each.proved and each.plan.over is not None and each.plan.over.begun
+    ]
+
+
+def has_ended(work: tree.Work, left: Sequence[Operation], aim: Aim) -> bool:
+    """Return whether one of these, which are settled now, has given the volume these very data:
+    it stands on the snapshot, and what it had is kept."""
+    return reverting.stands_on(aim.there, aim.source) and any(
+        each.plan.over is not None
+        and (each.node, each.plan.over.source) == (aim.node.uuid, aim.source.global_id)
+        and trash_copies.found(work, aim.node, each.plan.over.entry) is not None
+        for each in left
     )
 
 
-def stands_on(there: api.Volume, source: api.Volume) -> bool:
-    """Return whether a volume stands on a snapshot, and on no other one that was made since."""
-    return there.parent in (source.name, names.address(source.global_id))
-
-
-def overwrite(work: tree.Work, aims: Sequence[Aim]) -> list[trash.Entry]:
+def overwrite(
+    work: tree.Work, aims: Sequence[Aim], check: Callable[[], object] | None = None
+) -> list[trash.Entry]:
     """Give these volumes, of disks that we hold, the data of their snapshots; return the entries of
-    the trash that have what they had.
+    the trash that have what they had. `check` is asked last before anything is written over, and
+    raises where it must not be.
 
     Raises Conflict where a host has one of them, or may have it soon, and what StorPool refuses:
     all of them have their data of before then. Raises Conflict too where one was attached all the
@@ -119,13 +126,13 @@ def overwrite(work: tree.Work, aims: Sequence[Aim]) -> list[trash.Entry]:
     plans = [intent.Over(each.source.global_id, names.random_uuid(), ends_at) for each in aims]
     first, *others = [_intent(work, aim, over) for aim, over in zip(aims, plans)]
     work.mapping.journal.begin(first, others=others)
-    entries = _copied(work, aims, plans)
-    _write_over(work, aims, entries)
+    entries = _copied(work, aims, plans, check)
+    now = _write_over(work, aims, entries)
     work.mapping.journal.finish(changes.unchanged())
     for aim, entry in zip(aims, entries):
         _log(work, aim.node, aim.source.global_id, entry.entry)
     work.mapping.journal.delivered()
-    _check_not_attached_since(work, aims)
+    _check_not_attached_since(work, aims, now)
     return entries
 
 
@@ -165,14 +172,17 @@ def settle(work: tree.Work, operation: Operation) -> Outcome:
     work.client.be_current()
     try:
         there = ownership.proved(work, node)
-        node = tree.found_as(node, there)
+        node = tree.found_as(tree.known(work, node.uuid), there)  # it may have followed just now
         outcome = _settled(work, operation, node, there, over)
         size_bytes = ownership.proved(work, node).size_bytes
     except tree.REFUSALS as error:
+        if over.begun and operation.proved and _is_reverted(work, node, over):
+            # It is not to be used as it is: smaller than Engine knows it, or without its tags
+            raise
         work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=error)
         journal.close(operation, changes.unchanged())
         return Outcome(TAKEN_BACK, f"left as it is: {error}{_kept(over)}")
-    journal.close(operation, changes.resized(node.uuid, size_bytes))
+    journal.close(operation, changes.resized(node.uuid, max(node.size_bytes, size_bytes)))
     return outcome
 
 
@@ -185,27 +195,43 @@ def _settled(
         safety.silent_drop(work, node, over)
         return Outcome(TAKEN_BACK, "taken back: no data were written over")
     entry = next(iter(trash.of(work.mapping, over.entry)), None)
-    before = _Before(node.size_bytes, there.tags)
+    before = reverting.Before(node.size_bytes, there.tags)
     if entry is not None:
-        before = _Before(entry.size_bytes, entry.tags)
-    stands, own = _stands(work, there, over.source, over.entry)
-    if stands == _ON_SOURCE:
-        _put_right(work, node, there, before, over.source)
-        return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+        before = reverting.Before(entry.size_bytes, entry.tags)
+    stands, own = reverting.stands(work, there, over.source, over.entry)
     copy = trash_copies.found(work, node, over.entry)
-    if stands != _ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
+    if stands == reverting.ON_SOURCE and copy is None:
+        # Or it stood on that before, and does again, as its copy went
+        reverting.put_right(work, node, there, before, "")
+        reverting.silent_limit(work, there)
+        return Outcome(CLOSED, f"closed: it stands on ~{over.source}, and its copy is gone")
+    if stands == reverting.ON_SOURCE:
+        reverting.put_right(work, node, there, before, over.source)
+        reverting.silent_limit(work, there)
+        return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+    if stands != reverting.ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
         why = "what it stands on was changed since"
-    elif _is_written(work, own):
+    elif reverting.is_written(work, own):
         why = "it was written since"
     else:
         why = _held(work, node)
     if why:
         work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=why)
         return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
-    now = _reverted(work, there, over.source)
-    _put_right(work, node, now, before, over.source)
+    now = reverting.reverted(work, there, over.source)
+    reverting.put_right(work, node, now, before, over.source)
+    reverting.silent_limit(work, now)
     _log(work, node, over.source, over.entry)
     return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+
+
+def _is_reverted(work: tree.Work, node: mapping.Node, over: intent.Over) -> bool:
+    """Return whether a volume has the other data, though what belongs to that was refused."""
+    try:
+        there = ownership.proved(work, node)
+    except tree.REFUSALS:
+        return False
+    return reverting.stands(work, there, over.source, over.entry)[0] == reverting.ON_SOURCE
 
 
 def _kept(over: intent.Over) -> str:
@@ -218,7 +244,10 @@ def _intent(work: tree.Work, aim: Aim, over: intent.Over) -> intent.Intent:
 
 
 def _copied(
-    work: tree.Work, aims: Sequence[Aim], plans: Sequence[intent.Over]
+    work: tree.Work,
+    aims: Sequence[Aim],
+    plans: Sequence[intent.Over],
+    check: Callable[[], object] | None,
 ) -> list[trash.Entry]:
     """Copy all of the volumes, and write that it goes forward from here on; nothing is left of it
     where that is refused."""
@@ -231,6 +260,8 @@ def _copied(
         for aim in aims:
             # Whoever was told of one before the journal had it open is seen by now
             _check_is_there(work, aim.source)
+        if check is not None:
+            check()
     except tree.REFUSALS:
         for aim, over in zip(aims, plans):
             safety.silent_drop(work, aim.node, over)
@@ -240,13 +271,16 @@ def _copied(
     return entries
 
 
-def _check_not_attached_since(work: tree.Work, aims: Sequence[Aim]) -> None:
-    """Raise Conflict where a host has one of these volumes now: what it read before that, it may
-    still have."""
+def _check_not_attached_since(
+    work: tree.Work, aims: Sequence[Aim], now: Sequence[api.Volume]
+) -> None:
+    """Raise Conflict where a host has one of these volumes now, under the id that it had or that it
+    has: what it read before that, it may still have."""
     work.client.be_current()
     listed = work.client.attachments()
-    for aim in aims:
-        clients = [each.client_id for each in held.of([tree.target(aim.node)], listed)]
+    for aim, there in zip(aims, now):
+        targets = [tree.target(tree.found_as(aim.node, each)) for each in (aim.there, there)]
+        clients = [each.client_id for each in held.of(targets, listed)]
         if clients:
             raise errors.Conflict(
                 f"disk {aim.node.root}",
@@ -263,21 +297,27 @@ def _check_is_there(work: tree.Work, source: api.Volume) -> None:
         raise errors.NotFound("snapshot", address, "any more: StorPool is about to drop it")
 
 
-def _write_over(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.Entry]) -> None:
-    """Revert all of the volumes; where StorPool refuses one, those that were get their data back.
-    The copies stay in the trash in either case."""
+def _write_over(
+    work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.Entry]
+) -> list[api.Volume]:
+    """Revert all of the volumes, and return them; where StorPool refuses one, those that were get
+    their data back. The copies stay in the trash in either case."""
+    done = []
     asked_again = work.client.tally.asked_again
     try:
         for aim, entry in zip(aims, entries):
-            now = _reverted(work, aim.there, aim.source.global_id)
-            before = _Before(entry.size_bytes, entry.tags)
-            _put_right(work, aim.node, now, before, aim.source.global_id)
+            now = reverting.reverted(work, aim.there, aim.source.global_id)
+            before = reverting.Before(entry.size_bytes, entry.tags)
+            reverting.put_right(work, aim.node, now, before, aim.source.global_id)
+            reverting.limit(work, now)
+            done.append(now)
     except tree.REFUSALS:
         # Where a try that was repeated may take effect late, the journal keeps what was begun: the
         # next verb waits until it cannot, and looks.
         if work.client.tally.asked_again == asked_again and _silent_back(work, aims, entries):
             tree.silent_take_back(work, changes.unchanged())
         raise
+    return done
 
 
 def _silent_back(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.Entry]) -> bool:
@@ -288,13 +328,20 @@ def _silent_back(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.E
         work.client.be_current()
         for aim, entry in reversed([*zip(aims, entries)]):
             now = volumes.still(work.client, aim.there)
-            stands = _stands(work, now, aim.source.global_id, entry.entry)[0] if now else _ELSEWHERE
-            if now is None or stands == _ELSEWHERE:
+            stands = (
+                reverting.stands(work, now, aim.source.global_id, entry.entry)[0]
+                if now
+                else reverting.ELSEWHERE
+            )
+            if now is None or stands == reverting.ELSEWHERE:
                 work.log.line("undo_failed", volume=aim.node.uuid, reason="it was changed since")
                 return False
-            if stands == _ON_SOURCE:
-                there = _reverted(work, now, entry.global_id)
-                _put_right(work, aim.node, there, _Before(entry.size_bytes, entry.tags))
+            if stands == reverting.ON_SOURCE:
+                there = reverting.reverted(work, now, entry.global_id)
+                reverting.put_right(
+                    work, aim.node, there, reverting.Before(entry.size_bytes, entry.tags)
+                )
+                reverting.limit(work, there)
                 work.log.line("data_given_back", volume=aim.node.uuid, trash=entry.entry)
     except errors.Error as error:
         work.log.line("undo_failed", reason=error)
@@ -302,80 +349,9 @@ def _silent_back(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.E
     return True
 
 
-def _reverted(work: tree.Work, there: api.Volume, source: str) -> api.Volume:
-    """Give a volume the data of a snapshot, and return it as it is then; not before each request
-    for that is over."""
-    asked_again = work.client.tally.asked_again
-    global_id = volumes.revert(work.client, there.global_id, source)
-    if work.client.tally.asked_again > asked_again:
-        # The first of them must not come when its VM runs
-        work.sleep(work.client.limits.request_seconds)
-    return work.client.volume(names.address(global_id))
-
-
-def _put_right(
-    work: tree.Work,
-    node: mapping.Node,
-    now: api.Volume,
-    before: _Before,
-    source: str | None = None,
-) -> None:
-    """Have a volume the size and the tags that it had before it was reverted, and the limits of the
-    domain, and the row follow it to another global id.
-
-    The tag that tells what it was made of names the snapshot now, so that nobody takes it for what
-    it was; it goes where it has no room.
-    """
-    if now.size_bytes < before.size_bytes:
-        volumes.grow(work.client, now.global_id, before.size_bytes)
-    wanted = dict(before.tags)
-    if source is not None and node.uuid == node.root:
-        wanted[names.TAG_SOURCE] = source
-        if not names.fits(now.name, wanted):
-            del wanted[names.TAG_SOURCE]
-    change = {key: "" for key in now.tags if key not in wanted}
-    change.update({key: value for key, value in wanted.items() if now.tags.get(key) != value})
-    if change:
-        volumes.change(work.client, now, tags=change)
-    limits = Limits(work.domain.iops, work.domain.bandwidth_mib)
-    volumes.limit(work.client, now.global_id, limits)
-    if now.global_id != node.global_id:
-        row = work.mapping.node(node.uuid)  # it may have had a third one meanwhile
-        if row is not None and row.global_id != now.global_id:
-            reverts.follow(work.mapping, row, now)
-
-
-def _stands(
-    work: tree.Work, there: api.Volume, source: str, entry: str
-) -> tuple[str, frozenset[str]]:
-    """Return what a volume stands on, of the snapshot with the global id `source` and its copy in
-    the trash, and the global ids of it and of the snapshots that somebody made of it since."""
-    listed = identity.by_address(work.client.snapshots())
-    own, name = [there.global_id], there.parent
-    while name in listed:
-        parent = listed.pop(name)
-        if parent.global_id == source:
-            return _ON_SOURCE, frozenset(own)
-        if parent.name == names.trash_name(entry):
-            return _ON_COPY, frozenset(own)
-        if not parent.was_made_of(there):
-            break
-        own.append(parent.global_id)
-        name = parent.parent
-    return _ELSEWHERE, frozenset(own)
-
-
-def _is_written(work: tree.Work, own: frozenset[str]) -> bool:
-    """Return whether one of these stores data of its own, or is not listed: nobody can have been
-    told of the disk meanwhile, but somebody may have attached it by hand. StorPool looks at all
-    that it has for that."""
-
-    def stored(each: api.Volume, own_bytes: int, _used: int) -> tuple[str, int] | None:
-        return (each.global_id, own_bytes) if each.global_id in own else None
-
-    kinds: Iterable[str] = ("volume", "snapshot") if len(own) > 1 else ("volume",)
-    seen = [each for kind in kinds for each in work.client.scanned(kind, stored, Words()) if each]
-    return {each for each, _ in seen} != own or any(own_bytes for _, own_bytes in seen)
+def _home(there: api.Volume) -> str:
+    """Return the cluster in which something lives."""
+    return there.cluster_id or names.cluster_of(there.global_id)
 
 
 def _held(work: tree.Work, node: mapping.Node) -> str:

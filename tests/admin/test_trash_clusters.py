@@ -161,6 +161,23 @@ def test_storpool_refuses_to_make_it_of_another_clusters(yard: SeveralYard) -> N
     assert states(yard) == {DISK: True, OTHER: True}
 
 
+def test_no_disk_is_written_over_by_what_another_cluster_has(yard: SeveralYard) -> None:
+    """T83: no document tells what StorPool does with that; in one cluster it is done."""
+    yard.verb("create", BACK, GIB, pinned=ONE)
+    device(yard, BACK, ONE).write_bytes(b"3" * 4096)
+    detach(yard, BACK, ONE)
+    before = rows(yard)
+    with (
+        yard.work("trash-restore") as work,
+        pytest.raises(errors.WrongCluster, match=f"lives in StorPool cluster {TWO}, and disk"),
+    ):
+        trash_restore.restore(work, OTHER, BACK, over_data=True)
+    assert rows(yard) == before
+    with yard.work("trash-restore") as work:
+        trash_restore.restore(work, DISK, BACK, over_data=True)
+    assert device(yard, BACK, ONE).read_bytes()[:4096] == BYTES[DISK]
+
+
 @EACH_RELEASE
 def test_all_is_purged(yard: SeveralYard) -> None:
     """T83: by an id, and all of it, in both clusters."""

@@ -122,15 +122,6 @@ def test_killed_anywhere_both_have_the_same(
     assert seen == set(digests)
 
 
-def test_killed_anywhere_it_is_done_when_repeated(
-    yard: Yard, sources: dict[str, str], digests: tuple[str, str]
-) -> None:
-    """T71."""
-    for _ in deaths(yard, sources):
-        over(yard, sources)
-        assert have(yard, digests) == digests[0]
-
-
 @pytest.mark.parametrize("query", ["VolumeSnapshot", "VolumeRevert"])
 def test_what_storpool_refuses_changes_nothing(
     yard: Yard, sources: dict[str, str], digests: tuple[str, str], query: str
@@ -155,7 +146,7 @@ def test_a_host_that_opens_the_second_one_meanwhile(
         yard.declared[2] = {global_id}
         yard.declare(2)
 
-    for step in range(STEPS_MAX):
+    for step in range(0, STEPS_MAX, 3):
         with (
             contextlib.suppress(errors.Conflict, errors.InUse),
             yard.administrator() as work,

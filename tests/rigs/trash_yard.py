@@ -175,6 +175,29 @@ def dying(at: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def dying_before(method: str, times: int = 1) -> Iterator[None]:
+    """Have what is inside die before the n-th request of a kind, as the official binding names
+    it."""
+    left, before = times, sys.gettrace()
+
+    def call(frame: FrameType, _event: str, _argument: object) -> None:
+        nonlocal left
+        if frame.f_code is _STEPS[0] and frame.f_locals["method"] == method:
+            left -= 1
+            if not left:
+                sys.settrace(before)
+                raise Death
+
+    sys.settrace(call)
+    try:
+        with contextlib.suppress(Death):
+            yield
+            raise AssertionError(f"there were not {times} of {method}")
+    finally:
+        sys.settrace(before)
+
+
+@contextlib.contextmanager
 def happening(at: int | None, act: Callable[[], object]) -> Iterator[None]:
     """Do this before the n-th request to StorPool, or statement for the database, that is made
     inside, if there are so many; once."""
