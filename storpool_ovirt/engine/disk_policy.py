@@ -77,17 +77,17 @@ def _with(work: tree.Work, plan: Plan, policy: Mapping[str, str]) -> Plan:
     return replace(plan, policy=replace(plan.policy, tags=own, limits=limits))
 
 
-def silent_tags(work: tree.Work, disk: str) -> Mapping[str, str]:
-    """Return the tags of a disk's own volume; none where it is not there, or not ours, or cannot be
-    asked for."""
+def silent_tags(work: tree.Work, uuid: str) -> Mapping[str, str]:
+    """Return the tags of a disk's active volume, by its id; none where it is not there, or not
+    ours, or cannot be asked for."""
     from storpool_ovirt.cluster import vm_tags
 
     limit = work.mapping.session.deadline.within(vm_tags.SECONDS)
     try:
-        there = volumes.read(work.client.limited(limit), "volume", names.object_name(disk))
+        there = volumes.read(work.client.limited(limit), "volume", names.object_name(uuid))
     except errors.NotFound:
         return {}
     except errors.Error as error:
-        work.log.line("policy_unknown", disk=disk, reason=error)
+        work.log.line("policy_unknown", volume=uuid, reason=error)
         return {}
-    return there.tags if names.is_ours(there.tags, disk, work.mapping.location) else {}
+    return there.tags if names.is_ours(there.tags, uuid, work.mapping.location) else {}

@@ -286,14 +286,17 @@ def _connection(uuid: str, there: api.Volume) -> dict[str, object]:
 
 def _locked_source(work: tree.Work, source: str, uuid: str) -> tuple[mapping.Node, mapping.Said]:
     """Hold what is cloned against changes only, so that many clones of it run at once, and the new
-    disk whole; return its row, and what an administrator has said of its disk and of the domain."""
+    disk whole; return its row, with the active volume of its disk, and what an administrator has
+    said of that and of the domain."""
     found, said = work.mapping.held_source(source, uuid, work.domain.key)
     origin = mapping.there(found, source)
     if not origin.pending:
         return origin, said
     from storpool_ovirt.engine import recovery
 
-    return recovery.settled(work, source), said
+    origin = recovery.settled(work, source)
+    disk = work.mapping.node(origin.root)
+    return origin._replace(active=disk.active if disk is not None else None), said
 
 
 def _as_it_is(work: tree.Work, origin: mapping.Node) -> tuple[mapping.Node, api.Volume]:
@@ -312,7 +315,7 @@ def _source_tags(work: tree.Work, origin: mapping.Node, there: api.Volume) -> Ma
         return there.tags
     from storpool_ovirt.engine import disk_policy
 
-    return disk_policy.silent_tags(work, origin.root)
+    return disk_policy.silent_tags(work, origin.active or origin.root)
 
 
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:

@@ -20,6 +20,7 @@ from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, contextmanager
 if TYPE_CHECKING:
     import collections.abc
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
 PLANNED, LIVE, DELETING, REMOVED = "planned", "live", "deleting", "removed"
 
@@ -45,7 +46,8 @@ _SAID = """(
     SELECT json_agg(json_build_array(scope, id, qos, vc))::text FROM storpool_ovirt.policy
     WHERE scope = 'domain' AND id = %s{})"""
 _SELECT_SOURCE = f"""
-    SELECT {_COLUMNS}, {_SAID.format(" OR scope = 'disk' AND id = root::text")}
+    SELECT {_COLUMNS}, {_SAID.format(" OR scope = 'disk' AND id = root::text")},
+        (SELECT active::text FROM storpool_ovirt.node AS disk WHERE disk.uuid = node.root)
     FROM storpool_ovirt.node WHERE uuid = %s"""
 
 # What `policies.py` has of a domain and a disk, as rows of its table.
@@ -187,21 +189,20 @@ class Mapping:
 
     def held_source(self, source: str, root: str, domain: str = "") -> tuple[Node | None, Said]:
         """Hold the disk `root` as `lock` does, and against changes only that of the node `source`,
-        whose row is returned as it is then; None where there is none. Return also what an
-        administrator has said of its disk, and of the domain of this key.
+        whose row is returned as it is then, but with the active volume of its disk; None where
+        there is none. Return also what an administrator has said of its disk, and of the domain of
+        this key.
 
         Where its disk is `pending` that is held too as `lock` does. Raises Locked.
         """
         wanted = holds.of_both(root, source)
         held, rows = locks.read(self.session, wanted, _SELECT_SOURCE, domain, source)
-        if not rows:
-            return None, []
-        node, said = Node(*rows[0][:-1]), _said(rows[0][-1])
-        if node.root in held and not node.pending:
+        node, said = _source(rows)
+        if node is None or (node.root in held and not node.pending):
             return node, said
         self.session.unlock_all()
         locks.hold_all(self.session, sorted({root, node.root}))
-        return self.node(source), said
+        return _source(self.session.read(_SELECT_SOURCE, domain, source))
 
     def lock_all(self, roots: Sequence[str]) -> None:
         """Hold these disks against all other operations, in the order of their ids.
@@ -346,6 +347,13 @@ class Mapping:
             before=f"WITH change AS ({change.sql})",
         )
         return next((Node(*row) for row in rows), None)
+
+
+def _source(rows: Sequence[Sequence[Any]]) -> tuple[Node | None, Said]:
+    """Return what `_SELECT_SOURCE` has found."""
+    for *columns, written, active in rows:
+        return Node(*columns)._replace(active=active), _said(written)
+    return None, []
 
 
 def _said(written: str | None) -> Said:

@@ -200,12 +200,28 @@ def test_a_clone_is_made_whatever_becomes_of_that_look(yard: Yard, kind: str) ->
         yard.verb("clone", snapshot, CLONE)
     assert has(yard, CLONE)["qc"] in ("gold", "silver")
     yard.verb("delete", CLONE)
-    # The disk's first volume is gone: its snapshots are not
+    # The disk's first volume is gone: the one of the preview is the disk's
     preview = yard.verb("preview", snapshot)
     yard.verb("connect", preview, None)
     yard.verb("remove", DISK)
     yard.verb("clone", snapshot, CLONE)
-    assert has(yard, CLONE) == {"qc": "gold"}
+    assert has(yard, CLONE) == {"qc": "silver"}
+
+
+def test_a_clone_of_a_snapshot_of_a_previewed_disk(yard: Yard) -> None:
+    """What the volume has that the VM writes: the one before it has only what it had, and no policy
+    of VolumeCare's any more."""
+    yard.verb("create", DISK, GIB)
+    tag(yard, DISK, qc="silver", vc_policy="daily")
+    yard.given(vc_policy="no")
+    snapshot = yard.verb("snapshot", DISK)
+    tag(yard, yard.verb("preview", snapshot), qc="iron")
+    yard.verb("clone", snapshot, CLONE)
+    assert has(yard, CLONE) == {"qc": "iron", "vc-policy": "daily"}
+    # The same where what a dead operation has left is put right first
+    yard.die_planned("extend", DISK, 2 * GIB)
+    yard.verb("clone", snapshot, OTHER)
+    assert has(yard, OTHER) == {"qc": "iron", "vc-policy": "daily"}
 
 
 # What becomes of it later
