@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -69,11 +70,13 @@ def _without_marks(objects: Any) -> Any:
 
 
 def test_damaged_requests(doors: DoorStage) -> None:
-    """Whole processes, by seeded damage: one line each, no trace, and nothing but this volume is
-    ever taken."""
+    """Whole processes, by seeded damage, also of what the VM says: one line each, no trace, and
+    nothing but this volume is ever taken, or says anything else."""
     dice = random.Random(7)
     volume, other = Volume(doors.cluster, [1, 2]), Volume(doors.cluster, [2], virt="pve")
-    good = request_for(volume).encode()
+    properties = {"sp_qos": f"gold,{volume.id}:silver", "sp_vc_policy": "daily"}
+    request = {**json.loads(request_for(volume)), "properties": properties}
+    good = f"{json.dumps(request)}\n".encode()
     before = doors.state()
     for _ in range(30):
         done = subprocess.run(
@@ -90,6 +93,10 @@ def test_damaged_requests(doors: DoorStage) -> None:
         assert b"internal error" not in done.stdout
     kept, held = doors.state()
     assert _without_marks(kept) == _without_marks(before[0])
+    untouched = [
+        [each for each in found if each[1] != volume.global_id] for found in (kept, before[0])
+    ]
+    assert untouched[0] == untouched[1]
     assert {each for each in held if each[0] != volume.global_id} == {
         each for each in before[1] if each[0] != volume.global_id
     }
