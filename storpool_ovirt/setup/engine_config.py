@@ -84,7 +84,10 @@ def name_of(entry: str, of: List) -> str:
 def merged(value: str, ours: Entry) -> str:
     """Return a list with our entry in it once, in the place of the first of that name, else at its
     end; all others as they were. Where ours keeps what has its name, a list that has that is left
-    as it is."""
+    as it is.
+
+    A separator that ends the list is taken for ours: engine-config refuses an entry that is empty.
+    """
     of, kept, has_it = ours.list, [], False
     if not value.strip():
         return ours.text
@@ -96,7 +99,9 @@ def merged(value: str, ours: Entry) -> str:
         elif not has_it:
             kept.append(each if each.strip() == ours.text else ours.text)
             has_it = True
-    return of.separator.join(kept if has_it else [*kept, ours.text])
+    if has_it:
+        return of.separator.join(kept)
+    return of.separator.join([*(kept if kept[-1].strip() else kept[:-1]), ours.text])
 
 
 def without(value: str, ours: Entry) -> str:

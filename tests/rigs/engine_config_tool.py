@@ -1,10 +1,12 @@
 """engine-config, played: a program for a test machine that keeps Engine's options in a file.
 
 It answers as ovirt-engine 4.5.7's does (EngineConfigCLIParser.java, EngineConfigLogic.java,
-FenceConfigValueHelper.java): `-g KEY` prints a line for each version, with `--cver` the value
-alone; `-s KEY=VALUE` asks which version is meant where there are several; a fence key is set to
-nothing that its pattern refuses, and never to nothing at all; all complaints are on stdout, with
-code 1. `-m` is for UserDefinedVMProperties, which alone of these keys says that it can be merged.
+FenceConfigValueHelper.java, UserDefinedVMPropertiesValueHelper.java): `-g KEY` prints a line for
+each version, with `--cver` the value alone; `-s KEY=VALUE` asks which version is meant where there
+are several; a fence key is set to nothing that its pattern refuses, and never to nothing at all,
+properties of VMs to nothing that Engine could not split at its semicolons; all complaints are on
+stdout, with code 1. `-m` is for UserDefinedVMProperties, which alone of these keys says that it can
+be merged.
 
     keys = engine_config_tool.installed(machine, CustomVdsFenceType={"general": "other"})
     keys.values()          what is stored now
@@ -37,6 +39,8 @@ PATTERNS = {{
     "CustomVdsFenceOptionMapping":
         r"([\w]+[:]([\w]*[=][\w]*[,]{{0,1}}[;]{{0,1}}){{0,3}}[;]{{0,1}})+",
 }}
+PROPERTIES = "UserDefinedVMProperties"
+PROPERTIES_PATTERN = r"([a-z_A-Z0-9]+=[^;]*(;[a-z_A-Z0-9]+=[^;]*)*;?)?"
 
 def main(words):
     action, rest = words[0], words[1:]
@@ -66,6 +70,9 @@ def main(words):
         return f"Cannot set value {{value}} to key {{key}}. This key value cannot be empty."
     if key in PATTERNS and not re.fullmatch(PATTERNS[key], value):
         return f"Cannot set value {{value}} to key {{key}}. The entered key value is invalid."
+    if key == PROPERTIES and not re.fullmatch(PROPERTIES_PATTERN, value):
+        return (f"Cannot set value {{value}} to key {{key}}. Invalid syntax, user defined VM"
+                " properties specification should conform to " + PROPERTIES_PATTERN)
     if version not in stored[key]:
         return f"Error setting {{key}}'s value. No such entry with version {{version}}."
     if action == "-m" and stored[key][version].strip():
