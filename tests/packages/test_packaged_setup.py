@@ -16,7 +16,7 @@ COMMAND = "/usr/sbin/storpool-ovirt"
 TOKEN = "/etc/ovirt-engine/storpool-ovirt/token"
 # What no package can bring: these are told, with what to do.
 FOR_ADMINISTRATORS = {
-    "engine": {"token", "fence-agent", "database"},
+    "engine": {"token", "fence-agent", "vm-properties", "database"},
     "host": {"storpool-conf"},
 }
 # What is off until somebody asks for it.
