@@ -114,7 +114,7 @@ def _field(found: Explanation, each: Standing, field: str) -> Iterator[str]:
     for level, value in each.by_level[field]._asdict().items():
         said = "says nothing"
         if value == levels.UNKNOWN:
-            said = "not known"
+            said = "makes no sense" if field in each.faults else "not known"
         elif value is not None:
             said = shown(value)
         who = LEVELS[level]

@@ -94,7 +94,8 @@ def told(group: Group) -> Iterator[str]:
 def summary(found: Plan, failed: int, dry_run: bool) -> str:
     """Return the last line."""
     number = sum(len(each.disks) for each in found.groups)
-    would = "would be" if dry_run else "were"
+    disks = f"{number} of {sentences.counted(found.looked, 'disk', 'disks')}"
+    what = f"{disks} {'would change' if dry_run else 'changed'}"
     left = f", {sentences.counted(failed, 'group', 'groups')} not" if failed else ""
     blind = (
         "; Engine's database cannot be asked here, so VMs' properties and what they have plugged in"
@@ -102,10 +103,7 @@ def summary(found: Plan, failed: int, dry_run: bool) -> str:
         if found.is_blind
         else ""
     )
-    return (
-        f"{sentences.counted(number, 'disk', 'disks')} of {found.looked} {would} changed"
-        f"{left}{blind}"
-    )
+    return f"{what}{left}{blind}"
 
 
 def _of(work: tree.Work, target: Target, rows: policy_disks.Rows) -> list[Standing]:

@@ -46,7 +46,9 @@ def found(work: tree.Work, typed: str) -> Target:
             "give the id of one",
         )
     if not ids:
-        raise errors.NotFound("disk or VM", names.shown(said), "in Engine's database")
+        near = engine_policies.near(work, said)
+        meant = f": do you mean {names.shown(near)}?" if near else ""
+        raise errors.NotFound("disk or VM", names.shown(said), f"in Engine's database{meant}")
     return _of_vm(work, ids[0]) if known.vms else _of_id(work, ids[0])
 
 

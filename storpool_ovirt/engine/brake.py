@@ -178,7 +178,7 @@ def said(found: State) -> list[str]:
         return [f"{first}; there is no brake (sp_max_deletes is 0)"]
     allowed = f"{first}, {found.most} may be (sp_max_deletes, {found.most // minutes} a minute)"
     if found.lifted_seconds:
-        return [allowed, f"the brake is lifted for {found.lifted_seconds:.0f} s yet"]
+        return [allowed, f"the brake is lifted for another {found.lifted_seconds:.0f} s"]
     holds = "it holds: further deletes are refused" if found.holds else "it holds nothing back"
     return [allowed, holds]
 
@@ -191,5 +191,5 @@ def said_of_all(found: list[tuple[str, int]], lifted_seconds: float) -> list[str
         for domain, number in found
     ]
     none = f"no disk was to be deleted within the last {WINDOW_SECONDS // 60} min"
-    lifted = f"the brake of every domain is lifted for {lifted_seconds:.0f} s yet"
+    lifted = f"the brake of every domain is lifted for another {lifted_seconds:.0f} s"
     return [*(lines or [none]), *([lifted] if lifted_seconds else [])]

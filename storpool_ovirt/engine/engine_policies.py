@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, option_values
 from storpool_ovirt.engine import database, engine_tables, tree
 from storpool_ovirt.policy import properties
 
@@ -38,6 +38,11 @@ _NAMED = """
     UNION ALL SELECT 'disk', disk_id::text FROM base_disks WHERE disk_alias = %s
     ORDER BY 1, 2
 """
+_NAMES = """
+    SELECT vm_name FROM vm_static WHERE entity_type = 'VM'
+    UNION SELECT disk_alias FROM base_disks WHERE disk_alias <> '' LIMIT %s
+"""
+_NAMES_MAX = 20_000  # to look through more takes longer than to look it up
 _VMS = "SELECT vm_guid::text FROM vm_static WHERE vm_guid = ANY (%s::uuid[])"
 _VM = "SELECT vm_name FROM vm_static WHERE vm_guid = %s::uuid AND entity_type = 'VM'"
 
@@ -108,6 +113,15 @@ def named(work: tree.Work, name: str) -> Named | None:
     if rows is None:
         return None
     return Named(*(tuple(uuid for kind, uuid in rows if kind == each) for each in ("vm", "disk")))
+
+
+def near(work: tree.Work, name: str) -> str | None:
+    """Return the name that was meant by one that nothing has; None where none is like it, or
+    Engine cannot be asked."""
+    rows = _asked(work, _NAMES, _NAMES_MAX)
+    known = {str(each): None for (each,) in rows or ()}
+    same = (each for each in known if each.lower() == name.lower())
+    return next(same, None) or option_values.nearest(name, known)
 
 
 def vm_name(work: tree.Work, vm: str) -> str | None:

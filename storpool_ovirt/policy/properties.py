@@ -85,10 +85,11 @@ def _value(field: str, said: str, value: str, classes: Sequence[str]) -> str:
         raise _wrong(field, said, f"has {names.shown(value)}, which {error.why}") from None
     fault = values.fault(field, found, classes)
     if fault:
-        raise _wrong(field, said, f"has {names.shown(found)}, which {fault}")
+        is_all = found == text.stripped(said)
+        raise _wrong(field, said, fault if is_all else f"has {names.shown(found)}, which {fault}")
     return found
 
 
 def _wrong(field: str, said: str, why: str) -> errors.InputError:
     what = f"the VM's property {NAME[field]} {names.shown(said)}"
-    return errors.InputError(what, why, "correct it in oVirt; nothing follows from it until then")
+    return errors.InputError(what, why, "nothing follows from it until it is corrected in oVirt")

@@ -41,7 +41,7 @@ def class_fault(value: str, classes: Sequence[str]) -> str:
     if not value or not classes or value in classes:
         return ""
     near = option_values.nearest(value, classes)
-    meant = f"; do you mean {near}?" if near else ""
+    meant = f" (do you mean {near}?)" if near else ""
     return f"is none of {', '.join(classes)}{meant}"
 
 

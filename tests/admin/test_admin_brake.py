@@ -50,7 +50,7 @@ def test_a_brake_is_shown_and_lifted(braked: AdminSite, monkeypatch: pytest.Monk
         f"11 disks were to be deleted {ALLOWED}",
         "it holds: further deletes are refused",
     ]
-    assert "the brake is lifted for " in told(braked.run("brake", "lift"), 0)[1]
+    assert "the brake is lifted for another " in told(braked.run("brake", "lift"), 0)[1]
     engine.run("delete_volume", disks[10]).require()
     assert told(braked.run("brake", "lift", "--for", "0"), 0)[1].startswith("it holds: ")
 

@@ -112,14 +112,14 @@ def test_a_dry_run_changes_nothing(classed: AdminSite, disk: str) -> None:
     [
         (("set",), 2, "Missing argument"),
         (("set", "DISK"), 2, "Give --qos, --vc-policy, or both"),
-        (("set", "DISK", "--qos", "glod"), 1, "is none of gold, silver; do you mean gold?"),
+        (("set", "DISK", "--qos", "glod"), 1, "is none of gold, silver (do you mean gold?)"),
         (("set", "DISK", "--qos", "two words"), 1, "is no name of one"),
         (("set", "DISK", "--vc-policy", ""), 2, "it is empty"),
         (("set", "", "--qos", "gold"), 2, "it is empty"),
         (("set", "f0000000-0000-4000-8000-0000000000ff", "--qos", "gold"), 1, "there is no disk"),
         (("set", "web01", "--qos", "gold"), 1, "give the id of the disk or of the VM"),
         (("explain", "f0000000-0000-4000-8000-0000000000ff"), 1, "there is no disk or VM"),
-        (("default", "--clear", "--qos", "gold"), 2, "give one"),
+        (("default", "--clear", "--qos", "gold"), 2, "not both"),
         (("sync", "--timer"), 2, "go alone"),
     ],
 )
@@ -165,7 +165,7 @@ def test_the_domain_of_a_disk_is_engines(on_engine: AdminSite, disk: str) -> Non
         return on_engine.run(*arguments, *where, told=False)
 
     refused = refusals.of_command(said("policy", "set", disk, "--qos", "glod"), 1)
-    assert "is none of gold, silver; do you mean gold?" in refused
+    assert "is none of gold, silver (do you mean gold?)" in refused
     assert not qc(on_engine, disk)
     told(said("policy", "default", "fast", "--vc-policy", "daily"), 0)
     lines = told(said("policy", "explain", disk), 0)

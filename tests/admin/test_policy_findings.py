@@ -60,7 +60,7 @@ def test_a_class_that_there_is_not(yard: Yard) -> None:
     """Typed into StorPool by hand: the nearest is told."""
     tag(yard, DISK, qc="glod")
     found = only(yard, "unknown class", "warning")
-    assert "is none of gold, silver; do you mean gold?" in found.cause
+    assert "is none of gold, silver (do you mean gold?)" in found.cause
     assert found.disk == DISK
 
 

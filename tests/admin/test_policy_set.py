@@ -182,6 +182,9 @@ def test_what_is_nobody(yard: Yard, engine: EngineDatabase) -> None:
     for given in ("f0000000-0000-4000-8000-0000000000ff", "nobody"):
         with pytest.raises(errors.NotFound, match="there is no disk or VM"):
             put(yard, given, qos="silver")
+    for given in ("wep01", "WEB01"):
+        with pytest.raises(errors.NotFound, match=r'in Engine.s database: do you mean "web01"'):
+            put(yard, given, qos="silver")
     engine.execute("UPDATE base_disks SET disk_alias = 'web01' WHERE disk_id = %s", CLONE)
     with pytest.raises(errors.InputError, match="is the name of 2 disks and VMs"):
         put(yard, "web01", qos="silver")

@@ -30,7 +30,7 @@ FAULTS: list[tuple[dict[str, object], str, str]] = [
     (
         {"sp_qos_class": "glod", "sp_qos_classes": "gold silver"},
         "sp_qos_class",
-        'option sp_qos_class ("glod") is none of gold, silver; do you mean gold?: correct it',
+        'option sp_qos_class ("glod") is none of gold, silver (do you mean gold?): correct it',
     ),
     ({"sp_qos_class": "gold", "sp_iops": 5}, "sp_iops", "does nothing beside driver option sp_qos"),
     ({"sp_qos_class": "gold", "sp_bw": "5"}, "sp_bw", "does nothing beside"),

@@ -34,7 +34,7 @@ def test_a_class_that_there_is_not_is_told_with_the_nearest() -> None:
     classes = ("gold", "silver")
     assert values.class_fault("gold", classes) == values.class_fault("", classes) == ""
     assert values.class_fault("anything", ()) == ""
-    assert values.class_fault("glod", classes) == "is none of gold, silver; do you mean gold?"
+    assert values.class_fault("glod", classes) == "is none of gold, silver (do you mean gold?)"
     assert values.class_fault("bronze", classes) == "is none of gold, silver"
     assert values.fault(values.QOS, "glod", classes)
     assert not values.fault(values.VC, "glod", classes)

@@ -140,7 +140,7 @@ def default_command(
     """
     given = _given(qos, vc_policy)
     if clear and given:
-        raise click.UsageError("--clear takes back what --qos and --vc-policy say: give one.")
+        raise click.UsageError("Give --clear, or --qos and --vc-policy: not both.")
     is_of_all = domain is None and options is None
     if is_of_all and (given or clear):
         raise click.UsageError("Give the DOMAIN, or its options with --options.")
