@@ -128,6 +128,10 @@ class Client(reading.Reading):
         """Return one volume by `~globalId` or name (`Volume/{v}`)."""
         return self._one("volume", address)
 
+    def limited_volume(self, address: str) -> tuple[Volume, Mapping[str, object]]:
+        """Return one volume with its limits (`Volume/{v}`)."""
+        return self._by_key(lambda: self._only_as("volume", address, replies.limited))
+
     def snapshot(self, address: str) -> Volume:
         """Return one snapshot by `~globalId` or name (`Snapshot/{s}`)."""
         return self._one("snapshot", address)

@@ -136,8 +136,13 @@ class Reading(calls.Calls):
         raise missing
 
     def _only(self, kind: str, address: str) -> Volume:
+        return self._only_as(kind, address, replies.volume)
+
+    def _only_as(
+        self, kind: str, address: str, parse: Callable[[str, Mapping[str, Any]], _T]
+    ) -> _T:
         method = READ_BY[kind]
-        found = self._list(kind, method, (address,), lambda raw: replies.volume(kind, raw))
+        found = self._list(kind, method, (address,), lambda raw: parse(kind, raw))
         if len(found) != 1:
             raise self._nonsense(method, f"{len(found)} entries in place of one")
         return found[0]

@@ -26,6 +26,7 @@ TEXT_MAX = 4096  # no name, tag or status of StorPool's is nearly as long
 # StorPool's word for a client that it has no contact with (`storpool.sptypes.ClientConfigStatus`).
 DOWN = "down"
 
+UNLIMITED = "-"  # of what may have a limit (`storpool.sptypes.unlimitedInt`)
 NEVER = 0.0  # one number for all that have none
 
 _NEEDED: Any = object()
@@ -295,6 +296,16 @@ def volume(kind: str, raw: Mapping[str, Any], words: Words | None = None) -> Vol
         or text(raw, "mcState", "") == "slaveCopy",
     )
     return found if words is None else _in_words(found, words)
+
+
+def limited(kind: str, raw: Mapping[str, Any]) -> tuple[Volume, dict[str, object]]:
+    """Return a volume with its limits as a request would say them; of older releases, which may
+    tell none, nothing. Raises OddReply."""
+    return volume(kind, raw), {
+        key: UNLIMITED if raw[key] == UNLIMITED else number(raw, key)
+        for key in ("iops", "bw")
+        if raw.get(key) is not None
+    }
 
 
 def _in_words(found: Volume, words: Words) -> Volume:

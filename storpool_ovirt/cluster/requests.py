@@ -180,7 +180,7 @@ def _whole(value: Any) -> bool:
 
 
 def _limit(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return (type(value) is int and value >= 0) or (type(value) is str and value == "-")
 
 
 def _flag(value: Any) -> bool:

@@ -194,19 +194,26 @@ def limit(client: api.Client, global_id: str, limits: Limits) -> None:
 
 
 def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
-    """Give the volume the data of the snapshot and let it keep its size; return the global id that
-    it has then, which may be another one. No host may have it attached meanwhile.
+    """Give the volume the data of the snapshot and let it keep its size and its limits; return the
+    global id that it has then, which may be another one. No host may have it attached meanwhile.
 
-    Whether StorPool keeps the size is not documented, so it is looked at and put right.
+    Whether StorPool keeps these is not documented (its plugin for CloudStack sends the limits
+    again), so they are looked at and put right.
     """
-    before = client.volume(names.address(volume_id))
-    there = _reverted(client, before, snapshot_id)
+    before, limits = client.limited_volume(names.address(volume_id))
+    there, limits_now = client.limited_volume(_reverted(client, before, snapshot_id))
+    lost: dict[str, object] = {
+        key: value for key, value in limits.items() if limits_now.get(key) != value
+    }
     if there.size_bytes < before.size_bytes:
-        grow(client, there.global_id, before.size_bytes)
+        lost["size"] = before.size_bytes
+    if lost:
+        client.volume_update(names.address(there.global_id), lost)
     return there.global_id
 
 
-def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> api.Volume:
+def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> str:
+    """Revert it; return how it is addressed then."""
     there = before
     for attempt in range(REVERT_ATTEMPTS):
         address = names.address(there.global_id)
@@ -220,7 +227,7 @@ def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> api.V
                 raise
             there = found
         else:
-            return client.volume(names.address(now) if now else _way_to(client, before))
+            return names.address(now) if now else _way_to(client, before)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

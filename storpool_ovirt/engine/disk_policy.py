@@ -71,10 +71,17 @@ def _with(work: tree.Work, plan: Plan, policy: Mapping[str, str]) -> Plan:
     tags, left_out = budget.made(plan.name, plan.tags, policy, domain.tags, domain.vm_tag)
     if left_out:
         work.log.line("tags_left_out", name=plan.name, tags=",".join(left_out))
-    has_class = bool(tags.get(names.TAG_QOS_CLASS))
-    limits = Limits() if has_class else Limits(domain.iops, domain.bandwidth_mib)
     own = {**plan.policy.tags, **tags}
+    limits = limits_of(work, tags)
     return replace(plan, policy=replace(plan.policy, tags=own, limits=limits))
+
+
+def limits_of(work: tree.Work, tags: Mapping[str, str]) -> Limits:
+    """Return the domain's limits for a volume with these tags: none beside a class, which has
+    limits of its own."""
+    if tags.get(names.TAG_QOS_CLASS):
+        return Limits()
+    return Limits(work.domain.iops, work.domain.bandwidth_mib)
 
 
 def silent_tags(work: tree.Work, uuid: str) -> Mapping[str, str]:

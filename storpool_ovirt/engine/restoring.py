@@ -27,10 +27,13 @@ def plan(
 ) -> Plan:
     """Return what is made for a disk's row of the snapshot with the global id `source`; the tags
     are those of services and people."""
+    from storpool_ovirt.engine import disk_policy
+
+    limits = disk_policy.limits_of(work, tags)
     return Plan(
         tree.owner(work, node),
         node.size_bytes,
-        Policy(tags=tags, template=template),
+        Policy(tags=tags, template=template, limits=limits),
         parent=source,
         source_tag=names.TAG_SOURCE,
     )

@@ -154,6 +154,17 @@ def test_the_class_that_comes_back_is_the_disks_own(
     assert {key: value for key, value in found.items() if key in (*back, "ovirt-pol")} == back
 
 
+@pytest.mark.parametrize("tags", [{}, {"qc": "gold"}])
+def test_the_domains_limits_are_those_of_what_comes_back(yard: Yard, tags: dict[str, str]) -> None:
+    """policy.md 1: sp_iops and sp_bw are of each of the domain's disks that has no class."""
+    thrown(yard, DISK, **tags)
+    yard.given(iops=500, bandwidth_mib=20)
+    restored(yard, DISK, placeholder(yard))
+    (found,) = yard.ask(f"Volume/{yard.address(BACK)}")
+    limits = ("-", "-") if tags else (500, 20 * 1024)
+    assert (found["iops"], found["bw"]) == limits
+
+
 def test_tags_without_room_are_left_out_and_told(yard: Yard) -> None:
     """T83: the class goes before what is not known; StorPool takes 199 bytes of name and tags."""
     thrown(yard, DISK, qc="gold", backup="a" * 40, zone="b" * 40)

@@ -168,6 +168,23 @@ def test_a_snapshot_of_before_a_revert_is_still_the_volumes(backend: Backend, ma
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("revert_limits", ["keep", "snapshot"])
+def test_a_revert_keeps_class_tags_and_limits(
+    backend: Backend, made: Any, revert_limits: str
+) -> None:
+    """T79: [CloudStack] limits are sent again where StorPool gave it the snapshot's; tags stay."""
+    backend.core.simulator.switches.set({"revert_limits": revert_limits})
+    frozen = frozen_of(backend, made)
+    address = names.address(backend.stored(made).global_id)
+    body = {"tags": {"qc": "gold", "people": "x"}, "iops": 77, "bw": 4096}
+    backend.core.post(f"VolumeUpdate/{address}", body)
+    before = backend.stored(made)
+    backend.driver.revert_to_snapshot(None, made, frozen)
+    there = names.address(backend.stored(made).global_id)
+    after, limits = backend.core.client().limited_volume(there)
+    assert (after.tags, limits) == (before.tags, {"iops": 77, "bw": 4096})
+
+
 def test_manageable_snapshots_name_their_volume(backend: Backend, made: Any) -> None:
     """By the name that it has, whichever id it had when they were made."""
     client = backend.core.client()

@@ -47,7 +47,7 @@ STEPS: dict[str, Step] = {
     "attachmentsList": lambda there: there.attachments(),
     "volumesList": lambda there: there.volumes(),
     "snapshotsList": lambda there: there.snapshots(),
-    "volumeList": lambda there: there.volume("v"),
+    "volumeList": lambda there: there.limited_volume("v"),
     "snapshotList": lambda there: there.snapshot("s"),
     "volumesSpace": lambda there: there.scanned("volume", all_three, Words()),
     "snapshotsSpace": lambda there: there.scanned("snapshot", all_three, Words()),
@@ -200,7 +200,7 @@ def answer(method: str, each: Recorded, data: Any) -> str:
 NOT_ALWAYS = {
     *("clusterId", "createdFromGlobalId", "creationTimestamp", "deleted", "generation", "globalId"),
     *("localSnapshot", "parentName", "size", "snapshotGlobalId", "transient", "visibleVolumeId"),
-    "volume",
+    *("bw", "iops", "volume"),
 }
 # Any text: it is that of something that is not ours, or only one of its words means anything.
 ANY_TEXT = {

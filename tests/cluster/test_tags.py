@@ -93,7 +93,7 @@ def test_one_function_changes_tags() -> None:
         "storpool_ovirt/cluster/api.py": {"Client.volume_update", "Client.snapshot_update"},
         # The table of all requests, which sends nothing.
         "storpool_ovirt/cluster/requests.py": {"-"},
-        "storpool_ovirt/cluster/volumes.py": {"grow", "change", "limit"},
+        "storpool_ovirt/cluster/volumes.py": {"grow", "change", "limit", "revert"},
     }
     where = {str(path.relative_to(PACKAGE.parent)): sends(tree) for path, tree in trees.items()}
     assert {path: found for path, found in where.items() if found} == {

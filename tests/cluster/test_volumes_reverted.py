@@ -63,6 +63,26 @@ def test_a_revert_tells_the_id(core: Core, rule: str, named: bool, lost: str) ->
     assert listed(core) == now
 
 
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("kept", ["keep", "snapshot"])
+def test_a_revert_keeps_limits(core: Core, kept: str, gone: bool) -> None:
+    """T79: whatever StorPool makes of them: where it gave the volume the snapshot's they are sent
+    again, or lifted again, with the size in one request."""
+    core.simulator.switches.set({"revert_limits": kept, "revert_size": "snapshot"})
+    volume = made(core, "all", True)
+    limits = {"iops": 77, "bw": 4096}
+    core.post(f"VolumeUpdate/{names.address(volume)}", limits if gone else {})
+    core.post(f"VolumeSnapshot/{names.address(volume)}", {"name": "limited"})
+    wanted = {"iops": "-", "bw": "-"} if gone else limits
+    core.post(f"VolumeUpdate/{names.address(volume)}", {**wanted, "size": 2 * GIB})
+    shot = core.client().snapshot("limited").global_id
+    core.queries()
+    now = volumes.revert(core.client(), volume, shot)
+    assert core.queries() == ("Volume", "VolumeRevert", "Volume", "VolumeUpdate")
+    there, has = core.client().limited_volume(names.address(now))
+    assert (has, there.size_bytes, there.tags) == (wanted, 2 * GIB, TAGS)
+
+
 def test_an_answer_without_an_id() -> None:
     """Where the answer to a revert has no id, the volume is looked for by what it was: by its id,
     and where that leads nowhere, by its name."""
