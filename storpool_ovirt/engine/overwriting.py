@@ -203,11 +203,11 @@ def _settled(
     if stands == reverting.ON_SOURCE and copy is None:
         # Or it stood on that before, and does again, as its copy went
         reverting.put_right(work, node, there, before, "")
-        reverting.silent_limit(work, there)
+        reverting.silent_limit(work, there, before)
         return Outcome(CLOSED, f"closed: it stands on ~{over.source}, and its copy is gone")
     if stands == reverting.ON_SOURCE:
         reverting.put_right(work, node, there, before, over.source)
-        reverting.silent_limit(work, there)
+        reverting.silent_limit(work, there, before)
         return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
     if stands != reverting.ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
         why = "what it stands on was changed since"
@@ -220,7 +220,6 @@ def _settled(
         return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
     now = reverting.reverted(work, there, over.source)
     reverting.put_right(work, node, now, before, over.source)
-    reverting.silent_limit(work, now)
     _log(work, node, over.source, over.entry)
     return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
 
@@ -309,7 +308,6 @@ def _write_over(
             now = reverting.reverted(work, aim.there, aim.source.global_id)
             before = reverting.Before(entry.size_bytes, entry.tags)
             reverting.put_right(work, aim.node, now, before, aim.source.global_id)
-            reverting.limit(work, now)
             done.append(now)
     except tree.REFUSALS:
         # Where a try that was repeated may take effect late, the journal keeps what was begun: the
@@ -338,10 +336,9 @@ def _silent_back(work: tree.Work, aims: Sequence[Aim], entries: Sequence[trash.E
                 return False
             if stands == reverting.ON_SOURCE:
                 there = reverting.reverted(work, now, entry.global_id)
-                reverting.put_right(
-                    work, aim.node, there, reverting.Before(entry.size_bytes, entry.tags)
-                )
-                reverting.limit(work, there)
+                before = reverting.Before(entry.size_bytes, entry.tags)
+                reverting.put_right(work, aim.node, there, before)
+                reverting.silent_limit(work, there, before)
                 work.log.line("data_given_back", volume=aim.node.uuid, trash=entry.entry)
     except errors.Error as error:
         work.log.line("undo_failed", reason=error)

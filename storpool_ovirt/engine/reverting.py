@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from storpool_ovirt import names
 from storpool_ovirt.cluster import identity, volumes
-from storpool_ovirt.cluster.plans import Limits
 from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import mapping, reverts, tree
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
@@ -75,16 +74,13 @@ def put_right(
             reverts.follow(work.mapping, row, now)
 
 
-def limit(work: tree.Work, there: api.Volume) -> None:
-    """Have a volume the limits of the domain again."""
-    limits = Limits(work.domain.iops, work.domain.bandwidth_mib)
-    volumes.limit(work.client, there.global_id, limits)
+def silent_limit(work: tree.Work, there: api.Volume, before: Before) -> None:
+    """Have a volume whose revert was left half-way the limits of the domain again; they keep no VM
+    from starting."""
+    from storpool_ovirt.engine import disk_policy
 
-
-def silent_limit(work: tree.Work, there: api.Volume) -> None:
-    """Do as `limit`; limits keep no VM from starting."""
     try:
-        limit(work, there)
+        volumes.limit(work.client, there.global_id, disk_policy.limits_of(work, before.tags))
     except tree.REFUSALS as error:
         work.log.line("not_limited", global_id=there.global_id, reason=error)
 

@@ -178,6 +178,17 @@ def dying(at: int | None) -> Iterator[None]:
 def dying_before(method: str, times: int = 1) -> Iterator[None]:
     """Have what is inside die before the n-th request of a kind, as the official binding names
     it."""
+
+    def die() -> None:
+        raise Death
+
+    with contextlib.suppress(Death), happening_before(method, times, die):
+        yield
+
+
+@contextlib.contextmanager
+def happening_before(method: str, times: int, act: Callable[[], object]) -> Iterator[None]:
+    """Do this before the n-th request of a kind that is made inside; there have to be so many."""
     left, before = times, sys.gettrace()
 
     def call(frame: FrameType, _event: str, _argument: object) -> None:
@@ -186,13 +197,12 @@ def dying_before(method: str, times: int = 1) -> Iterator[None]:
             left -= 1
             if not left:
                 sys.settrace(before)
-                raise Death
+                act()
 
     sys.settrace(call)
     try:
-        with contextlib.suppress(Death):
-            yield
-            raise AssertionError(f"there were not {times} of {method}")
+        yield
+        assert left <= 0, f"there were not {times} of {method}"
     finally:
         sys.settrace(before)
 
