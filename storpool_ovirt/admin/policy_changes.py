@@ -32,7 +32,7 @@ def put(work: tree.Work, target: Target, said: Mapping[str, str | None]) -> list
     with held(work, target.disks or (target.id,)):
         before = policy_disks.rows(work)
         after = {**before, (target.scope, target.id): _row(before, target, said)}
-        found = look(work, target.disks, after)
+        found = policy_disks.together(look(work, target.disks, after))
         _check_class(found, said.get(values.QOS))
         _check_room(found, said)
         mixed = _mixed(work, target, found, after) if values.VC in said else {}
@@ -179,14 +179,19 @@ def _check_class(found: Sequence[Standing], value: str | None) -> None:
 
 
 def _check_room(found: Sequence[Standing], said: Mapping[str, str | None]) -> None:
-    """Raise InputError where what is to be set has no room beside a volume's own tags."""
+    """Raise InputError where what is to be set has no room beside a volume's own tags and its VM,
+    which it may have later: a start would throw the policy out for that. The same where it would
+    throw the other field's value out."""
     for each in found:
-        left_out = each.wanted(said).left_out
+        left_out = each.beside_its_vm(said).left_out
+        lost = [key for key in values.TAG.values() if key in left_out and each.there.tags.get(key)]
         for field, value in said.items():
-            if value and values.TAG[field] in left_out:
+            if value and (values.TAG[field] in left_out or lost):
+                beside = f" and {lost[0]}" if lost and lost[0] != values.TAG[field] else ""
                 raise errors.InputError(
                     f"{OPTION[field]} {names.shown(value)}",
-                    f"has no room beside the name and the tags of the volume of disk {each.disk}",
+                    f"has no room beside the name and the tags{beside} of the volume of disk"
+                    f" {each.disk}",
                     f"StorPool takes {names.NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags:"
                     " give a shorter one"
                     + (", or commit or undo the preview" if each.node.uuid != each.disk else ""),

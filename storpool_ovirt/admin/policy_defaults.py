@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Callable
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, names
 from storpool_ovirt.admin import policy_domains
 from storpool_ovirt.admin.policy_changes import OPTION, shown
 from storpool_ovirt.engine import policies, stored_options, tree
-from storpool_ovirt.policy import values
+from storpool_ovirt.policy import budget, values
 
 _OPTION_OF_DOMAIN = {values.QOS: "sp_qos_class", values.VC: "sp_vc_policy"}
 
@@ -27,7 +27,8 @@ def put(work: tree.Work, named: str | None, said: Mapping[str, str | None]) -> l
     """Say it, where anything is said: of each field a value, or None to take back what was said.
     Return what new disks get then.
 
-    Raises Conflict for a class where the domain's options limit its disks without one.
+    Raises Conflict for a class where the domain's options limit its disks without one, and
+    InputError for names that the volume of a preview has no room for, as the options' are refused.
     """
     key = work.domain.key
     given = {field: value for field, value in said.items() if value is not None}
@@ -39,6 +40,7 @@ def put(work: tree.Work, named: str | None, said: Mapping[str, str | None]) -> l
             " would set other limits each minute",
             "give single disks or VMs a class: storpool-ovirt policy set",
         )
+    _check_room(work, given)
     with work.mapping.session.transaction():
         if given:
             work.mapping.write(policies.set_to(policies.DOMAIN, key, given))
@@ -74,6 +76,24 @@ def _lines(work: tree.Work, named: str | None) -> list[str]:
         value = shown(gets.get(field, ""))
         lines.append(f"  {values.TAG[field]} {value}" + (f": {why}{more}" if why else ""))
     return lines
+
+
+def _check_room(work: tree.Work, given: Mapping[str, str]) -> None:
+    row = policies.of(work.mapping, policies.DOMAIN, work.domain.key)
+    before = {} if row is None else {field: row.of(field) for field in values.FIELDS}
+    both = {**before, **given}
+    said = policies.Row(policies.DOMAIN, work.domain.key, both.get("qos"), both.get("vc"))
+    gets = policies.defaults(work.domain, said)
+    tags = {values.TAG[field]: value for field, value in gets.items()}
+    left_out = budget.left_out_of_previews(tags, work.domain.vm_tag)
+    for field, value in given.items():
+        if value and left_out:
+            raise errors.InputError(
+                f"{OPTION[field]} {value}",
+                f"leaves no room for {' and '.join(left_out)} on the volume of a preview beside the"
+                f" VM ({names.NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags)",
+                "give class and policy shorter names",
+            )
 
 
 def _has_limits(domain: config.Domain) -> bool:

@@ -4,7 +4,7 @@ decides, and what StorPool has."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from storpool_ovirt import config, names
@@ -15,6 +15,7 @@ from storpool_ovirt.policy import levels, marks, properties, values
 
 # What decides where nobody says anything: the disk has none of its own.
 NOBODY = levels.NOBODY
+_ANY_VM = names.NIL_UUID
 Rows = Mapping[tuple[str, str], policies.Row]
 
 
@@ -99,6 +100,11 @@ class Standing:
         """Return which of its tags differ from what these fields shall be; its VM's stays."""
         return levels.changes(self.there.name, self.there.tags, self.said(fields))
 
+    def beside_its_vm(self, fields: Iterable[str] = values.FIELDS) -> levels.Changes:
+        """Return the same where its volume names its VM too, or the one that it may have later."""
+        vm = None if self.is_shared else (self.vm_tag, self.there.tags.get(self.vm_tag) or _ANY_VM)
+        return levels.changes(self.there.name, self.there.tags, self.said(fields), vm)
+
     def _said(self, field: str) -> levels.Said:
         each = self.by_level[field]
         by_property = each.property_vm if each.property_disk is None else each.property_disk
@@ -177,6 +183,29 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
         faults=faults,
         domain=domain,
     )
+
+
+def together(found: Sequence[Standing]) -> list[Standing]:
+    """Return how disks stand where all disks of a VM have to have room for the policy of
+    VolumeCare's that its property gives: else none gets it, as with a start of the VM. VolumeCare
+    ignores a VM with several."""
+    short = {
+        each.vm
+        for each in found
+        if each.vm and values.TAG[values.VC] in each.beside_its_vm().left_out
+    }
+    return [_without_care(each) if each.vm in short else each for each in found]
+
+
+def _without_care(each: Standing) -> Standing:
+    """Return how a disk stands if the VM's property says nothing of VolumeCare's policy."""
+    care = each.by_level[values.VC]
+    of_property = {
+        level: None
+        for level in ("property_disk", "property_vm")
+        if getattr(care, level) != levels.UNKNOWN
+    }
+    return replace(each, by_level={**each.by_level, values.VC: care._replace(**of_property)})
 
 
 def active(nodes: Sequence[mapping.Node]) -> mapping.Node | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import findings, policy_disks, policy_domains, survey
+from storpool_ovirt.admin import findings, policy_disks, policy_domains, policy_leftovers, survey
 from storpool_ovirt.admin.findings import (
     CLASS,
     DEFAULT,
@@ -58,20 +58,48 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         *_of_classes(found),
         *_of_properties(found),
         *members.findings(),
+        *_of_replaced(view, domains),
         *_of_levels(work, view, found, sources),
     ]
 
 
 def _volumes(view: survey.View) -> Iterator[tuple[mapping.Node, api.Volume]]:
     """Yield the volumes that VMs write, of disks on which nobody works."""
-    left_out = view.busy | {each.disk for each in view.operations if each.is_open}
-    for root in {each.root for each in view.records.values()} - left_out:
-        node = policy_disks.active(view.tree(root))
+    for nodes in _trees(view):
+        node = policy_disks.active(nodes)
         there = view.things.get(node.global_id or "") if node is not None else None
         if node is None or there is None or there.kind != node.kind:
             continue
         if names.is_ours(there.tags, node.uuid, view.location):
             yield node, there
+
+
+def _trees(view: survey.View) -> Iterator[Sequence[mapping.Node]]:
+    """Yield the rows of the disks on which nobody works."""
+    left_out = view.busy | {each.disk for each in view.operations if each.is_open}
+    for root in {each.root for each in view.records.values()} - left_out:
+        yield view.tree(root)
+
+
+def _of_replaced(view: survey.View, domains: policy_domains.Domains) -> Iterator[Finding]:
+    for node in (each for nodes in _trees(view) for each in policy_leftovers.replaced(nodes)):
+        there = view.things.get(node.global_id or "")
+        left = policy_leftovers.found(node, there, view.location, domains)
+        if left is not None:
+            yield findings.of_node(
+                node,
+                kind=POLICY,
+                severity=WARNING,
+                what=findings.named(node.kind, node.uuid, there),
+                cause=(
+                    f"it names VM {left.vm}, and another volume has replaced it: VolumeCare takes"
+                    " both for disks of the VM, and ignores that where they have two policies"
+                ),
+                mend=(
+                    f"storpool-ovirt policy sync {node.root} takes the name off, unless a host has"
+                    " the volume"
+                ),
+            )
 
 
 def _class_fault(classes: Sequence[str], there: api.Volume) -> str:
@@ -191,7 +219,7 @@ def _of_levels(
     found: Sequence[Standing],
     sources: policy_disks.Sources,
 ) -> Iterator[Finding]:
-    differing = [each for each in found if _wrong(each)]
+    differing = [each for each in policy_disks.together(found) if _wrong(each)]
     for each in differing:
         now = each
         if len(differing) <= _SECOND_LOOKS:
@@ -199,18 +227,25 @@ def _of_levels(
             with suppress(errors.NotFound):
                 there = work.client.volume(names.address(each.there.global_id))
                 now = policy_disks.standing(sources, each.node, there)
+            others = [one for one in found if one.vm == each.vm and one.disk != each.disk]
+            now = policy_disks.together([*others, now])[-1]
         for field in _wrong(now):
             yield _differs(view, now, field)
     for each in found:
         for field, tag in values.TAG.items():
-            if tag in each.wanted([field]).left_out:
+            if tag in each.beside_its_vm([field]).left_out:
                 decides = each.decision(field)
                 yield _finding(
                     each,
                     ROOM,
                     WARNING,
                     f"it is to have {tag} {decides.value}, by {LEVELS[decides.level]}, and StorPool"
-                    " has no room for that beside its other tags",
+                    " has no room for that beside its other tags"
+                    + (
+                        ", so that no disk of its VM gets it"
+                        if field == values.VC and decides.level.startswith("property")
+                        else ""
+                    ),
                     "give a shorter name, or commit or undo the preview",
                 )
 

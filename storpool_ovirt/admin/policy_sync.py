@@ -6,25 +6,46 @@ by what is so at that moment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import names, sentences
-from storpool_ovirt.admin import policy_changes, policy_disks
+from storpool_ovirt.admin import (
+    policy_changes,
+    policy_disks,
+    policy_domains,
+    policy_leftovers,
+    policy_targets,
+)
 from storpool_ovirt.admin.policy_changes import shown
 from storpool_ovirt.admin.policy_disks import Standing
+from storpool_ovirt.admin.policy_leftovers import Leftover
 from storpool_ovirt.admin.policy_targets import Target
-from storpool_ovirt.engine import mapping, records, tree
+from storpool_ovirt.cluster import api
+from storpool_ovirt.engine import mapping, policies, records, tree
 from storpool_ovirt.policy import levels, values
+
+_CARE = values.TAG[values.VC]
 
 
 class Group(NamedTuple):
-    """Disks that differ: those of one VM, or one without a VM; of each the tags that change."""
+    """Disks that differ: those of one VM, or one without a VM; of each the tags that change.
+
+    `beside` are the other disks of the VM that were looked at, `left` the volumes that were
+    replaced on disks of these and name a VM all the same.
+    """
 
     vm: str
     vm_name: str
     disks: tuple[Standing, ...]
     changes: tuple[dict[str, str], ...]
+    beside: tuple[str, ...] = ()
+    left: tuple[Leftover, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """How many disks are changed."""
+        return len({*(each.disk for each in self.disks), *(each.node.root for each in self.left)})
 
 
 class Plan(NamedTuple):
@@ -41,37 +62,32 @@ def plan(work: tree.Work, target: Target | None) -> Plan:
     work.client.be_current()
     rows = policy_disks.rows(work)
     held = _Held(work)
-    looked = told = 0
-    groups: dict[str, list[tuple[Standing, dict[str, str]]]] = {}
-    every = _everything(work, rows) if target is None else iter(_of(work, target, rows))
-    for each in every:
-        looked, told = looked + 1, told + each.is_told
-        there = each.there
-        changed = levels.changes(there.name, there.tags, each.said(), held.vm_tag(each)).tags
-        if changed:
-            groups.setdefault(each.vm or each.disk, []).append((each, changed))
+    if target is None:
+        every, left = _everything(work, rows)
+    else:
+        every, left = _of(work, target, rows, held)
+    changed = _changed(every, held)
     return Plan(
-        tuple(
-            Group(
-                pairs[0][0].vm,
-                pairs[0][0].vm_name,
-                tuple(each for each, _ in pairs),
-                tuple(changed for _, changed in pairs),
-            )
-            for _, pairs in sorted(groups.items())
-        ),
-        looked,
-        is_blind=looked > 0 and not told,
+        tuple(_groups(every, changed, [each for each in left if not held.has(each.there)])),
+        len(every),
+        is_blind=bool(every) and not any(each.is_told for each in every),
     )
 
 
 def mend(group: Group, work: tree.Work) -> list[Standing]:
     """Have the disks of a group be what is said now; return those that were changed. Raises
-    Locked, and what the mapping and the API raise; then none of them was changed."""
-    disks = [each.disk for each in group.disks]
-    with policy_changes.held(work, disks):
-        found = policy_changes.look(work, disks, policy_disks.rows(work))
+    Locked, and what the mapping and the API raise; then none of them was changed, but for volumes
+    that name a VM no more."""
+    disks = {each.disk for each in group.disks}
+    if any(_CARE in each for each in group.changes):
+        disks.update(group.beside)
+    with policy_changes.held(work, sorted({*disks, *(each.node.root for each in group.left)})):
         held = _Held(work)
+        for left in group.left:  # first: no disk shall be in a VM twice
+            if not held.has(left.there):
+                policy_leftovers.clear(work, left)
+        rows = policy_disks.rows(work)
+        found = policy_disks.together(policy_changes.look(work, sorted(disks), rows))
         tags = {each.disk: held.vm_tag(each) for each in found}
         vms = {disk: tag[1] for disk, tag in tags.items() if tag is not None}
         return policy_changes.follow(work, found, dict.fromkeys(values.FIELDS), vms)
@@ -89,11 +105,16 @@ def told(group: Group) -> Iterator[str]:
             if key != names.TAG_MARK
         )
         yield f"disk {each.disk}{name}{of_vm}: {said or 'the note of who decides'}"
+    for left in group.left:
+        yield (
+            f"disk {left.node.root}: its volume {left.node.uuid}, which another one has replaced,"
+            f" names VM {left.vm} no more"
+        )
 
 
 def summary(found: Plan, failed: int, dry_run: bool) -> str:
     """Return the last line."""
-    number = sum(len(each.disks) for each in found.groups)
+    number = sum(each.number for each in found.groups)
     disks = f"{number} of {sentences.counted(found.looked, 'disk', 'disks')}"
     what = f"{disks} {'would change' if dry_run else 'changed'}"
     left = f", {sentences.counted(failed, 'group', 'groups')} not" if failed else ""
@@ -106,24 +127,86 @@ def summary(found: Plan, failed: int, dry_run: bool) -> str:
     return f"{what}{left}{blind}"
 
 
-def _of(work: tree.Work, target: Target, rows: policy_disks.Rows) -> list[Standing]:
-    return policy_changes.look(work, target.disks, rows)
+def _changed(every: Sequence[Standing], held: _Held) -> dict[str, dict[str, str]]:
+    """Return which tags change, by disk, of those that differ."""
+    found = {}
+    for each in policy_disks.together(every):
+        there = each.there
+        changed = levels.changes(there.name, there.tags, each.said(), held.vm_tag(each)).tags
+        if changed:
+            found[each.disk] = changed
+    return found
 
 
-def _everything(work: tree.Work, rows: policy_disks.Rows) -> Iterator[Standing]:
-    """Yield how all disks stand that can be looked at."""
+def _groups(
+    every: Sequence[Standing],
+    changed: dict[str, dict[str, str]],
+    left: Sequence[Leftover],
+) -> Iterator[Group]:
+    leftovers: dict[str, list[Leftover]] = {}
+    for one in left:
+        leftovers.setdefault(one.node.root, []).append(one)
+    members: dict[str, list[Standing]] = {}
+    for each in every:
+        members.setdefault(each.vm or each.disk, []).append(each)
+    for _, found in sorted(members.items()):
+        differ = [each for each in found if each.disk in changed]
+        of_them = [one for each in found for one in leftovers.get(each.disk, ())]
+        if differ or of_them:
+            yield Group(
+                found[0].vm,
+                found[0].vm_name,
+                tuple(differ),
+                tuple(changed[each.disk] for each in differ),
+                tuple(each.disk for each in found if each.disk not in changed),
+                tuple(of_them),
+            )
+
+
+def _of(
+    work: tree.Work, target: Target, rows: policy_disks.Rows, held: _Held
+) -> tuple[list[Standing], list[Leftover]]:
+    """Return how the disks stand that are meant, and what their replaced volumes have left; of a
+    disk whose policy of VolumeCare's changes all disks of its VM are meant."""
+    disks: Collection[str] = target.disks
+    found = policy_changes.look(work, sorted(disks), rows)
+    if target.scope == policies.DISK and any(
+        _CARE in each for each in _changed(found, held).values()
+    ):
+        vms = {each.vm for each in found if each.vm}
+        disks = {*disks, *(each for vm in vms for each in policy_targets.disks_of_vm(work, vm))}
+        found = policy_changes.look(work, sorted(disks), rows)
+    domains = policy_domains.look(work)
+    left = [
+        each for disk in sorted(disks) for each in policy_leftovers.of_disk(work, disk, domains)
+    ]
+    return found, left
+
+
+def _everything(work: tree.Work, rows: policy_disks.Rows) -> tuple[list[Standing], list[Leftover]]:
+    """Return how all disks stand that can be looked at, and what their replaced volumes have
+    left."""
     trees: dict[str, list[mapping.Node]] = {}
     for record in records.all(work.mapping):
         trees.setdefault(record.root, []).append(record.node)
     sources = policy_disks.sources(work, trees, rows)
     things = {each.global_id: each for each in work.client.volumes()}
+    location = work.mapping.location
+    found: list[Standing] = []
+    left: list[Leftover] = []
     for nodes in trees.values():
         node = policy_disks.active(nodes)
         there = things.get(node.global_id or "") if node is not None else None
         if node is None or there is None or node.pending or there.dying:
             continue
-        if names.is_ours(there.tags, node.uuid, work.mapping.location):
-            yield policy_disks.standing(sources, node, there)
+        if names.is_ours(there.tags, node.uuid, location):
+            found.append(policy_disks.standing(sources, node, there))
+            for each in policy_leftovers.replaced(nodes):
+                thing = things.get(each.global_id or "")
+                left += filter(
+                    None, [policy_leftovers.found(each, thing, location, sources.domains)]
+                )
+    return found, left
 
 
 class _Held:
@@ -141,11 +224,13 @@ class _Held:
         there = each.there
         if not each.is_told or there.tags.get(each.vm_tag, "") == each.vm:
             return None
+        return None if self.has(there) else (each.vm_tag, each.vm)
+
+    def has(self, there: api.Volume) -> bool:
+        """Return whether a host has this volume."""
         if self._found is None:
             listed = self._work.client.attachments()
             self._found = {each for one in listed for each in (one.global_id, one.name)}
-        if not self._found.isdisjoint(
+        return not self._found.isdisjoint(
             (there.global_id, names.address(there.global_id), there.name)
-        ):
-            return None
-        return (each.vm_tag, each.vm)
+        )

@@ -12,6 +12,7 @@ from rigs.disk_model import GIB
 from rigs.policy_yard import VM, put, tag, tags
 from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
 from storpool_ovirt import errors
+from storpool_ovirt.admin import policy_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,11 +192,31 @@ def test_what_is_nobody(yard: Yard, engine: EngineDatabase) -> None:
 
 
 def test_what_has_no_room_is_refused(yard: Yard) -> None:
-    """Before anything is changed."""
+    """Before anything is changed; also where only the VM that it may have later leaves none, or it
+    would throw the other one out."""
+    tag(yard, DISK, vc_policy="daily")
     before = rows(yard)
-    with pytest.raises(errors.InputError, match="has no room"):
-        put(yard, DISK, qos="g" * 60)
+    for disk, said in (
+        (DISK, {"qos": "g" * 60}),
+        (CLONE, {"vc": "x" * 60}),
+        (DISK, {"qos": "g" * 46}),
+    ):
+        with pytest.raises(errors.InputError, match="has no room"):
+            put(yard, disk, **said)
     assert rows(yard) == before
+    put(yard, CLONE, qos="g" * 40)
+
+
+def test_a_default_without_room_on_a_preview_is_refused(yard: Yard) -> None:
+    """As with the options: the VM of the preview would have disks with several policies."""
+    with yard.administrator("policy-default") as work:
+        for said in ({"qos": "gold", "vc": "weekly-and-much"}, {"vc": "x" * 19}):
+            with pytest.raises(errors.InputError, match="leaves no room for vc-policy on the"):
+                policy_defaults.put(work, None, said)
+        policy_defaults.put(work, None, {"vc": "x" * 12})
+        with pytest.raises(errors.InputError, match="leaves no room"):
+            policy_defaults.put(work, None, {"qos": "golden"})
+        policy_defaults.put(work, None, {"qos": "gold"})
 
 
 def test_a_shareable_disk_is_no_vms(yard: Yard, engine: EngineDatabase) -> None:

@@ -10,7 +10,8 @@ from rigs import policy_yard
 from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import GIB
 from rigs.policy_yard import OTHER_VM, VM, findings, put, sync, tag, tags
-from rigs.yard import CLONE, DISK, OTHER, Yard
+from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
+from storpool_ovirt.admin import policy_sync
 from storpool_ovirt.cluster import attachments, vm_tags
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import vm_policy
@@ -174,3 +175,49 @@ def test_what_is_not_ours_is_left(yard: Yard, engine: EngineDatabase) -> None:
     (view,) = yard.ask(f"Volume/{yard.address(CLONE)}")
     assert not view["tags"].get("qc")
     assert engine.release
+
+
+def test_what_not_all_disks_of_a_vm_have_room_for_none_gets(
+    yard: Yard, engine: EngineDatabase
+) -> None:
+    """As with a start: VolumeCare ignores a VM with two policies. The audit tells which disk has no
+    room, and that all else is as it should be; the same where one disk alone is meant."""
+    sync(yard)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    policy_yard.set_properties(engine, VM, sp_vc_policy="weekly-and-much-more", sp_qos="gold")
+    sync(yard, OTHER)
+    assert "vc-policy" not in tags(yard, OTHER)
+    sync(yard)
+    for each in (preview, OTHER):
+        assert (tags(yard, each).get("qc"), tags(yard, each).get("vc-policy")) == ("gold", None)
+    assert [each.kind for each in policy_yard.findings(yard)] == ["no room"]
+    # One that all have room for all get, also where one disk alone is meant
+    policy_yard.set_properties(engine, VM, sp_vc_policy="daily")
+    sync(yard, OTHER)
+    assert {tags(yard, each)["vc-policy"] for each in (preview, OTHER)} == {"daily"}
+
+
+def test_what_names_a_vm_and_was_replaced(yard: Yard, engine: EngineDatabase) -> None:
+    """A preview that died before it took the name off has left a disk in its VM twice: the audit
+    tells, and it goes, with the policy; but for what a host has."""
+    policy_yard.set_properties(engine, VM, sp_vc_policy="daily")
+    sync(yard)
+    snapshot = yard.verb("snapshot", DISK)
+    lost = Fault("reset_before", query="VolumeUpdate", times=MANY_TIMES)
+    preview = yard.verb("preview", snapshot, fault=lost)
+    policy_yard.set_properties(engine, VM, sp_vc_policy="hourly")
+    [told] = [each for each in policy_yard.findings(yard) if each.uuid == DISK]
+    assert (told.kind, told.severity) == ("policy drift", "warning")
+    yard.hold(yard.address(DISK))
+    for target in (None, DISK):
+        sync(yard, target)
+        assert tags(yard, DISK)["cvm"] == VM
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": yard.address(DISK), "detach": "all"}]})
+    with yard.administrator("policy-sync") as work:
+        plan = policy_sync.plan(work, None)
+        assert "names VM" in "".join(policy_sync.told(plan.groups[0]))
+        assert policy_sync.summary(plan, 0, True).startswith("1 disk of 3 would be")
+    sync(yard)
+    assert tags(yard, DISK) == {}
+    assert (tags(yard, preview)["cvm"], tags(yard, preview)["vc-policy"]) == (VM, "hourly")
+    assert policy_yard.findings(yard) == []
