@@ -14,12 +14,13 @@ def untag(
     tag: vm_tags.Tag,
 ) -> None:
     """Take the tag off what names this VM, and what that VM says of its class and its policy,
-    unless another host has it.
+    where this host has it, and no other one.
 
-    That one may have a VM of its own on it, and who asks is to be believed nothing that could take
-    a disk out of that VM's snapshots: what names another VM is left. What names none may say
+    Another one may have a VM of its own on it, and who asks is to be believed nothing that could
+    take a disk out of that VM's snapshots: what names another VM is left. What names none may say
     something of this one all the same: its tag had no room, or the host has no key for it. Vdsm
-    asks before Engine has the disk detached here. Raises what `vm_disks.candidates` raises; what
+    asks before Engine has the disk detached here: what nobody has is a disk of a VM that is down,
+    anywhere, whose backups are nothing to an unplug. Raises what `vm_disks.candidates` raises; what
     cannot be written is a line of the log.
     """
     if tag == vm_tags.NONE:
@@ -37,6 +38,6 @@ def untag(
     left = [
         each.there
         for each in found
-        if {one.client_id for one in now.of(each.target)} <= {host.client_id}
+        if {one.client_id for one in now.of(each.target)} == {host.client_id}
     ]
     vm_policy.silent_follow(client, host, wished, not_its=left)

@@ -170,7 +170,8 @@ def test_a_tag_that_cannot_be_written_fails_no_verb(yard: Yard, verb: str, kind:
 
 
 def test_an_unplug_leaves_what_is_anothers(yard: Yard) -> None:
-    """T78: the tag goes where it is this VM's, and where no other host has the volume."""
+    """T78: the tag goes where it is this VM's, and where this host has the volume, and no other
+    one: that of a VM that is down nobody has, and what it says is no matter of an unplug."""
     for disk in (DISK, CLONE):
         yard.verb("create", disk, GIB)
     one, two = Host(yard, 1), Host(yard, 2)
@@ -184,6 +185,10 @@ def test_an_unplug_leaves_what_is_anothers(yard: Yard) -> None:
     one.unplug(VM, CLONE)
     assert tagged(yard) == {DISK: VM, CLONE: VM}
     two.unplug(VM, CLONE)
+    assert tagged(yard) == {DISK: VM}
+    one.stop(DISK)
+    disks = [two._disk(yard.verb("connection", DISK)["data"])]
+    unplug.untag(two.client, two.side, disks, "os", vm_tags.Tag(KEY, VM))
     assert tagged(yard) == {DISK: VM}
 
 
