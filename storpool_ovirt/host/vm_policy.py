@@ -83,7 +83,9 @@ def silent_follow(
     has anything else.
     """
     left = [(each, False) for each in not_its if may_differ(wished, each, is_its=False)]
-    left += [(each, True) for each in alone if may_differ(wished, each)]
+    # What one of them says of the VM is for the others too
+    has_mark = any(each.tags.get(names.TAG_MARK) for each in alone)
+    left += [(each, True) for each in alone if may_differ(wished, each, has_mark=has_mark)]
     steps = _planned(wished, left, host.log) if left else []
     if not steps:
         return
@@ -92,15 +94,17 @@ def silent_follow(
         _silent_one_policy(client, host, wished.tag, alone, written)
 
 
-def may_differ(wished: Wish, there: api.Volume, is_its: bool = True) -> bool:
+def may_differ(
+    wished: Wish, there: api.Volume, is_its: bool = True, *, has_mark: bool = False
+) -> bool:
     """Return whether a volume has to be looked at more closely; a look that costs next to
-    nothing."""
+    nothing. `has_mark`: another one of the VM has a mark."""
     if not names.is_own_mark(there.name, there.tags):
         return False
     key, vm = wished.tag
     names_another = bool(key) and there.tags.get(key, "") != (vm if is_its else "")
     says_more = is_its and bool(wished.properties)
-    return names_another or says_more or bool(there.tags.get(names.TAG_MARK))
+    return names_another or says_more or has_mark or bool(there.tags.get(names.TAG_MARK))
 
 
 def differs_apart(wished: Wish, there: api.Volume) -> bool:
@@ -127,7 +131,8 @@ def _planned(wished: Wish, left: Sequence[tuple[api.Volume, bool]], log: Log) ->
     """Return what is to be done about these volumes: each may be the VM's, or not."""
     from storpool_ovirt.policy import values
 
-    steps = [_step(wished, there, is_its) for there, is_its in left]
+    of_vm = _by_administrator(wished.tag, [there for there, is_its in left if is_its])
+    steps = [_step(wished, there, is_its, of_vm) for there, is_its in left]
     care = values.TAG[values.VC]
     if wished.properties.get(values.VC) and any(
         each.is_its and care in each.changes.left_out for each in steps
@@ -142,11 +147,31 @@ def _planned(wished: Wish, left: Sequence[tuple[api.Volume, bool]], log: Log) ->
     return [each for each in steps if each.changes.tags]
 
 
-def _step(wished: Wish, there: api.Volume, is_its: bool) -> _Step:
+def _by_administrator(tag: vm_tags.Tag, its: Sequence[api.Volume]) -> dict[str, str]:
+    """Return what an administrator has said of the VM, by field, as its volumes tell it: one that
+    came to the VM later has to have it too, else the VM has two policies. Where they tell several
+    things nobody knows."""
+    from storpool_ovirt.policy import marks, values
+
+    found: dict[str, set[str]] = {}
+    for there in its:
+        mark = marks.parsed(there.tags)
+        for field, key in values.TAG.items():
+            if mark.of(field).by == marks.VM and there.tags.get(tag.key) == tag.vm:
+                found.setdefault(field, set()).add(there.tags.get(key, ""))
+    return {field: told.pop() for field, told in found.items() if len(told) == 1}
+
+
+def _step(
+    wished: Wish, there: api.Volume, is_its: bool, of_vm: Mapping[str, str] | None = None
+) -> _Step:
     from storpool_ovirt.policy import levels, values
 
+    admin_vm = of_vm or {}
     said = {
-        field: _of_property(wished, field, there)
+        field: _of_property(wished, field, there)._replace(
+            admin_vm=admin_vm.get(field, levels.UNKNOWN)
+        )
         if is_its
         else levels.Said(admin_vm=None, by_property=None)
         for field in values.FIELDS
@@ -297,9 +322,10 @@ def _silent_undo(client: api.Client, steps: Sequence[_Step], log: Log) -> None:
 
     is_away = False
     for step in reversed(steps):
-        is_properties = marks.parsed(step.there.tags).vc.by == marks.PROPERTY
-        before = step.there.tags.get(names.TAG_POLICY, "") if is_properties else None
-        said = {values.VC: levels.Said(by_property=before)}
+        by = marks.parsed(step.there.tags).vc.by
+        before = step.there.tags.get(names.TAG_POLICY, "") if by == marks.PROPERTY else None
+        of_vm = levels.UNKNOWN if by == marks.VM else None
+        said = {values.VC: levels.Said(admin_vm=of_vm, by_property=before)}
         error = None
         if not is_away:
             error = _silent_change(client, step._replace(said=said), vm_tags.NONE, log)

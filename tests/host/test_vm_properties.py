@@ -262,6 +262,26 @@ def test_a_value_goes_with_an_unplug_whatever_names_the_vm(core: Core) -> None:
     assert "AttachmentsList" not in core.queries()
 
 
+def test_a_disk_that_came_later_has_what_is_said_of_the_vm(core: Core) -> None:
+    """`policy set VM` gave it to the disks that the VM had: the next start gives it to the others,
+    but for what is said of a disk itself, with one write for each; else VolumeCare ignores the VM.
+    What another VM's disk brings along is not believed."""
+    world = World(core, count=3)
+    world.by_hand(UUIDS[0], cvm=VM, **{"vc-policy": "daily", "ovirt-pol": "-v"})
+    world.by_hand(UUIDS[1], cvm=VM, **{"vc-policy": "no"})
+    world.by_hand(UUIDS[2], cvm=OTHER, **{"qc": "gold", "vc-policy": "weekly", "ovirt-pol": "vv0."})
+    assert world.start() == 2
+    assert [world.has(each) for each in UUIDS[:3]] == [("", "daily")] * 3
+    assert world.start(sp_vc_policy="hourly") == 0
+    # What not all of them get none keeps that had another one
+    world.by_hand(UUIDS[1], **{"vc-policy": "", "ovirt-pol": ""})
+    world.by_hand(UUIDS[2], **{"vc-policy": "", "ovirt-pol": "-a"})
+    assert world.start() == 1
+    assert [world.has(each) for each in UUIDS[:3]] == [("", "daily"), ("", "daily"), ("", "")]
+    world.unplug()
+    assert world.has() == ("", "")
+
+
 def preview(world: World) -> api.Volume:
     """Make what a preview's volume is by name and tags, the longest of ours, attached."""
     tags = names.tags(UUIDS[1], "0a1b2c3d", UUIDS[0])
