@@ -185,15 +185,18 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
     )
 
 
+def without_room(found: Iterable[Standing]) -> set[str]:
+    """Return the VMs of these disks of which one has no room for the policy of VolumeCare's that
+    it is to have."""
+    care = values.TAG[values.VC]
+    return {each.vm for each in found if each.vm and care in each.beside_its_vm().left_out}
+
+
 def together(found: Sequence[Standing]) -> list[Standing]:
     """Return how disks stand where all disks of a VM have to have room for the policy of
     VolumeCare's that its property gives: else none gets it, as with a start of the VM. VolumeCare
     ignores a VM with several."""
-    short = {
-        each.vm
-        for each in found
-        if each.vm and values.TAG[values.VC] in each.beside_its_vm().left_out
-    }
+    short = without_room(found)
     return [_without_care(each) if each.vm in short else each for each in found]
 
 

@@ -45,8 +45,13 @@ class Domains(NamedTuple):
         return Of(tuple(name for name, _ in found), meant, self._classes(found))
 
     def called(self, key: str) -> str:
-        """Return the domains with this key as people know them."""
+        """Return the domains with this key as people know them.
+
+        The key goes by where the API is: a default may be left without a domain.
+        """
         found = [name for name, each in self.known if each.key == key]
+        if self.known and not found and key != self.given.key:
+            return f"no storage domain that Engine has on this cluster ({key})"
         return f"{' and '.join(found)} ({key})" if found else f"the domain on {key}"
 
     def _classes(self, found: Sequence[tuple[str, config.Domain]]) -> Sequence[str]:

@@ -124,14 +124,20 @@ def _field(found: Explanation, each: Standing, field: str) -> Iterator[str]:
         yield f"    {mark} {who}: {said}"
     if field in each.faults:
         yield f"       {each.faults[field]}"
-    yield f"    StorPool has {values.TAG[field]} {shown(each.value(field))}{_differs(each, field)}"
+    has = f"{values.TAG[field]} {shown(each.value(field))}"
+    yield f"    StorPool has {has}{_differs(found, each, field)}"
     yield f"    {_service(found, each, field)}"
 
 
-def _differs(each: Standing, field: str) -> str:
+def _differs(found: Explanation, each: Standing, field: str) -> str:
     wanted = each.wanted([field])
     if values.TAG[field] in wanted.left_out:
         return ": there is no room for another one beside the tags of its volume"
+    is_by_property = each.decision(field).level.startswith("property")
+    if field == values.VC and is_by_property and each.vm:
+        short = policy_disks.without_room(found.members.get(each.vm, ()))
+        if short:
+            return ": not all disks of its VM have room for another one, so none of them gets it"
     return f": {_SYNC} {each.disk} writes it" if values.TAG[field] in wanted.tags else ""
 
 
