@@ -216,7 +216,7 @@ def test_what_names_a_vm_and_was_replaced(yard: Yard, engine: EngineDatabase) ->
     with yard.administrator("policy-sync") as work:
         plan = policy_sync.plan(work, None)
         assert "names VM" in "".join(policy_sync.told(plan.groups[0]))
-        assert policy_sync.summary(plan, 0, True).startswith("1 disk of 3 would be")
+        assert policy_sync.summary(plan, 0, True).startswith("1 of 3 disks would change")
     sync(yard)
     assert tags(yard, DISK) == {}
     assert (tags(yard, preview)["cvm"], tags(yard, preview)["vc-policy"]) == (VM, "hourly")
