@@ -23,7 +23,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if counted["fault_points"]:
         terminalreporter.write_line(
             f"fault points: {counted['tests of fault_points']} verbs and situations,"
-            f" {counted['fault_points']} points, each before and after: {counted['kills']} kills,"
+            f" {counted['fault_points']} points: {counted['kills']} kills,"
             f" {counted['other_faults']} other faults"
         )
 

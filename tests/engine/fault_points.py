@@ -16,7 +16,7 @@ from typing import Callable
 import fault_looks
 import fault_world
 import vm_ground
-from wire_talks import AFTER, API, HOLD, KILL, Strike
+from wire_talks import AFTER, API, BEFORE, HOLD, KILL, Strike
 from wires import Point
 
 from ovirt_demo import engine
@@ -51,6 +51,15 @@ class Strikes:
     def disturb(self, point: Point, when: str, how: str) -> None:
         """Put something else in the verb's way there, and see that it does as it should."""
         raise NotImplementedError
+
+    def deaths(self) -> list[tuple[Point, str]]:
+        """Return when a verb is killed: before each point, and after the last one.
+
+        After an answer and before what is asked for next is the same death to the servers: what a
+        verb does in between goes with it.
+        """
+        before = [(point, BEFORE) for point in self.points]
+        return [*before, *((point, AFTER) for point in self.points[-1:])]
 
     def disturb_each(self, wire: str, faults: Iterable[tuple[str, str]]) -> None:
         """Try each of these at each point of a wire."""
@@ -107,6 +116,13 @@ class Trial(Strikes):
                 self.check(scene, answer)
                 return
             (settle or repeated)(self, scene)
+
+    def left(self, point: Point, when: str) -> list[str]:
+        """Kill the verb there, and return the state that it leaves."""
+        scene = self.world.begin(self.set_up)
+        result = self.world.call(scene, Strike(point.number, point.wire, when, KILL))
+        assert (result.returncode, self.world.wires.struck) == (KILLED, point)
+        return self.world.state(scene, "")
 
     def disturb(self, point: Point, when: str, how: str) -> None:
         """Put something else in the verb's way there: it ends in time, and if it failed a

@@ -7,9 +7,9 @@ gets its tests.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
+import fault_looks
 import fault_scenes
 import fault_world
 import pytest
@@ -59,12 +59,22 @@ def trial(
 def test_a_killed_verb_is_finished_by_its_repetition(trial: Trial, record_property: Record) -> None:
     """T71: killed at any point and repeated: the state of an undisturbed run, no object more,
     others untouched."""
-    for point, when in itertools.product(trial.points, WHENS):
+    for point, when in trial.deaths():
         trial.kill(point, when)
     record_property("fault_points", len(trial.points))
     record_property("kills", trial.strikes)
     assert bool(trial.points) == (trial.name not in verb_samples.IDLE)
     trial.verdict()
+
+
+@pytest.mark.parametrize("name", ["create_snapshot, attached", "delete_volume of a whole tree"])
+def test_a_death_after_an_answer_leaves_what_one_before_the_next_request_leaves(
+    trial: Trial,
+) -> None:
+    """The others need not kill at both."""
+    for point, following in zip(trial.points, trial.points[1:]):
+        after, before = trial.left(point, AFTER), trial.left(following, BEFORE)
+        assert after == before, f"{point}, {following}: {fault_looks.difference(before, after)}"
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
@@ -73,7 +83,7 @@ def test_what_a_killed_verb_leaves_is_named_and_removed(
 ) -> None:
     """T72: killed at any point and not repeated: audit names what Engine does not know, reconcile
     removes just that."""
-    for point, when in itertools.product(trial.points, WHENS):
+    for point, when in trial.deaths():
         trial.kill(point, when, reconciled)
     record_property("kills", trial.strikes)
     trial.verdict()

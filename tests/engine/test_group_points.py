@@ -6,7 +6,6 @@ The points are discovered from an undisturbed run, as in test_fault_points.py.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import fault_world
@@ -65,7 +64,7 @@ def trial(
 
 def kill(trial: Trial, settle: group_points.Settle, record_property: Record) -> None:
     """Kill the verb at each of its points."""
-    for point, when in itertools.product(trial.points, WHENS):
+    for point, when in trial.deaths():
         trial.kill(point, when, settle)
     record_property("kills", trial.strikes)
     trial.verdict()
