@@ -37,6 +37,7 @@ from storpool_ovirt.engine import (
     reverts,
     settlement,
     tree,
+    vm_tag,
 )
 from storpool_ovirt.engine import trash as entries
 from storpool_ovirt.engine.operations import Operation
@@ -126,7 +127,7 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
         for operation in open_here:
             _done(operation, settlement.settle(work, operation, node.uuid))
         if node.kind == "volume" and open_here:
-            work.mapping.write(changes.activated(node.root, node.uuid))
+            vm_tag.activate(work, node)
     return f"closed {entries} on {node.kind} {uuid}"
 
 

@@ -270,10 +270,25 @@ def _described(work: tree.Work, node: mapping.Node) -> api.Volume:
     if node.kind == "volume":
         root = node if node.uuid == node.root else work.mapping.node(node.root)
         if not node.connected or root is None or root.active != uuid:
-            now = tree.checked(work, mapping.there(work.mapping.connect(uuid, node.root), uuid))
+            now = tree.checked(work, mapping.there(_connected(work, node, root), uuid))
             if now.global_id != there.global_id:  # another volume came out of the trash meanwhile
                 there = ownership.proved(work, now)
     return there
+
+
+def _connected(
+    work: tree.Work, node: mapping.Node, root: mapping.Node | None
+) -> mapping.Node | None:
+    """Write that a volume is in use, and its disk's active one; return its row as it was.
+
+    It is another one than we know where a preview, or its undo, has failed in Engine's eyes.
+    """
+    if root is None or root.active in (None, node.uuid):
+        return work.mapping.connect(node.uuid, node.root)
+    from storpool_ovirt.engine import vm_tag
+
+    with vm_tag.switched(work, node, root.active):
+        return work.mapping.connect(node.uuid, node.root)
 
 
 def _connection(uuid: str, there: api.Volume) -> dict[str, object]:

@@ -208,7 +208,13 @@ def _settle_make(work: tree.Work, operation: Operation, named: str | None, again
 
 def _set_aside(work: tree.Work, operation: Operation) -> Outcome:
     """Leave what was made to the audit, but let no VM's disk be what Engine does not know."""
-    removal.activate_previous(work, work.mapping.tree(operation.disk), [operation.node])
+    from storpool_ovirt.engine import vm_tag
+
+    nodes = work.mapping.tree(operation.disk)
+    before = removal.previous(nodes, [operation.node])
+    if before is not None:
+        with vm_tag.switched(work, before, operation.node):
+            removal.activate_previous(work, nodes, [operation.node])
     return _TO_THE_AUDIT
 
 
@@ -237,7 +243,9 @@ def _finish(
     if there.size_bytes != node.size_bytes:
         work.mapping.write(changes.resized(node.uuid, there.size_bytes))
     if node.kind == "volume" and node.uuid != node.root:
-        work.mapping.write(changes.activated(node.root, node.uuid))
+        from storpool_ovirt.engine import vm_tag
+
+        vm_tag.activate(work, node._replace(global_id=there.global_id))
     completed = changes.completed(node.uuid, there.global_id)
     if keep:
         work.mapping.write(completed)

@@ -4,18 +4,19 @@ A preview's volume takes them from the one that it replaces, and gives them back
 It is made with the class and the policy. Then the VM and the policy are taken from the other one,
 and last it is written which VM has it: whatever dies in between, no disk is in a VM twice, and the
 VM's next start writes what is missing. At an undo the one before it gets class and policy before
-the preview's volume goes, and its VM when that is gone. So at no moment the values are nowhere.
-Nothing of it fails a verb.
+the preview's volume goes, and its VM when that is gone. The same where another volume becomes the
+active one and nothing goes, as Engine names it. So at no moment the values are nowhere. Nothing of
+it fails a verb.
 """
 
 from __future__ import annotations
 
 from storpool_ovirt import errors, names
 from storpool_ovirt.engine import mapping, tree
-from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, replace
+from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, contextmanager, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.cluster.plans import Plan
@@ -109,6 +110,39 @@ def silent_give(work: tree.Work, node: mapping.Node, going: api.Volume) -> bool:
     return changed
 
 
+def activate(work: tree.Work, node: mapping.Node) -> None:
+    """Write that a volume is its disk's active one, and have it be what the one before it was."""
+    from storpool_ovirt.engine import changes
+
+    root = work.mapping.node(node.root)
+    with switched(work, node, root.active if root is not None else None):
+        work.mapping.write(changes.activated(node.root, node.uuid))
+
+
+@contextmanager
+def switched(work: tree.Work, node: mapping.Node, other: str | None) -> Iterator[None]:
+    """Have the volume of `node`, which becomes its disk's active one inside in place of `other`,
+    which stays, be what that one was.
+
+    Class and policy come before, and go from the other one after it. Its VM goes from that before:
+    wherever this dies, no VM has the disk twice, and the VM's next start names it.
+    """
+    before = work.mapping.node(other) if other not in (None, node.uuid) else None
+    staying = silent_look(work, before if before and before.state == mapping.LIVE else None)
+    there = staying.there if staying is not None else None
+    if there is None or not (_carries(there.tags) or of(work, there)):
+        yield
+        return
+    silent_give(work, node, there)
+    if _silent_clear(work, there, lambda key: key == work.domain.vm_tag):
+        _log_vm(work, there, "")
+    yield
+    has = _silent_tags(work, node)
+    _silent_clear(
+        work, there, lambda key: key in _OF_THE_ACTIVE and has.get(key) == there.tags.get(key)
+    )
+
+
 def silent_take_back(work: tree.Work, node: mapping.Node, staying: api.Volume) -> None:
     """Take from the volume of `node` again what the one that was to go has, and is still there."""
     from storpool_ovirt.cluster import volumes
@@ -139,6 +173,32 @@ def silent_name(work: tree.Work, node: mapping.Node, vm: str) -> None:
 def of(work: tree.Work, there: api.Volume) -> str:
     """Return the VM that a volume names; "" where it names none."""
     return names.vm_of(there.tags, work.domain.vm_tag)
+
+
+def _silent_clear(work: tree.Work, there: api.Volume, goes: Callable[[str], bool]) -> bool:
+    """Take those tags from a volume; return whether it had any."""
+    from storpool_ovirt.cluster import volumes
+
+    def cleared(now: api.Volume) -> dict[str, str]:
+        keys = (work.domain.vm_tag, *_OF_THE_ACTIVE)
+        return {key: "" for key in keys if now.tags.get(key) and goes(key)}
+
+    try:
+        return volumes.change(_brief(work).client, there, tags=cleared)
+    except errors.Error as error:
+        work.log.line("policy_not_moved", volume=there.name, reason=error)
+        return False
+
+
+def _silent_tags(work: tree.Work, node: mapping.Node) -> Mapping[str, str]:
+    """Return the tags that a node's volume has now; none where it cannot be asked for."""
+    from storpool_ovirt.engine import ownership
+
+    try:
+        return ownership.proved(_brief(work), node).tags
+    except errors.Error as error:
+        work.log.line("policy_unknown", volume=node.uuid, reason=error)
+        return {}
 
 
 def _carries(tags: Mapping[str, str]) -> bool:

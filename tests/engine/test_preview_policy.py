@@ -11,7 +11,7 @@ import pytest
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.tag_updates import with_both
-from rigs.yard import CLONE, DISK
+from rigs.yard import CLONE, DISK, HOUR
 from storpool_ovirt import errors, names
 from storpool_ovirt.policy import levels
 
@@ -137,7 +137,7 @@ def test_a_preview_that_is_in_use_is_not_undone_and_keeps_all_of_it(yard: Yard) 
     check(yard)
 
 
-@pytest.mark.parametrize("verb", ["preview", "undo"])
+@pytest.mark.parametrize("verb", ["preview", "undo", "connect"])
 def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None:
     """T71, T79: the next verb on the disk finds class, policy and mark on the active volume, and no
     VM has it twice; the VM's next start writes its tag."""
@@ -147,6 +147,9 @@ def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None
         arguments = ("preview", snapshot)
         if verb == "undo":
             arguments = ("delete", yard.verb("preview", snapshot))
+        elif verb == "connect":
+            yard.verb("preview", snapshot)
+            arguments = ("connect", DISK, None)
         yard.queries()
         try:
             yard.verb(*arguments, fault=Fault("death", when=_after(yard, number)))
@@ -172,6 +175,37 @@ def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None
 
 def _after(yard: Yard, number: int) -> Callable[[], bool]:
     return lambda: len(yard._called()) >= number
+
+
+@with_both
+def test_engine_goes_back_without_an_undo(yard: Yard, tag_update: str) -> None:
+    """T79: a preview, or its undo, has failed for Engine: the volume that it names is the disk's,
+    with all of it but for the VM, whose start comes next; and again where that goes on."""
+    yard.simulator.switches.set({"tag_update": tag_update})
+    tags = {**POLICY, "ovirt-pol": "-ano"}
+    kept = {"qc": "gold", "ovirt-pol": "-ano"}
+    preview = yard.verb("preview", disk(yard, {KEY: VM, **tags}))
+    yard.verb("connect", DISK, None)
+    assert has(yard, DISK) == tags
+    assert has(yard, preview).items() <= kept.items()
+    check(yard)
+    yard.verb("connect", preview, None)
+    assert (has(yard, preview), has(yard, DISK)) == (tags, kept)
+    check(yard)
+    yard.queries()
+    yard.verb("connect", preview, None)
+    assert [each for each in yard.queries() if "Update" in each] == []
+
+
+def test_a_preview_that_engine_never_heard_of_keeps_nothing(yard: Yard) -> None:
+    """T79: it is left to the audit, and the disk has its class and its policy; until somebody says
+    that Engine knows it."""
+    preview = yard.undelivered("preview", disk(yard, ALL))
+    yard.age(2 * HOUR)
+    yard.verb("connect", DISK, None)
+    assert (has(yard, DISK), has(yard, preview)) == (POLICY, {"qc": "gold"})
+    yard.keep(preview)
+    assert (has(yard, preview), has(yard, DISK)) == (POLICY, {"qc": "gold"})
 
 
 @pytest.mark.parametrize("kind", ["error_200", "reset_before", "reset_after"])
