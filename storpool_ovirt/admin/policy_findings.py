@@ -46,7 +46,8 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         vm = names.vm_of(there.tags, domain.domain.vm_tag)
         members.add(vm, node.root, there)
         is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
-        if is_said or _class_fault(domain.classes, there):
+        is_alone = _is_alone(view, there, domain.domain.vm_tag)
+        if is_said or is_alone or _class_fault(domain.classes, there):
             some.append((node, there))
     roots = [node.root for node, _ in some]
     sources = policy_disks.sources(work, roots, rows, domains, ask=by_property is not None)
@@ -59,6 +60,7 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         *_of_properties(found),
         *members.findings(),
         *_of_replaced(view, domains),
+        *_of_unnamed(view, found),
         *_of_levels(work, view, found, sources),
     ]
 
@@ -99,6 +101,27 @@ def _of_replaced(view: survey.View, domains: policy_domains.Domains) -> Iterator
                     f"storpool-ovirt policy sync {node.root} takes the name off, unless a host has"
                     " the volume"
                 ),
+            )
+
+
+def _is_alone(view: survey.View, there: api.Volume, vm_tag: str) -> bool:
+    """Return whether VolumeCare takes a volume alone that a host has: it names no VM."""
+    care = there.tags.get(values.TAG[values.VC], "")
+    if care in ("", values.NO) or there.tags.get(vm_tag) or names.is_shared(there.tags):
+        return False
+    return bool(view.attachments_of(there.global_id, there.name))
+
+
+def _of_unnamed(view: survey.View, found: Sequence[Standing]) -> Iterator[Finding]:
+    for each in found:
+        if each.is_told and each.vm and _is_alone(view, each.there, each.vm_tag):
+            yield _finding(
+                each,
+                POLICY,
+                WARNING,
+                f"it names no VM, and VM {each.vm} has it: VolumeCare takes it alone, and not at"
+                " one moment with the other disks of the VM",
+                f"storpool-ovirt policy sync {each.disk} writes it",
             )
 
 

@@ -219,12 +219,15 @@ class _Held:
     def vm_tag(self, each: Standing) -> tuple[str, str] | None:
         """Return the tag of its VM that a volume is to have; None: as it is.
 
-        What a host has attached is left as it is: there the hooks know better, and sooner.
+        What a host has attached, and names a VM, is left as it is: there the hooks know better,
+        and sooner. One that names none gets its name: a start that could not write it, or was
+        before there were hooks, is not repeated for as long as the VM runs.
         """
         there = each.there
-        if not each.is_told or there.tags.get(each.vm_tag, "") == each.vm:
+        named = there.tags.get(each.vm_tag, "")
+        if not each.is_told or named == each.vm:
             return None
-        return None if self.has(there) else (each.vm_tag, each.vm)
+        return None if named and self.has(there) else (each.vm_tag, each.vm)
 
     def has(self, there: api.Volume) -> bool:
         """Return whether a host has this volume."""

@@ -102,6 +102,21 @@ def test_what_a_host_has_keeps_its_vm(yard: Yard, engine: EngineDatabase) -> Non
     assert engine.release
 
 
+def test_what_a_host_has_and_names_no_vm_gets_its_name(yard: Yard, engine: EngineDatabase) -> None:
+    """The start could not write it, and is not repeated for as long as the VM runs: VolumeCare
+    takes such a disk alone, which the audit tells."""
+    for disk in (DISK, OTHER):
+        tag(yard, disk, vc_policy="daily")
+        yard.shut(disk, 1, declared_open=True)
+    tag(yard, DISK, cvm=VM)
+    [found] = findings(yard)
+    assert (found.kind, found.severity, found.uuid) == ("policy drift", "warning", OTHER)
+    sync(yard)
+    assert tags(yard, OTHER) == {"cvm": VM, "vc-policy": "daily"}
+    assert findings(yard) == []
+    assert engine.release
+
+
 def test_a_start_that_died_between_two_disks(yard: Yard, engine: EngineDatabase) -> None:
     """policy.md 2: its VM has several policies. The audit tells it, and a sync makes them one,
     whether the host still has the disks or not."""
