@@ -65,6 +65,9 @@ class Disposal:
         for node, there in self._objects.values():
             if node.kind != "volume":
                 continue
+            # However many tries die, a volume has two copies at most
+            earlier = [each for each in self.stale if each[0].uuid == node.uuid]
+            trash_copies.silent_thin(self._work, earlier)
             entry, seconds = self.plan.kept[node.uuid].entry, self._seconds()
             tags = self._tags(node, there, names.trash_name(entry))
             seen = trash_copies.made(self._work, there, entry, tags, seconds)

@@ -86,7 +86,30 @@ def silent_drop(work: tree.Work, copies: Sequence[tuple[mapping.Node, str]]) -> 
 def drop(work: tree.Work, node: mapping.Node, entry: str) -> None:
     """Delete what is in the trash as this entry of a node."""
     there = found(work, node, entry)
-    if there is not None and volumes.delete_snapshot(work.client, there.global_id):
+    if there is not None:
+        _delete(work, node, entry, there)
+
+
+def silent_thin(work: tree.Work, copies: Sequence[tuple[mapping.Node, str]]) -> None:
+    """Delete these copies of one volume, the newest first, but for the newest that is there: a
+    request of a delete that died may delete the volume yet. One that is kept longer than that
+    stays, too."""
+    newest: api.Volume | None = None
+    try:
+        for node, entry in copies:
+            there = found(work, node, entry)
+            if there is None:
+                continue
+            if newest is None:
+                newest = there if is_dated(there, 0) else None
+            elif there.goes_at <= newest.goes_at:
+                _delete(work, node, entry, there)
+    except errors.Error as error:
+        work.log.line("undo_failed", reason=error)
+
+
+def _delete(work: tree.Work, node: mapping.Node, entry: str, there: api.Volume) -> None:
+    if volumes.delete_snapshot(work.client, there.global_id):
         work.log.line(
             "copy_deleted",
             volume=node.uuid,

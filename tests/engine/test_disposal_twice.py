@@ -1,5 +1,5 @@
-"""disposal.py, settlement.py: two deletes of one disk died on their way into the trash, and what
-one has come to counts for both."""
+"""disposal.py, settlement.py: several deletes of one disk died on their way into the trash, and
+what one has come to counts for all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DELAY = int(48 * HOUR)
+TRIES = 3
 
 
 @pytest.fixture
@@ -49,6 +50,74 @@ def test_no_copy_is_left_of_either(kept: Yard, ended: Callable[[Yard], None]) ->
     after = kept.see()
     assert (after.trash, after.things, after.rows) == ({}, before.things, before.rows)
     assert (after.pending, entries(kept)) == ([], [])
+
+
+def die_with_copies(yard: Yard) -> list[bytes]:
+    """Have several deletes die, each as soon as it has copied the volume, to which somebody has
+    written since the one before; return what was written."""
+    written = [b"%08d" % number for number in range(TRIES)]
+    global_id = yard.global_id(DISK)
+    for data in written:
+        yard.hold(f"~{global_id}", 1)
+        with yard.device(1, global_id).open("r+b") as device:
+            device.write(data)
+        die_with_a_copy(yard)
+    return written
+
+
+def die_with_a_copy(yard: Yard) -> None:
+    """Have a delete die as soon as it has copied the volume."""
+    yard.simulator.calls.clear()
+    calls = yard.simulator.calls.list
+    yard.die_when(lambda: "VolumeSnapshot" in {each.query for each in calls()}, "delete", DISK)
+
+
+def content(yard: Yard, global_id: str) -> bytes:
+    """Return the first bytes of an object."""
+    with yard.simulator.cluster.files.path(global_id).open("rb") as file:
+        return file.read(8)
+
+
+def test_many_of_them_leave_two_copies(kept: Yard) -> None:
+    """T83: that of the last and the one before it, of which a request may delete the volume yet;
+    one that ends leaves its own."""
+    written = die_with_copies(kept)
+    found = {content(kept, each.global_id) for each in kept.see().trash.values()}
+    assert found == set(written[-2:])
+    kept.verb("delete", DISK)
+    [entry] = entries(kept)
+    assert set(kept.see().trash) == {entry.entry}
+    assert content(kept, entry.global_id) == written[-1]
+    assert kept.see().pending == []
+
+
+@pytest.mark.parametrize("ended", [by_verb, by_reconcile])
+def test_after_many_of_them_the_newest_copy_counts(
+    kept: Yard, ended: Callable[[Yard], None]
+) -> None:
+    """T83, T71: the request of one takes effect late."""
+    written = die_with_copies(kept)
+    kept.ask("VolumesReassignWait", {"reassign": [{"volume": f"ovirt--{DISK}", "detach": "all"}]})
+    kept.ask(f"VolumeDelete/ovirt--{DISK}", {})
+    try:
+        ended(kept)
+    except errors.NotFound:
+        assert ended is by_verb
+    [entry] = entries(kept)
+    assert set(kept.see().trash) == {entry.entry}
+    assert content(kept, entry.global_id) == written[-1]
+    assert kept.see().pending == []
+
+
+def test_a_copy_that_is_kept_longer_than_the_newest_stays(kept: Yard) -> None:
+    """T83: the domain keeps less since; the first try has promised more."""
+    die_with_a_copy(kept)
+    [first] = kept.see().trash
+    kept.given(delete_delay_seconds=DELAY // 2)
+    for _ in range(TRIES):
+        die_with_a_copy(kept)
+    assert first in kept.see().trash
+    assert len(kept.see().trash) == 3
 
 
 @pytest.mark.parametrize("ended", [by_verb, by_reconcile])
