@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import GIB
 from rigs.policy_yard import OTHER_VM, VM, findings, put, sync, tag, tags
 from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
-from storpool_ovirt.admin import policy_sync
+from storpool_ovirt.admin import dry_run, policy_sync
 from storpool_ovirt.cluster import attachments, vm_tags
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.host import vm_policy
@@ -232,6 +233,10 @@ def test_what_names_a_vm_and_was_replaced(yard: Yard, engine: EngineDatabase) ->
         plan = policy_sync.plan(work, None)
         assert "names VM" in "".join(policy_sync.told(plan.groups[0]))
         assert policy_sync.summary(plan, 0, True).startswith("1 of 3 disks would change")
+        said: list[str] = []
+        dry_run.played(work, said.append, partial(policy_sync.mend, plan.groups[0]))
+        assert [each for each in said if "VolumeUpdate" in each and '"cvm": ""' in each], said
+        assert tags(yard, DISK)["cvm"] == VM
     sync(yard)
     assert tags(yard, DISK) == {}
     assert (tags(yard, preview)["cvm"], tags(yard, preview)["vc-policy"]) == (VM, "hourly")
