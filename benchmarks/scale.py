@@ -50,7 +50,7 @@ MOST_GROWTH = 0.10
 MOST_EXPONENT = 1.1
 MOST_MB = 400
 LEAST_TIMES = 2.3
-JUDGED = ("audit", "space", "rebuild", "fence-host")
+JUDGED = ("audit", "snapshots", "space", "rebuild", "fence-host")
 
 
 @dataclass(frozen=True)

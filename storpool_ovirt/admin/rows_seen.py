@@ -21,21 +21,22 @@ class Rows(NamedTuple):
 
 
 class Earlier(NamedTuple):
-    """The rows and the operations of a moment before, which are only to be compared with."""
+    """The rows and the operations of a moment before, which are only to be compared with; of the
+    trash, by the entries' ids, the disk and the end of each."""
 
     records: dict[str, records.Record]
     operations: tuple[operations.Operation, ...]
-    trash: tuple[trash.Entry, ...]
+    trash: dict[str, tuple[str, float]]
 
 
 def look_before(work: tree.Work, words: Words) -> Earlier:
     """Return all rows, nothing where there are no tables."""
     if not work.mapping.session.is_made:
-        return Earlier({}, (), ())
+        return Earlier({}, (), {})
     with work.mapping.session.snapshot():
         rows = {each.uuid: each for each in records.each_row(work.mapping, words)}
-        dropped = tuple(trash.entries(work.mapping))
-        return Earlier(rows, tuple(work.mapping.journal.all()), dropped)
+        ends = trash.ends(work.mapping, words)
+        return Earlier(rows, tuple(work.mapping.journal.all()), ends)
 
 
 def read(work: tree.Work, words: Words | None = None, before: Earlier | None = None) -> Rows:
@@ -43,6 +44,7 @@ def read(work: tree.Work, words: Words | None = None, before: Earlier | None = N
     which is used up."""
     if not work.mapping.session.is_made:
         return Rows({}, (), {}, _roots(before.records.values()) if before else frozenset())
+    words = words or Words()
     with work.mapping.session.snapshot():
         rows: dict[str, records.Record] = {}
         changed: set[str] = set()
@@ -52,10 +54,10 @@ def read(work: tree.Work, words: Words | None = None, before: Earlier | None = N
                 changed |= _roots(filter(None, (earlier, record)))
             rows[record.uuid] = record
         found = tuple(work.mapping.journal.all())
-        dropped = tuple(trash.entries(work.mapping))
+        dropped = tuple(trash.entries(work.mapping, words))
         if before is not None:
             changed |= _roots(before.records.values()) | _differing(before.operations, found)
-            changed |= {disk for _, disk, _ in _ends(dropped) ^ _ends(before.trash)}
+            changed |= _moved(before.trash, dropped)
         of_moments = moments.all(work.mapping.session)
         return Rows(rows, found, of_moments, frozenset(changed), dropped)
 
@@ -81,5 +83,11 @@ def _differing(
     return roots | {each.disk for each in after if each.is_open and each.is_alive()}
 
 
-def _ends(dropped: Iterable[trash.Entry]) -> set[tuple[str, str, float]]:
-    return {(each.entry, each.disk, each.ends_at) for each in dropped}
+def _moved(before: dict[str, tuple[str, float]], dropped: Iterable[trash.Entry]) -> set[str]:
+    """Return the disks of which an entry came, went or got another end; `before` is used up."""
+    disks = set()
+    for each in dropped:
+        disk, ends_at = before.pop(each.entry, (each.disk, None))
+        if (disk, ends_at) != (each.disk, each.ends_at):
+            disks |= {disk, each.disk}
+    return disks | {disk for disk, _ in before.values()}

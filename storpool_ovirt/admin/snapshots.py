@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from storpool_ovirt import names
 from storpool_ovirt.admin import rows_seen, survey
@@ -30,26 +31,52 @@ DISK, FAILED, MAKING = "disk", "failed", "being made"
 SAME_REQUEST_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
-class Member:
-    """One snapshot. `volume` is what it was made of, `made_at` in seconds since 1970, None where
-    StorPool does not have it.
+class Member(NamedTuple):
+    """One snapshot, by its row: there may be hundreds of thousands of them.
 
-    `claimed`: a verb gave its id to oVirt, or may have. `is_missing`: StorPool does not have it.
-    `freed_bytes` is what its delete would free, None where that was not asked. `request` is the
-    correlation id of the verb that made it.
+    `made_at` is in seconds since 1970, None where StorPool does not have it; `freed_bytes` is what
+    its delete would free, None where that was not asked; `vm` is the VM that has its volume now.
     """
 
-    uuid: str
-    disk: str
-    volume: str | None
-    global_id: str
-    size_bytes: int
-    claimed: bool
-    made_at: float | None = None
-    freed_bytes: int | None = None
-    vm: str = ""
-    request: str = ""
+    record: records.Record
+    made_at: float | None
+    freed_bytes: int | None
+    vm: str
+
+    @property
+    def uuid(self) -> str:
+        """Its id in oVirt."""
+        return self.record.uuid
+
+    @property
+    def disk(self) -> str:
+        """The disk that it is of."""
+        return self.record.root
+
+    @property
+    def volume(self) -> str | None:
+        """What it was made of."""
+        return self.record.source
+
+    @property
+    def global_id(self) -> str:
+        """Its id in StorPool, "" where it never was there."""
+        return self.record.global_id or ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size."""
+        return self.record.size_bytes
+
+    @property
+    def claimed(self) -> bool:
+        """Whether a verb gave its id to oVirt, or may have."""
+        return not self.record.reserved
+
+    @property
+    def request(self) -> str:
+        """The correlation id of the verb that made it."""
+        return self.record.correlation_id.lower()
 
     @property
     def is_missing(self) -> bool:
@@ -95,6 +122,18 @@ class Listing:
     vm: str = ""
 
 
+class _Glance(NamedTuple):
+    """What is asked of an object; `uuid` is the id in oVirt of a volume of ours, "" else."""
+
+    kind: str
+    global_id: str
+    owned_elsewhere: bool
+    is_fleeting: bool
+    made_at: float
+    uuid: str
+    vm: str
+
+
 def look(work: tree.Work, with_space: bool = False) -> Listing:
     """Read everything. Raises what the mapping and the API raise.
 
@@ -104,33 +143,24 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
     words = Words()
     rows = rows_seen.read(work, words)
     work.client.be_current()
-    volumes = work.client.volumes(words)
-    living = {
-        each.global_id: each
-        for each in work.client.snapshots(words)
-        if not candidates.is_fleeting(each)
-    }
-    clusters = survey.clusters(work, {*living, *(each.global_id for each in volumes)})
-    here = [each for each in _snapshots(rows) if _is_here(each.node, clusters)]
-    if any(_is_live(each) and each.node.global_id not in living for each in here):
-        seen = {each.node.uuid for each in here}
+    living, vms, ids = _listed(work, words)
+    clusters = survey.clusters(work, ids)
+    here = [each for each in _snapshots(rows) if _is_here(each, clusters)]
+    if any(_is_live(each) and each.global_id not in living for each in here):
+        seen = {each.uuid for each in here}
         rows = rows_seen.read(work, words)
-        here = [each for each in _snapshots(rows) if each.node.uuid in seen]
+        here = [each for each in _snapshots(rows) if each.uuid in seen]
     freed = work.client.snapshot_spaces() if with_space else {}
-    vms = _vms(work, volumes)
-    members = {
-        each.node.uuid: _member(each, living.get(each.node.global_id or ""), freed, vms)
-        for each in here
-    }
-    by_moment: dict[int | None, list[mapping.Node]] = {}
+    members = {each.uuid: _member(each, living, freed, vms) for each in here}
+    by_moment: dict[int | None, list[records.Record]] = {}
     for each in here:
-        by_moment.setdefault(each.node.moment, []).append(each.node)
+        by_moment.setdefault(each.moment, []).append(each)
     busy = {each.node for each in rows.operations if each.is_open and each.is_alive()}
     groups = [
         _group(each, by_moment.get(each.id, ()), members, busy, work.now())
         for each in rows.moments.values()
     ]
-    alone = [members[node.uuid] for node in by_moment.get(None, ()) if node.state == mapping.LIVE]
+    alone = [members[each.uuid] for each in by_moment.get(None, ()) if _is_live(each)]
     together, singles = _joined(list(filter(None, groups)), alone)
     return Listing(
         groups=tuple(sorted(together, key=lambda each: (each.at, each.moment.id))),
@@ -139,7 +169,7 @@ def look(work: tree.Work, with_space: bool = False) -> Listing:
         api_address=work.client.address,
         database=str(work.mapping.session.address),
         elsewhere=len(_snapshots(rows)) - len(here),
-        missing=sum(members[each.node.uuid].is_missing for each in here if _is_live(each)),
+        missing=sum(members[each.uuid].is_missing for each in here if _is_live(each)),
     )
 
 
@@ -166,54 +196,69 @@ def _is_live(record: records.Record) -> bool:
     return record.state == mapping.LIVE
 
 
-def _is_here(node: mapping.Node | records.Record, clusters: frozenset[str]) -> bool:
-    return node.global_id is None or names.cluster_of(node.global_id) in clusters
+def _is_here(record: records.Record, clusters: frozenset[str]) -> bool:
+    return record.global_id is None or names.cluster_of(record.global_id) in clusters
 
 
-def _vms(work: tree.Work, volumes: Iterable[api.Volume]) -> dict[str, str]:
-    """Return which VM has a volume of ours now, by the volume's id."""
-    found = {}
-    for each in volumes:
-        uuid = each.tags.get(names.TAG_UUID, "")
-        if names.is_ours(each.tags, uuid, work.mapping.location) and candidates.is_named(each):
-            found[uuid] = vm_tag.of(work, each)
-    return found
+def _listed(work: tree.Work, words: Words) -> tuple[dict[str, float], dict[str, str], set[str]]:
+    """Return when each snapshot was made that StorPool has, by its global id; which VM has a volume
+    of ours now, by the volume's id; and the global ids of all that it lists, which tell its
+    clusters."""
+    shared = words.ids.setdefault
+
+    def glance(thing: api.Volume) -> _Glance:
+        is_volume = thing.kind == "volume"
+        uuid = thing.tags.get(names.TAG_UUID, "") if is_volume else ""
+        is_ours = names.is_ours(thing.tags, uuid, work.mapping.location)
+        if not (is_volume and is_ours and candidates.is_named(thing)):
+            uuid = ""
+        vm = vm_tag.of(work, thing) if uuid else ""
+        return _Glance(
+            kind=thing.kind,
+            global_id=shared(thing.global_id, thing.global_id),
+            owned_elsewhere=thing.owned_elsewhere,
+            is_fleeting=candidates.is_fleeting(thing),
+            made_at=words.others.setdefault(thing.created_at, thing.created_at),
+            uuid=shared(uuid, uuid),
+            vm=shared(vm, vm),
+        )
+
+    found = work.client.all_as(glance)
+    living = {
+        each.global_id: each.made_at
+        for each in found
+        if each.kind == "snapshot" and not each.is_fleeting
+    }
+    vms = {each.uuid: each.vm for each in found if each.uuid}
+    shown = (each for each in found if each.kind == "volume" or not each.is_fleeting)
+    return living, vms, {each.global_id for each in shown}
 
 
 def _member(
     record: records.Record,
-    there: api.Volume | None,
+    living: Mapping[str, float],
     freed: Mapping[str, int],
     vms: Mapping[str, str],
 ) -> Member:
-    node = record.node
-    return Member(
-        uuid=node.uuid,
-        disk=node.root,
-        volume=node.source,
-        global_id=node.global_id or "",
-        size_bytes=node.size_bytes,
-        claimed=not node.reserved,
-        made_at=there.created_at if there is not None else None,
-        freed_bytes=freed.get(node.global_id or "") if there is not None else None,
-        vm=vms.get(node.source or node.root, ""),
-        request=record.correlation_id.lower(),
-    )
+    global_id = record.global_id or ""
+    made_at = living.get(global_id)
+    freed_bytes = freed.get(global_id) if made_at is not None else None
+    return Member(record, made_at, freed_bytes, vms.get(record.source or record.root, ""))
 
 
 def _group(
     moment: moments.Moment,
-    own: Sequence[mapping.Node],
+    own: Sequence[records.Record],
     members: Mapping[str, Member],
     busy: set[str],
     now: float,
 ) -> Group | None:
     """Return what there is of one moment, whose rows are `own`; None where all of it was
     deleted."""
-    there = [members[node.uuid] for node in own if node.state == mapping.LIVE]
+    there = [members[each.uuid] for each in own if _is_live(each)]
     complete = {each.volume for each in there if not each.is_missing}
     lacking = tuple(each for each in moment.volumes if each not in complete)
-    if moment.state == moments.BEGUN and any(node.uuid in busy for node in own):
+    if moment.state == moments.BEGUN and any(each.uuid in busy for each in own):
         consistency, lacking = MAKING, ()
     elif moment.state != moments.MADE:
         consistency = FAILED

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import findings, snapshots, times
+from storpool_ovirt.admin import findings, lazily, snapshots, times
 
 _LACKING_SHOWN = 5
 WHERE_VM_IDS_ARE = "a VM's id is in its details in WebAdmin (General, VM ID)"
@@ -25,12 +25,10 @@ def text(found: snapshots.Listing, now: float) -> Iterator[str]:
     yield from _head(found)
     from storpool_ovirt.admin import columns  # its library is for people: --json does without
 
-    listed = [
-        *(each for group in found.groups for each in (*group.members, *group.others)),
-        *found.singles,
-    ]
-    with_space = any(each.freed_bytes is not None for each in listed)
-    rows = columns.lines([_facts(each, with_space) for each in listed])
+    with_space = any(each.freed_bytes is not None for each in _members(found))
+    rows = columns.lines(
+        lazily.Each(lambda: (_facts(each, with_space) for each in _members(found)))
+    )
     for group in found.groups:
         yield ""
         yield from _title(group, now)
@@ -56,26 +54,35 @@ def document(found: snapshots.Listing, now: float) -> dict[str, Any]:
         "looked_at": times.stamp(now),
         "elsewhere": found.elsewhere,
         "missing": found.missing,
-        "groups": [
-            {
-                "vm": each.moment.vm or None,
-                "at": times.stamp(each.at),
-                "consistency": each.consistency,
-                "mark": each.moment.mark or None,
-                "correlation_id": each.moment.key or None,
-                "action": each.moment.action or None,
-                "note": each.moment.note or None,
-                "lacking": list(each.lacking),
-                "members": [_object(member) for member in each.members],
-                "others": [{"vm": other.vm or None, **_object(other)} for other in each.others],
-            }
-            for each in found.groups
-        ],
-        "singles": [
-            {"vm": each.vm or None, "consistency": snapshots.DISK, **_object(each)}
-            for each in found.singles
-        ],
+        "groups": lazily.Each(lambda: map(_group, found.groups)),
+        "singles": lazily.Each(lambda: map(_single, found.singles)),
     }
+
+
+def _members(found: snapshots.Listing) -> Iterator[snapshots.Member]:
+    for group in found.groups:
+        yield from group.members
+        yield from group.others
+    yield from found.singles
+
+
+def _group(each: snapshots.Group) -> dict[str, Any]:
+    return {
+        "vm": each.moment.vm or None,
+        "at": times.stamp(each.at),
+        "consistency": each.consistency,
+        "mark": each.moment.mark or None,
+        "correlation_id": each.moment.key or None,
+        "action": each.moment.action or None,
+        "note": each.moment.note or None,
+        "lacking": list(each.lacking),
+        "members": [_object(member) for member in each.members],
+        "others": [{"vm": other.vm or None, **_object(other)} for other in each.others],
+    }
+
+
+def _single(each: snapshots.Member) -> dict[str, Any]:
+    return {"vm": each.vm or None, "consistency": snapshots.DISK, **_object(each)}
 
 
 def _head(found: snapshots.Listing) -> Iterator[str]:

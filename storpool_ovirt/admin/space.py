@@ -116,7 +116,7 @@ def look(work: tree.Work) -> Seen:
     words = Words()
     with work.mapping.session.snapshot():
         rows = list(records.each_row(work.mapping, words))
-        deleted = trash.entries(work.mapping)
+        deleted = trash.entries(work.mapping, words)
     owners = space_roles.Owners(rows, deleted, work.mapping.location, work.domain.vm_tag)
     del rows, deleted
     work.client.be_current()

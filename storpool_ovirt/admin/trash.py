@@ -186,7 +186,10 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     work.client.be_current()
     listed = (*work.client.volumes(words), *work.client.snapshots(words))
     things = {each.global_id: each for each in listed}
-    after = trash.entries(work.mapping, words) if is_made else []
+    after: list[trash.Entry] = []
+    if is_made:
+        with work.mapping.session.snapshot():
+            after = trash.entries(work.mapping, words)
     known = frozenset([*before.values(), *(each.global_id for each in after)])
     # What came or went meanwhile is of another moment than the lists.
     rows = [each for each in after if each.entry in before]

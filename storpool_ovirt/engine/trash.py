@@ -12,7 +12,7 @@ from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from storpool_ovirt.cluster.words import Words
     from storpool_ovirt.engine import mapping
@@ -28,6 +28,9 @@ _SELECT = """
 # The end of an entry that is about to be deleted: nobody misses its object.
 PURGED_AT = 0.0
 _ORDER = "ORDER BY deleted_at, deletion, created_at, entry"
+# Ours: the server sends so many at a time. More make it no faster.
+PIECE_ROWS = 5000
+_CURSOR = "storpool_ovirt_trash"
 
 
 class Entry(NamedTuple):
@@ -81,15 +84,23 @@ _OTHERS = ("kind", "size_bytes", "template")
 def entries(where: mapping.Mapping, words: Words | None = None) -> list[Entry]:
     """Return all of the trash, what was deleted first at the front.
 
-    `words`: the texts of StorPool's lists and of these, so that each is held once.
+    `words`: the texts of StorPool's lists and of these, so that each is held once, and no more of
+    the server's answer than is read at a time. It is for the inside of a transaction then.
     """
-    found = _read(where, "")
-    if words is None:
-        return found
-    for number, each in enumerate(found):  # one after the other: there may be very many
-        lean = words.leaned(each, _IDS, _OTHERS)
-        found[number] = lean._replace(tags=words.tags(dict(each.tags)))
-    return found
+    return _read(where, "") if words is None else list(_each(where, words))
+
+
+def ends(where: mapping.Mapping, words: Words) -> dict[str, tuple[str, float]]:
+    """Return of all of the trash, by the entries' ids, of which disk each is and when it ends."""
+    rows = where.session.rows(
+        "SELECT entry::text, disk::text, coalesce(extract(epoch FROM ends_at), 0)::float"
+        " FROM storpool_ovirt.trash"
+    )
+    shared, other = words.ids.setdefault, words.others.setdefault
+    return {
+        shared(entry, entry): (shared(disk, disk), other(ends_at, ends_at))
+        for entry, disk, ends_at in rows
+    }
 
 
 def ids(where: mapping.Mapping, words: Words) -> dict[str, str]:
@@ -190,6 +201,17 @@ def moved(deletion: str, ends_at: float, there: Sequence[Moved], correlation_id:
             [documents.written(dict(each.tags)) for each in there],
         ),
     )
+
+
+def _each(where: mapping.Mapping, words: Words) -> Iterator[Entry]:
+    """Yield all of them, read some at a time."""
+    rows = where.session.rows
+    rows(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {_SELECT} {_ORDER}")
+    while piece := rows(f"FETCH FORWARD {PIECE_ROWS} FROM {_CURSOR}"):
+        for row in piece:
+            lean = words.leaned(Entry._make(row), _IDS, _OTHERS)
+            yield lean._replace(tags=words.tags(dict(lean.tags)))
+    rows(f"CLOSE {_CURSOR}")
 
 
 def _read(where: mapping.Mapping, condition: str, *args: object) -> list[Entry]:
