@@ -46,8 +46,8 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         vm = names.vm_of(there.tags, domain.domain.vm_tag)
         members.add(vm, node.root, there)
         is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
-        is_alone = _is_alone(view, there, domain.domain.vm_tag)
-        if is_said or is_alone or _class_fault(domain.classes, there):
+        is_doubted = _may_be_anothers(view, there, domain.domain.vm_tag)
+        if is_said or is_doubted or _class_fault(domain.classes, there):
             some.append((node, there))
     roots = [node.root for node, _ in some]
     sources = policy_disks.sources(work, roots, rows, domains, ask=by_property is not None)
@@ -60,7 +60,7 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         *_of_properties(found),
         *members.findings(),
         *_of_replaced(view, domains),
-        *_of_unnamed(view, found),
+        *_of_names(view, found),
         *_of_levels(work, view, found, sources),
     ]
 
@@ -104,23 +104,30 @@ def _of_replaced(view: survey.View, domains: policy_domains.Domains) -> Iterator
             )
 
 
-def _is_alone(view: survey.View, there: api.Volume, vm_tag: str) -> bool:
-    """Return whether VolumeCare takes a volume alone that a host has: it names no VM."""
+def _may_be_anothers(view: survey.View, there: api.Volume, vm_tag: str) -> bool:
+    """Return whether VolumeCare takes a volume, and the VM that it takes it for may be wrong: a
+    host has it and it names none, or no host has it and it names one."""
     care = there.tags.get(values.TAG[values.VC], "")
-    if care in ("", values.NO) or there.tags.get(vm_tag) or names.is_shared(there.tags):
+    if care in ("", values.NO) or names.is_shared(there.tags):
         return False
-    return bool(view.attachments_of(there.global_id, there.name))
+    is_held = bool(view.attachments_of(there.global_id, there.name))
+    return is_held != bool(there.tags.get(vm_tag))
 
 
-def _of_unnamed(view: survey.View, found: Sequence[Standing]) -> Iterator[Finding]:
+def _of_names(view: survey.View, found: Sequence[Standing]) -> Iterator[Finding]:
     for each in found:
-        if each.is_told and each.vm and _is_alone(view, each.there, each.vm_tag):
+        named = each.there.tags.get(each.vm_tag, "")
+        if not each.is_told or each.is_shared or named == each.vm:
+            continue
+        if _may_be_anothers(view, each.there, each.vm_tag):
+            has = f"VM {each.vm}" if each.vm else "no VM"
+            takes = f"for a disk of VM {named}" if named else "alone"
             yield _finding(
                 each,
                 POLICY,
                 WARNING,
-                f"it names no VM, and VM {each.vm} has it: VolumeCare takes it alone, and not at"
-                " one moment with the other disks of the VM",
+                f"it names {f'VM {named}' if named else 'no VM'}, and {has} has it: VolumeCare"
+                f" takes it {takes}",
                 f"storpool-ovirt policy sync {each.disk} writes it",
             )
 
