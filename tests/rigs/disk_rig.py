@@ -44,6 +44,11 @@ OTHERS_VOLUME = "somebody-elses"
 OTHERS_LOCATION = "ffffffff"
 VERB_SECONDS = 90  # Engine's patience, as the product has it when nobody says otherwise
 
+# TRUNCATE makes new files for each table and index: for some rows it costs fifty times as much
+EMPTIED = "; ".join(
+    f"DELETE FROM storpool_ovirt.{table}"
+    for table in ("operation", "moment", "trash", "backup", "policy", "node")
+)
 _ROWS = (
     "SELECT uuid::text, kind, root::text, source::text, size_bytes, state, global_id, active::text,"
     " replaced::text FROM storpool_ovirt.node ORDER BY created_at"
@@ -110,10 +115,7 @@ class DiskRig:
         self._base = database.connect()
         with mapping.opened(self._address, Deadline(20), journal.Caller("rig")) as opened:
             self.location = opened.location
-        self._base.cursor().execute(
-            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
-            " storpool_ovirt.trash, storpool_ovirt.backup, storpool_ovirt.policy CASCADE"
-        )
+        self._base.cursor().execute(EMPTIED)
         self._start()
         self._make_foreign()
 

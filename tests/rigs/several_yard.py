@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rigs import two_clusters
+from rigs import disk_rig, two_clusters
 from rigs.clock import Clock
 from rigs.disk_model import GIB
 from rigs.two_clusters import ONE, TWO, Pair
@@ -122,11 +122,7 @@ def opened(database: Database, folder: Path, **switches: str) -> Iterator[Severa
         yard = SeveralYard(pair, address)
         with yard.work() as work:
             work.mapping.session.rows("SELECT 1")
-        cursor = database.connect().cursor()
-        cursor.execute(
-            "TRUNCATE storpool_ovirt.node, storpool_ovirt.operation, storpool_ovirt.moment,"
-            " storpool_ovirt.trash, storpool_ovirt.backup CASCADE"
-        )
+        database.connect().cursor().execute(disk_rig.EMPTIED)
         yield yard
 
 
