@@ -31,6 +31,17 @@ def test_nothing_of_it_reaches_this_machine(machine: Machine, tmp_path: Path) ->
     assert machine.path("/etc/storpool-ovirt-test").read_text() == "text"
 
 
+def test_a_file_that_is_written_over_is_seen(machine: Machine) -> None:
+    """In as many bytes and with its old time; and that it is as it was again."""
+    file = "/etc/nsswitch.conf"
+    before = machine.tree("/etc")
+    machine.do('cp -p "$1" /run/old; tr a-y b-z </run/old >"$1"; touch -r /run/old "$1"', file)
+    changed = machine.tree("/etc")
+    assert {name for name, what in changed.items() if before[name] != what} == {file}
+    machine.do('cat /run/old >"$1"; touch -r /run/old "$1"', file)
+    assert machine.tree("/etc") == before
+
+
 def test_its_processes_are_its_own_and_end_with_it(machine: Machine) -> None:
     """It sees no process of this machine."""
     started = machine.start("sleep", "1000")
