@@ -11,8 +11,8 @@ COMPILE := $(VENV)/bin/uv --quiet --no-config pip compile --universal --python-v
 
 .PHONY: demo check check-lint check-types check-tests test test-cinder cinderlib-functional requirements man rpm release clean
 
-demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool; RELEASE=4.5.7 on that Engine
-	@$(VENV)/bin/storpool-ovirt demo $(if $(RELEASE),--release '$(RELEASE)')
+demo: $(VENV)/demo.stamp  ## a disk's whole life, on an embedded StorPool; RELEASE=4.5.7 on that Engine; STAY=1 to try commands
+	@$(VENV)/bin/storpool-ovirt demo $(if $(RELEASE),--release '$(RELEASE)') $(if $(STAY),--stay)
 
 check: $(VENV)/check.stamp  ## lint, types and the fast tests of all rooms, within a minute: for whoever changes something
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target check-tests check-types check-lint

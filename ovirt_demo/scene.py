@@ -11,6 +11,7 @@ import itertools
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ HELPER = "managedvolume-helper-storpool"
 HOOK = "storpool-vm-hook"
 # What a host adds to its connector_info, and what it means that it adds nothing (docs/releases.md)
 TYPE_KEY, PLAIN_TYPE = "storpool_volume_type", "storpool"
+WAIT_SECONDS = 0.2  # between two looks for a signal
 Pair = tuple[releases.Engine, releases.Vdsm]
 
 
@@ -55,7 +57,7 @@ class Scene:
         watch: interruption.Watch,
         *,
         cluster: simulator.Simulator,
-        database_url: str,
+        mapping: database.Database,
         closing: contextlib.ExitStack,
         release: Pair | None,
     ) -> None:
@@ -64,7 +66,7 @@ class Scene:
         self.screen = screen
         self.cluster = cluster
         self._watch = watch
-        self._database_url = database_url
+        self.mapping = mapping
         self._closing = closing
         self._numbers = itertools.count(1)
         self._labels = Labels()
@@ -73,7 +75,7 @@ class Scene:
             folder / "engine",
             children.find(ADAPTER),
             cluster.driver_options(),
-            database_url,
+            mapping.url,
             observe=self._show_verb,
             release=self._releases[0],
         )
@@ -88,6 +90,17 @@ class Scene:
         """Begin a step of the story; raises interruption.Interrupted."""
         self._watch.check()
         self.screen.step(title)
+
+    @property
+    def machine(self) -> Path:
+        """The folder that stands for `/` of Engine's machine, for whoever stays (`stay.py`)."""
+        return self.folder / "machine"
+
+    def wait(self) -> None:
+        """Wait for a signal; raises interruption.Interrupted."""
+        while True:
+            self._watch.check()
+            time.sleep(WAIT_SECONDS)
 
     def install_engine(self) -> str:
         """Put Engine's release on its machine, and ours beside it; return what our step said, with
@@ -162,7 +175,7 @@ class Scene:
         """
         options = self.folder / "options.json"
         options.write_text(json.dumps(self.cluster.driver_options()), encoding="utf-8")
-        where = ["--database", self._database_url, "--options", str(options)]
+        where = ["--database", self.mapping.url, "--options", str(options)]
         said = subprocess.run(
             [children.find(ADMIN), *verb.split(), *where, *arguments],
             stdin=subprocess.DEVNULL,
@@ -270,7 +283,7 @@ def built(
             screen,
             watch,
             cluster=cluster,
-            database_url=given.url,
+            mapping=given,
             closing=closing,
             release=release,
         )

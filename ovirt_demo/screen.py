@@ -49,6 +49,10 @@ class Screen:
         """Write one closing line."""
         self.console.print(Text(text, "bold green" if good else "bold red"), soft_wrap=True)
 
+    def line(self, text: str) -> None:
+        """Write a line as it is, to be copied."""
+        self.console.print(Text(text), soft_wrap=True)
+
     def gap(self) -> None:
         """Leave a line empty."""
         self.console.print()

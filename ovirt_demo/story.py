@@ -17,6 +17,7 @@ from ovirt_demo import (
     releases,
     scene,
     simulator,
+    stay,
     vdsm,
 )
 from ovirt_demo.flows import Disk
@@ -35,17 +36,23 @@ class Wrong(Exception):
     """Something is not as it has to be: the story ends here."""
 
 
-def run(screen: Screen, *, devices: str = "auto", release: scene.Pair | None = None) -> int:
-    """Run the story, and return the exit code.
+def run(
+    screen: Screen,
+    *,
+    devices: str = "auto",
+    release: scene.Pair | None = None,
+    stays: bool = False,
+) -> int:
+    """Run the story, or with `stays` give a world to try things in; return the exit code.
 
     It is 0 if all was right and nothing is left, 1 if not, 128 + n for signal n. With a release
     the programs are installed as on its Engine and hosts, and taken off in the end.
     """
     try:
         with interruption.watched() as watch:
-            screen.head(_title(release))
+            screen.head(stay.TITLE if stays else _title(release))
             with scene.built(screen, watch, devices, release) as stage:
-                _play(stage)
+                (stay.play if stays else _play)(stage)
     except interruption.Interrupted as interrupted:
         screen.summary(f"{interrupted}: all that was started is stopped", good=False)
         return INTERRUPTED + interrupted.number

@@ -4,6 +4,7 @@ interrupted."""
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -149,6 +150,40 @@ def test_an_unknown_release_is_one_sentence(temporary: Path) -> None:
     assert (demo.returncode, output.count("\n")) == (2, 1)
     assert "'4.5.9' is no release that is played here: take 4.5.4, 4.5.7, master" in output
     assert not list(temporary.iterdir())
+
+
+def test_a_world_to_type_in_stays_until_a_signal(temporary: Path, adopted: set[int]) -> None:
+    """`--stay`: each line that it tells to type does its work in another shell; nothing is left
+    when it ends."""
+    with start_demo("--stay", "--devices", "file") as demo:
+        assert demo.stdout is not None
+        try:
+            for line in demo.stdout:
+                if "In another terminal" in line:
+                    break
+            script = "".join(itertools.islice(demo.stdout, 8))
+            done = subprocess.run(
+                ["bash", "-ec", script],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=STORY_LIMIT_SECONDS,
+            )
+        finally:
+            demo.send_signal(signal.SIGINT)
+        output, _ = demo.communicate(timeout=STORY_LIMIT_SECONDS)
+    assert script.lstrip().startswith(f"export STORPOOL_OVIRT_ROOT={temporary}/")
+    assert (done.returncode, done.stderr) == (0, "")
+    for said in ("OK: mapping, cluster and hosts agree", "qc gold, it had none", "1 deletion"):
+        assert said in done.stdout
+    assert (demo.returncode, "The world ends here" in output) == (0, True)
+    assert_nothing_left(temporary, adopted)
+
+
+def test_a_world_of_a_release_does_not_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence, and nothing is begun."""
+    assert command.main(["storpool-ovirt", "demo", "--stay", "--release", "4.5.7"]) == 2
+    assert "--stay goes without --release" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
