@@ -19,6 +19,7 @@ from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
     creation,
     disk_policy,
+    engine_vm_states,
     mapping,
     overwriting,
     ownership,
@@ -87,6 +88,7 @@ def write_over(work: tree.Work, source: Source, disk: str) -> list[str]:
     for one that had died: that is ended.
     """
     with checks.held(work, disk):
+        engine_vm_states.check_down_where_known(work, disk)
         died = overwriting.begun(work, disk)
         _check_is_disk(tree.known(work, disk))
         node = recovery.settled(work, disk)

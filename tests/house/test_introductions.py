@@ -19,7 +19,7 @@ PROGRAMS = sorted(
 )
 # Those that somebody waits for: any other argument is refused as ever.
 WAITED_FOR = [each for each in PROGRAMS if each not in ("storpool-ovirt", "storpool-simulator")]
-LINES_MAX = 38  # storpool-ovirt's has a line for each command
+LINES_MAX = 40  # storpool-ovirt's has a line for each command
 LIMIT_SECONDS = 60
 
 

@@ -40,7 +40,9 @@ CREATE TABLE vm_device (
     device_id uuid, vm_id uuid, is_plugged boolean, snapshot_id uuid,
     PRIMARY KEY (device_id, vm_id)
 );
+CREATE TABLE vm_dynamic (vm_guid uuid PRIMARY KEY, status integer NOT NULL, run_on_vds uuid);
 """
+DOWN, UP, SUSPENDED = 0, 1, 13  # VMStatus
 
 
 @contextlib.contextmanager
@@ -62,10 +64,16 @@ def has_disk(
 
 
 def has_vm(engine: EngineDatabase, vm: str, name: str, *disks: str, properties: str = "") -> None:
-    """Have Engine know a VM with these disks plugged in."""
+    """Have Engine know a VM with these disks plugged in, which is down."""
     engine.execute("INSERT INTO vm_static VALUES (%s, %s, 'VM', %s)", vm, name, properties)
+    engine.execute("INSERT INTO vm_dynamic VALUES (%s, %s)", vm, DOWN)
     for disk in disks:
         engine.execute("INSERT INTO vm_device VALUES (%s, %s, true, NULL)", disk, vm)
+
+
+def set_status(engine: EngineDatabase, vm: str, status: int) -> None:
+    """Have a VM of this status."""
+    engine.execute("UPDATE vm_dynamic SET status = %s WHERE vm_guid = %s", status, vm)
 
 
 def set_properties(engine: EngineDatabase, vm: str, **properties: str) -> None:

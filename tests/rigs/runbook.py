@@ -25,8 +25,10 @@ _WORD = re.compile(r"[A-Z][A-Z0-9_]{1,}")
 # What a word of the page stands for where nobody has said it yet.
 _SHAPES = {
     "COPY": r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+",
+    "AGO": r"\d+ (?:s|min|h|d)",
     "DATE": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "ENTRY": r"[0-9a-f-]{36}",
+    "TIME": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
 }
 
 

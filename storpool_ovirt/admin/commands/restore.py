@@ -1,0 +1,55 @@
+"""`storpool-ovirt restore`."""
+
+from __future__ import annotations
+
+import click
+
+from storpool_ovirt.admin import access, console, twins, vm_restore
+from storpool_ovirt.admin import dry_run as rehearsals
+from storpool_ovirt.admin.limits import MEND_SECONDS
+from storpool_ovirt.admin.options import (
+    DATABASE,
+    DRY_RUN,
+    OPTIONS,
+    Checked,
+    Text,
+    all_of,
+    limit,
+)
+
+
+@click.command()
+@click.argument("vm", metavar="VM", type=Text())
+@click.option(
+    "--at",
+    required=True,
+    type=Checked(vm_restore.moment),
+    metavar="TIME",
+    help="The moment, as storpool-ovirt backups tells it.",
+)
+@all_of((DATABASE, OPTIONS, DRY_RUN, limit(MEND_SECONDS)))
+@click.pass_obj
+def command(
+    out: console.Console,
+    vm: str,
+    at: str,
+    database: str | None,
+    options: str | None,
+    dry_run: bool,
+    limit: float,
+) -> int:
+    """Give all disks of a VM that is down what they had at a moment of which there is a backup.
+
+    Each disk stays what it is, with its id, its size, its tags and its snapshots; what it had is in
+    the trash. All disks are given back, or none. Run it on Engine's machine, whose database tells
+    whether the VM is down.
+    """
+    with access.opened(out, "restore", access.Where(database, options, limit)) as work:
+        alone = rehearsals.allowed(
+            dry_run, out.say, lambda: twins.check_alone(work, here=database is None)
+        )
+        if dry_run:
+            rehearsals.played(work, out.say, lambda there: vm_restore.restore(there, vm, at))
+        else:
+            out.say_all(vm_restore.restore(work, vm, at))
+    return int(not alone)
