@@ -234,7 +234,9 @@ class Life:
 
     def step(self) -> str:
         """Do something to a VM or a disk, if it may be done now; return what."""
-        what = self.chance.choice((self.turn, self.give, self.hot, self.snap, self.preview))
+        what = self.chance.choice(
+            (self.turn, self.give, self.hot, self.snap, self.preview, self.look)
+        )
         what(self.chance.choice(VMS), self.chance.choice([*self.snapshots]))
         return what.__name__
 
@@ -279,6 +281,10 @@ class Life:
             self.before[disk] += 1
             self.yard.verb("preview", self.chance.choice(self.snapshots[disk]))
 
+    def look(self, _vm: str, disk: str) -> None:
+        """Have one of StorPool's services make a pass."""
+        self.yard.beside().play([*self.snapshots].index(disk))
+
     def active(self, disk: str) -> str:
         """Return a disk's active volume."""
         return str(self.yard.active(disk))
@@ -295,10 +301,12 @@ class Life:
 @pytest.mark.parametrize("seed", range(4))
 def test_no_life_of_two_vms_has_a_disk_in_one_twice(yard: Yard, seed: int) -> None:
     """T5, T78: starts, stops, plugs, unplugs, snapshots, previews and their undo, on two hosts, of
-    disks that go from VM to VM: each volume in use names its VM, and no disk is in one twice."""
+    disks that go from VM to VM: each volume in use names its VM, no disk is in one twice, and
+    VolumeCare finds no VM with several policies."""
     life = Life(yard, random.Random(seed))
     for _ in range(30):
         what = life.step()
         check(yard)
         kept_tags.check(yard)  # T79
+        assert yard.beside().misled(yard.ask("VolumesList")) == [], what
         assert life.used().items() <= tagged(yard).items(), what

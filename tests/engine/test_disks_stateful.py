@@ -3,8 +3,9 @@ after each step."""
 
 from __future__ import annotations
 
+import collections
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import random_lives
 from disk_life import DISKS, FOREIGN, DiskLife, accepted, choose, mandatory_tags
@@ -17,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from rigs import kept_tags
+from rigs import kept_tags, players, services
 from rigs.disk_model import GIB, LIVE, OFFSETS
 from rigs.disk_rig import CLIENTS, Death, DiskRig, Fault
 from rigs.tag_updates import TAG_UPDATES
@@ -50,6 +51,7 @@ SWITCHES = {
     "linger": ("1", "0", "3600"),
     "tag_update": TAG_UPDATES,
     "lag": ("0", "1", "6"),
+    "volumecare_tags": players.SNAPSHOT_TAGS,
 }
 QUERIES = tuple(
     (
@@ -96,6 +98,8 @@ octets = st.integers(1, 255)
 
 class Disks(DiskLife, RuleBasedStateMachine):
     """One Engine, three hosts, and what may happen to its disks."""
+
+    passes: ClassVar[collections.Counter[str]] = collections.Counter()
 
     @initialize(variant=variants, gib=sizes_gib, policy=st.sampled_from([{}, kept_tags.DOMAIN]))
     def start(self, variant: dict[str, Any], gib: int, policy: dict[str, str]) -> None:
@@ -251,6 +255,13 @@ class Disks(DiskLife, RuleBasedStateMachine):
         """A guest reads what was written to this volume."""
         self.check_data(*choose(sorted(self.model.attached), number))
 
+    @rule(number=numbers)
+    def service_pass(self, number: int) -> None:
+        """T76: VolumeCare or storpool_qos looks at all volumes, others' too."""
+        self.log("pass", number % 2)
+        self.the_rig.beside().play(number)
+        self.foreign = self.the_rig.see().foreign
+
     @precondition(lambda self: self.model.attached)
     @rule()
     def restart_storpool(self) -> None:
@@ -311,6 +322,7 @@ class Disks(DiskLife, RuleBasedStateMachine):
             for descriptor in self.held.values():
                 os.close(descriptor)
             if self.rig is not None:
+                self.passes.update(self.rig.beside().done)
                 self.rig.close()
 
     def end_well(self) -> None:
@@ -332,5 +344,6 @@ class Disks(DiskLife, RuleBasedStateMachine):
 
 def test_random_lives_of_disks(database: Database, tmp_path: Path) -> None:
     """T1 to T3, T6 to T11, T14, T16 to T18, T20, T36, T70, T76, T79: whatever happens in whatever
-    order, it holds."""
+    order, it holds, also while VolumeCare and storpool_qos are at work."""
     random_lives.lived(Disks, LIVES, STEPS, database, tmp_path)
+    assert services.idle(Disks.passes) == []

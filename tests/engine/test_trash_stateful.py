@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trash_life import HOUR, STEP, TrashLife
 
+from rigs import players, services
 from rigs.disk_rig import Fault
 from rigs.near_yard import opened_near
 from rigs.yard import MANY_TIMES
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 LIVES, SEED = 40, "1"
 STEPS_MIN, STEPS_MAX = 6, 24
+PASSES = 1 / 6  # after so many steps one of StorPool's services makes a pass
 
 QUERIES = (
     "VolumeSnapshot",
@@ -156,11 +158,15 @@ STEPS = (
 )
 
 
-def live(yard: NearYard, done: collections.Counter[str], dice: random.Random) -> None:
-    """Live one life; a failure tells its steps."""
+def live(
+    yard: NearYard, done: collections.Counter[str], dice: random.Random, passes: random.Random
+) -> None:
+    """Live one life; a failure tells its steps. `passes` are dice of their own, for those of
+    StorPool's services: without them the life would be the same."""
     hours, is_honoured = dice.choice((0, 6)), dice.random() > 1 / 6
     life = TrashLife(yard, done, hours * HOUR, is_honoured=is_honoured)
     life.mood = dice.choice((CALM, GRIM))
+    yard.simulator.switches.set({"volumecare_tags": passes.choice(players.SNAPSHOT_TAGS)})
     told = [f"{life.mood}, a snapshot is kept {hours} h, dates are honoured: {is_honoured}"]
     try:
         life.create(life.free[0])
@@ -172,6 +178,10 @@ def live(yard: NearYard, done: collections.Counter[str], dice: random.Random) ->
             getattr(life, step.name)(*arguments)
             life.check()
             done["steps"] += 1
+            if passes.random() < PASSES:
+                number = passes.randrange(2)
+                told.append(f"pass {number}")
+                yard.beside().play(number)
         told.append("the end")
         life.end()
     except BaseException as error:
@@ -182,8 +192,8 @@ def live(yard: NearYard, done: collections.Counter[str], dice: random.Random) ->
 def test_whatever_happens_the_trash_has_what_was_deleted(
     module_database: Database, tmp_path: Path
 ) -> None:
-    """T83, T71: also where deletes, restores and purges die anywhere, or lose any answer, and
-    whatever happens before somebody ends them."""
+    """T83, T71, T79: also where deletes, restores and purges die anywhere, or lose any answer, and
+    whatever happens before somebody ends them; beside VolumeCare and storpool_qos, too."""
     wanted = os.environ.get("STORPOOL_OVIRT_LIVES")
     seed = os.environ.get("STORPOOL_OVIRT_SEED", SEED)
     alone = os.environ.get("STORPOOL_OVIRT_LIFE")
@@ -193,9 +203,11 @@ def test_whatever_happens_the_trash_has_what_was_deleted(
         with opened_near(module_database, tmp_path) as yard:
             for number in numbers:
                 try:
-                    live(yard, done, random.Random(f"{seed}/{number}"))
+                    dice = [random.Random(f"{seed}/{number}{more}") for more in ("", "/passes")]
+                    live(yard, done, *dice)
                 except AssertionError as error:
                     raise AssertionError(f"seed {seed}, life {number}") from error
+            assert alone or services.idle(yard.beside().done) == []
     finally:
         if wanted:
             lines = [f"{count:8} {what}\n" for what, count in sorted(done.items())]

@@ -3,7 +3,8 @@ held against what Engine was told and what guests wrote."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import collections
+from typing import TYPE_CHECKING, ClassVar
 
 import random_lives
 from disk_life import choose
@@ -18,6 +19,7 @@ from hypothesis.stateful import (
 from test_disks_stateful import OVERCOME, SWITCHES
 from vm_life import CONSTANT, GIB, MOST_DISKS, ODD, Trouble, VmLife
 
+from rigs import services
 from rigs.disk_rig import Fault
 from rigs.yard import MANY_TIMES
 
@@ -68,6 +70,8 @@ guests = st.integers(0, 1)
 
 class Vms(VmLife, RuleBasedStateMachine):
     """One Engine, two VMs, and what may happen to them."""
+
+    passes: ClassVar[collections.Counter[str]] = collections.Counter()
 
     @initialize(switches=variants, clients=st.sampled_from(((1, 1), (1, 2))))
     def start(self, switches: dict[str, str], clients: tuple[int, int]) -> None:
@@ -189,7 +193,13 @@ class Vms(VmLife, RuleBasedStateMachine):
             self.log("share", volume)
             self.mark_shared(there, volume)
 
-    # Time, and the administrator
+    # Time, StorPool's services, and the administrator
+
+    @rule(number=numbers)
+    def service_pass(self, number: int) -> None:
+        """VolumeCare takes all disks of a VM, or storpool_qos looks at all volumes."""
+        self.log("pass", number % 2)
+        self.yard.beside().play(number)
 
     @rule()
     def pass_time(self) -> None:
@@ -219,10 +229,12 @@ class Vms(VmLife, RuleBasedStateMachine):
             if self.is_sound:
                 self.end_well()
         finally:
+            self.passes.update(self.rig.beside().done)
             self.rig.close()
 
 
 def test_random_lives_of_vms(database: Database, tmp_path: Path) -> None:
-    """T78, T71, T72: whatever happens in whatever order, the snapshots of one action are of one
-    moment, what was told stays, and the rest goes."""
+    """T78, T79, T71, T72, T76: whatever happens in whatever order, also beside VolumeCare, the
+    snapshots of one action are of one moment, what was told stays, and the rest goes."""
     random_lives.lived(Vms, LIVES, STEPS, database, tmp_path)
+    assert services.idle(Vms.passes) == []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trash_model import EMPTY, SLACK_SECONDS, Node, Open, TrashModel
 
-from rigs import trash_yard
+from rigs import kept_tags, trash_yard
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from storpool_ovirt import errors
@@ -46,7 +46,11 @@ class TrashLife:
         *,
         is_honoured: bool = True,
     ) -> None:
-        yard.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=snapshot_delay)
+        yard.given(
+            delete_delay_seconds=DELAY,
+            snapshot_delete_delay_seconds=snapshot_delay,
+            **kept_tags.DOMAIN,
+        )
         yard.simulator.switches.set({"deferred_deletion": "on" if is_honoured else "off"})
         yard.wipe()
         self.yard = yard
@@ -221,9 +225,11 @@ class TrashLife:
     # What has to be so
 
     def check(self) -> None:
-        """Look how what was open has gone on, and that all is as it has to be."""
+        """Look how what was open has gone on, and that all is as it has to be, with its tags
+        (T79)."""
         self.model.follow()
         self.model.check()
+        kept_tags.check(self.yard)
 
     def end(self) -> None:
         """End all that is open, and check all data, in use and in the trash."""
@@ -244,6 +250,7 @@ class TrashLife:
             if entry in seen.trash:
                 self.model.read_kept(seen, entry)
         assert self.yard.forced() == []
+        self.yard.beside().end()
 
     # How
 

@@ -266,6 +266,8 @@ class TrashModel:
         for each in self.yard.ask("SnapshotsList"):
             if each.get("deleted") or each.get("transient"):
                 continue
+            if self.yard.beside().is_theirs(each):
+                continue
             goes_at, entry = each["targetDeleteDate"], names.trash_entry_of(each["name"])
             if each["name"].startswith("ovirt--"):
                 assert not goes_at, "a date on what is in use"

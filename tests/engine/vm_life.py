@@ -19,7 +19,7 @@ import vm_ground
 from hypothesis import note
 from vm_ground import Action
 
-from rigs import shared_stage
+from rigs import kept_tags, shared_stage
 from rigs.disk_rig import Death, Fault
 from rigs.yard import Yard
 from storpool_ovirt import errors
@@ -90,6 +90,7 @@ class VmLife:
         folder = self.folder / str(next(self.folders))
         folder.mkdir()
         self.rig = Yard(folder, self.database, **switches)
+        self.rig.given(**kept_tags.DOMAIN)
         for number, client in enumerate(clients):
             self.guests.append(Guest(f"a{number}000000-0000-4000-8000-0000000000aa", client))
             for _ in range(2):
@@ -343,7 +344,10 @@ class VmLife:
     # What always holds
 
     def check_told(self) -> None:
-        """What Engine knows is there, and has what it had."""
+        """What Engine knows is there, and has what it had; all objects have their tags (T79), and
+        VolumeCare finds each disk once, in a VM with one policy."""
+        kept_tags.check(self.yard)
+        assert self.yard.beside().misled(self.yard.ask("VolumesList")) == []
         seen = self.yard.see()
         missing = vm_ground.gone(seen, self.told)
         assert not missing, f"told and gone: {missing}"

@@ -16,6 +16,8 @@ from ovirt_demo.engine import VerbFailed
 from rigs.flow_stage import BOTH, PIECE, Guest, Play, told
 from rigs.shared_stage import GIB, post, read, state, volumes
 
+BESIDE = True  # StorPool's services make passes all the while
+
 # Create, run, stop, plug (3.1 to 3.5)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ovirt_demo.database import Database
+    from rigs.services import Services
 
 TOKEN = "1556560560218011653"
 TEMPLATE = "hybrid"
@@ -108,6 +109,7 @@ class DiskRig:
         self._host = host
         self._listen = (host, 0)
         self.clock = Clock()
+        self.services: Services | None = None  # that are beside it, if any are
         self.port: int | None = None  # where the domain's address leads, if not to this cluster
         self.declared: dict[int, set[str]] = {client_id: set() for client_id in CLIENTS}
         for client_id in CLIENTS:
@@ -222,13 +224,29 @@ class DiskRig:
             with dying(fault):
                 attachments.detach(client, side, target)
 
+    def beside(self) -> Services:
+        """Have storpool_qos and VolumeCare beside it, or give those that are."""
+        from rigs import services
+
+        if self.services is None:
+            there = self.simulator
+            self.services = services.Services(there.host, there.port, TOKEN)
+        return self.services
+
     def see(self) -> Seen:
-        """Look at the database and the cluster with other eyes than the product's."""
+        """Look at the database and the cluster with other eyes than the product's.
+
+        What VolumeCare has made beside it is not in it, and has to be as it left it.
+        """
         lists = [self._api(query) for query in ("VolumesList", "SnapshotsList", "AttachmentsList")]
+        theirs = self.services
+        if theirs is not None:
+            theirs.check(*lists[:2])
         living = [
             each
             for each in (*lists[0], *lists[1])
             if not (each.get("deleted") or each.get("transient"))
+            and not (theirs is not None and theirs.is_theirs(each))
         ]
         ours = [each for each in living if each["tags"].get("ovirt-loc") == self.location]
         cursor = self._base.cursor()

@@ -10,14 +10,16 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import behind, clusters, helper_stage
+from rigs import behind, clusters, helper_stage, kept_tags
 from rigs.shared_stage import attached, post, read, snapshots, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
+from storpool_ovirt import names
 
 if TYPE_CHECKING:
     from ovirt_demo import vdsm
@@ -123,7 +125,7 @@ class Play:
     def nodes(self, disk: Disk) -> set[str]:
         """List the ids of what the cluster has of this disk: by its tags, as an audit would."""
         listed = [*volumes(self.cluster).values(), *snapshots(self.cluster).values()]
-        tags = [each["tags"] for each in listed]
+        tags = [names.with_long_uuid(dict(each["tags"])) for each in listed]
         return {
             each["ovirt-uuid"]
             for each in tags
@@ -140,10 +142,12 @@ class Play:
 
 @pytest.fixture(scope="module")
 def plays(
-    tmp_path_factory: pytest.TempPathFactory, database_server: Database
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_server: Database,
 ) -> Iterator[Callable[[str], Play]]:
     """Give one stage for each kind of devices, started when it is first asked for; "" is the best
-    that there is."""
+    that there is. In a module with BESIDE = True its domain gives a class and a policy."""
     from ovirt_demo import simulator
 
     made: dict[str, Play] = {}
@@ -162,7 +166,8 @@ def plays(
             )
             database = database_server.fresh(f"flows_{kind}_{uuid.uuid4().hex[:8]}")
             running.callback(database.drop)
-            made[kind] = Play(make_stage(folder, database, process))
+            options = kept_tags.OPTIONS if _is_beside(request) else {}
+            made[kind] = Play(make_stage(folder, database, process, **options))
         return made[kind]
 
     with contextlib.ExitStack() as running:
@@ -174,7 +179,8 @@ def play(
     request: pytest.FixtureRequest, plays: Callable[[str], Play], instance: str
 ) -> Iterator[Play]:
     """Give the stage; whoever plays on it deletes the disks that he made, and nothing else may be
-    left or gone."""
+    left or gone. In a module with BESIDE = True storpool_qos and VolumeCare are beside it
+    (services.py), and no verb takes away a tag (kept_tags.py)."""
     from ovirt_demo import simulator
 
     try:
@@ -183,7 +189,8 @@ def play(
         pytest.skip(str(error))
     before = state(play.cluster)
     behind.let_answer(play.cluster, instance)
-    yield play
+    with _services(play) if _is_beside(request) and not instance else contextlib.nullcontext():
+        yield play
     behind.let_answer(play.cluster, "")
     play.cluster.clear_faults()
     for host in (play.host1, play.host2):
@@ -192,3 +199,18 @@ def play(
     assert state(play.cluster) == before
     for host in (play.host1, play.host2):
         assert not [*host.local("/dev/storpool-byid").iterdir()]
+
+
+def _is_beside(request: pytest.FixtureRequest) -> bool:
+    return bool(getattr(request.module, "BESIDE", False))
+
+
+@contextlib.contextmanager
+def _services(play: Play) -> Iterator[None]:
+    """Have the services be beside a stage."""
+    from rigs import services
+
+    stage = play.stage
+    observed = (stage.engine, *stage.hosts.values())
+    with services.beside(play.cluster, *observed, check=partial(kept_tags.check_stage, stage)):
+        yield

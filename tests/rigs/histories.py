@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rigs.yard import Yard
 
 
+# In the place of a verb: one of StorPool's services makes a pass.
+PASS = "pass"
+
+
 class History:
     """What Engine asks, one verb after another, and what it knows from the answers: each node's
     least size."""
@@ -23,6 +27,7 @@ class History:
     def __init__(self, yard: Yard) -> None:
         self.yard = yard
         yard.given(**kept_tags.DOMAIN)
+        self.foreign = yard.see().foreign  # as VolumeCare has left it
         self.known: dict[str, int] = {}
         self.asked: dict[str, tuple[object, ...]] = {}
 
@@ -33,6 +38,10 @@ class History:
         kept_tags.check(self.yard)
 
     def _ask(self, verb: str, number: int, gib: int, fault: Fault | None) -> None:
+        if verb == PASS:
+            self.yard.beside().play(number)
+            self.foreign = self.yard.see().foreign
+            return
         rows = self.yard.see().rows
         arguments = self._arguments(verb, number, gib, rows)
         if not arguments:

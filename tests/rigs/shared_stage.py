@@ -180,15 +180,21 @@ def trash(simulator: Simulator) -> dict[str, dict[str, Any]]:
 
 
 def _living(simulator: Simulator) -> list[dict[str, Any]]:
+    """List the snapshots that stay, without those of VolumeCare that is beside it."""
+    from rigs import services
+
+    there = services.of(simulator)
     return [
         each
         for each in simulator.api("SnapshotsList")
         if not each["deleted"] and not each["transient"]
+        if there is None or not there.is_theirs(each)
     ]
 
 
 def _uuid(entry: dict[str, Any]) -> str:
-    uuid_: str = entry["tags"].get("ovirt-uuid", entry["name"])
+    tags = names.with_long_uuid(dict(entry["tags"]))
+    uuid_: str = tags.get("ovirt-uuid", entry["name"])
     return uuid_
 
 

@@ -11,6 +11,7 @@ from ovirt_demo import flows
 from rigs.shared_stage import GIB
 
 pytestmark = VIRTUAL
+BESIDE = True  # StorPool's services make passes all the while
 
 HALF = 4096  # the place where the second writer of a shared disk begins
 LAST = 2 * GIB // BLOCK - 8

@@ -47,6 +47,7 @@ FEWEST_STEPS, MOST_STEPS = 6, 14
 # The lives among which two writers are found when there is no hook, or a worse one.
 SOON = 100
 RESTARTED = 12  # one life in so many sees the simulator restarted, where it can be
+VISITED = 6  # and one a pass of VolumeCare or of storpool_qos
 
 numbers = st.integers(0, 59)
 lives = st.lists(
@@ -96,6 +97,8 @@ HAPPENED = (
     "fault: bad_gateway",
     "fault: error_200",
     "fault: refuse",
+    "storpool_qos looked",
+    "VolumeCare took backups",
 )
 
 
@@ -149,6 +152,8 @@ def one(life: Life, steps: Sequence[vm_lives_steps.Step]) -> None:
         for number, step in enumerate(steps):
             if number == FEWEST_STEPS // 2 and life.counts["lives"] % RESTARTED == 1:
                 vm_lives_hosts.restart(life, 0, 0, 0)
+            if number == FEWEST_STEPS - 1 and life.counts["lives"] % VISITED == 2:
+                vm_lives_hosts.visit(life, life.counts["lives"] // VISITED)
             vm_lives_steps.do(life, step)
             life.counts["steps"] += 1
     finally:
@@ -157,8 +162,8 @@ def one(life: Life, steps: Sequence[vm_lives_steps.Step]) -> None:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_random_lives_of_vms(site: LivesSite, part: int) -> None:
-    """T13, T35, T44, T45, T53, T55, T56, T69, T80, T81, T88: whatever happens, a disk has one host
-    that can write.
+    """T13, T35, T44, T45, T53, T55, T56, T69, T76, T80, T81, T88: whatever happens, a disk has one
+    host that can write.
 
     Hosts are lost while their VMs run on, come back, hooks freeze anywhere and go on later,
     requests are late, lost or repeated, migrations fail, and starts race; then a VM runs with its

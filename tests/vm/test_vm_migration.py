@@ -16,6 +16,7 @@ from vm_machine import Machine
 from ovirt_demo import flows, vdsm
 
 pytestmark = VIRTUAL
+BESIDE = True  # StorPool's services make passes all the while
 
 
 def test_a_vm_migrates(machines: Machines) -> None:

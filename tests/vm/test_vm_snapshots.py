@@ -1,15 +1,19 @@
 """A virtual machine's life with snapshots: taken while it writes to two disks, previewed, undone,
-committed."""
+committed; and with backups of VolumeCare's, which is beside all of it."""
 
 from __future__ import annotations
+
+import uuid
 
 from vm_fixtures import VIRTUAL, Machines, serial
 from vm_machine import Machine
 
 from ovirt_demo import flows
 from ovirt_demo.flows import Disk
+from rigs import services
 
 pytestmark = VIRTUAL
+BESIDE = True
 
 BATCH = 8  # blocks that a stream may have on the disk beyond its last report
 
@@ -50,6 +54,35 @@ def test_a_live_snapshot_previewed_undone_and_committed(machines: Machines) -> N
     committed = machines.run(play.host1, *disks)
     assert [seen(committed, disk) for disk in disks] == [{vm.boot_id: length} for length in lengths]
     machines.stop(committed, *disks)
+    assert [old_state(machines, disk, vm, bound) for disk, bound in zip(disks, bounds)] == lengths
+    machines.delete(*disks)
+
+
+def test_volumecare_takes_back_what_a_guest_has_written(machines: Machines) -> None:
+    """T76: a backup of both disks, taken while the guest writes them, is what they are after
+    StorPool's own tool has taken the VM back; and Engine's verbs go on with them."""
+    play = machines.play
+    there = services.of(play.cluster)
+    assert there is not None
+    disks = [flows.create_disk(play.domain, 1) for _ in range(2)]
+    vm_id = str(uuid.uuid4())
+    vm = machines.start(vm_id, play.host1, *disks)
+    for disk in disks:
+        vm.run(f"stream {serial(disk)} 0 &")
+    machines.goes_on(vm, *disks)
+    before = [written(vm, disk) for disk in disks]
+    there.volumecare()
+    backup = there.backup_of(vm_id)
+    bounds = [range(least, written(vm, disk) + BATCH + 1) for least, disk in zip(before, disks)]
+    machines.goes_on(vm, *disks)
+    for disk in disks:
+        machines.halt(vm, disk)
+    machines.stop(vm, *disks)
+    there.revert(vm_id, backup)
+    lengths = [old_state(machines, disk, vm, bound) for disk, bound in zip(disks, bounds)]
+    for disk in disks:
+        flows.preview(play.domain, disk, flows.create_snapshot(play.domain, disk))
+        flows.commit_preview(play.domain, disk)
     assert [old_state(machines, disk, vm, bound) for disk, bound in zip(disks, bounds)] == lengths
     machines.delete(*disks)
 

@@ -204,6 +204,13 @@ def restart(life: Life, _a: int, _b: int, _how: int) -> bool:
     return True
 
 
+def visit(life: Life, number: int) -> None:
+    """StorPool's services look at all volumes, whoever writes them: VolumeCare takes backups of
+    them, or storpool_qos sets their limits."""
+    life.site.services.play(number)
+    life.counts["VolumeCare took backups" if number % 2 else "storpool_qos looked"] += 1
+
+
 def _hand_over(life: Life, vm: Vm, moving: Moving, incoming: Qemu, how: int) -> None:
     source, vm.moving = moving.source, None
     source.guest, source.partner = False, incoming

@@ -17,7 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Callable
 
 from ovirt_demo import engine, hooks, vdsm
-from rigs import clusters, near
+from rigs import clusters, near, services
 from rigs.clock import Clock, wait_until
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.cluster import api, attachments, devices, sharing
@@ -187,6 +187,7 @@ class LivesSite:
         self._start()
         self.volumes = [self._create(number) for number in range(DISKS)]
         self.verbs = Verbs(self.volumes)
+        self.services = services.Services(*self._listen, TOKEN)
 
     def close(self) -> None:
         """Stop everything."""
@@ -299,8 +300,11 @@ class LivesSite:
             assert not each.thread.is_alive(), f"{each.what} does not end"
 
     def clean(self) -> None:
-        """Let nothing be left of a life."""
+        """Let nothing be left of a life; what VolumeCare has made has to be as it left it."""
         self.simulator.faults.clear()
+        lists = [near.ask(self.simulator, f"{kind}sList") for kind in ("Volume", "Snapshot")]
+        self.services.check(*lists)
+        assert self.services.misled(lists[0]) == []
         for number, host in self.hosts.items():
             if not self.simulator.cluster.catalog.clients.rows[number].running:
                 self.simulator.set_client(number, running=True)
