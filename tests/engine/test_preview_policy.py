@@ -231,6 +231,17 @@ def test_the_volume_before_cannot_be_asked_for(yard: Yard) -> None:
     assert has(yard, preview) == POLICY
 
 
+@pytest.mark.parametrize("is_by_volume", [True, False])
+def test_a_clone_of_a_preview_without_room_for_the_mark(yard: Yard, is_by_volume: bool) -> None:
+    """Beside its VM and its values a preview's volume may have none: the volume before tells whose
+    the class is, so a clone has no part in a property's."""
+    snapshot = disk(yard, {KEY: VM, "qc": "gold", "ovirt-pol": "p-"})
+    preview = yard.verb("preview", snapshot)
+    tag(yard, preview, {"ovirt-pol": ""})
+    yard.verb("clone", preview if is_by_volume else snapshot, CLONE)
+    assert "qc" not in has(yard, CLONE)
+
+
 def test_a_value_that_went_meanwhile_goes_from_the_volume_before_too(yard: Yard) -> None:
     """A property's class, which an unplug took from the preview: the volume before still tells
     whose it was, so a clone of its snapshot has no part in it, and the next start or sync takes it
