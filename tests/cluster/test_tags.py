@@ -107,4 +107,5 @@ def test_one_function_changes_tags() -> None:
         "storpool_ovirt/engine/intent.py": {"making", "dropping"},
         "storpool_ovirt/engine/trash.py": {"written"},
         "storpool_ovirt/admin/trash_text.py": {"_object", "_rowless"},
+        "storpool_ovirt/admin/vm_backups.py": {"_facts"},
     }
