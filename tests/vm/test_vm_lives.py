@@ -47,7 +47,7 @@ FEWEST_STEPS, MOST_STEPS = 6, 14
 # The lives among which two writers are found when there is no hook, or a worse one.
 SOON = 100
 RESTARTED = 12  # one life in so many sees the simulator restarted, where it can be
-VISITED = 6  # and one a pass of VolumeCare or of storpool_qos
+VISITED = 20  # and one a pass of VolumeCare or of storpool_qos
 
 numbers = st.integers(0, 59)
 lives = st.lists(
