@@ -54,8 +54,9 @@ def test_a_disk_that_names_the_vm_and_is_not_its_by_engines_word_is_left(host: Y
 
 def test_a_preview_is_its_disks(host: Yard) -> None:
     """T78: Engine has the id of the disk, whatever volume stands in its place."""
+    had = host.verb("connection", Y)["data"]
     preview = host.verb("preview", host.verb("snapshot", Y))
-    host.detach(1, host.verb("connection", Y)["data"])
+    host.detach(1, had)
     host.attach(1, host.verb("connection", preview)["data"])
     snapshot(host, X)
     assert all_moments(host)[-1].volumes == (X, preview)
