@@ -60,7 +60,8 @@ def restore(work: tree.Work, typed: str, at: str) -> list[str]:
         if all(overwriting.has_ended(work, died, aim) for aim in aims):
             return [f"{vm} has it: what an earlier run began was ended"]
         copies = overwriting.overwrite(work, aims, lambda: _check_still(work, vm, roots))
-        return [*_done(vm, chosen, copies), *_left_alone(found), *_taken(work, found)]
+        left = [*_left_alone(found), *_left_elsewhere(work, vm)]
+        return [*_done(vm, chosen, copies), *left, *_taken(work, found)]
     finally:
         work.mapping.session.unlock_all()
 
@@ -123,6 +124,17 @@ def _done(vm: engine_vm_states.Vm, chosen: Moment, copies: Sequence[trash.Entry]
 def _left_alone(found: Backups) -> Iterator[str]:
     for uuid in found.shareable:
         yield f"  disk {uuid} may be other VMs' too, and was left as it is"
+
+
+def _left_elsewhere(work: tree.Work, vm: engine_vm_states.Vm) -> Iterator[str]:
+    """Yield a line for each disk of the VM that is not of this Engine's StorPool."""
+    disks = engine_vm_states.disks(work, vm.id)
+    rows = work.mapping.nodes("WHERE uuid = ANY (%s::uuid[])", [each.id for each in disks])
+    ours = {each.uuid for each in rows}
+    for each in disks:
+        if each.id not in ours:
+            alias = f" ({each.alias})" if each.alias else ""
+            yield f"  disk {each.id}{alias} is not in StorPool, and was left as it is"
 
 
 def _taken(work: tree.Work, found: Backups) -> Iterator[str]:

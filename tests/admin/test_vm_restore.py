@@ -93,6 +93,18 @@ def has(yard: Yard) -> int:
     return found
 
 
+def test_a_disk_that_is_not_in_storpool_is_told(
+    yard: Yard, engine: EngineDatabase, at: str
+) -> None:
+    """It has its data of now, beside the others of then."""
+    policy_yard.has_disk(engine, CLONE, "on nfs")
+    engine.execute("INSERT INTO vm_device VALUES (%s, %s, true, NULL)", CLONE, VM)
+    told = restore(yard, at)
+    assert [line for line in told if "is not in StorPool" in line] == [
+        f"  disk {CLONE} (on nfs) is not in StorPool, and was left as it is"
+    ]
+
+
 def test_the_backups_are_told_by_moment(yard: Yard, engine: EngineDatabase) -> None:
     """What oVirt made, and what is of another VM, is none."""
     assert engine
