@@ -31,14 +31,15 @@ _WAITS = "  then: it waits for what is under way, and what follows depends on th
 _DATABASE = "  would write to the mapping database"
 
 
-def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T]) -> _T | None:
-    """Rehearse `act` with tools like `work`, and say what it would send and write; return what it
-    returned, None where it ended before, at an answer that nobody has yet.
+def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T], title: str = "") -> _T | None:
+    """Rehearse `act` with tools like `work`, and say what it would send and write, under the title
+    where there is any; return what it returned, None where it ended before, at an answer that
+    nobody has yet.
 
     Raises what `act` raises.
     """
     with (
-        _told(say) as noted,
+        _told(say, title) as noted,
         work.mapping.session.rehearsal() as has_written,
         noted.ended(has_written),
     ):
@@ -87,14 +88,15 @@ class _Rehearsal(rehearsal.Rehearsal):
 
 
 @contextmanager
-def _told(say: Say) -> Iterator[_Rehearsal]:
+def _told(say: Say, title: str = "") -> Iterator[_Rehearsal]:
     """Say at the end, when no row is locked any more: who reads may be slow."""
     noted = _Rehearsal()
     try:
         yield noted
     finally:
         then = _THEN if noted.ended_at is not None else _WAITS if noted.waits > WAITS_MAX else ""
-        for line in lines(noted.calls, written=noted.has_written, then=then):
+        told = lines(noted.calls, written=noted.has_written, then=then)
+        for line in [title, *told] if title and told else told:
             say(line)
 
 

@@ -221,6 +221,19 @@ def test_what_would_be_refused_is_lineswith_what_was_sent_before(yard: Yard) -> 
         yard.carry_out(reconcile.plan(yard.report()))
 
 
+def test_the_title_stands_above_what_is_told(yard: Yard) -> None:
+    """Where nothing would be changed there is none."""
+    act = a_leak(yard)
+    said: list[str] = []
+    with yard.administrator() as work:
+        dry_run.played(work, said.append, act, "would mend it")
+        assert said[0] == "would mend it"
+        assert said[1].startswith("  would send: ")
+        said.clear()
+        dry_run.played(work, said.append, lambda _: None, "would mend it")
+    assert said == []
+
+
 def test_nothing_is_logged_of_what_did_not_happen(yard: Yard, tmp_path: Path) -> None:
     """The log tells changes of the world."""
     act = a_leak(yard)

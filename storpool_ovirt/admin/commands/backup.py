@@ -219,7 +219,8 @@ def restore_command(
             dry_run, out.say, lambda: twins.check_alone(work, database is None)
         )
         if dry_run:
-            rehearsals.played(work, out.say, act)
+            title = f"would give disk {into} the data of copy {copy}"
+            rehearsals.played(work, out.say, act, title)
         else:
             out.say_all(act(work))
     return int(not alone)

@@ -49,7 +49,12 @@ def command(
             dry_run, out.say, lambda: twins.check_alone(work, here=database is None)
         )
         if dry_run:
-            rehearsals.played(work, out.say, lambda there: vm_restore.restore(there, vm, at))
+            rehearsals.played(
+                work,
+                out.say,
+                lambda there: vm_restore.restore(there, vm, at),
+                f"would take VM {vm} back to {at}",
+            )
         else:
             out.say_all(vm_restore.restore(work, vm, at))
     return int(not alone)

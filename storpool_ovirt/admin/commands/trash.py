@@ -112,6 +112,8 @@ def restore_command(
                 work,
                 out.say,
                 lambda rehearsed: trash_restore.restore(rehearsed, uuid, into, over_data=over_data),
+                f"would give disk {into} what is in the trash under {uuid}"
+                + (", in place of its data" if over_data else ""),
             )
         else:
             out.say_all(trash_restore.restore(work, uuid, into, over_data=over_data))
