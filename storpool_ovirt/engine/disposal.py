@@ -88,7 +88,8 @@ class Disposal:
         entry = self.plan.kept[node.uuid].entry
         is_moved = entry in self.begun and there.name == names.trash_name(entry)
         # The try that moved it may have died before it put its date right
-        if not (is_moved and there.goes_at) or _is_off(self.until, there.goes_at):
+        ends_at = self.until or self.plan.ends_at  # a remove of it alone may have kept it less
+        if not (is_moved and there.goes_at) or _is_off(ends_at, there.goes_at):
             self._move(node, there, names.trash_name(entry))
         self._note(node, there)
         self._tell(node, there.global_id)
@@ -234,7 +235,9 @@ def planned(
     there = {node.uuid: (node, each) for node, each in found if node in had}
     tries = [each for each in left if each.is_unfinished_delete and each.plan.trash is not None]
     earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
-    moved, begun, until = _moved(work, had, there, earlier)
+    is_whole = len(doomed) == len(nodes) > 1
+    alone = [each.plan.trash for each in tries if is_whole and each.node != each.disk]
+    moved, begun, until = _moved(work, had, there, earlier, alone)
     kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
     ends_at = round(work.now()) + keep_seconds
     plan = intent.Trash(names.random_uuid(), ends_at, kept if keep_seconds else {})
@@ -272,11 +275,13 @@ def _moved(
     had: Sequence[mapping.Node],
     there: Mapping[str, tuple[mapping.Node, api.Volume]],
     earlier: Sequence[intent.Trash],
+    alone: Sequence[intent.Trash | None],
 ) -> tuple[list[trash.Moved], intent.Trash | None, float]:
     """Return what earlier tries have brought into the trash of what is not there any more, the plan
     by which it came, also where a snapshot of the disk has its name already, and when StorPool
     deletes that, in seconds since 1970; 0 where it does not. A volume's date counts before that of
-    a snapshot, which may not have been put right yet."""
+    a snapshot, which may not have been put right yet. Removes of snapshots `alone` do not tell when
+    all of their disk goes."""
     moved, begun, dates = [], None, {"volume": 0.0, "snapshot": 0.0}
     for node in had:
         for plan in earlier:
@@ -286,8 +291,9 @@ def _moved(
             if node.uuid in there:
                 thing = there[node.uuid][1]
                 if thing.name == names.trash_name(kept.entry):
-                    begun = begun or plan
-                    dates["snapshot"] = max(dates["snapshot"], thing.goes_at)
+                    if plan not in alone:
+                        begun = begun or plan
+                        dates["snapshot"] = max(dates["snapshot"], thing.goes_at)
                     break
                 continue
             copy = trash_copies.found(work, node, kept.entry)

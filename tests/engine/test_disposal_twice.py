@@ -3,6 +3,7 @@ what one has come to counts for all."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -204,3 +205,19 @@ def test_a_delete_of_the_disk_that_has_begun_ends_before_a_remove_of_its_first_v
     assert {each.node for each in entries(kept)} == {DISK, snapshot, preview}
     seen = kept.see()
     assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
+
+
+def test_a_remove_that_died_does_not_shorten_what_is_kept_of_its_disk(kept: Yard) -> None:
+    """T83: a snapshot was in the trash already, for less; all of the disk is kept for as long as a
+    disk is, by the rows and by StorPool."""
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=int(6 * HOUR))
+    snapshot = kept.verb("snapshot", DISK)
+    kept.die_when(lambda: bool(kept.see().trash), "remove", snapshot)
+    kept.verb("delete", DISK)
+    found = entries(kept)
+    assert {each.node for each in found} == {DISK, snapshot}
+    dates = [each["targetDeleteDate"] for each in kept.ask("SnapshotsList") if each["name"]]
+    ends = [*dates, *(each.ends_at for each in found)]
+    assert len(ends) == 4
+    assert min(ends) > time.time() + DELAY - HOUR
+    assert kept.see().pending == []

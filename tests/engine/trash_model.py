@@ -198,7 +198,10 @@ class TrashModel:
     def _check_end(self, entry: Entry, by: list[Open]) -> None:
         ends = [each.ends_at for each in by]
         if not self._is_over(by):
-            ends = [self.begun[each] for each in by if each in self.begun] or ends
+            begun = [self.begun[each] for each in by if each in self.begun]
+            # What was removed alone before is kept for as long as the rest of its disk
+            whole = [each.ends_at for each in by if each not in self.begun and len(each.gone) > 1]
+            ends = [*begun, *whole] or ends
         assert any(abs(entry.ends_at - each) < SLACK_SECONDS for each in ends), "kept for how long?"
 
     def _is_over(self, by: list[Open]) -> bool:
