@@ -101,9 +101,9 @@ def test_the_lines_and_the_document_tell_the_same(yard: Yard) -> None:
     (deletion,) = trash_text.document(found)["deletions"]
     assert set(deletion) == {
         *("deletion", "disk", "deleted_at", "ends_at", "correlation_id", "size_bytes"),
-        *("template", "freed_bytes", "entries", "copies"),
+        *("template", "freed_bytes", "entries", "copies", "written_over"),
     }
-    assert deletion["disk"] == DISK
+    assert (deletion["disk"], deletion["written_over"]) == (DISK, False)
     for each in deletion["entries"]:
         assert set(each) == {
             *("entry", "node", "kind", "active", "global_id", "size_bytes", "template", "tags"),
