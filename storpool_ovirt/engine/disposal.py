@@ -17,7 +17,7 @@ from storpool_ovirt.engine import changes, intent, mapping, trash, trash_copies,
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine.changes import Part
@@ -236,7 +236,12 @@ def planned(
     tries = [each for each in left if each.is_unfinished_delete and each.plan.trash is not None]
     earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
     is_whole = len(doomed) == len(nodes) > 1
-    alone = [each.plan.trash for each in tries if is_whole and each.node != each.disk]
+    alone = {
+        kept.entry
+        for each in tries
+        if is_whole and each.node != each.disk and each.plan.trash is not None
+        for kept in each.plan.trash.kept.values()
+    }
     moved, begun, until = _moved(work, had, there, earlier, alone)
     kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
     ends_at = round(work.now()) + keep_seconds
@@ -275,13 +280,13 @@ def _moved(
     had: Sequence[mapping.Node],
     there: Mapping[str, tuple[mapping.Node, api.Volume]],
     earlier: Sequence[intent.Trash],
-    alone: Sequence[intent.Trash | None],
+    alone: Collection[str],
 ) -> tuple[list[trash.Moved], intent.Trash | None, float]:
     """Return what earlier tries have brought into the trash of what is not there any more, the plan
     by which it came, also where a snapshot of the disk has its name already, and when StorPool
     deletes that, in seconds since 1970; 0 where it does not. A volume's date counts before that of
-    a snapshot, which may not have been put right yet. Removes of snapshots `alone` do not tell when
-    all of their disk goes."""
+    a snapshot, which may not have been put right yet. Entries of snapshots that were removed
+    `alone` do not tell when all of their disk goes, also where a later plan has them."""
     moved, begun, dates = [], None, {"volume": 0.0, "snapshot": 0.0}
     for node in had:
         for plan in earlier:
@@ -291,7 +296,7 @@ def _moved(
             if node.uuid in there:
                 thing = there[node.uuid][1]
                 if thing.name == names.trash_name(kept.entry):
-                    if plan not in alone:
+                    if kept.entry not in alone:
                         begun = begun or plan
                         dates["snapshot"] = max(dates["snapshot"], thing.goes_at)
                     break
