@@ -11,12 +11,13 @@ also when it raises, which goes on to the caller. A command without a database h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Callable, TypeVar
 
 from storpool_ovirt import errors
+from storpool_ovirt.admin import console
 from storpool_ovirt.cluster import api, rehearsal
 from storpool_ovirt.engine import journal, mapping, tree
 from storpool_ovirt.log import Unwritten
@@ -55,6 +56,21 @@ def played(work: tree.Work, say: Say, act: Callable[[tree.Work], _T], title: str
             )
         )
     return None
+
+
+def done(
+    work: tree.Work,
+    out: console.Console,
+    act: Callable[[tree.Work], Iterable[str]],
+    title: str,
+    *,
+    is_dry_run: bool,
+) -> None:
+    """Do it and say its lines; or rehearse it, under the title. Raises what `act` raises."""
+    if is_dry_run:
+        played(work, out.say, act, title)
+    else:
+        out.say_all(act(work))
 
 
 def played_by(client: api.Client, say: Say, act: Callable[[api.Client], _T]) -> _T | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import findings, survey
+from storpool_ovirt.admin import dry_run, findings, survey
 from storpool_ovirt.admin.findings import CRITICAL, TWIN, WARNING, Finding
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import claims, tree
@@ -57,6 +57,12 @@ def check_alone(work: tree.Work, here: bool) -> None:
     as is known."""
     claim, own = survey.claimed(work, here)
     _check_holder(work.mapping.location, claim, own, work.now())
+
+
+def is_alone(work: tree.Work, say: dry_run.Say, *, here: bool, is_dry_run: bool) -> bool:
+    """Return whether no other Engine has our location; raise Conflict where one has and was at work
+    a moment ago, but for a dry run: that says so, and goes on."""
+    return dry_run.allowed(is_dry_run, say, lambda: check_alone(work, here))
 
 
 def _check_holder(

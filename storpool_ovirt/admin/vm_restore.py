@@ -42,7 +42,7 @@ def restore(work: tree.Work, typed: str, at: str) -> list[str]:
     """
     vm = engine_vm_states.vm(work, vm_backups.found(work, typed).id)
     vm.check_down()
-    roots = _roots(work, vm)
+    roots, elsewhere = _plugged(work, vm)
     work.mapping.lock_all(roots)
     try:
         work.client.be_current()
@@ -60,18 +60,22 @@ def restore(work: tree.Work, typed: str, at: str) -> list[str]:
         if all(overwriting.has_ended(work, died, aim) for aim in aims):
             return [f"{vm} has it: what an earlier run began was ended"]
         copies = overwriting.overwrite(work, aims, lambda: _check_still(work, vm, roots))
-        left = [*_left_alone(found), *_left_elsewhere(work, vm)]
+        left = [*_left_alone(found), *_left_elsewhere(elsewhere)]
         return [*_done(vm, chosen, copies), *left, *_taken(work, found)]
     finally:
         work.mapping.session.unlock_all()
 
 
-def _roots(work: tree.Work, vm: engine_vm_states.Vm) -> list[str]:
-    """Return the disks of this Engine's that a VM has for itself."""
+def _plugged(
+    work: tree.Work, vm: engine_vm_states.Vm
+) -> tuple[list[str], list[engine_vm_states.Disk]]:
+    """Return the disks of this Engine's that a VM has for itself, and those that are not ours."""
     disks = engine_vm_states.disks(work, vm.id)
-    wanted = [each.id for each in disks if not each.is_shareable]
+    wanted = [each.id for each in disks]
     rows = work.mapping.nodes("WHERE uuid = root AND uuid = ANY (%s::uuid[])", wanted)
-    return sorted(each.uuid for each in rows)
+    ours = {each.uuid for each in rows}
+    roots = sorted(each.id for each in disks if each.id in ours and not each.is_shareable)
+    return roots, [each for each in disks if each.id not in ours]
 
 
 def _check_held(vm: engine_vm_states.Vm, found: Backups, roots: Sequence[str]) -> None:
@@ -85,7 +89,7 @@ def _check_still(work: tree.Work, vm: engine_vm_states.Vm, roots: Sequence[str])
     """Raise Conflict where the VM is not down any more, or has other disks."""
     now = engine_vm_states.vm(work, vm.id)
     now.check_down()
-    if _roots(work, now) != list(roots):
+    if _plugged(work, now)[0] != list(roots):
         raise errors.Conflict(str(vm), "has got or lost a disk just now", "try again")
 
 
@@ -126,15 +130,11 @@ def _left_alone(found: Backups) -> Iterator[str]:
         yield f"  disk {uuid} may be other VMs' too, and was left as it is"
 
 
-def _left_elsewhere(work: tree.Work, vm: engine_vm_states.Vm) -> Iterator[str]:
-    """Yield a line for each disk of the VM that is not of this Engine's StorPool."""
-    disks = engine_vm_states.disks(work, vm.id)
-    rows = work.mapping.nodes("WHERE uuid = ANY (%s::uuid[])", [each.id for each in disks])
-    ours = {each.uuid for each in rows}
+def _left_elsewhere(disks: Sequence[engine_vm_states.Disk]) -> Iterator[str]:
+    """Yield a line for each disk of the VM that is not ours."""
     for each in disks:
-        if each.id not in ours:
-            alias = f" ({each.alias})" if each.alias else ""
-            yield f"  disk {each.id}{alias} is not in StorPool, and was left as it is"
+        alias = f" ({each.alias})" if each.alias else ""
+        yield f"  disk {each.id}{alias} is not in StorPool, and was left as it is"
 
 
 def _taken(work: tree.Work, found: Backups) -> Iterator[str]:

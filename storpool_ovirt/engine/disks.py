@@ -327,18 +327,23 @@ def _as_it_is(work: tree.Work, origin: mapping.Node) -> tuple[mapping.Node, api.
 def _source_tags(work: tree.Work, origin: mapping.Node, there: api.Volume) -> Mapping[str, str]:
     """Return the tags of the volume whose disk is cloned: a snapshot has none of a policy's. Who
     gave a preview its class the volume before it tells, where the preview has no room for that."""
-    if there.kind == "volume" and (origin.uuid == origin.root or not _lacks_mark(there.tags)):
-        return there.tags
-    from storpool_ovirt.engine import disk_policy
-
-    uuid = origin.uuid if there.kind == "volume" else origin.active or origin.root
-    tags = there.tags if there.kind == "volume" else disk_policy.silent_tags(work, uuid)
+    if there.kind == "volume":
+        uuid, tags = origin.uuid, there.tags
+    else:
+        uuid = origin.active or origin.root
+        tags = _silent_tags(work, uuid)
     if uuid == origin.root or not _lacks_mark(tags):
         return tags
-    before = disk_policy.silent_tags(work, origin.root)
+    before = _silent_tags(work, origin.root)
     is_its = before.get(names.TAG_QOS_CLASS) == tags[names.TAG_QOS_CLASS]
     mark = before.get(names.TAG_MARK) if is_its else None
     return {**tags, names.TAG_MARK: mark} if mark else tags
+
+
+def _silent_tags(work: tree.Work, uuid: str) -> Mapping[str, str]:
+    from storpool_ovirt.engine import disk_policy
+
+    return disk_policy.silent_tags(work, uuid)
 
 
 def _lacks_mark(tags: Mapping[str, str]) -> bool:

@@ -142,12 +142,11 @@ def check_closed(work: tree.Work, aims: Sequence[Aim]) -> None:
     work.client.be_current()
     listed = work.client.attachments()
     for aim in aims:
-        target = tree.target(tree.found_as(aim.node, aim.there))
-        clients = [each.client_id for each in held.of([target], listed)]
+        clients = _clients(listed, tree.found_as(aim.node, aim.there))
         if clients:
             raise errors.Conflict(
                 f"disk {aim.node.root}",
-                f"is attached to {names.clients(clients)}, and its data cannot change below a VM",
+                f"is attached to {clients}, and its data cannot change below a VM",
                 "stop its VM in oVirt, which detaches it; or storpool-ovirt reconcile --detach"
                 f" {aim.node.uuid} where nothing uses it",
             )
@@ -214,7 +213,8 @@ def _settled(
     elif reverting.is_written(work, own):
         why = "it was written since"
     else:
-        why = _held(work, node)
+        clients = _clients(work.client.attachments(), node)
+        why = f"it is attached to {clients}" if clients else ""
     if why:
         work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=why)
         return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
@@ -278,12 +278,12 @@ def _check_not_attached_since(
     work.client.be_current()
     listed = work.client.attachments()
     for aim, there in zip(aims, now):
-        targets = [tree.target(tree.found_as(aim.node, each)) for each in (aim.there, there)]
-        clients = [each.client_id for each in held.of(targets, listed)]
+        nodes = [tree.found_as(aim.node, each) for each in (aim.there, there)]
+        clients = _clients(listed, *nodes)
         if clients:
             raise errors.Conflict(
                 f"disk {aim.node.root}",
-                f"was attached to {names.clients(clients)} while its data were written over",
+                f"was attached to {clients} while its data were written over",
                 "what it had is in the trash; stop what uses it there, and restore once more",
             )
 
@@ -351,9 +351,10 @@ def _home(there: api.Volume) -> str:
     return there.cluster_id or names.cluster_of(there.global_id)
 
 
-def _held(work: tree.Work, node: mapping.Node) -> str:
-    clients = [each.client_id for each in held.of([tree.target(node)], work.client.attachments())]
-    return f"it is attached to {names.clients(clients)}" if clients else ""
+def _clients(listed: Sequence[api.Attachment], *nodes: mapping.Node) -> str:
+    """Return which clients have these volumes by a list of attachments; "" where none has."""
+    found = [each.client_id for each in held.of([tree.target(node) for node in nodes], listed)]
+    return names.clients(found) if found else ""
 
 
 def _log(work: tree.Work, node: mapping.Node, source: str, entry: str) -> None:

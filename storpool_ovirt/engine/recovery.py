@@ -219,8 +219,8 @@ def _settle_all(
     from storpool_ovirt.engine import settlement
 
     deletes = [each for each in left if each.is_unfinished_delete]
-    seconds = max((settlement.late_seconds(each) for each in deletes), default=0)
-    if seconds > 0:
+    if deletes:
+        seconds = max(settlement.late_seconds(each) for each in deletes)
         settlement.wait_for_late(work, deletes[0], seconds)
     for operation in left:
         settlement.settle(work, operation, named, again)

@@ -160,8 +160,10 @@ def late_seconds(operation: Operation) -> float:
 
 
 def wait_for_late(work: tree.Work, operation: Operation, seconds: float) -> None:
-    """Wait so long until no request of an operation that died can take effect any more. Raises
-    Locked where the caller has no time for that."""
+    """Wait so long, if at all, until no request of an operation that died can take effect any more.
+    Raises Locked where the caller has no time for that."""
+    if seconds <= 0:
+        return
     if work.mapping.session.deadline.remaining() < 2 * seconds:
         raise errors.Locked(
             f"disk {operation.disk}", LATE_SECONDS - seconds, f"{operation} died half-way"
@@ -262,7 +264,7 @@ def _settle_change(work: tree.Work, operation: Operation) -> Outcome:
     if operation.plan.over is not None:
         from storpool_ovirt.engine import overwriting
 
-        if operation.plan.over.begun and late_seconds(operation) > 0:
+        if operation.plan.over.begun:
             wait_for_late(work, operation, late_seconds(operation))
         return overwriting.settle(work, operation)
     if operation.kind == intent.GROW:

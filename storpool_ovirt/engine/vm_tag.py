@@ -28,15 +28,15 @@ _OF_THE_ACTIVE = (names.TAG_POLICY,)
 
 
 class Replaced(NamedTuple):
-    """A volume that another one is about to replace, as its row and StorPool have it; `there` is
-    None where it cannot be asked for."""
+    """A volume that another one is about to replace, or has replaced, as its row and StorPool have
+    it; `there` is None where it cannot be asked for."""
 
     node: mapping.Node
     there: api.Volume | None
 
 
 def silent_look(work: tree.Work, node: mapping.Node | None) -> Replaced | None:
-    """Return the volume that is about to be replaced; None where there is none."""
+    """Return the volume of a row as it is now; None where there is none."""
     from storpool_ovirt.engine import ownership
 
     if node is None or node.state == mapping.REMOVED:
@@ -137,7 +137,8 @@ def switched(work: tree.Work, node: mapping.Node, other: str | None) -> Iterator
     if _silent_clear(work, there, lambda key: key == work.domain.vm_tag):
         _log_vm(work, there, "")
     yield
-    has = _silent_tags(work, node)
+    now = silent_look(work, node)
+    has = now.there.tags if now is not None and now.there is not None else {}
     _silent_clear(
         work, there, lambda key: key in _OF_THE_ACTIVE and has.get(key) == there.tags.get(key)
     )
@@ -188,17 +189,6 @@ def _silent_clear(work: tree.Work, there: api.Volume, goes: Callable[[str], bool
     except errors.Error as error:
         work.log.line("policy_not_moved", volume=there.name, reason=error)
         return False
-
-
-def _silent_tags(work: tree.Work, node: mapping.Node) -> Mapping[str, str]:
-    """Return the tags that a node's volume has now; none where it cannot be asked for."""
-    from storpool_ovirt.engine import ownership
-
-    try:
-        return ownership.proved(_brief(work), node).tags
-    except errors.Error as error:
-        work.log.line("policy_unknown", volume=node.uuid, reason=error)
-        return {}
 
 
 def _carries(tags: Mapping[str, str]) -> bool:

@@ -215,14 +215,9 @@ def restore_command(
                 tried, copy, into, from_remote=from_remote, told=out.progress
             )
 
-        alone = rehearsals.allowed(
-            dry_run, out.say, lambda: twins.check_alone(work, database is None)
-        )
-        if dry_run:
-            title = f"would give disk {into} the data of copy {copy}"
-            rehearsals.played(work, out.say, act, title)
-        else:
-            out.say_all(act(work))
+        alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
+        title = f"would give disk {into} the data of copy {copy}"
+        rehearsals.done(work, out, act, title, is_dry_run=dry_run)
     return int(not alone)
 
 
@@ -268,9 +263,7 @@ def expire_command(
     keep_seconds = _seconds(keep) or _kept()
     wanted = [uuid] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
-        alone = rehearsals.allowed(
-            dry_run, out.say, lambda: twins.check_alone(work, database is None)
-        )
+        alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         if dry_run:
             _would_give_up(out, work, wanted, location, keep_seconds)
             return int(not alone)

@@ -252,7 +252,7 @@ def _checked(work: tree.Work, given: Mapping[str, str]) -> Mapping[str, str]:
 def _alone(out: console.Console, work: tree.Work, dry_run: bool, database: str | None) -> bool:
     """Return whether no other Engine has our location; raise Conflict where one has, but for a dry
     run: the copy of an Engine has its volumes, and not its users' will."""
-    return rehearsals.allowed(dry_run, out.say, lambda: twins.check_alone(work, database is None))
+    return twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
 
 
 def _done(

@@ -45,16 +45,12 @@ def command(
     whether the VM is down.
     """
     with access.opened(out, "restore", access.Where(database, options, limit)) as work:
-        alone = rehearsals.allowed(
-            dry_run, out.say, lambda: twins.check_alone(work, here=database is None)
+        alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
+        rehearsals.done(
+            work,
+            out,
+            lambda there: vm_restore.restore(there, vm, at),
+            f"would take VM {vm} back to {at}",
+            is_dry_run=dry_run,
         )
-        if dry_run:
-            rehearsals.played(
-                work,
-                out.say,
-                lambda there: vm_restore.restore(there, vm, at),
-                f"would take VM {vm} back to {at}",
-            )
-        else:
-            out.say_all(vm_restore.restore(work, vm, at))
     return int(not alone)

@@ -104,19 +104,15 @@ def restore_command(
     then.
     """
     with access.opened(out, "trash-restore", access.Where(database, options, limit)) as work:
-        alone = rehearsals.allowed(
-            dry_run, out.say, lambda: twins.check_alone(work, database is None)
+        alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
+        rehearsals.done(
+            work,
+            out,
+            lambda there: trash_restore.restore(there, uuid, into, over_data=over_data),
+            f"would give disk {into} what is in the trash under {uuid}"
+            + (", in place of its data" if over_data else ""),
+            is_dry_run=dry_run,
         )
-        if dry_run:
-            rehearsals.played(
-                work,
-                out.say,
-                lambda rehearsed: trash_restore.restore(rehearsed, uuid, into, over_data=over_data),
-                f"would give disk {into} what is in the trash under {uuid}"
-                + (", in place of its data" if over_data else ""),
-            )
-        else:
-            out.say_all(trash_restore.restore(work, uuid, into, over_data=over_data))
     return int(not alone)
 
 
@@ -158,9 +154,7 @@ def purge_command(
         raise click.UsageError("Give one of UUID, --older-than, --oldest and --all.")
     which = trash_purge.Which(uuid, _seconds(older_than), oldest, all_of_it)
     with access.opened(out, "trash-purge", access.Where(database, options, limit)) as work:
-        alone = rehearsals.allowed(
-            dry_run, out.say, lambda: twins.check_alone(work, database is None)
-        )
+        alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         listing = trash.look(work)
         plan = trash_purge.plan(work, listing, which)
         failed = 0
