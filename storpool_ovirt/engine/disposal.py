@@ -43,6 +43,8 @@ class Disposal:
         self.plan = plan
         self.stale: Sequence[tuple[mapping.Node, str]] = ()
         self.active: set[str] = set()
+        # What this delete leaves of the disk
+        self.left: set[str] = set()
         # The entries of this delete's earlier tries: an object that has the name of another one
         # was in the trash before, as of a database that was restored
         self.begun: set[str] = set()
@@ -159,9 +161,10 @@ class Disposal:
         trash_copies.silent_drop(self._work, self.stale)
 
     def close(self) -> None:
-        """Forget the earlier tries."""
+        """Forget the earlier tries, but for those that were to take more than is gone now."""
         for each in self._tries:
-            self._work.mapping.journal.close(each, changes.unchanged())
+            if not each.nodes & self.left:
+                self._work.mapping.journal.close(each, changes.unchanged())
 
     def parts(self) -> tuple[Part, ...]:
         """Return what writes the rows of the trash."""
@@ -258,6 +261,8 @@ def planned(
     made.stale = _stale(had, earlier, plan)
     made.until = until
     made.begun = {kept.entry for each in earlier for kept in each.kept.values()}
+    going = {each.uuid for each in doomed}
+    made.left = {each.uuid for each in nodes if each.state != mapping.REMOVED} - going
     made.active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
     return made
 

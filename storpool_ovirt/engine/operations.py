@@ -57,9 +57,13 @@ class Operation(NamedTuple):
     def takes_disk(self) -> bool:
         """Whether it was to delete a whole disk, and not the disk's first volume alone, which has
         the same id: its plan names what it takes."""
+        return self.kind == DROP and self.node == self.disk and self.nodes != {self.node}
+
+    @property
+    def nodes(self) -> set[str]:
+        """The nodes that it was to delete, as far as its plan names them."""
         kept = self.plan.trash.kept if self.plan.trash is not None else ()
-        named = {*self.plan.nodes, *kept}
-        return self.kind == DROP and self.node == self.disk and named != {self.node}
+        return {*self.plan.nodes, *kept}
 
     @property
     def has_done_its_work(self) -> bool:

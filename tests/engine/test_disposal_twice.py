@@ -229,3 +229,20 @@ def test_a_remove_that_died_does_not_shorten_what_is_kept_of_its_disk(
     assert len(ends) == 4
     assert min(ends) > time.time() + DELAY - HOUR
     assert kept.see().pending == []
+
+
+def test_what_ends_first_does_not_forget_the_other(
+    kept: Yard, replaced: tuple[str, str]
+) -> None:
+    """T83, T71: a remove of the first volume died, then a delete of the disk that had brought most
+    of it into the trash. Who ends the remove leaves the rest of the disk to be ended, too."""
+    snapshot, preview = replaced
+    kept.die_when(lambda: bool(kept.see().trash), "remove", DISK)
+    kept.die_when(lambda: f"ovirt--{preview}" not in kept.see().things, "delete", DISK)
+    kept.reconcile()
+    found = entries(kept)
+    assert {each.node for each in found} == {DISK, snapshot, preview}
+    assert len({(each.deletion, each.ends_at) for each in found}) == 1
+    seen = kept.see()
+    assert {each.entry for each in found} == set(seen.trash)
+    assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])

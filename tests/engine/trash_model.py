@@ -184,7 +184,7 @@ class TrashModel:
             assert len(found) <= may, "kept, and it was not to be, or twice"
             assert found or not has_to, f"{uuid} is lost"
             for each in found:
-                self._check_end(each, by)
+                self._check_end(each, by, gone)
                 self.kept[each.entry] = self._kept(each)
             del self.nodes[uuid]
         if len(here) == 1 and not self._is_over(here):
@@ -195,12 +195,14 @@ class TrashModel:
         node = self.nodes[each.node]
         return Kept(each.node, node.data, each.deletion, each.active, each.ends_at, goes_at)
 
-    def _check_end(self, entry: Entry, by: list[Open]) -> None:
+    def _check_end(self, entry: Entry, by: list[Open], gone: set[str]) -> None:
         ends = [each.ends_at for each in by]
         if not self._is_over(by):
             begun = [self.begun[each] for each in by if each in self.begun]
-            # What was removed alone before is kept for as long as the rest of its disk
-            whole = [each.ends_at for each in by if each not in self.begun and len(each.gone) > 1]
+            # What was removed alone before is kept for as long as the rest of its disk, if that
+            # went: a delete that was taken back has no say
+            wholes = [each for each in by if len(each.gone) > 1 and each.gone <= gone]
+            whole = [each.ends_at for each in wholes if each not in self.begun]
             ends = [*begun, *whole] or ends
         assert any(abs(entry.ends_at - each) < SLACK_SECONDS for each in ends), "kept for how long?"
 
