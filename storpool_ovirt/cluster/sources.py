@@ -50,12 +50,12 @@ def is_one(client: api.Client, told: str, source: str) -> bool:
         return False
 
 
-def stored(client: api.Client, there: api.Volume) -> list[tuple[int, int]]:
-    """Return the bytes that a volume stores itself and its `spaceUsed`, by each list that has it;
-    StorPool looks at all of its volumes for that."""
+def stored(client: api.Client, there: api.Volume) -> list[int]:
+    """Return the bytes that are stored for a volume, by itself and what it stands on, by each list
+    that has it; StorPool looks at all of its volumes for that."""
 
-    def held(each: api.Volume, own: int, used: int) -> tuple[int, int] | None:
-        return (own, used) if each.global_id == there.global_id else None
+    def held(each: api.Volume, _own: int, used: int) -> int | None:
+        return used if each.global_id == there.global_id else None
 
     return [each for each in client.scanned("volume", held, Words()) if each is not None]
 

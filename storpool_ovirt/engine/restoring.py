@@ -101,7 +101,8 @@ def settle(work: tree.Work, operation: Operation) -> outcomes.Outcome:
 
 def is_empty(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
     """Return whether the volume of a disk has no data: it was made of nothing, and StorPool says
-    that it stores nothing. StorPool looks at all of its volumes for that."""
+    that nothing is stored for it, by no snapshot of it either, as VolumeCare takes them. StorPool
+    looks at all of its volumes for that."""
     from storpool_ovirt.cluster import sources
 
     try:
@@ -109,7 +110,7 @@ def is_empty(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
     except errors.Conflict:
         return False
     found = sources.stored(work.client, there)
-    return bool(found) and not any(own for own, _ in found)
+    return bool(found) and not any(found)
 
 
 def _begin(work: tree.Work, node: mapping.Node, plan: Plan, empty: str) -> None:

@@ -258,6 +258,12 @@ def _full(yard: Yard) -> tuple[str, str]:
     return DISK, BACK
 
 
+def _backed_up(yard: Yard) -> tuple[str, str]:
+    found = _full(yard)
+    yard.ask(f"VolumeSnapshot/{yard.address(BACK)}", {"name": "backup"})
+    return found
+
+
 def _attached(yard: Yard) -> tuple[str, str]:
     thrown(yard, DISK)
     placeholder(yard)
@@ -337,6 +343,7 @@ def _its_name_is_taken(yard: Yard) -> tuple[str, str]:
 REFUSED: dict[str, tuple[Callable[[Yard], tuple[str, str]], type[Exception], str]] = {
     "a smaller disk": (_small, errors.Conflict, "has 2 GiB, and .* 3 GiB: extend .* to 3 GiB"),
     "one with data": (_full, errors.Conflict, "has data, which would be lost"),
+    "one whose data a backup has": (_backed_up, errors.Conflict, "has data, which would be lost"),
     "one that a host has": (_attached, errors.Conflict, "is attached to client 3"),
     "one that a VM used": (_used, errors.Conflict, "was given to a host already"),
     "one with snapshots": (_snapshotted, errors.Conflict, "is no fresh disk"),

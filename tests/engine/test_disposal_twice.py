@@ -231,9 +231,7 @@ def test_a_remove_that_died_does_not_shorten_what_is_kept_of_its_disk(
     assert kept.see().pending == []
 
 
-def test_what_ends_first_does_not_forget_the_other(
-    kept: Yard, replaced: tuple[str, str]
-) -> None:
+def test_what_ends_first_does_not_forget_the_other(kept: Yard, replaced: tuple[str, str]) -> None:
     """T83, T71: a remove of the first volume died, then a delete of the disk that had brought most
     of it into the trash. Who ends the remove leaves the rest of the disk to be ended, too."""
     snapshot, preview = replaced
