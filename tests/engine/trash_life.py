@@ -290,6 +290,8 @@ class TrashLife:
         begun = Open(disk, frozenset(gone), frozenset(kept), self.yard.now + delay, unsure)
         model.open.append(begun)
         model.deleting = disk
+        if fault is not None and fault.query == "SnapshotDelete":
+            model.uncleared |= {uuid for each in model.open for uuid in each.gone}
         self.done[verb] += 1
         self.done["verbs on what was open"] += was_open
         may_refuse = was_open or bool(kept and not model.is_honoured)
