@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import policy_yard
+from rigs import policy_yard, trash_yard
 from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import GIB
 from rigs.policy_yard import OTHER_VM, VM, findings, put, sync, tag, tags
 from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
+from storpool_ovirt import names
 from storpool_ovirt.admin import dry_run, policy_sync
 from storpool_ovirt.cluster import attachments, vm_tags
 from storpool_ovirt.deadline import Deadline
@@ -251,3 +254,30 @@ def test_what_names_a_vm_and_was_replaced(yard: Yard, engine: EngineDatabase) ->
     assert tags(yard, DISK) == {}
     assert (tags(yard, preview)["cvm"], tags(yard, preview)["vc-policy"]) == (VM, "hourly")
     assert policy_yard.findings(yard) == []
+
+
+def test_what_was_replaced_is_cleared_wherever_it_dies(yard: Yard, engine: EngineDatabase) -> None:
+    """T72: killed before each request and statement: what the VM writes keeps its name and policy,
+    the volume that was replaced has both or none, and the next sync ends it."""
+    policy_yard.set_properties(engine, VM, sp_vc_policy="daily")
+    sync(yard)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    named = tags(yard, preview)
+    assert named == {"cvm": VM, "vc-policy": "daily", names.TAG_MARK: "-p"}
+    steps = itertools.count()
+    while True:
+        tag(yard, DISK, **named)
+        with yard.administrator("policy-sync") as work:
+            [group] = policy_sync.plan(work, None).groups
+            assert [each.node.uuid for each in group.left] == [DISK]
+            at = next(steps)
+            with contextlib.suppress(Death), trash_yard.dying(at):
+                policy_sync.mend(group, work)
+                break
+        assert tags(yard, preview) == named
+        assert tags(yard, DISK) in ({}, named)
+        sync(yard)
+        assert (tags(yard, DISK), tags(yard, preview)) == ({}, named)
+        assert findings(yard) == []
+        assert not yard.see().pending
+    assert at > 8
