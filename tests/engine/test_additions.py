@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import reverts
+from rigs import reverts, shared_stage
 from rigs.disk_model import GIB
+from rigs.helper_stage import wait_for_call
 from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 from storpool_ovirt.engine import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ovirt_demo.engine import Result
+    from rigs.stage_fixtures import Stage
 
 # What a program from before the additions sends when it starts, and when it makes a row.
 OLD_START = """
@@ -26,6 +30,12 @@ OLD_ROW = """
         (uuid, kind, root, source, size_bytes, state, global_id, connected, active, replaced,
         correlation_id)
     VALUES (%s, 'volume', %s, NULL, %s, 'live', %s, true, %s, NULL, 'old')
+"""
+# As they were before there was a trash; which columns there are is the same.
+OLD_TABLES = """
+    DROP TABLE storpool_ovirt.trash, storpool_ovirt.backup, storpool_ovirt.asked_delete,
+        storpool_ovirt.brake, storpool_ovirt.policy;
+    UPDATE storpool_ovirt.meta SET additions = 3
 """
 
 
@@ -95,3 +105,36 @@ def test_tables_of_a_newer_program_with_more_added_are_taken(yard: Yard) -> None
     with pytest.raises(errors.DatabaseUnavailable, match="upgrade it"):
         yard.verb("connection", DISK)
     yard.sql("UPDATE storpool_ovirt.meta SET version = version - 1")
+
+
+def test_first_verbs_at_once_beside_one_that_is_under_way(shared: Stage) -> None:
+    """The tables are of before trash and policies; a verb that knows them so waits for StorPool
+    while several of now make what is missing: each does its work, and what is deleted then is in
+    the trash."""
+    engine, database = shared.engine, shared.database
+    disk, *others = (shared_stage.make_disk(engine) for _ in range(4))
+    shared.simulator.clear_calls()
+    shared.simulator.inject("delay", query="VolumeSnapshot", seconds=60)
+
+    def newer() -> list[Result]:
+        wait_for_call(shared, "VolumeSnapshot")
+        shared_stage.sql(database, OLD_TABLES)
+        try:
+            return shared_stage.at_once(
+                *(lambda each=each: engine.run("delete_volume", each) for each in others)
+            )
+        finally:
+            shared.simulator.clear_faults()
+
+    def older() -> list[Result]:
+        return [engine.run("create_snapshot", disk)]
+
+    before, after = shared_stage.at_once(older, newer)
+    for result in (*before, *after):
+        shared_stage.answered(result)
+    found = "SELECT version, additions FROM storpool_ovirt.meta"
+    assert shared_stage.sql(database, found) == [(len(tables.MIGRATIONS), len(tables.ADDITIONS))]
+    deleted = "SELECT disk::text FROM storpool_ovirt.trash"
+    assert {each for (each,) in shared_stage.sql(database, deleted)} == {*others}
+    assert {*shared_stage.volumes(shared.simulator)} == {disk}
+    assert shared_stage.sql(database, "SELECT FROM storpool_ovirt.operation") == []
