@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import errors, storpool_conf
 from storpool_ovirt.admin import findings
 from storpool_ovirt.admin.findings import COPY, CRITICAL, INFO, WARNING, Finding
 from storpool_ovirt.cluster import remote
@@ -47,8 +47,9 @@ def of_locations(work: tree.Work, hide: stored_options.Hide, here: bool) -> list
             work.log.line("domains_not_read", reason=error)
     by_location: dict[str, list[str]] = {}
     for name, domain in domains:
-        if domain.backup_on_delete is not None and _where(domain) == _where(work.domain):
-            by_location.setdefault(domain.backup_on_delete.location, []).append(name)
+        to = domain.backup_on_delete
+        if to is not None and stored_options.is_same(domain.api, work.domain.api):
+            by_location.setdefault(to.location, []).append(name)
     found = []
     for location, named in by_location.items():
         try:
@@ -56,10 +57,6 @@ def of_locations(work: tree.Work, hide: stored_options.Hide, here: bool) -> list
         except (errors.NotFound, errors.Rejected) as error:
             found += [_no_location(each, error) for each in [*filter(None, named)] or [""]]
     return found
-
-
-def _where(domain: config.Domain) -> tuple[str, int, str | None]:
-    return domain.api.host, domain.api.port, domain.api.cluster_id
 
 
 def _no_location(domain: str, error: errors.Error) -> Finding:

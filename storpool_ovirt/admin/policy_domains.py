@@ -32,33 +32,35 @@ class Domains(NamedTuple):
     their names."""
 
     given: config.Domain
-    known: Sequence[tuple[str, config.Domain]]
+    known: Sequence[stored_options.Stored]
 
     def of(self, template: str | None) -> Of:
         """Return the domain of a volume of this template."""
         wanted = template or None
-        found = [(name, each) for name, each in self.known if each.template == wanted]
+        found = [each for each in self.known if each.domain.template == wanted]
         is_given = self.given.template is not None and self.given.template == wanted
         if not found and not is_given:  # StorPool may have chosen the template
-            found = [(name, each) for name, each in self.known if each.template is None]
-        meant = self.given if is_given or not found else found[0][1]
-        return Of(tuple(name for name, _ in found), meant, self._classes(found))
+            found = [each for each in self.known if each.domain.template is None]
+        meant = self.given
+        if not is_given:
+            meant = stored_options.agreed(self.given, [each.domain for each in found])
+        return Of(tuple(each.name for each in found), meant, self._classes(found))
 
     def called(self, key: str) -> str:
         """Return the domains with this key as people know them.
 
         The key goes by where the API is: a default may be left without a domain.
         """
-        found = [name for name, each in self.known if each.key == key]
+        found = [each.name for each in self.known if each.domain.key == key]
         if self.known and not found and key != self.given.key:
             return f"no storage domain that Engine has on this cluster ({key})"
         return f"{' and '.join(found)} ({key})" if found else f"the domain on {key}"
 
-    def _classes(self, found: Sequence[tuple[str, config.Domain]]) -> Sequence[str]:
+    def _classes(self, found: Sequence[stored_options.Stored]) -> Sequence[str]:
         """Return the given domain's; without any those of all that it may be, if each has some."""
         if self.given.qos_classes:
             return self.given.qos_classes
-        lists = [each.qos_classes for _, each in found]
+        lists = [each.domain.qos_classes for each in found]
         return tuple(dict.fromkeys(one for each in lists for one in each)) if all(lists) else ()
 
 

@@ -3,9 +3,10 @@ storpool.conf, or in Engine's own database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Callable
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
 
 from storpool_ovirt import config, errors, names, presence
 from storpool_ovirt.deadline import Deadline
@@ -16,7 +17,68 @@ if TYPE_CHECKING:
 
 _ADVICE = "give --options FILE with the driver options of the one that is meant"
 _TOKENS = ("sp_auth_token", "sp_auth_token_file")
+_DELAYS = ("delete_delay_seconds", "snapshot_delete_delay_seconds")
+_T = TypeVar("_T", config.Domain, config.Api)
 Hide = Callable[[str], object]
+
+
+class Stored(NamedTuple):
+    """A storage domain of ours that Engine has: its id and its name there, and what its options
+    say."""
+
+    id: str
+    name: str
+    domain: config.Domain
+
+
+class Meant(NamedTuple):
+    """What a command goes by to which nobody gave a domain's options; `unread` is why those of
+    Engine's domains are not known, "" where they are."""
+
+    domain: config.Domain
+    unread: str = ""
+
+
+def meant(root: str, hide: Hide) -> Meant:
+    """Return what the domains say that Engine has on the cluster that storpool.conf names, as far
+    as they agree, as the verbs go by these; else what storpool.conf says, as `domain` has it.
+
+    `hide` is called with each secret, before it is used. Raises what `domain` does.
+    """
+    given = domain(root, hide)
+    if not presence.named(root + conf.FOLDER):
+        return Meant(given, "this is not Engine's machine")
+    from storpool_ovirt.engine import engine_tables  # needs the database's library
+
+    try:
+        hide(conf.own_database(root).password.reveal())
+        known = beside(given, Deadline(engine_tables.READ_SECONDS), root)
+    except errors.Error as error:
+        return Meant(given, str(error))
+    return Meant(agreed(given, [each.domain for each in known]))
+
+
+def agreed(given: config.Domain, known: Sequence[config.Domain]) -> config.Domain:
+    """Return what these domains say: each option in which all of them agree, of the delays the
+    longest, and of all others what `given` has. The token is that of `given`."""
+    if not known:
+        return given
+    api = _same(given.api, [each.api for each in known])
+    longest = {key: max(getattr(each, key) for each in known) for key in _DELAYS}
+    return replace(_same(given, known), api=replace(api, token=given.api.token), **longest)
+
+
+def _same(given: _T, known: Sequence[_T]) -> _T:
+    first = known[0]
+    told = {each.name: getattr(first, each.name) for each in fields(first)}
+    return replace(
+        given,
+        **{
+            key: value
+            for key, value in told.items()
+            if all(getattr(each, key) == value for each in known)
+        },
+    )
 
 
 def domain(root: str, hide: Hide) -> config.Domain:
@@ -49,11 +111,9 @@ def known(root: str, hide: Hide) -> list[tuple[str, config.Domain]]:
     return found
 
 
-def beside(
-    given: config.Domain, deadline: Deadline, root: str = ""
-) -> list[tuple[str, config.Domain]]:
-    """Return the domains of ours that Engine has here on the cluster of this one, with their names;
-    those whose options are wrong are left out.
+def beside(given: config.Domain, deadline: Deadline, root: str = "") -> list[Stored]:
+    """Return the domains of ours that Engine has here on the cluster of this one; those whose
+    options are wrong are left out.
 
     Each has this one's token: their own may be sealed, and is not read. Raises ConfigError where
     this is not Engine's machine, and the errors of its database.
@@ -66,8 +126,8 @@ def beside(
         told = {key: value for key, value in each.options.items() if key not in _TOKENS}
         with suppress(errors.ConfigError):
             there = config.domain({**told, **token}, root)
-            if _is_same(there.api, given.api):
-                found.append((each.name, there))
+            if is_same(there.api, given.api):
+                found.append(Stored(each.id, each.name, there))
     return found
 
 
@@ -110,7 +170,8 @@ def _of_engine(root: str, hide: Hide) -> config.Domain | None:
     return found[0][1]
 
 
-def _is_same(one: config.Api, other: config.Api) -> bool:
+def is_same(one: config.Api, other: config.Api) -> bool:
+    """Return whether two domains are on one cluster, as far as their options tell."""
     if one.cluster_id and other.cluster_id:
         return one.cluster_id == other.cluster_id
     return one.address == other.address

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import engine_database, refusals, shared_stage
+from rigs import admin_site, refusals, shared_stage
 from rigs.admin_site import told
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterator
 
-    from ovirt_demo.database import Database
     from rigs.admin_site import AdminSite
 
 CLASSES = {"sp_qos_classes": "gold,silver"}
@@ -30,27 +29,10 @@ def classed(site: AdminSite) -> AdminSite:
 
 
 @pytest.fixture
-def engine(site: AdminSite) -> Iterator[Database]:
-    """Give Engine's database with a domain of ours, `fast`, whose template is another one."""
-    database = site.stage.database.fresh(f"domains_{shared_stage.new_id()[:8]}")
-    made = engine_database.made(database, "4.5.7")
-    options = {key: value for key, value in site.stage.engine.options.items() if key != "adapter"}
-    made.add_domain("fast", {"adapter": "storpool", **options, **CLASSES, "sp_qos_class": "silver"})
-    made.write_conf(site.folder)
-    yield database
-    database.drop()
-
-
-@pytest.fixture
-def on_engine(site: AdminSite, engine: Database) -> AdminSite:
-    """Give an administrator on Engine's machine, whose storpool.conf has where the API is, and no
-    more."""
-    there = site.stage.simulator
-    told_ = {"SP_API_HTTP_HOST": there.address, "SP_API_HTTP_PORT": there.port}
-    lines = (f"{key}={value}" for key, value in {**told_, "SP_AUTH_TOKEN": there.token}.items())
-    (site.folder / "etc" / "storpool.conf").write_text("\n".join(lines))
-    assert engine
-    return site
+def on_engine(site: AdminSite) -> Iterator[AdminSite]:
+    """Give an administrator on Engine's machine, which has a domain `fast`."""
+    with admin_site.on_engine(site, {"fast": {**CLASSES, "sp_qos_class": "silver"}}):
+        yield site
 
 
 def run(site: AdminSite, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -133,8 +115,9 @@ def test_what_is_wrong_is_one_sentence(
     assert shared_stage.state(classed.stage.simulator) == before
 
 
-def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> None:
+def test_a_default_is_over_the_options(on_engine: AdminSite) -> None:
     """F50: by the domain's name in Engine; the list tells it, and it is taken back."""
+    site = on_engine
     where = ("--database", site.stage.database.url)
     key = f"{site.stage.simulator.address}:{site.stage.simulator.port}"
     said = told(site.run("policy", "default", *where, "fast", told=False), 0)
@@ -153,7 +136,6 @@ def test_a_default_is_over_the_options(site: AdminSite, engine: Database) -> Non
     [line] = told(site.run("policy", "default", *where, told=False), 0)
     assert line == "no domain has another default than its options say"
     assert "policy_default" not in site.stage.engine.run("storage_stats", "true").map()
-    assert engine
 
 
 def test_the_domain_of_a_disk_is_engines(on_engine: AdminSite, disk: str) -> None:

@@ -1,4 +1,5 @@
-"""policy_domains.py: by which names people know the domain of a default."""
+"""policy_domains.py, engine/stored_options.py: by which names people know the domain of a default,
+and what counts where there are several."""
 
 from __future__ import annotations
 
@@ -6,6 +7,26 @@ from pathlib import Path
 
 from storpool_ovirt import config
 from storpool_ovirt.admin.policy_domains import Domains
+from storpool_ovirt.engine import stored_options
+from storpool_ovirt.engine.stored_options import Stored
+
+
+def test_what_domains_agree_in_counts(tmp_path: Path) -> None:
+    """F50: as each of them says it; else what was given, but for delays, of which the longest keeps
+    what any of them would."""
+    given, one, other = (
+        config.domain({"sp_api_http_host": "10.0.0.1", "sp_auth_token": "1", **said}, str(tmp_path))
+        for said in (
+            {"sp_vm_tag": "given"},
+            {"sp_vm_tag": "vm", "sp_iops": "5", "sp_multicluster": "true", "sp_delete_delay": "0"},
+            {"sp_vm_tag": "x", "sp_iops": "5", "sp_multicluster": "true", "sp_delete_delay": "7d"},
+        )
+    )
+    both = stored_options.agreed(given, [one, other])
+    assert (both.vm_tag, both.iops, both.api.multicluster) == ("given", 5, True)
+    assert both.delete_delay_seconds == 7 * 86400
+    assert stored_options.agreed(given, [one]) == one
+    assert stored_options.agreed(given, []) == given
 
 
 def test_a_default_that_is_left_without_a_domain_is_told(tmp_path: Path) -> None:
@@ -18,7 +39,7 @@ def test_a_default_that_is_left_without_a_domain_is_told(tmp_path: Path) -> None
         )
         for each in ("slow", "fast")
     )
-    domains = Domains(given, [("web", fast)])
+    domains = Domains(given, [Stored("1", "web", fast)])
     assert domains.called(fast.key) == f"web ({fast.key})"
     assert domains.called(given.key) == f"the domain on {given.key}"
     lost = "10.0.0.2:81 fast"

@@ -9,10 +9,10 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
-from rigs import quick_starts, shared_stage
+from rigs import engine_database, quick_starts, shared_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from rigs.stage_fixtures import Stage
@@ -69,6 +69,25 @@ class AdminSite:
         return str(
             shared_stage.sql(self.stage.database, "SELECT location FROM storpool_ovirt.meta")[0][0]
         )
+
+
+@contextlib.contextmanager
+def on_engine(
+    site: AdminSite, domains: Mapping[str, Mapping[str, object]]
+) -> Iterator[engine_database.EngineDatabase]:
+    """Have the administrator be on Engine's machine, whose storpool.conf has where the API is, and
+    no more: Engine's database has these domains, with options beside those of the API."""
+    database = site.stage.database.fresh(f"domains_{shared_stage.new_id()[:8]}")
+    made = engine_database.made(database, "4.5.7")
+    for name, options in domains.items():
+        made.add_domain(name, {**site.stage.engine.options, "adapter": "storpool", **options})
+    made.write_conf(site.folder)
+    there = site.stage.simulator
+    told_ = {"SP_API_HTTP_HOST": there.address, "SP_API_HTTP_PORT": there.port}
+    lines = (f"{key}={value}" for key, value in {**told_, "SP_AUTH_TOKEN": there.token}.items())
+    (site.folder / "etc" / "storpool.conf").write_text("\n".join(lines))
+    yield made
+    database.drop()
 
 
 @contextlib.contextmanager

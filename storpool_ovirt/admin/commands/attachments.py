@@ -41,7 +41,7 @@ def command(
     """
     root, words = config.root(), Words()
     with limits.limited(limit, "the end of attachments") as deadline:
-        domain = access.domain(out, options, root)
+        domain = access.known_domain(out, options, root).domain
         try:
             address = access.database(out, database, root)
         except errors.ConfigError as error:  # a host has none

@@ -208,7 +208,8 @@ def restore_command(
     """
     from storpool_ovirt.admin import backup_restore
 
-    with access.opened(out, "backup-restore", access.Where(database, options, limit)) as work:
+    where = access.Where(database, options, limit, by_options=True)
+    with access.opened(out, "backup-restore", where) as work:
 
         def act(tried: tree.Work) -> list[str]:
             return backup_restore.restore(

@@ -66,7 +66,8 @@ def command(
     forces nothing.
     """
     grace_seconds = 60 * grace
-    with access.opened(out, "reconcile", access.Where(database, options, limit)) as work:
+    where = access.Where(database, options, limit, by_options=True)
+    with access.opened(out, "reconcile", where) as work:
         view = survey.look(work, database is None)
         alone = rehearsals.allowed(dry_run, out.say, lambda: twins.check_holder(view))
         if not (remove or keep or detach):

@@ -44,7 +44,8 @@ def command(
     the trash. All disks are given back, or none. Run it on Engine's machine, whose database tells
     whether the VM is down.
     """
-    with access.opened(out, "restore", access.Where(database, options, limit)) as work:
+    where = access.Where(database, options, limit, by_options=True)
+    with access.opened(out, "restore", where) as work:
         alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         rehearsals.done(
             work,

@@ -38,7 +38,7 @@ def command(
     root = config.root()
     with limits.limited(limit, "the end of shareable") as deadline:
         uuid = names.uuid(disk, "DISK")
-        domain = access.domain(out, options, root)
+        domain = access.known_domain(out, options, root).domain
         out.log.correlation_id = f"shareable-{os.getpid()}"
         try:
             address = access.database(out, database, root)

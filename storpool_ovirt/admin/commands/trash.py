@@ -103,7 +103,8 @@ def restore_command(
     data are to be written over (--over-data): it keeps its id, its size, its tags and its snapshots
     then.
     """
-    with access.opened(out, "trash-restore", access.Where(database, options, limit)) as work:
+    where = access.Where(database, options, limit, by_options=True)
+    with access.opened(out, "trash-restore", where) as work:
         alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         rehearsals.done(
             work,

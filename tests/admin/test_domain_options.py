@@ -1,0 +1,57 @@
+"""What commands do to which nobody gave a domain's options, on Engine's machine: storpool.conf has
+where the API is, and Engine's database what its domains say."""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+from typing import TYPE_CHECKING, Any
+
+from rigs import admin_site, shared_stage
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from rigs.admin_site import AdminSite
+
+VM = "a0000000-0000-4000-8000-0000000000aa"
+DAY = 86400  # seconds
+OWN = {"sp_delete_delay": "7d", "sp_vm_tag": "machine", "sp_iops": "500"}
+
+
+def run(site: AdminSite, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command without --options."""
+    return site.run(*arguments, "--database", site.stage.database.url, told=False)
+
+
+def view(site: AdminSite, disk: str) -> dict[str, Any]:
+    """Return what StorPool has of a disk."""
+    (found,) = site.stage.simulator.api(f"Volume/ovirt--{disk}")
+    return dict(found)
+
+
+def kept_days(lines: list[str]) -> int:
+    """Return for how many days the trash keeps what a disk had."""
+    (told,) = (line for line in lines if "what it had is in the trash until" in line)
+    stamp = told.partition(" until ")[2].partition(": ")[0]
+    return round((timegm(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ")) - time.time()) / DAY)
+
+
+def test_what_is_restored_is_as_the_verbs_have_it(site: AdminSite, disk: str) -> None:
+    """F50, T83: it has the limits of its domain, and not the tag by which the domain names a VM;
+    what is written over is kept for as long as the domain keeps what is deleted."""
+    engine, simulator = site.stage.engine, site.stage.simulator
+    shared_stage.post(simulator, f"VolumeUpdate/ovirt--{disk}", {"tags": {"machine": VM}})
+    engine.run("delete_volume", disk).require()
+    fresh, used = (shared_stage.make_disk(engine) for _ in range(2))
+    with admin_site.on_engine(site, {"fast": OWN}) as tables:
+        admin_site.told(run(site, "trash", "restore", disk, "--into", fresh), 0)
+        there = view(site, fresh)
+        assert (there["iops"], there["tags"].get("machine")) == (500, None)
+        over = ("trash", "restore", disk, "--into", used, "--over-data")
+        assert kept_days(admin_site.told(run(site, *over), 0)) == 7
+        tables.write_conf(site.folder, PASSWORD="wrong-words-1")
+        said = run(site, *over)
+        assert kept_days(said.stdout.splitlines()) == 2
+        assert "the storage domain's own options cannot be read" in said.stderr
+        assert "wrong-words-1" not in said.stderr
