@@ -128,7 +128,9 @@ def switched(work: tree.Work, node: mapping.Node, other: str | None) -> Iterator
     wherever this dies, no VM has the disk twice, and the VM's next start names it.
     """
     before = work.mapping.node(other) if other not in (None, node.uuid) else None
-    staying = silent_look(work, before if before and before.state == mapping.LIVE else None)
+    # One that an undo which died was to delete may be there, and stay
+    may_stay = before is not None and before.state in (mapping.LIVE, mapping.DELETING)
+    staying = silent_look(work, before if may_stay else None)
     there = staying.there if staying is not None else None
     if there is None or not (_carries(there.tags) or of(work, there)):
         yield

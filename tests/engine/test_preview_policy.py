@@ -197,6 +197,17 @@ def test_engine_goes_back_without_an_undo(yard: Yard, tag_update: str) -> None:
     assert [each for each in yard.queries() if "Update" in each] == []
 
 
+def test_engine_goes_back_after_an_undo_that_died(yard: Yard) -> None:
+    """T79: the undo had only written what it was about to do; then Engine names the volume before,
+    and the undo is taken back, as its volume is still there."""
+    preview = yard.verb("preview", disk(yard, ALL))
+    yard.die_planned("delete", preview)
+    yard.verb("connect", DISK, None)
+    yard.reconcile()
+    assert yard.see().rows[preview].state == "live"
+    assert (has(yard, DISK), has(yard, preview)) == (POLICY, {"qc": "gold"})
+
+
 def test_a_preview_that_engine_never_heard_of_keeps_nothing(yard: Yard) -> None:
     """T79: it is left to the audit, and the disk has its class and its policy; until somebody says
     that Engine knows it."""
