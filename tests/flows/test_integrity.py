@@ -27,6 +27,8 @@ from rigs.shared_stage import GIB, at_once, attach, new_id, post, snapshots, vol
 if TYPE_CHECKING:
     from ovirt_demo.engine import Result
 
+BESIDE = True  # StorPool's services make passes all the while
+
 END = GIB // BLOCK
 # So many that a copy takes a while, in which writes would come between.
 PLACES = [

@@ -10,13 +10,12 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import behind, clusters, helper_stage, kept_tags
+from rigs import behind, beside, clusters, helper_stage
 from rigs.shared_stage import attached, post, read, snapshots, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
 from storpool_ovirt import names
@@ -147,7 +146,7 @@ def plays(
     database_server: Database,
 ) -> Iterator[Callable[[str], Play]]:
     """Give one stage for each kind of devices, started when it is first asked for; "" is the best
-    that there is. In a module with BESIDE = True its domain gives a class and a policy."""
+    that there is."""
     from ovirt_demo import simulator
 
     made: dict[str, Play] = {}
@@ -166,8 +165,7 @@ def plays(
             )
             database = database_server.fresh(f"flows_{kind}_{uuid.uuid4().hex[:8]}")
             running.callback(database.drop)
-            options = kept_tags.OPTIONS if _is_beside(request) else {}
-            made[kind] = Play(make_stage(folder, database, process, **options))
+            made[kind] = Play(make_stage(folder, database, process, **beside.options(request)))
         return made[kind]
 
     with contextlib.ExitStack() as running:
@@ -179,8 +177,7 @@ def play(
     request: pytest.FixtureRequest, plays: Callable[[str], Play], instance: str
 ) -> Iterator[Play]:
     """Give the stage; whoever plays on it deletes the disks that he made, and nothing else may be
-    left or gone. In a module with BESIDE = True storpool_qos and VolumeCare are beside it
-    (services.py), and no verb takes away a tag (kept_tags.py)."""
+    left or gone. StorPool's services may be beside it (beside.py)."""
     from ovirt_demo import simulator
 
     try:
@@ -189,7 +186,8 @@ def play(
         pytest.skip(str(error))
     before = state(play.cluster)
     behind.let_answer(play.cluster, instance)
-    with _services(play) if _is_beside(request) and not instance else contextlib.nullcontext():
+    # What an instance that is behind lists is no moment to look at
+    with contextlib.nullcontext() if instance else beside.playing(request, play.stage):
         yield play
     behind.let_answer(play.cluster, "")
     play.cluster.clear_faults()
@@ -199,18 +197,3 @@ def play(
     assert state(play.cluster) == before
     for host in (play.host1, play.host2):
         assert not [*host.local("/dev/storpool-byid").iterdir()]
-
-
-def _is_beside(request: pytest.FixtureRequest) -> bool:
-    return bool(getattr(request.module, "BESIDE", False))
-
-
-@contextlib.contextmanager
-def _services(play: Play) -> Iterator[None]:
-    """Have the services be beside a stage."""
-    from rigs import services
-
-    stage = play.stage
-    observed = (stage.engine, *stage.hosts.values())
-    with services.beside(play.cluster, *observed, check=partial(kept_tags.check_stage, stage)):
-        yield

@@ -45,5 +45,6 @@ def keeper(caller: engine.Engine) -> forked.Keeper:
 def of(given: engine.Engine) -> Iterator[Engine]:
     """Give the same Engine once more, with verbs that share one start."""
     made = Engine(given.folder, given.program.readlink(), given.options, given.database_url)
+    made.observe = given.observe
     with contextlib.closing(keeper(made)) as made.keeper:
         yield made

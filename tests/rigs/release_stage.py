@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rigs import clusters, hook_stage
+from rigs import beside, clusters, hook_stage
 from rigs.flow_stage import Guest, Play
 from rigs.shared_stage import post, state, volumes
 from rigs.stage_fixtures import Stage, make_stage
@@ -137,7 +137,9 @@ class Site(Play):
 
 @pytest.fixture(scope="module")
 def released_stage(
-    tmp_path_factory: pytest.TempPathFactory, database_server: Database
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    database_server: Database,
 ) -> Iterator[Site]:
     """Give the stage that the tests of a module share; nothing is installed there yet."""
     from ovirt_demo import simulator
@@ -151,20 +153,22 @@ def released_stage(
             process = running.enter_context(clusters.process(folder / "s", hosts, devices="loop"))
         except simulator.NoStart:
             process = running.enter_context(clusters.process(folder / "s", hosts, devices="file"))
-        site = Site(make_stage(folder, database, process))
+        site = Site(make_stage(folder, database, process, **beside.options(request)))
         for software in site.software.values():
             running.callback(software.stop)
         yield site
 
 
 @pytest.fixture
-def released(released_stage: Site, instance: str) -> Iterator[Site]:
-    """Give the stage; a test that succeeds leaves the cluster as it was."""
+def released(request: pytest.FixtureRequest, released_stage: Site, instance: str) -> Iterator[Site]:
+    """Give the stage; a test that succeeds leaves the cluster as it was. StorPool's services may be
+    beside it (beside.py)."""
     from rigs import behind
 
     before = state(released_stage.cluster)
     behind.let_answer(released_stage.cluster, instance)
-    yield released_stage
+    with beside.playing(request, released_stage.stage):
+        yield released_stage
     behind.let_answer(released_stage.cluster, "")
     released_stage.cluster.clear_faults()
     after = state(released_stage.cluster)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -37,8 +39,12 @@ KEPT = 3  # backups of each VM
 _EVERY_SECONDS = 60.0
 # After so many verbs and calls of helpers one of both makes a pass.
 _EACH = 5
+_PAUSE_SECONDS = 0.3  # between passes that are made all the while
 # What has to have happened, so that no life can pass beside services that do nothing.
 HAPPENED = ("passes of VolumeCare", "passes of storpool_qos", "snapshots taken", "limits set")
+# What a pass may meet where verbs are under way, or the API is away
+_MEANWHILE = ("objectDoesNotExist", "no answer")
+_TIME_TAG = "vc-time"  # of VolumeCare's own
 _FACTS = ("name", "tags", "size", "targetDeleteDate", "createdFromGlobalId")
 
 
@@ -68,13 +74,21 @@ def of(simulator: Simulator) -> Services | None:
 
 @contextlib.contextmanager
 def beside(
-    simulator: Simulator, *observed: Any, check: Callable[[list[Listed]], None] = lambda _: None
+    simulator: Simulator,
+    *observed: Any,
+    check: Callable[[list[Listed]], None] = lambda _: None,
+    amid: bool = False,
 ) -> Iterator[Services]:
     """Have them be beside a process inside the block: after some of the verbs and calls of Engines
     and hosts (`observed`) one of both makes a pass; then and at the end all is checked, and what is
-    listed by `check`."""
-    made = Services(simulator.address, simulator.port, simulator.token)
+    listed by `check`.
+
+    `amid`: others' verbs may be under way at a pass, and the API away. What fails then the
+    next pass does, as with the real ones, and what is listed is checked at the end alone.
+    """
+    made = Services(simulator.address, simulator.port, simulator.token, amid=amid)
     count = 0
+    lock = threading.Lock()
 
     def look() -> None:
         lists = simulator.api("VolumesList"), simulator.api("SnapshotsList")
@@ -83,16 +97,20 @@ def beside(
 
     def observe(_run: Any) -> None:
         nonlocal count
-        count += 1
-        if not count % _EACH:
-            look()
-            made.play(count // _EACH)
+        with lock:
+            count += 1
+            if not count % _EACH:
+                if not amid:
+                    look()
+                made.play(count // _EACH)
 
     _BESIDE[simulator] = made
     for each in observed:
         each.observe = observe
     try:
         yield made
+        if amid:
+            made.volumecare()  # ends what a pass has left
         look()
     finally:
         for each in observed:
@@ -104,8 +122,9 @@ def beside(
 class Services:
     """Both services of one cluster, and what they have made."""
 
-    def __init__(self, host: str, port: int, token: str) -> None:
+    def __init__(self, host: str, port: int, token: str, *, amid: bool = False) -> None:
         self.done: Counter[str] = Counter()
+        self._amid = amid
         self._host, self._port, self._token = host, port, token
         self._theirs: set[str] = set()  # of all backups that there ever were
         self._kept: dict[str, Listed] = {}
@@ -120,19 +139,48 @@ class Services:
 
     def play(self, number: int) -> None:
         """Make the pass that a number means: VolumeCare's as often as storpool_qos's."""
-        (self.qos, self.volumecare)[number % 2]()
+        each = (self.qos, self.volumecare)[number % 2]
+        with contextlib.suppress(wire.AwayError) if self._amid else contextlib.nullcontext():
+            each()
+
+    @contextlib.contextmanager
+    def all_the_while(self) -> Iterator[None]:
+        """Make passes beside what is inside, one after the other, amid its faults."""
+        ended, broken = threading.Event(), list[BaseException]()
+
+        def play() -> None:
+            for number in itertools.count():
+                try:
+                    self.play(number)
+                except BaseException as error:  # it is raised below
+                    broken.append(error)
+                    return
+                if ended.wait(_PAUSE_SECONDS):
+                    return
+
+        thread = threading.Thread(target=play)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+        for error in broken:
+            raise error
 
     def qos(self) -> None:
         """Have all limits be those of their classes."""
         way = self._way()
         report = qos.Qos(way).play()
-        assert not report["failed"], report
+        self._check_failed(report)
         self._limits = {
             one["globalId"]: self._limits_of(one)
             for one in (*way.get("VolumesList"), *way.get("SnapshotsList"))
         }
         for address in report["changed"]:
-            tier, limits = self._limits[address[1:]]
+            tier, limits = self._limits.get(address[1:], (None, {}))
+            if self._amid and tier is None:
+                continue  # it went meanwhile
             assert limits == (vars(self._tiers[tier].limits(0))), address
         self.done["passes of storpool_qos"] += 1
         self.done["limits set"] += len(report["changed"])
@@ -142,9 +190,9 @@ class Services:
         self.done["passes of VolumeCare"] += 1
         way = self._way(self.done["passes of VolumeCare"] * _EVERY_SECONDS)
         report = volumecare.VolumeCare(way).play()
-        assert not report["failed"], report
+        self._check_failed(report)
         noted, now = notes.read(way), way.now()
-        assert not noted.intents, "a backup that was begun is not there"
+        assert report["failed"] or not noted.intents, "a backup that was begun is not there"
         listed = self._listed("SnapshotsList")
         kept = [each for each in noted.backups if each.until > now]
         self._kept = {
@@ -168,8 +216,10 @@ class Services:
     # What has to be so
 
     def is_theirs(self, one: Mapping[str, Any]) -> bool:
-        """Return whether VolumeCare has made a listed object."""
-        return f"~{one['globalId']}" in self._theirs
+        """Return whether VolumeCare has made a listed object; amid faults also in a pass that has
+        not heard of it."""
+        is_new = self._amid and _TIME_TAG in one["tags"]
+        return is_new or f"~{one['globalId']}" in self._theirs
 
     def check(self, volumes: Iterable[Listed], snapshots: Iterable[Listed]) -> None:
         """Check that nobody has touched a backup that is not over, nor a limit of a class, in the
@@ -218,6 +268,12 @@ class Services:
             for address, facts in self._kept.items()
             if not dates[address] or dates[address] > now
         }
+
+    def _check_failed(self, report: Mapping[str, Any]) -> None:
+        """Check that nothing has failed; amid faults but for what somebody did meanwhile."""
+        may = _MEANWHILE if self._amid else ()
+        wrong = [why for why in report["failed"].values() if not any(each in why for each in may)]
+        assert not wrong, report
 
     def _listed(self, query: str) -> dict[str, Listed]:
         return {f"~{one['globalId']}": one for one in self._way().get(query)}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from rigs import behind, clusters, quick_starts, verb_samples
+from rigs import behind, beside, clusters, quick_starts, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
 from storpool_ovirt import names
 
@@ -63,18 +63,26 @@ def module_stage(
     with clusters.process(
         folder / "simulator", {number: folder / f"host{number}" for number in (1, 2)}
     ) as process:
-        yield make_stage(folder, database, process, is_quick=not quick_starts.real(request))
+        yield make_stage(
+            folder,
+            database,
+            process,
+            is_quick=not quick_starts.real(request),
+            **beside.options(request),
+        )
     database.drop()
 
 
 @pytest.fixture
-def shared(module_stage: Stage, instance: str) -> Iterator[Stage]:
-    """Give the module's stage with nothing wrong in it, and no calls counted yet."""
+def shared(request: pytest.FixtureRequest, module_stage: Stage, instance: str) -> Iterator[Stage]:
+    """Give the module's stage with nothing wrong in it, and no calls counted yet. StorPool's
+    services may be beside it (beside.py)."""
     switches = module_stage.simulator.control("GET", "switches")
     behind.let_answer(module_stage.simulator, instance)
-    module_stage.simulator.clear_calls()
-    yield module_stage
-    module_stage.simulator.clear_faults()
+    with beside.playing(request, module_stage):
+        module_stage.simulator.clear_calls()
+        yield module_stage
+        module_stage.simulator.clear_faults()
     module_stage.simulator.set_switches(**switches)
     for client_id in module_stage.hosts:
         module_stage.simulator.set_client(client_id, status="running", open=[], behind=False)
@@ -118,6 +126,7 @@ def engine_with(stage: Stage, **options: str | None) -> Engine:
         stage.database.url,
     )
     made.is_quick = stage.engine.is_quick
+    made.observe = stage.engine.observe
     return made
 
 

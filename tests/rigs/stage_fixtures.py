@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import clusters, transports
+from rigs import beside, clusters, transports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,10 +106,17 @@ def simulator_process(tmp_path: Path) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, database: Database, simulator_process: Simulator) -> Iterator[Stage]:
+def stage(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    database: Database,
+    simulator_process: Simulator,
+) -> Iterator[Stage]:
     """Give a fresh cluster with two hosts, a fresh database and an Engine with one storage
-    domain."""
-    yield make_stage(tmp_path, database, simulator_process)
+    domain. StorPool's services may be beside it (beside.py)."""
+    made = make_stage(tmp_path, database, simulator_process, **beside.options(request))
+    with beside.playing(request, made):
+        yield made
 
 
 def make_stage(
