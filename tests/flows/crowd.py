@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ovirt_demo import engine
-from rigs import refusals
+from rigs import refusals, services
 from rigs.shared_stage import FACTS, answered, new_id, sql
 from rigs.stage_fixtures import Stage
 from storpool_ovirt import names
@@ -104,9 +104,15 @@ def disagreements(stage: Stage, roots: Collection[str] | None = None) -> list[st
 
 def others(stage: Stage) -> list[dict[str, object]]:
     """List the facts of what has no tags of an Engine, but for what the cluster itself made of a
-    clone and is about to drop."""
+    clone and is about to drop, and VolumeCare's."""
+    there = services.of(stage.simulator)
     found = [*stage.simulator.api("VolumesList"), *stage.simulator.api("SnapshotsList")]
-    lasting = [each for each in found if not (each.get("deleted") or each.get("transient"))]
+    lasting = [
+        each
+        for each in found
+        if not (each.get("deleted") or each.get("transient"))
+        if there is None or not there.is_theirs(each)
+    ]
     return [
         {name: each[name] for name in FACTS} for each in lasting if "ovirt-loc" not in each["tags"]
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import refusals, shared_stage
+from rigs import beside, refusals, shared_stage
 from rigs.helper_stage import wait_for_call
 from rigs.stage_fixtures import make_stage
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ovirt_demo.engine import Result
     from ovirt_demo.simulator import Simulator
     from rigs.stage_fixtures import Stage
+
+# StorPool's services make passes at any moment, and find no API either
+BESIDE = beside.ALL_THE_WHILE
 
 CHANGING = (
     "create_volume",
@@ -41,11 +44,17 @@ AWAY_SECONDS = 30
 
 
 @pytest.fixture
-def own(tmp_path: Path, own_database: Database, simulator_process: Simulator) -> Stage:
+def own(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    own_database: Database,
+    simulator_process: Simulator,
+) -> Iterator[Stage]:
     """Give a stage with a PostgreSQL of its own, with its tables made."""
-    stage = make_stage(tmp_path, own_database, simulator_process)
+    stage = make_stage(tmp_path, own_database, simulator_process, **beside.options(request))
     shared_stage.answered(stage.engine.run("storage_stats", "true"))
-    return stage
+    with beside.playing(request, stage):
+        yield stage
 
 
 @contextlib.contextmanager
