@@ -17,6 +17,7 @@ from rigs.release_stage import Site
 if TYPE_CHECKING:
     from ovirt_demo.flows import Disk
     from ovirt_demo.host_software import HostSoftware
+BESIDE = True  # StorPool's services make passes all the while
 
 NEW, OLD = releases.VDSM_MASTER, releases.VDSM_4_50_7
 
