@@ -310,16 +310,38 @@ class Client(reading.Reading):
         """Return all attachments of the cluster (`AttachmentsList`); `known` as in `volumes`,
         `wanted`: those alone of which it says so.
 
-        With several clusters they are those of all; other clusters' clients are `RemoteClient`.
+        With several clusters they are those of all, each asked for its own clients behind a barrier
+        of its own: a list of all of them has no generation that tells how old its parts are, and a
+        host that attached a disk there a moment ago would be missed. Other clusters' clients are
+        `RemoteClient`.
         """
+        pinned = self._settings.cluster_id
+        clusters = self.clusters() if self.has_several else frozenset()
+        if clusters and pinned:
+            clusters |= {pinned}
+        parts = [self.of_hosts(each)._attached(each, known, wanted) for each in sorted(clusters)]
+        if not clusters:
+            parts = [self._attached(None, known, wanted)]
+        return [each.seen_from(pinned) for part in parts for each in part]
+
+    def _attached(
+        self,
+        cluster_id: str | None,
+        known: Words | None,
+        wanted: Callable[[Attachment], bool] | None,
+    ) -> list[Attachment]:
+        """Return what is attached to the clients of a cluster; None: to those that it lists."""
 
         def kept(raw: Mapping[str, Any]) -> Attachment | None:
             found = replies.attachment(raw, known)
+            if cluster_id is not None:
+                if found.cluster_id not in (None, cluster_id):
+                    return None  # that cluster is asked itself
+                found = found._replace(cluster_id=cluster_id)
             return found if wanted is None or wanted(found) else None
 
         listed = self._complete("attachmentsList", kept)
-        pinned = self._settings.cluster_id
-        return [each.seen_from(pinned) for each in listed if each is not None]
+        return [each for each in listed if each is not None]
 
     def reassign(
         self,
@@ -338,7 +360,11 @@ class Client(reading.Reading):
         mine, others = several.by_cluster(items)
         generation = self._reassign(mine, attach_timeout, what, repeat) if mine else 0
         for cluster_id, theirs in others.items():
-            self.pinned_to(cluster_id)._reassign(theirs, attach_timeout, what, repeat)
+            try:
+                self.pinned_to(cluster_id)._reassign(theirs, attach_timeout, what, repeat)
+            except errors.InUse as error:
+                there = (f"{each} of cluster {cluster_id}" for each in error.openers)
+                raise errors.InUse(error.name, tuple(there)) from error
         return generation
 
     def _reassign(

@@ -48,7 +48,8 @@ class Reading(calls.Calls):
         service carries one out; where that refuses it (a release without the store) its answer is
         one of this moment all the same. A domain of several clusters has no barrier: their
         generations are not comparable, and it is not documented whose a reply to a `MultiCluster/`
-        call carries.
+        call carries. What must be of now is asked of each of them alone there (`Client.of_hosts`,
+        `Client.attachments`).
         """
         if self._freshness.compares:
             self._set_barrier()
@@ -191,8 +192,8 @@ class Reading(calls.Calls):
         ApiUnavailable while one does not.
 
         It is not documented whether a `MultiCluster/` call tells so: what it does not find may
-        live there. A release that does not know the question has to be believed; then they are
-        none.
+        live there. A release that does not know the question, or tells no ids, has to be believed;
+        then they are none.
         """
         try:
             data = self._ask("cluster", "allClusters", "", ())

@@ -351,9 +351,11 @@ def silent_clusters(raw: object) -> list[str]:
 
 
 def cluster_ids(raw: object) -> frozenset[str]:
-    """Return the ids of the clusters in the answer to a call to all of them."""
-    rows = entries(mapping(raw).get("clusters"))
-    return frozenset(filter(None, map(_cluster_id, rows)))
+    """Return the ids of the clusters in the answer to a call to all of them; none where not each of
+    them is told."""
+    found = [_cluster_id(row) for row in entries(mapping(raw).get("clusters"))]
+    ids = frozenset(filter(None, found))
+    return ids if None not in found else frozenset()
 
 
 def space(raw: Mapping[str, Any]) -> tuple[str, int]:

@@ -21,6 +21,13 @@ def clients_by_cluster(clients: Iterable[int]) -> dict[str | None, list[int]]:
     return found
 
 
+def of_cluster_of(known: Iterable[int], numbers: Iterable[int]) -> set[int]:
+    """Return clients by their numbers as those of the one cluster that some known ones are of; the
+    own one where there are none."""
+    (cluster_id,) = clients_by_cluster(known) or (None,)
+    return {RemoteClient(each, cluster_id) if cluster_id else each for each in numbers}
+
+
 def by_cluster(items: Sequence[Item]) -> tuple[list[Item], dict[str, list[Item]]]:
     """Return the items of a reassign for the own cluster, and those for others' clients by the
     clusters' ids."""

@@ -181,17 +181,18 @@ def _take(
             client=each.client_id,
             by=host.client_id,
         )
-    if any(isinstance(each.client_id, api.RemoteClient) for each in lost):
-        _take_elsewhere(client, targets)
+    losers = {each.client_id for each in lost}
+    if any(isinstance(each, api.RemoteClient) for each in losers):
+        losers |= _take_elsewhere(client, targets)
     check_alone(client, host, targets)
-    wait_for_clients(client, host, generation, {each.client_id for each in lost}, limit)
+    wait_for_clients(client, host, generation, losers, limit)
     for target in targets:
         devices.wait_for_device(host, target.global_id)
 
 
-def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -> None:
-    """Take what other clusters' clients still have: whether `detach: all` is meant for them too is
-    not documented."""
+def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -> set[int]:
+    """Take what other clusters' clients still have, and return these: whether `detach: all` is
+    meant for them too is not documented."""
     left = held.Held(targets, client.attachments())
     items = [
         force.torn_off(target, [each.client_id])
@@ -201,6 +202,7 @@ def _take_elsewhere(client: api.Client, targets: Sequence[attachments.Target]) -
     ]
     if items:
         client.reassign(items, force.NO_WAIT, force.some(targets), repeat=False)
+    return {each.client_id for each in left.all if isinstance(each.client_id, api.RemoteClient)}
 
 
 def _request(
@@ -306,14 +308,24 @@ def wait_for_clients(
     limit = limit or host.deadline.within(host.limits.loser_seconds)
     holders = several.clients_by_cluster(losers)
     for cluster_id in sorted(filter(None, holders)):
-        there = set(map(int, holders[cluster_id]))
-        wait_for_clients(client.of_hosts(cluster_id), host, 0, there, limit)
-    losers = set(holders.get(None, ()))
+        _wait_in(client.of_hosts(cluster_id), host, 0, {*holders[cluster_id]}, limit)
     if client.has_several:
         client, generation = client.of_hosts(), 0  # that of the answer may be another cluster's
+    _wait_in(client, host, generation, {*holders.get(None, ())}, limit)
+
+
+def _wait_in(
+    client: api.Client,
+    host: attachments.HostSide,
+    generation: int,
+    losers: set[int],
+    limit: Deadline,
+) -> None:
+    """Wait for losers of one cluster, the one that this client asks."""
     for waited in _polls(host, limit):
         # What comes later need not be waited for: in a busy cluster there is always something.
-        behind, generation = force.behind(client, generation)
+        late, generation = force.behind(client, generation)
+        behind = several.of_cluster_of(losers, late)
         if not behind or (not behind & losers and waited >= host.limits.bystander_seconds):
             break
     if behind:

@@ -25,6 +25,8 @@ def paths(server: Canned) -> list[str]:
 
 
 OK = ok({"ok": True, "generation": 1})
+# That of each cluster of a name space: one
+ALL_ANSWER = ok({"clusters": [{"clusterId": "abcd.e", "response": {"data": []}}]})
 ATTACHED = [
     {
         "volume": "v",
@@ -221,16 +223,28 @@ def test_who_cannot_hand_a_call_on_says_nothing_of_the_other_clusters_moment() -
 
 def test_a_domain_of_several_clusters_compares_nothing() -> None:
     """Generations of different clusters cannot be compared, so no answer is taken for old."""
-    all_answer = ok({"clusters": [{"clusterId": "abcd.e", "response": {"data": []}}]})
-    with answering([of(700, OK), of(3, ok([])), of(2, all_answer)]) as server:
+    with answering([of(700, OK), of(3, ok([])), of(2, ALL_ANSWER)]) as server:
         there = client(server.port, Clock(), multicluster=True)
         there.volume_delete("~abcd.e.1")
         there.be_current()
-        assert there.attachments() == []
+        assert there.volumes() == []
     assert paths(server) == [
         "MultiCluster/VolumeDelete/~abcd.e.1",
-        "MultiCluster/AttachmentsList",
+        "MultiCluster/VolumesList",
         "MultiCluster/AllClusters/VolumeTemplatesStatus",
+    ]
+
+
+def test_who_has_what_is_asked_of_each_of_several_clusters() -> None:
+    """T55: behind a barrier of each, whose generations can be compared: what is older is asked
+    again."""
+    with answering([ALL_ANSWER, of(5, OK), of(4, ok([])), of(5, ok([]))]) as server:
+        assert client(server.port, Clock(), multicluster=True).attachments() == []
+    alone = "RemoteCommand/~abcd.e"
+    assert paths(server) == [
+        "MultiCluster/AllClusters/VolumeTemplatesStatus",
+        f"{alone}/KV/Set/storpool-ovirt",
+        *[f"{alone}/AttachmentsList"] * 2,
     ]
 
 

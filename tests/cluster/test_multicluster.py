@@ -12,7 +12,7 @@ from rigs import two_clusters
 from rigs.core_fixtures import GIB
 from rigs.two_clusters import ONE, TWO, Pair
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, attachments, force, volumes
+from storpool_ovirt.cluster import api, attachments, force, replies, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan
 
 if TYPE_CHECKING:
@@ -89,6 +89,15 @@ def test_an_error_of_one_cluster_proves_no_absence(pair: Pair) -> None:
 
 
 # attach
+
+
+def test_clusters_that_are_not_all_named() -> None:
+    """T57: where StorPool does not tell the id of each cluster they are not asked one by one: the
+    hosts of one without an id would be missed."""
+    named = [{"clusterId": ONE, "response": {}}, {"clusterId": TWO, "response": {}}]
+    assert replies.cluster_ids({"clusters": named}) == {ONE, TWO}
+    nameless = {"clusters": [*named, {"clusterName": "three", "response": {}}]}
+    assert replies.cluster_ids(nameless) == frozenset()
 
 
 def test_an_attach_takes_nothing_from_the_other_cluster(pair: Pair) -> None:

@@ -67,7 +67,8 @@ def test_a_start_believes_no_old_word_of_a_loser(pair: Pair, changes: int, whose
     core, number = (pair.one, 2) if whose == ONE else (pair.two, 1)
     core.simulator.set_client(number, behind=True)
     pair.one.simulator.faults.add("old", query="ClientsConfigDump", changes=changes, times=4)
-    with pytest.raises(errors.DeadlineExceeded, match=f"client {number}"):
+    who = f"client {number} of cluster {TWO}" if whose == TWO else f"client {number}"
+    with pytest.raises(errors.DeadlineExceeded, match=f"{who} to learn"):
         start(pair, target)
 
 
@@ -86,7 +87,8 @@ def test_a_start_compares_no_generation_with_another_clusters(
         pair.one.client().be_current()
     core, number = (pair.one, 2) if whose == ONE else (pair.two, 1)
     core.simulator.set_client(number, behind=True)
-    with pytest.raises(errors.DeadlineExceeded, match=f"client {number}"):
+    who = f"client {number} of cluster {TWO}" if whose == TWO else f"client {number}"
+    with pytest.raises(errors.DeadlineExceeded, match=f"{who} to learn"):
         start(pair, target)
 
 
