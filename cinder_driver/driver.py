@@ -226,7 +226,7 @@ class StorPoolDriver(driver.VolumeDriver):
         LOG.info(
             "volume_reverted volume=%s global_id=%s snapshot=%s",
             volume["id"],
-            now,
+            now.global_id,
             snapshot["id"],
         )
 

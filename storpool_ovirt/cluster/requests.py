@@ -9,6 +9,7 @@ what they do not know they leave to the binding, which takes it or says what is 
 from __future__ import annotations
 
 from storpool_ovirt import documents
+from storpool_ovirt.cluster import replies
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ def _whole(value: Any) -> bool:
 
 
 def _limit(value: Any) -> bool:
-    return (type(value) is int and value >= 0) or (type(value) is str and value == "-")
+    is_none = type(value) is str and value == replies.UNLIMITED
+    return is_none or (type(value) is int and value >= 0)
 
 
 def _flag(value: Any) -> bool:

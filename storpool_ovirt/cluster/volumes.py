@@ -193,9 +193,9 @@ def limit(client: api.Client, global_id: str, limits: Limits) -> None:
         client.volume_update(names.address(global_id), body)
 
 
-def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
-    """Give the volume the data of the snapshot and let it keep its size and its limits; return the
-    global id that it has then, which may be another one. No host may have it attached meanwhile.
+def revert(client: api.Client, volume_id: str, snapshot_id: str) -> api.Volume:
+    """Give the volume the data of the snapshot and let it keep its size and its limits; return it
+    as it is then, with a global id that may be another one. No host may have it attached meanwhile.
 
     Whether StorPool keeps these is not documented (its plugin for CloudStack sends the limits
     again), so they are looked at and put right.
@@ -209,7 +209,7 @@ def revert(client: api.Client, volume_id: str, snapshot_id: str) -> str:
         lost["size"] = before.size_bytes
     if lost:
         client.volume_update(names.address(there.global_id), lost)
-    return there.global_id
+    return there._replace(size_bytes=max(there.size_bytes, before.size_bytes))
 
 
 def _reverted(client: api.Client, before: api.Volume, snapshot_id: str) -> str:

@@ -37,11 +37,12 @@ def reverted(work: tree.Work, there: api.Volume, source: str) -> api.Volume:
     """Give a volume the data of a snapshot, and return it as it is then; not before each request
     for that is over."""
     asked_again = work.client.tally.asked_again
-    global_id = volumes.revert(work.client, there.global_id, source)
-    if work.client.tally.asked_again > asked_again:
-        # The first of them must not come when its VM runs
-        work.sleep(work.client.limits.request_seconds)
-    return work.client.volume(names.address(global_id))
+    now = volumes.revert(work.client, there.global_id, source)
+    if work.client.tally.asked_again == asked_again:
+        return now
+    # The first of them must not come when its VM runs; what it has changed by then is read
+    work.sleep(work.client.limits.request_seconds)
+    return work.client.volume(names.address(now.global_id))
 
 
 def put_right(

@@ -51,7 +51,7 @@ def test_a_revert_tells_the_id(core: Core, rule: str, named: bool, lost: str) ->
     if lost:
         core.simulator.faults.add(lost, query="VolumeRevert")
     core.queries()
-    now = volumes.revert(core.client(), volume, shot)
+    now = volumes.revert(core.client(), volume, shot).global_id
     if not lost:
         assert core.queries() == ("Volume", "VolumeRevert", "Volume", "VolumeUpdate")
     assert now == listed(core)
@@ -77,7 +77,7 @@ def test_a_revert_keeps_limits(core: Core, kept: str, gone: bool) -> None:
     core.post(f"VolumeUpdate/{names.address(volume)}", {**wanted, "size": 2 * GIB})
     shot = core.client().snapshot("limited").global_id
     core.queries()
-    now = volumes.revert(core.client(), volume, shot)
+    now = volumes.revert(core.client(), volume, shot).global_id
     assert core.queries() == ("Volume", "VolumeRevert", "Volume", "VolumeUpdate")
     there, has = core.client().limited_volume(names.address(now))
     assert (has, there.size_bytes, there.tags) == (wanted, 2 * GIB, TAGS)
@@ -92,7 +92,7 @@ def test_an_answer_without_an_id() -> None:
     answers = [ok([first]), ok({"ok": True}), *missing, ok([now])]
     with answering(answers) as server:
         one = client(server.port, Clock())
-        assert volumes.revert(one, first["globalId"], "abcd.e.2") == "abcd.e.9"
+        assert volumes.revert(one, first["globalId"], "abcd.e.2").global_id == "abcd.e.9"
 
 
 @every_rule
@@ -101,7 +101,7 @@ def test_a_repeated_snapshot_is_known(core: Core, rule: str, named: bool) -> Non
     the id of now or by the one of then, as long as that leads to the volume."""
     volume = made(core, rule, named)
     shot = core.client().snapshot("shot").global_id
-    now = volumes.revert(core.client(), volume, shot)
+    now = volumes.revert(core.client(), volume, shot).global_id
     assert volumes.snapshot(core.client(), now, SHOT) == shot
     if now == volume or not named:
         assert volumes.snapshot(core.client(), volume, SHOT) == shot
@@ -114,7 +114,7 @@ def test_a_repeated_snapshot_is_known(core: Core, rule: str, named: bool) -> Non
 def test_a_group_of_reverted_volumes(core: Core, rule: str, named: bool) -> None:
     """A group snapshot is answered by the ids of now, and found by the one that was asked with."""
     volume = made(core, rule, named)
-    now = volumes.revert(core.client(), volume, core.client().snapshot("shot").global_id)
+    now = volumes.revert(core.client(), volume, core.client().snapshot("shot").global_id).global_id
     other = volumes.create(core.client(), Plan(Owner("other"), GIB))
     asked = now if named else volume
     plans = [(asked, Plan(Owner("g1"))), (other, Plan(Owner("g2")))]
@@ -135,7 +135,7 @@ def test_a_repeated_clone_is_known(core: Core, rule: str, named: bool, tag: str)
     clone = volumes.create(core.client(), plan)
     if not tag:
         core.post(f"VolumeUpdate/~{clone}", {"tags": {"other-src": ""}})
-    now = volumes.revert(core.client(), volume, core.client().snapshot("shot").global_id)
+    now = volumes.revert(core.client(), volume, core.client().snapshot("shot").global_id).global_id
     again = Plan(Owner("clone"), base_on=now, source_tag=tag or "other-src")
     assert volumes.create(core.client(), again) == clone
     other = volumes.create(core.client(), Plan(Owner("other"), GIB))
