@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.admin import backup, trash_restore
+from storpool_ovirt.admin import backup, policy_domains, trash_restore
 from storpool_ovirt.cluster import api, remote
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.engine import backups, copies, copies_seen, tree
@@ -34,6 +34,7 @@ def restore(
     """
     disk = names.uuid(into, "--into")
     row = _row(work, given)
+    work = policy_domains.within(work, {disk: row.template or None})
     work.client.be_current()
     said = f"copy ~{row.remote_id} of disk {row.disk} in {row.location}"
     there = _here(work, row)

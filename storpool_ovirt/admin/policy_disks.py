@@ -135,7 +135,7 @@ def sources(
     return Sources(
         rows(work) if known is None else known,
         engine_policies.disks(work, disks) if ask else None,
-        domains or policy_domains.look(work),
+        domains or policy_domains.look(work, disks),
     )
 
 
@@ -143,7 +143,7 @@ def standing(found: Sources, node: mapping.Node, there: api.Volume) -> Standing:
     """Return how the disk stands of whose tree this is the volume that is written."""
     told = (found.told or {}).get(node.root)
     is_shared = names.is_shared(there.tags) or (told is not None and told.is_shareable)
-    domain = found.domains.of(there.template)
+    domain = found.domains.of(there.template, node.root)
     defaults = found.defaults(domain.domain)
     vm, vm_name, said = names.vm_of(there.tags, domain.domain.vm_tag), "", None
     if told is not None:

@@ -38,6 +38,7 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
     named = {*(by_property or ()), *(uuid for scope, uuid in rows if scope == policies.DISK)}
     vms = {uuid for scope, uuid in rows if scope == policies.VM}
     domains = policy_domains.look(work)
+    lists = {each.domain.qos_classes for each in domains.known}
     members = _Members()
     # Most disks of most Engines have nothing but what their domain gives: little is kept of those
     some = []
@@ -47,9 +48,10 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         members.add(vm, node.root, there)
         is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
         is_doubted = _may_be_anothers(view, there, domain.domain.vm_tag)
-        if is_said or is_doubted or _class_fault(domain.classes, there):
+        if is_said or is_doubted or _may_be_unknown(there, (domain.classes, *lists)):
             some.append((node, there))
     roots = [node.root for node, _ in some]
+    domains = policy_domains.placed(work, domains, roots)
     sources = policy_disks.sources(work, roots, rows, domains, ask=by_property is not None)
     found = [policy_disks.standing(sources, node, there) for node, there in some]
     gone = engine_policies.without(work, vms) if by_property is not None else ()
@@ -132,8 +134,10 @@ def _of_names(view: survey.View, found: Sequence[Standing]) -> Iterator[Finding]
             )
 
 
-def _class_fault(classes: Sequence[str], there: api.Volume) -> str:
-    return values.class_fault(there.tags.get(values.TAG[values.QOS], ""), classes)
+def _may_be_unknown(there: api.Volume, lists: Iterable[Sequence[str]]) -> bool:
+    """Return whether a volume has a class that is not in each of these lists."""
+    qos = there.tags.get(values.TAG[values.QOS], "")
+    return any(values.class_fault(qos, each) for each in lists)
 
 
 class _Members:

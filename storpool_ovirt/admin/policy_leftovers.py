@@ -47,7 +47,7 @@ def found(
     """Return what such a volume has left; None where that is nothing, or the volume is not ours."""
     if there is None or there.kind != node.kind:
         return None
-    key = domains.of(there.template).domain.vm_tag
+    key = domains.of(there.template, node.root).domain.vm_tag
     if not there.tags.get(key) or not names.is_ours(there.tags, node.uuid, location):
         return None
     return Leftover(node, there, key, there.tags[key])

@@ -178,7 +178,7 @@ def _of(
         vms = {each.vm for each in found if each.vm}
         disks = {*disks, *(each for vm in vms for each in policy_targets.disks_of_vm(work, vm))}
         found = policy_changes.look(work, sorted(disks), rows)
-    domains = policy_domains.look(work)
+    domains = policy_domains.look(work, disks)
     left = [
         each for disk in sorted(disks) for each in policy_leftovers.of_disk(work, disk, domains)
     ]

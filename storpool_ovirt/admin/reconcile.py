@@ -8,6 +8,7 @@ stays, and is named.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Callable
 
 from storpool_ovirt import errors, names, sentences, sizes
@@ -16,6 +17,8 @@ from storpool_ovirt.admin import (
     checks,
     findings,
     moment_rows,
+    one_disk,
+    policy_domains,
     reserved_steps,
     survey,
     trash_findings,
@@ -155,6 +158,8 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
     if operation is None or not operation.age_seconds >= grace_seconds:
         return NOTHING
     checks.clusters(work, action.disk, [operation])
+    # What is settled goes on as the verb of its domain would
+    work = policy_domains.within(work, {action.disk: None})
     checks.explained(work, operation)
     if operation.kind == intent.DROP:
         checks.not_moved(
@@ -170,12 +175,19 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
                 "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
             )
         nodes = work.mapping.tree(action.disk)
+        work = policy_domains.within(work, {action.disk: _template(work, nodes)})
         keep_seconds = work.domain.delete_delay_seconds
         copy_to = work.domain.backup_on_delete
         removal.delete_nodes(work, action.disk, nodes, nodes, keep_seconds, copy_to=copy_to)
         work.mapping.journal.delivered()
         return f"deleted what was left of disk {action.disk}"
     return _done(operation, outcome)
+
+
+def _template(work: tree.Work, nodes: Sequence[mapping.Node]) -> str | None:
+    """Return the template of what is left of a disk; None where that has several, or none."""
+    found = {each.template for each in one_disk.objects(work.client, nodes)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _delete(work: tree.Work, action: findings.Action, grace_seconds: float) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storpool_ovirt import errors, names, sizes
-from storpool_ovirt.admin import checks, findings, times, trash, trash_proof
+from storpool_ovirt.admin import checks, findings, policy_domains, times, trash, trash_proof
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.cluster.plans import Plan
 from storpool_ovirt.engine import (
@@ -77,6 +77,7 @@ def restore(work: tree.Work, uuid: str, into: str, *, over_data: bool = False) -
     work.client.be_current()
     there = trash_proof.proved(work, entry)
     source = Source(there, {**entry.tags, **there.tags}, entry.template, _said(entry))
+    work = policy_domains.within(work, {disk: there.template or entry.template})
     return write_over(work, source, disk) if over_data else give(work, source, disk)
 
 

@@ -13,7 +13,7 @@ from calendar import timegm
 from collections.abc import Iterator, Sequence
 
 from storpool_ovirt import errors, names, sentences
-from storpool_ovirt.admin import times, trash_restore, vm_backups
+from storpool_ovirt.admin import policy_domains, times, trash_restore, vm_backups
 from storpool_ovirt.admin.vm_backups import Backups, Moment
 from storpool_ovirt.engine import engine_vm_states, overwriting, recovery, trash, tree
 
@@ -43,6 +43,7 @@ def restore(work: tree.Work, typed: str, at: str) -> list[str]:
     vm = engine_vm_states.vm(work, vm_backups.found(work, typed).id)
     vm.check_down()
     roots, elsewhere = _plugged(work, vm)
+    work = policy_domains.within(work, dict.fromkeys(roots))
     work.mapping.lock_all(roots)
     try:
         work.client.be_current()

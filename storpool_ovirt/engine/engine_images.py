@@ -1,8 +1,10 @@
-"""Which disks and snapshots Engine itself has, by its own database, read only.
+"""Which disks and snapshots Engine itself has, and in which storage domain, by its own database,
+read only.
 
-Each of oVirt's ids that our mapping has is the id of an image there (oVirt's dbscripts,
-create_tables.sql: `images.image_guid`). That is no interface, and may be out of reach: nothing is
-deleted on its word, and what it has is kept.
+Each of oVirt's ids that our mapping has is the id of an image there, and each disk's that of a
+group of images (oVirt's dbscripts, create_tables.sql: `images.image_guid`, `image_group_id`;
+`image_storage_domain_map`). That is no interface, and may be out of reach: nothing is deleted on
+its word, and what it has is kept.
 """
 
 from __future__ import annotations
@@ -13,18 +15,36 @@ from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Any
 
 _QUESTION = "SELECT image_guid::text FROM images WHERE image_guid = ANY (%s::uuid[])"
+# One that is on its way from a domain to another is in neither yet.
+_PLACES = """
+    SELECT i.image_group_id::text, min(m.storage_domain_id::text)
+    FROM images i JOIN image_storage_domain_map m ON m.image_id = i.image_guid
+    WHERE i.image_group_id = ANY (%s::uuid[])
+    GROUP BY 1 HAVING min(m.storage_domain_id::text) = max(m.storage_domain_id::text)
+"""
 
 
 def known(work: tree.Work, uuids: Collection[str]) -> frozenset[str] | None:
     """Return those of these ids that Engine's own database has; None where it cannot be read."""
     if not uuids:
         return frozenset()
+    rows = _asked(work, _QUESTION, uuids)
+    return None if rows is None else frozenset(uuid for (uuid,) in rows)
+
+
+def places(work: tree.Work, disks: Collection[str]) -> dict[str, str]:
+    """Return Engine's ids of the storage domains that these disks are in, by the disks' ids; what
+    Engine does not tell is left out."""
+    return dict(_asked(work, _PLACES, disks) or ()) if disks else {}
+
+
+def _asked(work: tree.Work, question: str, uuids: Collection[str]) -> list[tuple[Any, ...]] | None:
     try:
         limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
-        rows = database.ask_engine(work.root, work.log, limit, _QUESTION, sorted(uuids))
+        return database.ask_engine(work.root, work.log, limit, question, sorted(uuids))
     except errors.Error as error:
         work.log.line("images_unknown", reason=error)
         return None
-    return frozenset(uuid for (uuid,) in rows)

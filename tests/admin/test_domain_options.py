@@ -3,11 +3,12 @@ where the API is, and Engine's database what its domains say."""
 
 from __future__ import annotations
 
+import json
 import time
 from calendar import timegm
 from typing import TYPE_CHECKING, Any
 
-from rigs import admin_site, shared_stage
+from rigs import admin_site, refusals, shared_stage
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,6 +31,12 @@ def view(site: AdminSite, disk: str) -> dict[str, Any]:
     return dict(found)
 
 
+def tag(site: AdminSite, disk: str, **tags: str) -> None:
+    """Write tags of a disk by hand, beside those that it has."""
+    both = {**view(site, disk)["tags"], **tags}
+    shared_stage.post(site.stage.simulator, f"VolumeUpdate/ovirt--{disk}", {"tags": both})
+
+
 def kept_days(lines: list[str]) -> int:
     """Return for how many days the trash keeps what a disk had."""
     (told,) = (line for line in lines if "what it had is in the trash until" in line)
@@ -40,8 +47,8 @@ def kept_days(lines: list[str]) -> int:
 def test_what_is_restored_is_as_the_verbs_have_it(site: AdminSite, disk: str) -> None:
     """F50, T83: it has the limits of its domain, and not the tag by which the domain names a VM;
     what is written over is kept for as long as the domain keeps what is deleted."""
-    engine, simulator = site.stage.engine, site.stage.simulator
-    shared_stage.post(simulator, f"VolumeUpdate/ovirt--{disk}", {"tags": {"machine": VM}})
+    engine = site.stage.engine
+    tag(site, disk, machine=VM)
     engine.run("delete_volume", disk).require()
     fresh, used = (shared_stage.make_disk(engine) for _ in range(2))
     with admin_site.on_engine(site, {"fast": OWN}) as tables:
@@ -55,3 +62,29 @@ def test_what_is_restored_is_as_the_verbs_have_it(site: AdminSite, disk: str) ->
         assert kept_days(said.stdout.splitlines()) == 2
         assert "the storage domain's own options cannot be read" in said.stderr
         assert "wrong-words-1" not in said.stderr
+
+
+def test_each_disk_has_its_own_domain(site: AdminSite, disk: str) -> None:
+    """F50: of two domains with one template Engine's database tells which has it, its classes and
+    its delay; where that is not told, what any of them has is taken, and the longest delay."""
+    engine = site.stage.engine
+    engine.run("delete_volume", disk).require()
+    golden, iron = (shared_stage.make_disk(engine) for _ in range(2))
+    tag(site, golden, qc="iron")
+    domains = {
+        "fast": {"sp_qos_classes": "gold", "sp_delete_delay": "7d"},
+        "slow": {"sp_qos_classes": "iron", "sp_delete_delay": "1d"},
+    }
+    over = ("trash", "restore", disk, "--over-data", "--into", iron)
+    with admin_site.on_engine(site, domains) as tables:
+        tables.place("fast", golden)
+        tables.place("slow", iron)
+        refused = refusals.of_command(run(site, "policy", "set", golden, "--qos", "iron"), 1)
+        assert "iron is none of gold" in refused
+        admin_site.told(run(site, "policy", "set", iron, "--qos", "iron"), 0)
+        found = json.loads(run(site, "audit", "--json").stdout)["findings"]
+        assert [each["disk"] for each in found if each["kind"] == "unknown class"] == [golden]
+        assert kept_days(admin_site.told(run(site, *over), 0)) == 1
+        tables.execute("DROP TABLE images")
+        admin_site.told(run(site, "policy", "set", golden, "--qos", "iron"), 0)
+        assert kept_days(admin_site.told(run(site, *over), 0)) == 7

@@ -29,6 +29,26 @@ def test_what_domains_agree_in_counts(tmp_path: Path) -> None:
     assert stored_options.agreed(given, []) == given
 
 
+def test_whose_a_disk_is(tmp_path: Path) -> None:
+    """F50: Engine's word first; then by the template, and a domain without another beside it has
+    all: its volumes may have got another template. What was typed counts for its template."""
+    given, fast, slow = (
+        config.domain(
+            {"sp_api_http_host": "10.0.0.1", "sp_auth_token": "1", "sp_template": each},
+            str(tmp_path),
+        )
+        for each in ("typed", "fast", "slow")
+    )
+    both = [Stored("1", "web", fast), Stored("2", "db", slow)]
+    domains = Domains(given, both, {"moved": "2", "elsewhere": "3"})
+    assert domains.of("fast", "moved").domain == slow
+    assert domains.of("fast", "elsewhere").domain == domains.of("fast").domain == fast
+    assert domains.of("typed", "moved").names == ("db",)
+    assert [domains.of(each).domain for each in ("typed", "other", None)] == [given] * 3
+    alone = Domains(given, both[:1])
+    assert [alone.of(each).domain for each in ("typed", "other", None)] == [given, fast, fast]
+
+
 def test_a_default_that_is_left_without_a_domain_is_told(tmp_path: Path) -> None:
     """F50: what was said of a domain goes by the API's address, which may change; where nobody
     knows Engine's domains nothing is said of that."""

@@ -7,6 +7,7 @@
     host = engine.add_host("host1", center, connector={"host": "host1"})
     engine.set_option("ManagedBlockDomainSupported", "true", "4.7")
     engine.write_conf(root)                                 # engine.conf.d/10-setup-database.conf
+    engine.place("storpool", disk)                          # which domain a disk is in
     engine.execute("UPDATE vds_dynamic SET status = 4 WHERE vds_id = %s", host)
 
     engine_database.with_images(database, root, disk)       # nothing but which images there are
@@ -114,6 +115,13 @@ CREATE TABLE cinder_storage (
     FOREIGN KEY (storage_domain_id) REFERENCES storage_domain_static(id) ON DELETE CASCADE
 );
 """
+_PLACES = """
+CREATE TABLE IF NOT EXISTS images (image_guid uuid PRIMARY KEY, image_group_id uuid);
+CREATE TABLE IF NOT EXISTS image_storage_domain_map (
+    image_id uuid NOT NULL, storage_domain_id uuid NOT NULL,
+    PRIMARY KEY (image_id, storage_domain_id)
+);
+"""
 # upgrade/04_05_0320_rename_cinderlib_storage_to_mb_storage.sql
 _LATER = """
 ALTER TABLE cinder_storage RENAME TO mb_storage;
@@ -185,6 +193,18 @@ class EngineDatabase:
             *(domain, json.dumps(options), sealed),
         )
         return domain
+
+    def place(self, domain: str, *disks: str) -> None:
+        """Have these disks be in the domain of this name."""
+        self.execute(_PLACES)
+        for disk in disks:
+            image = str(uuid.uuid4())
+            self.execute("INSERT INTO images VALUES (%s, %s)", image, disk)
+            self.execute(
+                "INSERT INTO image_storage_domain_map SELECT %s, id FROM storage_domain_static"
+                " WHERE storage_name = %s",
+                *(image, domain),
+            )
 
     def add_data_domain(
         self, name: str, data_center: str, *, master: bool = True, status: int = ACTIVE
