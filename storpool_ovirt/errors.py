@@ -7,7 +7,9 @@ from them.
     +-- InputError            is it my input?  nothing was changed
     |   +-- ConfigError       ... in the options or in storpool.conf?
     |   +-- Unseen            ... something on this host that cannot be looked at?
+    |   +-- Unnamed           ... a name that is that of several, or that nobody here can look up?
     +-- NotFound              is there no such object?
+    |   +-- Mistyped          ... by the id or the name that a person typed?
     +-- WrongCluster          is it in another StorPool cluster than the one that is pinned?
     +-- Conflict              does the id exist with other arguments, another owner, another state?
     |   +-- Exists            ... is only the name taken (StorPool's `objectExists`)?
@@ -62,6 +64,10 @@ class Unseen(InputError):
     """A file or folder of this host cannot be looked at: nobody knows whether it is there."""
 
 
+class Unnamed(InputError):
+    """What a person typed is the name of several things, or a name where only ids can be known."""
+
+
 class NotFound(Error):
     """There is no such object.
 
@@ -74,6 +80,10 @@ class NotFound(Error):
 
     def __str__(self) -> str:
         return " ".join(word for word in ("there is no", self.kind, self.name, self.where) if word)
+
+
+class Mistyped(NotFound):
+    """What a person typed names nothing that there is."""
 
 
 class Conflict(Error):

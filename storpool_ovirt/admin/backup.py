@@ -68,7 +68,7 @@ def target(work: tree.Work, uuid: str) -> Target:
     # Engine's word counts where it has one: a tag may be of before a disk was moved.
     disks = tagged_disks if not known else known & {each.root for each in rows}
     if not disks:
-        raise errors.NotFound(
+        raise errors.Mistyped(
             "disk or VM",
             uuid,
             "here: no disk has this id, and no volume is tagged as one of such a VM",

@@ -1,7 +1,7 @@
 """storpool-ovirt: for those who set the integration up, watch it and try it.
 
-Exit codes: 0 done; 1 refused or failed; 2 wrongly typed; 3 output not read, or a bug; 130
-interrupted. Audit and doctor have others: their help tells.
+Exit codes: 0 done; 1 refused or failed; 2 wrongly typed, or the name or id of nothing; 3 output not
+read, or a bug; 130 interrupted. Audit and doctor have others: their help tells.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def _failed(out: console.Console, error: BaseException, verb: str) -> int:
             "interrupted: what was done is done, run it again for the rest", INTERRUPTED
         )
     if isinstance(error, errors.Error):
-        return out.complain(str(error), refused)
+        is_typo = isinstance(error, (errors.Mistyped, errors.Unnamed))
+        return out.complain(str(error), MISUSED if is_typo and verb not in WATCHES else refused)
     name = getattr(error, "name", None) or ""
     if isinstance(error, ModuleNotFoundError) and not name.startswith("storpool_ovirt"):
         how = _DEMO if verb == "demo" else installation.mend(installation.COMMAND, error)

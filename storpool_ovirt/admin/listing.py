@@ -169,7 +169,7 @@ def selected(listing: Listing, client: str | None, uuid: str | None) -> Listing:
         disks = {each.disk for each in listing.things if wanted in (each.uuid, each.disk)}
         disks |= {each.root for each in listing.known.records.values() if each.uuid == wanted}
         if not disks:
-            raise errors.NotFound(
+            raise errors.Mistyped(
                 "disk", wanted, f"of oVirt's in the StorPool cluster at {listing.api_address}"
             )
         entries, strays = [each for each in entries if each.thing.disk in disks], ()

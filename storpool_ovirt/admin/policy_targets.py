@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.engine import engine_policies, policies, tree
+from storpool_ovirt.engine import engine_policies, mapping, policies, tree
 
 _SHOWN = 5  # ids that one sentence names
+_KINDS = {policies.DISK: "disk", policies.VM: "VM"}
+_BOTH = (policies.DISK, policies.VM)
 
 
 class Target(NamedTuple):
@@ -21,35 +23,76 @@ class Target(NamedTuple):
     disks: tuple[str, ...]
 
     def __str__(self) -> str:
-        kind = "disk" if self.scope == policies.DISK else "VM"
-        return f"{kind} {self.id}" + (f" ({self.name})" if self.name else "")
+        return f"{_KINDS[self.scope]} {self.id}" + (f" ({self.name})" if self.name else "")
 
 
 def found(work: tree.Work, typed: str) -> Target:
-    """Return what is meant; raise NotFound, or InputError where a name is that of several."""
+    """Return the disk or the VM that is meant, with its disks; raise Mistyped for what names none,
+    Unnamed where a name is that of several, or cannot be looked up here."""
     said = typed.strip()
     if names.UUID.fits(said.lower()):
-        return _of_id(work, said.lower())
+        return _of_id(work, _checked(said))
+    scope, uuid = _named(work, said, _BOTH)
+    return _of_vm(work, uuid) if scope == policies.VM else _of_id(work, uuid)
+
+
+def id_of(work: tree.Work, typed: str, *scopes: str) -> str:
+    """Return the id that is meant: one as it is, whatever it is of; by its name that of a disk or a
+    VM, or of one of these alone. Raises as `found` does for a name."""
+    said = typed.strip()
+    if names.UUID.fits(said.lower()):
+        return _checked(said)
+    return _named(work, said, scopes or _BOTH)[1]
+
+
+def node(work: tree.Work, typed: str) -> mapping.Node:
+    """Return the row of a disk that is meant by its name, or of a disk, a snapshot or a preview by
+    its id. Raises as `found` does."""
+    return known(work, id_of(work, typed, policies.DISK))
+
+
+def known(work: tree.Work, uuid: str) -> mapping.Node:
+    """Return the row of what a person has named by its id; raise Mistyped where there is none."""
+    try:
+        return tree.known(work, uuid)
+    except errors.NotFound as error:
+        raise errors.Mistyped(error.kind, error.name, error.where) from error
+
+
+def _checked(said: str) -> str:
+    try:
+        return names.uuid(said, "it")
+    except errors.InputError as error:
+        raise errors.Unnamed(names.shown(said), error.why, error.advice) from error
+
+
+def _named(work: tree.Work, said: str, scopes: Sequence[str]) -> tuple[str, str]:
+    """Return what the one thing is that Engine calls so, and its id."""
+    kinds = " or ".join(_KINDS[each] for each in scopes)
     known = engine_policies.named(work, said)
     if known is None:
-        raise errors.InputError(
+        raise errors.Unnamed(
             names.shown(said),
             "is no UUID, and Engine's database, which has the names, cannot be read here",
-            "give the id of the disk or of the VM, or run this on Engine's machine as user ovirt",
+            f"give the id of the {' or of the '.join(_KINDS[each] for each in scopes)}, or run this"
+            " on Engine's machine as user ovirt",
         )
-    ids = (*known.vms, *known.disks)
+    by_scope = {policies.VM: known.vms, policies.DISK: known.disks}
+    ids = [(scope, uuid) for scope in scopes for uuid in by_scope[scope]]
     if len(ids) > 1:
         more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-        raise errors.InputError(
+        several = " and ".join(f"{_KINDS[each]}s" for each in scopes)
+        shown = ", ".join(uuid for _, uuid in ids[:_SHOWN])
+        raise errors.Unnamed(
             names.shown(said),
-            f"is the name of {len(ids)} disks and VMs: {', '.join(ids[:_SHOWN])}{more}",
+            f"is the name of {len(ids)} {several}: {shown}{more}",
             "give the id of one",
         )
     if not ids:
         near = engine_policies.near(work, said)
-        meant = f": do you mean {names.shown(near)}?" if near else ""
-        raise errors.NotFound("disk or VM", names.shown(said), f"in Engine's database{meant}")
-    return _of_vm(work, ids[0]) if known.vms else _of_id(work, ids[0])
+        meant = f": do you mean {names.shown(near)}?" if near and near != said else ""
+        raise errors.Mistyped(kinds, names.shown(said), f"in Engine's database{meant}")
+    return ids[0]
 
 
 def said_of(work: tree.Work, typed: str) -> Target:
@@ -83,11 +126,11 @@ def disks_of_vm(work: tree.Work, vm: str) -> tuple[str, ...]:
 
 
 def _of_id(work: tree.Work, uuid: str) -> Target:
-    node = work.mapping.node(uuid)
-    if node is None:
+    row = work.mapping.node(uuid)
+    if row is None:
         return _of_vm(work, uuid)
-    told = (engine_policies.disks(work, [node.root]) or {}).get(node.root)
-    return Target(policies.DISK, node.root, told.alias if told else "", (node.root,))
+    told = (engine_policies.disks(work, [row.root]) or {}).get(row.root)
+    return Target(policies.DISK, row.root, told.alias if told else "", (row.root,))
 
 
 def _of_vm(work: tree.Work, uuid: str) -> Target:
@@ -97,5 +140,5 @@ def _of_vm(work: tree.Work, uuid: str) -> Target:
         raise errors.NotFound("disk on StorPool", f"plugged into VM {uuid} ({name})")
     if not disks:
         where = "in the mapping database, and no disk of this Engine's is plugged into such a VM"
-        raise errors.NotFound("disk or VM", uuid, where)
+        raise errors.Mistyped("disk or VM", uuid, where)
     return Target(policies.VM, uuid, name, disks)

@@ -19,6 +19,7 @@ from storpool_ovirt.admin import (
     moment_rows,
     one_disk,
     policy_domains,
+    policy_targets,
     reserved_steps,
     survey,
     trash_findings,
@@ -105,14 +106,14 @@ def remove(work: tree.Work, target: str, grace_seconds: float, dry_run: bool = F
     """
     if target.startswith("~"):
         return _remove_object(work, target, grace_seconds, dry_run)
-    node = tree.known(work, names.uuid(target, "the id"))
+    node = policy_targets.known(work, names.uuid(target, "the id"))
     with checks.held(work, node.root):
         return _remove_row(work, node.uuid, dry_run)
 
 
 def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     """Close the journal's entries on an object that Engine knows, as an administrator says."""
-    node = tree.known(work, names.uuid(uuid, "the id"))
+    node = policy_targets.known(work, names.uuid(uuid, "the id"))
     with checks.held(work, node.root):
         open_here = [each for each in recovery.open_on(work, node.root) if each.node == node.uuid]
         entries = sentences.counted(len(open_here), "entry", "entries")
@@ -142,7 +143,7 @@ def _followed(work: tree.Work, node: mapping.Node) -> mapping.Node:
 
 def detach(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
     """Detach an object from every host where it is closed; return what was done, in words."""
-    node = tree.known(work, names.uuid(uuid, "the id"))
+    node = policy_targets.known(work, names.uuid(uuid, "the id"))
     if dry_run:
         target = tree.target(node)
         held = attachments.clients_of(work.client, target)

@@ -6,18 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from storpool_ovirt import errors, names, sentences
+from storpool_ovirt import sentences
 from storpool_ovirt.admin import findings, lazily, snapshots, times
 
 _LACKING_SHOWN = 5
 WHERE_VM_IDS_ARE = "a VM's id is in its details in WebAdmin (General, VM ID)"
-
-
-def vm_id(given: str) -> str:
-    """Return what --vm means; raise InputError, which says where such ids are, where it is none."""
-    if names.UUID.fits(given.lower()):
-        return names.uuid(given, "--vm")
-    raise errors.InputError("--vm", f"is not a UUID ({names.shown(given)})", WHERE_VM_IDS_ARE)
 
 
 def text(found: snapshots.Listing, now: float) -> Iterator[str]:

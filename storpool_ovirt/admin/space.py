@@ -198,7 +198,7 @@ def disk_of(seen: Seen, uuid: str) -> str:
         )
     if not disk:
         where = f"of oVirt's in the StorPool cluster at {seen.api_address}"
-        raise errors.NotFound("disk", uuid, where)
+        raise errors.Mistyped("disk", uuid, where)
     return disk
 
 

@@ -150,7 +150,7 @@ def of_vm(work: tree.Work, seen: Seen, vm: str) -> Vm:
     if not disks and source == ENGINE:  # the database that was found may be of another Engine
         disks, source = space.disks_of_vm(seen, vm, None), TAG
     if not disks:
-        raise errors.NotFound(
+        raise errors.Mistyped(
             "disk", f"of VM {vm}", f"in the StorPool cluster: {snapshots_text.WHERE_VM_IDS_ARE}"
         )
     called = engine_names.of_disks(work, disks)

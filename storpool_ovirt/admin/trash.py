@@ -228,7 +228,7 @@ def chosen(found: Sequence[trash.Entry], uuid: str) -> list[trash.Entry]:
     # What was written over is meant by a disk's id only where nothing of that was deleted
     named = of_disk or [each for each in deleted if each.node == uuid] or list(found)
     if not named:
-        raise errors.NotFound(
+        raise errors.Mistyped(
             "disk, snapshot, deletion or entry", uuid, "in the trash: see storpool-ovirt trash list"
         )
     moments = {each.deletion: each.deleted_at for each in named}

@@ -70,11 +70,11 @@ class Backups:
 
 
 def found(work: tree.Work, typed: str) -> policy_targets.Target:
-    """Return the VM that is meant by an id or a name; raise InputError for a disk, NotFound where
+    """Return the VM that is meant by an id or a name; raise Unnamed for a disk, NotFound where
     there is none that has a disk of this Engine's."""
     target = policy_targets.found(work, typed)
     if target.scope != policies.VM:
-        raise errors.InputError(
+        raise errors.Unnamed(
             str(target), "is no VM", "give a VM's id or name: its disks are of one moment"
         )
     return target

@@ -92,7 +92,7 @@ def test_a_command_with_others_below_tells_them(
         (("polcy",), 'No such command: "polcy". Did you mean policy?'),
         (("xyzzy",), 'No such command: "xyzzy". storpool-ovirt --help has all.'),
         (("backup", "lst"), 'No such command: "lst". Did you mean list?'),
-        (("backup", "1234", "--to", "far"), "it is not a UUID"),
+        (("trash", "purge", "1234"), "it is not a UUID"),
     ],
 )
 def test_a_command_that_there_is_not(

@@ -43,12 +43,12 @@ NO_IDS = (
     ["trash", "purge", "nonsense"],
     ["trash", "purge", "00000000-0000-0000-0000-000000000000"],
     ["trash", "restore", "nonsense", "--into", DISK],
-    ["trash", "restore", DISK, "--into", "nonsense"],
-    ["backup", "nonsense", "--to", "far"],
-    ["backup", "list", "nonsense"],
     ["backup", "restore", "nonsense", "--into", DISK],
-    ["backup", "restore", "~loc.a.1", "--into", "nonsense"],
-    ["backup", "expire", "nonsense", "--keep", "7d"],
+    ["attachments", "--disk", "nonsense"],
+    ["reconcile", "--remove", "nonsense"],
+    ["reconcile", "--keep", "nonsense"],
+    ["reconcile", "--detach", "nonsense"],
+    ["shareable", "nonsense"],
 )
 NO_PURGE = (
     [],

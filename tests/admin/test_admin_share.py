@@ -139,7 +139,7 @@ def test_only_ovirts_volumes_are_marked(site: AdminSite) -> None:
     assert "there is no volume of oVirt's disk" in refusals.of_command(
         site.run("shareable", new_id()), 1
     )
-    assert "is not a UUID" in refusals.of_command(site.run("shareable", "pvc-77"), 1)
+    assert "is not a UUID" in refusals.of_command(site.run("shareable", "pvc-77"), 2)
 
 
 def test_volumes_of_the_cinder_driver(site: AdminSite) -> None:

@@ -9,10 +9,11 @@ import pytest
 from rigs import policy_yard, trash_yard
 from rigs.deaths import Death
 from rigs.disk_model import GIB
-from rigs.policy_yard import VM, put, tag, tags
+from rigs.policy_yard import OTHER_VM, VM, put, tag, tags
 from rigs.yard import CLONE, DISK, MANY_TIMES, OTHER, Yard
-from storpool_ovirt import errors
-from storpool_ovirt.admin import policy_defaults
+from storpool_ovirt import errors, names
+from storpool_ovirt.admin import policy_defaults, policy_targets
+from storpool_ovirt.engine import policies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,6 +190,24 @@ def test_what_is_nobody(yard: Yard, engine: EngineDatabase) -> None:
     engine.execute("UPDATE base_disks SET disk_alias = 'web01' WHERE disk_id = %s", CLONE)
     with pytest.raises(errors.InputError, match="is the name of 2 disks and VMs"):
         put(yard, "web01", qos="silver")
+
+
+def test_a_name_of_one_kind(yard: Yard, engine: EngineDatabase) -> None:
+    """Where only a disk can be meant, a VM of that name is none, and the other way round; an id is
+    taken as it is."""
+    engine.execute("UPDATE base_disks SET disk_alias = 'web01' WHERE disk_id = %s", CLONE)
+    with yard.administrator("space") as work:
+        assert policy_targets.id_of(work, "web01", policies.DISK) == CLONE
+        assert policy_targets.id_of(work, " web01", policies.VM) == VM
+        assert policy_targets.id_of(work, OTHER.upper(), policies.VM) == OTHER
+        for typed in ("web02", "web01_root"):
+            with pytest.raises(errors.Mistyped, match='there is no VM "web0'):
+                policy_targets.id_of(work, typed, policies.VM)
+        with pytest.raises(errors.Unnamed, match="the empty UUID"):
+            policy_targets.id_of(work, names.NIL_UUID)
+        assert policy_targets.node(work, "web01").uuid == CLONE
+        with pytest.raises(errors.Mistyped):
+            policy_targets.node(work, OTHER_VM)
 
 
 def test_what_has_no_room_is_refused(yard: Yard) -> None:

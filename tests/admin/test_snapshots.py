@@ -324,11 +324,11 @@ def test_a_vm_without_snapshots_has_none(site: AdminSite) -> None:
 
 
 @pytest.mark.usefixtures("disk")
-def test_what_is_no_id_is_refused(site: AdminSite) -> None:
-    """T24: in one sentence that tells where the id is, and as a document for programs."""
+def test_a_name_that_nobody_knows_here_is_refused(site: AdminSite) -> None:
+    """T24: in one sentence that tells what to give, and as a document for programs."""
     said = site.run("snapshots", "--vm", "web01")
-    assert (said.returncode, said.stdout) == (1, "")
-    assert '--vm is not a UUID ("web01"): a VM\'s id is in its details in WebAdmin' in said.stderr
+    assert (said.returncode, said.stdout) == (2, "")
+    assert '"web01" is no UUID, and Engine\'s database, which has the names, cannot' in said.stderr
     assert "error" in json.loads(site.run("snapshots", "--vm", "web01", "--json").stdout)
 
 

@@ -29,7 +29,9 @@ TABLES = """
 CREATE TABLE base_disks (disk_id uuid PRIMARY KEY, disk_alias varchar(255));
 CREATE TABLE images (image_guid uuid PRIMARY KEY, vm_snapshot_id uuid, active boolean NOT NULL);
 CREATE TABLE snapshots (snapshot_id uuid PRIMARY KEY, description varchar(4000));
-CREATE TABLE vm_static (vm_guid uuid PRIMARY KEY, vm_name varchar(255) NOT NULL);
+CREATE TABLE vm_static (
+    vm_guid uuid PRIMARY KEY, vm_name varchar(255) NOT NULL, entity_type varchar(32) DEFAULT 'VM'
+);
 CREATE TABLE vm_device (device_id uuid, vm_id uuid, PRIMARY KEY (device_id, vm_id));
 """
 
@@ -77,7 +79,7 @@ def test_names_are_engines(site: AdminSite, disk: str, named: str) -> None:
         (disk, "web01_data"),
         (named, "before the update"),
     ]
-    found = document(site, "--vm", VM)
+    found = document(site, "--vm", "web01")
     assert found["vm"] == {"vm": VM, "name": "web01", "told_by": "engine"}
     assert [each["disk"] for each in found["disks"]] == [disk]
     assert any(line.startswith(f"VM {VM} web01: 1 disk") for line in site_lines(site, "--vm", VM))
@@ -103,10 +105,10 @@ def test_an_empty_trash_and_others(site: AdminSite) -> None:
     [
         (("--disk", DISK, "--vm", VM), 1, "are given together: give one of them"),
         (("--trash", "--others"), 1, "are given together: give one of them"),
-        (("--disk", "web01"), 1, '--disk is not a UUID ("web01")'),
-        (("--vm", "web01"), 1, "a VM's id is in its details in WebAdmin"),
-        (("--disk", OTHER), 1, f"there is no disk {OTHER} of oVirt's"),
-        (("--vm", VM), 1, f"there is no disk of VM {VM} in the StorPool cluster"),
+        (("--disk", "web01"), 2, "give the id of the disk, or run this on Engine's machine"),
+        (("--vm", "web01"), 2, "give the id of the VM, or run this on Engine's machine"),
+        (("--disk", OTHER), 2, f"there is no disk {OTHER} of oVirt's"),
+        (("--vm", VM), 2, f"there is no disk of VM {VM} in the StorPool cluster"),
         (("--most", "-1"), 2, "--most"),
         (("--most", "many"), 2, "--most"),
         (("--disk", ""), 2, "it is empty"),

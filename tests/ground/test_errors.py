@@ -12,6 +12,8 @@ EXAMPLES = [
     errors.InputError("the size argument", "is not a size", "give whole GiB"),
     errors.ConfigError("driver option sp_template", "is not valid"),
     errors.Unseen("/dev/storpool-byid", "cannot be looked at (Permission denied)", "correct that"),
+    errors.Unnamed('"web01"', "is the name of 2 disks: a, b", "give the id of one"),
+    errors.Mistyped("disk", '"wep01"', 'in Engine\'s database: do you mean "web01"?'),
     errors.NotFound("", "volume x, snapshot y", "in the StorPool cluster at 127.0.0.1:81"),
     errors.NotFound("volume", "~a.b.c", "in the StorPool cluster at 127.0.0.1:81"),
     errors.Conflict("volume x", "exists with 1 byte", "use another id"),

@@ -8,7 +8,7 @@ import click
 
 from storpool_ovirt import config, errors
 from storpool_ovirt.admin import access, console, entries, limits, listing, listing_text
-from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, UUID, all_of, limit
 from storpool_ovirt.cluster import api
 from storpool_ovirt.cluster.words import Words
 
@@ -21,6 +21,7 @@ from storpool_ovirt.cluster.words import Words
 @click.option(
     "--disk",
     metavar="UUID",
+    type=UUID,
     help="Only the disk that this is, or that this snapshot or preview is of.",
 )
 @all_of((JSON, limit(limits.LOOK_SECONDS)))

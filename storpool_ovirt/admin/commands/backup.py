@@ -6,7 +6,7 @@ import click
 from click import shell_completion
 
 from storpool_ovirt import config, errors, names, option_values, storpool_conf
-from storpool_ovirt.admin import access, backup, backup_text, console, twins
+from storpool_ovirt.admin import access, backup, backup_text, console, policy_targets, twins
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS, MEND_SECONDS
 from storpool_ovirt.admin.options import (
@@ -14,13 +14,13 @@ from storpool_ovirt.admin.options import (
     DRY_RUN,
     JSON,
     OPTIONS,
-    UUID,
     Checked,
+    Text,
     all_of,
     limit,
     parsed,
 )
-from storpool_ovirt.engine import backups, copies, copies_seen, tree
+from storpool_ovirt.engine import backups, copies, copies_seen, policies, tree
 from storpool_ovirt.engine.copies_seen import Seen
 
 KEEP_KEY = storpool_conf.BACKUP_KEEP_KEY
@@ -85,7 +85,7 @@ def command() -> None:
 
 
 @command.command(_MAKE, short_help="Copy a disk, or all disks of a VM at one moment.")
-@click.argument("uuid", metavar="DISK|VM", type=UUID)
+@click.argument("uuid", metavar="DISK|VM", type=Text())
 @click.option(
     "--to",
     required=True,
@@ -119,7 +119,7 @@ def make_command(
     wanted: option_values.CopyTo = parsed(option_values.copy_to, to, "--to")
     keep_seconds = _seconds(keep)
     with access.opened(out, "backup", access.Where(database, options, limit)) as work:
-        target = backup.target(work, uuid)
+        target = backup.target(work, policy_targets.id_of(work, uuid))
         for each in target.left_out:
             out.progress(f"not copied: {each}")
         if dry_run:
@@ -151,7 +151,7 @@ def make_command(
 
 
 @command.command("list", short_help="The copies, and what became of each.")
-@click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
+@click.argument("uuid", metavar="[DISK|VM|UUID]", required=False, type=Text())
 @all_of((DATABASE, OPTIONS, JSON, limit(LOOK_SECONDS)))
 @click.pass_obj
 def list_command(
@@ -164,16 +164,17 @@ def list_command(
 ) -> int:
     """List the copies in other locations, of disks that are gone too, as they are now.
 
-    UUID is the id of a disk, a VM or a moment; without it all are listed. The exit code is 1 when
-    one of them was lost on its way.
+    Those of a disk or a VM, by its name or id, or of a moment by its id; without it all are listed.
+    The exit code is 1 when one of them was lost on its way.
     """
     with access.opened(out, "backup-list", access.Where(database, options, limit)) as work:
-        seen = backup.look(work, uuid)
+        wanted = None if uuid is None else policy_targets.id_of(work, uuid)
+        seen = backup.look(work, wanted)
         location = work.mapping.location
     if as_json:
         out.document(backup_text.document(seen, location))
     else:
-        out.say_all(backup_text.listing(seen, uuid))
+        out.say_all(backup_text.listing(seen, wanted))
     return 1 if any(each.state == copies.LOST for each in seen) else 0
 
 
@@ -182,7 +183,7 @@ def list_command(
 @click.option(
     "--into",
     required=True,
-    type=UUID,
+    type=Text(),
     metavar="DISK",
     help="The disk that gets it: one that was just made in oVirt, as large or larger, or an id that"
     " oVirt is about to use.",
@@ -210,20 +211,21 @@ def restore_command(
 
     where = access.Where(database, options, limit, by_options=True)
     with access.opened(out, "backup-restore", where) as work:
+        disk = policy_targets.id_of(work, into, policies.DISK)
 
         def act(tried: tree.Work) -> list[str]:
             return backup_restore.restore(
-                tried, copy, into, from_remote=from_remote, told=out.progress
+                tried, copy, disk, from_remote=from_remote, told=out.progress
             )
 
         alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
-        title = f"would give disk {into} the data of copy {copy}"
+        title = f"would give disk {disk} the data of copy {copy}"
         rehearsals.done(work, out, act, title, is_dry_run=dry_run)
     return int(not alone)
 
 
 @command.command("expire", short_help="Give up the copies that are older than --keep.")
-@click.argument("uuid", metavar="[UUID]", required=False, type=UUID)
+@click.argument("uuid", metavar="[DISK|VM|UUID]", required=False, type=Text())
 @click.option("--from", "location", metavar="LOCATION", help="Only those of this location.")
 @click.option(
     "--keep",
@@ -250,9 +252,9 @@ def expire_command(
 ) -> int:
     """Give up the copies that are older than --keep: their locations delete them.
 
-    UUID is the id of a disk, a VM or a moment; without it all are meant. The newest copy of a disk
-    that is still there stays. The date that a location has set is read there; where it sets none,
-    nothing more is given up, and the exit code is 1.
+    Those of a disk or a VM, by its name or id, or of a moment by its id; without it all are meant.
+    The newest copy of a disk that is still there stays. The date that a location has set is read
+    there; where it sets none, nothing more is given up, and the exit code is 1.
     """
     if timer is not None:
         if any(each is not None for each in (uuid, location, keep, database, options)):
@@ -262,8 +264,8 @@ def expire_command(
             )
         return _switch_timer(out, timer, dry_run)
     keep_seconds = _seconds(keep) or _kept()
-    wanted = [uuid] if uuid is not None else None
     with access.opened(out, "backup-expire", access.Where(database, options, limit)) as work:
+        wanted = None if uuid is None else [policy_targets.id_of(work, uuid)]
         alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         if dry_run:
             _would_give_up(out, work, wanted, location, keep_seconds)

@@ -6,7 +6,7 @@ from typing import Callable
 
 import click
 
-from storpool_ovirt import errors
+from storpool_ovirt import errors, names
 from storpool_ovirt.admin import (
     access,
     audit,
@@ -19,11 +19,24 @@ from storpool_ovirt.admin import (
 )
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, GRACE, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import (
+    DATABASE,
+    DRY_RUN,
+    GRACE,
+    OPTIONS,
+    UUID,
+    Checked,
+    all_of,
+    limit,
+)
 from storpool_ovirt.engine import tree
 
 # A step that an administrator names: what it is about, and whether it is only told.
 _Act = Callable[[tree.Work, str, bool], str]
+
+
+def _removable(given: str) -> str:
+    return given if given.startswith("~") else names.uuid(given, "it")
 
 
 @click.command()
@@ -31,6 +44,7 @@ _Act = Callable[[tree.Work, str, bool], str]
 @click.option(
     "--remove",
     multiple=True,
+    type=Checked(_removable),
     metavar="ID",
     help=(
         "Delete the unmapped object ~GLOBALID or the left-over"
@@ -38,11 +52,16 @@ _Act = Callable[[tree.Work, str, bool], str]
     ),
 )
 @click.option(
-    "--keep", multiple=True, metavar="UUID", help="Close the entry of this object: oVirt lists it."
+    "--keep",
+    multiple=True,
+    type=UUID,
+    metavar="UUID",
+    help="Close the entry of this object: oVirt lists it.",
 )
 @click.option(
     "--detach",
     multiple=True,
+    type=UUID,
     metavar="UUID",
     help="Detach this object from every host where it is closed.",
 )

@@ -6,16 +6,16 @@ import os
 
 import click
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import config, errors, storpool_conf
 from storpool_ovirt.admin import access, console, limits, share_mark
 from storpool_ovirt.admin import dry_run as rehearsals
-from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, UUID, all_of, limit
 from storpool_ovirt.cluster import api
 from storpool_ovirt.log import Unwritten
 
 
 @click.command()
-@click.argument("disk", metavar="DISK")
+@click.argument("disk", metavar="DISK", type=UUID)
 @click.option("--not", "no", is_flag=True, help="Take the mark away.")
 @all_of((DATABASE, OPTIONS, DRY_RUN, limit(limits.LOOK_SECONDS)))
 @click.pass_obj
@@ -37,25 +37,24 @@ def command(
     """
     root = config.root()
     with limits.limited(limit, "the end of shareable") as deadline:
-        uuid = names.uuid(disk, "DISK")
         domain = access.known_domain(out, options, root).domain
         out.log.correlation_id = f"shareable-{os.getpid()}"
         try:
             address = access.database(out, database, root)
         except errors.ConfigError:  # not Engine's machine, or a domain of the Cinder driver
-            volume = share_mark.VolumeIds(uuid, None)
+            volume = share_mark.VolumeIds(disk, None)
         else:
-            volume = share_mark.active(address, deadline, uuid)
+            volume = share_mark.active(address, deadline, disk)
         client = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
         there = share_mark.found(client, volume, prefix)
         change = share_mark.unmark if no else share_mark.mark
-        out.say(change(client, there, uuid, out.log, dry_run))
+        out.say(change(client, there, disk, out.log, dry_run))
         if dry_run:
             unwritten = Unwritten(out.log)
             rehearsals.played_by(
                 client,
                 out.say,
-                lambda rehearsing: change(rehearsing, there, uuid, unwritten, False),
+                lambda rehearsing: change(rehearsing, there, disk, unwritten, False),
             )
     return 0

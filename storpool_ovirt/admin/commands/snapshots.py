@@ -6,14 +6,17 @@ import time
 
 import click
 
-from storpool_ovirt.admin import access, console, snapshots, snapshots_text
+from storpool_ovirt.admin import access, console, policy_targets, snapshots, snapshots_text
 from storpool_ovirt.admin.limits import LOOK_SECONDS
-from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, Text, all_of, limit
+from storpool_ovirt.engine import policies
 
 
 @click.command()
 @all_of((DATABASE, OPTIONS))
-@click.option("--vm", metavar="UUID", help="Only the snapshots of this VM, by oVirt's id of it.")
+@click.option(
+    "--vm", metavar="VM", type=Text(), help="Only the snapshots of this VM, by its name or id."
+)
 @click.option(
     "--space",
     is_flag=True,
@@ -35,8 +38,8 @@ def command(
 
     Snapshots of several disks that StorPool made at one moment are one group.
     """
-    wanted = snapshots_text.vm_id(vm) if vm is not None else None
     with access.opened(out, "snapshots", access.Where(database, options, limit)) as work:
+        wanted = None if vm is None else policy_targets.id_of(work, vm, policies.VM)
         found = snapshots.look(work, space)
     if wanted is not None:
         found = snapshots.of_vm(found, wanted)

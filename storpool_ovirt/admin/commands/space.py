@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import click
 
-from storpool_ovirt import errors, names
-from storpool_ovirt.admin import access, console, snapshots_text, space, space_parts
+from storpool_ovirt import errors
+from storpool_ovirt.admin import access, console, policy_targets, space, space_parts
 from storpool_ovirt.admin.limits import MEND_SECONDS
-from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, all_of, limit
+from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, Text, all_of, limit
+from storpool_ovirt.engine import policies
 
 MOST = 20
 
 
 @click.command()
 @all_of((DATABASE, OPTIONS))
-@click.option("--disk", metavar="UUID", help="One disk, by its id or that of a snapshot of it.")
-@click.option("--vm", metavar="UUID", help="The disks of this VM, by oVirt's id of it.")
+@click.option(
+    "--disk",
+    metavar="DISK",
+    type=Text(),
+    help="One disk, by its name, its id or that of a snapshot of it.",
+)
+@click.option("--vm", metavar="VM", type=Text(), help="The disks of this VM, by its name or id.")
 @click.option("--trash", is_flag=True, help="What was deleted and can still be had back.")
 @click.option("--others", is_flag=True, help="What is not this Engine's, and copies of its disks.")
 @click.option(
@@ -52,9 +58,9 @@ def command(
             "are given together",
             "give one of them, or none for all disks",
         )
-    wanted = names.uuid(disk, "--disk") if disk is not None else ""
-    of_vm = snapshots_text.vm_id(vm) if vm is not None else ""
     with access.opened(out, "space", access.Where(database, options, limit)) as work:
+        wanted = "" if disk is None else policy_targets.id_of(work, disk, policies.DISK)
+        of_vm = "" if vm is None else policy_targets.id_of(work, vm, policies.VM)
         seen = space.look(work)
         part: space_parts.Part
         if wanted:

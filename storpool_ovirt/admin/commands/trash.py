@@ -8,6 +8,7 @@ from storpool_ovirt import option_values
 from storpool_ovirt.admin import (
     access,
     console,
+    policy_targets,
     trash,
     trash_purge,
     trash_restore,
@@ -22,11 +23,12 @@ from storpool_ovirt.admin.options import (
     JSON,
     OPTIONS,
     UUID,
+    Text,
     all_of,
     limit,
     parsed,
 )
-from storpool_ovirt.engine import tree
+from storpool_ovirt.engine import policies, tree
 
 # Older than anything in the trash: a number that is none by mistake.
 _DAYS_MAX = 3660
@@ -67,7 +69,7 @@ def list_command(
 @click.option(
     "--into",
     required=True,
-    type=UUID,
+    type=Text(),
     metavar="DISK",
     help=(
         "The disk that gets it: one that was just made in oVirt, as large or larger, or an id that"
@@ -105,12 +107,13 @@ def restore_command(
     """
     where = access.Where(database, options, limit, by_options=True)
     with access.opened(out, "trash-restore", where) as work:
+        disk = policy_targets.id_of(work, into, policies.DISK)
         alone = twins.is_alone(work, out.say, here=database is None, is_dry_run=dry_run)
         rehearsals.done(
             work,
             out,
-            lambda there: trash_restore.restore(there, uuid, into, over_data=over_data),
-            f"would give disk {into} what is in the trash under {uuid}"
+            lambda there: trash_restore.restore(there, uuid, disk, over_data=over_data),
+            f"would give disk {disk} what is in the trash under {uuid}"
             + (", in place of its data" if over_data else ""),
             is_dry_run=dry_run,
         )
