@@ -21,6 +21,7 @@ MODULES: Mapping[str, Sequence[str]] = {
         "engine_process",
         "engine_files",
         "engine_settings",
+        "engine_timers",
         "engine_hosts",
         "engine_network",
         "engine_trust",

@@ -3,7 +3,8 @@ sync` every hour, `backup expire` every day."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import setup_ground
@@ -32,6 +33,12 @@ def typed(machine: Booted, *words: str, code: int = 0, what: tuple[str, str] = S
     return done.stdout + done.stderr
 
 
+def doctors(machine: Booted) -> list[dict[str, Any]]:
+    """Return what doctor finds of the timers."""
+    done = machine.run(setup_ground.COMMAND, "doctor", "engine", "--json")
+    return [each for each in json.loads(done.stdout)["checks"] if each["id"] == "engine-timers"]
+
+
 def test_it_is_turned_on_and_off(served: tuple[Booted, Setup]) -> None:
     """Now and for each boot; setup has no word of it before, and takes it back afterwards."""
     machine, engine = served
@@ -50,6 +57,7 @@ def test_it_is_turned_on_and_off(served: tuple[Booted, Setup]) -> None:
     typed(machine, "--no-timer")
     assert machine.shown(TIMER, "ActiveState") == "inactive"
     assert machine.shown(TIMER, "UnitFileState") == "disabled"
+    assert [each["cause"] for each in doctors(machine)] == ["it is disabled", "it is not there"]
     typed(machine, "--timer")
     assert "SP_OVIRT_BACKUP_KEEP in " in typed(machine, "--timer", code=1, what=EXPIRE)
     assert not machine.path(f"{PLACE}/{BACKUP}").exists()
@@ -58,6 +66,15 @@ def test_it_is_turned_on_and_off(served: tuple[Booted, Setup]) -> None:
     assert "backup-timer" in typed(machine, "--timer", what=EXPIRE)
     assert machine.shown(BACKUP, "ActiveState") == "active"
     assert machine.shown(BACKUP, "UnitFileState") == "enabled"
+    machine.run("systemctl", "start", SERVICE)  # there is no database here
+    machine.do('systemctl stop "$1"', BACKUP)
+    failed, stopped = doctors(machine)
+    assert (failed["result"], failed["fix"]) == ("warning", f"journalctl -u {SERVICE}")
+    assert failed["cause"].startswith("its last run failed (exit-code, exit code ")
+    assert (stopped["result"], stopped["fix"]) == ("warning", f"systemctl restart {BACKUP}")
+    assert "enabled, and inactive" in stopped["cause"]
+    machine.do(f"systemctl reset-failed {SERVICE} && {stopped['fix']}")
+    assert [each["result"] for each in doctors(machine)] == ["ok", "ok"]
     machine.do("rm -r /etc/storpool.conf.d")
     typed(machine, "--no-timer", what=EXPIRE)
     assert machine.shown(BACKUP, "ActiveState") == "inactive"
