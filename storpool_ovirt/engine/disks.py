@@ -174,17 +174,21 @@ def connect(work: tree.Work, uuid: str, connector: object) -> dict[str, object]:
 
     `connector` is what the host told Engine of itself (oVirt's `connector_info`): null, or without
     its name, too. A plug may follow, for which the mark that a disk is shareable is brought up to
-    date. Raises InputError, before anything is noted, for a host whose Vdsm takes no volume of
-    ours.
+    date, and what was said of the VM is written to a disk that is new to it. Raises InputError,
+    before anything is noted, for a host whose Vdsm takes no volume of ours.
     """
     volume_type = names.volume_type_of(connector)
     host = names.host_of(connector)
-    node = tree.asked_for(work, uuid, host)
+    node, says_of_vms = tree.asked_for(work, uuid, host)
     there = _described(work, node)
     if node.connected:
         from storpool_ovirt.engine import shareable
 
         shareable.follow(work, node, there, host)
+    if says_of_vms and node.kind == "volume" and not names.vm_of(there.tags, work.domain.vm_tag):
+        from storpool_ovirt.engine import arrivals
+
+        arrivals.silent_follow(work, node, there)
     return {**_connection(uuid, there), "driver_volume_type": volume_type}
 
 

@@ -8,7 +8,7 @@ ago (`overwriting.py`).
 from __future__ import annotations
 
 from storpool_ovirt import errors
-from storpool_ovirt.engine.mapping import SELECT_NODE, Mapping, Node
+from storpool_ovirt.engine.mapping import SELECT_ASKED, Mapping, Node
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, suppress
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class HostNote(NamedTuple):
     at: float
 
 
-def noted(mapping: Mapping, uuid: str, host: str | None, cluster: str | None) -> Node | None:
-    """Return the row of this id, and note in the same statement for which host it was asked for.
+def noted(
+    mapping: Mapping, uuid: str, host: str | None, cluster: str | None
+) -> tuple[Node | None, bool]:
+    """Return the row of this id, and whether an administrator has said anything of any VM; note in
+    the same statement for which host it was asked for.
 
     `cluster` is the pinned one. A note that cannot be written (a full disk, a database that only
     reads) is none.
@@ -62,13 +65,12 @@ def noted(mapping: Mapping, uuid: str, host: str | None, cluster: str | None) ->
     pattern = f"{cluster}.%" if cluster else "%"
     try:
         note = _NOTE.format(may=mapping.session.may, kept=KEPT_HOSTS)
-        select = f"{SELECT_NODE} WHERE uuid = %s"
-        rows = mapping.session.read(select, host, uuid, pattern, uuid, before=note)
+        rows = mapping.session.read(SELECT_ASKED, host, uuid, pattern, uuid, before=note)
     except errors.DatabaseUnavailable:
         with suppress(errors.DatabaseUnavailable):
-            return mapping.node(uuid)
+            return mapping.node(uuid), False
         raise
-    return next((Node(*row) for row in rows), None)
+    return next(((Node(*row), says_of_vms) for *row, says_of_vms in rows), (None, False))
 
 
 def is_noted_elsewhere(mapping: Mapping, uuid: str, host: str | None) -> bool:

@@ -32,6 +32,11 @@ _COLUMNS = f"""
 SELECT_NODE = f"""
     SELECT {_COLUMNS}
     FROM storpool_ovirt.node"""
+# The row of an id, and whether anything was said of any VM (`arrivals.py`).
+SELECT_ASKED = f"""
+    SELECT {_COLUMNS},
+        EXISTS (SELECT FROM storpool_ovirt.policy WHERE scope = 'vm') AS says_of_vms
+    FROM storpool_ovirt.node WHERE uuid = %s"""
 _SELECT_TREE = f"""
     SELECT {_COLUMNS}, row_number() OVER (ORDER BY created_at, uuid) AS place
     FROM storpool_ovirt.node

@@ -52,12 +52,13 @@ def known(work: Work, uuid: str) -> mapping.Node:
     return mapping.there(work.mapping.node(uuid), uuid)
 
 
-def asked_for(work: Work, uuid: str, host: str | None) -> mapping.Node:
-    """Return the row of this id as `known` does, and note for which host it was asked for."""
+def asked_for(work: Work, uuid: str, host: str | None) -> tuple[mapping.Node, bool]:
+    """Return the row of this id as `known` does, and whether an administrator has said anything of
+    any VM; note for which host it was asked for."""
     from storpool_ovirt.engine import host_notes
 
-    found = host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id)
-    return mapping.there(found, uuid)
+    found, says_of_vms = host_notes.noted(work.mapping, uuid, host, work.domain.api.cluster_id)
+    return mapping.there(found, uuid), says_of_vms
 
 
 def checked(work: Work, node: mapping.Node) -> mapping.Node:

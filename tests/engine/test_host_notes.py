@@ -51,7 +51,7 @@ def test_the_hosts_that_a_node_was_asked_for_are_kept(database: Database) -> Non
     with opened(database) as there:
         made(there)
         for host in ("host1", "host2", None, "host1"):
-            assert host_notes.noted(there, ID, host, None) == there.node(ID)
+            assert host_notes.noted(there, ID, host, None) == (there.node(ID), False)
         assert hosts(there) == ["host1", None, "host2"]
         times = [each.at for each in host_notes.of_all(there)[ID]]
         assert times == sorted(times, reverse=True)
@@ -79,7 +79,7 @@ def test_what_is_not_there_gets_no_note(database: Database) -> None:
     """T77: neither an unknown id, nor one that is not finished, nor an object of another
     cluster."""
     with opened(database) as there:
-        assert host_notes.noted(there, ID, "host1", None) is None
+        assert host_notes.noted(there, ID, "host1", None) == (None, False)
         there.plan(node(), {})
         host_notes.noted(there, ID, "host1", None)
         there.complete(ID, "sim.a.1")
@@ -104,7 +104,7 @@ def test_a_database_that_only_reads_still_answers(database: Database) -> None:
     with opened(database) as there:
         made(there)
         there.session.rows("SET default_transaction_read_only = on")
-        found = host_notes.noted(there, ID, "host1", None)
+        found, _ = host_notes.noted(there, ID, "host1", None)
         assert found is not None
         assert (found.uuid, host_notes.of_all(there)) == (ID, {})
 
@@ -118,7 +118,7 @@ def test_a_row_that_is_being_deleted_is_not_waited_for(database: Database) -> No
         cursor.execute("BEGIN")
         cursor.execute("SELECT 1 FROM storpool_ovirt.node FOR UPDATE")
         before = there.session.statements
-        assert host_notes.noted(there, ID, "host1", None) is not None
+        assert host_notes.noted(there, ID, "host1", None)[0] is not None
         assert there.session.statements == before + 1
         cursor.execute("ROLLBACK")
         assert host_notes.of_all(there) == {}

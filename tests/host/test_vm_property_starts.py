@@ -99,6 +99,20 @@ def test_what_a_vm_says_comes_to_its_disks_by_root(doors: DoorStage) -> None:
     assert policy(doors, one, two) == [("gold", "daily"), ("silver", "daily")]
 
 
+def test_what_was_said_of_a_vm_stays_at_a_plug(doors: DoorStage) -> None:
+    """The adapter has written it, and not whose it is: the disk names its VM then, whose property
+    is weaker, and an unplug gives back what the disk has of its own."""
+    vm, volume = new_id(), Volume(doors.cluster, [1])
+    given_tags = {**volume.tags, "vc-policy": "daily", "ovirt-pol": "-vweekly"}
+    doors.cluster.api(f"VolumeUpdate/{volume.name}", {"tags": given_tags})
+    said = {"vmId": vm, "sp_vc_policy": "hourly"}
+    calls = started(doors, volume, point="before_disk_hotplug", **said)
+    assert calls.count("VolumeUpdate") == 1
+    assert tags(doors, volume) == {**given_tags, "cvm": vm}
+    started(doors, volume, point="after_disk_hotunplug", **said)
+    assert tags(doors, volume) == {**volume.tags, "vc-policy": "weekly"}
+
+
 @pytest.mark.parametrize("way", ["root", "itself"])
 def test_no_other_property_is_followed(doors: DoorStage, way: str) -> None:
     """Whatever an administrator lets VMs have, also by the names of our settings: the same is asked

@@ -21,6 +21,7 @@ from storpool_ovirt.admin import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ovirt_demo.database import Database
     from rigs.engine_database import EngineDatabase
@@ -48,10 +49,17 @@ DOWN, UP, SUSPENDED = 0, 1, 13  # VMStatus
 @contextlib.contextmanager
 def engine_of(yard: Yard, database: Database) -> Iterator[EngineDatabase]:
     """Give a yard Engine's database, with no VM and no disk in it."""
+    with engine_at(yard.folder, database) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def engine_at(folder: Path, database: Database) -> Iterator[EngineDatabase]:
+    """Give the same to a machine whose `/` this folder stands for."""
     fresh = database.fresh(f"engine_{uuid.uuid4().hex[:8]}")
     engine = engine_database.EngineDatabase(fresh, "4.5.7")
     engine.execute(_TABLES)
-    engine.write_conf(yard.folder)
+    engine.write_conf(folder)
     yield engine
     fresh.drop()
 
