@@ -29,7 +29,7 @@ from oslo_log import log as logging
 
 from cinder_driver import names as cinder_names
 from cinder_driver import words
-from storpool_ovirt import config, errors, names, presence, storpool_conf
+from storpool_ovirt import config, errors, names, option_values, presence, storpool_conf
 from storpool_ovirt.cluster import api, attachments, devices, identity
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.limits import LIMITS, Limits
@@ -164,7 +164,9 @@ class _Host:
         settings = config.host(self.root)
         words.hide(settings.api.token)
         deadline = Deadline(limits.deadline_seconds)
-        self.client = api.Client(settings.api.preferring(config.BINDING), deadline, limits=limits)
+        self.client = api.Client(
+            settings.api.preferring(option_values.BINDING), deadline, limits=limits
+        )
         self.side = attachments.HostSide(
             settings.client_id,
             self.root,

@@ -1,7 +1,7 @@
 """The driver's options in cinder.conf or in a storage domain's driver options.
 
 They are completed from /etc/storpool.conf. `storpool_template` and `storpool_replication` are the
-upstream driver's. The others are those of oVirt's adapter (`storpool_ovirt.config.OPTIONS`) with
+upstream driver's. The others are those of oVirt's adapter (`storpool_ovirt/option_table.py`) with
 `storpool_` in place of `sp_`, and are read by the same code.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from oslo_config import cfg
 
 from cinder_driver import names, words
-from storpool_ovirt import config, errors, option_values, presence, storpool_conf
+from storpool_ovirt import config, errors, option_table, option_values, presence, storpool_conf
 from storpool_ovirt import names as storpool_names
 
 PREFIX = "storpool_"
@@ -22,7 +22,7 @@ PREFIX = "storpool_"
 # `storpool.sptypes.VolumeName` without the rest of our names.
 _VOLUME_PREFIX = re.compile(r"[A-Za-z0-9_\-.:]{1,64}\Z")
 
-_SHARED = {PREFIX + option.name[len(config.PREFIX) :]: option for option in config.OPTIONS}
+_SHARED = {PREFIX + option.name[len(config.PREFIX) :]: option for option in option_table.OPTIONS}
 
 
 def _shared(name: str) -> str:
@@ -79,8 +79,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.FloatOpt(
         "storpool_deadline",
         min=1,
-        max=config.DEADLINE_SECONDS,
-        help=f"Seconds until an operation gives up ({config.DEADLINE_SECONDS:g} if not set).",
+        max=option_table.DEADLINE_SECONDS,
+        help=f"Seconds until an operation gives up ({option_table.DEADLINE_SECONDS:g} if not set).",
     ),
 ]
 

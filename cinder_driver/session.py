@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cinder_driver import failures, names, options, owners, specs
-from storpool_ovirt import config, errors, sizes
+from storpool_ovirt import errors, option_values, sizes
 from storpool_ovirt import names as storpool_names
 from storpool_ovirt.cluster import api, attachments, volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
@@ -31,7 +31,7 @@ class Session:
         self.settings = settings
         self._deadline = Deadline(seconds or settings.deadline_seconds)
         self.client = api.Client(
-            settings.api.preferring(config.BINDING), self._deadline, limits=limits
+            settings.api.preferring(option_values.BINDING), self._deadline, limits=limits
         )
         self._is_current = False
 

@@ -1,6 +1,7 @@
-"""Settings: the options of a storage domain, completed from /etc/storpool.conf.
+"""Settings: the options of a storage domain, completed from /etc/storpool.conf, and what a host's
+own storpool.conf says.
 
-`OPTIONS` is the one place where an option lives; how its text is read is in `option_values.py`.
+Each option lives in `option_table.py`, which who needs no settings does not load.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import os
 
 from storpool_ovirt import documents, errors, names, option_values, rights, storpool_conf, text
-from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, dataclass, replace
+from storpool_ovirt.light import TYPE_CHECKING, dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
+    from storpool_ovirt.option_table import Option
     from storpool_ovirt.secret import Secret
 
 ROOT_VARIABLE = "STORPOOL_OVIRT_ROOT"
@@ -22,21 +24,6 @@ CINDER_DRIVER = "volume_driver"  # by which cinderlib loads a driver; without it
 ENGINE_LOG_FOLDER = "/var/log/ovirt-engine"
 # Of the helper and the boot hook: who asks why a volume was detached finds all of it in one place.
 HELPER_LOG = "/var/log/vdsm/storpool-helper.log"
-
-API_PORT = 81  # StorPool's default, `storpool.spconfig.DEFAULTS`
-DEADLINE_SECONDS = (
-    100.0  # below Engine's own two minutes, which count only after our output has ended
-)
-# Longer than anybody means to keep what was deleted: a number that is none by mistake.
-TRASH_DAYS_MAX = 366
-DELETES_MAX = 10_000  # ours: Engine starts no so many verbs
-IOPS_MAX = 100_000_000  # ours: no volume comes near it
-BANDWIDTH_MAX = 1_000_000  # ours, in MiB/s
-SNAPSHOTS_MAX = 10_000  # ours: a longer chain of one disk is no plan of anybody's
-# By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
-CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
-# How a program talks to StorPool (`cluster/transport.py`): each has its own default.
-AUTO, WIRE, BINDING = TRANSPORTS = ("auto", "wire", "binding")
 
 
 @dataclass(frozen=True)
@@ -52,11 +39,11 @@ class Api:
     token: Secret
     multicluster: bool = False
     cluster_id: str | None = None
-    transport: str = AUTO
+    transport: str = option_values.AUTO
 
     def preferring(self, transport: str) -> Api:
         """Return these settings with this transport where they leave it to the program."""
-        return replace(self, transport=transport) if self.transport == AUTO else self
+        return replace(self, transport=transport) if self.transport == option_values.AUTO else self
 
     @property
     def address(self) -> str:
@@ -81,7 +68,7 @@ class Domain:
     template: str | None
     deadline_seconds: float
     group_snapshot: bool = True
-    snapshot_key: str = CORRELATION_KEY
+    snapshot_key: str = option_values.CORRELATION_KEY
     vm_tag: str = names.TAG_VM
     delete_delay_seconds: int = 0
     snapshot_delete_delay_seconds: int = 0
@@ -124,198 +111,6 @@ class HostSettings:
     qos_classes: tuple[str, ...] = ()
 
 
-class Option(NamedTuple):
-    """One driver option: its name, how it is read, where it comes from when absent, and why one
-    would set it.
-
-    `is_policy`: what storpool.conf has of it fails no verb, whatever it is (`conf_faults`).
-    """
-
-    name: str
-    parse: Callable[[str], Any]
-    conf_key: str | None
-    default: str | None
-    meaning: str
-    is_policy: bool = False
-
-
-OPTIONS = (
-    Option(
-        "sp_api_http_host",
-        option_values.host,
-        "SP_API_HTTP_HOST",
-        None,
-        "address of the StorPool API, best the floating one",
-    ),
-    Option(
-        "sp_api_http_port",
-        option_values.port,
-        "SP_API_HTTP_PORT",
-        str(API_PORT),
-        "port of the StorPool API",
-    ),
-    Option(
-        "sp_auth_token",
-        option_values.token,
-        "SP_AUTH_TOKEN",
-        None,
-        "API token; every local user of Engine's machine can see it",
-    ),
-    Option(
-        "sp_auth_token_file",
-        option_values.path,
-        None,
-        None,
-        "file with the token alone: it stays out of argv and of Engine's log",
-    ),
-    Option(
-        "sp_template",
-        option_values.shaped(
-            names.TEMPLATE, "give the name of a StorPool template (letters, digits, _ and -)"
-        ),
-        None,
-        None,
-        "template of new volumes; without it the cluster's default placement",
-    ),
-    Option(
-        "sp_multicluster",
-        option_values.boolean,
-        None,
-        "false",
-        "true where several clusters form one name space; hosts need SP_OVIRT_MULTICLUSTER=1 then",
-    ),
-    Option(
-        "sp_cluster_id",
-        option_values.shaped(names.CLUSTER_ID, "give the id as SP_CLUSTER_ID has it, like bgu4.n"),
-        None,
-        None,
-        "pins the cluster (recommended): every verb refuses another one, also after a change of"
-        " address",
-    ),
-    Option(
-        "sp_deadline",
-        option_values.number(1, DEADLINE_SECONDS),
-        None,
-        f"{DEADLINE_SECONDS:g}",
-        "seconds until a verb gives up",
-    ),
-    Option(
-        "sp_group_snapshot",
-        option_values.boolean,
-        None,
-        "true",
-        "false: a snapshot of a running VM is made disk by disk, and not of all at one moment",
-    ),
-    Option(
-        "sp_snapshot_key",
-        option_values.one_of(CORRELATION_KEY, ENGINE_KEY),
-        None,
-        CORRELATION_KEY,
-        "engine: the snapshots of one action are told by the id that Engine's database has for it",
-    ),
-    Option(
-        "sp_vm_tag",
-        option_values.vm_tag,
-        storpool_conf.VM_TAG_KEY,
-        names.TAG_VM,
-        f"tag that names the VM of a volume; hosts need the same as {storpool_conf.VM_TAG_KEY}",
-    ),
-    Option(
-        "sp_transport",
-        option_values.one_of(*TRANSPORTS),
-        storpool_conf.TRANSPORT_KEY,
-        AUTO,
-        "binding: StorPool's official binding carries every request, wire: our own code does; auto:"
-        " each program has what suits it",
-    ),
-    Option(
-        "sp_delete_delay",
-        option_values.duration(TRASH_DAYS_MAX),
-        storpool_conf.DELETE_DELAY_KEY,
-        "48h",
-        "how long a deleted disk is kept in the trash, like 48h or 7d; 0: it is gone at once",
-    ),
-    Option(
-        "sp_snapshot_delete_delay",
-        option_values.duration(TRASH_DAYS_MAX),
-        storpool_conf.SNAPSHOT_DELETE_DELAY_KEY,
-        "0",
-        "the same for a single snapshot that is deleted",
-    ),
-    Option(
-        "sp_backup_on_delete",
-        option_values.copy_to_or_nowhere,
-        storpool_conf.BACKUP_KEY,
-        "none",
-        "StorPool location to which a disk is copied before it is deleted; 'LOCATION:tag KEY=VALUE"
-        " ...' gives the copies tags",
-    ),
-    Option(
-        "sp_max_snapshots",
-        option_values.count(SNAPSHOTS_MAX),
-        storpool_conf.MAX_SNAPSHOTS_KEY,
-        "0",
-        "how many snapshots a disk may have; one more is refused, for a VM before any is made; 0:"
-        " any number",
-    ),
-    Option(
-        "sp_max_deletes",
-        option_values.count(DELETES_MAX),
-        storpool_conf.MAX_DELETES_KEY,
-        "10",
-        "how many disks may be deleted a minute, over ten minutes; more are refused; 0: any number",
-    ),
-    Option(
-        "sp_qos_class",
-        option_values.policy_value,
-        storpool_conf.QOS_CLASS_KEY,
-        None,
-        "QoS class of new disks, for StorPool's storpool_qos; none: none",
-        is_policy=True,
-    ),
-    Option(
-        "sp_qos_classes",
-        option_values.classes,
-        storpool_conf.QOS_CLASSES_KEY,
-        None,
-        "the QoS classes that there are, like gold,silver: a mistyped one is refused",
-        is_policy=True,
-    ),
-    Option(
-        "sp_vc_policy",
-        option_values.policy_value,
-        storpool_conf.VC_POLICY_KEY,
-        None,
-        "policy of StorPool's VolumeCare for new disks; no: it leaves them alone; none: none",
-        is_policy=True,
-    ),
-    Option(
-        "sp_tags",
-        option_values.free_tags,
-        storpool_conf.TAGS_KEY,
-        None,
-        "further tags of new disks, 'KEY=VALUE ...', as far as StorPool has room for them",
-        is_policy=True,
-    ),
-    Option(
-        "sp_iops",
-        option_values.count(IOPS_MAX),
-        storpool_conf.IOPS_KEY,
-        None,
-        "most requests a second of a new disk, where no QoS class says it; 0: any number",
-        is_policy=True,
-    ),
-    Option(
-        "sp_bw",
-        option_values.count(BANDWIDTH_MAX),
-        storpool_conf.BANDWIDTH_KEY,
-        None,
-        "most MiB a second of a new disk, where no QoS class says it; 0: any number",
-        is_policy=True,
-    ),
-)
-
-
 def root() -> str:
     """Return the folder that stands for this host's `/`, or an empty text on a real host."""
     return os.environ.get(ROOT_VARIABLE, "").rstrip("/")
@@ -354,33 +149,7 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     `prefix` begins the names of the options where they are not oVirt's. Raises ConfigError naming
     the option and what to do; never with a secret in its text.
     """
-    table = {
-        option.name[len(PREFIX) :]: option._replace(name=prefix + option.name[len(PREFIX) :])
-        for option in OPTIONS
-    }
-    _refuse_unknown(options, prefix, [option.name for option in table.values()])
-    given = {key: _given(option, options) for key, option in table.items()}
-    if given["auth_token"] is None and given["auth_token_file"] is not None:
-        given["auth_token"] = _token_from(
-            given["auth_token_file"], table["auth_token_file"].name, prefix
-        )
-    missing = {
-        key: option for key, option in table.items() if option.conf_key and given[key] is None
-    }
-    optional = all(each.default is not None or each.is_policy for each in missing.values())
-    conf = _conf_of_domain(root, optional, prefix) if missing else {}
-    for key, option in table.items():
-        if given[key] is None:
-            value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
-            if value is not None:
-                given[key] = _of_conf(option, value)
-    for key, option in missing.items():
-        if given[key] is None and not option.is_policy:
-            raise errors.ConfigError(
-                f"driver option {option.name}",
-                "is missing",
-                f"set it, or {option.conf_key} in {storpool_conf.FILE}",
-            )
+    given = _read(options, root, prefix)
     api = Api(
         given["api_http_host"],
         given["api_http_port"],
@@ -410,32 +179,6 @@ def domain(options: Mapping[str, object], root: str = "", prefix: str = PREFIX) 
     )
 
 
-def _of_conf(option: Option, value: str) -> Any:
-    """Return what storpool.conf says of an option; None for a policy that is none."""
-    try:
-        return option_values.parsed(
-            option.parse, value, f"{option.conf_key} in {storpool_conf.FILE}"
-        )
-    except errors.ConfigError:
-        if option.is_policy:
-            return None
-        raise
-
-
-def conf_faults(conf: Mapping[str, str]) -> Iterator[tuple[str, errors.ConfigError]]:
-    """Yield the keys of storpool.conf that no verb fails for although they are wrong, each with
-    what is wrong with it."""
-    for option in OPTIONS:
-        value = conf.get(option.conf_key or "")
-        if not option.is_policy or not value:
-            continue
-        where = f"{option.conf_key} in {storpool_conf.FILE}"
-        try:
-            option_values.parsed(option.parse, value, where)
-        except errors.ConfigError as error:
-            yield str(option.conf_key), error
-
-
 def check_ours_alone(options: Mapping[str, object]) -> None:
     """Raise ConfigError for an option with which Engine's own client would serve the domain too.
 
@@ -449,6 +192,126 @@ def check_ours_alone(options: Mapping[str, object]) -> None:
             "makes the domain one of Engine's own cinderlib client as well",
             "leave it out",
         )
+
+
+def host(root: str = "", node: str | None = None, environment: bool = True) -> HostSettings:
+    """Return the settings of the host that this process runs on; raise ConfigError when
+    storpool.conf lacks one.
+
+    `environment`: keys of storpool.conf may come from there too, as StorPool's own reader has it.
+    """
+    from storpool_ovirt import option_table
+
+    conf = storpool_conf.read(root, node=node, environment=environment)
+    values = []
+    for option in option_table.OF_API:
+        value = conf.get(option.conf_key or "", option.default)
+        if value is None:
+            _check_there(root)
+            raise errors.ConfigError(
+                f"{option.conf_key}",
+                f"is missing in {root}{storpool_conf.FILE}",
+                "set it on this host",
+            )
+        values.append(option.of_conf(value, f"{root}{storpool_conf.FILE}"))
+    our_id = conf.get("SP_OURID")
+    if our_id is None:
+        _check_there(root)
+        where = f"the section [{node or os.uname().nodename}] of {root}{storpool_conf.FILE}"
+        raise errors.ConfigError(
+            "SP_OURID", f"is missing in {where}", "every host needs its own client id there"
+        )
+    client_id = names.client_id(our_id)
+    if client_id is None:
+        raise errors.ConfigError(
+            f"SP_OURID in {root}{storpool_conf.FILE}",
+            "is not a client id",
+            f"give 1 to {names.CLIENT_ID_MAX}",
+        )
+    transport = conf.get(storpool_conf.TRANSPORT_KEY, "").lower()
+    # One that is none is worth no refused start; the doctor tells it.
+    is_known = transport in option_values.TRANSPORTS
+    api = replace(Api(*values), transport=transport if is_known else option_values.AUTO)
+    if storpool_conf.is_multicluster(conf):
+        api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
+    vm_tag = conf.get(storpool_conf.VM_TAG_KEY) or names.TAG_VM
+    usable = "" if names.vm_tag_fault(vm_tag) else vm_tag
+    prefix = storpool_conf.openstack_prefix(conf)
+    return HostSettings(api, client_id, prefix, usable, _classes(conf))
+
+
+def token_in(content: bytes, where: str) -> Secret:
+    """Return the token that a file or a stream holds; raise ConfigError for anything else.
+
+    `where` is what holds it, for the sentence.
+    """
+    try:
+        return option_values.token(text.stripped(text.decoded(content, where, may_have_mark=True)))
+    except ValueError as error:
+        raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None
+
+
+def _read(options: Mapping[str, object], root: str, prefix: str) -> dict[str, Any]:
+    """Return the value of each option by its name without the prefix, completed; None for one that
+    nobody says."""
+    from storpool_ovirt import option_table
+
+    table = {
+        option.name[len(PREFIX) :]: option._replace(name=prefix + option.name[len(PREFIX) :])
+        for option in option_table.OPTIONS
+    }
+    _refuse_unknown(options, prefix, [option.name for option in table.values()])
+    given = {key: option.given(options) for key, option in table.items()}
+    if given["auth_token"] is None and given["auth_token_file"] is not None:
+        given["auth_token"] = _token_from(
+            given["auth_token_file"], table["auth_token_file"].name, prefix
+        )
+    missing = {
+        key: option for key, option in table.items() if option.conf_key and given[key] is None
+    }
+    optional = all(each.default is not None or each.is_policy for each in missing.values())
+    conf = _conf_of_domain(root, optional, prefix) if missing else {}
+    for key, option in table.items():
+        if given[key] is None:
+            value = conf.get(option.conf_key, option.default) if option.conf_key else option.default
+            if value is not None:
+                given[key] = _of_conf(option, value)
+    for key, option in missing.items():
+        if given[key] is None and not option.is_policy:
+            raise errors.ConfigError(
+                f"driver option {option.name}",
+                "is missing",
+                f"set it, or {option.conf_key} in {storpool_conf.FILE}",
+            )
+    return given
+
+
+def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]) -> None:
+    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest
+    name.
+
+    Ignored, it would be found out when the domain has disks, and Engine never lets anybody correct
+    it. Other keys are for others (`adapter`, what cinderlib reads).
+    """
+    for key in options:
+        word = key.strip().lower().replace("-", "_")
+        if key not in known and word.startswith(prefix):
+            near = option_values.nearest(word, known, prefix)
+            advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
+            raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
+
+
+def _token_from(path: str, option_name: str, prefix: str) -> Secret:
+    where = f"the file {path} (driver option {option_name})"
+    try:
+        content = rights.read(path)
+    except OSError as error:
+        denied = isinstance(error, PermissionError)
+        advice = (
+            _whoever_may_read(prefix) if denied else "make it a file that holds the token alone"
+        )
+        raise errors.ConfigError(where, f"cannot be read ({error.strerror})", advice) from error
+    return token_in(content, where)
 
 
 def _conf_of_domain(root: str, optional: bool, prefix: str) -> dict[str, str]:
@@ -473,75 +336,23 @@ def _whoever_may_read(prefix: str) -> str:
     return f"give it the group of {user} and the mode 0640"
 
 
-def _refuse_unknown(options: Mapping[str, object], prefix: str, known: list[str]) -> None:
-    """Raise ConfigError for a key that can only be meant as one of our options, with the nearest
-    name.
-
-    Ignored, it would be found out when the domain has disks, and Engine never lets anybody correct
-    it. Other keys are for others (`adapter`, what cinderlib reads).
-    """
-    for key in options:
-        word = key.strip().lower().replace("-", "_")
-        if key not in known and word.startswith(prefix):
-            near = option_values.nearest(word, known, prefix)
-            advice = f"do you mean {near}?" if near else f"the options are {', '.join(known)}"
-            raise errors.ConfigError(f"driver option {names.shown(key)}", "is not known", advice)
-
-
-def host(root: str = "", node: str | None = None, environment: bool = True) -> HostSettings:
-    """Return the settings of the host that this process runs on; raise ConfigError when
-    storpool.conf lacks one.
-
-    `environment`: keys of storpool.conf may come from there too, as StorPool's own reader has it.
-    """
-    conf = storpool_conf.read(root, node=node, environment=environment)
-    host_option, port_option, token_option = OPTIONS[:3]
-    values = []
-    for option in (host_option, port_option, token_option):
-        value = conf.get(option.conf_key or "", option.default)
-        if value is None:
-            _check_there(root)
-            raise errors.ConfigError(
-                f"{option.conf_key}",
-                f"is missing in {root}{storpool_conf.FILE}",
-                "set it on this host",
-            )
-        values.append(
-            option_values.parsed(
-                option.parse, value, f"{option.conf_key} in {root}{storpool_conf.FILE}"
-            )
-        )
-    our_id = conf.get("SP_OURID")
-    if our_id is None:
-        _check_there(root)
-        where = f"the section [{node or os.uname().nodename}] of {root}{storpool_conf.FILE}"
-        raise errors.ConfigError(
-            "SP_OURID", f"is missing in {where}", "every host needs its own client id there"
-        )
-    client_id = names.client_id(our_id)
-    if client_id is None:
-        raise errors.ConfigError(
-            f"SP_OURID in {root}{storpool_conf.FILE}",
-            "is not a client id",
-            f"give 1 to {names.CLIENT_ID_MAX}",
-        )
-    transport = conf.get(storpool_conf.TRANSPORT_KEY, "").lower()
-    # One that is none is worth no refused start; the doctor tells it.
-    api = replace(Api(*values), transport=transport if transport in TRANSPORTS else AUTO)
-    if storpool_conf.is_multicluster(conf):
-        api = replace(api, multicluster=True, cluster_id=_own_cluster(conf, root))
-    vm_tag = conf.get(storpool_conf.VM_TAG_KEY) or names.TAG_VM
-    usable = "" if names.vm_tag_fault(vm_tag) else vm_tag
-    prefix = storpool_conf.openstack_prefix(conf)
-    return HostSettings(api, client_id, prefix, usable, _classes(conf))
-
-
-def _classes(conf: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the QoS classes that a host knows; none where what it says is no list of them."""
+def _of_conf(option: Option, value: str) -> Any:
+    """Return what storpool.conf says of an option; None for a policy that is none."""
     try:
-        return option_values.classes(conf.get(storpool_conf.QOS_CLASSES_KEY, ""))
-    except ValueError:
-        return ()
+        return option.of_conf(value)
+    except errors.ConfigError:
+        if option.is_policy:
+            return None
+        raise
+
+
+def _check_there(root: str) -> None:
+    if not storpool_conf.is_there(root):
+        raise errors.ConfigError(
+            f"{root}{storpool_conf.FILE}",
+            "is missing",
+            "install StorPool's client on this host, which writes it",
+        )
 
 
 def _own_cluster(conf: Mapping[str, str], root: str) -> str:
@@ -556,49 +367,9 @@ def _own_cluster(conf: Mapping[str, str], root: str) -> str:
     return own
 
 
-def _check_there(root: str) -> None:
-    if not storpool_conf.is_there(root):
-        raise errors.ConfigError(
-            f"{root}{storpool_conf.FILE}",
-            "is missing",
-            "install StorPool's client on this host, which writes it",
-        )
-
-
-def _given(option: Option, options: Mapping[str, object]) -> Any:
-    value = options.get(option.name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool):
-        value = str(value).lower()
-    if not isinstance(value, (str, int, float)):
-        raise errors.ConfigError(
-            f"driver option {option.name}", "is not a plain value", "give a text or a number"
-        )
-    return option_values.parsed(
-        option.parse, text.stripped(str(value)), f"driver option {option.name}"
-    )
-
-
-def _token_from(path: str, option_name: str, prefix: str) -> Secret:
-    where = f"the file {path} (driver option {option_name})"
+def _classes(conf: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the QoS classes that a host knows; none where what it says is no list of them."""
     try:
-        content = rights.read(path)
-    except OSError as error:
-        denied = isinstance(error, PermissionError)
-        advice = (
-            _whoever_may_read(prefix) if denied else "make it a file that holds the token alone"
-        )
-        raise errors.ConfigError(where, f"cannot be read ({error.strerror})", advice) from error
-    return token_in(content, where)
-
-
-def token_in(content: bytes, where: str) -> Secret:
-    """Return the token that a file or a stream holds; raise ConfigError for anything else.
-
-    `where` is what holds it, for the sentence.
-    """
-    try:
-        return option_values.token(text.stripped(text.decoded(content, where, may_have_mark=True)))
-    except ValueError as error:
-        raise errors.ConfigError(where, error.args[0], "it must hold the token alone") from None
+        return option_values.classes(conf.get(storpool_conf.QOS_CLASSES_KEY, ""))
+    except ValueError:
+        return ()

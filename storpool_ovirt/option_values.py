@@ -19,6 +19,10 @@ _LABEL_MAX = 63  # of a name's part, in the DNS
 _TOKEN_MAX = 4096
 _BYTE_MAX = 255
 _NONE = "none"
+# How a program talks to StorPool (`cluster/transport.py`): each has its own default.
+AUTO, WIRE, BINDING = TRANSPORTS = ("auto", "wire", "binding")
+# By what the verbs of one action of Engine's are known, where it snapshots several disks of a VM.
+CORRELATION_KEY, ENGINE_KEY = "correlation", "engine"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # OpenNebula's add-on of StorPool has the same
 
 

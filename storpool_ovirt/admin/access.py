@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from storpool_ovirt import config, errors, rights, storpool_conf, text
+from storpool_ovirt import config, errors, option_values, rights, storpool_conf, text
 from storpool_ovirt.admin import console, limits
 from storpool_ovirt.engine import conf, database_url, stored_options
 
@@ -50,7 +50,7 @@ def opened(
         out.log.correlation_id = f"{verb}-{os.getpid()}"
         caller = journal.Caller(out.log.correlation_id, verb)
         with mapping.opened(address, deadline, caller, make=make, without=without) as mapped:
-            settings = meant.api.preferring(config.BINDING)
+            settings = meant.api.preferring(option_values.BINDING)
             client = api.Client(settings, deadline, limits=out.limits)
             if unread and where.by_options:
                 out.progress(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
-from storpool_ovirt import config, errors, option_values, storpool_conf
+from storpool_ovirt import errors, option_table, option_values, storpool_conf
 
 PREFIX = f"{storpool_conf.OWN_PREFIX}AGENT_"
 # Ours: as short as an administrator who extends a disk waits, and next to nothing in work.
@@ -20,7 +20,7 @@ PERIOD_SECONDS = 10.0
 THAW_PERIOD_SECONDS = 0.5
 # Ours: a verb of the adapter's ends within its deadline, and the next one begins at once. So when
 # for longer no disk has got a snapshot, no verb for this VM is under way.
-THAW_LATEST_SECONDS = config.DEADLINE_SECONDS + 20.0
+THAW_LATEST_SECONDS = option_table.DEADLINE_SECONDS + 20.0
 # Ours: twice what Engine gives a live snapshot (LiveSnapshotTimeoutInMinutes, 30 where it is not
 # set); it thaws by itself within that, if at all.
 THAW_MIXED_SECONDS = 3600.0
@@ -110,7 +110,7 @@ KEYS = (
     storpool_conf.BACKUP_KEEP_KEY,
     *(
         option.conf_key
-        for option in config.OPTIONS
+        for option in option_table.OPTIONS
         if option.conf_key and option.conf_key.startswith(storpool_conf.OWN_PREFIX)
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from storpool_ovirt import config, errors, names, sentences
+from storpool_ovirt import config, errors, names, option_values, sentences
 from storpool_ovirt.cluster import freshness, replies, ways
 from storpool_ovirt.deadline import Deadline, polls
 from storpool_ovirt.light import TYPE_CHECKING, dataclass
@@ -358,7 +358,7 @@ def transport_of(settings: config.Api) -> transport.Transport:
 
         return binding.Official(settings)
 
-    if settings.transport == config.BINDING:
+    if settings.transport == option_values.BINDING:
         return official()
     return transport.Plain(settings, official)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from storpool_ovirt import config, errors, names, presence, sizes, text
+from storpool_ovirt import config, errors, names, option_table, presence, sizes, text
 from storpool_ovirt.cluster import api
 from storpool_ovirt.doctor import asking, checks, engine_machine, engine_steps, run
 from storpool_ovirt.doctor.checks import CRITICAL, WARNING, Check, Result, Site
@@ -208,7 +208,7 @@ def _before(site: Site, domain: Domain, said: str) -> tuple[str, str]:
 
 def _deadline(site: Site, given: Mapping[str, object]) -> str:
     """Return a limit with which the verb ends, with a sentence, before this check does."""
-    own = text.decimal(str(given.get(_DEADLINE) or "")) or config.DEADLINE_SECONDS
+    own = text.decimal(str(given.get(_DEADLINE) or "")) or option_table.DEADLINE_SECONDS
     return f"{max(1.0, min(own, site.left() - STATS_RESERVE_SECONDS)):.1f}"
 
 

@@ -17,6 +17,7 @@ from typing import Any, Callable
 from storpool_ovirt import (
     config,
     errors,
+    option_values,
     presence,
     processes,
     rights,
@@ -143,7 +144,7 @@ def client(site: Site, found: config.HostSettings) -> api.Client:
     """Return a client of this host's cluster that gives up in time for the check to tell why."""
     seconds = max(0.1, site.left() - LAST_SECONDS)
     limits = LIMITS._replace(deadline_seconds=seconds, retry_seconds=1.0)
-    return api.Client(found.api.preferring(config.BINDING), Deadline(seconds), limits=limits)
+    return api.Client(found.api.preferring(option_values.BINDING), Deadline(seconds), limits=limits)
 
 
 def rows(site: Site) -> list[vdsm_rows.Row]:

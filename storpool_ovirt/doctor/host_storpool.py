@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from storpool_ovirt import config, errors, names, presence, storpool_conf, text
+from storpool_ovirt import config, errors, names, option_values, presence, storpool_conf, text
 from storpool_ovirt.agent import options
 from storpool_ovirt.cluster import api, wire
 from storpool_ovirt.cluster.replies import Attachment
@@ -51,10 +51,10 @@ def conf(site: Site) -> Iterator[Result]:
         return
     yield checks.ok(f"this host is client {found.client_id}, its API {_address(found)}")
     keys = storpool_conf.read(site.root, environment=False)
-    transport = keys.get(storpool_conf.TRANSPORT_KEY, config.AUTO)
-    if transport.lower() not in config.TRANSPORTS:
+    transport = keys.get(storpool_conf.TRANSPORT_KEY, option_values.AUTO)
+    if transport.lower() not in option_values.TRANSPORTS:
         cause = f"{storpool_conf.TRANSPORT_KEY} in {storpool_conf.FILE} is {names.shown(transport)}"
-        fix = f"write {' or '.join(config.TRANSPORTS)}, or remove it"
+        fix = f"write {' or '.join(option_values.TRANSPORTS)}, or remove it"
         yield Result(checks.WARNING, cause, _NO_CHOICE, fix)
     unknown = options.unknown(keys)
     for key, advice in unknown.items():

@@ -7,7 +7,7 @@ first, and imports that only where there is something to do (`snapshots.py`).
 
 from __future__ import annotations
 
-from storpool_ovirt import config, errors, names
+from storpool_ovirt import config, errors, names, option_values
 from storpool_ovirt.cluster.plans import Owner, Plan
 from storpool_ovirt.engine import intent, mapping, moments, operations
 from storpool_ovirt.engine.moments import Moment, Place
@@ -86,7 +86,7 @@ def _asked(tools: Tools, volume: str) -> Request:
     why = ""
     if not tools.domain.group_snapshot:
         why = "sp_group_snapshot is off"
-    elif not names.UUID.fits(key) and tools.domain.snapshot_key == config.CORRELATION_KEY:
+    elif not names.UUID.fits(key) and tools.domain.snapshot_key == option_values.CORRELATION_KEY:
         why = NO_UUID
     return Request(volume, key, why, moments.thought_of(key, "", (volume,)))
 
@@ -142,7 +142,7 @@ def action(tools: Tools, vm: str, is_wanted: bool) -> str:
     own, and a second of Engine's databases costs a frozen guest time; so that is where a client has
     used its id before.
     """
-    if not is_wanted and tools.domain.snapshot_key != config.ENGINE_KEY:
+    if not is_wanted and tools.domain.snapshot_key != option_values.ENGINE_KEY:
         return ""
     from storpool_ovirt.engine import actions
 

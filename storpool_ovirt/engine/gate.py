@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from storpool_ovirt import config, errors, names, option_values, storpool_conf
+from storpool_ovirt import config, errors, names, option_table, option_values, storpool_conf
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.log import Log
 
@@ -75,7 +75,7 @@ def _ignored(options: Mapping[str, object]) -> Iterator[Fault]:
 
     Those with it config.domain refuses.
     """
-    known = {option.name for option in config.OPTIONS} | _OTHERS
+    known = {option.name for option in option_table.OPTIONS} | _OTHERS
     for key in options:
         word = key.strip().lower()
         if key in known or word.startswith(config.PREFIX):
@@ -112,7 +112,7 @@ def _says_of_new_disks(options: Mapping[str, object], conf: Mapping[str, str]) -
     """Return whether the options, or storpool.conf, say what new disks get; cheap."""
     return any(
         options.get(option.name) or conf.get(str(option.conf_key))
-        for option in config.OPTIONS
+        for option in option_table.OPTIONS
         if option.is_policy
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from storpool_ovirt import config, names
+from storpool_ovirt import names, option_table
 from storpool_ovirt.engine import database, holds, locks, mapping
 from storpool_ovirt.engine.changes import Change, Part
 from storpool_ovirt.engine.journal import INCARNATION, PENDING
@@ -110,7 +110,7 @@ class Moment(NamedTuple):
         if action and self.action:
             return action == self.action
         # One that was only begun is as old as the verb that was to make it
-        limit = CLAIM_SECONDS + (config.DEADLINE_SECONDS if self.state == BEGUN else 0)
+        limit = CLAIM_SECONDS + (option_table.DEADLINE_SECONDS if self.state == BEGUN else 0)
         is_young = self.age_seconds is not None and self.age_seconds <= limit
         return is_young and (bool(action) or names.UUID.fits(self.key))
 

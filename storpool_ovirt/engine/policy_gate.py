@@ -6,7 +6,7 @@ says too may change any day: it is told, and no verb fails for it.
 
 from __future__ import annotations
 
-from storpool_ovirt import config, errors, names, option_values, storpool_conf
+from storpool_ovirt import errors, names, option_table, option_values, storpool_conf
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 from storpool_ovirt.policy import budget, values
 
@@ -41,7 +41,7 @@ class _Said(NamedTuple):
 def faults(options: Mapping[str, object], conf: Mapping[str, str]) -> Iterator[Doubt]:
     """Yield what is wrong. How a single option is read is config.domain's matter, not so the keys
     of storpool.conf (`conf`), for which no verb fails."""
-    for key, error in config.conf_faults(conf):
+    for key, error in option_table.conf_faults(conf):
         yield Doubt(key, error, f"{key} counts as not said")
     own = _said(options, {})
     known = dict(_wrong(own))
@@ -55,7 +55,7 @@ def faults(options: Mapping[str, object], conf: Mapping[str, str]) -> Iterator[D
 def _said(options: Mapping[str, object], conf: Mapping[str, str]) -> _Said:
     found: dict[str, Any] = {}
     where: dict[str, str] = {}
-    for option in config.OPTIONS:
+    for option in option_table.OPTIONS:
         if not (option.is_policy or option.name == "sp_vm_tag"):
             continue
         given, place = options.get(option.name), f"driver option {option.name}"

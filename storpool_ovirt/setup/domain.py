@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt import config, errors, names, storpool_conf
+from storpool_ovirt import errors, names, option_table, storpool_conf
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import as_engine, conf, engine_tables, gate, sealed_options
 from storpool_ovirt.engine.engine_tables import DataCenter, Domain, Tables
@@ -190,7 +190,7 @@ def _sensitive_differences(wanted: Mapping[str, Secret], there: Mapping[str, Sec
 
 def _is_same(key: str, wanted: str, there: object) -> bool:
     """Return whether two values mean the same to the adapter: 81 is "81"."""
-    option = next((each for each in config.OPTIONS if each.name == key), None)
+    option = next((each for each in option_table.OPTIONS if each.name == key), None)
     if option is None or not isinstance(there, (str, int, float)):
         return wanted == there
     written = str(there).lower() if isinstance(there, bool) else str(there)

@@ -1,7 +1,8 @@
 """A new storage domain as somebody asks for it: each option checked before anything is done.
 
 Engine never lets anybody correct an option of a domain: what is wrong has to be told now.
-`config.OPTIONS` is the home of the options; here is what a person may type, and where the token is.
+`option_table.py` is the home of the options; here is what a person may type, and where the token
+is.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt import config, errors, names, option_values, presence, text
+from storpool_ovirt import config, errors, names, option_table, option_values, presence, text
 from storpool_ovirt.engine import gate
 from storpool_ovirt.secret import Secret
 from storpool_ovirt.setup import token
@@ -76,7 +77,7 @@ def checked(asked: Asked, root: str = "") -> Wanted:
         options.pop(gate.TOKEN_FILE)
         _check_room(found.api.token)
         sensitive[gate.TOKEN] = found.api.token
-    order = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
+    order = [names.ADAPTER_KEY, *(each.name for each in option_table.OPTIONS)]
     given = {key: options[key] for key in order if key in options}
     return Wanted(asked.name, given, sensitive, found.api.token)
 
@@ -115,7 +116,7 @@ def _typed(given: Sequence[str]) -> dict[str, str]:
 
 def _check_key(key: str) -> None:
     config.check_ours_alone({key: ""})
-    known = [names.ADAPTER_KEY, *(each.name for each in config.OPTIONS)]
+    known = [names.ADAPTER_KEY, *(each.name for each in option_table.OPTIONS)]
     if key not in known:
         word = key.strip().lower().replace("-", "_")
         near = option_values.nearest(word, known, config.PREFIX)
@@ -146,7 +147,9 @@ def _value(key: str, given: str) -> str:
             f"it has to be {names.ADAPTER}: leave it out",
         )
     # Engine's REST makes an array of a text in brackets (BackendStorageDomainsResource).
-    is_address = key == config.OPTIONS[0].name and value.startswith("[") and value.endswith("]")
+    is_address = (
+        key == option_table.OPTIONS[0].name and value.startswith("[") and value.endswith("]")
+    )
     return value[1:-1] if is_address else value
 
 

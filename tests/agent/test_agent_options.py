@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import errors, option_table, storpool_conf
 from storpool_ovirt.agent import options
 from storpool_ovirt.agent.options import OPTIONS, Options
 
@@ -70,7 +70,7 @@ def test_a_key_that_is_meant_as_ours(key: str, meant: str) -> None:
 
 def test_every_key_that_a_program_of_ours_reads_is_known() -> None:
     """A site may have one file for Engine's machine and all hosts."""
-    read = {option.conf_key for option in config.OPTIONS if option.conf_key}
+    read = {option.conf_key for option in option_table.OPTIONS if option.conf_key}
     assert {key for key in read if key.startswith(storpool_conf.OWN_PREFIX)} <= {*options.KEYS}
 
 

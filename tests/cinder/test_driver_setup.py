@@ -15,7 +15,7 @@ from cinder_driver import driver, options
 from rigs import clusters, driver_rig
 from rigs.core_fixtures import GIB, TOKEN, Core
 from rigs.driver_rig import Backend, configured, volume
-from storpool_ovirt import config
+from storpool_ovirt import option_table
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 SAMPLE = Path(__file__).parents[2] / "etc" / "cinder-backend.conf.sample"
@@ -46,8 +46,8 @@ def test_an_option_of_ovirts_alone_is_none_of_the_drivers(
 ) -> None:
     """Whoever adds one to oVirt's table need not give it to Cinder: the driver starts without
     it."""
-    added = config.Option("sp_ovirts_own", str, None, None, "for oVirt alone")
-    monkeypatch.setattr(config, "OPTIONS", (*config.OPTIONS, added))
+    added = option_table.Option("sp_ovirts_own", str, None, None, "for oVirt alone")
+    monkeypatch.setattr(option_table, "OPTIONS", (*option_table.OPTIONS, added))
     monkeypatch.setitem(options._SHARED, "storpool_ovirts_own", added)
     start(core)
 

@@ -335,7 +335,7 @@ def test_who_nobody_waits_for_has_the_binding() -> None:
     preferring = {
         path.relative_to(product.parent)
         for path in [*product.rglob("*.py"), *(product.parent / "cinder_driver").glob("*.py")]
-        if "preferring(config.BINDING)" in path.read_text()
+        if "preferring(option_values.BINDING)" in path.read_text()
     }
     made = {
         path.relative_to(product.parent)

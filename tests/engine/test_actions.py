@@ -14,7 +14,7 @@ from moment_ground import KEY, VM, X, Y, Z, all_moments, log, marks, plug, reser
 from rigs import engine_database
 from rigs.disk_rig import Fault
 from rigs.engine_database import EngineDatabase
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors, option_values
 from storpool_ovirt.engine import disks
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def begin(yard: Yard, action: str) -> None:
 def snapshot(yard: Yard, disk: str, key: str = "backup", fault: Fault | None = None) -> str:
     """Run Engine's verb for one disk with the option set."""
     with yard.troubled(fault), yard.engine("create_snapshot", disk, correlation_id=key) as work:
-        domain = dataclasses.replace(work.domain, snapshot_key=config.ENGINE_KEY)
+        domain = dataclasses.replace(work.domain, snapshot_key=option_values.ENGINE_KEY)
         answer = disks.snapshot(dataclasses.replace(work, domain=domain), disk)
         work.mapping.journal.delivered()
         return str(answer)

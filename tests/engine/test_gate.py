@@ -13,7 +13,7 @@ import pytest
 
 from rigs import refusals, shared_stage
 from rigs.stage_fixtures import Stage
-from storpool_ovirt import config, names
+from storpool_ovirt import names, option_table
 from storpool_ovirt.engine import gate
 
 UUID = "00000000-0000-0000-0000-000000000001"
@@ -41,7 +41,7 @@ def token_file(tmp_path: Path) -> Iterator[Path]:
 
 def test_good_options_have_no_fault(token_file: Path) -> None:
     """All options that there are, each for itself, and a token that few can read."""
-    all_of_them = {each.name: "x" for each in config.OPTIONS if each.name != gate.TOKEN}
+    all_of_them = {each.name: "x" for each in option_table.OPTIONS if each.name != gate.TOKEN}
     assert told({**FINE, **all_of_them, gate.TOKEN_FILE: str(token_file)}) == {}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rigs.host_files import conf
-from storpool_ovirt import config, errors
+from storpool_ovirt import errors, option_table
 from storpool_ovirt.engine import gate
 from storpool_ovirt.log import Log
 
@@ -52,7 +52,7 @@ def test_what_cannot_be_refuses_a_domain_by_its_options_alone(
     assert said.isprintable()
     with pytest.raises(errors.ConfigError):
         gate.check({**PLAIN, **options}, str(tmp_path), Log("test", str(tmp_path / "log")))
-    keys = {option.name: option.conf_key for option in config.OPTIONS}
+    keys = {option.name: option.conf_key for option in option_table.OPTIONS}
     lines = "".join(f"{keys[name]}={value}\n" for name, value in options.items())
     root = conf(tmp_path / "conf", lines)
     [(found, said, refuses)] = told({}, root)

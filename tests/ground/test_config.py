@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rigs.host_files import NODE, conf
-from storpool_ovirt import config, errors, option_values, storpool_conf
+from storpool_ovirt import config, errors, option_table, option_values, storpool_conf
 from storpool_ovirt.secret import Secret
 
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
@@ -155,7 +155,7 @@ def test_an_unknown_option_of_ours_is_refused_and_the_nearest_is_told(
 
 def test_a_name_of_another_thing_is_no_mistyped_one() -> None:
     """What a later release knows is not taken for what this one has."""
-    known = [each.name for each in config.OPTIONS if each.name != "sp_max_snapshots"]
+    known = [each.name for each in option_table.OPTIONS if each.name != "sp_max_snapshots"]
     assert option_values.nearest("sp_max_snapshots", known, config.PREFIX) is None
 
 
@@ -247,8 +247,8 @@ def test_the_sample_under_etc_has_every_option() -> None:
     that is not there."""
     sample = (Path(__file__).parents[2] / "etc" / "driver-options.sample").read_text()
     named = [line[1:].split("=")[0] for line in sample.splitlines() if line.startswith("#sp_")]
-    assert named == [option.name for option in config.OPTIONS]
-    for option in config.OPTIONS:
+    assert named == [option.name for option in option_table.OPTIONS]
+    for option in option_table.OPTIONS:
         assert f"# {option.meaning}\n" in sample
 
 
@@ -346,16 +346,16 @@ def test_how_storpool_is_talked_to(tmp_path: Path) -> None:
     """The option, else storpool.conf, else each program's own default; a host's word that is none
     is worth no refused start."""
     keys = "SP_API_HTTP_HOST=h\nSP_AUTH_TOKEN=1\nSP_OURID=7\nSP_OVIRT_TRANSPORT="
-    assert config.domain(PLAIN).api.transport == config.AUTO
-    assert config.domain({**PLAIN, "sp_transport": "Wire"}).api.transport == config.WIRE
+    assert config.domain(PLAIN).api.transport == option_values.AUTO
+    assert config.domain({**PLAIN, "sp_transport": "Wire"}).api.transport == option_values.WIRE
     with pytest.raises(errors.ConfigError, match=r"sp_transport is not known .*: give auto or"):
         config.domain({**PLAIN, "sp_transport": "carrier pigeon"})
     root = conf(tmp_path / "one", f"{keys}binding\n")
-    assert config.domain({}, root).api.transport == config.BINDING
-    assert config.host(root).api.transport == config.BINDING
-    assert config.domain({"sp_transport": "wire"}, root).api.transport == config.WIRE
+    assert config.domain({}, root).api.transport == option_values.BINDING
+    assert config.host(root).api.transport == option_values.BINDING
+    assert config.domain({"sp_transport": "wire"}, root).api.transport == option_values.WIRE
     other = conf(tmp_path / "two", f"{keys}carrier pigeon\n")
-    assert config.host(other).api.transport == config.AUTO
+    assert config.host(other).api.transport == option_values.AUTO
     with pytest.raises(errors.ConfigError, match=r"SP_OVIRT_TRANSPORT in .* is not known"):
         config.domain({}, other)
 
@@ -363,9 +363,9 @@ def test_how_storpool_is_talked_to(tmp_path: Path) -> None:
 def test_a_program_has_its_own_transport_where_nobody_says_one() -> None:
     """What is said counts, also where the program would have another one."""
     left = config.domain(PLAIN).api
-    assert left.preferring(config.BINDING).transport == config.BINDING
+    assert left.preferring(option_values.BINDING).transport == option_values.BINDING
     said = config.domain({**PLAIN, "sp_transport": "wire"}).api
-    assert said.preferring(config.BINDING) == said
+    assert said.preferring(option_values.BINDING) == said
 
 
 def test_where_a_disk_is_copied_before_it_is_deleted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rigs.host_files import conf
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import config, errors, option_table, storpool_conf
 
 PLAIN = {"sp_api_http_host": "10.1.2.3", "sp_auth_token": "1556560560218011653"}
 POLICY = {
@@ -60,7 +60,7 @@ def test_a_wrong_policy_is_one_sentence_as_an_option_and_no_failed_verb_in_storp
     assert f"sp_{option}" in str(raised.value)
     root = conf(tmp_path, f"SP_OVIRT_{option.upper()}={given}\n")
     assert config.domain(PLAIN, root) == config.domain(PLAIN)
-    [(key, fault)] = config.conf_faults(storpool_conf.read(root))
+    [(key, fault)] = option_table.conf_faults(storpool_conf.read(root))
     assert key == f"SP_OVIRT_{option.upper()}"
     assert sentence in str(fault)
 
@@ -77,4 +77,4 @@ def test_policies_of_domains_that_do_not_say_them(tmp_path: Path) -> None:
     assert (found.tags, found.iops, found.bandwidth_mib) == ((("cost", "1"),), 5, 7)
     own = config.domain({**PLAIN, "sp_qos_class": "none", "sp_vc_policy": "hourly"}, root)
     assert (own.qos_class, own.vc_policy) == ("", "hourly")
-    assert list(config.conf_faults(storpool_conf.read(root))) == []
+    assert list(option_table.conf_faults(storpool_conf.read(root))) == []

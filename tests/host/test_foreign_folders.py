@@ -19,7 +19,7 @@ import pytest
 
 from ovirt_demo import children
 from rigs.host_files import NODE
-from storpool_ovirt import config
+from storpool_ovirt import config, option_table
 from storpool_ovirt.admin import access
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.fence import agent
@@ -272,7 +272,7 @@ def test_a_mark_of_an_editor_does_no_harm(tmp_path: Path) -> None:
     token.write_text(" 1556560560218011653\r\n", "utf-8-sig")
     options.write_text(f'{{"sp_api_http_host": "h", "sp_auth_token_file": "{token}"}}', "utf-8-sig")
     domain = config.domain(access.driver_options(str(options)), str(tmp_path))
-    assert domain.api == config.Api("h", config.API_PORT, Secret("1556560560218011653"))
+    assert domain.api == config.Api("h", option_table.API_PORT, Secret("1556560560218011653"))
 
 
 def test_locks_are_not_led_elsewhere(place: Place) -> None:

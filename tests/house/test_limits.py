@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import storpool_ovirt
-from storpool_ovirt import config, limits
+from storpool_ovirt import limits, option_table
 from storpool_ovirt.engine import adapter
 from storpool_ovirt.limits import Limits
 
@@ -85,7 +85,10 @@ def test_each_program_has_the_time_that_the_table_says() -> None:
     """The whole of its run, and what it has beyond that."""
     programs = {row[1]: row for row in rows() if len(row) == 5 and row[0] != "program"}
     ours = programs.pop("sp_deadline")
-    assert (float(ours[2]), float(ours[3])) == (config.DEADLINE_SECONDS, adapter.GRACE_SECONDS)
+    assert (float(ours[2]), float(ours[3])) == (
+        option_table.DEADLINE_SECONDS,
+        adapter.GRACE_SECONDS,
+    )
     for module, row in programs.items():
         told = value(f"{module}.LIMITS")
         assert (float(row[2]), float(row[3])) == (told.deadline_seconds, told.last_seconds), module

@@ -47,20 +47,20 @@ class Most(NamedTuple):
 
 
 VERBS = {
-    "save_device": Most(22, JSON),
-    "disconnect_volume": Most(22, JSON),
-    "create_snapshot, made before": Most(42, ADAPTER),
-    "create_volume": Most(56, ADAPTER),
-    "connect_volume": Most(60, ADAPTER),
-    "get_connection_info": Most(59, ADAPTER),
-    "storage_stats": Most(62, CHECKING),
-    "extend_volume": Most(62, WITH_HOSTS),
+    "save_device": Most(23, JSON),
+    "disconnect_volume": Most(23, JSON),
+    "create_snapshot, made before": Most(43, ADAPTER),
+    "create_volume": Most(57, ADAPTER),
+    "connect_volume": Most(61, ADAPTER),
+    "get_connection_info": Most(60, ADAPTER),
+    "storage_stats": Most(63, CHECKING),
+    "extend_volume": Most(63, WITH_HOSTS),
     "create_snapshot": Most(66, ADAPTER),
     "create_snapshot of a VM": Most(72, ADAPTER),
-    "clone_volume": Most(59, ADAPTER),
+    "clone_volume": Most(60, ADAPTER),
     "create_volume_from_snapshot": Most(66, WITH_HOSTS),
-    "remove_snapshot": Most(60, ADAPTER),
-    "delete_volume": Most(60, ADAPTER),
+    "remove_snapshot": Most(61, ADAPTER),
+    "delete_volume": Most(61, ADAPTER),
     "delete_volume, kept": Most(67, WITH_HOSTS),
 }
 ON_HOSTS = {
@@ -73,7 +73,7 @@ ON_HOSTS = {
 }
 BY_ROOT = {
     "start, asking root": Most(25, f"{JSON} {DOMAIN_XML} select"),
-    "door": Most(57, f"{STORPOOL} fcntl"),
+    "door": Most(58, f"{STORPOOL} fcntl"),
     "fence, asking root": Most(40, f"{STORPOOL} fcntl"),
     "fence door": Most(47, f"{STORPOOL} fcntl"),
 }

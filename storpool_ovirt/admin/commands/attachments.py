@@ -6,7 +6,7 @@ import time
 
 import click
 
-from storpool_ovirt import config, errors
+from storpool_ovirt import config, errors, option_values
 from storpool_ovirt.admin import access, console, entries, limits, listing, listing_text
 from storpool_ovirt.admin.options import DATABASE, JSON, OPTIONS, UUID, all_of, limit
 from storpool_ovirt.cluster import api
@@ -49,7 +49,9 @@ def command(
             known = entries.MappingSide({}, {}, problem=str(error))
         else:
             known = listing.read_mapping(address, deadline, words, disk)
-        there = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
+        there = api.Client(
+            domain.api.preferring(option_values.BINDING), deadline, limits=out.limits
+        )
         found = listing.selected(listing.look(there, known, root, words), client, disk)
     if as_json:
         out.document(listing_text.document(found, time.time()))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import click
 
-from storpool_ovirt import config, names, storpool_conf
+from storpool_ovirt import config, names, option_values, storpool_conf
 from storpool_ovirt.admin import access, console
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.options import DRY_RUN, OPTIONS, all_of
@@ -47,7 +47,7 @@ def command(
         # host.
         settings = replace(access.domain(out, options, root).api, multicluster=False)
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root))
-        client = api.Client(settings.preferring(config.BINDING), deadline, limits=out.limits)
+        client = api.Client(settings.preferring(option_values.BINDING), deadline, limits=out.limits)
         told = lost_host.Orders(twice, dry_run)
         done = lost_host.fence(client, meant, prefix, told, out.log)
         for line in done.lines:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from storpool_ovirt import config, errors, storpool_conf
+from storpool_ovirt import config, errors, option_values, storpool_conf
 from storpool_ovirt.admin import access, console, limits, share_mark
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, UUID, all_of, limit
@@ -45,7 +45,9 @@ def command(
             volume = share_mark.VolumeIds(disk, None)
         else:
             volume = share_mark.active(address, deadline, disk)
-        client = api.Client(domain.api.preferring(config.BINDING), deadline, limits=out.limits)
+        client = api.Client(
+            domain.api.preferring(option_values.BINDING), deadline, limits=out.limits
+        )
         prefix = storpool_conf.openstack_prefix(storpool_conf.read(root, optional=True))
         there = share_mark.found(client, volume, prefix)
         change = share_mark.unmark if no else share_mark.mark
