@@ -47,11 +47,6 @@ SHARED = "1"
 TAG_SOURCE = "ovirt-src"
 # One value for the snapshots that were made together, by which people and a rebuild know the group.
 TAG_MOMENT = "ovirt-moment"
-# One value for the copies in another location that were made together, and the name of such a copy
-# while it is here again. StorPool names the copy itself, after the volume: `<volume>@<number>`.
-TAG_COPY = "ovirt-copy"
-COPY_PREFIX = "ovirt-copy--"
-_COPY_NUMBER = "@0123456789"
 # The VM that has a volume, by the id that oVirt prints: the key that StorPool's plug-in for
 # CloudStack has for it. `sp_vm_tag` and SP_OVIRT_VM_TAG give another one.
 TAG_VM = "cvm"
@@ -61,14 +56,6 @@ TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
 # Who gave a disk its values of these two, where it has them not of its own (`policy/marks.py`).
 TAG_MARK = "ovirt-pol"
 POLICY_VALUE = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 64))
-# What is in the trash: until when, in seconds since 1970, and with which of these marks behind it:
-# a volume's, or that of the volume that the VM wrote. Its name has the id of the trash's own entry,
-# as the id of the object may be used again.
-TAG_TRASH = "ovirt-trash"
-TRASH_PREFIX = "ovirt-trash--"
-# `.o`: nothing was deleted, this is what a volume had before its data were written over.
-_TRASH_VOLUME, _TRASH_ACTIVE, _TRASH_SAFETY = ".v", ".a", ".o"
-TRASH_END_MAX = (1 << 33) - 1  # in the year 2242; ten digits
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.
 TAG_CINDER_SOURCE = "cinder-source"
@@ -215,62 +202,6 @@ def uuid_of(name: str) -> str | None:
     return uuid if name.startswith(NAME_PREFIX) and UUID.fits(uuid) else None
 
 
-def trash_name(entry: str) -> str:
-    """Return the name of what is in the trash as the entry of this id."""
-    return f"{TRASH_PREFIX}{entry}"
-
-
-def trash_entry_of(name: str) -> str | None:
-    """Return the id in a name that `trash_name` made; None for any other name."""
-    entry = name[len(TRASH_PREFIX) :]
-    return entry if name.startswith(TRASH_PREFIX) and UUID.fits(entry) else None
-
-
-def trash_mark(
-    ends_at: int, *, is_volume: bool = False, is_active: bool = False, is_safety: bool = False
-) -> str:
-    """Return the tag's value for what is in the trash until `ends_at`, in seconds since 1970: a
-    snapshot of a disk, or what was a volume, also the one that its VM wrote, or what that had
-    before its data were written over."""
-    if is_safety:
-        return f"{ends_at}{_TRASH_SAFETY}"
-    return f"{ends_at}{_TRASH_ACTIVE if is_active else _TRASH_VOLUME if is_volume else ''}"
-
-
-def trash_mark_of(tags: Mapping[str, str]) -> tuple[int, bool, bool] | None:
-    """Return until when something is in the trash, whether it was a volume, and whether that was
-    the one that its VM wrote; None for tags that do not say that it is there."""
-    mark = tags.get(TAG_TRASH, "")
-    is_active = mark.endswith((_TRASH_ACTIVE, _TRASH_SAFETY))
-    is_volume = is_active or mark.endswith(_TRASH_VOLUME)
-    ends_at = text.number(mark[:-2] if is_volume else mark, 0, TRASH_END_MAX)
-    return None if ends_at is None else (ends_at, is_volume, is_active)
-
-
-def is_safety_copy(tags: Mapping[str, str]) -> bool:
-    """Return whether tags say of what is in the trash that nothing was deleted: its volume's data
-    were written over."""
-    return tags.get(TAG_TRASH, "").endswith(_TRASH_SAFETY)
-
-
-def trash_tags(
-    name: str, owner: Mapping[str, str], mark: str, others: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the tags of what is in the trash: those of its owner, its mark, and of the others
-    those that fit beside its name.
-
-    What an object in the trash must not have (its VM, a policy of VolumeCare's) the caller leaves
-    out of the others.
-    """
-    found = fitted(name, {**owner, TAG_TRASH: mark})
-    if UUID.fits(found.get(TAG_ROOT, "")):
-        found[TAG_ROOT] = _short(found[TAG_ROOT])
-    for key, value in others.items():
-        if key not in found and _length(name, {**found, key: value}) < NAME_AND_TAGS_MAX_BYTES:
-            found[key] = value
-    return found
-
-
 def tags(uuid: str, location: str, root: str) -> dict[str, str]:
     """Return the complete tags of an object of ours.
 
@@ -280,31 +211,6 @@ def tags(uuid: str, location: str, root: str) -> dict[str, str]:
     """
     owner = {TAG_PLATFORM: PLATFORM, TAG_UUID: uuid, TAG_LOCATION: location}
     return owner if root == uuid else {**owner, TAG_ROOT: root}
-
-
-def copy_tags(
-    copy: str, location: str, disk: str | None, more: Mapping[str, str]
-) -> dict[str, str]:
-    """Return the tags of copies in another location: ours, with the disk where all are of one, and
-    those of an option.
-
-    They have no id of their own, as one call gives all of them the same; their names have it.
-    Raises InputError when they do not fit beside the name that StorPool gives a copy.
-    """
-    owner = {TAG_PLATFORM: PLATFORM, TAG_LOCATION: location, TAG_COPY: copy}
-    tags = {**more, **owner, **({TAG_ROOT: disk} if disk is not None else {})}
-    return fitted(f"{object_name(NIL_UUID)}{_COPY_NUMBER}", tags)
-
-
-def copied_uuid(name: str) -> str | None:
-    """Return the id of the volume that a copy is of, by the name that StorPool gave it, there or in
-    its list; None where that has none."""
-    return uuid_of(name.partition("@")[0])
-
-
-def copy_name(remote_id: str) -> str:
-    """Return the name of a copy, by its global id, while it is here again."""
-    return f"{COPY_PREFIX}{remote_id}"
 
 
 def free_tag_fault(key: str, value: str) -> str:
@@ -346,7 +252,15 @@ def long_uuid(value: str) -> str:
         return value
     found = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
     # One id has one short form: others would name the same object by another text.
-    return found if _short(found) == value else value
+    return found if short_uuid(found) == value else value
+
+
+def short_uuid(uuid: str) -> str:
+    """Return an id in 22 characters of base64url, for a tag that has no room for more."""
+    import binascii  # as above
+
+    coded = binascii.b2a_base64(bytes.fromhex(uuid.replace("-", "")), newline=False).decode()
+    return coded.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def with_long_uuid(tags: dict[str, str]) -> dict[str, str]:
@@ -368,13 +282,6 @@ def differing(wanted: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
             else there.get(key) != value
         )
     ]
-
-
-def _short(uuid: str) -> str:
-    import binascii
-
-    coded = binascii.b2a_base64(bytes.fromhex(uuid.replace("-", "")), newline=False).decode()
-    return coded.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def fitted(name: str, tags: Mapping[str, str]) -> dict[str, str]:
@@ -399,7 +306,7 @@ def _shortened(name: str, tags: Mapping[str, str]) -> dict[str, str]:
     found = dict(tags)
     for key in (TAG_ROOT, TAG_UUID):
         if not fits(name, found) and UUID.fits(found.get(key, "")):
-            found[key] = _short(found[key])
+            found[key] = short_uuid(found[key])
     return found
 
 

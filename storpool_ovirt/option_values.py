@@ -195,6 +195,8 @@ def path(given: str) -> str:
 
 def copy_to(given: str) -> CopyTo:
     """Return where copies go: `LOCATION`, or `LOCATION:tag KEY=VALUE ...`."""
+    from storpool_ovirt import copy_names  # most domains copy nothing
+
     location, mark, more = given.partition(":")
     words = more.split()
     if not names.LOCATION.fits(location):
@@ -210,7 +212,7 @@ def copy_to(given: str) -> CopyTo:
             raise ValueError(f"has a tag {names.shown(key)} that {fault}", "correct it")
     found = CopyTo(location, tuple((key, value) for key, _, value in tags))
     try:
-        names.copy_tags(names.NIL_UUID, "0" * 8, names.NIL_UUID, dict(found.tags))
+        copy_names.tags(names.NIL_UUID, "0" * 8, names.NIL_UUID, dict(found.tags))
     except errors.InputError as error:
         raise ValueError("has too many tags", error.advice) from error
     return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import copy_names, errors, names
 from storpool_ovirt.cluster import api, remote
 from storpool_ovirt.engine import (
     backups,
@@ -216,8 +216,8 @@ def _take_in(work: tree.Work, rows: Sequence[Copy]) -> None:
 
 def _of_tags(work: tree.Work, there: remote.Listed) -> Copy | None:
     """Return the row of a copy by its tags and its name; None for one that is not this Engine's."""
-    copy = there.tags.get(names.TAG_COPY, "")
-    node = names.copied_uuid(there.name)
+    copy = there.tags.get(copy_names.TAG, "")
+    node = copy_names.uuid_of(there.name)
     is_ours = (
         there.tags.get(names.TAG_PLATFORM) == names.PLATFORM
         and there.tags.get(names.TAG_LOCATION) == work.mapping.location

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.admin import checks, findings, moment_rows, times
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import (
@@ -143,7 +143,7 @@ class _Finder:
             there,
             {
                 **moment_rows.wrong_tags(there, node, self._location, self._moments),
-                **({names.TAG_TRASH: ""} if names.TAG_TRASH in there.tags else {}),
+                **({trash_names.TAG: ""} if trash_names.TAG in there.tags else {}),
             },
             is_reverted=reverts.is_its_volume(there, node, self._location),
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, trash_names
 from storpool_ovirt.admin import space_roles, survey
 from storpool_ovirt.admin.space_roles import DISK, KEPT, OF_A_DISK, OTHER, PREVIEW, TRASH, Thing
 from storpool_ovirt.cluster import api
@@ -192,7 +192,7 @@ def disk_of(seen: Seen, uuid: str) -> str:
             (
                 each.disk
                 for each in seen.things
-                if uuid in (each.uuid, each.disk, names.trash_entry_of(each.name))
+                if uuid in (each.uuid, each.disk, trash_names.entry_of(each.name))
             ),
             None,
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 from storpool_ovirt.admin import rows_seen
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, mapping, records, reverts, trash
@@ -191,7 +191,7 @@ class Owners:
     def _tagged(self, there: api.Volume, uuid: str) -> Mine:
         """Return what carries this Engine's tags and has no row."""
         root = names.root_of(there.tags) or uuid
-        if there.kind == "snapshot" and names.trash_entry_of(there.name):
+        if there.kind == "snapshot" and trash_names.entry_of(there.name):
             return Mine(TRASH, uuid, root)
         if not candidates.is_named(there):
             return Mine(KEPT, "", root)

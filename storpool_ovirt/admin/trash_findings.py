@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from storpool_ovirt import names, sentences
+from storpool_ovirt import names, sentences, trash_names
 from storpool_ovirt.admin import findings, survey, times, trash_proof
 from storpool_ovirt.admin.findings import FULL, INFO, PURGE, TRASH, WARNING, Action, Finding
 from storpool_ovirt.cluster import api
@@ -68,8 +68,8 @@ def way_back(view: survey.View, uuid: str) -> str:
     the trash has none that can be restored."""
     known = {each.global_id: each for each in view.trash}
     for thing in view.dropped(uuid):
-        entry, row = names.trash_entry_of(thing.name), known.get(thing.global_id)
-        if entry is None or thing.dying or names.trash_mark_of(thing.tags) is None:
+        entry, row = trash_names.entry_of(thing.name), known.get(thing.global_id)
+        if entry is None or thing.dying or trash_names.mark_of(thing.tags) is None:
             continue
         if row is not None and (
             row.ends_at == entries.PURGED_AT or trash_proof.changed(row, thing, view.location)

@@ -3,7 +3,7 @@ entry is, whether it is gone, whether this is its cluster. Everything is read as
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.cluster import api, volumes
 from storpool_ovirt.engine import candidates, mapping, ownership, trash, tree
 
@@ -37,15 +37,15 @@ def changed(entry: trash.Entry, there: api.Volume, location: str) -> list[str]:
     """Return what somebody changed of the snapshot of an entry: its name, and which of its tags."""
     wanted = names.tags(entry.node, location, entry.disk)
     found = [f"tag {key}" for key in names.differing(wanted, there.tags)]
-    found += [] if names.TAG_TRASH in there.tags else [f"tag {names.TAG_TRASH}"]
-    return found + (["name"] if there.name != names.trash_name(entry.entry) else [])
+    found += [] if trash_names.TAG in there.tags else [f"tag {trash_names.TAG}"]
+    return found + (["name"] if there.name != trash_names.name(entry.entry) else [])
 
 
 def is_marked(thing: api.Volume) -> bool:
     """Return whether a snapshot says of itself that it is in the trash of some Engine."""
     if thing.kind != "snapshot" or thing.tags.get(names.TAG_PLATFORM) != names.PLATFORM:
         return False
-    return names.TAG_TRASH in thing.tags or names.trash_entry_of(thing.name) is not None
+    return trash_names.TAG in thing.tags or trash_names.entry_of(thing.name) is not None
 
 
 def is_own(thing: api.Volume, location: str) -> bool:
@@ -66,7 +66,7 @@ def _check(work: tree.Work, entry: trash.Entry, there: api.Volume) -> None:
         f"is not what {said(entry)}, was: {', '.join(odd) or 'its global id'} changed",
         f"it belongs to {other} and is left alone"
         if other
-        else f"it is left alone; give it the name {names.trash_name(entry.entry)} and the tags"
+        else f"it is left alone; give it the name {trash_names.name(entry.entry)} and the tags"
         f" {_tags(entry, location)} with the StorPool CLI, if it is that",
     )
 
@@ -74,7 +74,7 @@ def _check(work: tree.Work, entry: trash.Entry, there: api.Volume) -> None:
 def _tags(entry: trash.Entry, location: str) -> str:
     wanted = {
         **names.tags(entry.node, location, entry.disk),
-        names.TAG_TRASH: str(int(entry.ends_at)),
+        trash_names.TAG: str(int(entry.ends_at)),
     }
     return ", ".join(f"{key}={value}" for key, value in wanted.items())
 

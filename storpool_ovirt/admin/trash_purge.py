@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from storpool_ovirt import errors, names, sentences
+from storpool_ovirt import errors, names, sentences, trash_names
 from storpool_ovirt.admin import checks, findings, trash, trash_proof
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.engine import trash as entries
@@ -150,7 +150,7 @@ def _delete(work: tree.Work, entry: entries.Entry) -> None:
             trash_proof.proved(work, entry)
             raise errors.Conflict(trash_proof.said(entry), "is moved about just now", "try again")
     except errors.InUse as error:
-        target = attachments.Target(entry.global_id, names.trash_name(entry.entry), "snapshot")
+        target = attachments.Target(entry.global_id, trash_names.name(entry.entry), "snapshot")
         held = attachments.clients_of(work.client, target)
         raise errors.Conflict(
             trash_proof.said(entry),

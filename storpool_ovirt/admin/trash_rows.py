@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 from storpool_ovirt.admin import survey, trash_proof
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, tree
@@ -66,7 +66,7 @@ def write(work: tree.Work, found: Sequence[entries.Entry]) -> int:
 
 
 def _entry(view: survey.View, thing: api.Volume) -> entries.Entry | None:
-    entry, mark = names.trash_entry_of(thing.name), names.trash_mark_of(thing.tags)
+    entry, mark = trash_names.entry_of(thing.name), trash_names.mark_of(thing.tags)
     node = thing.tags.get(names.TAG_UUID, "")
     disk = names.root_of(thing.tags) or node
     if entry is None or mark is None or not (names.UUID.fits(node) and names.UUID.fits(disk)):
@@ -75,7 +75,9 @@ def _entry(view: survey.View, thing: api.Volume) -> entries.Entry | None:
     return entries.Entry(
         entry=entry,
         # What was written over belongs to no deletion
-        deletion=entry if names.is_safety_copy(thing.tags) else _deletion(view, disk, ends_at),
+        deletion=entry
+        if trash_names.is_safety_copy(thing.tags)
+        else _deletion(view, disk, ends_at),
         disk=disk,
         node=node,
         kind="volume" if is_volume else "snapshot",
@@ -84,7 +86,7 @@ def _entry(view: survey.View, thing: api.Volume) -> entries.Entry | None:
         size_bytes=thing.size_bytes,
         active=is_active,
         template=thing.template,
-        tags={key: value for key, value in thing.tags.items() if key != names.TAG_TRASH},
+        tags={key: value for key, value in thing.tags.items() if key != trash_names.TAG},
         created_at=thing.created_at,
         deleted_at=thing.created_at,
         ends_at=float(ends_at),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storpool_ovirt import errors, names, sentences
+from storpool_ovirt import errors, names, sentences, trash_names
 from storpool_ovirt.admin import findings, one_disk, policy_targets, times
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import candidates, engine_policies, mapping, policies, reverts, tree
@@ -192,7 +192,7 @@ def _is_of_others(there: api.Volume, mapped: set[str | None]) -> bool:
         candidates.is_fleeting(there)
         or there.global_id in mapped
         or names.uuid_of(there.name)
-        or names.trash_entry_of(there.name)
+        or trash_names.entry_of(there.name)
     )
 
 

@@ -8,7 +8,7 @@ the volume; a bridge that is cut meanwhile holds the copy up. What became of it 
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import copy_names, errors, names
 from storpool_ovirt.cluster import api, remote
 from storpool_ovirt.engine import copies, copies_seen, mapping, tree
 from storpool_ovirt.engine.copies import BEGUN, GIVEN_UP, SENT, Copy
@@ -148,8 +148,8 @@ def fetch(work: tree.Work, row: Copy, template: str | None) -> api.Volume:
     Its data may still be coming. Raises NotFound where its location has none for us.
     """
     remote_id = _remote_id(row)
-    tags = names.copy_tags(row.copy, work.mapping.location, row.disk, {})
-    wanted = remote.Fetch(row.location, remote_id, names.copy_name(remote_id), tags, template)
+    tags = copy_names.tags(row.copy, work.mapping.location, row.disk, {})
+    wanted = remote.Fetch(row.location, remote_id, copy_names.name(remote_id), tags, template)
     if remote.fetch(work.client, wanted):
         work.log.line("copy_fetched", global_id=remote_id, disk=row.disk, location=row.location)
     return work.client.snapshot(names.address(remote_id))
@@ -166,9 +166,9 @@ def drop_fetched(work: tree.Work, there: api.Volume) -> None:
 def is_fetched(work: tree.Work, there: api.Volume) -> bool:
     """Return whether a snapshot here is a copy that this Engine has fetched."""
     return (
-        there.name == names.copy_name(there.global_id)
+        there.name == copy_names.name(there.global_id)
         and there.tags.get(names.TAG_LOCATION) == work.mapping.location
-        and names.TAG_COPY in there.tags
+        and copy_names.TAG in there.tags
     )
 
 
@@ -176,7 +176,7 @@ def _tags(work: tree.Work, rows: Sequence[Copy], to: CopyTo) -> dict[str, str]:
     """Return the tags of the copies of one moment, with the disk where all are of one."""
     disks = {row.disk for row in rows}
     disk = disks.pop() if len(disks) == 1 else None
-    return names.copy_tags(rows[0].copy, work.mapping.location, disk, dict(to.tags))
+    return copy_names.tags(rows[0].copy, work.mapping.location, disk, dict(to.tags))
 
 
 def _remote_id(row: Copy) -> str:

@@ -1,7 +1,7 @@
 """Copies in other locations, as our table has them: which disk each is of, and of which moment.
 
 Rows of disks know nothing of them: a copy outlives its disk. All copies of one moment have one id,
-which their tags have too (`names.TAG_COPY`), so that what a lost answer made is found again.
+which their tags have too (`copy_names.TAG`), so that what a lost answer made is found again.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ seen stays as it was. What is missing is looked for twice.
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import copy_names, errors, names
 from storpool_ovirt.cluster import remote
 from storpool_ovirt.deadline import polls
 from storpool_ovirt.engine import copies, tree
@@ -116,13 +116,13 @@ def found_again(work: tree.Work, rows: Sequence[Copy]) -> list[Copy] | None:
         (
             (each.name, each.made_from, each.remote_id)
             for each in remote.listed(work.client)
-            if each.tags.get(names.TAG_COPY) == copy
+            if each.tags.get(copy_names.TAG) == copy
         ),
     )
     unseen: errors.Error | None = None
     if len(found) < len(rows):
         try:
-            there = remote.tagged(work.client, location, names.TAG_COPY, copy)
+            there = remote.tagged(work.client, location, copy_names.TAG, copy)
         except _NO_ANSWER as error:
             unseen = error
         else:
@@ -133,7 +133,7 @@ def found_again(work: tree.Work, rows: Sequence[Copy]) -> list[Copy] | None:
         (
             (each.name, each.made_from, each.global_id)
             for each in work.client.snapshots()
-            if each.tags.get(names.TAG_COPY) == copy and not each.dying
+            if each.tags.get(copy_names.TAG) == copy and not each.dying
         ),
     )
     if not found and not bases:
@@ -157,7 +157,7 @@ def _by_node(rows: Sequence[Copy], told: Iterable[tuple[str, str | None, str]]) 
     by_volume = {row.volume: row.node for row in rows}
     found = {}
     for name, made_from, global_id in told:
-        node = names.copied_uuid(name)
+        node = copy_names.uuid_of(name)
         if node not in nodes:
             node = by_volume.get(made_from or "")
         if node is not None:

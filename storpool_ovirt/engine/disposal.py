@@ -11,7 +11,7 @@ died).
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names, storpool_conf
+from storpool_ovirt import errors, names, storpool_conf, trash_names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.engine import changes, intent, mapping, trash, trash_copies, tree
 from storpool_ovirt.light import TYPE_CHECKING
@@ -71,7 +71,7 @@ class Disposal:
             earlier = [each for each in self.stale if each[0].uuid == node.uuid]
             trash_copies.silent_thin(self._work, earlier)
             entry, seconds = self.plan.kept[node.uuid].entry, self._seconds()
-            tags = self._tags(node, there, names.trash_name(entry))
+            tags = self._tags(node, there, trash_names.name(entry))
             seen = trash_copies.made(self._work, there, entry, tags, seconds)
             if not trash_copies.is_dated(seen, seconds):
                 raise self._undated(node)
@@ -88,11 +88,11 @@ class Disposal:
             return False
         _, there = self._objects[node.uuid]
         entry = self.plan.kept[node.uuid].entry
-        is_moved = entry in self.begun and there.name == names.trash_name(entry)
+        is_moved = entry in self.begun and there.name == trash_names.name(entry)
         # The try that moved it may have died before it put its date right
         ends_at = self.until or self.plan.ends_at  # a remove of it alone may have kept it less
         if not (is_moved and there.goes_at) or _is_off(ends_at, there.goes_at):
-            self._move(node, there, names.trash_name(entry))
+            self._move(node, there, trash_names.name(entry))
         self._note(node, there)
         self._tell(node, there.global_id)
         return True
@@ -131,7 +131,7 @@ class Disposal:
 
     def _put_back(self, node: mapping.Node, seen: api.Volume) -> None:
         """Make a snapshot one of its disk again: an earlier try may have moved it."""
-        tags = {**self.plan.kept[node.uuid].tags, names.TAG_TRASH: ""}
+        tags = {**self.plan.kept[node.uuid].tags, trash_names.TAG: ""}
         change = {**{key: "" for key in seen.tags if key not in tags}, **tags}
         name = names.object_name(node.uuid)
         volumes.change(self._work.client, seen, name=name, tags=change, delete_after=0)
@@ -182,9 +182,9 @@ class Disposal:
         first = {key: others[key] for key in (names.TAG_QOS_CLASS,) if key in others}
         is_volume = node.kind == "volume"
         is_active = node.uuid in self.active
-        mark = names.trash_mark(self.plan.ends_at, is_volume=is_volume, is_active=is_active)
+        mark = trash_names.mark(self.plan.ends_at, is_volume=is_volume, is_active=is_active)
         owner = tree.owner(self._work, node).tags
-        return names.trash_tags(name, owner, mark, {**first, **others})
+        return trash_names.tags(name, owner, mark, {**first, **others})
 
     def _seconds(self) -> int:
         return max(LEAST_SECONDS, round(self.plan.ends_at - self._work.now()))
@@ -300,7 +300,7 @@ def _moved(
                 continue
             if node.uuid in there:
                 thing = there[node.uuid][1]
-                if thing.name == names.trash_name(kept.entry):
+                if thing.name == trash_names.name(kept.entry):
                     if kept.entry not in alone:
                         begun = begun or plan
                         dates["snapshot"] = max(dates["snapshot"], thing.goes_at)
@@ -320,7 +320,7 @@ def _moved(
 def _kept(there: api.Volume, earlier: Sequence[intent.Trash]) -> intent.Kept:
     """Return what is kept of an object: a snapshot of a disk may be in the trash already, and then
     the tags are those that it had before."""
-    entry = names.trash_entry_of(there.name) if there.kind == "snapshot" else None
+    entry = trash_names.entry_of(there.name) if there.kind == "snapshot" else None
     for plan in earlier:
         for kept in plan.kept.values():
             if kept.entry == entry:

@@ -7,7 +7,7 @@ StorPool may give a reverted volume another global id, the size of the snapshot 
 
 from __future__ import annotations
 
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 from storpool_ovirt.cluster import identity, volumes
 from storpool_ovirt.cluster.words import Words
 from storpool_ovirt.engine import mapping, reverts, tree
@@ -93,13 +93,13 @@ def stands(
     the trash, and the global ids of it and of the snapshots that somebody made of it since that
     copy: those of before tell of what it was before."""
     listed = identity.by_address(work.client.snapshots())
-    copy = listed.get(names.trash_name(entry))
+    copy = listed.get(trash_names.name(entry))
     own, name = [there.global_id], there.parent
     while name in listed:
         parent = listed.pop(name)
         if parent.global_id == source:
             return ON_SOURCE, frozenset(own)
-        if parent.name == names.trash_name(entry):
+        if parent.name == trash_names.name(entry):
             return ON_COPY, frozenset(own)
         if copy is None or _age(parent) < _age(copy) or not parent.was_made_of(there):
             break

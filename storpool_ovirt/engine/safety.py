@@ -1,14 +1,14 @@
 """A copy of a volume before its data are written over (a restore): an entry of the trash with a
 date, made and proved before anything is lost.
 
-It is no deletion, and says so: the mark in its tag is one of its own (`names.trash_mark`), and its
+It is no deletion, and says so: the mark in its tag is one of its own (`trash_names.mark`), and its
 row has no deletion but itself (`trash.Entry.is_safety`). `storpool-ovirt trash list` has it under
 the disk's id, and it is restored or purged as any other entry. `overwriting.py` makes it.
 """
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.engine import mapping, trash, trash_copies, tree
 from storpool_ovirt.light import TYPE_CHECKING
@@ -35,12 +35,12 @@ def made(work: tree.Work, node: mapping.Node, there: api.Volume, over: Over) -> 
     Raises Conflict where StorPool gives the copy no date, or one that is too early.
     """
     seconds = max(LEAST_SECONDS, over.ends_at - round(work.now()))
-    name = names.trash_name(over.entry)
-    mark = names.trash_mark(over.ends_at, is_safety=True)
+    name = trash_names.name(over.entry)
+    mark = trash_names.mark(over.ends_at, is_safety=True)
     without = (work.domain.vm_tag, names.TAG_POLICY, names.TAG_SHARED)
     others = {key: value for key, value in there.tags.items() if value and key not in without}
     first = {key: others[key] for key in (names.TAG_QOS_CLASS,) if key in others}
-    tags = names.trash_tags(name, tree.owner(work, node).tags, mark, {**first, **others})
+    tags = trash_names.tags(name, tree.owner(work, node).tags, mark, {**first, **others})
     copy = trash_copies.made(work, there, over.entry, tags, seconds)
     if not trash_copies.is_dated(copy, seconds):
         raise errors.Conflict(

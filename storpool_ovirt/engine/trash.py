@@ -1,7 +1,7 @@
 """The trash, as our table has it: what was deleted and is kept for a while.
 
 Each entry is one object of a disk that Engine deleted, a snapshot in StorPool by now, with a name
-and tags of its own (`names.trash_name`, `names.TAG_TRASH`) and a date at which StorPool deletes it
+and tags of its own (`trash_names.name`, `trash_names.TAG`) and a date at which StorPool deletes it
 by itself. Rows of disks know nothing of it: they are gone, and Engine may use their ids again. So
 an entry has an id of its own, and what one delete took is known by its deletion's.
 """

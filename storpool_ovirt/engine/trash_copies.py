@@ -7,7 +7,7 @@ goes, as the volume may have changed since; where it is gone the copy is what is
 
 from __future__ import annotations
 
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.cluster import volumes
 from storpool_ovirt.cluster.plans import Owner, Plan, Policy
 from storpool_ovirt.engine import mapping, ownership, tree
@@ -61,7 +61,7 @@ def undo(work: tree.Work, operation: Operation, doomed: Sequence[mapping.Node]) 
 def found(work: tree.Work, node: mapping.Node, entry: str) -> api.Volume | None:
     """Return what is in the trash as this entry of a node, if it is that; else None."""
     try:
-        there = volumes.read(work.client, "snapshot", names.trash_name(entry))
+        there = volumes.read(work.client, "snapshot", trash_names.name(entry))
     except errors.NotFound:
         return None
     is_its = names.is_ours(there.tags, node.uuid, work.mapping.location) and (
@@ -124,7 +124,7 @@ def made(
 ) -> api.Volume:
     """Copy a volume into the trash as this entry, to be deleted by StorPool after so long; return
     the copy as it is read back: `is_dated` tells whether StorPool is going to."""
-    owner = Owner(names.trash_name(entry), dict(tags))
+    owner = Owner(trash_names.name(entry), dict(tags))
     plan = Plan(owner, policy=Policy(delete_after=seconds))
     global_id = volumes.snapshot(work.client, there.global_id, plan)
     return work.client.snapshot(names.address(global_id))

@@ -11,7 +11,7 @@ import pytest
 
 from rigs.disk_model import GIB
 from rigs.yard import CLONE, DISK, FOREIGN, OTHER, Yard
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, trash_names
 from storpool_ovirt.admin import space, space_parts, space_text
 from storpool_ovirt.admin.space_roles import DISK as VOLUME
 from storpool_ovirt.admin.space_roles import (
@@ -336,8 +336,8 @@ def trashed(yard: Yard, tree: list[str]) -> str:
     until = int(time.time()) + 3600
     yard.sql("DELETE FROM storpool_ovirt.node WHERE uuid = %s", tree[0])
     body = {
-        "rename": names.trash_name(entry),
-        "tags": {names.TAG_TRASH: names.trash_mark(until)},
+        "rename": trash_names.name(entry),
+        "tags": {trash_names.TAG: trash_names.mark(until)},
         "deleteAfter": 3600,
     }
     yard.ask(f"SnapshotUpdate/ovirt--{tree[0]}", body)

@@ -10,7 +10,7 @@ import pytest
 
 from rigs import several_yard
 from rigs.several_yard import GIB, ONE, TWO, SeveralYard
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.admin import trash, trash_purge, trash_restore, trash_text
 from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import trash as entries
@@ -107,7 +107,7 @@ def trash_there(yard: SeveralYard) -> set[str]:
     return {
         each.global_id
         for each in client.snapshots()
-        if names.trash_entry_of(each.name) and not each.dying
+        if trash_names.entry_of(each.name) and not each.dying
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Look:
 def timeless(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags without the time until which something is in the trash, and with a disk's id in
     its long form."""
-    mark = tags.get(names.TAG_TRASH)
+    mark = tags.get(trash_names.TAG)
     if not mark:
         return dict(tags)
-    told = {**tags, names.TAG_TRASH: "end" + mark.strip("0123456789")}
+    told = {**tags, trash_names.TAG: "end" + mark.strip("0123456789")}
     return {**told, names.TAG_ROOT: names.root_of(tags)} if names.TAG_ROOT in tags else told
 
 

@@ -21,7 +21,7 @@ from wires import Point
 
 from ovirt_demo import engine
 from rigs import refusals, shared_stage
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, trash_names
 from storpool_ovirt.admin import audit, reconcile, survey
 
 PATIENT_SECONDS = 10  # for faults that a verb gets over, or tells at once
@@ -176,7 +176,7 @@ def reconciled(trial: Trial, scene: fault_world.Scene) -> None:
                     reconcile.carry_out(engine, finding.action, 0)
             again = audit.report(survey.look(engine), grace_seconds=0)
             # What is in the trash is told as such, and is nothing that was left
-            found = [each for each in again.findings if names.TRASH_PREFIX not in each.what]
+            found = [each for each in again.findings if trash_names.PREFIX not in each.what]
             assert not found, found
     except errors.NotFound:
         assert left.objects == trial.world.before.objects, "without tables nothing was made"

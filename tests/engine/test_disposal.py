@@ -12,7 +12,7 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Fault
 from rigs.trash_yard import entries
 from rigs.yard import CLONE, DISK, Yard
-from storpool_ovirt import errors, names
+from storpool_ovirt import errors, names, trash_names
 from storpool_ovirt.engine import trash
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def kept(yard: Yard) -> Iterator[Yard]:
 def raw(yard: Yard, entry: trash.Entry) -> dict[str, Any]:
     """Return an object in the trash, as StorPool tells of it."""
     [there] = yard.ask(f"Snapshot/~{entry.global_id}")
-    assert there["name"] == names.trash_name(entry.entry)
+    assert there["name"] == trash_names.name(entry.entry)
     found: dict[str, Any] = there
     return found
 
@@ -84,7 +84,7 @@ def test_a_deleted_disk_is_in_the_trash_with_the_same_bytes(kept: Yard) -> None:
     assert abs(there["targetDeleteDate"] - now - DELAY) < 60
     assert abs(entry.ends_at - now - DELAY) < 60
     assert names.is_ours(there["tags"], DISK, kept.location)
-    assert names.trash_mark_of(there["tags"]) == (entry.ends_at, True, True)
+    assert trash_names.mark_of(there["tags"]) == (entry.ends_at, True, True)
     assert restored(kept, entry) == DATA
     kept.verb("delete", DISK)
     assert len(entries(kept)) == 1
@@ -120,7 +120,7 @@ def test_a_whole_tree_goes_to_the_trash_together(kept: Yard) -> None:
         preview: "volume",
     }
     assert [uuid for uuid, entry in found.items() if entry.active] == [preview]
-    marks = {uuid: names.trash_mark_of(raw(kept, entry)["tags"]) for uuid, entry in found.items()}
+    marks = {uuid: trash_names.mark_of(raw(kept, entry)["tags"]) for uuid, entry in found.items()}
     assert {uuid: mark and mark[1:] for uuid, mark in marks.items()} == {
         DISK: (True, False),
         snapshot: (False, False),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from storpool_ovirt import names
+from storpool_ovirt import trash_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -276,7 +276,7 @@ class TrashModel:
                 continue
             if self.yard.beside().is_theirs(each):
                 continue
-            goes_at, entry = each["targetDeleteDate"], names.trash_entry_of(each["name"])
+            goes_at, entry = each["targetDeleteDate"], trash_names.entry_of(each["name"])
             if each["name"].startswith("ovirt--"):
                 assert not goes_at, "a date on what is in use"
             elif entry is not None and (self.is_honoured or entry in self.kept):
@@ -336,6 +336,6 @@ def _is_of(thing: Any, uuid: str) -> bool:
 
 
 def _end(tags: Any) -> float:
-    mark = names.trash_mark_of(tags)
+    mark = trash_names.mark_of(tags)
     assert mark is not None, "in the trash without its mark"
     return float(mark[0])

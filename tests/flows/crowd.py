@@ -22,7 +22,7 @@ from ovirt_demo import engine
 from rigs import refusals, services
 from rigs.shared_stage import FACTS, answered, new_id, sql
 from rigs.stage_fixtures import Stage
-from storpool_ovirt import names
+from storpool_ovirt import trash_names
 
 LIMIT_SECONDS = (
     60.0  # until a condition is true that becomes true within moments where nothing is wrong
@@ -70,7 +70,7 @@ def listed(stage: Stage) -> list[Node]:
                 "ovirt-loc" in each["tags"]
                 and not each.get("deleted")
                 and not each.get("transient")
-                and not names.trash_entry_of(each["name"])
+                and not trash_names.entry_of(each["name"])
             ):
                 uuid = each["name"].partition("ovirt--")[2]
                 root = each["tags"].get("ovirt-root", uuid)

@@ -65,42 +65,6 @@ def test_name_and_tags_of_every_object_fit() -> None:
         names.check_length(names.object_name(ID), {**tags, "x": "y" * 60})
 
 
-def test_what_is_in_the_trash_has_its_own_name() -> None:
-    """T83: the id of its entry is in it, and no name of ours is that of an object in use."""
-    name = names.trash_name(ID)
-    assert names.trash_entry_of(name) == ID
-    assert names.uuid_of(name) is None
-    assert names.named_id(name) is None
-    assert names.trash_entry_of(names.object_name(ID)) is None
-    assert names.trash_entry_of("ovirt-trash--x") is None
-
-
-@pytest.mark.parametrize("kind", [(False, False), (True, False), (True, True)])
-def test_the_mark_of_the_trash_tells_what_a_lost_row_does_not(kind: tuple[bool, bool]) -> None:
-    """T83: until when it is kept, whether it was a volume, and the one that its VM wrote."""
-    mark = names.trash_mark(1_900_000_000, is_volume=kind[0], is_active=kind[1])
-    assert names.trash_mark_of({names.TAG_TRASH: mark}) == (1_900_000_000, *kind)
-
-
-@pytest.mark.parametrize("mark", ["", ".a", "x", "1.b", "-1", "1.5", "99999999999", "1.a.v"])
-def test_what_is_no_mark_of_the_trash_tells_nothing(mark: str) -> None:
-    """T83: whoever changed it by hand has it as something that we did not put there."""
-    assert names.trash_mark_of({names.TAG_TRASH: mark}) is None
-
-
-def test_the_tags_of_the_trash_fit_beside_its_name() -> None:
-    """T83, T5: the owner's are all there, the disk's id in its short form; of the others those that
-    fit, and none of them in another one's place."""
-    disk = "c0ffee00-1c76-4d1e-9d53-6d2f7c9d1a10"
-    owner = names.tags(ID, "0123abcd", disk)
-    name = names.trash_name(ID)
-    others = {"x": "y" * 60, "qc": "gold", "virt": "cs", "ovirt-trash": "1"}
-    found = names.trash_tags(name, owner, "1900000000.a", others)
-    assert names.differing({**owner, "ovirt-trash": "1900000000.a", "qc": "gold"}, found) == []
-    assert "x" not in found
-    names.check_length(name, found)
-
-
 @pytest.mark.parametrize(
     ("given_id", "client_id"),
     [

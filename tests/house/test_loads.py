@@ -61,7 +61,7 @@ VERBS = {
     "create_volume_from_snapshot": Most(66, WITH_HOSTS),
     "remove_snapshot": Most(61, ADAPTER),
     "delete_volume": Most(61, ADAPTER),
-    "delete_volume, kept": Most(67, WITH_HOSTS),
+    "delete_volume, kept": Most(68, WITH_HOSTS),
 }
 ON_HOSTS = {
     "attach": Most(39, f"{STORPOOL} fcntl"),

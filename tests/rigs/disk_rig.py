@@ -19,7 +19,7 @@ from rigs import clusters, near, transports
 from rigs.clock import Clock
 from rigs.deaths import Death, Fault, dying
 from rigs.disk_model import Row
-from storpool_ovirt import config, names
+from storpool_ovirt import config, names, trash_names
 from storpool_ovirt.cluster import api, attachments
 from storpool_ovirt.deadline import Deadline
 from storpool_ovirt.engine import (
@@ -363,7 +363,7 @@ class DiskRig:
 
 
 def _entry(raw: Mapping[str, Any]) -> str:
-    return names.trash_entry_of(raw["name"]) or ""
+    return trash_names.entry_of(raw["name"]) or ""
 
 
 def _thing(raw: Mapping[str, Any]) -> Thing:

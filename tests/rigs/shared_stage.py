@@ -22,7 +22,7 @@ import pytest
 
 from rigs import behind, beside, clusters, quick_starts, verb_samples
 from rigs.stage_fixtures import Stage, make_stage
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 
 if TYPE_CHECKING:
     from ovirt_demo.database import Database
@@ -178,13 +178,13 @@ def snapshots(simulator: Simulator) -> dict[str, dict[str, Any]]:
 
     What is in the trash is no disk's any more: `trash` has it.
     """
-    living = [each for each in _living(simulator) if not names.trash_entry_of(each["name"])]
+    living = [each for each in _living(simulator) if not trash_names.entry_of(each["name"])]
     return {_uuid(each): {name: each[name] for name in FACTS} for each in living}
 
 
 def trash(simulator: Simulator) -> dict[str, dict[str, Any]]:
     """List what is in the trash, by its entries."""
-    entries = {names.trash_entry_of(each["name"]): each for each in _living(simulator)}
+    entries = {trash_names.entry_of(each["name"]): each for each in _living(simulator)}
     return {entry: each for entry, each in entries.items() if entry is not None}
 
 

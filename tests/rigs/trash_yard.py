@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rigs.disk_model import BLOCK, GIB, OFFSETS
 from rigs.disk_rig import Death
-from storpool_ovirt import names
+from storpool_ovirt import names, trash_names
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin import reconcile, survey, trash_purge, trash_restore
 from storpool_ovirt.admin import trash as admin_trash
@@ -80,11 +80,11 @@ def _thrown(
     yard: Yard, row: Any, active: str, deletion: str, ends: int, more: dict[str, str]
 ) -> trash.Entry:
     entry = names.made_uuid(os.urandom(16), 4)
-    name = names.trash_name(entry)
+    name = trash_names.name(entry)
     is_active = row.uuid == active
     owner = names.tags(row.uuid, yard.location, row.root)
-    mark = names.trash_mark(ends, is_volume=row.kind == "volume", is_active=is_active)
-    tags = names.trash_tags(name, owner, mark, more)
+    mark = trash_names.mark(ends, is_volume=row.kind == "volume", is_active=is_active)
+    tags = trash_names.tags(name, owner, mark, more)
     address = f"~{row.global_id}"
     kind = "Volume" if row.kind == "volume" else "Snapshot"
     (there,) = yard.ask(f"{kind}/{address}")
