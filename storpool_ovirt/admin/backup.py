@@ -26,6 +26,8 @@ from storpool_ovirt.option_values import CopyTo
 # A copy that StorPool's list has for us, and our table has not, as after a restore of Engine's
 # database.
 _FOUND = "found in its location"
+# What ends a retention: what is the matter with one copy is so with those after it.
+_NOT_GIVEN_UP = (errors.Conflict, errors.ApiUnavailable, errors.Rejected, errors.WrongCluster)
 
 
 class Target(NamedTuple):
@@ -155,8 +157,8 @@ def give_up_old(
             continue
         try:
             done.append(backups.give_up(work, row))
-        except (errors.Conflict, errors.ApiUnavailable, errors.Rejected, errors.WrongCluster) as no:
-            return GivenUp(tuple(done), tuple(kept), str(no))
+        except _NOT_GIVEN_UP as error:
+            return GivenUp(tuple(done), tuple(kept), str(error))
     if instead is None:
         lost = [each.row for each in seen if each.state == copies.LOST]
         dead = [row for row in lost if work.now() - row.made_at > keep_seconds]

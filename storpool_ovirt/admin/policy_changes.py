@@ -254,7 +254,7 @@ LEVELS = {
     "property_vm": "its VM's property, for all",
     "source": "its own, of its making",
     "domain": "its domain's default",
-    policy_disks.NOBODY: "nobody",
+    levels.NOBODY: "nobody",
 }
 
 

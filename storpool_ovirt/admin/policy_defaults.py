@@ -82,7 +82,7 @@ def _check_room(work: tree.Work, given: Mapping[str, str]) -> None:
     row = policies.of(work.mapping, policies.DOMAIN, work.domain.key)
     before = {} if row is None else {field: row.of(field) for field in values.FIELDS}
     both = {**before, **given}
-    said = policies.Row(policies.DOMAIN, work.domain.key, both.get("qos"), both.get("vc"))
+    said = policies.Row(policies.DOMAIN, work.domain.key, both.get(values.QOS), both.get(values.VC))
     gets = policies.defaults(work.domain, said)
     tags = {values.TAG[field]: value for field, value in gets.items()}
     left_out = budget.left_out_of_previews(tags, work.domain.vm_tag)

@@ -13,8 +13,6 @@ from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import engine_policies, mapping, policies, tree
 from storpool_ovirt.policy import levels, marks, properties, values
 
-# What decides where nobody says anything: the disk has none of its own.
-NOBODY = levels.NOBODY
 _ANY_VM = names.NIL_UUID
 Rows = Mapping[tuple[str, str], policies.Row]
 

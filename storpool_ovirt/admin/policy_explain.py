@@ -133,8 +133,7 @@ def _differs(found: Explanation, each: Standing, field: str) -> str:
     wanted = each.wanted([field])
     if values.TAG[field] in wanted.left_out:
         return ": there is no room for another one beside the tags of its volume"
-    is_by_property = each.decision(field).level.startswith("property")
-    if field == values.VC and is_by_property and each.vm:
+    if field == values.VC and each.decision(field).is_by_property and each.vm:
         short = policy_disks.without_room(found.members.get(each.vm, ()))
         if short:
             return ": not all disks of its VM have room for another one, so none of them gets it"

@@ -277,7 +277,7 @@ def _of_levels(
                     " has no room for that beside its other tags"
                     + (
                         ", so that no disk of its VM gets it"
-                        if field == values.VC and decides.level.startswith("property")
+                        if field == values.VC and decides.is_by_property
                         else ""
                     ),
                     "give a shorter name, or commit or undo the preview",
@@ -294,7 +294,7 @@ def _differs(view: survey.View, each: Standing, field: str) -> Finding:
     decides, tag = each.decision(field), values.TAG[field]
     is_held = bool(view.attachments_of(each.there.global_id, each.there.name))
     # A VM that is down gets its properties with its next start: so it is meant
-    waits = decides.level.startswith("property") and not is_held
+    waits = decides.is_by_property and not is_held
     return _finding(
         each,
         POLICY,

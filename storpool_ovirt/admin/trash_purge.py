@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from storpool_ovirt import errors, names, sentences, trash_names
 from storpool_ovirt.admin import checks, findings, trash, trash_proof
-from storpool_ovirt.cluster import volumes
+from storpool_ovirt.cluster import attachments, volumes
 from storpool_ovirt.engine import trash as entries
 from storpool_ovirt.engine import tree
 
@@ -142,8 +142,6 @@ def _alone(items: Sequence[trash.Item]) -> int | None:
 
 
 def _delete(work: tree.Work, entry: entries.Entry) -> None:
-    from storpool_ovirt.cluster import attachments
-
     try:
         if not volumes.delete_snapshot(work.client, entry.global_id):
             # It went by itself, or somebody has just moved it to another cluster

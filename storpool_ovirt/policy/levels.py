@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # What somebody says who cannot tell what a level says: whatever is there by that level stays, and
 # where nothing is, it says nothing. No value has this character.
 UNKNOWN = "?"
-NOBODY = "nobody"
+NOBODY = "nobody"  # what decides where no level says anything: there is none
 
 
 class Levels(NamedTuple):
@@ -37,6 +37,11 @@ class Decision(NamedTuple):
 
     value: str
     level: str
+
+    @property
+    def is_by_property(self) -> bool:
+        """Whether a property of its VM says so, for all disks or for this one."""
+        return self.level in ("property_disk", "property_vm")
 
 
 class Said(NamedTuple):
