@@ -50,7 +50,9 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
     plan = kept.written if kept is not None else None
     written = (copied.copy, copied.part) if copied is not None else None
-    work.mapping.begin_delete(named, nodes[0].root, left, plan, written)
+    # Also what an earlier try has marked: by what it names an entry is known to take the disk
+    going_uuids = [node.uuid for node in doomed if node.state != mapping.REMOVED]
+    work.mapping.begin_delete(named, nodes[0].root, going_uuids, plan, written)
     if copied is not None:
         _copy(work, copied, left)
     with given_back(work, before, going):
@@ -147,13 +149,16 @@ def forget(
     """
     activated = activate_previous(work, nodes, gone)
     root = nodes[0].root
-    if root in gone and len(gone) < len(nodes):
+    rest = {node.uuid for node in nodes}.difference(gone)
+    if root in gone and rest:
         gone = [uuid for uuid in gone if uuid != root]
         kept = changes.marked([root], mapping.REMOVED)
         if last and parts:  # a row of the trash is written when the disk's own is
             parts = (*parts, changes.Part("removed", kept.sql, kept.args))
         else:
             work.mapping.write(kept)
+    elif all(node.state == mapping.REMOVED for node in nodes if node.uuid in rest):
+        gone = [*gone, *rest]
     if last:
         work.mapping.complete_delete(gone, *parts)
     else:

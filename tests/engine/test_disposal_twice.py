@@ -244,3 +244,18 @@ def test_what_ends_first_does_not_forget_the_other(kept: Yard, replaced: tuple[s
     seen = kept.see()
     assert {each.entry for each in found} == set(seen.trash)
     assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
+
+
+def test_a_delete_of_the_disk_is_one_whatever_else_was_going(kept: Yard) -> None:
+    """T71: its only snapshot was removed by a verb that died, and has gone from the trash since.
+    Nothing of the disk is left then, and its id can be used again."""
+    snapshot = kept.verb("snapshot", DISK)
+    kept.die_when(lambda: bool(kept.see().trash), "remove", snapshot)
+    (thing,) = kept.see().trash.values()
+    kept.ask(f"SnapshotDelete/~{thing.global_id}", {})
+    kept.die_when(lambda: f"ovirt--{DISK}" not in kept.see().things, "delete", DISK)
+    kept.verb("remove", snapshot)
+    seen = kept.see()
+    assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
+    assert [each.node for each in entries(kept)] == [DISK]
+    kept.verb("create", DISK, GIB)

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from trash_model import EMPTY, SLACK_SECONDS, Node, Open, TrashModel
+from trash_model import DELAY, EMPTY, SLACK_SECONDS, Node, Open, TrashModel
 
 from rigs import kept_tags, trash_yard
 from rigs.disk_model import GIB
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 DISKS = tuple(f"d{number}000000-0000-4000-8000-000000000000" for number in range(3))
 HOUR = 3600
-DELAY = 48 * HOUR
 # The fault of a process that dies before its n-th request or statement.
 STEP = "step"
 DONE, DIED, REFUSED = "done", "died", "refused"

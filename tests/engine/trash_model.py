@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SLACK_SECONDS = 120
 # What the trash gets after its end has passed is kept for so long all the same (`disposal.py`).
 LEAST_SECONDS = 60
+# For how long the domain keeps a disk that is deleted.
+DELAY = 48 * 3600
 EMPTY = bytes(8)
 
 
@@ -206,6 +208,8 @@ class TrashModel:
             wholes = [each for each in by if len(each.gone) > 1 and each.gone <= gone]
             whole = [each.ends_at for each in wholes if each not in self.begun]
             ends = [*begun, *whole] or ends
+        else:  # the copies of what died are gone: what is left of it is kept as by a new delete
+            ends = [*ends, self.yard.now + DELAY]
         assert any(abs(entry.ends_at - each) < SLACK_SECONDS for each in ends), "kept for how long?"
 
     def _is_over(self, by: list[Open]) -> bool:
