@@ -8,6 +8,8 @@ import release_day
 from ovirt_demo import releases
 from rigs.release_stage import Site
 
+BESIDE = True  # StorPool's services make passes all the while
+
 DAYS = {
     "4.5.4 with 4.50.5.1 and 4.50.7": (
         releases.ENGINE_4_5_4,
