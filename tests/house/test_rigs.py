@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def test_no_two_files_have_one_name() -> None:
     names = Counter(path.name for path in FILES)
     twice = {name for name, count in names.items() if count > 1} - {"conftest.py", "__init__.py"}
     assert twice == set()
+
+
+def test_services_are_beside_all_flows_and_vms() -> None:
+    """Or README.md tells which modules are without them, and why."""
+    paths = [path for room in ("flows", "vm") for path in (TESTS / room).glob("test_*.py")]
+    without = {path for path in paths if "\nBESIDE = " not in path.read_text()}
+    told = re.findall(r"`((?:flows|vm)/test_\w+\.py)`.* \|", _section("StorPool's services beside"))
+    assert {str(path.relative_to(TESTS)) for path in without} == {*told}
+
+
+def _section(title: str) -> str:
+    _, _, text = (TESTS / "README.md").read_text().partition(f"## {title}\n")
+    return text.partition("\n## ")[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))

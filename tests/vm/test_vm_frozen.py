@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ovirt_demo.flows import Disk
 
 pytestmark = VIRTUAL
+BESIDE = True  # StorPool's services make passes all the while
 
 WINDOW_SECONDS = 8.0  # Engine's, in which it would thaw by itself
 SILENCE_SECONDS = 3.0  # a failed snapshot's guest is thawed when nothing came for so long

@@ -25,6 +25,7 @@ from rigs.hook_stage import installed
 from rigs.shared_stage import post, volumes
 
 pytestmark = VIRTUAL
+BESIDE = True  # StorPool's services make passes all the while
 
 OVERLAP_BLOCKS = (
     64  # of the new writer's, before the old one wakes up and writes to the same places

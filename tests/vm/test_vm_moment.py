@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ovirt_demo.flows import Disk, Domain
 
 pytestmark = VIRTUAL
+BESIDE = True  # StorPool's services make passes all the while
 
 ROUNDS = 50
 ROUNDS_APART = 3  # are enough to see that the disks differ
