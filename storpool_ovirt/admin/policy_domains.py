@@ -88,6 +88,8 @@ def look(work: tree.Work, disks: Collection[str] = ()) -> Domains:
     try:
         limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
         known = stored_options.beside(work.domain, limit, work.root)
+    except errors.Interrupted:
+        raise
     except errors.Error as error:
         work.log.line("engine_domains_unknown", reason=error)
         return Domains(work.domain, ())

@@ -149,6 +149,8 @@ def _asked(work: tree.Work, question: str, *args: object) -> list[tuple[Any, ...
     try:
         limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
         return database.ask_engine(work.root, work.log, limit, question, *args)
+    except errors.Interrupted:
+        raise
     except errors.Error as error:
         work.log.line("engine_policies_unknown", reason=error)
         return None

@@ -4,15 +4,17 @@ names."""
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rigs import admin_site, refusals, shared_stage
 from rigs.admin_site import told
+from rigs.helper_stage import wait_for_call
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from rigs.admin_site import AdminSite
@@ -87,6 +89,45 @@ def test_a_dry_run_changes_nothing(classed: AdminSite, disk: str) -> None:
     assert qc(classed, disk) == "silver"
     told(run(classed, "sync"), 0)
     assert qc(classed, disk) == "gold"
+
+
+@pytest.mark.parametrize("kind", ["told to end", "limit"])
+def test_a_sync_that_shall_end_tries_no_other_disk(
+    classed: AdminSite, disk: str, kind: str
+) -> None:
+    """T24, T73: one sentence; StorPool holds the first of two disks up, and a sync after that does
+    both."""
+    from ovirt_demo import children
+
+    simulator, stage = classed.stage.simulator, classed.stage
+    disks = [disk, shared_stage.make_disk(stage.engine)]
+    for each in disks:
+        told(run(classed, "set", each, "--qos", "gold"), 0)
+        tags = {**shared_stage.volumes(simulator)[each]["tags"], "qc": "silver"}
+        shared_stage.post(simulator, f"VolumeUpdate/ovirt--{each}", {"tags": tags})
+    simulator.clear_calls()
+    simulator.inject("delay", query="VolumeUpdate", seconds=60)
+    where = ("--database", stage.database.url, "--options", classed.folder / "options.json")
+    limit = ("--limit", "4" if kind == "limit" else "100")
+    with subprocess.Popen(
+        [children.find("storpool-ovirt"), "policy", "sync", *where, *limit],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**stage.engine.environment, "STORPOOL_OVIRT_ROOT": str(classed.folder)},
+    ) as process:
+        try:
+            wait_for_call(stage, "VolumeUpdate")
+            if kind != "limit":
+                process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            simulator.clear_faults()
+    assert (process.returncode, err.count("\n")) == (1 if kind == "limit" else 130, 1), (out, err)
+    assert {*disks} - {line.split()[1].rstrip(":") for line in out.splitlines()}, out
+    told(run(classed, "sync"), 0)
+    assert {qc(classed, each) for each in disks} == {"gold"}
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,12 @@ def sync_command(
         plan = policy_sync.plan(work, meant)
         failed = 0
         for group in plan.groups:
+            work.mapping.session.deadline.left("the end of policy-sync")
             out.say_all(policy_sync.told(group))
             try:
                 _quietly(out, work, dry_run, functools.partial(policy_sync.mend, group))
+            except (errors.NotDelivered, errors.DeadlineExceeded, errors.Interrupted):
+                raise
             except errors.Error as error:
                 failed += 1
                 out.say(f"  {'would not be' if dry_run else 'not'} done: {error}")
