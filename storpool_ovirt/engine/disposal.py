@@ -239,13 +239,8 @@ def planned(
     tries = [each for each in left if each.is_unfinished_delete and each.plan.trash is not None]
     earlier = [each.plan.trash for each in tries if each.plan.trash is not None]
     is_whole = len(doomed) == len(nodes) > 1
-    alone = {
-        kept.entry
-        for each in tries
-        if is_whole and each.node != each.disk and each.plan.trash is not None
-        for kept in each.plan.trash.kept.values()
-    }
-    moved, begun, until = _moved(work, had, there, earlier, alone)
+    alone = trash_copies.alone([each for each in tries if each.node != each.disk])
+    moved, begun, until = _moved(work, had, there, earlier, alone if is_whole else ())
     kept = {uuid: _kept(each, earlier) for uuid, (_, each) in there.items()}
     ends_at = round(work.now()) + keep_seconds
     plan = intent.Trash(names.random_uuid(), ends_at, kept if keep_seconds else {})

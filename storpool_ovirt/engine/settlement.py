@@ -356,6 +356,11 @@ def _another_has_begun(
 def _go_forward(work: tree.Work, operation: Operation, nodes: Sequence[mapping.Node]) -> Outcome:
     """Finish a delete of which a part is in the trash already: nobody can put that back alone."""
     doomed = [node for node in nodes if operation.takes_disk or node.uuid == operation.node]
-    removal.delete_nodes(work, operation.node, list(nodes), doomed)
+    from storpool_ovirt.engine import disposal
+
+    # Should nobody find it there, it is kept for as long as it was to be all the same
+    until = operation.plan.trash.ends_at if operation.plan.trash is not None else 0
+    seconds = max(disposal.LEAST_SECONDS, round(until - work.now()))
+    removal.delete_nodes(work, operation.node, list(nodes), doomed, seconds)
     work.mapping.journal.delivered()
     return Outcome(FINISHED, "finished: it is in the trash")

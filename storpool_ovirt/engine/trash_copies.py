@@ -28,14 +28,33 @@ def has_begun(
     work: tree.Work, operation: Operation, doomed: Sequence[mapping.Node], gone: Sequence[str]
 ) -> bool:
     """Return whether a delete that died has brought something into the trash already: then it only
-    goes forward. `gone` are the nodes of which StorPool has nothing."""
+    goes forward. `gone` are the nodes of which StorPool has nothing.
+
+    A delete of the disk has not begun by a snapshot that a remove which died has brought there.
+    """
     plan = operation.plan.trash
+    others: set[str] = set()
+    if operation.takes_disk:
+        left = work.mapping.journal.of_disk(operation.disk)
+        others = alone([each for each in left if each.id != operation.id])
     for node in doomed:
         kept = plan.kept.get(node.uuid) if plan is not None else None
         may_have_moved = node.kind == "snapshot" or node.uuid in gone
-        if kept is not None and may_have_moved and found(work, node, kept.entry):
+        if kept is None or kept.entry in others or not may_have_moved:
+            continue
+        if found(work, node, kept.entry):
             return True
     return False
+
+
+def alone(tries: Sequence[Operation]) -> set[str]:
+    """Return the entries of those deletes among these that died, and were to take no whole disk."""
+    return {
+        kept.entry
+        for each in tries
+        if each.is_unfinished_delete and not each.takes_disk and each.plan.trash is not None
+        for kept in each.plan.trash.kept.values()
+    }
 
 
 def undo(work: tree.Work, operation: Operation, doomed: Sequence[mapping.Node]) -> None:

@@ -259,3 +259,20 @@ def test_a_delete_of_the_disk_is_one_whatever_else_was_going(kept: Yard) -> None
     assert (seen.rows, seen.things, seen.pending) == ({}, {}, [])
     assert [each.node for each in entries(kept)] == [DISK]
     kept.verb("create", DISK, GIB)
+
+
+@pytest.mark.parametrize("first", ["remove", "connection"])
+def test_a_delete_has_not_begun_by_what_was_removed_before(kept: Yard, first: str) -> None:
+    """T83, T71: a remove of a snapshot died that had it in the trash; the delete of the disk after
+    it had only written what it was about to do. The disk is taken back, by whatever comes next."""
+    snapshot = kept.verb("snapshot", DISK)
+    kept.die_when(lambda: bool(kept.see().trash), "remove", snapshot)
+    kept.die_planned("delete", DISK)
+    if first == "remove":
+        kept.verb("remove", snapshot)
+    kept.verb("connection", DISK)
+    seen = kept.see()
+    assert {uuid: row.state for uuid, row in seen.rows.items()} == {DISK: "live"}
+    assert set(seen.things) == {f"ovirt--{DISK}"}
+    assert [each.node for each in entries(kept)] == [snapshot]
+    assert seen.pending == []
