@@ -155,7 +155,7 @@ def log_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_program_that_reads_json_gets_json(site: AdminSite, arguments: list[str]) -> None:
     """T24: a refusal too is a document, with the exit code that it has for people."""
     said = in_shell(site, "{}", *arguments)
-    assert said.returncode == (3 if arguments[0] == "audit" else 1)
+    assert said.returncode == (3 if arguments[0] == "audit" else 2)
     assert list(json.loads(said.stdout)) == ["error"]
     assert said.stderr == ""
 
