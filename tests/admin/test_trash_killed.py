@@ -224,3 +224,20 @@ def test_the_word_of_a_backup_makes_nothing(yard: Yard) -> None:
     yard.restored()
     yard.verb("extend", BACK, GIB)
     assert yard.address(BACK) == was
+
+
+def test_a_restore_that_has_done_its_work_is_closed_beside_a_backup(yard: Yard, digest: str) -> None:
+    """T61: it died before it could tell; VolumeCare has taken a snapshot of the disk since."""
+    thrown(yard, DISK)
+    yard.verb("create", BACK, GIB)
+    for step in range(STEPS_MAX):
+        with pytest.raises(Death):
+            restored(yard, DISK, dies_at=step)
+        if yard.entries() and yard.see().rows[BACK].state == "live":
+            break
+        yard.verb("delete", BACK)
+        yard.verb("create", BACK, GIB)
+    yard.ask(f"VolumeSnapshot/{yard.address(BACK)}", {"name": "backup"})
+    yard.reconcile()
+    assert yard.entries() == 0
+    is_right(yard, digest, BACK)

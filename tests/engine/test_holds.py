@@ -168,7 +168,7 @@ def test_a_note_that_waited_in_vain_is_none(database: Database) -> None:
         records.adopt(there, [(row(), 0)])
         there.session.rows("SET lock_timeout = '0.2s'")
         with table_locked(database, "asked"):
-            found = host_notes.noted(there, DISK, "host", None)
+            found, _ = host_notes.noted(there, DISK, "host", None)
     assert found is not None
     assert found.uuid == DISK
 
