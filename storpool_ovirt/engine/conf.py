@@ -49,6 +49,12 @@ def own_database(root: str = "") -> database_url.Database:
     return _written(root, (OWN_PREFIX,), "Engine's own database", "this is not Engine's machine")
 
 
+def tells_own_database(root: str = "") -> bool:
+    """Return whether Engine's files say anything of its own database; raise ConfigError where they
+    may not be read."""
+    return any(key.startswith(OWN_PREFIX) for key in values(root))
+
+
 def is_enabled(root: str = "") -> bool:
     """Return whether Engine takes managed block storage for set up; raise ConfigError where its
     files may not be read.
