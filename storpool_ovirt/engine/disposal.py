@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from storpool_ovirt import errors, names, storpool_conf, trash_names
 from storpool_ovirt.cluster import volumes
-from storpool_ovirt.engine import changes, intent, mapping, trash, trash_copies, tree
+from storpool_ovirt.engine import intent, mapping, trash, trash_copies, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,13 +38,10 @@ class Disposal:
         plan: intent.Trash,
         objects: Mapping[str, tuple[mapping.Node, api.Volume]],
         moved: Sequence[trash.Moved],
-        tries: Sequence[Operation],
     ) -> None:
         self.plan = plan
         self.stale: Sequence[tuple[mapping.Node, str]] = ()
         self.active: set[str] = set()
-        # What this delete leaves of the disk
-        self.left: set[str] = set()
         # The entries of this delete's earlier tries: an object that has the name of another one
         # was in the trash before, as of a database that was restored
         self.begun: set[str] = set()
@@ -53,7 +50,6 @@ class Disposal:
         self._work = work
         self._objects = objects
         self._moved = {each.node: each for each in moved}
-        self._tries = tries
         # By a copy of this run it is known that the cluster honours dates
         self._is_honoured = False
 
@@ -160,12 +156,6 @@ class Disposal:
         """Delete what earlier tries have copied of volumes that were copied again."""
         trash_copies.silent_drop(self._work, self.stale)
 
-    def close(self) -> None:
-        """Forget the earlier tries, but for those that were to take more than is gone now."""
-        for each in self._tries:
-            if not each.nodes & self.left:
-                self._work.mapping.journal.close(each, changes.unchanged())
-
     def parts(self) -> tuple[Part, ...]:
         """Return what writes the rows of the trash."""
         if not self._moved:
@@ -252,12 +242,10 @@ def planned(
     if not plan.kept and not tries:
         return None
     objects = {uuid: each for uuid, each in there.items() if uuid in plan.kept}
-    made = Disposal(work, plan, objects, moved, tries)
+    made = Disposal(work, plan, objects, moved)
     made.stale = _stale(had, earlier, plan)
     made.until = until
     made.begun = {kept.entry for each in earlier for kept in each.kept.values()}
-    going = {each.uuid for each in doomed}
-    made.left = {each.uuid for each in nodes if each.state != mapping.REMOVED} - going
     made.active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
     return made
 

@@ -302,11 +302,12 @@ class Mapping:
         root: str,
         uuids: Sequence[str],
         trash: intent.Trash | None = None,
-        copied: tuple[str, changes.Part] | None = None,
+        beside: tuple[str | None, Sequence[changes.Part]] = (None, ()),
     ) -> None:
-        """Write the intent to delete these, what is kept of them, and what is copied to another
-        location before (its id, and what writes its rows); `uuid` is what was named."""
-        copy, *parts = copied if copied is not None else (None,)
+        """Write the intent to delete these, what is kept of them, and `beside`: the id of the copy
+        that is sent to another location before, and what takes effect together with it; `uuid` is
+        what was named."""
+        copy, parts = beside
         change = changes.marked(uuids, DELETING).after(*parts)
         self.journal.begin(
             Intent(DROP, root, uuid, intent.dropping(uuids, trash, copy)),

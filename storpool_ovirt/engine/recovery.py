@@ -81,9 +81,8 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
         and not (each.is_unfinished_delete and each.takes_disk)
     ]
     for operation in same:
-        # What an earlier try has brought into the trash, or copied, is told by its entry alone
-        keeps = operation.plan.trash is not None or operation.plan.copy is not None
-        if not keeps or operation.has_done_its_work:
+        # What another one has begun is told by its entry alone, until it is ended (`removal.py`)
+        if operation.has_done_its_work:
             work.mapping.journal.close(operation, changes.unchanged())
     _settle_all(work, [each for each in left if each not in same], uuid)
     return work.mapping.tree(root)

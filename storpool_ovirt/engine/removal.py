@@ -47,12 +47,12 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
         # None may go while another one's device is open, so all are let go in one atomic request
         # first; and what is kept is what no host writes any more.
         _release(work, there)
-    left = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
     plan = kept.written if kept is not None else None
-    written = (copied.copy, copied.part) if copied is not None else None
     # Also what an earlier try has marked: by what it names an entry is known to take the disk
-    going_uuids = [node.uuid for node in doomed if node.state != mapping.REMOVED]
-    work.mapping.begin_delete(named, nodes[0].root, going_uuids, plan, written)
+    uuids = [node.uuid for node in doomed if node.state != mapping.REMOVED]
+    left, told = _begun(work, nodes, doomed)
+    beside = (copied.copy, [copied.part, *told]) if copied is not None else (None, told)
+    work.mapping.begin_delete(named, nodes[0].root, uuids, plan, beside)
     if copied is not None:
         _copy(work, copied, left)
     with given_back(work, before, going):
@@ -62,10 +62,53 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
         kept.silent_clear()
         parts = kept.parts()
     forget(work, nodes, [node.uuid for node in doomed], last=True, parts=parts)
-    if kept is not None:
-        kept.close()
-    if len(doomed) == len(nodes) and any(node.pending for node in nodes):
-        work.mapping.journal.undo_disk(nodes[0].root)
+    if any(node.pending for node in nodes):
+        _forget_tries(work, nodes, doomed)
+
+
+def _begun(
+    work: tree.Work, nodes: Sequence[mapping.Node], doomed: Sequence[mapping.Node]
+) -> tuple[list[str], list[changes.Part]]:
+    """Return which of the doomed nodes this delete alone has marked, so that all is as before once
+    it is refused, and what forgets the entries of earlier tries of which its own tells all.
+
+    What those have brought into the trash, or copied, is told by their own alone, until it is over.
+    """
+    marked = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
+    if not any(node.pending for node in nodes):
+        return marked, []
+    going = {node.uuid for node in doomed if node.state != mapping.REMOVED}
+    tries = [
+        each for each in work.mapping.journal.of_disk(nodes[0].root) if each.is_unfinished_delete
+    ]
+    over = [
+        each
+        for each in tries
+        if each.nodes <= going and each.plan.trash is None and each.plan.copy is None
+    ]
+    others = {uuid for each in tries if each not in over for uuid in each.nodes}
+    taken_over = {uuid for each in over for uuid in each.nodes} - others
+    gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
+    return (
+        list(dict.fromkeys([*marked, *taken_over])),
+        [changes.Part("told", gone, ([each.id for each in over],))] if over else [],
+    )
+
+
+def _forget_tries(
+    work: tree.Work, nodes: Sequence[mapping.Node], doomed: Sequence[mapping.Node]
+) -> None:
+    """Forget what was open on a disk and is ended by what is gone now: all of it with the disk,
+    else the deletes that were to take no more than that."""
+    going = {node.uuid for node in doomed}
+    left = {node.uuid for node in nodes if node.state != mapping.REMOVED} - going
+    journal = work.mapping.journal
+    if not left:
+        journal.undo_disk(nodes[0].root)
+        return
+    for each in journal.of_disk(nodes[0].root):
+        if each.is_unfinished_delete and not each.nodes & left:
+            journal.close(each, changes.unchanged())
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def silent_thin(work: tree.Work, copies: Sequence[tuple[mapping.Node, str]]) -> 
                 continue
             if newest is None:
                 newest = there if is_dated(there, 0) else None
-            elif there.goes_at <= newest.goes_at:
+            elif there.goes_at <= newest.goes_at + EARLY_SECONDS:
                 _delete(work, node, entry, there)
     except errors.Error as error:
         work.log.line("undo_failed", reason=error)

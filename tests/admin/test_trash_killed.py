@@ -226,7 +226,9 @@ def test_the_word_of_a_backup_makes_nothing(yard: Yard) -> None:
     assert yard.address(BACK) == was
 
 
-def test_a_restore_that_has_done_its_work_is_closed_beside_a_backup(yard: Yard, digest: str) -> None:
+def test_a_restore_that_has_done_its_work_is_closed_beside_a_backup(
+    yard: Yard, digest: str
+) -> None:
     """T61: it died before it could tell; VolumeCare has taken a snapshot of the disk since."""
     thrown(yard, DISK)
     yard.verb("create", BACK, GIB)

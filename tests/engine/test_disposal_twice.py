@@ -3,13 +3,15 @@ what one has come to counts for all."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rigs.disk_model import GIB
-from rigs.trash_yard import entries
+from rigs.disk_rig import Death
+from rigs.trash_yard import dying, entries
 from rigs.yard import DISK, HOUR, Yard
 from storpool_ovirt import errors
 
@@ -276,3 +278,22 @@ def test_a_delete_has_not_begun_by_what_was_removed_before(kept: Yard, first: st
     assert set(seen.things) == {f"ovirt--{DISK}"}
     assert [each.node for each in entries(kept)] == [snapshot]
     assert seen.pending == []
+
+
+@pytest.mark.parametrize("verb", ["delete", "remove"])
+def test_a_repetition_that_dies_before_it_writes_forgets_nothing(kept: Yard, verb: str) -> None:
+    """T71: what the first try has begun is known until the second one's entry is written."""
+    kept.given(delete_delay_seconds=DELAY, snapshot_delete_delay_seconds=0)
+    snapshot = kept.verb("snapshot", DISK)
+    named = kept.verb("preview", snapshot) if verb == "delete" else snapshot
+    kept.die_planned(verb, named)
+    for step in range(3, 9):
+        with contextlib.suppress(Death), dying(step):
+            kept.verb(verb, named)
+        seen = kept.see()
+        if named not in seen.rows:
+            break
+        assert (seen.rows[named].state, len(seen.pending)) == ("deleting", 1), step
+    kept.verb(verb, named)
+    assert named not in kept.see().rows
+    assert kept.see().pending == []
