@@ -205,8 +205,8 @@ class Yard(disk_rig.DiskRig):
 
     def die_planned(self, name: str, *arguments: Any) -> None:
         """Have a verb die that has only written what it is about to do."""
-        before = self.entries()
-        self.die_when(lambda: self.entries() > before, name, *arguments)
+        before = self._newest_entry()
+        self.die_when(lambda: self._newest_entry() > before, name, *arguments)
 
     def die_asking(self, query: str, name: str, *arguments: Any) -> None:
         """Have a verb die with this request under way, which has not taken effect yet."""
@@ -333,6 +333,10 @@ class Yard(disk_rig.DiskRig):
     def entries(self) -> int:
         """Return how many entries the journal has."""
         return int(self.sql("SELECT count(*) FROM storpool_ovirt.operation")[0][0])
+
+    def _newest_entry(self) -> int:
+        found = self.sql("SELECT coalesce(max(id), 0) FROM storpool_ovirt.operation")
+        return int(found[0][0])
 
     def active(self, uuid: str = DISK) -> str | None:
         """Return the active volume of a disk, as the mapping tells."""
