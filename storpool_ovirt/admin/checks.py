@@ -79,24 +79,18 @@ def clusters(work: tree.Work, disk: str, left: Sequence[Operation]) -> None:
 def explained(work: tree.Work, operation: Operation) -> None:
     """Raise Conflict when the cluster tells that it is younger than the entry: then a person
     decides what may go."""
-    if operation.kind == intent.GROW or _has_come_back(work, operation):
+    if operation.kind == intent.GROW:
         return
     view = survey.look(work)
-    there = settlement.made(work, operation) if operation.kind == intent.MAKE else None
+    # What a restore out of the trash has made is kept: backups of it say nothing
+    is_made = operation.kind == intent.MAKE and operation.plan.placeholder is None
+    there = settlement.made(work, operation) if is_made else None
     if view.unmapped or (there is not None and not died.is_alone(view, there)):
         raise errors.Conflict(
             f"disk {operation.disk}",
             "is not touched while there are objects that nobody explains",
             "was the database restored? run storpool-ovirt audit, and rebuild first",
         )
-
-
-def _has_come_back(work: tree.Work, operation: Operation) -> bool:
-    """Return whether it was a restore out of the trash that is done: nothing is left to go."""
-    if operation.plan.placeholder is None:
-        return False
-    node = work.mapping.node(operation.node)
-    return node is not None and node.global_id is not None
 
 
 def ours(work: tree.Work, there: api.Volume, uuid: str) -> None:

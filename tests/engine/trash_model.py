@@ -137,7 +137,8 @@ class TrashModel:
             is_new = entry not in rows and entry not in self.kept
             for each in self.open:
                 is_its = node in each.gone and abs(end - each.ends_at) < SLACK_SECONDS
-                if is_new and is_its and f"ovirt--{node}" not in seen.things:
+                is_gone = f"ovirt--{node}" not in seen.things and node not in self.uncleared
+                if is_new and is_its and is_gone:
                     self.begun.setdefault(each, end)
 
     def unfinished(self) -> set[str]:
