@@ -32,6 +32,8 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     them.
     """
     if not doomed:
+        if any(node.pending for node in nodes):  # an earlier try has done all but to say so
+            _forget_tries(work, nodes, doomed)
         return
     ownership.check_clusters(work, doomed)
     work.client.be_current()  # whose they are, and which are there, is read as of now
