@@ -6,7 +6,9 @@ from __future__ import annotations
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+FORGET_ENTRIES = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
 
 
 class Part(NamedTuple):
@@ -167,6 +169,11 @@ def moment_died(number: int) -> Change:
         """,
         (number,),
     )
+
+
+def without_entries(ids: Iterable[int]) -> Part:
+    """Return the part: these entries of the journal are forgotten."""
+    return Part("entries", FORGET_ENTRIES, (list(ids),))
 
 
 def unchanged() -> Change:

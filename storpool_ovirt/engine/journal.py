@@ -173,8 +173,7 @@ class Journal:
         """
         own = self.own
         if own is not None and own.others:
-            gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
-            change = change.after(Part("gone", gone, (list(own.others),)))
+            change = change.after(changes.without_entries(own.others))
         done = "UPDATE storpool_ovirt.operation SET state = 'done' WHERE id = %s"
         self._with(change, done, own.id if own is not None else None)
         if own is not None:
@@ -192,8 +191,7 @@ class Journal:
     def take_back(self, change: Change) -> None:
         """Forget our operation, which has had no effect, together with what was planned in the
         mapping."""
-        gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
-        self._with(change, gone, self.own.ids if self.own is not None else None)
+        self._with(change, changes.FORGET_ENTRIES, self.own.ids if self.own is not None else None)
         self.own = None
 
     def claim_again(self, note: str) -> None:

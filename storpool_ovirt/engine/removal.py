@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.engine import delete_copies, disposal
+    from storpool_ovirt.engine.operations import Operation
     from storpool_ovirt.option_values import CopyTo
 
 
@@ -52,7 +53,9 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
     plan = kept.written if kept is not None else None
     # Also what an earlier try has marked: by what it names an entry is known to take the disk
     uuids = [node.uuid for node in doomed if node.state != mapping.REMOVED]
-    left, told = _begun(work, nodes, doomed)
+    marked = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
+    told = _told_by(work, nodes, uuids)
+    left = uuids if told else marked  # of one object alone
     beside = (copied.copy, [copied.part, *told]) if copied is not None else (None, told)
     work.mapping.begin_delete(named, nodes[0].root, uuids, plan, beside)
     if copied is not None:
@@ -68,33 +71,24 @@ def delete_nodes(  # noqa: PLR0913  what one delete is
         _forget_tries(work, nodes, doomed)
 
 
-def _begun(
-    work: tree.Work, nodes: Sequence[mapping.Node], doomed: Sequence[mapping.Node]
-) -> tuple[list[str], list[changes.Part]]:
-    """Return which of the doomed nodes this delete alone has marked, so that all is as before once
-    it is refused, and what forgets the entries of earlier tries of which its own tells all.
+def _told_by(
+    work: tree.Work, nodes: Sequence[mapping.Node], uuids: Sequence[str]
+) -> list[changes.Part]:
+    """Return what forgets the earlier tries to delete one object alone, as the entry of this one
+    tells all that they do, in the statement that writes it; nothing where another one names it too.
 
-    What those have brought into the trash, or copied, is told by their own alone, until it is over.
+    What those of several have deleted already, or any has brought into the trash or copied, is told
+    by their own alone, until it is over.
     """
-    marked = [node.uuid for node in doomed if node.state in (mapping.PLANNED, mapping.LIVE)]
-    if not any(node.pending for node in nodes):
-        return marked, []
-    going = {node.uuid for node in doomed if node.state != mapping.REMOVED}
-    tries = [
-        each for each in work.mapping.journal.of_disk(nodes[0].root) if each.is_unfinished_delete
-    ]
-    over = [
-        each
+    if len(uuids) != 1 or not any(node.pending for node in nodes):
+        return []
+    tries = [each for each in _tries(work, nodes[0].root) if each.nodes.intersection(uuids)]
+    if not tries or any(
+        len(each.nodes) > 1 or each.plan.trash is not None or each.plan.copy is not None
         for each in tries
-        if each.nodes <= going and each.plan.trash is None and each.plan.copy is None
-    ]
-    others = {uuid for each in tries if each not in over for uuid in each.nodes}
-    taken_over = {uuid for each in over for uuid in each.nodes} - others
-    gone = "DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s)"
-    return (
-        list(dict.fromkeys([*marked, *taken_over])),
-        [changes.Part("told", gone, ([each.id for each in over],))] if over else [],
-    )
+    ):
+        return []
+    return [changes.without_entries(each.id for each in tries)]
 
 
 def _forget_tries(
@@ -104,13 +98,16 @@ def _forget_tries(
     else the deletes that were to take no more than that."""
     going = {node.uuid for node in doomed}
     left = {node.uuid for node in nodes if node.state != mapping.REMOVED} - going
-    journal = work.mapping.journal
-    if not left:
-        journal.undo_disk(nodes[0].root)
-        return
-    for each in journal.of_disk(nodes[0].root):
-        if each.is_unfinished_delete and not each.nodes & left:
-            journal.close(each, changes.unchanged())
+    if left:
+        over = [each.id for each in _tries(work, nodes[0].root) if not each.nodes & left]
+        work.mapping.write(changes.unchanged().after(changes.without_entries(over)))
+    else:
+        work.mapping.journal.undo_disk(nodes[0].root)
+
+
+def _tries(work: tree.Work, disk: str) -> list[Operation]:
+    """Return the deletes of others on a disk that did not end."""
+    return [each for each in work.mapping.journal.of_disk(disk) if each.is_unfinished_delete]
 
 
 @contextmanager

@@ -355,9 +355,9 @@ def _another_has_begun(
 
 def _go_forward(work: tree.Work, operation: Operation, nodes: Sequence[mapping.Node]) -> Outcome:
     """Finish a delete of which a part is in the trash already: nobody can put that back alone."""
-    doomed = [node for node in nodes if operation.takes_disk or node.uuid == operation.node]
     from storpool_ovirt.engine import disposal
 
+    doomed = [node for node in nodes if operation.takes_disk or node.uuid == operation.node]
     # Should nobody find it there, it is kept for as long as it was to be all the same
     until = operation.plan.trash.ends_at if operation.plan.trash is not None else 0
     seconds = max(disposal.LEAST_SECONDS, round(until - work.now()))

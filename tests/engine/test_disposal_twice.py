@@ -297,3 +297,24 @@ def test_a_repetition_that_dies_before_it_writes_forgets_nothing(kept: Yard, ver
     kept.verb(verb, named)
     assert named not in kept.see().rows
     assert kept.see().pending == []
+
+
+def test_a_repetition_that_is_refused_leaves_what_is_gone_as_it_was(kept: Yard) -> None:
+    """T71: without a trash the first try has deleted the disk's volume, and died; the second one
+    is refused, as somebody has the snapshot open. The volume is none that is in use then."""
+    kept.given(delete_delay_seconds=0, snapshot_delete_delay_seconds=0)
+    snapshot = kept.verb("snapshot", DISK)
+    kept.die_when(lambda: f"ovirt--{DISK}" not in kept.see().things, "delete", DISK)
+    address = kept.address(snapshot)
+    kept.ask("VolumesReassignWait", {"reassign": [{"snapshot": address, "ro": [3]}]})
+    kept.declared[3] = {address[1:]}
+    kept.declare(3)
+    with pytest.raises(errors.InUse):
+        kept.verb("delete", DISK)
+    seen = kept.see()
+    assert seen.rows[DISK].state == "deleting"
+    assert seen.pending
+    kept.declared[3] = set()
+    kept.declare(3)
+    kept.verb("delete", DISK)
+    assert (kept.see().rows, kept.see().pending) == ({}, [])
