@@ -9,14 +9,13 @@ its word, and what it has is kept.
 
 from __future__ import annotations
 
-from storpool_ovirt import errors
-from storpool_ovirt.engine import database, engine_tables, tree
+from storpool_ovirt.engine import engine_tables, tree
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import Any
 
+_UNKNOWN = "images_unknown"
 _QUESTION = "SELECT image_guid::text FROM images WHERE image_guid = ANY (%s::uuid[])"
 # One that is on its way from a domain to another is in neither yet.
 _PLACES = """
@@ -31,20 +30,13 @@ def known(work: tree.Work, uuids: Collection[str]) -> frozenset[str] | None:
     """Return those of these ids that Engine's own database has; None where it cannot be read."""
     if not uuids:
         return frozenset()
-    rows = _asked(work, _QUESTION, uuids)
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _QUESTION, sorted(uuids))
     return None if rows is None else frozenset(uuid for (uuid,) in rows)
 
 
 def places(work: tree.Work, disks: Collection[str]) -> dict[str, str]:
     """Return Engine's ids of the storage domains that these disks are in, by the disks' ids; what
     Engine does not tell is left out."""
-    return dict(_asked(work, _PLACES, disks) or ()) if disks else {}
-
-
-def _asked(work: tree.Work, question: str, uuids: Collection[str]) -> list[tuple[Any, ...]] | None:
-    try:
-        limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
-        return database.ask_engine(work.root, work.log, limit, question, sorted(uuids))
-    except errors.Error as error:
-        work.log.line("images_unknown", reason=error)
-        return None
+    if not disks:
+        return {}
+    return dict(engine_tables.silent_asked(work, _UNKNOWN, _PLACES, sorted(disks)) or ())

@@ -8,10 +8,8 @@ be out of reach: nothing rests on it but what is shown.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
-from storpool_ovirt import errors
-from storpool_ovirt.engine import database, engine_tables, tree
+from storpool_ovirt.engine import engine_tables, tree
 
 _DISKS = "SELECT disk_id::text, disk_alias FROM base_disks WHERE disk_id = ANY (%s::uuid[])"
 _SNAPSHOTS = """
@@ -50,12 +48,7 @@ def disks_of(work: tree.Work, vm: str) -> frozenset[str] | None:
 def _named(work: tree.Work, question: str, uuids: Collection[str]) -> dict[str, str] | None:
     if not uuids:
         return {}
-    try:
-        limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
-        rows: list[tuple[Any, ...]] = database.ask_engine(
-            work.root, work.log, limit, question, sorted(uuids)
-        )
-    except errors.Error as error:
-        work.log.line("names_unknown", reason=error)
+    rows = engine_tables.silent_asked(work, "names_unknown", question, sorted(uuids))
+    if rows is None:
         return None
     return {uuid: str(name or "") for uuid, name in rows}

@@ -9,12 +9,13 @@ nobody says anything, which is told as None.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from storpool_ovirt import errors, names, option_values
-from storpool_ovirt.engine import database, engine_tables, tree
+from storpool_ovirt import names, option_values
+from storpool_ovirt.engine import engine_tables, tree
 from storpool_ovirt.policy import properties
 
+_UNKNOWN = "engine_policies_unknown"
 # A disk of a template is no VM's, and one that another VM's snapshot shows is none of that VM's.
 _PLUGGED = "d.is_plugged AND d.snapshot_id IS NULL AND v.entity_type = 'VM'"
 _DISKS = f"""
@@ -80,7 +81,7 @@ def disks(work: tree.Work, uuids: Collection[str]) -> Mapping[str, Disk] | None:
     asked."""
     if not uuids:
         return {}
-    rows = _asked(work, _DISKS, sorted(uuids))
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _DISKS, sorted(uuids))
     if rows is None:
         return None
     found: dict[str, Disk] = {}
@@ -96,20 +97,22 @@ def disks(work: tree.Work, uuids: Collection[str]) -> Mapping[str, Disk] | None:
 
 def disks_of(work: tree.Work, vm: str) -> frozenset[str] | None:
     """Return the ids of what a VM has plugged in; None where Engine cannot be asked."""
-    rows = _asked(work, _OF_VM, vm)
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _OF_VM, vm)
     return None if rows is None else frozenset(uuid for (uuid,) in rows)
 
 
 def with_properties(work: tree.Work) -> frozenset[str] | None:
     """Return the ids of what VMs have plugged in that have a property of ours; None where Engine
     cannot be asked."""
-    rows = _asked(work, _WITH_PROPERTIES, [f"%{each}=%" for each in properties.NAME.values()])
+    rows = engine_tables.silent_asked(
+        work, _UNKNOWN, _WITH_PROPERTIES, [f"%{each}=%" for each in properties.NAME.values()]
+    )
     return None if rows is None else frozenset(uuid for (uuid,) in rows)
 
 
 def named(work: tree.Work, name: str) -> Named | None:
     """Return what has this name; None where Engine cannot be asked."""
-    rows = _asked(work, _NAMED, name, name)
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _NAMED, name, name)
     if rows is None:
         return None
     return Named(*(tuple(uuid for kind, uuid in rows if kind == each) for each in ("vm", "disk")))
@@ -118,7 +121,7 @@ def named(work: tree.Work, name: str) -> Named | None:
 def near(work: tree.Work, name: str) -> str | None:
     """Return the name that was meant by one that nothing has; None where none is like it, or
     Engine cannot be asked."""
-    rows = _asked(work, _NAMES, _NAMES_MAX)
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _NAMES, _NAMES_MAX)
     known = {str(each): None for (each,) in rows or ()}
     same = (each for each in known if each.lower() == name.lower())
     return next(same, None) or option_values.nearest(name, known)
@@ -127,7 +130,7 @@ def near(work: tree.Work, name: str) -> str | None:
 def vm_name(work: tree.Work, vm: str) -> str | None:
     """Return the name of a VM, "" where Engine has none of this id; None where it cannot be
     asked."""
-    rows = _asked(work, _VM, vm)
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _VM, vm)
     return None if rows is None else next((str(name) for (name,) in rows), "")
 
 
@@ -135,7 +138,7 @@ def without(work: tree.Work, vms: Collection[str]) -> frozenset[str]:
     """Return those of these ids of which Engine says that it has no VM; none where it cannot be
     asked."""
     wanted = {each for each in vms if names.UUID.fits(each)}
-    rows = _asked(work, _VMS, sorted(wanted)) if wanted else None
+    rows = engine_tables.silent_asked(work, _UNKNOWN, _VMS, sorted(wanted)) if wanted else None
     return frozenset() if rows is None else frozenset(wanted - {uuid for (uuid,) in rows})
 
 
@@ -143,14 +146,3 @@ def parsed(text: str) -> dict[str, str]:
     """Return custom properties as Engine stores them; what is none is left out."""
     pairs = (each.partition("=") for each in text.split(";"))
     return {key: value for key, mark, value in pairs if mark}
-
-
-def _asked(work: tree.Work, question: str, *args: object) -> list[tuple[Any, ...]] | None:
-    try:
-        limit = work.mapping.session.deadline.within(engine_tables.READ_SECONDS)
-        return database.ask_engine(work.root, work.log, limit, question, *args)
-    except errors.Interrupted:
-        raise
-    except errors.Error as error:
-        work.log.line("engine_policies_unknown", reason=error)
-        return None

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storpool_ovirt import config, errors, names
 from storpool_ovirt.deadline import Deadline
-from storpool_ovirt.engine import conf, connection, database_url, driver
+from storpool_ovirt.engine import conf, connection, database, database_url, driver
 from storpool_ovirt.secret import Secret
+
+if TYPE_CHECKING:
+    from storpool_ovirt.engine import tree
 
 # A server that is there answers within this.
 CONNECT_SECONDS = 5.0
@@ -308,6 +311,21 @@ class _Questions:
             cursor.execute(sql, args)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
+
+
+def silent_asked(
+    work: tree.Work, event: str, question: str, *args: object
+) -> list[tuple[Any, ...]] | None:
+    """Return the rows of one question to Engine's own database; None, and a line of the log with
+    this event, where it cannot be asked. Raises Interrupted."""
+    try:
+        limit = work.mapping.session.deadline.within(READ_SECONDS)
+        return database.ask_engine(work.root, work.log, limit, question, *args)
+    except errors.Interrupted:
+        raise
+    except errors.Error as error:
+        work.log.line(event, reason=error)
+        return None
 
 
 @contextmanager
