@@ -57,7 +57,8 @@ def opened(
                     "the storage domain's own options cannot be read in Engine's database"
                     f" ({unread}): what {storpool_conf.FILE} says counts"
                 )
-            yield tree.Work(meant, client, mapped, out.log, root)
+            is_told = where.options is not None
+            yield tree.Work(meant, client, mapped, out.log, root, is_told=is_told)
 
 
 def known_domain(out: console.Console, path: str | None, root: str) -> stored_options.Meant:

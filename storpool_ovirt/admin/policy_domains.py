@@ -107,7 +107,18 @@ def placed(work: tree.Work, domains: Domains, disks: Collection[str]) -> Domains
 def within(work: tree.Work, disks: Mapping[str, str | None]) -> tree.Work:
     """Return the tools with what the domains of these disks say, as far as they agree, as
     `stored_options.agreed` has it; with each disk is the template of its volume, None where nobody
-    knows that."""
-    domains = look(work, disks)
-    found = [domains.of(template, disk).domain for disk, template in disks.items()]
-    return replace(work, domain=stored_options.agreed(work.domain, found))
+    knows that. The same tools where an administrator gave options: those count."""
+    if work.is_told:
+        return work
+    domains = look(work)
+    if domains.known:
+        domains = domains._replace(places=engine_images.places(work, disks))
+    # One that is in another domain has what the command goes by: nobody knows what that one says
+    known = {None, *(each.id for each in domains.known)}
+    found = [
+        domains.of(template, disk).domain if domains.places.get(disk) in known else work.domain
+        for disk, template in disks.items()
+    ]
+    # The cluster stays the one that is asked
+    domain = replace(stored_options.agreed(work.domain, found), api=work.domain.api)
+    return replace(work, domain=domain)

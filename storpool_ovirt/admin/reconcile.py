@@ -160,7 +160,7 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
         return NOTHING
     checks.clusters(work, action.disk, [operation])
     # What is settled goes on as the verb of its domain would
-    work = policy_domains.within(work, {action.disk: None})
+    told, work = work, policy_domains.within(work, {action.disk: None})
     checks.explained(work, operation)
     if operation.kind == intent.DROP:
         checks.not_moved(
@@ -176,7 +176,7 @@ def _settle(work: tree.Work, action: findings.Action, grace_seconds: float) -> s
                 "storpool-ovirt rebuild; then delete the disk in oVirt, if it is not needed",
             )
         nodes = work.mapping.tree(action.disk)
-        work = policy_domains.within(work, {action.disk: _template(work, nodes)})
+        work = policy_domains.within(told, {action.disk: _template(work, nodes)})
         keep_seconds = work.domain.delete_delay_seconds
         copy_to = work.domain.backup_on_delete
         removal.delete_nodes(work, action.disk, nodes, nodes, keep_seconds, copy_to=copy_to)

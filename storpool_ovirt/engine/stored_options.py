@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Callable, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
 
 from storpool_ovirt import config, errors, names, presence
 from storpool_ovirt.deadline import Deadline
@@ -41,7 +41,9 @@ class Meant(NamedTuple):
 
 def meant(root: str, hide: Hide) -> Meant:
     """Return what the domains say that Engine has on the cluster that storpool.conf names, as far
-    as they agree, as the verbs go by these; else what storpool.conf says, as `domain` has it.
+    as they agree, as the verbs go by these; else what storpool.conf says, as `domain` has it. Of
+    the delays the longest counts, storpool.conf's among them: a domain whose options are wrong, or
+    name the API otherwise, is not among these.
 
     `hide` is called with each secret, before it is used. Raises what `domain` does.
     """
@@ -57,7 +59,8 @@ def meant(root: str, hide: Hide) -> Meant:
         known = beside(given, Deadline(engine_tables.READ_SECONDS), root)
     except errors.Error as error:
         return Meant(given, str(error))
-    return Meant(agreed(given, [each.domain for each in known]))
+    domains = [each.domain for each in known]
+    return Meant(replace(agreed(given, domains), **_longest([given, *domains])))
 
 
 def agreed(given: config.Domain, known: Sequence[config.Domain]) -> config.Domain:
@@ -66,8 +69,12 @@ def agreed(given: config.Domain, known: Sequence[config.Domain]) -> config.Domai
     if not known:
         return given
     api = _same(given.api, [each.api for each in known])
-    longest = {key: max(getattr(each, key) for each in known) for key in _DELAYS}
-    return replace(_same(given, known), api=replace(api, token=given.api.token), **longest)
+    api = replace(api, token=given.api.token)
+    return replace(_same(given, known), api=api, **_longest(known))
+
+
+def _longest(domains: Sequence[config.Domain]) -> dict[str, Any]:
+    return {key: max(getattr(each, key) for each in domains) for key in _DELAYS}
 
 
 def _same(given: _T, known: Sequence[_T]) -> _T:

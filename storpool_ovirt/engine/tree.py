@@ -36,7 +36,8 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Work:
-    """What a verb works with; `root` is the folder that stands for `/`."""
+    """What a verb works with; `root` is the folder that stands for `/`. `is_told`: an administrator
+    gave the domain's options for it, so no other ones count."""
 
     domain: config.Domain
     client: api.Client
@@ -45,6 +46,7 @@ class Work:
     root: str
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.time
+    is_told: bool = False
 
 
 def known(work: Work, uuid: str) -> mapping.Node:

@@ -88,3 +88,23 @@ def test_each_disk_has_its_own_domain(site: AdminSite, disk: str) -> None:
         tables.execute("DROP TABLE images")
         admin_site.told(run(site, "policy", "set", golden, "--qos", "iron"), 0)
         assert kept_days(admin_site.told(run(site, *over), 0)) == 7
+
+
+def test_another_domains_delay_is_not_a_disks(site: AdminSite, disk: str) -> None:
+    """T83: where the options of a disk's own domain are wrong nobody knows its delay, and where an
+    administrator gives a file, that counts: it is never kept for less by another domain's word."""
+    engine = site.stage.engine
+    engine.run("delete_volume", disk).require()
+    used = shared_stage.make_disk(engine)
+    domains: dict[str, dict[str, object]] = {
+        "wrong": {"sp_delete_delay": "soon"},
+        "slow": {"sp_delete_delay": "1d"},
+    }
+    given = site.folder / "given.json"
+    given.write_text(json.dumps({**engine.options, "sp_delete_delay": "9d"}))
+    over = ("trash", "restore", disk, "--over-data", "--into", used)
+    with admin_site.on_engine(site, domains) as tables:
+        tables.place("wrong", used)
+        assert kept_days(admin_site.told(run(site, *over), 0)) == 2
+        tables.execute("DROP TABLE image_storage_domain_map")
+        assert kept_days(admin_site.told(run(site, *over, "--options", str(given)), 0)) == 9
