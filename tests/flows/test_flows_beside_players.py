@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from ovirt_demo import flows
 from rigs import admin_site, clusters, players
 from rigs.clock import wait_until
 from rigs.flow_stage import Play
+from rigs.repeated import repeated
 from rigs.shared_stage import attached, sql, volumes
 from rigs.stage_fixtures import make_stage
 
@@ -47,23 +47,16 @@ def beside(
 def hurried(cluster: Simulator) -> Iterator[None]:
     """Have a minute pass again and again, so that both make their passes all the time; nobody may
     have failed for another reason than that an object came or went."""
-    ended = threading.Event()
     failures: list[Any] = []
 
     def hurry() -> None:
-        while not ended.wait(0.02):
-            cluster.advance(60)
-            for name, state in cluster.control("GET", "players").items():
-                failed = state["last"].get("failed", {"": state["last"].get("error")})
-                failures.extend((name, why) for why in failed.values())
+        cluster.advance(60)
+        for name, state in cluster.control("GET", "players").items():
+            failed = state["last"].get("failed", {"": state["last"].get("error")})
+            failures.extend((name, why) for why in failed.values())
 
-    thread = threading.Thread(target=hurry)
-    thread.start()
-    try:
+    with repeated(hurry, 0.02):
         yield
-    finally:
-        ended.set()
-        thread.join()
     assert {why for _, why in failures if "objectDoesNotExist" not in str(why)} == set()
 
 

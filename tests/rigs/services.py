@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from rigs import players
+from rigs.repeated import repeated
 from storpool_simulator.players import (
     entities,
     notes,
@@ -146,27 +147,9 @@ class Services:
     @contextlib.contextmanager
     def all_the_while(self) -> Iterator[None]:
         """Make passes beside what is inside, one after the other, amid its faults."""
-        ended, broken = threading.Event(), list[BaseException]()
-
-        def play() -> None:
-            for number in itertools.count():
-                try:
-                    self.play(number)
-                except BaseException as error:  # it is raised below
-                    broken.append(error)
-                    return
-                if ended.wait(_PAUSE_SECONDS):
-                    return
-
-        thread = threading.Thread(target=play)
-        thread.start()
-        try:
+        numbers = itertools.count()
+        with repeated(lambda: self.play(next(numbers)), _PAUSE_SECONDS):
             yield
-        finally:
-            ended.set()
-            thread.join()
-        for error in broken:
-            raise error
 
     def qos(self) -> None:
         """Have all limits be those of their classes."""
