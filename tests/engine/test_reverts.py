@@ -343,8 +343,7 @@ def test_an_id_that_another_row_has_is_not_taken_from_it(reverted: Reverted) -> 
 
 def visible_ids(yard: Yard) -> dict[str, int | None]:
     """Return what the rows have."""
-    found = "SELECT uuid::text, visible_id FROM storpool_ovirt.node ORDER BY created_at"
-    return dict(yard.sql(found))
+    return dict(yard.sql("SELECT uuid, visible_id FROM storpool_ovirt.node ORDER BY created_at"))
 
 
 def test_a_row_learns_the_number_of_its_volume_once(yard: Yard) -> None:
