@@ -384,9 +384,10 @@ class TrashLife:
         kept = self.model.kept[entry]
         if by == "entry":
             return entry, entry
-        same = [each for each in found if self.model.kept[each].deletion == kept.deletion]
+        # What a purge that died has left of it counts too: nothing else stands for what the VM wrote
+        same = [key for key, one in self.model.kept.items() if one.deletion == kept.deletion]
         first = [each for each in same if self.model.kept[each].active] or [entry]
-        if len(same) > 1 and not self.model.kept[first[0]].active:
+        if first[0] not in found or (len(same) > 1 and not self.model.kept[first[0]].active):
             return entry, entry
         return first[0], kept.deletion
 
