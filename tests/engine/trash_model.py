@@ -113,6 +113,8 @@ class TrashModel:
         self._note_begun(seen, {each.entry for each in entries})
         ended = [each for each in self.open if each not in self.broken]
         by_others = {uuid for each in self.open if each in self.broken for uuid in each.gone}
+        # A restore that is taken back takes the disk with it that Engine never had
+        by_others |= {disk for disk, was_made in self.restoring.items() if not was_made}
         for disk in {each.disk for each in self.open}:
             self._follow_disk(disk, seen, entries, is_busy=disk in self.unfinished())
         for each in ended:
