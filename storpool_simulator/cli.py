@@ -10,9 +10,9 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
@@ -215,9 +215,7 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
     qos: Path | None,
     volumecare: Path | None,
 ) -> None:
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    ended = _signalled()
     if len(dict(cluster)) != len(cluster):
         raise click.UsageError("a cluster is given twice")
     hosts = _hosts_by_cluster(host, dict(cluster))
@@ -240,9 +238,23 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
         with simulator as ready:
             gc.freeze()  # the collector need not look again at the rows that are there
             _announce(ready)
-            ended.wait()
+            os.read(ended, 1)
     except errors.ApiError as problem:
         raise click.UsageError(problem.descr) from None
+
+
+def _signalled() -> int:
+    """Return a descriptor that has something to read when a signal has asked this program to end.
+
+    Whichever thread takes the signal, and when: one that comes as the main thread goes to sleep on
+    a lock would not wake it.
+    """
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return readable
 
 
 def _hosts_by_cluster(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOCK_SECONDS = 10.0  # our choice: how long a predecessor may take to end
+_LOOK_SECONDS = 1.0  # a signal that another thread takes wakes nobody
 FIRST_SECONDS = 20.0  # our choice: how long the API that has just started this one may take to come
 
 Answer = dict[str, Any]
@@ -59,7 +60,7 @@ class Process:
                 if not self._present and left <= 0:
                     self._ending = True
                 else:
-                    self._changed.wait(None if self._present else left)
+                    self._changed.wait(_LOOK_SECONDS if self._present else left)
 
     def end(self) -> None:
         """Remove all devices, and the links to them."""

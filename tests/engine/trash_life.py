@@ -384,7 +384,7 @@ class TrashLife:
         kept = self.model.kept[entry]
         if by == "entry":
             return entry, entry
-        # What a purge that died has left of it counts too: nothing else stands for what the VM wrote
+        # What a purge that died has left counts too: nothing else stands for what the VM wrote
         same = [key for key, one in self.model.kept.items() if one.deletion == kept.deletion]
         first = [each for each in same if self.model.kept[each].active] or [entry]
         if first[0] not in found or (len(same) > 1 and not self.model.kept[first[0]].active):

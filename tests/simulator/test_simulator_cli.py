@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from simulator_fixtures import GIB, LIMIT_SECONDS, TOKEN, Caller, opened_peer
 
 import storpool_simulator
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+LIBC = ctypes.CDLL(None)
 READY = {"address", "host", "port", "cluster_id", "devices"}
 
 
@@ -66,6 +65,23 @@ def test_the_command(tmp_path: Path, number: signal.Signals) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_signal_that_another_thread_takes_ends_it_too(tmp_path: Path) -> None:
+    """The kernel gives a signal to any thread, and it may come in the moment before the first one
+    goes to sleep: that one is woken all the same."""
+    process = start(tmp_path)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        tasks = Path(f"/proc/{process.pid}/task")
+        other = max(int(each.name) for each in tasks.iterdir())
+        assert other != process.pid
+        assert LIBC.tgkill(process.pid, other, signal.SIGTERM) == 0
+        assert process.wait(LIMIT_SECONDS) == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_further_clusters(tmp_path: Path) -> None:
