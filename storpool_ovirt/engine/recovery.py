@@ -55,7 +55,7 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
     node.
 
     `whole`: where the disk itself is named, what dead operations left on it is not put right, as
-    all of it is to go.
+    all of it is to go; but for whose volume gave way to one out of the trash, as Engine had that.
     """
     nodes = work.mapping.held_tree(uuid, or_itself=True)
     if not nodes:
@@ -68,7 +68,7 @@ def locked_tree(work: tree.Work, uuid: str, whole: bool = False) -> list[mapping
     check_cluster(work, nodes, left)
     if whole and root == uuid:
         _take_all_late(work, left)
-        return nodes
+        return work.mapping.tree(root) if _leave_restores(work, left) else nodes
     # A delete of this very node is what is going on now; but the volume that a VM writes is deleted
     # alone by no verb but `delete`, and a delete of the disk is none of its first volume.
     active = {each.active or each.uuid for each in nodes if each.uuid == each.root}
@@ -199,6 +199,17 @@ def _take_all_late(work: tree.Work, left: Sequence[Operation]) -> None:
     for operation in left:
         if not operation.is_open:
             settlement.take_late(work, operation, at_once=True)
+
+
+def _leave_restores(work: tree.Work, left: Sequence[Operation]) -> bool:
+    """Give up the restores on a disk that is to go; return whether there are any."""
+    restores = [each for each in left if each.is_open and each.plan.placeholder is not None]
+    if restores:
+        from storpool_ovirt.engine import restoring
+
+        for operation in restores:
+            restoring.leave(work, operation)
+    return bool(restores)
 
 
 def _has_open_make(work: tree.Work, disk: str, uuid: str) -> bool:

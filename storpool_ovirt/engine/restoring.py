@@ -99,6 +99,18 @@ def settle(work: tree.Work, operation: Operation) -> outcomes.Outcome:
     return outcome
 
 
+def leave(work: tree.Work, operation: Operation) -> None:
+    """Give a restore that died up, as Engine deletes its disk, which we hold: the disk has the
+    volume that has its name, whichever that is, and the trash gets it as it gets any disk's.
+
+    Nothing is made or deleted. Where no volume is left there is nothing that the trash could get.
+    """
+    node = work.mapping.node(operation.node)
+    if node is not None and node.global_id is None:
+        work.client.be_current()
+        _as_it_is(work, operation, node)
+
+
 def is_empty(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:
     """Return whether the volume of a disk has no data: it was made of nothing, and StorPool says
     that nothing is stored for it, by no snapshot of it either, as VolumeCare takes them. StorPool
@@ -205,8 +217,7 @@ def _silent_empty_again(work: tree.Work, node: mapping.Node) -> None:
 
 
 def _as_it_is(work: tree.Work, operation: Operation, node: mapping.Node) -> outcomes.Outcome:
-    """Write the volume that a disk has, for an entry of a restored backup: nothing is made or
-    deleted on its word."""
+    """Write which volume a disk has; nothing is made or deleted."""
     try:
         there = volumes.read(work.client, "volume", names.object_name(node.uuid))
     except errors.NotFound:

@@ -11,13 +11,14 @@ from rigs import trash_yard
 from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.trash_yard import BACK, LATER, restored, thrown
-from rigs.yard import DISK, MANY_TIMES, Yard
+from rigs.yard import DISK, HOUR, MANY_TIMES, Yard
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STEPS_MIN, STEPS_MAX = 8, 80  # requests and statements of a restore
+DELETE_STEPS = 24  # and more than those of a delete
 
 pytestmark = pytest.mark.usefixtures("a_disk")
 
@@ -195,6 +196,14 @@ def test_a_host_that_gets_it_meanwhile_keeps_it(yard: Yard) -> None:
     assert (yard.address(BACK), yard.entries()) == (was, 0)
 
 
+def write_by_hand(yard: Yard, address: str) -> None:
+    """Have somebody attach a volume by hand, write to it, and detach it."""
+    yard.hold(address, 3)
+    with yard.device(3, address[1:]).open("r+b") as device:
+        device.write(b"data")
+    yard.ask("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [3]}]})
+
+
 @pytest.mark.parametrize("is_backed_up", [False, True])
 def test_what_died_is_not_ended_over_data(yard: Yard, is_backed_up: bool) -> None:
     """T61: the empty volume of a restore that died has got data by hand since: it stays, and the
@@ -203,16 +212,38 @@ def test_what_died_is_not_ended_over_data(yard: Yard, is_backed_up: bool) -> Non
     yard.verb("create", BACK, GIB)
     was = yard.address(BACK)
     die_begun(yard)
-    yard.hold(was, 3)
-    with yard.device(3, was[1:]).open("r+b") as device:
-        device.write(b"data")
-    yard.ask("VolumesReassignWait", {"reassign": [{"volume": was, "detach": [3]}]})
+    write_by_hand(yard, was)
     if is_backed_up:
         yard.ask(f"VolumeSnapshot/{was}", {"name": "backup"})
     yard.verb("extend", BACK, GIB)
     assert (yard.address(BACK), yard.entries()) == (was, 0)
     with pytest.raises(errors.Conflict, match="has data"):
         restored(yard, DISK)
+
+
+@pytest.mark.parametrize("step", range(DELETE_STEPS))
+def test_what_died_is_deleted_as_the_disk_that_it_is(yard: Yard, step: int) -> None:
+    """T61, T83: it has got data by hand since, and Engine deletes the disk: also where that delete
+    dies anywhere, and an administrator mends what is left, the disk has them or the trash."""
+    yard.verb("create", LATER, GIB)
+    write_by_hand(yard, yard.address(LATER))
+    written = trash_yard.digest(yard, LATER)
+    thrown(yard, DISK)
+    yard.verb("create", BACK, GIB)
+    die_begun(yard)
+    write_by_hand(yard, f"~{yard.see().things[f'ovirt--{BACK}'].global_id}")
+    yard.given(delete_delay_seconds=int(48 * HOUR))
+    try:
+        with trash_yard.dying(step):
+            yard.verb("delete", BACK)
+    except Death:
+        yard.reconcile()
+    if BACK in yard.see().rows:
+        assert trash_yard.digest(yard, BACK) == written
+        yard.verb("delete", BACK)
+    (kept,) = [each for each in trash_yard.entries(yard) if each.node == BACK]
+    assert trash_yard.kept_digest(yard, kept) == written
+    assert (BACK in yard.see().rows, yard.see().pending) == (False, [])
 
 
 def test_the_word_of_a_backup_makes_nothing(yard: Yard) -> None:

@@ -283,7 +283,7 @@ class TrashLife:
         """Have something deleted; where that dies, go on as `then` says."""
         model = self.model
         disk = model.nodes[gone[0]].disk
-        unsure = frozenset(gone) & set(model.restoring)
+        unsure = frozenset(gone) & {each for each in model.restoring if not model.restoring[each]}
         # What died at its last statement alone has done all that is seen
         was_open = model.is_open(disk) or disk in model.unfinished()
         begun = Open(disk, frozenset(gone), frozenset(kept), self.yard.now + delay, unsure)
