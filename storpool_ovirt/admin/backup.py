@@ -12,7 +12,7 @@ from storpool_ovirt.engine import (
     backups,
     copies,
     copies_seen,
-    engine_vms,
+    engine_vm_states,
     mapping,
     members,
     ownership,
@@ -65,18 +65,24 @@ def target(work: tree.Work, uuid: str) -> Target:
     }
     rows = work.mapping.nodes("WHERE kind = 'volume' AND state = 'live'")
     active = {each.active or each.uuid for each in rows if each.uuid == each.root}
-    known = engine_vms.disks(work, uuid, {each.root for each in rows}) if rows else None
-    tagged_disks = {each.root for each in rows if each.global_id in tagged and each.uuid in active}
+    ours = {each.root for each in rows}
+    known = engine_vm_states.every_disk(work, uuid)
     # Engine's word counts where it has one: a tag may be of before a disk was moved.
-    disks = tagged_disks if not known else known & {each.root for each in rows}
+    if known is None:
+        disks = {each.root for each in rows if each.global_id in tagged and each.uuid in active}
+        why = "here: no disk has this id, and no volume is tagged as one of such a VM"
+    else:
+        disks = ours.intersection(each.id for each in known)
+        why = "of which this Engine has a disk in StorPool"
     if not disks:
-        raise errors.Mistyped(
-            "disk or VM",
-            uuid,
-            "here: no disk has this id, and no volume is tagged as one of such a VM",
-        )
+        raise errors.Mistyped("disk or VM", uuid, why)
     mapped = {each.global_id for each in rows}
     left_out = [
+        f"disk {each.id}{f' ({each.alias})' if each.alias else ''} of the VM is not in StorPool"
+        for each in known or ()
+        if each.id not in ours
+    ]
+    left_out += [
         f"volume {each.name} (~{each.global_id}) names the VM, and is no disk of this Engine's"
         for each in tagged.values()
         if each.global_id not in mapped

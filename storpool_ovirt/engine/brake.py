@@ -4,8 +4,8 @@
 Counted are the disks whose delete was asked for within the last ten minutes, each once, and also
 where it was refused: so who goes on and on is held until that ends, or an administrator lifts the
 brake for a while (`storpool-ovirt brake lift`). Not counted, and never refused, are the repeat of a
-delete that was begun, and what undoes a create that Engine was not told of or that no host has seen
-since.
+delete that was begun, and what undoes a create: the delete of a disk that Engine was not told of,
+or that is no older than the window, as Engine gives the disk of a copy to a host before it copies.
 
 Domains share these tables. They are told apart by what their options have of them: the cluster, or
 the address of its API, and the template.
@@ -37,14 +37,13 @@ _LIFTED = """
     FROM storpool_ovirt.brake WHERE domain IN (%s, '*')
         AND clock_timestamp() >= lifted_at
         AND clock_timestamp() < lifted_at + make_interval(secs => lifted_seconds)"""
-# A delete of it was begun, it is being made, or was made a moment ago and no host has seen it: when
-# one was made that is dated in the future nobody knows.
+# A delete of it was begun, it is being made, or was made a moment ago: when one was made that is
+# dated in the future nobody knows.
 _EXEMPT = f"""
     SELECT FROM storpool_ovirt.node WHERE uuid = %s AND (
         state <> 'live'
         OR (
-            NOT connected AND created_at > clock_timestamp() - {_WINDOW}
-            AND created_at <= clock_timestamp()
+            created_at > clock_timestamp() - {_WINDOW} AND created_at <= clock_timestamp()
         )
         OR EXISTS (
             SELECT FROM storpool_ovirt.operation AS making

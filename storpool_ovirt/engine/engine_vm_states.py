@@ -31,6 +31,14 @@ _DISKS = """
     WHERE d.vm_id = %s::uuid AND d.is_plugged AND d.snapshot_id IS NULL
     ORDER BY 1
 """
+_EVERY_DISK = """
+    SELECT b.disk_id::text, coalesce(b.disk_alias, ''), coalesce(b.shareable, false)
+    FROM vm_static s LEFT JOIN (
+        vm_device d JOIN base_disks b ON b.disk_id = d.device_id AND d.snapshot_id IS NULL
+    ) ON d.vm_id = s.vm_guid
+    WHERE s.vm_guid = %s::uuid AND s.entity_type = 'VM'
+    ORDER BY 1
+"""
 # oVirt's VMStatus; one that is suspended goes on where it was, with what it knows of its disks.
 _DOWN = 0
 _STATUS = {
@@ -83,7 +91,7 @@ class Vm(NamedTuple):
 
 
 class Disk(NamedTuple):
-    """A disk that a VM has plugged in; a shareable one is of no VM alone."""
+    """A disk that a VM has; a shareable one is of no VM alone."""
 
     id: str
     alias: str
@@ -104,6 +112,14 @@ def disks(work: tree.Work, uuid: str) -> list[Disk]:
     """Return the disks that a VM has plugged in. Raises Conflict where Engine's database cannot be
     read."""
     return [Disk._make(row) for row in _asked(work, _DISKS, uuid)]
+
+
+def every_disk(work: tree.Work, uuid: str) -> list[Disk] | None:
+    """Return all disks that a VM has, plugged in or not, but for what it is shown through a
+    snapshot of another one's; None where Engine does not know the VM, or its database cannot be
+    read."""
+    rows = engine_tables.silent_asked(work, "vm_disks_unknown", _EVERY_DISK, uuid)
+    return [Disk._make(row) for row in rows if row[0] is not None] if rows else None
 
 
 def check_down_where_known(work: tree.Work, disk: str) -> None:

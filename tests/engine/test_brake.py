@@ -59,10 +59,17 @@ def counted(yard: Yard) -> int:
 
 
 def used(yard: Yard, disk: str = DISK) -> str:
-    """Make a disk that a host has seen."""
+    """Make a disk that is in use for some time."""
     yard.verb("create", disk, GIB)
     yard.verb("connection", disk)
+    aged(yard, disk)
     return disk
+
+
+def aged(yard: Yard, disk: str) -> None:
+    """Have a disk be of eleven minutes ago."""
+    earlier = "created_at = created_at - interval '11 minutes'"
+    yard.sql(f"UPDATE storpool_ovirt.node SET {earlier} WHERE uuid = %s", disk)
 
 
 def refused(yard: Yard, disk: str) -> str:
@@ -152,9 +159,10 @@ def test_what_is_gone_is_a_success(braked: Yard) -> None:
     assert counted(braked) == MOST
 
 
-@pytest.mark.parametrize("how", ["planned", "made", "undelivered", "delivered"])
+@pytest.mark.parametrize("how", ["planned", "made", "undelivered", "delivered", "copied"])
 def test_what_undoes_a_create_goes(braked: Yard, how: str) -> None:
-    """T84: Engine was not told of the disk, or takes back what it made a moment ago."""
+    """T84: Engine was not told of the disk, or takes back what it made a moment ago; it gives the
+    disk of a copy to a host before it copies (CopyManagedBlockDiskCommand)."""
     asked(braked, MOST)
     if how == "planned":
         braked.die_planned("create", DISK, GIB)
@@ -164,6 +172,8 @@ def test_what_undoes_a_create_goes(braked: Yard, how: str) -> None:
         braked.undelivered("create", DISK, GIB)
     else:
         braked.verb("create", DISK, GIB)
+    if how == "copied":
+        braked.verb("connection", DISK)
     braked.verb("delete", DISK)
     assert braked.uuids() == set()
     assert counted(braked) == MOST
@@ -172,7 +182,7 @@ def test_what_undoes_a_create_goes(braked: Yard, how: str) -> None:
 def test_a_disk_that_is_old_counts_also_if_no_host_has_seen_it(braked: Yard) -> None:
     """A template's disk is attached to no host."""
     braked.verb("create", DISK, GIB)
-    braked.sql("UPDATE storpool_ovirt.node SET created_at = created_at - interval '11 minutes'")
+    aged(braked, DISK)
     asked(braked, MOST)
     refused(braked, DISK)
 

@@ -283,7 +283,13 @@ class TrashLife:
         """Have something deleted; where that dies, go on as `then` says."""
         model = self.model
         disk = model.nodes[gone[0]].disk
-        unsure = frozenset(gone) & {each for each in model.restoring if not model.restoring[each]}
+        # Of what is being restored the trash gets what is there, and Engine had
+        there = self.yard.see().things
+        unsure = frozenset(
+            uuid
+            for uuid, was_made in model.restoring.items()
+            if uuid in gone and not (was_made and f"ovirt--{uuid}" in there)
+        )
         # What died at its last statement alone has done all that is seen
         was_open = model.is_open(disk) or disk in model.unfinished()
         begun = Open(disk, frozenset(gone), frozenset(kept), self.yard.now + delay, unsure)
