@@ -106,9 +106,11 @@ def leave(work: tree.Work, operation: Operation) -> None:
     Nothing is made or deleted. Where no volume is left there is nothing that the trash could get.
     """
     node = work.mapping.node(operation.node)
-    if node is not None and node.global_id is None:
-        work.client.be_current()
-        _as_it_is(work, operation, node)
+    if node is None or node.global_id is not None:
+        work.mapping.journal.close(operation, changes.unchanged())
+        return
+    work.client.be_current()
+    _as_it_is(work, operation, node)
 
 
 def is_empty(work: tree.Work, node: mapping.Node, there: api.Volume) -> bool:

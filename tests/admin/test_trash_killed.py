@@ -246,6 +246,19 @@ def test_what_died_is_deleted_as_the_disk_that_it_is(yard: Yard, step: int) -> N
     assert (BACK in yard.see().rows, yard.see().pending) == (False, [])
 
 
+def test_what_died_when_it_had_its_volume_is_deleted_into_the_trash(
+    yard: Yard, digest: str
+) -> None:
+    """T83: Engine had the disk, whatever the restore could not write any more."""
+    yard.given(delete_delay_seconds=int(48 * HOUR))
+    for _ in deaths(yard, BACK, made=True):
+        is_there = f"ovirt--{BACK}" in yard.see().things
+        before = len(trash_yard.entries(yard))
+        yard.verb("delete", BACK)
+        assert len(trash_yard.entries(yard)) == before + is_there
+        yard.verb("create", BACK, GIB)
+
+
 def test_the_word_of_a_backup_makes_nothing(yard: Yard) -> None:
     """T60: an entry that came back with the database deletes and makes nothing."""
     thrown(yard, DISK)
