@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from storpool_ovirt import errors, names, sentences, trash_names
 from storpool_ovirt.admin import checks, findings, trash, trash_proof
-from storpool_ovirt.cluster import attachments, volumes
+from storpool_ovirt.cluster import api, attachments, volumes
+from storpool_ovirt.engine import mapping, ownership, trash_copies, tree
 from storpool_ovirt.engine import trash as entries
-from storpool_ovirt.engine import tree
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
     more: the row is as before then.
     """
     try:
-        trash_proof.proved(work, entry)
-        _check_unused(work, entry)
+        _check_unused(work, entry, trash_proof.proved(work, entry))
         work.mapping.write(entries.purged([entry.entry]))
         _delete(work, entry)
     except errors.NotFound:
@@ -157,14 +156,34 @@ def _delete(work: tree.Work, entry: entries.Entry) -> None:
         ) from error
 
 
-def _check_unused(work: tree.Work, entry: entries.Entry) -> None:
-    """Raise Conflict where the mapping has it in use too, as after a restore of the database."""
-    for node in work.mapping.nodes("WHERE global_id = %s", entry.global_id):
+def _check_unused(work: tree.Work, entry: entries.Entry, there: api.Volume) -> None:
+    """Raise Conflict where the mapping has it in use too, as after a restore of the database: as
+    the object of a row, or as all that is left of that."""
+    for node in work.mapping.nodes(
+        "WHERE global_id = %s OR uuid = %s", entry.global_id, entry.node
+    ):
+        if node.global_id == entry.global_id:
+            raise errors.Conflict(
+                trash_proof.said(entry),
+                f"is {node.kind} {node.uuid} of a disk in the mapping, and in use",
+                f"delete it in oVirt, or take it out of the trash: storpool-ovirt mend {node.uuid}",
+            )
+        if node.state == mapping.LIVE and trash_copies.is_of(there, node):
+            _check_lives(work, node, entry)
+
+
+def _check_lives(work: tree.Work, node: mapping.Node, entry: entries.Entry) -> None:
+    """Raise Conflict where StorPool has nothing any more of the row of which an entry is a copy."""
+    try:
+        ownership.proved(work, node)
+    except errors.NotFound as error:
         raise errors.Conflict(
             trash_proof.said(entry),
-            f"is {node.kind} {node.uuid} of a disk in the mapping, and in use",
-            f"delete it in oVirt, or take it out of the trash: storpool-ovirt mend {node.uuid}",
-        )
+            f"is what is left of {node.kind} {node.uuid}, which the mapping has in use, and"
+            " StorPool has no more",
+            f"storpool-ovirt trash restore {entry.entry} --into NEW gives it to a new disk; where"
+            f" nobody needs it, storpool-ovirt reconcile --remove {node.uuid} first",
+        ) from error
 
 
 def _frees(freed_bytes: int | None) -> str:

@@ -83,12 +83,17 @@ def found(work: tree.Work, node: mapping.Node, entry: str) -> api.Volume | None:
         there = volumes.read(work.client, "snapshot", trash_names.name(entry))
     except errors.NotFound:
         return None
-    is_its = names.is_ours(there.tags, node.uuid, work.mapping.location) and (
+    is_its = names.is_ours(there.tags, node.uuid, work.mapping.location) and is_of(there, node)
+    return there if is_its and not there.dying else None
+
+
+def is_of(there: api.Volume, node: mapping.Node) -> bool:
+    """Return whether a snapshot is the object of a node's row, or was made of it."""
+    return (
         node.global_id in (there.global_id, there.made_from)
         or node.first_id == there.made_from
         or node.visible_id == there.made_from_serial
     )
-    return there if is_its and not there.dying else None
 
 
 def silent_drop(work: tree.Work, copies: Sequence[tuple[mapping.Node, str]]) -> bool:

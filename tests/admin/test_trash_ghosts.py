@@ -1,5 +1,6 @@
-"""drift.py, trash_findings.py: what the trash has of a volume that StorPool has no more is named
-with the finding, and the command that gives it back is one that works."""
+"""drift.py, trash_findings.py, trash_purge.py: what the trash has of a volume that StorPool has no
+more is named with the finding, no purge takes it, and the command that gives it back is one that
+works."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ import pytest
 
 from rigs import trash_yard
 from rigs.disk_model import GIB
-from rigs.trash_yard import BACK, DELAY_SECONDS, entries, restored, thrown
+from rigs.trash_yard import BACK, DELAY_SECONDS, entries, purged, restored, thrown
 from rigs.yard import DISK, Yard
+from storpool_ovirt import errors
+from storpool_ovirt.admin import reconcile
+from storpool_ovirt.admin.trash_purge import Which
 
 if TYPE_CHECKING:
     from storpool_ovirt.admin.findings import Finding
@@ -81,3 +85,66 @@ def test_what_cannot_be_restored_is_not_named(yard: Yard, change: str) -> None:
         wrong = {"rename": "mine"} if change == "renamed" else {"tags": {"ovirt-loc": "ffffffff"}}
         yard.ask(f"SnapshotUpdate/~{entry.global_id}", wrong)
     assert ghost(yard).mend.startswith("was it deleted by hand? if StorPool's trash still has it")
+
+
+@pytest.mark.parametrize(
+    "which", [Which(all=True), Which(oldest=1), Which(older_seconds=0), Which(DISK)]
+)
+def test_what_is_left_of_a_disk_in_the_mapping_is_not_purged(
+    yard: Yard, back: str, which: Which
+) -> None:
+    """T83, T72: whatever the purge is asked for, and also where one of it was begun."""
+    yard.rebuild()
+    (entry,) = entries(yard)
+    (why,) = purged(yard, which)
+    assert f"is what is left of volume {DISK}" in why
+    assert entries(yard) == [entry]
+    yard.sql("UPDATE storpool_ovirt.trash SET ends_at = to_timestamp(0)")
+    with pytest.raises(errors.Conflict, match="is what is left of volume"):
+        yard.reconcile()
+    (named,) = re.findall(r"storpool-ovirt trash restore (\S+) --into NEW", why)
+    yard.verb("create", BACK, GIB)
+    restored(yard, named)
+    assert trash_yard.digest(yard, BACK) == back
+
+
+def test_what_was_reverted_before_it_was_deleted_is_not_purged(yard: Yard) -> None:
+    """T83: the row of the restored database has the global id of before the revert."""
+    yard.given(delete_delay_seconds=DELAY_SECONDS)
+    yard.verb("create", DISK, GIB)
+    trash_yard.write(yard, DISK, 7)
+    trash_yard.noted(yard)
+    saved = yard.save()
+    snapshot = yard.ask(f"VolumeSnapshot/{yard.address(DISK)}", {"name": "byhand"})
+    yard.ask(f"VolumeRevert/ovirt--{DISK}", {"toSnapshot": f"~{snapshot['snapshotGlobalId']}"})
+    yard.verb("delete", DISK)
+    yard.put_back(saved)
+    yard.rebuild()
+    (why,) = purged(yard, Which(all=True))
+    assert f"is what is left of volume {DISK}" in why
+
+
+@pytest.mark.parametrize("left", ["another disk's", "a copy", "nothing in the mapping"])
+def test_what_nobody_needs_is_purged(yard: Yard, back: str, left: str) -> None:
+    """T83: an older one of an id that was used again; a copy of a volume that is there; and what
+    somebody had the mapping forget."""
+    if left == "nothing in the mapping":
+        yard.rebuild()
+        with yard.administrator("reconcile") as work:
+            reconcile.remove(work, DISK, 0.0)
+    elif left == "a copy":
+        yard.sql("DELETE FROM storpool_ovirt.node")
+        yard.verb("create", DISK, GIB)
+        (there,) = yard.ask("SnapshotsList")
+        yard.ask(f"SnapshotDelete/~{there['globalId']}", {})
+        body = {"name": there["name"], "tags": there["tags"], "deleteAfter": 1000}
+        yard.ask(f"VolumeSnapshot/{yard.address(DISK)}", body)
+        yard.rebuild()
+    else:
+        yard.sql("DELETE FROM storpool_ovirt.node")
+        yard.rebuild()
+        yard.verb("create", DISK, GIB)
+        yard.ask(f"VolumeDelete/{yard.address(DISK)}", {})
+    assert len(entries(yard)) == 1
+    assert purged(yard, Which(all=True)) == []
+    assert entries(yard) == []
