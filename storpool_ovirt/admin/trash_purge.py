@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storpool_ovirt import errors, names, sentences, trash_names
 from storpool_ovirt.admin import checks, findings, trash, trash_proof
 from storpool_ovirt.cluster import api, attachments, volumes
-from storpool_ovirt.engine import mapping, ownership, trash_copies, tree
+from storpool_ovirt.engine import mapping, ownership, strangers, trash_copies, tree
 from storpool_ovirt.engine import trash as entries
 
 
@@ -80,7 +80,7 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
     """Delete the snapshot of an entry of a disk that we hold, and its row; absent is fine.
 
     Raises InUse or Conflict where a host has it, or a disk in use, Foreign where it is not ours any
-    more: the row is as before then.
+    more, or another platform uses it too: the row is as it was before any purge then.
     """
     try:
         _check_unused(work, entry, trash_proof.proved(work, entry))
@@ -89,7 +89,7 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
     except errors.NotFound:
         pass
     except (errors.Conflict, errors.InUse, errors.WrongCluster, errors.Rejected):
-        work.mapping.write(entries.kept(entry.entry, entry.ends_at))
+        work.mapping.write(entries.kept(entry.entry, _end(work, entry)))
         raise
     work.mapping.write(entries.forgotten([entry.entry]))
     work.log.line(
@@ -156,9 +156,22 @@ def _delete(work: tree.Work, entry: entries.Entry) -> None:
         ) from error
 
 
+def _end(work: tree.Work, entry: entries.Entry) -> float:
+    """Return until when an entry is kept, also where a purge that died has begun to take it: as
+    long as StorPool says then. It is over where StorPool has no date for it."""
+    if entry.ends_at != entries.PURGED_AT:
+        return entry.ends_at
+    try:
+        there = work.client.snapshot(names.address(entry.global_id))
+    except errors.NotFound:  # in a cluster that is not asked: it is purged with its own options
+        return entry.ends_at
+    return there.goes_at or entry.deleted_at
+
+
 def _check_unused(work: tree.Work, entry: entries.Entry, there: api.Volume) -> None:
-    """Raise Conflict where the mapping has it in use too, as after a restore of the database: as
-    the object of a row, or as all that is left of that."""
+    """Raise Foreign where another platform uses it too, Conflict where the mapping does, as after a
+    restore of the database: as the object of a row, or as all that is left of that."""
+    strangers.check_platform(work, there)
     for node in work.mapping.nodes(
         "WHERE global_id = %s OR uuid = %s", entry.global_id, entry.node
     ):

@@ -3,6 +3,7 @@ stands on it keeps its data."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,10 @@ from rigs.disk_model import GIB
 from rigs.disk_rig import Death, Fault
 from rigs.trash_yard import BACK, entries, purged, restored, thrown
 from rigs.yard import DISK, OTHER, Yard
-from storpool_ovirt import errors
+from storpool_ovirt import errors, trash_names
 from storpool_ovirt.admin import trash, trash_purge
 from storpool_ovirt.admin.trash_purge import Which
+from storpool_ovirt.engine import trash as entries_of_trash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,8 +131,6 @@ REFUSED: dict[str, tuple[Callable[[Yard, str], None], str]] = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_is_not_ours_any_more_stays(yard: Yard, what: str) -> None:
     """T76: and the others of the same deletion go."""
-    import re
-
     a_tree(yard)
     found = thrown(yard, DISK)
     spoil, said = REFUSED[what]
@@ -141,6 +141,22 @@ def test_what_is_not_ours_any_more_stays(yard: Yard, what: str) -> None:
     (there,) = yard.ask(f"Snapshot/~{found[0].global_id}")
     assert not there["deleted"]
     assert [each.kind for each in yard.report().findings] == ["trash"]
+
+
+@pytest.mark.parametrize("tag", ["cs", "csi_name", "nloc", "pve-loc"])
+def test_what_another_platform_uses_too_stays(yard: Yard, tag: str) -> None:
+    """T76: as with a delete of a disk; also where a purge of it was begun."""
+    (entry,) = thrown(yard, DISK)
+    yard.ask(f"SnapshotUpdate/~{entry.global_id}", {"tags": {tag: "1"}})
+    (why,) = purged(yard, Which(DISK))
+    assert f'too (tag {tag}="1")' in why
+    trash_yard.age(yard, [entry.entry], entries_of_trash.PURGED_AT)
+    with pytest.raises(errors.Foreign, match="is used by"):
+        yard.reconcile()
+    assert in_cluster(yard) == {each.entry for each in entries(yard)} == {entry.entry}
+    yard.ask(f"SnapshotUpdate/~{entry.global_id}", {"tags": {tag: ""}})
+    assert purged(yard, Which(DISK)) == []
+    assert in_cluster(yard) == set()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +223,46 @@ def test_a_purge_that_is_killed_anywhere_is_named_and_goes_on(yard: Yard) -> Non
             return
         yard.verb("create", DISK, GIB)
     raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("what", ["a host has it", "renamed"])
+def test_a_purge_that_was_refused_goes_on_by_nobody(yard: Yard, what: str) -> None:
+    """T71, T72: what its repetition was refused, no reconcile does later; it is kept until
+    StorPool's own date."""
+    (entry,) = thrown(yard, DISK)
+    with trash_yard.dying_before("snapshotDelete"):
+        purged(yard, Which(DISK))
+    assert entries(yard)[0].ends_at == entries_of_trash.PURGED_AT
+    REFUSED[what][0](yard, entry.global_id)
+    (why,) = purged(yard, Which(DISK))
+    assert re.search(REFUSED[what][1], why)
+    assert abs(entries(yard)[0].ends_at - entry.ends_at) <= 2
+    _released(yard, entry)
+    assert yard.reconcile() == []
+    assert in_cluster(yard) == {entry.entry}
+    assert yard.report().findings == ()
+
+
+def test_a_refused_purge_of_what_has_no_date_goes_on_by_nobody(yard: Yard) -> None:
+    """T71: it stays for ever then, which the audit tells, as before."""
+    (entry,) = thrown(yard, DISK)
+    with trash_yard.dying_before("snapshotDelete"):
+        purged(yard, Which(DISK))
+    yard.ask(f"SnapshotUpdate/~{entry.global_id}", {"deleteAfter": 0})
+    _attached(yard, entry.global_id)
+    assert purged(yard, Which(DISK))
+    _released(yard, entry)
+    assert yard.reconcile() == []
+    assert in_cluster(yard) == {entry.entry}
+    (found,) = yard.report().findings
+    assert "StorPool has no date for it" in found.cause
+
+
+def _released(yard: Yard, entry: entries_of_trash.Entry) -> None:
+    """Have nobody use an entry's snapshot any more, and give it the name that it had."""
+    item = {"snapshot": f"~{entry.global_id}", "detach": "all"}
+    yard.ask("VolumesReassignWait", {"reassign": [item]})
+    yard.ask(f"SnapshotUpdate/~{entry.global_id}", {"rename": trash_names.name(entry.entry)})
 
 
 def test_lost_answers_of_a_purge(yard: Yard) -> None:
