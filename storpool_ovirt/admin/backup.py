@@ -146,7 +146,8 @@ def give_up_old(
     newest: dict[tuple[str, str], str] = {}
     for row in sorted(there, key=lambda row: row.made_at):
         newest[row.disk, row.location] = row.copy
-    old = [row for row in there if work.now() - row.made_at > keep_seconds]
+    until = work.mapping.now() - keep_seconds
+    old = [row for row in there if row.made_at < until]
     living = _living(work, {row.disk for row in old})
     kept = [
         row
@@ -167,7 +168,7 @@ def give_up_old(
             return GivenUp(tuple(done), tuple(kept), str(error))
     if instead is None:
         lost = [each.row for each in seen if each.state == copies.LOST]
-        dead = [row for row in lost if work.now() - row.made_at > keep_seconds]
+        dead = [row for row in lost if row.made_at < until]
         work.mapping.write(copies.forgotten(dead))
     return GivenUp(tuple(done), tuple(kept))
 

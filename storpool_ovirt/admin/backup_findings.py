@@ -85,8 +85,9 @@ def _is_open(row: Copy) -> bool:
 
 
 def _of(work: tree.Work, seen: list[Seen]) -> Iterator[Finding]:
+    now = work.mapping.now()
     for each in seen:
-        age_seconds = max(0.0, work.now() - each.row.made_at)
+        age_seconds = max(0.0, now - each.row.made_at)
         if each.state == copies.LOST:
             yield _lost(each, age_seconds)
         elif each.state == copies.GIVEN_UP and not each.row.goes_at:

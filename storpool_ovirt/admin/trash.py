@@ -153,7 +153,8 @@ class Cluster:
 class Listing:
     """All of the trash of this Engine, what was deleted first at the front.
 
-    `rowless` are snapshots of ours in the trash that have no row. `space_at` is when StorPool told
+    `now` is by the clock of the database, as the rows are. `rowless` are snapshots of ours in the
+    trash that have no row. `space_at` is when StorPool told
     the space; None, with the reason in `unmeasured`, where it did not. `cluster` is what the
     cluster has.
     """
@@ -187,9 +188,11 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
     listed = (*work.client.volumes(words), *work.client.snapshots(words))
     things = {each.global_id: each for each in listed}
     after: list[trash.Entry] = []
+    now = work.now()
     if is_made:
         with work.mapping.session.snapshot():
             after = trash.entries(work.mapping, words)
+            now = work.mapping.now()
     known = frozenset([*before.values(), *(each.global_id for each in after)])
     # What came or went meanwhile is of another moment than the lists.
     rows = [each for each in after if each.entry in before]
@@ -205,7 +208,7 @@ def look(work: tree.Work, with_space: bool = True) -> Listing:
         location=work.mapping.location,
         api_address=work.client.address,
         database=str(work.mapping.session.address),
-        now=work.now(),
+        now=now,
         cluster=cluster,
         space_at=space_at,
         unmeasured=unmeasured,

@@ -226,7 +226,7 @@ def _identified(work: tree.Work, rows: Sequence[Copy]) -> dict[str, Seen]:
 
 def _is_over(work: tree.Work, row: Copy) -> bool:
     """Return whether no answer to a request for a copy can be on its way any more."""
-    return work.now() - row.made_at > LATE_SECONDS
+    return work.mapping.now() - row.made_at > LATE_SECONDS
 
 
 def _seen(work: tree.Work, row: Copy, listed: set[str], bases: set[str]) -> Seen:

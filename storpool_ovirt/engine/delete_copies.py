@@ -112,9 +112,12 @@ def _same(
     to: CopyTo,
 ) -> list[Copy]:
     """Return the rows of the newest copy that earlier tries have begun of just these volumes."""
+    if not earlier:
+        return []
+    now = work.mapping.now()
     moments: dict[str, list[Copy]] = {}
     for row in earlier:
-        if row.location == to.location and work.now() - row.made_at < FRESH_SECONDS:
+        if row.location == to.location and now - row.made_at < FRESH_SECONDS:
             moments.setdefault(row.copy, []).append(row)
     wanted = {(node.uuid, there.global_id) for node, there in members}
     same = [rows for rows in moments.values() if {(r.node, r.volume) for r in rows} == wanted]

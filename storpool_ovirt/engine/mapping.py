@@ -331,6 +331,12 @@ class Mapping:
         """Write the location that this Engine's objects carry."""
         self.session.relocate(location)
 
+    def now(self) -> float:
+        """Return the time by the database's clock, in seconds since 1970. How old what it has dated
+        is, it alone tells: the clock of this machine may be another one."""
+        [[now]] = self.session.rows("SELECT extract(epoch FROM clock_timestamp())::float")
+        return float(now)
+
     def write(self, change: Change) -> None:
         """Write a change that is a part of a larger one, or only the mapping's own."""
         sql, args = change.whole()

@@ -78,7 +78,7 @@ def entry(
         template=there.template,
         tags=dict(there.tags),
         created_at=there.created_at,
-        deleted_at=work.now(),
+        deleted_at=0.0,  # as the row is written
         ends_at=copy.goes_at,
         correlation_id=work.mapping.journal.caller.correlation_id,
     )

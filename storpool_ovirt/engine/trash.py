@@ -142,7 +142,8 @@ def kept(uuid: str, until: float) -> Change:
 
 
 def written(found: Sequence[Entry]) -> Change:
-    """Return the change: these are in the trash. An entry that is there already stays as it is."""
+    """Return the change: these are in the trash, since this moment where a row tells none. An entry
+    that is there already stays as it is."""
     from storpool_ovirt import documents
 
     fields = [each._asdict() for each in found]
@@ -154,8 +155,9 @@ def written(found: Sequence[Entry]) -> Change:
             (entry, deletion, disk, node, kind, global_id, source, size_bytes, active, template,
             tags, created_at, deleted_at, ends_at, correlation_id)
         SELECT entry, deletion, disk, node, kind, global_id, source, size_bytes, active, template,
-            tags::jsonb, to_timestamp(created_at), to_timestamp(deleted_at), to_timestamp(ends_at),
-            correlation_id
+            tags::jsonb, to_timestamp(created_at),
+            CASE WHEN deleted_at > 0 THEN to_timestamp(deleted_at) ELSE clock_timestamp() END,
+            to_timestamp(ends_at), correlation_id
         FROM unnest(
             %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::uuid[],
             %s::bigint[], %s::boolean[], %s::text[], %s::text[], %s::float8[], %s::float8[],

@@ -3,6 +3,8 @@ again, and are told as they are."""
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from rigs.backup_yard import TO, VM, BackupYard
 from rigs.disk_rig import Fault
 from rigs.yard import CLONE, DISK, OTHER
 from storpool_ovirt import errors, option_values
+from storpool_ovirt.admin import backup
 from storpool_ovirt.engine import copies, copies_seen
 from storpool_ovirt.option_values import CopyTo
 
@@ -270,6 +273,21 @@ def test_copies_of_a_disk_that_is_gone_are_given_up_too(yard: BackupYard) -> Non
     yard.verb("delete", DISK)
     yard.sql("UPDATE storpool_ovirt.backup SET made_at = made_at - interval '8 days'")
     assert [each.remote_id for each in yard.expire(86400).rows] == [row.remote_id]
+
+
+@pytest.mark.parametrize("off", [-9 * 86400, 9 * 86400])
+def test_the_clock_of_the_administrators_machine_tells_no_age(yard: BackupYard, off: float) -> None:
+    """F63: neither what is young is given up as old, nor what is old kept as young."""
+    yard.sides.take_dates()
+    yard.disk(DISK, b"data")
+    old = yard.waited(yard.backup(DISK))[0].row
+    yard.sql("UPDATE storpool_ovirt.backup SET made_at = made_at - interval '8 days'")
+    yard.waited(yard.backup(DISK))
+    yard.verb("delete", DISK)
+    with yard.administrator("backup-expire") as work:
+        there = dataclasses.replace(work, now=lambda: time.time() + off)
+        done = backup.give_up_old(there, backup.look(there), 7 * 86400)
+    assert [each.remote_id for each in done.rows] == [old.remote_id]
 
 
 def test_a_domain_says_where_copies_go() -> None:
