@@ -38,7 +38,7 @@ def lacking(view: survey.View, location: str) -> tuple[list[entries.Entry], list
             continue
         taken.add(entry.entry)
         found.append(entry)
-    return [_dated(each, found) for each in found], left_out
+    return [_dated(each, view.trash, found) for each in found], left_out
 
 
 def write(work: tree.Work, found: Sequence[entries.Entry]) -> int:
@@ -88,7 +88,7 @@ def _entry(view: survey.View, thing: api.Volume) -> entries.Entry | None:
         template=thing.template,
         tags={key: value for key, value in thing.tags.items() if key != trash_names.TAG},
         created_at=thing.created_at,
-        deleted_at=thing.created_at,
+        deleted_at=0.0,
         ends_at=float(ends_at),
         correlation_id="",
     )
@@ -104,11 +104,16 @@ def _deletion(view: survey.View, disk: str, ends_at: int) -> str:
     return names.made_uuid(hashlib.sha256(made_of).digest()[:16], _VERSION)
 
 
-def _dated(entry: entries.Entry, found: Sequence[entries.Entry]) -> entries.Entry:
-    """Return an entry with the time of its deletion: what was a volume became a snapshot then."""
-    times = [
+def _dated(
+    entry: entries.Entry, rows: Sequence[entries.Entry], found: Sequence[entries.Entry]
+) -> entries.Entry:
+    """Return an entry with the time of its deletion, as a row of that tells it, else a volume of
+    it, which became a snapshot then. Of a snapshot alone nothing tells it: it counts as deleted
+    when its row is written, so that it is kept no shorter."""
+    known = [each.deleted_at for each in rows if each.deletion == entry.deletion]
+    made = [
         each.created_at
         for each in found
         if each.deletion == entry.deletion and each.kind == "volume"
     ]
-    return entry._replace(deleted_at=max(times, default=entry.deleted_at))
+    return entry._replace(deleted_at=max(known or made, default=0.0))

@@ -69,3 +69,40 @@ def test_what_a_restore_wrote_over_is_dated_by_the_database(kept: Yard) -> None:
         trash_restore.restore(there, deleted.entry, OTHER, over_data=True)
     (copy,) = [each for each in entries(kept) if each.is_safety]
     assert copy.deleted_at >= deleted.deleted_at
+
+
+# After a rebuild
+
+
+def rebuilt(yard: Yard, which: str = "true") -> float:
+    """Lose these rows of the trash, and have them made again a second later; return when."""
+    yard.sql(f"DELETE FROM storpool_ovirt.trash WHERE {which}")
+    yard.simulator.advance(1)
+    at = time.time()
+    yard.rebuild()
+    return at
+
+
+def test_a_snapshot_that_was_removed_alone_is_as_young_as_its_row(kept: Yard) -> None:
+    """T83, T72: nothing in StorPool tells when it was removed; it may be years older itself."""
+    kept.verb("remove", kept.verb("snapshot", DISK))
+    at = rebuilt(kept)
+    (entry,) = entries(kept)
+    assert entry.deleted_at >= at
+    assert entry.created_at < at
+
+
+def test_what_went_with_a_volume_is_as_old_as_that(kept: Yard) -> None:
+    """T83, T72: the volume's snapshot in the trash was made then; a row that is left tells it
+    better."""
+    kept.verb("snapshot", DISK)
+    kept.verb("delete", DISK)
+    kept.sql("UPDATE storpool_ovirt.trash SET deleted_at = now() - interval '1 day'")
+    (was,) = {each.deleted_at for each in entries(kept)}
+    rebuilt(kept, "kind = 'snapshot'")
+    assert [each.deleted_at for each in entries(kept)] == [was, was]
+    at = rebuilt(kept)
+    found = entries(kept)
+    (volume,) = [each for each in found if each.kind == "volume"]
+    assert {each.deleted_at for each in found} == {volume.created_at}
+    assert volume.created_at < at
