@@ -39,12 +39,14 @@ _FIRST = (names.TAG_QOS_CLASS, names.TAG_POLICY)
 @dataclass(frozen=True)
 class Source:
     """A snapshot that becomes a disk: the tags that it had as what it was, and the template of
-    that. `said` names it to people."""
+    that. `said` names it to people. `was_snapshot`: Engine had it as a snapshot, and may have
+    cloned disks from it."""
 
     there: api.Volume
     tags: Mapping[str, str]
     template: str
     said: str
+    was_snapshot: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def restore(work: tree.Work, uuid: str, into: str, *, over_data: bool = False) -
     entry = trash.chosen(entries.of(work.mapping, wanted), wanted)[0]
     work.client.be_current()
     there = trash_proof.proved(work, entry)
-    source = Source(there, {**entry.tags, **there.tags}, entry.template, _said(entry))
+    tags = {**entry.tags, **there.tags}
+    source = Source(there, tags, entry.template, _said(entry), entry.kind == "snapshot")
     work = policy_domains.within(work, {disk: there.template or entry.template})
     return write_over(work, source, disk) if over_data else give(work, source, disk)
 
@@ -118,7 +121,11 @@ def give(work: tree.Work, source: Source, disk: str) -> list[str]:
     """Give a disk a volume that stands on a snapshot, as `restore` does."""
     with checks.held(work, disk):
         node = _settled(work, disk)
-        if node is not None and _is_done(work, node, source.there.global_id):
+        if (
+            node is not None
+            and _is_done(work, node, source.there.global_id)
+            and not (source.was_snapshot and _may_be_clone(node))
+        ):
             return has_already(disk, source.said)
         if node is not None:
             _check_placeholder(work, node, source.there.size_bytes)
@@ -166,6 +173,12 @@ def _is_done(work: tree.Work, node: mapping.Node, global_id: str) -> bool:
     if node.state != mapping.LIVE or node.kind != "volume":
         return False
     return ownership.proved(work, node).tags.get(names.TAG_SOURCE) == global_id
+
+
+def _may_be_clone(node: mapping.Node) -> bool:
+    """Return whether a disk that was made of what Engine had as a snapshot may be a clone, which
+    has the same tag. Of a row that was made again nobody knows: it counts as given to a host."""
+    return node.source is not None or node.connected
 
 
 def _new(work: tree.Work, disk: str, there: api.Volume) -> mapping.Node:

@@ -11,7 +11,7 @@ from rigs import trash_yard
 from rigs.disk_model import GIB
 from rigs.disk_rig import TEMPLATE
 from rigs.trash_yard import BACK, LATER, restored, thrown
-from rigs.yard import DISK, OTHER, Yard
+from rigs.yard import CLONE, DISK, OTHER, Yard
 from storpool_ovirt import errors
 
 if TYPE_CHECKING:
@@ -204,6 +204,44 @@ def test_a_repetition_changes_nothing(yard: Yard) -> None:
         line for line in restored(yard, DISK) if line.startswith(f"disk {BACK} has it already")
     ]
     assert yard.world() == before
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("made_again", [False, True], ids=["its row", "its row made again"])
+def test_a_clone_of_a_snapshot_was_not_restored_from_it(
+    yard: Yard, *, made_again: bool, written: bool
+) -> None:
+    """T61, T83: its tag is that of a disk that was; it is refused, and keeps what was written."""
+    yard.given(snapshot_delete_delay_seconds=trash_yard.DELAY_SECONDS)
+    snapshot = yard.verb("snapshot", DISK)
+    yard.verb("clone", snapshot, CLONE)
+    if written:
+        trash_yard.write(yard, CLONE, 9)
+    yard.verb("remove", snapshot)
+    if made_again:
+        yard.sql("DELETE FROM storpool_ovirt.node")
+        yard.rebuild()
+    trash_yard.noted(yard)
+    before = yard.world()
+    with pytest.raises(errors.Conflict, match=r"was cloned|was given to a host"):
+        restored(yard, snapshot, CLONE)
+    assert yard.world() == before
+
+
+def test_a_restored_snapshot_is_there_already_until_a_vm_uses_it(yard: Yard) -> None:
+    """T1, T83: repeated it is a success; after that nobody knows whether it was cloned."""
+    yard.given(snapshot_delete_delay_seconds=trash_yard.DELAY_SECONDS)
+    snapshot = yard.verb("snapshot", DISK)
+    yard.verb("remove", snapshot)
+    placeholder(yard)
+    restored(yard, snapshot)
+    trash_yard.noted(yard)
+    before = yard.world()
+    assert f"disk {BACK} has it already" in restored(yard, snapshot)[0]
+    assert yard.world() == before
+    trash_yard.write(yard, BACK, 5)
+    with pytest.raises(errors.Conflict, match="was given to a host"):
+        restored(yard, snapshot)
 
 
 def test_what_was_restored_outlives_the_trash(yard: Yard) -> None:
