@@ -4,11 +4,15 @@ of one moment together.
 What a service has made is not told by a name or a tag that anybody could rely on. So it is what was
 made of a volume of the VM's disk, by StorPool's own word, and is neither oVirt's nor the trash's. A
 backup of VolumeCare's is one group of snapshots, of one moment, of all volumes of the VM.
+
+StorPool does not tell which snapshots one request has made. So those of one moment are told apart
+by who made them, as far as tags and names show that; where a disk has several all the same, nobody
+guesses which of them belongs to those of the other disks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +23,7 @@ from storpool_ovirt.engine import candidates, engine_policies, mapping, policies
 
 # StorPool tells whole seconds, and a group may be made while one ends.
 MOMENT_SECONDS = 1.0
+_VC_TAGS = "vc-"  # what the names of VolumeCare's tags begin with
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Moment:
-    """What there is of one moment, in seconds since 1970: a snapshot for each of these disks."""
+    """What there is of one moment, in seconds since 1970: the snapshots of each of these disks, one
+    where it is clear which."""
 
     at: float
-    snapshots: Mapping[str, api.Volume]
+    snapshots: Mapping[str, Sequence[api.Volume]]
 
     @property
     def stamp(self) -> str:
@@ -51,7 +57,20 @@ class Moment:
     @property
     def goes_at(self) -> float:
         """When the first of its snapshots is deleted by StorPool; 0 where none is."""
-        return min((each.goes_at for each in self.snapshots.values() if each.goes_at), default=0.0)
+        return min((each.goes_at for each in self.all() if each.goes_at), default=0.0)
+
+    def all(self) -> list[api.Volume]:
+        """Return the snapshots of all disks."""
+        return [each for several in self.snapshots.values() for each in several]
+
+    def unclear(self) -> list[str]:
+        """Return the disks that have several snapshots, of which one may belong to those of the
+        other disks."""
+        return sorted(disk for disk, several in self.snapshots.items() if len(several) > 1)
+
+    def is_whole(self, disks: Sequence[Disk]) -> bool:
+        """Return whether it certainly is what all these disks had at one moment."""
+        return not self.missing(disks) and not self.unclear()
 
     def missing(self, disks: Sequence[Disk]) -> list[str]:
         """Return the disks that it has nothing of."""
@@ -103,21 +122,17 @@ def moments(work: tree.Work, vm: str, disks: Sequence[Disk]) -> list[Moment]:
     """
     mapped = {each.global_id for each in work.mapping.nodes("WHERE kind = 'snapshot'")}
     made = [
-        (each.created_at, disk.uuid, each)
+        (each, disk.uuid)
         for each in work.client.snapshots()
         if _is_of_others(each, mapped) and names.vm_of(each.tags, work.domain.vm_tag) in ("", vm)
         for disk in disks
         if any(each.was_made_of(volume) for volume in disk.volumes)
     ]
-    made.sort(key=lambda each: (each[0], each[2].serial, each[2].global_id))
-    groups: list[dict[str, api.Volume]] = []
-    begun = 0.0
-    for at, disk, there in made:
-        if not groups or at > begun + MOMENT_SECONDS or disk in groups[-1]:
-            groups.append({})
-            begun = at
-        groups[-1][disk] = there
-    return [Moment(min(_made_at(each)), each) for each in reversed(groups)]
+    by_maker: dict[object, list[tuple[api.Volume, str]]] = {}
+    for each, disk in made:
+        by_maker.setdefault(_maker(each), []).append((each, disk))
+    found = [moment for each in by_maker.values() for moment in _of_one_time(each)]
+    return sorted(found, key=lambda each: each.at, reverse=True)
 
 
 def text(found: Backups, now: float) -> Iterator[str]:
@@ -127,8 +142,10 @@ def text(found: Backups, now: float) -> Iterator[str]:
     for uuid in found.shareable:
         yield f"  disk {uuid} may be other VMs' too, and is in no backup of this one"
     for each in found.moments:
-        missing = each.missing(found.disks)
+        missing, unclear = each.missing(found.disks), each.unclear()
         of = "all disks" if not missing else f"not of {_named(missing)}"
+        if unclear:
+            of = f"several snapshots of {_named(unclear)}, so it is not clear which belong together"
         until = f", until {times.stamp(each.goes_at)}" if each.goes_at else ""
         yield f"  {each.stamp} ({times.span(now - each.at)} ago): {of}{until}"
 
@@ -147,7 +164,7 @@ def document(found: Backups) -> dict[str, Any]:
 def _facts(moment: Moment, disks: Sequence[Disk]) -> dict[str, Any]:
     return {
         "at": moment.stamp,
-        "is_whole": not moment.missing(disks),
+        "is_whole": moment.is_whole(disks),
         "goes_at": times.stamp(moment.goes_at) if moment.goes_at else None,
         "snapshots": [
             {
@@ -158,7 +175,8 @@ def _facts(moment: Moment, disks: Sequence[Disk]) -> dict[str, Any]:
                 "size": findings.gib(there.size_bytes),
                 "tags": dict(there.tags),
             }
-            for disk, there in sorted(moment.snapshots.items())
+            for disk, several in sorted(moment.snapshots.items())
+            for there in several
         ],
     }
 
@@ -196,8 +214,24 @@ def _is_of_others(there: api.Volume, mapped: set[str | None]) -> bool:
     )
 
 
-def _made_at(snapshots: Mapping[str, api.Volume]) -> Iterator[float]:
-    return (each.created_at for each in snapshots.values())
+def _maker(there: api.Volume) -> tuple[bool, frozenset[tuple[str, str]]]:
+    """Return what tells the snapshots of one maker from another's: whether somebody gave it its
+    name, and VolumeCare's tags, of which all of a group have the same."""
+    is_named = not (there.name.startswith("~") or there.name.rpartition("@")[2].isdigit())
+    return is_named, frozenset(pair for pair in there.tags.items() if pair[0].startswith(_VC_TAGS))
+
+
+def _of_one_time(made: Iterable[tuple[api.Volume, str]]) -> Iterator[Moment]:
+    """Yield the moments of snapshots, each given with its disk, that one maker may have made."""
+    groups: list[dict[str, list[api.Volume]]] = []
+    last = 0.0
+    for there, disk in sorted(made, key=lambda each: (each[0].created_at, each[0].serial, each[1])):
+        if not groups or there.created_at > last + MOMENT_SECONDS:
+            groups.append({})
+        groups[-1].setdefault(disk, []).append(there)
+        last = there.created_at
+    for each in groups:
+        yield Moment(min(one.created_at for several in each.values() for one in several), each)
 
 
 def _named(disks: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ def restore(work: tree.Work, typed: str, at: str) -> list[str]:
         _check_held(vm, found, roots)
         chosen = _chosen(found, at)
         aims = [
-            overwriting.aimed(work, each.active, chosen.snapshots[each.uuid])
+            overwriting.aimed(work, each.active, chosen.snapshots[each.uuid][0])
             for each in found.disks
         ]
         if all(overwriting.has_ended(work, died, aim) for aim in aims):
@@ -95,18 +95,29 @@ def _check_still(work: tree.Work, vm: engine_vm_states.Vm, roots: Sequence[str])
 
 
 def _chosen(found: Backups, at: str) -> Moment:
-    """Return the backup of a moment that has all disks; raise NotFound, Conflict where there is
-    none."""
+    """Return the backup of a moment that has all disks, each of them clearly; raise NotFound,
+    Conflict where there is none."""
     named = [each for each in found.moments if each.stamp == at]
     if not named:
         there = ", ".join(each.stamp for each in found.moments[:_SHOWN]) or "none"
         raise errors.NotFound(
             f"backup of {found.vm} of", at, f"in the cluster; the latest are: {there}"
         )
-    whole = [each for each in named if not each.missing(found.disks)]
+    whole = [each for each in named if each.is_whole(found.disks)]
     if len(whole) > 1:
         raise errors.Conflict(
             str(found.vm), f"has {len(whole)} backups of {at}", "choose another moment"
+        )
+    unclear = next((each for each in named if each.unclear()), None)
+    if not whole and unclear is not None:
+        disk = unclear.unclear()[0]
+        several = ", ".join(f"{one.name} (~{one.global_id})" for one in unclear.snapshots[disk])
+        raise errors.Conflict(
+            f"the backup of {at}",
+            f"has several snapshots of disk {disk}, {several}, and nothing tells which of them"
+            " belongs to those of the other disks",
+            "choose another moment; or delete with the StorPool CLI what is no part of the backup,"
+            " where you know that, and try again",
         )
     if not whole:
         missing = ", ".join(named[0].missing(found.disks))
@@ -147,9 +158,9 @@ def _taken(work: tree.Work, found: Backups) -> Iterator[str]:
     except errors.Error as error:
         work.log.line("not_looked_at_since", vm=found.vm.id, reason=error)
         return
-    known = {one.global_id for each in found.moments for one in each.snapshots.values()}
+    known = {one.global_id for each in found.moments for one in each.all()}
     for each in there:
-        if not known.issuperset(one.global_id for one in each.snapshots.values()):
+        if not known.issuperset(one.global_id for one in each.all()):
             yield (
                 f"  the backup of {each.stamp} was taken meanwhile: its disks may be of two"
                 " moments, so do not use it"
