@@ -15,7 +15,7 @@ from storpool_ovirt import errors, sentences, text
 from storpool_ovirt.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 UUID = text.Shape(text.DIGITS + "abcdef", (8, 8), (4, 4), (4, 4), (4, 4), (12, 12), mark="-")
 # Each part is a number in base 36; none of StorPool's has more than a dozen digits.
@@ -145,6 +145,11 @@ def client_id(given: object) -> int | None:
 def clients(client_ids: Iterable[int]) -> str:
     """Return clients as a sentence names them."""
     return ", ".join(f"client {client_id}" for client_id in sorted(client_ids)) or "no client"
+
+
+def disks(uuids: Sequence[str]) -> str:
+    """Return disks as a sentence names them."""
+    return f"disk {uuids[0]}" if len(uuids) == 1 else f"disks {', '.join(uuids)}"
 
 
 def host_of(connector: object) -> str | None:

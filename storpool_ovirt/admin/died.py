@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from storpool_ovirt import names, trash_names
 from storpool_ovirt.admin import findings, survey
 from storpool_ovirt.admin.findings import (
+    CRITICAL,
     DELETE,
     INFO,
     LEAK,
@@ -210,6 +212,8 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
             " it had, and what it had is in the trash where it was written over"
         )
         found = replace(found, mend=mend)
+        if operation.plan.over is not None and operation.plan.over.begun and operation.proved:
+            found = _half_restored(view, operation, found)
     if operation.has_done_its_work:
         again = f"{'extend' if is_growth else 'delete'} it in oVirt once more"
         mend = (
@@ -223,6 +227,42 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
         )
         return replace(found, mend=mend, action=None)
     return found
+
+
+def _half_restored(view: survey.View, operation: Operation, found: Finding) -> Finding:
+    """Return the finding on a disk of several that a restore was to give the data of one moment:
+    until it is ended, some may have them, and some not."""
+    over = operation.plan.over
+    if over is None or not over.others:
+        return found
+    entries = {each.entry for each in over.others}
+    of_all = [
+        each
+        for each in view.operations
+        if each.plan.over is not None and each.plan.over.entry in {over.entry, *entries}
+    ]
+    has = ", ".join(f"disk {each.disk} has {_data(view, each)}" for each in of_all)
+    return replace(
+        found,
+        severity=CRITICAL,
+        cause=f"{found.cause}; the disks of one VM may have data of two moments: {has}",
+        mend=(
+            "storpool-ovirt reconcile, which gives all of them what was restored, or all what they"
+            " had, or says what a person has to decide; until then no host is told of them"
+        ),
+    )
+
+
+def _data(view: survey.View, operation: Operation) -> str:
+    """Return in words which data a disk has, as far as what its volume stands on tells."""
+    record, over = view.records.get(operation.node), operation.plan.over
+    there = view.things.get(record.node.global_id or "") if record is not None else None
+    if there is None or over is None:
+        return "what is not known"
+    source = view.things.get(over.source)
+    if there.parent in (names.address(over.source), source.name if source is not None else None):
+        return "what was restored"
+    return "what it had" if there.parent == trash_names.name(over.entry) else "what is not known"
 
 
 def _kind_of(view: survey.View, operation: Operation) -> str:

@@ -35,6 +35,7 @@ from storpool_ovirt.engine import (
     moments,
     operations,
     outcomes,
+    over_settlement,
     ownership,
     recovery,
     removal,
@@ -129,7 +130,10 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
         if dry_run:
             return f"would close {entries} on {node.kind} {uuid}"
         for operation in open_here:
-            _done(operation, settlement.settle(work, operation, node.uuid))
+            try:
+                _done(operation, settlement.settle(work, operation, node.uuid))
+            except over_settlement.TwoMomentsError:
+                over_settlement.leave(work, operation)
         if node.kind == "volume" and open_here:
             vm_tag.activate(work, node)
     return f"closed {entries} on {node.kind} {uuid}"

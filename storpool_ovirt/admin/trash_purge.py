@@ -84,6 +84,7 @@ def drop(work: tree.Work, entry: entries.Entry) -> None:
     """
     try:
         _check_unused(work, entry, trash_proof.proved(work, entry))
+        _check_not_needed(work, entry)
         work.mapping.write(entries.purged([entry.entry]))
         _delete(work, entry)
     except errors.NotFound:
@@ -197,6 +198,19 @@ def _check_lives(work: tree.Work, node: mapping.Node, entry: entries.Entry) -> N
             f"storpool-ovirt trash restore {entry.entry} --into NEW gives it to a new disk; where"
             f" nobody needs it, storpool-ovirt reconcile --remove {node.uuid} first",
         ) from error
+
+
+def _check_not_needed(work: tree.Work, entry: entries.Entry) -> None:
+    """Raise Conflict where a restore over data that is not ended may need it: to go forward, or
+    back."""
+    for operation in work.mapping.journal.writing_over():
+        over = operation.plan.over
+        if over is not None and (over.entry == entry.entry or over.source == entry.global_id):
+            raise errors.Conflict(
+                trash_proof.said(entry),
+                f"is needed by a restore of disk {operation.disk} that has not ended",
+                "storpool-ovirt reconcile ends that; purge it then",
+            )
 
 
 def _frees(freed_bytes: int | None) -> str:

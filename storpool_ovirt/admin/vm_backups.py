@@ -143,9 +143,10 @@ def text(found: Backups, now: float) -> Iterator[str]:
         yield f"  disk {uuid} may be other VMs' too, and is in no backup of this one"
     for each in found.moments:
         missing, unclear = each.missing(found.disks), each.unclear()
-        of = "all disks" if not missing else f"not of {_named(missing)}"
+        of = "all disks" if not missing else f"not of {names.disks(missing)}"
         if unclear:
-            of = f"several snapshots of {_named(unclear)}, so it is not clear which belong together"
+            several = names.disks(unclear)
+            of = f"several snapshots of {several}, so it is not clear which belong together"
         until = f", until {times.stamp(each.goes_at)}" if each.goes_at else ""
         yield f"  {each.stamp} ({times.span(now - each.at)} ago): {of}{until}"
 
@@ -232,7 +233,3 @@ def _of_one_time(made: Iterable[tuple[api.Volume, str]]) -> Iterator[Moment]:
         last = there.created_at
     for each in groups:
         yield Moment(min(one.created_at for several in each.values() for one in several), each)
-
-
-def _named(disks: Sequence[str]) -> str:
-    return f"disk {disks[0]}" if len(disks) == 1 else f"disks {', '.join(disks)}"

@@ -48,18 +48,26 @@ class Trash(NamedTuple):
     kept: Mapping[str, Kept]
 
 
+class Other(NamedTuple):
+    """Another disk of the same restore, and the entry of its copy in the trash."""
+
+    disk: str
+    entry: str
+
+
 class Over(NamedTuple):
     """What data are written over a volume's: those of the snapshot with the global id `source`.
 
     Before that the trash gets a copy of the volume as the entry `entry`, until `ends_at`, in
     seconds since 1970. `begun`: the copies of all disks of the operation are there, so it goes
-    forward from here on.
+    forward from here on, on this disk and on the `others`, or back on all of them.
     """
 
     source: str
     entry: str
     ends_at: int
     begun: bool = False
+    others: tuple[Other, ...] = ()
 
 
 class Plan(NamedTuple):
@@ -127,7 +135,8 @@ def writing_over(over: Over, api: str, cluster: str | None) -> Mapping[str, obje
 
     A program that does not know of this reads its size, and closes the entry.
     """
-    return {"over": over._asdict(), "api": api, "cluster": cluster}
+    others = [each._asdict() for each in over.others]
+    return {"over": {**over._asdict(), "others": others}, "api": api, "cluster": cluster}
 
 
 def dropping(
@@ -212,6 +221,10 @@ def _over(written: object) -> Over | None:
             entry=str(written["entry"]),  # type: ignore[index]
             ends_at=int(written["ends_at"]),  # type: ignore[index]
             begun=written["begun"] is True,  # type: ignore[index]
+            others=tuple(
+                Other(str(each["disk"]), str(each["entry"]))
+                for each in written.get("others", ())  # type: ignore[attr-defined]
+            ),
         )
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise ValueError("what it writes over is not told") from error

@@ -248,14 +248,20 @@ class Journal:
         """Return every row, oldest first."""
         return self._operations("ORDER BY id")
 
-    def close(self, operation: Operation, change: Change) -> None:
-        """Forget an operation of another process, together with its result in the mapping."""
+    def writing_over(self) -> list[Operation]:
+        """Return what writes over the data of disks, and is not ended."""
+        found = self._operations("WHERE plan ? 'over' AND state <> 'undone' ORDER BY id")
+        return [each for each in found if each.writes_over and not each.has_done_its_work]
+
+    def close(self, operation: Operation, change: Change, others: Sequence[Operation] = ()) -> None:
+        """Forget an operation of another process, together with its result in the mapping, and
+        with its entries on other disks."""
         self._session.rows(
             f"""
-            WITH closed AS (DELETE FROM storpool_ovirt.operation WHERE id = %s)
+            WITH closed AS (DELETE FROM storpool_ovirt.operation WHERE id = ANY (%s))
             {change.sql}
             """,
-            operation.id,
+            [each.id for each in (operation, *others)],
             *change.args,
         )
 

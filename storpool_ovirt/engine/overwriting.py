@@ -7,8 +7,7 @@ it had is in the trash before that (`safety.py`). Two steps:
 1. The journal names what is about to happen, on each disk; the volumes are copied, and each copy's
    date is read back. Whoever dies here has changed nothing.
 2. One statement writes the rows of the copies and that the operation has begun, on all disks. From
-   here on it goes forward, whoever comes after it: a volume that stands on its copy, and was not
-   written since, is reverted; one that stands on the snapshot has been; any other is left as it is.
+   here on it goes forward on all of them, whoever comes after it, or back (`over_settlement.py`).
 
 What StorPool does with a revert of a volume that a host has is not documented. So nobody may have
 it: no attachment is there as of now, before each step; no host was told of the disk in the last
@@ -33,7 +32,6 @@ from storpool_ovirt.engine import (
     trash_copies,
     tree,
 )
-from storpool_ovirt.engine.outcomes import CLOSED, FINISHED, TAKEN_BACK, Outcome
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -123,14 +121,14 @@ def overwrite(
     """
     check_closed(work, aims)
     ends_at = round(work.now()) + safety.delay_seconds(work)
-    plans = [intent.Over(each.source.global_id, names.random_uuid(), ends_at) for each in aims]
+    plans = _plans(aims, ends_at)
     first, *others = [_intent(work, aim, over) for aim, over in zip(aims, plans)]
     work.mapping.journal.begin(first, others=others)
     entries = _copied(work, aims, plans, check)
     now = _write_over(work, aims, entries)
     work.mapping.journal.finish(changes.unchanged())
     for aim, entry in zip(aims, entries):
-        _log(work, aim.node, aim.source.global_id, entry.entry)
+        log(work, aim.node, aim.source.global_id, entry.entry)
     work.mapping.journal.delivered()
     _check_not_attached_since(work, aims, now)
     return entries
@@ -160,81 +158,38 @@ def check_closed(work: tree.Work, aims: Sequence[Aim]) -> None:
         )
 
 
-def settle(work: tree.Work, operation: Operation) -> Outcome:
-    """End one that died, on a disk that we hold: forward, once it had begun, as long as nobody has
-    used the volume since. No request of it may take effect any more. Raises what the API raises."""
-    journal, over = work.mapping.journal, operation.plan.over
-    node = work.mapping.node(operation.node)
-    if over is None or node is None or node.global_id is None:
-        journal.close(operation, changes.unchanged())
-        return Outcome(CLOSED, "closed: the disk is gone")
-    work.client.be_current()
-    try:
-        there = ownership.proved(work, node)
-        node = tree.found_as(tree.known(work, node.uuid), there)  # it may have followed just now
-        outcome = _settled(work, operation, node, there, over)
-        size_bytes = ownership.proved(work, node).size_bytes
-    except tree.REFUSALS as error:
-        if over.begun and operation.proved and _is_reverted(work, node, over):
-            # It is not to be used as it is: smaller than Engine knows it, or without its tags
-            raise
-        work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=error)
-        journal.close(operation, changes.unchanged())
-        return Outcome(TAKEN_BACK, f"left as it is: {error}{_kept(over)}")
-    journal.close(operation, changes.resized(node.uuid, max(node.size_bytes, size_bytes)))
-    return outcome
+def check_is_there(work: tree.Work, source: str) -> None:
+    """Raise NotFound where a snapshot went, or was replaced, since it was looked at."""
+    address = names.address(source)
+    there = volumes.read(work.client, "snapshot", address)
+    if there.dying or there.global_id != source:
+        raise errors.NotFound("snapshot", address, "any more: StorPool is about to drop it")
 
 
-def _settled(
-    work: tree.Work, operation: Operation, node: mapping.Node, there: api.Volume, over: intent.Over
-) -> Outcome:
-    if not operation.proved:
-        return Outcome(TAKEN_BACK, "left as it is: the entry comes from a restored backup")
-    if not over.begun:
-        safety.silent_drop(work, node, over)
-        return Outcome(TAKEN_BACK, "taken back: no data were written over")
-    entry = next(iter(trash.of(work.mapping, over.entry)), None)
-    before = reverting.Before(node.size_bytes, there.tags)
-    if entry is not None:
-        before = reverting.Before(entry.size_bytes, entry.tags)
-    stands, own = reverting.stands(work, there, over.source, over.entry)
-    copy = trash_copies.found(work, node, over.entry)
-    if stands == reverting.ON_SOURCE and copy is None:
-        # Or it stood on that before, and does again, as its copy went
-        reverting.put_right(work, node, there, before, "")
-        reverting.silent_limit(work, there, before)
-        return Outcome(CLOSED, f"closed: it stands on ~{over.source}, and its copy is gone")
-    if stands == reverting.ON_SOURCE:
-        reverting.put_right(work, node, there, before, over.source)
-        reverting.silent_limit(work, there, before)
-        return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
-    if stands != reverting.ON_COPY or copy is None or copy.goes_at < work.now() + LEFT_SECONDS:
-        why = "what it stands on was changed since"
-    elif reverting.is_written(work, own):
-        why = "it was written since"
-    else:
-        clients = _clients(work.client.attachments(), node)
-        why = f"it is attached to {clients}" if clients else ""
-    if why:
-        work.log.line("not_written_over", volume=node.uuid, trash=over.entry, reason=why)
-        return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
-    now = reverting.reverted(work, there, over.source)
-    reverting.put_right(work, node, now, before, over.source)
-    _log(work, node, over.source, over.entry)
-    return Outcome(FINISHED, f"finished: it has the data of ~{over.source}{_kept(over)}")
+def log(work: tree.Work, node: mapping.Node, source: str, entry: str) -> None:
+    """Log that a volume was written over."""
+    work.log.line(
+        "written_over",
+        volume=node.uuid,
+        global_id=node.global_id,
+        disk=node.root,
+        source=source,
+        trash=entry,
+    )
 
 
-def _is_reverted(work: tree.Work, node: mapping.Node, over: intent.Over) -> bool:
-    """Return whether a volume has the other data, though what belongs to that was refused."""
-    try:
-        there = ownership.proved(work, node)
-    except tree.REFUSALS:
-        return False
-    return reverting.stands(work, there, over.source, over.entry)[0] == reverting.ON_SOURCE
-
-
-def _kept(over: intent.Over) -> str:
-    return f"; what it had is in the trash as {over.entry}" if over.begun else ""
+def _plans(aims: Sequence[Aim], ends_at: int) -> list[intent.Over]:
+    """Return what is planned for each, naming the others: whoever ends one ends all."""
+    made = [intent.Other(each.node.root, names.random_uuid()) for each in aims]
+    return [
+        intent.Over(
+            aim.source.global_id,
+            own.entry,
+            ends_at,
+            others=tuple(each for each in made if each != own),
+        )
+        for aim, own in zip(aims, made)
+    ]
 
 
 def _intent(work: tree.Work, aim: Aim, over: intent.Over) -> intent.Intent:
@@ -258,7 +213,7 @@ def _copied(
         check_closed(work, aims)
         for aim in aims:
             # Whoever was told of one before the journal had it open is seen by now
-            _check_is_there(work, aim.source)
+            check_is_there(work, aim.source.global_id)
         if check is not None:
             check()
     except tree.REFUSALS:
@@ -286,14 +241,6 @@ def _check_not_attached_since(
                 f"was attached to {clients} while its data were written over",
                 "what it had is in the trash; stop what uses it there, and restore once more",
             )
-
-
-def _check_is_there(work: tree.Work, source: api.Volume) -> None:
-    """Raise NotFound where a snapshot went, or was replaced, since it was looked at."""
-    address = names.address(source.global_id)
-    there = volumes.read(work.client, "snapshot", address)
-    if there.dying or there.global_id != source.global_id:
-        raise errors.NotFound("snapshot", address, "any more: StorPool is about to drop it")
 
 
 def _write_over(
@@ -355,17 +302,6 @@ def _clients(listed: Sequence[api.Attachment], *nodes: mapping.Node) -> str:
     """Return which clients have these volumes by a list of attachments; "" where none has."""
     found = [each.client_id for each in held.of([tree.target(node) for node in nodes], listed)]
     return names.clients(found) if found else ""
-
-
-def _log(work: tree.Work, node: mapping.Node, source: str, entry: str) -> None:
-    work.log.line(
-        "written_over",
-        volume=node.uuid,
-        global_id=node.global_id,
-        disk=node.root,
-        source=source,
-        trash=entry,
-    )
 
 
 def _gib(size_bytes: int) -> str:

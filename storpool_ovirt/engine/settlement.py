@@ -262,11 +262,11 @@ def _settle_change(work: tree.Work, operation: Operation) -> Outcome:
         work.mapping.journal.close(operation, changes.unchanged())
         return Outcome(CLOSED, "closed")
     if operation.plan.over is not None:
-        from storpool_ovirt.engine import overwriting
+        from storpool_ovirt.engine import over_settlement
 
         if operation.plan.over.begun:
             wait_for_late(work, operation, late_seconds(operation))
-        return overwriting.settle(work, operation)
+        return over_settlement.settle(work, operation)
     if operation.kind == intent.GROW:
         return _read_size(work, operation)
     return _keep_what_is_there(work, operation)
