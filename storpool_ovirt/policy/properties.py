@@ -4,6 +4,8 @@
     gold,11111111-1111-4111-8111-111111111111:silver         this one otherwise
     ,11111111-1111-4111-8111-111111111111:silver             this one alone
 
+VolumeCare ignores a VM whose disks have several policies, so of that a property says one, for all.
+
 OpenNebula's add-on has a semicolon, which is taken too; Engine ends the property there
 (CustomPropertiesUtils).
 
@@ -75,6 +77,9 @@ def _read(field: str, said: str, classes: Sequence[str]) -> Property:
         if uuid in disks:
             raise _wrong(field, said, f"names the disk {uuid} twice")
         disks[uuid] = _value(field, said, value, classes)
+    if field == values.VC and any(each != every for each in disks.values()):
+        why = "gives single disks a policy, and VolumeCare ignores a VM whose disks have several"
+        raise _wrong(field, said, why)
     return Property(every, tuple(disks.items()))
 
 

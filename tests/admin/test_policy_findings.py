@@ -103,6 +103,14 @@ def test_a_property_that_makes_no_sense(yard: Yard, engine: EngineDatabase) -> N
     assert "do you mean gold?" in found.cause
 
 
+def test_a_policy_for_a_single_disk(yard: Yard, engine: EngineDatabase) -> None:
+    """VolumeCare would ignore the VM: `policy sync` sets nothing by it, and it is told."""
+    policy_yard.set_properties(engine, VM, sp_vc_policy=f"daily,{DISK}:weekly")
+    assert sync(yard).groups == ()
+    found = only(yard, "VM property", "warning")
+    assert "VolumeCare ignores a VM whose disks have several" in found.cause
+
+
 @pytest.mark.usefixtures("engine")
 def test_another_default(yard: Yard) -> None:
     """For information."""

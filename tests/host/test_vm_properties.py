@@ -10,80 +10,13 @@ from rigs.clock import Clock
 from rigs.core_fixtures import Core
 from rigs.deaths import Death, Fault, dying
 from rigs.starts import UUIDS, bare, disk, made, side
-from storpool_ovirt import config, names
+from rigs.vm_world import OTHER, TAG, VM, World
+from storpool_ovirt import names
 from storpool_ovirt.cluster import api, vm_tags
-from storpool_ovirt.host import plug, takeover, unplug, vm_policy
+from storpool_ovirt.host import takeover, unplug, vm_policy
 
 if TYPE_CHECKING:
     from storpool_simulator.api.recorder import Record
-
-VM, OTHER = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee", "bbbbbbbb-bbbb-4ccc-8ddd-eeeeeeeeeeee"
-TAG = vm_tags.Tag("cvm", VM)
-
-
-class World:
-    """A host on which a VM is, whose disks are attached there."""
-
-    def __init__(self, core: Core, count: int = 1, **policy: str) -> None:
-        self.core, self.client = core, core.client()
-        self.targets = [made(core, uuid, 2) for uuid in UUIDS[:count]]
-        for uuid in UUIDS[:count] if policy else ():
-            self.by_hand(uuid, **policy)
-
-    def wish(
-        self, vm: str = VM, classes: tuple[str, ...] = (), key: str = "cvm", **given: str
-    ) -> vm_policy.Wish:
-        """Return what a VM with these properties wishes; an empty key is one that cannot be
-        used."""
-        log = side(self.core, Clock()).log
-        log.correlation_id = vm
-        host = config.HostSettings(self.core.settings(), 2, qos_classes=classes, vm_tag=key)
-        return vm_policy.wish(log, host, given)
-
-    def start(self, *, classes: tuple[str, ...] = (), shareable: bool = False, **given: str) -> int:
-        """Start the VM with these properties; return how many volumes were written."""
-        disks = [
-            disk(target, serial=uuid, shareable=shareable)
-            for target, uuid in zip(self.targets, UUIDS)
-        ]
-        self.core.queries()
-        wished = self.wish(classes=classes, **given)
-        takeover.take(self.core.client(), side(self.core, Clock()), disks, "os", wished)
-        return self.core.queries().count("VolumeUpdate")
-
-    def plug(self, **given: str) -> None:
-        """Plug the first disk into the VM."""
-        disks = [disk(self.targets[0], serial=UUIDS[0])]
-        plug.take(self.core.client(), side(self.core, Clock()), disks, "os", self.wish(**given))
-
-    def unplug(self, tag: vm_tags.Tag = TAG) -> None:
-        """Unplug the first disk."""
-        disks = [disk(self.targets[0], serial=UUIDS[0])]
-        unplug.untag(self.core.client(), side(self.core, Clock()), disks, "os", tag)
-
-    def volume(self, uuid: str = UUIDS[0]) -> api.Volume:
-        """Return a volume as it is now."""
-        at = UUIDS.index(uuid)
-        return self.core.client().volume(f"~{self.targets[at].global_id}")
-
-    def has(self, uuid: str = UUIDS[0]) -> tuple[str, str]:
-        """Return the class and the policy of a volume."""
-        tags = self.volume(uuid).tags
-        return tags.get(names.TAG_QOS_CLASS, ""), tags.get(names.TAG_POLICY, "")
-
-    def all(self) -> list[tuple[str, str]]:
-        """Return those of all."""
-        return [self.has(uuid) for uuid in UUIDS[: len(self.targets)]]
-
-    def by_hand(self, uuid: str = UUIDS[0], **tags: str) -> None:
-        """Have somebody tag a volume; `_` stands for `-`."""
-        given = {key.replace("_", "-"): value for key, value in tags.items()}
-        there = self.volume(uuid)
-        self.core.post(f"VolumeUpdate/~{there.global_id}", {"tags": {**there.tags, **given}})
-
-    def log(self) -> str:
-        """Return the log."""
-        return (self.core.folder / "test.log").read_text()
 
 
 @pytest.mark.parametrize("update", ["merge", "replace"])
@@ -189,6 +122,15 @@ def test_a_property_that_makes_no_sense(core: Core, name: str, said: str) -> Non
     assert f"property_unusable property={name} " in world.log()
 
 
+def test_a_policy_for_a_single_disk_makes_no_sense(core: Core) -> None:
+    """VolumeCare would ignore the VM: nothing is set, the class is, and it is told."""
+    world = World(core, 2, vc_policy="daily")
+    mixed = f"daily,{UUIDS[1]}:weekly"
+    assert world.start(sp_qos=f"gold,{UUIDS[1]}:silver", sp_vc_policy=mixed) == 2
+    assert world.all() == [("gold", "daily"), ("silver", "daily")]
+    assert "property_unusable property=sp_vc_policy " in world.log()
+
+
 def test_a_class_that_there_is_not(core: Core) -> None:
     """Where the host knows which there are, a mistyped one makes no sense."""
     world = World(core)
@@ -277,36 +219,6 @@ def test_a_disk_that_came_later_has_what_is_said_of_the_vm(core: Core) -> None:
     world.by_hand(UUIDS[2], **{"vc-policy": "", "ovirt-pol": "-a"})
     assert world.start() == 1
     assert [world.has(each)[1] for each in UUIDS[:3]] == ["daily", "daily", ""]
-
-
-def preview(world: World) -> api.Volume:
-    """Make what a preview's volume is by name and tags, the longest of ours, attached."""
-    tags = names.tags(UUIDS[1], "0a1b2c3d", UUIDS[0])
-    world.targets.append(bare(world.core, names.object_name(UUIDS[1]), tags, 2))
-    return world.volume(UUIDS[1])
-
-
-def test_a_previews_volume_follows_what_is_said_of_its_disk(core: Core) -> None:
-    """People know the disk's id, and a preview's volume has another; it has room for both."""
-    world = World(core)
-    preview(world)
-    given = {"sp_qos": f"gold,{UUIDS[0]}:silver", "sp_vc_policy": "daily"}
-    world.start(**given)
-    assert world.has(UUIDS[1]) == ("silver", "daily")
-    assert world.start(**given) == 0
-
-
-def test_what_has_no_room_is_left_out_and_told(core: Core) -> None:
-    """The VM comes first, then the class; a policy that one disk has no room for none gets, as
-    VolumeCare leaves a VM of two policies alone; the VM starts, and starts again for no call."""
-    world = World(core)
-    preview(world)
-    given = {"sp_qos": "g" * 12, "sp_vc_policy": "p" * 60}
-    world.start(**given)
-    assert world.all() == [("g" * 12, "")] * 2
-    assert world.volume(UUIDS[1]).tags["cvm"] == VM
-    assert f"tags_left_out name=ovirt--{UUIDS[1]} tags=vc-policy" in world.log()
-    assert world.start(**given) == 0
 
 
 @pytest.mark.parametrize("policy", ["", "weekly"])

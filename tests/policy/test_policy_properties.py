@@ -32,9 +32,9 @@ def test_a_property_names_one_value_for_all_disks_and_others_for_single_ones() -
     assert [found.of(each) for each in (ONE, TWO, "other")] == ["silver", "", "gold"]
     assert found.of("the volume's", ONE) == "silver"
     assert (found.is_of(ONE), found.is_of("other")) == (True, False)
-    alone, _ = properties.read(values.VC, f",{ONE}:daily")
+    alone, _ = properties.read(values.QOS, f",{ONE}:gold")
     assert alone is not None
-    assert (alone.of(ONE), alone.of(TWO)) == ("daily", None)
+    assert (alone.of(ONE), alone.of(TWO)) == ("gold", None)
 
 
 @pytest.mark.parametrize("said", [None, "", "  ", "\t"])
@@ -53,6 +53,22 @@ def test_what_makes_no_sense_is_told(said: str) -> None:
     assert "sp_qos" in fault
     assert fault.isprintable()
     assert len(fault) < 400
+
+
+@pytest.mark.parametrize(
+    "said",
+    [f"daily,{ONE}:weekly", f"daily,{ONE}:daily,{TWO}:no", f",{ONE}:daily", f"daily,{ONE}:none"],
+)
+def test_a_policy_for_single_disks_makes_no_sense(said: str) -> None:
+    """VolumeCare ignores a VM whose disks have several; one that says the same of all is taken."""
+    found, fault = properties.read(values.VC, said)
+    assert found is None
+    assert "sp_vc_policy" in fault
+    assert "VolumeCare ignores a VM whose disks have several" in fault
+    assert properties.read(values.QOS, said)[1] == ""
+    same, fault = properties.read(values.VC, f"daily,{ONE}:daily")
+    assert same is not None
+    assert (same.of(ONE), same.of(TWO), fault) == ("daily", "daily", "")
 
 
 def test_a_class_that_there_is_not_makes_no_sense() -> None:
