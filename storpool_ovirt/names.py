@@ -53,8 +53,10 @@ TAG_VM = "cvm"
 VM_TAG = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 199))
 TAG_QOS_CLASS = "qc"  # read by StorPool's storpool_qos service
 TAG_POLICY = "vc-policy"  # read by StorPool's VolumeCare
-# Who gave a disk its values of these two, where it has them not of its own (`policy/marks.py`).
-TAG_MARK = "ovirt-pol"
+# Who gave a disk its values of these two, where it has them not of its own (`policy/marks.py`). The
+# key is short, as a preview's volume has 27 bytes for all three beside its VM; and it begins as the
+# platform's, as such tags go to no other disk. A volume that has the longer key keeps that.
+MARK_KEYS = TAG_MARK, TAG_MARK_LONG = "virtp", "ovirt-pol"
 POLICY_VALUE = text.Shape(text.LETTERS + text.DIGITS + "_-.:", (1, 64))
 # These are the Cinder driver's: what a volume was made from, so that a repeated create never takes
 # another volume for its own, and one value for the snapshots that one copy of a group is made from.
@@ -229,7 +231,8 @@ def copy_tag_fault(key: str, value: str) -> str:
     """Return what is wrong with a tag that an option gives to copies; "" where it can be given."""
     if not VM_TAG.fits(key) or not VM_TAG.fits(value):
         return "is none: letters, digits, and any of _ - . : are, like del=y"
-    if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_VM) or key.startswith(_OUR_TAGS):
+    ours = (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_MARK, TAG_VM)
+    if key in ours or key.startswith(_OUR_TAGS):
         return "has another meaning"
     return ""
 
@@ -334,7 +337,8 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
     """
     if not VM_TAG.fits(key):
         return "is no key of a tag", "give letters, digits, and any of _ - . :"
-    if key in (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY) or key.startswith(_OUR_TAGS):
+    ours = (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_MARK)
+    if key in ours or key.startswith(_OUR_TAGS):
         return "is a tag that has another meaning", f"give another key, or none for {TAG_VM}"
     preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: "r" * _SHORT_CHARACTERS}
     room = NAME_AND_TAGS_MAX_BYTES - 1 - _length(object_name(NIL_UUID), preview)
@@ -346,6 +350,23 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
             f" at most {longest} characters",
         )
     return None
+
+
+def mark_key(tags: Mapping[str, str]) -> str:
+    """Return the key by which a volume with these tags says, or is to say, who gave it its
+    values."""
+    is_long = TAG_MARK not in tags and TAG_MARK_LONG in tags
+    return TAG_MARK_LONG if is_long else TAG_MARK
+
+
+def mark(tags: Mapping[str, str]) -> str:
+    """Return what a volume with these tags says of who gave it its values; "" for nothing."""
+    return tags.get(mark_key(tags), "")
+
+
+def has_policy(tags: Mapping[str, str]) -> bool:
+    """Return whether a volume with these tags has anything of a policy."""
+    return bool(tags.get(TAG_QOS_CLASS) or tags.get(TAG_POLICY) or mark(tags))
 
 
 def other_platform(tags: Mapping[str, str], vm_key: str) -> tuple[str, str] | None:

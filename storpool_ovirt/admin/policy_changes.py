@@ -179,19 +179,19 @@ def _check_class(found: Sequence[Standing], value: str | None) -> None:
 
 
 def _check_room(found: Sequence[Standing], said: Mapping[str, str | None]) -> None:
-    """Raise InputError where what is to be set has no room beside a volume's own tags and its VM,
-    which it may have later: a start would throw the policy out for that. The same where it would
-    throw the other field's value out."""
+    """Raise InputError where what is to be set, or the note of who says it, has no room beside a
+    volume's own tags and its VM, which it may have later: a start would throw the policy out for
+    that. The same where it would throw the other field's value out."""
     for each in found:
         left_out = each.beside_its_vm(said).left_out
         lost = [key for key in values.TAG.values() if key in left_out and each.there.tags.get(key)]
         for field, value in said.items():
-            if value and (values.TAG[field] in left_out or lost):
+            if value is not None and (values.TAG[field] in left_out or lost):
                 beside = f" and {lost[0]}" if lost and lost[0] != values.TAG[field] else ""
                 raise errors.InputError(
-                    f"{OPTION[field]} {names.shown(value)}",
-                    f"has no room beside the name and the tags{beside} of the volume of disk"
-                    f" {each.disk}",
+                    f"{OPTION[field]} {shown(value)}",
+                    "has no room, with the note of what the disk has of its own, beside the name"
+                    f" and the tags{beside} of the volume of disk {each.disk}",
                     f"StorPool takes {names.NAME_AND_TAGS_MAX_BYTES - 1} bytes of name and tags:"
                     " give a shorter one"
                     + (", or commit or undo the preview" if each.node.uuid != each.disk else ""),
@@ -239,11 +239,13 @@ def _told(each: Standing, target: Target, said: Mapping[str, str | None]) -> Ite
     name = f" ({each.alias})" if each.alias else ""
     by_this = "admin_disk" if target.scope == policies.DISK else "admin_vm"
     for field in said:
-        key, had = values.TAG[field], each.value(field)
-        gets = each.wanted([field]).tags.get(key, had)
+        key, had, wanted = values.TAG[field], each.value(field), each.wanted(said)
+        gets = wanted.tags.get(key, had)
         what = f"{key} {shown(gets)}" + (f", it had {shown(had)}" if gets != had else ", as before")
         level = each.decision(field).level
         why = f" (by {LEVELS[level]})" if level != by_this else ""
+        if key in wanted.left_out:
+            why = f" (no room for {shown(each.decision(field).value)}, by {LEVELS[level]})"
         yield f"disk {each.disk}{name}: {what}{why}"
 
 

@@ -92,7 +92,7 @@ def _facts(found: Explanation, each: Standing, field: str) -> dict[str, Any]:
         ],
         "fault": each.faults.get(field),
         "storpool": each.value(field),
-        "no_room": values.TAG[field] in each.wanted([field]).left_out,
+        "no_room": values.TAG[field] in each.wanted().left_out,
         "service": _service(found, each, field),
     }
 
@@ -130,9 +130,12 @@ def _field(found: Explanation, each: Standing, field: str) -> Iterator[str]:
 
 
 def _differs(found: Explanation, each: Standing, field: str) -> str:
-    wanted = each.wanted([field])
+    wanted = each.wanted()
     if values.TAG[field] in wanted.left_out:
-        return ": there is no room for another one beside the tags of its volume"
+        return (
+            ": there is no room for another one, with the note of what it has of its own, beside"
+            " the tags of its volume"
+        )
     if field == values.VC and each.decision(field).is_by_property and each.vm:
         short = policy_disks.without_room(found.members.get(each.vm, ()))
         if short:

@@ -46,7 +46,7 @@ def look(work: tree.Work, view: survey.View) -> list[Finding]:
         domain = domains.of(there.template)
         vm = names.vm_of(there.tags, domain.domain.vm_tag)
         members.add(vm, node.root, there)
-        is_said = names.TAG_MARK in there.tags or node.root in named or vm in vms
+        is_said = bool(names.mark(there.tags)) or node.root in named or vm in vms
         is_doubted = _may_be_anothers(view, there, domain.domain.vm_tag)
         if is_said or is_doubted or _may_be_unknown(there, (domain.classes, *lists)):
             some.append((node, there))
@@ -266,15 +266,17 @@ def _of_levels(
         for field in _wrong(now):
             yield _differs(view, now, field)
     for each in found:
+        left_out = each.beside_its_vm().left_out
         for field, tag in values.TAG.items():
-            if tag in each.beside_its_vm([field]).left_out:
+            if tag in left_out:
                 decides = each.decision(field)
                 yield _finding(
                     each,
                     ROOM,
                     WARNING,
-                    f"it is to have {tag} {decides.value}, by {LEVELS[decides.level]}, and StorPool"
-                    " has no room for that beside its other tags"
+                    f"it is to have {tag} {shown(decides.value)}, by {LEVELS[decides.level]}, and"
+                    " StorPool has no room for that and for the note of what it has of its own,"
+                    " beside its other tags"
                     + (
                         ", so that no disk of its VM gets it"
                         if field == values.VC and decides.is_by_property

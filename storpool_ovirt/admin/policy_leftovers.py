@@ -75,7 +75,7 @@ def clear(work: tree.Work, left: Leftover) -> None:
     if node is None or active is None:
         return
     has_care = bool(ownership.proved(work, active).tags.get(_CARE))
-    gone = [left.key, *((_CARE, names.TAG_MARK) if has_care else ())]
+    gone = [left.key, *((_CARE, *names.MARK_KEYS) if has_care else ())]
     there = ownership.proved(work, node)
 
     def cleared(now: api.Volume) -> dict[str, str]:

@@ -104,7 +104,7 @@ def told(group: Group) -> Iterator[str]:
         said = ", ".join(
             f"{key} {shown(value)} in place of {shown(each.there.tags.get(key, ''))}"
             for key, value in changed.items()
-            if key != names.TAG_MARK
+            if key not in names.MARK_KEYS
         )
         yield f"disk {each.disk}{name}{of_vm}: {said or 'the note of who decides'}"
     for left in group.left:

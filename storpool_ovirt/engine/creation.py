@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-_OF_A_POLICY = (names.TAG_QOS_CLASS, names.TAG_POLICY, names.TAG_MARK)
-
-
 def new_disk(uuid: str, size_bytes: int, source: str | None = None) -> mapping.Node:
     """Return the row of a disk's own volume; `source` is the id of what it is cloned from."""
     return mapping.Node(
@@ -84,7 +81,7 @@ def with_policy(
 ) -> Plan:
     """Return a plan with what a new disk gets beside its owner's tags: by what an administrator has
     said of its domain, by the domain's options, and by the tags of the disk that it is made of."""
-    has_its_own = any(source.get(key) for key in _OF_A_POLICY) if source else False
+    has_its_own = bool(source) and names.has_policy(source or {})
     if not (said or has_its_own or work.domain.has_policy):
         return plan
     from storpool_ovirt.engine import disk_policy

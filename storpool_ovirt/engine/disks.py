@@ -340,7 +340,7 @@ def _source_tags(work: tree.Work, origin: mapping.Node, there: api.Volume) -> Ma
         return tags
     before = _silent_tags(work, origin.root)
     is_its = before.get(names.TAG_QOS_CLASS) == tags[names.TAG_QOS_CLASS]
-    mark = before.get(names.TAG_MARK) if is_its else None
+    mark = names.mark(before) if is_its else ""
     return {**tags, names.TAG_MARK: mark} if mark else tags
 
 
@@ -351,7 +351,7 @@ def _silent_tags(work: tree.Work, uuid: str) -> Mapping[str, str]:
 
 
 def _lacks_mark(tags: Mapping[str, str]) -> bool:
-    return bool(tags.get(names.TAG_QOS_CLASS)) and not tags.get(names.TAG_MARK)
+    return bool(tags.get(names.TAG_QOS_CLASS)) and not names.mark(tags)
 
 
 def _silent_wait(work: tree.Work, node: mapping.Node, generation: int) -> None:

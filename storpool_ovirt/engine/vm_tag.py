@@ -16,7 +16,7 @@ from storpool_ovirt.engine import mapping, tree
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple, contextmanager, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from storpool_ovirt.cluster import api
     from storpool_ovirt.cluster.plans import Plan
@@ -52,7 +52,7 @@ def previewed(work: tree.Work, plan: Plan, replaced: Replaced | None) -> Plan:
     """Return a preview's plan with what is said of its disk, as far as it has room for it beside
     the VM that it gets later, and with the domain's free tags and limits."""
     there = replaced.there if replaced is not None else None
-    if there is not None and not _carries(there.tags) and not work.domain.has_policy:
+    if there is not None and not names.has_policy(there.tags) and not work.domain.has_policy:
         return plan
     from storpool_ovirt.engine import disk_policy
 
@@ -64,9 +64,12 @@ def previewed(work: tree.Work, plan: Plan, replaced: Replaced | None) -> Plan:
 def silent_move(work: tree.Work, source: Replaced, target: mapping.Node, plan: Plan) -> None:
     """Have the volume of `target`, made by this plan, be the VM's in place of `source`."""
     there, key = source.there, work.domain.vm_tag
+    if there is None:
+        return
     # What the other one has no room for stays here, so that it comes back with an undo
-    gone = [key, *(each for each in _OF_THE_ACTIVE if each in plan.policy.tags)]
-    if there is None or not any(there.tags.get(each) for each in gone):
+    gets = plan.policy.tags
+    gone = [key, *(each for each in _OF_THE_ACTIVE if gets.get(each) == there.tags.get(each))]
+    if not any(there.tags.get(each) for each in gone):
         return
     from storpool_ovirt.cluster import volumes
     from storpool_ovirt.engine import ownership
@@ -95,7 +98,7 @@ def silent_give(work: tree.Work, node: mapping.Node, going: api.Volume) -> bool:
     from storpool_ovirt.cluster import volumes
     from storpool_ovirt.engine import ownership
 
-    if not _carries(going.tags):
+    if not names.has_policy(going.tags):
         return False
     brief = _brief(work)
     try:
@@ -132,7 +135,7 @@ def switched(work: tree.Work, node: mapping.Node, other: str | None) -> Iterator
     may_stay = before is not None and before.state in (mapping.LIVE, mapping.DELETING)
     staying = silent_look(work, before if may_stay else None)
     there = staying.there if staying is not None else None
-    if there is None or not (_carries(there.tags) or of(work, there)):
+    if there is None or not (names.has_policy(there.tags) or of(work, there)):
         yield
         return
     silent_give(work, node, there)
@@ -151,13 +154,17 @@ def silent_take_back(work: tree.Work, node: mapping.Node, staying: api.Volume) -
     from storpool_ovirt.cluster import volumes
     from storpool_ovirt.engine import ownership
 
-    has = [each for each in _OF_THE_ACTIVE if staying.tags.get(each)]
+    has = {each: staying.tags[each] for each in _OF_THE_ACTIVE if staying.tags.get(each)}
     if not has:
         return
+
+    def taken(now: api.Volume) -> dict[str, str]:
+        return {key: "" for key, value in has.items() if now.tags.get(key) == value}
+
     brief = _brief(work)
     try:
         there = ownership.proved(brief, node)
-        volumes.change(brief.client, there, tags=dict.fromkeys(has, ""))
+        volumes.change(brief.client, there, tags=taken)
     except errors.Error as error:
         work.log.line("policy_not_moved", volume=node.uuid, reason=error)
 
@@ -193,23 +200,23 @@ def _silent_clear(work: tree.Work, there: api.Volume, goes: Callable[[str], bool
         return False
 
 
-def _carries(tags: Mapping[str, str]) -> bool:
-    """Return whether a volume has anything of a policy."""
-    return any(tags.get(key) for key in (names.TAG_QOS_CLASS, names.TAG_POLICY, names.TAG_MARK))
-
-
 def _given(going: api.Volume, now: api.Volume, vm_key: str) -> dict[str, str]:
     """Return the tags that change so that a volume has what the one that is going has, and, of
     what that one had no room for beside its VM, what it has kept itself."""
-    from storpool_ovirt.policy import levels, marks
+    from storpool_ovirt.policy import levels, marks, values
 
-    found = dict(going.tags)
-    kept = {key: now.tags.get(key, "") for key in (names.TAG_QOS_CLASS, names.TAG_POLICY)}
-    kept[names.TAG_MARK] = marks.written(marks.parsed(now.tags).shortest)
-    for key, value in kept.items():
-        there = {vm_key: names.NIL_UUID, **going.tags, key: value}
-        if value and not found.get(key) and not names.has_room(going.name, there):
-            found[key] = now.tags[key]
+    its, own = marks.parsed(going.tags), marks.parsed(now.tags)
+    has = {tag: going.tags.get(tag, "") for tag in values.TAG.values()}
+    kept = {tag: now.tags.get(tag) or value for tag, value in has.items()}
+    moved = {**kept, vm_key: names.NIL_UUID, names.TAG_MARK: marks.written(own)}
+    left_out = levels.moved(moved, vm_key, (going.name, going.tags)).left_out
+    origins = {}
+    for field, tag in values.TAG.items():
+        origins[field] = its.of(field)
+        # Else somebody has said another thing of it meanwhile
+        if tag in left_out and not its.of(field).by and has[tag] in ("", own.of(field).base):
+            has[tag], origins[field] = kept[tag], own.of(field)
+    found = {**has, names.TAG_MARK: marks.written(marks.Mark(**origins))}
     return levels.moved(found, "", (now.name, now.tags)).tags
 
 

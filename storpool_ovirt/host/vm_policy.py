@@ -84,7 +84,7 @@ def silent_follow(
     """
     left = [(each, False) for each in not_its if may_differ(wished, each, is_its=False)]
     # What one of them says of the VM is for the others too
-    has_mark = any(each.tags.get(names.TAG_MARK) for each in alone)
+    has_mark = any(names.mark(each.tags) for each in alone)
     left += [(each, True) for each in alone if may_differ(wished, each, has_mark=has_mark)]
     steps = _planned(wished, left, host.log) if left else []
     if not steps:
@@ -104,7 +104,7 @@ def may_differ(
     key, vm = wished.tag
     names_another = bool(key) and there.tags.get(key, "") != (vm if is_its else "")
     says_more = is_its and bool(wished.properties)
-    return names_another or says_more or has_mark or bool(there.tags.get(names.TAG_MARK))
+    return names_another or says_more or has_mark or bool(names.mark(there.tags))
 
 
 def differs_apart(wished: Wish, there: api.Volume) -> bool:

@@ -55,8 +55,8 @@ class Said(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """The tags of a volume that change, an empty value removes one; and which are wanted, but have
-    no room."""
+    """The tags of a volume that change, an empty value removes one; and of which it does not get
+    what is wanted, as that, or who says it, has no room."""
 
     tags: dict[str, str]
     left_out: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def changes(
     VM that it is to name (the tag's key and value; "" names none; None: as it is).
 
     A field of which nothing is said stays as it is; but what is there by one VM is not another's.
-    The result always fits beside the name: what is less important is left out.
+    The result always fits beside the name: of what is left out the disk has its own.
     """
     mark = marks.parsed(tags)
     wanted = {} if vm is None else {vm[0]: vm[1]}

@@ -1,13 +1,15 @@
-"""Who gave a volume its values, and what it has of its own: the tag `ovirt-pol`.
+"""Who gave a volume its values, and what it has of its own: the tag `virtp`.
 
 A disk has values of its own, of its domain or of what it was made from. Where an administrator or a
 VM's property has put another one in their place, the tag tells who has, and what the disk's own one
-is, so that whoever takes that back, a host too, needs to ask nobody. A disk that has its own values
-alone has no such tag.
+is, so that whoever takes that back, a host too, needs to ask nobody. No such value is written where
+the tag has no room (`budget.py`). A disk that has its own values alone has no such tag.
 
 The tag has a letter for each of the two fields, `-` for its own value, then the disk's own values
 of those that have another letter: `a-silver`, `-p`, `ap6.silverdaily`. A capital says that its own
-value is not known: there was no room for it.
+value is not known; that is read and kept, and no mark becomes one. Where the disk has nothing of
+its own beneath, one hexadecimal digit says the same: four times the class's letter in `-avp`, and
+the policy's. It is for volumes without room for more.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 # Who has put it there: an administrator on the disk, or on its VM, or a property of the VM.
 ADMIN, VM, PROPERTY = BY = ("a", "v", "p")
 _OWN = "-"
+_LETTERS = (_OWN, *BY)
+_DIGITS = "0123456789abcdef"
 
 
 class Origin(NamedTuple):
@@ -42,16 +46,6 @@ class Mark(NamedTuple):
         """Return where the value of a field comes from."""
         return self.qos if field == values.QOS else self.vc
 
-    def forms(self) -> tuple[Mark, ...]:
-        """Return it, and then with less and less of what the disk has of its own: shorter."""
-        qos, vc = (each._replace(base=None) if each.by else each for each in self)
-        return tuple(dict.fromkeys((self, Mark(qos, self.vc), Mark(self.qos, vc), Mark(qos, vc))))
-
-    @property
-    def shortest(self) -> Mark:
-        """It without what the disk has of its own."""
-        return self.forms()[-1]
-
 
 NONE = Mark()
 
@@ -67,9 +61,21 @@ def written(mark: Mark) -> str:
     return f"{letters}{len(bases[0])}.{''.join(bases)}"
 
 
+def forms(mark: Mark) -> tuple[str, ...]:
+    """Return the values that the tag may have, the one for people first, then the shortest."""
+    has_base = any(each.by and each.base != "" for each in mark)
+    if has_base or not written(mark):
+        return (written(mark),)
+    first, second = (_LETTERS.index(each.by or _OWN) for each in mark)
+    return written(mark), _DIGITS[first * len(_LETTERS) + second]
+
+
 def parsed(tags: Mapping[str, str]) -> Mark:
     """Return where a volume's values come from; they are its own where the tag makes no sense."""
-    said = tags.get(names.TAG_MARK, "")
+    said = names.mark(tags)
+    digit = _DIGITS.find(said) if len(said) == 1 else -1
+    if digit >= 0:
+        return Mark(*(_origin(_LETTERS[each], "") for each in divmod(digit, len(_LETTERS))))
     letters, bases = said[:2], said[2:]
     if len(letters) < 2 or any(each.lower() not in (*BY, _OWN) for each in letters):
         return NONE

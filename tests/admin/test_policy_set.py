@@ -99,7 +99,7 @@ def test_what_is_cleared_may_leave_several(yard: Yard) -> None:
     """F53: what was said is taken back all the same, and that VolumeCare ignores the VM now is
     told."""
     put(yard, VM, vc="hourly")
-    tag(yard, DISK, vc_policy="daily", ovirt_pol="")
+    tag(yard, DISK, vc_policy="daily", virtp="")
     assert put(yard, VM, vc=None)[-1].startswith(f"VM {VM} has disks with several policies now: ")
 
 
@@ -224,6 +224,18 @@ def test_what_has_no_room_is_refused(yard: Yard) -> None:
             put(yard, disk, **said)
     assert rows(yard) == before
     put(yard, CLONE, qos="g" * 40)
+
+
+def test_a_value_whose_note_has_no_room_is_refused(yard: Yard) -> None:
+    """The value itself would fit, also `none`: the disk could not have its own back."""
+    tag(yard, DISK, qc="silver", vc_policy="weekly", cvm=VM)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    before, has = rows(yard), tags(yard, preview)
+    assert has == {"cvm": VM, "qc": "silver", "vc-policy": "weekly"}
+    for said in ({"qos": "gold"}, {"qos": ""}, {"vc": "no"}):
+        with pytest.raises(errors.InputError, match="has no room, with the note of what the disk"):
+            put(yard, DISK, **said)
+    assert (rows(yard), tags(yard, preview)) == (before, has)
 
 
 def test_a_default_without_room_on_a_preview_is_refused(yard: Yard) -> None:

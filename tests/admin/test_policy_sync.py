@@ -164,7 +164,7 @@ def test_what_somebody_changed_by_hand(yard: Yard, engine: EngineDatabase) -> No
     put(yard, DISK, qos="gold")
     put(yard, VM, vc="hourly")
     tag(yard, DISK, qc="silver")
-    tag(yard, OTHER, vc_policy="", ovirt_pol="")
+    tag(yard, OTHER, vc_policy="", virtp="")
     plan = sync(yard)
     assert sum(len(each.disks) for each in plan.groups) == 2
     assert tags(yard, DISK)["qc"] == "gold"
@@ -224,6 +224,31 @@ def test_what_not_all_disks_of_a_vm_have_room_for_none_gets(
     policy_yard.set_properties(engine, VM, sp_vc_policy="daily")
     sync(yard, OTHER)
     assert {tags(yard, each)["vc-policy"] for each in (preview, OTHER)} == {"daily"}
+
+
+@pytest.mark.parametrize("way", ["property", "vm", "moved"])
+def test_what_goes_goes_from_a_preview_too(yard: Yard, engine: EngineDatabase, way: str) -> None:
+    """Both values have room there, and who gave them too: the VM's disks are alike all the time,
+    also where the disk goes to another VM."""
+    policy_yard.has_vm(engine, OTHER_VM, "web02")
+    sync(yard)
+    preview = yard.verb("preview", yard.verb("snapshot", DISK))
+    if way == "vm":
+        put(yard, VM, qos="gold", vc="daily")
+    else:
+        policy_yard.set_properties(engine, VM, sp_qos="gold", sp_vc_policy="daily")
+        sync(yard)
+    both = {"cvm": VM, "qc": "gold", "vc-policy": "daily"}
+    has = tags(yard, preview)
+    assert both.items() <= has.items()
+    if way == "vm":
+        put(yard, VM, qos=None, vc=None)
+    elif way == "property":
+        policy_yard.set_properties(engine, VM)
+    else:
+        engine.execute("UPDATE vm_device SET vm_id = %s WHERE device_id = %s", OTHER_VM, DISK)
+    sync(yard)
+    assert tags(yard, preview) == {"cvm": OTHER_VM if way == "moved" else VM}
 
 
 def test_what_names_a_vm_and_was_replaced(yard: Yard, engine: EngineDatabase) -> None:

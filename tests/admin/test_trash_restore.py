@@ -136,9 +136,9 @@ def test_template_and_policy_come_back_and_the_vm_does_not(yard: Yard) -> None:
 @pytest.mark.parametrize(
     ("tags", "back"),
     [
-        ({"qc": "iron", "ovirt-pol": "p-silver"}, {"qc": "silver", "vc-policy": "no"}),
-        ({"vc-policy": "daily", "ovirt-pol": "-v"}, {"qc": "gold", "vc-policy": "no"}),
-        ({"qc": "iron", "ovirt-pol": "a-silver"}, {"qc": "iron", "vc-policy": "no"}),
+        ({"qc": "iron", "virtp": "p-silver"}, {"qc": "silver", "vc-policy": "no"}),
+        ({"vc-policy": "daily", "virtp": "-v"}, {"qc": "gold", "vc-policy": "no"}),
+        ({"qc": "iron", "virtp": "a-silver"}, {"qc": "iron", "vc-policy": "no"}),
         ({}, {"qc": "gold", "vc-policy": "no"}),
     ],
 )
@@ -151,7 +151,7 @@ def test_the_class_that_comes_back_is_the_disks_own(
     yard.given(qos_class="gold", vc_policy="no")
     restored(yard, DISK, placeholder(yard))
     found = yard.see().things[f"ovirt--{BACK}"].tags
-    assert {key: value for key, value in found.items() if key in (*back, "ovirt-pol")} == back
+    assert {key: value for key, value in found.items() if key in (*back, "virtp")} == back
 
 
 @pytest.mark.parametrize("tags", [{}, {"qc": "gold"}])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rigs.engine_database import EngineDatabase
 
 HOST = {"host": "host1.example"}
-DAILY = {"cvm": VM, "vc-policy": "daily", "ovirt-pol": "-v"}
+DAILY = {"cvm": VM, "vc-policy": "daily", "virtp": "-v"}
 
 
 @pytest.fixture
@@ -114,10 +114,10 @@ def test_a_disk_that_is_plugged_in_has_what_was_said_of_its_vm(
     has(engine, VM, is_plugged=is_plugged)
     host = Host(yard)
     host.connect()
-    assert tags(yard, OTHER) == {"qc": "bronze", "vc-policy": "daily", "ovirt-pol": "-vweekly"}
+    assert tags(yard, OTHER) == {"qc": "bronze", "vc-policy": "daily", "virtp": "-vweekly"}
     host.plug(sp_vc_policy="hourly")
     engine.execute("UPDATE vm_device SET is_plugged = true")
-    assert tags(yard, OTHER) == {**DAILY, "qc": "bronze", "ovirt-pol": "-vweekly"}
+    assert tags(yard, OTHER) == {**DAILY, "qc": "bronze", "virtp": "-vweekly"}
     assert findings(yard) == []
     assert sync(yard).groups == ()
     host.unplug()
@@ -152,11 +152,11 @@ def test_what_is_stronger_and_what_has_no_room(yard: Yard, engine: EngineDatabas
     put(yard, VM, qos="gold")
     has(engine, VM)
     yard.verb("connect", OTHER, HOST)
-    assert tags(yard, OTHER) == {"qc": "gold", "vc-policy": "weekly", "ovirt-pol": "va0."}
+    assert tags(yard, OTHER) == {"qc": "gold", "vc-policy": "weekly", "virtp": "va0."}
     put(yard, OTHER, vc=None)
     snapshot = yard.verb("snapshot", OTHER)
     preview = yard.verb("preview", snapshot)
-    tag(yard, preview, qc="", vc_policy="", ovirt_pol="")
+    tag(yard, preview, qc="", vc_policy="", virtp="")
     yard.sql("UPDATE storpool_ovirt.policy SET vc = 'weekly-and-much-more' WHERE scope = 'vm'")
     yard.verb("connect", preview, HOST)
     assert tags(yard, preview).get("qc") == "gold"
@@ -268,7 +268,7 @@ def test_who_is_faster_wins(yard: Yard, engine: EngineDatabase) -> None:
     has(engine, VM)
     yard.verb("connect", OTHER, HOST)
     sync(yard)
-    tag(yard, OTHER, vc_policy="", ovirt_pol="")
+    tag(yard, OTHER, vc_policy="", virtp="")
     tag(yard, OTHER, cvm="")
     tag(yard, OTHER, cvm=OTHER_VM)
     with yard.trouble("old", query="Volume", changes=1):

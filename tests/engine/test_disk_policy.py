@@ -14,7 +14,7 @@ from storpool_ovirt.engine import policies
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KEYS = ("qc", "vc-policy", "ovirt-pol")
+KEYS = ("qc", "vc-policy", "virtp")
 
 
 def has(yard: Yard, uuid: str) -> dict[str, str]:
@@ -159,12 +159,12 @@ def test_a_make_that_died_is_made_with_its_policy(yard: Yard, name: str) -> None
         ({}, {}, {"qc": "gold"}),
         ({"qc": "silver", "vc_policy": "daily"}, {}, {"qc": "silver", "vc-policy": "daily"}),
         # What a VM's property, or the administrator's word on the VM, put there is the VM's
-        ({"qc": "iron", "ovirt_pol": "p-silver"}, {}, {"qc": "silver"}),
-        ({"qc": "iron", "ovirt_pol": "v-"}, {}, {"qc": "gold"}),
-        ({"qc": "iron", "ovirt_pol": "P-"}, {}, {"qc": "gold"}),
+        ({"qc": "iron", "virtp": "p-silver"}, {}, {"qc": "silver"}),
+        ({"qc": "iron", "virtp": "v-"}, {}, {"qc": "gold"}),
+        ({"qc": "iron", "virtp": "P-"}, {}, {"qc": "gold"}),
         # What he has said of the disk is the disk's
-        ({"qc": "iron", "ovirt_pol": "a-silver"}, {}, {"qc": "iron"}),
-        ({"ovirt_pol": "a-silver"}, {}, {}),
+        ({"qc": "iron", "virtp": "a-silver"}, {}, {"qc": "iron"}),
+        ({"virtp": "a-silver"}, {}, {}),
         ({"qc": "silver"}, {"qos": "iron", "vc": "no"}, {"qc": "iron", "vc-policy": "no"}),
         ({"qc": "silver"}, {"qos": ""}, {}),
     ],
@@ -231,8 +231,8 @@ def test_tags_survive_what_verbs_do_to_a_disk(yard: Yard) -> None:
     """T79: growth, snapshots, connect; and a row that is made again."""
     yard.given(qos_class="gold", vc_policy="daily")
     yard.verb("create", DISK, GIB)
-    tag(yard, DISK, ovirt_pol="ap6.silverno")
-    said = {"qc": "gold", "vc-policy": "daily", "ovirt-pol": "ap6.silverno"}
+    tag(yard, DISK, virtp="ap6.silverno")
+    said = {"qc": "gold", "vc-policy": "daily", "virtp": "ap6.silverno"}
     say(yard, policies.DISK, DISK, qos="gold")
     yard.verb("extend", DISK, 2 * GIB)
     yard.verb("connect", DISK, None)

@@ -24,7 +24,7 @@ KEY = names.TAG_VM
 VM = "aaaaaaaa-0000-4000-8000-000000000001"
 POLICY = {"qc": "gold", "vc-policy": "daily"}
 ALL = {KEY: VM, **POLICY}
-KEYS = (*ALL, "ovirt-pol")
+KEYS = (*ALL, "virtp")
 
 
 def has(yard: Yard, uuid: str) -> dict[str, str]:
@@ -86,19 +86,20 @@ def test_what_is_changed_meanwhile_comes_back_with_the_undo(yard: Yard) -> None:
     assert has(yard, DISK) == {KEY: VM, "qc": "iron"}
     tag(yard, DISK, {KEY: ""})
     preview = yard.verb("preview", snapshot)
-    tag(yard, preview, {"qc": "", "ovirt-pol": "a-gold"})
+    tag(yard, preview, {"qc": "", "virtp": "a-gold"})
     yard.verb("delete", preview)
-    assert has(yard, DISK) == {"ovirt-pol": "a-gold"}
+    assert has(yard, DISK) == {"virtp": "a-gold"}
     preview = yard.verb("preview", snapshot)
     yard.verb("connect", preview, None)
     yard.verb("remove", DISK)
-    assert has(yard, preview) == {"ovirt-pol": "a-gold"}
+    assert has(yard, preview) == {"virtp": "a-gold"}
     check(yard)
 
 
 def test_who_gave_the_values_goes_along_as_far_as_there_is_room(yard: Yard) -> None:
-    """A preview without a VM has room for it; where there is none, the one before it keeps it."""
-    marked = {**POLICY, "ovirt-pol": "pp4.ironno"}
+    """A preview without a VM has room for it; where there is none, the one before it keeps it, and
+    what it says of."""
+    marked = {**POLICY, "virtp": "pp4.ironno"}
     snapshot = disk(yard, marked)
     preview = yard.verb("preview", snapshot)
     assert has(yard, preview) == marked
@@ -106,10 +107,12 @@ def test_who_gave_the_values_goes_along_as_far_as_there_is_room(yard: Yard) -> N
     assert has(yard, DISK) == marked
     tag(yard, DISK, {KEY: VM})
     preview = yard.verb("preview", snapshot)
-    assert has(yard, preview) == ALL
+    # Nobody could take the values back without it: the preview has the disk's own
+    assert has(yard, preview) == {KEY: VM, "qc": "iron", "vc-policy": "no"}
+    assert "tags=qc,vc-policy" in (yard.folder / "verbs.log").read_text()
     check(yard)
     yard.verb("delete", preview)
-    assert has(yard, DISK) == {**ALL, "ovirt-pol": "pp4.ironno"}
+    assert has(yard, DISK) == {**ALL, "virtp": "pp4.ironno"}
     check(yard)
 
 
@@ -137,11 +140,13 @@ def test_a_preview_that_is_in_use_is_not_undone_and_keeps_all_of_it(yard: Yard) 
     check(yard)
 
 
+@pytest.mark.parametrize("own", ["", "no"])
 @pytest.mark.parametrize("verb", ["preview", "undo", "connect"])
-def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None:
+def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str, own: str) -> None:
     """T71, T79: the next verb on the disk finds class, policy and mark on the active volume, and no
-    VM has it twice; the VM's next start writes its tag."""
-    policy = {**POLICY, "ovirt-pol": "-ano"}
+    VM has it twice; the VM's next start writes its tag. Where the preview has no room for the mark
+    it has the disk's own policy."""
+    policy = {**POLICY, "virtp": f"-a{own}"}
     snapshot = disk(yard, {KEY: VM, **policy})
     for number in itertools.count(1):
         arguments = ("preview", snapshot)
@@ -161,8 +166,7 @@ def test_killed_at_every_request_it_is_never_lost(yard: Yard, verb: str) -> None
         active = str(yard.active())
         found = has(yard, active)
         found.pop(KEY, None)
-        # A preview's volume has no room for the mark beside the VM
-        assert found in ({**policy}, POLICY), number
+        assert found in (policy, {**POLICY, "vc-policy": own}), number
         if active == DISK:
             assert found == policy, number
         check(yard)
@@ -182,8 +186,8 @@ def test_engine_goes_back_without_an_undo(yard: Yard, tag_update: str) -> None:
     """T79: a preview, or its undo, has failed for Engine: the volume that it names is the disk's,
     with all of it but for the VM, whose start comes next; and again where that goes on."""
     yard.simulator.switches.set({"tag_update": tag_update})
-    tags = {**POLICY, "ovirt-pol": "-ano"}
-    kept = {"qc": "gold", "ovirt-pol": "-ano"}
+    tags = {**POLICY, "virtp": "-a"}
+    kept = {"qc": "gold", "virtp": "-a"}
     preview = yard.verb("preview", disk(yard, {KEY: VM, **tags}))
     yard.verb("connect", DISK, None)
     assert has(yard, DISK) == tags
@@ -246,9 +250,9 @@ def test_the_volume_before_cannot_be_asked_for(yard: Yard) -> None:
 def test_a_clone_of_a_preview_without_room_for_the_mark(yard: Yard, is_by_volume: bool) -> None:
     """Beside its VM and its values a preview's volume may have none: the volume before tells whose
     the class is, so a clone has no part in a property's."""
-    snapshot = disk(yard, {KEY: VM, "qc": "gold", "ovirt-pol": "p-"})
+    snapshot = disk(yard, {KEY: VM, "qc": "gold", "virtp": "p-"})
     preview = yard.verb("preview", snapshot)
-    tag(yard, preview, {"ovirt-pol": ""})
+    tag(yard, preview, {"virtp": ""})
     yard.verb("clone", preview if is_by_volume else snapshot, CLONE)
     assert "qc" not in has(yard, CLONE)
 
@@ -257,15 +261,15 @@ def test_a_value_that_went_meanwhile_goes_from_the_volume_before_too(yard: Yard)
     """A property's class, which an unplug took from the preview: the volume before still tells
     whose it was, so a clone of its snapshot has no part in it, and the next start or sync takes it
     away."""
-    property_s = {"qc": "gold", "ovirt-pol": "p-"}
+    property_s = {"qc": "gold", "virtp": "p-"}
     snapshot = disk(yard, {**property_s, "vc-policy": "daily"})
     preview = yard.verb("preview", snapshot)
     assert has(yard, preview) == {**property_s, "vc-policy": "daily"}
     yard.verb("clone", snapshot, CLONE)
     assert "qc" not in has(yard, CLONE)
-    tag(yard, preview, dict.fromkeys(("qc", "ovirt-pol", "vc-policy"), ""))
+    tag(yard, preview, dict.fromkeys(("qc", "virtp", "vc-policy"), ""))
     yard.verb("delete", preview)
     assert has(yard, DISK) == property_s
     said = {"qos": levels.Said(by_property=None)}
     gone = levels.changes(f"ovirt--{DISK}", has(yard, DISK), said)
-    assert gone.tags == {"qc": "", "ovirt-pol": ""}
+    assert gone.tags == {"qc": "", "virtp": ""}

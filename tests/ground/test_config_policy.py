@@ -43,6 +43,7 @@ def test_what_new_disks_get() -> None:
         ("tags", "a=1 a=2", 'has a tag "a" that is there twice'),
         ("tags", "qc=gold", 'has a tag "qc" that has another meaning'),
         ("tags", "ovirt-uuid=1", "has another meaning"),
+        ("tags", "virtp=1", "has another meaning"),
         ("tags", "cs=1", "is one of CloudStack's"),
         ("tags", "nloc=1", "is one of OpenNebula's"),
         ("iops", "many", "is no whole number"),

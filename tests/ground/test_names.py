@@ -277,7 +277,7 @@ def test_what_is_no_id_names_no_disk(text: str) -> None:
         *((key, None) for key in ("cvm", "vm", "nvm", "a" * 16, "X.y:z_1-2")),
         ("a" * 17, "no room"),
         ("a" * 300, "no key"),
-        *((key, "another meaning") for key in ("virt", "qc", "vc-policy", "ovirt-uuid")),
+        *((key, "another meaning") for key in ("virt", "qc", "vc-policy", "virtp", "ovirt-uuid")),
         *((key, "another meaning") for key in ("ovirt-root", "ovirt-anything", "cinder-source")),
         *((key, "no key") for key in ("", " ", "c vm", "cvm\n", "c/m", "\u0441vm")),
     ],

@@ -87,7 +87,7 @@ def test_what_an_administrator_says_of_a_disk_wins(core: Core, field: str) -> No
     """A property, its end and an unplug leave it alone; the other field follows."""
     world = World(core)
     mark = {"qc": "a-", "vc_policy": "-a"}[field]
-    world.by_hand(**{field: "theirs", "ovirt_pol": mark})
+    world.by_hand(**{field: "theirs", "virtp": mark})
     at = 0 if field == "qc" else 1
     world.start(sp_qos="gold", sp_vc_policy="daily")
     assert world.has()[at] == "theirs"
@@ -100,7 +100,7 @@ def test_what_an_administrator_says_of_a_disk_wins(core: Core, field: str) -> No
 
 def test_what_an_administrator_says_of_a_vm_goes_with_it(core: Core) -> None:
     """It wins over the property while the disk is in the VM, and is off with an unplug."""
-    world = World(core, qc="theirs", ovirt_pol="v-bronze")
+    world = World(core, qc="theirs", virtp="v-bronze")
     world.start(sp_qos="gold")
     assert world.has() == ("theirs", "")
     world.unplug()
@@ -209,14 +209,14 @@ def test_a_disk_that_came_later_has_what_is_said_of_the_vm(core: Core) -> None:
     but for what is said of a disk itself, with one write for each; else VolumeCare ignores the VM.
     What another VM's disk brings along is not believed."""
     world = World(core, count=3)
-    world.by_hand(UUIDS[0], cvm=VM, **{"vc-policy": "daily", "ovirt-pol": "-v"})
+    world.by_hand(UUIDS[0], cvm=VM, **{"vc-policy": "daily", "virtp": "-v"})
     world.by_hand(UUIDS[1], cvm=VM, **{"vc-policy": "no"})
-    world.by_hand(UUIDS[2], cvm=OTHER, **{"qc": "gold", "vc-policy": "weekly", "ovirt-pol": "vv0."})
+    world.by_hand(UUIDS[2], cvm=OTHER, **{"qc": "gold", "vc-policy": "weekly", "virtp": "vv0."})
     assert world.start() == 2
     assert [world.has(each) for each in UUIDS[:3]] == [("", "daily")] * 3
     assert world.start(sp_vc_policy="hourly") == 0
-    world.by_hand(UUIDS[1], **{"vc-policy": "", "ovirt-pol": ""})
-    world.by_hand(UUIDS[2], **{"vc-policy": "", "ovirt-pol": "-a"})
+    world.by_hand(UUIDS[1], **{"vc-policy": "", "virtp": ""})
+    world.by_hand(UUIDS[2], **{"vc-policy": "", "virtp": "-a"})
     assert world.start() == 1
     assert [world.has(each)[1] for each in UUIDS[:3]] == ["daily", "daily", ""]
 

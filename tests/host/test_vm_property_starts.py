@@ -103,7 +103,7 @@ def test_what_was_said_of_a_vm_stays_at_a_plug(doors: DoorStage) -> None:
     """The adapter has written it, and not whose it is: the disk names its VM then, whose property
     is weaker, and an unplug gives back what the disk has of its own."""
     vm, volume = new_id(), Volume(doors.cluster, [1])
-    given_tags = {**volume.tags, "vc-policy": "daily", "ovirt-pol": "-vweekly"}
+    given_tags = {**volume.tags, "vc-policy": "daily", "virtp": "-vweekly"}
     doors.cluster.api(f"VolumeUpdate/{volume.name}", {"tags": given_tags})
     said = {"vmId": vm, "sp_vc_policy": "hourly"}
     calls = started(doors, volume, point="before_disk_hotplug", **said)

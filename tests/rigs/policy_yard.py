@@ -137,7 +137,7 @@ def findings(yard: Yard) -> list[Finding]:
 def tags(yard: Yard, uuid_: str) -> dict[str, str]:
     """Return the tags of services that a volume has."""
     (view,) = yard.ask(f"Volume/{yard.address(uuid_)}")
-    keys = ("cvm", "qc", "vc-policy", "ovirt-pol")
+    keys = ("cvm", "qc", "vc-policy", "virtp", "ovirt-pol")
     return {key: view["tags"][key] for key in keys if view["tags"].get(key)}
 
 

@@ -48,9 +48,9 @@ class World:
         disks = [disk(self.targets[0], serial=UUIDS[0])]
         plug.take(self.core.client(), side(self.core, Clock()), disks, "os", self.wish(**given))
 
-    def unplug(self, tag: vm_tags.Tag = TAG) -> None:
-        """Unplug the first disk."""
-        disks = [disk(self.targets[0], serial=UUIDS[0])]
+    def unplug(self, tag: vm_tags.Tag = TAG, at: int = 0) -> None:
+        """Unplug a disk by its number."""
+        disks = [disk(self.targets[at], serial=UUIDS[at])]
         unplug.untag(self.core.client(), side(self.core, Clock()), disks, "os", tag)
 
     def volume(self, uuid: str = UUIDS[0]) -> api.Volume:
