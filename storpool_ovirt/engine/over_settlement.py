@@ -198,8 +198,17 @@ def _member(work: tree.Work, node: mapping.Node, over: intent.Over) -> Member:
     except tree.REFUSALS as error:
         before = reverting.Before(node.size_bytes, {})
         may_be = not isinstance(error, errors.NotFound)
-        where = reverting.ELSEWHERE
-        return Member(over, node, None, None, where, frozenset(), may_be, before, str(error))
+        return Member(
+            over=over,
+            node=node,
+            there=None,
+            copy=None,
+            stands=reverting.ELSEWHERE,
+            own=frozenset(),
+            may_be_restored=may_be,
+            before=before,
+            not_forward=str(error),
+        )
     entry = next(iter(trash.of(work.mapping, over.entry)), None)
     before = reverting.Before(node.size_bytes, there.tags)
     if entry is not None:
@@ -210,7 +219,17 @@ def _member(work: tree.Work, node: mapping.Node, over: intent.Over) -> Member:
     may_be = stands == reverting.ON_SOURCE or (
         stands == reverting.ELSEWHERE and bool(_source_gone(work, over))
     )
-    found = Member(over, node, there, copy, stands, own, may_be, before, "")
+    found = Member(
+        over=over,
+        node=node,
+        there=there,
+        copy=copy,
+        stands=stands,
+        own=own,
+        may_be_restored=may_be,
+        before=before,
+        not_forward="",
+    )
     return found._replace(not_forward=_not_forward(work, found))
 
 
