@@ -25,7 +25,6 @@ UNKNOWN = 3
 MISUSED = 2
 # Monitoring runs these: it takes 1 and 2 for what they found.
 WATCHES = ("audit", "doctor")
-INTERRUPTED = 130  # the shell's for Ctrl-C
 
 # The demo is part of the sources, and what it needs is fetched there.
 _DEMO = "make demo  in a clone of the sources"
@@ -104,7 +103,7 @@ def _failed(out: console.Console, error: BaseException, verb: str) -> int:
         )
     if isinstance(error, (KeyboardInterrupt, errors.Interrupted)):
         return out.complain(
-            "interrupted: what was done is done, run it again for the rest", INTERRUPTED
+            "interrupted: what was done is done, run it again for the rest", console.INTERRUPTED
         )
     if isinstance(error, errors.Error):
         is_typo = isinstance(error, (errors.Mistyped, errors.Unnamed))

@@ -22,6 +22,7 @@ from storpool_ovirt.log import Log
 
 # Ours: more in one piece take memory, and no less time.
 LINES_AT_ONCE, WORDS_AT_ONCE = 1000, 10_000
+INTERRUPTED = 130  # the exit code of Ctrl-C, as of shells
 _UNWRITTEN = (errno.ENOSPC, errno.EPIPE, errno.EBADF, errno.EIO, errno.EFBIG, errno.EDQUOT)
 
 

@@ -167,7 +167,7 @@ def _of_qos(each: Standing) -> str:
 
 def _of_volumecare(found: Explanation, each: Standing) -> str:
     value = each.value(values.VC)
-    how = f"by {value}" if value else "by what it has for the template"
+    how = f"by {value}, if it has such a policy" if value else "by what it has for the template"
     if value == values.NO:
         how = "not at all"
     if not each.tagged_vm:

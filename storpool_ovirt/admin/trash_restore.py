@@ -40,13 +40,14 @@ _FIRST = (names.TAG_QOS_CLASS, names.TAG_POLICY)
 class Source:
     """A snapshot that becomes a disk: the tags that it had as what it was, and the template of
     that. `said` names it to people. `was_snapshot`: Engine had it as a snapshot, and may have
-    cloned disks from it."""
+    cloned disks from it. `advice` is what else a disk that has data may get."""
 
     there: api.Volume
     tags: Mapping[str, str]
     template: str
     said: str
     was_snapshot: bool = False
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,14 @@ def restore(work: tree.Work, uuid: str, into: str, *, over_data: bool = False) -
     work.client.be_current()
     there = trash_proof.proved(work, entry)
     tags = {**entry.tags, **there.tags}
-    source = Source(there, tags, entry.template, _said(entry), entry.kind == "snapshot")
+    source = Source(
+        there,
+        tags,
+        entry.template,
+        _said(entry),
+        was_snapshot=entry.kind == "snapshot",
+        advice="; or have it written over: --over-data",
+    )
     work = policy_domains.within(work, {disk: there.template or entry.template})
     return write_over(work, source, disk) if over_data else give(work, source, disk)
 
@@ -128,7 +136,7 @@ def give(work: tree.Work, source: Source, disk: str) -> list[str]:
         ):
             return has_already(disk, source.said)
         if node is not None:
-            _check_placeholder(work, node, source.there.size_bytes)
+            _check_placeholder(work, node, source.there.size_bytes, source.advice)
         way = _way(work, source, node or _new(work, disk, source.there))
         _carry_out(work, way)
     return [*_done(way), *_next(way)]
@@ -182,7 +190,10 @@ def _may_be_clone(node: mapping.Node) -> bool:
 
 
 def _new(work: tree.Work, disk: str, there: api.Volume) -> mapping.Node:
-    """Return the row of a disk that oVirt makes afterwards: of whole GiB, as it has them."""
+    """Return the row of a disk that oVirt makes afterwards: of whole GiB, as it has them. Raises
+    Unnamed for the id of a VM, where Engine's database tells that."""
+    if engine_vm_states.every_disk(work, disk) is not None:
+        raise errors.Unnamed(disk, "is a VM", "give the id of a disk, or one that nothing has")
     work.client.check_cluster(there.global_id, f"disk {disk}")
     return creation.new_disk(disk, _whole_gib(there.size_bytes) * sizes.GIB)
 
@@ -214,7 +225,9 @@ def _policy(work: tree.Work, tags: Mapping[str, str]) -> dict[str, str]:
     return {key: own[key] for key in order}
 
 
-def _check_placeholder(work: tree.Work, node: mapping.Node, size_bytes: int) -> None:
+def _check_placeholder(
+    work: tree.Work, node: mapping.Node, size_bytes: int, advice: str = ""
+) -> None:
     """Raise Conflict unless a disk is fresh: empty, of this size at least, never given to a host,
     with nothing made of it."""
     what = f"disk {node.uuid}"
@@ -244,9 +257,7 @@ def _check_placeholder(work: tree.Work, node: mapping.Node, size_bytes: int) -> 
             "detach it there with the StorPool CLI, if nothing uses it",
         )
     if not restoring.is_empty(work, node, volume):
-        raise errors.Conflict(
-            what, "has data, which would be lost", f"{_FRESH}; or have it written over: --over-data"
-        )
+        raise errors.Conflict(what, "has data, which would be lost", _FRESH + advice)
 
 
 def _check_is_disk(node: mapping.Node) -> None:

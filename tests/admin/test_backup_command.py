@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from click import shell_completion
@@ -12,6 +12,7 @@ from rigs import backup_yard, disk_rig, far_cluster
 from rigs.backup_yard import BackupYard
 from rigs.yard import DISK
 from storpool_ovirt.admin import command, group
+from storpool_ovirt.engine import copies_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,26 @@ def test_a_rehearsal_is_refused_as_the_copy_is(
     assert second.startswith("  would send: POST VolumesGroupBackup")
     assert rest == ["  would write to the mapping database"]  # it goes to its end
     assert yard.world() == before
+
+
+def test_who_interrupts_the_wait_is_told_that_it_goes_on(
+    yard: BackupYard,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """F62: once more would send the whole disk once more."""
+
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    yard.sides.slow(100)
+    monkeypatch.setattr(copies_seen, "wait", interrupted)
+    assert typed(yard, tmp_path, "--to", far_cluster.LOCATION) == 130
+    said = capsys.readouterr()
+    assert "interrupted: it is on its way to rem and goes on by itself" in said.err
+    assert "again" not in said.err
+    assert [each.state for each in yard.copies()] == [copies_seen.ON_THE_WAY]
 
 
 def test_a_rehearsal_for_programs_is_refused(

@@ -138,8 +138,9 @@ def test_a_wrong_disk_is_refused_before_anything_is_fetched(yard: BackupYard, wh
     was = yard.checksum(f"ovirt--{OTHER}")
     yard.sides.slow(100)
     yard.queries()
-    with pytest.raises(errors.Conflict, match=why):
+    with pytest.raises(errors.Conflict, match=why) as refused:
         restored(yard, row, OTHER)
+    assert "--over-data" not in str(refused.value)  # there is no such option here
     assert not any("SnapshotFromRemote" in each for each in yard.queries())
     assert fetched(yard) == []
     assert yard.checksum(f"ovirt--{OTHER}") == was

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from click import shell_completion
 
@@ -133,11 +135,14 @@ def make_command(
         rows = backup.make(work, target, wanted)
         if not as_json:
             out.say_all(backup_text.begun(rows))
-        if no_wait:
-            seen = backup.look(work, rows[0].copy)
-        else:
-            with backup_text.progress(out, rows, as_json) as told:
-                seen = copies_seen.wait(work, rows, told)
+        try:
+            seen = _seen(out, work, rows, no_wait=no_wait, as_json=as_json)
+        except (KeyboardInterrupt, errors.Interrupted):
+            return out.complain(
+                f"interrupted: it is on its way to {wanted.location} and goes on by itself, see"
+                " storpool-ovirt backup list",
+                console.INTERRUPTED,
+            )
         is_there = all(each.state == copies.THERE for each in seen)
         if as_json:
             out.document(backup_text.document(seen, work.mapping.location))
@@ -148,6 +153,21 @@ def make_command(
         if keep_seconds is not None and is_there:
             return _give_up(out, work, [row.disk for row in rows], wanted.location, keep_seconds)
     return 0 if is_there or no_wait else 1
+
+
+def _seen(
+    out: console.Console,
+    work: tree.Work,
+    rows: Sequence[copies.Copy],
+    *,
+    no_wait: bool,
+    as_json: bool,
+) -> list[Seen]:
+    """Return how copies are that were begun: now, or when nothing of them is on its way."""
+    if no_wait:
+        return backup.look(work, rows[0].copy)
+    with backup_text.progress(out, rows, as_json) as told:
+        return copies_seen.wait(work, rows, told)
 
 
 @command.command("list", short_help="The copies, and what became of each.")

@@ -114,7 +114,8 @@ def restore_command(
             out,
             lambda there: trash_restore.restore(there, uuid, disk, over_data=over_data),
             f"would give disk {disk} what is in the trash under {uuid}"
-            + (", in place of its data" if over_data else ""),
+            + (", in place of its data" if over_data else "")
+            + (": oVirt has no such disk here yet" if work.mapping.node(disk) is None else ""),
             is_dry_run=dry_run,
         )
     return int(not alone)
