@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rigs import refusals, shared_stage
+from rigs import admin_site, refusals, shared_stage
 from rigs.admin_site import told
 
 if TYPE_CHECKING:
@@ -95,3 +95,9 @@ def test_without_options_all_domains_are_meant(
     assert lines[0].startswith("11 disks to be deleted within the last 10 min: domain on ")
     assert lines[1].startswith("the brake of every domain is lifted for ")
     engine.run("delete_volume", disks[10]).require()
+    told(braked.run("brake", *where, "lift", "--for", "0", told=False), 0)
+    with admin_site.on_engine(braked, {"gold": LIMIT}):
+        lines = told(braked.run("brake", *where, told=False), 0)
+    assert lines[0].startswith("gold (")
+    assert lines[0].endswith(f": 11 disks were to be deleted {ALLOWED}")
+    assert lines[1:] == ["  it holds: further deletes are refused"]

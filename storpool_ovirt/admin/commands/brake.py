@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from storpool_ovirt import option_values
-from storpool_ovirt.admin import access, console
+from storpool_ovirt.admin import access, console, policy_domains
 from storpool_ovirt.admin import dry_run as rehearsals
 from storpool_ovirt.admin.limits import LOOK_SECONDS
 from storpool_ovirt.admin.options import DATABASE, DRY_RUN, OPTIONS, all_of, limit
-from storpool_ovirt.engine import brake
+from storpool_ovirt.engine import brake, tree
 
 LIFT = "lift"
 
@@ -57,10 +57,22 @@ def command(
         elif what == LIFT:
             brake.lift(session, named, seconds)
             work.log.line("brake_lifted", domain=named, seconds=seconds)
-        if options is None:
-            told = brake.said_of_all(*brake.everywhere(session))
-        else:
-            told = brake.said(brake.state(session, work.domain))
-        for line in told:
-            out.say(line)
+        is_one = options is not None
+        out.say_all(brake.said(brake.state(session, work.domain)) if is_one else _of_all(work))
     return 0
+
+
+def _of_all(work: tree.Work) -> list[str]:
+    """Return the lines that tell how it is with all domains: of those that Engine has, whether it
+    holds."""
+    asked, lifted_seconds = brake.everywhere(work.mapping.session)
+    domains = policy_domains.look(work) if asked else None
+    lines = []
+    for key, number in asked:
+        known = [each.domain for each in domains.known if each.domain.key == key] if domains else []
+        if domains is None or not known:
+            lines += brake.said_of_all([(key, number)], 0)
+            continue
+        first, *more = brake.said(brake.state(work.mapping.session, known[0]))
+        lines += [f"{domains.called(key)}: {first}", *(f"  {each}" for each in more)]
+    return [*lines, *brake.said_of_all([], lifted_seconds)[bool(lines) :]]
