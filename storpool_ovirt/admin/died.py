@@ -212,7 +212,7 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
             " it had, and what it had is in the trash where it was written over"
         )
         found = replace(found, mend=mend)
-        if operation.plan.over is not None and operation.plan.over.begun and operation.proved:
+        if operation.plan.over is not None and operation.plan.over.begun:
             found = _half_restored(view, operation, found)
     if operation.has_done_its_work:
         again = f"{'extend' if is_growth else 'delete'} it in oVirt once more"

@@ -132,7 +132,10 @@ def keep(work: tree.Work, uuid: str, dry_run: bool = False) -> str:
         for operation in open_here:
             try:
                 _done(operation, settlement.settle(work, operation, node.uuid))
-            except over_settlement.TwoMomentsError:
+            except tree.REFUSALS:
+                over = operation.plan.over
+                if over is None or not over.others:
+                    raise
                 over_settlement.leave(work, operation)
         if node.kind == "volume" and open_here:
             vm_tag.activate(work, node)

@@ -64,6 +64,17 @@ class Member(NamedTuple):
         """Whether it certainly has what was restored."""
         return self.stands == reverting.ON_SOURCE
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it stands on neither."""
+        return self.there is not None and self.stands == reverting.ELSEWHERE
+
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it certainly has what others have given it: it stands on neither, and both are
+        there."""
+        return self.is_elsewhere and self.copy is not None and not self.may_be_restored
+
 
 def settle(work: tree.Work, operation: Operation) -> Outcome:
     """End one that died, on a disk that we hold: forward, once it had begun, as long as nobody has
@@ -77,6 +88,10 @@ def settle(work: tree.Work, operation: Operation) -> Outcome:
         work.mapping.journal.close(operation, changes.unchanged())
         return Outcome(CLOSED, "closed: the disk is gone")
     if not (operation.proved and over.begun):
+        if over.begun and over.others:
+            with _held(work, operation.disk, over):
+                work.client.be_current()
+                _check_one_moment(_looked(work, [operation, *_others(work, over)]))
         return _left_as_it_is(work, operation, node, over)
     with _held(work, operation.disk, over):
         work.client.be_current()
@@ -108,6 +123,13 @@ def _left_as_it_is(
         why = "taken back: no data were written over"
     work.mapping.journal.close(operation, _resized(node, there.size_bytes))
     return Outcome(TAKEN_BACK, why)
+
+
+def _check_one_moment(members: Sequence[Member]) -> None:
+    """Raise TwoMomentsError where some of these have what was restored, and others have not, and
+    the entry proves nothing: it came back with the database, also to a standby that took over."""
+    if len({each.is_restored for each in members}) > 1:
+        raise _two_moments(members, "the entry in the journal comes from a restored database")
 
 
 @contextlib.contextmanager
@@ -145,7 +167,7 @@ def _settled(work: tree.Work, operation: Operation, over: intent.Over) -> Outcom
     members = _looked(work, [operation, *others])
     failed = None
     if not any(each.not_forward for each in members):
-        failed = _forward(work, members)
+        failed = _forward(work, operation, members)
         if failed is None:
             _close(work, operation, others, members)
             if members[0].copy is None:
@@ -164,7 +186,7 @@ def _settled(work: tree.Work, operation: Operation, over: intent.Over) -> Outcom
                 trash=each.over.entry,
                 reason=each.not_forward,
             )
-    _back(work, members)
+    _back(work, operation, members)
     _close(work, operation, others, members)
     why = next((each.not_forward for each in members if each.not_forward), failed)
     return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
@@ -264,7 +286,7 @@ def _used(work: tree.Work, member: Member) -> str:
     return f"it is attached to {names.clients(found)}" if found else ""
 
 
-def _forward(work: tree.Work, members: Sequence[Member]) -> str | None:
+def _forward(work: tree.Work, operation: Operation, members: Sequence[Member]) -> str | None:
     """Give all of them the other data; return why StorPool refuses that for one.
 
     Raises what it refuses of what belongs to that: no disk is to be used so, smaller than Engine
@@ -274,7 +296,7 @@ def _forward(work: tree.Work, members: Sequence[Member]) -> str | None:
         over, now = each.over, there
         if not each.is_restored:
             try:
-                now = reverting.reverted(work, there, over.source)
+                now = _reverted(work, operation, there, over.source)
             except tree.REFUSALS as error:
                 return str(error)
         source = over.source if each.copy is not None else ""
@@ -286,15 +308,37 @@ def _forward(work: tree.Work, members: Sequence[Member]) -> str | None:
     return None
 
 
-def _back(work: tree.Work, members: Sequence[Member]) -> None:
+def _reverted(work: tree.Work, operation: Operation, there: api.Volume, source: str) -> api.Volume:
+    """Revert a volume; where the request was asked again its first try may take effect late,
+    whatever the other one was told, and is waited for: nobody may write before."""
+    asked_again = work.client.tally.asked_again
+    try:
+        return reverting.reverted(work, there, source)
+    finally:
+        if work.client.tally.asked_again > asked_again:
+            from storpool_ovirt.engine import settlement
+
+            settlement.wait_for_late(work, operation, settlement.LATE_SECONDS)
+
+
+def _back(work: tree.Work, operation: Operation, members: Sequence[Member]) -> None:
     """Give those that may have what was restored theirs back, as another one cannot have it.
 
-    Raises TwoMomentsError where one cannot have them back: all stay as they are. One that is alone
-    is left as it is.
+    Raises TwoMomentsError where one cannot have them back, or nobody knows which data one has: all
+    stay as they are. So do those that others have reverted, all of them, and one that is alone.
     """
-    done = [each for each in members if each.may_be_restored]
-    if len(members) == 1:
+    if len(members) == 1 or all(each.is_of_others for each in members):
         return
+    is_unclear = all(each.is_elsewhere for each in members)
+    unclear = [
+        each for each in members if each.is_elsewhere and (is_unclear or not each.may_be_restored)
+    ]
+    if unclear:
+        told = [
+            each._replace(may_be_restored=each in unclear or each.is_restored) for each in members
+        ]
+        raise _two_moments(told, f"volume {unclear[0].node.uuid} was changed since")
+    done = [each for each in members if each.may_be_restored]
     for each in done:
         why = _used(work, each) if each.copy is not None else "its copy is gone"
         if why:
@@ -302,7 +346,7 @@ def _back(work: tree.Work, members: Sequence[Member]) -> None:
     copied = [(each, each.there, each.copy) for each in done if each.there and each.copy]
     for each, there, copy in copied:
         try:
-            now = reverting.reverted(work, there, copy.global_id)
+            now = _reverted(work, operation, there, copy.global_id)
         except tree.REFUSALS as error:
             raise _two_moments(members, str(error)) from error
         reverting.put_right(work, each.node, now, each.before)

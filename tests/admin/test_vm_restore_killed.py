@@ -17,12 +17,15 @@ from rigs.yard import DISK, OTHER, Yard
 from storpool_ovirt import errors, names
 from storpool_ovirt.admin import vm_backups, vm_restore
 from storpool_ovirt.admin.trash_purge import Which
+from storpool_ovirt.cluster import volumes
+from storpool_ovirt.engine import settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ovirt_demo.database import Database
-    from storpool_ovirt.engine import trash
+    from storpool_ovirt.cluster import api
+    from storpool_ovirt.engine import trash, tree
 
 DISKS = (DISK, OTHER)
 BEFORE, NOW = 1, 2  # the bytes that both disks have
@@ -38,8 +41,8 @@ def at(yard: Yard, database_server: Database) -> Iterator[str]:
             policy_yard.has_disk(made, disk)
             trash_yard.write(yard, disk, BEFORE)
         policy_yard.has_vm(made, VM, "web01", *DISKS)
-        volumes = [{"volume": yard.address(disk)} for disk in DISKS]
-        yard.ask("VolumesGroupSnapshot", {"volumes": volumes})
+        both = [{"volume": yard.address(disk)} for disk in DISKS]
+        yard.ask("VolumesGroupSnapshot", {"volumes": both})
         for disk in DISKS:
             trash_yard.write(yard, disk, NOW)
         with yard.administrator("backups") as work:
@@ -212,11 +215,11 @@ def test_what_cannot_be_of_one_moment_is_told_and_does_not_start(
 
 def test_a_person_leaves_it_and_restores_another_moment(yard: Yard, half: str) -> None:
     """As the sentence says; the disks are as any others then."""
-    volumes = [{"volume": yard.address(disk)} for disk in DISKS]
+    both = [{"volume": yard.address(disk)} for disk in DISKS]
     stuck(yard)
     yard.keep(next(each for each in DISKS if each != half))
     assert yard.entries() == 0
-    yard.ask("VolumesGroupSnapshot", {"volumes": volumes})
+    yard.ask("VolumesGroupSnapshot", {"volumes": both})
     with yard.administrator("backups") as work:
         (found,) = vm_backups.look(work, vm_backups.found(work, VM)).moments
     told = restore(yard, found.stamp)
@@ -243,3 +246,102 @@ def test_who_works_on_another_of_its_disks_is_waited_for(yard: Yard, half: str) 
             yard.verb("connection", half)
     yard.verb("connection", half)
     assert has(yard) == BEFORE
+
+
+def test_an_entry_that_came_back_with_the_database_decides_nothing(yard: Yard, half: str) -> None:
+    """T60, T72: also where a standby took over while the restore ran: one disk has what was
+    restored, the other has not, and the VM does not start until a person has decided."""
+    yard.restored()
+    for disk in DISKS:
+        with pytest.raises(errors.Conflict, match="of one VM may have data of two moments"):
+            yard.verb("connection", disk)
+    found = [each for each in yard.report().findings if each.kind == "unfinished"]
+    assert [each.severity for each in found] == ["critical"] * len(DISKS)
+    assert yard.entries() == len(DISKS)
+    yard.keep(next(each for each in DISKS if each != half))
+    yard.verb("connection", half)
+
+
+THIRD = 3
+
+
+@pytest.fixture
+def by_hand(yard: Yard) -> Callable[[str], object]:
+    """Have snapshots by hand of a third moment; give what reverts a disk to its own."""
+    yard.simulator.advance(10)
+    for disk in DISKS:
+        trash_yard.write(yard, disk, THIRD)
+        yard.ask(f"VolumeSnapshot/{yard.address(disk)}", {"name": f"hand-{disk}"})
+        trash_yard.write(yard, disk, NOW)
+    yard.simulator.advance(600)
+    return lambda disk: yard.ask(
+        f"VolumeRevert/{yard.address(disk)}", {"toSnapshot": f"hand-{disk}"}
+    )
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_a_disk_that_others_have_reverted_since_is_not_taken_for_what_it_was(
+    yard: Yard, at: str, by_hand: Callable[[str], object], disk: str
+) -> None:
+    """T72: VolumeCare, or a person with StorPool's own tools: nobody knows of which moment the VM
+    is to be."""
+    with trash_yard.dying_before("volumeRevert", 2):
+        restore(yard, at)
+    by_hand(disk)
+    with pytest.raises(errors.Conflict, match="of one VM may have data of two moments"):
+        yard.verb("connection", min(DISKS))
+    assert yard.entries() == len(DISKS)
+
+
+@pytest.mark.parametrize("happens", [backup_goes, backup_is_gone, None])
+def test_a_vm_that_others_have_reverted_as_a_whole_stays_so(
+    yard: Yard,
+    at: str,
+    by_hand: Callable[[str], object],
+    happens: Callable[[Yard], None] | None,
+) -> None:
+    """T83: what they have given it is not taken back; where the backup is gone nobody can tell that
+    from it, and a person decides."""
+    with trash_yard.dying_before("volumeRevert", 2):
+        restore(yard, at)
+    for disk in DISKS:
+        by_hand(disk)
+    if happens is not None:
+        happens(yard)
+        with pytest.raises(errors.Conflict, match="of one VM may have data of two moments"):
+            yard.verb("connection", DISK)
+        yard.keep(DISK)
+    yard.verb("connection", DISK)
+    assert yard.entries() == 0
+    digests = {trash_yard.digest(yard, disk) for disk in DISKS}
+    trash_yard.write(yard, DISK, THIRD)
+    assert digests == {trash_yard.digest(yard, DISK)}
+
+
+def test_a_revert_that_may_come_late_is_waited_for(
+    yard: Yard, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T71: its first try is lost on its way and its second one refused: before anybody may write,
+    it cannot take effect any more."""
+    (source,) = {each.plan.over.source for each in yard.operations() if each.disk == half}
+    address, real = yard.address(half), volumes.revert
+    late, waited = list[str](), list[float]()
+
+    def revert(client: api.Client, volume: str, snapshot: str) -> api.Volume:
+        if snapshot != source or late:
+            return real(client, volume, snapshot)
+        late.append(snapshot)
+        client.tally.asked_again += 1
+        raise errors.Rejected("VolumeRevert", "x", "busy")
+
+    def slept(_work: tree.Work, _operation: object, seconds: float) -> None:
+        if late:  # else it waits for those of who has died
+            assert seconds >= settlement.LATE_SECONDS
+            yard.ask(f"VolumeRevert/{address}", {"toSnapshot": f"~{source}"})
+            waited.append(seconds)
+
+    monkeypatch.setattr(volumes, "revert", revert)
+    monkeypatch.setattr(settlement, "wait_for_late", slept)
+    yard.verb("connection", half)
+    assert len(waited) == 1
+    has(yard)
