@@ -35,7 +35,7 @@ from storpool_ovirt.engine.outcomes import CLOSED, FINISHED, TAKEN_BACK, Outcome
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from storpool_ovirt.engine.operations import Operation
 
@@ -76,9 +76,10 @@ class Member(NamedTuple):
         return self.is_elsewhere and self.copy is not None and not self.may_be_restored
 
 
-def settle(work: tree.Work, operation: Operation) -> Outcome:
+def settle(work: tree.Work, operation: Operation, late: Callable[[], None]) -> Outcome:
     """End one that died, on a disk that we hold: forward, once it had begun, as long as nobody has
-    used one of its disks since. No request of it may take effect any more.
+    used one of its disks since. No request of it may take effect any more; `late` waits until one
+    that was asked again just now cannot either, or raises Locked.
 
     Raises TwoMomentsError where its disks have data of two moments and that cannot be mended,
     Locked where another one works on one of them, what the API raises.
@@ -95,7 +96,7 @@ def settle(work: tree.Work, operation: Operation) -> Outcome:
         return _left_as_it_is(work, operation, node, over)
     with _held(work, operation.disk, over):
         work.client.be_current()
-        return _settled(work, operation, over)
+        return _settled(work, operation, over, late)
 
 
 def leave(work: tree.Work, operation: Operation) -> None:
@@ -162,12 +163,14 @@ def _others(work: tree.Work, over: intent.Over) -> list[Operation]:
     ]
 
 
-def _settled(work: tree.Work, operation: Operation, over: intent.Over) -> Outcome:
+def _settled(
+    work: tree.Work, operation: Operation, over: intent.Over, late: Callable[[], None]
+) -> Outcome:
     others = _others(work, over)
     members = _looked(work, [operation, *others])
     failed = None
     if not any(each.not_forward for each in members):
-        failed = _forward(work, operation, members)
+        failed = _forward(work, members, late)
         if failed is None:
             _close(work, operation, others, members)
             if members[0].copy is None:
@@ -186,7 +189,7 @@ def _settled(work: tree.Work, operation: Operation, over: intent.Over) -> Outcom
                 trash=each.over.entry,
                 reason=each.not_forward,
             )
-    _back(work, operation, members)
+    _back(work, members, late)
     _close(work, operation, others, members)
     why = next((each.not_forward for each in members if each.not_forward), failed)
     return Outcome(TAKEN_BACK, f"left as it is: {why}{_kept(over)}")
@@ -286,7 +289,7 @@ def _used(work: tree.Work, member: Member) -> str:
     return f"it is attached to {names.clients(found)}" if found else ""
 
 
-def _forward(work: tree.Work, operation: Operation, members: Sequence[Member]) -> str | None:
+def _forward(work: tree.Work, members: Sequence[Member], late: Callable[[], None]) -> str | None:
     """Give all of them the other data; return why StorPool refuses that for one.
 
     Raises what it refuses of what belongs to that: no disk is to be used so, smaller than Engine
@@ -296,7 +299,7 @@ def _forward(work: tree.Work, operation: Operation, members: Sequence[Member]) -
         over, now = each.over, there
         if not each.is_restored:
             try:
-                now = _reverted(work, operation, there, over.source)
+                now = _reverted(work, there, over.source, late)
             except tree.REFUSALS as error:
                 return str(error)
         source = over.source if each.copy is not None else ""
@@ -308,7 +311,9 @@ def _forward(work: tree.Work, operation: Operation, members: Sequence[Member]) -
     return None
 
 
-def _reverted(work: tree.Work, operation: Operation, there: api.Volume, source: str) -> api.Volume:
+def _reverted(
+    work: tree.Work, there: api.Volume, source: str, late: Callable[[], None]
+) -> api.Volume:
     """Revert a volume; where the request was asked again its first try may take effect late,
     whatever the other one was told, and is waited for: nobody may write before."""
     asked_again = work.client.tally.asked_again
@@ -316,12 +321,10 @@ def _reverted(work: tree.Work, operation: Operation, there: api.Volume, source: 
         return reverting.reverted(work, there, source)
     finally:
         if work.client.tally.asked_again > asked_again:
-            from storpool_ovirt.engine import settlement
-
-            settlement.wait_for_late(work, operation, settlement.LATE_SECONDS)
+            late()
 
 
-def _back(work: tree.Work, operation: Operation, members: Sequence[Member]) -> None:
+def _back(work: tree.Work, members: Sequence[Member], late: Callable[[], None]) -> None:
     """Give those that may have what was restored theirs back, as another one cannot have it.
 
     Raises TwoMomentsError where one cannot have them back, or nobody knows which data one has: all
@@ -346,7 +349,7 @@ def _back(work: tree.Work, operation: Operation, members: Sequence[Member]) -> N
     copied = [(each, each.there, each.copy) for each in done if each.there and each.copy]
     for each, there, copy in copied:
         try:
-            now = _reverted(work, operation, there, copy.global_id)
+            now = _reverted(work, there, copy.global_id, late)
         except tree.REFUSALS as error:
             raise _two_moments(members, str(error)) from error
         reverting.put_right(work, each.node, now, each.before)

@@ -266,7 +266,9 @@ def _settle_change(work: tree.Work, operation: Operation) -> Outcome:
 
         if operation.plan.over.begun:
             wait_for_late(work, operation, late_seconds(operation))
-        return over_settlement.settle(work, operation)
+        return over_settlement.settle(
+            work, operation, lambda: wait_for_late(work, operation, LATE_SECONDS)
+        )
     if operation.kind == intent.GROW:
         return _read_size(work, operation)
     return _keep_what_is_there(work, operation)
