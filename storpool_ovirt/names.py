@@ -231,8 +231,7 @@ def copy_tag_fault(key: str, value: str) -> str:
     """Return what is wrong with a tag that an option gives to copies; "" where it can be given."""
     if not VM_TAG.fits(key) or not VM_TAG.fits(value):
         return "is none: letters, digits, and any of _ - . : are, like del=y"
-    ours = (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_MARK, TAG_VM)
-    if key in ours or key.startswith(_OUR_TAGS):
+    if key == TAG_VM or _has_meaning(key):
         return "has another meaning"
     return ""
 
@@ -337,8 +336,7 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
     """
     if not VM_TAG.fits(key):
         return "is no key of a tag", "give letters, digits, and any of _ - . :"
-    ours = (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_MARK)
-    if key in ours or key.startswith(_OUR_TAGS):
+    if _has_meaning(key):
         return "is a tag that has another meaning", f"give another key, or none for {TAG_VM}"
     preview = {**tags(NIL_UUID, "0" * 8, _OTHER_UUID), TAG_ROOT: "r" * _SHORT_CHARACTERS}
     room = NAME_AND_TAGS_MAX_BYTES - 1 - _length(object_name(NIL_UUID), preview)
@@ -350,6 +348,13 @@ def vm_tag_fault(key: str) -> tuple[str, str] | None:
             f" at most {longest} characters",
         )
     return None
+
+
+def _has_meaning(key: str) -> bool:
+    """Return whether a tag's key is one of ours, or of a service's, so that no option may give it
+    another meaning."""
+    ours = (TAG_PLATFORM, TAG_QOS_CLASS, TAG_POLICY, TAG_MARK)
+    return key in ours or key.startswith(_OUR_TAGS)
 
 
 def mark_key(tags: Mapping[str, str]) -> str:

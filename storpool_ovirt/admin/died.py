@@ -212,8 +212,9 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
             " it had, and what it had is in the trash where it was written over"
         )
         found = replace(found, mend=mend)
-        if operation.plan.over is not None and operation.plan.over.begun:
-            found = _half_restored(view, operation, found)
+        over = operation.plan.over
+        if over is not None and over.begun and over.others:
+            found = _half_restored(view, over, found)
     if operation.has_done_its_work:
         again = f"{'extend' if is_growth else 'delete'} it in oVirt once more"
         mend = (
@@ -229,19 +230,15 @@ def _changed(view: survey.View, operation: Operation) -> Finding | None:
     return found
 
 
-def _half_restored(view: survey.View, operation: Operation, found: Finding) -> Finding:
+def _half_restored(view: survey.View, over: intent.Over, found: Finding) -> Finding:
     """Return the finding on a disk of several that a restore was to give the data of one moment:
     until it is ended, some may have them, and some not."""
-    over = operation.plan.over
-    if over is None or not over.others:
-        return found
-    entries = {each.entry for each in over.others}
-    of_all = [
-        each
+    entries = {over.entry, *(each.entry for each in over.others)}
+    has = ", ".join(
+        f"disk {each.disk} has {_data(view, each.node, each.plan.over)}"
         for each in view.operations
-        if each.plan.over is not None and each.plan.over.entry in {over.entry, *entries}
-    ]
-    has = ", ".join(f"disk {each.disk} has {_data(view, each)}" for each in of_all)
+        if each.plan.over is not None and each.plan.over.entry in entries
+    )
     return replace(
         found,
         severity=CRITICAL,
@@ -253,11 +250,11 @@ def _half_restored(view: survey.View, operation: Operation, found: Finding) -> F
     )
 
 
-def _data(view: survey.View, operation: Operation) -> str:
+def _data(view: survey.View, node: str, over: intent.Over) -> str:
     """Return in words which data a disk has, as far as what its volume stands on tells."""
-    record, over = view.records.get(operation.node), operation.plan.over
+    record = view.records.get(node)
     there = view.things.get(record.node.global_id or "") if record is not None else None
-    if there is None or over is None:
+    if there is None:
         return "what is not known"
     source = view.things.get(over.source)
     if there.parent in (names.address(over.source), source.name if source is not None else None):

@@ -17,6 +17,8 @@ from storpool_ovirt import errors, sentences
 from storpool_ovirt.light import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from storpool_ovirt import config
     from storpool_ovirt.engine import database, tree
 
@@ -182,13 +184,17 @@ def said(found: State) -> list[str]:
     return [allowed, holds]
 
 
-def said_of_all(found: list[tuple[str, int]], lifted_seconds: float) -> list[str]:
-    """Return the lines that tell how it is with all domains."""
-    lines = [
-        f"{sentences.counted(number, 'disk', 'disks')} to be deleted within the last"
-        f" {WINDOW_SECONDS // 60} min: domain on {domain} (API or cluster, template)"
-        for domain, number in found
-    ]
+def said_of_all(
+    found: list[tuple[str, int]], lifted_seconds: float, known: Mapping[str, list[str]]
+) -> list[str]:
+    """Return the lines that tell how it is with all domains; `known` has those of domains of which
+    more is known, by `key`."""
+    lines: list[str] = []
+    for domain, number in found:
+        lines += known.get(domain) or [
+            f"{sentences.counted(number, 'disk', 'disks')} to be deleted within the last"
+            f" {WINDOW_SECONDS // 60} min: domain on {domain} (API or cluster, template)"
+        ]
     none = f"no disk was to be deleted within the last {WINDOW_SECONDS // 60} min"
     lifted = f"the brake of every domain is lifted for another {lifted_seconds:.0f} s"
     return [*(lines or [none]), *([lifted] if lifted_seconds else [])]

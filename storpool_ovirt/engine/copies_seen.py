@@ -217,16 +217,13 @@ def _identified(work: tree.Work, rows: Sequence[Copy]) -> dict[str, Seen]:
     except _NO_ANSWER as error:
         return {row.node: Seen(row, UNSEEN, str(error)) for row in rows}
     if found is None:
-        is_late = any(row.state == BEGUN and not _is_over(work, row) for row in rows)
+        begun = [row.made_at for row in rows if row.state == BEGUN]
+        # Until then an answer to a request for a copy may be on its way
+        is_late = bool(begun) and work.mapping.now() - max(begun) <= LATE_SECONDS
         state = UNSEEN if is_late else GONE if rows[0].state == BEGUN else LOST
         why = "nobody knows yet whether it was begun" if is_late else "it was never made"
         return {row.node: Seen(_as(row, state), state, why) for row in rows}
     return {row.node: Seen(row, SENT if row.remote_id is not None else ON_THE_WAY) for row in found}
-
-
-def _is_over(work: tree.Work, row: Copy) -> bool:
-    """Return whether no answer to a request for a copy can be on its way any more."""
-    return work.mapping.now() - row.made_at > LATE_SECONDS
 
 
 def _seen(work: tree.Work, row: Copy, listed: set[str], bases: set[str]) -> Seen:

@@ -81,7 +81,7 @@ def with_policy(
 ) -> Plan:
     """Return a plan with what a new disk gets beside its owner's tags: by what an administrator has
     said of its domain, by the domain's options, and by the tags of the disk that it is made of."""
-    has_its_own = bool(source) and names.has_policy(source or {})
+    has_its_own = names.has_policy(source or {})
     if not (said or has_its_own or work.domain.has_policy):
         return plan
     from storpool_ovirt.engine import disk_policy

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 
 from storpool_ovirt import errors, names
-from storpool_ovirt.cluster import api, held
+from storpool_ovirt.cluster import api
 from storpool_ovirt.engine import (
     changes,
     intent,
@@ -284,9 +284,8 @@ def _used(work: tree.Work, member: Member) -> str:
     """Return how a volume is, or was, used since it was copied, or got the other data."""
     if reverting.is_written(work, member.own):
         return "it was written since"
-    listed = work.client.attachments()
-    found = [each.client_id for each in held.of([tree.target(member.node)], listed)]
-    return f"it is attached to {names.clients(found)}" if found else ""
+    holders = overwriting.holders(work.client.attachments(), member.node)
+    return f"it is attached to {holders}" if holders else ""
 
 
 def _forward(work: tree.Work, members: Sequence[Member], late: Callable[[], None]) -> str | None:

@@ -140,7 +140,7 @@ def check_closed(work: tree.Work, aims: Sequence[Aim]) -> None:
     work.client.be_current()
     listed = work.client.attachments()
     for aim in aims:
-        clients = _clients(listed, tree.found_as(aim.node, aim.there))
+        clients = holders(listed, tree.found_as(aim.node, aim.there))
         if clients:
             raise errors.Conflict(
                 f"disk {aim.node.root}",
@@ -234,7 +234,7 @@ def _check_not_attached_since(
     listed = work.client.attachments()
     for aim, there in zip(aims, now):
         nodes = [tree.found_as(aim.node, each) for each in (aim.there, there)]
-        clients = _clients(listed, *nodes)
+        clients = holders(listed, *nodes)
         if clients:
             raise errors.Conflict(
                 f"disk {aim.node.root}",
@@ -298,7 +298,7 @@ def _home(there: api.Volume) -> str:
     return there.cluster_id or names.cluster_of(there.global_id)
 
 
-def _clients(listed: Sequence[api.Attachment], *nodes: mapping.Node) -> str:
+def holders(listed: Sequence[api.Attachment], *nodes: mapping.Node) -> str:
     """Return which clients have these volumes by a list of attachments; "" where none has."""
     found = [each.client_id for each in held.of([tree.target(node) for node in nodes], listed)]
     return names.clients(found) if found else ""

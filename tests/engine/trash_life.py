@@ -284,7 +284,7 @@ class TrashLife:
         model = self.model
         disk = model.nodes[gone[0]].disk
         # Of what is being restored the trash gets what is there, and Engine had
-        there = self.yard.see().things
+        there = self.yard.see().things if model.restoring else {}
         unsure = frozenset(
             uuid
             for uuid, was_made in model.restoring.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import click
 
 from storpool_ovirt import option_values
@@ -63,16 +65,18 @@ def command(
 
 
 def _of_all(work: tree.Work) -> list[str]:
-    """Return the lines that tell how it is with all domains: of those that Engine has, whether it
-    holds."""
+    """Return the lines that tell how it is with all domains."""
     asked, lifted_seconds = brake.everywhere(work.mapping.session)
-    domains = policy_domains.look(work) if asked else None
-    lines = []
-    for key, number in asked:
-        known = [each.domain for each in domains.known if each.domain.key == key] if domains else []
-        if domains is None or not known:
-            lines += brake.said_of_all([(key, number)], 0)
-            continue
-        first, *more = brake.said(brake.state(work.mapping.session, known[0]))
-        lines += [f"{domains.called(key)}: {first}", *(f"  {each}" for each in more)]
-    return [*lines, *brake.said_of_all([], lifted_seconds)[bool(lines) :]]
+    known = _of_engine(work, {key for key, _ in asked}) if asked else {}
+    return brake.said_of_all(asked, lifted_seconds, known)
+
+
+def _of_engine(work: tree.Work, keys: Collection[str]) -> dict[str, list[str]]:
+    """Return the lines of those of these domains that Engine has, which tell whether it holds."""
+    domains, found = policy_domains.look(work), dict[str, list[str]]()
+    for each in domains.known:
+        key = each.domain.key
+        if key in keys and key not in found:
+            first, *more = brake.said(brake.state(work.mapping.session, each.domain))
+            found[key] = [f"{domains.called(key)}: {first}", *(f"  {line}" for line in more)]
+    return found
