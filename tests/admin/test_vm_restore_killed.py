@@ -161,7 +161,7 @@ def test_killed_while_it_is_ended_the_next_one_ends_it(
     if happens is not None:
         happens(yard)
     deaths = 0
-    for step in range(0, STEPS_MAX, 2):
+    for step in range(STEPS_MAX):
         try:
             with trash_yard.dying(step):
                 yard.verb("connection", OTHER)
