@@ -7,13 +7,14 @@ on stderr.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -215,7 +216,6 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
     qos: Path | None,
     volumecare: Path | None,
 ) -> None:
-    ended = _signalled()
     if len(dict(cluster)) != len(cluster):
         raise click.UsageError("a cluster is given twice")
     hosts = _hosts_by_cluster(host, dict(cluster))
@@ -235,7 +235,7 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
             qos=qos,
             volumecare=volumecare,
         )
-        with simulator as ready:
+        with _signalled() as ended, simulator as ready:
             gc.freeze()  # the collector need not look again at the rows that are there
             _announce(ready)
             os.read(ended, 1)
@@ -243,8 +243,9 @@ def _command(  # noqa: PLR0913, PLR0917  one parameter for each option
         raise click.UsageError(problem.descr) from None
 
 
-def _signalled() -> int:
-    """Return a descriptor that has something to read when a signal has asked this program to end.
+@contextlib.contextmanager
+def _signalled() -> Iterator[int]:
+    """Give a descriptor that has something to read when a signal has asked this program to end.
 
     Whichever thread takes the signal, and when: one that comes as the main thread goes to sleep on
     a lock would not wake it.
@@ -254,7 +255,12 @@ def _signalled() -> int:
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    return readable
+    try:
+        yield readable
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(readable)
+        os.close(writable)
 
 
 def _hosts_by_cluster(

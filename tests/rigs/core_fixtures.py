@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,6 +39,9 @@ class Core:
         self.simulator = simulator
         self.folder = folder
         self.log = Log("test", str(folder / "test.log"))
+        # A program has one log for as long as it runs; here each test leaves one
+        if self.log.descriptor is not None:
+            weakref.finalize(self.log, os.close, self.log.descriptor)
 
     def root(self, client_id: int) -> str:
         """Return the folder that stands for a host's `/`."""
